@@ -1,0 +1,67 @@
+# One command a purpose. Everything happens in .venv/, made on first use.
+
+PYTHON   ?= python3
+VENV     := .venv
+BIN      := $(VENV)/bin
+TESTARGS ?= -n 2 --dist loadfile
+SOURCES  := registry cli migrations gpu_verify tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint fmt run soak bench docs clean
+
+help:           ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+demo: $(VENV)/.ready-demo   ## the story on real input: push, verify, promote, diff, roll back, pull
+	@$(BIN)/python tests/e2e/demo.py
+
+run: $(VENV)/.ready-demo    ## a registry with one worker on this machine
+	@$(BIN)/deltareg up
+
+test: $(VENV)/.ready-test   ## the whole test suite; TESTARGS='-k lora' narrows it
+	@$(BIN)/python -m pytest $(TESTARGS)
+
+check: lint test            ## what must pass before a commit: lint, then test
+
+lint: $(VENV)/.ready-test   ## formatting, rules, layers, types, dependencies
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/basedpyright --level error
+	$(BIN)/deptry registry cli migrations gpu_verify
+
+fmt: $(VENV)/.ready-test    ## write the format and the safe fixes
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+docs: $(VENV)/.ready-test   ## write the generated pages: command line, settings, OpenAPI
+	@$(BIN)/python -m tests.architecture.generate_cli_docs --write
+	@$(BIN)/python -m tests.architecture.generate_settings_docs --write
+	@$(BIN)/python -m tests.architecture.generate_openapi --write
+
+soak: $(VENV)/.ready-test   ## the full counts: thousands of kills, long races
+	@$(BIN)/python -m pytest -m soak --timeout 0 --hypothesis-profile soak $(SOAKARGS)
+
+bench: $(VENV)/.ready-test  ## speed and size, as tables
+	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+
+clean:          ## builds and caches; the environment stays
+	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+
+# A stamp for each extra, older than pyproject.toml when dependencies may have changed.
+$(VENV)/.ready-demo: pyproject.toml | $(BIN)/python
+	@echo 'Setting up $(VENV) for the demo; the first time takes about two minutes.'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.ready-test: pyproject.toml | $(BIN)/python
+	@echo 'Setting up $(VENV) for the tests; the first time takes about three minutes.'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $(VENV)/.ready-demo $@
