@@ -1,0 +1,295 @@
+"""A store in a bucket behind S3's interface: AWS, Ceph, Swift and what else speaks it.
+
+Nothing beyond PUT, multipart upload, ranged GET, HEAD, LIST and DELETE is used: conditional writes
+and the store's own checksums differ too much between servers to rest anything on them. Requests
+carry the SHA-256 of their payload in the signature, so a part that changes on the way is refused.
+"""
+
+import logging
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, cast
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deltareg.errors import (
+    BlobMissing,
+    Conflict,
+    InvalidInput,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
+from deltareg.store.blob_store import (
+    CHUNK_BYTES,
+    check_prefix,
+    is_key,
+    key_taken,
+    parse_key,
+    range_end,
+)
+from deltareg.store.probe import probe
+from deltareg.store.s3_errors import s3_errors, status_of
+from deltareg.store.s3_options import S3Options
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import CompletedPartTypeDef
+
+_log = logging.getLogger(__name__)
+
+PART_BYTES = 8 << 20
+"""Bytes sent in one request; what is shorter goes up in a single PUT."""
+
+_CONNECTIONS = 64
+_LONGEST_URL_S = 7 * 24 * 3600
+_NOT_FOUND = 404
+_REFUSED = frozenset({400, 401, 403})
+
+
+class S3Store:
+    """Objects of one bucket, under a prefix; the connections are shared by all threads."""
+
+    def __init__(self, bucket: str, prefix: str, *, options: S3Options) -> None:
+        """Keep the settings; nothing is sent before the first call.
+
+        Args:
+            bucket: The bucket, which exists already.
+            prefix: What goes before every key: empty, or a path that ends in `/`.
+            options: Endpoint, credentials and patience.
+
+        Raises:
+            StoreMisconfigured: The settings cannot be right.
+        """
+        self._bucket = bucket
+        self._prefix = prefix
+        self._where = f"{options.endpoint_url or 'https://s3.amazonaws.com'}/{bucket}"
+        with s3_errors(self._where):
+            try:
+                self._client = _connect(options)
+            except ValueError as error:  # how the library refuses a malformed endpoint
+                raise StoreMisconfigured(f"{self._where} cannot be used: {error}") from error
+
+    def write(self, key: str, body: Iterable[bytes]) -> int:
+        if self._head(key) is not None:
+            raise Conflict(key_taken(key))
+        parts = _parts(body)
+        first = next(parts, bytearray())
+        if len(first) < PART_BYTES:
+            sent = self._put(key, first)
+        else:
+            sent = self._put_parts(key, chain((first,), parts))
+        stored = self._head(key)
+        if stored != sent:
+            raise StoreUnavailable(f"{self._where} took {sent} bytes of {key} and holds {stored}")
+        return sent
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        size = self.size(key)
+        if size is None:
+            raise BlobMissing(key)
+        chunks = self._chunks(key, start, range_end(key, size, start, stop))
+        next(chunks)  # sends the request, so that the call itself says what is wrong
+        return chunks
+
+    def size(self, key: str) -> int | None:
+        size = self._head(key)
+        if size is None:
+            self._list_one(key)  # a missing bucket answers HEAD as a missing object does
+        return size
+
+    def delete(self, key: str) -> None:
+        parse_key(key)
+        with s3_errors(self._where):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
+    def keys(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        check_prefix(prefix)
+        return self._listing(prefix)
+
+    def url(self, key: str, *, expires_s: int) -> str | None:
+        parse_key(key)
+        if not 0 < expires_s <= _LONGEST_URL_S:
+            raise InvalidInput(f"a signed URL lives 1 to {_LONGEST_URL_S} seconds, not {expires_s}")
+        with s3_errors(self._where):
+            return self._client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self._bucket, "Key": self._prefix + key},
+                ExpiresIn=expires_s,
+            )
+
+    def check(self) -> None:
+        self._list_one("")
+        with s3_errors(self._where):
+            name = f"{self._prefix}blobs/check"
+            upload = self._client.create_multipart_upload(Bucket=self._bucket, Key=name)
+            self._client.abort_multipart_upload(
+                Bucket=self._bucket, Key=name, UploadId=upload["UploadId"]
+            )
+        probe(self, where=self._where)
+
+    def _put(self, key: str, data: bytearray) -> int:
+        """Send a short object in one request."""
+        with s3_errors(self._where):
+            self._client.put_object(
+                Bucket=self._bucket, Key=self._prefix + key, Body=_as_body(data)
+            )
+        return len(data)
+
+    def _put_parts(self, key: str, parts: Iterable[bytearray]) -> int:
+        """Send a long object in parts; what was sent is taken back on any failure."""
+        name, sent = self._prefix + key, 0
+        done: list[CompletedPartTypeDef] = []
+        with s3_errors(self._where):
+            answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=name)
+        upload_id = answer["UploadId"]
+        try:
+            for number, part in enumerate(parts, start=1):
+                done.append(
+                    {"PartNumber": number, "ETag": self._put_part(name, upload_id, number, part)}
+                )
+                sent += len(part)
+            with s3_errors(self._where):
+                self._client.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=name,
+                    UploadId=upload_id,
+                    MultipartUpload={"Parts": done},
+                )
+        except BaseException:
+            self._abort(name, upload_id)
+            raise
+        return sent
+
+    def _put_part(self, name: str, upload_id: str, number: int, part: bytearray) -> str:
+        """Send one part and return its tag."""
+        with s3_errors(self._where):
+            answer = self._client.upload_part(
+                Bucket=self._bucket,
+                Key=name,
+                UploadId=upload_id,
+                PartNumber=number,
+                Body=_as_body(part),
+            )
+        return answer["ETag"]
+
+    def _abort(self, name: str, upload_id: str) -> None:
+        """Take back the parts of a failed upload; the failure itself is what gets reported."""
+        try:
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload_id)
+        except (BotoCoreError, ClientError):
+            _log.warning(
+                "parts stay in the bucket until its lifecycle rule aborts old uploads",
+                extra={"object": name, "upload": upload_id},
+                exc_info=True,
+            )
+
+    def _chunks(self, key: str, start: int, end: int) -> Generator[bytes, None, None]:
+        """Give an empty chunk once the answer has begun, then the range."""
+        if start == end:
+            yield b""
+            return
+        at, span = start, f"bytes {start}-{end - 1}/"
+        with s3_errors(self._where, key=key):
+            answer = self._client.get_object(
+                Bucket=self._bucket, Key=self._prefix + key, Range=f"bytes={start}-{end - 1}"
+            )
+        body = answer["Body"]
+        try:
+            if not answer.get("ContentRange", "").startswith(span):
+                raise StoreMisconfigured(f"{self._where} does not answer ranges: asked for {span}")
+            yield b""
+            while at < end:
+                with s3_errors(self._where):
+                    chunk = body.read(min(CHUNK_BYTES, end - at))
+                if not chunk:
+                    raise StoreUnavailable(f"{self._where} cut {key} off at byte {at} of {end}")
+                at += len(chunk)
+                yield chunk
+        finally:
+            body.close()
+
+    def _listing(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """List page by page."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        turn = iter(pages)
+        while True:
+            with s3_errors(self._where):
+                page = next(turn, None)
+            if page is None:
+                return
+            for entry in page.get("Contents", []):
+                key = entry.get("Key", "").removeprefix(self._prefix)
+                if is_key(key):
+                    yield key, entry.get("Size", 0)
+
+    def _head(self, key: str) -> int | None:
+        """Ask for an object's size; None when it, or its bucket, is missing."""
+        parse_key(key)
+        with s3_errors(self._where):
+            try:
+                answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+            except ClientError as error:
+                if status_of(error) == _NOT_FOUND:
+                    return None
+                if status_of(error) in _REFUSED:
+                    self._list_one(key)  # an answer to HEAD gives no reason, this one does
+                raise
+        return answer["ContentLength"]
+
+    def _list_one(self, prefix: str) -> None:
+        """Send the cheapest request whose refusal says why."""
+        with s3_errors(self._where):
+            self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=1
+            )
+
+
+def _connect(options: S3Options) -> "S3Client":
+    """Make the client; its connections open when they are needed."""
+    # The stubs of the library's other services are not installed, so their overloads are unknown.
+    return Session().client(  # pyright: ignore[reportUnknownMemberType]
+        "s3",
+        endpoint_url=options.endpoint_url,
+        region_name=options.region,
+        aws_access_key_id=options.access_key_id,
+        aws_secret_access_key=options.secret_access_key,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": options.addressing_style, "payload_signing_enabled": True},
+            retries={"mode": "standard", "total_max_attempts": options.max_attempts},
+            connect_timeout=options.connect_timeout_s,
+            read_timeout=options.read_timeout_s,
+            max_pool_connections=_CONNECTIONS,
+            request_checksum_calculation=options.checksum_mode,
+            response_checksum_validation=options.checksum_mode,
+        ),
+    )
+
+
+def _parts(body: Iterable[bytes]) -> Iterator[bytearray]:
+    """Cut a stream into parts of `PART_BYTES`, the last one shorter.
+
+    It is the same buffer each time, so that one part is all that is ever held: send it before
+    asking for the next.
+    """
+    part = bytearray()
+    for chunk in body:
+        rest = memoryview(chunk)
+        while rest:
+            room = PART_BYTES - len(part)
+            part += rest[:room]
+            rest = rest[room:]
+            if len(part) == PART_BYTES:
+                yield part
+                part.clear()
+    if part:
+        yield part
+
+
+def _as_body(part: bytearray) -> bytes:
+    """Hand over a part without a copy: the library takes a bytearray, its stubs leave it out."""
+    return cast("bytes", part)
