@@ -1,0 +1,79 @@
+"""NumPy views of stored tensors: bfloat16 widened exactly, one rounding on the way back."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.errors import InvalidInput
+from deltareg.tensors import ITEM_BYTES
+
+TYPE_NAMES: dict[str, str] = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1",
+}  # fmt: skip
+
+Raw = NDArray[np.generic]
+F32 = NDArray[np.float32]
+
+
+def view(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...]) -> Raw:
+    """Look at bytes as an array without copying; BF16 shows as its 16-bit patterns.
+
+    Raises:
+        InvalidInput: The bytes are not exactly `shape` elements of `dtype`.
+    """
+    if len(data) != math.prod(shape) * ITEM_BYTES[dtype]:
+        raise InvalidInput(f"{len(data)} bytes are not {dtype} {list(shape)}")
+    return np.frombuffer(data, np.dtype(TYPE_NAMES[dtype])).reshape(shape)
+
+
+def to_f32(raw: Raw, dtype: str) -> F32:
+    """Widen to float32: exact for F32, BF16 and F16, rounded to nearest for F64.
+
+    Raises:
+        InvalidInput: The dtype is not one of the four.
+    """
+    if dtype == "F32":
+        return raw.astype(np.float32, copy=False)
+    if dtype == "BF16":
+        return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if dtype in {"F16", "F64"}:
+        return raw.astype(np.float32)
+    raise InvalidInput(f"{dtype} does not hold real numbers")
+
+
+def from_f32(values: F32, dtype: str) -> Raw:
+    """Round to the stored dtype once, to nearest even; BF16 comes back as 16-bit patterns.
+
+    Raises:
+        InvalidInput: The dtype is not F32, BF16, F16 or F64.
+    """
+    if dtype == "F32":
+        return values.astype("<f4", copy=False)
+    if dtype == "BF16":
+        return _to_bf16(values)
+    if dtype in {"F16", "F64"}:
+        with np.errstate(over="ignore"):  # an overflow is a finding of a check, not a warning
+            return values.astype(TYPE_NAMES[dtype])
+    raise InvalidInput(f"{dtype} does not hold real numbers")
+
+
+def is_finite(raw: Raw, dtype: str) -> bool:
+    """Whether no element is NaN or infinite; integers always are finite."""
+    if dtype == "BF16":
+        return bool(np.all((raw & np.uint16(0x7F80)) != np.uint16(0x7F80)))
+    if dtype in {"F32", "F16", "F64"}:
+        return bool(np.all(np.isfinite(raw)))  # type: ignore[arg-type]  # the dtype says float
+    return True
+
+
+def _to_bf16(values: F32) -> Raw:
+    bits = np.ascontiguousarray(values, dtype="<f4").view("<u4")
+    bias = ((bits >> np.uint32(16)) & np.uint32(1)) + np.uint32(0x7FFF)
+    rounded = ((bits + bias) >> np.uint32(16)).astype("<u2")
+    nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    # Adding the bias could carry a NaN into infinity; keep its sign and set a quiet bit instead.
+    quiet = ((bits >> np.uint32(16)) | np.uint32(0x0040)).astype("<u2")
+    return np.where(nan, quiet, rounded)

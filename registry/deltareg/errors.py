@@ -1,0 +1,274 @@
+"""Every exception of the project, in one tree, each with its wire code.
+
+::
+
+    DeltaregError                 exit  HTTP
+    ├── InvalidInput                 2   422   the request or file is wrong; the user must change it
+    │   └── Refused                  2*  422   an upload with a list of problems (6 digest, 7 base)
+    ├── NotFound                     3   404
+    │   └── BlobMissing              6   502   a row names bytes that the store does not have
+    ├── Unauthenticated              4   401
+    ├── Forbidden                    4   403
+    ├── Conflict                     5   409
+    │   ├── StaleRevision            5   412
+    │   ├── PreconditionRequired     5   428
+    │   ├── UploadClosed             5   409
+    │   └── LeaseLost                5   409
+    ├── IntegrityFailure             6   422
+    ├── BaseMismatch                 7   409
+    ├── GateFailed                   8   409
+    ├── GatePending                  9   409
+    ├── Inconclusive                11   409
+    ├── QuotaExceeded               12   507
+    │   └── DiskFull                12   507
+    ├── Blocked                     13   409
+    ├── Unavailable                 75   503   temporary, worth a retry
+    │   └── StoreUnavailable        75   503
+    ├── Misconfigured                2   500
+    │   └── StoreMisconfigured       2   500
+    ├── WaitTimeout                124   504
+    └── DifferenceFound             10   200   never sent by the server
+
+The exit status is mapped in `deltareg_cli.exits`, the HTTP status in `deltareg.api.problems`; both
+tables are checked against this tree by a test.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong (or odd) about an upload, in words that say what to do.
+
+    Attributes:
+        code: A problem code with a page under `deltareg explain`.
+        message: What is wrong, with the facts.
+        severity: `error` refuses the upload, `warning` is only shown.
+        tensor: The tensor concerned, as named in the file; empty when none is.
+        fix: What the user can do about it.
+    """
+
+    code: str
+    message: str
+    severity: Severity = "error"
+    tensor: str = ""
+    fix: str = ""
+
+
+class DeltaregError(Exception):
+    """Root of all errors that the registry raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        """Keep the message and, apart from it, the step that would repair things."""
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class InvalidInput(DeltaregError):
+    """The request, reference, option or file is wrong as it stands."""
+
+    code = "invalid_input"
+
+
+class Refused(InvalidInput):
+    """An upload that is refused, with every problem found."""
+
+    code = "refused"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Take the problems; the first error among them names the refusal."""
+        self.problems = tuple(problems)
+        first = next((p for p in problems if p.severity == "error"), problems[0])
+        self.problem_code = first.code
+        where = f" [{first.tensor}]" if first.tensor else ""
+        errors = sum(p.severity == "error" for p in problems)
+        more = f" (and {errors - 1} more)" if errors > 1 else ""
+        super().__init__(f"{first.code}: {first.message}{where}{more}", fix=first.fix)
+
+
+class NotFound(DeltaregError):
+    """The thing named does not exist, or the caller may not know that it does."""
+
+    code = "not_found"
+
+
+class BlobMissing(NotFound):
+    """The store does not hold the object under this physical key."""
+
+    code = "blob_missing"
+
+    def __init__(self, key: str) -> None:
+        """Name the key that was asked for."""
+        super().__init__(
+            f"the store has no object {key}", fix="run `deltareg fsck`; restore it from a backup"
+        )
+        self.key = key
+
+
+class Unauthenticated(DeltaregError):
+    """No valid token came with the request."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(DeltaregError):
+    """The token is valid and does not allow this."""
+
+    code = "forbidden"
+
+
+class Conflict(DeltaregError):
+    """The state of the registry does not allow this now; read it again first."""
+
+    code = "conflict"
+
+
+class StaleRevision(Conflict):
+    """A channel moved between reading it and writing it."""
+
+    code = "stale_revision"
+
+
+class PreconditionRequired(Conflict):
+    """A channel move came without `If-Match`."""
+
+    code = "precondition_required"
+
+
+class UploadClosed(Conflict):
+    """The upload is complete, aborted or expired; start the push again."""
+
+    code = "upload_closed"
+    retryable = True
+
+
+class LeaseLost(Conflict):
+    """The run was given to another worker; this result does not count."""
+
+    code = "lease_lost"
+
+
+class IntegrityFailure(DeltaregError):
+    """Bytes do not have the digest that names them."""
+
+    code = "digest"
+
+
+class BaseMismatch(DeltaregError):
+    """The base at hand is not the base that the delta was made for."""
+
+    code = "base_mismatch"
+
+
+class GateFailed(DeltaregError):
+    """A verification of this version failed."""
+
+    code = "gate_failed"
+
+
+class GatePending(DeltaregError):
+    """Something that the gate asks for is not there yet."""
+
+    code = "gate_pending"
+
+
+class Inconclusive(DeltaregError):
+    """The verification could not be carried out; it is never a pass."""
+
+    code = "inconclusive"
+    retryable = True
+
+
+class QuotaExceeded(DeltaregError):
+    """A limit on bytes or counts is reached."""
+
+    code = "quota"
+
+
+class DiskFull(QuotaExceeded):
+    """The disk that the bytes were written to is full."""
+
+    code = "disk_full"
+
+
+class Blocked(DeltaregError):
+    """Revoked, quarantined, frozen or blocked by policy."""
+
+    code = "blocked"
+
+
+class Unavailable(DeltaregError):
+    """The server or the network cannot answer now."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class StoreUnavailable(Unavailable):
+    """The object store cannot answer now."""
+
+    code = "store_unavailable"
+
+
+class Misconfigured(DeltaregError):
+    """A setting, schema or environment does not fit; an operator must change it."""
+
+    code = "misconfigured"
+
+
+class StoreMisconfigured(Misconfigured):
+    """The object store refuses what the settings say."""
+
+    code = "store_misconfigured"
+
+
+class WaitTimeout(DeltaregError):
+    """A `--wait` ended before the work did; the work goes on."""
+
+    code = "wait_timeout"
+    retryable = True
+
+
+class DifferenceFound(DeltaregError):
+    """`diff --exit-code` found a difference."""
+
+    code = "difference"
+
+
+# The codes that a Problem may carry (product surface: `deltareg explain CODE`).
+FILE_CODES = frozenset({
+    "header", "truncated", "trailing_bytes", "overlap", "hole", "duplicate_key", "empty",
+    "not_safetensors", "pickle", "ambiguous", "code_file", "link", "limits", "digest",
+})  # fmt: skip
+KIND_CODES = frozenset({
+    "missing_config", "bad_config", "custom_code", "unknown_kind", "kind_mismatch",
+    "not_self_contained", "convention_needed", "shape", "rank", "missing_tensors",
+    "unexpected_tensors", "no_tensor_applied", "partial_application", "undeclared_base_override",
+    "non_finite", "base_mismatch",
+})  # fmt: skip
+CHECK_CODES = frozenset({
+    "no_effect", "norm_ratio", "overflow_after_cast", "attached_differs", "golden_differs",
+    "worse_than_base", "regression", "non_deterministic",
+})  # fmt: skip
+NOTE_CODES = frozenset({"config_changed", "base_evidence", "trainer_state_left_out"})
+PROBLEM_CODES = FILE_CODES | KIND_CODES | CHECK_CODES | NOTE_CODES
+
+
+def error_classes() -> dict[str, type[DeltaregError]]:
+    """Give every class of the tree by its wire code; two classes never share one."""
+    found: dict[str, type[DeltaregError]] = {}
+    todo: list[type[DeltaregError]] = [DeltaregError]
+    while todo:
+        cls = todo.pop()
+        if found.setdefault(cls.code, cls) is not cls:
+            raise AssertionError(f"{cls.__name__} and {found[cls.code].__name__} share a code")
+        todo.extend(cls.__subclasses__())
+    return found

@@ -1,0 +1,46 @@
+"""Lineage: the parent edges between versions, as a graph that can be walked both ways."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One parent edge: `child` was made from `parent`.
+
+    Attributes:
+        child: The newer thing, as shown (`ns/name:v3`).
+        parent: What it was made from: a version, or a base.
+        relation: `base`, `parent` or `merge`.
+    """
+
+    child: str
+    parent: str
+    relation: str
+
+
+def walk(
+    start: str, neighbours: Callable[[str], Iterable[Edge]], *, up: bool, depth: int
+) -> list[Edge]:
+    """Collect the edges reachable from `start`, nearest first, each once.
+
+    Args:
+        start: Where to begin.
+        neighbours: Gives the edges that touch a node in the wanted direction.
+        up: Whether to walk to parents; otherwise to children.
+        depth: How many steps to take at most.
+    """
+    found: dict[Edge, None] = {}
+    seen = {start}
+    frontier = [start]
+    for _ in range(depth):
+        reached: list[str] = []
+        for node in frontier:
+            for edge in neighbours(node):
+                found.setdefault(edge)
+                other = edge.parent if up else edge.child
+                if other not in seen:
+                    seen.add(other)
+                    reached.append(other)
+        frontier = reached
+    return list(found)

@@ -1,0 +1,177 @@
+"""References, parsed once at the edge: `[host/]ns/name[:vN|:label|@channel[#N|~N]|@sha256:…]`."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from deltareg.digest import Digest
+from deltareg.errors import InvalidInput
+
+_NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
+_NAME_PATTERN = re.compile(_NAME)
+_SEMVER = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
+_RESERVED_CHANNEL = re.compile(r"v\d+|\d+\.\d+\.\d+.*|sha256.*|latest")
+_CHANNEL = re.compile(rf"({_NAME})(?:#(\d{{1,9}})|~(\d{{1,9}}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class LineRef:
+    """The name of a delta line: `ns/name`."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `ns/name`.
+
+        Raises:
+            InvalidInput: Not two names, or a part that names may not contain.
+        """
+        parts = text.split("/")
+        if len(parts) != 2:
+            raise InvalidInput(f"not NAMESPACE/NAME: {text[:80]!r}", fix="write ns/name")
+        return cls(parse_name(parts[0], "namespace"), parse_name(parts[1], "name"))
+
+    def __str__(self) -> str:
+        """Write `ns/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A reference to one version of a line.
+
+    At most one of `version`, `label`, `digest` and `channel` is set; none means that the context
+    decides (newest where one looks, `@prod` where one takes). `revision` and `back` go with
+    `channel`: `@prod#17` is ledger revision 17, `@prod~1` the revision before the current one.
+    """
+
+    line: LineRef
+    host: str = ""
+    version: int | None = None
+    label: str | None = None
+    digest: Digest | None = None
+    channel: str | None = None
+    revision: int | None = None
+    back: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read any of the forms in the module docstring; a `deltareg://` prefix is allowed.
+
+        Raises:
+            InvalidInput: The text is none of them.
+        """
+        body = text.removeprefix("deltareg://")
+        path, at, selector = body.partition("@")
+        colon = ""
+        if not at:
+            head, slash, last = body.rpartition("/")
+            last, colon, selector = last.partition(":")
+            path = head + slash + last
+        host, line = _split_host(path, text)
+        if at:
+            return cls._at(line, host, selector, text)
+        if colon:
+            return cls._colon(line, host, selector, text)
+        return cls(line, host)
+
+    @classmethod
+    def _at(cls, line: LineRef, host: str, selector: str, text: str) -> Self:
+        if selector.startswith(("sha256:", "blake3:")):
+            return cls(line, host, digest=Digest.parse(selector))
+        match = _CHANNEL.fullmatch(selector)
+        if match is None:
+            raise InvalidInput(
+                f"not a channel in {text[:120]!r}: {selector[:60]!r}",
+                fix="write ns/name@prod, @prod#17, @prod~1 or @sha256:…",
+            )
+        channel = parse_channel(match[1])
+        revision = int(match[2]) if match[2] else None
+        return cls(line, host, channel=channel, revision=revision, back=int(match[3] or 0))
+
+    @classmethod
+    def _colon(cls, line: LineRef, host: str, selector: str, text: str) -> Self:
+        if re.fullmatch(r"v[1-9]\d{0,8}", selector):
+            return cls(line, host, version=int(selector[1:]))
+        if _SEMVER.fullmatch(selector) and len(selector) <= 64:
+            return cls(line, host, label=selector)
+        raise InvalidInput(
+            f"not a version in {text[:120]!r}: {selector[:60]!r}",
+            fix="write ns/name:v3 or ns/name:1.4.0",
+        )
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing but the line is named."""
+        return not (self.version or self.label or self.digest or self.channel)
+
+    def __str__(self) -> str:
+        """Write it in its shortest form."""
+        host = f"{self.host}/" if self.host else ""
+        return f"{host}{self.line}{self.selector}"
+
+    @property
+    def selector(self) -> str:
+        """What stands behind the line: `:v3`, `@prod#17`, … or nothing."""
+        if self.version is not None:
+            return f":v{self.version}"
+        if self.label is not None:
+            return f":{self.label}"
+        if self.digest is not None:
+            return f"@{self.digest}"
+        if self.channel is None:
+            return ""
+        if self.revision is not None:
+            return f"@{self.channel}#{self.revision}"
+        return f"@{self.channel}" + (f"~{self.back}" if self.back else "")
+
+
+def parse_name(text: str, what: str = "name") -> str:
+    """Check a namespace, line, base or channel name.
+
+    Raises:
+        InvalidInput: Not 1-64 of a-z 0-9 . _ - between letters or digits, or contains `..`.
+    """
+    if _NAME_PATTERN.fullmatch(text) is None or ".." in text:
+        raise InvalidInput(
+            f"not a {what}: {text[:80]!r}",
+            fix="use 1-64 lower-case letters, digits and . _ - (first and last: letter or digit)",
+        )
+    return text
+
+
+def parse_channel(text: str) -> str:
+    """Check a channel name; names that read as a version or a digest are refused.
+
+    Raises:
+        InvalidInput: The name is malformed or reserved.
+    """
+    name = parse_name(text, "channel")
+    if _RESERVED_CHANNEL.fullmatch(name):
+        raise InvalidInput(f"a channel may not be called {name!r}: it reads as a version")
+    return name
+
+
+def parse_semver(text: str) -> str:
+    """Check a semantic-version label such as `1.4.0`.
+
+    Raises:
+        InvalidInput: The text is not one.
+    """
+    if _SEMVER.fullmatch(text) is None or len(text) > 64:
+        raise InvalidInput(f"not a semantic version: {text[:80]!r}", fix="write 1.4.0")
+    return text
+
+
+def _split_host(path: str, text: str) -> tuple[str, LineRef]:
+    parts = path.split("/")
+    if len(parts) == 2:
+        return "", LineRef.parse(path)
+    if len(parts) == 3 and parts[0]:
+        return parts[0], LineRef.parse("/".join(parts[1:]))
+    raise InvalidInput(
+        f"not a reference: {text[:120]!r}",
+        fix="write ns/name, ns/name:v3, ns/name@prod or ns/name@sha256:…",
+    )

@@ -1,0 +1,126 @@
+"""Runs, leases and verdicts on the wire."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from deltareg.wire.bases import BaseInfo
+from deltareg.wire.messages import Answer, Outcome, Request, Text
+
+CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
+RunState = Literal["queued", "running", "done", "dead", "cancelled"]
+
+
+class CheckResult(Answer):
+    """The outcome of one check."""
+
+    name: str
+    value: float | int | str | None = None
+    threshold: float | int | str | None = None
+    baseline: float | int | str | None = None
+    verdict: CheckOutcome
+    seconds: float = 0.0
+    code: str = ""
+    detail: str = ""
+
+
+class VerdictReport(Request):
+    """What a worker found; the server binds it to the run's version, base and suite."""
+
+    fence: int
+    verdict: Outcome
+    verifier: Text
+    suite_digest: str
+    dtype: str
+    seed: int
+    base_evidence: Literal["exact", "golden", "shapes", "declared"]
+    checks: Annotated[list[CheckResult], Field(max_length=200)]
+    environment: dict[str, str]
+    sandbox: Text = ""
+
+
+class VerdictInfo(Answer):
+    """A verdict and what it is bound to."""
+
+    id: str
+    run: str
+    ref: str
+    digest: str
+    base_root: str
+    suite: str
+    suite_digest: str
+    verifier: str
+    verdict: Outcome
+    counts: bool
+    dtype: str
+    seed: int
+    base_evidence: str
+    checks: list[CheckResult]
+    environment: dict[str, str]
+    sandbox: str
+    created_at: str
+    created_by: str
+
+
+class RunCreate(Request):
+    """Queue a run, or join one that is already under way for the same thing."""
+
+    what: Literal["verify"] = "verify"
+    ref: Annotated[str, Field(max_length=300)]
+    suite: str = "smoke"
+    again: bool = False
+    labels: dict[str, str] = {}
+
+
+class RunInfo(Answer):
+    """A run of the queue."""
+
+    id: str
+    what: str
+    ref: str
+    suite: str
+    state: RunState
+    attempt: int
+    worker: str | None
+    error: str | None
+    verdict: VerdictInfo | None = None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+class LeaseRequest(Request):
+    """A worker asks for work."""
+
+    worker: Annotated[str, Field(max_length=120)]
+    labels: dict[str, str] = {}
+    wait_s: Annotated[float, Field(ge=0, le=60)] = 0
+
+
+class LeaseGrant(Answer):
+    """A run given to a worker until the lease ends."""
+
+    run: str
+    what: str
+    fence: int
+    lease_s: float
+    attempt: int
+    ref: str
+    digest: str
+    base: BaseInfo
+    suite: str
+    suite_digest: str
+
+
+class LeaseHold(Request):
+    """A heartbeat."""
+
+    run: str
+    fence: int
+
+
+class RunFailure(Request):
+    """A worker could not do the run; it may be tried again."""
+
+    fence: int
+    error: Text

@@ -1,0 +1,53 @@
+"""A push in progress on the wire."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from deltareg.wire.bases import BaseInfo
+from deltareg.wire.messages import Answer, Request, Text
+from deltareg.wire.versions import VersionInfo
+
+
+class UploadOpen(Request):
+    """The start of a push: what will be stored, by content.
+
+    `manifest` is the exact text whose sha256 is the version's identity.
+    """
+
+    subject: Literal["delta", "base"]
+    target: Annotated[str, Field(max_length=140)]
+    manifest: str
+    message: Text = ""
+    semver: str | None = None
+    labels: dict[str, str] = {}
+    location: Text | None = None
+    register_only: bool = False
+
+
+class ReceivedPack(Answer):
+    """A pack that this upload already has."""
+
+    digest: str
+    size_bytes: int
+
+
+class UploadInfo(Answer):
+    """An upload: what is there already, so that only the rest is sent.
+
+    `known` maps piece digests that the namespace already stores to their storage entry.
+    """
+
+    id: str
+    state: Literal["open", "complete", "aborted", "expired"]
+    manifest_digest: str
+    received: list[ReceivedPack] = []
+    known: dict[str, str] = {}
+    version: VersionInfo | None = None
+    base: BaseInfo | None = None
+
+
+class UploadComplete(Request):
+    """The end of a push: how the pieces are stored."""
+
+    storage_map: str

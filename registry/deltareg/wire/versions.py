@@ -1,0 +1,62 @@
+"""Delta lines, versions and their lineage on the wire."""
+
+from deltareg.wire.bases import BaseName
+from deltareg.wire.messages import Answer, Outcome
+from deltareg.wire.problems import ProblemItem
+
+
+class VersionInfo(Answer):
+    """A version, in the fields that people and scripts ask for."""
+
+    ref: str
+    namespace: str
+    name: str
+    version: int
+    digest: str
+    kind: str
+    variant: str
+    foldable: bool
+    base: BaseName
+    message: str
+    semver: str | None
+    labels: dict[str, str]
+    parents: list[str]
+    tensors: int
+    files: list[str]
+    logical_bytes: int
+    stored_bytes: int
+    uploaded_bytes: int
+    created: bool = False
+    created_at: str
+    created_by: str
+    verdict: Outcome | None = None
+    channels: list[str] = []
+    is_deleted: bool = False
+    is_revoked: bool = False
+    problems: list[ProblemItem] = []
+
+
+class LineInfo(Answer):
+    """A delta line and where it stands."""
+
+    ref: str
+    versions: int
+    newest: VersionInfo | None
+    channels: dict[str, int]
+    created_at: str
+
+
+class LineageEdge(Answer):
+    """One parent edge."""
+
+    child: str
+    parent: str
+    relation: str
+
+
+class LineageAnswer(Answer):
+    """Edges around a version, nearest first."""
+
+    ref: str
+    up: list[LineageEdge]
+    down: list[LineageEdge]
