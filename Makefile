@@ -53,7 +53,7 @@ clean:          ## builds and caches; the environment stays
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.12")'
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # A stamp for each extra, older than pyproject.toml when dependencies may have changed.
 $(VENV)/.ready-demo: pyproject.toml | $(BIN)/python

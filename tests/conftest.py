@@ -1,0 +1,73 @@
+"""What every test shares: quiet surroundings, paths, markers, hypothesis profiles.
+
+Each file in `tests/fixtures/` is a plugin of its own (a database, an S3 server, a running registry);
+all of them are found by folder.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+pytest_plugins = tuple(
+    f"tests.fixtures.{path.stem}"
+    for path in sorted((REPOSITORY / "tests" / "fixtures").glob("*.py"))
+    if not path.stem.startswith("_")
+)
+
+# No deadline: a shared machine stalls. Derandomised: CI says the same twice; soak explores.
+hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=60)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000)
+hypothesis.settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(items):
+    """Skip tests marked `gpu` where there is no CUDA device, saying what is missing."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    missing = missing_gpu() if marked else None
+    for item in marked if missing else ():
+        item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def missing_gpu():
+    """Say why a CUDA test cannot run here, or return None."""
+    if importlib.util.find_spec("torch") is None:
+        return "needs torch: pip install 'deltareg[verify]'"
+    import torch
+
+    return None if torch.cuda.is_available() else "needs a CUDA device: torch sees none"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def surroundings(tmp_path_factory):
+    """Keep the user's settings, caches and credentials out of the tests, and the tests off the net."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("DELTAREG_", "AWS_", "HF_")) and not name.startswith("DELTAREG_TEST_"):
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        for name in ("CONFIG", "CACHE", "DATA", "STATE"):
+            patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("NO_COLOR", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def repository():
+    """Return the root of the project's tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """Return the folder of real samples made by other libraries, or skip where it is absent."""
+    folder = Path(os.environ.get("DELTAREG_TEST_CORPUS", REPOSITORY.parent / "shared" / "corpus"))
+    if not (folder / "manifest.json").is_file():
+        pytest.skip("needs the sample corpus: set DELTAREG_TEST_CORPUS to its folder")
+    return folder
