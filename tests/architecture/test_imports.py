@@ -1,0 +1,46 @@
+"""What the light packages may load: the base install has no torch, no SQL and no cloud SDK."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "torch", "transformers", "peft", "sqlalchemy", "alembic", "boto3", "botocore",
+    "fastapi", "starlette", "uvicorn", "pydantic_settings", "prometheus_client", "psycopg",
+)  # fmt: skip
+PROBE = "import sys, {module}; print(*sorted(set(sys.modules) & set({heavy})))"
+
+
+def loaded_by(module, *, heavy=HEAVY):
+    """Import a module in a fresh interpreter and tell which heavy packages came with it."""
+    code = PROBE.format(module=module, heavy=heavy)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
+
+
+@pytest.mark.parametrize("module", ["deltareg", "deltareg.client", "deltareg_cli.main"])
+def test_the_client_and_the_command_line_load_nothing_heavy(module):
+    assert loaded_by(module) == []
+
+
+@pytest.mark.parametrize("module", ["deltareg.fold", "deltareg.kinds", "deltareg.codec"])
+def test_the_core_loads_nothing_heavy(module):
+    assert loaded_by(module) == []
+
+
+@pytest.mark.parametrize("module", ["deltareg.api.app", "deltareg_migrations"])
+def test_the_server_loads_no_torch(module):
+    assert loaded_by(module, heavy=("torch", "transformers", "peft")) == []
+
+
+def test_the_worker_loads_no_database_and_no_bucket():
+    heavy = ("sqlalchemy", "alembic", "boto3", "botocore", "fastapi", "psycopg")
+
+    assert loaded_by("deltareg_verify.__main__", heavy=heavy) == []
+
+
+def test_help_comes_without_numpy_or_the_client():
+    """`deltareg --help` answers at once: what a command needs is loaded when it runs."""
+    assert loaded_by("deltareg_cli.main", heavy=("numpy", "safetensors")) == []

@@ -1,0 +1,85 @@
+"""The import contracts hold, and each of them catches the import it is there to forbid."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.tree import REPOSITORY, SOURCE_ROOTS
+
+LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
+CONFIG = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
+CONTRACTS = [contract["id"] for contract in CONFIG["contracts"]]
+
+# contract, file (made or added to), line: an import that a tired person might write
+PLANTS = [
+    ("components", "cli/deltareg_cli/main.py", "import deltareg_verify"),
+    ("components", "registry/deltareg/fold.py", "import deltareg_cli"),
+    ("registry-layers", "registry/deltareg/errors.py", "import deltareg.digest"),
+    ("registry-layers", "registry/deltareg/db/__init__.py", "import deltareg.service"),
+    ("registry-layers", "registry/deltareg/client/__init__.py", "import deltareg.api"),
+    ("registry-layers", "registry/deltareg/store/__init__.py", "import deltareg.db"),
+    ("registry-layers", "registry/deltareg/utils.py", "import json"),
+    ("pure-core", "registry/deltareg/manifest.py", "import httpx"),
+    ("pure-core", "registry/deltareg/lifecycle.py", "import sqlite3"),
+    ("pure-core", "registry/deltareg/kinds/lora.py", "import subprocess"),
+    ("torch-in-the-engine", "registry/deltareg/fold.py", "def f(): import torch"),
+    ("torch-in-the-engine", "gpu_verify/deltareg_verify/__main__.py", "def f(): import torch"),
+    ("thin-cli", "cli/deltareg_cli/main.py", "import deltareg.service"),
+    ("thin-cli", "cli/deltareg_cli/main.py", "import httpx"),
+    ("client-sees-the-wire", "registry/deltareg/client/__init__.py", "import deltareg.store"),
+    ("client-sees-the-wire", "registry/deltareg/client/__init__.py", "import sqlalchemy"),
+    ("worker-over-http", "gpu_verify/deltareg_verify/__main__.py", "import deltareg.db"),
+    ("no-framework-below-the-edge", "registry/deltareg/service/__init__.py", "import fastapi"),
+    ("kinds-are-islands", "registry/deltareg/kinds/bitfit.py", "import deltareg.kinds.lora"),
+    ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import deltareg.store.s3"),
+    ("settings-at-the-rim", "registry/deltareg/service/__init__.py", "import deltareg.settings"),
+    ("acyclic", "registry/deltareg/digest.py", "import deltareg.manifest"),
+]
+
+
+def check(tree, *options):
+    """Run the contracts of a tree of source roots."""
+    path = os.pathsep.join(str(tree / root) for root in SOURCE_ROOTS)
+    return subprocess.run(
+        [LINT_IMPORTS, "--no-logo", "--no-cache", *options],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Give a copy of the source roots and their configuration."""
+    for root in SOURCE_ROOTS:
+        shutil.copytree(REPOSITORY / root, tmp_path / root, ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_the_contracts_hold():
+    run = check(REPOSITORY)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(("contract", "file", "line"), PLANTS)
+def test_a_bad_import_breaks_the_contract_meant_for_it(tree, contract, file, line):
+    target = tree / file
+    target.write_text(f"{target.read_text() if target.exists() else ''}\n{line}\n")
+
+    run = check(tree, "--contract", contract)
+
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "BROKEN" in run.stdout, run.stdout + run.stderr
+
+
+def test_every_contract_is_shown_to_catch_something():
+    assert {contract for contract, _, _ in PLANTS} == set(CONTRACTS)
