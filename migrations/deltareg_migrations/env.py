@@ -1,0 +1,52 @@
+"""Run by alembic: how a revision meets the database."""
+
+import os
+
+import sqlalchemy as sa
+from alembic import context
+
+from deltareg.db.session import create_engine
+from deltareg.db.tables import metadata
+
+
+def migrate(conn: sa.Connection) -> None:
+    """Run the revisions that were asked for, on a connection that is outside a transaction."""
+    is_sqlite = conn.dialect.name == "sqlite"
+    context.configure(
+        connection=conn,
+        target_metadata=metadata,
+        render_as_batch=True,
+        transactional_ddl=True,  # true of SQLite as well, once BEGIN is ours
+        transaction_per_migration=not is_sqlite,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+        if is_sqlite:
+            check_references(conn)
+
+
+def check_references(conn: sa.Connection) -> None:
+    """Refuse to commit rows that refer to nothing; foreign keys are off during a migration."""
+    broken = conn.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        raise RuntimeError(f"the migration left {len(broken)} dangling references: {broken[:5]}")
+
+
+def connect() -> sa.Connection:
+    """Connect for a developer's `alembic revision`, to the database of the environment."""
+    return create_engine(os.environ["DELTAREG_DATABASE_URL"]).connect()
+
+
+if context.is_offline_mode():
+    context.configure(
+        url=os.environ["DELTAREG_DATABASE_URL"], target_metadata=metadata, render_as_batch=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    given: sa.Connection | None = context.config.attributes.get("connection")
+    if given is not None:
+        migrate(given)
+    else:
+        with connect() as opened:
+            migrate(opened)

@@ -1,0 +1,1 @@
+"""One query a function; each takes a Connection and values and opens no transaction."""

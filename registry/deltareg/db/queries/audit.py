@@ -1,0 +1,50 @@
+"""The audit trail: appended to, read, never changed."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import Row
+from deltareg.db.tables import audit
+
+
+def record_audit(
+    conn: sa.Connection,
+    *,
+    actor: str,
+    token_id: int | None,
+    action: str,
+    subject: str,
+    before: object,
+    after: object,
+    request_id: str,
+) -> None:
+    """Append who did what to which thing, in the transaction of the change itself."""
+    conn.execute(
+        sa.insert(audit).values(
+            actor=actor, token_id=token_id, action=action, subject=subject,
+            before=before, after=after, request_id=request_id,
+        )
+    )  # fmt: skip
+
+
+def audit_rows(
+    conn: sa.Connection,
+    *,
+    actor: str | None,
+    action: str | None,
+    subject: str | None,
+    before: int | None,
+    limit: int,
+) -> Sequence[Row]:
+    """List rows, newest first; `subject` matches itself and everything below it."""
+    query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if actor is not None:
+        query = query.where(audit.c.actor == actor)
+    if action is not None:
+        query = query.where(audit.c.action == action)
+    if subject is not None:
+        query = query.where(audit.c.subject.startswith(subject, autoescape=True))
+    if before is not None:
+        query = query.where(audit.c.id < before)
+    return conn.execute(query).all()

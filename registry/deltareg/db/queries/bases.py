@@ -1,0 +1,94 @@
+"""Bases and the recorded relations between them."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import Row
+from deltareg.db.tables import base_relations, bases, principals, versions
+
+_SHOWN = [column for column in bases.c if column.name not in {"manifest", "storage_map"}]
+
+
+def base_rows(
+    conn: sa.Connection,
+    *,
+    name: str | None = None,
+    root: str | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> Sequence[Row]:
+    """List bases by name, without manifest and storage map."""
+    used = (
+        sa.select(sa.func.count())
+        .where(versions.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(
+            *_SHOWN,
+            bases.c.storage_map.is_not(None).label("is_stored"),
+            principals.c.name.label("maker"),
+            used.label("deltas"),
+        )
+        .outerjoin(principals, principals.c.id == bases.c.created_by)
+        .order_by(bases.c.name)
+        .limit(limit)
+    )
+    if name is not None:
+        query = query.where(bases.c.name == name)
+    if root is not None:
+        query = query.where(bases.c.root == root)
+    if after is not None:
+        query = query.where(bases.c.name > after)
+    return conn.execute(query).all()
+
+
+def base_content(conn: sa.Connection, base_id: int) -> Row:
+    """Give manifest and storage map of a base."""
+    query = sa.select(bases.c.manifest, bases.c.storage_map).where(bases.c.id == base_id)
+    return conn.execute(query).one()
+
+
+def add_base(conn: sa.Connection, **values: object) -> int:
+    """Insert a base and give its id."""
+    return int(conn.execute(sa.insert(bases).values(**values).returning(bases.c.id)).scalar_one())
+
+
+def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
+    """Give a registered base its bytes."""
+    conn.execute(
+        sa.update(bases)
+        .where(bases.c.id == base_id)
+        .values(storage_map=storage_map, stored_bytes=stored_bytes)
+    )
+
+
+def relations_of(conn: sa.Connection, base_id: int) -> Sequence[Row]:
+    """List what is recorded about a base and others, with the other's name where it has one."""
+    other = bases.alias("other")
+    query = (
+        sa.select(base_relations.c.relation, base_relations.c.other_root, other.c.name)
+        .outerjoin(other, other.c.root == base_relations.c.other_root)
+        .where(base_relations.c.base_id == base_id)
+        .order_by(base_relations.c.id)
+    )
+    return conn.execute(query).all()
+
+
+def add_relation(
+    conn: sa.Connection, base_id: int, *, other_root: str, relation: str, rule_version: str
+) -> None:
+    """Record a relation; one that stands already is left alone."""
+    known = sa.select(base_relations.c.id).where(
+        base_relations.c.base_id == base_id,
+        base_relations.c.other_root == other_root,
+        base_relations.c.relation == relation,
+    )
+    if conn.execute(known).first() is None:
+        conn.execute(
+            sa.insert(base_relations).values(
+                base_id=base_id, other_root=other_root,
+                relation=relation, rule_version=rule_version,
+            )
+        )  # fmt: skip

@@ -1,0 +1,154 @@
+"""Channels, their ledgers and quarantines."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import Row
+from deltareg.db.tables import channels, principals, quarantines, revisions, versions
+
+
+def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False) -> Row | None:
+    """Find a channel; with `lock`, it does not move until the transaction ends."""
+    query = sa.select(channels).where(channels.c.delta_id == delta_id, channels.c.name == name)
+    if lock:
+        query = query.with_for_update()
+    return conn.execute(query).one_or_none()
+
+
+def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[Row]:
+    """List the channels of a line in the order that they were made."""
+    query = sa.select(channels).where(channels.c.delta_id == delta_id).order_by(channels.c.id)
+    return conn.execute(query).all()
+
+
+def add_channel(
+    conn: sa.Connection, delta_id: int, name: str, *, policy: Mapping[str, object]
+) -> None:
+    """Insert a channel at revision 0; one that was made meanwhile is as good."""
+    try:
+        with conn.begin_nested():
+            conn.execute(
+                sa.insert(channels).values(delta_id=delta_id, name=name, policy=dict(policy))
+            )
+    except sa.exc.IntegrityError:
+        return
+
+
+def advance(conn: sa.Connection, channel_id: int, *, seen: int) -> bool:
+    """Move a channel from revision `seen` to the next; False when it had moved already."""
+    update = (
+        sa.update(channels)
+        .where(channels.c.id == channel_id, channels.c.revision == seen)
+        .values(revision=seen + 1)
+    )
+    return conn.execute(update).rowcount == 1
+
+
+def add_revision(conn: sa.Connection, **values: object) -> int:
+    """Append to the ledger and give the row's id."""
+    insert = sa.insert(revisions).values(**values).returning(revisions.c.id)
+    return int(conn.execute(insert).scalar_one())
+
+
+def revision_rows(
+    conn: sa.Connection, channel_id: int, *, before: int | None = None, limit: int = 50
+) -> Sequence[Row]:
+    """List a ledger, newest first."""
+    query = _select_revisions().where(revisions.c.channel_id == channel_id)
+    if before is not None:
+        query = query.where(revisions.c.number < before)
+    return conn.execute(query.order_by(revisions.c.number.desc()).limit(limit)).all()
+
+
+def revision_at(
+    conn: sa.Connection, channel_id: int, *, number: int | None = None, at_us: int | None = None
+) -> Row | None:
+    """Give one revision: by number, or the newest that stood at a time, or the newest."""
+    query = _select_revisions().where(revisions.c.channel_id == channel_id)
+    if number is not None:
+        query = query.where(revisions.c.number == number)
+    if at_us is not None:
+        query = query.where(revisions.c.created_at <= at_us)
+    return conn.execute(query.order_by(revisions.c.number.desc()).limit(1)).one_or_none()
+
+
+def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:
+    """List (delta_id, channel, version number, version id) for every channel that serves."""
+    query = (
+        sa.select(
+            channels.c.delta_id, channels.c.name, versions.c.number, versions.c.id.label("version")
+        )
+        .join(
+            revisions,
+            sa.and_(
+                revisions.c.channel_id == channels.c.id,
+                revisions.c.number == channels.c.revision,
+            ),
+        )
+        .join(versions, versions.c.id == revisions.c.version_id)
+        .where(channels.c.delta_id.in_(delta_ids))
+        .order_by(channels.c.id)
+    )
+    return conn.execute(query).all()
+
+
+def add_quarantine(
+    conn: sa.Connection, channel_id: int, version_id: int, *, revision_id: int
+) -> None:
+    """Quarantine a version on a channel unless it stands quarantined there."""
+    if standing_quarantine(conn, channel_id, version_id) is None:
+        conn.execute(
+            sa.insert(quarantines).values(
+                channel_id=channel_id, version_id=version_id, revision_id=revision_id
+            )
+        )
+
+
+def standing_quarantine(conn: sa.Connection, channel_id: int, version_id: int) -> int | None:
+    """Give the id of the quarantine of a version on a channel, None when there is none."""
+    query = sa.select(quarantines.c.id).where(
+        quarantines.c.channel_id == channel_id,
+        quarantines.c.version_id == version_id,
+        quarantines.c.cleared_at.is_(None),
+    )
+    return conn.execute(query).scalar()
+
+
+def quarantined(conn: sa.Connection, channel_id: int) -> list[int]:
+    """List the numbers of the versions quarantined on a channel."""
+    query = (
+        sa.select(versions.c.number)
+        .join(quarantines, quarantines.c.version_id == versions.c.id)
+        .where(quarantines.c.channel_id == channel_id, quarantines.c.cleared_at.is_(None))
+        .order_by(versions.c.number)
+    )
+    return [row[0] for row in conn.execute(query)]
+
+
+def clear_quarantine(
+    conn: sa.Connection, quarantine_id: int, *, cleared_by: int, reason: str
+) -> None:
+    """End a quarantine; the row stays."""
+    conn.execute(
+        sa.update(quarantines)
+        .where(quarantines.c.id == quarantine_id)
+        .values(cleared_at=now_us(), cleared_by=cleared_by, clear_reason=reason)
+    )
+
+
+def _select_revisions() -> sa.Select[*tuple[Any, ...]]:
+    previous = versions.alias("previous")
+    return (
+        sa.select(
+            revisions,
+            versions.c.number.label("version"),
+            previous.c.number.label("previous"),
+            principals.c.name.label("actor"),
+        )
+        .outerjoin(versions, versions.c.id == revisions.c.version_id)
+        .outerjoin(previous, previous.c.id == revisions.c.previous_version_id)
+        .join(principals, principals.c.id == revisions.c.actor_id)
+    )

@@ -1,0 +1,103 @@
+"""Principals and their tokens."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import Row
+from deltareg.db.tables import principals, tokens
+
+
+def principal_id(conn: sa.Connection, name: str) -> int | None:
+    """Give the id of a principal, None when nobody has that name."""
+    return conn.execute(sa.select(principals.c.id).where(principals.c.name == name)).scalar()
+
+
+def add_principal(conn: sa.Connection, name: str, *, kind: str) -> int:
+    """Insert a principal and give its id."""
+    insert = sa.insert(principals).values(name=name, kind=kind).returning(principals.c.id)
+    return int(conn.execute(insert).scalar_one())
+
+
+def add_token(
+    conn: sa.Connection,
+    *,
+    token_hash: str,
+    display: str,
+    principal_id: int,
+    kind: str,
+    scopes: Sequence[str],
+    note: str,
+    created_by: int | None,
+    expires_in_us: int | None,
+) -> int:
+    """Insert a token, by its hash only, and give its id."""
+    expires = None if expires_in_us is None else now_us() + expires_in_us
+    insert = sa.insert(tokens).values(
+        token_hash=token_hash, display=display, principal_id=principal_id, kind=kind,
+        scopes=list(scopes), note=note, created_by=created_by, expires_at=expires,
+    )  # fmt: skip
+    return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
+
+
+def live_token(conn: sa.Connection, token_hash: str) -> Row | None:
+    """Find a token that is neither revoked nor expired, of a principal that is not disabled."""
+    query = (
+        sa.select(
+            tokens.c.id, tokens.c.kind, tokens.c.scopes, tokens.c.expires_at,
+            tokens.c.last_used_at, principals.c.id.label("principal_id"),
+            principals.c.name.label("principal"), now_us().label("now"),
+        )
+        .join(principals, principals.c.id == tokens.c.principal_id)
+        .where(
+            tokens.c.token_hash == token_hash,
+            tokens.c.revoked_at.is_(None),
+            principals.c.disabled_at.is_(None),
+            sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
+        )
+    )  # fmt: skip
+    return conn.execute(query).one_or_none()
+
+
+def touch_token(conn: sa.Connection, token_id: int) -> None:
+    """Note that a token was used now."""
+    conn.execute(sa.update(tokens).where(tokens.c.id == token_id).values(last_used_at=now_us()))
+
+
+def token_rows(
+    conn: sa.Connection, *, token_id: int | None = None, before: int | None = None, limit: int = 50
+) -> Sequence[Row]:
+    """List tokens without their hashes, newest first."""
+    maker = principals.alias("maker")
+    query = (
+        sa.select(
+            tokens.c.id, tokens.c.display, tokens.c.kind, tokens.c.scopes, tokens.c.note,
+            tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at, tokens.c.last_used_at,
+            principals.c.name.label("principal"), maker.c.name.label("created_by"),
+        )
+        .join(principals, principals.c.id == tokens.c.principal_id)
+        .outerjoin(maker, maker.c.id == tokens.c.created_by)
+        .order_by(tokens.c.id.desc())
+        .limit(limit)
+    )  # fmt: skip
+    if token_id is not None:
+        query = query.where(tokens.c.id == token_id)
+    if before is not None:
+        query = query.where(tokens.c.id < before)
+    return conn.execute(query).all()
+
+
+def revoke_token(conn: sa.Connection, token_id: int) -> bool:
+    """Revoke a token; False when it was revoked before or never was."""
+    update = (
+        sa.update(tokens)
+        .where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
+        .values(revoked_at=now_us())
+    )
+    return conn.execute(update).rowcount == 1
+
+
+def count_tokens(conn: sa.Connection) -> int:
+    """Count all tokens that ever were."""
+    return int(conn.execute(sa.select(sa.func.count()).select_from(tokens)).scalar_one())

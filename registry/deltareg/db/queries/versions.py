@@ -1,0 +1,190 @@
+"""Versions and their lineage."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import Row
+from deltareg.db.tables import (
+    bases,
+    channels,
+    deltas,
+    lineage,
+    namespaces,
+    principals,
+    revisions,
+    version_packs,
+    versions,
+)
+
+_HEAVY = {"manifest", "storage_map"}
+_SHOWN = [column for column in versions.c if column.name not in _HEAVY]
+
+
+def select_versions() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for versions as shown: names joined in, manifest and storage map left out."""
+    return (
+        sa.select(
+            *_SHOWN,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            bases.c.name.label("base_name"),
+            principals.c.name.label("maker"),
+        )
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(bases, bases.c.id == versions.c.base_id)
+        .outerjoin(principals, principals.c.id == versions.c.created_by)
+    )
+
+
+def version_by_id(conn: sa.Connection, version_id: int) -> Row:
+    """Give one version by its row id."""
+    return conn.execute(select_versions().where(versions.c.id == version_id)).one()
+
+
+def find_version(
+    conn: sa.Connection,
+    delta_id: int,
+    *,
+    number: int | None = None,
+    semver: str | None = None,
+    digest: str | None = None,
+) -> Row | None:
+    """Find a version of a line; the newest that is not deleted when nothing else is said."""
+    query = select_versions().where(versions.c.delta_id == delta_id)
+    if number is not None:
+        query = query.where(versions.c.number == number)
+    elif semver is not None:
+        query = query.where(versions.c.semver == semver)
+    else:
+        query = query.where(versions.c.deleted_at.is_(None))
+        if digest is not None:
+            query = query.where(versions.c.manifest_digest == digest)
+    return conn.execute(query.order_by(versions.c.number.desc()).limit(1)).one_or_none()
+
+
+def version_rows(
+    conn: sa.Connection, delta_id: int, *, before: int | None, limit: int
+) -> Sequence[Row]:
+    """List the versions of a line, newest first, deleted ones left out."""
+    query = (
+        select_versions()
+        .where(versions.c.delta_id == delta_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.number.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(versions.c.number < before)
+    return conn.execute(query).all()
+
+
+def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
+    """Give versions by row id."""
+    query = select_versions().where(versions.c.id.in_(list(ids)))
+    return {row.id: row for row in conn.execute(query)}
+
+
+def content(conn: sa.Connection, version_id: int) -> Row:
+    """Give manifest and storage map of a version."""
+    query = sa.select(versions.c.manifest, versions.c.storage_map)
+    return conn.execute(query.where(versions.c.id == version_id)).one()
+
+
+def add_version(conn: sa.Connection, **values: object) -> int:
+    """Insert a version and give its row id."""
+    return int(
+        conn.execute(sa.insert(versions).values(**values).returning(versions.c.id)).scalar_one()
+    )
+
+
+def add_parents(conn: sa.Connection, version_id: int, parent_ids: Sequence[int]) -> None:
+    """Record which versions a version was made from, in order."""
+    rows = [
+        {"version_id": version_id, "parent_version_id": parent, "position": position}
+        for position, parent in enumerate(parent_ids)
+    ]
+    if rows:
+        conn.execute(sa.insert(lineage), rows)
+
+
+def version_ids_by_digest(
+    conn: sa.Connection, namespace: str, digests: Iterable[str]
+) -> dict[str, int]:
+    """Find versions of a namespace by manifest digest."""
+    query = (
+        sa.select(versions.c.manifest_digest, versions.c.id)
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(
+            namespaces.c.name == namespace,
+            versions.c.manifest_digest.in_(list(digests)),
+            versions.c.deleted_at.is_(None),
+        )
+    )
+    return {str(row[0]): row[1] for row in conn.execute(query)}
+
+
+def parents_of(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+    """List the parents of a version, in order."""
+    query = (
+        select_versions()
+        .join(lineage, lineage.c.parent_version_id == versions.c.id)
+        .where(lineage.c.version_id == version_id)
+        .order_by(lineage.c.position)
+    )
+    return conn.execute(query).all()
+
+
+def children_of(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+    """List the versions made from a version, oldest first."""
+    query = (
+        select_versions()
+        .join(lineage, lineage.c.version_id == versions.c.id)
+        .where(lineage.c.parent_version_id == version_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.id)
+    )
+    return conn.execute(query).all()
+
+
+def versions_on_base(conn: sa.Connection, base_id: int, *, limit: int) -> Sequence[Row]:
+    """List versions made for a base, oldest first."""
+    query = (
+        select_versions()
+        .where(versions.c.base_id == base_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.id)
+        .limit(limit)
+    )
+    return conn.execute(query).all()
+
+
+def delete_version(conn: sa.Connection, version_id: int) -> None:
+    """Mark a version deleted; collection releases its packs later."""
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(deleted_at=now_us()))
+
+
+def is_served(conn: sa.Connection, version_id: int) -> str | None:
+    """Give the name of a channel that points at a version now, None when none does."""
+    query = (
+        sa.select(channels.c.name)
+        .join(
+            revisions,
+            sa.and_(
+                revisions.c.channel_id == channels.c.id,
+                revisions.c.number == channels.c.revision,
+            ),
+        )
+        .where(revisions.c.version_id == version_id)
+        .limit(1)
+    )
+    return conn.execute(query).scalar()
+
+
+def holds_pack(conn: sa.Connection, version_id: int, pack_id: int) -> bool:
+    """Whether a version needs a pack."""
+    query = sa.select(version_packs.c.pack_id).where(
+        version_packs.c.version_id == version_id, version_packs.c.pack_id == pack_id
+    )
+    return conn.execute(query).first() is not None

@@ -1,0 +1,208 @@
+"""Engines and transactions on SQLite and PostgreSQL.
+
+A transaction is opened in `service` and nowhere else, by one of three calls: `read` (a snapshot),
+`write` (once) or `with_retry` (a function that may run again). Rows that a rule depends on are
+locked with `Select.with_for_update()`, which is a row lock on PostgreSQL and nothing on SQLite,
+where a write transaction (BEGIN IMMEDIATE) is alone anyway.
+"""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from deltareg.db import HEAD
+from deltareg.db.faults import named_faults
+from deltareg.errors import Misconfigured, Unavailable
+
+T = TypeVar("T")
+
+BEGIN_OPTION = "deltareg_begin"
+"""The execution option of a SQLite connection that holds the statement it begins with."""
+_POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+_FIRST_PAUSE_S = 0.1
+
+
+def create_engine(
+    url: str | sa.URL, *, pool_size: int = 10, busy_timeout_s: float = 5.0
+) -> sa.Engine:
+    """Make an engine for `sqlite:///path` or `postgresql+psycopg://…`; nothing is opened yet.
+
+    Args:
+        url: Where the database is.
+        pool_size: Connections kept open; twice as many more are opened under load.
+        busy_timeout_s: How long a SQLite write waits for the writer before it.
+
+    Raises:
+        Misconfigured: The URL is malformed or of another database.
+    """
+    target = parse_url(url)
+    if target.get_backend_name() == "sqlite":
+        return _sqlite(target, pool_size=pool_size, busy_timeout_s=busy_timeout_s)
+    return sa.create_engine(
+        target,
+        pool_size=pool_size,
+        max_overflow=2 * pool_size,
+        pool_timeout=10,
+        pool_pre_ping=True,  # a connection that a server restart cut is replaced before use
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "deltareg",
+            "options": _POSTGRESQL_OPTIONS,
+        },
+    )
+
+
+def parse_url(url: str | sa.URL) -> sa.URL:
+    """Check a database URL.
+
+    Raises:
+        Misconfigured: It is malformed, of another database, or of SQLite without a file.
+    """
+    try:
+        target = sa.make_url(url)
+    except exc.ArgumentError as error:
+        raise Misconfigured("the database URL is malformed", fix=_URL_FIX) from error
+    if target.drivername == "postgresql":
+        return target.set(drivername="postgresql+psycopg")
+    if target.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise Misconfigured(f"no support for {target.drivername!r} databases", fix=_URL_FIX)
+    if target.get_backend_name() == "sqlite" and target.database in {None, "", ":memory:"}:
+        raise Misconfigured("a SQLite database needs a file", fix=_URL_FIX)
+    return target
+
+
+_URL_FIX = "write sqlite:///path/to/file.db or postgresql+psycopg://user@host/name"
+
+
+@contextmanager
+def read(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
+    """Open a transaction that reads one snapshot and writes nothing.
+
+    Raises:
+        Unavailable: The database cannot answer now.
+    """
+    options: dict[str, object] = (
+        {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        if engine.dialect.name == "postgresql"
+        else {BEGIN_OPTION: "BEGIN"}
+    )
+    with named_faults(), engine.connect() as conn:
+        conn.execution_options(**options)
+        with conn.begin():
+            yield conn
+
+
+@contextmanager
+def write(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
+    """Open a transaction that commits when the block ends and rolls back when it raises.
+
+    SQLite: BEGIN IMMEDIATE, so there is one writer and no upgrade from reading. PostgreSQL: READ
+    COMMITTED; a statement sees what was committed before it began, so lock first, then look.
+
+    Raises:
+        Unavailable: The database cannot answer now. When that is raised by the end of the block,
+            the transaction may or may not have been committed.
+        DiskFull: The disk of the database is full.
+    """
+    with named_faults(), engine.connect() as conn:
+        conn.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        with conn.begin():
+            yield conn
+
+
+def with_retry(
+    engine: sa.Engine,
+    fn: Callable[[sa.Connection], T],
+    *,
+    attempts: int = 5,
+    jitter: Callable[[], float] = random.random,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Run `fn` in a write transaction, and run it again when the database could not answer.
+
+    It is not run again once COMMIT was sent, for then nobody knows whether it took place.
+
+    Args:
+        engine: The database.
+        fn: All of the transaction; it must change nothing but rows.
+        attempts: How often to try in all.
+        jitter: Gives a number in [0, 1), so that rivals do not come back together.
+        sleep: Waits so many seconds.
+
+    Raises:
+        Unavailable: The last attempt failed, or the connection was lost while committing.
+    """
+    for attempt in range(attempts):
+        is_commit_sent = False
+        try:
+            with write(engine) as conn:
+                result = fn(conn)
+                is_commit_sent = True
+        except Unavailable:
+            if is_commit_sent or attempt == attempts - 1:
+                raise
+        else:
+            return result
+        sleep(_FIRST_PAUSE_S * 2**attempt * (0.5 + jitter() / 2))
+    raise AssertionError("attempts must be at least 1")
+
+
+def schema_head(engine: sa.Engine) -> str | None:
+    """Read which schema revision the database has; None when it has none."""
+    with read(engine) as conn:
+        if not sa.inspect(conn).has_table("alembic_version"):
+            return None
+        return conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def check_schema(engine: sa.Engine) -> None:
+    """Refuse a database whose schema is not the one that this code was written for.
+
+    Raises:
+        Misconfigured: It is older, newer or absent.
+    """
+    found = schema_head(engine)
+    if found != HEAD:
+        raise Misconfigured(
+            f"the database has schema {found or 'none'}, this server needs {HEAD}",
+            fix="run `deltareg server migrate` (or `deltareg-migrate upgrade`) with this release",
+        )
+
+
+def _sqlite(target: sa.URL, *, pool_size: int, busy_timeout_s: float) -> sa.Engine:
+    engine = sa.create_engine(
+        target,
+        pool_size=pool_size,
+        max_overflow=2 * pool_size,
+        pool_timeout=10,
+        # The driver opens and ends no transaction by itself: BEGIN is ours.
+        connect_args={"isolation_level": None, "timeout": busy_timeout_s},
+    )
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    if not isinstance(connection, sqlite3.Connection):
+        raise TypeError(f"not a SQLite connection: {connection!r}")
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # an acknowledged commit survives a power cut
+        "foreign_keys = ON",
+        "recursive_triggers = ON",  # else INSERT OR REPLACE deletes behind the triggers' back
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(conn: sa.Connection) -> None:
+    conn.exec_driver_sql(conn.get_execution_options().get(BEGIN_OPTION, "BEGIN"))

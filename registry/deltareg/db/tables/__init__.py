@@ -1,0 +1,46 @@
+"""All tables, a module a subject, as SQLAlchemy Core tables in one MetaData.
+
+Every time is a BIGINT of microseconds since the epoch, by the database's clock (`db.clock`).
+"""
+
+from deltareg.db.tables.channels import channels, quarantines, revisions
+from deltareg.db.tables.metadata import metadata
+from deltareg.db.tables.packs import (
+    base_packs,
+    packs,
+    piece_packs,
+    pieces,
+    upload_packs,
+    uploads,
+    version_packs,
+)
+from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
+from deltareg.db.tables.runs import runs, verdicts, workers
+from deltareg.db.tables.versions import base_relations, bases, deltas, lineage, versions
+
+__all__ = [
+    "audit",
+    "base_packs",
+    "base_relations",
+    "bases",
+    "channels",
+    "deltas",
+    "idempotency",
+    "lineage",
+    "metadata",
+    "namespaces",
+    "packs",
+    "piece_packs",
+    "pieces",
+    "principals",
+    "quarantines",
+    "revisions",
+    "runs",
+    "tokens",
+    "upload_packs",
+    "uploads",
+    "verdicts",
+    "version_packs",
+    "versions",
+    "workers",
+]

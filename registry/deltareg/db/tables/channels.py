@@ -1,0 +1,76 @@
+"""What is served: channels, their append-only ledger of revisions, quarantines."""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    metadata,
+    one_of,
+    optional,
+    required,
+    row_id,
+    text,
+    time,
+)
+
+channels = sa.Table(
+    "channels",
+    metadata,
+    row_id(),
+    required("delta_id", "deltas.id"),
+    text("name"),
+    count("revision", default=0),
+    sa.Column("policy", Json, nullable=False),
+    created_at(),
+    sa.UniqueConstraint("delta_id", "name"),
+)
+
+# Append-only: the migration adds triggers that refuse UPDATE and DELETE.
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    row_id(),
+    required("channel_id", "channels.id"),
+    count("number"),
+    text("kind"),
+    optional("version_id", "versions.id"),
+    sa.Column("digest", sa.Text),
+    sa.Column("base_root", sa.Text),
+    required("actor_id", "principals.id"),
+    text("reason"),
+    sa.Column("verdict_ids", Json, nullable=False),
+    optional("previous_version_id", "versions.id"),
+    sa.Column("break_glass", sa.Boolean, nullable=False),
+    created_at(),
+    sa.UniqueConstraint("channel_id", "number"),
+    one_of("kind", "promote", "rollback", "freeze", "unfreeze"),
+    sa.CheckConstraint(
+        "kind IN ('freeze', 'unfreeze')"
+        " OR (version_id IS NOT NULL AND digest IS NOT NULL AND base_root IS NOT NULL)",
+        name="moved_version",
+    ),
+    sa.Index(None, "version_id"),
+)
+
+quarantines = sa.Table(
+    "quarantines",
+    metadata,
+    row_id(),
+    required("channel_id", "channels.id"),
+    required("version_id", "versions.id"),
+    required("revision_id", "revisions.id"),
+    created_at(),
+    time("cleared_at"),
+    optional("cleared_by", "principals.id"),
+    sa.Column("clear_reason", sa.Text),
+)
+sa.Index(
+    "uq_quarantines_standing",
+    quarantines.c.channel_id,
+    quarantines.c.version_id,
+    unique=True,
+    sqlite_where=quarantines.c.cleared_at.is_(None),
+    postgresql_where=quarantines.c.cleared_at.is_(None),
+)

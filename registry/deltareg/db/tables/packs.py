@@ -1,0 +1,112 @@
+"""Where bytes are: packs and who needs them, pieces that can be found again, uploads.
+
+A pack row maps a digest to the one physical key that holds it now; the key is fresh for every
+upload attempt and never used again (docs/design.md, Stored form).
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    member,
+    metadata,
+    one_of,
+    optional,
+    required,
+    row_id,
+    text,
+    uuid_id,
+)
+
+packs = sa.Table(
+    "packs",
+    metadata,
+    row_id(),
+    text("scope"),  # ns:<name> or bases; equal bytes of two namespaces are two packs
+    text("digest"),
+    text("physical_key"),
+    count("size_bytes"),
+    text("state"),
+    created_at(),
+    sa.UniqueConstraint("scope", "digest"),
+    sa.UniqueConstraint("physical_key"),
+    one_of("state", "live", "deleting"),
+    sa.Index(None, "state", "id"),
+)
+
+# RESTRICT: as long as something needs a pack, no code can drop its row.
+version_packs = sa.Table(
+    "version_packs",
+    metadata,
+    member("version_id", "versions.id", ondelete="RESTRICT"),
+    member("pack_id", "packs.id", ondelete="RESTRICT"),
+    sa.Index(None, "pack_id"),
+)
+
+base_packs = sa.Table(
+    "base_packs",
+    metadata,
+    member("base_id", "bases.id", ondelete="RESTRICT"),
+    member("pack_id", "packs.id", ondelete="RESTRICT"),
+    sa.Index(None, "pack_id"),
+)
+
+pieces = sa.Table(
+    "pieces",
+    metadata,
+    row_id(),
+    text("scope"),
+    text("digest"),
+    sa.Column("base_root", sa.Text, nullable=False, server_default=""),
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("scope", "digest", "base_root"),
+)
+
+piece_packs = sa.Table(
+    "piece_packs",
+    metadata,
+    member("piece_id", "pieces.id", ondelete="CASCADE"),
+    member("pack_id", "packs.id", ondelete="RESTRICT"),
+    sa.Index(None, "pack_id"),
+)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    uuid_id(),
+    required("principal_id", "principals.id"),
+    text("scope"),
+    text("subject"),
+    text("target"),  # ns/name, or the name of a base
+    text("manifest_digest"),
+    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    sa.Column("request", Json, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="open"),
+    created_at(),
+    count("touched_at"),
+    optional("version_id", "versions.id"),
+    optional("base_id", "bases.id"),
+    one_of("subject", "delta", "base"),
+    one_of("state", "open", "complete", "aborted", "expired"),
+    sa.Index(None, "state", "touched_at"),
+    sa.Index(None, "principal_id"),
+)
+
+upload_packs = sa.Table(
+    "upload_packs",
+    metadata,
+    row_id(),
+    sa.Column("upload_id", sa.Text, sa.ForeignKey("uploads.id"), nullable=False),
+    count("number"),
+    text("physical_key"),
+    sa.Column("digest", sa.Text),
+    sa.Column("size_bytes", sa.BigInteger),
+    sa.Column("state", sa.Text, nullable=False, server_default="writing"),
+    created_at(),
+    sa.UniqueConstraint("physical_key"),
+    one_of("state", "writing", "received", "adopted", "dropped"),
+    sa.Index(None, "upload_id", "number"),
+    sa.Index(None, "state", "upload_id"),
+)

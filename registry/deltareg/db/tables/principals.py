@@ -1,0 +1,91 @@
+"""Who acts and what they did: principals, tokens, namespaces, the audit trail, kept answers."""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    created_by,
+    metadata,
+    one_of,
+    optional,
+    required,
+    row_id,
+    text,
+    time,
+)
+
+principals = sa.Table(
+    "principals",
+    metadata,
+    row_id(),
+    text("name"),
+    text("kind"),
+    created_at(),
+    time("disabled_at"),
+    sa.UniqueConstraint("name"),
+    one_of("kind", "user", "service", "worker"),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    row_id(),
+    text("token_hash"),
+    text("display"),
+    required("principal_id", "principals.id"),
+    text("kind"),
+    sa.Column("scopes", Json, nullable=False),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    created_at(),
+    created_by(),
+    time("expires_at"),
+    time("revoked_at"),
+    time("last_used_at"),
+    sa.UniqueConstraint("token_hash"),
+    one_of("kind", "pat", "ci", "wrk"),
+    sa.Index(None, "principal_id"),
+)
+
+namespaces = sa.Table(
+    "namespaces",
+    metadata,
+    row_id(),
+    text("name"),
+    created_at(),
+    created_by(),
+    sa.UniqueConstraint("name"),
+)
+
+# Append-only: the migration adds triggers that refuse UPDATE and DELETE.
+audit = sa.Table(
+    "audit",
+    metadata,
+    row_id(),
+    created_at(),
+    text("actor"),
+    optional("token_id", "tokens.id"),
+    text("action"),
+    text("subject"),
+    sa.Column("before", Json),
+    sa.Column("after", Json),
+    text("request_id"),
+    sa.Index(None, "subject", "id"),
+    sa.Index(None, "actor", "id"),
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    row_id(),
+    required("principal_id", "principals.id"),
+    text("key"),
+    text("request_digest"),
+    count("status"),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("headers", Json, nullable=False),
+    created_at(),
+    sa.UniqueConstraint("principal_id", "key"),
+    sa.Index(None, "created_at"),
+)

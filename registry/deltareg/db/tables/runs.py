@@ -1,0 +1,104 @@
+"""Work for workers and what came of it: runs, verdicts, workers."""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    created_by,
+    metadata,
+    one_of,
+    optional,
+    required,
+    row_id,
+    text,
+    time,
+    uuid_id,
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    uuid_id(),
+    text("what"),
+    text("dedup_key"),
+    optional("version_id", "versions.id"),
+    sa.Column("suite", sa.Text, nullable=False, server_default=""),
+    sa.Column("request", Json, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="queued"),
+    count("priority", default=0),
+    count("attempt", default=0),
+    count("max_attempts", default=3),
+    sa.Column("labels", Json, nullable=False),
+    sa.Column("lease_holder", sa.Text),
+    time("lease_expires_at"),
+    count("fence", default=0),
+    created_at(),
+    time("started_at"),
+    time("finished_at"),
+    created_by(),
+    sa.Column("error", sa.Text),
+    sa.Column("result", Json),
+    one_of("what", "verify", "reencode", "compare", "merge"),
+    one_of("state", "queued", "running", "done", "dead", "cancelled"),
+    sa.CheckConstraint("state <> 'running' OR lease_expires_at IS NOT NULL", name="leased"),
+    sa.CheckConstraint("what <> 'verify' OR version_id IS NOT NULL", name="verified_version"),
+    sa.Index(None, "version_id"),
+    sa.Index(None, "created_at", "id"),
+)
+# Written into the SQL, not bound: a partial index is only used where the planner sees the values.
+ACTIVE = runs.c.state.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
+sa.Index(
+    "uq_runs_active_dedup_key",
+    runs.c.dedup_key,
+    unique=True,
+    sqlite_where=ACTIVE,
+    postgresql_where=ACTIVE,
+)
+# What a claim scans: the best first. Finished runs, which are most, are not in it.
+sa.Index(
+    "ix_runs_to_claim",
+    runs.c.priority.desc(),
+    runs.c.created_at,
+    runs.c.id,
+    sqlite_where=ACTIVE,
+    postgresql_where=ACTIVE,
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    uuid_id(),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), nullable=False),
+    required("version_id", "versions.id"),
+    text("manifest_digest"),
+    text("base_root"),
+    text("suite"),
+    text("suite_digest"),
+    text("verifier"),
+    text("policy_digest"),
+    text("dtype"),
+    count("seed"),
+    text("verdict"),
+    text("base_evidence"),
+    sa.Column("checks", Json, nullable=False),
+    sa.Column("environment", Json, nullable=False),
+    text("sandbox"),
+    created_at(),
+    created_by(),
+    one_of("verdict", "pass", "fail", "inconclusive"),
+    sa.Index(None, "version_id", "suite", "created_at"),
+    sa.Index(None, "run_id"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    row_id(),
+    text("name"),
+    required("principal_id", "principals.id"),
+    sa.Column("labels", Json, nullable=False),
+    count("last_seen_at"),
+    sa.UniqueConstraint("name"),
+)

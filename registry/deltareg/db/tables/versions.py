@@ -1,0 +1,131 @@
+"""What is kept: bases with their relations, deltas, versions and lineage."""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    created_by,
+    member,
+    metadata,
+    one_of,
+    optional,
+    required,
+    row_id,
+    text,
+    time,
+)
+
+bases = sa.Table(
+    "bases",
+    metadata,
+    row_id(),
+    text("name"),
+    text("root"),
+    text("config_digest"),
+    sa.Column("tokenizer_digest", sa.Text),
+    text("manifest_digest"),
+    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    # NULL: registered only, the bytes stay at `location`.
+    sa.Column("storage_map", sa.LargeBinary),
+    sa.Column("location", sa.Text),
+    count("logical_bytes"),
+    count("stored_bytes"),
+    created_at(),
+    created_by(),
+    sa.UniqueConstraint("name"),
+    sa.Index(None, "root"),
+)
+
+base_relations = sa.Table(
+    "base_relations",
+    metadata,
+    row_id(),
+    required("base_id", "bases.id"),
+    text("other_root"),
+    text("relation"),
+    text("rule_version"),
+    created_at(),
+    sa.UniqueConstraint("base_id", "other_root", "relation"),
+    one_of("relation", "same_parameters", "cast_of", "resaved_as", "finetuned_from"),
+    sa.Index(None, "other_root"),
+)
+
+deltas = sa.Table(
+    "deltas",
+    metadata,
+    row_id(),
+    required("namespace_id", "namespaces.id"),
+    text("name"),
+    count("next_version", default=1),
+    created_at(),
+    created_by(),
+    sa.UniqueConstraint("namespace_id", "name"),
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    row_id(),
+    required("delta_id", "deltas.id"),
+    count("number"),
+    text("manifest_digest"),
+    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    sa.Column("storage_map", sa.LargeBinary, nullable=False),
+    count("storage_revision", default=1),
+    text("kind"),
+    text("variant"),
+    sa.Column("foldable", sa.Boolean, nullable=False),
+    text("base_root"),
+    optional("base_id", "bases.id"),
+    sa.Column("message", sa.Text, nullable=False, server_default=""),
+    sa.Column("semver", sa.Text),
+    sa.Column("labels", Json, nullable=False),
+    count("logical_bytes"),
+    count("stored_bytes"),
+    count("uploaded_bytes"),
+    created_at(),
+    created_by(),
+    time("deleted_at"),
+    # When collection let go of the packs of a deleted version; from then on it has no bytes.
+    time("released_at"),
+    time("revoked_at"),
+    sa.Column("revoke_reason", sa.Text),
+    sa.UniqueConstraint("delta_id", "number"),
+    sa.CheckConstraint("released_at IS NULL OR deleted_at IS NOT NULL", name="released"),
+    sa.Index(None, "base_root"),
+    sa.Index(None, "base_id"),
+)
+sa.Index(
+    "uq_versions_live_manifest",
+    versions.c.delta_id,
+    versions.c.manifest_digest,
+    unique=True,
+    sqlite_where=versions.c.deleted_at.is_(None),
+    postgresql_where=versions.c.deleted_at.is_(None),
+)
+sa.Index(
+    "uq_versions_semver",
+    versions.c.delta_id,
+    versions.c.semver,
+    unique=True,
+    sqlite_where=versions.c.semver.is_not(None),
+    postgresql_where=versions.c.semver.is_not(None),
+)
+_TO_RELEASE = sa.and_(versions.c.deleted_at.is_not(None), versions.c.released_at.is_(None))
+sa.Index(
+    "ix_versions_to_release",
+    versions.c.deleted_at,
+    sqlite_where=_TO_RELEASE,
+    postgresql_where=_TO_RELEASE,
+)
+
+lineage = sa.Table(
+    "lineage",
+    metadata,
+    member("version_id", "versions.id"),
+    member("parent_version_id", "versions.id"),
+    count("position"),
+    sa.Index(None, "parent_version_id"),
+)

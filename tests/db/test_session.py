@@ -1,0 +1,266 @@
+"""Transactions on both databases: snapshots, rollback, lost connections, second tries."""
+
+import sqlite3
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us, read_clock
+from deltareg.db.session import create_engine, read, with_retry, write
+from deltareg.db.tables import namespaces, principals
+from deltareg.errors import DiskFull, Misconfigured, Unavailable
+from tests.fixtures.databases import postgresql_started, server_url
+
+
+def test_the_clock_counts_microseconds_since_the_epoch(engine):
+    before = time.time_ns() // 1000
+
+    with read(engine) as conn:
+        told = read_clock(conn)
+
+    assert before - 1_000 <= told <= time.time_ns() // 1000
+
+
+def test_the_clock_goes_on_within_a_transaction(engine):
+    with read(engine) as conn:
+        first = read_clock(conn)
+        deadline = time.monotonic() + 5
+        while read_clock(conn) == first and time.monotonic() < deadline:
+            pass
+        later = read_clock(conn)
+
+    assert later > first
+
+
+def test_an_inserted_row_gets_its_time_from_the_database(engine):
+    with write(engine) as conn:
+        conn.execute(sa.insert(namespaces).values(name="lab"))
+        age = conn.execute(sa.select(now_us() - namespaces.c.created_at)).scalar_one()
+
+    assert 0 <= age < 60_000_000
+
+
+def test_a_transaction_that_raises_leaves_nothing(engine):
+    def broken(conn):
+        conn.execute(sa.insert(namespaces).values(name="lab"))
+        raise KeyError("on purpose")
+
+    with pytest.raises(KeyError):
+        with_retry(engine, broken)
+
+    assert names(engine) == []
+
+
+def test_a_snapshot_does_not_see_what_is_committed_meanwhile(engine):
+    with read(engine) as conn:
+        before = conn.execute(sa.select(namespaces.c.name)).scalars().all()
+        add(engine, "lab")
+        after = conn.execute(sa.select(namespaces.c.name)).scalars().all()
+
+    assert (before, after) == ([], [])
+    assert names(engine) == ["lab"]
+
+
+@pytest.mark.postgres
+def test_a_reading_transaction_cannot_write(postgresql_engine):
+    with pytest.raises(sa.exc.InternalError, match="read-only"), read(postgresql_engine) as conn:
+        conn.execute(sa.insert(namespaces).values(name="lab"))
+
+
+def test_foreign_keys_are_enforced(engine):
+    with pytest.raises(sa.exc.IntegrityError), write(engine) as conn:
+        conn.execute(sa.insert(namespaces).values(name="lab", created_by=404))
+
+
+def test_sqlite_keeps_a_commit_through_a_power_cut(sqlite_engine):
+    with read(sqlite_engine) as conn:
+        journal = conn.exec_driver_sql("PRAGMA journal_mode").scalar()
+        synchronous = conn.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    assert (journal, synchronous) == ("wal", 2)  # 2 is FULL
+
+
+def test_a_second_sqlite_writer_waits_for_the_first(sqlite_engine):
+    order = []
+    started = threading.Event()
+
+    def second():
+        started.set()
+        with write(sqlite_engine) as conn:
+            order.append("second")
+            conn.execute(sa.insert(namespaces).values(name="second"))
+
+    with write(sqlite_engine) as conn:
+        thread = threading.Thread(target=second)
+        thread.start()
+        started.wait()
+        conn.execute(sa.insert(namespaces).values(name="first"))
+        order.append("first")
+    thread.join()
+
+    assert order == ["first", "second"]
+
+
+def test_a_sqlite_writer_that_waited_too_long_is_told_to_try_again(sqlite_url):
+    patient, hasty = create_engine(sqlite_url), create_engine(sqlite_url, busy_timeout_s=0.05)
+
+    with (
+        write(patient),
+        pytest.raises(Unavailable, match="busy with another writer") as caught,
+        write(hasty),
+    ):
+        pass
+
+    patient.dispose()
+    hasty.dispose()
+    assert isinstance(caught.value.__cause__, sa.exc.OperationalError)
+
+
+def test_a_full_disk_is_named(sqlite_engine):
+    def fill(conn):
+        conn.exec_driver_sql("PRAGMA max_page_count = 1")
+        conn.execute(sa.insert(principals).values(name="x" * 500_000, kind="user"))
+
+    with pytest.raises(DiskFull):
+        with_retry(sqlite_engine, fill)
+
+
+def test_a_function_is_run_again_after_a_temporary_fault(engine):
+    pauses: list[float] = []
+    attempts: list[sa.Connection] = []
+
+    def flaky(conn):
+        conn.execute(sa.insert(namespaces).values(name=f"attempt-{len(attempts)}"))
+        attempts.append(conn)
+        if len(attempts) < 3:
+            raise busy()
+        return len(attempts)
+
+    result = with_retry(engine, flaky, jitter=lambda: 0.0, sleep=pauses.append)
+
+    assert result == 3
+    assert names(engine) == ["attempt-2"]
+    assert pauses == [0.05, 0.1]
+
+
+def test_the_last_attempt_tells_the_fault(engine):
+    attempts: list[sa.Connection] = []
+
+    def broken(conn):
+        attempts.append(conn)
+        raise busy()
+
+    with pytest.raises(Unavailable):
+        with_retry(engine, broken, attempts=3, sleep=lambda _: None)
+
+    assert len(attempts) == 3
+
+
+def test_a_fault_that_no_retry_cures_is_raised_at_once(engine):
+    attempts: list[sa.Connection] = []
+
+    def wrong(conn):
+        attempts.append(conn)
+        conn.execute(sa.insert(namespaces).values(name="lab", created_by=404))
+
+    with pytest.raises(sa.exc.IntegrityError):
+        with_retry(engine, wrong)
+
+    assert len(attempts) == 1
+
+
+@pytest.mark.postgres
+def test_a_transaction_whose_connection_is_cut_runs_again(postgresql_engine):
+    attempts: list[sa.Connection] = []
+
+    def cut_once(conn):
+        conn.execute(sa.insert(namespaces).values(name=f"attempt-{len(attempts)}"))
+        attempts.append(conn)
+        if len(attempts) == 1:
+            cut_connections(postgresql_engine)
+        return conn.execute(sa.select(namespaces.c.name)).scalar_one()
+
+    result = with_retry(postgresql_engine, cut_once)
+
+    assert result == "attempt-1"
+    assert names(postgresql_engine) == ["attempt-1"]
+
+
+@pytest.mark.postgres
+def test_a_connection_lost_before_commit_is_not_taken_for_a_commit(postgresql_engine):
+    attempts: list[sa.Connection] = []
+
+    def cut_at_the_end(conn):
+        conn.execute(sa.insert(namespaces).values(name="lab"))
+        attempts.append(conn)
+        cut_connections(postgresql_engine)
+
+    with pytest.raises(Unavailable):
+        with_retry(postgresql_engine, cut_at_the_end)
+
+    assert len(attempts) == 1, "nobody knows what became of the COMMIT, so it is not repeated"
+    assert names(postgresql_engine) == []
+
+
+@pytest.mark.postgres
+def test_pooled_connections_survive_a_restart_of_the_server():
+    folder = Path(tempfile.mkdtemp(prefix="deltareg-pg-"))
+    with postgresql_started(folder) as server:
+        engine = create_engine(server_url(server))
+        with write(engine) as conn:
+            conn.exec_driver_sql("CREATE TABLE kept (number INTEGER)")
+            conn.exec_driver_sql("INSERT INTO kept VALUES (7)")
+        server.stop()
+        with pytest.raises(Unavailable, match="cannot answer now"), read(engine):
+            pass
+        server.ensure_postgres_running()
+
+        number = with_retry(engine, lambda conn: conn.scalar(sa.text("SELECT number FROM kept")))
+
+        engine.dispose()
+    assert number == 7
+
+
+@pytest.mark.parametrize("url", ["mysql://h/n", "sqlite://", "sqlite:///:memory:", "", "x"])
+def test_a_database_that_is_not_served_is_refused(url):
+    with pytest.raises(Misconfigured):
+        create_engine(url)
+
+
+def test_a_password_stays_out_of_the_message():
+    engine = create_engine("postgresql://u:hunter2@localhost:1/none")
+
+    with pytest.raises(Unavailable) as caught, read(engine):
+        pass
+
+    assert "hunter2" not in str(caught.value)
+
+
+def names(engine):
+    with read(engine) as conn:
+        return list(conn.execute(sa.select(namespaces.c.name)).scalars())
+
+
+def add(engine, name):
+    with write(engine) as conn:
+        conn.execute(sa.insert(namespaces).values(name=name))
+
+
+def busy():
+    cause = sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return sa.exc.OperationalError("BEGIN IMMEDIATE", None, cause)
+
+
+def cut_connections(engine):
+    """End all connections to the database of the engine but the one that asks for it."""
+    with create_engine(engine.url).connect() as conn:
+        conn.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        conn.detach()

@@ -1,0 +1,86 @@
+"""A database with a row in every table, and the means to read all of it."""
+
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.session import create_engine, read, write
+
+T0 = 1_700_000_000_000_000
+
+
+def version(number: int) -> dict[str, object]:
+    return {"id": number, "delta_id": 1, "number": number, "manifest_digest": f"sha256:{number}",
+            "manifest": b"{}", "storage_map": b"{}", "kind": "lora", "variant": "",
+            "foldable": True, "base_root": "blake3:aa", "base_id": 1, "labels": {},
+            "semver": f"1.0.{number}", "logical_bytes": 10, "stored_bytes": 5,
+            "uploaded_bytes": 5}  # fmt: skip
+
+
+ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
+    (t.principals, {"id": 1, "name": "ada", "kind": "user"}),
+    (t.tokens, {"id": 1, "token_hash": "h", "display": "drg_pat_…", "principal_id": 1,
+                "kind": "pat", "scopes": ["read"], "created_by": 1}),
+    (t.namespaces, {"id": 1, "name": "lab", "created_by": 1}),
+    (t.audit, {"id": 1, "actor": "ada", "token_id": 1, "action": "push", "subject": "lab/x",
+               "before": None, "after": {"version": 1}, "request_id": "r"}),
+    (t.idempotency, {"id": 1, "principal_id": 1, "key": "k", "request_digest": "d",
+                     "status": 201, "body": b"\0\xff", "headers": {"ETag": "e"}}),
+    (t.bases, {"id": 1, "name": "tiny", "root": "blake3:aa", "config_digest": "sha256:aa",
+               "manifest_digest": "sha256:ab", "manifest": b"{}", "logical_bytes": 10,
+               "stored_bytes": 5, "created_by": 1}),
+    (t.base_relations, {"id": 1, "base_id": 1, "other_root": "blake3:bb",
+                        "relation": "cast_of", "rule_version": "1"}),
+    (t.deltas, {"id": 1, "namespace_id": 1, "name": "x", "next_version": 3}),
+    (t.versions, version(1)),
+    (t.versions, version(2)),
+    (t.lineage, {"version_id": 2, "parent_version_id": 1, "position": 0}),
+    (t.packs, {"id": 1, "scope": "ns:lab", "digest": "sha256:p", "physical_key": "blobs/p/1",
+               "size_bytes": 5, "state": "live"}),
+    (t.version_packs, {"version_id": 1, "pack_id": 1}),
+    (t.base_packs, {"base_id": 1, "pack_id": 1}),
+    (t.pieces, {"id": 1, "scope": "ns:lab", "digest": "blake3:t", "entry": b"e"}),
+    (t.piece_packs, {"piece_id": 1, "pack_id": 1}),
+    (t.uploads, {"id": "u", "principal_id": 1, "scope": "ns:lab", "subject": "delta",
+                 "target": "lab/x", "manifest_digest": "sha256:1", "manifest": b"{}",
+                 "request": {}, "state": "complete", "touched_at": T0, "version_id": 1}),
+    (t.upload_packs, {"id": 1, "upload_id": "u", "number": 0, "physical_key": "blobs/p/1",
+                      "state": "adopted"}),
+    (t.runs, {"id": "r", "what": "verify", "dedup_key": "k", "version_id": 1, "request": {},
+              "labels": {"gpu": "any"}, "created_by": 1}),
+    (t.verdicts, {"id": "v", "run_id": "r", "version_id": 1, "manifest_digest": "sha256:1",
+                  "base_root": "blake3:aa", "suite": "smoke", "suite_digest": "sha256:s",
+                  "verifier": "1", "policy_digest": "", "dtype": "float32", "seed": 0,
+                  "verdict": "pass", "base_evidence": "exact", "checks": [{"name": "effect"}],
+                  "environment": {}, "sandbox": "full"}),
+    (t.workers, {"id": 1, "name": "w", "principal_id": 1, "labels": {}, "last_seen_at": T0}),
+    (t.channels, {"id": 1, "delta_id": 1, "name": "prod", "revision": 1, "policy": {}}),
+    (t.revisions, {"id": 1, "channel_id": 1, "number": 1, "kind": "promote", "version_id": 1,
+                   "digest": "sha256:1", "base_root": "blake3:aa", "actor_id": 1,
+                   "reason": "first", "verdict_ids": ["v"], "break_glass": False}),
+    (t.quarantines, {"id": 1, "channel_id": 1, "version_id": 1, "revision_id": 1}),
+)  # fmt: skip
+
+
+def populate(url):
+    """Insert at least one row into every table."""
+    engine = create_engine(url)
+    with write(engine) as conn:
+        for table, values in ROWS:
+            dated = {"created_at": T0} if "created_at" in table.c else {}
+            conn.execute(sa.insert(table).values({**values, **dated}))
+    engine.dispose()
+
+
+def contents(url):
+    """Return all rows of all tables that the database has."""
+    engine = create_engine(url)
+    reflected = sa.MetaData()
+    reflected.reflect(engine)
+    with read(engine) as conn:
+        rows = {
+            name: sorted(repr(row) for row in conn.execute(sa.select(table)))
+            for name, table in reflected.tables.items()
+            if name != "alembic_version"
+        }
+    engine.dispose()
+    return rows

@@ -1,0 +1,168 @@
+"""The schema on both databases: one line of revisions, no drift, nothing lost on the way."""
+
+import pytest
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+
+import deltareg_migrations as migrations
+from deltareg import db
+from deltareg.db.session import check_schema, create_engine, write
+from deltareg.db.tables import metadata
+from deltareg.errors import InvalidInput, Misconfigured
+from tests.migrations.populated import contents, populate
+
+REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
+
+
+def test_there_is_one_line_of_revisions_and_the_code_is_written_for_its_head():
+    scripts = ScriptDirectory.from_config(migrations._config(None))
+
+    walked = [script.revision for script in scripts.walk_revisions()]
+
+    assert walked == REVISIONS[::-1]
+    assert scripts.get_heads() == [db.HEAD]
+    assert migrations.newest_revision() == db.HEAD
+
+
+def test_a_migrated_database_has_not_drifted(database_url):
+    assert migrations.check(database_url) == []
+
+
+def test_a_migrated_database_is_the_one_that_the_tables_describe(empty_database_url, tmp_path):
+    migrations.upgrade(empty_database_url)
+    migrated = described(empty_database_url)
+    migrations.downgrade(empty_database_url, revision="base")
+    engine = create_engine(empty_database_url)
+
+    metadata.create_all(engine)
+
+    engine.dispose()
+    assert described(empty_database_url) == migrated
+
+
+def test_an_upgrade_may_be_repeated(database_url):
+    migrations.upgrade(database_url)
+
+    assert migrations.current(database_url) == db.HEAD
+
+
+def test_an_empty_database_is_at_no_revision(empty_database_url):
+    assert migrations.current(empty_database_url) is None
+    assert migrations.check(empty_database_url) == ["the schema is absent, the newest is 0005"]
+
+
+def test_a_server_refuses_a_database_of_another_revision(empty_database_url):
+    migrations.upgrade(empty_database_url, revision="0002")
+    engine = create_engine(empty_database_url)
+
+    with pytest.raises(Misconfigured, match="has schema 0002, this server needs 0005"):
+        check_schema(engine)
+
+    migrations.upgrade(empty_database_url)
+    check_schema(engine)
+    engine.dispose()
+
+
+def test_an_unknown_revision_is_refused(database_url):
+    with pytest.raises(InvalidInput, match="0815"):
+        migrations.upgrade(database_url, revision="0815")
+
+
+def test_every_revision_goes_down_to_nothing_and_up_again(empty_database_url):
+    for revision in REVISIONS:
+        migrations.upgrade(empty_database_url, revision=revision)
+        migrations.downgrade(empty_database_url, revision="-1")
+        migrations.upgrade(empty_database_url, revision=revision)
+    migrations.downgrade(empty_database_url, revision="base")
+
+    assert tables_of(empty_database_url) <= {"alembic_version"}
+
+
+@pytest.mark.parametrize("lowest", REVISIONS)
+def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(empty_database_url, lowest):
+    migrations.upgrade(empty_database_url)
+    populate(empty_database_url)
+    before = contents(empty_database_url)
+
+    migrations.downgrade(empty_database_url, revision=lowest)
+    kept = contents(empty_database_url)
+    migrations.upgrade(empty_database_url)
+
+    assert kept
+    assert all(rows for rows in before.values()), "every table has a row to lose"
+    assert kept == {table: before[table] for table in kept}
+    assert {t: rows for t, rows in contents(empty_database_url).items() if rows} == kept
+    assert migrations.check(empty_database_url) == []
+
+
+@pytest.mark.parametrize("table", ["audit", "revisions"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET id = id + 100", "DELETE FROM {}"])
+def test_an_append_only_table_refuses_changes(database_url, table, change):
+    populate(database_url)
+    before = contents(database_url)[table]
+    engine = create_engine(database_url)
+
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"), write(engine) as conn:
+        conn.exec_driver_sql(change.format(table))
+
+    engine.dispose()
+    assert contents(database_url)[table] == before
+
+
+@pytest.mark.parametrize("table", ["audit", "revisions"])
+def test_a_row_of_an_append_only_table_cannot_be_replaced(sqlite_url, table):
+    populate(sqlite_url)
+    engine = create_engine(sqlite_url)
+
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"), write(engine) as conn:
+        conn.exec_driver_sql(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
+
+    engine.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("table", ["audit", "revisions"])
+def test_an_append_only_table_cannot_be_truncated(postgresql_engine, table):
+    with (
+        pytest.raises(sa.exc.IntegrityError, match="append-only"),
+        write(postgresql_engine) as conn,
+    ):
+        conn.exec_driver_sql(f"TRUNCATE {table} CASCADE")
+
+
+def tables_of(url):
+    engine = create_engine(url)
+    names = set(sa.inspect(engine).get_table_names())
+    engine.dispose()
+    return names
+
+
+def described(url):
+    """Return every table, constraint and index as the database itself writes it down."""
+    query = {
+        "sqlite": "SELECT type, name, sql FROM sqlite_master"
+        " WHERE type IN ('index', 'table') AND name <> 'alembic_version'",
+        "postgresql": """
+            SELECT conrelid::regclass::text AS place, conname::text, pg_get_constraintdef(oid)
+              FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+            UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes
+              WHERE schemaname = 'public'
+            UNION ALL SELECT table_name, column_name,
+                concat_ws(' ', data_type, is_nullable, column_default)
+              FROM information_schema.columns WHERE table_schema = 'public'""",
+    }
+    engine = create_engine(url)
+    with engine.connect() as conn:
+        rows = conn.exec_driver_sql(query[engine.dialect.name]).all()
+    engine.dispose()
+    return sorted(
+        (place, name, ordered(definition))
+        for place, name, definition in rows
+        if "alembic_version" not in place
+    )
+
+
+def ordered(definition):
+    """Drop what has no meaning: the order of constraints in a table, white space."""
+    lines = (line.strip().rstrip(",") for line in (definition or "").splitlines())
+    return sorted(line for line in lines if line)
