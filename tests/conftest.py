@@ -1,7 +1,7 @@
 """What every test shares: quiet surroundings, paths, markers, hypothesis profiles.
 
-Each file in `tests/fixtures/` is a plugin of its own (a database, an S3 server, a running registry);
-all of them are found by folder.
+Each file in `tests/fixtures/` is a plugin of its own (a database, an S3 server, a running
+registry); all of them are found by folder.
 """
 
 import importlib.util
@@ -44,11 +44,13 @@ def missing_gpu():
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory):
-    """Keep the user's settings, caches and credentials out of the tests, and the tests off the net."""
+    """Keep the user's settings, caches and credentials out of the tests, and tests off the net."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("DELTAREG_", "AWS_", "HF_")) and not name.startswith("DELTAREG_TEST_"):
+            if name.startswith(("DELTAREG_", "AWS_", "HF_")) and not name.startswith(
+                "DELTAREG_TEST_"
+            ):
                 patch.delenv(name)
         patch.setenv("HOME", str(home))
         for name in ("CONFIG", "CACHE", "DATA", "STATE"):
