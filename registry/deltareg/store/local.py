@@ -81,17 +81,23 @@ class LocalStore:
     def size(self, key: str) -> int | None:
         parse_key(key)
         path = self._root / key
-        with _disk_errors(path), suppress(FileNotFoundError):
-            return path.stat().st_size
-        return None
+        with _disk_errors(path):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                self._blobs.stat()  # a disk that is not mounted is no missing object
+                return None
 
     def delete(self, key: str) -> None:
         parse_key(key)
         path = self._root / key
-        with _disk_errors(path), suppress(FileNotFoundError):
-            path.unlink()
-            # Without this a loss of power could bring back an object whose row is gone.
-            _sync_folder(path.parent)
+        with _disk_errors(path):
+            try:
+                path.unlink()
+                # Without this a loss of power could bring back an object whose row is gone.
+                _sync_folder(path.parent)
+            except FileNotFoundError:
+                self._blobs.stat()
         with suppress(OSError):  # other attempts at the same bytes may still be in there
             path.parent.rmdir()
 
@@ -172,6 +178,7 @@ def _chunks(path: Path, key: str, start: int, stop: int | None) -> Generator[byt
         try:
             file = path.open("rb")
         except FileNotFoundError:
+            path.parent.parent.stat()
             raise BlobMissing(key) from None
     with file:
         at, end = start, range_end(key, os.fstat(file.fileno()).st_size, start, stop)

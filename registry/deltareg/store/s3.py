@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
+import httpx
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -127,7 +128,7 @@ class S3Store:
             self._client.abort_multipart_upload(
                 Bucket=self._bucket, Key=name, UploadId=upload["UploadId"]
             )
-        probe(self, where=self._where)
+        probe(self, where=self._where, fetch=_fetch)
 
     def _put(self, key: str, data: bytearray) -> int:
         """Send a short object in one request."""
@@ -268,6 +269,18 @@ def _connect(options: S3Options) -> "S3Client":
             response_checksum_validation=options.checksum_mode,
         ),
     )
+
+
+def _fetch(url: str, start: int, stop: int) -> bytes:
+    """GET a range as a client of the registry does: the library here would repair a wrong region.
+
+    Raises:
+        StoreUnavailable: The URL cannot be reached from here.
+    """
+    try:
+        return httpx.get(url, headers={"Range": f"bytes={start}-{stop - 1}"}).content
+    except httpx.TransportError as error:
+        raise StoreUnavailable(f"a signed URL cannot be fetched: {error}") from error
 
 
 def _parts(body: Iterable[bytes]) -> Iterator[bytearray]:
