@@ -1,0 +1,112 @@
+"""What a wheel carries, and that the base install works without the extras."""
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.architecture.tree import PACKAGES, REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+EXTRAS = ("torch", "transformers", "sqlalchemy", "alembic", "boto3", "fastapi", "pydantic_settings")
+BLOCK = f"""
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS}:
+            raise ModuleNotFoundError(f"not in the base install: {{name}}", name=name)
+
+sys.meta_path.insert(0, Block())
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build the wheel with the tools at hand."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
+    run([*command, REPOSITORY])
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def base_install(wheel, tmp_path_factory):
+    """Give an environment that sees the wheel and none of the extras' packages."""
+    folder = tmp_path_factory.mktemp("base")
+    run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, wheel])
+    block = tmp_path_factory.mktemp("block")
+    (block / "sitecustomize.py").write_text(BLOCK)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(block), str(folder)])}
+
+
+def run(command, **options):
+    """Run a command that must succeed and give its output."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_carries_every_file_of_the_packages(wheel):
+    expected = {
+        str(path.relative_to(folder.parent))
+        for folder in PACKAGES.values()
+        for path in folder.rglob("*")
+        if path.is_file() and not {"__pycache__", ".mypy_cache", ".ruff_cache"} & {*path.parts}
+    }
+
+    found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+    assert found == expected
+
+
+def test_the_wheel_declares_no_heavy_dependency(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        metadata = archive.read(name).decode().lower()
+
+    required = [line for line in metadata.splitlines() if line.startswith("requires-dist:")]
+    base = [line for line in required if "extra ==" not in line]
+
+    assert base
+    assert [line for line in base if any(extra in line for extra in EXTRAS)] == []
+
+
+def test_the_library_imports_without_the_extras(base_install, tmp_path):
+    code = (
+        "import deltareg; print(deltareg.__version__, deltareg.Client.__name__, deltareg.__file__)"
+    )
+
+    version, client, file = run([sys.executable, "-c", code], env=base_install).split()
+
+    assert (version, client) == ("0.1.0", "Client")
+    assert str(REPOSITORY) not in file
+
+
+def test_the_command_line_answers_without_the_extras(base_install):
+    code = "from deltareg_cli.main import main; main()"
+
+    text = run([sys.executable, "-c", code, "--help"], env=base_install)
+
+    assert "push" in text
+
+
+def test_a_missing_extra_is_named(base_install):
+    """`deltareg up` on a base install says what to install instead of showing a traceback."""
+    code = "from deltareg_cli.main import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "up"],
+        env=base_install,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode not in (0, 1)
+    assert "deltareg[" in done.stderr
+    assert "Traceback" not in done.stderr
