@@ -52,7 +52,7 @@ class Digest:
 class Hasher(Protocol):
     """What the hash objects of hashlib and blake3 have in common."""
 
-    def update(self, data: bytes, /) -> object:
+    def update(self, data: bytes | memoryview, /) -> object:
         """Add bytes."""
         ...
 
@@ -82,12 +82,18 @@ def tensor_digest(dtype: str, shape: Iterable[int], chunks: Iterable[bytes | mem
         shape: The dimensions; rank is one byte, each dimension eight, little-endian.
         chunks: The tensor's bytes in row-major, little-endian order.
     """
-    dims = tuple(shape)
-    hasher = blake3(b"tensor\0" + dtype.encode("ascii") + b"\0" + bytes([len(dims)]))
-    hasher.update(b"".join(dim.to_bytes(8, "little") for dim in dims))
+    hasher = open_tensor_hasher(dtype, shape)
     for chunk in chunks:
         hasher.update(chunk)
     return Digest("blake3", hasher.hexdigest())
+
+
+def open_tensor_hasher(dtype: str, shape: Iterable[int]) -> Hasher:
+    """Start the digest of a tensor whose bytes come later; `tensor_digest` says what it covers."""
+    dims = tuple(shape)
+    hasher = blake3(b"tensor\0" + dtype.encode("ascii") + b"\0" + bytes([len(dims)]))
+    hasher.update(b"".join(dim.to_bytes(8, "little") for dim in dims))
+    return hasher
 
 
 def merkle_root(leaves: Iterable[tuple[str, Digest]]) -> Digest:

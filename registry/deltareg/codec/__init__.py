@@ -1,0 +1,41 @@
+"""Encoding tensors into packs and back, losslessly (docs/format.md).
+
+Encode: `PackEncoder(sources, workers=…)` gives packs in order, then `pieces`.
+Decode: `decode_piece`, or `decode_chunk` for one chunk; `OrderedPool` lends threads to either side.
+Read a pack without a storage map: `read_pack`, or `index_range` and `read_index` over a range read.
+"""
+
+from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, MAX_CHUNK_BYTES
+from deltareg.codec.decoder import Fetch, decode_chunk, decode_piece
+from deltareg.codec.encoder import EncodedPack, PackEncoder
+from deltareg.codec.ordered import OrderedPool
+from deltareg.codec.packs import (
+    PACK_LIMIT_BYTES,
+    PACK_TARGET_BYTES,
+    TRAILER_BYTES,
+    PackEntry,
+    index_range,
+    read_index,
+    read_pack,
+)
+from deltareg.codec.sources import PieceSource, ReadRange
+
+__all__ = [
+    "CHUNK_ELEMENTS",
+    "MAX_CHUNK_BYTES",
+    "PACK_LIMIT_BYTES",
+    "PACK_TARGET_BYTES",
+    "TRAILER_BYTES",
+    "EncodedPack",
+    "Fetch",
+    "OrderedPool",
+    "PackEncoder",
+    "PackEntry",
+    "PieceSource",
+    "ReadRange",
+    "decode_chunk",
+    "decode_piece",
+    "index_range",
+    "read_index",
+    "read_pack",
+]

@@ -1,0 +1,38 @@
+"""The table of chunk codecs by id, one set of instances for each thread."""
+
+import threading
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from deltareg.codec.chunk_codec import PLANES, SUBTRACT, ZSTD, ChunkCodec
+from deltareg.codec.planes import Planes
+from deltareg.codec.raw import Raw
+from deltareg.codec.scratch import Scratch
+from deltareg.codec.subtract import Subtract
+from deltareg.codec.zstd import Zstd
+
+# Which codecs the encoder tries, by profile. Decoding knows them all and needs no profile.
+PROFILES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
+    {"default": (SUBTRACT, PLANES, ZSTD)}
+)
+
+
+def open_codecs() -> Mapping[int, ChunkCodec]:
+    """Make every codec, with buffers shared among them, for one thread."""
+    scratch = Scratch()
+    codecs: tuple[ChunkCodec, ...] = (Raw(), Zstd(), Planes(scratch), Subtract(scratch))
+    return MappingProxyType({codec.id: codec for codec in codecs})
+
+
+def thread_codecs() -> Mapping[int, ChunkCodec]:
+    """Give the codecs of the calling thread; they live as long as the thread."""
+    return _OWN.codecs
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.codecs: Mapping[int, ChunkCodec] = open_codecs()
+
+
+_OWN: Final = _PerThread()

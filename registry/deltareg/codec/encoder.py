@@ -1,0 +1,202 @@
+"""Encoding pieces into packs, in order, with bounded memory.
+
+::
+
+    encoder = PackEncoder(sources, workers=2)
+    for pack in encoder.packs():          # EncodedPack(number, digest, data, entries)
+        upload(pack.digest, pack.data)
+    encoder.pieces                        # {Digest: StoredPiece}, complete after the last pack
+    encoder.pack_refs                     # (PackRef, …) in order
+
+The same sources in the same order with the same references give the same packs, whatever the number
+of workers: an interrupted push encodes again and skips what the server has. Memory: a few chunks a
+worker, the pack being filled and the one handed out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import xxhash
+
+from deltareg.codec.choose import encode_smallest
+from deltareg.codec.chunk_codec import CHUNK_ELEMENTS
+from deltareg.codec.codecs import PROFILES, thread_codecs
+from deltareg.codec.ordered import OrderedPool
+from deltareg.codec.packs import PackEntry, PackWriter
+from deltareg.codec.sources import PieceSource
+from deltareg.digest import Digest, sha256_of
+from deltareg.errors import InvalidInput
+from deltareg.storage_map import Chunk, PackRef, StoredPiece
+from deltareg.tensors import ITEM_BYTES
+
+_BATCH_BYTES = 2 << 20  # small pieces are handed to a thread together
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPack:
+    """A finished pack.
+
+    Attributes:
+        number: Its place among the packs of this push, from 0.
+        digest: `sha256:` of its bytes.
+        data: Its bytes, valid as long as this object.
+        entries: Its index.
+    """
+
+    number: int
+    digest: Digest
+    data: memoryview
+    entries: tuple[PackEntry, ...]
+
+    @property
+    def ref(self) -> PackRef:
+        """The pack as a storage map names it."""
+        return PackRef(self.digest, self.data.nbytes)
+
+
+class PackEncoder:
+    """Encodes pieces once; `packs` may be run through one time."""
+
+    def __init__(
+        self, sources: Iterable[PieceSource], *, workers: int = 2, profile: str = "default"
+    ) -> None:
+        """Prepare; nothing is read before the first pack is asked for.
+
+        Args:
+            sources: In the order of the packs. A piece that comes twice is encoded once, with
+                the reference that came first.
+            workers: Threads; one means none beside the caller's.
+            profile: A name of `PROFILES`.
+
+        Raises:
+            InvalidInput: There is no such profile.
+        """
+        if profile not in PROFILES:
+            raise InvalidInput(f"no codec profile {profile!r}", fix=f"use {', '.join(PROFILES)}")
+        self._sources = sources
+        self._workers = workers
+        self._candidates = PROFILES[profile]
+        self._writer = PackWriter()
+        self._refs: list[PackRef] = []
+        self._references: dict[Digest, Digest | None] = {}
+        self._placed: dict[Digest, list[tuple[int, PackEntry]]] = {}
+
+    def packs(self) -> Iterator[EncodedPack]:
+        """Give the packs as they fill. An error of a source ends it."""
+        with OrderedPool(self._workers) as pool:
+            for chunks in pool.map(self._encode_batch, _batches(self._jobs())):
+                for job, codec, payload, check in chunks:
+                    if not self._writer.has_room_for(len(payload)):
+                        yield self._close_pack()
+                    entry = self._writer.add(
+                        payload,
+                        codec=codec,
+                        item_bytes=job.item_bytes,
+                        size_bytes=job.end - job.begin,
+                        check=check,
+                    )
+                    self._place(job, entry)
+        if self._writer.entries:
+            yield self._close_pack()
+
+    @property
+    def pieces(self) -> Mapping[Digest, StoredPiece]:
+        """Where every piece is found; complete when `packs` has ended."""
+        return {digest: self._stored(digest) for digest in self._placed}
+
+    @property
+    def pack_refs(self) -> tuple[PackRef, ...]:
+        """The packs handed out so far."""
+        return tuple(self._refs)
+
+    def _jobs(self) -> "Iterator[_Job]":
+        for source in self._sources:
+            piece = source.piece
+            if piece.digest in self._placed:
+                continue
+            self._placed[piece.digest] = []
+            self._references[piece.digest] = None
+            if source.is_unchanged:
+                self._references[piece.digest] = piece.digest
+                continue
+            item_bytes = ITEM_BYTES[piece.dtype]
+            step = CHUNK_ELEMENTS * item_bytes
+            for begin in range(0, piece.size_bytes, step):
+                yield _Job(source, item_bytes, begin, min(begin + step, piece.size_bytes))
+
+    def _encode_batch(self, jobs: "list[_Job]") -> "list[_EncodedChunk]":
+        return [self._encode_chunk(job) for job in jobs]
+
+    def _encode_chunk(self, job: "_Job") -> "_EncodedChunk":
+        chunk = job.read_chunk()
+        codec, payload = encode_smallest(
+            thread_codecs(),
+            self._candidates,
+            chunk=chunk,
+            reference=job.read_reference(),
+            item_bytes=job.item_bytes,
+        )
+        return job, codec, payload, xxhash.xxh3_64_intdigest(chunk)
+
+    def _place(self, job: "_Job", entry: PackEntry) -> None:
+        digest = job.source.piece.digest
+        self._placed[digest].append((len(self._refs), entry))
+        reference = job.source.reference
+        if reference is not None and thread_codecs()[entry.codec].uses_reference:
+            self._references[digest] = reference.digest
+
+    def _close_pack(self) -> EncodedPack:
+        writer, self._writer = self._writer, PackWriter()
+        data = writer.finish()
+        pack = EncodedPack(len(self._refs), sha256_of(data), data, tuple(writer.entries))
+        self._refs.append(pack.ref)
+        return pack
+
+    def _stored(self, digest: Digest) -> StoredPiece:
+        chunks = tuple(
+            Chunk(self._refs[number].digest, e.offset, e.length, e.codec, e.size_bytes, e.check)
+            for number, e in self._placed[digest]
+        )
+        return StoredPiece(digest, self._references[digest], chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One chunk to encode; its bytes are read by the thread that encodes it."""
+
+    source: PieceSource
+    item_bytes: int
+    begin: int
+    end: int
+
+    def read_chunk(self) -> memoryview:
+        return _exactly(self.source.read(self.begin, self.end), self.end - self.begin)
+
+    def read_reference(self) -> memoryview | None:
+        data = self.source.reference_bytes(self.begin, self.end)
+        return None if data is None else _exactly(data, self.end - self.begin)
+
+
+_EncodedChunk = tuple[_Job, int, bytes, int]
+
+
+def _exactly(data: memoryview, size_bytes: int) -> memoryview:
+    if data.nbytes != size_bytes:
+        raise InvalidInput(
+            f"a file gave {data.nbytes} bytes where {size_bytes} were announced",
+            fix="push again when nothing writes to the files",
+        )
+    return data.cast("B")
+
+
+def _batches(jobs: Iterator[_Job]) -> Iterator[list[_Job]]:
+    batch: list[_Job] = []
+    size = 0
+    for job in jobs:
+        if batch and size + job.end - job.begin > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(job)
+        size += job.end - job.begin
+    if batch:
+        yield batch

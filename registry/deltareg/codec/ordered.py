@@ -1,0 +1,53 @@
+"""Threads that give their results in order and never run far ahead."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class OrderedPool:
+    """A pool whose `map` keeps the order and holds at most two items a worker.
+
+    Use it as a context manager; leaving it waits for what runs and drops what waits. One worker
+    means no thread at all.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._window = 2 * workers
+        self._threads = ThreadPoolExecutor(workers, "deltareg-codec") if workers > 1 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """Apply a function to each item; the first error comes out at its place and ends it."""
+        if self._threads is None:
+            yield from map(function, items)
+            return
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(self._threads.submit(function, item))
+                if len(waiting) >= self._window:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,30 @@
+"""Codec 0: the bytes as they are."""
+
+from deltareg.codec.chunk_codec import RAW, damaged
+
+
+class Raw:
+    """Stores a chunk unchanged: what is left when nothing makes it shorter."""
+
+    id = RAW
+    name = "raw"
+    uses_reference = False
+
+    def encode(
+        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
+    ) -> bytes | None:
+        del reference, item_bytes
+        return bytes(chunk)
+
+    def decode(
+        self,
+        payload: bytes | memoryview,
+        reference: memoryview | None,
+        *,
+        size_bytes: int,
+        item_bytes: int,
+    ) -> memoryview:
+        del reference, item_bytes
+        if len(payload) != size_bytes:
+            raise damaged(f"a raw chunk has {len(payload)} bytes, not {size_bytes}")
+        return memoryview(payload)
