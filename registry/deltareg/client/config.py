@@ -1,0 +1,286 @@
+"""The client's settings, each from the first place that has it, with that place remembered.
+
+The places in order: a flag, the environment, `./deltareg.toml`, the profile in `config.toml`, the
+top of `config.toml`, the default. `docs/settings.md` is written from `SETTINGS`.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import platformdirs
+
+from deltareg.client.config_file import read_settings
+from deltareg.client.quantities import parse_duration, parse_size
+from deltareg.client.tokens import config_dir, read_token, token_path
+from deltareg.errors import InvalidInput
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8642
+DEFAULT_SERVER = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
+DEFAULT_PROFILE = "default"
+PROJECT_FILE = "deltareg.toml"
+OutputFormat = Literal["table", "json", "jsonl", "yaml"]
+OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+def _default_cache_dir() -> Path:
+    return platformdirs.user_cache_path("deltareg")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """All that a client needs to know of its surroundings, resolved.
+
+    Attributes:
+        server: The registry's address, without a slash at the end.
+        token: What is sent as the bearer token, if anything.
+        profile: The profile that was read.
+        cache_dir: Where pulled bytes are kept.
+        cache_max_bytes: How much of them is kept.
+        offline: Whether to answer from the cache and ask nobody.
+        timeout_s: How long one request may take to answer.
+        retries: How often a request that may work later is tried again.
+        concurrency: How many requests carry bytes at once.
+        output: How the command line writes results.
+        progress: Whether the command line shows progress.
+        request_id: Sent with each request to find it in the server's log; empty for a new one each.
+    """
+
+    server: str = DEFAULT_SERVER
+    token: str | None = field(default=None, repr=False)
+    profile: str = DEFAULT_PROFILE
+    cache_dir: Path = field(default_factory=_default_cache_dir)
+    cache_max_bytes: int = 50_000_000_000
+    offline: bool = False
+    timeout_s: float = 30.0
+    retries: int = 5
+    concurrency: int = 4
+    output: OutputFormat = "table"
+    progress: bool = True
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its name in files, its variable, its default as text, what it does."""
+
+    key: str
+    variable: str
+    default: str
+    summary: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("server", "DELTAREG_SERVER", DEFAULT_SERVER, "The address of the registry."),
+    Setting("profile", "DELTAREG_PROFILE", DEFAULT_PROFILE, "The profile of config.toml to use."),
+    Setting("cache_dir", "DELTAREG_CACHE_DIR", "", "The folder that keeps pulled bytes."),
+    Setting("cache_max_size", "DELTAREG_CACHE_MAX_SIZE", "50GB", "How much the cache keeps."),
+    Setting("offline", "DELTAREG_OFFLINE", "false", "Answer from the cache, ask no server."),
+    Setting("output", "DELTAREG_OUTPUT", "table", "Results as table, json, jsonl or yaml."),
+    Setting(
+        "progress", "DELTAREG_NO_PROGRESS", "true", "Show progress; the variable turns it off."
+    ),
+    Setting("concurrency", "DELTAREG_CONCURRENCY", "4", "Requests that carry bytes at once."),
+    Setting("timeout", "DELTAREG_TIMEOUT", "30s", "How long one request may take to answer."),
+    Setting("retries", "DELTAREG_RETRIES", "5", "Tries after a failure that may pass."),
+)
+KEYS = tuple(setting.key for setting in SETTINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting as text, and the place that it came from."""
+
+    key: str
+    text: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """The settings, and for each of them where it came from; the token is the last one."""
+
+    config: ClientConfig
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Somewhere that settings may come from: `name` shows it, `names` shows single keys."""
+
+    name: str
+    texts: Mapping[str, str]
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def load_config(
+    *,
+    flags: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    request_id: str = "",
+) -> LoadedConfig:
+    """Resolve all settings.
+
+    Args:
+        flags: What the command line says, by key; it wins.
+        environ: The environment; the process's own by default.
+        folder: Where `deltareg.toml` is looked for; the working directory by default.
+        request_id: Carried into the result as it is.
+
+    Raises:
+        InvalidInput: A value cannot be read, a key or the profile does not exist.
+        Misconfigured: Others can read the token file.
+    """
+    environment = os.environ if environ is None else environ
+    places = _places(flags or {}, environment, folder or Path())
+    values = tuple(_first(setting, places) for setting in SETTINGS)
+    texts = {value.key: value.text for value in values}
+    for value in values:
+        check_value(value.key, value.text, origin=value.origin)
+    token, origin = _token(texts["server"], environment)
+    return LoadedConfig(
+        _build(texts, token=token, request_id=request_id), (*values, Value("token", token, origin))
+    )
+
+
+def config_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Give the user's settings file: `DELTAREG_CONFIG`, or `config.toml` in the config folder."""
+    named = (os.environ if environ is None else environ).get("DELTAREG_CONFIG")
+    return Path(named) if named else config_dir() / "config.toml"
+
+
+def check_value(key: str, text: str, *, origin: str = "") -> None:
+    """Refuse a key that does not exist or a value that cannot be read.
+
+    Raises:
+        InvalidInput: With the key, the value and its origin.
+    """
+    if key not in KEYS:
+        near = get_close_matches(key, KEYS, n=1)
+        where = f" in {origin}" if origin else ""
+        fix = f"did you mean {near[0]}?" if near else f"settings: {', '.join(KEYS)}"
+        if key == "token":
+            fix = "a token is kept apart from settings: deltareg auth login"
+        raise InvalidInput(f"there is no setting {key[:60]!r}{where}", fix=fix)
+    try:
+        _build({**{setting.key: setting.default for setting in SETTINGS}, key: text})
+    except InvalidInput as error:
+        where = f" (from {origin})" if origin else ""
+        raise InvalidInput(f"{key}: {error.message}{where}", fix=error.fix) from error
+
+
+def _places(flags: Mapping[str, str], environ: Mapping[str, str], folder: Path) -> list[_Place]:
+    user_file = config_path(environ)
+    project, user = read_settings(folder / PROJECT_FILE), read_settings(user_file)
+    profiles = user.pop("profiles", {})
+    outer = [
+        _Place("", flags, {key: f"--{key}" for key in flags}),
+        _from_environ(environ),
+        _Place(f"./{PROJECT_FILE}", _texts(project, f"./{PROJECT_FILE}")),
+    ]
+    top = _Place(str(user_file), _texts(user, str(user_file)))
+    profile = _first(SETTINGS[1], [*outer, top])
+    inner = _Place(
+        f"{user_file} [profiles.{profile.text}]", _profile(profiles, profile, str(user_file))
+    )
+    return [*outer, inner, top]
+
+
+def _profile(profiles: object, wanted: Value, path: str) -> dict[str, str]:
+    tables = _table(profiles) or {}
+    table = _table(tables.get(wanted.text, {} if wanted.text == DEFAULT_PROFILE else None))
+    if table is None:
+        known = ", ".join(sorted(tables)) or "none"
+        raise InvalidInput(
+            f"{path} has no profile {wanted.text[:60]!r} (asked for by {wanted.origin})",
+            fix=f"profiles there: {known}; add [profiles.{wanted.text[:60]}]",
+        )
+    return _texts(table, f"{path} [profiles.{wanted.text}]")
+
+
+def _table(value: object) -> dict[str, object] | None:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else None
+
+
+def _from_environ(environ: Mapping[str, str]) -> _Place:
+    present = {s.key: environ[s.variable] for s in SETTINGS if environ.get(s.variable)}
+    if "progress" in present:  # the variable says the opposite of the setting
+        present["progress"] = "false" if _boolean(present["progress"]) else "true"
+    return _Place("", present, {s.key: s.variable for s in SETTINGS})
+
+
+def _first(setting: Setting, places: Sequence[_Place]) -> Value:
+    for place in places:
+        if setting.key in place.texts:
+            origin = place.names.get(setting.key, place.name)
+            return Value(setting.key, place.texts[setting.key], origin)
+    text = str(_default_cache_dir()) if setting.key == "cache_dir" else setting.default
+    return Value(setting.key, text, "default")
+
+
+def _token(server: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    if environ.get("DELTAREG_TOKEN"):
+        return environ["DELTAREG_TOKEN"], "DELTAREG_TOKEN"
+    if environ.get("DELTAREG_TOKEN_FILE"):
+        file = Path(environ["DELTAREG_TOKEN_FILE"])
+        try:
+            return file.read_text(encoding="utf-8").strip(), f"{file} (DELTAREG_TOKEN_FILE)"
+        except OSError as error:
+            raise InvalidInput(
+                f"cannot read the token file {file}: {error.strerror}",
+                fix="see DELTAREG_TOKEN_FILE",
+            ) from error
+    kept = read_token(server)
+    return (kept, str(token_path(server))) if kept else ("", "none")
+
+
+def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -> ClientConfig:
+    server = texts["server"].rstrip("/")
+    token_path(server)  # refuses what is not an address
+    output = texts["output"]
+    if output not in OUTPUT_FORMATS:
+        raise InvalidInput(
+            f"not a format: {output[:60]!r}", fix=f"write {', '.join(OUTPUT_FORMATS)}"
+        )
+    return ClientConfig(
+        server=server,
+        token=token or None,
+        profile=texts["profile"],
+        cache_dir=Path(texts["cache_dir"]).expanduser(),
+        cache_max_bytes=parse_size(texts["cache_max_size"]),
+        offline=_boolean(texts["offline"]),
+        timeout_s=parse_duration(texts["timeout"]),
+        retries=_whole(texts["retries"], least=0),
+        concurrency=_whole(texts["concurrency"], least=1),
+        output=output,
+        progress=_boolean(texts["progress"]),
+        request_id=request_id,
+    )
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise InvalidInput(f"not yes or no: {text[:60]!r}", fix="write true or false")
+
+
+def _whole(text: str, *, least: int) -> int:
+    if text.isdecimal() and least <= int(text) <= 1000:
+        return int(text)
+    raise InvalidInput(f"not a count: {text[:60]!r}", fix=f"write a number from {least} to 1000")
+
+
+def _texts(table: Mapping[str, object], origin: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in table.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        check_value(key, text, origin=origin)
+        found[key] = text
+    return found

@@ -1,0 +1,98 @@
+"""A settings file as text: read it, and change one line of it without touching the others."""
+
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from deltareg.errors import InvalidInput
+
+_PROFILE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def read_settings(path: Path) -> dict[str, object]:
+    """Give what a file holds; one that is not there holds nothing.
+
+    Raises:
+        InvalidInput: The file is not TOML.
+    """
+    try:
+        return dict(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not TOML: {error}", fix=f"edit {path}") from error
+
+
+def set_value(path: Path, key: str, text: str, *, profile: str | None = None) -> None:
+    """Write one setting into a file, other lines as they are; makes the file if need be.
+
+    The caller has checked the key and the text.
+
+    Raises:
+        InvalidInput: The file is not TOML, or the profile is not a name.
+    """
+    if profile and not _PROFILE.fullmatch(profile):
+        raise InvalidInput(f"not a profile: {profile[:60]!r}", fix="use letters, digits, _ and -")
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    _edit(path, key, f'{key} = "{quoted}"', profile=profile)
+
+
+def unset_value(path: Path, key: str, *, profile: str | None = None) -> None:
+    """Take one setting out of a file, other lines as they are.
+
+    Raises:
+        InvalidInput: The setting does not stand there.
+    """
+    if not _edit(path, key, None, profile=profile):
+        raise InvalidInput(f"{key} is not set in {path}", fix="deltareg config list --show-origin")
+
+
+def _edit(path: Path, key: str, line: str | None, *, profile: str | None) -> bool:
+    """Replace, add or (with None) drop the line of a key in its table; tells if it was there."""
+    read_settings(path)  # refuses what is not TOML before touching it
+    real = path.resolve()  # a link into somebody's dotfiles stays a link
+    lines = real.read_text(encoding="utf-8").splitlines() if real.exists() else []
+    start, stop = _table(lines, f"[profiles.{profile}]" if profile else "")
+    pattern = re.compile(rf"\s*{re.escape(key)}\s*=")
+    at = next((i for i in range(start, stop) if pattern.match(lines[i])), None)
+    if at is not None:
+        lines[at : at + 1] = [line] if line else []
+    elif line is None:
+        return False
+    elif start < 0:
+        lines += [*([""] if lines else []), f"[profiles.{profile}]", line]
+    else:
+        _add(lines, line, start=start, stop=stop)
+    _write(real, "".join(f"{text}\n" for text in lines))
+    return at is not None
+
+
+def _add(lines: list[str], line: str, *, start: int, stop: int) -> None:
+    """Add a line to a table, before the blank lines that part it from the next."""
+    while stop > start and not lines[stop - 1].strip():
+        stop -= 1
+    lines[stop:stop] = [line]
+
+
+def _table(lines: Sequence[str], header: str) -> tuple[int, int]:
+    """Find the lines of a table, or of the top of the file; start is -1 when it is not there."""
+    heads = [i for i, text in enumerate(lines) if text.lstrip().startswith("[")]
+    if not header:
+        return 0, heads[0] if heads else len(lines)
+    at = next((i for i in heads if lines[i].split("#")[0].strip() == header), None)
+    if at is None:
+        return -1, -1
+    return at + 1, next((i for i in heads if i > at), len(lines))
+
+
+def _write(path: Path, text: str) -> None:
+    tomllib.loads(text)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

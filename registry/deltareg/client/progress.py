@@ -1,0 +1,56 @@
+"""What the client tells of long work while it runs; the command line draws bars from it."""
+
+from typing import Protocol
+
+
+class Meter(Protocol):
+    """One piece of work in progress; several threads may add to it."""
+
+    def add(self, size_bytes: int) -> None:
+        """Count bytes that are done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say a sentence about the work, without ending it."""
+        ...
+
+    def close(self) -> None:
+        """End the work, whether all of it is done or not; may be called twice."""
+        ...
+
+
+class Progress(Protocol):
+    """Where the client announces work; the one who made it owns and closes it."""
+
+    def task(self, label: str, total_bytes: int | None) -> Meter:
+        """Begin a piece of work.
+
+        Args:
+            label: What is being done, as in `uploading 3 packs`.
+            total_bytes: How much there is to do, or None where nobody knows yet.
+        """
+        ...
+
+
+class _SilentMeter:
+    """A meter that tells nobody."""
+
+    def add(self, size_bytes: int) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _SilentProgress:
+    """Progress that nobody watches."""
+
+    def task(self, label: str, total_bytes: int | None) -> Meter:
+        """Give a meter that does nothing."""
+        return _SilentMeter()
+
+
+SILENT: Progress = _SilentProgress()

@@ -1,0 +1,89 @@
+"""Tokens on this machine: one file a server, 0600, found by the server's URL.
+
+The files lie under `tokens/` beside `config.toml` and are named `<host>_<port>`. The folder does
+not depend on any setting, so a registry that is started on this machine can leave its token where
+every client of the same user finds it. `localhost` and the loopback addresses are one server.
+"""
+
+import os
+import stat
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from deltareg.errors import InvalidInput, Misconfigured
+
+_LOOPBACK = {"localhost", "::1", "0.0.0.0", "::"}  # noqa: S104  # names compared, nothing is bound
+_PORTS = {"http": 80, "https": 443}
+
+
+def config_dir() -> Path:
+    """Give the folder of the client's settings and tokens (`$XDG_CONFIG_HOME/deltareg`)."""
+    return platformdirs.user_config_path("deltareg")
+
+
+def token_path(server: str) -> Path:
+    """Give the file that holds the token for a server, whether it exists or not.
+
+    Raises:
+        InvalidInput: The URL is not `http://…` or `https://…` with a host.
+    """
+    url = urlsplit(server)
+    try:
+        port = url.port or _PORTS[url.scheme]
+    except (KeyError, ValueError) as error:
+        raise _not_a_server(server) from error
+    if not url.hostname:
+        raise _not_a_server(server)
+    host = "127.0.0.1" if url.hostname in _LOOPBACK else url.hostname.replace(":", "-")
+    return config_dir() / "tokens" / f"{host}_{port}"
+
+
+def read_token(server: str) -> str | None:
+    """Give the token kept for a server, or None when there is none.
+
+    Raises:
+        Misconfigured: Other users can read the file.
+    """
+    path = token_path(server)
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                raise Misconfigured(
+                    f"others can read the token file {path} (mode {mode:03o})",
+                    fix=f"chmod 600 {path}, and make a new token if others use this machine",
+                )
+            return file.read().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def write_token(server: str, token: str) -> Path:
+    """Keep a token for a server in place of the one before; gives the file."""
+    path = token_path(server)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(f"{token}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return path
+
+
+def forget_token(server: str) -> bool:
+    """Delete the token kept for a server; tells whether there was one."""
+    path = token_path(server)
+    existed = path.exists()
+    path.unlink(missing_ok=True)
+    return existed
+
+
+def _not_a_server(server: str) -> InvalidInput:
+    return InvalidInput(
+        f"not the address of a server: {server[:120]!r}",
+        fix="write http://host:port or https://host",
+    )
