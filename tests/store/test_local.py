@@ -131,6 +131,23 @@ def test_an_object_stays_after_the_store_is_opened_again(root: Path, store: Blob
     assert b"".join(again.read(key)) == b"x"
 
 
+def test_a_folder_that_a_deletion_takes_away_is_made_again(
+    root: Path, store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, link = new_key(), os.link
+
+    def link_after_a_deletion(source: Path, target: Path, **options: bool) -> None:
+        monkeypatch.setattr(os, "link", link)
+        Path(target).parent.rmdir()
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", link_after_a_deletion)
+
+    store.write(key, [b"x"])
+
+    assert b"".join(store.read(key)) == b"x"
+
+
 # A full disk
 
 
