@@ -110,8 +110,8 @@ def create_verdicts() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_verdicts_run_id"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_verdicts_version_id"),
         sa.PrimaryKeyConstraint("id", name="pk_verdicts"),
+        sa.UniqueConstraint("run_id", name="uq_verdicts_run_id"),
     )
-    op.create_index("ix_verdicts_run_id", "verdicts", ["run_id"])
     op.create_index(
         "ix_verdicts_version_id_suite_created_at", "verdicts", ["version_id", "suite", "created_at"]
     )

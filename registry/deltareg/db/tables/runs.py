@@ -88,8 +88,8 @@ verdicts = sa.Table(
     created_at(),
     created_by(),
     one_of("verdict", "pass", "fail", "inconclusive"),
+    sa.UniqueConstraint("run_id"),  # a run has one outcome, whoever reports it
     sa.Index(None, "version_id", "suite", "created_at"),
-    sa.Index(None, "run_id"),
 )
 
 workers = sa.Table(

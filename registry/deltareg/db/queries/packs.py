@@ -1,0 +1,234 @@
+"""Packs: which physical key holds a digest now, who needs it, and where a piece is found again.
+
+The half of protocol D (docs/design.md, Stored form) that belongs to a push. All of these calls are
+made in the transaction that completes an upload, after the upload was locked and found open: they
+take row locks that keep collection away from a pack until its references are committed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.tables import (
+    base_packs,
+    packs,
+    piece_packs,
+    pieces,
+    upload_packs,
+    version_packs,
+    versions,
+)
+from deltareg.db.upsert import batches, insert
+from deltareg.errors import Unavailable, UploadClosed
+
+_AGAIN = "run the same push again; what is stored already is not sent twice"
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPiece:
+    """A stored piece that another push of the scope can use instead of sending it.
+
+    Attributes:
+        digest: The piece's digest.
+        base_root: The base that its reference belongs to; empty when it stands alone.
+        entry: Where it is, as `StoredPiece.encode` writes it.
+        pack_ids: The packs that its chunks lie in.
+    """
+
+    digest: str
+    base_root: str
+    entry: bytes
+    pack_ids: Sequence[int]
+
+
+def adopt(
+    conn: sa.Connection, *, scope: str, digest: str, size_bytes: int, physical_key: str
+) -> int:
+    """Make an uploaded object the pack of its digest, or find the pack that is live already.
+
+    A pack that is absent, or that collection has marked, takes the new key and is live. The row of
+    the upload's key is settled as well: `adopted`, or `dropped` when it lost and is garbage.
+
+    Returns:
+        The pack's row, locked until the transaction ends.
+    """
+    for _ in range(_ATTEMPTS):
+        values = {"scope": scope, "digest": digest, "size_bytes": size_bytes}
+        added = (
+            insert(conn, packs)
+            .values(**values, physical_key=physical_key, state="live")
+            .on_conflict_do_nothing(index_elements=["scope", "digest"])
+            .returning(packs.c.id)
+        )
+        pack_id = conn.execute(added).scalar()
+        if pack_id is not None:
+            settle_key(conn, physical_key, state="adopted")
+            return int(pack_id)
+        found = (
+            sa.select(packs.c.id, packs.c.state, packs.c.physical_key)
+            .where(packs.c.scope == scope, packs.c.digest == digest)
+            .with_for_update()
+        )
+        row = conn.execute(found).one_or_none()
+        if row is not None:  # None: collection dropped it since, so there is room for ours
+            return _join(conn, row.id, row.state, row.physical_key, physical_key)
+    raise Unavailable(f"pack {digest} comes and goes", fix="try again")
+
+
+def settle_key(conn: sa.Connection, physical_key: str, *, state: str) -> None:
+    """Say what became of a key that an upload wrote: `adopted`, or `dropped` and to be deleted."""
+    conn.execute(
+        sa.update(upload_packs)
+        .where(upload_packs.c.physical_key == physical_key)
+        .values(state=state)
+    )
+
+
+def lock_live(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[str, int]:
+    """Keep packs that are there already from being collected until the transaction ends.
+
+    Raises:
+        UploadClosed: One is not live (any more).
+    """
+    wanted = sorted(set(digests))
+    found: dict[str, int] = {}
+    for part in batches(wanted):
+        query = (
+            sa.select(packs.c.digest, packs.c.id)
+            .where(packs.c.scope == scope, packs.c.digest.in_(part), packs.c.state == "live")
+            .order_by(packs.c.digest)  # everybody locks in the same order
+            .with_for_update(read=True)
+        )
+        found |= {row.digest: row.id for row in conn.execute(query)}
+    missing = [digest for digest in wanted if digest not in found]
+    if missing:
+        raise UploadClosed(f"pack {missing[0]} is not stored (any more)", fix=_AGAIN)
+    return found
+
+
+def lock_unreleased(conn: sa.Connection, version_ids: Iterable[int]) -> None:
+    """Keep versions from being released until the transaction ends.
+
+    To be called before they become a parent or the target of a channel.
+
+    Raises:
+        UploadClosed: One has no bytes any more.
+    """
+    wanted = sorted(set(version_ids))
+    for part in batches(wanted):
+        query = (
+            sa.select(versions.c.id, versions.c.released_at)
+            .where(versions.c.id.in_(part))
+            .order_by(versions.c.id)
+            .with_for_update(read=True)
+        )
+        gone = [row.id for row in conn.execute(query) if row.released_at is not None]
+        if gone:
+            raise UploadClosed(f"the bytes of version {gone[0]} were collected", fix=_AGAIN)
+
+
+def reference_version(conn: sa.Connection, version_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a version needs packs, which the caller has adopted or locked."""
+    rows = [{"version_id": version_id, "pack_id": pack_id} for pack_id in sorted(set(pack_ids))]
+    if rows:
+        conn.execute(insert(conn, version_packs).on_conflict_do_nothing(), rows)
+
+
+def reference_base(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a base needs packs, which the caller has adopted or locked."""
+    rows = [{"base_id": base_id, "pack_id": pack_id} for pack_id in sorted(set(pack_ids))]
+    if rows:
+        conn.execute(insert(conn, base_packs).on_conflict_do_nothing(), rows)
+
+
+def known_pieces(
+    conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str
+) -> dict[str, bytes]:
+    """Find pieces that a push for a base need not send: all of their packs are live.
+
+    One that stands alone is preferred to one that is encoded against the base.
+    """
+    not_live = sa.exists().where(
+        piece_packs.c.piece_id == pieces.c.id,
+        piece_packs.c.pack_id == packs.c.id,
+        packs.c.state != "live",
+    )
+    found: dict[str, bytes] = {}
+    for part in batches(sorted(set(digests))):
+        query = (
+            sa.select(pieces.c.digest, pieces.c.entry)
+            .where(
+                pieces.c.scope == scope,
+                pieces.c.digest.in_(part),
+                pieces.c.base_root.in_({"", base_root}),
+                ~not_live,
+            )
+            .order_by(pieces.c.base_root.desc())
+        )
+        found |= {row.digest: row.entry for row in conn.execute(query)}
+    return found
+
+
+def record_piece(
+    conn: sa.Connection,
+    scope: str,
+    digest: str,
+    base_root: str,
+    entry: bytes,
+    pack_ids: Sequence[int],
+) -> None:
+    """Remember where a piece is; one that is known already is left as it is."""
+    record_pieces(conn, scope, [FoundPiece(digest, base_root, entry, pack_ids)])
+
+
+def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) -> None:
+    """Remember where pieces are, in few statements; known ones are left as they are."""
+    # Sorted: two pushes that insert the same pieces in other orders would wait for each other.
+    by_key = {(piece.digest, piece.base_root): piece for piece in found}
+    for part in batches(sorted(by_key)):
+        rows = [
+            {"scope": scope, "digest": digest, "base_root": root, "entry": by_key[key].entry}
+            for key in part
+            for digest, root in [key]
+        ]
+        added = (
+            insert(conn, pieces)
+            .values(rows)
+            .on_conflict_do_nothing(index_elements=["scope", "digest", "base_root"])
+            .returning(pieces.c.id, pieces.c.digest, pieces.c.base_root)
+        )
+        links = [
+            {"piece_id": row.id, "pack_id": pack_id}
+            for row in conn.execute(added)
+            for pack_id in sorted(set(by_key[row.digest, row.base_root].pack_ids))
+        ]
+        if links:
+            conn.execute(sa.insert(piece_packs), links)
+
+
+def physical_keys(
+    conn: sa.Connection, scope: str, digests: Iterable[str]
+) -> dict[str, tuple[str, int]]:
+    """Find key and size of the live packs among some digests."""
+    found: dict[str, tuple[str, int]] = {}
+    for part in batches(sorted(set(digests))):
+        query = sa.select(packs.c.digest, packs.c.physical_key, packs.c.size_bytes).where(
+            packs.c.scope == scope, packs.c.digest.in_(part), packs.c.state == "live"
+        )
+        found |= {r.digest: (r.physical_key, r.size_bytes) for r in conn.execute(query)}
+    return found
+
+
+def _join(conn: sa.Connection, pack_id: int, state: str, old_key: str, new_key: str) -> int:
+    if state == "live":
+        settle_key(conn, new_key, state="adopted" if old_key == new_key else "dropped")
+        return pack_id
+    conn.execute(
+        sa.update(packs).where(packs.c.id == pack_id).values(physical_key=new_key, state="live")
+    )
+    # Whoever marked the pack may never come to delete the old key: leave it to the sweep.
+    settle_key(conn, old_key, state="dropped")
+    settle_key(conn, new_key, state="adopted")
+    return pack_id

@@ -1,0 +1,266 @@
+"""The queue: runs are inserted once a key, claimed by one worker at a time, finished once.
+
+Every write of a worker names the fence of its claim. A run that was taken over has a higher one, so
+the write of the old holder meets no row.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import Row
+from deltareg.db.tables import deltas, namespaces, principals, runs, versions, workers
+from deltareg.db.tables.runs import ACTIVE
+from deltareg.db.upsert import insert
+from deltareg.errors import Unavailable
+
+_ATTEMPTS = 10
+_EXPIRED = sa.and_(runs.c.state == "running", runs.c.lease_expires_at < now_us())
+_CLAIMABLE = sa.and_(
+    ACTIVE,  # implied by what follows; it lets the planner use the partial index
+    sa.or_(
+        runs.c.state == "queued", sa.and_(_EXPIRED, runs.c.attempt < runs.c.max_attempts)
+    ),
+)  # fmt: skip
+_EXHAUSTED = sa.and_(ACTIVE, _EXPIRED, runs.c.attempt >= runs.c.max_attempts)
+
+
+def select_runs() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for runs as shown, with the names of the version and of the maker."""
+    return (
+        sa.select(
+            runs,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
+            principals.c.name.label("maker"),
+        )
+        .outerjoin(versions, versions.c.id == runs.c.version_id)
+        .outerjoin(deltas, deltas.c.id == versions.c.delta_id)
+        .outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(principals, principals.c.id == runs.c.created_by)
+    )
+
+
+def enqueue(
+    conn: sa.Connection,
+    *,
+    run_id: str,
+    what: str,
+    dedup_key: str,
+    version_id: int | None,
+    request: Mapping[str, object],
+    suite: str = "",
+    labels: Mapping[str, str] | None = None,
+    priority: int = 0,
+    max_attempts: int = 3,
+    created_by: int | None = None,
+) -> str:
+    """Queue a run, or join the one under way with the same key; give the id of either."""
+    added = (
+        insert(conn, runs)
+        .values(
+            id=run_id, what=what, dedup_key=dedup_key, version_id=version_id, suite=suite,
+            request=dict(request), labels=dict(labels or {}), priority=priority,
+            max_attempts=max_attempts, created_by=created_by,
+        )
+        .on_conflict_do_nothing(index_elements=["dedup_key"], index_where=ACTIVE)
+        .returning(runs.c.id)
+    )  # fmt: skip
+    under_way = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, ACTIVE)
+    for _ in range(_ATTEMPTS):
+        found = conn.execute(added).scalar() or conn.execute(under_way).scalar()
+        if found is not None:  # else it ended between the two statements
+            return str(found)
+    raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
+
+
+def run_row(conn: sa.Connection, run_id: str) -> Row | None:
+    """Find a run."""
+    return conn.execute(select_runs().where(runs.c.id == run_id)).one_or_none()
+
+
+def run_rows(
+    conn: sa.Connection,
+    *,
+    state: str | None = None,
+    what: str | None = None,
+    version_id: int | None = None,
+    before: tuple[int, str] | None = None,
+    limit: int = 50,
+) -> Sequence[Row]:
+    """List runs, newest first; `before` is (created_at, id) of the last one seen."""
+    query = select_runs().order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    for column, value in (
+        (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
+    ):  # fmt: skip
+        if value is not None:
+            query = query.where(column == value)
+    if before is not None:
+        query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < before)
+    return conn.execute(query).all()
+
+
+def queue_depth(conn: sa.Connection) -> Sequence[Row]:
+    """Count active runs: rows of (what, waiting, running, oldest_us), the last in µs of age.
+
+    A run whose lease has run out waits.
+    """
+    waits = sa.or_(runs.c.state == "queued", _EXPIRED)
+    query = (
+        sa.select(
+            runs.c.what,
+            sa.func.count().filter(waits).label("waiting"),
+            sa.func.count().filter(~waits).label("running"),
+            sa.func.max(sa.case((waits, now_us() - runs.c.created_at), else_=0)).label("oldest_us"),
+        )
+        .where(ACTIVE)
+        .group_by(runs.c.what)
+        .order_by(runs.c.what)
+    )
+    return conn.execute(query).all()
+
+
+def claimable(
+    conn: sa.Connection,
+    *,
+    what: Sequence[str],
+    after: tuple[int, int, str] | None = None,
+    limit: int = 50,
+) -> Sequence[Row]:
+    """List runs that may be claimed, the highest priority and then the oldest first.
+
+    Queued ones, and those whose lease has run out with attempts left. No row is locked.
+
+    Args:
+        conn: A transaction.
+        what: The kinds of run that the worker does.
+        after: Priority, created_at and id of the last one seen.
+        limit: How many at most.
+    """
+    query = (
+        sa.select(runs.c.id, runs.c.labels, runs.c.priority, runs.c.created_at)
+        .where(_CLAIMABLE, runs.c.what.in_(what))
+        .order_by(runs.c.priority.desc(), runs.c.created_at, runs.c.id)
+        .limit(limit)
+    )
+    if after is not None:
+        priority, created_at, run_id = after
+        later = sa.tuple_(runs.c.created_at, runs.c.id) > (created_at, run_id)
+        query = query.where(
+            sa.or_(runs.c.priority < priority, sa.and_(runs.c.priority == priority, later))
+        )
+    return conn.execute(query).all()
+
+
+def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> Row | None:
+    """Give a run to a worker; None when somebody else has it or is just taking it."""
+    mine = (
+        sa.select(runs.c.id)
+        .where(runs.c.id == run_id, _CLAIMABLE)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    update = (
+        sa.update(runs)
+        .where(runs.c.id == mine)
+        .values(
+            state="running", lease_holder=holder, lease_expires_at=now_us() + lease_us,
+            attempt=runs.c.attempt + 1, fence=runs.c.fence + 1, error=None,
+            started_at=sa.func.coalesce(runs.c.started_at, now_us()),
+        )
+        .returning(runs)
+    )  # fmt: skip
+    return conn.execute(update).one_or_none()
+
+
+def extend(
+    conn: sa.Connection, run_id: str, *, fence: int, principal_id: int, lease_us: int
+) -> bool:
+    """Let a lease run on; False when it is not this worker's any more."""
+    update = (
+        sa.update(runs)
+        .where(_held(run_id, fence, principal_id))
+        .values(lease_expires_at=now_us() + lease_us)
+    )
+    return conn.execute(update).rowcount == 1
+
+
+def finish(
+    conn: sa.Connection,
+    run_id: str,
+    *,
+    fence: int,
+    principal_id: int,
+    state: str,
+    error: str | None = None,
+    result: object = None,
+) -> Row | None:
+    """End a run as its holder, `done` or `dead`; None when the lease is another worker's."""
+    update = (
+        sa.update(runs)
+        .where(_held(run_id, fence, principal_id))
+        .values(state=state, error=error, result=result, finished_at=now_us())
+        .returning(runs)
+    )
+    return conn.execute(update).one_or_none()
+
+
+def give_back(
+    conn: sa.Connection, run_id: str, *, fence: int, principal_id: int, error: str
+) -> Row | None:
+    """Queue a run again as its holder if attempts are left; None when not, or not its holder's."""
+    update = (
+        sa.update(runs)
+        .where(_held(run_id, fence, principal_id), runs.c.attempt < runs.c.max_attempts)
+        .values(state="queued", lease_holder=None, lease_expires_at=None, error=error)
+        .returning(runs)
+    )
+    return conn.execute(update).one_or_none()
+
+
+def exhausted(conn: sa.Connection, *, limit: int = 50) -> list[str]:
+    """List runs whose last attempt ended without a word. No row is locked."""
+    return list(conn.execute(sa.select(runs.c.id).where(_EXHAUSTED).limit(limit)).scalars())
+
+
+def bury(conn: sa.Connection, run_id: str, *, error: str) -> Row | None:
+    """End a run whose attempts are used up; None when its holder came back meanwhile."""
+    mine = (
+        sa.select(runs.c.id)
+        .where(runs.c.id == run_id, _EXHAUSTED)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    update = (
+        sa.update(runs)
+        .where(runs.c.id == mine)
+        .values(state="dead", error=error, finished_at=now_us())
+        .returning(runs)
+    )
+    return conn.execute(update).one_or_none()
+
+
+def cancel(conn: sa.Connection, run_id: str, *, error: str) -> str | None:
+    """End an active run without an outcome, and give the state that it was in."""
+    locked = sa.select(runs.c.state).where(runs.c.id == run_id, ACTIVE).with_for_update()
+    state = conn.execute(locked).scalar()
+    if state is not None:
+        conn.execute(
+            sa.update(runs)
+            .where(runs.c.id == run_id)
+            .values(state="cancelled", error=error, finished_at=now_us())
+        )
+    return state
+
+
+def _held(run_id: str, fence: int, principal_id: int) -> sa.ColumnElement[bool]:
+    own = sa.select(workers.c.name).where(workers.c.principal_id == principal_id)
+    return sa.and_(
+        runs.c.id == run_id,
+        runs.c.fence == fence,
+        runs.c.state == "running",
+        runs.c.lease_holder.in_(own),  # a fence is a small number; a token is not
+    )

@@ -1,0 +1,78 @@
+"""Verdicts: inserted once a run, read by run, version and suite."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import Row
+from deltareg.db.tables import deltas, namespaces, principals, verdicts, versions
+from deltareg.db.upsert import batches
+
+
+def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
+    """Start a query for verdicts as shown, with the version's name and what it is now."""
+    return (
+        sa.select(
+            verdicts,
+            namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"),
+            versions.c.number,
+            versions.c.manifest_digest.label("version_digest"),
+            versions.c.base_root.label("version_base"),
+            principals.c.name.label("maker"),
+        )
+        .join(versions, versions.c.id == verdicts.c.version_id)
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(principals, principals.c.id == verdicts.c.created_by)
+    )
+
+
+def add_verdict(conn: sa.Connection, values: Mapping[str, object]) -> None:
+    """Insert a verdict; the database refuses a second one for a run."""
+    conn.execute(sa.insert(verdicts).values(dict(values)))
+
+
+def verdict_row(conn: sa.Connection, verdict_id: str) -> Row | None:
+    """Find a verdict."""
+    return conn.execute(select_verdicts().where(verdicts.c.id == verdict_id)).one_or_none()
+
+
+def verdict_rows(
+    conn: sa.Connection,
+    *,
+    version_id: int | None = None,
+    suite: str | None = None,
+    before: tuple[int, str] | None = None,
+    limit: int = 50,
+) -> Sequence[Row]:
+    """List verdicts, newest first; `before` is (created_at, id) of the last one seen."""
+    query = select_verdicts().order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+    if version_id is not None:
+        query = query.where(verdicts.c.version_id == version_id)
+    if suite is not None:
+        query = query.where(verdicts.c.suite == suite)
+    if before is not None:
+        query = query.where(sa.tuple_(verdicts.c.created_at, verdicts.c.id) < before)
+    return conn.execute(query.limit(limit)).all()
+
+
+def newest_verdict(
+    conn: sa.Connection, version_id: int, *, suite: str, suite_digest: str | None = None
+) -> Row | None:
+    """Find the newest verdict of a suite about a version, whatever the suite was or as it was."""
+    query = select_verdicts().where(verdicts.c.version_id == version_id, verdicts.c.suite == suite)
+    if suite_digest is not None:
+        query = query.where(verdicts.c.suite_digest == suite_digest)
+    newest = query.order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc()).limit(1)
+    return conn.execute(newest).one_or_none()
+
+
+def verdicts_of_runs(conn: sa.Connection, run_ids: Iterable[str]) -> dict[str, Row]:
+    """Give the verdicts of runs, by run."""
+    found: dict[str, Row] = {}
+    for part in batches(sorted(set(run_ids))):
+        query = select_verdicts().where(verdicts.c.run_id.in_(part))
+        found |= {row.run_id: row for row in conn.execute(query)}
+    return found

@@ -1,0 +1,37 @@
+"""Workers: who asked for work, with which labels, and when last."""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import Row
+from deltareg.db.tables import workers
+from deltareg.db.upsert import insert
+
+
+def worker_row(conn: sa.Connection, name: str) -> Row | None:
+    """Find a worker; `age_us` says how long ago it was seen."""
+    query = sa.select(workers, (now_us() - workers.c.last_seen_at).label("age_us"))
+    return conn.execute(query.where(workers.c.name == name)).one_or_none()
+
+
+def worker_rows(conn: sa.Connection) -> Sequence[Row]:
+    """List all workers by name; `age_us` says how long ago each was seen."""
+    query = sa.select(workers, (now_us() - workers.c.last_seen_at).label("age_us"))
+    return conn.execute(query.order_by(workers.c.name)).all()
+
+
+def see_worker(
+    conn: sa.Connection, name: str, *, principal_id: int, labels: Mapping[str, str]
+) -> bool:
+    """Note that a worker asked for work; False when the name is another principal's."""
+    added = insert(conn, workers).values(
+        name=name, principal_id=principal_id, labels=dict(labels), last_seen_at=now_us()
+    )
+    seen = added.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"labels": added.excluded.labels, "last_seen_at": added.excluded.last_seen_at},
+        where=workers.c.principal_id == principal_id,
+    )
+    return conn.execute(seen.returning(workers.c.id)).first() is not None
