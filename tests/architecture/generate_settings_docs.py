@@ -7,6 +7,7 @@ from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from deltareg.client.config import SETTINGS
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
 
@@ -14,9 +15,13 @@ PAGE = REPOSITORY / "docs" / "settings.md"
 INTRODUCTION = """\
 # Settings
 
-Each process reads its settings from the environment when it starts, and from nowhere else. The
-page is written from the settings classes by `make docs`; a test compares the two.
+The client takes a setting from the first place that has it: a flag, the environment,
+`./deltareg.toml`, the profile in `config.toml`, the top of `config.toml`, the default.
+`deltareg config list --show-origin` says which it was. The server and the worker read the
+environment when they start, and nothing else. This page is written from the code by `make docs`; a
+test compares the two.
 """
+CLIENT = "The client and the command line (`deltareg`)"
 
 
 def classes() -> dict[str, type[BaseSettings]]:
@@ -40,17 +45,27 @@ def variables(cls: type[BaseSettings]) -> Iterator[tuple[str, FieldInfo]]:
 
 def generate() -> str:
     """Give the text of the page."""
-    return "\n".join([INTRODUCTION, *(section(title, cls) for title, cls in classes().items())])
+    processes = (section(title, process_rows(cls)) for title, cls in classes().items())
+    return "\n".join([INTRODUCTION, section(CLIENT, client_rows()), *processes])
 
 
-def section(title: str, cls: type[BaseSettings]) -> str:
-    """Write the table of one class."""
-    rows = [
-        f"| `{name}` | {default(field)} | {field.description} |" for name, field in variables(cls)
-    ]
-    return "\n".join(
-        [f"## {title}", "", "| variable | default | what it does |", "|---|---|---|", *rows, ""]
-    )
+def section(title: str, rows: Iterator[str]) -> str:
+    """Write one table."""
+    head = ["| variable | default | what it does |", "|---|---|---|"]
+    return "\n".join([f"## {title}", "", *head, *rows, ""])
+
+
+def client_rows() -> Iterator[str]:
+    """Write the rows of the client and the command line."""
+    for setting in SETTINGS:
+        shown = f"`{setting.default}`" if setting.default else "unset"
+        yield f"| `{setting.variable}` | {shown} | {setting.summary} |"
+
+
+def process_rows(cls: type[BaseSettings]) -> Iterator[str]:
+    """Write the rows of a process."""
+    for name, field in variables(cls):
+        yield f"| `{name}` | {default(field)} | {field.description} |"
 
 
 def default(field: FieldInfo) -> str:
