@@ -103,7 +103,9 @@ def test_a_missing_bucket_is_a_wrong_setting_and_not_a_missing_object(
 def test_a_wrong_region_is_a_wrong_setting_since_signed_urls_would_not_work(
     swift_endpoint: S3Endpoint, bucket: str
 ) -> None:
-    store = open_store(f"s3://{bucket}", options=swift_endpoint.options(region="mars-1"))
+    store = open_store(f"s3://{bucket}/mars", options=swift_endpoint.options(region="mars-1"))
+    if httpx.get(signed(store, new_key())).status_code == 404:
+        pytest.skip("needs an S3 server that looks at the region: this one takes any")
 
     with pytest.raises(StoreMisconfigured, match="a signed URL does not") as caught:
         store.check()
