@@ -98,3 +98,9 @@ def test_the_secret_is_not_shown() -> None:
     options = S3Options(access_key_id="id", secret_access_key="very-secret")
 
     assert "very-secret" not in repr(options)
+
+
+@pytest.mark.parametrize("endpoint", ["", "not a url", "127.0.0.1:9000", "ftp:/x"])
+def test_a_malformed_endpoint_is_refused_at_once(endpoint: str) -> None:
+    with pytest.raises(StoreMisconfigured, match="cannot be used"):
+        open_store("s3://bucket", options=S3Options(endpoint_url=endpoint))
