@@ -5,6 +5,7 @@ the write of the old holder meets no row.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,21 @@ _CLAIMABLE = sa.and_(
     ),
 )  # fmt: skip
 _EXHAUSTED = sa.and_(ACTIVE, _EXPIRED, runs.c.attempt >= runs.c.max_attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a worker must show to write to a run.
+
+    Attributes:
+        run_id: The run.
+        fence: The fence of the worker's claim.
+        principal_id: Whose token the worker has; a fence alone is a small number to guess.
+    """
+
+    run_id: str
+    fence: int
+    principal_id: int
 
 
 def select_runs() -> sa.Select[*tuple[Any, ...]]:
@@ -176,24 +192,16 @@ def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> Ro
     return conn.execute(update).one_or_none()
 
 
-def extend(
-    conn: sa.Connection, run_id: str, *, fence: int, principal_id: int, lease_us: int
-) -> bool:
+def extend(conn: sa.Connection, hold: Hold, *, lease_us: int) -> bool:
     """Let a lease run on; False when it is not this worker's any more."""
-    update = (
-        sa.update(runs)
-        .where(_held(run_id, fence, principal_id))
-        .values(lease_expires_at=now_us() + lease_us)
-    )
+    update = sa.update(runs).where(_is_held(hold)).values(lease_expires_at=now_us() + lease_us)
     return conn.execute(update).rowcount == 1
 
 
 def finish(
     conn: sa.Connection,
-    run_id: str,
+    hold: Hold,
     *,
-    fence: int,
-    principal_id: int,
     state: str,
     error: str | None = None,
     result: object = None,
@@ -201,20 +209,18 @@ def finish(
     """End a run as its holder, `done` or `dead`; None when the lease is another worker's."""
     update = (
         sa.update(runs)
-        .where(_held(run_id, fence, principal_id))
+        .where(_is_held(hold))
         .values(state=state, error=error, result=result, finished_at=now_us())
         .returning(runs)
     )
     return conn.execute(update).one_or_none()
 
 
-def give_back(
-    conn: sa.Connection, run_id: str, *, fence: int, principal_id: int, error: str
-) -> Row | None:
+def give_back(conn: sa.Connection, hold: Hold, *, error: str) -> Row | None:
     """Queue a run again as its holder if attempts are left; None when not, or not its holder's."""
     update = (
         sa.update(runs)
-        .where(_held(run_id, fence, principal_id), runs.c.attempt < runs.c.max_attempts)
+        .where(_is_held(hold), runs.c.attempt < runs.c.max_attempts)
         .values(state="queued", lease_holder=None, lease_expires_at=None, error=error)
         .returning(runs)
     )
@@ -256,11 +262,11 @@ def cancel(conn: sa.Connection, run_id: str, *, error: str) -> str | None:
     return state
 
 
-def _held(run_id: str, fence: int, principal_id: int) -> sa.ColumnElement[bool]:
-    own = sa.select(workers.c.name).where(workers.c.principal_id == principal_id)
+def _is_held(hold: Hold) -> sa.ColumnElement[bool]:
+    own = sa.select(workers.c.name).where(workers.c.principal_id == hold.principal_id)
     return sa.and_(
-        runs.c.id == run_id,
-        runs.c.fence == fence,
+        runs.c.id == hold.run_id,
+        runs.c.fence == hold.fence,
         runs.c.state == "running",
-        runs.c.lease_holder.in_(own),  # a fence is a small number; a token is not
+        runs.c.lease_holder.in_(own),
     )

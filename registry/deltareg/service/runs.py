@@ -1,0 +1,224 @@
+"""Runs: queueing a verification, or joining the one under way; listing, cancelling, repeating."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import runs as queries
+from deltareg.db.queries import verdicts as verdict_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound
+from deltareg.refs import Ref
+from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service.describe import ref_of
+from deltareg.service.paging import check_limit, page
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_version
+from deltareg.service.verdicts import describe_verdict, mark_of, read_mark_cursor
+from deltareg.suite import DEFAULT_SUITE, Suite, built_in
+from deltareg.wire import Page, RunCreate, RunInfo
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """How much work of a kind there is, for metrics and for scaling workers.
+
+    Attributes:
+        what: The kind of run.
+        waiting: Runs that a worker could claim now.
+        running: Runs under a lease.
+        oldest_s: How long the oldest waiting run has waited.
+    """
+
+    what: str
+    waiting: int
+    running: int
+    oldest_s: float
+
+
+def queue_default_suite(
+    conn: sa.Connection,
+    caller: Caller,
+    version: Row,
+    *,
+    again: bool = False,
+    new_id: Callable[[], UUID] = uuid4,
+) -> str:
+    """Queue the default suite in the transaction of a push or a rollback; give the run's id.
+
+    Without `again`, a verdict of the suite as it is now is as good as a run.
+    """
+    suite = built_in(DEFAULT_SUITE)
+    return _queue_verify(conn, caller, version, suite, again=again, labels={}, new_id=new_id)
+
+
+def queue_run(
+    registry: Registry, caller: Caller, request: RunCreate, *, new_id: Callable[[], UUID] = uuid4
+) -> RunInfo:
+    """Queue a verification, join the one under way, or give the one that has judged already.
+
+    Raises:
+        NotFound: No such version or suite.
+        Blocked: The version is deleted.
+    """
+    _require_queueing(caller)
+    suite = built_in(request.suite)
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        version = find_version(conn, Ref.parse(request.ref), bare="newest")
+        wanted = str(new_id())
+        run_id = _queue_verify(
+            conn, caller, version, suite, again=request.again, labels=request.labels,
+            new_id=lambda: UUID(wanted),
+        )  # fmt: skip
+        if run_id == wanted:
+            after = {"version": ref_of(version), "suite": suite.name}
+            caller.record(conn, "run.queue", f"run/{run_id}", before=None, after=after)
+        return _describe(conn, _find(conn, run_id))
+
+    return with_retry(registry.engine, transaction)
+
+
+def list_runs(
+    registry: Registry,
+    caller: Caller,
+    *,
+    state: str | None,
+    what: str | None,
+    ref: Ref | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[RunInfo]:
+    """List runs, newest first."""
+    caller.require("read")
+    mark = read_mark_cursor(cursor)
+    with read(registry.engine) as conn:
+        version_id = None if ref is None else find_version(conn, ref, bare="newest").id
+        rows = queries.run_rows(
+            conn, state=state, what=what, version_id=version_id, before=mark,
+            limit=check_limit(limit) + 1,
+        )  # fmt: skip
+        shown = describe_runs(conn, rows)
+    return page(rows, limit, show=lambda row: shown[row.id], key=mark_of)
+
+
+def show_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
+    """Show one run, with its verdict once there is one.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return _describe(conn, _find(conn, run_id))
+
+
+def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
+    """End a run that is queued or running; its worker learns of it with its next heartbeat.
+
+    Raises:
+        NotFound: There is none of that id.
+        Conflict: It has ended already.
+    """
+    _require_queueing(caller)
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        row = _find(conn, run_id)
+        state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
+        if state is None:
+            raise Conflict(f"run {run_id} is {row.state}", fix=f"deltareg verdict rerun {run_id}")
+        after = {"state": "cancelled"}
+        caller.record(conn, "run.cancel", f"run/{run_id}", before={"state": state}, after=after)
+        return _describe(conn, _find(conn, run_id))
+
+    return with_retry(registry.engine, transaction)
+
+
+def rerun(
+    registry: Registry, caller: Caller, run_id: str, *, new_id: Callable[[], UUID] = uuid4
+) -> RunInfo:
+    """Queue a verification once more, with the suite as it is now.
+
+    Raises:
+        NotFound: There is no run of that id.
+        InvalidInput: It is not a verification.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        row = _find(conn, run_id)
+    if row.what != "verify":
+        raise InvalidInput(f"run {run_id} is a {row.what}, only a verification is run again")
+    request = RunCreate(ref=ref_of(row), suite=row.suite, again=True, labels=row.labels)
+    return queue_run(registry, caller, request, new_id=new_id)
+
+
+def queue_depth(registry: Registry) -> list[QueueDepth]:
+    """Count the work that there is, by kind of run."""
+    with read(registry.engine) as conn:
+        rows = queries.queue_depth(conn)
+    return [
+        QueueDepth(row.what, row.waiting, row.running, row.oldest_us / US_PER_S) for row in rows
+    ]
+
+
+def describe_runs(conn: sa.Connection, rows: Sequence[Row]) -> dict[str, RunInfo]:
+    """Show runs by id; their verdicts are looked up once for all of them."""
+    verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])
+    return {row.id: _show(row, verdicts.get(row.id)) for row in rows}
+
+
+def _queue_verify(
+    conn: sa.Connection,
+    caller: Caller,
+    version: Row,
+    suite: Suite,
+    *,
+    again: bool,
+    labels: Mapping[str, str],
+    new_id: Callable[[], UUID],
+) -> str:
+    if version.deleted_at is not None:
+        raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
+    digest = str(suite.digest)
+    if not again:
+        known = verdict_queries.newest_verdict(
+            conn, version.id, suite=suite.name, suite_digest=digest
+        )
+        if known is not None and known.verdict != "inconclusive":
+            return str(known.run_id)
+    return queries.enqueue(
+        conn, run_id=str(new_id()), what="verify", dedup_key=f"verify:{version.id}:{digest}",
+        version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
+        request={"suite_digest": digest, "policy_digest": ""},
+    )  # fmt: skip
+
+
+def _require_queueing(caller: Caller) -> None:
+    # Whoever may push makes runs by pushing; whoever verifies may ask for another one.
+    if "verify" not in caller.scopes:
+        caller.require("push")
+
+
+def _find(conn: sa.Connection, run_id: str) -> Row:
+    row = queries.run_row(conn, run_id)
+    if row is None:
+        raise NotFound(f"there is no run {run_id[:40]}", fix="deltareg verdict ls")
+    return row
+
+
+def _describe(conn: sa.Connection, row: Row) -> RunInfo:
+    return describe_runs(conn, [row])[row.id]
+
+
+def _show(row: Row, verdict: Row | None) -> RunInfo:
+    return RunInfo(
+        id=row.id, what=row.what, ref="" if row.version_id is None else ref_of(row),
+        suite=row.suite, state=row.state, attempt=row.attempt, worker=row.lease_holder,
+        error=row.error, verdict=None if verdict is None else describe_verdict(verdict),
+        created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
+        finished_at=rfc3339_or_none(row.finished_at),
+    )  # fmt: skip

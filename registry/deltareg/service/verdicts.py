@@ -1,0 +1,179 @@
+"""Verdicts: what a worker found, bound to the exact things that it was found for.
+
+The server binds a verdict to the run's version, its base and the suite as it is; when one of them
+is another one, the verdict does not count any more. A pass has to be earned: every check that the
+suite requires ran, and none failed.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import verdicts as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import Ref
+from deltareg.service.clock import rfc3339
+from deltareg.service.describe import ref_of
+from deltareg.service.paging import check_limit, page, read_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_version
+from deltareg.suite import Suite, built_in, built_in_names
+from deltareg.wire import CheckResult, Page, VerdictInfo, VerdictReport
+
+INFRASTRUCTURE = "infrastructure"
+_HAS_RUN = {"pass", "warn", "fail", "n/a"}
+
+
+def list_verdicts(
+    registry: Registry,
+    caller: Caller,
+    ref: Ref | None,
+    *,
+    suite: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[VerdictInfo]:
+    """List verdicts about a version, or about all, newest first."""
+    caller.require("read")
+    mark = read_mark_cursor(cursor)
+    with read(registry.engine) as conn:
+        version_id = None if ref is None else find_version(conn, ref, bare="newest").id
+        rows = queries.verdict_rows(
+            conn, version_id=version_id, suite=suite, before=mark, limit=check_limit(limit) + 1
+        )
+    return page(rows, limit, show=describe_verdict, key=mark_of)
+
+
+def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> VerdictInfo:
+    """Show one verdict.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        row = queries.verdict_row(conn, verdict_id)
+    if row is None:
+        raise NotFound(f"there is no verdict {verdict_id[:40]}", fix="deltareg verdict ls")
+    return describe_verdict(row)
+
+
+def describe_verdict(row: Row) -> VerdictInfo:
+    """Show a verdict row, and whether it counts for the version as it is now."""
+    return VerdictInfo(
+        id=row.id, run=row.run_id, ref=ref_of(row), digest=row.manifest_digest,
+        base_root=row.base_root, suite=row.suite, suite_digest=row.suite_digest,
+        verifier=row.verifier, verdict=row.verdict, counts=_counts(row), dtype=row.dtype,
+        seed=row.seed, base_evidence=row.base_evidence,
+        checks=[CheckResult.model_validate(check) for check in row.checks],
+        environment=row.environment, sandbox=row.sandbox, created_at=rfc3339(row.created_at),
+        created_by=row.maker or "registry",
+    )  # fmt: skip
+
+
+def record_verdict(
+    conn: sa.Connection, run: Row, report: VerdictReport, *, verdict_id: str, created_by: int
+) -> None:
+    """Insert what a worker found, in the transaction that ends its run.
+
+    Raises:
+        InvalidInput: The worker ran another suite, or claims a pass that its checks do not show.
+    """
+    if report.suite_digest != run.request["suite_digest"]:
+        raise InvalidInput(
+            f"the run asks for suite {run.suite} {run.request['suite_digest']},"
+            f" the worker has {report.suite_digest}",
+            fix="run a worker of the server's release: deltareg version",
+        )
+    if report.verdict == "pass":
+        _check_pass(report.checks, _suite_of(run))
+    found = report.model_dump(exclude={"fence"})
+    _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
+
+
+def record_inconclusive(
+    conn: sa.Connection, run: Row, error: str, *, verdict_id: str, created_by: int | None
+) -> None:
+    """Insert that a run could not be carried out, in the transaction that ends it."""
+    check = CheckResult(name=INFRASTRUCTURE, verdict="fail", detail=error)
+    found: dict[str, object] = {
+        "suite_digest": run.request["suite_digest"], "verifier": "", "dtype": "", "seed": 0,
+        "verdict": "inconclusive", "base_evidence": "", "checks": [check.model_dump()],
+        "environment": {}, "sandbox": "",
+    }  # fmt: skip
+    _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
+
+
+def read_mark_cursor(cursor: str | None) -> tuple[int, str] | None:
+    """Read a cursor of a list that goes by time and id.
+
+    Raises:
+        InvalidInput: It is not a cursor that this server gave.
+    """
+    text = read_cursor(cursor)
+    if text is None:
+        return None
+    at, slash, row_id = text.partition("/")
+    if not slash or not at.isdecimal() or len(at) > 18:
+        raise InvalidInput("not a cursor of this server", fix="start again without cursor")
+    return int(at), row_id
+
+
+def mark_of(row: Row) -> str:
+    """Write where a list by time and id goes on."""
+    return f"{row.created_at}/{row.id}"
+
+
+def _counts(row: Row) -> bool:
+    return (
+        row.suite in built_in_names()
+        and row.suite_digest == str(built_in(row.suite).digest)
+        and row.manifest_digest == row.version_digest
+        and row.base_root == row.version_base
+    )
+
+
+def _suite_of(run: Row) -> Suite:
+    suite = built_in(run.suite)
+    if str(suite.digest) != run.request["suite_digest"]:
+        raise InvalidInput(
+            f"suite {run.suite} has changed since the run was queued",
+            fix=f"queue it again: deltareg verdict rerun {run.id}",
+        )
+    return suite
+
+
+def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
+    outcomes = {check.name: check.verdict for check in checks}
+    failed = [check.name for check in checks if check.verdict == "fail"]
+    missing = [
+        spec.name
+        for spec in suite.checks
+        if spec.required and outcomes.get(spec.name) not in _HAS_RUN
+    ]
+    if failed or missing:
+        what = f"{failed[0]} failed" if failed else f"{missing[0]} did not run"
+        raise InvalidInput(
+            f"this is no pass: {what}", fix="a check that did not run makes it inconclusive"
+        )
+
+
+def _insert(
+    conn: sa.Connection,
+    run: Row,
+    found: Mapping[str, object],
+    *,
+    verdict_id: str,
+    created_by: int | None,
+) -> None:
+    version = version_queries.version_by_id(conn, run.version_id)
+    bound = {
+        "id": verdict_id, "run_id": run.id, "version_id": version.id,
+        "manifest_digest": version.manifest_digest, "base_root": version.base_root,
+        "suite": run.suite, "policy_digest": run.request.get("policy_digest", ""),
+        "created_by": created_by,
+    }  # fmt: skip
+    queries.add_verdict(conn, {**found, **bound})
