@@ -8,7 +8,7 @@ serve lint (no data), the server (no data), fold (NumPy) and the worker (torch).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from deltareg.digest import Digest
 from deltareg.errors import Problem
@@ -101,23 +101,33 @@ class Ops(Protocol):
         """Euclidean norm of every column: (n, m) -> (1, m)."""
         ...
 
+    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
+        """Put `values` (len(rows), …) in place of rows; a row that is not there is left out."""
+        ...
+
+    def svd_part(self, matrix: Array, rank: int) -> Array:
+        """Give what the `rank` largest singular values make up of a matrix: (n, m) -> (n, m)."""
+        ...
+
+    def qr_part(self, matrix: Array, rank: int) -> Array:
+        """Give Q[:, :rank] @ R[:rank] of the matrix's QR decomposition: (n, m) -> (n, m)."""
+        ...
+
 
 class Update(Protocol):
     """A formula for the new value of a weight.
 
-    Attributes:
-        needs_whole: Whether `fold` must see all rows at once (most need only their own rows).
-        replaces: Whether the result does not depend on the weight that was there.
+    Properties rather than fields, so that an update may work them out.
     """
 
     @property
     def needs_whole(self) -> bool:
-        """Whether rows cannot be computed apart from each other."""
+        """Whether `fold` must see all rows at once (most need only their own rows)."""
         ...
 
     @property
     def replaces(self) -> bool:
-        """Whether the old weight does not matter."""
+        """Whether the result does not depend on the weight that was there."""
         ...
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
@@ -135,6 +145,17 @@ class Update(Protocol):
         ...
 
 
+@runtime_checkable
+class Stored(Protocol):
+    """An update whose result is a tensor of the delta, bit for bit, whatever its dtype."""
+
+    @property
+    def stored(self) -> Tensor:
+        """The tensor."""
+        ...
+
+
+@runtime_checkable
 class Factored(Protocol):
     """An update that is `scale · left @ right`: norms and angles come without the dense product."""
 
@@ -153,6 +174,7 @@ class WeightUpdate:
         consumes: Names of the delta's tensors that it uses, with their roles.
         reads: The base weight that it starts from, when that is not `target` (an untied twin).
         shape: The new shape when it grows rows (a resized vocabulary); None keeps the base's.
+        dtype: The dtype of the result; empty keeps the base's.
     """
 
     target: str
@@ -160,6 +182,7 @@ class WeightUpdate:
     consumes: Mapping[str, str]
     reads: str = ""
     shape: tuple[int, ...] | None = None
+    dtype: str = ""
 
     @property
     def source(self) -> str:
@@ -199,6 +222,14 @@ class BaseCopy:
     rows: int | None = None
 
 
+class Hook(Protocol):
+    """The function of an activation hook."""
+
+    def apply(self, value: Array, taps: Sequence[Array], ops: Ops) -> Array:
+        """Give what goes on in place of `value` (…, features); `taps` in the order declared."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ActivationHook:
     """A function between modules of the running model; attach only.
@@ -208,12 +239,14 @@ class ActivationHook:
         when: Before or after the module's forward.
         taps: Other modules whose inputs or outputs the function reads.
         consumes: Names of the delta's tensors that it uses, with their roles.
+        hook: The function.
     """
 
     module: str
     when: Literal["before", "after"]
     taps: tuple[str, ...]
     consumes: Mapping[str, str]
+    hook: Hook
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,9 +384,16 @@ class Account:
         roles: For every consumed tensor its role and target.
         problems: What is wrong; an error refuses the delta.
         modules: How many base tensors or modules are hit.
+        delta: The kind as its configuration was read; None when that was refused.
     """
 
     effects: Sequence[Effect]
     roles: Mapping[str, tuple[str, str]]
     problems: Sequence[Problem] = field(default_factory=tuple)
     modules: int = 0
+    delta: DeltaKind | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether no problem is an error."""
+        return self.delta is not None and all(p.severity != "error" for p in self.problems)
