@@ -45,8 +45,8 @@ def encode_smallest(
     ]
     best: tuple[int, bytes | memoryview] = (RAW, chunk)
     for estimate, codec in sorted(estimates, key=lambda pair: pair[0]):
-        # A sample errs by a few percent: whatever comes within a tenth of the best is tried too.
-        if estimate * 9 < len(best[1]) * 10:
+        # A sample errs by a few percent: what it puts just behind the best is tried too.
+        if estimate * 31 < len(best[1]) * 32:
             payload = codec.encode(chunk, reference, item_bytes=item_bytes)
             if payload is not None and len(payload) < len(best[1]):
                 best = (codec.id, payload)

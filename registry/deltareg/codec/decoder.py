@@ -25,7 +25,7 @@ from deltareg.manifest import Piece
 from deltareg.storage_map import Chunk, StoredPiece
 from deltareg.tensors import ITEM_BYTES
 
-Fetch = Callable[[Chunk], bytes]
+Fetch = Callable[[Chunk], bytes | memoryview]
 
 
 def decode_chunk(
