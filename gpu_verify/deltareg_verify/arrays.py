@@ -1,0 +1,37 @@
+"""Measures over outputs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+
+
+def largest_difference(a: Mapping[str, F32], b: Mapping[str, F32]) -> float:
+    """Give max |a - b| over all outputs; NaN where one is NaN, infinity where an output is missing.
+
+    Outputs that grew, as logits over added vocabulary rows do, are compared where both have values.
+    """
+    if set(a) != set(b) or not a:
+        return float("inf")
+    # np.max keeps a NaN, the built-in max may lose it.
+    return float(np.max([_difference(a[name], b[name]) for name in a]))
+
+
+def root_mean_square(outputs: Mapping[str, F32]) -> float:
+    """Give the root of the mean of squares over all values of all outputs."""
+    total = sum(float(np.sum(np.square(v, dtype=np.float64))) for v in outputs.values())
+    return float(np.sqrt(total / max(1, sum(v.size for v in outputs.values()))))
+
+
+def all_finite(values: F32) -> bool:
+    """Whether no value is NaN or infinite."""
+    return bool(np.all(np.isfinite(values)))
+
+
+def _difference(a: F32, b: F32) -> float:
+    if a.ndim != b.ndim:
+        return float("inf")
+    shared = tuple(slice(min(one, other)) for one, other in zip(a.shape, b.shape, strict=True))
+    return float(np.max(np.abs(a[shared] - b[shared])))

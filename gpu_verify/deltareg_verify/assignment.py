@@ -1,0 +1,48 @@
+"""What the supervisor hands to a child: paths and limits, no credentials, no addresses."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One run as the child sees it.
+
+    Attributes:
+        delta: The pulled folder.
+        manifest: A file with the version's manifest bytes.
+        base: The folder of the base, its root already checked by the supervisor.
+        model_type: Of the base, so that its classes are imported before the fork.
+        suite: Name of a built-in suite.
+        scratch: The one folder that the child may write.
+        device: `cpu` or `cuda:N`.
+        threads: Processor threads; 0 takes all.
+        wall_s: Seconds after which the child is killed.
+        memory_bytes: Private memory; 0 sets no limit.
+    """
+
+    delta: Path
+    manifest: Path
+    base: Path
+    model_type: str
+    suite: str
+    scratch: Path
+    device: str
+    threads: int
+    wall_s: float
+    memory_bytes: int
+
+    def encode(self) -> bytes:
+        """Write it as JSON."""
+        return json.dumps(asdict(self), default=str).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote."""
+        values = json.loads(raw)
+        for field in fields(cls):
+            if field.type is Path:
+                values[field.name] = Path(values[field.name])
+        return cls(**values)

@@ -1,0 +1,125 @@
+"""One version at hand for its checks: its manifest, folder, base, account and engine, each made once."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from deltareg.kind import Account, BaseView, DeltaFiles, Tensor
+from deltareg.manifest import Manifest
+from deltareg.suite import Suite
+from deltareg_verify.engine import Engine, Outputs, State
+
+
+class DeltaFolder(Protocol):
+    """The pulled files, as `deltareg.client.folder` opens them."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+        ...
+
+    @property
+    def files(self) -> DeltaFiles:
+        """Sizes, headers and documents."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """By name; data is read when asked for."""
+        ...
+
+
+class BaseFolder(Protocol):
+    """The base's files, as `deltareg.client.folder` opens them."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+        ...
+
+    @property
+    def view(self) -> BaseView:
+        """Names, shapes and configuration."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """By name; data is read when asked for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How a case gets what it is made of; each is called at most once, by the first check that needs it.
+
+    Attributes:
+        folder: Opens the delta. May raise `Refused`.
+        account: Accounts for its tensors. May raise `Refused`.
+        engine: Brings base and effects together.
+    """
+
+    folder: Callable[[], DeltaFolder]
+    account: Callable[[DeltaFolder], Account]
+    engine: Callable[[Account], Engine]
+
+
+class Case:
+    """What checks look at."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        base: BaseFolder,
+        *,
+        suite: Suite,
+        parts: Parts,
+        clock: Callable[[], float],
+    ) -> None:
+        self.manifest = manifest
+        self.base = base
+        self.suite = suite
+        self.clock = clock
+        self.started = clock()
+        self._parts = parts
+        self._outputs: dict[State, Outputs] = {}
+
+    @cached_property
+    def folder(self) -> DeltaFolder:
+        """The delta's folder.
+
+        Raises:
+            Refused: It holds what no delta may hold.
+        """
+        return self._parts.folder()
+
+    @cached_property
+    def account(self) -> Account:
+        """Who consumes which tensor.
+
+        Raises:
+            Refused: The kind cannot read the delta at all.
+        """
+        return self._parts.account(self.folder)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that most of the base's elements are stored in."""
+        counts: Counter[str] = Counter()
+        for record in self.base.view.tensors.values():
+            counts[record.dtype] += math.prod(record.shape)
+        return counts.most_common(1)[0][0]
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The base with the delta's effects at hand."""
+        return self._parts.engine(self.account)
+
+    def outputs(self, state: State) -> Outputs:
+        """Give the outputs of one forward on the probe; the same forward for every check."""
+        if state not in self._outputs:
+            self._outputs[state] = self.engine.outputs(state)
+        return self._outputs[state]

@@ -1,0 +1,22 @@
+"""Every tensor is consumed by exactly one effect, and every effect hits the base with the right shape."""
+
+from deltareg.suite import CheckSpec
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding, refusal
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Account for the delta anew, from its headers and the base's."""
+    account = case.account
+    errors = [problem for problem in account.problems if problem.severity == "error"]
+    if errors:
+        return refusal(errors[0], value=len(errors))
+    left = sorted({t.name for t in case.manifest.tensors} - set(account.roles))
+    if left:
+        detail = f"no effect consumes {', '.join(left[:3])}"
+        return Finding("fail", value=len(left), code="unexpected_tensors", detail=detail)
+    notes = [problem.message for problem in account.problems]
+    return Finding("warn" if notes else "pass", value=account.modules, detail="; ".join(notes))
+
+
+CHECK = Check("accounting", run, is_static=True)

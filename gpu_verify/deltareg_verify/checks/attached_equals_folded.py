@@ -1,0 +1,29 @@
+"""The delta attached to the running base and the delta folded into its weights give the same outputs."""
+
+from deltareg.suite import CheckSpec
+from deltareg_verify.arrays import largest_difference, root_mean_square
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+
+_TOLERANCES = {"F32": "f32", "F64": "f32", "BF16": "bf16", "F16": "f16"}
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Compare the two states on the probe, relative to the size of the base's outputs."""
+    engine = case.engine
+    if not engine.is_foldable:
+        return Finding("n/a", detail="the delta acts on activations and can only be attached")
+    overflowed = engine.overflowed()
+    if overflowed:
+        detail = f"not finite once rounded to {engine.dtype}: {', '.join(overflowed[:3])}"
+        return Finding("fail", len(overflowed), 0, code="overflow_after_cast", detail=detail)
+    tolerance = spec.number(_TOLERANCES[engine.dtype])
+    attached, folded = case.outputs("attached"), case.outputs("folded")
+    scale = max(1.0, root_mean_square(case.outputs("base")))
+    difference = largest_difference(attached, folded) / scale
+    verdict = "pass" if difference <= tolerance else "fail"  # a NaN is not within any tolerance
+    code = "" if verdict == "pass" else "attached_differs"
+    return Finding(verdict, difference, tolerance, code=code, detail=f"in {engine.dtype}")
+
+
+CHECK = Check("attached_equals_folded", run, may_not_apply=True)

@@ -1,0 +1,34 @@
+"""Every tensor and file of the pulled folder is what the manifest says, and there is no other."""
+
+from deltareg.digest import sha256_over, tensor_digest
+from deltareg.errors import IntegrityFailure
+from deltareg.suite import CheckSpec
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+from deltareg_verify.stream import file_chunks, pieces
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Read all bytes once and compare digests."""
+    _same_names("tensors", set(case.folder.tensors), {t.name for t in case.manifest.tensors})
+    _same_names("files", set(case.folder.files.sizes), {f.path for f in case.manifest.files})
+    for entry in case.manifest.tensors:
+        tensor = case.folder.tensors[entry.name]
+        found = tensor_digest(tensor.dtype, tensor.shape, (data for _, data in pieces(tensor)))
+        if found != entry.digest:
+            raise IntegrityFailure(f"tensor {entry.name} is {found}, the manifest says {entry.digest}")
+    for file in case.manifest.files:
+        found = sha256_over(file_chunks(case.folder.path / file.path))
+        if found != file.digest:
+            raise IntegrityFailure(f"file {file.path} is {found}, the manifest says {file.digest}")
+    tensors, files = len(case.manifest.tensors), len(case.manifest.files)
+    return Finding("pass", value=tensors, detail=f"{tensors} tensors in {files} files")
+
+
+def _same_names(what: str, found: set[str], expected: set[str]) -> None:
+    if found != expected:
+        odd = sorted(found ^ expected)
+        raise IntegrityFailure(f"{what} differ from the manifest's: {', '.join(odd[:3])}")
+
+
+CHECK = Check("digests", run, is_static=True)

@@ -1,0 +1,31 @@
+"""The delta does something: every effect takes part in a forward, and an output changes."""
+
+from deltareg.suite import CheckSpec
+from deltareg_verify.arrays import all_finite, largest_difference
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Compare the outputs of base and delta on the probe."""
+    least = spec.number("min_absolute_change")
+    base, attached = case.outputs("base"), case.outputs("attached")
+    sick = sorted(name for name, values in attached.items() if not all_finite(values))
+    if sick:
+        detail = f"the output {sick[0]} is not finite on the probe"
+        return Finding("fail", None, least, code="non_finite", detail=detail)
+    fired = case.engine.fired()
+    if fired.silent:
+        detail = f"no forward uses {', '.join(fired.silent[:3])}"
+        return Finding("fail", len(fired.silent), 0, code="partial_application", detail=detail)
+    change = largest_difference(base, attached)
+    told = f"{fired.effects} effects took part"
+    if fired.not_exercised:
+        told += f"; not exercised, the base has no place for them: {', '.join(fired.not_exercised)}"
+    if not change > least:
+        detail = f"outputs with the delta are those of the base; {told}"
+        return Finding("fail", change, least, code="no_effect", detail=detail)
+    return Finding("pass", change, least, detail=told)
+
+
+CHECK = Check("effect", run)

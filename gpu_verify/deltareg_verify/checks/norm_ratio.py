@@ -1,0 +1,74 @@
+"""No weight changes out of all proportion to what it was, or to its like in other layers."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from deltareg.suite import CheckSpec
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+from deltareg_verify.engine import Change
+
+_FEW = 3
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Hold each ratio against a hard cap, and against the median of its layer type."""
+    changes = case.engine.changes()
+    if not changes:
+        return Finding("n/a", detail="no effect changes a weight")
+    ratios = size_ratios(changes, floor=spec.number("rms_floor"))
+    worst = max(ratios, key=lambda name: ratios[name])
+    cap, factor = spec.number("fail_above"), spec.number("warn_over_median")
+    if not ratios[worst] <= cap:  # a NaN is not below any cap
+        return Finding("fail", ratios[worst], cap, code="norm_ratio", detail=_told(worst, ratios))
+    odd = outliers(ratios, factor=factor)
+    if odd:
+        detail = f"more than {factor:g} times the median of its layer type: {_told(odd[0], ratios)}"
+        return Finding("warn", ratios[odd[0]], factor, code="norm_ratio", detail=detail)
+    return Finding("pass", ratios[worst], cap, detail=_told(worst, ratios))
+
+
+def size_ratios(changes: Sequence[Change], *, floor: float) -> dict[str, float]:
+    """Give RMS(delta) / RMS(weight) by target, which is the ratio of Frobenius norms.
+
+    Args:
+        changes: The sizes.
+        floor: What a weight counts at least: a bias that was trained from zero has no size to be
+            compared with, and half of the usual initial deviation stands in for it.
+    """
+    return {c.target: _ratio(c.delta_rms, max(c.weight_rms, floor)) for c in changes}
+
+
+def outliers(ratios: Mapping[str, float], *, factor: float) -> list[str]:
+    """Name targets above `factor` times the median of their layer type, the worst first.
+
+    A type with fewer than three members says little; its members are held against all targets.
+    """
+    types: dict[str, list[float]] = defaultdict(list)
+    for name, ratio in ratios.items():
+        types[layer_type(name)].append(ratio)
+    overall = median(ratios.values())
+    usual = {kind: median(of) if len(of) >= _FEW else overall for kind, of in types.items()}
+    # Where the usual change is zero, any change at all would be an outlier.
+    odd = [n for n, ratio in ratios.items() if ratio > factor * usual[layer_type(n)] > 0]
+    return sorted(odd, key=lambda name: -ratios[name])
+
+
+def layer_type(name: str) -> str:
+    """Give a weight's name without its layer's number: what the same weights of all layers share."""
+    return _NUMBER.sub("*", name)
+
+
+def _ratio(delta: float, weight: float) -> float:
+    return delta / weight if math.isfinite(delta) and math.isfinite(weight) else math.nan
+
+
+def _told(name: str, ratios: Mapping[str, float]) -> str:
+    return f"{name} changes by {ratios[name]:.3g} times its own size"
+
+
+CHECK = Check("norm_ratio", run, is_static=True, may_not_apply=True)

@@ -1,0 +1,98 @@
+"""What checks ask of a running base with one delta; `torch_engine` answers.
+
+Values cross as NumPy arrays in float32, so a check knows no framework.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+State = Literal["base", "attached", "folded"]
+Outputs = Mapping[str, F32]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How large the change of one weight is, as root mean squares over its elements.
+
+    Attributes:
+        target: The weight's name in the base's files.
+        delta_rms: Of the difference, in float32 before rounding.
+        weight_rms: Of the base's weight.
+    """
+
+    target: str
+    delta_rms: float
+    weight_rms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """Which effects took part in a forward.
+
+    Attributes:
+        effects: How many effects are on the running network.
+        silent: Targets of those that no forward used.
+        not_exercised: Additions for which this class of the base has no place, such as a new head.
+    """
+
+    effects: int
+    silent: tuple[str, ...]
+    not_exercised: tuple[str, ...]
+
+
+class Engine(Protocol):
+    """A base and one delta's effects, applied in two ways that must agree.
+
+    The base is loaded when outputs are first asked for and never changed: each state is put on for
+    one forward and taken off again. Every method may be called any number of times.
+
+    All methods raise `Inconclusive` when the machine and not the delta is to blame, such as for
+    too little memory.
+    """
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that the base runs in, as safetensors spells it."""
+        ...
+
+    @property
+    def is_foldable(self) -> bool:
+        """Whether there is a folded state: every effect is on weights."""
+        ...
+
+    def changes(self) -> Sequence[Change]:
+        """Size every weight update, without loading the base as a network."""
+        ...
+
+    def outputs(self, state: State) -> Outputs:
+        """Give every floating output of a forward on the seeded probe."""
+        ...
+
+    def fired(self) -> Fired:
+        """Tell which effects took part in the attached forward on the probe."""
+        ...
+
+    def overflowed(self) -> Sequence[str]:
+        """Name targets that are not finite once folded and rounded to the base's dtype."""
+        ...
+
+    def generate(self, count: int) -> NDArray[np.int64] | None:
+        """Continue the probe greedily with the delta attached; None without a generative head."""
+        ...
+
+    def perplexity(self, state: State, texts: Sequence[str]) -> float | None:
+        """Give exp of the mean loss per token; None without a generative head or a tokenizer."""
+        ...
+
+    def peak_bytes(self) -> int:
+        """The most memory held so far: the device's, or the process's on a CPU."""
+        ...
+
+    def environment(self) -> Mapping[str, str]:
+        """Describe software and device, for the verdict."""
+        ...

@@ -1,0 +1,76 @@
+"""Running a suite's checks over a case, in the child."""
+
+from collections.abc import Iterator, Mapping
+
+from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure, Refused
+from deltareg.suite import CheckSpec
+from deltareg.wire import CheckResult
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding, refusal
+from deltareg_verify.checks import all_checks
+
+
+def examine(case: Case, *, checks: Mapping[str, Check] | None = None) -> Iterator[CheckResult]:
+    """Run the suite's checks in order and give each result as it comes.
+
+    After a static check has failed, the rest are listed as skipped: a delta whose stored values are
+    wrong is not put onto a device.
+
+    Args:
+        case: The version.
+        checks: By name; all that there are when not given.
+
+    Raises:
+        Inconclusive: The machine could not do it; nothing follows about the delta.
+    """
+    known = all_checks() if checks is None else checks
+    failed = ""
+    for spec in case.suite.checks:
+        check = known.get(spec.name)
+        if failed:
+            yield skipped(spec, f"{failed} failed before it")
+        elif check is None:
+            yield skipped(spec, "this worker has no such check; upgrade deltareg-worker")
+        else:
+            result = _run(check, spec, case)
+            failed = spec.name if check.is_static and result.verdict == "fail" else ""
+            yield result
+
+
+def skipped(spec: CheckSpec, reason: str) -> CheckResult:
+    """Give the result of a check that should have run and did not."""
+    return CheckResult(name=spec.name, verdict="skipped", detail=reason)
+
+
+def _run(check: Check, spec: CheckSpec, case: Case) -> CheckResult:
+    started = case.clock()
+    finding = _find(check, spec, case)
+    if finding.verdict == "n/a" and not check.may_not_apply:
+        finding = Finding("skipped", detail=f"says n/a but always applies: {finding.detail}")
+    return CheckResult(
+        name=spec.name,
+        value=finding.value,
+        threshold=finding.threshold,
+        baseline=finding.baseline,
+        verdict=finding.verdict,
+        seconds=round(case.clock() - started, 4),
+        code=finding.code,
+        detail=finding.detail,
+    )
+
+
+def _find(check: Check, spec: CheckSpec, case: Case) -> Finding:
+    try:
+        return check.run(case, spec)
+    except Refused as error:
+        return refusal(next(p for p in error.problems if p.code == error.problem_code))
+    except IntegrityFailure as error:
+        return Finding("fail", code=error.code, detail=error.message)
+    except Inconclusive:
+        raise
+    except DeltaregError as error:
+        return Finding("skipped", detail=f"could not run: {error.message}")
+    except MemoryError as error:
+        raise Inconclusive(f"not enough memory for check {spec.name}") from error
+    except Exception as error:  # noqa: BLE001  # whatever broke, it is told and never counts as a pass
+        return Finding("skipped", detail=f"could not run: {type(error).__name__}: {error}")

@@ -1,0 +1,67 @@
+"""Linux system calls that Python has no function for, by number, through ctypes."""
+
+import ctypes
+import os
+import platform
+import sys
+
+_NUMBERS = {"landlock_create_ruleset": 444, "landlock_add_rule": 445, "landlock_restrict_self": 446}
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_SET_NO_NEW_PRIVS = 38
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def is_linux() -> bool:
+    """Whether these calls exist here at all."""
+    return _libc is not None
+
+
+def machine() -> str:
+    """The processor's name, `x86_64`, `aarch64`, …."""
+    return platform.machine()
+
+
+def prctl(option: int, *values: int | ctypes.Array[ctypes.c_char]) -> None:
+    """Call prctl(2).
+
+    Raises:
+        OSError: The kernel refused it.
+    """
+    padded = [*values, *([0] * (4 - len(values)))]
+    _check("prctl", *(_word(value) for value in (option, *padded)))
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces of `flags` for new ones.
+
+    Raises:
+        OSError: The kernel refused it.
+    """
+    _check("unshare", ctypes.c_int(flags))
+
+
+def syscall(name: str, *values: int | bytes | None) -> int:
+    """Call a Landlock system call by name; its number is one on every processor.
+
+    Raises:
+        OSError: The kernel refused it or does not have it.
+    """
+    words = (ctypes.c_char_p(v) if isinstance(v, bytes) else _word(v or 0) for v in values)
+    return _check("syscall", ctypes.c_long(_NUMBERS[name]), *words)
+
+
+def _word(value: int | ctypes.Array[ctypes.c_char]) -> object:
+    return ctypes.c_ulong(value) if isinstance(value, int) else value
+
+
+def _check(function: str, *arguments: object) -> int:
+    if _libc is None:
+        raise OSError(f"{function} is a call of Linux, this is {sys.platform}")
+    result = int(getattr(_libc, function)(*arguments))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{function}: {os.strerror(number)}")
+    return result

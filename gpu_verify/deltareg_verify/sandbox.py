@@ -1,0 +1,124 @@
+"""What a child may do: nothing that it does not need. Each layer is tried and what held is told.
+
+The layers are independent. A kernel without one of them weakens the sandbox and never stops the
+run; the verdict records which held, so that a policy can ask for them.
+"""
+
+import os
+import resource
+import signal
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg_verify import kernel, landlock, seccomp
+
+_NEW_USER, _NEW_NET, _NEW_IPC = 0x10000000, 0x40000000, 0x08000000
+_FILE_BYTES = 64 << 20
+_OPEN_FILES = 1024
+_SYSTEM = (
+    "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys",
+    "/dev/zero", "/dev/random", "/dev/urandom",
+)  # fmt: skip
+_DEVICES = ("/dev/null", "/dev/shm", "/dev/dri")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits of one child.
+
+    Attributes:
+        readable: Folders that it may read, beside the system's and the interpreter's.
+        writable: The folder that it may write.
+        cpu_s: Seconds of processor time, over all threads.
+        memory_bytes: Private memory; None where a GPU's driver reserves address space by the tebibyte.
+    """
+
+    readable: Sequence[Path]
+    writable: Path
+    cpu_s: int
+    memory_bytes: int | None
+
+
+def enter(bounds: Bounds) -> str:
+    """Restrict this process for good, and tell which layers held.
+
+    Returns:
+        Such as `session limits no_new_privs network files calls`, missing ones as `-files`.
+    """
+    layers: list[tuple[str, Callable[[], None]]] = [
+        ("limits", lambda: _limit(bounds)),
+        ("no_new_privs", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)),
+        ("network", _leave_network),
+        ("files", lambda: _hide_files(bounds)),
+        ("calls", seccomp.restrict),
+    ]
+    return " ".join(["session", *(_attempt(name, layer) for name, layer in layers)])
+
+
+def detach(supervisor: int) -> None:
+    """Lead a session of one's own, and die when the parent does; call it right after the fork."""
+    os.setsid()
+    if kernel.is_linux():
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != supervisor:  # it died before the signal was asked for
+        os._exit(1)
+
+
+def conceal() -> None:
+    """Keep other processes of the same user from reading this one's memory and environment."""
+    if kernel.is_linux():
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+
+
+def interpreter_folders() -> list[Path]:
+    """Folders that Python imports from: the interpreter's and everything on its path."""
+    known = {sys.prefix, sys.base_prefix, *sys.path, *sysconfig.get_paths().values()}
+    return sorted({Path(item).resolve() for item in known if item and Path(item).exists()})
+
+
+def _attempt(name: str, layer: Callable[[], None]) -> str:
+    try:
+        layer()
+    except (OSError, ValueError):  # the kernel lacks it or forbids it here; the name says so
+        return f"-{name}"
+    return name
+
+
+def _limit(bounds: Bounds) -> None:
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: _FILE_BYTES,
+        resource.RLIMIT_NOFILE: _OPEN_FILES,
+        resource.RLIMIT_CPU: bounds.cpu_s,
+    }
+    if bounds.memory_bytes is not None:
+        limits[resource.RLIMIT_DATA] = bounds.memory_bytes
+    for what, most in limits.items():
+        _, hard = resource.getrlimit(what)
+        ceiling = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (ceiling, ceiling))
+
+
+def _leave_network() -> None:
+    user, group = os.getuid(), os.getgid()
+    try:
+        kernel.unshare(_NEW_USER | _NEW_NET | _NEW_IPC)
+    except OSError:
+        kernel.unshare(_NEW_NET | _NEW_IPC)  # root where user namespaces are off
+        return
+    # Without a map every file of one's own would look like somebody else's.
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def _hide_files(bounds: Bounds) -> None:
+    system = [Path(item) for item in _SYSTEM]
+    devices = [Path(item) for item in _DEVICES] + sorted(Path("/dev").glob("nvidia*"))
+    landlock.restrict(
+        readable=[*system, *interpreter_folders(), *bounds.readable],
+        writable=[bounds.writable, *devices],
+    )

@@ -1,0 +1,158 @@
+"""The engine: one base, one delta, three states."""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from deltareg.kind import Effect, Tensor, WeightUpdate
+from deltareg.suite import Suite
+from deltareg_verify.case import BaseFolder
+from deltareg_verify.engine import Change, Fired, Outputs, State
+from deltareg_verify.torch_engine import device as devices
+from deltareg_verify.torch_engine.fold import change_of
+from deltareg_verify.torch_engine.forward import forward
+from deltareg_verify.torch_engine.load import Network, load, load_tokenizer
+from deltareg_verify.torch_engine.ops import TorchOps
+from deltareg_verify.torch_engine.plan import Plan, make_plan
+from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
+
+_MOST_TOKENS = 512
+_LARGEST_EXPONENT = 700.0
+
+
+class TorchEngine:
+    """See `deltareg_verify.engine.Engine`, which says what each method promises."""
+
+    def __init__(
+        self, base: BaseFolder, effects: Sequence[Effect], *, suite: Suite, device: torch.device
+    ) -> None:
+        self._base = base
+        self._effects = effects
+        self._suite = suite
+        self._device = device
+        self._ops = TorchOps(device)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that the base runs in."""
+        return self._network.dtype
+
+    @property
+    def is_foldable(self) -> bool:
+        """Whether every effect is on weights; others cannot be planned yet."""
+        return True
+
+    def changes(self) -> Sequence[Change]:
+        """Size every weight update."""
+        updates = [effect for effect in self._effects if isinstance(effect, WeightUpdate)]
+        with devices.memory_seam("sizing the updates"):
+            return [change_of(update, self._base.tensors, self._ops) for update in updates]
+
+    def outputs(self, state: State) -> Outputs:
+        """Run one forward on the probe."""
+        result, _ = self._forward(state, self._probe)
+        return floating_outputs(result)
+
+    def fired(self) -> Fired:
+        """Run one attached forward and tell what took part."""
+        _, seen = self._forward("attached", self._probe)
+        plan = self._plan
+        fired = {plan.targets[name] for name in seen if name in plan.targets}
+        fired |= {target for path in seen for target in plan.branch_targets.get(path, ())}
+        planned = set(plan.targets.values())
+        silent = tuple(sorted(planned - fired))
+        return Fired(len(planned), silent, tuple(plan.not_exercised))
+
+    def overflowed(self) -> Sequence[str]:
+        """Name folded weights that are not finite."""
+        folded = self._plan.folded.items()
+        sick = {self._plan.targets[name] for name, value in folded if not value.isfinite().all()}
+        return sorted(sick)
+
+    def generate(self, count: int) -> NDArray[np.int64] | None:
+        """Continue the probe greedily, without a cache, so that each step is a plain forward."""
+        if not self._is_generative:
+            return None
+        ids = self._probe["input_ids"]
+        for _ in range(count):
+            logits = self._logits("attached", ids)
+            ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+        return ids[:, -count:].cpu().numpy()
+
+    def perplexity(self, state: State, texts: Sequence[str]) -> float | None:
+        """Give exp of the mean loss per token over texts."""
+        tokenizer = load_tokenizer(self._base.path)
+        if tokenizer is None or not self._is_generative:
+            return None
+        total, count = 0.0, 0
+        for text in texts:
+            encoded = tokenizer(text, truncation=True, max_length=_MOST_TOKENS)["input_ids"]
+            ids = torch.tensor([encoded], dtype=torch.long, device=self._device)
+            logits = self._logits(state, ids)[0, :-1]
+            total += float(functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
+            count += ids.shape[1] - 1
+        return math.exp(min(total / count, _LARGEST_EXPONENT)) if count else None
+
+    def peak_bytes(self) -> int:
+        """The most memory held so far."""
+        return devices.peak_bytes(self._device)
+
+    def environment(self) -> Mapping[str, str]:
+        """Describe software and device."""
+        return devices.environment(self._device)
+
+    @cached_property
+    def _network(self) -> Network:
+        with devices.memory_seam("loading the base"):
+            return load(self._base.path, self._base.view, self._base.tensors, self._device)
+
+    @cached_property
+    def _plan(self) -> Plan:
+        with devices.memory_seam("computing the new weights"):
+            return make_plan(
+                self._network,
+                self._effects,
+                tensors=self._base.tensors,
+                names=self._base.view.names,
+                ops=self._ops,
+            )
+
+    @cached_property
+    def _probe(self) -> Mapping[str, torch.Tensor]:
+        probes = self._suite.probes
+        return probe_inputs(
+            self._network.module,
+            seed=self._suite.seed,
+            sequences=whole(probes["sequences"]),
+            tokens=whole(probes["tokens"]),
+        )
+
+    @property
+    def _is_generative(self) -> bool:
+        module = self._network.module
+        takes_tokens = "input_ids" in self._probe
+        return takes_tokens and module.can_generate() and not module.config.is_encoder_decoder
+
+    def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        result, _ = self._forward(state, inputs)
+        logits = result["logits"]
+        assert isinstance(logits, torch.Tensor)
+        return logits.float()
+
+    def _forward(
+        self, state: State, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[Mapping[str, object], set[str]]:
+        with devices.memory_seam(f"running the {state} forward"):
+            return forward(self._network.module, self._plan, state, inputs)
+
+
+def whole(value: object) -> int:
+    """Read a count of our own suite file."""
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,114 @@
+"""Loading a base as a live network, by transformers, from local files, without code from them.
+
+What transformers made of the files is then held against them: a parameter that does not equal its
+stored tensor would mean that another base is tested than the one that was fingerprinted.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+
+from deltareg.errors import Inconclusive
+from deltareg.kind import BaseView, Tensor
+from deltareg_verify.torch_engine.ops import NAMES, stored
+
+_FRESH_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A base in memory.
+
+    Attributes:
+        module: The live network, in evaluation mode.
+        places: For every tensor of the files the parameters and buffers that hold it; tied ones all.
+        dtype: Of its first floating parameter, as safetensors spells it.
+        fresh: Parameters that no file holds, filled with seeded noise.
+    """
+
+    module: transformers.PreTrainedModel
+    places: Mapping[str, Sequence[str]]
+    dtype: str
+    fresh: tuple[str, ...]
+
+
+def load(path: Path, view: BaseView, tensors: Mapping[str, Tensor], device: torch.device) -> Network:
+    """Load a base and check that what was loaded is what the files hold.
+
+    Raises:
+        Inconclusive: transformers has no class for it, or read something else than the files hold.
+    """
+    module = _from_files(path)
+    places = find_places(module, view)
+    _check_loaded(module, places, tensors)
+    held = {name for names in places.values() for name in names}
+    fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
+    first = next(p for p in module.parameters() if p.is_floating_point())
+    return Network(module.to(device), places, NAMES[first.dtype], tuple(fresh))
+
+
+def find_places(module: torch.nn.Module, view: BaseView) -> dict[str, list[str]]:
+    """Give, for every tensor of the base's files, all names under which it lives in memory."""
+    live = dict(module.named_parameters(remove_duplicate=False))
+    live.update(module.named_buffers(remove_duplicate=False))
+    owner: dict[int, str] = {}
+    for name, value in live.items():
+        file_name = view.names.tensor(name)
+        if file_name is not None:
+            owner.setdefault(id(value), file_name)
+    places: dict[str, list[str]] = defaultdict(list)
+    for name, value in live.items():
+        if id(value) in owner:
+            places[owner[id(value)]].append(name)
+    return dict(places)
+
+
+def load_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase | None:
+    """Load the base's tokenizer; None when it brings none that transformers reads."""
+    if not any((path / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
+        return None
+    try:
+        return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except (ValueError, OSError, KeyError):
+        return None
+
+
+def _from_files(path: Path) -> transformers.PreTrainedModel:
+    torch.manual_seed(_FRESH_SEED)
+    try:
+        config = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
+        kind = _network_class(config)
+        module = kind.from_pretrained(
+            path, config=config, local_files_only=True, use_safetensors=True, dtype="auto"
+        )
+    except (ValueError, OSError, KeyError, ImportError) as error:
+        raise Inconclusive(
+            f"transformers {transformers.__version__} cannot load the base {path.name}: {error}",
+            fix="run it on a worker whose transformers knows this architecture",
+        ) from error
+    return module.eval()
+
+
+def _network_class(config: transformers.PretrainedConfig) -> type[transformers.PreTrainedModel]:
+    for name in config.architectures or ():
+        found = getattr(transformers, name, None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            return found
+    return transformers.MODEL_MAPPING[type(config)]
+
+
+def _check_loaded(
+    module: torch.nn.Module, places: Mapping[str, Sequence[str]], tensors: Mapping[str, Tensor]
+) -> None:
+    live = module.state_dict(keep_vars=True)
+    for file_name, names in places.items():
+        if names[0] not in live:  # a buffer that is computed and not stored
+            continue
+        value = live[names[0]].detach()
+        expected = stored(tensors[file_name]).to(value.dtype)
+        if not torch.equal(value, expected):
+            raise Inconclusive(f"transformers loaded {names[0]}, which is not {file_name} of the base")

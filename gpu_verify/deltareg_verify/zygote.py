@@ -1,0 +1,201 @@
+"""The supervisor's handle on its zygote: one request, one child, one answer."""
+
+import logging
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Self
+
+from deltareg.errors import Inconclusive, Misconfigured
+from deltareg_verify.report import MOST_BYTES
+
+log = logging.getLogger(__name__)
+
+_START_S = 120.0
+_LAST_WORDS_S = 10.0
+_POLL_S = 0.1
+_MESSAGE_BYTES = 1 << 12
+_TAIL_BYTES = 600
+# What the child may know of the supervisor's environment: where programs and libraries lie, and GPUs.
+_INHERITED = (
+    "PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV",
+    "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES",
+)  # fmt: skip
+_FIXED = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONHASHSEED": "0",
+    "OPENBLAS_NUM_THREADS": "1",  # its threads would not survive the fork
+}
+
+
+class Zygote:
+    """A zygote process, started when first needed and again when it has died."""
+
+    def __init__(
+        self, scratch: Path, *, environment: Mapping[str, str], child: str = "deltareg_verify.child"
+    ) -> None:
+        """Keep where children may write, the environment to pick from, and the child's module."""
+        self._child = child
+        kept = {key: environment[key] for key in _INHERITED if key in environment}
+        self._environment = kept | _FIXED | {"HOME": str(scratch), "TMPDIR": str(scratch)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._seat: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The zygote's process; None before it was started."""
+        return self._process.pid if self._process else None
+
+    def run(
+        self, request: bytes, *, wall_s: float, interrupted: Callable[[], str] = lambda: ""
+    ) -> bytes:
+        """Have a child do something and give what it said.
+
+        Args:
+            request: For `deltareg_verify.child.prepare`.
+            wall_s: Seconds after which the child is killed.
+            interrupted: Asked ten times a second; a reason in its answer kills the child.
+
+        Raises:
+            Inconclusive: The child was killed, crashed or could not be started; its words do not
+                count, and the message says what its standard error ended with.
+        """
+        seat = self._started()
+        hears, speaks = os.pipe()
+        os.set_blocking(hears, False)  # noqa: FBT003  # the function's own signature
+        with tempfile.TemporaryFile() as errors, os.fdopen(hears, "rb", buffering=0) as words:
+            try:
+                socket.send_fds(seat, [request], [speaks, errors.fileno()])
+            except OSError as error:
+                raise self._died() from error
+            finally:
+                os.close(speaks)
+            said, end = self._attend(seat, words, time.monotonic() + wall_s, interrupted)
+            if end:
+                raise Inconclusive(f"{end}{_tail(errors)}")
+            return said
+
+    def close(self) -> None:
+        """End the zygote and any child; may be called twice."""
+        if self._seat is not None:
+            self._seat.close()
+            self._seat = None
+        if self._process is not None:
+            try:
+                self._process.wait(_LAST_WORDS_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def _started(self) -> socket.socket:
+        if self._seat is not None and self._process is not None and self._process.poll() is None:
+            return self._seat
+        self.close()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        program = ["-m", "deltareg_verify.zygote_process", str(theirs.fileno()), self._child]
+        began = time.monotonic()
+        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            [sys.executable, *program],
+            env=self._environment,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._seat = ours
+        ours.settimeout(_START_S)
+        if _hear(ours) != "ready":
+            self.close()
+            raise Misconfigured(
+                "the process that imports torch did not start; its last words are above",
+                fix="check the installation: pip install 'deltareg[verify]'",
+            )
+        log.info("zygote ready pid=%d seconds=%.1f", self._process.pid, time.monotonic() - began)
+        return ours
+
+    def _attend(
+        self,
+        seat: socket.socket,
+        words: IO[bytes],
+        deadline: float,
+        interrupted: Callable[[], str],
+    ) -> tuple[bytes, str]:
+        """Listen until the child has ended; gives what it said and why that does not count."""
+        said, reason, silent = bytearray(), "", False
+        while True:
+            ready, _, _ = select.select([seat] if silent else [seat, words], [], [], _POLL_S)
+            if words in ready:
+                silent = not _take(words, said)
+            if seat in ready:
+                message = _hear(seat)
+                if message.startswith("ended"):
+                    while not silent and _take(words, said):
+                        pass
+                    return bytes(said), reason or _end(message)
+                if message != "started":
+                    raise self._died()
+            if not reason:
+                reason = interrupted() or _overdue(deadline, said)
+                if reason:
+                    seat.send(b"kill")
+                    deadline = time.monotonic() + _LAST_WORDS_S
+            elif time.monotonic() > deadline:
+                raise self._died()
+
+    def _died(self) -> Inconclusive:
+        status = self._process.poll() if self._process else None
+        if self._process is not None:
+            self._process.kill()
+        self.close()
+        return Inconclusive(f"the process that forks children ended (status {status}); it restarts")
+
+
+def _take(words: IO[bytes], said: bytearray) -> bool:
+    data = words.read(1 << 16)
+    said += data or b""  # None: nothing more now, though somebody still holds the other end
+    return bool(data)
+
+
+def _overdue(deadline: float, said: bytearray) -> str:
+    if len(said) > MOST_BYTES:
+        return "the child said more than a report may hold"
+    return "the child ran out of time and was killed" if time.monotonic() > deadline else ""
+
+
+def _hear(seat: socket.socket) -> str:
+    try:
+        return seat.recv(_MESSAGE_BYTES).decode("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def _end(message: str) -> str:
+    status = int(message.split()[1])
+    if status == 0:
+        return ""
+    how = f"signal {-status}" if status < 0 else f"status {status}"
+    return f"the child ended with {how}"
+
+
+def _tail(errors: IO[bytes]) -> str:
+    size = errors.seek(0, os.SEEK_END)
+    errors.seek(max(0, size - _TAIL_BYTES))
+    text = errors.read().decode("utf-8", "replace").strip()
+    return f"; it last wrote: {text}" if text else ""

@@ -1,0 +1,95 @@
+"""The zygote: a process with torch imported and no device touched, which forks one child per run.
+
+Started as `python -m deltareg_verify.zygote_process FD MODULE` with a bare environment; the module's
+`prepare` turns a request into what the child does. The supervisor
+sends one request at a time over a socket, with the child's two pipes; the zygote answers `started`
+and, when the child is gone, `ended STATUS`. Whatever comes over the socket meanwhile, its end
+included, kills the child with its whole process group: no child outlives its supervisor.
+"""
+
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import BinaryIO
+
+from deltareg_verify import sandbox, torch_engine
+
+Prepare = Callable[[bytes], Callable[[BinaryIO], None]]
+
+REQUEST_BYTES = 1 << 16
+_FAILED = 70
+
+
+def main() -> None:
+    """Import what is dear, say so, and serve until the supervisor is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
+    seat = socket.socket(fileno=int(sys.argv[1]))
+    torch_engine.warm()
+    prepare: Prepare = importlib.import_module(sys.argv[2]).prepare
+    _tell(seat, b"ready")
+    while True:
+        request, pipes, _, _ = socket.recv_fds(seat, REQUEST_BYTES, 2)
+        if not request:
+            return
+        if len(pipes) == 2:  # without pipes it is a kill that came after its child had ended
+            _serve(seat, list(pipes), prepare(request))
+
+
+def _serve(seat: socket.socket, pipes: list[int], act: Callable[[BinaryIO], None]) -> None:
+    pid = _fork(seat, pipes, act)
+    for pipe in pipes:
+        os.close(pipe)
+    _tell(seat, b"started")
+    _tell(seat, b"ended %d" % _wait(seat, pid))
+
+
+def _tell(seat: socket.socket, message: bytes) -> None:
+    with suppress(BrokenPipeError):  # the supervisor is gone; the next read says so
+        seat.send(message)
+
+
+def _fork(seat: socket.socket, pipes: list[int], act: Callable[[BinaryIO], None]) -> int:
+    zygote = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = _FAILED
+    try:
+        sandbox.detach(zygote)
+        seat.close()
+        out, errors = pipes
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(errors, 1)
+        os.dup2(errors, 2)
+        with os.fdopen(out, "wb") as pipe:
+            act(pipe)
+        status = 0
+    except BaseException:  # noqa: BLE001  # it is told, and nothing runs after it but the exit
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # never back into the zygote's loop
+
+
+def _wait(seat: socket.socket, pid: int) -> int:
+    exit_of = os.pidfd_open(pid)
+    try:
+        ready, _, _ = select.select([exit_of, seat], [], [])
+        if exit_of not in ready:
+            seat.recv(REQUEST_BYTES)
+            os.killpg(pid, signal.SIGKILL)
+    finally:
+        os.close(exit_of)
+    _, status = os.waitpid(pid, 0)
+    with suppress(ProcessLookupError):  # what it may have left in its process group
+        os.killpg(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    main()
