@@ -134,7 +134,12 @@ class Manifest:
     @property
     def digest(self) -> Digest:
         """The identity: sha256 of the encoded bytes."""
-        return sha256_of(self.encode())
+        return self.digest_of(self.encode())
+
+    @staticmethod
+    def digest_of(raw: bytes) -> Digest:
+        """Take the identity from manifest bytes as they were received."""
+        return sha256_of(raw)
 
     @staticmethod
     def decode(raw: bytes) -> "Manifest":

@@ -41,7 +41,14 @@ from deltareg.wire.runs import (
     VerdictReport,
 )
 from deltareg.wire.uploads import ReceivedPack, UploadComplete, UploadInfo, UploadOpen
-from deltareg.wire.versions import LineageAnswer, LineageEdge, LineInfo, VersionInfo
+from deltareg.wire.versions import (
+    LineageAnswer,
+    LineageEdge,
+    LineInfo,
+    LogEntry,
+    VersionDetail,
+    VersionInfo,
+)
 
 __all__ = [
     "API",
@@ -65,6 +72,7 @@ __all__ = [
     "LineInfo",
     "LineageAnswer",
     "LineageEdge",
+    "LogEntry",
     "Meta",
     "MoveResult",
     "Outcome",
@@ -92,6 +100,7 @@ __all__ = [
     "UploadOpen",
     "VerdictInfo",
     "VerdictReport",
+    "VersionDetail",
     "VersionInfo",
     "WhoAmI",
 ]

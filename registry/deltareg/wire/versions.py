@@ -1,8 +1,9 @@
 """Delta lines, versions and their lineage on the wire."""
 
+from typing import Literal
+
 from deltareg.wire.bases import BaseName
 from deltareg.wire.messages import Answer, Outcome
-from deltareg.wire.problems import ProblemItem
 
 
 class VersionInfo(Answer):
@@ -20,9 +21,6 @@ class VersionInfo(Answer):
     message: str
     semver: str | None
     labels: dict[str, str]
-    parents: list[str]
-    tensors: int
-    files: list[str]
     logical_bytes: int
     stored_bytes: int
     uploaded_bytes: int
@@ -33,7 +31,29 @@ class VersionInfo(Answer):
     channels: list[str] = []
     is_deleted: bool = False
     is_revoked: bool = False
-    problems: list[ProblemItem] = []
+
+
+class VersionDetail(VersionInfo):
+    """A version with what its manifest says."""
+
+    parents: list[str]
+    source: str
+    config: dict[str, object]
+    tensors: int
+    modules: int
+    files: list[str]
+
+
+class LogEntry(Answer):
+    """One event in the life of a line: a push, a verdict or a channel move."""
+
+    at: str
+    event: Literal["push", "verdict", "promote", "rollback", "freeze", "unfreeze", "delete"]
+    ref: str
+    actor: str
+    channel: str | None = None
+    outcome: str | None = None
+    text: str = ""
 
 
 class LineInfo(Answer):

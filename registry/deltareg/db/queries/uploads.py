@@ -114,10 +114,10 @@ def received_packs(conn: sa.Connection, upload_id: str) -> Sequence[Row]:
     return conn.execute(query).all()
 
 
-def adopt_upload_pack(conn: sa.Connection, upload_pack_id: int) -> None:
-    """Mark a received pack as the one that its pack row names."""
-    conn.execute(
-        sa.update(upload_packs)
-        .where(upload_packs.c.id == upload_pack_id, upload_packs.c.state == "received")
-        .values(state="adopted")
+def uploaded_bytes(conn: sa.Connection, upload_id: str) -> int:
+    """Sum the packs that an upload received, adopted or not."""
+    query = sa.select(sa.func.coalesce(sa.func.sum(upload_packs.c.size_bytes), 0)).where(
+        upload_packs.c.upload_id == upload_id,
+        upload_packs.c.state.in_(["received", "adopted"]),
     )
+    return int(conn.execute(query).scalar_one())

@@ -15,7 +15,6 @@ from deltareg.db.tables import (
     namespaces,
     principals,
     revisions,
-    version_packs,
     versions,
 )
 
@@ -180,11 +179,3 @@ def is_served(conn: sa.Connection, version_id: int) -> str | None:
         .limit(1)
     )
     return conn.execute(query).scalar()
-
-
-def holds_pack(conn: sa.Connection, version_id: int, pack_id: int) -> bool:
-    """Whether a version needs a pack."""
-    query = sa.select(version_packs.c.pack_id).where(
-        version_packs.c.version_id == version_id, version_packs.c.pack_id == pack_id
-    )
-    return conn.execute(query).first() is not None

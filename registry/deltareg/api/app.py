@@ -1,0 +1,59 @@
+"""The ASGI app: routers behind one token check, problems for errors, limits around everything."""
+
+from collections.abc import Sequence
+
+import anyio
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from deltareg import __version__
+from deltareg.api import problems
+from deltareg.api.auth import authenticate
+from deltareg.api.metrics import Metrics
+from deltareg.api.middleware import RequestContext
+from deltareg.api.routes import access, bases, blobs, channels, deltas, health, operations, runs
+from deltareg.api.routes import uploads
+from deltareg.service.registry import Registry
+from deltareg.wire import API
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_PARALLEL_BODIES = 32
+
+
+def create_app(
+    registry: Registry,
+    *,
+    store_kind: str = "memory",
+    lease_s: float = 60.0,
+    upload_grace_s: float = 86_400.0,
+    allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
+) -> FastAPI:
+    """Make the app of one server process.
+
+    Args:
+        registry: The database and the store.
+        store_kind: What kind of store it is, for `/meta`.
+        lease_s: How long a lease lasts, seconds.
+        upload_grace_s: How long an idle upload is kept by default, seconds.
+        allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
+    """
+    app = FastAPI(
+        title="Delta Registry", version=__version__, openapi_url=f"{API}/openapi.json",
+        docs_url=None, redoc_url=None,
+        summary="Artifact registry and versioning service for fine-tuning deltas.",
+    )  # fmt: skip
+    app.state.registry = registry
+    app.state.store_kind = store_kind
+    app.state.lease_s = lease_s
+    app.state.upload_grace_s = upload_grace_s
+    app.state.metrics = Metrics()
+    app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)
+    problems.install(app)
+    app.include_router(health.router)
+    closed = APIRouter(prefix=API, dependencies=[Depends(authenticate)])
+    for module in (access, bases, deltas, channels, uploads, blobs, runs, operations):
+        closed.include_router(module.router)
+    app.include_router(closed)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
+    app.add_middleware(RequestContext, metrics=app.state.metrics)
+    return app

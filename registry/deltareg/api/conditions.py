@@ -1,0 +1,48 @@
+"""Conditional requests: `ETag` and `304` on reads, `If-Match` on channel moves."""
+
+import hashlib
+import re
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from deltareg.errors import PreconditionRequired
+from deltareg.wire import ChannelInfo
+
+_REVISION = re.compile(r'"r(\d{1,9})"')
+
+
+def answer(request: Request, body: BaseModel, *, tag: str | None = None) -> Response:
+    """Answer a read with its tag, or with 304 when the caller has exactly this already."""
+    raw = body.model_dump_json().encode()
+    etag = tag or f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
+    known = request.headers.get("If-None-Match", "")
+    if etag in {part.strip() for part in known.split(",")}:
+        return Response(status_code=304, headers={"ETag": etag})
+    return Response(raw, headers={"ETag": etag}, media_type="application/json")
+
+
+def channel_tag(channel: ChannelInfo) -> str:
+    """Give the tag of a channel: its revision."""
+    return f'"r{channel.revision}"'
+
+
+def seen_revision(request: Request) -> int:
+    """Read which revision of a channel the caller has seen.
+
+    Raises:
+        PreconditionRequired: The request does not say.
+    """
+    match = _REVISION.fullmatch(request.headers.get("If-Match", ""))
+    if match is None:
+        raise PreconditionRequired(
+            'a channel moves only for somebody who has seen it: send If-Match: "r<revision>"',
+            fix="read the channel first and send its ETag",
+        )
+    return int(match[1])
+
+
+def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Answer with a model under another status."""
+    return JSONResponse(body.model_dump(mode="json"), status, headers)

@@ -1,0 +1,62 @@
+"""`Idempotency-Key`: the same request sent again gets the same answer, and acts once."""
+
+import hashlib
+from collections.abc import Callable
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+from deltareg.db.queries import idempotency as queries
+from deltareg.db.session import read, with_retry
+from deltareg.errors import InvalidInput
+from deltareg.service.registry import Caller, Registry
+
+_MAX_KEY = 200
+
+
+def once(
+    request: Request,
+    registry: Registry,
+    caller: Caller,
+    body: BaseModel,
+    act: Callable[[], BaseModel],
+) -> Response:
+    """Act, or give the kept answer when this key was answered within the last 24 hours.
+
+    What acts is itself safe to repeat; the key adds that a repeated request is answered alike.
+
+    Raises:
+        InvalidInput: The key was used for another request.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return Response(act().model_dump_json(), media_type="application/json")
+    if not 1 <= len(key) <= _MAX_KEY:
+        raise InvalidInput(f"Idempotency-Key must have 1 to {_MAX_KEY} characters")
+    raw = f"{request.method} {request.url.path}\n{body.model_dump_json()}".encode()
+    digest = hashlib.sha256(raw).hexdigest()
+    kept = _kept(registry, caller, key, digest)
+    if kept is not None:
+        return kept
+    answer = act().model_dump_json().encode()
+    with_retry(
+        registry.engine,
+        lambda conn: queries.keep_answer(
+            conn, principal_id=caller.principal_id, key=key, request_digest=digest,
+            status=200, body=answer, headers={},
+        ),
+    )  # fmt: skip
+    return Response(answer, media_type="application/json")
+
+
+def _kept(registry: Registry, caller: Caller, key: str, digest: str) -> Response | None:
+    with read(registry.engine) as conn:
+        row = queries.kept_answer(conn, principal_id=caller.principal_id, key=key)
+    if row is None:
+        return None
+    if row.request_digest != digest:
+        raise InvalidInput(
+            "this Idempotency-Key was used for another request", fix="send a new key"
+        )
+    headers = {"Idempotent-Replay": "true"}
+    return Response(bytes(row.body), row.status, headers, "application/json")

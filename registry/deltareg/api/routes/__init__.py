@@ -1,0 +1,1 @@
+"""One router a subject; `deltareg.api.app` joins them behind the token check."""

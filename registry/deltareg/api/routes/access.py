@@ -1,0 +1,68 @@
+"""Who am I, what is this server, tokens, audit."""
+
+from fastapi import APIRouter, Request, Response
+
+from deltareg import __version__
+from deltareg.api.auth import By, InRegistry
+from deltareg.api.conditions import json_answer
+from deltareg.service import audit as audit_service
+from deltareg.service import tokens as service
+from deltareg.service.registry import PACK_BYTES_MAX
+from deltareg.suite import built_in_names
+from deltareg.wire import AuditRow, Meta, Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
+
+router = APIRouter(tags=["access"])
+
+
+@router.get("/whoami")
+def whoami(registry: InRegistry, by: By) -> WhoAmI:
+    """Say whose token came with the request, and what it allows."""
+    return service.whoami(registry, by)
+
+
+@router.get("/meta")
+def meta(request: Request, registry: InRegistry, by: By) -> Meta:
+    """Say what this server is."""
+    by.require("read")
+    return Meta(
+        version=__version__, database=registry.engine.dialect.name,
+        store=request.app.state.store_kind, pack_bytes_max=PACK_BYTES_MAX,
+        suites=list(built_in_names()),
+    )  # fmt: skip
+
+
+@router.get("/tokens")
+def list_tokens(
+    registry: InRegistry, by: By, cursor: str | None = None, limit: int = 50
+) -> Page[TokenInfo]:
+    """List tokens, newest first, without secrets."""
+    return service.list_tokens(registry, by, cursor=cursor, limit=limit)
+
+
+@router.post("/tokens", status_code=201, response_model=TokenCreated)
+def create_token(registry: InRegistry, by: By, body: TokenCreate) -> Response:
+    """Make a token for a named principal; its secret is in this answer and nowhere else."""
+    created = service.create_token(registry, by, body)
+    return json_answer(created, 201, {"Cache-Control": "no-store"})
+
+
+@router.post("/tokens/{token_id}:revoke")
+def revoke_token(registry: InRegistry, by: By, token_id: int) -> TokenInfo:
+    """Revoke a token at once."""
+    return service.revoke_token(registry, by, token_id)
+
+
+@router.get("/audit")
+def list_audit(
+    registry: InRegistry,
+    by: By,
+    actor: str | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[AuditRow]:
+    """List who did what, newest first."""
+    return audit_service.list_audit(
+        registry, by, actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
+    )

@@ -1,0 +1,40 @@
+"""Bases: list, show, manifest, storage. They are made by uploads."""
+
+from fastapi import APIRouter, Request, Response
+
+from deltareg.api.auth import By, InRegistry
+from deltareg.api.conditions import answer
+from deltareg.service import bases as service
+from deltareg.wire import BaseInfo, Page
+
+router = APIRouter(prefix="/bases", tags=["bases"])
+
+
+@router.get("")
+def list_bases(
+    registry: InRegistry,
+    by: By,
+    root: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[BaseInfo]:
+    """List bases by name, or those with one root."""
+    return service.list_bases(registry, by, root=root, cursor=cursor, limit=limit)
+
+
+@router.get("/{base}", response_model=BaseInfo)
+def show_base(request: Request, registry: InRegistry, by: By, base: str) -> Response:
+    """Show one base."""
+    return answer(request, service.show_base(registry, by, base))
+
+
+@router.get("/{base}/manifest")
+def base_manifest(registry: InRegistry, by: By, base: str) -> Response:
+    """Give the base's manifest, byte for byte as it was received."""
+    return Response(service.base_manifest_bytes(registry, by, base), media_type="application/json")
+
+
+@router.get("/{base}/storage")
+def base_storage(registry: InRegistry, by: By, base: str) -> Response:
+    """Give the base's storage map."""
+    return Response(service.base_storage_bytes(registry, by, base), media_type="application/json")

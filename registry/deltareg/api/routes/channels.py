@@ -1,0 +1,75 @@
+"""Channels: what they serve, their ledgers, promotions and rollbacks."""
+
+from fastapi import APIRouter, Request, Response
+
+from deltareg.api.auth import By, InRegistry
+from deltareg.api.conditions import answer, channel_tag, seen_revision
+from deltareg.api.idempotency import once
+from deltareg.api.routes.deltas import Line
+from deltareg.service import channels as service
+from deltareg.service.move import move_channel
+from deltareg.wire import (
+    ChannelInfo,
+    ChannelMove,
+    MoveResult,
+    Page,
+    QuarantineClear,
+    RevisionInfo,
+)
+
+router = APIRouter(prefix="/deltas/{ns}/{name}/channels", tags=["channels"])
+
+
+@router.get("")
+def list_channels(registry: InRegistry, by: By, line: Line) -> Page[ChannelInfo]:
+    """List the channels of a line with what they serve."""
+    return service.list_channels(registry, by, line)
+
+
+@router.get("/{channel}", response_model=ChannelInfo)
+def show_channel(
+    request: Request, registry: InRegistry, by: By, line: Line, channel: str, at: str | None = None
+) -> Response:
+    """Show what a channel serves, or with `at` what it served then."""
+    found = service.show_channel(registry, by, line, channel, at=at)
+    return answer(request, found, tag=channel_tag(found))
+
+
+@router.put("/{channel}")
+def create_channel(registry: InRegistry, by: By, line: Line, channel: str) -> ChannelInfo:
+    """Make a channel; one that exists is left as it is."""
+    return service.create_channel(registry, by, line, channel)
+
+
+@router.get("/{channel}/revisions")
+def list_revisions(
+    registry: InRegistry,
+    by: By,
+    line: Line,
+    channel: str,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[RevisionInfo]:
+    """List a channel's ledger, newest first."""
+    return service.list_revisions(registry, by, line, channel, cursor=cursor, limit=limit)
+
+
+@router.post("/{channel}/revisions", response_model=MoveResult)
+def move(
+    request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: ChannelMove
+) -> Response:
+    """Promote or roll back; `If-Match` must hold the ETag of the channel as last seen."""
+    seen = seen_revision(request)
+    return once(
+        request, registry, by, body,
+        lambda: move_channel(registry, by, line, channel, body, seen=seen),
+    )  # fmt: skip
+
+
+@router.delete("/{channel}/quarantine/{version}")
+def clear_quarantine(
+    registry: InRegistry, by: By, line: Line, channel: str, version: int, reason: str
+) -> ChannelInfo:
+    """Let a version that was rolled back be promoted again; a reason is required."""
+    checked = QuarantineClear(reason=reason)
+    return service.clear_quarantine(registry, by, line, channel, version, reason=checked.reason)

@@ -1,0 +1,124 @@
+"""Delta lines and their versions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from deltareg.api.auth import By, InRegistry
+from deltareg.api.conditions import answer
+from deltareg.refs import LineRef, Ref, parse_name
+from deltareg.service import gate as gate_service
+from deltareg.service import lineage as lineage_service
+from deltareg.service import log as log_service
+from deltareg.service import versions as service
+from deltareg.service.resolve import Bare
+from deltareg.wire import (
+    GateAnswer,
+    LineageAnswer,
+    LineInfo,
+    LogEntry,
+    Page,
+    VersionDetail,
+    VersionInfo,
+)
+
+router = APIRouter(tags=["deltas"])
+
+
+def line_of(ns: str, name: str) -> LineRef:
+    """Parse the line in a path."""
+    return LineRef(parse_name(ns, "namespace"), parse_name(name))
+
+
+def version_of(ns: str, name: str, version: int) -> Ref:
+    """Parse the version in a path."""
+    return Ref(line_of(ns, name), version=version)
+
+
+Line = Annotated[LineRef, Depends(line_of)]
+Version = Annotated[Ref, Depends(version_of)]
+
+
+@router.get("/resolve", response_model=VersionDetail)
+def resolve(
+    request: Request, registry: InRegistry, by: By, ref: str, bare: Bare = "newest"
+) -> Response:
+    """Find the version that a reference means; `bare` says what `ns/name` alone means."""
+    found = service.show_version(registry, by, Ref.parse(ref), bare=bare)
+    return answer(request, found)
+
+
+@router.get("/deltas")
+def list_lines(
+    registry: InRegistry, by: By, cursor: str | None = None, limit: int = 50
+) -> Page[LineInfo]:
+    """List all delta lines by name."""
+    return service.list_lines(registry, by, namespace=None, cursor=cursor, limit=limit)
+
+
+@router.get("/deltas/{ns}")
+def list_namespace(
+    registry: InRegistry, by: By, ns: str, cursor: str | None = None, limit: int = 50
+) -> Page[LineInfo]:
+    """List the delta lines of a namespace by name."""
+    namespace = parse_name(ns, "namespace")
+    return service.list_lines(registry, by, namespace=namespace, cursor=cursor, limit=limit)
+
+
+@router.get("/deltas/{ns}/{name}/versions")
+def list_versions(
+    registry: InRegistry, by: By, line: Line, cursor: str | None = None, limit: int = 50
+) -> Page[VersionInfo]:
+    """List the versions of a line, newest first."""
+    return service.list_versions(registry, by, line, cursor=cursor, limit=limit)
+
+
+@router.get("/deltas/{ns}/{name}/log")
+def show_log(
+    registry: InRegistry,
+    by: By,
+    line: Line,
+    channel: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[LogEntry]:
+    """List what happened to a line, newest first."""
+    return log_service.show_log(
+        registry, by, line, channel=channel, cursor=cursor, limit=limit
+    )
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}", response_model=VersionDetail)
+def show_version(request: Request, registry: InRegistry, by: By, version: Version) -> Response:
+    """Show a version."""
+    return answer(request, service.show_version(registry, by, version, bare="newest"))
+
+
+@router.delete("/deltas/{ns}/{name}/versions/{version}")
+def delete_version(registry: InRegistry, by: By, version: Version) -> VersionInfo:
+    """Delete a version; its number is never used again."""
+    return service.delete_version(registry, by, version)
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/manifest")
+def manifest(registry: InRegistry, by: By, version: Version) -> Response:
+    """Give the manifest, byte for byte as it was received."""
+    return Response(service.manifest_bytes(registry, by, version), media_type="application/json")
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/storage")
+def storage(registry: InRegistry, by: By, version: Version) -> Response:
+    """Give the storage map as it is now."""
+    return Response(service.storage_bytes(registry, by, version), media_type="application/json")
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/lineage")
+def lineage(registry: InRegistry, by: By, version: Version, depth: int = 10) -> LineageAnswer:
+    """Walk to the version's parents and base, and to what was made from it."""
+    return lineage_service.show_lineage(registry, by, version, depth=depth)
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/gate")
+def gate(registry: InRegistry, by: By, version: Version, channel: str) -> GateAnswer:
+    """Say whether the version may go to a channel, and if not what is missing."""
+    return gate_service.check_gate(registry, by, version, channel)

@@ -1,0 +1,38 @@
+"""Health and metrics: the only routes that need no token."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from deltareg.api.auth import InRegistry
+from deltareg.api.metrics import Metrics
+from deltareg.db.session import check_schema, read
+from deltareg.db.queries.runs import queue_depth
+from deltareg.db.clock import US_PER_S
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", response_class=PlainTextResponse)
+async def livez() -> str:
+    """The process runs."""
+    return "ok\n"
+
+
+@router.get("/readyz", response_class=PlainTextResponse)
+def readyz(registry: InRegistry) -> str:
+    """The database answers and has the right schema."""
+    check_schema(registry.engine)
+    return "ok\n"
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(request: Request, registry: InRegistry) -> Response:
+    """Counters in the Prometheus text format."""
+    found: object = request.app.state.metrics
+    if not isinstance(found, Metrics):
+        raise TypeError("the app has no metrics")
+    with read(registry.engine) as conn:
+        for row in queue_depth(conn):
+            oldest_s = (row.oldest_us or 0) / US_PER_S
+            found.set_queue(row.what, waiting=row.waiting, running=row.running, oldest_s=oldest_s)
+    return Response(found.text(), media_type="text/plain; version=0.0.4")

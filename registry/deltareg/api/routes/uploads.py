@@ -1,0 +1,108 @@
+"""Pushes in progress: open, send packs, complete or abort."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated
+
+import anyio.from_thread
+import anyio.to_thread
+from fastapi import APIRouter, Header, Request, Response
+from starlette.requests import ClientDisconnect
+
+from deltareg.api.auth import By, InRegistry
+from deltareg.api.idempotency import once
+from deltareg.digest import Digest
+from deltareg.errors import QuotaExceeded, Unavailable
+from deltareg.service import ingest, ingest_base
+from deltareg.service import uploads as service
+from deltareg.service.registry import PACK_BYTES_MAX
+from deltareg.wire import BaseInfo, ReceivedPack, UploadComplete, UploadInfo, UploadOpen
+
+router = APIRouter(prefix="/uploads", tags=["uploads"])
+
+
+@router.post("", response_model=UploadInfo)
+def open_upload(request: Request, registry: InRegistry, by: By, body: UploadOpen) -> Response:
+    """Say what will be pushed; the answer tells what is here already."""
+    return once(
+        request, registry, by, body, lambda: service.open_upload(registry, by, body)
+    )
+
+
+@router.get("/{upload_id}")
+def show_upload(registry: InRegistry, by: By, upload_id: str) -> UploadInfo:
+    """Show an upload."""
+    return service.show_upload(registry, by, upload_id)
+
+
+@router.put("/{upload_id}/packs/{number}")
+async def receive_pack(
+    request: Request,
+    registry: InRegistry,
+    by: By,
+    upload_id: str,
+    number: int,
+    digest: Annotated[str, Header(alias="X-Content-Digest")],
+) -> ReceivedPack:
+    """Take one pack: streamed to the store and hashed on the way, in bounded memory.
+
+    One of the two asynchronous seams: the body arrives on the event loop, the store is written from
+    a thread that asks for the next chunk when it has room for it.
+    """
+    expected = Digest.parse(digest)
+    announced = request.headers.get("Content-Length", "0")
+    if announced.isdecimal() and int(announced) > PACK_BYTES_MAX:
+        raise QuotaExceeded(f"a pack may have {PACK_BYTES_MAX} bytes, this one has {announced}")
+    body = request.stream()
+
+    async def next_chunk() -> bytes | None:
+        return await anext(body, None)
+
+    def chunks() -> Iterator[bytes]:
+        while (chunk := _from_loop(next_chunk)) is not None:
+            if chunk:
+                yield chunk
+
+    def receive() -> ReceivedPack:
+        return service.receive_pack(
+            registry, by, upload_id, number=number, digest=expected, body=chunks()
+        )
+
+    return await anyio.to_thread.run_sync(receive, limiter=request.app.state.body_limiter)
+
+
+@router.post("/{upload_id}:complete", response_model=UploadInfo)
+def complete_upload(
+    request: Request, registry: InRegistry, by: By, upload_id: str, body: UploadComplete
+) -> Response:
+    """Turn an upload of a delta into a version."""
+    return once(
+        request, registry, by, body,
+        lambda: ingest.complete_upload(registry, by, upload_id, body),
+    )  # fmt: skip
+
+
+@router.post("/{upload_id}:complete-base")
+def complete_base(
+    registry: InRegistry, by: By, upload_id: str, body: UploadComplete
+) -> BaseInfo:
+    """Turn an upload of a base into a stored base."""
+    return ingest_base.complete_base(registry, by, upload_id, body)
+
+
+@router.post("/{upload_id}:register-base")
+def register_base(registry: InRegistry, by: By, upload_id: str) -> BaseInfo:
+    """Turn an upload without packs into a base whose bytes stay elsewhere."""
+    return ingest_base.register_base(registry, by, upload_id)
+
+
+@router.delete("/{upload_id}", status_code=204)
+def abort_upload(registry: InRegistry, by: By, upload_id: str) -> None:
+    """Give an upload up."""
+    service.abort_upload(registry, by, upload_id)
+
+
+def _from_loop(call: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    try:
+        return anyio.from_thread.run(call)
+    except ClientDisconnect as error:
+        raise Unavailable("the connection was cut while the pack came in") from error

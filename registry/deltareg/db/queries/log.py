@@ -1,0 +1,86 @@
+"""The events of a line, in one shape: at, mark, event, number, actor, channel, outcome, text.
+
+`mark` breaks ties between events of the same microsecond, so that a list can go on after it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import Row
+from deltareg.db.tables import channels, principals, revisions, verdicts, versions
+
+Mark = tuple[int, str]
+
+
+def push_rows(
+    conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
+) -> Sequence[Row]:
+    """List pushes, newest first."""
+    name = sa.literal("push-") + sa.cast(versions.c.id, sa.Text)
+    query = (
+        sa.select(
+            versions.c.created_at.label("at"), name.label("mark"),
+            sa.literal("push").label("event"), versions.c.number, principals.c.name.label("actor"),
+            sa.null().label("channel"), sa.null().label("outcome"),
+            versions.c.message.label("text"),
+        )
+        .outerjoin(principals, principals.c.id == versions.c.created_by)
+        .where(versions.c.delta_id == delta_id)
+    )  # fmt: skip
+    return _page(conn, query, versions.c.created_at, name, mark, limit)
+
+
+def verdict_rows(
+    conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
+) -> Sequence[Row]:
+    """List verdicts, newest first."""
+    name = sa.literal("verdict-") + verdicts.c.id
+    query = (
+        sa.select(
+            verdicts.c.created_at.label("at"), name.label("mark"),
+            sa.literal("verdict").label("event"), versions.c.number,
+            principals.c.name.label("actor"), sa.null().label("channel"),
+            verdicts.c.verdict.label("outcome"), verdicts.c.suite.label("text"),
+        )
+        .join(versions, versions.c.id == verdicts.c.version_id)
+        .outerjoin(principals, principals.c.id == verdicts.c.created_by)
+        .where(versions.c.delta_id == delta_id)
+    )  # fmt: skip
+    return _page(conn, query, verdicts.c.created_at, name, mark, limit)
+
+
+def move_rows(
+    conn: sa.Connection, delta_id: int, *, channel: str | None, mark: Mark | None, limit: int
+) -> Sequence[Row]:
+    """List channel moves, newest first."""
+    name = sa.literal("move-") + sa.cast(revisions.c.id, sa.Text)
+    query = (
+        sa.select(
+            revisions.c.created_at.label("at"), name.label("mark"),
+            revisions.c.kind.label("event"), versions.c.number,
+            principals.c.name.label("actor"), channels.c.name.label("channel"),
+            sa.null().label("outcome"), revisions.c.reason.label("text"),
+        )
+        .join(channels, channels.c.id == revisions.c.channel_id)
+        .outerjoin(versions, versions.c.id == revisions.c.version_id)
+        .join(principals, principals.c.id == revisions.c.actor_id)
+        .where(channels.c.delta_id == delta_id)
+    )  # fmt: skip
+    if channel is not None:
+        query = query.where(channels.c.name == channel)
+    return _page(conn, query, revisions.c.created_at, name, mark, limit)
+
+
+def _page(
+    conn: sa.Connection,
+    query: sa.Select[*tuple[Any, ...]],
+    at: sa.ColumnElement[int],
+    name: sa.ColumnElement[str],
+    mark: Mark | None,
+    limit: int,
+) -> Sequence[Row]:
+    if mark is not None:
+        query = query.where(sa.or_(at < mark[0], sa.and_(at == mark[0], name < mark[1])))
+    return conn.execute(query.order_by(at.desc(), name.desc()).limit(limit)).all()

@@ -1,0 +1,36 @@
+"""Reading the audit trail."""
+
+from deltareg.db.queries.audit import audit_rows
+from deltareg.db.session import read
+from deltareg.service.clock import rfc3339
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.wire import AuditRow, Page
+
+
+def list_audit(
+    registry: Registry,
+    caller: Caller,
+    *,
+    actor: str | None,
+    action: str | None,
+    subject: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[AuditRow]:
+    """List who did what, newest first."""
+    caller.require("admin")
+    before = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        rows = audit_rows(
+            conn, actor=actor, action=action, subject=subject, before=before,
+            limit=check_limit(limit) + 1,
+        )  # fmt: skip
+    return page(
+        rows, limit, key=lambda row: row.id,
+        show=lambda row: AuditRow(
+            id=row.id, at=rfc3339(row.created_at), actor=row.actor, token_id=row.token_id,
+            action=row.action, subject=row.subject, before=row.before, after=row.after,
+            request_id=row.request_id,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,58 @@
+"""Reading bases: list, show, manifest, storage."""
+
+from deltareg.db.queries import bases as queries
+from deltareg.db.session import read
+from deltareg.errors import NotFound
+from deltareg.service.describe import describe_base
+from deltareg.service.paging import check_limit, page, read_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base
+from deltareg.wire import BaseInfo, Page
+
+
+def list_bases(
+    registry: Registry, caller: Caller, *, root: str | None, cursor: str | None, limit: int
+) -> Page[BaseInfo]:
+    """List bases by name, or those with one root."""
+    caller.require("read")
+    after = read_cursor(cursor)
+    with read(registry.engine) as conn:
+        rows = queries.base_rows(conn, root=root, after=after, limit=check_limit(limit) + 1)
+        return page(
+            rows, limit, show=lambda row: describe_base(conn, row), key=lambda row: row.name
+        )
+
+
+def show_base(registry: Registry, caller: Caller, name: str) -> BaseInfo:
+    """Show one base.
+
+    Raises:
+        NotFound: There is none of that name.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return describe_base(conn, find_base(conn, name))
+
+
+def base_manifest_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
+    """Give the manifest of a base, as it was received."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return bytes(queries.base_content(conn, find_base(conn, name).id).manifest)
+
+
+def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
+    """Give the storage map of a base.
+
+    Raises:
+        NotFound: The base is only registered; its bytes are elsewhere.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        raw = queries.base_content(conn, find_base(conn, name).id).storage_map
+    if raw is None:
+        raise NotFound(
+            f"the base {name} is registered without its bytes",
+            fix=f"name a folder that has them, or store them: deltareg base push PATH {name}",
+        )
+    return bytes(raw)

@@ -1,0 +1,56 @@
+"""Reading packs, only through a version or base that may be read: a hash is no capability."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deltareg.db.queries import blobs as queries
+from deltareg.db.session import read
+from deltareg.digest import Digest
+from deltareg.errors import NotFound
+from deltareg.refs import Ref
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base, find_version
+
+URL_EXPIRES_S = 300
+_BASE_PREFIX = "base:"
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A stored pack that may be read.
+
+    Attributes:
+        key: Where it is in the store.
+        size_bytes: Its length.
+        url: A presigned URL; None when the API serves the bytes itself.
+    """
+
+    key: str
+    size_bytes: int
+    url: str | None
+
+
+def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) -> Blob:
+    """Find a pack through what needs it: `ns/name:v3`, or `base:NAME`.
+
+    Raises:
+        NotFound: There is no such version or base, or it does not need this pack.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        if of.startswith(_BASE_PREFIX):
+            base = find_base(conn, of.removeprefix(_BASE_PREFIX))
+            pack = queries.pack_of_base(conn, base.id, str(digest))
+        else:
+            ref = Ref.parse(of)
+            version = find_version(conn, ref, bare="newest")
+            pack = queries.pack_of_version(conn, version.id, str(digest))
+    if pack is None:
+        raise NotFound(f"{of[:120]} has no pack {digest.short}")
+    key, size = pack
+    return Blob(key, size, registry.store.url(key, expires_s=URL_EXPIRES_S))
+
+
+def read_blob(registry: Registry, blob: Blob, start: int, stop: int) -> Iterator[bytes]:
+    """Stream a range of a pack."""
+    return registry.store.read(blob.key, start, stop)

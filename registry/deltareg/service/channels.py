@@ -1,0 +1,139 @@
+"""Channels: what each serves, its append-only ledger, and the state at any time in the past."""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import channels as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.errors import NotFound
+from deltareg.refs import LineRef, parse_channel
+from deltareg.service.clock import parse_time, rfc3339
+from deltareg.service.gate import FRESH_POLICY, is_frozen, read_policy
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel, find_line
+from deltareg.wire import ChannelInfo, Page, RevisionInfo
+
+DEFAULT_CHANNELS = ("dev", "staging", "prod")
+
+
+def add_default_channels(conn: sa.Connection, delta_id: int) -> None:
+    """Give a new line the channels that every line has."""
+    for name in DEFAULT_CHANNELS:
+        queries.add_channel(conn, delta_id, name, policy=FRESH_POLICY)
+
+
+def list_channels(registry: Registry, caller: Caller, line: LineRef) -> Page[ChannelInfo]:
+    """List the channels of a line with what they serve."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        rows = queries.channel_rows(conn, find_line(conn, line).id)
+        items = [describe_channel(conn, line, row) for row in rows]
+    return Page(items=items)
+
+
+def show_channel(
+    registry: Registry, caller: Caller, line: LineRef, name: str, *, at: str | None
+) -> ChannelInfo:
+    """Show what a channel serves, or served at a time.
+
+    Raises:
+        NotFound: No such channel, or it served nothing yet at that time.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        row = find_channel(conn, find_line(conn, line), line, name)
+        if at is None:
+            return describe_channel(conn, line, row)
+        revision = queries.revision_at(conn, row.id, at_us=parse_time(at))
+        if revision is None:
+            raise NotFound(
+                f"{line}@{name} served nothing yet at {at}",
+                fix=f"deltareg channel history {line} {name}",
+            )
+        return _describe(conn, line, row, revision)
+
+
+def list_revisions(
+    registry: Registry, caller: Caller, line: LineRef, name: str, *, cursor: str | None, limit: int
+) -> Page[RevisionInfo]:
+    """List a ledger, newest first."""
+    caller.require("read")
+    before = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        row = find_channel(conn, find_line(conn, line), line, name)
+        rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
+    return page(
+        rows, limit, key=lambda revision: revision.number,
+        show=lambda revision: RevisionInfo(
+            channel=name, revision=revision.number, kind=revision.kind, version=revision.version,
+            digest=revision.digest, previous=revision.previous, actor=revision.actor,
+            reason=revision.reason, verdicts=revision.verdict_ids, at=rfc3339(revision.created_at),
+        ),
+    )  # fmt: skip
+
+
+def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str) -> ChannelInfo:
+    """Make a channel with the policy that a fresh one has; one that exists is left as it is."""
+    caller.require("promote")
+    parse_channel(name)
+
+    def transaction(conn: sa.Connection) -> ChannelInfo:
+        delta = find_line(conn, line, lock=True)
+        if queries.channel_row(conn, delta.id, name) is None:
+            queries.add_channel(conn, delta.id, name, policy=FRESH_POLICY)
+            subject = f"{line}@{name}"
+            caller.record(conn, "channel.create", subject, before=None, after=FRESH_POLICY)
+        return describe_channel(conn, line, find_channel(conn, delta, line, name))
+
+    return with_retry(registry.engine, transaction)
+
+
+def clear_quarantine(
+    registry: Registry, caller: Caller, line: LineRef, name: str, version: int, *, reason: str
+) -> ChannelInfo:
+    """Let a version that was rolled back be promoted again, with a reason.
+
+    Raises:
+        NotFound: The version is not quarantined there.
+    """
+    caller.require("promote")
+
+    def transaction(conn: sa.Connection) -> ChannelInfo:
+        delta = find_line(conn, line)
+        channel = find_channel(conn, delta, line, name)
+        row = version_queries.find_version(conn, delta.id, number=version)
+        found = None if row is None else queries.standing_quarantine(conn, channel.id, row.id)
+        if found is None:
+            raise NotFound(f"{line}:v{version} is not quarantined on {name}")
+        queries.clear_quarantine(conn, found, cleared_by=caller.principal_id, reason=reason)
+        subject = f"{line}@{name}"
+        before, after = {"quarantined": version}, {"cleared": version, "reason": reason}
+        caller.record(conn, "channel.clear", subject, before=before, after=after)
+        return describe_channel(conn, line, channel)
+
+    return with_retry(registry.engine, transaction)
+
+
+def describe_channel(conn: sa.Connection, line: LineRef, row: Row) -> ChannelInfo:
+    """Show a channel as of now."""
+    return _describe(conn, line, row, queries.revision_at(conn, row.id, number=row.revision))
+
+
+def _describe(conn: sa.Connection, line: LineRef, row: Row, revision: Row | None) -> ChannelInfo:
+    info = ChannelInfo(
+        channel=row.name, revision=0, version=None, digest=None, ref=None,
+        suites=list(read_policy(row).suites), quarantined=queries.quarantined(conn, row.id),
+    )  # fmt: skip
+    if revision is None:
+        return info
+    number = revision.version
+    return info.model_copy(
+        update={
+            "revision": revision.number, "version": number, "digest": revision.digest,
+            "ref": None if number is None else f"{line}:v{number}",
+            "is_frozen": is_frozen(conn, row), "actor": revision.actor,
+            "reason": revision.reason, "at": rfc3339(revision.created_at),
+        }
+    )  # fmt: skip

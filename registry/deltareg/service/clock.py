@@ -1,0 +1,35 @@
+"""Times as people and JSON see them: RFC 3339 in UTC, from the database's microseconds."""
+
+from datetime import UTC, datetime, timedelta
+
+from deltareg.errors import InvalidInput
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rfc3339(microseconds: int) -> str:
+    """Write a time: `2026-11-24T15:38:33.000001Z`."""
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def rfc3339_or_none(microseconds: int | None) -> str | None:
+    """Write a time that may not have come."""
+    return None if microseconds is None else rfc3339(microseconds)
+
+
+def parse_time(text: str) -> int:
+    """Read an RFC 3339 time, or a date alone (midnight UTC), as microseconds since the epoch.
+
+    Raises:
+        InvalidInput: It is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"not a time: {text[:60]!r}", fix="write 2026-11-24T15:00:00Z or 2026-11-24"
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,86 @@
+"""Rows as the wire shows them: versions with verdict and channels, bases with relations."""
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import versions as queries
+from deltareg.db.queries.channels import pointers
+from deltareg.db.queries.outcomes import newest_outcomes
+from deltareg.db.rows import Row
+from deltareg.manifest import Manifest
+from deltareg.service.clock import rfc3339
+from deltareg.suite import DEFAULT_SUITE, built_in
+from deltareg.wire import BaseInfo, BaseName, BaseRelation, VersionDetail, VersionInfo
+
+
+def ref_of(row: Row) -> str:
+    """Write a version row as `ns/name:vN`."""
+    return f"{row.namespace}/{row.line}:v{row.number}"
+
+
+def describe_versions(conn: sa.Connection, rows: Sequence[Row]) -> list[VersionInfo]:
+    """Show versions; verdicts and channels are looked up once for all of them."""
+    suite = built_in(DEFAULT_SUITE)
+    ids = [row.id for row in rows]
+    outcomes = newest_outcomes(conn, ids, suite=suite.name, suite_digest=str(suite.digest))
+    channels: dict[int, list[str]] = {}
+    for pointer in pointers(conn, sorted({row.delta_id for row in rows})):
+        channels.setdefault(pointer.version, []).append(pointer.name)
+    return [
+        VersionInfo.model_validate(
+            _fields(row) | {"verdict": outcomes.get(row.id), "channels": channels.get(row.id, [])}
+        )
+        for row in rows
+    ]
+
+
+def describe_version(conn: sa.Connection, row: Row, *, created: bool = False) -> VersionInfo:
+    """Show one version."""
+    return describe_versions(conn, [row])[0].model_copy(update={"created": created})
+
+
+def describe_detail(conn: sa.Connection, row: Row) -> VersionDetail:
+    """Show one version with what its manifest says."""
+    manifest = Manifest.decode(queries.content(conn, row.id).manifest)
+    source = f"{manifest.source.library} {manifest.source.version}".strip()
+    return VersionDetail(
+        **describe_version(conn, row).model_dump(),
+        parents=[ref_of(parent) for parent in queries.parents_of(conn, row.id)],
+        source=source,
+        config=dict(manifest.config),
+        tensors=len(manifest.tensors),
+        modules=len({tensor.target for tensor in manifest.tensors if tensor.target}),
+        files=[file.path for file in manifest.files],
+    )
+
+
+def describe_base(conn: sa.Connection, row: Row, *, created: bool = False) -> BaseInfo:
+    """Show one base."""
+    manifest = Manifest.decode(base_queries.base_content(conn, row.id).manifest)
+    return BaseInfo(
+        name=row.name, root=row.root, manifest_digest=row.manifest_digest,
+        model_type=str(manifest.config.get("model_type", "")), is_stored=bool(row.is_stored),
+        location=row.location, tensors=len(manifest.tensors), logical_bytes=row.logical_bytes,
+        stored_bytes=row.stored_bytes, created=created, created_at=rfc3339(row.created_at),
+        created_by=row.maker or "registry", deltas=row.deltas,
+        relations=_relations(base_queries.relations_of(conn, row.id)),
+    )  # fmt: skip
+
+
+def _fields(row: Row) -> dict[str, object]:
+    return {
+        "ref": ref_of(row), "namespace": row.namespace, "name": row.line, "version": row.number,
+        "digest": row.manifest_digest, "kind": row.kind, "variant": row.variant,
+        "foldable": row.foldable, "base": BaseName(name=row.base_name or "", root=row.base_root),
+        "message": row.message, "semver": row.semver, "labels": row.labels,
+        "logical_bytes": row.logical_bytes, "stored_bytes": row.stored_bytes,
+        "uploaded_bytes": row.uploaded_bytes, "created_at": rfc3339(row.created_at),
+        "created_by": row.maker or "registry", "is_deleted": row.deleted_at is not None,
+        "is_revoked": row.revoked_at is not None,
+    }  # fmt: skip
+
+
+def _relations(rows: Iterable[Row]) -> list[BaseRelation]:
+    return [BaseRelation(relation=row.relation, root=row.other_root, name=row.name) for row in rows]

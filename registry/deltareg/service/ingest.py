@@ -1,0 +1,224 @@
+"""A push, second half: what was uploaded becomes a version, in one transaction, or nothing does.
+
+Before the transaction the server reads back every header and document and builds the manifest
+itself; in it, the upload must still be open, every pack durable and live, and then manifest,
+storage map, pack references, version, queued verification and audit row are one commit.
+"""
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from deltareg.base_manifest import base_view
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import uploads as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.delta_manifest import assess, build_delta_manifest
+from deltareg.digest import Digest
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
+from deltareg.kind import BaseView
+from deltareg.manifest import Manifest
+from deltareg.refs import LineRef
+from deltareg.service.channels import add_default_channels
+from deltareg.service.describe import describe_version
+from deltareg.service.readback import Readback, header_tensors
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs import queue_default_suite
+from deltareg.service.uploads import abort_upload, find_own_upload, show_upload
+from deltareg.storage_map import StorageMap
+from deltareg.wire import UploadComplete, UploadInfo
+
+_AGAIN = "run the same push again; what is stored already is not sent twice"
+
+
+def complete_upload(
+    registry: Registry, caller: Caller, upload_id: str, request: UploadComplete
+) -> UploadInfo:
+    """Turn an upload into a version; doing it again gives the same version.
+
+    Raises:
+        Refused: What arrived is not what the manifest claims, or is refused by its kind; nothing
+            of it is kept.
+        UploadClosed: The upload was given up, or a pack that it relied on is gone: push again.
+    """
+    caller.require("push")
+    with read(registry.engine) as conn:
+        upload = find_own_upload(conn, caller, upload_id, lock=False)
+    if upload.state == "complete":
+        return show_upload(registry, caller, upload_id)
+    if upload.subject != "delta":
+        raise InvalidInput("this upload is of a base")
+    try:
+        storage = StorageMap.decode(request.storage_map.encode())
+        _check_claim(registry, upload, storage)
+    except DeltaregError as error:
+        if not error.retryable:
+            abort_upload(registry, caller, upload_id)
+        raise
+    raw = request.storage_map.encode()
+    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, storage, raw))
+
+
+def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Digest, str]:
+    """Find the physical key of every pack of a map: of this upload, or live in its scope.
+
+    Raises:
+        UploadClosed: One is neither; the push has to start again.
+    """
+    received = {
+        Digest.parse(row.digest): row.physical_key
+        for row in queries.received_packs(conn, upload.id)
+    }
+    others = [str(pack.digest) for pack in storage.packs if pack.digest not in received]
+    live = pack_queries.physical_keys(conn, upload.scope, others)
+    found = received | {Digest.parse(digest): key for digest, (key, _) in live.items()}
+    missing = [pack.digest for pack in storage.packs if pack.digest not in found]
+    if missing:
+        raise UploadClosed(f"pack {missing[0].short} is not stored (any more)", fix=_AGAIN)
+    return found
+
+
+def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[str, int]:
+    """Make the upload's packs live and lock the others; give every pack's row id by digest.
+
+    Raises:
+        UploadClosed: A pack that should be there already is gone.
+    """
+    received = {row.digest: row for row in queries.received_packs(conn, upload.id)}
+    found: dict[str, int] = {}
+    others: list[str] = []
+    # Sorted, so that two completions lock rows in the same order and cannot block each other.
+    for digest in sorted(str(pack.digest) for pack in storage.packs):
+        row = received.get(digest)
+        if row is None:
+            others.append(digest)
+            continue
+        found[digest] = pack_queries.adopt(
+            conn, scope=upload.scope, digest=digest, size_bytes=row.size_bytes,
+            physical_key=row.physical_key,
+        )  # fmt: skip
+    return found | pack_queries.lock_live(conn, upload.scope, others)
+
+
+def record_pieces(
+    conn: sa.Connection, upload: Row, storage: StorageMap, pack_ids: Mapping[str, int], base: str
+) -> None:
+    """Remember where each piece is, so that another push of the namespace need not send it."""
+    found = (
+        pack_queries.FoundPiece(
+            digest=str(piece.digest), base_root="" if piece.reference is None else base,
+            entry=piece.encode(), pack_ids=[pack_ids[str(pack)] for pack in sorted(piece.packs)],
+        )
+        for piece in storage.pieces.values()
+        if piece.chunks
+    )  # fmt: skip
+    pack_queries.record_pieces(conn, upload.scope, found)
+
+
+def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
+    manifest = Manifest.decode(upload.manifest)
+    with read(registry.engine) as conn:
+        base = _base_of(conn, manifest)
+        keys = pack_keys(conn, upload, storage)
+    storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
+    files = Readback(registry.store, keys, storage).delta_files(manifest)
+    assessment = assess(files, header_tensors(files), base)
+    built = build_delta_manifest(
+        assessment, delta=files, files=manifest.files,
+        digests={(t.file, t.name): t.digest for t in manifest.tensors},
+        base=base, parents=manifest.parents,
+    )  # fmt: skip
+    if built != manifest:
+        raise Refused([
+            Problem(
+                "kind_mismatch", "the manifest does not follow from the files that came with it",
+                fix="push with a client of the server's version: deltareg version",
+            )
+        ])  # fmt: skip
+
+
+def _base_of(conn: sa.Connection, manifest: Manifest) -> BaseView:
+    row = base_queries.base_rows(conn, root=str(manifest.base), limit=1)[0]
+    return base_view(Manifest.decode(base_queries.base_content(conn, row.id).manifest))
+
+
+def _commit(
+    conn: sa.Connection, caller: Caller, upload_id: str, storage: StorageMap, raw: bytes
+) -> UploadInfo:
+    upload = find_own_upload(conn, caller, upload_id, lock=True)
+    if upload.state not in {"open", "complete"}:
+        raise UploadClosed(f"the upload is {upload.state}", fix=_AGAIN)
+    delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
+    known = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
+    if known is not None:
+        queries.close_upload(conn, upload_id, state="complete", version_id=known.id)
+        return _answer(conn, upload, known, created=False)
+    pack_ids = adopt_packs(conn, upload, storage)
+    version_id = _add_version(conn, caller, upload, delta, storage, raw)
+    pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
+    manifest = Manifest.decode(upload.manifest)
+    record_pieces(conn, upload, storage, pack_ids, str(manifest.base))
+    queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
+    row = version_queries.version_by_id(conn, version_id)
+    queue_default_suite(conn, caller, row)
+    info = _answer(conn, upload, row, created=True)
+    after = {"digest": row.manifest_digest, "kind": row.kind, "base": row.base_root}
+    subject = f"{row.namespace}/{row.line}:v{row.number}"
+    caller.record(conn, "version.push", subject, before=None, after=after)
+    return info
+
+
+def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> Row:
+    row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
+    if row is not None:
+        return row
+    namespace = delta_queries.namespace_id(conn, line.namespace)
+    if namespace is None:
+        namespace = delta_queries.add_namespace(
+            conn, line.namespace, created_by=caller.principal_id
+        )
+    delta_queries.add_delta(conn, namespace, line.name, created_by=caller.principal_id)
+    row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
+    if row is None:
+        raise UploadClosed(f"{line} could not be made", fix=_AGAIN)
+    add_default_channels(conn, row.id)
+    return row
+
+
+def _add_version(
+    conn: sa.Connection, caller: Caller, upload: Row, delta: Row, storage: StorageMap, raw: bytes
+) -> int:
+    manifest = Manifest.decode(upload.manifest)
+    base = base_queries.base_rows(conn, root=str(manifest.base), limit=1)[0]
+    line = LineRef.parse(upload.target)
+    digests = [str(parent) for parent in manifest.parents]
+    parents = version_queries.version_ids_by_digest(conn, line.namespace, digests)
+    unknown = [digest for digest in digests if digest not in parents]
+    if unknown:
+        raise Refused([Problem("bad_config", f"no version here has the digest {unknown[0]}")])
+    semver = upload.request["semver"]
+    if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
+        raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
+    version_id = version_queries.add_version(
+        conn, delta_id=delta.id, number=delta_queries.take_number(conn, delta.id),
+        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=raw,
+        kind=manifest.kind, variant=manifest.variant, foldable=manifest.foldable,
+        base_root=str(manifest.base), base_id=base.id, message=upload.request["message"],
+        semver=semver, labels=upload.request["labels"],
+        logical_bytes=manifest.logical_bytes, stored_bytes=storage.stored_bytes,
+        uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
+    )  # fmt: skip
+    pack_queries.lock_unreleased(conn, parents.values())
+    version_queries.add_parents(conn, version_id, [parents[digest] for digest in digests])
+    return version_id
+
+
+def _answer(conn: sa.Connection, upload: Row, row: Row, *, created: bool) -> UploadInfo:
+    version = describe_version(conn, row, created=created)
+    return UploadInfo(
+        id=upload.id, state="complete", manifest_digest=upload.manifest_digest, version=version
+    )

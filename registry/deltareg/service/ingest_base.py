@@ -1,0 +1,120 @@
+"""A base, pushed with its bytes or only registered; its fingerprint is worked out here.
+
+For a base that is pushed, every header is read back and every tensor digest that the manifest
+claims is what the worker's `digests` check and each pull hold the bytes against.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.base_manifest import base_identity, build_base_manifest
+from deltareg.db.queries import bases as queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import uploads as upload_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
+from deltareg.manifest import Manifest
+from deltareg.service.describe import describe_base
+from deltareg.service.ingest import adopt_packs, pack_keys, record_pieces
+from deltareg.service.readback import Readback
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.uploads import abort_upload, find_own_upload
+from deltareg.storage_map import StorageMap
+from deltareg.wire import BaseInfo, UploadComplete
+
+_AGAIN = "run the same push again; what is stored already is not sent twice"
+
+
+def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInfo:
+    """Turn an upload without packs into a base whose bytes stay where they are."""
+    caller.require("push")
+    return with_retry(
+        registry.engine, lambda conn: _commit(conn, caller, upload_id, storage=None, raw=None)
+    )
+
+
+def complete_base(
+    registry: Registry, caller: Caller, upload_id: str, request: UploadComplete
+) -> BaseInfo:
+    """Turn an upload into a stored base; a registered one of the same content gets its bytes.
+
+    Raises:
+        Refused: What arrived is not what the manifest claims.
+        UploadClosed: The upload was given up: push again.
+    """
+    caller.require("push")
+    with read(registry.engine) as conn:
+        upload = find_own_upload(conn, caller, upload_id, lock=False)
+    if upload.subject != "base":
+        raise InvalidInput("this upload is of a delta")
+    raw = request.storage_map.encode()
+    try:
+        storage = StorageMap.decode(raw)
+        _check_claim(registry, upload, storage)
+    except DeltaregError as error:
+        if not error.retryable:
+            abort_upload(registry, caller, upload_id)
+        raise
+    return with_retry(
+        registry.engine, lambda conn: _commit(conn, caller, upload_id, storage=storage, raw=raw)
+    )
+
+
+def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
+    manifest = Manifest.decode(upload.manifest)
+    storage.check_covers(manifest, ())
+    with read(registry.engine) as conn:
+        keys = pack_keys(conn, upload, storage)
+    files = Readback(registry.store, keys, storage).delta_files(manifest)
+    built = build_base_manifest(
+        headers=files.headers, files=manifest.files,
+        digests={(t.file, t.name): t.digest for t in manifest.tensors},
+        config_text=str(manifest.config["config_json"]),
+    )  # fmt: skip
+    if built != manifest:
+        message = "the manifest does not follow from the files that came with it"
+        raise Refused([Problem("kind_mismatch", message, fix="push with the server's version")])
+
+
+def _commit(
+    conn: sa.Connection,
+    caller: Caller,
+    upload_id: str,
+    *,
+    storage: StorageMap | None,
+    raw: bytes | None,
+) -> BaseInfo:
+    upload = find_own_upload(conn, caller, upload_id, lock=True)
+    if upload.state not in {"open", "complete"}:
+        raise UploadClosed(f"the upload is {upload.state}", fix=_AGAIN)
+    known = queries.base_rows(conn, name=upload.target, limit=1)
+    if known and known[0].manifest_digest != upload.manifest_digest:
+        raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
+    base_id = known[0].id if known else _add(conn, caller, upload)
+    is_new = not known or (storage is not None and not known[0].is_stored)
+    if storage is not None and raw is not None and is_new:
+        pack_ids = adopt_packs(conn, upload, storage)
+        queries.store_base(conn, base_id, storage_map=raw, stored_bytes=storage.stored_bytes)
+        pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
+        record_pieces(conn, upload, storage, pack_ids, "")
+    upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
+    row = queries.base_rows(conn, name=upload.target, limit=1)[0]
+    info = describe_base(conn, row, created=is_new)
+    if is_new:
+        action = "base.register" if storage is None else "base.push"
+        after = {"root": row.root, "is_stored": info.is_stored}
+        caller.record(conn, action, f"base/{row.name}", before=None, after=after)
+    sent = upload_queries.uploaded_bytes(conn, upload_id)
+    return info.model_copy(update={"uploaded_bytes": sent})
+
+
+def _add(conn: sa.Connection, caller: Caller, upload: Row) -> int:
+    manifest = Manifest.decode(upload.manifest)
+    identity = base_identity(manifest)
+    return queries.add_base(
+        conn, name=upload.target, root=str(identity.root), config_digest=str(identity.config),
+        tokenizer_digest=None if identity.tokenizer is None else str(identity.tokenizer),
+        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=None,
+        location=upload.request["location"], logical_bytes=manifest.logical_bytes,
+        stored_bytes=0, created_by=caller.principal_id,
+    )  # fmt: skip

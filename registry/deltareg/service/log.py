@@ -1,0 +1,55 @@
+"""The life of a line as one list: pushes, verdicts, promotions and rollbacks, newest first."""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import log as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read
+from deltareg.refs import LineRef
+from deltareg.service.clock import rfc3339
+from deltareg.service.paging import check_limit, page, read_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_line
+from deltareg.wire import LogEntry, Page
+
+
+def show_log(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    *,
+    channel: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[LogEntry]:
+    """List what happened to a line; with `channel`, only the moves of that channel."""
+    caller.require("read")
+    before = read_cursor(cursor)
+    with read(registry.engine) as conn:
+        delta = find_line(conn, line)
+        rows = _rows(conn, delta.id, channel, before, check_limit(limit) + 1)
+    return page(rows, limit, show=lambda row: _show(line, row), key=_key)
+
+
+def _rows(
+    conn: sa.Connection, delta_id: int, channel: str | None, before: str | None, limit: int
+) -> list[Row]:
+    at, _, order = (before or "").partition("/")
+    mark = (int(at), order) if at.isdecimal() else None
+    found = list(queries.move_rows(conn, delta_id, channel=channel, mark=mark, limit=limit))
+    if channel is None:
+        found += queries.push_rows(conn, delta_id, mark=mark, limit=limit)
+        found += queries.verdict_rows(conn, delta_id, mark=mark, limit=limit)
+    return sorted(found, key=lambda row: (row.at, row.mark), reverse=True)[:limit]
+
+
+def _key(row: Row) -> str:
+    return f"{row.at}/{row.mark}"
+
+
+def _show(line: LineRef, row: Row) -> LogEntry:
+    return LogEntry(
+        at=rfc3339(row.at), event=row.event, actor=row.actor or "registry",
+        ref=f"{line}:v{row.number}" if row.number else str(line),
+        channel=row.channel, outcome=row.outcome, text=row.text or "",
+    )  # fmt: skip

@@ -1,0 +1,193 @@
+"""Promotion and rollback: a compare-and-set on a channel, appended to its ledger.
+
+Both need the database alone, no byte moves. A promotion passes the gate. A rollback goes to a
+version that this channel served before, on the verdict that it was promoted with as long as it is
+inside the window; the version rolled away from is quarantined on the channel.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S, read_clock
+from deltareg.db.queries import channels as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import with_retry
+from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, StaleRevision
+from deltareg.lifecycle import is_in_window, refusal
+from deltareg.refs import LineRef
+from deltareg.service.describe import ref_of
+from deltareg.service.gate import facts, judge
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.runs import queue_default_suite
+from deltareg.wire import ChannelMove, MoveResult
+
+_LEDGER_DEPTH = 1000
+
+
+def move_channel(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    name: str,
+    move: ChannelMove,
+    *,
+    seen: int,
+) -> MoveResult:
+    """Append a revision to a channel that is still at the revision that the caller saw.
+
+    Raises:
+        StaleRevision: It has moved since.
+        GateFailed, GatePending, Inconclusive, Blocked: What the gate asks for is not there.
+        NotFound: No such line, channel or version, or nothing to roll back to.
+    """
+    caller.require("promote")
+    if move.kind not in {"promote", "rollback"}:
+        raise InvalidInput(f"a channel cannot {move.kind} yet", fix="promote or rollback")
+
+    def transaction(conn: sa.Connection) -> MoveResult:
+        delta = find_line(conn, line)
+        find_channel(conn, delta, line, name)
+        channel = queries.channel_row(conn, delta.id, name, lock=True)
+        if channel is None or channel.revision != seen:
+            now = "gone" if channel is None else f"at #{channel.revision}"
+            raise StaleRevision(
+                f"{line}@{name} is {now}, not at #{seen}: somebody moved it meanwhile",
+                fix=f"look again: deltareg channel show {line} {name}",
+            )
+        current = queries.revision_at(conn, channel.id, number=channel.revision)
+        if move.kind == "promote":
+            return _promote(conn, caller, line, channel, current, move)
+        return _roll_back(conn, caller, line, channel, current, move)
+
+    return with_retry(registry.engine, transaction)
+
+
+def _promote(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> MoveResult:  # fmt: skip
+    if move.version is None:
+        raise InvalidInput("a promotion names a version")
+    version = _version(conn, line, channel.delta_id, move.version)
+    error = refusal(judge(conn, version, channel))
+    if error is not None:
+        raise error
+    if current is not None and current.version_id == version.id:
+        raise Conflict(f"{ref_of(version)} is on {channel.name} already", fix="nothing to do")
+    return _append(conn, caller, line, channel, current, version, move)[0]
+
+
+def _roll_back(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> MoveResult:  # fmt: skip
+    if current is None or current.version_id is None:
+        raise NotFound(f"nothing was ever on {line}@{channel.name}: nothing to roll back")
+    ledger = queries.revision_rows(conn, channel.id, limit=_LEDGER_DEPTH)
+    target = _target(line, channel, ledger, current, move)
+    version = version_queries.version_by_id(conn, target.version_id)
+    _check_target(conn, line, channel, ledger, target, version)
+    result, revision_id = _append(conn, caller, line, channel, current, version, move)
+    if current.version_id != version.id:
+        queries.add_quarantine(conn, channel.id, current.version_id, revision_id=revision_id)
+    run = queue_default_suite(conn, caller, version, again=True)
+    return result.model_copy(update={"verify_run": run})
+
+
+def _target(
+    line: LineRef, channel: Row, ledger: Sequence[Row], current: Row, move: ChannelMove
+) -> Row:
+    """Choose the revision to go back to: named, or so many different versions back."""
+    if move.version is not None:
+        served = [row for row in ledger if row.version == move.version]
+        where = f"v{move.version}"
+    elif move.revision is not None:
+        served = [row for row in ledger if row.number == move.revision and row.version_id]
+        where = f"#{move.revision}"
+    else:
+        served = _earlier(ledger, current)[(move.steps or 1) - 1 :]
+        where = f"{move.steps or 1} step(s) back"
+    if not served:
+        raise NotFound(
+            f"{line}@{channel.name} never served {where}",
+            fix=f"deltareg channel history {line} {channel.name}",
+        )
+    if served[0].version_id == current.version_id:
+        raise Conflict(f"{line}@{channel.name} serves v{current.version} now", fix="nothing to do")
+    return served[0]
+
+
+def _earlier(ledger: Sequence[Row], current: Row) -> list[Row]:
+    """Give, newest first, the revision of each version that was promoted before the current one.
+
+    After a rollback from v2 to v1, one step back from v1 is what stood before v1, never v2 again.
+    """
+    origin = next(
+        row for row in reversed(ledger)
+        if row.version_id == current.version_id and row.kind == "promote"
+    )  # fmt: skip
+    found: dict[int, Row] = {}
+    for row in ledger:
+        if row.number < origin.number and row.kind == "promote":
+            found.setdefault(row.version_id, row)
+    return list(found.values())
+
+
+def _check_target(
+    conn: sa.Connection,
+    line: LineRef,
+    channel: Row,
+    ledger: Sequence[Row],
+    target: Row,
+    version: Row,
+) -> None:
+    """Hold a rollback's target against what must stand: not revoked, its bytes there, a verdict."""
+    ref = ref_of(version)
+    if version.revoked_at is not None or version.deleted_at is not None:
+        word = "deleted" if version.deleted_at is not None else "revoked"
+        raise Blocked(f"{ref} is {word}", fix=f"deltareg channel history {line} {channel.name}")
+    behind = channel.revision - target.number
+    last = max(row.number for row in ledger if row.version_id == version.id)
+    ended = next((row.created_at for row in ledger if row.number == last + 1), None)
+    age_s = 0.0 if ended is None else (read_clock(conn) - ended) / US_PER_S
+    if is_in_window(behind=behind, age_s=age_s):
+        return
+    unmet = [u for u in judge(conn, version, channel) if u.rule != "quarantined"]
+    error = refusal(unmet)
+    if error is not None:
+        raise error
+
+
+def _append(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    version: Row, move: ChannelMove,
+) -> tuple[MoveResult, int]:  # fmt: skip
+    previous = None if current is None else current.version
+    if not queries.advance(conn, channel.id, seen=channel.revision):
+        raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
+    number = channel.revision + 1
+    revision_id = queries.add_revision(
+        conn, channel_id=channel.id, number=number, kind=move.kind, version_id=version.id,
+        digest=version.manifest_digest, base_root=version.base_root, actor_id=caller.principal_id,
+        reason=move.reason, verdict_ids=[fact.id for fact in facts(conn, version.id)[:1]],
+        previous_version_id=None if current is None else current.version_id, break_glass=False,
+    )  # fmt: skip
+    before = {"revision": channel.revision, "version": previous}
+    after = {"revision": number, "version": version.number, "reason": move.reason}
+    subject = f"{line}@{channel.name}"
+    caller.record(conn, f"channel.{move.kind}", subject, before=before, after=after)
+    result = MoveResult(
+        channel=channel.name, revision=number, kind=move.kind, version=version.number,
+        digest=version.manifest_digest, previous=previous,
+    )  # fmt: skip
+    return result, revision_id
+
+
+def _version(conn: sa.Connection, line: LineRef, delta_id: int, number: int) -> Row:
+    row = version_queries.find_version(conn, delta_id, number=number)
+    if row is None:
+        raise NotFound(f"there is no version {line}:v{number}", fix=f"deltareg log {line}")
+    return row

@@ -1,0 +1,68 @@
+"""Opaque cursors: where a list goes on, whatever is added in front meanwhile."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from deltareg.errors import InvalidInput
+from deltareg.wire import Page
+
+Row = TypeVar("Row")
+Item = TypeVar("Item")
+MAX_LIMIT = 200
+
+
+def read_cursor(cursor: str | None) -> str | None:
+    """Read where to go on.
+
+    Raises:
+        InvalidInput: It is not a cursor that this server gave.
+    """
+    if cursor is None:
+        return None
+    try:
+        return base64.urlsafe_b64decode(cursor.encode("ascii")).decode()
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput(
+            "not a cursor of this server", fix="start again without cursor"
+        ) from error
+
+
+def read_number_cursor(cursor: str | None) -> int | None:
+    """Read a cursor that is a number.
+
+    Raises:
+        InvalidInput: It is not a cursor that this server gave.
+    """
+    text = read_cursor(cursor)
+    if text is None:
+        return None
+    if not text.isdecimal() or len(text) > 18:
+        raise InvalidInput("not a cursor of this server", fix="start again without cursor")
+    return int(text)
+
+
+def page(
+    rows: Sequence[Row],
+    limit: int,
+    *,
+    show: Callable[[Row], Item],
+    key: Callable[[Row], object],
+) -> Page[Item]:
+    """Make a page of at most `limit` items from up to `limit + 1` rows."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    token = base64.urlsafe_b64encode(str(key(shown[-1])).encode()).decode() if more else None
+    return Page(items=[show(row) for row in shown], next_cursor=token)
+
+
+def check_limit(limit: int) -> int:
+    """Check how many items are asked for.
+
+    Raises:
+        InvalidInput: Less than 1 or more than 200.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidInput(f"limit must be 1 to {MAX_LIMIT}, not {limit}")
+    return limit

@@ -1,0 +1,133 @@
+"""Reading back what a push brought: the headers and documents that rules are applied to.
+
+Only the small parts are read, never tensor data. They must stand alone in the packs, so that the
+server needs no base and no earlier version to understand an upload.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deltareg.codec import decode_piece
+from deltareg.digest import Digest, sha256_of
+from deltareg.errors import IntegrityFailure, Problem, Refused
+from deltareg.kind import DeltaFiles
+from deltareg.manifest import Manifest, ManifestFile
+from deltareg.storage_map import Chunk, StorageMap
+from deltareg.store import BlobStore
+from deltareg.tensors import (
+    ADAPTER_LIMITS,
+    FULL_LIMITS,
+    SafetensorsHeader,
+    TensorInfo,
+    parse_header,
+    strict_json_object,
+)
+
+_DOCUMENT_BYTES = 4 << 20
+_PUSH = "push it again with a current client"
+
+
+@dataclass(frozen=True, slots=True)
+class Readback:
+    """Reads parts of an upload or a version out of the store.
+
+    Attributes:
+        store: Where the packs are.
+        keys: Physical key of each pack.
+        storage: The storage map.
+    """
+
+    store: BlobStore
+    keys: Mapping[Digest, str]
+    storage: StorageMap
+
+    def file_part(self, file: ManifestFile) -> bytes:
+        """Read a file's header, or the whole of a small file.
+
+        Raises:
+            IntegrityFailure: It is not what its digest says.
+            Refused: It does not stand alone.
+        """
+        piece = self.storage.pieces[file.part.digest]
+        if piece.reference is not None:
+            raise _refuse("header", f"{file.path} must be stored without a reference")
+        return b"".join(decode_piece(piece, file.part, fetch=self._fetch, read_reference=None))
+
+    def delta_files(self, manifest: Manifest) -> DeltaFiles:
+        """Read every header and JSON document of an upload and hold them against its manifest.
+
+        Raises:
+            Refused: A header does not pass, or the manifest lists other tensors than the headers.
+        """
+        headers: dict[str, SafetensorsHeader] = {}
+        documents: dict[str, Mapping[str, object]] = {}
+        for file in manifest.files:
+            if file.is_tensors:
+                headers[file.path] = self._header(manifest, file)
+            elif is_document(file.path) and file.size_bytes <= _DOCUMENT_BYTES:
+                raw = self.file_part(file)
+                if sha256_of(raw) != file.digest:
+                    raise IntegrityFailure(f"{file.path} is not what its sha256 says", fix=_PUSH)
+                documents[file.path] = strict_json_object(raw)
+        sizes = {file.path: file.size_bytes for file in manifest.files}
+        convention = manifest.config.get("convention", "")
+        return DeltaFiles(sizes, headers, documents, str(convention))
+
+    def _header(self, manifest: Manifest, file: ManifestFile) -> SafetensorsHeader:
+        is_adapter = len(manifest.tensors) <= ADAPTER_LIMITS.tensors
+        limits = ADAPTER_LIMITS if is_adapter and file.part.size_bytes < 1 << 20 else FULL_LIMITS
+        header = parse_header(self.file_part(file), file.size_bytes, limits)
+        listed = {t.name: (t.dtype, t.shape) for t in manifest.tensors if t.file == file.path}
+        found = {name: (info.dtype, info.shape) for name, info in header.tensors.items()}
+        if listed != found:
+            raise _refuse("header", f"the manifest lists other tensors than {file.path} holds")
+        return header
+
+    def _fetch(self, chunk: Chunk) -> bytes:
+        stop = chunk.offset + chunk.length
+        return b"".join(self.store.read(self.keys[chunk.pack], chunk.offset, stop))
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderTensor:
+    """A tensor of which only the header is at hand."""
+
+    info: TensorInfo
+
+    @property
+    def name(self) -> str:
+        """Its name in the file."""
+        return self.info.name
+
+    @property
+    def dtype(self) -> str:
+        """The safetensors dtype."""
+        return self.info.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions."""
+        return self.info.shape
+
+    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
+        """Refuse: the server reads no tensor data."""
+        raise TypeError(f"rules about {self.name} must not need its data")  # a bug, not an input
+
+
+def header_tensors(files: DeltaFiles) -> dict[str, HeaderTensor]:
+    """Give the tensors of all headers, without data."""
+    return {
+        name: HeaderTensor(info)
+        for header in files.headers.values()
+        for name, info in header.tensors.items()
+    }
+
+
+def is_document(path: str) -> bool:
+    """Whether a kind may have to read this file: a JSON file, but not a tokenizer's."""
+    name = path.rpartition("/")[2]
+    return name.endswith(".json") and not name.startswith(("tokenizer", "vocab", "added_tokens"))
+
+
+def _refuse(code: str, message: str) -> Refused:
+    return Refused([Problem(code, message, fix=_PUSH)])

@@ -1,0 +1,103 @@
+"""From a reference to a row, with an answer that lists the choices when there is none."""
+
+from typing import Literal
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import versions as queries
+from deltareg.db.rows import Row
+from deltareg.errors import NotFound
+from deltareg.refs import LineRef, Ref
+from deltareg.service.describe import ref_of
+
+Bare = Literal["newest", "prod"]
+
+
+def find_line(conn: sa.Connection, line: LineRef, *, lock: bool = False) -> Row:
+    """Find a delta line.
+
+    Raises:
+        NotFound: There is none of that name.
+    """
+    row = delta_queries.delta_row(conn, line.namespace, line.name, lock=lock)
+    if row is None:
+        raise NotFound(f"there is no delta {line}", fix=f"deltareg ls {line.namespace}")
+    return row
+
+
+def find_base(conn: sa.Connection, name: str) -> Row:
+    """Find a base by name.
+
+    Raises:
+        NotFound: There is none of that name.
+    """
+    rows = base_queries.base_rows(conn, name=name, limit=1)
+    if not rows:
+        raise NotFound(
+            f"there is no base {name!r}",
+            fix="deltareg base ls, or store it: deltareg base push PATH " + name,
+        )
+    return rows[0]
+
+
+def find_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> Row:
+    """Find the version that a reference means; deleted versions are found by number only.
+
+    Args:
+        conn: A transaction.
+        ref: The reference.
+        bare: What `ns/name` alone means here: the newest version, or the one on `prod`.
+
+    Raises:
+        NotFound: No line, version, channel or revision of that name, or nothing on the channel.
+    """
+    line = find_line(conn, ref.line)
+    if ref.channel is not None or (ref.is_bare and bare == "prod"):
+        return _on_channel(conn, line, ref)
+    row = queries.find_version(
+        conn, line.id, number=ref.version, semver=ref.label,
+        digest=None if ref.digest is None else str(ref.digest),
+    )  # fmt: skip
+    if row is None:
+        raise NotFound(f"there is no version {ref}", fix=f"deltareg log {ref.line}")
+    return row
+
+
+def find_channel(conn: sa.Connection, line: Row, ref: LineRef, name: str) -> Row:
+    """Find a channel of a line.
+
+    Raises:
+        NotFound: The line has no such channel; the answer lists those it has.
+    """
+    row = channel_queries.channel_row(conn, line.id, name)
+    if row is None:
+        known = ", ".join(found.name for found in channel_queries.channel_rows(conn, line.id))
+        raise NotFound(
+            f"{ref} has no channel {name!r}",
+            fix=f"channels: {known}; or make it: deltareg channel create {ref} {name}",
+        )
+    return row
+
+
+def _on_channel(conn: sa.Connection, line: Row, ref: Ref) -> Row:
+    channel = find_channel(conn, line, ref.line, ref.channel or "prod")
+    number = channel.revision if ref.revision is None else ref.revision
+    revision = channel_queries.revision_at(conn, channel.id, number=number - ref.back)
+    if revision is None or revision.version_id is None:
+        raise NotFound(
+            f"nothing is on {ref.line}@{channel.name}" + (f" at #{number}" if number else ""),
+            fix=_choices(conn, line, ref.line, channel.name),
+        )
+    return queries.version_by_id(conn, revision.version_id)
+
+
+def _choices(conn: sa.Connection, line: Row, ref: LineRef, channel: str) -> str:
+    rows = queries.version_rows(conn, line.id, before=None, limit=5)
+    if not rows:
+        return f"push a version first: deltareg push PATH {ref} --base NAME"
+    known = ", ".join(ref_of(row) for row in rows)
+    promote = f"deltareg promote {ref_of(rows[0])} --channel {channel}"
+    return f"name a version ({known}), or promote one: {promote}"

@@ -1,0 +1,165 @@
+"""Tokens: random, shown once, hashed at rest, made for a named principal."""
+
+import hashlib
+import secrets
+import zlib
+from collections.abc import Callable
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import principals as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry, write
+from deltareg.errors import NotFound, Unauthenticated
+from deltareg.refs import parse_name
+from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.wire import Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SECRET_LENGTH = 43  # 62**43 > 2**256
+_CHECK_LENGTH = 6
+_TOUCH_US = 60 * US_PER_S
+_LOGIN = "run `deltareg auth login`, or set DELTAREG_TOKEN"
+_KINDS = {"pat": "user", "ci": "service", "wrk": "worker"}
+
+
+def mint_secret(kind: str, *, choose: Callable[[str], str] = secrets.choice) -> str:
+    """Make a token: `drg_<kind>_<43 base62>_<6 base62 of a CRC32>`.
+
+    The check digits let a secret scanner tell a token from a string that looks like one.
+    """
+    body = "".join(choose(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    return f"drg_{kind}_{body}_{_check_digits(kind, body)}"
+
+
+def hash_secret(token: str) -> str:
+    """Hash a token for keeping; 256 random bits need no slow hash."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def authenticate(registry: Registry, token: str, *, request_id: str) -> Caller:
+    """Find whose token this is.
+
+    Raises:
+        Unauthenticated: Nobody's, or it is revoked or expired; the answer does not say which.
+    """
+    parts = token.split("_")
+    well_formed = len(parts) == 4 and parts[0] == "drg" and parts[1] in _KINDS
+    if not well_formed or parts[3] != _check_digits(parts[1], parts[2]):
+        raise Unauthenticated("this is not a token of a registry", fix=_LOGIN)
+    with read(registry.engine) as conn:
+        row = queries.live_token(conn, hash_secret(token))
+    if row is None:
+        raise Unauthenticated("the token is unknown, revoked or expired", fix=_LOGIN)
+    if row.last_used_at is None or row.now - row.last_used_at > _TOUCH_US:
+        with_retry(registry.engine, lambda conn: queries.touch_token(conn, row.id))
+    return Caller(row.principal, row.principal_id, row.id, frozenset(row.scopes), request_id)
+
+
+def whoami(registry: Registry, caller: Caller) -> WhoAmI:
+    """Say whose token is in use."""
+    if caller.token_id is None:
+        raise NotFound("the registry itself has no token")
+    with read(registry.engine) as conn:
+        row = queries.token_rows(conn, token_id=caller.token_id)[0]
+    return WhoAmI(
+        principal=row.principal, kind=row.kind, scopes=row.scopes, token_id=row.id,
+        expires_at=rfc3339_or_none(row.expires_at),
+    )  # fmt: skip
+
+
+def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> TokenCreated:
+    """Make a token for a named principal, who need not exist yet.
+
+    Raises:
+        Forbidden: The caller is no admin.
+    """
+    caller.require("admin")
+    name = parse_name(request.principal, "principal")
+    secret = mint_secret(request.kind)
+    with write(registry.engine) as conn:
+        owner = queries.principal_id(conn, name)
+        if owner is None:
+            owner = queries.add_principal(conn, name, kind=_KINDS[request.kind])
+        token_id = queries.add_token(
+            conn, token_hash=hash_secret(secret), display=secret[:12], principal_id=owner,
+            kind=request.kind, scopes=request.scopes, note=request.note,
+            created_by=caller.principal_id, expires_in_us=request.expires_in_s * US_PER_S,
+        )  # fmt: skip
+        info = _show(queries.token_rows(conn, token_id=token_id)[0])
+        subject = f"token/{token_id}"
+        caller.record(conn, "token.create", subject, before=None, after=info.model_dump())
+    return TokenCreated(token=secret, **info.model_dump())
+
+
+def bootstrap_token(registry: Registry, *, principal: str, kind: str, scopes: list[str]) -> str:
+    """Make a token without a caller: the first admin's, and that of a local worker.
+
+    Only the process that owns the database calls this, never a route.
+    """
+    secret = mint_secret(kind)
+    with write(registry.engine) as conn:
+        owner = queries.principal_id(conn, principal)
+        if owner is None:
+            owner = queries.add_principal(conn, principal, kind=_KINDS[kind])
+        token_id = queries.add_token(
+            conn, token_hash=hash_secret(secret), display=secret[:12], principal_id=owner,
+            kind=kind, scopes=scopes, note="made at start", created_by=None, expires_in_us=None,
+        )  # fmt: skip
+        registry_itself = Caller("registry", owner, None, frozenset({"admin"}))
+        after = {"principal": principal, "scopes": scopes}
+        registry_itself.record(
+            conn, "token.bootstrap", f"token/{token_id}", before=None, after=after
+        )
+    return secret
+
+
+def list_tokens(
+    registry: Registry, caller: Caller, *, cursor: str | None, limit: int
+) -> Page[TokenInfo]:
+    """List all tokens, newest first, without secrets."""
+    caller.require("admin")
+    before = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        rows = queries.token_rows(conn, before=before, limit=check_limit(limit) + 1)
+    return page(rows, limit, show=_show, key=lambda row: row.id)
+
+
+def revoke_token(registry: Registry, caller: Caller, token_id: int) -> TokenInfo:
+    """Revoke a token at once; revoking it again changes nothing.
+
+    Raises:
+        NotFound: There is no such token.
+    """
+    caller.require("admin")
+    with write(registry.engine) as conn:
+        is_changed = queries.revoke_token(conn, token_id)
+        rows = queries.token_rows(conn, token_id=token_id)
+        if not rows:
+            raise NotFound(f"there is no token {token_id}", fix="deltareg token ls")
+        info = _show(rows[0])
+        if is_changed:
+            after = {"revoked_at": info.revoked_at}
+            caller.record(
+                conn, "token.revoke", f"token/{token_id}", before={"revoked_at": None}, after=after
+            )
+    return info
+
+
+def _check_digits(kind: str, body: str) -> str:
+    number = zlib.crc32(f"{kind}_{body}".encode())
+    digits = ""
+    for _ in range(_CHECK_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def _show(row: Row) -> TokenInfo:
+    return TokenInfo(
+        id=row.id, display=row.display, principal=row.principal, kind=row.kind, scopes=row.scopes,
+        note=row.note, created_at=rfc3339(row.created_at), created_by=row.created_by or "registry",
+        expires_at=rfc3339_or_none(row.expires_at), revoked_at=rfc3339_or_none(row.revoked_at),
+        last_used_at=rfc3339_or_none(row.last_used_at),
+    )  # fmt: skip

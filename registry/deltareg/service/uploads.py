@@ -1,0 +1,255 @@
+"""A push, first half: open an upload and receive packs, each into a fresh key, hashed on the way.
+
+Protocol D (docs/design.md, Stored form): the physical key is written to the database before its
+first byte to the store, is never used twice, and counts only once the upload is complete. Whatever
+is killed in between leaves bytes that collection finds and nothing else.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import uploads as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.digest import Digest
+from deltareg.errors import (
+    DeltaregError,
+    IntegrityFailure,
+    InvalidInput,
+    NotFound,
+    Problem,
+    QuotaExceeded,
+    Refused,
+    UploadClosed,
+)
+from deltareg.manifest import BASE_KIND, Manifest
+from deltareg.refs import LineRef, parse_name, parse_semver
+from deltareg.service.describe import describe_base, describe_version
+from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
+from deltareg.store import fresh_key
+from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
+
+_AGAIN = "run the same push again; what is stored already is not sent twice"
+
+
+def open_upload(
+    registry: Registry,
+    caller: Caller,
+    request: UploadOpen,
+    *,
+    new_id: Callable[[], UUID] = uuid4,
+) -> UploadInfo:
+    """Start a push, or find the open one of the same content, or the version that it made.
+
+    Raises:
+        Refused: The manifest is malformed, or its base is unknown here.
+        Forbidden: The token does not allow it.
+    """
+    caller.require("push")
+    manifest = Manifest.decode(request.manifest.encode())
+    scope = _check_target(request, manifest)
+    digest = str(Manifest.digest_of(request.manifest.encode()))
+
+    def transaction(conn: sa.Connection) -> UploadInfo:
+        done = _find_done(conn, request, manifest, digest)
+        if done is not None:
+            return done
+        row = queries.open_upload_for(
+            conn, principal_id=caller.principal_id, target=request.target, manifest_digest=digest
+        )
+        if row is None:
+            upload_id = str(new_id())
+            queries.add_upload(
+                conn, upload_id=upload_id, principal_id=caller.principal_id, scope=scope,
+                subject=request.subject, target=request.target, manifest_digest=digest,
+                manifest=request.manifest.encode(),
+                request=request.model_dump(exclude={"manifest"}),
+            )  # fmt: skip
+        else:
+            upload_id = row.id
+            queries.touch_upload(conn, upload_id)
+        return _show(conn, upload_id, digest, scope, manifest)
+
+    return with_retry(registry.engine, transaction)
+
+
+def receive_pack(
+    registry: Registry,
+    caller: Caller,
+    upload_id: str,
+    *,
+    number: int,
+    digest: Digest,
+    body: Iterable[bytes],
+    new_id: Callable[[], UUID] = uuid4,
+) -> ReceivedPack:
+    """Stream one pack into a fresh key; the server's own hash decides whether it counts.
+
+    Raises:
+        UploadClosed: The upload is not open (any more).
+        IntegrityFailure: The bytes are not what `digest` says; nothing is kept.
+        QuotaExceeded: The pack is larger than a pack may be.
+    """
+    caller.require("push")
+    key = fresh_key(digest, attempt=new_id())
+
+    def register(conn: sa.Connection) -> int:
+        _find_open(conn, caller, upload_id)
+        return queries.add_upload_pack(conn, upload_id, number=number, physical_key=key)
+
+    pack_id = with_retry(registry.engine, register)
+    hasher = hashlib.sha256()
+    try:
+        size = registry.store.write(key, _hashed(body, hasher.update))
+        if hasher.hexdigest() != digest.hex:
+            raise IntegrityFailure(
+                f"pack {number} was announced as {digest.short}, {hasher.hexdigest()[:12]} came",
+                fix=_AGAIN,
+            )
+    except DeltaregError:
+        registry.store.delete(key)
+        raise
+
+    def receive(conn: sa.Connection) -> None:
+        _find_open(conn, caller, upload_id)
+        queries.touch_upload(conn, upload_id)
+        if not queries.receive_upload_pack(conn, pack_id, digest=str(digest), size_bytes=size):
+            raise UploadClosed("the upload was given up meanwhile", fix=_AGAIN)
+
+    with_retry(registry.engine, receive)
+    return ReceivedPack(digest=str(digest), size_bytes=size)
+
+
+def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
+    """Give an upload up; its bytes are deleted at once as far as they are known."""
+    caller.require("push")
+
+    def close(conn: sa.Connection) -> list[str]:
+        _find_own(conn, caller, upload_id)
+        queries.close_upload(conn, upload_id, state="aborted")
+        return [row.physical_key for row in queries.received_packs(conn, upload_id)]
+
+    for key in with_retry(registry.engine, close):
+        registry.store.delete(key)
+
+
+def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInfo:
+    """Show an upload: what it has, or what it became."""
+    caller.require("push")
+    with read(registry.engine) as conn:
+        row = _find_own(conn, caller, upload_id)
+        if row.state == "open":
+            manifest = Manifest.decode(row.manifest)
+            return _show(conn, row.id, row.manifest_digest, row.scope, manifest)
+        info = UploadInfo(id=row.id, state=row.state, manifest_digest=row.manifest_digest)
+        if row.version_id is None:
+            return info
+        version = describe_version(conn, version_queries.version_by_id(conn, row.version_id))
+        return info.model_copy(update={"version": version})
+
+
+def find_own_upload(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool) -> Row:
+    """Find an upload of the caller's; others' are as unknown as none.
+
+    Raises:
+        NotFound: It is not there.
+    """
+    return _find_own(conn, caller, upload_id, lock=lock)
+
+
+def _find_own(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool = False) -> Row:
+    row = queries.upload_row(conn, upload_id, lock=lock)
+    if row is None or row.principal_id != caller.principal_id:
+        raise NotFound(f"there is no upload {upload_id[:40]}", fix=_AGAIN)
+    return row
+
+
+def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
+    row = _find_own(conn, caller, upload_id, lock=True)
+    if row.state != "open":
+        raise UploadClosed(f"the upload is {row.state}", fix=_AGAIN)
+    return row
+
+
+def _check_target(request: UploadOpen, manifest: Manifest) -> str:
+    if request.semver is not None:
+        parse_semver(request.semver)
+    is_base = request.subject == "base"
+    if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
+        raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
+    if is_base:
+        parse_name(request.target, "base")
+        return BASES
+    return namespace_scope(LineRef.parse(request.target).namespace)
+
+
+def _find_done(
+    conn: sa.Connection, request: UploadOpen, manifest: Manifest, digest: str
+) -> UploadInfo | None:
+    if request.subject == "base":
+        return _find_base(conn, request, digest)
+    if not base_queries.base_rows(conn, root=str(manifest.base), limit=1):
+        raise Refused([
+            Problem(
+                "base_mismatch", f"no base here has the root {manifest.base}",
+                fix="store the base first: deltareg base push PATH NAME",
+            )
+        ])  # fmt: skip
+    line = LineRef.parse(request.target)
+    delta = delta_queries.delta_row(conn, line.namespace, line.name)
+    row = None if delta is None else version_queries.find_version(conn, delta.id, digest=digest)
+    if row is None:
+        return None
+    info = UploadInfo(id="", state="complete", manifest_digest=digest)
+    return info.model_copy(update={"version": describe_version(conn, row)})
+
+
+def _find_base(conn: sa.Connection, request: UploadOpen, digest: str) -> UploadInfo | None:
+    rows = base_queries.base_rows(conn, name=request.target, limit=1)
+    if not rows:
+        return None
+    row = rows[0]
+    if row.manifest_digest != digest:
+        raise Refused([
+            Problem(
+                "base_mismatch", f"the base {row.name} is another one (root {row.root})",
+                fix="a base never changes; choose another name for these weights",
+            )
+        ])  # fmt: skip
+    if not row.is_stored and not request.register_only:
+        return None
+    info = UploadInfo(id="", state="complete", manifest_digest=digest)
+    return info.model_copy(update={"base": describe_base(conn, row)})
+
+
+def _show(
+    conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest: Manifest
+) -> UploadInfo:
+    received = [
+        ReceivedPack(digest=row.digest, size_bytes=row.size_bytes)
+        for row in queries.received_packs(conn, upload_id)
+    ]
+    base_root = "" if manifest.base is None else str(manifest.base)
+    digests = [str(digest) for digest in manifest.pieces()]
+    known = pack_queries.known_pieces(conn, scope, digests, base_root)
+    return UploadInfo(
+        id=upload_id, state="open", manifest_digest=digest, received=received,
+        known={digest: entry.decode() for digest, entry in known.items()},
+    )  # fmt: skip
+
+
+def _hashed(body: Iterable[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:
+    size = 0
+    for chunk in body:
+        size += len(chunk)
+        if size > PACK_BYTES_MAX:
+            raise QuotaExceeded(f"a pack may have {PACK_BYTES_MAX} bytes, this one has more")
+        update(chunk)
+        yield chunk

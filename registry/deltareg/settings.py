@@ -1,0 +1,70 @@
+"""The server's settings: `DELTAREG_…` variables, read once by the entry point and handed down."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from deltareg.store import S3Options
+
+
+class Settings(BaseSettings):
+    """What a server needs to know; every field is `DELTAREG_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="DELTAREG_", extra="ignore")
+
+    database_url: str | None = Field(
+        default=None, description="Database; a SQLite file in the data folder when unset."
+    )
+    store_url: str | None = Field(
+        default=None, description="Where packs go: file:///…, s3://bucket/prefix; default on disk."
+    )
+    data_dir: Path = Field(
+        default=Path("deltareg-data"), description="Folder of the embedded database and store."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8642, description="Port to listen on; 0 takes a free one.")
+    tls_cert: Path | None = Field(default=None, description="Certificate chain, PEM.")
+    tls_key: Path | None = Field(default=None, description="Private key, PEM.")
+    behind_proxy: bool = Field(
+        default=False, description="A proxy in front ends TLS; allows a non-loopback address."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Host names that requests may be for, comma-separated."
+    )
+    lease_s: float = Field(default=60.0, description="How long a worker's lease lasts, seconds.")
+    upload_grace_s: float = Field(
+        default=86_400.0, description="How long an idle upload is kept before collection, seconds."
+    )
+    s3_endpoint_url: str | None = Field(default=None, description="S3 endpoint; AWS when unset.")
+    s3_region: str = Field(default="us-east-1", description="S3 region.")
+    s3_access_key_id: str | None = Field(default=None, description="S3 access key id.")
+    s3_secret_access_key: SecretStr | None = Field(default=None, description="S3 secret key.")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(host.strip() for host in value.split(",") if host.strip())
+        return value
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database, or the embedded one."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'registry.db'}"
+
+    @property
+    def effective_store_url(self) -> str:
+        """The store, or the embedded one."""
+        return self.store_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+    def s3_options(self) -> S3Options:
+        """Give the S3 settings as the store takes them."""
+        secret = self.s3_secret_access_key
+        return S3Options(
+            endpoint_url=self.s3_endpoint_url,
+            region=self.s3_region,
+            access_key_id=self.s3_access_key_id,
+            secret_access_key=None if secret is None else secret.get_secret_value(),
+        )
