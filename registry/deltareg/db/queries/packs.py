@@ -108,25 +108,22 @@ def lock_live(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[s
     return found
 
 
-def lock_unreleased(conn: sa.Connection, version_ids: Iterable[int]) -> None:
-    """Keep versions from being released until the transaction ends.
+def lock_versions(conn: sa.Connection, version_ids: Iterable[int]) -> set[int]:
+    """Keep versions from being deleted or released until the transaction ends.
 
-    To be called before they become a parent or the target of a channel.
-
-    Raises:
-        UploadClosed: One has no bytes any more.
+    To be called before one becomes the parent of another or the target of a channel; give those
+    that can: neither deleted nor without their bytes.
     """
-    wanted = sorted(set(version_ids))
-    for part in batches(wanted):
+    found: set[int] = set()
+    for part in batches(sorted(set(version_ids))):
         query = (
-            sa.select(versions.c.id, versions.c.released_at)
+            sa.select(versions.c.id, versions.c.deleted_at)
             .where(versions.c.id.in_(part))
             .order_by(versions.c.id)
             .with_for_update(read=True)
         )
-        gone = [row.id for row in conn.execute(query) if row.released_at is not None]
-        if gone:
-            raise UploadClosed(f"the bytes of version {gone[0]} were collected", fix=_AGAIN)
+        found |= {row.id for row in conn.execute(query) if row.deleted_at is None}
+    return found
 
 
 def reference_version(conn: sa.Connection, version_id: int, pack_ids: Iterable[int]) -> None:

@@ -1,0 +1,272 @@
+"""Collection: which versions may let go of their packs, and the steps of protocol D.
+
+Mark, recheck under a lock, delete the object, drop the row if key and state are unchanged. In READ
+COMMITTED a statement that waited for a row lock still looks at other tables as of before it waited;
+therefore rows are always locked by one statement and their references looked at by the next.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import Row
+from deltareg.db.tables import (
+    base_packs,
+    lineage,
+    packs,
+    piece_packs,
+    pieces,
+    revisions,
+    upload_packs,
+    uploads,
+    version_packs,
+    versions,
+)
+from deltareg.db.upsert import batches
+
+_IS_REFERENCED = sa.or_(
+    sa.exists().where(version_packs.c.pack_id == packs.c.id),
+    sa.exists().where(base_packs.c.pack_id == packs.c.id),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PinWindow:
+    """How long a channel pins what it served, so that it can be rolled back to.
+
+    Attributes:
+        moves: For so many moves of the channel after it,
+        us: and for so many microseconds after it, whichever is longer.
+    """
+
+    moves: int
+    us: int
+
+
+def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list[int]:
+    """List deleted versions that still hold packs and that no channel pins.
+
+    Args:
+        conn: A transaction.
+        grace_us: How long ago a version must have been deleted.
+        window: How long channels pin what they served.
+    """
+    query = sa.select(versions.c.id).where(
+        versions.c.deleted_at <= now_us() - grace_us,
+        versions.c.released_at.is_(None),
+        ~_is_pinned(window),
+    )
+    return list(conn.execute(query.order_by(versions.c.id)).scalars())
+
+
+def holding_children(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[int]]:
+    """Give, by parent, the versions made from it that still hold their packs."""
+    found: dict[int, list[int]] = {}
+    for part in batches(sorted(set(version_ids))):
+        query = (
+            sa.select(lineage.c.parent_version_id, lineage.c.version_id)
+            .join(versions, versions.c.id == lineage.c.version_id)
+            .where(lineage.c.parent_version_id.in_(part), versions.c.released_at.is_(None))
+        )
+        for parent, child in conn.execute(query):
+            found.setdefault(parent, []).append(child)
+    return found
+
+
+def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
+    """Take a deleted version's packs from it; False when something needs them after all."""
+    locked = (
+        sa.select(versions.c.id)
+        .where(
+            versions.c.id == version_id,
+            versions.c.deleted_at.is_not(None),
+            versions.c.released_at.is_(None),
+        )
+        .with_for_update()
+    )
+    if conn.execute(locked).first() is None:
+        return False
+    pinned = _is_pinned(window)
+    is_pinned = conn.execute(sa.select(pinned).where(versions.c.id == version_id)).scalar_one()
+    if is_pinned or holding_children(conn, [version_id]):
+        return False
+    conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
+    conn.execute(
+        sa.update(versions).where(versions.c.id == version_id).values(released_at=now_us())
+    )
+    return True
+
+
+def count_idle_uploads(conn: sa.Connection, *, idle_us: int) -> int:
+    """Count open uploads that nobody has touched for so long."""
+    query = sa.select(sa.func.count()).select_from(uploads).where(_is_idle(idle_us))
+    return conn.execute(query).scalar_one()
+
+
+def expire_uploads(conn: sa.Connection, *, idle_us: int) -> int:
+    """Close open uploads for good that nobody has touched for so long."""
+    update = sa.update(uploads).where(_is_idle(idle_us)).values(state="expired")
+    return conn.execute(update).rowcount
+
+
+def leftovers(
+    conn: sa.Connection, *, after: int, limit: int, idle_us: int | None = None
+) -> Sequence[Row]:
+    """List keys that closed uploads wrote, or may have written, and that no pack has.
+
+    A closed upload never adopts a key any more, so they are garbage for good. With `idle_us`,
+    those of uploads are listed too that have been idle for so long and are about to be closed.
+    """
+    is_closed = uploads.c.state != "open"
+    query = (
+        sa.select(upload_packs.c.id, upload_packs.c.physical_key)
+        .join(uploads, uploads.c.id == upload_packs.c.upload_id)
+        .where(
+            is_closed if idle_us is None else sa.or_(is_closed, _is_idle(idle_us)),
+            upload_packs.c.state != "adopted",
+            ~sa.exists().where(packs.c.physical_key == upload_packs.c.physical_key),
+            upload_packs.c.id > after,
+        )
+        .order_by(upload_packs.c.id)
+        .limit(limit)
+    )
+    return conn.execute(query).all()
+
+
+def forget_leftovers(conn: sa.Connection, ids: Sequence[int], *, quiet_us: int) -> None:
+    """Note that objects were deleted, and drop the rows of uploads that were closed long ago.
+
+    A row is kept for a while and its key deleted again by each collection, in case a stalled
+    process still writes to it.
+    """
+    quiet = sa.select(uploads.c.id).where(
+        uploads.c.id == upload_packs.c.upload_id, uploads.c.touched_at <= now_us() - quiet_us
+    )
+    conn.execute(sa.delete(upload_packs).where(upload_packs.c.id.in_(ids), sa.exists(quiet)))
+    conn.execute(sa.update(upload_packs).where(upload_packs.c.id.in_(ids)).values(state="dropped"))
+
+
+def unreferenced(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+    """List live packs that no version and no base needs."""
+    query = (
+        sa.select(packs.c.id, packs.c.size_bytes)
+        .where(packs.c.state == "live", packs.c.id > after, ~_IS_REFERENCED)
+        .order_by(packs.c.id)
+        .limit(limit)
+    )
+    return conn.execute(query).all()
+
+
+def mark_deleting(conn: sa.Connection, pack_ids: Sequence[int]) -> list[int]:
+    """Mark packs that nothing needs, so that no push relies on them; give those marked.
+
+    Packs that a push has locked are passed over. From here on the key is lost to all: a push of
+    the same bytes brings a new one.
+    """
+    free = _lock_unreferenced(conn, pack_ids, state="live")
+    forget_pieces(conn, free)
+    conn.execute(sa.update(packs).where(packs.c.id.in_(free)).values(state="deleting"))
+    return free
+
+
+def deleting(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+    """List marked packs, whoever marked them."""
+    query = (
+        sa.select(packs.c.id, packs.c.physical_key, packs.c.size_bytes)
+        .where(packs.c.state == "deleting", packs.c.id > after)
+        .order_by(packs.c.id)
+        .limit(limit)
+    )
+    return conn.execute(query).all()
+
+
+def recheck(conn: sa.Connection, marked: Sequence[Row]) -> list[Row]:
+    """Keep those rows of `deleting` that are still marked, under the same key, and not needed."""
+    free = set(_lock_unreferenced(conn, [row.id for row in marked], state="deleting"))
+    query = sa.select(packs.c.id, packs.c.physical_key).where(packs.c.id.in_(free))
+    keys = {row.id: row.physical_key for row in conn.execute(query)}
+    return [row for row in marked if keys.get(row.id) == row.physical_key]
+
+
+def drop_pack(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
+    """Drop the row of a pack whose object is gone; False when a push revived it meanwhile."""
+    dropped = sa.delete(packs).where(
+        packs.c.id == pack_id, packs.c.physical_key == physical_key, packs.c.state == "deleting"
+    )
+    return conn.execute(dropped).rowcount == 1
+
+
+def forget_pieces(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
+    """Forget pieces that lie in packs; those that need other packs as well are forgotten whole."""
+    there = sa.select(piece_packs.c.piece_id).where(piece_packs.c.pack_id.in_(pack_ids))
+    conn.execute(sa.delete(pieces).where(pieces.c.id.in_(there)))
+
+
+def references(conn: sa.Connection, pack_ids: Iterable[int]) -> Sequence[Row]:
+    """List (pack_id, version_id) for all references to packs; version_id is NULL for a base's."""
+    found: list[Row] = []
+    for part in batches(sorted(set(pack_ids))):
+        of_versions = sa.select(version_packs.c.pack_id, version_packs.c.version_id)
+        of_bases = sa.select(base_packs.c.pack_id, sa.null().label("version_id"))
+        both = sa.union_all(
+            of_versions.where(version_packs.c.pack_id.in_(part)),
+            of_bases.where(base_packs.c.pack_id.in_(part)),
+        )
+        found.extend(conn.execute(both))
+    return found
+
+
+def packs_of_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, int]:
+    """Give the size of every pack that some versions need, by pack."""
+    found: dict[int, int] = {}
+    for part in batches(sorted(set(version_ids))):
+        query = (
+            sa.select(packs.c.id, packs.c.size_bytes)
+            .join(version_packs, version_packs.c.pack_id == packs.c.id)
+            .where(version_packs.c.version_id.in_(part))
+        )
+        found |= {row.id: row.size_bytes for row in conn.execute(query)}
+    return found
+
+
+def _lock_unreferenced(conn: sa.Connection, pack_ids: Sequence[int], *, state: str) -> list[int]:
+    locking = (
+        sa.select(packs.c.id)
+        .where(packs.c.id.in_(pack_ids), packs.c.state == state)
+        .order_by(packs.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    locked = list(conn.execute(locking).scalars())
+    looking = sa.select(packs.c.id).where(packs.c.id.in_(locked), ~_IS_REFERENCED)
+    return list(conn.execute(looking).scalars())
+
+
+def _is_idle(idle_us: int) -> sa.ColumnElement[bool]:
+    return sa.and_(uploads.c.state == "open", uploads.c.touched_at <= now_us() - idle_us)
+
+
+def _is_pinned(window: PinWindow) -> sa.ColumnElement[bool]:
+    """Whether a channel serves a version, or served it within the window of a rollback."""
+    channel, newest_first = revisions.c.channel_id, revisions.c.number.desc()
+    rank = sa.func.row_number().over(partition_by=channel, order_by=newest_first)
+    # The move after it, which ended its time; NULL for the current one.
+    ended_at = sa.func.lag(revisions.c.created_at).over(partition_by=channel, order_by=newest_first)
+    served = (
+        sa.select(
+            revisions.c.version_id,
+            (rank - 1).label("behind"),
+            ended_at.label("ended_at"),
+        )
+        .where(revisions.c.kind.in_(["promote", "rollback"]))
+        .subquery()
+    )
+    return sa.exists().where(
+        served.c.version_id == versions.c.id,
+        sa.or_(
+            served.c.ended_at.is_(None),
+            served.c.behind <= window.moves,
+            served.c.ended_at >= now_us() - window.us,
+        ),
+    )

@@ -1,0 +1,79 @@
+"""What fsck walks over: live packs, known keys, manifests, contradictions."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import Row
+from deltareg.db.tables import (
+    base_packs,
+    bases,
+    deltas,
+    namespaces,
+    packs,
+    upload_packs,
+    version_packs,
+    versions,
+)
+
+_SHOWN = (packs.c.id, packs.c.scope, packs.c.digest, packs.c.physical_key, packs.c.size_bytes)
+
+
+def live_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+    """List packs that are not marked for deletion."""
+    query = sa.select(*_SHOWN).where(packs.c.state == "live", packs.c.id > after)
+    return conn.execute(query.order_by(packs.c.id).limit(limit)).all()
+
+
+def is_live(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
+    """Whether a pack is live under a key."""
+    query = sa.select(packs.c.id).where(
+        packs.c.id == pack_id, packs.c.physical_key == physical_key, packs.c.state == "live"
+    )
+    return conn.execute(query).first() is not None
+
+
+def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
+    """Give those keys that a pack has or an upload has registered."""
+    of_packs = sa.select(packs.c.physical_key).where(packs.c.physical_key.in_(keys))
+    of_uploads = sa.select(upload_packs.c.physical_key).where(upload_packs.c.physical_key.in_(keys))
+    return set(conn.execute(of_packs).scalars()) | set(conn.execute(of_uploads).scalars())
+
+
+def version_manifests(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+    """List manifests of versions with the digests that they should have."""
+    subject = namespaces.c.name + "/" + deltas.c.name + ":v"
+    query = (
+        sa.select(
+            versions.c.id, versions.c.manifest, versions.c.manifest_digest,
+            (subject + sa.cast(versions.c.number, sa.Text)).label("subject"),
+        )
+        .join(deltas, deltas.c.id == versions.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(versions.c.id > after)
+        .order_by(versions.c.id)
+        .limit(limit)
+    )  # fmt: skip
+    return conn.execute(query).all()
+
+
+def base_manifests(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+    """List manifests of bases with the digests that they should have."""
+    query = (
+        sa.select(
+            bases.c.id, bases.c.manifest, bases.c.manifest_digest, bases.c.name.label("subject")
+        )
+        .where(bases.c.id > after)
+        .order_by(bases.c.id)
+        .limit(limit)
+    )
+    return conn.execute(query).all()
+
+
+def needed_but_marked(conn: sa.Connection) -> Sequence[Row]:
+    """List packs marked for deletion that a version or a base needs: there must be none."""
+    needed = sa.or_(
+        sa.exists().where(version_packs.c.pack_id == packs.c.id),
+        sa.exists().where(base_packs.c.pack_id == packs.c.id),
+    )
+    return conn.execute(sa.select(*_SHOWN).where(packs.c.state == "deleting", needed)).all()

@@ -1,0 +1,173 @@
+"""Fsck: hold the store against the database, and the database against itself; change nothing.
+
+Every pack row must have its object in the right size, every object a row, every manifest its
+digest. With `read_data`, every object is read and hashed. An object without a row is reported and
+never deleted: after a database was restored from a backup, it may be the only copy of something.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import fsck as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read
+from deltareg.digest import sha256_of, sha256_over
+from deltareg.errors import BlobMissing, IntegrityFailure
+from deltareg.service.registry import Caller, Registry
+from deltareg.store import BlobStore
+from deltareg.wire import FsckFinding, FsckReport
+
+FindingKind = Literal["missing", "size", "data", "orphan", "manifest", "marked"]
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        kind: `missing` object, wrong `size`, `data` that does not hash to the digest, `orphan`
+            object without a row, `manifest` bytes that do not hash to theirs, or a pack that is
+            `marked` for deletion although something needs it.
+        subject: The pack, object or version concerned.
+        detail: What was found, and what it means.
+    """
+
+    kind: FindingKind
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was looked at and what was found.
+
+    Attributes:
+        packs: Live packs.
+        size_bytes: Their bytes, as the database has them.
+        findings: What is wrong; empty when all is well.
+    """
+
+    packs: int
+    size_bytes: int
+    findings: tuple[Finding, ...]
+
+
+def run_fsck(registry: Registry, caller: Caller, *, read_data: bool) -> FsckReport:
+    """Check everything and report; `read_data` reads every stored byte."""
+    caller.require("admin")
+    checked = check(registry.engine, registry.store, read_data=read_data)
+    return FsckReport(
+        packs=checked.packs, bytes=checked.size_bytes, read_data=read_data,
+        findings=[
+            FsckFinding(kind=f.kind, subject=f.subject, detail=f.detail) for f in checked.findings
+        ],
+    )  # fmt: skip
+
+
+def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Checked:
+    """Check everything; pushes and collections may go on meanwhile.
+
+    Raises:
+        StoreUnavailable: The store does not answer.
+        Unavailable: The database does not answer.
+    """
+    packs = size = 0
+    findings: list[Finding] = []
+    for row in _pack_pages(engine):
+        packs, size = packs + 1, size + row.size_bytes
+        finding = _check_pack(engine, store, row, read_data=read_data)
+        findings += [] if finding is None else [finding]
+    findings += _check_objects(engine, store)
+    findings += _check_manifests(engine)
+    with read(engine) as conn:
+        marked = queries.needed_but_marked(conn)
+    findings += [
+        Finding("marked", _name(row), "it is marked for deletion although something needs it")
+        for row in marked
+    ]
+    return Checked(packs, size, tuple(findings))
+
+
+def _check_pack(
+    engine: sa.Engine, store: BlobStore, row: Row, *, read_data: bool
+) -> Finding | None:
+    found = store.size(row.physical_key)
+    finding = None
+    if found is None:
+        finding = Finding("missing", _name(row), f"the store has no object {row.physical_key}")
+    elif found != row.size_bytes:
+        detail = f"{row.physical_key} has {found} bytes instead of {row.size_bytes}"
+        finding = Finding("size", _name(row), detail)
+    elif read_data:
+        finding = _check_data(store, row)
+    if finding is None or not _stands(engine, row):
+        return None
+    return finding
+
+
+def _check_data(store: BlobStore, row: Row) -> Finding | None:
+    try:
+        digest = str(sha256_over(store.read(row.physical_key)))
+    except (BlobMissing, IntegrityFailure) as error:
+        return Finding("data", _name(row), error.message)
+    if digest == row.digest:
+        return None
+    return Finding("data", _name(row), f"{row.physical_key} holds {digest}")
+
+
+def _stands(engine: sa.Engine, row: Row) -> bool:
+    """Whether a pack is still live under the key that was looked at; else it was collected."""
+    with read(engine) as conn:
+        return queries.is_live(conn, row.id, physical_key=row.physical_key)
+
+
+def _check_objects(engine: sa.Engine, store: BlobStore) -> Iterator[Finding]:
+    for part in _batched(store.keys("blobs/")):
+        with read(engine) as conn:
+            known = queries.known_keys(conn, [key for key, _ in part])
+        for key, size in part:
+            # A key is registered before its first byte, so an object without a row has lost it,
+            # or both went while this was looking.
+            if key not in known and store.size(key) is not None:
+                yield Finding("orphan", key, f"no row knows this object of {size} bytes")
+
+
+def _check_manifests(engine: sa.Engine) -> Iterator[Finding]:
+    for pages in (queries.version_manifests, queries.base_manifests):
+        after = 0
+        while True:
+            with read(engine) as conn:
+                rows = pages(conn, after=after, limit=_BATCH)
+            for row in rows:
+                digest = str(sha256_of(row.manifest))
+                if digest != row.manifest_digest:
+                    detail = f"the manifest in the database hashes to {digest}"
+                    yield Finding("manifest", row.subject, detail)
+            if not rows:
+                break
+            after = rows[-1].id
+
+
+def _pack_pages(engine: sa.Engine) -> Iterator[Row]:
+    after = 0
+    while True:
+        with read(engine) as conn:
+            rows = queries.live_packs(conn, after=after, limit=_BATCH)
+        if not rows:
+            return
+        yield from rows
+        after = rows[-1].id
+
+
+def _batched(keys: Iterator[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:
+    while part := list(islice(keys, _BATCH)):
+        yield part
+
+
+def _name(row: Row) -> str:
+    return f"{row.scope} {row.digest}"
