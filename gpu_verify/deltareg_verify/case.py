@@ -1,4 +1,4 @@
-"""One version at hand for its checks: its manifest, folder, base, account and engine, each made once."""
+"""One version at hand for its checks: manifest, folder, base, account, engine, each made once."""
 
 import math
 from collections import Counter
@@ -54,7 +54,7 @@ class BaseFolder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How a case gets what it is made of; each is called at most once, by the first check that needs it.
+    """How a case gets what it is made of; each is called once, by the first check that needs it.
 
     Attributes:
         folder: Opens the delta. May raise `Refused`.

@@ -1,4 +1,4 @@
-"""The child of one run: it enters the sandbox, opens the tenant's files, runs the checks, and tells.
+"""The child of one run: it enters the sandbox, opens the tenant's files, runs checks, and tells.
 
 It runs in a process forked by the zygote, holds no credentials, and says everything over one pipe.
 """

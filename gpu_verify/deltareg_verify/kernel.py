@@ -25,7 +25,7 @@ def machine() -> str:
 
 
 def prctl(option: int, *values: int | ctypes.Array[ctypes.c_char]) -> None:
-    """Call prctl(2).
+    """Set something about this process or thread.
 
     Raises:
         OSError: The kernel refused it.

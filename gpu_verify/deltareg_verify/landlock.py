@@ -20,9 +20,9 @@ _FOR_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _IOCTL_DEV | 1 << 14
 
 
 def restrict(*, readable: Iterable[Path], writable: Iterable[Path]) -> None:
-    """Forbid this process all files but those below the given paths; paths that are absent are skipped.
+    """Forbid this process all files but those below the given paths.
 
-    It needs `no_new_privs` and cannot be undone.
+    Paths that are absent are skipped. It needs `no_new_privs` and cannot be undone.
 
     Raises:
         OSError: The kernel has no Landlock, or refuses.

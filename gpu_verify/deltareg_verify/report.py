@@ -1,4 +1,4 @@
-"""What a child says, as lines of JSON on a pipe; the supervisor believes nothing that it cannot read.
+"""What a child says, as lines of JSON on a pipe; what cannot be read is not believed.
 
 The child has touched a tenant's bytes, so its words are checked like a tenant's: bounded, parsed
 strictly, of known shape. A child that ends without its last line has said nothing.

@@ -22,7 +22,7 @@ _SYSTEM = (
     "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys",
     "/dev/zero", "/dev/random", "/dev/urandom",
 )  # fmt: skip
-_DEVICES = ("/dev/null", "/dev/shm", "/dev/dri")
+_DEVICES = ("/dev/null", "/dev/shm", "/dev/dri")  # noqa: S108  # CUDA shares memory there
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Bounds:
         readable: Folders that it may read, beside the system's and the interpreter's.
         writable: The folder that it may write.
         cpu_s: Seconds of processor time, over all threads.
-        memory_bytes: Private memory; None where a GPU's driver reserves address space by the tebibyte.
+        memory_bytes: Private memory; None with a GPU, whose driver reserves far more than it uses.
     """
 
     readable: Sequence[Path]

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
@@ -22,7 +23,7 @@ _LAST_WORDS_S = 10.0
 _POLL_S = 0.1
 _MESSAGE_BYTES = 1 << 12
 _TAIL_BYTES = 600
-# What the child may know of the supervisor's environment: where programs and libraries lie, and GPUs.
+# What children may know of the supervisor's environment: where libraries lie, which GPUs.
 _INHERITED = (
     "PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV",
     "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES",
@@ -78,7 +79,7 @@ class Zygote:
         """
         seat = self._started()
         hears, speaks = os.pipe()
-        os.set_blocking(hears, False)  # noqa: FBT003  # the function's own signature
+        os.set_blocking(hears, False)
         with tempfile.TemporaryFile() as errors, os.fdopen(hears, "rb", buffering=0) as words:
             try:
                 socket.send_fds(seat, [request], [speaks, errors.fileno()])
@@ -86,7 +87,8 @@ class Zygote:
                 raise self._died() from error
             finally:
                 os.close(speaks)
-            said, end = self._attend(seat, words, time.monotonic() + wall_s, interrupted)
+            ear = _Ear(seat, words)
+            said, end = self._attend(ear, time.monotonic() + wall_s, interrupted)
             if end:
                 raise Inconclusive(f"{end}{_tail(errors)}")
             return said
@@ -131,33 +133,21 @@ class Zygote:
         return ours
 
     def _attend(
-        self,
-        seat: socket.socket,
-        words: IO[bytes],
-        deadline: float,
-        interrupted: Callable[[], str],
+        self, ear: "_Ear", deadline: float, interrupted: Callable[[], str]
     ) -> tuple[bytes, str]:
         """Listen until the child has ended; gives what it said and why that does not count."""
-        said, reason, silent = bytearray(), "", False
-        while True:
-            ready, _, _ = select.select([seat] if silent else [seat, words], [], [], _POLL_S)
-            if words in ready:
-                silent = not _take(words, said)
-            if seat in ready:
-                message = _hear(seat)
-                if message.startswith("ended"):
-                    while not silent and _take(words, said):
-                        pass
-                    return bytes(said), reason or _end(message)
-                if message != "started":
-                    raise self._died()
-            if not reason:
-                reason = interrupted() or _overdue(deadline, said)
-                if reason:
-                    seat.send(b"kill")
-                    deadline = time.monotonic() + _LAST_WORDS_S
-            elif time.monotonic() > deadline:
+        reason = ""
+        while not (message := ear.next()).startswith("ended"):
+            if message not in {"", "started"}:
                 raise self._died()
+            if reason and time.monotonic() > deadline:
+                raise self._died()
+            reason = reason or interrupted() or _overdue(deadline, ear.said)
+            if reason and not ear.is_told:
+                ear.tell_kill()
+                deadline = time.monotonic() + _LAST_WORDS_S
+        ear.drain()
+        return bytes(ear.said), reason or _end(message)
 
     def _died(self) -> Inconclusive:
         status = self._process.poll() if self._process else None
@@ -167,10 +157,39 @@ class Zygote:
         return Inconclusive(f"the process that forks children ended (status {status}); it restarts")
 
 
-def _take(words: IO[bytes], said: bytearray) -> bool:
-    data = words.read(1 << 16)
-    said += data or b""  # None: nothing more now, though somebody still holds the other end
-    return bool(data)
+class _Ear:
+    """Hears the zygote and its child at once, without waiting for either for long."""
+
+    def __init__(self, seat: socket.socket, words: IO[bytes]) -> None:
+        self.said = bytearray()
+        self.is_told = False
+        self._seat = seat
+        self._words = words
+        self._is_silent = False
+
+    def next(self) -> str:
+        """Give the zygote's next message, or nothing after a moment; keep what the child says."""
+        seat, words = self._seat.fileno(), self._words.fileno()
+        ready, _, _ = select.select([seat] if self._is_silent else [seat, words], [], [], _POLL_S)
+        if words in ready:
+            self._is_silent = not self._take()
+        return (_hear(self._seat) or "gone") if seat in ready else ""
+
+    def tell_kill(self) -> None:
+        """Have the zygote kill the child."""
+        self.is_told = True
+        with suppress(OSError):  # a zygote that is gone has taken the child with it
+            self._seat.send(b"kill")
+
+    def drain(self) -> None:
+        """Take what the child said last."""
+        while not self._is_silent and self._take():
+            pass
+
+    def _take(self) -> bool:
+        data = self._words.read(1 << 16)
+        self.said += data or b""  # None: nothing now, though somebody still holds the other end
+        return bool(data)
 
 
 def _overdue(deadline: float, said: bytearray) -> str:

@@ -1,10 +1,10 @@
 """The zygote: a process with torch imported and no device touched, which forks one child per run.
 
-Started as `python -m deltareg_verify.zygote_process FD MODULE` with a bare environment; the module's
-`prepare` turns a request into what the child does. The supervisor
-sends one request at a time over a socket, with the child's two pipes; the zygote answers `started`
-and, when the child is gone, `ended STATUS`. Whatever comes over the socket meanwhile, its end
-included, kills the child with its whole process group: no child outlives its supervisor.
+Started as `python -m deltareg_verify.zygote_process FD MODULE` with a bare environment; `prepare`
+of the module turns a request into what the child does. The supervisor sends one request at a time
+over a socket, with the child's two pipes; the zygote answers `started` and, when the child is gone,
+`ended STATUS`. Whatever comes over the socket meanwhile, its end included, kills the child with its
+whole process group: no child outlives its supervisor.
 """
 
 import importlib
@@ -79,7 +79,7 @@ def _fork(seat: socket.socket, pipes: list[int], act: Callable[[BinaryIO], None]
 def _wait(seat: socket.socket, pid: int) -> int:
     exit_of = os.pidfd_open(pid)
     try:
-        ready, _, _ = select.select([exit_of, seat], [], [])
+        ready, _, _ = select.select([exit_of, seat.fileno()], [], [])
         if exit_of not in ready:
             seat.recv(REQUEST_BYTES)
             os.killpg(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The checks of the worker, one file each; the folder is scanned, so a file is all that one needs."""
+"""The checks of the worker, one file each; the folder is scanned, so a file is all it takes."""
 
 from collections.abc import Mapping
 from functools import cache

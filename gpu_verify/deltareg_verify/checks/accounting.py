@@ -1,11 +1,11 @@
-"""Every tensor is consumed by exactly one effect, and every effect hits the base with the right shape."""
+"""Every tensor is consumed by exactly one effect, and every effect fits its place in the base."""
 
 from deltareg.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding, refusal
 
 
-def run(case: Case, spec: CheckSpec) -> Finding:
+def run(case: Case, _spec: CheckSpec) -> Finding:
     """Account for the delta anew, from its headers and the base's."""
     account = case.account
     errors = [problem for problem in account.problems if problem.severity == "error"]

@@ -8,7 +8,7 @@ from deltareg_verify.check import Check, Finding
 from deltareg_verify.stream import file_chunks, pieces
 
 
-def run(case: Case, spec: CheckSpec) -> Finding:
+def run(case: Case, _spec: CheckSpec) -> Finding:
     """Read all bytes once and compare digests."""
     _same_names("tensors", set(case.folder.tensors), {t.name for t in case.manifest.tensors})
     _same_names("files", set(case.folder.files.sizes), {f.path for f in case.manifest.files})
@@ -16,7 +16,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         tensor = case.folder.tensors[entry.name]
         found = tensor_digest(tensor.dtype, tensor.shape, (data for _, data in pieces(tensor)))
         if found != entry.digest:
-            raise IntegrityFailure(f"tensor {entry.name} is {found}, the manifest says {entry.digest}")
+            raise IntegrityFailure(
+                f"tensor {entry.name} is {found}, the manifest says {entry.digest}"
+            )
     for file in case.manifest.files:
         found = sha256_over(file_chunks(case.folder.path / file.path))
         if found != file.digest:

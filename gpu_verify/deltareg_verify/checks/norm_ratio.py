@@ -59,7 +59,7 @@ def outliers(ratios: Mapping[str, float], *, factor: float) -> list[str]:
 
 
 def layer_type(name: str) -> str:
-    """Give a weight's name without its layer's number: what the same weights of all layers share."""
+    """Give a weight's name without its layer's number: what its like in all layers share."""
     return _NUMBER.sub("*", name)
 
 

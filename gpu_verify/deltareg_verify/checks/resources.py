@@ -5,7 +5,7 @@ from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 
 
-def run(case: Case, spec: CheckSpec) -> Finding:
+def run(case: Case, _spec: CheckSpec) -> Finding:
     """Measure from the case's start to now."""
     seconds = round(case.clock() - case.started, 3)
     peak = case.engine.peak_bytes()

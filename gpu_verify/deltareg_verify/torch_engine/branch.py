@@ -1,8 +1,14 @@
-"""A low-rank update attached as a branch beside its module: y + s·(x Rᵀ)Lᵀ, never the product L·R.
+"""Updates attached beside their module: what goes in and what came out, never the new weight.
 
-Hu et al. 2021 (arXiv:2106.09685), section 4.1. Factors and the sum are float32; the sum is rounded
-once to the dtype of the module's own output.
+Low rank: y + s·(x Rᵀ)Lᵀ (Hu et al. 2021, arXiv 2106.09685, section 4.1). Weight-decomposed:
+m/‖V‖·(y - b + s·(x Rᵀ)Lᵀ) + b (Liu et al. 2024, arXiv 2402.09353, equation 5), with the norms of
+V = W + s·L·R from Gram matrices. Both are float32 and rounded once to the dtype of the module's own
+output; neither shares a step with the fold.
 """
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 from collections.abc import Callable
 
@@ -11,25 +17,34 @@ from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.kind import Factored
+from deltareg.kind import Factored, Update
+from deltareg.updates import WeightDecomposed
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 
-Branch = Callable[[torch.Tensor], torch.Tensor]
+Branch = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Added = Callable[[torch.Tensor], torch.Tensor]
 
 
-def branch_for(
-    module: nn.Module, shape: tuple[int, ...], update: Factored, ops: TorchOps
-) -> Branch | None:
-    """Give the function from a module's input to what the update adds to its output, in float32.
+def branch_for(module: nn.Module, update: Update, ops: TorchOps) -> Branch | None:
+    """Give the function from a module's input and output to its new output, outputs in float32.
 
-    None for a class of module that is not known here; subclasses may do anything and are not known.
+    None for an update or a class of module that is not known here; a subclass of a known one may do
+    anything, so it is not known either.
 
     Args:
         module: The module that holds the weight as `weight`.
-        shape: The weight's shape.
-        update: Factors in the orientation of the weight.
-        ops: Reads them.
+        update: The formula.
+        ops: Reads its tensors.
     """
+    if isinstance(update, WeightDecomposed):
+        return _decomposed(module, update, ops)
+    if not isinstance(update, Factored):
+        return None
+    added = _added(module, update, ops)
+    return None if added is None else lambda x, y: y + added(x)
+
+
+def _added(module: nn.Module, update: Factored, ops: TorchOps) -> Added | None:
     left, right, scale = update.factors(ops)
     tall, wide = as_torch(left), as_torch(right)
     match module:
@@ -40,16 +55,14 @@ def branch_for(
         case nn.Embedding() if type(module) is nn.Embedding:
             return lambda ids: scale * (functional.embedding(ids, tall) @ wide)
         case nn.Conv2d() if module.groups == 1 and module.padding_mode == "zeros":
-            return _convolution(module, shape, tall, wide, scale)
+            return _convolution(module, tall, wide, scale)
         case _:
             return None
 
 
-def _convolution(
-    module: nn.Conv2d, shape: tuple[int, ...], tall: torch.Tensor, wide: torch.Tensor, scale: float
-) -> Branch:
-    down = wide.reshape(-1, *shape[1:])
-    up = tall.reshape(shape[0], -1, 1, 1)
+def _convolution(module: nn.Conv2d, tall: torch.Tensor, wide: torch.Tensor, scale: float) -> Added:
+    down = wide.reshape(-1, *module.weight.shape[1:])
+    up = tall.reshape(module.out_channels, -1, 1, 1)
     stride, padding, dilation = module.stride, module.padding, module.dilation
 
     def add(x: torch.Tensor) -> torch.Tensor:
@@ -57,3 +70,30 @@ def _convolution(
         return scale * functional.conv2d(inner, up)
 
     return add
+
+
+def _decomposed(module: nn.Module, update: WeightDecomposed, ops: TorchOps) -> Branch | None:
+    added = _added(module, update.direction, ops)
+    known = {"rows": nn.Linear, "columns": Conv1D}[update.outputs]
+    if added is None or not isinstance(module, known):
+        return None
+    own = dict(module.named_parameters(recurse=False))
+    left, right, scale = update.direction.factors(ops)
+    tall, wide, weight = as_torch(left), as_torch(right), own["weight"].detach()
+    if update.outputs == "columns":
+        tall, wide, weight = wide.T, tall.T, weight.T
+    factor = as_torch(ops.load(update.magnitude)).reshape(-1) / _row_norms(
+        weight, tall, wide, scale
+    )
+    bias = own["bias"].detach().float() if "bias" in own else torch.zeros(1, device=ops.device)
+    return lambda x, y: factor * (y - bias + added(x)) + bias
+
+
+def _row_norms(
+    weight: torch.Tensor, tall: torch.Tensor, wide: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Norms of the rows w + s·l·R: ‖w‖² + 2s·l·(R w) + s²·l·(R Rᵀ)·l, in float64."""
+    w, left, right = weight.double(), tall.double(), wide.double()
+    crossed = 2 * scale * (left * (w @ right.T)).sum(1)
+    inner = scale * scale * ((left @ (right @ right.T)) * left).sum(1)
+    return (w.square().sum(1) + crossed + inner).clamp_min(0).sqrt().float()

@@ -1,9 +1,13 @@
 """The device: exact arithmetic, repeatable kernels, and what to write about it into the verdict."""
 
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import os
 import platform
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +15,7 @@ import transformers
 
 from deltareg.errors import Inconclusive, Misconfigured
 
-# cuBLAS reads this when CUDA starts; with it the same product gives the same bits (cuBLAS docs, 2.1.4).
+# Read when CUDA starts; with it the same product gives the same bits (cuBLAS manual, 2.1.4).
 REPEATABLE_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 _CPU_OUT_OF_MEMORY = "can't allocate memory"
 
@@ -30,7 +34,9 @@ def prepare_device(name: str, *, threads: int) -> torch.device:
     if device.type == "cuda":
         os.environ.setdefault(*REPEATABLE_CUBLAS)
         if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
-            raise Misconfigured(f"torch sees no device {name}", fix="start the worker with --gpu cpu")
+            raise Misconfigured(
+                f"torch sees no device {name}", fix="start the worker with --gpu cpu"
+            )
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -68,7 +74,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 @contextmanager
-def memory_seam(what: str) -> Iterator[None]:
+def memory_seam(what: str) -> Generator[None]:
     """Turn running out of memory into `Inconclusive`: it says nothing about the delta."""
     try:
         yield

@@ -1,5 +1,9 @@
 """The engine: one base, one delta, three states."""
 
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -9,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from deltareg.kind import Effect, Tensor, WeightUpdate
+from deltareg.kind import Effect, WeightUpdate
 from deltareg.suite import Suite
 from deltareg_verify.case import BaseFolder
 from deltareg_verify.engine import Change, Fired, Outputs, State
@@ -17,7 +21,7 @@ from deltareg_verify.torch_engine import device as devices
 from deltareg_verify.torch_engine.fold import change_of
 from deltareg_verify.torch_engine.forward import forward
 from deltareg_verify.torch_engine.load import Network, load, load_tokenizer
-from deltareg_verify.torch_engine.ops import TorchOps
+from deltareg_verify.torch_engine.ops import REAL, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, make_plan
 from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
 
@@ -49,7 +53,7 @@ class TorchEngine:
 
     def changes(self) -> Sequence[Change]:
         """Size every weight update."""
-        updates = [effect for effect in self._effects if isinstance(effect, WeightUpdate)]
+        updates = [e for e in self._effects if isinstance(e, WeightUpdate) and self._is_real(e)]
         with devices.memory_seam("sizing the updates"):
             return [change_of(update, self._base.tensors, self._ops) for update in updates]
 
@@ -131,6 +135,9 @@ class TorchEngine:
             sequences=whole(probes["sequences"]),
             tokens=whole(probes["tokens"]),
         )
+
+    def _is_real(self, update: WeightUpdate) -> bool:
+        return self._base.view.tensors[update.source].dtype in REAL
 
     @property
     def _is_generative(self) -> bool:

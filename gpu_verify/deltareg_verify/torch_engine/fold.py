@@ -1,17 +1,20 @@
-"""Weight updates folded into weights: float32 in fixed blocks of rows, rounded once to the base's dtype.
+"""Updates folded into weights: float32 in fixed blocks of rows, rounded once.
 
 The same formulas and blocks as `deltareg.fold`, on torch arrays.
 """
 
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import math
 from collections.abc import Iterator, Mapping
-from typing import cast
 
 import torch
 
-from deltareg.kind import Factored, Tensor, Update, WeightUpdate
+from deltareg.kind import Factored, Stored, Tensor, WeightUpdate
 from deltareg_verify.engine import Change
-from deltareg_verify.torch_engine.ops import TorchOps, as_torch
+from deltareg_verify.torch_engine.ops import TorchOps, as_torch, stored
 
 BLOCK_ROWS = 1024
 
@@ -27,6 +30,8 @@ def fold(
         ops: Reads them.
         dtype: What the result is rounded to.
     """
+    if isinstance(update.update, Stored):  # of any dtype, also one that holds no real numbers
+        return stored(update.update.stored).to(ops.device, dtype)
     source = tensors[update.source]
     if not source.shape:
         return as_torch(update.update.fold(ops.load(source), 0, 1, ops)).to(dtype)
@@ -43,9 +48,8 @@ def change_of(update: WeightUpdate, tensors: Mapping[str, Tensor], ops: TorchOps
     """Size an update, from its factors where it has them, else block by block."""
     source = tensors[update.source]
     elements = math.prod(source.shape)
-    factored = factors_of(update.update)
-    delta = _factored_square(factored, ops) if factored else 0.0
-    weight = 0.0
+    factored = update.update if isinstance(update.update, Factored) else None
+    delta, weight = _factored_square(factored, ops) if factored else 0.0, 0.0
     rows = source.shape[0] if source.shape else 1
     for start, stop in _blocks(update, rows):
         old = ops.load(source, start, stop) if source.shape else ops.load(source)
@@ -53,11 +57,6 @@ def change_of(update: WeightUpdate, tensors: Mapping[str, Tensor], ops: TorchOps
         if factored is None:
             delta += _square(as_torch(update.update.fold(old, start, stop, ops)) - as_torch(old))
     return Change(update.target, math.sqrt(delta / elements), math.sqrt(weight / elements))
-
-
-def factors_of(update: Update) -> Factored | None:
-    """Give the update as one that has factors, if it is one."""
-    return cast(Factored, update) if callable(getattr(update, "factors", None)) else None
 
 
 def _blocks(update: WeightUpdate, rows: int) -> Iterator[tuple[int, int]]:

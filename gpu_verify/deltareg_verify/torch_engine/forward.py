@@ -1,6 +1,10 @@
 """One forward of a network in one state; the network is the base again afterwards, bit for bit."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import cast
 
@@ -82,7 +86,7 @@ def _arguments(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> dict[st
 
 
 @contextmanager
-def _branches(module: nn.Module, plan: Plan, fired: set[str]) -> Iterator[None]:
+def _branches(module: nn.Module, plan: Plan, fired: set[str]) -> Generator[None]:
     handles: list[RemovableHandle] = []
     try:
         for path, branches in plan.branches.items():
@@ -98,12 +102,12 @@ def _hook(
     path: str, branches: Sequence[Branch], fired: set[str]
 ) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
     def add(
-        module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+        _module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
     ) -> torch.Tensor:
         fired.add(path)
         total = output.float()
         for branch in branches:
-            total = total + branch(inputs[0])
+            total = branch(inputs[0], total)
         return total.to(output.dtype)
 
     return add

@@ -4,10 +4,15 @@ What transformers made of the files is then held against them: a parameter that 
 stored tensor would mean that another base is tested than the one that was fingerprinted.
 """
 
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import transformers
@@ -25,36 +30,41 @@ class Network:
 
     Attributes:
         module: The live network, in evaluation mode.
-        places: For every tensor of the files the parameters and buffers that hold it; tied ones all.
+        live: Its parameters and buffers by name, tied ones under all their names.
+        places: For every tensor of the files all names in `live` that hold it.
         dtype: Of its first floating parameter, as safetensors spells it.
         fresh: Parameters that no file holds, filled with seeded noise.
     """
 
     module: transformers.PreTrainedModel
+    live: Mapping[str, torch.Tensor]
     places: Mapping[str, Sequence[str]]
     dtype: str
     fresh: tuple[str, ...]
 
 
-def load(path: Path, view: BaseView, tensors: Mapping[str, Tensor], device: torch.device) -> Network:
+def load(
+    path: Path, view: BaseView, tensors: Mapping[str, Tensor], device: torch.device
+) -> Network:
     """Load a base and check that what was loaded is what the files hold.
 
     Raises:
         Inconclusive: transformers has no class for it, or read something else than the files hold.
     """
     module = _from_files(path)
-    places = find_places(module, view)
+    module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
+    live: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    live.update(module.named_buffers(remove_duplicate=False))
+    places = find_places(live, view)
     _check_loaded(module, places, tensors)
     held = {name for names in places.values() for name in names}
     fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
     first = next(p for p in module.parameters() if p.is_floating_point())
-    return Network(module.to(device), places, NAMES[first.dtype], tuple(fresh))
+    return Network(module, live, places, NAMES[first.dtype], tuple(fresh))
 
 
-def find_places(module: torch.nn.Module, view: BaseView) -> dict[str, list[str]]:
+def find_places(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, list[str]]:
     """Give, for every tensor of the base's files, all names under which it lives in memory."""
-    live = dict(module.named_parameters(remove_duplicate=False))
-    live.update(module.named_buffers(remove_duplicate=False))
     owner: dict[int, str] = {}
     for name, value in live.items():
         file_name = view.names.tensor(name)
@@ -82,7 +92,7 @@ def _from_files(path: Path) -> transformers.PreTrainedModel:
     try:
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
         kind = _network_class(config)
-        module = kind.from_pretrained(
+        module: transformers.PreTrainedModel = kind.from_pretrained(
             path, config=config, local_files_only=True, use_safetensors=True, dtype="auto"
         )
     except (ValueError, OSError, KeyError, ImportError) as error:
@@ -90,7 +100,8 @@ def _from_files(path: Path) -> transformers.PreTrainedModel:
             f"transformers {transformers.__version__} cannot load the base {path.name}: {error}",
             fix="run it on a worker whose transformers knows this architecture",
         ) from error
-    return module.eval()
+    module.eval()
+    return module
 
 
 def _network_class(config: transformers.PretrainedConfig) -> type[transformers.PreTrainedModel]:
@@ -98,7 +109,7 @@ def _network_class(config: transformers.PretrainedConfig) -> type[transformers.P
         found = getattr(transformers, name, None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             return found
-    return transformers.MODEL_MAPPING[type(config)]
+    return cast(type[transformers.PreTrainedModel], transformers.MODEL_MAPPING[type(config)])
 
 
 def _check_loaded(
@@ -108,7 +119,9 @@ def _check_loaded(
     for file_name, names in places.items():
         if names[0] not in live:  # a buffer that is computed and not stored
             continue
-        value = live[names[0]].detach()
+        value = live[names[0]].detach().cpu()
         expected = stored(tensors[file_name]).to(value.dtype)
         if not torch.equal(value, expected):
-            raise Inconclusive(f"transformers loaded {names[0]}, which is not {file_name} of the base")
+            raise Inconclusive(
+                f"transformers loaded {names[0]}, which is not {file_name} of the base"
+            )

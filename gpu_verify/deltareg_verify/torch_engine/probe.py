@@ -1,5 +1,9 @@
 """Probe inputs: seeded, of fixed shape, fitting the base's architecture; and what comes out."""
 
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import inspect
 from collections.abc import Mapping
 
@@ -43,13 +47,17 @@ def probe_inputs(
             f"there is no probe for {type(module).__name__}: it takes neither tokens nor pixels"
         )
     dtype = module.dtype
-    return {n: v.to(module.device, dtype if v.is_floating_point() else None) for n, v in made.items()}
+    return {
+        n: v.to(module.device, dtype if v.is_floating_point() else None) for n, v in made.items()
+    }
 
 
 def floating_outputs(result: Mapping[str, object]) -> dict[str, F32]:
     """Take every floating tensor of a network's answer, as float32 on the CPU."""
     tensors = {name: value for name, value in result.items() if isinstance(value, torch.Tensor)}
-    return {n: v.detach().float().cpu().numpy() for n, v in tensors.items() if v.is_floating_point()}
+    return {
+        n: v.detach().float().cpu().numpy() for n, v in tensors.items() if v.is_floating_point()
+    }
 
 
 def _token_ids(

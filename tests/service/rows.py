@@ -1,0 +1,137 @@
+"""Rows to begin with: principals, a base, lines and versions, packs with their objects.
+
+They are made with the queries that the services use, without a push over HTTP.
+"""
+
+import itertools
+import uuid
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.queries import deltas, packs, principals, uploads, versions
+from deltareg.db.session import read, write
+from deltareg.digest import sha256_of
+from deltareg.manifest import BASE_KIND, Manifest
+from deltareg.service.registry import Caller
+from deltareg.store import fresh_key
+
+SCOPE = "ns:lab"
+BASE = Manifest(BASE_KIND, "", False, None, {}, (), ())
+BASE_ROOT = f"blake3:{'0' * 64}"
+ALL_SCOPES = frozenset({"read", "push", "promote", "verify", "admin"})
+_numbers = itertools.count(1)
+
+
+def caller(engine, name="ada", *, kind="user", scopes=ALL_SCOPES):
+    """Make a principal, or find it, and let it call."""
+    with write(engine) as conn:
+        found = principals.principal_id(conn, name)
+        if found is None:
+            found = principals.add_principal(conn, name, kind=kind)
+    return Caller(name, found, None, frozenset(scopes), "request-1")
+
+
+def base(engine, name="tiny"):
+    """Insert a registered base and give its id."""
+    raw = BASE.encode()
+    with write(engine) as conn:
+        return conn.execute(
+            sa.insert(t.bases).values(
+                name=name, root=BASE_ROOT, config_digest=str(sha256_of(b"")),
+                manifest_digest=str(BASE.digest), manifest=raw, logical_bytes=0, stored_bytes=0,
+            ).returning(t.bases.c.id)
+        ).scalar_one()  # fmt: skip
+
+
+def line(engine, name="x", *, maker):
+    """Insert a line in the namespace `lab` and give its id."""
+    with write(engine) as conn:
+        namespace = deltas.add_namespace(conn, "lab", created_by=maker.principal_id)
+        deltas.add_delta(conn, namespace, name, created_by=maker.principal_id)
+        return deltas.delta_row(conn, "lab", name).id
+
+
+def version(engine, delta_id, *, pack_ids=(), parents=()):
+    """Insert a version that needs packs and give its row id."""
+    with write(engine) as conn:
+        return add_version(conn, delta_id, pack_ids=pack_ids, parents=parents)
+
+
+def add_version(conn, delta_id, *, pack_ids=(), parents=()):
+    unique = next(_numbers)
+    manifest = f'{{"number":{unique}}}'.encode()
+    version_id = versions.add_version(
+        conn, delta_id=delta_id, number=deltas.take_number(conn, delta_id),
+        manifest_digest=str(sha256_of(manifest)), manifest=manifest, storage_map=b"{}",
+        kind="lora", variant="", foldable=True, base_root=BASE_ROOT, labels={}, logical_bytes=1,
+        stored_bytes=1, uploaded_bytes=1,
+    )  # fmt: skip
+    versions.add_parents(conn, version_id, parents)
+    packs.reference_version(conn, version_id, pack_ids)
+    return version_id
+
+
+@dataclass
+class Sent:
+    """A pack that an upload has sent: its bytes, its key, its row."""
+
+    data: bytes
+    key: str
+    row: int
+
+    @property
+    def digest(self):
+        return str(sha256_of(self.data))
+
+
+def upload(engine, maker):
+    """Open an upload and give its id."""
+    upload_id = str(uuid.uuid4())
+    with write(engine) as conn:
+        uploads.add_upload(
+            conn, upload_id=upload_id, principal_id=maker.principal_id, scope=SCOPE,
+            subject="delta", target="lab/x", manifest_digest="sha256:m", manifest=b"{}", request={},
+        )  # fmt: skip
+    return upload_id
+
+
+def send(engine, store, upload_id, data, *, key=None):
+    """Register a fresh key, write the object, note that it was received."""
+    key = key or fresh_key(sha256_of(data), attempt=uuid.uuid4())
+    with write(engine) as conn:
+        row = uploads.add_upload_pack(conn, upload_id, number=0, physical_key=key)
+    store.write(key, [data])
+    sent = Sent(data, key, row)
+    with write(engine) as conn:
+        uploads.receive_upload_pack(conn, row, digest=sent.digest, size_bytes=len(data))
+    return sent
+
+
+def adopt(conn, sent):
+    return packs.adopt(
+        conn, scope=SCOPE, digest=sent.digest, size_bytes=len(sent.data), physical_key=sent.key
+    )
+
+
+def push(engine, store, maker, delta_id, *contents, parents=()):
+    """Push a version made of packs and give its row id."""
+    upload_id = upload(engine, maker)
+    sent = [send(engine, store, upload_id, data) for data in contents]
+    with write(engine) as conn:
+        uploads.upload_row(conn, upload_id, lock=True)
+        pack_ids = [adopt(conn, one) for one in sorted(sent, key=lambda one: one.digest)]
+        version_id = add_version(conn, delta_id, pack_ids=pack_ids, parents=parents)
+        uploads.close_upload(conn, upload_id, state="complete", version_id=version_id)
+    return version_id
+
+
+def delete(engine, version_id):
+    with write(engine) as conn:
+        versions.delete_version(conn, version_id)
+
+
+def rows(engine, table):
+    with read(engine) as conn:
+        return conn.execute(sa.select(table).order_by(sa.text("1"))).all()
