@@ -46,6 +46,13 @@ def fetcher(packs):
     return lambda chunk: packs[chunk.pack][chunk.offset : chunk.offset + chunk.length]
 
 
+def payload_of(codec, chunk, reference=None, *, item_bytes=2):
+    """Encode a chunk that the codec must be able to make shorter."""
+    payload = codec.encode(chunk, reference, item_bytes=item_bytes)
+    assert payload is not None
+    return payload
+
+
 def chunk_of(payload, codec, size_bytes, check=0):
     """Describe a payload as a storage map would."""
     return Chunk(PACK, 8, len(payload), codec, size_bytes, check)

@@ -1,5 +1,6 @@
 """Pieces become packs: the same ones every time, once each, and in little memory."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -125,7 +126,9 @@ def test_a_reference_of_another_dtype_or_shape_is_not_used(dtype, shape):
 
 
 def test_text_is_searched_for_repetitions():
-    text = "".join(f'"layers.{n}.weight": [0, {n * 77}], ' for n in range(5000)).encode()
+    parts = ("self_attn.q_proj", "self_attn.k_proj", "mlp.up_proj", "mlp.down_proj", "norm")
+    names = [f"model.layers.{n}.{part}.weight" for n in range(80) for part in parts]
+    text = json.dumps({name: {"dtype": "BF16", "shape": [4096, 4096]} for name in names}).encode()
 
     piece = stored(source("U8", text))
 

@@ -12,7 +12,7 @@ from deltareg.codec import MAX_CHUNK_BYTES, decode_chunk
 from deltareg.codec.chunk_codec import PLANES, RAW, SUBTRACT, ZSTD
 from deltareg.codec.codecs import thread_codecs
 from deltareg.errors import BaseMismatch, IntegrityFailure
-from tests.codec.samples import chunk_of, forged_frame, sound_chunk, weights, zstd_frame
+from tests.codec.samples import chunk_of, forged_frame, payload_of, sound_chunk, weights, zstd_frame
 
 SIZE = 4096
 DATA = bytes(range(64)) * 64
@@ -160,7 +160,7 @@ def test_any_bytes_end_in_a_refusal(payload, codec, item_bytes, prefix):
 @given(cut=st.integers(0, 10_000), flip=st.integers(0, 7))
 def test_a_damaged_payload_never_decodes_to_other_bytes(codec, cut, flip):
     data, reference = memoryview(weights(3000)), memoryview(weights(3000, seed=3))
-    payload = thread_codecs()[codec].encode(data, reference, item_bytes=2)
+    payload = payload_of(thread_codecs()[codec], data, reference)
     at = cut % len(payload)
     damaged = payload[:at] + bytes([payload[at] ^ (1 << flip)]) + payload[at + 1 :]
     chunk = sound_chunk(payload, codec, data)

@@ -13,7 +13,7 @@ of workers: an interrupted push encodes again and skips what the server has. Mem
 worker, the pack being filled and the one handed out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import xxhash
@@ -81,8 +81,8 @@ class PackEncoder:
         self._references: dict[Digest, Digest | None] = {}
         self._placed: dict[Digest, list[tuple[int, PackEntry]]] = {}
 
-    def packs(self) -> Iterator[EncodedPack]:
-        """Give the packs as they fill. An error of a source ends it."""
+    def packs(self) -> Generator[EncodedPack, None, None]:
+        """Give the packs as they fill; closing it early stops the threads."""
         with OrderedPool(self._workers) as pool:
             for chunks in pool.map(self._encode_batch, _batches(self._jobs())):
                 for job, codec, payload, check in chunks:
