@@ -17,16 +17,15 @@ import numpy as np
 
 from deltareg.codec import (
     CHUNK_ELEMENTS,
-    EncodedPack,
     OrderedPool,
     PackEncoder,
+    PieceRequest,
     PieceSource,
-    decode_piece,
+    decode_pieces,
 )
 from deltareg.codec.codecs import thread_codecs
-from deltareg.digest import Digest, tensor_digest
+from deltareg.digest import tensor_digest
 from deltareg.manifest import Piece
-from deltareg.storage_map import StoredPiece
 from deltareg.tensors import ITEM_BYTES, parse_header
 
 STEP = 6e-5  # moves about a third of MiniLM's bf16 weights, as a real fine-tune at 2e-5 does
@@ -170,7 +169,12 @@ def pipeline_table(sets, repeat):
 def report_pipeline(one, sources, workers, repeat):
     encoder = PackEncoder(sources, workers=workers)
     packs = {pack.digest: pack for pack in encoder.packs()}
-    pieces = encoder.pieces
+    requests = [
+        PieceRequest(encoder.pieces[s.piece.digest], s.piece, s.read_reference) for s in sources
+    ]
+
+    def fetch(chunk):
+        return packs[chunk.pack].data[chunk.offset : chunk.offset + chunk.length]
 
     def encode():
         for _ in PackEncoder(sources, workers=workers).packs():
@@ -178,8 +182,8 @@ def report_pipeline(one, sources, workers, repeat):
 
     def decode():
         with OrderedPool(workers) as pool:
-            for item in sources:
-                decode_source(pieces[item.piece.digest], packs, item, pool)
+            for _ in decode_pieces(requests, fetch=fetch, pool=pool):
+                pass
 
     encoding, decoding = best(encode, repeat), best(decode, repeat)
     stored = sum(pack.data.nbytes for pack in packs.values())
@@ -189,18 +193,6 @@ def report_pipeline(one, sources, workers, repeat):
         f"{one.name:24}{one.changed:>8}{workers:8}{one.size_bytes / stored:9.2f}"
         + "".join(f"{megabytes / seconds:10.0f}" for seconds in rates)
     )
-
-
-def decode_source(stored: StoredPiece, packs: dict[Digest, EncodedPack], item, pool):
-    """Decode one piece and throw it away."""
-    for _ in decode_piece(
-        stored,
-        item.piece,
-        fetch=lambda chunk: packs[chunk.pack].data[chunk.offset : chunk.offset + chunk.length],
-        read_reference=item.read_reference,
-        pool=pool,
-    ):
-        pass
 
 
 def source(one, name) -> PieceSource:

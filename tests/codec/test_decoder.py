@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.codec import CHUNK_ELEMENTS, OrderedPool, decode_piece
+from deltareg.codec import CHUNK_ELEMENTS, OrderedPool, PieceRequest, decode_piece, decode_pieces
 from deltareg.errors import BaseMismatch, IntegrityFailure
 from deltareg.storage_map import StoredPiece
 from deltareg.tensors import ITEM_BYTES
@@ -62,6 +62,28 @@ def test_any_tensor_comes_back(dtype, words, steps):
     packs, piece = stored(one)
 
     assert decoded(one, packs, piece) == data
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_pieces_come_back_one_after_another(workers):
+    sources = list(SOURCES.values())
+    packs, encoder = encoded(sources)
+    requests = [
+        PieceRequest(encoder.pieces[s.piece.digest], s.piece, s.read_reference) for s in sources
+    ]
+
+    with OrderedPool(workers) as pool:
+        data = b"".join(decode_pieces(requests, fetch=fetcher(packs), pool=pool))
+
+    assert data == b"".join(s.read(0, s.piece.size_bytes) for s in sources)
+
+
+def test_an_empty_piece_is_checked_as_well():
+    one = SOURCES["an empty file"]
+    other = replace(one.piece, digest=SOURCES["noise"].piece.digest)
+
+    with pytest.raises(IntegrityFailure):
+        list(decode_piece(StoredPiece(other.digest, None, ()), other, fetch=fetcher({})))
 
 
 def test_a_piece_with_another_digest_is_refused_at_its_end():

@@ -1,12 +1,13 @@
 """Encoding tensors into packs and back, losslessly (docs/format.md).
 
 Encode: `PackEncoder(sources, workers=…)` gives packs in order, then `pieces`.
-Decode: `decode_piece`, or `decode_chunk` for one chunk; `OrderedPool` lends threads to either side.
+Decode: `decode_pieces`, `decode_piece`, or `decode_chunk` for one chunk, with the threads of an
+`OrderedPool`.
 Read a pack without a storage map: `read_pack`, or `index_range` and `read_index` over a range read.
 """
 
 from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, MAX_CHUNK_BYTES
-from deltareg.codec.decoder import Fetch, decode_chunk, decode_piece
+from deltareg.codec.decoder import Fetch, PieceRequest, decode_chunk, decode_piece, decode_pieces
 from deltareg.codec.encoder import EncodedPack, PackEncoder
 from deltareg.codec.ordered import OrderedPool
 from deltareg.codec.packs import (
@@ -31,10 +32,12 @@ __all__ = [
     "OrderedPool",
     "PackEncoder",
     "PackEntry",
+    "PieceRequest",
     "PieceSource",
     "ReadRange",
     "decode_chunk",
     "decode_piece",
+    "decode_pieces",
     "index_range",
     "read_index",
     "read_pack",

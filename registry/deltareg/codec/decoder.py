@@ -4,15 +4,16 @@
 
     decode_chunk(payload, chunk, item_bytes=2, reference=None) -> memoryview
     with OrderedPool(2) as pool:          # leave the pool out to decode in the calling thread
-        for data in decode_piece(stored, piece, fetch=fetch, read_reference=read, pool=pool):
-            file.write(data)
+        for data in decode_pieces(requests, fetch=fetch, pool=pool):
+            file.write(data)              # every piece, in order
 
 Everything that comes from a pack or a storage map is untrusted: sizes are checked before anything
 is allocated, chunks against their xxh3, whole pieces against their own digest.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import xxhash
 
@@ -61,92 +62,116 @@ def decode_chunk(
     return data
 
 
+@dataclass(frozen=True, slots=True)
+class PieceRequest:
+    """A piece to decode.
+
+    Attributes:
+        stored: Where it is stored.
+        want: What the manifest says it is.
+        read_reference: Bytes of the piece named by `stored.reference`, when it names one.
+    """
+
+    stored: StoredPiece
+    want: Piece
+    read_reference: ReadRange | None = None
+
+
 def decode_piece(
-    piece: StoredPiece,
+    stored: StoredPiece,
     want: Piece,
     *,
     fetch: Fetch,
     read_reference: ReadRange | None = None,
     pool: OrderedPool | None = None,
 ) -> Iterator[memoryview]:
-    """Give a piece's bytes in order, a chunk at a time.
+    """Give a piece's bytes in order, a chunk at a time; see `decode_pieces`."""
+    return decode_pieces([PieceRequest(stored, want, read_reference)], fetch=fetch, pool=pool)
 
-    The digest is known only at the end: bytes must not be used before the iterator has ended
-    without an error. Write them to a temporary name, as for any download.
+
+def decode_pieces(
+    requests: Iterable[PieceRequest], *, fetch: Fetch, pool: OrderedPool | None = None
+) -> Iterator[memoryview]:
+    """Give the bytes of several pieces, one after another, a chunk at a time.
+
+    A piece's digest is known only at its end: bytes must not be used before the iterator has
+    ended without an error. Write them to a temporary name, as for any download.
 
     Args:
-        piece: Where it is stored.
-        want: What the manifest says it is.
-        fetch: Gives a chunk's payload; called from the pool's threads.
-        read_reference: Bytes of the piece named by `piece.reference`.
+        requests: In the order of the bytes, such as the tensors of one file.
+        fetch: Gives a chunk's payload; called from the pool's threads, ahead of need.
         pool: Threads to decode with; at most two chunks a worker are held.
 
     Raises:
-        IntegrityFailure: A chunk or the whole piece is not what was pushed.
-        BaseMismatch: The reference is needed, and it is missing or of another size.
+        IntegrityFailure: A chunk or a whole piece is not what was pushed.
+        BaseMismatch: A reference is needed, and it is missing or of another size.
     """
-    jobs = _plan(piece, want, fetch, read_reference)
-    decoded = map(_Job.run, jobs) if pool is None else pool.map(_Job.run, jobs)
-    hasher = open_tensor_hasher(want.dtype, want.shape)
-    for data in decoded:
+    ranges = (item for request in requests for item in _plan(request))
+    run = partial(_decode_range, fetch=fetch)
+    hasher = None
+    for item, data in map(run, ranges) if pool is None else pool.map(run, ranges):
+        want = item.request.want
+        if hasher is None:
+            hasher = open_tensor_hasher(want.dtype, want.shape)
         hasher.update(data)
         yield data
-    if hasher.hexdigest() != want.digest.hex:
-        raise damaged(f"the tensor decoded from {len(piece.chunks)} chunks is not {want.digest}")
+        if item.end == want.size_bytes:
+            if hasher.hexdigest() != want.digest.hex:
+                raise damaged(f"a {want.dtype} tensor of {item.end} bytes is not {want.digest}")
+            hasher = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """One chunk to fetch and decode, or a range of the reference that is the piece itself."""
+class _Range:
+    """Bytes of a piece: one chunk, or a stretch of the reference that the piece is equal to."""
 
+    request: PieceRequest
     chunk: Chunk | None
-    fetch: Fetch
-    read_reference: ReadRange | None
     begin: int
     end: int
-    item_bytes: int
 
-    def run(self) -> memoryview:
-        if self.chunk is None:
-            return same_size(self._reference(), self.end - self.begin)
-        uses_reference = thread_codecs()[self.chunk.codec].uses_reference
-        return decode_chunk(
-            self.fetch(self.chunk),
-            self.chunk,
-            item_bytes=self.item_bytes,
-            reference=self._reference() if uses_reference else None,
-        )
-
-    def _reference(self) -> memoryview | None:
-        read = self.read_reference
+    def reference(self) -> memoryview | None:
+        read = self.request.read_reference
         return None if read is None else read(self.begin, self.end).cast("B")
 
 
-def _plan(
-    piece: StoredPiece, want: Piece, fetch: Fetch, read_reference: ReadRange | None
-) -> Iterator[_Job]:
-    item_bytes = ITEM_BYTES[want.dtype]
-    if piece.is_unchanged:
-        step = CHUNK_ELEMENTS * item_bytes
-        ranges = ((begin, begin + step) for begin in range(0, want.size_bytes, step))
-        for begin, end in ranges:
-            yield _Job(None, fetch, read_reference, begin, min(end, want.size_bytes), item_bytes)
+def _decode_range(item: _Range, *, fetch: Fetch) -> tuple[_Range, memoryview]:
+    if item.begin == item.end:
+        return item, memoryview(b"")
+    if item.chunk is None:
+        return item, same_size(item.reference(), item.end - item.begin)
+    uses_reference = thread_codecs()[item.chunk.codec].uses_reference
+    return item, decode_chunk(
+        fetch(item.chunk),
+        item.chunk,
+        item_bytes=ITEM_BYTES[item.request.want.dtype],
+        reference=item.reference() if uses_reference else None,
+    )
+
+
+def _plan(request: PieceRequest) -> Iterator[_Range]:
+    _check_request(request)
+    size = request.want.size_bytes
+    if request.stored.is_unchanged or size == 0:
+        step = CHUNK_ELEMENTS * ITEM_BYTES[request.want.dtype]
+        for begin in range(0, max(size, 1), step):
+            yield _Range(request, None, begin, min(begin + step, size))
         return
-    _check_piece(piece, want, item_bytes)
     begin = 0
-    for chunk in piece.chunks:
+    for chunk in request.stored.chunks:
         end = begin + chunk.size_bytes
-        yield _Job(chunk, fetch, read_reference, begin, end, item_bytes)
+        yield _Range(request, chunk, begin, end)
         begin = end
 
 
-def _check_piece(piece: StoredPiece, want: Piece, item_bytes: int) -> None:
-    for chunk in piece.chunks:
-        _check_chunk(chunk, item_bytes)
-        if piece.reference is None and thread_codecs()[chunk.codec].uses_reference:
+def _check_request(request: PieceRequest) -> None:
+    stored, want = request.stored, request.want
+    for chunk in stored.chunks:
+        _check_chunk(chunk, ITEM_BYTES[want.dtype])
+        if stored.reference is None and thread_codecs()[chunk.codec].uses_reference:
             raise damaged(f"a chunk of {want.digest} needs a reference and none is named")
-    size = sum(chunk.size_bytes for chunk in piece.chunks)
-    if size != want.size_bytes:
+    size = sum(chunk.size_bytes for chunk in stored.chunks)
+    if size != want.size_bytes and not stored.is_unchanged:
         raise damaged(f"the chunks of {want.digest} hold {size} bytes, not {want.size_bytes}")
 
 

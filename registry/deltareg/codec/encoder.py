@@ -5,7 +5,7 @@
     encoder = PackEncoder(sources, workers=2)
     for pack in encoder.packs():          # EncodedPack(number, digest, data, entries)
         upload(pack.digest, pack.data)
-    encoder.pieces                        # {Digest: StoredPiece}, complete after the last pack
+    encoder.pieces                        # {Digest: StoredPiece}, filled after the last pack
     encoder.pack_refs                     # (PackRef, …) in order
 
 The same sources in the same order with the same references give the same packs, whatever the number
@@ -80,6 +80,7 @@ class PackEncoder:
         self._refs: list[PackRef] = []
         self._references: dict[Digest, Digest | None] = {}
         self._placed: dict[Digest, list[tuple[int, PackEntry]]] = {}
+        self._pieces: dict[Digest, StoredPiece] = {}
 
     def packs(self) -> Generator[EncodedPack, None, None]:
         """Give the packs as they fill; closing it early stops the threads."""
@@ -98,11 +99,12 @@ class PackEncoder:
                     self._place(job, entry)
         if self._writer.entries:
             yield self._close_pack()
+        self._pieces = {digest: self._stored(digest) for digest in self._placed}
 
     @property
     def pieces(self) -> Mapping[Digest, StoredPiece]:
-        """Where every piece is found; complete when `packs` has ended."""
-        return {digest: self._stored(digest) for digest in self._placed}
+        """Where every piece is found; empty until `packs` has ended."""
+        return self._pieces
 
     @property
     def pack_refs(self) -> tuple[PackRef, ...]:
