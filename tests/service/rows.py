@@ -50,7 +50,19 @@ def line(engine, name="x", *, maker):
     with write(engine) as conn:
         namespace = deltas.add_namespace(conn, "lab", created_by=maker.principal_id)
         deltas.add_delta(conn, namespace, name, created_by=maker.principal_id)
-        return deltas.delta_row(conn, "lab", name).id
+        return delta_id(conn, name)
+
+
+def delta_id(conn, name):
+    row = deltas.delta_row(conn, "lab", name)
+    assert row is not None
+    return row.id
+
+
+def is_open(conn, upload_id):
+    """Whether an upload is open, and stays so until the transaction ends."""
+    row = uploads.upload_row(conn, upload_id, lock=True)
+    return row is not None and row.state == "open"
 
 
 def version(engine, delta_id, *, pack_ids=(), parents=()):
@@ -135,3 +147,18 @@ def delete(engine, version_id):
 def rows(engine, table):
     with read(engine) as conn:
         return conn.execute(sa.select(table).order_by(sa.text("1"))).all()
+
+
+def missing(engine, store):
+    """List versions that hold packs, with the digests whose objects are not there."""
+    with read(engine) as conn:
+        query = sa.select(
+            t.version_packs.c.version_id, t.packs.c.digest, t.packs.c.physical_key, t.packs.c.state
+        ).join(t.packs, t.packs.c.id == t.version_packs.c.pack_id)
+        found = conn.execute(query).all()
+    objects = {key: str(sha256_of(b"".join(store.read(key)))) for key, _ in store.keys("blobs/")}
+    return [
+        (row.version_id, row.digest)
+        for row in found
+        if objects.get(row.physical_key) != row.digest or row.state != "live"
+    ]

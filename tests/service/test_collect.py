@@ -1,6 +1,5 @@
 """Collection: frees what nothing needs, and nothing else, whatever happens beside it."""
 
-import random
 import threading
 import uuid
 
@@ -10,7 +9,7 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.clock import US_PER_S, now_us
 from deltareg.db.queries import collection, packs, uploads, versions
-from deltareg.db.session import create_engine, read, write
+from deltareg.db.session import read, write
 from deltareg.digest import sha256_of
 from deltareg.errors import Forbidden, UploadClosed
 from deltareg.service import collect
@@ -18,7 +17,6 @@ from deltareg.service.registry import Registry
 from deltareg.store import fresh_key
 from deltareg.store.memory import MemoryStore
 from tests.service import rows
-from tests.service.turns import Turns, TurnStore
 
 DAY_US = 86_400 * US_PER_S
 
@@ -50,7 +48,7 @@ def test_the_packs_of_a_deleted_version_are_freed(engine, store, maker, delta):
         versions=1, packs=1, objects=2, size_bytes=len(b"gone") + second_copy
     )
     assert stored(store) == {b"kept", b"shared"}
-    assert missing(engine, store) == []
+    assert rows.missing(engine, store) == []
     assert released(engine) == {gone}
     assert needed(engine) == {kept: 2}
 
@@ -110,7 +108,7 @@ def test_what_an_upload_sent_in_vain_is_deleted(engine, store, maker, delta):
 
     assert freed == collect.Collected(objects=1, size_bytes=5)
     assert stored(store) == {b"first"}
-    assert missing(engine, store) == []
+    assert rows.missing(engine, store) == []
 
 
 def test_an_object_that_a_stalled_process_writes_late_is_deleted_too(engine, store, maker):
@@ -180,7 +178,7 @@ def test_what_a_channel_serves_or_served_lately_stays(engine, store, maker, delt
     collect.run(engine, store, grace_s=0)
 
     assert released(engine) == {*ids[:3], never}, "the current one and five moves before it stay"
-    assert missing(engine, store) == []
+    assert rows.missing(engine, store) == []
 
 
 def test_what_a_channel_stopped_serving_within_thirty_days_stays(engine, store, maker, delta):
@@ -246,7 +244,7 @@ def test_a_marked_pack_is_revived_under_a_new_key(engine, store, maker, delta):
     assert new.physical_key != old
     assert not was_dropped
     assert freed.objects == 1, "nobody is left to delete the old key but the sweep"
-    assert missing(engine, store) == []
+    assert rows.missing(engine, store) == []
 
 
 def test_a_push_cannot_rely_on_a_marked_pack(engine, store, maker, delta):
@@ -276,7 +274,7 @@ def test_a_pack_that_a_push_holds_is_passed_over(postgresql_engine, store):
         rows.add_version(push, delta, pack_ids=[pack_id])
 
     assert marked == []
-    assert missing(engine, store) == []
+    assert rows.missing(engine, store) == []
 
 
 @pytest.mark.postgres
@@ -321,187 +319,9 @@ def test_a_version_that_is_being_promoted_is_not_released(postgresql_engine, sto
     assert freed == [collect.Collected()]
 
 
-# ------------------------------------------------------------- races, decided by a seed
-
-
-class World:
-    """Pushers, a deleter and collectors on one database and one store."""
-
-    def __init__(self, engine, seed, *, mortality=0.05):
-        self.turns = Turns(seed, mortality=mortality)
-        self.store = TurnStore(self.turns)
-        self.maker = rows.caller(engine)
-        self.delta = rows.line(engine, maker=self.maker)
-        self.engine = engine
-        self.random = random.Random(seed)
-        self.turns.watch(engine)
-
-    def push(self, contents, *, attempts=3):
-        """Push like the service: skip what is there, send the rest, complete, or try again."""
-        for _ in range(attempts):
-            upload_id = rows.upload(self.engine, self.maker)
-            digests = {str(sha256_of(data)): data for data in contents}
-            with read(self.engine) as conn:
-                known = packs.physical_keys(conn, rows.SCOPE, digests)
-            sent = [self.send(upload_id, data) for d, data in digests.items() if d not in known]
-            try:
-                return self.complete(upload_id, sent, known)
-            except UploadClosed:
-                continue
-        return None
-
-    def send(self, upload_id, data):
-        return rows.send(self.engine, self.store, upload_id, data)
-
-    def complete(self, upload_id, sent, known):
-        with write(self.engine) as conn:
-            self.check_open(conn, upload_id)
-            ids = [rows.adopt(conn, one) for one in sorted(sent, key=lambda one: one.digest)]
-            ids += self.lock_known(conn, known)
-            version_id = rows.add_version(conn, self.delta, pack_ids=ids)
-            uploads.close_upload(conn, upload_id, state="complete", version_id=version_id)
-        return version_id
-
-    def check_open(self, conn, upload_id):
-        if uploads.upload_row(conn, upload_id, lock=True).state != "open":
-            raise UploadClosed("expired meanwhile")
-
-    def lock_known(self, conn, known):
-        return packs.lock_live(conn, rows.SCOPE, known).values()
-
-    def pusher(self):
-        for _ in range(3):
-            version_id = self.push(self.random.sample([b"a", b"bb", b"ccc"], 2))
-            if version_id is not None and self.random.random() < 0.7:
-                rows.delete(self.engine, version_id)
-
-    def collector(self):
-        for _ in range(3):
-            collect.run(self.engine, self.store, grace_s=0)
-
-    def race(self):
-        """Run everybody to the end or to death; give what was lost."""
-        errors = self.turns.run(
-            self.pusher, self.pusher, self.pusher, self.collector, self.collector
-        )
-        assert errors == []
-        return missing(self.engine, self.store)
-
-
-class NoSessionCheck(World):
-    """Seeded bug: an upload that was closed meanwhile is completed all the same."""
-
-    def check_open(self, conn, upload_id):
-        pass
-
-
-class NoLockOfKnown(World):
-    """Seeded bug: a pack that was there at the start of a push is believed to be there still."""
-
-    def lock_known(self, conn, known):
-        query = sa.select(t.packs.c.id).where(t.packs.c.digest.in_(known))
-        return conn.execute(query).scalars().all()
-
-
-class SameKey(World):
-    """Seeded bug: the physical key is made from the digest alone, and so used again."""
-
-    def send(self, upload_id, data):
-        digest = sha256_of(data)
-        key = f"blobs/{digest.hex}/00000000-0000-4000-8000-000000000000"
-        with write(self.engine) as conn:
-            taken = sa.select(t.upload_packs.c.id).where(t.upload_packs.c.physical_key == key)
-            row = conn.execute(taken).scalar()
-            if row is None:
-                row = uploads.add_upload_pack(conn, upload_id, number=0, physical_key=key)
-        if self.store.size(key) is None:
-            self.store.write(key, [data])
-        return rows.Sent(data, key, row)
-
-
-class NoMark(World):
-    """Seeded bug: the collector deletes objects that it saw unneeded, and then their rows."""
-
-    def collector(self):
-        for _ in range(3):
-            with read(self.engine) as conn:
-                loose = collection.unreferenced(conn, after=0, limit=100)
-                keys = {row.id: row.physical_key for row in conn.execute(sa.select(t.packs))}
-            for row in loose:
-                self.store.delete(keys[row.id])
-            with write(self.engine) as conn:
-                free = collection.mark_deleting(conn, [row.id for row in loose])
-                conn.execute(sa.delete(t.packs).where(t.packs.c.id.in_(free)))
-
-
-SEEDS = 25
-
-
-def test_no_interleaving_loses_a_needed_pack(fresh_engines):
-    for seed in range(SEEDS):
-        lost = World(fresh_engines(), seed).race()
-
-        assert lost == [], f"seed {seed}"
-
-
-def test_after_all_deaths_collection_leaves_no_byte_without_a_row(fresh_engines):
-    for seed in range(SEEDS):
-        world = World(fresh_engines(), seed, mortality=0.2)
-        world.race()
-
-        collect.run(world.engine, world.store, grace_s=0)
-
-        assert missing(world.engine, world.store) == [], f"seed {seed}"
-        assert keys(world.store) == live_keys(world.engine), f"seed {seed}"
-
-
-@pytest.mark.parametrize("mutant", [NoSessionCheck, NoLockOfKnown, SameKey, NoMark])
-def test_the_race_finds_a_seeded_bug(fresh_engines, mutant):
-    assert any(is_caught(mutant, fresh_engines(), seed) for seed in range(4 * SEEDS))
-
-
-@pytest.mark.soak
-def test_no_interleaving_loses_a_needed_pack_in_a_long_run(fresh_engines):
-    for seed in range(SEEDS, 2_000):
-        world = World(fresh_engines(), seed, mortality=0.1)
-
-        assert world.race() == [], f"seed {seed}"
-
-
-def is_caught(mutant, engine, seed):
-    try:
-        return mutant(engine, seed).race() != []
-    except (AssertionError, sa.exc.IntegrityError):
-        return True
-
-
-@pytest.fixture
-def fresh_engines(database_url):
-    """Give an engine on the same database, emptied, again and again."""
-    engines = []
-
-    def fresh():
-        if engines:
-            engines.pop().dispose()
-        engines.append(create_engine(database_url))
-        with write(engines[-1]) as conn:
-            for table in (
-                t.version_packs, t.upload_packs, t.uploads, t.packs, t.versions, t.deltas
-            ):  # fmt: skip
-                conn.execute(sa.delete(table))
-        return engines[-1]
-
-    yield fresh
-    for engine in engines:
-        engine.dispose()
-
-
-# ------------------------------------------------------------------------------ helpers
-
-
 def finish(engine, upload_id):
     with write(engine) as conn:
-        if uploads.upload_row(conn, upload_id, lock=True).state != "open":
+        if not rows.is_open(conn, upload_id):
             raise UploadClosed("it is not open")
 
 
@@ -563,7 +383,7 @@ def until_somebody_waits(engine):
 
 
 def packs_by_version(conn):
-    found = {}
+    found: dict[int, list[int]] = {}
     for row in conn.execute(sa.select(t.version_packs)):
         found.setdefault(row.version_id, []).append(row.pack_id)
     return found
@@ -571,29 +391,6 @@ def packs_by_version(conn):
 
 def stored(store):
     return {b"".join(store.read(key)) for key, _ in store.keys("blobs/")}
-
-
-def keys(store):
-    return {key for key, _ in store.keys("blobs/")}
-
-
-def live_keys(engine):
-    return {row.physical_key for row in rows.rows(engine, t.packs)}
-
-
-def missing(engine, store):
-    """List versions that hold packs, with the digests whose objects are not there."""
-    with read(engine) as conn:
-        query = sa.select(
-            t.version_packs.c.version_id, t.packs.c.digest, t.packs.c.physical_key, t.packs.c.state
-        ).join(t.packs, t.packs.c.id == t.version_packs.c.pack_id)
-        found = conn.execute(query).all()
-    objects = {key: str(sha256_of(b"".join(store.read(key)))) for key, _ in store.keys("blobs/")}
-    return [
-        (row.version_id, row.digest)
-        for row in found
-        if objects.get(row.physical_key) != row.digest or row.state != "live"
-    ]
 
 
 def released(engine):
