@@ -27,7 +27,7 @@ def small_pack():
     writer = PackWriter()
     writer.add(b"abcd", codec=0, item_bytes=2, size_bytes=4, check=0x1122334455667788)
     writer.add(b"\0\0", codec=5, item_bytes=2, size_bytes=2 << 20, check=1)
-    return writer, bytes(writer.finish())
+    return writer, bytes(writer.finish()[1])
 
 
 def test_the_bytes_are_those_of_the_format():

@@ -24,7 +24,7 @@ from deltareg.codec.codecs import PROFILES, thread_codecs
 from deltareg.codec.ordered import OrderedPool
 from deltareg.codec.packs import PackEntry, PackWriter
 from deltareg.codec.sources import PieceSource
-from deltareg.digest import Digest, sha256_of
+from deltareg.digest import Digest
 from deltareg.errors import InvalidInput
 from deltareg.storage_map import Chunk, PackRef, StoredPiece
 from deltareg.tensors import ITEM_BYTES
@@ -149,8 +149,8 @@ class PackEncoder:
 
     def _close_pack(self) -> EncodedPack:
         writer, self._writer = self._writer, PackWriter()
-        data = writer.finish()
-        pack = EncodedPack(len(self._refs), sha256_of(data), data, tuple(writer.entries))
+        digest, data = writer.finish()
+        pack = EncodedPack(len(self._refs), digest, data, tuple(writer.entries))
         self._refs.append(pack.ref)
         return pack
 

@@ -8,6 +8,7 @@ All integers are little-endian. The byte-exact description is docs/format.md, Pa
 says which version it belongs to, who made it or when.
 """
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Final
 import xxhash
 
 from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, damaged
+from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 
 PACK_TARGET_BYTES: Final = 32 << 20
@@ -53,8 +55,10 @@ class PackWriter:
     """Collects chunks up to the target size. Not for use by two threads at once."""
 
     def __init__(self) -> None:
-        self._data = bytearray(MAGIC)
+        self._data = bytearray()
+        self._hasher = hashlib.sha256()
         self._entries: list[PackEntry] = []
+        self._append(MAGIC)
 
     def has_room_for(self, length: int) -> bool:
         """Whether one more payload keeps the finished pack within `PACK_TARGET_BYTES`."""
@@ -67,7 +71,7 @@ class PackWriter:
     ) -> PackEntry:
         """Append a payload."""
         entry = PackEntry(len(self._data), len(payload), codec, item_bytes, size_bytes, check)
-        self._data += payload
+        self._append(payload)
         self._entries.append(entry)
         return entry
 
@@ -76,15 +80,20 @@ class PackWriter:
         """What has been added, in order."""
         return tuple(self._entries)
 
-    def finish(self) -> memoryview:
+    def finish(self) -> tuple[Digest, memoryview]:
         """Append index and trailer and give the whole pack; nothing may be added after it."""
         index = b"".join(
             _ENTRY.pack(e.offset, e.length, e.size_bytes, e.codec, e.item_bytes, 0, e.check)
             for e in self._entries
         )
-        self._data += index
-        self._data += _TRAILER.pack(len(index), xxhash.xxh3_64_intdigest(index), END_MAGIC)
-        return memoryview(self._data).toreadonly()
+        self._append(index)
+        self._append(_TRAILER.pack(len(index), xxhash.xxh3_64_intdigest(index), END_MAGIC))
+        digest = Digest("sha256", self._hasher.hexdigest())
+        return digest, memoryview(self._data).toreadonly()
+
+    def _append(self, data: bytes) -> None:
+        self._hasher.update(data)
+        self._data += data
 
 
 def index_range(trailer: bytes, pack_bytes: int) -> tuple[int, int]:
