@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from deltareg.client.config import SETTINGS
+from deltareg_cli.commands.topics import OTHER_VARIABLES
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
 
@@ -31,7 +32,7 @@ def classes() -> dict[str, type[BaseSettings]]:
 
     return {
         "The server (`deltareg-server`)": deltareg.settings.Settings,
-        "The worker (`deltareg-worker`)": deltareg_verify.settings.Settings,
+        "The worker (`deltareg-worker`)": deltareg_verify.settings.WorkerSettings,
     }
 
 
@@ -58,8 +59,12 @@ def section(title: str, rows: Iterator[str]) -> str:
 def client_rows() -> Iterator[str]:
     """Write the rows of the client and the command line."""
     for setting in SETTINGS:
-        shown = f"`{setting.default}`" if setting.default else "unset"
+        is_switch = setting.variable.startswith("DELTAREG_NO_")  # its default is the opposite
+        shown = "unset" if is_switch or not setting.default else f"`{setting.default}`"
         yield f"| `{setting.variable}` | {shown} | {setting.summary} |"
+    for name, _, summary in OTHER_VARIABLES:
+        if name.startswith("DELTAREG_"):
+            yield f"| `{name}` | unset | {summary} |"
 
 
 def process_rows(cls: type[BaseSettings]) -> Iterator[str]:
@@ -75,9 +80,9 @@ def default(field: FieldInfo) -> str:
         return "required"
     if field.default_factory is not None:
         return "computed"
-    if value is None or value == "" or isinstance(value, SecretStr | SecretBytes):
+    if value in (None, "", ()) or isinstance(value, SecretStr | SecretBytes):
         return "unset"
-    if isinstance(value, bool | list | tuple | dict):
+    if isinstance(value, bool):
         return f"`{json.dumps(value)}`"
     return f"`{value}`"
 

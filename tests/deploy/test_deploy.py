@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deltareg.client.config import SETTINGS
+from deltareg_cli.commands.topics import OTHER_VARIABLES
 from tests.architecture.generate_settings_docs import classes, variables
 from tests.architecture.tree import REPOSITORY
 
@@ -53,7 +55,9 @@ def test_a_compose_file_has_the_right_form(file):
 
 def known_variables():
     """Name every variable that a process reads."""
-    return {name for cls in classes().values() for name, _ in variables(cls)}
+    of_processes = {name for cls in classes().values() for name, _ in variables(cls)}
+    of_clients = {setting.variable for setting in SETTINGS} | {row[0] for row in OTHER_VARIABLES}
+    return of_processes | of_clients
 
 
 @pytest.mark.parametrize(
