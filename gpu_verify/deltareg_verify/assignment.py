@@ -14,6 +14,7 @@ class Assignment:
         delta: The pulled folder.
         manifest: A file with the version's manifest bytes.
         base: The folder of the base, its root already checked by the supervisor.
+        base_manifest: A file with the base's manifest bytes, so that nothing is hashed again.
         model_type: Of the base, so that its classes are imported before the fork.
         suite: Name of a built-in suite.
         scratch: The one folder that the child may write.
@@ -26,6 +27,7 @@ class Assignment:
     delta: Path
     manifest: Path
     base: Path
+    base_manifest: Path
     model_type: str
     suite: str
     scratch: Path

@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from deltareg.client.folder import open_base, open_folder
+from deltareg.base_manifest import base_identity, base_view
+from deltareg.client.base_folder import BaseFolder
+from deltareg.client.folder import open_folder
 from deltareg.delta_manifest import assess
 from deltareg.errors import DeltaregError
 from deltareg.kind import Account
@@ -72,8 +74,11 @@ def describe(out: BinaryIO, *, device: str, scratch: Path) -> None:
 def _bounds(assignment: Assignment) -> sandbox.Bounds:
     threads = assignment.threads or len(os.sched_getaffinity(0))
     is_limited = assignment.device == "cpu" and assignment.memory_bytes > 0
+    # A hub's cache is made of links into another folder.
+    linked = {path.resolve().parent for path in assignment.base.rglob("*") if path.is_symlink()}
+    own = (assignment.delta, assignment.manifest, assignment.base, assignment.base_manifest)
     return sandbox.Bounds(
-        readable=(assignment.delta, assignment.manifest, assignment.base),
+        readable=(*own, *sorted(linked)),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=assignment.memory_bytes if is_limited else None,
@@ -83,7 +88,7 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
 def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     manifest = Manifest.decode(assignment.manifest.read_bytes())
     suite = built_in(assignment.suite)
-    base = open_base(assignment.base)
+    base = _open_base(assignment)
 
     def accounted(folder: DeltaFolder) -> Account:
         return assess(folder.files, folder.tensors, base.view, kind=manifest.kind).account
@@ -96,3 +101,11 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
         engine=lambda account: engine(base, account.effects, suite=suite),
     )
     return Case(manifest, base, suite=suite, parts=parts, clock=time.perf_counter)
+
+
+def _open_base(assignment: Assignment) -> BaseFolder:
+    manifest = Manifest.decode(assignment.base_manifest.read_bytes())
+    folder = open_folder(assignment.base, purpose="base")
+    return BaseFolder(
+        assignment.base, folder, manifest, base_view(manifest), base_identity(manifest)
+    )

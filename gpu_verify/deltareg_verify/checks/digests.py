@@ -10,10 +10,11 @@ from deltareg_verify.stream import file_chunks, pieces
 
 def run(case: Case, _spec: CheckSpec) -> Finding:
     """Read all bytes once and compare digests."""
-    _same_names("tensors", set(case.folder.tensors), {t.name for t in case.manifest.tensors})
+    tensors = case.folder.tensors
+    _same_names("tensors", set(tensors), {t.name for t in case.manifest.tensors})
     _same_names("files", set(case.folder.files.sizes), {f.path for f in case.manifest.files})
     for entry in case.manifest.tensors:
-        tensor = case.folder.tensors[entry.name]
+        tensor = tensors[entry.name]
         found = tensor_digest(tensor.dtype, tensor.shape, (data for _, data in pieces(tensor)))
         if found != entry.digest:
             raise IntegrityFailure(
@@ -23,8 +24,8 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
         found = sha256_over(file_chunks(case.folder.path / file.path))
         if found != file.digest:
             raise IntegrityFailure(f"file {file.path} is {found}, the manifest says {file.digest}")
-    tensors, files = len(case.manifest.tensors), len(case.manifest.files)
-    return Finding("pass", value=tensors, detail=f"{tensors} tensors in {files} files")
+    files = len(case.manifest.files)
+    return Finding("pass", value=len(tensors), detail=f"{len(tensors)} tensors in {files} files")
 
 
 def _same_names(what: str, found: set[str], expected: set[str]) -> None:

@@ -25,7 +25,9 @@ Branch = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Added = Callable[[torch.Tensor], torch.Tensor]
 
 
-def branch_for(module: nn.Module, update: Update, ops: TorchOps) -> Branch | None:
+def branch_for(
+    module: nn.Module, update: Update, weight: torch.Tensor, ops: TorchOps
+) -> Branch | None:
     """Give the function from a module's input and output to its new output, outputs in float32.
 
     None for an update or a class of module that is not known here; a subclass of a known one may do
@@ -34,14 +36,20 @@ def branch_for(module: nn.Module, update: Update, ops: TorchOps) -> Branch | Non
     Args:
         module: The module that holds the weight as `weight`.
         update: The formula.
+        weight: The weight that the module runs with beneath the branch.
         ops: Reads its tensors.
     """
     if isinstance(update, WeightDecomposed):
-        return _decomposed(module, update, ops)
+        return _decomposed(module, update, weight, ops)
     if not isinstance(update, Factored):
         return None
     added = _added(module, update, ops)
     return None if added is None else lambda x, y: y + added(x)
+
+
+def has_branch(update: Update) -> bool:
+    """Whether there is a branch for an update on some class of module."""
+    return isinstance(update, (WeightDecomposed, Factored))
 
 
 def _added(module: nn.Module, update: Factored, ops: TorchOps) -> Added | None:
@@ -72,20 +80,22 @@ def _convolution(module: nn.Conv2d, tall: torch.Tensor, wide: torch.Tensor, scal
     return add
 
 
-def _decomposed(module: nn.Module, update: WeightDecomposed, ops: TorchOps) -> Branch | None:
+def _decomposed(
+    module: nn.Module, update: WeightDecomposed, weight: torch.Tensor, ops: TorchOps
+) -> Branch | None:
     added = _added(module, update.direction, ops)
     known = {"rows": nn.Linear, "columns": Conv1D}[update.outputs]
     if added is None or not isinstance(module, known):
         return None
-    own = dict(module.named_parameters(recurse=False))
     left, right, scale = update.direction.factors(ops)
-    tall, wide, weight = as_torch(left), as_torch(right), own["weight"].detach()
+    tall, wide = as_torch(left), as_torch(right)
     if update.outputs == "columns":
         tall, wide, weight = wide.T, tall.T, weight.T
     factor = as_torch(ops.load(update.magnitude)).reshape(-1) / _row_norms(
         weight, tall, wide, scale
     )
-    bias = own["bias"].detach().float() if "bias" in own else torch.zeros(1, device=ops.device)
+    own = dict(module.named_parameters(recurse=False)).get("bias")
+    bias = torch.zeros(1, device=ops.device) if own is None else own.detach().float()
     return lambda x, y: factor * (y - bias + added(x)) + bias
 
 
@@ -93,7 +103,7 @@ def _row_norms(
     weight: torch.Tensor, tall: torch.Tensor, wide: torch.Tensor, scale: float
 ) -> torch.Tensor:
     """Norms of the rows w + s·l·R: ‖w‖² + 2s·l·(R w) + s²·l·(R Rᵀ)·l, in float64."""
-    w, left, right = weight.double(), tall.double(), wide.double()
+    w, left, right = weight.detach().double(), tall.double(), wide.double()
     crossed = 2 * scale * (left * (w @ right.T)).sum(1)
     inner = scale * scale * ((left @ (right @ right.T)) * left).sum(1)
     return (w.square().sum(1) + crossed + inner).clamp_min(0).sqrt().float()

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from deltareg.kind import Effect, WeightUpdate
+from deltareg.kind import Effect
 from deltareg.suite import Suite
 from deltareg_verify.case import BaseFolder
 from deltareg_verify.engine import Change, Fired, Outputs, State
 from deltareg_verify.torch_engine import device as devices
-from deltareg_verify.torch_engine.fold import change_of
+from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward
 from deltareg_verify.torch_engine.load import Network, load, load_tokenizer
 from deltareg_verify.torch_engine.ops import REAL, TorchOps
@@ -36,6 +36,7 @@ class TorchEngine:
         self, base: BaseFolder, effects: Sequence[Effect], *, suite: Suite, device: torch.device
     ) -> None:
         self._base = base
+        self._tensors = base.tensors
         self._effects = effects
         self._suite = suite
         self._device = device
@@ -53,9 +54,11 @@ class TorchEngine:
 
     def changes(self) -> Sequence[Change]:
         """Size every weight update."""
-        updates = [e for e in self._effects if isinstance(e, WeightUpdate) and self._is_real(e)]
+        records = self._base.view.tensors
+        real = [chain for chain in chains(self._effects) if records[chain.source].dtype in REAL]
         with devices.memory_seam("sizing the updates"):
-            return [change_of(update, self._base.tensors, self._ops) for update in updates]
+            sized = [change_of(chain, self._tensors, self._ops) for chain in real]
+        return [change for change in sized if change is not None]
 
     def outputs(self, state: State) -> Outputs:
         """Run one forward on the probe."""
@@ -67,7 +70,7 @@ class TorchEngine:
         _, seen = self._forward("attached", self._probe)
         plan = self._plan
         fired = {plan.targets[name] for name in seen if name in plan.targets}
-        fired |= {target for path in seen for target in plan.branch_targets.get(path, ())}
+        fired |= {plan.branch_targets[path] for path in seen if path in plan.branch_targets}
         planned = set(plan.targets.values())
         silent = tuple(sorted(planned - fired))
         return Fired(len(planned), silent, tuple(plan.not_exercised))
@@ -113,7 +116,7 @@ class TorchEngine:
     @cached_property
     def _network(self) -> Network:
         with devices.memory_seam("loading the base"):
-            return load(self._base.path, self._base.view, self._base.tensors, self._device)
+            return load(self._base.path, self._base.view, self._tensors, self._device)
 
     @cached_property
     def _plan(self) -> Plan:
@@ -121,7 +124,7 @@ class TorchEngine:
             return make_plan(
                 self._network,
                 self._effects,
-                tensors=self._base.tensors,
+                tensors=self._tensors,
                 names=self._base.view.names,
                 ops=self._ops,
             )
@@ -135,9 +138,6 @@ class TorchEngine:
             sequences=whole(probes["sequences"]),
             tokens=whole(probes["tokens"]),
         )
-
-    def _is_real(self, update: WeightUpdate) -> bool:
-        return self._base.view.tensors[update.source].dtype in REAL
 
     @property
     def _is_generative(self) -> bool:

@@ -8,59 +8,125 @@ The same formulas and blocks as `deltareg.fold`, on torch arrays.
 # pyright: reportUnknownArgumentType=false
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 
-from deltareg.kind import Factored, Stored, Tensor, WeightUpdate
+from deltareg.kind import Effect, Factored, Stored, Tensor, Update, WeightUpdate
 from deltareg_verify.engine import Change
-from deltareg_verify.torch_engine.ops import TorchOps, as_torch, stored
+from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch, stored
 
 BLOCK_ROWS = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """All that happens to one weight, in order.
+
+    Attributes:
+        target: The weight's name.
+        source: The base's tensor that it starts from.
+        updates: The formulas, one after the other.
+        shape: Its shape afterwards; None keeps the base's.
+    """
+
+    target: str
+    source: str
+    updates: tuple[Update, ...]
+    shape: tuple[int, ...] | None
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether the weight has no tensor of its own in the base's files."""
+        return self.target != self.source
+
+
+def chains(effects: Iterable[Effect]) -> list[Chain]:
+    """Gather the weight updates of a delta by target, in the order of the effects."""
+    found: dict[str, Chain] = {}
+    for effect in effects:
+        if isinstance(effect, WeightUpdate):
+            old = found.get(effect.target, Chain(effect.target, effect.source, (), None))
+            updates, shape = (*old.updates, effect.update), effect.shape or old.shape
+            found[effect.target] = replace(old, updates=updates, shape=shape)
+    return list(found.values())
+
+
 def fold(
-    update: WeightUpdate, tensors: Mapping[str, Tensor], ops: TorchOps, dtype: torch.dtype
+    chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps, dtype: torch.dtype
 ) -> torch.Tensor:
     """Give the new weight, on the device.
 
     Args:
-        update: What happens to it.
+        chain: What happens to it; without updates it stays the base's.
         tensors: The base's stored tensors.
         ops: Reads them.
         dtype: What the result is rounded to.
     """
-    if isinstance(update.update, Stored):  # of any dtype, also one that holds no real numbers
-        return stored(update.update.stored).to(ops.device, dtype)
-    source = tensors[update.source]
-    if not source.shape:
-        return as_torch(update.update.fold(ops.load(source), 0, 1, ops)).to(dtype)
-    shape = update.shape or source.shape
+    for last in chain.updates[-1:]:
+        if isinstance(last, Stored):  # of any dtype, also one that holds no real numbers
+            return stored(last.stored).to(ops.device, dtype)
+    source = tensors[chain.source]
+    shape = chain.shape or source.shape
     result = torch.empty(shape, dtype=dtype, device=ops.device)
-    for start, stop in _blocks(update, shape[0]):
-        weight = ops.load(source, min(start, source.shape[0]), min(stop, source.shape[0]))
-        rows = as_torch(update.update.fold(weight, start, stop, ops))
-        result[start:stop] = rows.to(dtype)
+    replaces = bool(chain.updates) and chain.updates[0].replaces
+    for start, stop in _blocks(chain, shape[0] if shape else 1):
+        old = ops.nothing() if replaces else _base_rows(source, shape, start, stop, ops)
+        rows = _rows(chain, old, start, stop, ops)
+        (result[start:stop] if shape else result).copy_(rows)
     return result
 
 
-def change_of(update: WeightUpdate, tensors: Mapping[str, Tensor], ops: TorchOps) -> Change:
-    """Size an update, from its factors where it has them, else block by block."""
-    source = tensors[update.source]
-    elements = math.prod(source.shape)
-    factored = update.update if isinstance(update.update, Factored) else None
+def change_of(chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps) -> Change | None:
+    """Size what happens to the rows that the base has, from factors where that is all there is.
+
+    None for a weight of another width, such as a head for other classes: it is another weight.
+    """
+    source = tensors[chain.source]
+    if chain.shape is not None and chain.shape[1:] != source.shape[1:]:
+        return None
+    rows = min((chain.shape or source.shape)[0], source.shape[0]) if source.shape else 1
+    factored = _only_factored(chain)
     delta, weight = _factored_square(factored, ops) if factored else 0.0, 0.0
-    rows = source.shape[0] if source.shape else 1
-    for start, stop in _blocks(update, rows):
-        old = ops.load(source, start, stop) if source.shape else ops.load(source)
-        weight += _square(as_torch(old))
+    for start, stop in _blocks(chain, rows):
+        old = _base_rows(source, source.shape, start, stop, ops)
+        weight += _square(old)
         if factored is None:
-            delta += _square(as_torch(update.update.fold(old, start, stop, ops)) - as_torch(old))
-    return Change(update.target, math.sqrt(delta / elements), math.sqrt(weight / elements))
+            delta += _square(_rows(chain, old, start, stop, ops) - old)
+    elements = math.prod(source.shape)
+    return Change(chain.target, math.sqrt(delta / elements), math.sqrt(weight / elements))
 
 
-def _blocks(update: WeightUpdate, rows: int) -> Iterator[tuple[int, int]]:
-    step = rows if update.update.needs_whole else BLOCK_ROWS
+def _rows(chain: Chain, weight: torch.Tensor, start: int, stop: int, ops: TorchOps) -> torch.Tensor:
+    value = as_array(weight)
+    for update in chain.updates:
+        value = update.fold(value, start, stop, ops)
+    return as_torch(value)
+
+
+def _base_rows(
+    source: Tensor, shape: tuple[int, ...], start: int, stop: int, ops: TorchOps
+) -> torch.Tensor:
+    """Read rows of a base's tensor; rows that it does not have are zero."""
+    if not source.shape:
+        return as_torch(ops.load(source))
+    inside = min(stop, source.shape[0])
+    if start < inside == stop:
+        return as_torch(ops.load(source, start, stop))
+    rows = torch.zeros((stop - start, *shape[1:]), device=ops.device)
+    if start < inside:
+        rows[: inside - start] = as_torch(ops.load(source, start, inside))
+    return rows
+
+
+def _only_factored(chain: Chain) -> Factored | None:
+    first, *others = chain.updates
+    return first if not others and isinstance(first, Factored) else None
+
+
+def _blocks(chain: Chain, rows: int) -> Iterator[tuple[int, int]]:
+    step = rows if any(update.needs_whole for update in chain.updates) else BLOCK_ROWS
     return ((start, min(start + step, rows)) for start in range(0, rows, step))
 
 

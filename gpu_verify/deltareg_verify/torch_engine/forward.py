@@ -89,8 +89,8 @@ def _arguments(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> dict[st
 def _branches(module: nn.Module, plan: Plan, fired: set[str]) -> Generator[None]:
     handles: list[RemovableHandle] = []
     try:
-        for path, branches in plan.branches.items():
-            hook = _hook(path, branches, fired)
+        for path, branch in plan.branches.items():
+            hook = _hook(path, branch, fired)
             handles.append(module.get_submodule(path).register_forward_hook(hook))
         yield
     finally:
@@ -99,15 +99,12 @@ def _branches(module: nn.Module, plan: Plan, fired: set[str]) -> Generator[None]
 
 
 def _hook(
-    path: str, branches: Sequence[Branch], fired: set[str]
+    path: str, branch: Branch, fired: set[str]
 ) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
     def add(
         _module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
     ) -> torch.Tensor:
         fired.add(path)
-        total = output.float()
-        for branch in branches:
-            total = branch(inputs[0], total)
-        return total.to(output.dtype)
+        return branch(inputs[0], output.float()).to(output.dtype)
 
     return add

@@ -30,8 +30,6 @@ def stored(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Ten
     """
     if tensor.dtype not in DTYPES:
         raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which this engine does not read")
-    if tensor.shape and start == (tensor.shape[0] if stop is None else stop):
-        return torch.empty((0, *tensor.shape[1:]), dtype=DTYPES[tensor.dtype])
     data = bytearray(tensor.read(start, stop))  # torch wants memory that it may write
     flat = torch.frombuffer(data, dtype=DTYPES[tensor.dtype])
     return flat.reshape(-1, *tensor.shape[1:]) if tensor.shape else flat.reshape(())
@@ -52,6 +50,10 @@ class TorchOps:
         if tensor.dtype not in REAL:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         return as_array(stored(tensor, start, stop).to(self.device, torch.float32))
+
+    def nothing(self) -> torch.Tensor:
+        """Stand in for a weight that does not matter."""
+        return torch.empty(0, device=self.device)
 
     def row_norms(self, matrix: Array) -> Array:
         """Euclidean norm of every row."""

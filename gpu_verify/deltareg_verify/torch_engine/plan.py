@@ -5,15 +5,15 @@
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from deltareg.errors import Inconclusive
 from deltareg.kind import Addition, BaseCopy, Effect, Tensor, WeightUpdate
 from deltareg.names import NameMap
-from deltareg_verify.torch_engine.branch import Branch, branch_for
-from deltareg_verify.torch_engine.fold import fold
+from deltareg_verify.torch_engine.branch import Branch, branch_for, has_branch
+from deltareg_verify.torch_engine.fold import Chain, chains, fold
 from deltareg_verify.torch_engine.load import Network
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 
@@ -25,16 +25,16 @@ class Plan:
     Attributes:
         folded: New values by parameter name, for the folded state.
         attached: New values by parameter name, for what has no branch.
-        branches: By module path the functions from its input and output to its new output.
-        branch_targets: By module path the targets of its branches.
+        branches: By module path the function from its input and output to its new output.
+        branch_targets: By module path the target of its branch.
         targets: By name of every changed parameter the effect's target.
         not_exercised: Targets that this class of network has no place for.
     """
 
     folded: dict[str, torch.Tensor] = field(default_factory=dict)
     attached: dict[str, torch.Tensor] = field(default_factory=dict)
-    branches: dict[str, list[Branch]] = field(default_factory=dict)
-    branch_targets: dict[str, list[str]] = field(default_factory=dict)
+    branches: dict[str, Branch] = field(default_factory=dict)
+    branch_targets: dict[str, str] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
     not_exercised: list[str] = field(default_factory=list)
 
@@ -53,12 +53,15 @@ def make_plan(
         Inconclusive: An effect is of a sort that this engine does not run.
     """
     plan = Plan()
-    updates = [effect for effect in effects if isinstance(effect, WeightUpdate)]
-    for update, places in _placed(updates, network, names):
-        _put_update(plan, update, places, network.live, tensors, ops)
+    for chain, places in _placed(chains(effects), network, names):
+        if not places:
+            plan.not_exercised.append(chain.target)
+            continue
+        value = fold(chain, tensors, ops, network.live[places[0]].dtype)
         for place in places:
-            if not _put_branch(plan, update, place, network, ops):
-                plan.attached[place] = plan.folded[place]
+            plan.folded[place] = value
+            plan.targets[place] = chain.target
+            _attach(plan, chain, place, network, tensors, ops)
     for effect in effects:
         match effect:
             case Addition():
@@ -71,16 +74,16 @@ def make_plan(
 
 
 def _placed(
-    updates: Sequence[WeightUpdate], network: Network, names: NameMap
-) -> list[tuple[WeightUpdate, list[str]]]:
-    """Give each update its parameters; a tied one goes to the update of its own name, if any."""
-    own = {u.target: _own_place(u.target, network, names) for u in updates if u.source != u.target}
+    found: Sequence[Chain], network: Network, names: NameMap
+) -> list[tuple[Chain, list[str]]]:
+    """Give each chain its parameters; a tied one goes to the chain of its own name, if any."""
+    own = {c.target: _own_place(c.target, network, names) for c in found if c.is_twin}
     taken = set(own.values())
-    placed: list[tuple[WeightUpdate, list[str]]] = []
-    for update in updates:
-        place = own.get(update.target)
-        shared = [name for name in network.places.get(update.target, ()) if name not in taken]
-        placed.append((update, [place] if place else shared))
+    placed: list[tuple[Chain, list[str]]] = []
+    for chain in found:
+        place = own.get(chain.target)
+        shared = [name for name in network.places.get(chain.target, ()) if name not in taken]
+        placed.append((chain, [place] if place else shared))
     return placed
 
 
@@ -89,35 +92,30 @@ def _own_place(target: str, network: Network, names: NameMap) -> str | None:
     return next((name for name in candidates if name in network.live), None)
 
 
-def _put_update(
+def _attach(
     plan: Plan,
-    update: WeightUpdate,
-    places: Sequence[str],
-    live: Mapping[str, torch.Tensor],
+    chain: Chain,
+    place: str,
+    network: Network,
     tensors: Mapping[str, Tensor],
     ops: TorchOps,
 ) -> None:
-    if not places:
-        plan.not_exercised.append(update.target)
-        return
-    value = fold(update, tensors, ops, live[places[0]].dtype)
-    for place in places:
-        plan.folded[place] = value
-        plan.targets[place] = update.target
-
-
-def _put_branch(
-    plan: Plan, update: WeightUpdate, place: str, network: Network, ops: TorchOps
-) -> bool:
+    """Attach the last update as a branch where that can be; what comes before it is folded."""
     path, _, attribute = place.rpartition(".")
-    if attribute != "weight":
-        return False
-    branch = branch_for(network.module.get_submodule(path), update.update, ops)
+    before = replace(chain, updates=chain.updates[:-1])
+    is_plain = not before.updates and chain.shape is None
+    branch = None
+    weight = network.live[place]
+    if attribute == "weight" and has_branch(chain.updates[-1]):
+        weight = weight if is_plain else fold(before, tensors, ops, weight.dtype)
+        branch = branch_for(network.module.get_submodule(path), chain.updates[-1], weight, ops)
     if branch is None:
-        return False
-    plan.branches.setdefault(path, []).append(branch)
-    plan.branch_targets.setdefault(path, []).append(update.target)
-    return True
+        plan.attached[place] = plan.folded[place]
+        return
+    plan.branches[path] = branch
+    plan.branch_targets[path] = chain.target
+    if not is_plain:
+        plan.attached[place] = weight
 
 
 def _put_addition(

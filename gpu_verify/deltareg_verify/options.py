@@ -1,0 +1,40 @@
+"""What a worker was told: plain values, resolved by the entry point."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A worker's options.
+
+    Attributes:
+        name: How it calls itself to the server.
+        gpu: A GPU's number, `cpu`, or `auto`.
+        base_dirs: Folders with bases, or of such folders.
+        scratch: Where runs are unpacked and fetched bases are kept.
+        lease_wait_s: Seconds that one request for work waits on the server.
+        run_timeout_s: Seconds after which a child is killed.
+        stop_grace_s: Seconds that a run may still take once the worker is to stop.
+        threads: Processor threads of a child; 0 takes all.
+        memory_bytes: Private memory of a child on a CPU; 0 sets no limit.
+        is_once: Whether to end after one run, or when there is none.
+    """
+
+    name: str
+    gpu: str
+    base_dirs: tuple[Path, ...]
+    scratch: Path
+    lease_wait_s: float
+    run_timeout_s: float
+    stop_grace_s: float
+    threads: int
+    memory_bytes: int
+    is_once: bool = False
+
+
+def default_name() -> str:
+    """Name this process as a worker: host and process id."""
+    return f"{socket.gethostname()}-{os.getpid()}"[:120]

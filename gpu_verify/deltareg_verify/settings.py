@@ -1,0 +1,59 @@
+"""The worker's settings, from `DELTAREG_WORKER_*`; flags of the command line win over them."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deltareg_verify.options import Options, default_name
+
+
+class WorkerSettings(BaseSettings):
+    """What an operator may set; the server's address and the token are the client's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="DELTAREG_WORKER_", extra="ignore")
+
+    name: Annotated[
+        str, Field(default_factory=default_name, description="How the worker calls itself.")
+    ]
+    gpu: Annotated[
+        str,
+        Field(description="A GPU's number, `cpu`, or `auto` for the first GPU if there is one."),
+    ] = "auto"
+    base_dirs: Annotated[
+        str, Field(description="Folders with bases, or of such folders, separated by colons.")
+    ] = ""
+    scratch: Annotated[
+        Path, Field(description="Where runs are unpacked and fetched bases are kept.")
+    ] = Path(tempfile.gettempdir()) / "deltareg-worker"
+    lease_wait_s: Annotated[
+        float, Field(ge=0, le=60, description="Seconds that one request for work waits.")
+    ] = 20
+    run_timeout_s: Annotated[
+        float, Field(gt=0, description="Seconds after which a child is killed.")
+    ] = 1800
+    stop_grace_s: Annotated[
+        float, Field(ge=0, description="Seconds that a run may still take after SIGTERM.")
+    ] = 20
+    threads: Annotated[
+        int, Field(ge=0, description="Processor threads of a child; 0 takes all.")
+    ] = 0
+    memory_bytes: Annotated[
+        int, Field(ge=0, description="Private memory of a child on a CPU; 0 sets no limit.")
+    ] = 0
+
+    def options(self) -> Options:
+        """Hand the settings down as plain values."""
+        return Options(
+            name=self.name,
+            gpu=self.gpu,
+            base_dirs=tuple(Path(item) for item in self.base_dirs.split(":") if item),
+            scratch=self.scratch,
+            lease_wait_s=self.lease_wait_s,
+            run_timeout_s=self.run_timeout_s,
+            stop_grace_s=self.stop_grace_s,
+            threads=self.threads,
+            memory_bytes=self.memory_bytes,
+        )
