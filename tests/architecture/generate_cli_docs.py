@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 
+from deltareg_cli.exits import MEANINGS
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
 
@@ -53,7 +54,14 @@ def generate() -> str:
         f"## {context.command_path}\n\n```text\n{plain(command.get_help(context))}\n```\n"
         for context, command in commands()
     ]
-    return "\n".join([INTRODUCTION, *sections])
+    return "\n".join([INTRODUCTION, *sections, exit_statuses()])
+
+
+def exit_statuses() -> str:
+    """Write the table of `deltareg help exit-codes`."""
+    rows = [f"| {int(row.status)} | {row.text} | {row.retry} |" for row in MEANINGS]
+    head = ["## Exit status", "", "| status | meaning | try again? |", "|---|---|---|"]
+    return "\n".join([*head, *rows, ""])
 
 
 def plain(text: str) -> str:
