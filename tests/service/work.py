@@ -1,0 +1,60 @@
+"""The moves of a worker and of a queue, for the tests of both."""
+
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.clock import now_us
+from deltareg.db.queries import runs as run_queries
+from deltareg.db.session import with_retry, write
+from deltareg.service.leases import claim_lease
+from deltareg.service.registry import Caller
+from deltareg.suite import built_in
+from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
+from tests.service import rows
+
+SMOKE = built_in("smoke")
+
+
+def claim(registry, caller, *, name="w1", labels=None):
+    request = LeaseRequest(worker=name, labels=labels or {})
+    return claim_lease(registry, caller, request, lease_s=60)
+
+
+def report(grant, *, verdict="pass", checks=None, skip=None, fail=None, suite_digest=None):
+    outcomes = {spec.name: "pass" for spec in SMOKE.checks}
+    outcomes |= {skip: "skipped"} if skip else {}
+    outcomes |= {fail: "fail"} if fail else {}
+    if checks is None:
+        checks = [CheckResult(name=name, verdict=found) for name, found in outcomes.items()]
+    return VerdictReport(
+        fence=grant.fence, verdict=verdict, verifier="1.0", dtype="float32", seed=7,
+        suite_digest=suite_digest or grant.suite_digest, base_evidence="exact", checks=checks,
+        environment={"device": "cpu"}, sandbox="full",
+    )  # fmt: skip
+
+
+def reader(caller):
+    return Caller(caller.principal, caller.principal_id, None, frozenset({"read"}))
+
+
+def enqueue(registry, run_id, *, labels=None, priority=0):
+    (version,) = rows.rows(registry.engine, t.versions)
+    with_retry(
+        registry.engine,
+        lambda conn: run_queries.enqueue(
+            conn, run_id=run_id, what="verify", dedup_key=run_id, version_id=version.id,
+            suite="smoke", request={"suite_digest": str(SMOKE.digest)}, labels=labels,
+            priority=priority,
+        ),
+    )  # fmt: skip
+
+
+def expire(registry, run_id):
+    """Let the lease of a run have ended a moment ago, as the database sees it."""
+    with write(registry.engine) as conn:
+        ended = sa.update(t.runs).where(t.runs.c.id == run_id)
+        conn.execute(ended.values(lease_expires_at=now_us() - 2_000))
+
+
+def audited(registry):
+    return [(row.actor, row.action, row.subject) for row in rows.rows(registry.engine, t.audit)]
