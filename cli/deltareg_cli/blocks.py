@@ -1,0 +1,103 @@
+"""What a result looks like to people, as values: facts, tables and lines, drawn by `drawing`.
+
+Text in a block may come from others; drawing makes it safe, so commands pass it as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Tone = Literal["", "strong", "name", "good", "warn", "bad", "dim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A piece of text in a tone."""
+
+    text: str
+    tone: Tone = ""
+
+
+Text = str | Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Labels with values, aligned; a value of several cells stands on one line, spaced.
+
+    Rows whose value is empty are left out.
+    """
+
+    rows: Sequence[tuple[str, Text | Sequence[Text]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: Its heading, in lower case.
+        is_number: Whether it is aligned to the right.
+        is_prose: Whether it may wrap; all other columns are shown whole.
+    """
+
+    title: str
+    is_number: bool = False
+    is_prose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns, or one sentence where there are none."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Text]]
+    if_empty: str = "nothing there"
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines as they are; each is a text, or several cells side by side."""
+
+    lines: Sequence[Text | Sequence[Text]]
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """A heading with what stands beside it, dimmed."""
+
+    text: str
+    beside: str = ""
+
+
+Block = Facts | Table | Lines | Title
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result in all its forms.
+
+    Attributes:
+        document: The fields that scripts read, in the order of their importance.
+        blocks: The same for people.
+        ids: What `--quiet` prints, a line each.
+        raw: Text that replaces the blocks where a format of its own was asked for.
+    """
+
+    document: Mapping[str, object]
+    blocks: Sequence[Block]
+    ids: Sequence[str] = ()
+    raw: str | None = None
+
+
+TONES: dict[str, Tone] = {
+    "pass": "good", "fail": "bad", "inconclusive": "warn", "warn": "warn", "skipped": "warn",
+    "n/a": "dim", "done": "good", "running": "name", "queued": "dim", "dead": "bad",
+    "cancelled": "dim", "error": "bad", "warning": "warn", "ok": "good", "note": "dim",
+    "promote": "good", "rollback": "warn", "freeze": "name", "unfreeze": "name",
+}  # fmt: skip
+
+
+def toned(word: str | None) -> Cell:
+    """Give a word of the glossary in its tone; a dash where there is none."""
+    return Cell(word, TONES.get(word, "")) if word else Cell("-", "dim")

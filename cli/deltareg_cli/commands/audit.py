@@ -1,0 +1,77 @@
+"""`deltareg audit`: who did what."""
+
+import json
+
+import click
+
+from deltareg_cli.blocks import Answer, Cell, Column, Table, Text
+from deltareg_cli.command_tree import command, group
+from deltareg_cli.documents import page_fields
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import cursor_option, limit_option, option
+from deltareg_cli.paging import note_more
+from deltareg_cli.wording import moment
+
+
+@group("audit", Example("newest first", "deltareg audit ls"), see_also=("log", "token"))
+def audit() -> None:
+    """See who changed what.
+
+    Every change is written down in one transaction with the change itself, and stays.
+    """
+
+
+@command(
+    "ls",
+    Example("newest first", "deltareg audit ls"),
+    Example("what ana did", "deltareg audit ls --actor ana"),
+    Example("before and after, for a script", "deltareg audit ls --subject me/chat --json"),
+    see_also=("log", "channel history"),
+)
+@option("--actor", metavar="PRINCIPAL", help="Only what this principal did.")
+@option("--action", metavar="ACTION", help="Only this action, as the list names it.")
+@option("--subject", metavar="NAME", help="Only what was done to this.")
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def ls(
+    invocation: Invocation,
+    *,
+    actor: str | None,
+    action: str | None,
+    subject: str | None,
+    limit: int,
+    cursor: str | None,
+) -> None:
+    """List changes, newest first; the state before and after is in the JSON."""
+    page = invocation.client.audit(
+        actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
+    )
+    columns = [
+        Column("id", is_number=True), Column("when"), Column("by"), Column("action"),
+        Column("subject"), Column("after", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            str(row.id),
+            moment(row.at, now=invocation.now),
+            row.actor,
+            Cell(row.action, "name"),
+            row.subject,
+            Cell(_brief(row.after), "dim"),
+        ]
+        for row in page.items
+    ]
+    table = Table(columns, rows, if_empty="nothing was changed")
+    ids = [str(row.id) for row in page.items]
+    invocation.output.show(Answer(page_fields(page), [table], ids))
+    note_more(invocation.output, page.next_cursor)
+
+
+def _brief(state: object) -> str:
+    text = "" if state is None else json.dumps(state, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:119]}…"
+
+
+audit.add_command(ls)

@@ -1,0 +1,132 @@
+"""`deltareg channel`: channels and their ledgers."""
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg.refs import Ref
+from deltareg_cli.blocks import Answer
+from deltareg_cli.command_tree import command, group
+from deltareg_cli.documents import fields, page_fields
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import (
+    Channel,
+    VersionNumber,
+    cursor_option,
+    limit_option,
+    option,
+    reason_option,
+)
+from deltareg_cli.paging import note_more
+from deltareg_cli.views.channels import channel_blocks, channel_table, ledger_table
+
+
+@group(
+    "channel",
+    Example("what every channel of a line serves", "deltareg channel ls me/chat"),
+    Example("how prod came to where it is", "deltareg channel history me/chat prod"),
+    see_also=("promote", "rollback", "help references"),
+)
+def channel() -> None:
+    """Look at channels, their ledgers and quarantines.
+
+    Every line has dev, staging and prod. Channels are moved by promote and rollback, and every
+    move is an entry of an append-only ledger.
+    """
+
+
+line_argument = click.argument("line", metavar="NS/NAME", help="The line, or NS/NAME@CHANNEL.")
+channel_argument = click.argument(
+    "name", metavar="[CHANNEL]", type=Channel(), required=False, help="The channel."
+)
+
+
+@command("ls", Example("all of them", "deltareg channel ls me/chat"), see_also=("channel show",))
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@click.pass_obj
+def ls(invocation: Invocation, line: str) -> None:
+    """List the channels of a line with what they serve."""
+    page = invocation.client.channels(line)
+    table = channel_table(page.items, now=invocation.now)
+    invocation.output.show(
+        Answer(page_fields(page), [table], [item.channel for item in page.items])
+    )
+
+
+@command(
+    "show",
+    Example("what prod serves now", "deltareg channel show me/chat prod"),
+    Example(
+        "what prod served then", "deltareg channel show me/chat prod --at 2026-03-01T12:00:00Z"
+    ),
+    see_also=("channel history", "rollback"),
+)
+@line_argument
+@channel_argument
+@option("--at", metavar="TIME", help="As of this time: RFC 3339, as in 2026-03-01T12:00:00Z.")
+@click.pass_obj
+def show(invocation: Invocation, line: str, name: str | None, *, at: str | None) -> None:
+    """Show a channel: what it serves, since when, by whom and why."""
+    line, name = _place(line, name)
+    found = invocation.client.channel(line, name, at=at)
+    blocks = channel_blocks(found, line, now=invocation.now)
+    invocation.output.show(Answer(fields(found), blocks, [found.ref] if found.ref else []))
+
+
+@command(
+    "history",
+    Example("newest first", "deltareg channel history me/chat prod"),
+    see_also=("channel show", "rollback", "log"),
+)
+@line_argument
+@channel_argument
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def history(
+    invocation: Invocation, line: str, name: str | None, *, limit: int, cursor: str | None
+) -> None:
+    """Show the ledger of a channel, newest first; nothing in it is ever changed."""
+    line, name = _place(line, name)
+    page = invocation.client.history(line, name, cursor=cursor, limit=limit)
+    ids = [f"{line}@{name}#{item.revision}" for item in page.items]
+    table = ledger_table(page.items, now=invocation.now)
+    invocation.output.show(Answer(page_fields(page), [table], ids))
+    note_more(invocation.output, page.next_cursor)
+
+
+@command(
+    "clear",
+    Example(
+        "let v3 back on prod", 'deltareg channel clear me/chat prod v3 -m "the probe was wrong"'
+    ),
+    see_also=("channel show", "rollback"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
+@click.argument("version", metavar="vN", type=VersionNumber(), help="The version.")
+@reason_option(required=True)
+@click.pass_obj
+def clear(invocation: Invocation, line: str, name: str, version: int, *, reason: str) -> None:
+    """End the quarantine of a version on a channel, with a reason.
+
+    A version that a channel was rolled back from is quarantined there; after this the gate judges
+    it like any other.
+    """
+    found = invocation.client.clear_quarantine(line, name, version, reason=reason)
+    blocks = channel_blocks(found, line, now=invocation.now)
+    invocation.output.show(Answer(fields(found), blocks, [f"{line}:v{version}"]))
+
+
+def _place(line: str, name: str | None) -> tuple[str, str]:
+    """Take `ns/name channel` or `ns/name@channel`."""
+    ref = Ref.parse(line)
+    if (ref.channel is None) == (name is None):
+        raise InvalidInput(
+            "name one channel", fix="write `me/chat prod` or `me/chat@prod`; see channel ls"
+        )
+    return str(ref.line), name or str(ref.channel)
+
+
+for _command in (ls, show, history, clear):
+    channel.add_command(_command)

@@ -1,0 +1,67 @@
+"""`deltareg gc`: collection of bytes that nothing refers to."""
+
+import click
+
+from deltareg.wire import CollectReport
+from deltareg_cli.blocks import Answer, Facts, Title
+from deltareg_cli.command_tree import command, group
+from deltareg_cli.documents import fields
+from deltareg_cli.global_options import dry_run
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Duration, option
+from deltareg_cli.wording import count, size
+
+grace_option = option(
+    "--grace",
+    type=Duration(),
+    metavar="AGE",
+    help="How long an idle upload is left alone; the server's setting by default.",
+)
+
+
+@group(
+    "gc",
+    Example("what would be freed", "deltareg gc plan"),
+    Example("free it", "deltareg gc run"),
+    see_also=("rm", "fsck"),
+)
+def gc() -> None:
+    """Collect bytes that nothing refers to.
+
+    Those of deleted versions and of uploads that were given up. It is safe beside pushes: nothing
+    that a version or an open upload refers to is touched.
+    """
+
+
+@command("plan", Example("what would be freed", "deltareg gc plan"), see_also=("gc run",))
+@grace_option
+@click.pass_obj
+def plan(invocation: Invocation, *, grace: float | None) -> None:
+    """Say what collection would free, and free nothing."""
+    _show(invocation, invocation.client.collect(dry_run=True, grace_s=grace))
+
+
+@command("run", Example("free it", "deltareg gc run"), see_also=("gc plan", "fsck"))
+@grace_option
+@dry_run("The same as gc plan.")
+@click.pass_obj
+def run(invocation: Invocation, *, grace: float | None) -> None:
+    """Free the bytes that nothing refers to."""
+    is_dry = invocation.globals.dry_run
+    _show(invocation, invocation.client.collect(dry_run=is_dry, grace_s=grace))
+
+
+def _show(invocation: Invocation, report: CollectReport) -> None:
+    title = "would be freed" if report.dry_run else "freed"
+    facts = Facts([
+        ("bytes", size(report.bytes)),
+        ("packs", f"{report.packs:,}"),
+        ("objects", f"{report.objects:,}"),
+        ("uploads", f"{count(report.uploads_expired, 'upload')} expired"),
+    ])  # fmt: skip
+    invocation.output.show(Answer(fields(report, "dry_run", "bytes"), [Title(title), facts]))
+
+
+gc.add_command(plan)
+gc.add_command(run)

@@ -1,0 +1,107 @@
+"""`deltareg lint`: look at a folder before it is pushed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg.errors import Problem, Refused
+from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Title
+from deltareg_cli.command_tree import command
+from deltareg_cli.exits import Exit
+from deltareg_cli.failures import item_of
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import option
+from deltareg_cli.views.problems import problem_lines
+from deltareg_cli.wording import count
+
+if TYPE_CHECKING:
+    from deltareg.client import LintReport
+
+BASE_MATCHES = {
+    "exact": Cell("exact", "good"),
+    "shapes": Cell("shapes fit, values were not compared", "warn"),
+    "none": Cell("not compared", "dim"),
+}
+
+
+@command(
+    "lint",
+    Example("what is this, and is it sound?", "deltareg lint ./adapter"),
+    Example("does it fit this base?", "deltareg lint ./adapter --base ./llama"),
+    see_also=("push", "explain", "help exit-codes"),
+)
+@click.argument("path", type=click.Path(path_type=Path), help="The folder or file to look at.")
+@option("--base", metavar="NAME|PATH", help="The base that it was made against.")
+@option(
+    "--convention",
+    type=click.Choice(["absolute", "additive"]),
+    default="",
+    help="What bias-only and sparse values are: new values, or differences.",
+)
+@click.pass_obj
+def lint(invocation: Invocation, path: Path, base: str | None, convention: str) -> Exit:
+    """Look at a folder as push would, and send nothing.
+
+    Shows its kind, its shapes and what is wrong with it. With a path as the base no server is
+    asked; with the name of a
+    registered base its tensor names and shapes come from the registry.
+
+    Files that hold code are named and never opened: pickle, scripts, links. The exit status is 0
+    when push would take the folder and 2 when it would refuse it.
+    """
+    try:
+        report = invocation.client.lint(path, base=base, convention=convention)
+    except Refused as error:  # a file that cannot be read at all
+        invocation.output.show(_unreadable(path, error))
+        return Exit.INVALID
+    invocation.output.show(lint_answer(report, path))
+    return Exit.DONE if report.is_accepted else Exit.INVALID
+
+
+def lint_answer(report: "LintReport", path: Path) -> Answer:
+    """Show what was found."""
+    foldable = "can be folded into the base" if report.foldable else "can only be attached"
+    blocks: list[Block] = [
+        Title(str(path)),
+        Facts([
+            ("kind", [_kind(report.kind, report.variant), Cell(foldable, "dim")]),
+            ("base", BASE_MATCHES.get(report.base_match, report.base_match)),
+            ("size", f"{count(report.tensors, 'tensor')} in {count(report.modules, 'module')}"),
+            ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
+            ("stored as", report.dtype),
+            ("targets", ", ".join(report.targets)),
+            ("evidence", report.evidence),
+            ("left out", ", ".join(report.left_out)),
+            ("outcome", _outcome(report.problems)),
+        ]),
+        problem_lines(report.problems),
+    ]  # fmt: skip
+    return Answer(report.to_json(), blocks, [report.kind])
+
+
+def _unreadable(path: Path, error: Refused) -> Answer:
+    document: dict[str, object] = {
+        "kind": "", "variant": "", "foldable": False, "base_match": "none", "modules": 0,
+        "tensors": 0, "problems": [item_of(problem) for problem in error.problems],
+    }  # fmt: skip
+    blocks: list[Block] = [
+        Title(str(path)),
+        Lines([["outcome ", _outcome(error.problems)]]),
+        problem_lines(error.problems),
+    ]
+    return Answer(document, blocks)
+
+
+def _kind(kind: str, variant: str) -> Cell:
+    name = f"{kind} ({variant})" if variant not in {"", kind} else kind
+    return Cell(name or "not recognised", "name" if kind else "bad")
+
+
+def _outcome(problems: Sequence[Problem]) -> Cell:
+    if any(problem.severity == "error" for problem in problems):
+        return Cell("push would refuse it", "bad")
+    warnings = f", with {count(len(problems), 'warning')}" if problems else ""
+    return Cell(f"push would take it{warnings}", "good")

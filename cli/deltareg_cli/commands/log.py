@@ -1,0 +1,52 @@
+"""`deltareg log`: what happened to a line."""
+
+import click
+
+from deltareg_cli.blocks import Answer, Cell, Column, Table, Text, toned
+from deltareg_cli.command_tree import command
+from deltareg_cli.documents import page_fields
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Channel, cursor_option, limit_option, option
+from deltareg_cli.paging import note_more
+from deltareg_cli.wording import moment
+
+
+@command(
+    "log",
+    Example("everything that happened to a line", "deltareg log me/chat"),
+    Example("the moves of one channel", "deltareg log me/chat --channel prod"),
+    see_also=("show", "channel", "audit"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@option("--channel", type=Channel(), help="Only the moves of this channel.")
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def log(
+    invocation: Invocation, line: str, *, channel: str | None, limit: int, cursor: str | None
+) -> None:
+    """Show what happened to a line, newest first.
+
+    Pushes, verdicts, promotions, rollbacks and deletions, with who did them and why.
+    """
+    page = invocation.client.log(line, channel=channel, cursor=cursor, limit=limit)
+    columns = [
+        Column("when"), Column("event"), Column("ref"), Column("channel"), Column("by"),
+        Column("text", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            moment(entry.at, now=invocation.now),
+            toned(entry.outcome if entry.event == "verdict" else entry.event),
+            Cell(entry.ref, "name"),
+            entry.channel or "",
+            entry.actor,
+            entry.text,
+        ]
+        for entry in page.items
+    ]
+    table = Table(columns, rows, if_empty="nothing has happened yet")
+    ids = [entry.ref for entry in page.items]
+    invocation.output.show(Answer(page_fields(page), [table], ids))
+    note_more(invocation.output, page.next_cursor)

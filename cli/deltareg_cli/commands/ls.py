@@ -1,0 +1,85 @@
+"""`deltareg ls`: lines, or the versions of one line."""
+
+from collections.abc import Sequence
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg.wire import LineInfo
+from deltareg_cli.blocks import Answer, Cell, Column, Table, Text, toned
+from deltareg_cli.command_tree import command
+from deltareg_cli.documents import page_fields
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import cursor_option, limit_option, option
+from deltareg_cli.paging import note_more
+from deltareg_cli.views.versions import kind_of, version_table
+
+
+@command(
+    "ls",
+    Example("every line that you may see", "deltareg ls"),
+    Example("the lines of a namespace", "deltareg ls me"),
+    Example("the versions of a line", "deltareg ls me/chat"),
+    Example(
+        "lines on one base whose newest version passed",
+        "deltareg ls --filter base=llama-3.1-8b,verdict=pass",
+    ),
+    see_also=("show", "log", "channel"),
+)
+@click.argument("name", metavar="[NS | NS/NAME]", required=False, help="What to list.")
+@option(
+    "--filter",
+    "filters",
+    metavar="KEY=VALUE,…",
+    default="",
+    help="Only lines that match: base, kind, verdict, channel, label.KEY.",
+)
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def ls(
+    invocation: Invocation, name: str | None, *, filters: str, limit: int, cursor: str | None
+) -> None:
+    """List lines, or the versions of one line, newest first."""
+    if name and "/" in name:
+        versions = invocation.client.versions(name, cursor=cursor, limit=limit)
+        table = version_table(versions.items, now=invocation.now)
+        ids = [version.ref for version in versions.items]
+        invocation.output.show(Answer(page_fields(versions), [table], ids))
+        note_more(invocation.output, versions.next_cursor)
+        return
+    lines = invocation.client.lines(
+        name, filters=_parse_filters(filters), cursor=cursor, limit=limit
+    )
+    ids = [line.ref for line in lines.items]
+    invocation.output.show(Answer(page_fields(lines), [line_table(lines.items)], ids))
+    note_more(invocation.output, lines.next_cursor)
+
+
+def line_table(lines: Sequence[LineInfo]) -> Table:
+    """Show lines as rows, with what their newest version is and what their channels serve."""
+    columns = [
+        Column("line"), Column("versions", is_number=True), Column("kind"), Column("base"),
+        Column("verdict"), Column("channels", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = []
+    for line in lines:
+        newest = line.newest
+        rows.append([
+            Cell(line.ref, "name"),
+            str(line.versions),
+            kind_of(newest) if newest else "-",
+            newest.base.name if newest else "-",
+            toned(newest.verdict if newest else None),
+            ", ".join(f"{name} v{version}" for name, version in line.channels.items()),
+        ])  # fmt: skip
+    return Table(columns, rows, if_empty="no deltas yet: deltareg push PATH NS/NAME --base REF")
+
+
+def _parse_filters(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    wrong = next((key for key, equals, value in pairs if not (equals and value)), None)
+    if wrong is not None:
+        raise InvalidInput(f"not a filter: {wrong[:60]!r}", fix="write base=NAME,verdict=pass")
+    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -1,0 +1,63 @@
+"""`deltareg pull`: get the files of a version."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg.errors import InvalidInput
+from deltareg.refs import Ref
+from deltareg_cli.blocks import Answer, Cell, Facts, Title
+from deltareg_cli.command_tree import command
+from deltareg_cli.global_options import concurrency_option
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import option
+from deltareg_cli.wording import rate, seconds, size
+
+if TYPE_CHECKING:
+    from deltareg.client import PullReport
+
+
+@command(
+    "pull",
+    Example("what prod serves now", "deltareg pull me/chat@prod --to ./chat"),
+    Example("one version for ever", "deltareg pull me/chat:v3 --to ./chat"),
+    Example("what prod served before", "deltareg pull me/chat@prod~1"),
+    see_also=("materialize", "show", "cache", "help references"),
+    is_resumable=True,
+)
+@click.argument("ref", help="What to pull; a bare NS/NAME is what @prod serves.")
+@option("--to", metavar="DIR", type=click.Path(path_type=Path), help="Where the files go.")
+@option("--frozen", is_flag=True, help="Refuse a bare NS/NAME, which may change its meaning.")
+@concurrency_option("Requests that carry bytes at once.")
+@click.pass_obj
+def pull(invocation: Invocation, ref: str, *, to: Path | None, frozen: bool) -> None:
+    """Get the files of a version, byte for byte.
+
+    The files are those that were pushed, under the same names. Bytes that the cache has are not
+    fetched again, and every tensor and file is checked against its digest before it is put in
+    place. Without --to the files stay in the cache and their folder is printed. A folder is put in
+    place whole or not at all.
+    """
+    if frozen and Ref.parse(ref).is_bare:
+        raise InvalidInput(
+            f"{ref} names no version, and --frozen asks for one",
+            fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…",
+        )
+    invocation.output.show(pull_answer(invocation.client.pull(ref, to)))
+
+
+def pull_answer(report: "PullReport") -> Answer:
+    """Show where the bytes are now, and where they came from."""
+    fetched = f"{size(report.fetched_bytes)} fetched"
+    speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
+    facts = Facts([
+        ("path", Cell(str(report.path), "name")),
+        ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} from the cache"),
+        ("took", seconds(report.seconds)),
+        ("digest", report.digest),
+        ("fingerprint", report.root),
+        ("folded by", report.recipe),
+    ])  # fmt: skip
+    return Answer(report.to_json(), [Title(report.ref), facts], [str(report.path)])

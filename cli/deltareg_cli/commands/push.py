@@ -1,0 +1,181 @@
+"""`deltareg push`: bring a folder in as a new version."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg.wire import RunInfo
+from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
+from deltareg_cli.command_tree import command
+from deltareg_cli.commands.lint import lint_answer
+from deltareg_cli.exits import Exit
+from deltareg_cli.global_options import concurrency_option, dry_run
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Duration, message_option, option, parse_pairs
+from deltareg_cli.views.verdicts import check_table
+from deltareg_cli.views.versions import kind_of
+from deltareg_cli.waiting import run_status, wait_for
+from deltareg_cli.wording import clean, rate, seconds, size
+
+if TYPE_CHECKING:
+    from deltareg.client import PushReport
+
+RECORD, VERIFICATION = "For the record", "Verification"
+
+
+@command(
+    "push",
+    Example("a LoRA adapter", "deltareg push ./adapter me/chat --base llama-3.1-8b"),
+    Example(
+        "with a message, and wait for the verdict",
+        'deltareg push ./adapter me/chat --base llama-3.1-8b -m "epoch 3" --wait',
+    ),
+    Example(
+        "made from a version that is there already",
+        "deltareg push ./run7 me/chat --base llama-3.1-8b --parent me/chat:v6",
+    ),
+    Example(
+        "look first, send nothing",
+        "deltareg push ./adapter me/chat --base llama-3.1-8b --dry-run",
+    ),
+    see_also=("lint", "verify", "promote", "help references"),
+    is_resumable=True,
+)
+@click.argument("path", type=click.Path(path_type=Path), help="The folder to push.")
+@click.argument("line", metavar="NS/NAME", help="The line that gets the new version.")
+@option("--base", required=True, metavar="NAME|PATH", help="The base that it was made against.")
+@option("--kind", default="auto", show_default=True, help="Its kind, if it must be this one.")
+@option(
+    "--convention",
+    type=click.Choice(["absolute", "additive"]),
+    default="",
+    help="What bias-only and sparse values are: new values, or differences.",
+)
+@dry_run("Look at the folder as lint does and send nothing.")
+@message_option(section=RECORD)
+@option("--semver", metavar="1.4.0", section=RECORD, help="A label; it is never moved.")
+@option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=parse_pairs,
+    section=RECORD,
+    help="A label of your own; may be repeated.",
+)
+@option(
+    "--parent",
+    "parents",
+    multiple=True,
+    metavar="REF",
+    section=RECORD,
+    help="A version that this one was made from; may be repeated.",
+)
+@option(
+    "--verify",
+    "suite",
+    bare="smoke",
+    metavar="[=SUITE]",
+    section=VERIFICATION,
+    help="Queue this suite as well; smoke is queued by every push.",
+)
+@option("--wait", is_flag=True, section=VERIFICATION, help="Wait for the verdict.")
+@option(
+    "--wait-timeout",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    section=VERIFICATION,
+    help="How long to wait; the run goes on after that.",
+)
+@concurrency_option("Packs that are sent at once.")
+@option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Two pushes with the same key make one version.",
+)
+@click.pass_obj
+def push(
+    invocation: Invocation,
+    path: Path,
+    line: str,
+    *,
+    base: str,
+    kind: str,
+    convention: str,
+    message: str,
+    semver: str | None,
+    labels: dict[str, str],
+    parents: tuple[str, ...],
+    suite: str | None,
+    wait: bool,
+    wait_timeout: float,
+    idempotency_key: str | None,
+) -> Exit:
+    """Push a fine-tuned folder as a new version of a line.
+
+    The folder is read as lint reads it: its kind is recognised, every tensor is accounted for
+    against the base, and what cannot be explained is refused by name, with nothing kept. Files of
+    the trainer (optimizer, scheduler, logs) are left out, and listed.
+
+    Only bytes that the registry does not have are sent. The same folder pushed twice is one
+    version. A push that was interrupted goes on when the same command is given again.
+    """
+    client = invocation.client
+    if invocation.globals.dry_run:
+        found = client.lint(path, base=base, convention=convention)
+        invocation.output.show(lint_answer(found, path))
+        return Exit.DONE if found.is_accepted else Exit.INVALID
+    report = client.push(
+        path, line, base=base, kind=kind, convention=convention, parents=parents, message=message,
+        semver=semver, labels=labels, idempotency_key=idempotency_key,
+    )  # fmt: skip
+    for name in report.left_out:
+        invocation.output.note(f"left out {clean(name)}: state of the trainer, not of the delta")
+    for problem in report.warnings:
+        invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
+    run = client.verify(report.version.ref, suite=suite or "smoke") if suite or wait else None
+    if run is not None and wait:
+        run = wait_for(invocation, run, timeout_s=wait_timeout)
+    invocation.output.show(push_answer(report, run))
+    return run_status(run) if run is not None and wait else Exit.DONE
+
+
+def push_answer(report: "PushReport", run: RunInfo | None) -> Answer:
+    """Show the version, what was sent, and its run if one was asked for."""
+    version = report.version
+    document = dict(report.to_json())
+    if run is not None:
+        document["run"] = run.id
+        document["verdict"] = run.verdict.verdict if run.verdict else None
+    blocks: list[Block] = [
+        Title(version.ref, "" if report.created else "was there already"),
+        Facts([
+            ("kind", kind_of(version)),
+            ("base", version.base.name),
+            ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
+            ("sent", _sent(report)),
+            ("verdict", _verdict(run)),
+            ("digest", version.digest),
+        ]),
+    ]  # fmt: skip
+    if run is not None and run.verdict is not None:
+        blocks += [Title("Checks"), check_table(run.verdict.checks)]
+    return Answer(document, blocks, [version.ref])
+
+
+def _sent(report: "PushReport") -> str:
+    if not report.uploaded_bytes:
+        return f"nothing, the registry had all of it; {seconds(report.seconds)}"
+    speed = rate(report.uploaded_bytes, report.seconds)
+    return f"{size(report.uploaded_bytes)} in {seconds(report.seconds)} ({speed})"
+
+
+def _verdict(run: RunInfo | None) -> Cell:
+    if run is None:
+        return Cell("smoke is queued", "dim")
+    return (
+        toned(run.verdict.verdict) if run.verdict else Cell(f"run {run.id} is {run.state}", "dim")
+    )

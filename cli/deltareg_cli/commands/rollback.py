@@ -1,0 +1,79 @@
+"""`deltareg rollback`: serve an earlier version again."""
+
+import click
+
+from deltareg_cli.blocks import Answer
+from deltareg_cli.command_tree import command
+from deltareg_cli.documents import fields
+from deltareg_cli.global_options import dry_run
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Channel, VersionNumber, option, reason_option
+from deltareg_cli.views.channels import MOVE_FIELDS, move_blocks
+
+TARGET = "Where to (one of them)"
+
+
+@command(
+    "rollback",
+    Example("one step back", 'deltareg rollback me/chat --channel prod -m "refunds broke"'),
+    Example("to a certain version", "deltareg rollback me/chat --channel prod --version v2 -m why"),
+    Example("what would happen?", "deltareg rollback me/chat --channel prod --dry-run"),
+    see_also=("promote", "channel", "help exit-codes"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@option("--channel", required=True, type=Channel(), help="The channel to roll back.")
+@reason_option()
+@dry_run("Show where it would go and move nothing.")
+@option(
+    "--version",
+    type=VersionNumber(),
+    metavar="vN",
+    section=TARGET,
+    help="A version that the channel served before.",
+)
+@option(
+    "--revision",
+    type=click.IntRange(1),
+    metavar="N",
+    section=TARGET,
+    help="What the channel served as of this revision.",
+)
+@option(
+    "--steps",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    section=TARGET,
+    help="So many versions back; one unless said otherwise.",
+)
+@click.pass_obj
+def rollback(
+    invocation: Invocation,
+    line: str,
+    *,
+    channel: str,
+    reason: str,
+    version: int | None,
+    revision: int | None,
+    steps: int | None,
+) -> None:
+    """Make a channel serve an earlier version again, at once.
+
+    A rollback is a new entry of the ledger; no byte is moved. The version rolled away from is
+    quarantined on this channel, so that no script promotes it again before somebody clears it with
+    a reason (deltareg channel clear).
+
+    Within five revisions or 30 days the old passing verdict is enough, and a fresh run is queued
+    afterwards. Beyond that the gate asks for a verdict first.
+    """
+    if sum(choice is not None for choice in (version, revision, steps)) > 1:
+        raise click.UsageError("give one of --version, --revision and --steps")
+    move = invocation.client.rollback(
+        line, channel, version=version, revision=revision, steps=steps, reason=reason,
+        dry_run=invocation.globals.dry_run,
+    )  # fmt: skip
+    blocks = move_blocks(move, line)
+    if invocation.globals.dry_run:
+        invocation.output.note("dry run: nothing was moved")
+    document = fields(move, *MOVE_FIELDS) | {"dry_run": invocation.globals.dry_run}
+    invocation.output.show(Answer(document, blocks, [f"{line}:v{move.version}"]))

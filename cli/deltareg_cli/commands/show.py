@@ -1,0 +1,26 @@
+"""`deltareg show`: all about one version."""
+
+import click
+
+from deltareg_cli.blocks import Answer
+from deltareg_cli.command_tree import command
+from deltareg_cli.documents import fields
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.views.versions import version_blocks
+
+
+@command(
+    "show",
+    Example("the newest version", "deltareg show me/chat"),
+    Example("what prod serves", "deltareg show me/chat@prod"),
+    Example("one field, for a script", "deltareg show me/chat:v3 --json | jq -r .digest"),
+    see_also=("ls", "log", "lineage", "verdict", "help references"),
+)
+@click.argument("ref", help="What to show; a bare NS/NAME is its newest version.")
+@click.pass_obj
+def show(invocation: Invocation, ref: str) -> None:
+    """Show a version: kind, base, verdict, channels, files."""
+    version = invocation.client.show(ref)
+    blocks = version_blocks(version, now=invocation.now)
+    invocation.output.show(Answer(fields(version), blocks, [version.ref]))

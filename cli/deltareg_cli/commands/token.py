@@ -1,0 +1,145 @@
+"""`deltareg token`: tokens for people, scripts and workers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import get_args
+
+import click
+
+from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind
+from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text, Title
+from deltareg_cli.command_tree import command, group
+from deltareg_cli.documents import fields, page_fields
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Duration, option
+from deltareg_cli.wording import moment
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+KINDS: tuple[TokenKind, ...] = get_args(TokenKind)
+
+
+@group(
+    "token",
+    Example("for a colleague", "deltareg token create --for ana --scope read --scope push"),
+    see_also=("auth", "audit"),
+)
+def token() -> None:
+    """Make, list and revoke tokens.
+
+    A token belongs to a principal, and what is done with it is written down under that name.
+    """
+
+
+@command(
+    "create",
+    Example("for a colleague", "deltareg token create --for ana --scope read --scope push"),
+    Example(
+        "for a worker, for half a year",
+        "deltareg token create --for gpu-1 --kind wrk --scope read --scope verify --expires 180d",
+    ),
+    see_also=("token ls", "token revoke", "auth login"),
+)
+@option("--for", "principal", required=True, metavar="PRINCIPAL", help="Who acts with it.")
+@option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    default=("read",),
+    show_default="read",
+    type=click.Choice(SCOPES),
+    help="What it allows; may be repeated.",
+)
+@option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="pat",
+    show_default=True,
+    help="pat for a person, ci for a script, wrk for a worker.",
+)
+@option("--expires", type=Duration(), default="90d", show_default=True, help="After how long.")
+@option("--note", default="", metavar="TEXT", help="What it is for.")
+@click.pass_obj
+def create(
+    invocation: Invocation,
+    *,
+    principal: str,
+    scopes: tuple[Scope, ...],
+    kind: TokenKind,
+    expires: float,
+    note: str,
+) -> None:
+    """Make a token for a principal. It is shown this once; the registry keeps only its hash."""
+    made = invocation.client.create_token(
+        TokenCreate(
+            principal=principal,
+            kind=kind,
+            scopes=list(scopes),
+            expires_in_s=int(expires),
+            note=note,
+        )
+    )
+    blocks: list[Block] = [
+        Lines([Cell(made.token, "strong")]),
+        Facts([
+            ("for", f"{made.principal} ({made.kind})"),
+            ("may", ", ".join(made.scopes)),
+            ("expires", _expiry(made, invocation.now)),
+            ("id", str(made.id)),
+        ]),
+    ]  # fmt: skip
+    invocation.output.show(Answer(fields(made, "id", "token"), blocks, [made.token]))
+    invocation.output.note("it is not shown again; hand it over on a safe way")
+
+
+@command("ls", Example("all of them", "deltareg token ls"), see_also=("token revoke",))
+@click.pass_obj
+def ls(invocation: Invocation) -> None:
+    """List tokens, without their secrets."""
+    page = invocation.client.tokens()
+    ids = [str(item.id) for item in page.items]
+    table = token_table(page.items, now=invocation.now)
+    invocation.output.show(Answer(page_fields(page), [table], ids))
+
+
+@command("revoke", Example("at once", "deltareg token revoke 7"), see_also=("token ls",))
+@click.argument("token_id", metavar="ID", type=click.IntRange(1), help="As token ls names it.")
+@click.pass_obj
+def revoke(invocation: Invocation, token_id: int) -> None:
+    """Make a token worthless, at once and for good."""
+    gone = invocation.client.revoke_token(token_id)
+    blocks: list[Block] = [
+        Title(f"token {gone.id}", "revoked"),
+        Facts([("for", gone.principal), ("was", gone.display)]),
+    ]
+    invocation.output.show(Answer(fields(gone, "id"), blocks, [str(gone.id)]))
+
+
+def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> Table:
+    """Show tokens as rows."""
+    columns = [
+        Column("id", is_number=True), Column("token"), Column("for"), Column("kind"),
+        Column("may"), Column("expires"), Column("last used"), Column("note", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(str(item.id), "name"),
+            item.display,
+            item.principal,
+            item.kind,
+            ", ".join(item.scopes),
+            Cell("revoked", "bad") if item.revoked_at else _expiry(item, now),
+            moment(item.last_used_at, now=now) if item.last_used_at else Cell("never", "dim"),
+            item.note,
+        ]
+        for item in tokens
+    ]
+    return Table(columns, rows, if_empty="no tokens")
+
+
+def _expiry(item: TokenInfo, now: datetime) -> str:
+    return moment(item.expires_at, now=now) if item.expires_at else "never"
+
+
+for _command in (create, ls, revoke):
+    token.add_command(_command)

@@ -1,0 +1,46 @@
+"""`deltareg verify`: have a version checked on its base."""
+
+import click
+
+from deltareg_cli.command_tree import command
+from deltareg_cli.exits import Exit
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Duration, option
+from deltareg_cli.waiting import run_answer, run_status, wait_for
+
+
+@command(
+    "verify",
+    Example("queue the default suite, or join a run of it", "deltareg verify me/chat:v3"),
+    Example("wait for the verdict", "deltareg verify me/chat:v3 --wait"),
+    Example("once more, although there is a verdict", "deltareg verify me/chat:v3 --again --wait"),
+    see_also=("verdict", "gate", "worker", "help exit-codes"),
+)
+@click.argument("ref", help="What to verify; a bare NS/NAME is its newest version.")
+@option("--suite", default="smoke", show_default=True, help="The checks to make.")
+@option("--again", is_flag=True, help="Make the checks anew although a verdict counts.")
+@option("--wait", is_flag=True, help="Wait for the verdict.")
+@option(
+    "--timeout",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    help="How long to wait; the run goes on after that.",
+)
+@click.pass_obj
+def verify(
+    invocation: Invocation, ref: str, *, suite: str, again: bool, wait: bool, timeout: float
+) -> Exit:
+    """Have a version checked on its base by a worker.
+
+    The verdict is bound to the version, its base and the suite. A run is queued, or joined if one
+    is under way for the same version, base and suite. With --wait the exit status is the verdict:
+    0 pass, 8 fail, 11 inconclusive. A check that should have run and did not makes the verdict
+    inconclusive, which never counts as pass.
+    """
+    run = invocation.client.verify(ref, suite=suite, again=again)
+    if wait:
+        run = wait_for(invocation, run, timeout_s=timeout)
+    invocation.output.show(run_answer(run, invocation))
+    return run_status(run) if wait else Exit.DONE

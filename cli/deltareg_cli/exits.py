@@ -1,0 +1,117 @@
+"""Exit statuses: one table, shown by `deltareg help exit-codes`, and what leads to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import deltareg.errors as e
+from deltareg.lifecycle import Outcome
+
+
+class Exit(IntEnum):
+    """Every status that a command ends with."""
+
+    DONE = 0
+    INTERNAL = 1
+    INVALID = 2
+    NOT_FOUND = 3
+    FORBIDDEN = 4
+    CONFLICT = 5
+    INTEGRITY = 6
+    BASE_MISMATCH = 7
+    GATE_FAILED = 8
+    GATE_PENDING = 9
+    DIFFERENT = 10
+    INCONCLUSIVE = 11
+    QUOTA = 12
+    BLOCKED = 13
+    UNAVAILABLE = 75
+    TIMEOUT = 124
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A row of the table: what a status says, and whether to try again."""
+
+    status: Exit
+    text: str
+    retry: str
+
+
+MEANINGS: tuple[Meaning, ...] = (
+    Meaning(Exit.DONE, "done", ""),
+    Meaning(Exit.INTERNAL, "internal error: a bug", "no"),
+    Meaning(Exit.INVALID, "usage, invalid input, or an upload that is refused", "no"),
+    Meaning(Exit.NOT_FOUND, "not found", "no"),
+    Meaning(Exit.FORBIDDEN, "not logged in, or not allowed", "no"),
+    Meaning(Exit.CONFLICT, "conflict: it exists, it moved, or it is held", "read it again first"),
+    Meaning(Exit.INTEGRITY, "integrity: bytes do not have their digest", "pull again"),
+    Meaning(Exit.BASE_MISMATCH, "the base is not the one that the delta was made for", "no"),
+    Meaning(Exit.GATE_FAILED, "gate failed: the verdict is fail", "no"),
+    Meaning(Exit.GATE_PENDING, "gate not met yet: a verdict is missing", "later"),
+    Meaning(Exit.DIFFERENT, "a difference was found (`diff --exit-code`)", ""),
+    Meaning(Exit.INCONCLUSIVE, "verification inconclusive; never a pass", "yes"),
+    Meaning(Exit.QUOTA, "quota or disk full", "no"),
+    Meaning(Exit.BLOCKED, "revoked, quarantined, frozen, or blocked by policy", "no"),
+    Meaning(Exit.UNAVAILABLE, "the server or the network cannot answer now", "yes"),
+    Meaning(Exit.TIMEOUT, "waiting timed out; the work goes on, its ID was printed", "ask again"),
+    Meaning(Exit.INTERRUPTED, "interrupted; what was done is kept", "same command"),
+)
+
+# The nearest class above an error decides; a class that is not here has its parent's status.
+STATUS: dict[type[e.DeltaregError], Exit] = {
+    e.DeltaregError: Exit.INTERNAL,
+    e.InvalidInput: Exit.INVALID,
+    e.NotFound: Exit.NOT_FOUND,
+    e.BlobMissing: Exit.INTEGRITY,
+    e.Unauthenticated: Exit.FORBIDDEN,
+    e.Forbidden: Exit.FORBIDDEN,
+    e.Conflict: Exit.CONFLICT,
+    e.IntegrityFailure: Exit.INTEGRITY,
+    e.BaseMismatch: Exit.BASE_MISMATCH,
+    e.GateFailed: Exit.GATE_FAILED,
+    e.GatePending: Exit.GATE_PENDING,
+    e.Inconclusive: Exit.INCONCLUSIVE,
+    e.QuotaExceeded: Exit.QUOTA,
+    e.Blocked: Exit.BLOCKED,
+    e.Unavailable: Exit.UNAVAILABLE,
+    e.Misconfigured: Exit.INVALID,
+    e.WaitTimeout: Exit.TIMEOUT,
+    e.DifferenceFound: Exit.DIFFERENT,
+}
+
+# A refused upload ends with 2, but for the two problems that have a status of their own.
+REFUSAL_STATUS = {"digest": Exit.INTEGRITY, "base_mismatch": Exit.BASE_MISMATCH}
+
+OUTCOME_STATUS: dict[Outcome, Exit] = {
+    "pass": Exit.DONE,
+    "fail": Exit.GATE_FAILED,
+    "inconclusive": Exit.INCONCLUSIVE,
+}
+
+# The gravest unmet rule decides, in this order; a rule that a newer server brings is "not met yet".
+RULE_STATUS: dict[str, Exit] = {
+    "revoked": Exit.BLOCKED,
+    "quarantined": Exit.BLOCKED,
+    "deleted": Exit.BLOCKED,
+    "frozen": Exit.BLOCKED,
+    "failed": Exit.GATE_FAILED,
+    "inconclusive": Exit.INCONCLUSIVE,
+    "missing": Exit.GATE_PENDING,
+}
+
+
+def exit_status(error: e.DeltaregError) -> Exit:
+    """Give the status that an error ends the command with."""
+    if isinstance(error, e.Refused) and error.problem_code in REFUSAL_STATUS:
+        return REFUSAL_STATUS[error.problem_code]
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def gate_status(rules: Sequence[str]) -> Exit:
+    """Give the status of a gate's answer from the names of its unmet rules."""
+    if not rules:
+        return Exit.DONE
+    gravest = (status for rule, status in RULE_STATUS.items() if rule in rules)
+    return next(gravest, Exit.GATE_PENDING)

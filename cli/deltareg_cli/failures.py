@@ -1,0 +1,78 @@
+"""Says why there is no result: in sentences for people, as a problem document for scripts."""
+
+from collections.abc import Iterator, Sequence
+
+from deltareg.errors import DeltaregError, Problem, Refused, Unavailable
+from deltareg_cli.blocks import Tone
+from deltareg_cli.drawing import Surface
+from deltareg_cli.exits import exit_status
+from deltareg_cli.wording import clean, count
+
+MOST_PROBLEMS = 20
+NO_SERVER_FIX = "start one here with `deltareg up`, or name another with --server URL"
+
+
+def for_people(error: DeltaregError, surface: Surface) -> str:
+    """Write an error: what is wrong, what to do, where to read on."""
+    head = surface.paint("error:", "bad")
+    lines = [f"{head} {clean(error.message)}"]
+    if isinstance(error, Refused) and len(error.problems) > 1:
+        lines = [f"{head} refused: {count(len(error.problems), 'problem')}"]
+        lines += _problems(error.problems, surface)
+    elif fix_of(error):
+        lines.append(f"{surface.paint('fix:', 'good')}   {clean(fix_of(error))}")
+    code = error.problem_code if isinstance(error, Refused) else error.code
+    lines.append(surface.paint(f"       deltareg explain {clean(code)}", "dim"))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def for_scripts(error: DeltaregError, *, request_id: str = "") -> dict[str, object]:
+    """Give the RFC 9457 document of an error, with the exit status in the place of HTTP's."""
+    code = error.problem_code if isinstance(error, Refused) else error.code
+    problems = error.problems if isinstance(error, Refused) else ()
+    return {
+        "type": f"urn:deltareg:problem:{code}",
+        "title": title_of(error),
+        "detail": error.message,
+        "code": code,
+        "exit_status": int(exit_status(error)),
+        "request_id": request_id,
+        "retryable": error.retryable,
+        "fix": fix_of(error),
+        "docs": f"deltareg explain {code}",
+        "errors": [item_of(problem) for problem in problems],
+    }
+
+
+def _problems(problems: Sequence[Problem], surface: Surface) -> Iterator[str]:
+    for problem in problems[:MOST_PROBLEMS]:
+        tone: Tone = "bad" if problem.severity == "error" else "warn"
+        where = f" [{clean(problem.tensor)}]" if problem.tensor else ""
+        yield f"  {surface.paint(problem.code, tone)}{where} {clean(problem.message)}"
+        if problem.fix:
+            yield f"    {surface.paint('fix:', 'good')} {clean(problem.fix)}"
+    if len(problems) > MOST_PROBLEMS:
+        yield f"  and {len(problems) - MOST_PROBLEMS} more"
+
+
+def item_of(problem: Problem) -> dict[str, object]:
+    """Give the fields of one problem, as on the wire."""
+    return {
+        "code": problem.code,
+        "severity": problem.severity,
+        "tensor": problem.tensor,
+        "message": problem.message,
+        "fix": problem.fix,
+    }
+
+
+def fix_of(error: DeltaregError) -> str:
+    """Give what to do; where no server answers and nothing is said, how to start one."""
+    if not error.fix and type(error) is Unavailable:
+        return NO_SERVER_FIX
+    return error.fix
+
+
+def title_of(error: DeltaregError) -> str:
+    """Give the first sentence of what an error means, the same for every error of its class."""
+    return (type(error).__doc__ or "").strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,156 @@
+"""One call of the command line: its global options, its settings, its client, its output."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg.client.config import ClientConfig, LoadedConfig, load_config
+from deltareg.errors import InvalidInput
+from deltareg_cli.logs import start_log
+from deltareg_cli.output import Output, is_terminal
+
+if TYPE_CHECKING:
+    from deltareg.client import Client
+
+
+@dataclass(slots=True)
+class Globals:
+    """What the global options say, filled while the line is parsed; the last mention wins."""
+
+    output: str | None = None
+    quiet: bool = False
+    no_color: bool = False
+    no_progress: bool = False
+    no_input: bool = False
+    yes: bool = False
+    dry_run: bool = False
+    server: str | None = None
+    profile: str | None = None
+    timeout: str | None = None
+    retries: str | None = None
+    concurrency: str | None = None
+    request_id: str = ""
+    verbose: int = 0
+    debug: bool = False
+    log_format: str = "text"
+
+    def flags(self) -> dict[str, str]:
+        """Give those that are settings, as the settings' loader wants them."""
+        named = {
+            "output": self.output,
+            "server": self.server,
+            "profile": self.profile,
+            "timeout": self.timeout,
+            "retries": self.retries,
+            "concurrency": self.concurrency,
+            "progress": "false" if self.no_progress else None,
+        }
+        return {key: text for key, text in named.items() if text is not None}
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What a command is given; commands read it, the frame fills it.
+
+    Attributes:
+        globals: What the global options say.
+        environ: The environment.
+        output: Where results go.
+        is_resumable: Whether the command, given again, goes on where it stopped.
+    """
+
+    globals: Globals = field(default_factory=Globals)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    output: Output = field(default_factory=Output)
+    is_resumable: bool = False
+    _loaded: LoadedConfig | None = None
+    _client: "Client | None" = None
+
+    def begin(self, *, is_resumable: bool, is_tolerant: bool) -> None:
+        """Read the settings and set up output and log; called once, before the command runs.
+
+        Args:
+            is_resumable: Whether the command resumes.
+            is_tolerant: Whether the command must run although the settings cannot be read, as
+                those must that repair them.
+        """
+        self.is_resumable = is_resumable
+        options = self.globals
+        start_log(verbose=options.verbose + 2 * options.debug, form=options.log_format)
+        self.output.is_quiet = options.quiet
+        self.output.has_colour = not (options.no_color or self.environ.get("NO_COLOR"))
+        try:
+            self.output.format = self.config.output
+        except InvalidInput:
+            if not is_tolerant:
+                raise
+
+    @property
+    def loaded(self) -> LoadedConfig:
+        """The settings and where they come from, read once."""
+        if self._loaded is None:
+            self._loaded = load_config(
+                flags=self.globals.flags(),
+                environ=self.environ,
+                request_id=self.globals.request_id,
+            )
+        return self._loaded
+
+    @property
+    def config(self) -> ClientConfig:
+        """The settings."""
+        return self.loaded.config
+
+    @property
+    def client(self) -> "Client":
+        """The client, opened when it is first asked for and closed by `end`."""
+        if self._client is None:
+            from deltareg.client import Client  # what `--help` need not load
+            from deltareg_cli.progress import open_progress
+
+            self._client = Client(self.config, progress=open_progress(self.output, self.config))
+        return self._client
+
+    def client_with(self, token: str) -> "Client":
+        """Give a client that shows another token, from here on."""
+        self.end()
+        config = replace(self.config, token=token)
+        self._loaded = replace(self.loaded, config=config)
+        return self.client
+
+    @property
+    def now(self) -> datetime:
+        """The time that relative times are relative to."""
+        return datetime.now(UTC)
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether there is a person to ask."""
+        is_automatic = self.globals.no_input or self.output.is_for_scripts
+        return not is_automatic and not self.environ.get("CI") and is_terminal(sys.stdin)
+
+    def confirm(self, question: str) -> None:
+        """Go on only if the user says yes, or said so on the line.
+
+        Raises:
+            InvalidInput: Nobody can be asked.
+            click.Abort: The user says no.
+        """
+        if self.globals.yes:
+            return
+        if not self.may_ask:
+            raise InvalidInput(
+                f"{question} Nobody is there to ask", fix="say yes beforehand: --yes"
+            )
+        click.confirm(question, abort=True, err=True)
+
+    def end(self) -> None:
+        """Close what was opened; may be called twice."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -1,0 +1,125 @@
+"""Options with a place on the help page, and the kinds of value that options take."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import click
+from click.shell_completion import CompletionItem
+
+from deltareg.client.quantities import parse_duration, parse_size
+from deltareg.errors import InvalidInput
+
+
+class Option(click.Option):
+    """An option that stands in a section of the help page; a global one stands at its foot.
+
+    With `bare`, `--verify` alone means `--verify=BARE`, and what follows it is never its value.
+    """
+
+    def __init__(
+        self,
+        param_decls: Sequence[str],
+        *,
+        section: str = "Options",
+        is_global: bool = False,
+        bare: str | None = None,
+        **attributes: object,
+    ) -> None:
+        """Take its place on the page, and what click's option takes."""
+        super().__init__(param_decls, **attributes)  # type: ignore[arg-type]  # handed through
+        self.section = section
+        self.is_global = is_global
+        self.bare = bare
+
+
+option = partial(click.option, cls=Option)
+
+
+class Duration(click.ParamType[float]):
+    """A stretch of time, in seconds once it is read."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read `30s`, `1h30m` or a number of seconds."""
+        return value if isinstance(value, float) else parse_duration(str(value))
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read `50GB`, `512MiB` or a number of bytes."""
+        return value if isinstance(value, int) else parse_size(str(value))
+
+
+class VersionNumber(click.ParamType[int]):
+    """A version of a line that is known already: `v3` or `3`."""
+
+    name = "version"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read `v3` or `3`."""
+        digits = str(value).removeprefix("v")
+        if digits.isdecimal() and int(digits) > 0:
+            return int(digits)
+        raise InvalidInput(f"not a version: {str(value)[:60]!r}", fix="write v3")
+
+
+class Channel(click.ParamType[str]):
+    """The name of a channel; the shell is offered those that every line has."""
+
+    name = "channel"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer the channels that every line has."""
+        return [
+            CompletionItem(name)
+            for name in ("dev", "staging", "prod")
+            if name.startswith(incomplete)
+        ]
+
+
+def parse_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str]:
+    """Read `key=value` texts, for options that may be repeated."""
+    pairs: dict[str, str] = {}
+    for text in value:
+        key, equals, rest = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, param)
+        pairs[key] = rest
+    return pairs
+
+
+message_option = partial(
+    option, "-m", "--message", "message", default="", metavar="TEXT", help="Why, for the record."
+)
+reason_option = partial(
+    option, "-m", "--reason", "reason", default="", metavar="TEXT", help="Why; kept in the ledger."
+)
+limit_option = partial(
+    option,
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 500),
+    section="Pages",
+    help="How many entries a page has.",
+)
+cursor_option = partial(
+    option,
+    "--cursor",
+    metavar="CURSOR",
+    section="Pages",
+    help="Where to go on; the page before names it.",
+)

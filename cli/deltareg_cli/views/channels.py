@@ -1,0 +1,104 @@
+"""Channels, their ledgers, moves and gates."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from deltareg.wire import ChannelInfo, GateAnswer, MoveResult, RevisionInfo
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, toned
+from deltareg_cli.wording import moment, short
+
+MOVE_FIELDS = ("channel", "revision", "kind", "version", "digest", "previous")
+
+
+def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Block]:
+    """Show one channel."""
+    moved = f"{moment(channel.at, now=now)} by {channel.actor}" if channel.at else ""
+    return [
+        Title(f"{line}@{channel.channel}", "frozen" if channel.is_frozen else ""),
+        Facts([
+            ("serves", served(channel)),
+            ("revision", str(channel.revision)),
+            ("moved", moved),
+            ("reason", channel.reason),
+            ("asks for", ", ".join(channel.suites)),
+            ("quarantined", Cell(versions(channel.quarantined), "warn")),
+            ("digest", channel.digest or ""),
+        ]),
+    ]  # fmt: skip
+
+
+def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> Table:
+    """Show the channels of a line as rows."""
+    columns = [
+        Column("channel"), Column("serves"), Column("revision", is_number=True), Column("moved"),
+        Column("by"), Column("quarantined"), Column("reason", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(channel.channel, "name"),
+            served(channel),
+            str(channel.revision),
+            moment(channel.at, now=now) if channel.at else Cell("never", "dim"),
+            channel.actor or "",
+            Cell(versions(channel.quarantined), "warn"),
+            "frozen" if channel.is_frozen else channel.reason,
+        ]
+        for channel in channels
+    ]
+    return Table(columns, rows, if_empty="no channels")
+
+
+def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> Table:
+    """Show a ledger as rows, newest first."""
+    columns = [
+        Column("revision", is_number=True), Column("kind"), Column("version"),
+        Column("digest"), Column("when"), Column("by"), Column("reason", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(str(revision.revision), "name"),
+            toned(revision.kind),
+            f"v{revision.version}" if revision.version else Cell("-", "dim"),
+            Cell(short(revision.digest or ""), "dim"),
+            moment(revision.at, now=now),
+            revision.actor,
+            revision.reason,
+        ]
+        for revision in revisions
+    ]
+    return Table(columns, rows, if_empty="nothing was ever promoted to this channel")
+
+
+def move_blocks(move: MoveResult, line: str) -> list[Block]:
+    """Show what a move has done."""
+    now = f"v{move.version}" if move.version else "nothing"
+    before = f"v{move.previous}" if move.previous else "nothing"
+    verb = {"promote": "promoted", "rollback": "rolled back"}.get(move.kind, move.kind)
+    return [
+        Lines([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {before} → {now}"]]),
+        Facts([
+            ("revision", str(move.revision)),
+            ("digest", move.digest or ""),
+            ("verify run", move.verify_run or ""),
+        ]),
+    ]  # fmt: skip
+
+
+def gate_blocks(answer: GateAnswer) -> list[Block]:
+    """Show whether a version may go to a channel, and what is missing."""
+    word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
+    lines: list[Text | Sequence[Text]] = [[Cell(answer.ref, "name"), "→", answer.channel, word]]
+    for rule in answer.unmet:
+        lines.append([Cell(f"  {rule.rule}:", "bad"), rule.message])
+        lines.append([Cell("    fix:", "good"), rule.fix])
+    return [Lines(lines)]
+
+
+def served(channel: ChannelInfo) -> Cell:
+    """Name the version that a channel serves."""
+    return Cell(f"v{channel.version}", "name") if channel.version else Cell("nothing", "dim")
+
+
+def versions(numbers: Sequence[int]) -> str:
+    """Name versions of a line by their numbers."""
+    return ", ".join(f"v{number}" for number in numbers)

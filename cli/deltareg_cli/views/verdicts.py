@@ -1,0 +1,88 @@
+"""Runs, verdicts and their checks."""
+
+from datetime import datetime
+
+from deltareg.wire import CheckResult, RunInfo, VerdictInfo
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.wording import moment, number, seconds, short
+
+RESULT_FIELDS = ("id", "verdict", "checks", "environment")
+
+
+def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
+    """Show a verdict with its checks."""
+    counts = "" if verdict.counts else "does not count: the suite or the version has changed since"
+    environment = ", ".join(f"{key} {text}" for key, text in sorted(verdict.environment.items()))
+    return [
+        Title(verdict.ref, f"suite {verdict.suite}"),
+        Facts([
+            ("verdict", [toned(verdict.verdict), Cell(counts, "warn")]),
+            ("id", verdict.id),
+            ("digest", short(verdict.digest)),
+            ("base", [short(verdict.base_root), Cell(verdict.base_evidence, "dim")]),
+            ("given", f"{moment(verdict.created_at, now=now)} by {verdict.verifier}"),
+            ("run with", f"{verdict.dtype}, seed {verdict.seed}"),
+            ("sandbox", verdict.sandbox),
+            ("environment", environment),
+        ]),
+        Title("Checks"),
+        check_table(verdict.checks),
+    ]  # fmt: skip
+
+
+def check_table(checks: list[CheckResult]) -> Table:
+    """Show checks as rows."""
+    columns = [
+        Column("check"), Column("verdict"), Column("value", is_number=True),
+        Column("threshold", is_number=True), Column("baseline", is_number=True),
+        Column("took", is_number=True), Column("detail", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            check.name,
+            toned(check.verdict),
+            number(check.value),
+            number(check.threshold),
+            number(check.baseline),
+            seconds(check.seconds),
+            f"{check.code}: {check.detail}" if check.code else check.detail,
+        ]
+        for check in checks
+    ]
+    return Table(columns, rows, if_empty="no checks were made")
+
+
+def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
+    """Show verdicts as rows, newest first."""
+    columns = [
+        Column("id"), Column("ref"), Column("suite"), Column("verdict"), Column("counts"),
+        Column("given"), Column("failed", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(verdict.id, "name"),
+            verdict.ref,
+            verdict.suite,
+            toned(verdict.verdict),
+            "yes" if verdict.counts else Cell("no", "warn"),
+            moment(verdict.created_at, now=now),
+            ", ".join(check.name for check in verdict.checks if check.verdict == "fail"),
+        ]
+        for verdict in verdicts
+    ]
+    return Table(columns, rows, if_empty="no verdict yet: deltareg verify REF --wait")
+
+
+def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
+    """Show a run that has no verdict yet."""
+    return [
+        Title(run.ref, f"suite {run.suite}"),
+        Facts([
+            ("run", Cell(run.id, "name")),
+            ("state", toned(run.state)),
+            ("attempt", str(run.attempt)),
+            ("worker", run.worker or ""),
+            ("error", Cell(run.error or "", "bad")),
+            ("queued", moment(run.created_at, now=now)),
+        ]),
+    ]  # fmt: skip

@@ -1,0 +1,71 @@
+"""Versions as facts and as rows."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from deltareg.wire import VersionDetail, VersionInfo
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.wording import count, moment, short, size
+
+
+def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
+    """Show one version whole."""
+    rows: list[tuple[str, Text | Sequence[Text]]] = [
+        ("kind", kind_of(version)),
+        ("base", [Cell(version.base.name, "name"), Cell(short(version.base.root), "dim")]),
+        ("verdict", toned(version.verdict) if version.verdict else Cell("none yet", "dim")),
+        ("channels", ", ".join(version.channels)),
+        ("label", version.semver or ""),
+        ("labels", " ".join(f"{key}={text}" for key, text in sorted(version.labels.items()))),
+        ("message", version.message),
+        ("pushed", f"{moment(version.created_at, now=now)} by {version.created_by}"),
+        ("size", sizes_of(version)),
+        *(_detail(version) if isinstance(version, VersionDetail) else ()),
+        ("digest", version.digest),
+    ]
+    state = "deleted" if version.is_deleted else "revoked" if version.is_revoked else ""
+    return [Title(version.ref, state), Facts(rows)]
+
+
+def version_table(versions: Sequence[VersionInfo], *, now: datetime) -> Table:
+    """Show versions as rows."""
+    columns = [
+        Column("version"), Column("kind"), Column("base"), Column("verdict"), Column("channels"),
+        Column("stored", is_number=True), Column("pushed"), Column("message", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(f"v{version.version}", "name"),
+            kind_of(version),
+            version.base.name,
+            toned("deleted" if version.is_deleted else version.verdict),
+            ", ".join(version.channels) or Cell("-", "dim"),
+            size(version.stored_bytes),
+            moment(version.created_at, now=now),
+            version.message,
+        ]
+        for version in versions
+    ]
+    return Table(columns, rows, if_empty="no versions yet: deltareg push PATH NS/NAME --base REF")
+
+
+def kind_of(version: VersionInfo) -> str:
+    """Name a version's kind with its variant."""
+    variant = f" ({version.variant})" if version.variant not in {"", version.kind} else ""
+    return f"{version.kind}{variant}"
+
+
+def sizes_of(version: VersionInfo) -> str:
+    """Say what a version takes, as files and as stored."""
+    return f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"
+
+
+def _detail(version: VersionDetail) -> list[tuple[str, Text | Sequence[Text]]]:
+    tensors = f"{count(version.tensors, 'tensor')} in {count(version.modules, 'module')}"
+    foldable = "can be folded into the base" if version.foldable else "can only be attached"
+    return [
+        ("tensors", [tensors, Cell(foldable, "dim")]),
+        ("files", ", ".join(version.files)),
+        ("parents", ", ".join(version.parents)),
+        ("made by", version.source),
+    ]

@@ -1,0 +1,58 @@
+"""Waits for a run, says how it goes, and shows what came of it."""
+
+from deltareg.errors import WaitTimeout
+from deltareg.wire import RunInfo
+from deltareg_cli.blocks import Answer
+from deltareg_cli.documents import fields
+from deltareg_cli.exits import OUTCOME_STATUS, Exit
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.views.verdicts import RESULT_FIELDS, run_blocks, verdict_blocks
+from deltareg_cli.wording import clean
+
+
+def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
+    """Wait until a run is over, with a note at each change.
+
+    Raises:
+        WaitTimeout: It was not over in time; it goes on, and its id has been shown.
+    """
+
+    def tell(changed: RunInfo) -> None:
+        worker = f" on {changed.worker}" if changed.worker and changed.state == "running" else ""
+        invocation.output.note(clean(f"run {changed.id}: {changed.state}{worker}"))
+
+    try:
+        return invocation.client.wait_run(run.id, timeout_s=timeout_s, on_change=tell)
+    except WaitTimeout:
+        invocation.output.show(run_answer(invocation.client.run(run.id), invocation))
+        raise
+
+
+def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
+    """Show a run: its verdict once it has one, else how it stands."""
+    if run.verdict is not None:
+        blocks = verdict_blocks(run.verdict, now=invocation.now)
+        return Answer(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
+    document = fields(run, "id", "state")
+    if is_over(run):  # no worker could judge it: inconclusive, which is not pass
+        document = {
+            "id": run.id,
+            "verdict": "inconclusive",
+            "checks": [],
+            "environment": {},
+            "run": run.id,
+            "ref": run.ref,
+            "state": run.state,
+            "error": run.error,
+        }
+    return Answer(document, run_blocks(run, now=invocation.now), [run.id])
+
+
+def run_status(run: RunInfo) -> Exit:
+    """Give the exit status of a run that is over."""
+    return OUTCOME_STATUS[run.verdict.verdict if run.verdict else "inconclusive"]
+
+
+def is_over(run: RunInfo) -> bool:
+    """Tell whether nothing more will happen to a run."""
+    return run.state in {"done", "dead", "cancelled"}
