@@ -16,7 +16,7 @@ from deltareg.names import name_map_for
 from deltareg.tensors import SafetensorsHeader, strict_json_object
 
 CONFIG_FILE = "config.json"
-_TOKENIZER_FILES = frozenset({
+TOKENIZER_FILES = frozenset({
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt",
     "special_tokens_map.json", "added_tokens.json", "spiece.model", "tokenizer.model",
     "chat_template.jinja",
@@ -94,7 +94,7 @@ def base_identity(manifest: Manifest) -> BaseIdentity:
     tokenizer = {
         file.path: str(file.digest)
         for file in manifest.files
-        if file.path.rpartition("/")[2] in _TOKENIZER_FILES
+        if file.path.rpartition("/")[2] in TOKENIZER_FILES
     }
     return BaseIdentity(
         root=fingerprint(manifest.records().values()),

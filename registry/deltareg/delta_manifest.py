@@ -13,6 +13,13 @@ from deltareg.errors import Problem, Refused
 from deltareg.kind import Account, BaseView, DeltaFiles, DeltaKind, Match, Tensors
 from deltareg.manifest import Manifest, ManifestFile, ManifestTensor
 
+_DOCUMENTS = frozenset({"adapter_config.json", "config.json", "head_config.json"})
+
+
+def is_document(path: str) -> bool:
+    """Whether a kind may have to read this file; every other file is carried unread."""
+    return path in _DOCUMENTS or path.endswith(".safetensors.index.json")
+
 
 @dataclass(frozen=True, slots=True)
 class Assessment:

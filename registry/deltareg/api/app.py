@@ -11,8 +11,17 @@ from deltareg.api import problems
 from deltareg.api.auth import authenticate
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
-from deltareg.api.routes import access, bases, blobs, channels, deltas, health, operations, runs
-from deltareg.api.routes import uploads
+from deltareg.api.routes import (
+    access,
+    bases,
+    blobs,
+    channels,
+    deltas,
+    health,
+    operations,
+    runs,
+    uploads,
+)
 from deltareg.service.registry import Registry
 from deltareg.wire import API
 

@@ -39,9 +39,7 @@ def authenticate(
         raise Unauthenticated(
             "this needs a token", fix="run `deltareg auth login`, or set DELTAREG_TOKEN"
         )
-    return authenticate_token(
-        registry, credentials.credentials, request_id=request_id_of(request)
-    )
+    return authenticate_token(registry, credentials.credentials, request_id=request_id_of(request))
 
 
 InRegistry = Annotated[Registry, Depends(registry_of)]

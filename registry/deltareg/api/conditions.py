@@ -43,6 +43,8 @@ def seen_revision(request: Request) -> int:
     return int(match[1])
 
 
-def json_answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
+def json_answer(
+    body: BaseModel, status: int = 200, headers: dict[str, str] | None = None
+) -> JSONResponse:
     """Answer with a model under another status."""
     return JSONResponse(body.model_dump(mode="json"), status, headers)

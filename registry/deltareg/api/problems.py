@@ -129,7 +129,5 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _internal_error(request: Request, error: Exception) -> JSONResponse:
     logger.error("bug", exc_info=error, extra={"request_id": request_id_of(request)})
-    bug = DeltaregError(
-        "the server has a bug", fix="report it with the request id of this answer"
-    )
+    bug = DeltaregError("the server has a bug", fix="report it with the request id of this answer")
     return problem_response(bug, request_id=request_id_of(request))

@@ -25,10 +25,11 @@ from deltareg.manifest import Manifest
 from deltareg.refs import LineRef
 from deltareg.service.channels import add_default_channels
 from deltareg.service.describe import describe_version
-from deltareg.service.readback import Readback, header_tensors
+from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import queue_default_suite
 from deltareg.service.uploads import abort_upload, find_own_upload, show_upload
+from deltareg.shapes import header_tensors
 from deltareg.storage_map import StorageMap
 from deltareg.wire import UploadComplete, UploadInfo
 
@@ -69,17 +70,19 @@ def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Dig
     Raises:
         UploadClosed: One is neither; the push has to start again.
     """
-    received = {
-        Digest.parse(row.digest): row.physical_key
+    found = {
+        row.digest: (row.physical_key, row.size_bytes)
         for row in queries.received_packs(conn, upload.id)
     }
-    others = [str(pack.digest) for pack in storage.packs if pack.digest not in received]
-    live = pack_queries.physical_keys(conn, upload.scope, others)
-    found = received | {Digest.parse(digest): key for digest, (key, _) in live.items()}
-    missing = [pack.digest for pack in storage.packs if pack.digest not in found]
-    if missing:
-        raise UploadClosed(f"pack {missing[0].short} is not stored (any more)", fix=_AGAIN)
-    return found
+    others = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in found]
+    found |= pack_queries.physical_keys(conn, upload.scope, others)
+    for pack in storage.packs:
+        if str(pack.digest) not in found:
+            raise UploadClosed(f"pack {pack.digest.short} is not stored (any more)", fix=_AGAIN)
+        if found[str(pack.digest)][1] != pack.size_bytes:
+            wrong = f"pack {pack.digest.short} does not have {pack.size_bytes} bytes"
+            raise Refused([Problem("header", wrong, fix="push it with a current client")])
+    return {Digest.parse(digest): key for digest, (key, _) in found.items()}
 
 
 def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[str, int]:
@@ -212,7 +215,10 @@ def _add_version(
         logical_bytes=manifest.logical_bytes, stored_bytes=storage.stored_bytes,
         uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
     )  # fmt: skip
-    pack_queries.lock_unreleased(conn, parents.values())
+    standing = pack_queries.lock_versions(conn, parents.values())
+    gone = [digest for digest, row_id in parents.items() if row_id not in standing]
+    if gone:
+        raise Conflict(f"the parent {gone[0]} was deleted meanwhile", fix="leave --parent out")
     version_queries.add_parents(conn, version_id, [parents[digest] for digest in digests])
     return version_id
 

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S, read_clock
 from deltareg.db.queries import channels as queries
+from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
-from deltareg.db.session import with_retry
+from deltareg.db.session import with_retry, write
 from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, StaleRevision
 from deltareg.lifecycle import is_in_window, refusal
 from deltareg.refs import LineRef
@@ -62,7 +63,12 @@ def move_channel(
             return _promote(conn, caller, line, channel, current, move)
         return _roll_back(conn, caller, line, channel, current, move)
 
-    return with_retry(registry.engine, transaction)
+    if not move.dry_run:
+        return with_retry(registry.engine, transaction)
+    with write(registry.engine) as conn, conn.begin_nested() as trial:
+        result = transaction(conn)
+        trial.rollback()
+    return result
 
 
 def _promote(
@@ -166,6 +172,8 @@ def _append(
     version: Row, move: ChannelMove,
 ) -> tuple[MoveResult, int]:  # fmt: skip
     previous = None if current is None else current.version
+    if version.id not in pack_queries.lock_versions(conn, [version.id]):
+        raise Blocked(f"{ref_of(version)} was deleted meanwhile", fix="choose another version")
     if not queries.advance(conn, channel.id, seen=channel.revision):
         raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
     number = channel.revision + 1

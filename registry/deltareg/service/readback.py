@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deltareg.codec import decode_piece
+from deltareg.delta_manifest import is_document
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import IntegrityFailure, Problem, Refused
 from deltareg.kind import DeltaFiles
@@ -18,12 +19,12 @@ from deltareg.tensors import (
     ADAPTER_LIMITS,
     FULL_LIMITS,
     SafetensorsHeader,
-    TensorInfo,
     parse_header,
     strict_json_object,
 )
 
 _DOCUMENT_BYTES = 4 << 20
+_HEADER_BYTES, _ENTRY_BYTES = 64 << 10, 1 << 10
 _PUSH = "push it again with a current client"
 
 
@@ -41,13 +42,16 @@ class Readback:
     keys: Mapping[Digest, str]
     storage: StorageMap
 
-    def file_part(self, file: ManifestFile) -> bytes:
+    def file_part(self, file: ManifestFile, *, tensors: int = 0) -> bytes:
         """Read a file's header, or the whole of a small file.
 
         Raises:
             IntegrityFailure: It is not what its digest says.
             Refused: It does not stand alone.
         """
+        limit = _header_limit(tensors) if file.is_tensors else _DOCUMENT_BYTES
+        if file.part.size_bytes > limit:
+            raise _refuse("limits", f"{file.path}: {file.part.size_bytes} bytes, at most {limit}")
         piece = self.storage.pieces[file.part.digest]
         if piece.reference is not None:
             raise _refuse("header", f"{file.path} must be stored without a reference")
@@ -76,7 +80,9 @@ class Readback:
     def _header(self, manifest: Manifest, file: ManifestFile) -> SafetensorsHeader:
         is_adapter = len(manifest.tensors) <= ADAPTER_LIMITS.tensors
         limits = ADAPTER_LIMITS if is_adapter and file.part.size_bytes < 1 << 20 else FULL_LIMITS
-        header = parse_header(self.file_part(file), file.size_bytes, limits)
+        count = sum(tensor.file == file.path for tensor in manifest.tensors)
+        raw = self.file_part(file, tensors=count)
+        header = parse_header(raw, file.size_bytes, limits)
         listed = {t.name: (t.dtype, t.shape) for t in manifest.tensors if t.file == file.path}
         found = {name: (info.dtype, info.shape) for name, info in header.tensors.items()}
         if listed != found:
@@ -88,45 +94,9 @@ class Readback:
         return b"".join(self.store.read(self.keys[chunk.pack], chunk.offset, stop))
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderTensor:
-    """A tensor of which only the header is at hand."""
-
-    info: TensorInfo
-
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        return self.info.name
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors dtype."""
-        return self.info.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
-        return self.info.shape
-
-    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Refuse: the server reads no tensor data."""
-        raise TypeError(f"rules about {self.name} must not need its data")  # a bug, not an input
-
-
-def header_tensors(files: DeltaFiles) -> dict[str, HeaderTensor]:
-    """Give the tensors of all headers, without data."""
-    return {
-        name: HeaderTensor(info)
-        for header in files.headers.values()
-        for name, info in header.tensors.items()
-    }
-
-
-def is_document(path: str) -> bool:
-    """Whether a kind may have to read this file: a JSON file, but not a tokenizer's."""
-    name = path.rpartition("/")[2]
-    return name.endswith(".json") and not name.startswith(("tokenizer", "vocab", "added_tokens"))
+def _header_limit(tensors: int) -> int:
+    """Bound a header by the tensors it may list, so that a few bytes cannot claim a huge one."""
+    return _HEADER_BYTES + tensors * _ENTRY_BYTES
 
 
 def _refuse(code: str, message: str) -> Refused:

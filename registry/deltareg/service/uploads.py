@@ -33,6 +33,7 @@ from deltareg.manifest import BASE_KIND, Manifest
 from deltareg.refs import LineRef, parse_name, parse_semver
 from deltareg.service.describe import describe_base, describe_version
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
+from deltareg.storage_map import StoredPiece
 from deltareg.store import fresh_key
 from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
 
@@ -239,9 +240,16 @@ def _show(
     base_root = "" if manifest.base is None else str(manifest.base)
     digests = [str(digest) for digest in manifest.pieces()]
     known = pack_queries.known_pieces(conn, scope, digests, base_root)
+    needed = {
+        str(pack)
+        for piece, entry in known.items()
+        for pack in StoredPiece.decode(Digest.parse(piece), entry).packs
+    }
+    sizes = pack_queries.physical_keys(conn, scope, needed)
     return UploadInfo(
         id=upload_id, state="open", manifest_digest=digest, received=received,
         known={digest: entry.decode() for digest, entry in known.items()},
+        known_packs=[ReceivedPack(digest=d, size_bytes=size) for d, (_, size) in sizes.items()],
     )  # fmt: skip
 
 

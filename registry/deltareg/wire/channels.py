@@ -52,6 +52,7 @@ class ChannelMove(Request):
     revision: int | None = None
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     reason: Text = ""
+    dry_run: bool = False
 
 
 class QuarantineClear(Request):

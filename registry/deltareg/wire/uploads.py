@@ -35,7 +35,8 @@ class ReceivedPack(Answer):
 class UploadInfo(Answer):
     """An upload: what is there already, so that only the rest is sent.
 
-    `known` maps piece digests that the namespace already stores to their storage entry.
+    `known` maps piece digests that the namespace already stores to their storage entry, and
+    `known_packs` lists the packs that those lie in.
     """
 
     id: str
@@ -43,6 +44,7 @@ class UploadInfo(Answer):
     manifest_digest: str
     received: list[ReceivedPack] = []
     known: dict[str, str] = {}
+    known_packs: list[ReceivedPack] = []
     version: VersionInfo | None = None
     base: BaseInfo | None = None
 

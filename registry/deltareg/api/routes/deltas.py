@@ -83,9 +83,7 @@ def show_log(
     limit: int = 50,
 ) -> Page[LogEntry]:
     """List what happened to a line, newest first."""
-    return log_service.show_log(
-        registry, by, line, channel=channel, cursor=cursor, limit=limit
-    )
+    return log_service.show_log(registry, by, line, channel=channel, cursor=cursor, limit=limit)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}", response_model=VersionDetail)

@@ -5,9 +5,9 @@ from fastapi.responses import PlainTextResponse
 
 from deltareg.api.auth import InRegistry
 from deltareg.api.metrics import Metrics
-from deltareg.db.session import check_schema, read
-from deltareg.db.queries.runs import queue_depth
 from deltareg.db.clock import US_PER_S
+from deltareg.db.queries.runs import queue_depth
+from deltareg.db.session import check_schema, read
 
 router = APIRouter(tags=["health"])
 

@@ -23,9 +23,7 @@ router = APIRouter(prefix="/uploads", tags=["uploads"])
 @router.post("", response_model=UploadInfo)
 def open_upload(request: Request, registry: InRegistry, by: By, body: UploadOpen) -> Response:
     """Say what will be pushed; the answer tells what is here already."""
-    return once(
-        request, registry, by, body, lambda: service.open_upload(registry, by, body)
-    )
+    return once(request, registry, by, body, lambda: service.open_upload(registry, by, body))
 
 
 @router.get("/{upload_id}")
@@ -82,9 +80,7 @@ def complete_upload(
 
 
 @router.post("/{upload_id}:complete-base")
-def complete_base(
-    registry: InRegistry, by: By, upload_id: str, body: UploadComplete
-) -> BaseInfo:
+def complete_base(registry: InRegistry, by: By, upload_id: str, body: UploadComplete) -> BaseInfo:
     """Turn an upload of a base into a stored base."""
     return ingest_base.complete_base(registry, by, upload_id, body)
 

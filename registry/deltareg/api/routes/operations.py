@@ -1,0 +1,36 @@
+"""What operators do: collect garbage, check the store against the database."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from deltareg.api.auth import By, InRegistry
+from deltareg.service import collect, fsck
+from deltareg.wire import CollectReport, FsckReport
+
+router = APIRouter(tags=["operations"])
+Grace = Annotated[float | None, Query(ge=0)]
+
+
+@router.get("/gc/plans")
+def plan_collection(
+    request: Request, registry: InRegistry, by: By, grace_s: Grace = None
+) -> CollectReport:
+    """Say what a collection would free."""
+    grace = request.app.state.upload_grace_s if grace_s is None else grace_s
+    return collect.plan_collection(registry, by, grace_s=grace)
+
+
+@router.post("/gc/runs")
+def run_collection(
+    request: Request, registry: InRegistry, by: By, grace_s: Grace = None
+) -> CollectReport:
+    """Free what nothing needs."""
+    grace = request.app.state.upload_grace_s if grace_s is None else grace_s
+    return collect.run_collection(registry, by, grace_s=grace)
+
+
+@router.post("/fsck")
+def check_store(registry: InRegistry, by: By, *, read_data: bool = False) -> FsckReport:
+    """Hold the store against the database; with `read_data`, hash every pack again."""
+    return fsck.run_fsck(registry, by, read_data=read_data)

@@ -1,0 +1,149 @@
+"""Runs, leases and verdicts: the queue that workers live from."""
+
+import random
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response
+
+from deltareg.api.auth import By, InRegistry
+from deltareg.api.idempotency import once
+from deltareg.refs import Ref
+from deltareg.service import leases, verdicts
+from deltareg.service import runs as service
+from deltareg.wire import (
+    LeaseGrant,
+    LeaseHold,
+    LeaseRequest,
+    Page,
+    RunCreate,
+    RunFailure,
+    RunInfo,
+    RunState,
+    VerdictInfo,
+    VerdictReport,
+)
+
+router = APIRouter(tags=["runs"])
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+
+
+@router.get("/runs")
+def list_runs(
+    registry: InRegistry,
+    by: By,
+    state: RunState | None = None,
+    ref: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[RunInfo]:
+    """List runs, newest first."""
+    of = None if ref is None else Ref.parse(ref)
+    return service.list_runs(
+        registry, by, state=state, what=None, ref=of, cursor=cursor, limit=limit
+    )
+
+
+@router.post("/runs", response_model=RunInfo)
+def queue_run(request: Request, registry: InRegistry, by: By, body: RunCreate) -> Response:
+    """Queue a verification, or join the one under way."""
+    return once(request, registry, by, body, lambda: service.queue_run(registry, by, body))
+
+
+@router.get("/runs/{run_id}")
+async def show_run(
+    registry: InRegistry,
+    by: By,
+    run_id: str,
+    wait: Annotated[float, Query(ge=0, le=60)] = 0,
+    seen: RunState | None = None,
+) -> RunInfo:
+    """Show a run; with `wait`, answer when its state is not `seen` any more, or the time is up."""
+
+    def look() -> RunInfo:
+        return service.show_run(registry, by, run_id)
+
+    with anyio.move_on_after(wait):
+        pause_s = _FIRST_PAUSE_S
+        while (found := await anyio.to_thread.run_sync(look)).state == seen:
+            await anyio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+        return found
+    return await anyio.to_thread.run_sync(look)
+
+
+@router.post("/runs/{run_id}:cancel")
+def cancel_run(registry: InRegistry, by: By, run_id: str) -> RunInfo:
+    """End a run that is queued or running."""
+    return service.cancel_run(registry, by, run_id)
+
+
+@router.post("/runs/{run_id}:rerun")
+def rerun(registry: InRegistry, by: By, run_id: str) -> RunInfo:
+    """Queue a verification once more."""
+    return service.rerun(registry, by, run_id)
+
+
+@router.post("/runs/{run_id}:complete")
+def complete_run(registry: InRegistry, by: By, run_id: str, body: VerdictReport) -> VerdictInfo:
+    """End a run with what the worker found."""
+    return leases.complete_run(registry, by, run_id, body)
+
+
+@router.post("/runs/{run_id}:fail", status_code=204)
+def fail_run(registry: InRegistry, by: By, run_id: str, body: RunFailure) -> None:
+    """Give back a run that could not be carried out."""
+    leases.fail_run(registry, by, run_id, body)
+
+
+@router.post("/leases", response_model=LeaseGrant | None)
+async def claim_lease(
+    request: Request, registry: InRegistry, by: By, body: LeaseRequest
+) -> LeaseGrant | None:
+    """Ask for work; with `wait_s`, the answer comes when there is some, or the time is up.
+
+    The other asynchronous seam: a waiting worker holds no thread, so any number may wait.
+    """
+
+    def claim() -> LeaseGrant | None:
+        return leases.claim_lease(registry, by, body, lease_s=request.app.state.lease_s)
+
+    grant = await anyio.to_thread.run_sync(claim)
+    deadline = anyio.current_time() + body.wait_s
+    pause_s = _FIRST_PAUSE_S
+    while grant is None and anyio.current_time() < deadline:
+        if await request.is_disconnected():
+            return None  # nobody would hear of the lease
+        left_s = deadline - anyio.current_time()
+        # Jitter keeps workers that came together from asking together for ever.
+        await anyio.sleep(min(pause_s * random.uniform(0.5, 1.5), max(left_s, 0)))  # noqa: S311
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+        grant = await anyio.to_thread.run_sync(claim)
+    return grant
+
+
+@router.patch("/leases", status_code=204)
+def hold_lease(request: Request, registry: InRegistry, by: By, body: LeaseHold) -> None:
+    """Say that the work goes on."""
+    leases.hold_lease(registry, by, body, lease_s=request.app.state.lease_s)
+
+
+@router.get("/verdicts")
+def list_verdicts(
+    registry: InRegistry,
+    by: By,
+    ref: str | None = None,
+    suite: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[VerdictInfo]:
+    """List verdicts, of one version or of all, newest first."""
+    of = None if ref is None else Ref.parse(ref)
+    return verdicts.list_verdicts(registry, by, of, suite=suite, cursor=cursor, limit=limit)
+
+
+@router.get("/verdicts/{verdict_id}")
+def show_verdict(registry: InRegistry, by: By, verdict_id: str) -> VerdictInfo:
+    """Show a verdict and what it is bound to."""
+    return verdicts.show_verdict(registry, by, verdict_id)

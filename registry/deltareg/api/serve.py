@@ -1,0 +1,198 @@
+"""Starting a server process: settings to a registry, the address rules, workers beside it."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import uvicorn
+
+from deltareg.api.app import LOOPBACK_HOSTS, create_app
+from deltareg.api.first_start import local_token, migrate_embedded, prepare_data_dir
+from deltareg.db.session import check_schema, create_engine
+from deltareg.errors import DeltaregError, Misconfigured
+from deltareg.service.registry import Registry
+from deltareg.service.tokens import bootstrap_token
+from deltareg.settings import Settings
+from deltareg.store import open_store
+
+logger = logging.getLogger(__name__)
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(0, 16), default=1, show_default=True)
+def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) -> None:
+    """Run API and workers on this machine with embedded defaults."""
+    with _explained():
+        settings = read_settings(data_dir=data_dir, host=host, port=port)
+        prepare_data_dir(settings.data_dir)
+        migrate_embedded(settings)
+        registry = open_registry(settings)
+        listener = _listen(settings)
+        url = _url(settings, listener)
+        token_file = local_token(registry, settings, url)
+        _announce(url, token_file, settings)
+        with _workers(registry, settings, url, workers):
+            _serve(registry, settings, listener)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+def run(host: str | None, port: int | None) -> None:
+    """Run the API alone, with the settings of the environment."""
+    with _explained():
+        settings = read_settings(host=host, port=port)
+        if settings.effective_database_url.startswith("sqlite"):
+            prepare_data_dir(settings.data_dir)
+            migrate_embedded(settings)
+        registry = open_registry(settings)
+        listener = _listen(settings)
+        url = _url(settings, listener)
+        _announce(url, local_token(registry, settings, url), settings)
+        _serve(registry, settings, listener)
+
+
+@click.command()
+def check() -> None:
+    """Check settings, database schema and store, and say what is wrong."""
+    with _explained():
+        settings = read_settings()
+        check_address(settings)
+        registry = open_registry(settings)
+        registry.store.check()
+        click.echo(f"database  ok  {registry.engine.url.render_as_string()}")
+        click.echo(f"store     ok  {settings.effective_store_url}")
+        click.echo(f"address   ok  {settings.host}:{settings.port}")
+
+
+def read_settings(**given: object) -> Settings:
+    """Read the environment; options that were given win."""
+    return Settings.model_validate(
+        Settings().model_dump() | {key: value for key, value in given.items() if value is not None}
+    )
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Open database and store and refuse a schema that is not ours.
+
+    Raises:
+        Misconfigured: The schema is another one, or the store does not work as the settings say.
+    """
+    engine = create_engine(settings.effective_database_url)
+    check_schema(engine)
+    store = open_store(settings.effective_store_url, options=settings.s3_options())
+    return Registry(engine, store)
+
+
+def check_address(settings: Settings) -> None:
+    """Refuse to be reached from elsewhere without TLS.
+
+    Raises:
+        Misconfigured: The address is not loopback and neither TLS nor a proxy is set.
+    """
+    is_loopback = settings.host in _LOOPBACK
+    has_tls = settings.tls_cert is not None and settings.tls_key is not None
+    if not (is_loopback or has_tls or settings.behind_proxy):
+        raise Misconfigured(
+            f"{settings.host} can be reached from elsewhere, and tokens would travel in the clear",
+            fix="set DELTAREG_TLS_CERT and DELTAREG_TLS_KEY, or DELTAREG_BEHIND_PROXY=true"
+            " when a proxy in front ends TLS",
+        )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """End with one clear line instead of a stack trace."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        yield
+    except DeltaregError as error:
+        click.echo(f"error: {error.message}", err=True)
+        if error.fix:
+            click.echo(f"fix:   {error.fix}", err=True)
+        raise SystemExit(2) from None
+
+
+def _listen(settings: Settings) -> socket.socket:
+    check_address(settings)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            fix="stop what listens there, or choose another --port",
+        ) from error
+    return listener
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    scheme = "https" if settings.tls_cert else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
+    click.echo(f"Delta Registry listens on {url}")
+    click.echo(f"  database  {create_engine(settings.effective_database_url).url!s}")
+    click.echo(f"  store     {settings.effective_store_url}")
+    if token_file is not None:
+        click.echo(f"  token     {token_file} (the CLI finds it by the address)")
+    click.echo("Press Ctrl-C to stop.")
+    sys.stdout.flush()
+
+
+def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> None:
+    hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
+    app = create_app(
+        registry, store_kind=settings.effective_store_url.partition(":")[0],
+        lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
+        allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
+    )  # fmt: skip
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=10,
+        ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, server_header=False,
+        proxy_headers=settings.behind_proxy,
+    )  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def _workers(registry: Registry, settings: Settings, url: str, count: int) -> Iterator[None]:
+    """Run worker processes while the block lasts; each has a token for verifying and no more."""
+    started: list[subprocess.Popen[bytes]] = []
+    if count:
+        token = bootstrap_token(
+            registry, principal="local-worker", kind="wrk", scopes=["read", "verify"]
+        )
+        environ = {**os.environ, "DELTAREG_TOKEN": token, "DELTAREG_SERVER": url}
+        for number in range(count):
+            scratch = settings.data_dir.absolute() / "workers" / str(number)
+            command = [
+                sys.executable, "-m", "deltareg_verify", "run", "--server", url,
+                "--name", f"local-{number}", "--scratch", str(scratch),
+            ]  # fmt: skip
+            started.append(subprocess.Popen(command, env=environ))  # noqa: S603  # our own module
+    try:
+        yield
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        for process in started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()

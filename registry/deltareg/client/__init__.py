@@ -1,0 +1,38 @@
+"""The client: what the command line, the worker and Python programs use to reach a registry."""
+
+from typing import TYPE_CHECKING
+
+from deltareg.client.config import ClientConfig
+
+if TYPE_CHECKING:
+    from deltareg.client.client import Client
+    from deltareg.client.reports import (
+        DiffReport,
+        Fingerprint,
+        LintReport,
+        PullReport,
+        PushReport,
+    )
+
+__all__ = [
+    "Client",
+    "ClientConfig",
+    "DiffReport",
+    "Fingerprint",
+    "LintReport",
+    "PullReport",
+    "PushReport",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load the client on first use, so that `deltareg --help` needs neither NumPy nor HTTP."""
+    if name == "Client":
+        from deltareg.client.client import Client
+
+        return Client
+    if name in __all__:
+        from deltareg.client import reports
+
+        return vars(reports)[name]
+    raise AttributeError(f"module 'deltareg.client' has no attribute {name!r}")

@@ -1,0 +1,107 @@
+"""A local base: opened, fingerprinted, and remembered so that the next command finds it at once."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from deltareg.base_manifest import BaseIdentity, base_identity, base_view, build_base_manifest
+from deltareg.client.cache import Cache
+from deltareg.client.folder import Folder, open_folder
+from deltareg.client.hashing import hash_folder
+from deltareg.client.progress import SILENT, Progress
+from deltareg.kind import BaseView, Tensor
+from deltareg.manifest import Manifest
+
+_NOTE = "deltareg.base-note/1"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFolder:
+    """An opened base.
+
+    Attributes:
+        path: Where it is.
+        folder: Its files.
+        manifest: What it is.
+        view: What a kind may see of it.
+        identity: Its digests.
+    """
+
+    path: Path
+    folder: Folder
+    manifest: Manifest
+    view: BaseView
+    identity: BaseIdentity
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+        return self.folder.tensors
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of the block."""
+        self.folder.close()
+
+
+def open_base(path: Path, cache: Cache, *, progress: Progress = SILENT) -> BaseFolder:
+    """Open a base folder and fingerprint it; unchanged files are not hashed again.
+
+    Raises:
+        NotFound: There is nothing at the path.
+        Refused: A file that may not be carried, or a header that does not pass.
+    """
+    folder = open_folder(path, purpose="base")
+    try:
+        manifest = _remembered(folder, cache) or _fingerprint(folder, cache, progress)
+    except BaseException:
+        folder.close()
+        raise
+    return BaseFolder(path, folder, manifest, base_view(manifest), base_identity(manifest))
+
+
+def _fingerprint(folder: Folder, cache: Cache, progress: Progress) -> Manifest:
+    total = sum(file.size_bytes for file in folder.contents.values())
+    meter = progress.task(f"fingerprinting {folder.path.name}", total)
+    try:
+        hashed = hash_folder(folder, meter=meter.add)
+    finally:
+        meter.close()
+    config = folder.contents.get("config.json")
+    manifest = build_base_manifest(
+        headers=folder.files.headers, files=hashed.files, digests=hashed.digests,
+        config_text="{}" if config is None else bytes(config.data).decode("utf-8"),
+    )  # fmt: skip
+    note = {"schema": _NOTE, "stat": _stat(folder), "manifest": manifest.encode().decode()}
+    cache.keep_note(_note_name(folder), json.dumps(note).encode())
+    return manifest
+
+
+def _remembered(folder: Folder, cache: Cache) -> Manifest | None:
+    """Give the manifest of an earlier time, if no file was touched since."""
+    raw = cache.note(_note_name(folder))
+    if raw is None:
+        return None
+    note: object = json.loads(raw)
+    if not isinstance(note, dict) or note.get("schema") != _NOTE:
+        return None
+    if note.get("stat") != _stat(folder):
+        return None
+    return Manifest.decode(str(note["manifest"]).encode())
+
+
+def _stat(folder: Folder) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for name in folder.contents:
+        stat = (folder.path / name).stat()
+        found[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    return found
+
+
+def _note_name(folder: Folder) -> str:
+    return hashlib.sha256(str(folder.path.absolute()).encode()).hexdigest()

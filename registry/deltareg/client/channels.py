@@ -1,0 +1,111 @@
+"""Channels from the client's side: every move says which revision it has seen."""
+
+from dataclasses import dataclass
+
+from deltareg.client.context import Context
+from deltareg.client.deltas import line_path
+from deltareg.client.pull import resolve, version_path
+from deltareg.errors import NotFound, StaleRevision
+from deltareg.refs import LineRef, Ref, parse_channel
+from deltareg.wire import (
+    ChannelInfo,
+    ChannelMove,
+    GateAnswer,
+    MoveResult,
+    Page,
+    RevisionInfo,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a rollback goes: a version, a ledger revision, or so many steps back (default one)."""
+
+    version: int | None = None
+    revision: int | None = None
+    steps: int | None = None
+
+
+def gate(context: Context, ref: Ref, channel: str) -> GateAnswer:
+    """Say whether a version may go to a channel, and if not what is missing."""
+    version = resolve(context, ref, bare="newest")
+    path = f"{version_path(Ref.parse(version.ref))}/gate"
+    return context.api.get(path, GateAnswer, channel=parse_channel(channel))
+
+
+def promote(
+    context: Context, ref: Ref, channel: str, *, reason: str, if_current: int | None
+) -> MoveResult:
+    """Move a channel to a version that passes its gate.
+
+    Raises:
+        StaleRevision: `if_current` names another version than the channel serves.
+    """
+    version = resolve(context, ref, bare="newest")
+    current = show(context, ref.line, channel, at=None)
+    if if_current is not None and current.version != if_current:
+        raise StaleRevision(
+            f"{ref.line}@{channel} serves v{current.version}, not v{if_current}",
+            fix=f"deltareg channel show {ref.line} {channel}",
+        )
+    move = ChannelMove(kind="promote", version=version.version, reason=reason)
+    return _move(context, ref.line, channel, current, move)
+
+
+def rollback(
+    context: Context, line: LineRef, channel: str, target: Target, *, reason: str, dry_run: bool
+) -> MoveResult:
+    """Move a channel back to a version that it served before."""
+    current = show(context, line, channel, at=None)
+    move = ChannelMove(
+        kind="rollback", version=target.version, revision=target.revision, steps=target.steps,
+        reason=reason, dry_run=dry_run,
+    )  # fmt: skip
+    return _move(context, line, channel, current, move)
+
+
+def list_channels(context: Context, line: LineRef) -> Page[ChannelInfo]:
+    """List the channels of a line with what they serve."""
+    return context.api.get(f"{line_path(line)}/channels", Page[ChannelInfo])
+
+
+def show(context: Context, line: LineRef, name: str, *, at: str | None) -> ChannelInfo:
+    """Show what a channel serves, or served at a time."""
+    return context.api.get(_path(line, name), ChannelInfo, at=at)
+
+
+def create(context: Context, line: LineRef, name: str) -> ChannelInfo:
+    """Make a channel; one that exists is left as it is."""
+    return context.api.request("PUT", _path(line, name), ChannelInfo)
+
+
+def history(
+    context: Context, line: LineRef, name: str, *, cursor: str | None, limit: int
+) -> Page[RevisionInfo]:
+    """List a channel's ledger, newest first."""
+    path = f"{_path(line, name)}/revisions"
+    return context.api.get(path, Page[RevisionInfo], cursor=cursor, limit=limit)
+
+
+def clear(context: Context, line: LineRef, name: str, version: int, *, reason: str) -> ChannelInfo:
+    """Let a version that was rolled back be promoted again.
+
+    Raises:
+        NotFound: It is not quarantined there.
+    """
+    if version not in show(context, line, name, at=None).quarantined:
+        raise NotFound(f"{line}:v{version} is not quarantined on {name}")
+    path = f"{_path(line, name)}/quarantine/{version}"
+    return context.api.request("DELETE", path, ChannelInfo, query={"reason": reason})
+
+
+def _move(
+    context: Context, line: LineRef, channel: str, current: ChannelInfo, move: ChannelMove
+) -> MoveResult:
+    path = f"{_path(line, channel)}/revisions"
+    headers = {"If-Match": f'"r{current.revision}"'}
+    return context.api.post(path, move, MoveResult, headers=headers)
+
+
+def _path(line: LineRef, name: str) -> str:
+    return f"{line_path(line)}/channels/{parse_channel(name)}"

@@ -1,0 +1,370 @@
+"""The client: every method of the command line, for Python.
+
+::
+
+    from deltareg import Client
+
+    with Client() as client:
+        pushed = client.push(Path("lora"), "team/summaries", base="minilm")
+        run = client.verify(pushed.version.ref)
+        client.wait_run(run.id, timeout_s=600)
+        client.promote(pushed.version.ref, "prod")
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from deltareg.client import channels, deltas, diff, lint, materialize, pull, push, push_base, runs
+from deltareg.client.cache import Cache
+from deltareg.client.config import ClientConfig, load_config
+from deltareg.client.context import Context
+from deltareg.client.http import Api
+from deltareg.client.progress import SILENT, Progress
+from deltareg.client.reports import DiffReport, Fingerprint, LintReport, PullReport, PushReport
+from deltareg.refs import LineRef, Ref
+from deltareg.wire import (
+    AuditRow,
+    BaseInfo,
+    ChannelInfo,
+    CollectReport,
+    FsckReport,
+    GateAnswer,
+    LeaseGrant,
+    LeaseHold,
+    LeaseRequest,
+    LineageAnswer,
+    LineInfo,
+    LogEntry,
+    Meta,
+    MoveResult,
+    Page,
+    RevisionInfo,
+    RunFailure,
+    RunInfo,
+    TokenCreate,
+    TokenCreated,
+    TokenInfo,
+    VerdictInfo,
+    VerdictReport,
+    VersionDetail,
+    VersionInfo,
+    WhoAmI,
+)
+
+
+class Client:
+    """A registry, as one user sees it. Synchronous; safe to use from several threads."""
+
+    def __init__(
+        self,
+        config: ClientConfig | None = None,
+        *,
+        progress: Progress = SILENT,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Use the given settings, or those of the environment and the settings files."""
+        self.config = config if config is not None else load_config().config
+        self.cache = Cache(self.config.cache_dir)
+        self._api = Api(self.config, transport=transport)
+        self._context = Context(self._api, self.cache, self.config, progress)
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close at the end of the block."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._api.close()
+
+    # The server and access
+
+    def ready(self) -> bool:
+        """Whether the server answers and is ready."""
+        return self._api.is_ready()
+
+    def whoami(self) -> WhoAmI:
+        """Whose token is in use."""
+        return self._api.get("/whoami", WhoAmI)
+
+    def meta(self) -> Meta:
+        """What the server is."""
+        return self._api.get("/meta", Meta)
+
+    def create_token(self, request: TokenCreate) -> TokenCreated:
+        """Make a token for a named principal."""
+        return self._api.post("/tokens", request, TokenCreated)
+
+    def tokens(self, *, cursor: str | None = None, limit: int = 50) -> Page[TokenInfo]:
+        """List tokens without secrets."""
+        return self._api.get("/tokens", Page[TokenInfo], cursor=cursor, limit=limit)
+
+    def revoke_token(self, token_id: int) -> TokenInfo:
+        """Revoke a token at once."""
+        return self._api.post(f"/tokens/{token_id}:revoke", None, TokenInfo)
+
+    # Bases
+
+    def push_base(self, path: Path, name: str) -> BaseInfo:
+        """Store a base with its bytes."""
+        return push_base.push_base(self._context, path, name)
+
+    def register_base(self, path: Path, name: str) -> BaseInfo:
+        """Record a base's fingerprint; its bytes stay where they are."""
+        return push_base.register_base(self._context, path, name)
+
+    def bases(self, *, cursor: str | None = None, limit: int = 50) -> Page[BaseInfo]:
+        """List bases by name."""
+        return self._api.get("/bases", Page[BaseInfo], cursor=cursor, limit=limit)
+
+    def base(self, name: str) -> BaseInfo:
+        """Show one base."""
+        return deltas.show_base(self._context, name)
+
+    def fingerprint(self, path: Path) -> Fingerprint:
+        """Fingerprint a local base; no server is asked."""
+        return push_base.fingerprint(self._context, path)
+
+    # Deltas
+
+    def lint(self, path: Path, *, base: str | None = None, convention: str = "") -> LintReport:
+        """Say what a folder is and what is wrong with it; offline when the base is a folder."""
+        return lint.lint(self._context, path, base=base, convention=convention)
+
+    def push(
+        self,
+        path: Path,
+        line: str,
+        *,
+        base: str,
+        kind: str = "auto",
+        convention: str = "",
+        parents: Sequence[str] = (),
+        message: str = "",
+        semver: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> PushReport:
+        """Push a folder as a new version; the same push again gives the same version."""
+        options = push.PushOptions(
+            kind=kind, convention=convention, parents=parents, message=message, semver=semver,
+            labels=dict(labels or {}), idempotency_key=idempotency_key,
+        )  # fmt: skip
+        return push.push(self._context, path, LineRef.parse(line), base=base, options=options)
+
+    def pull(self, ref: str, to: Path | None = None) -> PullReport:
+        """Write a version's files into a folder, or into the cache."""
+        return pull.pull(self._context, Ref.parse(ref), to)
+
+    def materialize(
+        self,
+        ref: str,
+        out: Path,
+        *,
+        base: Path | None = None,
+        dtype: str = "keep",
+        expect: str | None = None,
+    ) -> PullReport:
+        """Fold a version into its base and write the full model."""
+        return materialize.materialize(
+            self._context, Ref.parse(ref), out, base=base, dtype=dtype, expect=expect
+        )
+
+    def show(self, ref: str) -> VersionDetail:
+        """Show a version; a bare `ns/name` means the newest."""
+        return pull.resolve(self._context, Ref.parse(ref), bare="newest")
+
+    def lines(
+        self,
+        namespace: str | None = None,
+        *,
+        filters: Mapping[str, str] | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[LineInfo]:
+        """List delta lines by name."""
+        return deltas.lines(self._context, namespace, filters or {}, cursor=cursor, limit=limit)
+
+    def versions(
+        self, line: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[VersionInfo]:
+        """List the versions of a line, newest first."""
+        return deltas.versions(self._context, LineRef.parse(line), cursor=cursor, limit=limit)
+
+    def log(
+        self, line: str, *, channel: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[LogEntry]:
+        """List what happened to a line, newest first."""
+        return deltas.log(
+            self._context, LineRef.parse(line), channel=channel, cursor=cursor, limit=limit
+        )
+
+    def lineage(self, ref: str, *, depth: int = 10) -> LineageAnswer:
+        """Walk to a version's parents and base, and to what was made from it."""
+        return deltas.lineage(self._context, Ref.parse(ref), depth=depth)
+
+    def diff(self, a: str, b: str, *, top: int = 20) -> DiffReport:
+        """Compare two versions: files, config, tensors, and what each does to every module."""
+        return diff.diff(self._context, Ref.parse(a), Ref.parse(b), top=top)
+
+    def delete_version(self, ref: str) -> VersionInfo:
+        """Delete a version; its number is never used again."""
+        return deltas.delete(self._context, Ref.parse(ref))
+
+    # Verification
+
+    def verify(self, ref: str, *, suite: str = "smoke", again: bool = False) -> RunInfo:
+        """Queue a verification, or join the one under way."""
+        return runs.verify(self._context, ref, suite=suite, again=again)
+
+    def wait_run(
+        self,
+        run_id: str,
+        *,
+        timeout_s: float,
+        on_change: Callable[[RunInfo], None] | None = None,
+    ) -> RunInfo:
+        """Wait until a run has ended.
+
+        Raises:
+            WaitTimeout: It goes on.
+        """
+        return runs.wait(self._context, run_id, timeout_s=timeout_s, on_change=on_change)
+
+    def run(self, run_id: str) -> RunInfo:
+        """Show a run."""
+        return self._api.get(f"/runs/{run_id}", RunInfo)
+
+    def runs(
+        self, *, state: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[RunInfo]:
+        """List runs, newest first."""
+        return self._api.get("/runs", Page[RunInfo], state=state, cursor=cursor, limit=limit)
+
+    def verdicts(
+        self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[VerdictInfo]:
+        """List verdicts, of one version or of all, newest first."""
+        return self._api.get("/verdicts", Page[VerdictInfo], ref=ref, cursor=cursor, limit=limit)
+
+    def verdict(self, verdict_id: str) -> VerdictInfo:
+        """Show a verdict and what it is bound to."""
+        return self._api.get(f"/verdicts/{verdict_id}", VerdictInfo)
+
+    # Channels
+
+    def gate(self, ref: str, channel: str) -> GateAnswer:
+        """Say whether a version may go to a channel, and if not what is missing."""
+        return channels.gate(self._context, Ref.parse(ref), channel)
+
+    def promote(
+        self, ref: str, channel: str, *, reason: str = "", if_current: int | None = None
+    ) -> MoveResult:
+        """Move a channel to a version that passes its gate."""
+        return channels.promote(
+            self._context, Ref.parse(ref), channel, reason=reason, if_current=if_current
+        )
+
+    def rollback(
+        self,
+        line: str,
+        channel: str,
+        *,
+        version: int | None = None,
+        revision: int | None = None,
+        steps: int | None = None,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> MoveResult:
+        """Move a channel back to a version that it served before."""
+        target = channels.Target(version=version, revision=revision, steps=steps)
+        return channels.rollback(
+            self._context, LineRef.parse(line), channel, target, reason=reason, dry_run=dry_run
+        )
+
+    def channels(self, line: str) -> Page[ChannelInfo]:
+        """List the channels of a line with what they serve."""
+        return channels.list_channels(self._context, LineRef.parse(line))
+
+    def channel(self, line: str, name: str, *, at: str | None = None) -> ChannelInfo:
+        """Show what a channel serves, or served at a time."""
+        return channels.show(self._context, LineRef.parse(line), name, at=at)
+
+    def create_channel(self, line: str, name: str) -> ChannelInfo:
+        """Make a channel."""
+        return channels.create(self._context, LineRef.parse(line), name)
+
+    def history(
+        self, line: str, channel: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[RevisionInfo]:
+        """List a channel's ledger, newest first."""
+        return channels.history(
+            self._context, LineRef.parse(line), channel, cursor=cursor, limit=limit
+        )
+
+    def clear_quarantine(
+        self, line: str, channel: str, version: int, *, reason: str
+    ) -> ChannelInfo:
+        """Let a version that was rolled back be promoted again."""
+        return channels.clear(self._context, LineRef.parse(line), channel, version, reason=reason)
+
+    # Operators
+
+    def collect(self, *, dry_run: bool, grace_s: float | None = None) -> CollectReport:
+        """Free what nothing needs, or say what that would be."""
+        if dry_run:
+            return self._api.get("/gc/plans", CollectReport, grace_s=grace_s)
+        return self._api.request("POST", "/gc/runs", CollectReport, query={"grace_s": grace_s})
+
+    def fsck(self, *, read_data: bool = False) -> FsckReport:
+        """Hold the store against the database."""
+        return self._api.request("POST", "/fsck", FsckReport, query={"read_data": read_data})
+
+    def audit(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        subject: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[AuditRow]:
+        """List who did what, newest first."""
+        return self._api.get(
+            "/audit", Page[AuditRow], actor=actor, action=action, subject=subject,
+            cursor=cursor, limit=limit,
+        )  # fmt: skip
+
+    # Workers
+
+    def lease(self, request: LeaseRequest) -> LeaseGrant | None:
+        """Ask for work; None when there is none yet."""
+        return runs.lease(self._context, request)
+
+    def heartbeat(self, hold: LeaseHold) -> None:
+        """Say that the work goes on.
+
+        Raises:
+            LeaseLost: The run is somebody else's now.
+        """
+        self._api.send("PATCH", "/leases", body=hold)
+
+    def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
+        """End a run with what was found."""
+        return self._api.post(f"/runs/{run_id}:complete", report, VerdictInfo)
+
+    def fail_run(self, run_id: str, failure: RunFailure) -> None:
+        """Give back a run that could not be carried out."""
+        self._api.send("POST", f"/runs/{run_id}:fail", body=failure)

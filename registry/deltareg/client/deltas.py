@@ -1,0 +1,93 @@
+"""Reading lines, versions and bases."""
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from deltareg.client.context import Context
+from deltareg.client.pull import resolve, version_path
+from deltareg.errors import InvalidInput
+from deltareg.refs import LineRef, Ref, parse_name
+from deltareg.wire import BaseInfo, LineageAnswer, LineInfo, LogEntry, Page, VersionInfo
+
+_FILTERS = ("base", "kind", "verdict", "channel")
+
+
+def show_base(context: Context, name: str) -> BaseInfo:
+    """Show one base."""
+    return context.api.get(f"/bases/{parse_name(name, 'base')}", BaseInfo)
+
+
+def lines(
+    context: Context,
+    namespace: str | None,
+    filters: Mapping[str, str],
+    *,
+    cursor: str | None,
+    limit: int,
+) -> Page[LineInfo]:
+    """List delta lines by name, those whose newest version fits the filters.
+
+    Raises:
+        InvalidInput: A filter of another name.
+    """
+    unknown = set(filters) - set(_FILTERS)
+    if unknown:
+        raise InvalidInput(
+            f"no filter is called {sorted(unknown)[0]!r}", fix=f"filters: {', '.join(_FILTERS)}"
+        )
+    path = "/deltas" if namespace is None else f"/deltas/{parse_name(namespace, 'namespace')}"
+    found = context.api.get(path, Page[LineInfo], cursor=cursor, limit=limit)
+    if not filters:
+        return found
+    return found.model_copy(update={"items": [i for i in found.items if _fits(i, filters)]})
+
+
+def versions(
+    context: Context, line: LineRef, *, cursor: str | None, limit: int
+) -> Page[VersionInfo]:
+    """List the versions of a line, newest first."""
+    path = f"{line_path(line)}/versions"
+    return context.api.get(path, Page[VersionInfo], cursor=cursor, limit=limit)
+
+
+def log(
+    context: Context, line: LineRef, *, channel: str | None, cursor: str | None, limit: int
+) -> Page[LogEntry]:
+    """List what happened to a line, newest first."""
+    path = f"{line_path(line)}/log"
+    return context.api.get(path, Page[LogEntry], channel=channel, cursor=cursor, limit=limit)
+
+
+def lineage(context: Context, ref: Ref, *, depth: int) -> LineageAnswer:
+    """Walk to a version's parents and base, and to what was made from it."""
+    version = resolve(context, ref, bare="newest")
+    path = f"{version_path(Ref.parse(version.ref))}/lineage"
+    return context.api.get(path, LineageAnswer, depth=depth)
+
+
+def delete(context: Context, ref: Ref) -> VersionInfo:
+    """Delete a version.
+
+    Raises:
+        InvalidInput: The reference does not name one version.
+    """
+    if ref.is_bare:
+        raise InvalidInput(f"{ref} names a line, not a version", fix=f"name one: {ref}:v1")
+    version = resolve(context, ref, bare="newest")
+    return context.api.request("DELETE", version_path(Ref.parse(version.ref)), VersionInfo)
+
+
+def line_path(line: LineRef) -> str:
+    """Give the API path of a line."""
+    return f"/deltas/{quote(line.namespace)}/{quote(line.name)}"
+
+
+def _fits(line: LineInfo, filters: Mapping[str, str]) -> bool:
+    newest = line.newest
+    if newest is None:
+        return False
+    values = {
+        "base": [newest.base.name], "kind": [newest.kind], "verdict": [newest.verdict or "none"],
+        "channel": list(line.channels),
+    }  # fmt: skip
+    return all(wanted in values[name] for name, wanted in filters.items())

@@ -1,0 +1,86 @@
+"""Lint: what a folder is and what is wrong with it, without a server when the base is a folder."""
+
+from collections import Counter
+from pathlib import Path
+
+from deltareg.client.base_folder import open_base
+from deltareg.client.bases import KnownBase, resolve_base
+from deltareg.client.context import Context
+from deltareg.client.folder import Folder, open_folder
+from deltareg.client.reports import LintReport
+from deltareg.delta_manifest import Assessment, assess
+from deltareg.digest import Digest
+from deltareg.errors import Problem, Refused
+from deltareg.examine import examine
+from deltareg.kind import BaseView
+from deltareg.names import name_map_for
+
+NO_BASE = BaseView(Digest("blake3", "0" * 64), {}, {}, name_map_for({}, ()))
+
+
+def lint(context: Context, path: Path, *, base: str | None, convention: str = "") -> LintReport:
+    """Examine a folder as a push would; every problem is in the report, none is raised."""
+    known = _find_base(context, base)
+    try:
+        with open_folder(path, convention=convention) as folder:
+            return _report(folder, known)
+    except Refused as refused:
+        return LintReport(problems=refused.problems)
+    finally:
+        known.close()
+
+
+def _find_base(context: Context, base: str | None) -> KnownBase:
+    if base is None:
+        return KnownBase("", NO_BASE)
+    if Path(base).is_dir():
+        folder = open_base(Path(base), context.cache, progress=context.progress)
+        return KnownBase(Path(base).name, folder.view, folder.tensors, folder)
+    return resolve_base(context.api, context.cache, base, progress=context.progress)
+
+
+def _report(folder: Folder, known: KnownBase) -> LintReport:
+    try:
+        assessment = assess(folder.files, folder.tensors, known.view)
+    except Refused as refused:
+        return LintReport(
+            problems=refused.problems, tensors=len(folder.tensors), left_out=folder.left_out
+        )
+    problems = list(assessment.account.problems)
+    if known.view is NO_BASE:
+        problems = _without_base(problems)
+    elif not assessment.errors:
+        problems += examine(assessment.account, folder.tensors, known.tensors, folder.files)
+    return _accepted(folder, known, assessment, problems)
+
+
+def _accepted(
+    folder: Folder, known: KnownBase, assessment: Assessment, problems: list[Problem]
+) -> LintReport:
+    kind, config = assessment.kind, assessment.kind.config()
+    has_errors = any(problem.severity == "error" for problem in problems)
+    match = "none" if known.view is NO_BASE or has_errors else "shapes"
+    if match == "shapes" and assessment.account.has_base_evidence:
+        match = "exact"
+    dtypes = Counter(tensor.dtype for tensor in folder.tensors.values())
+    return LintReport(
+        kind=kind.name, variant=kind.variant, foldable=kind.foldable, base_match=match,
+        modules=assessment.account.modules, tensors=len(folder.tensors), problems=problems,
+        evidence=assessment.match.evidence, rank=str(config.get("r", "")),
+        scale=str(config.get("scale", config.get("lora_alpha", ""))),
+        dtype=", ".join(sorted(dtypes)), left_out=folder.left_out,
+        targets=sorted({target for _, target in assessment.account.roles.values() if target}),
+    )  # fmt: skip
+
+
+def _without_base(problems: list[Problem]) -> list[Problem]:
+    """Without a base nothing can be said about targets; say that instead of refusing."""
+    note = Problem(
+        "base_evidence", "no base was named, so targets and shapes were not checked",
+        severity="warning", fix="deltareg lint PATH --base NAME|FOLDER",
+    )  # fmt: skip
+    needs_base = {
+        "no_tensor_applied", "partial_application", "unexpected_tensors", "missing_tensors",
+        "shape", "undeclared_base_override",
+    }  # fmt: skip
+    return [*(p for p in problems if p.code not in needs_base), note]

@@ -1,0 +1,166 @@
+"""Push: recognise, account, encode against the base, send what is missing, commit."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deltareg.client.bases import KnownBase, resolve_base
+from deltareg.client.context import Context
+from deltareg.client.folder import Folder, open_folder
+from deltareg.client.hashing import hash_folder
+from deltareg.client.reports import PushReport
+from deltareg.client.transfer import piece_sources, send_pieces
+from deltareg.delta_manifest import Assessment, assess, build_delta_manifest
+from deltareg.digest import Digest
+from deltareg.errors import Refused, UploadClosed
+from deltareg.examine import examine
+from deltareg.kind import Tensor
+from deltareg.manifest import Manifest, Piece
+from deltareg.refs import LineRef
+from deltareg.wire import UploadComplete, UploadInfo, UploadOpen, VersionDetail, VersionInfo
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """What a push may say beside what it carries.
+
+    Attributes:
+        kind: A kind's name to insist on, or `auto`.
+        convention: `absolute` or `additive`, for values that do not say so themselves.
+        parents: Refs of the versions that this one was made from.
+        message: For people.
+        semver: A label such as `1.4.0`.
+        labels: More labels.
+        idempotency_key: Sent along, so that a repeated push is answered alike.
+    """
+
+    kind: str = "auto"
+    convention: str = ""
+    parents: Sequence[str] = ()
+    message: str = ""
+    semver: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    idempotency_key: str | None = None
+
+
+def push(
+    context: Context, path: Path, line: LineRef, *, base: str, options: PushOptions
+) -> PushReport:
+    """Push a folder as a new version of a line; the same push again gives the same version.
+
+    Raises:
+        Refused: The folder is not a delta of this base; nothing was sent.
+    """
+    started = time.monotonic()
+    known = resolve_base(context.api, context.cache, base, progress=context.progress)
+    try:
+        with open_folder(path, convention=options.convention) as folder:
+            assessment = _accept(folder, known, options)
+            manifest = _manifest(context, folder, assessment, known, options)
+            version, uploaded = _send_patiently(context, folder, manifest, known, line, options)
+            left_out = list(folder.left_out)
+    finally:
+        known.close()
+    warnings = [p for p in assessment.account.problems if p.severity == "warning"]
+    seconds = time.monotonic() - started
+    return PushReport(version, version.created, uploaded, seconds, left_out, warnings)
+
+
+def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessment:
+    """Recognise and account, then look at the data; what is wrong is told before any byte goes."""
+    assessment = assess(folder.files, folder.tensors, known.view, kind=options.kind)
+    if assessment.errors:
+        raise Refused(assessment.account.problems)
+    found = examine(assessment.account, folder.tensors, known.tensors, folder.files)
+    if any(problem.severity == "error" for problem in found):
+        raise Refused(found)
+    return assessment
+
+
+def _manifest(
+    context: Context,
+    folder: Folder,
+    assessment: Assessment,
+    known: KnownBase,
+    options: PushOptions,
+) -> Manifest:
+    total = sum(file.size_bytes for file in folder.contents.values())
+    meter = context.progress.task("hashing", total)
+    try:
+        hashed = hash_folder(folder, meter=meter.add)
+    finally:
+        meter.close()
+    parents = [
+        Digest.parse(context.api.get("/resolve", VersionDetail, ref=parent).digest)
+        for parent in options.parents
+    ]
+    return build_delta_manifest(
+        assessment, delta=folder.files, files=hashed.files, digests=hashed.digests,
+        base=known.view, parents=parents,
+    )  # fmt: skip
+
+
+def _send_patiently(
+    context: Context,
+    folder: Folder,
+    manifest: Manifest,
+    known: KnownBase,
+    line: LineRef,
+    options: PushOptions,
+) -> tuple[VersionInfo, int]:
+    """Send, and start over when the server gave the upload up meanwhile (a collection, say)."""
+    request = UploadOpen(
+        subject="delta", target=str(line), manifest=manifest.encode().decode(),
+        message=options.message, semver=options.semver, labels=dict(options.labels),
+    )  # fmt: skip
+    for attempt in range(_TRIES):
+        try:
+            return _send(context, folder, manifest, known, request, options)
+        except UploadClosed:
+            if attempt == _TRIES - 1:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _send(
+    context: Context,
+    folder: Folder,
+    manifest: Manifest,
+    known: KnownBase,
+    request: UploadOpen,
+    options: PushOptions,
+) -> tuple[VersionInfo, int]:
+    upload = context.api.post("/uploads", request, UploadInfo)
+    if upload.version is not None:
+        return upload.version, 0
+    sources = piece_sources(folder, manifest, references(folder, known))
+    sent = send_pieces(context, upload, manifest, sources)
+    complete = UploadComplete(storage_map=sent.storage.encode().decode())
+    key = options.idempotency_key
+    done = context.api.post(
+        f"/uploads/{upload.id}:complete", complete, UploadInfo,
+        headers={} if key is None else {"Idempotency-Key": key},
+    )  # fmt: skip
+    if done.version is None:
+        raise UploadClosed("the upload was given up meanwhile", fix="run the same push again")
+    return done.version, sent.uploaded_bytes
+
+
+def references(folder: Folder, known: KnownBase) -> dict[str, tuple[Piece, Tensor]]:
+    """Pair a delta's tensors with the base tensors of the same name, dtype and shape."""
+    found: dict[str, tuple[Piece, Tensor]] = {}
+    if known.tensors is None:
+        return found
+    for name, tensor in folder.tensors.items():
+        own = known.view.names.tensor(name) or name
+        record = known.view.tensors.get(own)
+        other = known.tensors.get(own)
+        if record is None or other is None:
+            continue
+        if (record.dtype, record.shape) == (tensor.dtype, tensor.shape):
+            size = other.read().nbytes
+            found[name] = (Piece(record.digest, record.dtype, record.shape, size), other)
+    return found

@@ -1,0 +1,55 @@
+"""Runs from the client's side: queue, wait, lease."""
+
+import time
+from collections.abc import Callable
+
+from pydantic import TypeAdapter
+
+from deltareg.client.context import Context
+from deltareg.errors import WaitTimeout
+from deltareg.wire import LeaseGrant, LeaseRequest, RunCreate, RunInfo
+
+_POLL_S = 20.0
+_ENDED = {"done", "dead", "cancelled"}
+_GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
+
+
+def verify(context: Context, ref: str, *, suite: str, again: bool) -> RunInfo:
+    """Queue a verification, or join the one under way, or give the one that has judged."""
+    return context.api.post("/runs", RunCreate(ref=ref, suite=suite, again=again), RunInfo)
+
+
+def wait(
+    context: Context,
+    run_id: str,
+    *,
+    timeout_s: float,
+    on_change: Callable[[RunInfo], None] | None,
+) -> RunInfo:
+    """Wait until a run has ended; the server answers as soon as something changes.
+
+    Raises:
+        WaitTimeout: It goes on.
+    """
+    deadline = time.monotonic() + timeout_s
+    seen: RunInfo | None = None
+    while True:
+        left_s = max(0.0, min(_POLL_S, deadline - time.monotonic()))
+        state = None if seen is None else seen.state
+        run = context.api.get(f"/runs/{run_id}", RunInfo, wait=left_s if state else 0, seen=state)
+        if on_change is not None and run != seen:
+            on_change(run)
+        if run.state in _ENDED:
+            return run
+        if time.monotonic() >= deadline:
+            raise WaitTimeout(
+                f"run {run_id} is still {run.state} after {timeout_s:.0f} s; it goes on",
+                fix=f"look again: deltareg verify {run.ref} --wait",
+            )
+        seen = run
+
+
+def lease(context: Context, request: LeaseRequest) -> LeaseGrant | None:
+    """Ask for work; None when there was none within the time to wait."""
+    response = context.api.send("POST", "/leases", body=request)
+    return _GRANT.validate_json(response.content)

@@ -1,0 +1,152 @@
+"""Sending packs: encoding goes on in threads while one pack travels; memory stays bounded."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from deltareg.client.context import Context
+from deltareg.client.folder import Folder
+from deltareg.client.progress import Meter
+from deltareg.codec import EncodedPack, PackEncoder, PieceSource
+from deltareg.digest import Digest
+from deltareg.kind import Tensor
+from deltareg.manifest import Manifest, Piece
+from deltareg.storage_map import PackRef, StorageMap, StoredPiece
+from deltareg.wire import UploadInfo
+
+_ENCODERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What an upload sent.
+
+    Attributes:
+        storage: How every piece of the manifest is stored now.
+        uploaded_bytes: Bytes that really travelled this time.
+    """
+
+    storage: StorageMap
+    uploaded_bytes: int
+
+
+def send_pieces(
+    context: Context,
+    upload: UploadInfo,
+    manifest: Manifest,
+    sources: Iterable[PieceSource],
+) -> Sent:
+    """Encode and send what the server does not have.
+
+    The same sources make the same packs, so a push that was interrupted encodes again and sends
+    only the packs that are not there; no state is kept on this side.
+    """
+    known = {
+        Digest.parse(digest): StoredPiece.decode(Digest.parse(digest), entry.encode())
+        for digest, entry in upload.known.items()
+    }
+    wanted = [source for source in sources if source.piece.digest not in known]
+    total = sum(source.piece.size_bytes for source in wanted)
+    meter = context.progress.task(f"pushing {total_label(len(wanted))}", total)
+    encoder = PackEncoder(wanted, workers=_ENCODERS)
+    received = {pack.digest for pack in upload.received}
+    try:
+        uploaded = _send(context, upload, encoder, received, meter)
+    finally:
+        meter.close()
+    pieces = {digest: known.get(digest) or encoder.pieces[digest] for digest in manifest.pieces()}
+    packs = _packs(pieces.values(), [*encoder.pack_refs, *_known_packs(upload)])
+    return Sent(StorageMap(packs, pieces), uploaded)
+
+
+def piece_sources(
+    folder: Folder, manifest: Manifest, references: Mapping[str, tuple[Piece, Tensor]]
+) -> list[PieceSource]:
+    """List every piece of a folder in the order of its files, headers and small files first.
+
+    Args:
+        folder: The open folder.
+        manifest: What it is.
+        references: By tensor name, the base's tensor that it may be encoded against.
+    """
+    heads: list[PieceSource] = []
+    for file in manifest.files:
+        data = folder.contents[file.path].data[: file.part.size_bytes]
+        heads.append(PieceSource(file.part, _reader(data)))
+    bodies: list[PieceSource] = []
+    for item in manifest.tensors:
+        tensor = folder.tensors_of(item.file)[item.name]
+        reference = references.get(item.name)
+        if reference is None:
+            bodies.append(PieceSource(item.piece, _reader(tensor.data)))
+            continue
+        piece, other = reference
+        bodies.append(PieceSource(item.piece, _reader(tensor.data), piece, _reader(other.read())))
+    return heads + bodies
+
+
+def total_label(count: int) -> str:
+    """Word how many pieces there are to send."""
+    return "1 piece" if count == 1 else f"{count} pieces"
+
+
+def _send(
+    context: Context,
+    upload: UploadInfo,
+    encoder: PackEncoder,
+    received: set[str],
+    meter: Meter,
+) -> int:
+    uploaded = 0
+    with ThreadPoolExecutor(1) as pool:
+        flying: Future[None] | None = None
+        for pack in encoder.packs():
+            if flying is not None:
+                flying.result()
+                flying = None
+            original = sum(entry.size_bytes for entry in pack.entries)
+            if str(pack.digest) in received:
+                meter.add(original)
+                continue
+            uploaded += pack.data.nbytes
+            flying = pool.submit(_put, context, upload, pack, meter, original)
+        if flying is not None:
+            flying.result()
+    return uploaded
+
+
+def _put(
+    context: Context, upload: UploadInfo, pack: EncodedPack, meter: Meter, original: int
+) -> None:
+    """Send one pack; the meter counts original bytes, as they are on the user's disk."""
+    size = pack.data.nbytes
+
+    def count(sent: int) -> None:
+        meter.add(round(sent * original / size))
+
+    path = f"/uploads/{upload.id}/packs/{pack.number}"
+    context.api.upload(path, pack.data, digest=str(pack.digest), meter=count)
+
+
+def _packs(pieces: Iterable[StoredPiece], refs: Iterable[PackRef]) -> tuple[PackRef, ...]:
+    by_digest = {ref.digest: ref for ref in refs}
+    used = dict.fromkeys(chunk.pack for piece in pieces for chunk in piece.chunks)
+    return tuple(by_digest[digest] for digest in used)
+
+
+def _known_packs(upload: UploadInfo) -> list[PackRef]:
+    return [PackRef(Digest.parse(pack.digest), pack.size_bytes) for pack in upload.known_packs]
+
+
+def _reader(data: memoryview) -> "_Range":
+    return _Range(data.cast("B") if data.format != "B" else data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Reads a byte range of mapped bytes."""
+
+    data: memoryview
+
+    def __call__(self, begin: int, end: int) -> memoryview:
+        return self.data[begin:end]
