@@ -9,12 +9,10 @@ import inspect
 import json
 import pydoc_data.topics
 import shutil
-import tokenize
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -34,8 +32,6 @@ from transformers import (
 
 VOCABULARY = 384
 WINDOW = 64
-ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
-MLP = ["gate_proj", "up_proj", "down_proj"]
 _SOURCES = (
     "argparse", "ast", "asyncio.base_events", "configparser", "csv", "datetime", "difflib",
     "email.message", "fractions", "http.client", "inspect", "json.decoder", "logging", "pathlib",
@@ -71,7 +67,15 @@ def read_texts() -> Texts:
         torch.tensor(tokenizer(text, verbose=False)["input_ids"]).unfold(0, WINDOW, WINDOW)
         for text in (general, code)
     ]
-    return Texts(tokenizer, windows[0][16:], windows[1][16:], windows[0][:8], windows[1][:16])
+    (general_eval, general_train), (code_eval, code_train) = (_split(w) for w in windows)
+    return Texts(tokenizer, general_train, code_train, general_eval, code_eval)
+
+
+def _split(windows: torch.Tensor, held_out: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hold out windows evenly spread over the text; give them and the rest."""
+    is_held = torch.zeros(len(windows), dtype=torch.bool)
+    is_held[torch.arange(held_out) * (len(windows) // held_out)] = True
+    return windows[is_held], windows[~is_held]
 
 
 def _train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -88,14 +92,31 @@ def _train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a LoRA sample is made.
+
+    Attributes:
+        base: The base's folder name.
+        form: What peft is told.
+        dtype: In which type the base is loaded.
+        factors: In which type the factors are trained and saved.
+    """
+
+    base: str
+    form: LoraConfig
+    dtype: torch.dtype = torch.float32
+    factors: torch.dtype = torch.float32
+
+
 def new_llama(seed: int) -> LlamaForCausalLM:
     """Give an untrained two-layer Llama with grouped-query attention and its own head."""
     torch.manual_seed(seed)
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=VOCABULARY,
-            hidden_size=48,
-            intermediate_size=96,
+            hidden_size=40,
+            intermediate_size=80,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
@@ -110,10 +131,20 @@ def new_llama(seed: int) -> LlamaForCausalLM:
 def new_gpt2(seed: int) -> GPT2LMHeadModel:
     """Give an untrained two-layer GPT-2: tied head, biases, Conv1D weights stored transposed."""
     torch.manual_seed(seed)
-    dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    shape = {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": WINDOW}
-    ends = {"bos_token_id": 0, "eos_token_id": 0}
-    return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, **shape, **dropout, **ends))
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCABULARY,
+            n_embd=40,
+            n_layer=2,
+            n_head=4,
+            n_positions=WINDOW,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
 
 
 def descend(net: torch.nn.Module, windows: torch.Tensor, *, steps: int, rate: float) -> None:
@@ -143,6 +174,12 @@ def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
 
 
+def lora(targets: list[str], rank: int, **flags: Any) -> LoraConfig:
+    """Give a LoRA configuration whose alpha is twice its rank, unless told otherwise."""
+    wanted = {"lora_alpha": 2 * rank, "task_type": "CAUSAL_LM", **flags}
+    return LoraConfig(r=rank, target_modules=targets, **wanted)
+
+
 def make_bases(root: Path, texts: Texts) -> None:
     """Train and save every base below `root`."""
     llama = new_llama(seed=11)
@@ -160,20 +197,15 @@ def make_bases(root: Path, texts: Texts) -> None:
         texts.tokenizer.save_pretrained(folder)
 
 
-def tune_lora(base: Path, out: Path, texts: Texts, *, steps: int = 150, **form: object) -> PeftModel:
+def tune_lora(recipe: Recipe, out: Path, texts: Texts) -> PeftModel:
     """Train a LoRA of a base for library source and save it as peft does."""
     torch.manual_seed(21)
-    dtype = form.pop("dtype", torch.float32)
-    factors = form.pop("factors", torch.float32)
-    net = get_peft_model(
-        load(base, dtype=dtype),
-        LoraConfig(task_type="CAUSAL_LM", **form),
-        autocast_adapter_dtype=False,
-    )
+    base = load(Path("bases") / recipe.base, dtype=recipe.dtype)
+    net = get_peft_model(base, recipe.form, autocast_adapter_dtype=False)
     for name, weight in net.named_parameters():
         if "lora_" in name:
-            weight.data = weight.data.to(factors)
-    descend(net, texts.code, steps=steps, rate=5e-3)
+            weight.data = weight.data.to(recipe.factors)
+    descend(net, texts.code, steps=150, rate=5e-3)
     return save_adapter(net, out)
 
 
@@ -208,7 +240,7 @@ def tune_biases(base: Path, texts: Texts, *, steps: int) -> PreTrainedModel:
     net = load(base)
     for name, weight in net.named_parameters():
         weight.requires_grad = name.endswith(".bias")
-    descend(net, texts.code, steps=steps, rate=1e-2)
+    descend(net, texts.code, steps=steps, rate=2e-3)
     return net
 
 
@@ -225,7 +257,7 @@ def save_biases(net: PreTrainedModel, out: Path, *, base: PreTrainedModel | None
 def tune_with_trainer(base: Path, out: Path, texts: Texts) -> PeftModel:
     """Train a LoRA with the Trainer and keep its whole checkpoint, trainer state and all."""
     torch.manual_seed(22)
-    net = get_peft_model(load(base), LoraConfig(task_type="CAUSAL_LM", **QV))
+    net = get_peft_model(load(base), lora(["q_proj", "v_proj"], 2))
     rows = [{"input_ids": row, "labels": row} for row in texts.code[:640]]
     settings = TrainingArguments(
         output_dir="trainer", num_train_epochs=1, per_device_train_batch_size=16, seed=22,
@@ -235,6 +267,3 @@ def tune_with_trainer(base: Path, out: Path, texts: Texts) -> PeftModel:
     trainer.train()
     shutil.copytree(max(Path("trainer").glob("checkpoint-*")), out)
     return net.eval()
-
-
-QV: dict[str, object] = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]}

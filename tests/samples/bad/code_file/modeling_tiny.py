@@ -1,0 +1,1 @@
+"""Code, which never travels with a delta."""
