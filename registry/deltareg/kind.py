@@ -61,10 +61,7 @@ class Array(Protocol):
 
 
 class Tensor(Protocol):
-    """A tensor of a file whose data is read when asked for.
-
-    A tensor made from a header alone raises `InvalidInput` when it is read.
-    """
+    """A tensor of a file; without its data, `read` raises `InvalidInput`."""
 
     @property
     def name(self) -> str:
@@ -115,10 +112,7 @@ class Ops(Protocol):
 
 
 class Update(Protocol):
-    """A formula for the new value of a weight.
-
-    Properties rather than fields, so that an update may work them out.
-    """
+    """A formula for the new value of a weight."""
 
     @property
     def needs_whole(self) -> bool:
@@ -397,3 +391,8 @@ class Account:
     def is_accepted(self) -> bool:
         """Whether no problem is an error."""
         return self.delta is not None and all(p.severity != "error" for p in self.problems)
+
+    @property
+    def has_base_evidence(self) -> bool:
+        """Whether the delta carries copies of base weights, which tie it to its base."""
+        return any(isinstance(effect, BaseCopy) for effect in self.effects)

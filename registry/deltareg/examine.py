@@ -1,0 +1,166 @@
+"""What only the numbers show: NaN, a copy of another base, a difference where values were meant.
+
+Read in blocks, so memory does not grow with the tensors.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from deltareg.array import F32, from_f32, is_finite, to_f32, view
+from deltareg.conventions import needed_problem
+from deltareg.errors import Problem
+from deltareg.kind import Account, BaseCopy, DeltaFiles, Tensor, Tensors, WeightUpdate
+from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
+from deltareg.updates import Add, Replace
+
+_BLOCK_BYTES = 8 << 20
+_SAMPLED_TENSORS = 64
+_SAMPLED_ROWS = 1024
+# One reading of the numbers is plainly wrong when it makes the change this many times as large.
+_PLAINLY = 4.0
+_SAME_VALUES = {"saved", "saved_copy"}
+
+
+def examine(
+    account: Account, tensors: Tensors, base_tensors: Tensors | None, files: DeltaFiles
+) -> list[Problem]:
+    """Check a delta's numbers.
+
+    Args:
+        account: The delta, accounted for without an error.
+        tensors: Its tensors, readable.
+        base_tensors: The base's, readable; None when its data is not at hand.
+        files: What the push carries.
+    """
+    problems = [_non_finite(tensor) for tensor in tensors.values() if not _is_finite(tensor)]
+    problems += _unequal_copies(account, tensors)
+    if base_tensors is None:
+        return problems
+    for effect in account.effects:
+        if isinstance(effect, BaseCopy):
+            problems += _base_problems(effect, base_tensors)
+    if not files.convention and account.delta is not None:
+        problems += _convention_problems(account, base_tensors)
+    return problems
+
+
+def row_blocks(tensor: Tensor, rows: int | None = None) -> Iterator[tuple[int, int]]:
+    """Give (start, stop) of runs of rows that are a few megabytes each.
+
+    Args:
+        tensor: The tensor.
+        rows: How many leading rows; all by default.
+    """
+    height = tensor.shape[0] if tensor.shape else 1
+    height = height if rows is None else min(rows, height)
+    size = ITEM_BYTES[tensor.dtype]
+    for dim in tensor.shape[1:]:
+        size *= dim
+    step = max(1, _BLOCK_BYTES // size)
+    for start in range(0, height, step):
+        yield start, min(start + step, height)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if tensor.dtype not in FLOAT_DTYPES:
+        return True
+    return all(
+        is_finite(_view(tensor, start, stop), tensor.dtype) for start, stop in row_blocks(tensor)
+    )
+
+
+def _non_finite(tensor: Tensor) -> Problem:
+    told = f"it holds NaN or infinity ({tensor.dtype} {list(tensor.shape)})"
+    fix = "the training run diverged: push a checkpoint from before it did"
+    return Problem("non_finite", told, tensor=tensor.name, fix=fix)
+
+
+def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
+    problems: list[Problem] = []
+    for effect in account.effects:
+        names = [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
+        for name in names[1:]:
+            first, other = tensors[names[0]], tensors[name]
+            if first.shape != other.shape or not _equal(other, first, None):
+                told = f"it is not equal to {names[0]}, and both say what the weight becomes"
+                problems.append(Problem("ambiguous", told, tensor=name, fix="keep one of them"))
+    return problems
+
+
+def _base_problems(copy: BaseCopy, base: Tensors) -> list[Problem]:
+    own = base[copy.target]
+    if _equal(copy.tensor, own, copy.rows):
+        return []
+    told = (
+        f"it should be a copy of {copy.target} of the base, and it is not: the delta was made for"
+        " another base, or it changes a weight that its config does not declare"
+    )
+    fix = "push it with the base that it was trained on"
+    return [Problem("base_mismatch", told, tensor=copy.tensor.name, fix=fix)]
+
+
+def _equal(copy: Tensor, own: Tensor, rows: int | None) -> bool:
+    """Whether rows of a copy are those of a tensor, once that is rounded to the copy's dtype."""
+    for start, stop in row_blocks(copy, rows):
+        if copy.dtype == own.dtype:
+            told, kept = (np.frombuffer(t.read(start, stop), np.uint8) for t in (copy, own))
+            if not np.array_equal(told, kept):
+                return False
+        elif {copy.dtype, own.dtype} <= FLOAT_DTYPES:
+            rounded = from_f32(_values(own, start, stop), copy.dtype)
+            if not np.array_equal(rounded, _view(copy, start, stop)):
+                return False
+        else:
+            return False
+    return True
+
+
+def _convention_problems(account: Account, base: Tensors) -> list[Problem]:
+    """Hold the convention against sizes: read rightly, the change is the smaller one."""
+    as_values, as_difference, own = _sizes(account, base)
+    if own == 0 or account.delta is None:
+        return []
+    told = account.delta.config().get("convention")
+    if told == "additive" and as_difference > _PLAINLY * as_values:
+        return [needed_problem("the tensors are meant as differences, and look like new values")]
+    if told == "absolute" and as_values > _PLAINLY * as_difference:
+        return [needed_problem("the tensors are meant as new values, and look like differences")]
+    return []
+
+
+def _sizes(account: Account, base: Tensors) -> tuple[float, float, float]:
+    """Give squares: of the change if tensors are values, if they are differences, and of W."""
+    as_values = as_difference = weights = 0.0
+    plain = (
+        (effect.source, effect.update)
+        for effect in account.effects
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, (Replace, Add))
+    )
+    for source, update in islice(plain, _SAMPLED_TENSORS):
+        tensor = update.stored if isinstance(update, Replace) else update.tensor
+        own = base[source]
+        if not {tensor.dtype, own.dtype} <= FLOAT_DTYPES or tensor.shape[1:] != own.shape[1:]:
+            continue
+        rows = min(_SAMPLED_ROWS, *tensor.shape[:1], *own.shape[:1])
+        told, before = _values(tensor, 0, rows), _values(own, 0, rows)
+        as_values += _square(told - before)
+        as_difference += _square(told)
+        weights += _square(before)
+    return as_values**0.5, as_difference**0.5, weights**0.5
+
+
+def _square(values: F32) -> float:
+    return float(np.square(values, dtype=np.float64).sum())
+
+
+def _values(tensor: Tensor, start: int, stop: int) -> F32:
+    return to_f32(_view(tensor, start, stop), tensor.dtype)
+
+
+def _view(
+    tensor: Tensor, start: int, stop: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
+    return view(tensor.read(start, stop), tensor.dtype, shape)

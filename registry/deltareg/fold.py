@@ -1,0 +1,219 @@
+"""Folding: a base's weights with a delta in them, by NumPy, a block of rows at a time.
+
+Everything is float32 and rounded once, in blocks of fixed height and in the declared order, so the
+result is a function of delta, base and recipe. Memory is a few blocks, whatever the weight's size,
+except for the formulas that need all rows at once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from deltareg.array import F32, from_f32, to_f32, view
+from deltareg.errors import InvalidInput
+from deltareg.kind import Addition, Array, Effect, Stored, Tensor, Tensors, WeightUpdate
+
+BLOCK_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a folded digest depends on beside delta and base.
+
+    B·A has other last bits under other BLAS kernels, so across machines folds are compared in
+    units in the last place; replaced tensors are the same everywhere.
+
+    Attributes:
+        library: Whose matrix product it is.
+        block_rows: Rows computed together.
+        dtype: In which all sums are taken.
+    """
+
+    library: str
+    block_rows: int
+    dtype: str
+
+
+RECIPE = Recipe("numpy", BLOCK_ROWS, "F32")
+
+
+class NumPyOps:
+    """`deltareg.kind.Ops` on NumPy."""
+
+    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+        raw = tensor.read(start, stop)
+        height = _height(tensor.shape, start, stop)
+        shape = (height, *tensor.shape[1:]) if tensor.shape else ()
+        return cast("Array", to_f32(view(raw, tensor.dtype, shape), tensor.dtype))
+
+    def row_norms(self, matrix: Array) -> Array:
+        return cast("Array", np.linalg.norm(cast("F32", matrix), axis=1, keepdims=True))
+
+    def column_norms(self, matrix: Array) -> Array:
+        return cast("Array", np.linalg.norm(cast("F32", matrix), axis=0, keepdims=True))
+
+    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
+        numbers = np.asarray(rows, dtype=np.int64)
+        inside = (numbers >= 0) & (numbers < matrix.shape[0])
+        copy = cast("F32", matrix).copy()
+        copy[numbers[inside]] = cast("F32", values)[inside]
+        return cast("Array", copy)
+
+    def svd_part(self, matrix: Array, rank: int) -> Array:
+        left, sizes, right = np.linalg.svd(cast("F32", matrix), full_matrices=False)
+        return cast("Array", (left[:, :rank] * sizes[:rank]) @ right[:rank])
+
+    def qr_part(self, matrix: Array, rank: int) -> Array:
+        q, r = np.linalg.qr(cast("F32", matrix))
+        return cast("Array", q[:, :rank] @ r[:rank])
+
+
+class Folding:
+    """The base as it is with a delta folded in, target by target.
+
+    Attributes:
+        changed: Every weight that differs from the base's or is not in its files, in a fixed order.
+        additions: Tensors that the base does not have, by name.
+    """
+
+    def __init__(
+        self, effects: Sequence[Effect], base: Tensors, *, ops: NumPyOps | None = None
+    ) -> None:
+        """Sort the effects by target; nothing is read.
+
+        Args:
+            effects: All effects of a delta.
+            base: The base's tensors by their names in its files.
+            ops: The operations; NumPy's by default.
+
+        Raises:
+            InvalidInput: An effect is not on weights: the delta can only be attached.
+        """
+        self._base = base
+        self._ops = ops or NumPyOps()
+        self._updates: dict[str, list[WeightUpdate]] = defaultdict(list)
+        self.additions: dict[str, Tensor] = {}
+        for effect in effects:
+            match effect:
+                case WeightUpdate():
+                    self._updates[effect.target].append(effect)
+                case Addition():
+                    self.additions[effect.target] = effect.tensor
+                case _ if hasattr(effect, "module"):
+                    raise InvalidInput(
+                        "the delta acts on activations and cannot be folded into weights",
+                        fix="attach it, or serve it with the library that wrote it",
+                    )
+                case _:
+                    pass
+        self.changed = tuple(sorted(self._updates))
+
+    def shape(self, target: str) -> tuple[int, ...]:
+        """Give the shape of the result."""
+        grown = [update.shape for update in self._updates[target] if update.shape is not None]
+        return grown[-1] if grown else self._source(target).shape
+
+    def dtype(self, target: str) -> str:
+        """Give the dtype of the result: the base's, unless an effect says otherwise."""
+        told = [update.dtype for update in self._updates[target] if update.dtype]
+        return told[-1] if told else self._source(target).dtype
+
+    def rows(self, target: str) -> Iterator[bytes]:
+        """Give the raw bytes of a changed weight, a block of rows at a time.
+
+        Args:
+            target: One of `changed`.
+        """
+        last = self._updates[target][-1].update
+        if isinstance(last, Stored) and last.stored.dtype == self.dtype(target):
+            yield from _raw_rows(last.stored)
+            return
+        for values in self.blocks(target):
+            yield from_f32(np.ascontiguousarray(values), self.dtype(target)).tobytes()
+
+    def blocks(self, target: str) -> Iterator[F32]:
+        """Give the values of a changed weight before rounding, a block of rows at a time."""
+        updates, shape = self._updates[target], self.shape(target)
+        height = shape[0] if shape else 1
+        whole = any(update.update.needs_whole for update in updates)
+        step = height if whole else BLOCK_ROWS
+        for start in range(0, height, step):
+            stop = min(start + step, height)
+            values = self._folded(updates, target, start, stop)
+            for at in range(0, stop - start, BLOCK_ROWS):
+                yield values[at : at + BLOCK_ROWS] if shape else values
+
+    def base_rows(self, target: str, start: int, stop: int) -> F32:
+        """Give rows of the weight that a target starts from; rows that were added are zero."""
+        source, shape = self._source(target), self.shape(target)
+        if not shape:
+            return cast("F32", self._ops.load(source))
+        inside = min(stop, source.shape[0])
+        if start < inside == stop:
+            return cast("F32", self._ops.load(source, start, stop))
+        rows = np.zeros((stop - start, *shape[1:]), dtype=np.float32)
+        if start < inside:
+            rows[: inside - start] = cast("F32", self._ops.load(source, start, inside))
+        return rows
+
+    def config_changes(self, config: Mapping[str, object]) -> dict[str, object]:
+        """Give what the base's `config.json` must say differently of the result.
+
+        Args:
+            config: The base's.
+
+        Returns:
+            Only fields that change; a nested object comes whole.
+        """
+        changes: dict[str, object] = {}
+        if any(update.reads for updates in self._updates.values() for update in updates):
+            changes["tie_word_embeddings"] = False
+        sizes = {self._source(t).shape[0]: self.shape(t)[0] for t in self.changed if self._grows(t)}
+        if sizes:
+            changes.update(_resized(config, sizes))
+        return changes
+
+    def _folded(self, updates: list[WeightUpdate], target: str, start: int, stop: int) -> F32:
+        if updates[0].update.replaces:
+            values = np.empty(0, dtype=np.float32)
+        else:
+            values = self.base_rows(target, start, stop)
+        # A division by a norm of zero or an overflow shows as NaN or infinity, which checks find.
+        with np.errstate(all="ignore"):
+            for update in updates:
+                array = update.update.fold(cast("Array", values), start, stop, self._ops)
+                values = cast("F32", array)
+        return values
+
+    def _grows(self, target: str) -> bool:
+        return self.shape(target)[:1] > self._source(target).shape[:1]
+
+    def _source(self, target: str) -> Tensor:
+        return self._base[self._updates[target][0].source]
+
+
+def _resized(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str, object]:
+    """Find the vocabulary's size in a config, at the top or in the text part, and change it."""
+    size = config.get("vocab_size")
+    if isinstance(size, int):
+        return {"vocab_size": sizes[size]} if size in sizes else {}
+    for name in ("text_config", "decoder"):
+        part = config.get(name)
+        if isinstance(part, dict) and "vocab_size" in part:
+            inner = cast("dict[str, object]", part)
+            change = _resized(inner, sizes)
+            return {name: {**inner, **change}} if change else {}
+    return {}
+
+
+def _raw_rows(tensor: Tensor) -> Iterator[bytes]:
+    height = tensor.shape[0] if tensor.shape else 1
+    for start in range(0, height, BLOCK_ROWS):
+        yield bytes(tensor.read(start, min(start + BLOCK_ROWS, height)))
+
+
+def _height(shape: tuple[int, ...], start: int, stop: int | None) -> int:
+    return len(range(*slice(start, stop).indices(shape[0]))) if shape else 1

@@ -1,0 +1,84 @@
+"""Layouts of fine-tuning deltas, by the evidence in names: for telling users what they have.
+
+Kinds recognise themselves; this only finds words for what none of them does.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from deltareg.kind import DeltaFiles
+from deltareg.peft_layout.config import CONFIG_FILE, adapter_config, peft_type
+
+# A component of a tensor name (or its beginning) -> the peft_type that writes it.
+_PEFT_MARKS = {
+    "lora_A": "LORA", "lora_B": "LORA", "lora_embedding_A": "LORA", "lora_embedding_B": "LORA",
+    "lora_E": "ADALORA", "ia3_l": "IA3", "hada_": "LOHA", "lokr_": "LOKR", "oft_R": "OFT",
+    "boft_": "BOFT", "hra_u": "HRA", "road_": "ROAD", "vera_lambda": "VERA",
+    "fourierft_": "FOURIERFT", "ln_tuning_layers": "LN_TUNING", "shira_": "SHIRA",
+    "trainable_tokens_delta": "TRAINABLE_TOKENS", "prompt_embeddings": "PROMPT_TUNING",
+}  # fmt: skip
+_TASK_VECTOR_FILES = ("task_vector", "delta", "diff")
+
+
+def marks(names: Iterable[str]) -> frozenset[str]:
+    """Give the peft types whose own tensor names occur."""
+    found: set[str] = set()
+    for name in names:
+        for part in name.split("."):
+            exact = _PEFT_MARKS.get(part)
+            if exact is not None:
+                found.add(exact)
+            elif "_" in part:
+                found.update(t for mark, t in _PEFT_MARKS.items() if part.startswith(mark))
+    if "ADALORA" in found:
+        found.discard("LORA")
+    return frozenset(found)
+
+
+def is_adapterhub(files: DeltaFiles) -> bool:
+    """Whether the config is one that the adapters library writes."""
+    config = adapter_config(files) or {}
+    version = config.get("version")
+    return isinstance(version, str) and version.startswith("adapters") and "config" in config
+
+
+def describe(files: DeltaFiles) -> str:
+    """Say in words what a folder seems to hold, and by what that was seen."""
+    if is_adapterhub(files):
+        return f"an adapter of the adapters library ({_architecture(files)}), by its {CONFIG_FILE}"
+    named = peft_type(files)
+    if named:
+        return f"a peft delta of peft_type {named[:80]!r}"
+    layout = next((told for told, test in _LAYOUTS.items() if any(map(test, files.names))), "")
+    if layout:
+        return layout
+    types = marks(files.names)
+    if types:
+        return f"a peft delta ({', '.join(sorted(types))}) without its {CONFIG_FILE}"
+    if any(path.startswith(_TASK_VECTOR_FILES) for path in files.headers):
+        return "a task vector or a part of one, by its file name"
+    return "weights that are only a part of the base's"
+
+
+_LAYOUTS: dict[str, Callable[[str], bool]] = {
+    "a LoRA in the kohya layout, by its names lora_te_…, lora_unet_…": (
+        lambda name: name.startswith(("lora_unet_", "lora_te"))
+    ),
+    "a LoRA in the old diffusers layout, by its names ….lora_linear_layer…": (
+        lambda name: ".lora_linear_layer." in name
+    ),
+    "a LoRA in the GGUF layout, by its names ….lora_a, ….lora_b": (
+        lambda name: name.endswith((".lora_a", ".lora_b"))
+    ),
+    "a sparse delta, by its names ….indices, ….values": (
+        lambda name: name.endswith((".indices", ".values"))
+    ),
+}
+
+
+def _architecture(files: DeltaFiles) -> str:
+    inner = (adapter_config(files) or {}).get("config")
+    value = (
+        cast("dict[str, object]", inner).get("architecture") if isinstance(inner, dict) else None
+    )
+    return str(value)[:40] if value else "bottleneck"

@@ -1,0 +1,99 @@
+"""The tensor names that peft writes: `base_model.model.` module `.` marker `.` parameter.
+
+Some training scripts leave the adapter's name in (`lora_A.default.weight`); it is taken out here,
+so both spellings mean the same.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PREFIX = "base_model.model."
+SAVED = "modules_to_save"
+ORIGINAL = "original_module"
+BASE_LAYER = "base_layer"
+TOKENS = "token_adapter"
+_WRAPPERS = frozenset({SAVED, ORIGINAL, BASE_LAYER, TOKENS})
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One tensor name, taken apart.
+
+    Attributes:
+        name: As in the file.
+        module: The module it belongs to, by the path that the training process used.
+        marker: What it is to the kind (`lora_A`) or to peft (`modules_to_save`); empty for a
+            parameter under its own name.
+        parameter: `weight`, `bias`, or a path below the module; empty for a bare parameter.
+    """
+
+    name: str
+    module: str
+    marker: str
+    parameter: str
+
+    @property
+    def path(self) -> str:
+        """The base's parameter that this stands for, when the marker is one of peft's own."""
+        return f"{self.module}.{self.parameter}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All tensor names of a delta.
+
+    Attributes:
+        read: Those that were understood, by name.
+        unread: Those that were not: no `base_model.model.`, or nothing known in them.
+    """
+
+    read: dict[str, Key]
+    unread: tuple[str, ...]
+
+
+def read_keys(names: Iterable[str], markers: frozenset[str]) -> Keys:
+    """Take tensor names apart.
+
+    Args:
+        names: As in the files.
+        markers: The kind's own markers.
+    """
+    listed = sorted(names)
+    adapter = _adapter_name(listed, markers)
+    read: dict[str, Key] = {}
+    unread: list[str] = []
+    for name in listed:
+        key = _read_key(name, markers, adapter)
+        if key is None:
+            unread.append(name)
+        else:
+            read[name] = key
+    return Keys(read, tuple(unread))
+
+
+def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
+    if not name.startswith(PREFIX):
+        return None
+    parts = name.removeprefix(PREFIX).split(".")
+    at = next((n for n, part in enumerate(parts) if part in markers or part in _WRAPPERS), None)
+    if at is None:
+        return Key(name, ".".join(parts[:-1]), "", parts[-1]) if len(parts) > 1 else None
+    if parts[at : at + 2] == [TOKENS, BASE_LAYER]:
+        parts.pop(at)
+    module, marker, rest = ".".join(parts[:at]), parts[at], parts[at + 1 :]
+    if adapter and (adapter in rest[:1] or marker == TOKENS):
+        rest = [part for part in rest if part != adapter]
+    nested = any(part in markers or part in _WRAPPERS for part in rest)
+    return None if nested or not module else Key(name, module, marker, ".".join(rest))
+
+
+def _adapter_name(names: Iterable[str], markers: frozenset[str]) -> str:
+    """Give the one adapter name that follows the kind's markers; empty when it was taken out."""
+    found: Counter[str] = Counter()
+    for name in names:
+        parts = name.split(".")
+        at = next((n for n, part in enumerate(parts) if part in markers), None)
+        if at is not None and len(parts) > at + 1 and parts[at + 1] not in {"weight", "bias"}:
+            found[parts[at + 1]] += 1
+    return found.most_common(1)[0][0] if found else ""

@@ -1,0 +1,271 @@
+"""Which modules a peft config asks for, by literal names; no text of a config becomes a pattern.
+
+peft matches `target_modules` strings, `rank_pattern`, `alpha_pattern` and `modules_to_save` as
+regular expressions over every module name, and one of thirty characters can run for minutes. Here
+names come from the tensors, and the config is held against them letter by letter.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from deltareg.errors import Problem
+from deltareg.kind import BaseView
+from deltareg.names import NameMap
+from deltareg.peft_layout.config import Fields, is_number
+
+ALL_LINEAR = "all-linear"
+_LITERAL = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
+_ESCAPED_DOT = "\\."
+# One atom of a pattern that cannot run away: a literal, a class shorthand or a dot, of which the
+# last two may repeat; a group bracket or an alternation, which may not.
+_TAME_ATOM = re.compile(r"(?:\\[.dw]|\.)[*+]?|[A-Za-z0-9_\-]|\(\?:|\((?!\?)|\)(?![*+?{])|\||\^|\$")
+_MOST_REPEATS = 3
+_LONGEST_PATTERN = 512
+_EXPERTS = ".experts.N."
+
+
+@dataclass(frozen=True, slots=True)
+class Suffix:
+    """A name, or the end of a name: `q_proj`, `layers.0.mlp.up_proj`, `^model.layers.0.fc`.
+
+    Attributes:
+        text: Components joined by dots.
+        anchored: Whether it must be the whole name.
+    """
+
+    text: str
+    anchored: bool = False
+
+    def matches(self, module: str) -> bool:
+        """Whether the module has this name or, if not anchored, ends in it."""
+        return module == self.text or (not self.anchored and module.endswith(f".{self.text}"))
+
+
+def suffix(text: str) -> Suffix | None:
+    """Read a literal `rank_pattern` key, an anchor allowed; None when it is a real pattern."""
+    plain = text.removeprefix("^").removesuffix("$").replace(_ESCAPED_DOT, ".")
+    return Suffix(plain, text.startswith("^")) if _LITERAL.fullmatch(plain) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a config says of the modules it adapts.
+
+    Attributes:
+        listed: Names of modules, or their ends; empty when the config does not list them.
+        is_all_linear: Whether every linear layer is meant.
+        excluded: Names of modules, or their ends, that are left out.
+        saved: Modules that are saved whole and so not adapted.
+        layers: The only layer numbers that are adapted; None for all.
+        layer_lists: Names of the lists that the numbers count in; empty for the first number.
+    """
+
+    listed: tuple[Suffix, ...] = ()
+    is_all_linear: bool = False
+    excluded: tuple[Suffix, ...] = ()
+    saved: tuple[str, ...] = ()
+    layers: frozenset[int] | None = None
+    layer_lists: tuple[str, ...] = ()
+
+    def entry(self, module: str) -> Suffix | None:
+        """Give the entry by which the config asks for a module."""
+        if self.leaves_out(module):
+            return None
+        found = next((entry for entry in self.listed if entry.matches(module)), None)
+        return found if found is not None and self._is_in_layers(module) else None
+
+    def leaves_out(self, module: str) -> bool:
+        """Whether the config says that a module is not adapted."""
+        return any(entry.matches(module) for entry in self.excluded) or any(
+            is_within(module, name) for name in self.saved
+        )
+
+    def _is_in_layers(self, module: str) -> bool:
+        if self.layers is None:
+            return True
+        parts = module.split(".")
+        for at in range(1, len(parts) - 1):
+            above = ".".join(parts[:at])
+            counted = at >= 2 if not self.layer_lists else self._is_list(above)
+            if parts[at].isdecimal() and counted:
+                return int(parts[at]) in self.layers
+        return False
+
+    def _is_list(self, path: str) -> bool:
+        return any(path == name or path.endswith(f".{name}") for name in self.layer_lists)
+
+
+def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> Targets:
+    """Read `target_modules`, `exclude_modules`, `layers_to_transform` and `layers_pattern`."""
+    excluded = _plain_list(fields, "exclude_modules")
+    layers = _layers(fields)
+    lists = _plain_list(fields, "layers_pattern")
+    value = fields.value("target_modules")
+    if isinstance(value, str):
+        return _one_text(fields, value, excluded, saved)
+    listed = _plain_list(fields, "target_modules")
+    names = tuple(entry.text for entry in lists)
+    return Targets(listed, excluded=excluded, saved=saved, layers=layers, layer_lists=names)
+
+
+def read_pattern(fields: Fields, name: str) -> tuple[tuple[Suffix, float], ...]:
+    """Read `rank_pattern` or `alpha_pattern`: ends of module names and a number each."""
+    found: list[tuple[Suffix, float]] = []
+    for text, value in fields.table(name).items():
+        key = suffix(text)
+        if key is None:
+            fields.refuse(name, f"has a regular expression ({text[:80]}); write module names")
+        elif not isinstance(value, (int, float)) or not is_number(value):
+            fields.refuse(name, f"has no number for {text[:80]}")
+        else:
+            found.append((key, value))
+    return tuple(found)
+
+
+def read_saved(fields: Fields, *, task_type: object) -> tuple[str, ...]:
+    """Read `modules_to_save`, with the heads that the library saves for some tasks unasked."""
+    named = [entry.text for entry in _plain_list(fields, "modules_to_save")]
+    heads = _TASK_HEADS.get(task_type, ()) if isinstance(task_type, str) else ()
+    return tuple(dict.fromkeys([*named, *heads]))
+
+
+_TASK_HEADS: dict[str, tuple[str, ...]] = {
+    "SEQ_CLS": ("classifier", "score"),
+    "TOKEN_CLS": ("classifier", "score"),
+    "QUESTION_ANS": ("qa_outputs",),
+}
+
+
+def is_within(module: str, name: str) -> bool:
+    """Whether a module is one of this name (or ends in it), or lies below one."""
+    return f".{name}." in f".{module}."
+
+
+def unadapted(
+    hit: Mapping[str, str], targets: Targets, base: BaseView, *, same_class: bool
+) -> list[Problem]:
+    """Find the modules that the config asks for and that have no tensors.
+
+    Args:
+        hit: Module path -> the base's weight, for every module with tensors.
+        targets: What the config says.
+        base: The base.
+        same_class: Whether the delta was trained on the class that the base's config names; only
+            then must every module of the base have been there.
+    """
+    spell = _speller(hit, base.names)
+    hits: Counter[str] = Counter(_template(spell(name)) for name in hit.values())
+    entries = {targets.entry(module) for module in hit}
+    missing: dict[str, list[str]] = defaultdict(list)
+    loud: set[str] = set()
+    adapted = set(hit.values())
+    for name, record in base.tensors.items():
+        if len(record.shape) < 2 or not name.endswith(".weight") or name in adapted:
+            continue
+        module = spell(name)
+        template = _template(module)
+        entry = _entry(targets, module, base.names)
+        is_like = targets.is_all_linear and hits[template] and not targets.leaves_out(module)
+        if entry is None and not is_like:
+            continue
+        if not hits[template] and _EXPERTS in f"{template}.":
+            continue  # newer libraries fuse experts into one parameter, which has no module
+        missing[template].append(name)
+        lost = entry is not None and entry not in entries and ".N." in template
+        if hits[template] or same_class or lost:
+            loud.add(template)
+    return [_missing(t, names, hits[t], is_error=t in loud) for t, names in missing.items()]
+
+
+def _missing(template: str, names: list[str], hits: int, *, is_error: bool) -> Problem:
+    message = f"{len(names)} of {len(names) + hits} modules {template} have no tensors"
+    return Problem(
+        "missing_tensors",
+        f"{message}, and the config asks for them",
+        "error" if is_error else "warning",
+        names[0],
+        "save the delta again from the training process; part of it was lost",
+    )
+
+
+class _Speller:
+    """Spells a base's weights as the delta spells its modules: newest, or as the files do."""
+
+    def __init__(self, names: NameMap, *, is_old: bool) -> None:
+        self._names = names
+        self._is_old = is_old
+
+    def __call__(self, file_name: str) -> str:
+        spell = self._names.old_style if self._is_old else self._names.canonical
+        return spell(file_name).removesuffix(".weight")
+
+
+def _speller(hit: Iterable[str], names: NameMap) -> _Speller:
+    paths = [f"{module}.weight" for module in hit]
+    return _Speller(names, is_old=any(names.old_style(p) != names.canonical(p) for p in paths))
+
+
+def _entry(targets: Targets, module: str, names: NameMap) -> Suffix | None:
+    spellings = [module, *(f"{prefix}.{module}" for prefix in names.rules.strip)]
+    return next((entry for s in spellings if (entry := targets.entry(s)) is not None), None)
+
+
+def _template(module: str) -> str:
+    return ".".join("N" if part.isdecimal() else part for part in module.split("."))
+
+
+def _one_text(
+    fields: Fields, text: str, excluded: tuple[Suffix, ...], saved: tuple[str, ...]
+) -> Targets:
+    if text == ALL_LINEAR:
+        return Targets(is_all_linear=True, excluded=excluded, saved=saved)
+    whole = suffix(text)
+    if whole is not None:
+        return Targets((Suffix(whole.text, anchored=True),), excluded=excluded, saved=saved)
+    if not _is_tame(text):
+        fields.refuse(
+            "target_modules",
+            "is a regular expression that cannot be shown to be harmless",
+            fix="write target_modules as a list of module names",
+        )
+    return Targets(excluded=excluded, saved=saved)
+
+
+def _is_tame(pattern: str) -> bool:
+    """Whether matching a pattern takes bounded time: few repeats, none nested, none of a group."""
+    if len(pattern) > _LONGEST_PATTERN:
+        return False
+    atoms: list[str] = []
+    at = 0
+    while at < len(pattern):
+        atom = _TAME_ATOM.match(pattern, at)
+        if atom is None:
+            return False
+        atoms.append(atom[0])
+        at = atom.end()
+    return sum(atom[-1] in "*+" for atom in atoms) <= _MOST_REPEATS
+
+
+def _plain_list(fields: Fields, name: str) -> tuple[Suffix, ...]:
+    value = fields.value(name)
+    names = (value,) if isinstance(value, str) else fields.texts(name)
+    wrong = next((text for text in names if _LITERAL.fullmatch(text) is None), None)
+    if wrong is not None:
+        fields.refuse(name, "holds a regular expression", fix="write plain module names")
+        return ()
+    return tuple(Suffix(text) for text in names)
+
+
+def _layers(fields: Fields) -> frozenset[int] | None:
+    value = fields.value("layers_to_transform")
+    if value is None or value == []:
+        return None
+    listed = cast("list[object]", value) if isinstance(value, list) else [value]
+    numbers = [n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    if len(numbers) == len(listed):
+        return frozenset(numbers)
+    fields.refuse("layers_to_transform", "is not a list of layer numbers")
+    return None
