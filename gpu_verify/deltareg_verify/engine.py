@@ -23,11 +23,13 @@ class Change:
         target: The weight's name in the base's files.
         delta_rms: Of the difference, in float32 before rounding.
         weight_rms: Of the base's weight.
+        is_vector: Whether it is a bias or a norm's scale, not a matrix or kernel.
     """
 
     target: str
     delta_rms: float
     weight_rms: float
+    is_vector: bool = False
 
 
 @dataclass(frozen=True, slots=True)

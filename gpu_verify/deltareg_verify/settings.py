@@ -1,12 +1,14 @@
 """The worker's settings, from `DELTAREG_WORKER_*`; flags of the command line win over them."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from deltareg.errors import InvalidInput
 from deltareg_verify.options import Options, default_name
 
 
@@ -15,9 +17,9 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DELTAREG_WORKER_", extra="ignore")
 
-    name: Annotated[
-        str, Field(default_factory=default_name, description="How the worker calls itself.")
-    ]
+    name: Annotated[str, Field(description="How the worker calls itself.")] = Field(
+        default_factory=default_name
+    )
     gpu: Annotated[
         str,
         Field(description="A GPU's number, `cpu`, or `auto` for the first GPU if there is one."),
@@ -44,7 +46,7 @@ class WorkerSettings(BaseSettings):
         int, Field(ge=0, description="Private memory of a child on a CPU; 0 sets no limit.")
     ] = 0
 
-    def options(self) -> Options:
+    def options(self, *, is_once: bool) -> Options:
         """Hand the settings down as plain values."""
         return Options(
             name=self.name,
@@ -56,4 +58,20 @@ class WorkerSettings(BaseSettings):
             stop_grace_s=self.stop_grace_s,
             threads=self.threads,
             memory_bytes=self.memory_bytes,
+            is_once=is_once,
         )
+
+
+def resolve(flags: Mapping[str, object], *, is_once: bool) -> Options:
+    """Resolve the settings: a flag that is given wins over the environment.
+
+    Raises:
+        InvalidInput: A value is not allowed.
+    """
+    given = {key: value for key, value in flags.items() if value is not None}
+    try:
+        return WorkerSettings.model_validate(given).options(is_once=is_once)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"DELTAREG_WORKER_{first['loc'][0]}".upper()
+        raise InvalidInput(f"{name}: {first['msg']}", fix="see docs/settings.md") from error

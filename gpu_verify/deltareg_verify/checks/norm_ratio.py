@@ -20,7 +20,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     changes = case.engine.changes()
     if not changes:
         return Finding("n/a", detail="no effect changes a weight")
-    ratios = size_ratios(changes, floor=spec.number("rms_floor"))
+    ratios = size_ratios(
+        changes, matrix_floor=spec.number("matrix_floor"), vector_floor=spec.number("vector_floor")
+    )
     worst = max(ratios, key=lambda name: ratios[name])
     cap, factor = spec.number("fail_above"), spec.number("warn_over_median")
     if not ratios[worst] <= cap:  # a NaN is not below any cap
@@ -32,15 +34,21 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return Finding("pass", ratios[worst], cap, detail=_told(worst, ratios))
 
 
-def size_ratios(changes: Sequence[Change], *, floor: float) -> dict[str, float]:
+def size_ratios(
+    changes: Sequence[Change], *, matrix_floor: float, vector_floor: float
+) -> dict[str, float]:
     """Give RMS(delta) / RMS(weight) by target, which is the ratio of Frobenius norms.
+
+    A weight that is zero has no size to be compared with; a floor stands in for it.
 
     Args:
         changes: The sizes.
-        floor: What a weight counts at least: a bias that was trained from zero has no size to be
-            compared with, and half of the usual initial deviation stands in for it.
+        matrix_floor: What a matrix counts at least: half of the usual initial deviation.
+        vector_floor: What a bias counts at least. It starts at zero and is added to activations of
+            about one, so a healthy bias tune may well reach one.
     """
-    return {c.target: _ratio(c.delta_rms, max(c.weight_rms, floor)) for c in changes}
+    floors = {True: vector_floor, False: matrix_floor}
+    return {c.target: _ratio(c.delta_rms, max(c.weight_rms, floors[c.is_vector])) for c in changes}
 
 
 def outliers(ratios: Mapping[str, float], *, factor: float) -> list[str]:

@@ -1,31 +1,7 @@
 """The engine in torch and transformers, the only part of the project that imports them."""
 
-import os
-
-import torch
-import transformers
-from transformers.utils import logging as transformers_logging
-
 from deltareg_verify.torch_engine.device import environment, prepare_device
 from deltareg_verify.torch_engine.engine import TorchEngine
+from deltareg_verify.torch_engine.warm import warm, warm_for
 
 __all__ = ["TorchEngine", "environment", "prepare_device", "warm", "warm_for"]
-
-
-def warm() -> None:
-    """Import what every run needs, without touching a device or starting a thread."""
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    assert os.environ.get("HF_HUB_OFFLINE") == "1", "the zygote never asks a hub"
-    assert not torch.cuda.is_initialized(), "a child cannot use a device that its parent opened"
-    # Naming them imports them; transformers does so lazily.
-    _ = (transformers.AutoConfig, transformers.AutoTokenizer, transformers.PreTrainedModel)
-
-
-def warm_for(model_type: str) -> None:
-    """Import the network classes of an architecture; an unknown one is met again by the child."""
-    try:
-        config = transformers.CONFIG_MAPPING[model_type]
-        _ = transformers.MODEL_MAPPING[config]
-    except (KeyError, ValueError, ImportError):
-        return

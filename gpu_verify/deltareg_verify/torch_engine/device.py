@@ -24,13 +24,13 @@ def prepare_device(name: str, *, threads: int) -> torch.device:
     """Choose the device and forbid every shortcut that changes results.
 
     Args:
-        name: `cpu` or `cuda:N`.
+        name: `cpu`, `cuda:N`, or `auto` for the first GPU if there is one.
         threads: Processor threads; 0 takes all that this process may use.
 
     Raises:
         Misconfigured: There is no such device.
     """
-    device = torch.device(name)
+    device = torch.device(_first_device() if name == "auto" else name)
     if device.type == "cuda":
         os.environ.setdefault(*REPEATABLE_CUBLAS)
         if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
@@ -54,7 +54,7 @@ def environment(device: torch.device) -> Mapping[str, str]:
         "transformers": transformers.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": device.type,
+        "device": str(device),
         "threads": str(torch.get_num_threads()),
     }
     if device.type == "cuda":
@@ -84,6 +84,10 @@ def memory_seam(what: str) -> Generator[None]:
         if _CPU_OUT_OF_MEMORY in str(error):
             raise _too_little(what) from error
         raise
+
+
+def _first_device() -> str:
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 def _too_little(what: str) -> Inconclusive:

@@ -94,8 +94,9 @@ def change_of(chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps) -> Cha
         weight += _square(old)
         if factored is None:
             delta += _square(_rows(chain, old, start, stop, ops) - old)
-    elements = math.prod(source.shape)
-    return Change(chain.target, math.sqrt(delta / elements), math.sqrt(weight / elements))
+    size = math.prod(source.shape)
+    is_vector = len(source.shape) < 2
+    return Change(chain.target, math.sqrt(delta / size), math.sqrt(weight / size), is_vector)
 
 
 def _rows(chain: Chain, weight: torch.Tensor, start: int, stop: int, ops: TorchOps) -> torch.Tensor:

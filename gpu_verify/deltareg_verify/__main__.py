@@ -1,0 +1,138 @@
+"""`python -m deltareg_verify`, `deltareg-worker`: run a verification worker."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from deltareg import Client
+from deltareg.client.config import load_config
+from deltareg.errors import (
+    DeltaregError,
+    Forbidden,
+    Inconclusive,
+    InvalidInput,
+    Misconfigured,
+    Unauthenticated,
+)
+from deltareg_verify import sandbox
+from deltareg_verify.materials import Stock
+from deltareg_verify.options import Options
+from deltareg_verify.report import Surroundings, listen
+from deltareg_verify.settings import resolve
+from deltareg_verify.stop import Stop
+from deltareg_verify.worker import Worker
+from deltareg_verify.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+_EXITS: tuple[tuple[type[DeltaregError], int], ...] = (
+    (Unauthenticated, 4), (Forbidden, 4), (InvalidInput, 2), (Misconfigured, 2),
+)  # fmt: skip
+_DESCRIBE_S = 60.0
+_GIB = 1 << 30
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Verify the versions of a Delta Registry on their bases."""
+
+
+@main.command(epilog="Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/settings.md).")
+@click.option("--server", metavar="URL", help="The registry. Default: the client's setting.")
+@click.option("--once", is_flag=True, help="Take one run, if there is one, then stop.")
+@click.option("--gpu", metavar="N|cpu|auto", help="The device; auto is the first GPU, if any.")
+@click.option("--name", help="How the worker calls itself; each needs a name of its own.")
+@click.option(
+    "--base-dir", "base_dirs", metavar="PATH", multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with a base, or with folders of bases; may be given often.",
+)  # fmt: skip
+@click.option("--scratch", type=click.Path(path_type=Path), help="Where runs are unpacked.")
+@click.option("--lease-wait", "lease_wait_s", type=click.FloatRange(0, 60), metavar="SECONDS",
+              help="How long one request for work waits.")  # fmt: skip
+def run(
+    *,
+    server: str | None,
+    once: bool,
+    gpu: str | None,
+    name: str | None,
+    base_dirs: tuple[Path, ...],
+    scratch: Path | None,
+    lease_wait_s: float | None,
+) -> None:
+    """Take runs from the registry, check versions on their bases, and send verdicts.
+
+    The worker needs a token that may read and verify (DELTAREG_TOKEN, DELTAREG_TOKEN_FILE, or one
+    that `deltareg auth login` keeps), and no database and no bucket. A base is found by its
+    fingerprint: in --base-dir, where a client pushed or registered it from, in the Hugging Face
+    cache, else it is fetched from the registry.
+
+    What it reads of a version is read by a child process without credentials and network. SIGTERM
+    ends the worker at once while it waits, and after its run or a grace while it works.
+    """
+    given = {
+        "gpu": gpu, "name": name, "scratch": scratch, "lease_wait_s": lease_wait_s,
+        "base_dirs": ":".join(map(str, base_dirs)) or None,
+    }  # fmt: skip
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        _run(resolve(given, is_once=once), server)
+    except DeltaregError as error:
+        click.echo(f"error: {error.message}", err=True)
+        if error.fix:
+            click.echo(f"  try: {error.fix}", err=True)
+        sys.exit(next((status for cls, status in _EXITS if isinstance(error, cls)), 1))
+
+
+def _run(options: Options, server: str | None) -> None:
+    sandbox.conceal()
+    stop = Stop(options.stop_grace_s)
+    stop.listen()
+    config = load_config(flags={"server": server} if server else {}).config
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    with Client(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
+        with stop.waiting():
+            found = _describe(zygote, options)
+        log.info("worker=%s device=%s sandbox=%s", options.name, found.environment["device"],
+                 found.sandbox)  # fmt: skip
+        stock = Stock(client, base_dirs=options.base_dirs)
+        Worker(
+            registry=client,
+            gather=stock.gather,
+            children=zygote,
+            options=options,
+            device=found.environment["device"],
+            labels=labels(found),
+            stop=stop,
+        ).serve()
+
+
+def labels(found: Surroundings) -> dict[str, str]:
+    """Say what a worker offers: device, GPU and its memory in GiB."""
+    environment = found.environment
+    told = {"device": environment["device"].partition(":")[0]}
+    if "gpu" in environment:
+        told["gpu"] = environment["gpu"]
+        told["gpu_memory_gib"] = str(int(environment["gpu_memory_bytes"]) // _GIB)
+    return told
+
+
+def _describe(zygote: Zygote, options: Options) -> Surroundings:
+    device = f"cuda:{options.gpu}" if options.gpu.isdecimal() else options.gpu
+    if device not in {"cpu", "auto"} and not options.gpu.isdecimal():
+        raise InvalidInput(f"not a device: {options.gpu[:40]!r}", fix="--gpu 0, --gpu cpu or auto")
+    wanted = json.dumps({"device": device, "scratch": str(options.scratch.absolute())})
+    try:
+        said = zygote.run(b"describe " + wanted.encode(), wall_s=_DESCRIBE_S)
+        return listen(said).surroundings
+    except Inconclusive as error:
+        raise Misconfigured(error.message, fix=error.fix) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Getting ready what a child needs: the version's files, its base, and both manifests."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg import Client
+from deltareg.base_manifest import CONFIG_FILE
+from deltareg.client.base_folder import BaseFolder, open_base
+from deltareg.client.bases import remember_base
+from deltareg.client.cache import Cache
+from deltareg.client.context import Context
+from deltareg.client.http import Api
+from deltareg.client.progress import SILENT
+from deltareg.client.pull import fetch_base
+from deltareg.digest import Digest
+from deltareg.errors import Conflict, DeltaregError, Inconclusive, NotFound
+from deltareg.wire import BaseInfo, LeaseGrant
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """Files on this machine, checked against the digests that the run names.
+
+    Attributes:
+        delta: The version's files.
+        manifest: Its manifest, in a file.
+        base: The base's folder.
+        base_manifest: The base's manifest as fingerprinted here, in a file.
+        model_type: The base's.
+        base_config: Digest of the base's configuration, for the verdict.
+    """
+
+    delta: Path
+    manifest: Path
+    base: Path
+    base_manifest: Path
+    model_type: str
+    base_config: str
+
+
+class Stock:
+    """Where materials come from: the registry, and folders of this machine."""
+
+    def __init__(self, client: Client, *, base_dirs: Sequence[Path]) -> None:
+        """Use a client's settings and cache; look for bases in `base_dirs` first."""
+        self._client = client
+        self._context = Context(Api(client.config), client.cache, client.config, SILENT)
+        self._base_dirs = base_dirs
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._context.api.close()
+
+    def gather(self, grant: LeaseGrant, into: Path) -> Materials:
+        """Bring a run's materials into a folder of its own.
+
+        Raises:
+            Inconclusive: The base is not to be had, or the registry gave something else.
+            DeltaregError: The registry cannot be reached or refuses.
+        """
+        with self.open_base(grant.base) as base:
+            pulled = self._client.pull(grant.ref, into / "delta")
+            manifest = self._client.cache.manifest(Digest.parse(grant.digest))
+            if pulled.digest != grant.digest or manifest is None:
+                raise Inconclusive(
+                    f"{grant.ref} is {pulled.digest} now, the run is about {grant.digest}",
+                    fix=f"verify it again: deltareg verify {grant.ref}",
+                )
+            (into / "manifest.json").write_bytes(manifest)
+            (into / "base.json").write_bytes(base.manifest.encode())
+            return Materials(
+                delta=into / "delta",
+                manifest=into / "manifest.json",
+                base=base.path,
+                base_manifest=into / "base.json",
+                model_type=grant.base.model_type,
+                base_config=str(base.identity.config),
+            )
+
+    def open_base(self, info: BaseInfo) -> BaseFolder:
+        """Find a base by its root: in the given folders, where clients left it, in the registry.
+
+        Raises:
+            Inconclusive: It is nowhere; the message says what would help.
+        """
+        root, cache = Digest.parse(info.root), self._client.cache
+        for folder in _folders(self._base_dirs):
+            found = _opened(folder, cache)
+            if found is not None and found.identity.root == root:
+                remember_base(cache, root, folder)
+                return found
+            if found is not None:
+                found.folder.close()
+        try:
+            return fetch_base(self._context, info)
+        except (NotFound, Conflict) as error:
+            raise Inconclusive(
+                f"the base {info.name} is not stored, and no folder here has its root {info.root}",
+                fix=f"start workers with --base-dir FOLDER, or deltareg base push PATH {info.name}",
+            ) from error
+
+
+def _folders(roots: Sequence[Path]) -> Iterator[Path]:
+    """Give each folder and the folders in it, as far as they look like bases."""
+    for root in roots:
+        inside = sorted(root.iterdir()) if root.is_dir() else []
+        for folder in (root, *inside):
+            if (folder / CONFIG_FILE).is_file():
+                yield folder
+
+
+def _opened(folder: Path, cache: Cache) -> BaseFolder | None:
+    try:
+        return open_base(folder, cache)
+    except DeltaregError as error:
+        log.info("not a base folder=%s error=%s", folder, error.message)
+        return None

@@ -1,0 +1,57 @@
+"""Asking a worker to stop: at once while it waits for work, after a grace while it works."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stop:
+    """Whether the worker is to stop, and how long its run may still take."""
+
+    def __init__(self, grace_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._grace_s = grace_s
+        self._clock = clock
+        self._event = threading.Event()
+        self._deadline = 0.0
+        self._is_waiting = False
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody asked."""
+        return self._event.is_set()
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the grace is over."""
+        return self.is_asked and self._clock() >= self._deadline
+
+    def ask(self) -> None:
+        """Ask the worker to stop; a second time takes its grace away."""
+        self._deadline = self._clock() + (0.0 if self.is_asked else self._grace_s)
+        self._event.set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not when asked to stop."""
+        self._event.wait(seconds)
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """Mark a wait that a signal may end by ending the process, as nothing would be lost."""
+        self._is_waiting = True
+        try:
+            yield
+        finally:
+            self._is_waiting = False
+
+    def listen(self) -> None:
+        """Let SIGTERM and SIGINT ask; only the main thread may call this."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.ask()
+        if self._is_waiting:
+            raise SystemExit(0)

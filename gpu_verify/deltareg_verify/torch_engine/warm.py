@@ -1,0 +1,29 @@
+"""Importing what is dear before the fork."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import os
+
+import torch
+import transformers
+from transformers.utils import logging as transformers_logging
+
+
+def warm() -> None:
+    """Import what every run needs, without touching a device or starting a thread."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    assert os.environ.get("HF_HUB_OFFLINE") == "1", "the zygote never asks a hub"
+    assert not torch.cuda.is_initialized(), "a child cannot use a device that its parent opened"
+    # Naming them imports them; transformers does so lazily.
+    _ = (transformers.AutoConfig, transformers.AutoTokenizer, transformers.PreTrainedModel)
+
+
+def warm_for(model_type: str) -> None:
+    """Import the network classes of an architecture; an unknown one is met again by the child."""
+    try:
+        config = transformers.CONFIG_MAPPING[model_type]
+        _ = transformers.MODEL_MAPPING[config]
+    except (KeyError, ValueError, ImportError):
+        return

@@ -1,0 +1,246 @@
+"""The supervisor: it takes runs from the registry, has children carry them out, and sends verdicts.
+
+It holds the token and touches no tenant bytes but to place them; what a child says is data to it.
+A run ends in one of three ways: a verdict, a failure with its reason (the registry gives the run to
+somebody else or buries it as inconclusive), or silence, when the lease is lost.
+"""
+
+import logging
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import deltareg
+from deltareg.errors import DeltaregError, Inconclusive, LeaseLost, Unavailable
+from deltareg.suite import Suite, built_in
+from deltareg.wire import (
+    LeaseGrant,
+    LeaseHold,
+    LeaseRequest,
+    RunFailure,
+    VerdictInfo,
+    VerdictReport,
+)
+from deltareg_verify import VERIFIER
+from deltareg_verify import verdict as verdicts
+from deltareg_verify.assignment import Assignment
+from deltareg_verify.checks import names_that_may_not_apply
+from deltareg_verify.heartbeat import Heartbeat
+from deltareg_verify.materials import Materials
+from deltareg_verify.options import Options
+from deltareg_verify.report import Report, listen
+from deltareg_verify.stop import Stop
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_MESSAGE_CHARACTERS = 1_900
+
+
+class Registry(Protocol):
+    """What a worker asks of the registry; `deltareg.Client` has it."""
+
+    def lease(self, request: LeaseRequest) -> LeaseGrant | None:
+        """Ask for work."""
+        ...
+
+    def heartbeat(self, hold: LeaseHold) -> None:
+        """Prolong a lease."""
+        ...
+
+    def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
+        """End a run with what was found."""
+        ...
+
+    def fail_run(self, run_id: str, failure: RunFailure) -> None:
+        """Give a run back."""
+        ...
+
+
+class Children(Protocol):
+    """What carries out runs; `deltareg_verify.zygote.Zygote` does."""
+
+    def run(self, request: bytes, *, wall_s: float, interrupted: Callable[[], str]) -> bytes:
+        """Have a child do something and give what it said.
+
+        Raises:
+            Inconclusive: It could not.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker's parts.
+
+    Attributes:
+        registry: Where runs come from.
+        gather: Brings a run's materials into a folder.
+        children: Carries runs out.
+        options: What the operator said.
+        device: `cpu` or `cuda:N`, as the start found it.
+        labels: What the worker offers, for runs that ask for something.
+        stop: Whether it is to end.
+    """
+
+    registry: Registry
+    gather: Callable[[LeaseGrant, Path], Materials]
+    children: Children
+    options: Options
+    device: str
+    labels: Mapping[str, str]
+    stop: Stop
+
+    def serve(self) -> None:
+        """Take runs until asked to stop, or until the first has ended with `is_once`.
+
+        Raises:
+            DeltaregError: The registry refuses this worker: its token, its name.
+        """
+        pause_s = _FIRST_PAUSE_S
+        while not self.stop.is_asked:
+            try:
+                with self.stop.waiting():
+                    grant = self._ask()
+            except Unavailable as error:
+                log.warning("no answer pause=%.0f error=%s", pause_s, error.message)
+                self.stop.pause(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            pause_s = _FIRST_PAUSE_S
+            if grant is not None:
+                self.handle(grant)
+            if self.options.is_once:
+                return
+
+    def handle(self, grant: LeaseGrant) -> None:
+        """Carry out one run and tell the registry how it ended."""
+        log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref, grant.attempt)
+        with Heartbeat(self.registry, grant) as heart:
+            try:
+                report = self._report(grant, heart)
+            except (DeltaregError, OSError) as error:
+                end = partial(self._fail, grant, error)
+            else:
+                end = partial(self._complete, grant, report)
+            self._tell(grant, heart, end)
+
+    def _ask(self) -> LeaseGrant | None:
+        request = LeaseRequest(
+            worker=self.options.name, labels=dict(self.labels), wait_s=self.options.lease_wait_s
+        )
+        return self.registry.lease(request)
+
+    def _report(self, grant: LeaseGrant, heart: Heartbeat) -> VerdictReport:
+        suite = _suite_of(grant)
+        self.options.scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.options.scratch))
+        try:
+            materials = self.gather(grant, folder)
+            assignment = self._assignment(materials, suite, folder)
+            said = self.children.run(
+                b"verify " + assignment.encode(),
+                wall_s=self.options.run_timeout_s,
+                interrupted=lambda: self._interruption(heart),
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return verdict_report(grant, suite, listen(said), base_config=materials.base_config)
+
+    def _assignment(self, materials: Materials, suite: Suite, folder: Path) -> Assignment:
+        own = folder / "own"
+        own.mkdir()
+        return Assignment(
+            delta=materials.delta,
+            manifest=materials.manifest,
+            base=materials.base.absolute(),
+            base_manifest=materials.base_manifest,
+            model_type=materials.model_type,
+            suite=suite.name,
+            scratch=own,
+            device=self.device,
+            threads=self.options.threads,
+            wall_s=self.options.run_timeout_s,
+            memory_bytes=self.options.memory_bytes,
+        )
+
+    def _interruption(self, heart: Heartbeat) -> str:
+        if heart.is_lost:
+            return "the lease is lost"
+        return "the worker was asked to stop" if self.stop.is_overdue else ""
+
+    def _complete(self, grant: LeaseGrant, report: VerdictReport) -> None:
+        try:
+            found = self.registry.complete_run(grant.run, report)
+        except (LeaseLost, Unavailable):
+            raise
+        except DeltaregError as error:  # the registry does not take this report
+            self._fail(grant, error)
+            return
+        log.info("run=%s verdict=%s id=%s", grant.run, found.verdict, found.id)
+
+    def _fail(self, grant: LeaseGrant, error: Exception) -> None:
+        reason = _reason(error)
+        log.warning("run=%s failed: %s", grant.run, reason)
+        self.registry.fail_run(grant.run, RunFailure(fence=grant.fence, error=reason))
+
+    def _tell(self, grant: LeaseGrant, heart: Heartbeat, tell: Callable[[], None]) -> None:
+        """Tell the registry, again while it cannot be reached and the run is still ours."""
+        while not heart.is_lost:
+            try:
+                tell()
+            except Unavailable as error:
+                log.warning("run=%s cannot be told: %s", grant.run, error.message)
+                if self.stop.is_overdue:
+                    return
+                self.stop.pause(_FIRST_PAUSE_S)
+            except DeltaregError as error:  # somebody else has the run, or it is gone
+                log.warning("run=%s dropped: %s", grant.run, error.message)
+                return
+            else:
+                return
+
+
+def verdict_report(
+    grant: LeaseGrant, suite: Suite, report: Report, *, base_config: str
+) -> VerdictReport:
+    """Judge what a child reported; the child itself has no say in the verdict."""
+    may_not_apply = names_that_may_not_apply()
+    outcome = verdicts.judge(suite, report.checks, may_not_apply=may_not_apply)
+    if outcome == "inconclusive":
+        unshown = verdicts.unshown(suite, report.checks, may_not_apply=may_not_apply)
+        log.warning("run=%s shows nothing about %s", grant.run, ", ".join(unshown))
+    surroundings = report.surroundings
+    return VerdictReport(
+        fence=grant.fence,
+        verdict=outcome,
+        verifier=f"{VERIFIER} deltareg/{deltareg.__version__}",
+        suite_digest=str(suite.digest),
+        dtype=surroundings.dtype,
+        seed=suite.seed,
+        base_evidence="exact",
+        checks=list(report.checks),
+        environment={**surroundings.environment, "base_config": base_config},
+        sandbox=surroundings.sandbox,
+    )
+
+
+def _suite_of(grant: LeaseGrant) -> Suite:
+    suite = built_in(grant.suite)
+    if grant.what != "verify" or str(suite.digest) != grant.suite_digest:
+        raise Inconclusive(
+            f"this worker is of another release than the registry: {grant.what} {grant.suite}",
+            fix="run the worker of the registry's release; compare `deltareg version`",
+        )
+    return suite
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, DeltaregError):
+        return f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS]
+    return (f"{error.message}; {error.fix}" if error.fix else error.message)[:_MESSAGE_CHARACTERS]
