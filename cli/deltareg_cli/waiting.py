@@ -35,17 +35,21 @@ def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
         return Answer(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
     document = fields(run, "id", "state")
     if is_over(run):  # no worker could judge it: inconclusive, which is not pass
-        document = {
-            "id": run.id,
-            "verdict": "inconclusive",
-            "checks": [],
-            "environment": {},
-            "run": run.id,
-            "ref": run.ref,
-            "state": run.state,
-            "error": run.error,
-        }
+        document = _no_verdict(run)
     return Answer(document, run_blocks(run, now=invocation.now), [run.id])
+
+
+def _no_verdict(run: RunInfo) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "verdict": "inconclusive",
+        "checks": [],
+        "environment": {},
+        "run": run.id,
+        "ref": run.ref,
+        "state": run.state,
+        "error": run.error,
+    }
 
 
 def run_status(run: RunInfo) -> Exit:
