@@ -171,9 +171,7 @@ class _Rebuild:
         return lambda begin, end: data[begin:end]
 
 
-def _file_bytes(
-    manifest: Manifest, file: ManifestFile, rebuild: _Rebuild
-) -> Iterator[memoryview]:
+def _file_bytes(manifest: Manifest, file: ManifestFile, rebuild: _Rebuild) -> Iterator[memoryview]:
     if not file.is_tensors:
         yield from rebuild([file.part])
         return

@@ -1,9 +1,10 @@
 """What the client's longer methods give back, with the JSON that scripts may rely on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deltareg.compare import FieldChange, FileChange, TensorChanges, WeightDifference
 from deltareg.digest import Digest
 from deltareg.errors import Problem
 from deltareg.wire import SCHEMA_VERSION, VersionInfo
@@ -121,19 +122,52 @@ class PullReport:
         return found
 
 
-@dataclass(slots=True)
-class Traffic:
-    """Bytes that a pull fetched and bytes that the cache saved it."""
-
-    fetched_bytes: int = 0
-    cached_bytes: int = 0
-    seen: set[Digest] = field(default_factory=set[Digest])
-
-
 @dataclass(frozen=True, slots=True)
 class DiffReport:
-    """Placeholder until compare lands."""
+    """What differs between two versions.
+
+    Attributes:
+        a: The one before.
+        b: The one after.
+        files: Files that differ.
+        config: Settings that differ.
+        tensors: Tensors that differ, by name and digest.
+        modules: What the two do to each weight, those that differ most first.
+        note: Why modules are missing or not all measured; empty when nothing is.
+    """
+
+    a: VersionInfo
+    b: VersionInfo
+    files: Sequence[FileChange]
+    config: Sequence[FieldChange]
+    tensors: TensorChanges
+    modules: Sequence[WeightDifference]
+    note: str = ""
+
+    @property
+    def is_different(self) -> bool:
+        """Whether the two are not one and the same version's content."""
+        return self.a.digest != self.b.digest
 
     def to_json(self) -> dict[str, object]:
-        """Empty."""
-        return {}
+        """The object of `deltareg diff --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "a": _side(self.a), "b": _side(self.b),
+            "files": [{"path": f.path, "change": f.change} for f in self.files],
+            "config": [{"key": c.field, "a": c.a, "b": c.b} for c in self.config],
+            "tensors": {
+                "added": list(self.tensors.added), "removed": list(self.tensors.removed),
+                "changed": list(self.tensors.changed), "identical": self.tensors.identical,
+            },
+            "modules": [asdict(module) for module in self.modules],
+            "note": self.note,
+        }  # fmt: skip
+
+
+def _side(version: VersionInfo) -> dict[str, object]:
+    return {
+        "ref": version.ref, "digest": version.digest, "kind": version.kind,
+        "variant": version.variant, "base": version.base.model_dump(),
+        "verdict": version.verdict,
+    }  # fmt: skip
