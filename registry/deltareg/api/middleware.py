@@ -66,7 +66,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def _is_too_large(scope: Scope) -> bool:
-    """Whether the announced body is larger than the route takes; packs have a limit of their own."""
+    """Whether the announced body is larger than the route takes; packs have their own."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     length = headers.get(b"content-length", b"0").decode("latin-1")
     if _PACK_PATH.fullmatch(scope["path"]):

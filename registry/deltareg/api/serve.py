@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def check_address(settings: Settings) -> None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explained() -> Generator[None, None, None]:
     """End with one clear line instead of a stack trace."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -171,7 +171,9 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
 
 
 @contextmanager
-def _workers(registry: Registry, settings: Settings, url: str, count: int) -> Iterator[None]:
+def _workers(
+    registry: Registry, settings: Settings, url: str, count: int
+) -> Generator[None, None, None]:
     """Run worker processes while the block lasts; each has a token for verifying and no more."""
     started: list[subprocess.Popen[bytes]] = []
     if count:

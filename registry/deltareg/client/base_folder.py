@@ -1,10 +1,11 @@
 """A local base: opened, fingerprinted, and remembered so that the next command finds it at once."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
+
+from pydantic import BaseModel, ValidationError
 
 from deltareg.base_manifest import BaseIdentity, base_identity, base_view, build_base_manifest
 from deltareg.client.cache import Cache
@@ -14,7 +15,13 @@ from deltareg.client.progress import SILENT, Progress
 from deltareg.kind import BaseView, Tensor
 from deltareg.manifest import Manifest
 
-_NOTE = "deltareg.base-note/1"
+
+class _Note(BaseModel):
+    """What was found out about a base folder, and the files as they were then."""
+
+    form: Literal["deltareg.base-note/1"] = "deltareg.base-note/1"
+    stat: dict[str, list[int]]
+    manifest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +84,8 @@ def _fingerprint(folder: Folder, cache: Cache, progress: Progress) -> Manifest:
         headers=folder.files.headers, files=hashed.files, digests=hashed.digests,
         config_text="{}" if config is None else bytes(config.data).decode("utf-8"),
     )  # fmt: skip
-    note = {"schema": _NOTE, "stat": _stat(folder), "manifest": manifest.encode().decode()}
-    cache.keep_note(_note_name(folder), json.dumps(note).encode())
+    note = _Note(stat=_stat(folder), manifest=manifest.encode().decode())
+    cache.keep_note(_note_name(folder), note.model_dump_json().encode())
     return manifest
 
 
@@ -87,12 +94,11 @@ def _remembered(folder: Folder, cache: Cache) -> Manifest | None:
     raw = cache.note(_note_name(folder))
     if raw is None:
         return None
-    note: object = json.loads(raw)
-    if not isinstance(note, dict) or note.get("schema") != _NOTE:
+    try:
+        note = _Note.model_validate_json(raw)
+    except ValidationError:  # of another release, or damaged: find it out again
         return None
-    if note.get("stat") != _stat(folder):
-        return None
-    return Manifest.decode(str(note["manifest"]).encode())
+    return Manifest.decode(note.manifest.encode()) if note.stat == _stat(folder) else None
 
 
 def _stat(folder: Folder) -> dict[str, list[int]]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from deltareg.base_manifest import base_view
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.cache import Cache
@@ -24,6 +26,7 @@ from deltareg.refs import parse_name
 from deltareg.wire import BaseInfo, Page
 
 _PLACES = "places"
+_PLACES_FORM = TypeAdapter(dict[str, list[str]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +169,7 @@ def _hub_snapshots() -> Iterator[Path]:
 
 
 def _remembered(cache: Cache) -> dict[str, list[str]]:
-    raw = cache.note(_PLACES)
-    found: object = {} if raw is None else json.loads(raw)
-    if not isinstance(found, dict):
+    try:
+        return _PLACES_FORM.validate_json(cache.note(_PLACES) or b"{}")
+    except ValidationError:  # damaged: the folders are found again when they are named
         return {}
-    return {str(k): [str(p) for p in v] for k, v in found.items() if isinstance(v, list)}

@@ -19,7 +19,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,7 @@ class Cache:
         self._keep(self.path / "digests" / name, raw)
 
     @contextmanager
-    def draft(self) -> Iterator[Path]:
+    def draft(self) -> Generator[Path, None, None]:
         """Give a fresh name to work under; what is still there at the end goes."""
         folder = self.path / "tmp"
         folder.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ class Cache:
 
 
 @contextmanager
-def out_of_space(path: Path) -> Iterator[None]:
+def out_of_space(path: Path) -> Generator[None, None, None]:
     """Turn a full disk into an error that says which one.
 
     Raises:

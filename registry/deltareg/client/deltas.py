@@ -86,7 +86,7 @@ def _fits(line: LineInfo, filters: Mapping[str, str]) -> bool:
     newest = line.newest
     if newest is None:
         return False
-    values = {
+    values: dict[str, list[str]] = {
         "base": [newest.base.name], "kind": [newest.kind], "verdict": [newest.verdict or "none"],
         "channel": list(line.channels),
     }  # fmt: skip

@@ -152,6 +152,15 @@ class Folder:
         """Close at the end of the block."""
         self.close()
 
+    def map_file(self, path: Path, size_bytes: int) -> memoryview:
+        """Map a file for as long as the folder is open."""
+        if size_bytes == 0:
+            return memoryview(b"")
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._open.append(mapped)
+        return memoryview(mapped)
+
     def close(self) -> None:
         """Unmap everything; arrays that still look at a file keep it mapped until they go."""
         self.contents.clear()
@@ -275,7 +284,7 @@ def _limits(carried: Mapping[str, Path], purpose: Purpose) -> Limits:
 def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
     check_path(name)
     size = path.stat().st_size
-    data = _map(folder, path, size)
+    data = folder.map_file(path, size)
     if name.endswith(".safetensors"):
         try:
             header = _header(data, limits)
@@ -290,15 +299,6 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
         if size > _DOCUMENT_BYTES:
             _refuse("limits", f"{name} has {size} bytes, at most {_DOCUMENT_BYTES}", "")
         folder.documents[name] = strict_json_object(bytes(data))
-
-
-def _map(folder: Folder, path: Path, size: int) -> memoryview:
-    if size == 0:
-        return memoryview(b"")
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    folder._open.append(mapped)  # noqa: SLF001  # the class's own constructor function
-    return memoryview(mapped)
 
 
 def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-from deltareg.client.folder import Folder, MappedFile
+from deltareg.client.folder import Folder, MappedFile, MappedTensor
 from deltareg.digest import Digest, tensor_digest
 from deltareg.manifest import ManifestFile, Piece
 
@@ -37,11 +38,15 @@ def hash_folder(
     """
     files = [folder.contents[path] for path in sorted(folder.contents)]
     with ThreadPoolExecutor(workers) as pool:
-        whole = list(pool.map(lambda file: _hash_file(file, meter), files))
-        jobs = [(path, t) for path in folder.contents for t in folder.tensors_of(path).values()]
-        found = pool.map(lambda job: tensor_digest(job[1].dtype, job[1].shape, [job[1].data]), jobs)
-        digests = {(path, t.name): digest for (path, t), digest in zip(jobs, found, strict=True)}
-    return Hashed(tuple(whole), digests)
+        whole = tuple(pool.map(partial(_hash_file, meter=meter), files))
+        tensors = [(path, t) for path in folder.contents for t in folder.tensors_of(path).values()]
+        found = pool.map(_hash_tensor, (tensor for _, tensor in tensors))
+        digests = {(path, t.name): digest for (path, t), digest in zip(tensors, found, strict=True)}
+    return Hashed(whole, digests)
+
+
+def _hash_tensor(tensor: MappedTensor) -> Digest:
+    return tensor_digest(tensor.dtype, tensor.shape, [tensor.data])
 
 
 def _hash_file(file: MappedFile, meter: Callable[[int], None]) -> ManifestFile:

@@ -3,7 +3,7 @@
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -148,7 +148,7 @@ class Api:
     @contextmanager
     def download(
         self, path: str, *, query: Mapping[str, str], headers: Mapping[str, str] | None = None
-    ) -> Iterator[httpx.Response]:
+    ) -> Generator[httpx.Response, None, None]:
         """Open a streamed answer; the caller reads it inside the block and retries by itself."""
         with (
             _ours(self._config.server),
@@ -223,7 +223,7 @@ def _parse(response: httpx.Response, model: type[Model]) -> Model:
 
 
 @contextmanager
-def _ours(server: str) -> Iterator[None]:
+def _ours(server: str) -> Generator[None, None, None]:
     try:
         yield
     except httpx.ConnectError as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import cast
 
 from deltareg.array import from_f32, to_f32, view
 from deltareg.base_manifest import TOKENIZER_FILES
@@ -201,10 +202,9 @@ def _write_index(job: _Job, draft: Path, added: Mapping[str, str]) -> None:
     for name, document in job.base.folder.documents.items():
         if not name.endswith(_INDEX):
             continue
-        weights = document.get("weight_map")
-        places = dict(weights) if isinstance(weights, dict) else {}
+        places = _mapping(document.get("weight_map"))
         total = sum(prod(r.shape) * ITEM_BYTES[r.dtype] for r in job.records)
-        content = {**document, "metadata": {"total_size": total}, "weight_map": places | added}
+        content = {**document, "metadata": {"total_size": total}, "weight_map": {**places, **added}}
         (draft / name).write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -218,13 +218,18 @@ def _copy_rest(job: _Job, draft: Path) -> None:
     for name, file in job.delta.contents.items():
         if file.header is None and _is_own(name):
             (draft / name).write_bytes(file.data)
-    config = json.loads((draft / _CONFIG).read_bytes()) if (draft / _CONFIG).exists() else {}
+    path = draft / _CONFIG
+    config = _mapping(json.loads(path.read_bytes())) if path.exists() else {}
     changes = dict(job.folding.config_changes(config))
     if job.dtype is not None:
         key = "torch_dtype" if "torch_dtype" in config else "dtype"
         changes[key] = _CONFIG_DTYPES[job.dtype]
     if changes and config:
-        (draft / _CONFIG).write_text(json.dumps(config | changes, indent=2) + "\n")
+        path.write_text(json.dumps(config | changes, indent=2) + "\n")
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _is_own(name: str) -> bool:

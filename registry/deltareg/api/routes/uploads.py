@@ -1,6 +1,6 @@
 """Pushes in progress: open, send packs, complete or abort."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Annotated
 
 import anyio.from_thread
@@ -97,7 +97,7 @@ def abort_upload(registry: InRegistry, by: By, upload_id: str) -> None:
     service.abort_upload(registry, by, upload_id)
 
 
-def _from_loop(call: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+def _from_loop(call: Callable[[], Coroutine[object, object, bytes | None]]) -> bytes | None:
     try:
         return anyio.from_thread.run(call)
     except ClientDisconnect as error:
