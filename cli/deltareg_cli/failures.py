@@ -1,11 +1,9 @@
 """Says why there is no result: in sentences for people, as a problem document for scripts."""
 
-from collections.abc import Iterator, Sequence
-
 from deltareg.errors import DeltaregError, Problem, Refused, Unavailable
-from deltareg_cli.blocks import Tone
-from deltareg_cli.drawing import Surface
+from deltareg_cli.drawing import Surface, draw
 from deltareg_cli.exits import exit_status
+from deltareg_cli.views.problems import problem_lines
 from deltareg_cli.wording import clean, count
 
 MOST_PROBLEMS = 20
@@ -18,7 +16,9 @@ def for_people(error: DeltaregError, surface: Surface) -> str:
     lines = [f"{head} {clean(error.message)}"]
     if isinstance(error, Refused) and len(error.problems) > 1:
         lines = [f"{head} refused: {count(len(error.problems), 'problem')}"]
-        lines += _problems(error.problems, surface)
+        lines.append(draw([problem_lines(error.problems[:MOST_PROBLEMS])], surface).rstrip())
+        if len(error.problems) > MOST_PROBLEMS:
+            lines.append(f"  and {len(error.problems) - MOST_PROBLEMS} more")
     elif fix_of(error):
         lines.append(f"{surface.paint('fix:', 'good')}   {clean(fix_of(error))}")
     code = error.problem_code if isinstance(error, Refused) else error.code
@@ -42,17 +42,6 @@ def for_scripts(error: DeltaregError, *, request_id: str = "") -> dict[str, obje
         "docs": f"deltareg explain {code}",
         "errors": [item_of(problem) for problem in problems],
     }
-
-
-def _problems(problems: Sequence[Problem], surface: Surface) -> Iterator[str]:
-    for problem in problems[:MOST_PROBLEMS]:
-        tone: Tone = "bad" if problem.severity == "error" else "warn"
-        where = f" [{clean(problem.tensor)}]" if problem.tensor else ""
-        yield f"  {surface.paint(problem.code, tone)}{where} {clean(problem.message)}"
-        if problem.fix:
-            yield f"    {surface.paint('fix:', 'good')} {clean(problem.fix)}"
-    if len(problems) > MOST_PROBLEMS:
-        yield f"  and {len(problems) - MOST_PROBLEMS} more"
 
 
 def item_of(problem: Problem) -> dict[str, object]:

@@ -37,7 +37,9 @@ def rate(size_bytes: int, seconds: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write a stretch of time: `0.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Write a stretch of time: `35 ms`, `1.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    if value < 0.0995:
+        return f"{value * 1000:.0f} ms"
     if value < 59.5:
         return f"{value:.1f} s" if value < 9.95 else f"{value:.0f} s"
     minutes, rest = divmod(round(value), 60)

@@ -154,7 +154,7 @@ def _blocks(base: BaseInfo, *, now: datetime) -> list[Block]:
             ("type", base.model_type),
             ("tensors", f"{count(base.tensors, 'tensor')}, {size(base.logical_bytes)}"),
             ("bytes", stored),
-            ("sent", size(base.uploaded_bytes) if base.created else ""),
+            ("sent", size(base.uploaded_bytes) if base.uploaded_bytes else ""),
             ("lies at", base.location or ""),
             ("relations", ", ".join(relations)),
             ("deltas", str(base.deltas)),

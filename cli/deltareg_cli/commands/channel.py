@@ -54,6 +54,21 @@ def ls(invocation: Invocation, line: str) -> None:
 
 
 @command(
+    "create",
+    Example("a channel of your own", "deltareg channel create me/chat canary"),
+    see_also=("channel ls", "promote"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@click.argument("name", metavar="CHANNEL", help="What the channel is called.")
+@click.pass_obj
+def create(invocation: Invocation, line: str, name: str) -> None:
+    """Make a channel beside dev, staging and prod; it asks for a passing smoke as they do."""
+    found = invocation.client.create_channel(line, name)
+    blocks = channel_blocks(found, line, now=invocation.now)
+    invocation.output.show(Answer(fields(found), blocks, [found.channel]))
+
+
+@command(
     "show",
     Example("what prod serves now", "deltareg channel show me/chat prod"),
     Example(
@@ -128,5 +143,5 @@ def _place(line: str, name: str | None) -> tuple[str, str]:
     return str(ref.line), name or str(ref.channel)
 
 
-for _command in (ls, show, history, clear):
+for _command in (ls, create, show, history, clear):
     channel.add_command(_command)

@@ -130,6 +130,6 @@ def _all_codes() -> Answer:
                 "code": code, "section": section, "summary": summary,
                 "exit_status": int(status_of_code(code)),
             })  # fmt: skip
-        columns = [Column("code"), Column("exit", is_number=True), Column("", is_prose=True)]
+        columns = [Column("code"), Column("exit", is_number=True), Column("meaning", is_prose=True)]
         blocks += [Title(section), Table(columns, rows)]
     return Answer(items_fields(items), blocks, codes())

@@ -20,6 +20,7 @@ from deltareg_cli.wording import count
 if TYPE_CHECKING:
     from deltareg.client import LintReport
 
+MOST_TARGETS = 3
 BASE_MATCHES = {
     "exact": Cell("exact", "good"),
     "shapes": Cell("shapes fit, values were not compared", "warn"),
@@ -38,11 +39,12 @@ BASE_MATCHES = {
 @option(
     "--convention",
     type=click.Choice(["absolute", "additive"]),
-    default="",
     help="What bias-only and sparse values are: new values, or differences.",
 )
 @click.pass_obj
-def lint(invocation: Invocation, path: Path, base: str | None, convention: str) -> Exit:
+def lint(
+    invocation: Invocation, path: Path, base: str | None, convention: str | None
+) -> Exit:
     """Look at a folder as push would, and send nothing.
 
     Shows its kind, its shapes and what is wrong with it. With a path as the base no server is
@@ -53,7 +55,7 @@ def lint(invocation: Invocation, path: Path, base: str | None, convention: str) 
     when push would take the folder and 2 when it would refuse it.
     """
     try:
-        report = invocation.client.lint(path, base=base, convention=convention)
+        report = invocation.client.lint(path, base=base, convention=convention or "")
     except Refused as error:  # a file that cannot be read at all
         invocation.output.show(_unreadable(path, error))
         return Exit.INVALID
@@ -69,10 +71,10 @@ def lint_answer(report: "LintReport", path: Path) -> Answer:
         Facts([
             ("kind", [_kind(report.kind, report.variant), Cell(foldable, "dim")]),
             ("base", BASE_MATCHES.get(report.base_match, report.base_match)),
-            ("size", f"{count(report.tensors, 'tensor')} in {count(report.modules, 'module')}"),
+            ("size", _size(report)),
             ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
             ("stored as", report.dtype),
-            ("targets", ", ".join(report.targets)),
+            ("targets", _some(report.targets)),
             ("evidence", report.evidence),
             ("left out", ", ".join(report.left_out)),
             ("outcome", _outcome(report.problems)),
@@ -93,6 +95,16 @@ def _unreadable(path: Path, error: Refused) -> Answer:
         problem_lines(error.problems),
     ]
     return Answer(document, blocks)
+
+
+def _size(report: "LintReport") -> str:
+    modules = f" for {count(report.modules, 'module')}" if report.modules else ""
+    return f"{count(report.tensors, 'tensor')}{modules}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_TARGETS} more" if len(names) > MOST_TARGETS else ""
+    return f"{', '.join(names[:MOST_TARGETS])}{more}"
 
 
 def _kind(kind: str, variant: str) -> Cell:

@@ -50,7 +50,6 @@ RECORD, VERIFICATION = "For the record", "Verification"
 @option(
     "--convention",
     type=click.Choice(["absolute", "additive"]),
-    default="",
     help="What bias-only and sparse values are: new values, or differences.",
 )
 @dry_run("Look at the folder as lint does and send nothing.")
@@ -104,7 +103,7 @@ def push(
     *,
     base: str,
     kind: str,
-    convention: str,
+    convention: str | None,
     message: str,
     semver: str | None,
     labels: dict[str, str],
@@ -125,12 +124,12 @@ def push(
     """
     client = invocation.client
     if invocation.globals.dry_run:
-        found = client.lint(path, base=base, convention=convention)
+        found = client.lint(path, base=base, convention=convention or "")
         invocation.output.show(lint_answer(found, path))
         return Exit.DONE if found.is_accepted else Exit.INVALID
     report = client.push(
-        path, line, base=base, kind=kind, convention=convention, parents=parents, message=message,
-        semver=semver, labels=labels, idempotency_key=idempotency_key,
+        path, line, base=base, kind=kind, convention=convention or "", parents=parents,
+        message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
     )  # fmt: skip
     for name in report.left_out:
         invocation.output.note(f"left out {clean(name)}: state of the trainer, not of the delta")

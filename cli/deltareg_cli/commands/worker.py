@@ -22,21 +22,38 @@ def worker() -> None:
     Example("one run and stop, on the second GPU", "deltareg worker run --once --gpu 1"),
     see_also=("verify", "server run", "token create"),
 )
-@option("--once", is_flag=True, help="Take one run, then stop.")
-@option("--gpu", metavar="N", type=click.IntRange(0), help="The GPU to use; any by default.")
+@option("--once", is_flag=True, help="Take one run, if there is one, then stop.")
+@option("--gpu", metavar="N|cpu|auto", help="The device; auto is the first GPU, if there is one.")
+@option("--name", metavar="NAME", help="How it calls itself; each worker needs another name.")
+@option(
+    "--base-dir",
+    "base_dirs",
+    metavar="DIR",
+    multiple=True,
+    help="A folder with a base, or with folders of bases; may be repeated.",
+)
 @click.pass_obj
-def run(invocation: Invocation, *, once: bool, gpu: int | None) -> None:
+def run(
+    invocation: Invocation,
+    *,
+    once: bool,
+    gpu: str | None,
+    name: str | None,
+    base_dirs: tuple[str, ...],
+) -> None:
     """Take runs from the registry, check versions on their bases, and send verdicts.
 
-    A worker needs the address of the registry and a token for verifying, no database and no bucket.
-    What it reads of a version is read by a child process without network and credentials. The same
-    checks run on a GPU and without one.
+    A worker needs the address of the registry and a token that may read and verify; no database
+    and no bucket. What it reads of a version is read by a child process without network and
+    credentials. The same checks run on a GPU and without one.
+
+    A base is found by its fingerprint: in --base-dir, where this machine pushed or registered it
+    from, in the Hugging Face cache, else it is fetched from the registry.
     """
     config = invocation.config
+    words = given(server=config.server, once=once, gpu=gpu, name=name)
+    words += [word for folder in base_dirs for word in given(base_dir=folder)]
     environ = {"DELTAREG_TOKEN": config.token} if config.token else {}
-    if gpu is not None:
-        environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
-    words = given(server=config.server, once=once)
     become("deltareg_verify", "run", *words, extras=["verify"], environ=environ)
 
 

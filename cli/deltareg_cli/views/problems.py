@@ -7,12 +7,13 @@ from deltareg_cli.blocks import Cell, Lines, Text, toned
 
 
 def problem_lines(problems: Sequence[Problem]) -> Lines:
-    """Show each problem with its tensor and what to do about it."""
+    """Show each problem with its tensor, and once below those that share it, what to do."""
     lines: list[Text | Sequence[Text]] = []
-    for problem in problems:
+    for n, problem in enumerate(problems):
         where = Cell(f"[{problem.tensor}]" if problem.tensor else "", "dim")
         head = Cell(f"  {problem.code}", toned(problem.severity).tone)
         lines.append([head, where, problem.message])
-        if problem.fix:
+        following = problems[n + 1].fix if n + 1 < len(problems) else ""
+        if problem.fix and problem.fix != following:
             lines.append([Cell("    fix:", "good"), problem.fix])
     return Lines(lines)
