@@ -27,7 +27,7 @@ check: lint test            ## what must pass before a commit: lint, then test
 lint: $(VENV)/.ready-test   ## formatting, rules, layers, types, dependencies
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 	$(BIN)/basedpyright --level error
 	$(BIN)/deptry registry cli migrations gpu_verify

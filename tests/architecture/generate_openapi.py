@@ -11,9 +11,13 @@ APP = PACKAGES["deltareg"] / "api" / "app.py"
 
 def generate() -> str:
     """Give the OpenAPI document of the app, as it is kept in docs."""
-    from deltareg.api.app import openapi_document
+    from deltareg.api.app import create_app
+    from deltareg.db.session import create_engine
+    from deltareg.service.registry import Registry
+    from deltareg.store import open_store
 
-    return json.dumps(openapi_document(), indent=2, sort_keys=True) + "\n"
+    registry = Registry(create_engine("sqlite:///never-opened.db"), open_store("memory://"))
+    return json.dumps(create_app(registry).openapi(), indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from tests.architecture.tree import PACKAGES, REPOSITORY
 pytestmark = pytest.mark.slow
 
 EXTRAS = ("torch", "transformers", "sqlalchemy", "alembic", "boto3", "fastapi", "pydantic_settings")
-BLOCK = f"""
-import sys
+HIDE = f"""
+from importlib.machinery import PathFinder
 
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {EXTRAS}:
-            raise ModuleNotFoundError(f"not in the base install: {{name}}", name=name)
+find = PathFinder.find_spec
 
-sys.meta_path.insert(0, Block())
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {EXTRAS} else find(name, path, target)
+
+PathFinder.find_spec = find_spec
 """
 
 
@@ -38,9 +38,9 @@ def base_install(wheel, tmp_path_factory):
     """Give an environment that sees the wheel and none of the extras' packages."""
     folder = tmp_path_factory.mktemp("base")
     run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, wheel])
-    block = tmp_path_factory.mktemp("block")
-    (block / "sitecustomize.py").write_text(BLOCK)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(block), str(folder)])}
+    hide = tmp_path_factory.mktemp("hide")
+    (hide / "sitecustomize.py").write_text(HIDE)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(hide), str(folder)])}
 
 
 def run(command, **options):
