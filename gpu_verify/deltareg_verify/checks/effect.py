@@ -18,6 +18,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if fired.silent:
         detail = f"no forward uses {', '.join(fired.silent[:3])}"
         return Finding("fail", len(fired.silent), 0, code="partial_application", detail=detail)
+    if not fired.effects:
+        places = ", ".join(fired.not_exercised[:3])
+        return Finding("skipped", detail=f"the base's class has no place for anything: {places}")
     change = largest_difference(base, attached)
     told = f"{fired.effects} effects took part"
     if fired.not_exercised:

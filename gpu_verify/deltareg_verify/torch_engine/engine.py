@@ -65,6 +65,12 @@ class TorchEngine:
         result, _ = self._forward(state, self._probe)
         return floating_outputs(result)
 
+    def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
+        """Run one forward on inputs of one's own, by parameter of the network's forward."""
+        given = {name: torch.from_numpy(value.copy()) for name, value in inputs.items()}
+        result, _ = self._forward(state, {n: v.to(self._device) for n, v in given.items()})
+        return floating_outputs(result)
+
     def fired(self) -> Fired:
         """Run one attached forward and tell what took part."""
         _, seen = self._forward("attached", self._probe)

@@ -1,0 +1,112 @@
+"""Puts samples before the worker's checks without a registry: folders, manifests, cases, engines."""
+
+import json
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from deltareg.client.base_folder import open_base
+from deltareg.client.cache import Cache
+from deltareg.client.folder import open_folder
+from deltareg.client.hashing import hash_folder
+from deltareg.delta_manifest import assess, build_delta_manifest
+from deltareg.suite import built_in, parse_suite
+from deltareg.tensors import parse_header
+from deltareg_verify.case import Case, Parts
+from deltareg_verify.torch_engine import TorchEngine, prepare_device
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+SMOKE = built_in("smoke")
+_DTYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4"}
+
+
+@cache
+def listed(kind):
+    """Give the samples' `deltas` or `bad` by id."""
+    entries = json.loads((SAMPLES / "manifest.json").read_text())[kind]
+    return {entry["id"]: entry for entry in entries}
+
+
+def sample_base(name):
+    return SAMPLES / "bases" / name
+
+
+def convention_of(path):
+    """State the convention of those samples whose names do not."""
+    return "additive" if path.name.endswith("_delta") else ""
+
+
+class Bench:
+    """One delta beside its base, opened as a child would."""
+
+    def __init__(self, path, base, cache_dir, *, device="cpu", suite=SMOKE, convention=""):
+        self.base = open_base(base, Cache(cache_dir))
+        self.folder = open_folder(path, convention=convention)
+        self.suite = suite
+        self.device = prepare_device(device, threads=2)
+        self.assessment = assess(self.folder.files, self.folder.tensors, self.base.view)
+        hashed = hash_folder(self.folder)
+        self.manifest = build_delta_manifest(
+            self.assessment,
+            delta=self.folder.files,
+            files=hashed.files,
+            digests=hashed.digests,
+            base=self.base.view,
+        )
+
+    def engine(self, effects=None):
+        """Bring base and effects together; the delta's own effects by default."""
+        used = self.assessment.account.effects if effects is None else effects
+        return TorchEngine(self.base, used, suite=self.suite, device=self.device)
+
+    def case(self, **parts):
+        """Make a case, with parts of one's own in place of the real ones."""
+        real = {
+            "folder": lambda: self.folder,
+            "account": lambda _: self.assessment.account,
+            "engine": lambda account: self.engine(account.effects),
+        }
+        return Case(
+            self.manifest,
+            self.base,
+            suite=self.suite,
+            parts=Parts(**real | parts),
+            clock=time.perf_counter,
+        )
+
+
+def sample_bench(sample, cache_dir, **options):
+    """Open a sample of this repository by its id."""
+    entry = listed("bad" if sample.startswith("bad/") else "deltas")[sample]
+    path = SAMPLES / entry["path"]
+    options = {"convention": convention_of(path), **options}
+    return Bench(path, sample_base(entry["base"]), cache_dir, **options)
+
+
+def read_arrays(path):
+    """Read float32 and integer tensors of a file as NumPy arrays; bfloat16 is widened."""
+    raw = path.read_bytes()
+    size = 8 + int.from_bytes(raw[:8], "little")
+    found = {}
+    for name, info in parse_header(raw[:size], len(raw)).tensors.items():
+        data = raw[size + info.begin : size + info.end]
+        if info.dtype == "BF16":
+            values = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+        else:
+            values = np.frombuffer(data, _DTYPES.get(info.dtype, "?"))
+        found[name] = values.reshape(info.shape)
+    return found
+
+
+def suite_of(*checks, text=(), tokens=8):
+    """Make a suite of `(name, parameters)` or names, all required unless they end with `?`."""
+    items = []
+    for check in checks:
+        name, parameters = check if isinstance(check, tuple) else (check, {})
+        required = not name.endswith("?")
+        items.append({"name": name.rstrip("?"), "required": required, "parameters": parameters})
+    probes = {"sequences": 2, "tokens": tokens, "text": list(text)}
+    fields = {"name": "made", "seed": 1, "probes": probes, "checks": items}
+    return parse_suite(json.dumps(fields).encode())

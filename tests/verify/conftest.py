@@ -1,0 +1,27 @@
+"""Fixtures of the worker's tests, and the seeded bugs that show what these tests notice.
+
+`DELTAREG_TEST_SEEDED_BUG` names a bug that is put into the worker for the whole run. Only
+`test_power.py` sets it: it counts how many tests then fail.
+"""
+
+import os
+
+import pytest
+
+from tests.verify import seeded_bugs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def seeded_bug():
+    """Put in the bug that the environment names, if any."""
+    name = os.environ.get("DELTAREG_TEST_SEEDED_BUG", "")
+    with pytest.MonkeyPatch.context() as patch:
+        if name:
+            seeded_bugs.BUGS[name](patch)
+        yield
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory):
+    """Keep fingerprints of bases for all tests of a run."""
+    return tmp_path_factory.mktemp("cache")

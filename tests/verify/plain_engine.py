@@ -1,0 +1,57 @@
+"""An engine made of plain values: what a network would have given, without a network."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deltareg_verify.engine import Change, Fired
+
+
+def array(*values):
+    return np.array(values, dtype=np.float32)
+
+
+@dataclass
+class PlainEngine:
+    """Answers with what it was made of; `later` answers from the second time on."""
+
+    base: dict = field(default_factory=lambda: {"logits": array(1, 2, 3)})
+    attached: dict = field(default_factory=lambda: {"logits": array(1, 2, 4)})
+    folded: dict = field(default_factory=lambda: {"logits": array(1, 2, 4)})
+    later: dict | None = None
+    dtype: str = "F32"
+    is_foldable: bool = True
+    sizes: tuple = (Change("layers.0.q.weight", 0.1, 1.0),)
+    took_part: Fired = Fired(1, (), ())
+    overflows: tuple = ()
+    tokens: list | None = None
+    losses: dict = field(default_factory=dict)
+    asked: list = field(default_factory=list)
+
+    def changes(self):
+        return self.sizes
+
+    def outputs(self, state):
+        is_first = state not in self.asked
+        self.asked.append(state)
+        if state == "attached" and self.later is not None and not is_first:
+            return self.later
+        return getattr(self, state)
+
+    def fired(self):
+        return self.took_part
+
+    def overflowed(self):
+        return self.overflows
+
+    def generate(self, count):
+        return self.tokens.pop(0) if self.tokens else None
+
+    def perplexity(self, state, texts):
+        return self.losses.get(state)
+
+    def peak_bytes(self):
+        return 1_000_000
+
+    def environment(self):
+        return {"device": "plain"}

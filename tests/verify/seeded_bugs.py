@@ -1,0 +1,27 @@
+"""Mistakes that a worker could have; each must make many tests fail."""
+
+import deltareg_verify.worker
+from deltareg_verify import verdict
+
+
+def always_pass(patch):
+    """The rule says pass whatever was found."""
+    patch.setattr(verdict, "judge", lambda *_, **__: "pass")
+
+
+def optimist(patch):
+    """The rule takes what was skipped for passed."""
+    patch.setattr(verdict, "SHOWN", frozenset({"pass", "warn", "skipped", "n/a"}))
+
+
+def answer_pass(patch):
+    """The worker sends a pass, whatever the rule says."""
+    honest = deltareg_verify.worker.verdict_report
+
+    def lie(*arguments, **named):
+        return honest(*arguments, **named).model_copy(update={"verdict": "pass"})
+
+    patch.setattr(deltareg_verify.worker, "verdict_report", lie)
+
+
+BUGS = {"always_pass": always_pass, "optimist": optimist, "answer_pass": answer_pass}

@@ -1,0 +1,251 @@
+"""Each check on values that should and should not pass it."""
+
+import numpy as np
+import pytest
+
+from deltareg.errors import Problem
+from deltareg.kind import Account
+from deltareg_verify.checks import all_checks, names_that_may_not_apply
+from deltareg_verify.checks.norm_ratio import layer_type, outliers, size_ratios
+from deltareg_verify.engine import Change, Fired
+from tests.verify.bench import SMOKE, sample_bench
+from tests.verify.plain_engine import PlainEngine, array
+
+SPECS = {spec.name: spec for spec in SMOKE.checks}
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture(scope="module")
+def bench(cache_dir):
+    return sample_bench("tinyllama/lora_qv", cache_dir)
+
+
+@pytest.fixture
+def find(bench):
+    """Run one check of the smoke suite on an engine of plain values."""
+
+    def run(name, **parts):
+        case = bench.case(engine=lambda _: PlainEngine(**parts))
+        return all_checks()[name].run(case, SPECS[name])
+
+    return run
+
+
+def test_every_check_of_the_smoke_suite_exists():
+    assert set(SPECS) == set(all_checks())
+
+
+def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
+    assert names_that_may_not_apply() == {"norm_ratio", "attached_equals_folded", "perplexity"}
+
+
+class TestNormRatio:
+    def test_a_change_of_the_usual_size_passes(self, find):
+        finding = find("norm_ratio", sizes=(Change("a.weight", 0.5, 1.0),))
+
+        assert (finding.verdict, finding.value, finding.threshold) == ("pass", 0.5, 30)
+
+    @pytest.mark.parametrize("rms", [31.0, 170.0, INF, NAN])
+    def test_an_exploding_change_fails(self, find, rms):
+        finding = find("norm_ratio", sizes=(Change("a.weight", rms, 1.0),))
+
+        assert (finding.verdict, finding.code) == ("fail", "norm_ratio")
+        assert "a.weight" in finding.detail
+
+    def test_one_sick_layer_among_healthy_ones_is_warned_of(self, find):
+        layers = [Change(f"layers.{n}.q.weight", 0.1, 1.0) for n in range(5)]
+
+        finding = find("norm_ratio", sizes=(*layers, Change("layers.5.q.weight", 5.0, 1.0)))
+
+        assert (finding.verdict, finding.code) == ("warn", "norm_ratio")
+        assert "layers.5.q.weight" in finding.detail
+
+    def test_no_change_at_all_is_left_to_another_check(self, find):
+        assert find("norm_ratio", sizes=(Change("a.weight", 0.0, 1.0),)).verdict == "pass"
+
+    def test_a_delta_without_weight_updates_is_not_asked(self, find):
+        assert find("norm_ratio", sizes=()).verdict == "n/a"
+
+    def test_a_weight_of_zero_counts_as_a_floor(self):
+        changes = [Change("a.weight", 0.1, 0.0), Change("a.bias", 0.1, 0.0, is_vector=True)]
+
+        ratios = size_ratios(changes, matrix_floor=0.01, vector_floor=0.5)
+
+        assert ratios == pytest.approx({"a.weight": 10.0, "a.bias": 0.2})
+
+    def test_a_type_is_a_name_without_its_layers_number(self):
+        assert layer_type("model.layers.12.mlp.up_proj.weight") == "model.layers.*.mlp.up_proj.weight"
+        assert layer_type("h.3.attn.7.w1") == "h.*.attn.*.w1"
+
+    def test_few_of_a_type_are_held_against_all(self):
+        ratios = {f"layers.{n}.q.weight": 0.1 for n in range(6)} | {"head.weight": 2.0}
+
+        assert outliers(ratios, factor=10) == ["head.weight"]
+
+    def test_where_most_change_nothing_there_are_no_outliers(self):
+        ratios = {f"layers.{n}.q.weight": 0.0 for n in range(6)} | {"head.weight": 2.0}
+
+        assert outliers(ratios, factor=10) == []
+
+
+class TestEffect:
+    def test_a_changed_output_passes(self, find):
+        finding = find("effect")
+
+        assert (finding.verdict, finding.value) == ("pass", 1.0)
+
+    @pytest.mark.parametrize("change", [0.0, 1e-7])
+    def test_an_unchanged_output_fails(self, find, change):
+        finding = find("effect", base={"y": array(0, 0)}, attached={"y": array(0, change)})
+
+        assert (finding.verdict, finding.code) == ("fail", "no_effect")
+
+    def test_one_changed_output_of_several_is_enough(self, find):
+        base = {"a": array(1), "b": array(1)}
+
+        assert find("effect", base=base, attached=base | {"b": array(2)}).verdict == "pass"
+
+    @pytest.mark.parametrize("value", [NAN, INF, -INF])
+    def test_an_output_that_is_not_finite_fails(self, find, value):
+        finding = find("effect", attached={"logits": array(1, 2, value)})
+
+        assert (finding.verdict, finding.code) == ("fail", "non_finite")
+
+    def test_an_effect_that_no_forward_uses_fails(self, find):
+        finding = find("effect", took_part=Fired(3, ("layers.7.q.weight",), ()))
+
+        assert (finding.verdict, finding.code) == ("fail", "partial_application")
+        assert "layers.7.q.weight" in finding.detail
+
+    def test_an_addition_without_a_place_is_told_and_no_failure(self, find):
+        finding = find("effect", took_part=Fired(3, (), ("classifier.weight",)))
+
+        assert finding.verdict == "pass"
+        assert "classifier.weight" in finding.detail
+
+    def test_nothing_but_additions_without_a_place_shows_nothing(self, find):
+        finding = find("effect", took_part=Fired(0, (), ("classifier.weight",)))
+
+        assert finding.verdict == "skipped"
+
+    def test_grown_logits_are_compared_where_both_have_values(self, find):
+        finding = find("effect", base={"y": array(1, 2)}, attached={"y": array(1, 2, 9)})
+
+        assert (finding.verdict, finding.code) == ("fail", "no_effect")
+
+
+class TestAttachedEqualsFolded:
+    def test_equal_outputs_pass(self, find):
+        assert find("attached_equals_folded").verdict == "pass"
+
+    @pytest.mark.parametrize(("dtype", "fits", "differs"), [
+        ("F32", 5e-5, 1e-3), ("BF16", 0.1, 0.5), ("F16", 0.02, 0.2),
+    ])  # fmt: skip
+    def test_the_tolerance_is_that_of_the_dtype(self, find, dtype, fits, differs):
+        near = find("attached_equals_folded", dtype=dtype, base={"logits": array(0)},
+                    attached={"logits": array(1)}, folded={"logits": array(1 + fits)})  # fmt: skip
+        far = find("attached_equals_folded", dtype=dtype, base={"logits": array(0)},
+                   attached={"logits": array(1)}, folded={"logits": array(1 + differs)})  # fmt: skip
+
+        assert (near.verdict, far.verdict, far.code) == ("pass", "fail", "attached_differs")
+
+    def test_large_outputs_have_a_larger_tolerance(self, find):
+        finding = find("attached_equals_folded", base={"y": array(1000)},
+                       attached={"y": array(1000)}, folded={"y": array(1000.05)})  # fmt: skip
+
+        assert finding.verdict == "pass"
+
+    @pytest.mark.parametrize("value", [NAN, INF])
+    def test_an_output_that_is_not_finite_fails(self, find, value):
+        finding = find("attached_equals_folded", folded={"logits": array(1, 2, value)})
+
+        assert finding.verdict == "fail"
+
+    def test_a_weight_that_overflows_when_rounded_fails(self, find):
+        finding = find("attached_equals_folded", dtype="F16", overflows=("a.weight",))
+
+        assert (finding.verdict, finding.code) == ("fail", "overflow_after_cast")
+
+    def test_a_delta_that_can_only_be_attached_is_not_asked(self, find):
+        assert find("attached_equals_folded", is_foldable=False).verdict == "n/a"
+
+
+class TestPerplexity:
+    @pytest.mark.parametrize(("value", "verdict"), [(20, "pass"), (39, "pass"), (41, "warn")])
+    def test_losing_too_much_is_warned_of(self, find, value, verdict):
+        finding = find("perplexity", losses={"base": 20.0, "attached": float(value)})
+
+        assert (finding.verdict, finding.baseline) == (verdict, 20.0)
+
+    @pytest.mark.parametrize("value", [NAN, INF])
+    def test_a_perplexity_that_is_no_number_is_warned_of(self, find, value):
+        assert find("perplexity", losses={"base": 20.0, "attached": value}).verdict == "warn"
+
+    def test_a_base_without_a_generative_head_is_not_asked(self, find):
+        assert find("perplexity").verdict == "n/a"
+
+
+class TestDeterministic:
+    def test_equal_generations_pass(self, find):
+        tokens = [np.array([[1, 2]]), np.array([[1, 2]])]
+
+        assert find("deterministic", tokens=tokens).verdict == "pass"
+
+    def test_unequal_generations_fail(self, find):
+        tokens = [np.array([[1, 2]]), np.array([[1, 3]])]
+
+        finding = find("deterministic", tokens=tokens)
+
+        assert (finding.verdict, finding.code, finding.value) == ("fail", "non_deterministic", 1)
+
+    def test_equal_forwards_pass_without_a_generative_head(self, find):
+        assert find("deterministic").verdict == "pass"
+
+    def test_unequal_forwards_fail(self, find):
+        finding = find("deterministic", later={"logits": array(1, 2, 4.0000005)})
+
+        assert (finding.verdict, finding.code) == ("fail", "non_deterministic")
+
+    def test_the_same_nan_twice_is_no_difference(self, find):
+        assert find("deterministic", attached={"logits": array(1, NAN, 2)}).verdict == "pass"
+
+
+class TestAccounting:
+    def find(self, bench, *problems, roles=None):
+        account = bench.assessment.account
+        made = Account((), account.roles if roles is None else roles, problems, account.modules)
+        case = bench.case(account=lambda _: made)
+        return all_checks()["accounting"].run(case, SPECS["accounting"])
+
+    def test_a_delta_that_is_accounted_for_passes(self, bench):
+        finding = self.find(bench)
+
+        assert (finding.verdict, finding.value) == ("pass", 4)
+
+    def test_the_first_error_is_the_code(self, bench):
+        finding = self.find(
+            bench,
+            Problem("base_evidence", "a note", "warning"),
+            Problem("shape", "does not fit", tensor="a.lora_A", fix="check the base"),
+        )
+
+        assert (finding.verdict, finding.code) == ("fail", "shape")
+        assert "a.lora_A" in finding.detail
+        assert "check the base" in finding.detail
+
+    def test_a_note_is_a_warning(self, bench):
+        finding = self.find(bench, Problem("rank", "larger than the weight", "warning"))
+
+        assert (finding.verdict, finding.code) == ("warn", "")
+
+    def test_a_tensor_that_no_effect_uses_fails(self, bench):
+        finding = self.find(bench, roles={})
+
+        assert (finding.verdict, finding.code) == ("fail", "unexpected_tensors")
+
+
+def test_resources_only_tell(find):
+    finding = find("resources")
+
+    assert finding.verdict == "pass"
+    assert "MB" in finding.detail
