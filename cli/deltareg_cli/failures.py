@@ -22,7 +22,7 @@ def for_people(error: DeltaregError, surface: Surface) -> str:
     elif fix_of(error):
         lines.append(f"{surface.paint('fix:', 'good')}   {clean(fix_of(error))}")
     code = error.problem_code if isinstance(error, Refused) else error.code
-    lines.append(surface.paint(f"       deltareg explain {clean(code)}", "dim"))
+    lines.append(surface.paint(f"see:   deltareg explain {clean(code)}", "dim"))
     return "".join(f"{line}\n" for line in lines)
 
 

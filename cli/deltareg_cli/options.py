@@ -107,6 +107,9 @@ message_option = partial(
 reason_option = partial(
     option, "-m", "--reason", "reason", default="", metavar="TEXT", help="Why; kept in the ledger."
 )
+required_reason_option = partial(
+    option, "-m", "--reason", "reason", required=True, metavar="TEXT", help="Why; kept for good."
+)
 limit_option = partial(
     option,
     "--limit",

@@ -78,10 +78,9 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def short(digest: str) -> str:
-    """Write a digest in its first twelve digits: `sha256:4f2a19c0d3b1`."""
-    algorithm, colon, digits = digest.partition(":")
-    return f"{algorithm}{colon}{digits[:12]}" if colon else digest[:12]
+def short(text: str) -> str:
+    """Shorten the digests in a text to twelve digits: `sha256:4f2a19c0d3b1`."""
+    return re.sub(r"((?:sha256|blake3):[0-9a-f]{12})[0-9a-f]{52}", r"\1", text)
 
 
 def number(value: object) -> str:

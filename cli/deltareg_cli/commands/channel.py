@@ -15,7 +15,7 @@ from deltareg_cli.options import (
     cursor_option,
     limit_option,
     option,
-    reason_option,
+    required_reason_option,
 )
 from deltareg_cli.paging import note_more
 from deltareg_cli.views.channels import channel_blocks, channel_table, ledger_table
@@ -120,7 +120,7 @@ def history(
 @click.argument("line", metavar="NS/NAME", help="The line.")
 @click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
 @click.argument("version", metavar="vN", type=VersionNumber(), help="The version.")
-@reason_option(required=True)
+@required_reason_option()
 @click.pass_obj
 def clear(invocation: Invocation, line: str, name: str, version: int, *, reason: str) -> None:
     """End the quarantine of a version on a channel, with a reason.

@@ -61,7 +61,6 @@ def diff(
 
 
 def _answer(report: "DiffReport", *, is_markdown: bool) -> Answer:
-    document = report.to_json()
-    ids = ["different"] if report.is_different else []
-    blocks = difference_blocks(document)
-    return Answer(document, blocks, ids, raw=to_markdown(document) if is_markdown else None)
+    ids = [report.b.ref] if report.is_different else []
+    blocks = difference_blocks(report)
+    return Answer(report.to_json(), blocks, ids, raw=to_markdown(report) if is_markdown else None)

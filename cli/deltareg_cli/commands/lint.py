@@ -42,9 +42,7 @@ BASE_MATCHES = {
     help="What bias-only and sparse values are: new values, or differences.",
 )
 @click.pass_obj
-def lint(
-    invocation: Invocation, path: Path, base: str | None, convention: str | None
-) -> Exit:
+def lint(invocation: Invocation, path: Path, base: str | None, convention: str | None) -> Exit:
     """Look at a folder as push would, and send nothing.
 
     Shows its kind, its shapes and what is wrong with it. With a path as the base no server is

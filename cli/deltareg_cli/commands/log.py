@@ -2,6 +2,7 @@
 
 import click
 
+from deltareg.wire import LogEntry
 from deltareg_cli.blocks import Answer, Cell, Column, Table, Text, toned
 from deltareg_cli.command_tree import command
 from deltareg_cli.documents import page_fields
@@ -38,7 +39,7 @@ def log(
     rows: list[list[Text]] = [
         [
             moment(entry.at, now=invocation.now),
-            toned(entry.outcome if entry.event == "verdict" else entry.event),
+            _event(entry),
             Cell(entry.ref, "name"),
             entry.channel or "",
             entry.actor,
@@ -50,3 +51,9 @@ def log(
     ids = [entry.ref for entry in page.items]
     invocation.output.show(Answer(page_fields(page), [table], ids))
     note_more(invocation.output, page.next_cursor)
+
+
+def _event(entry: LogEntry) -> Cell:
+    if entry.event != "verdict":
+        return toned(entry.event)
+    return Cell(f"verdict {entry.outcome}", toned(entry.outcome).tone)

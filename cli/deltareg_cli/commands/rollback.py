@@ -72,8 +72,7 @@ def rollback(
         line, channel, version=version, revision=revision, steps=steps, reason=reason,
         dry_run=invocation.globals.dry_run,
     )  # fmt: skip
-    blocks = move_blocks(move, line)
-    if invocation.globals.dry_run:
-        invocation.output.note("dry run: nothing was moved")
-    document = fields(move, *MOVE_FIELDS) | {"dry_run": invocation.globals.dry_run}
+    is_dry = invocation.globals.dry_run
+    blocks = move_blocks(move, line, is_dry=is_dry)
+    document = fields(move, *MOVE_FIELDS) | {"dry_run": is_dry}
     invocation.output.show(Answer(document, blocks, [f"{line}:v{move.version}"]))

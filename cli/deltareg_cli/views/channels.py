@@ -69,17 +69,18 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> Table:
     return Table(columns, rows, if_empty="nothing was ever promoted to this channel")
 
 
-def move_blocks(move: MoveResult, line: str) -> list[Block]:
-    """Show what a move has done."""
+def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Block]:
+    """Show what a move has done, or would do."""
     now = f"v{move.version}" if move.version else "nothing"
     before = f"v{move.previous}" if move.previous else "nothing"
     verb = {"promote": "promoted", "rollback": "rolled back"}.get(move.kind, move.kind)
+    verb = f"would be {verb}" if is_dry else verb
     return [
         Lines([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {before} → {now}"]]),
         Facts([
             ("revision", str(move.revision)),
             ("digest", move.digest or ""),
-            ("verify run", move.verify_run or ""),
+            ("verify run", "" if is_dry else move.verify_run or ""),
         ]),
     ]  # fmt: skip
 
