@@ -240,7 +240,7 @@ def tune_biases(base: Path, texts: Texts, *, steps: int) -> PreTrainedModel:
     net = load(base)
     for name, weight in net.named_parameters():
         weight.requires_grad = name.endswith(".bias")
-    descend(net, texts.code, steps=steps, rate=2e-3)
+    descend(net, texts.code, steps=steps, rate=7e-4)
     return net
 
 
