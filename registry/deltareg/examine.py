@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from deltareg.array import F32, from_f32, is_finite, to_f32, view
+from deltareg.array import F32, Raw, from_f32, is_finite, to_f32, view
 from deltareg.conventions import needed_problem
 from deltareg.errors import Problem
 from deltareg.kind import Account, BaseCopy, DeltaFiles, Tensor, Tensors, WeightUpdate
@@ -159,8 +159,6 @@ def _values(tensor: Tensor, start: int, stop: int) -> F32:
     return to_f32(_view(tensor, start, stop), tensor.dtype)
 
 
-def _view(
-    tensor: Tensor, start: int, stop: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+def _view(tensor: Tensor, start: int, stop: int) -> Raw:
     shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
     return view(tensor.read(start, stop), tensor.dtype, shape)

@@ -26,13 +26,12 @@ from deltareg.peft_layout.config import (
 from deltareg.peft_layout.factors import MARKERS, ROLES, Factoring, plan_factors, weight_of
 from deltareg.peft_layout.keys import PREFIX, Key, read_keys
 from deltareg.peft_layout.saved import Declared, Plan, plan_saved
+from deltareg.peft_layout.suffixes import Numbers, Suffix, suffix
 from deltareg.peft_layout.targets import (
-    Suffix,
     Targets,
-    read_pattern,
+    read_numbers,
     read_saved,
     read_targets,
-    suffix,
     unadapted,
 )
 from deltareg.shapes import header_tensors
@@ -168,8 +167,8 @@ def _factoring(fields: Fields) -> Factoring:
     return Factoring(
         r=fields.integer("r", 8),
         alpha=fields.number("lora_alpha", 8),
-        ranks=read_pattern(fields, "rank_pattern"),
-        alphas=read_pattern(fields, "alpha_pattern"),
+        ranks=read_numbers(fields, "rank_pattern", whole=True),
+        alphas=read_numbers(fields, "alpha_pattern"),
         is_rank_stabilised=fields.flag("use_rslora"),
         is_decomposed=fields.flag("use_dora"),
         has_bias=fields.flag("lora_bias"),
@@ -304,5 +303,6 @@ def _untie(plan: Plan, base: BaseView) -> None:
             plan.effects.append(WeightUpdate(twin, Extend(original, kept), {}, stored, grown))
 
 
-def _numbers(pattern: tuple[tuple[Suffix, float], ...]) -> list[object]:
-    return [[f"^{s.text}" if s.anchored else s.text, canonical_number(n)] for s, n in pattern]
+def _numbers(numbers: Numbers) -> list[object]:
+    entries = zip(numbers.modules.entries, numbers.values, strict=True)
+    return [[f"^{s.text}" if s.anchored else s.text, canonical_number(n)] for s, n in entries]

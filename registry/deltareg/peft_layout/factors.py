@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deltareg.errors import Problem
 from deltareg.kind import (
@@ -16,7 +16,7 @@ from deltareg.kind import (
     WeightUpdate,
 )
 from deltareg.peft_layout.saved import Plan
-from deltareg.peft_layout.targets import Suffix
+from deltareg.peft_layout.suffixes import Numbers
 from deltareg.updates import (
     Add,
     Factor,
@@ -48,8 +48,8 @@ class Factoring:
     Attributes:
         r: Rank of modules that `ranks` does not name.
         alpha: Numerator of the scale for modules that `alphas` does not name.
-        ranks: Ranks by end of module name; the first that matches counts.
-        alphas: Numerators by end of module name; the first that matches counts.
+        ranks: Ranks of those modules.
+        alphas: Numerators of those modules.
         is_rank_stabilised: Whether the scale is alpha / sqrt(r).
         is_decomposed: Whether it is DoRA.
         has_bias: Whether B has a bias.
@@ -59,8 +59,8 @@ class Factoring:
 
     r: int
     alpha: float
-    ranks: tuple[tuple[Suffix, float], ...] = ()
-    alphas: tuple[tuple[Suffix, float], ...] = ()
+    ranks: Numbers = field(default_factory=Numbers)
+    alphas: Numbers = field(default_factory=Numbers)
     is_rank_stabilised: bool = False
     is_decomposed: bool = False
     has_bias: bool = False
@@ -69,11 +69,11 @@ class Factoring:
 
     def rank(self, module: str) -> int:
         """Give the rank that the config says a module has."""
-        return int(_first(self.ranks, module, self.r))
+        return int(self.ranks.of(module, self.r))
 
     def scale(self, module: str, rank: int) -> float:
         """Give the factor on B·A for a module."""
-        alpha = _first(self.alphas, module, self.alpha)
+        alpha = self.alphas.of(module, self.alpha)
         return alpha / math.sqrt(rank) if self.is_rank_stabilised else alpha / rank
 
 
@@ -302,7 +302,3 @@ class _Planner:
 
     def _refuse(self, code: str, message: str, tensor: str, fix: str = "") -> None:
         self.plan.refuse(code, message, tensor, fix)
-
-
-def _first(pattern: tuple[tuple[Suffix, float], ...], module: str, default: float) -> float:
-    return next((number for entry, number in pattern if entry.matches(module)), default)

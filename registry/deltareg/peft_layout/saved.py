@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from deltareg.errors import Problem
 from deltareg.kind import Addition, BaseCopy, BaseView, Effect, Tensor, Tensors, WeightUpdate
 from deltareg.peft_layout.keys import BASE_LAYER, ORIGINAL, SAVED, TOKENS, Key
-from deltareg.peft_layout.targets import Suffix, is_within
+from deltareg.peft_layout.suffixes import Suffix
 from deltareg.updates import Extend, Replace, ReplaceRows
 
 _EMBEDDINGS = frozenset({
@@ -152,9 +152,7 @@ class _Parameter:
         """Take a parameter that the base lacks: a new head, unless the base has it elsewhere."""
         names = self.base.names
         own = _module(names.canonical(self.path))
-        like = [
-            t for n in self.declared.modules if is_within(key.module, n) for t in self.present[n]
-        ]
+        like = [t for n in self.declared.modules if is_of(key.module, n) for t in self.present[n]]
         if like and all(_module(names.canonical(tensor)) != own for tensor in like):
             self.plan.refuse(
                 "partial_application",
@@ -237,7 +235,7 @@ class _Parameter:
         return False
 
     def _is_declared(self, key: Key) -> bool:
-        return any(is_within(key.module, name) for name in self.declared.modules)
+        return any(is_of(key.module, name) for name in self.declared.modules)
 
     def _is_trained_bias(self, key: Key, adapted: frozenset[str]) -> bool:
         if key.parameter != "bias" or self.declared.bias == "none":
@@ -268,7 +266,7 @@ def _present(modules: Iterable[str], base: BaseView) -> dict[str, list[str]]:
         if not base.names.is_buffer(tensor):
             spellings = {_module(tensor), _module(base.names.canonical(tensor))}
             for name, inside in found.items():
-                if any(is_within(spelling, name) for spelling in spellings):
+                if any(is_of(spelling, name) for spelling in spellings):
                     inside.append(tensor)
     return found
 
@@ -287,13 +285,18 @@ def _require_modules(
             plan.refuse("missing_tensors", message, lost[0], "save the delta again")
     modules = [key.module for group in groups.values() for key in group.values()]
     heads = declared.modules
-    if (
-        heads
-        and not any(is_within(m, n) for m in modules for n in heads)
-        and not any(present.values())
-    ):
+    if heads and not any(is_of(m, n) for m in modules for n in heads) and not any(present.values()):
         message = f"none of {', '.join(heads)} came, and the base has none of them either"
         plan.refuse("missing_tensors", message, "", "save the delta again, with its head")
+
+
+def is_of(module: str, name: str) -> bool:
+    """Whether a module is one that `modules_to_save` means by a name, or lies below one.
+
+    The library takes every module whose path ends in these letters: `norm` means `input_layernorm`.
+    """
+    parts = module.split(".")
+    return any(".".join(parts[:n]).endswith(name) for n in range(len(parts), 0, -1))
 
 
 def _module(path: str) -> str:

@@ -8,46 +8,23 @@ names come from the tensors, and the config is held against them letter by lette
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from deltareg.errors import Problem
 from deltareg.kind import BaseView
 from deltareg.names import NameMap
 from deltareg.peft_layout.config import Fields, is_number
+from deltareg.peft_layout.suffixes import LITERAL, Numbers, Suffix, Suffixes, is_within, suffix
 
 ALL_LINEAR = "all-linear"
-_LITERAL = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
-_ESCAPED_DOT = "\\."
 # One atom of a pattern that cannot run away: a literal, a class shorthand or a dot, of which the
 # last two may repeat; a group bracket or an alternation, which may not.
 _TAME_ATOM = re.compile(r"(?:\\[.dw]|\.)[*+]?|[A-Za-z0-9_\-]|\(\?:|\((?!\?)|\)(?![*+?{])|\||\^|\$")
 _MOST_REPEATS = 3
 _LONGEST_PATTERN = 512
 _EXPERTS = ".experts.N."
-
-
-@dataclass(frozen=True, slots=True)
-class Suffix:
-    """A name, or the end of a name: `q_proj`, `layers.0.mlp.up_proj`, `^model.layers.0.fc`.
-
-    Attributes:
-        text: Components joined by dots.
-        anchored: Whether it must be the whole name.
-    """
-
-    text: str
-    anchored: bool = False
-
-    def matches(self, module: str) -> bool:
-        """Whether the module has this name or, if not anchored, ends in it."""
-        return module == self.text or (not self.anchored and module.endswith(f".{self.text}"))
-
-
-def suffix(text: str) -> Suffix | None:
-    """Read a literal `rank_pattern` key, an anchor allowed; None when it is a real pattern."""
-    plain = text.removeprefix("^").removesuffix("$").replace(_ESCAPED_DOT, ".")
-    return Suffix(plain, text.startswith("^")) if _LITERAL.fullmatch(plain) else None
+_MOST_SAVED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +40,23 @@ class Targets:
         layer_lists: Names of the lists that the numbers count in; empty for the first number.
     """
 
-    listed: tuple[Suffix, ...] = ()
+    listed: Suffixes = field(default_factory=Suffixes)
     is_all_linear: bool = False
-    excluded: tuple[Suffix, ...] = ()
+    excluded: Suffixes = field(default_factory=Suffixes)
     saved: tuple[str, ...] = ()
     layers: frozenset[int] | None = None
     layer_lists: tuple[str, ...] = ()
 
-    def entry(self, module: str) -> Suffix | None:
-        """Give the entry by which the config asks for a module."""
-        if self.leaves_out(module):
+    def entry(self, module: str) -> int | None:
+        """Give the position of the entry by which the config asks for a module."""
+        found = self.listed.first(module)
+        if found is None or self.leaves_out(module) or not self._is_in_layers(module):
             return None
-        found = next((entry for entry in self.listed if entry.matches(module)), None)
-        return found if found is not None and self._is_in_layers(module) else None
+        return found
 
     def leaves_out(self, module: str) -> bool:
         """Whether the config says that a module is not adapted."""
-        return any(entry.matches(module) for entry in self.excluded) or any(
+        return self.excluded.first(module) is not None or any(
             is_within(module, name) for name in self.saved
         )
 
@@ -107,27 +84,33 @@ def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> Targets:
     if isinstance(value, str):
         return _one_text(fields, value, excluded, saved)
     listed = _plain_list(fields, "target_modules")
-    names = tuple(entry.text for entry in lists)
+    names = tuple(entry.text for entry in lists.entries)
     return Targets(listed, excluded=excluded, saved=saved, layers=layers, layer_lists=names)
 
 
-def read_pattern(fields: Fields, name: str) -> tuple[tuple[Suffix, float], ...]:
-    """Read `rank_pattern` or `alpha_pattern`: ends of module names and a number each."""
-    found: list[tuple[Suffix, float]] = []
+def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> Numbers:
+    """Read `rank_pattern` (whole numbers) or `alpha_pattern`: ends of names, a number each."""
+    entries: list[Suffix] = []
+    values: list[float] = []
     for text, value in fields.table(name).items():
         key = suffix(text)
         if key is None:
             fields.refuse(name, f"has a regular expression ({text[:80]}); write module names")
         elif not isinstance(value, (int, float)) or not is_number(value):
             fields.refuse(name, f"has no number for {text[:80]}")
+        elif whole and (value < 1 or value != int(value)):
+            fields.refuse(name, f"has no whole number for {text[:80]}")
         else:
-            found.append((key, value))
-    return tuple(found)
+            entries.append(key)
+            values.append(value)
+    return Numbers(Suffixes.of(entries), tuple(values))
 
 
 def read_saved(fields: Fields, *, task_type: object) -> tuple[str, ...]:
     """Read `modules_to_save`, with the heads that the library saves for some tasks unasked."""
-    named = [entry.text for entry in _plain_list(fields, "modules_to_save")]
+    named = [entry.text for entry in _plain_list(fields, "modules_to_save").entries]
+    if len(named) > _MOST_SAVED:
+        fields.refuse("modules_to_save", f"names more than {_MOST_SAVED} modules")
     heads = _TASK_HEADS.get(task_type, ()) if isinstance(task_type, str) else ()
     return tuple(dict.fromkeys([*named, *heads]))
 
@@ -137,11 +120,6 @@ _TASK_HEADS: dict[str, tuple[str, ...]] = {
     "TOKEN_CLS": ("classifier", "score"),
     "QUESTION_ANS": ("qa_outputs",),
 }
-
-
-def is_within(module: str, name: str) -> bool:
-    """Whether a module is one of this name (or ends in it), or lies below one."""
-    return f".{name}." in f".{module}."
 
 
 def unadapted(
@@ -208,7 +186,7 @@ def _speller(hit: Iterable[str], names: NameMap) -> _Speller:
     return _Speller(names, is_old=any(names.old_style(p) != names.canonical(p) for p in paths))
 
 
-def _entry(targets: Targets, module: str, names: NameMap) -> Suffix | None:
+def _entry(targets: Targets, module: str, names: NameMap) -> int | None:
     spellings = [module, *(f"{prefix}.{module}" for prefix in names.rules.strip)]
     return next((entry for s in spellings if (entry := targets.entry(s)) is not None), None)
 
@@ -217,14 +195,13 @@ def _template(module: str) -> str:
     return ".".join("N" if part.isdecimal() else part for part in module.split("."))
 
 
-def _one_text(
-    fields: Fields, text: str, excluded: tuple[Suffix, ...], saved: tuple[str, ...]
-) -> Targets:
+def _one_text(fields: Fields, text: str, excluded: Suffixes, saved: tuple[str, ...]) -> Targets:
     if text == ALL_LINEAR:
         return Targets(is_all_linear=True, excluded=excluded, saved=saved)
     whole = suffix(text)
     if whole is not None:
-        return Targets((Suffix(whole.text, anchored=True),), excluded=excluded, saved=saved)
+        listed = Suffixes.of([Suffix(whole.text, anchored=True)])
+        return Targets(listed, excluded=excluded, saved=saved)
     if not _is_tame(text):
         fields.refuse(
             "target_modules",
@@ -249,14 +226,14 @@ def _is_tame(pattern: str) -> bool:
     return sum(atom[-1] in "*+" for atom in atoms) <= _MOST_REPEATS
 
 
-def _plain_list(fields: Fields, name: str) -> tuple[Suffix, ...]:
+def _plain_list(fields: Fields, name: str) -> Suffixes:
     value = fields.value(name)
     names = (value,) if isinstance(value, str) else fields.texts(name)
-    wrong = next((text for text in names if _LITERAL.fullmatch(text) is None), None)
+    wrong = next((text for text in names if LITERAL.fullmatch(text) is None), None)
     if wrong is not None:
         fields.refuse(name, "holds a regular expression", fix="write plain module names")
-        return ()
-    return tuple(Suffix(text) for text in names)
+        return Suffixes()
+    return Suffixes.of(Suffix(text) for text in names)
 
 
 def _layers(fields: Fields) -> frozenset[int] | None:
