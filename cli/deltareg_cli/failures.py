@@ -1,6 +1,7 @@
 """Says why there is no result: in sentences for people, as a problem document for scripts."""
 
-from deltareg.errors import DeltaregError, Problem, Refused, Unavailable
+from deltareg.errors import DeltaregError, Refused, Unavailable
+from deltareg.wire import describe_problem
 from deltareg_cli.drawing import Surface, draw
 from deltareg_cli.exits import exit_status
 from deltareg_cli.views.problems import problem_lines
@@ -27,32 +28,9 @@ def for_people(error: DeltaregError, surface: Surface) -> str:
 
 
 def for_scripts(error: DeltaregError, *, request_id: str = "") -> dict[str, object]:
-    """Give the RFC 9457 document of an error, with the exit status in the place of HTTP's."""
-    code = error.problem_code if isinstance(error, Refused) else error.code
-    problems = error.problems if isinstance(error, Refused) else ()
-    return {
-        "type": f"urn:deltareg:problem:{code}",
-        "title": title_of(error),
-        "detail": error.message,
-        "code": code,
-        "exit_status": int(exit_status(error)),
-        "request_id": request_id,
-        "retryable": error.retryable,
-        "fix": fix_of(error),
-        "docs": f"deltareg explain {code}",
-        "errors": [item_of(problem) for problem in problems],
-    }
-
-
-def item_of(problem: Problem) -> dict[str, object]:
-    """Give the fields of one problem, as on the wire."""
-    return {
-        "code": problem.code,
-        "severity": problem.severity,
-        "tensor": problem.tensor,
-        "message": problem.message,
-        "fix": problem.fix,
-    }
+    """Give the RFC 9457 document of an error, with the exit status beside HTTP's."""
+    document = describe_problem(error, request_id=request_id)
+    return {**document.model_dump(), "fix": fix_of(error), "exit_status": int(exit_status(error))}
 
 
 def fix_of(error: DeltaregError) -> str:
@@ -60,8 +38,3 @@ def fix_of(error: DeltaregError) -> str:
     if not error.fix and type(error) is Unavailable:
         return NO_SERVER_FIX
     return error.fix
-
-
-def title_of(error: DeltaregError) -> str:
-    """Give the first sentence of what an error means, the same for every error of its class."""
-    return (type(error).__doc__ or "").strip().splitlines()[0].rstrip(".")

@@ -29,7 +29,7 @@
     ├── WaitTimeout                124   504
     └── DifferenceFound             10   200   never sent by the server
 
-The exit status is mapped in `deltareg_cli.exits`, the HTTP status in `deltareg.api.problems`; both
+The exit status is mapped in `deltareg_cli.exits`, the HTTP status in `deltareg.wire.problems`; both
 tables are checked against this tree by a test.
 """
 

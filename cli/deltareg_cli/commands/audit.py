@@ -1,6 +1,7 @@
 """`deltareg audit`: who did what."""
 
 import json
+from typing import cast
 
 import click
 
@@ -11,7 +12,7 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
-from deltareg_cli.wording import moment
+from deltareg_cli.wording import moment, short
 
 
 @group("audit", Example("newest first", "deltareg audit ls"), see_also=("log", "token"))
@@ -71,6 +72,9 @@ def ls(
 
 def _brief(state: object) -> str:
     text = "" if state is None else json.dumps(state, ensure_ascii=False)
+    if isinstance(state, dict):
+        fields = cast("dict[str, object]", state).items()
+        text = ", ".join(f"{key} {short(str(value))}" for key, value in fields)
     return text if len(text) <= 120 else f"{text[:119]}…"
 
 

@@ -12,7 +12,7 @@ from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, Size, option
-from deltareg_cli.wording import count, moment, short, size
+from deltareg_cli.wording import count, moment, size
 
 
 @group(
@@ -40,7 +40,7 @@ def ls(invocation: Invocation) -> None:
     rows: list[list[Text]] = [
         [
             entry.kind,
-            Cell(short(str(entry.digest)), "name"),
+            Cell(str(entry.digest)[:12], "name"),
             size(entry.size_bytes),
             moment(_at(entry.last_used), now=invocation.now),
             "yes" if entry.pinned else "",

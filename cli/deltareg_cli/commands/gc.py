@@ -10,7 +10,7 @@ from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, option
-from deltareg_cli.wording import count, size
+from deltareg_cli.wording import size
 
 grace_option = option(
     "--grace",
@@ -58,7 +58,7 @@ def _show(invocation: Invocation, report: CollectReport) -> None:
         ("bytes", size(report.bytes)),
         ("packs", f"{report.packs:,}"),
         ("objects", f"{report.objects:,}"),
-        ("uploads", f"{count(report.uploads_expired, 'upload')} expired"),
+        ("uploads", f"{report.uploads_expired:,} expired"),
     ])  # fmt: skip
     invocation.output.show(Answer(fields(report, "dry_run", "bytes"), [Title(title), facts]))
 

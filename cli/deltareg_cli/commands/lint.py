@@ -10,7 +10,6 @@ from deltareg.errors import Problem, Refused
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Title
 from deltareg_cli.command_tree import command
 from deltareg_cli.exits import Exit
-from deltareg_cli.failures import item_of
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
@@ -83,16 +82,14 @@ def lint_answer(report: "LintReport", path: Path) -> Answer:
 
 
 def _unreadable(path: Path, error: Refused) -> Answer:
-    document: dict[str, object] = {
-        "kind": "", "variant": "", "foldable": False, "base_match": "none", "modules": 0,
-        "tensors": 0, "problems": [item_of(problem) for problem in error.problems],
-    }  # fmt: skip
+    from deltareg.client import LintReport  # what `--help` need not load
+
     blocks: list[Block] = [
         Title(str(path)),
         Lines([["outcome ", _outcome(error.problems)]]),
         problem_lines(error.problems),
     ]
-    return Answer(document, blocks)
+    return Answer(LintReport(problems=error.problems).to_json(), blocks)
 
 
 def _size(report: "LintReport") -> str:

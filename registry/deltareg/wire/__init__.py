@@ -26,7 +26,7 @@ from deltareg.wire.channels import (
 )
 from deltareg.wire.messages import API, SCHEMA_VERSION, Answer, Outcome, Page, Request, Text
 from deltareg.wire.operations import AuditRow, CollectReport, FsckFinding, FsckReport
-from deltareg.wire.problems import ProblemDocument, ProblemItem
+from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.runs import (
     CheckOutcome,
     CheckResult,
@@ -103,4 +103,6 @@ __all__ = [
     "VersionDetail",
     "VersionInfo",
     "WhoAmI",
+    "describe_problem",
+    "status_of",
 ]
