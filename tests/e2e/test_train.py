@@ -12,13 +12,20 @@ train = pytest.importorskip("tests.e2e.train", reason="needs pip install 'deltar
 
 pytestmark = pytest.mark.slow
 STEPS = 3
+PATIENCE = 100  # seconds; a busy machine must not cut what a test counts
 
 
 @pytest.fixture(scope="module")
 def other_base(tmp_path_factory):
-    """Train a small base of a few hundred kilobytes that the tests below adapt."""
+    """Train a base of eight megabytes that the tests below adapt."""
     folder = tmp_path_factory.mktemp("other-base")
-    return train.train_other_base(folder, steps=20)
+    return train.train_other_base(folder, steps=20, seconds=PATIENCE)
+
+
+def tune(base, folder, **options):
+    """Train a LoRA of a base for a few steps."""
+    wanted = {"steps": STEPS, "seconds": PATIENCE} | options
+    return train.train_other_base_lora(folder, base.folder, **wanted)
 
 
 def test_a_base_trained_from_nothing_learns(other_base):
@@ -28,9 +35,9 @@ def test_a_base_trained_from_nothing_learns(other_base):
 
 
 def test_the_same_seed_trains_the_same_factors(other_base, tmp_path):
-    first = train.train_other_base_lora(tmp_path / "a", other_base.folder, steps=STEPS)
-    again = train.train_other_base_lora(tmp_path / "b", other_base.folder, steps=STEPS)
-    other = train.train_other_base_lora(tmp_path / "c", other_base.folder, steps=STEPS, seed=9)
+    first = tune(other_base, tmp_path / "a")
+    again = tune(other_base, tmp_path / "b")
+    other = tune(other_base, tmp_path / "c", seed=9)
 
     tensors = [load_file(run.folder / "adapter_model.safetensors") for run in (first, again, other)]
     assert all(np.array_equal(t, tensors[1][name]) for name, t in tensors[0].items())
@@ -40,9 +47,7 @@ def test_the_same_seed_trains_the_same_factors(other_base, tmp_path):
 def test_every_step_is_told(other_base, tmp_path):
     told = []
 
-    run = train.train_other_base_lora(
-        tmp_path, other_base.folder, steps=STEPS, on_step=lambda *step: told.append(step)
-    )
+    run = tune(other_base, tmp_path, on_step=lambda *step: told.append(step))
 
     assert [step[:2] for step in told] == [(1, STEPS), (2, STEPS), (3, STEPS)]
     assert run.planned == STEPS
@@ -50,14 +55,14 @@ def test_every_step_is_told(other_base, tmp_path):
 
 
 def test_a_machine_that_is_too_slow_is_cut_and_told(other_base, tmp_path):
-    run = train.train_other_base_lora(tmp_path, other_base.folder, steps=STEPS, seconds=0)
+    run = tune(other_base, tmp_path, seconds=0)
 
     assert (run.steps, run.planned) == (1, STEPS)
     assert "cut from 3 for time" in run.lines()[0]
 
 
 def test_a_planted_no_op_differs_in_nothing_but_zeros(other_base, tmp_path):
-    lora = train.train_other_base_lora(tmp_path / "lora", other_base.folder, steps=STEPS)
+    lora = tune(other_base, tmp_path / "lora")
 
     dead = load_file(train.plant_noop(lora.folder, tmp_path / "dead") / "adapter_model.safetensors")
 
@@ -69,7 +74,7 @@ def test_a_planted_no_op_differs_in_nothing_but_zeros(other_base, tmp_path):
 
 
 def test_the_lora_says_which_base_it_is_of(other_base, tmp_path):
-    lora = train.train_other_base_lora(tmp_path, other_base.folder, steps=STEPS)
+    lora = tune(other_base, tmp_path)
 
     config = json.loads((lora.folder / "adapter_config.json").read_text())
 
