@@ -14,7 +14,7 @@ help:           ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 demo: $(VENV)/.ready-demo   ## the story on real input: push, verify, promote, diff, roll back, pull
-	@$(BIN)/python tests/e2e/demo.py
+	@$(BIN)/python -m tests.e2e.demo
 
 run: $(VENV)/.ready-demo    ## a registry with one worker on this machine
 	@$(BIN)/deltareg up

@@ -96,8 +96,12 @@ def materialize(
             meter.close()
     return PullReport(
         version.ref, out, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
-        time.monotonic() - started, root=str(found), recipe=str(RECIPE),
+        time.monotonic() - started, root=str(found), recipe=_recipe(),
     )  # fmt: skip
+
+
+def _recipe() -> str:
+    return f"{RECIPE.library}, {RECIPE.block_rows} rows at a time, in {RECIPE.dtype}"
 
 
 def _convention(config: Mapping[str, object]) -> str:
