@@ -184,5 +184,11 @@ def create_upload_packs() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_upload_packs"),
         sa.UniqueConstraint("physical_key", name="uq_upload_packs_physical_key"),
     )
-    op.create_index("ix_upload_packs_state_upload_id", "upload_packs", ["state", "upload_id"])
+    op.create_index(
+        "ix_upload_packs_unadopted",
+        "upload_packs",
+        ["id"],
+        sqlite_where=sa.text("state != 'adopted'"),
+        postgresql_where=sa.text("state != 'adopted'"),
+    )
     op.create_index("ix_upload_packs_upload_id_number", "upload_packs", ["upload_id", "number"])

@@ -24,6 +24,7 @@ from deltareg.db.tables import (
     version_packs,
     versions,
 )
+from deltareg.db.tables.packs import UNADOPTED
 from deltareg.db.upsert import batches
 
 _IS_REFERENCED = sa.or_(
@@ -54,6 +55,7 @@ def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list
         window: How long channels pin what they served.
     """
     query = sa.select(versions.c.id).where(
+        versions.c.deleted_at.is_not(None),
         versions.c.deleted_at <= now_us() - grace_us,
         versions.c.released_at.is_(None),
         ~_is_pinned(window),
@@ -125,7 +127,7 @@ def leftovers(
         .join(uploads, uploads.c.id == upload_packs.c.upload_id)
         .where(
             is_closed if idle_us is None else sa.or_(is_closed, _is_idle(idle_us)),
-            upload_packs.c.state != "adopted",
+            UNADOPTED,
             ~sa.exists().where(packs.c.physical_key == upload_packs.c.physical_key),
             upload_packs.c.id > after,
         )

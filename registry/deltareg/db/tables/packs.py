@@ -108,5 +108,12 @@ upload_packs = sa.Table(
     sa.UniqueConstraint("physical_key"),
     one_of("state", "writing", "received", "adopted", "dropped"),
     sa.Index(None, "upload_id", "number"),
-    sa.Index(None, "state", "upload_id"),
+)
+# Written into the SQL, not bound, so that the planner sees that the partial index is enough.
+UNADOPTED = upload_packs.c.state != sa.literal_column("'adopted'")
+sa.Index(
+    "ix_upload_packs_unadopted",
+    upload_packs.c.id,
+    sqlite_where=UNADOPTED,
+    postgresql_where=UNADOPTED,
 )
