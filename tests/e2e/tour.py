@@ -1,0 +1,117 @@
+"""The README's tour: its commands are run, and what they print is what the README shows.
+
+`python -m tests.e2e.tour --write` runs them against a registry of its own and writes their output
+into the README; the test runs them again and compares after masking what differs each time.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
+_BLOCK = re.compile(r"```tour\n(.*?)```", re.DOTALL)
+_MASKS = (
+    (re.compile(r"\b(sha256|blake3):[0-9a-f]{12,64}"), r"\1:…"),
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "ID"),
+    (re.compile(r"\d+(\.\d+)? ?(B|[kMG]B)(/s)?\b"), "SIZE"),
+    (re.compile(r"just now|\d+ (s|min) ago"), "WHEN"),
+    (re.compile(r"\d+(\.\d+)? (ms|s|min)\b"), "TIME"),
+    (re.compile(r"(torch|transformers|python|platform|deltareg)[ /][\w.+/ -]+"), r"\1 …"),
+    (re.compile(r"sandbox  .*"), "sandbox …"),
+    (re.compile(r"-?\d+\.\d+(e-?\d+)?|\d+e-?\d+"), "NUMBER"),
+    (re.compile(r"threads \d+"), "threads N"),
+    (re.compile(r"[ ─]{2,}"), "  "),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of the tour and what it printed."""
+
+    command: str
+    output: str
+
+
+def read_blocks(text: str) -> list[list[Step]]:
+    """Read the tour's blocks from the README."""
+    return [list(_steps(body)) for body in _BLOCK.findall(text)]
+
+
+def run_step(command: str, *, environ: Mapping[str, str], folder: Path) -> str:
+    """Run a command as in a terminal and give all that it prints.
+
+    Args:
+        command: As the README has it; `/tmp` stands for `folder`.
+        environ: The environment, with the server's address.
+        folder: Where the tour's own files go.
+    """
+    words = [word.replace("/tmp", str(folder)) for word in shlex.split(command)]
+    program = Path(sys.executable).with_name(words[0])
+    done = subprocess.run(
+        [program, *words[1:]], env=environ, cwd=REPOSITORY, text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    lines = [line.rstrip() for line in done.stdout.rstrip().splitlines()]
+    shown = [line for line in lines if not line.startswith("run ")]
+    if done.returncode:
+        shown.append(f"(exit status {done.returncode})")
+    return "\n".join(shown).replace(str(folder), "/tmp")
+
+
+def mask(text: str) -> str:
+    """Mask what differs from run to run and from machine to machine."""
+    for pattern, word in _MASKS:
+        text = pattern.sub(word, text)
+    return text
+
+
+def write_tour(text: str, *, environ: Mapping[str, str], folder: Path) -> str:
+    """Run the whole tour and give the README with what it printed."""
+
+    def rewrite(match: re.Match[str]) -> str:
+        lines: list[str] = []
+        for step in _steps(match[1]):
+            output = run_step(step.command, environ=environ, folder=folder)
+            lines += [f"$ {step.command}", *output.splitlines(), ""]
+        return "```tour\n" + "\n".join(lines[:-1]) + "\n```"
+
+    return _BLOCK.sub(rewrite, text)
+
+
+def _steps(body: str) -> Iterator[Step]:
+    command, output = "", list[str]()
+    for line in body.splitlines():
+        if line.startswith("$ "):
+            if command:
+                yield Step(command, "\n".join(output).rstrip())
+            command, output = line.removeprefix("$ "), []
+        else:
+            output.append(line)
+    if command:
+        yield Step(command, "\n".join(output).rstrip())
+
+
+def main() -> None:
+    """Write the tour into the README, or print it."""
+    import tempfile
+
+    from tests.e2e.demo import Story, registry
+
+    with tempfile.TemporaryDirectory(prefix="deltareg-tour-") as name:
+        folder = Path(name)
+        story = Story(folder)
+        with registry(folder, story):
+            written = write_tour(README.read_text(), environ=story.environ, folder=folder)
+    if "--write" in sys.argv:
+        README.write_text(written)
+    else:
+        print(written)
+
+
+if __name__ == "__main__":
+    main()
