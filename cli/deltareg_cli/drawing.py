@@ -11,6 +11,7 @@ from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, 
 from deltareg_cli.wording import clean
 
 GAP = 2
+LEAST_PROSE = 24
 _STYLES: dict[Tone, dict[str, str | bool]] = {
     "": {},
     "strong": {"bold": True},
@@ -99,31 +100,47 @@ def _table(block: Table, surface: Surface) -> Iterator[str]:
         yield surface.paint(block.if_empty, "dim")
         return
     rows = [[_one(cell) for cell in row] for row in block.rows]
-    widths = _widths(block.columns, rows, surface)
+    widths = _widths(block.columns, rows)
+    prose = next((i for i, column in enumerate(block.columns) if column.is_prose), None)
+    room = surface.width - sum(widths) - GAP * (len(widths) - 1)
+    has_room = prose is None or not surface.is_terminal or widths[prose] + room >= LEAST_PROSE
+    if prose is not None and has_room and surface.is_terminal:
+        widths[prose] = min(widths[prose], widths[prose] + room)
     titles = [Cell(column.title.upper(), "dim") for column in block.columns]
     for row in [titles, *rows]:
-        yield from _row(row, block.columns, widths, surface)
+        if prose is None or has_room:
+            yield from _row(row, block.columns, widths, surface)
+        else:
+            yield from _row_with_prose_below(row, block.columns, widths, surface)
 
 
 def _one(text: Text) -> Cell:
     return (_cells(text) or [Cell("")])[0]
 
 
-def _widths(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], surface: Surface
-) -> list[int]:
-    """Give each column the width of its widest cell; prose shares what a terminal has left."""
-    widths = [
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
+    """Give each column the width of its widest cell."""
+    return [
         max(len(column.title), *(len(row[i].text) for row in rows))
         for i, column in enumerate(columns)
     ]
-    prose = [i for i, column in enumerate(columns) if column.is_prose]
-    fixed = sum(width for i, width in enumerate(widths) if i not in prose)
-    room = surface.width - fixed - GAP * (len(columns) - 1)
-    if surface.is_terminal:
-        for i in prose:
-            widths[i] = min(widths[i], max(room // len(prose), 16))
-    return widths
+
+
+def _row_with_prose_below(
+    row: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int], surface: Surface
+) -> Iterator[str]:
+    """Draw a row of a table that is too wide for the terminal: its prose on lines of its own."""
+    kept = [i for i, column in enumerate(columns) if not column.is_prose]
+    yield from _row(
+        [row[i] for i in kept], [columns[i] for i in kept], [widths[i] for i in kept], surface
+    )
+    is_heading = all(
+        cell.text == column.title.upper() for cell, column in zip(row, columns, strict=True)
+    )
+    for i, column in enumerate(columns):
+        if column.is_prose and not is_heading:
+            for line in textwrap.wrap(row[i].text, max(surface.width - 4, LEAST_PROSE)):
+                yield f"    {surface.paint(line, row[i].tone or 'dim')}"
 
 
 def _row(

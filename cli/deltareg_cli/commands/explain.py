@@ -59,8 +59,8 @@ def explain(invocation: Invocation, code: str | None) -> None:
     """
     if code is None:
         invocation.output.show(_all_codes())
-    elif code == EXIT_CODES:
-        invocation.output.show(exit_codes())
+    elif code == EXIT_CODES or code.isdecimal():
+        invocation.output.show(exit_codes(only=code if code.isdecimal() else None))
     else:
         invocation.output.show(_one(code, invocation))
 

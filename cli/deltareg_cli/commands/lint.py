@@ -63,6 +63,7 @@ def lint(invocation: Invocation, path: Path, base: str | None, convention: str |
 def lint_answer(report: "LintReport", path: Path) -> Answer:
     """Show what was found."""
     foldable = "can be folded into the base" if report.foldable else "can only be attached"
+    foldable = foldable if report.kind else ""
     blocks: list[Block] = [
         Title(str(path)),
         Facts([

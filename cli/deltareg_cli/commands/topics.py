@@ -1,11 +1,12 @@
 """`deltareg help`: pages about more than one command."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import click
 from click.shell_completion import CompletionItem
 
-from deltareg.client.config import SETTINGS
+from deltareg.client.config import SETTINGS, Setting
 from deltareg.errors import NotFound
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Lines, Table, Text, Title
 from deltareg_cli.command_tree import command
@@ -14,16 +15,20 @@ from deltareg_cli.exits import MEANINGS
 from deltareg_cli.global_options import global_options
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Option
 
+DEFAULTS = {"cache_dir": "~/.cache/deltareg", "progress": ""}  # said better than stored
 OTHER_VARIABLES = (
-    ("DELTAREG_TOKEN", "", "The token; comes before any that is kept."),
-    ("DELTAREG_TOKEN_FILE", "", "A file that holds the token."),
-    ("DELTAREG_CONFIG", "", "The settings file, in place of config.toml."),
-    ("XDG_CONFIG_HOME, XDG_CACHE_HOME", "", "Where config.toml, tokens and the cache are."),
-    ("HF_HOME, HF_HUB_CACHE", "", "Where bases are looked for."),
-    ("NO_COLOR", "", "No colours."),
-    ("CI", "", "Never ask."),
-    ("HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE", "", "Proxies and certificates, as usual."),
+    ("DELTAREG_TOKEN", "The token; comes before any that is kept."),
+    ("DELTAREG_TOKEN_FILE", "A file that holds the token."),
+    ("DELTAREG_CONFIG", "The settings file, in place of config.toml."),
+    ("XDG_CONFIG_HOME", "Where config.toml and tokens are; ~/.config by default."),
+    ("XDG_CACHE_HOME", "Where the cache is; ~/.cache by default."),
+    ("HF_HOME, HF_HUB_CACHE", "Where bases are looked for."),
+    ("NO_COLOR", "No colours."),
+    ("CI", "Never ask."),
+    ("HTTPS_PROXY, NO_PROXY", "The proxy, as usual."),
+    ("SSL_CERT_FILE", "The certificates to trust, as usual."),
 )
 REFERENCES = (
     ("ns/name", "The newest version where one looks (show, diff, verify); what prod serves where"
@@ -88,14 +93,21 @@ def topics(ctx: click.Context, topic: Sequence[str]) -> None:
         click.echo(_page_of(ctx.find_root(), topic), color=ctx.color)
 
 
-def exit_codes() -> Answer:
-    """Show what each exit status says."""
+def exit_codes(*, only: str | None = None) -> Answer:
+    """Show what each exit status says, or what one of them does.
+
+    Raises:
+        NotFound: There is no such status.
+    """
+    meanings = [row for row in MEANINGS if only is None or str(int(row.status)) == only]
+    if not meanings:
+        raise NotFound(f"no command ends with status {only}", fix="deltareg help exit-codes")
     columns = [Column("status", is_number=True), Column("meaning", is_prose=True), Column("retry?")]
     rows: list[list[Text]] = [
-        [Cell(str(int(row.status)), "name"), row.text, row.retry] for row in MEANINGS
+        [Cell(str(int(row.status)), "name"), row.text, row.retry] for row in meanings
     ]
     items: list[dict[str, object]] = [
-        {"status": int(row.status), "meaning": row.text, "retry": row.retry} for row in MEANINGS
+        {"status": int(row.status), "meaning": row.text, "retry": row.retry} for row in meanings
     ]
     more = Lines(["", Cell("deltareg explain lists the codes behind each of them", "dim")])
     return Answer(items_fields(items), [Title("Exit status"), Table(columns, rows), more])
@@ -103,25 +115,27 @@ def exit_codes() -> Answer:
 
 def options() -> Answer:
     """Show the options that every command has."""
-    rows = [(", ".join(option.opts), option.help or "") for option in global_options()]
+    rows = [(_as_typed(option), option.help or "") for option in global_options()]
     return _pairs("Options of every command, before or after its name", "option", rows)
+
+
+def _as_typed(option: Option) -> str:
+    choices = option.type.choices if isinstance(option.type, click.Choice) else ()
+    value = option.metavar or "|".join(str(choice) for choice in choices)
+    return f"{', '.join(option.opts)} {value}".strip()
 
 
 def environment() -> Answer:
     """Show the variables that the command line reads."""
-    settings = [(item.variable, item.default, item.summary) for item in SETTINGS]
-    found = [*settings, *OTHER_VARIABLES]
-    columns = [Column("variable"), Column("default"), Column("what it does", is_prose=True)]
-    rows: list[list[Text]] = [[Cell(name, "name"), default, text] for name, default, text in found]
-    items: list[dict[str, object]] = [
-        {"variable": name, "default": default, "summary": text} for name, default, text in found
-    ]
-    first = (
-        "An option comes before a variable, and a variable before deltareg.toml and config.toml."
-    )
-    return Answer(
-        items_fields(items), [Title("Environment"), Lines([first, ""]), Table(columns, rows)]
-    )
+    found = [(s.variable, _with_default(s)) for s in SETTINGS] + list(OTHER_VARIABLES)
+    answer = _pairs("Environment", "variable", found)
+    order = "Options come before variables, and variables before deltareg.toml and config.toml."
+    return replace(answer, blocks=[*answer.blocks, Lines(["", Cell(order, "dim")])])
+
+
+def _with_default(setting: Setting) -> str:
+    default = DEFAULTS.get(setting.key, setting.default)
+    return f"{setting.summary} Default: {default}." if default else setting.summary
 
 
 def references() -> Answer:

@@ -12,7 +12,9 @@ RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
     """Show a verdict with its checks."""
     counts = "" if verdict.counts else "does not count: the suite or the version has changed since"
-    environment = ", ".join(f"{key} {text}" for key, text in sorted(verdict.environment.items()))
+    environment = ", ".join(
+        f"{key} {short(text)}" for key, text in sorted(verdict.environment.items())
+    )
     return [
         Title(verdict.ref, f"suite {verdict.suite}"),
         Facts([
