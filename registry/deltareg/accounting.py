@@ -76,7 +76,7 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
     problems += ledger
     problems += [problem for effect in effects for problem in _problems_of(effect, base)]
     hits = {_hit(effect) for effect in effects if not isinstance(effect, (Addition, BaseCopy))}
-    if not hits:
+    if not hits and all(problem.code != "no_tensor_applied" for problem in problems):
         told = "no tensor changes anything in the base"
         problems.append(Problem("no_tensor_applied", told, fix="check the base and the names"))
     return Account(effects, roles, problems, len(hits), delta)

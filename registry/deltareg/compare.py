@@ -215,8 +215,7 @@ def _changes(target: str, side: Folding) -> Iterator[F64]:
         for at in range(0, height, _SLICE_ROWS):
             told = rows[at : at + _SLICE_ROWS] if rows.ndim else rows
             own = side.base_rows(target, start + at, min(start + at + _SLICE_ROWS, start + height))
-            # A head of another width has nothing in common with the base's.
-            yield told.astype(np.float64) - (own if own.shape == told.shape else np.float32(0))
+            yield told.astype(np.float64) - own
         start += height
 
 

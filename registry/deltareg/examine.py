@@ -141,9 +141,10 @@ def _sizes(account: Account, base: Tensors) -> tuple[float, float, float]:
     for source, update in islice(plain, _SAMPLED_TENSORS):
         tensor = update.stored if isinstance(update, Replace) else update.tensor
         own = base[source]
-        if not {tensor.dtype, own.dtype} <= FLOAT_DTYPES or tensor.shape[1:] != own.shape[1:]:
+        is_alike = len(tensor.shape) == len(own.shape) > 0 and tensor.shape[1:] == own.shape[1:]
+        if not is_alike or not {tensor.dtype, own.dtype} <= FLOAT_DTYPES:
             continue
-        rows = min(_SAMPLED_ROWS, *tensor.shape[:1], *own.shape[:1])
+        rows = min(_SAMPLED_ROWS, tensor.shape[0], own.shape[0])
         told, before = _values(tensor, 0, rows), _values(own, 0, rows)
         as_values += _square(told - before)
         as_difference += _square(told)

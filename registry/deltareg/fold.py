@@ -147,11 +147,14 @@ class Folding:
                 yield values[at : at + BLOCK_ROWS] if shape else values
 
     def base_rows(self, target: str, start: int, stop: int) -> F32:
-        """Give rows of the weight that a target starts from; rows that were added are zero."""
+        """Give rows of the weight that a target starts from.
+
+        Rows that were added are zero, and so are all of a weight that has another width now.
+        """
         source, shape = self._source(target), self.shape(target)
         if not shape:
             return cast("F32", self._ops.load(source))
-        inside = min(stop, source.shape[0])
+        inside = min(stop, source.shape[0]) if source.shape[1:] == shape[1:] else start
         if start < inside == stop:
             return cast("F32", self._ops.load(source, start, stop))
         rows = np.zeros((stop - start, *shape[1:]), dtype=np.float32)

@@ -147,9 +147,12 @@ class Lora:
     def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
         keys = read_keys(tensors, MARKERS)
         modules, odd = _modules(keys.read.values())
+        plan = Plan()
+        if not modules:
+            _refuse_without_factors(plan, tensors)
+            return plan
         rest = [key for key in keys.read.values() if key.marker not in MARKERS]
         hit = {m: target for m in modules if (target := weight_of(m, base)[0])}
-        plan = Plan()
         adapted = frozenset(hit)
         plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=adapted)
         found = {module: modules[module] for module in hit}
@@ -256,6 +259,18 @@ def _has_homeless_bias(files: DeltaFiles, base: BaseView) -> bool:
     return any(base.names.tensor(f"{module}.bias") is None for module in biased)
 
 
+def _refuse_without_factors(plan: Plan, names: Iterable[str]) -> None:
+    listed = sorted(names)
+    others = marks(listed) - {"LORA"}
+    first = listed[0] if listed else ""
+    if others:
+        told = f"the config says LORA, and the tensors are those of {', '.join(sorted(others))}"
+        plan.refuse("kind_mismatch", told, first, "push each delta with its own config")
+    else:
+        told = f"the config says LORA, and no factors came under {PREFIX}…"
+        plan.refuse("no_tensor_applied", told, first, "save the delta again with the library")
+
+
 def _refuse_unapplied(
     plan: Plan,
     modules: Mapping[str, Mapping[str, str]],
@@ -263,19 +278,10 @@ def _refuse_unapplied(
     odd: list[str],
 ) -> None:
     lost = [name for m, roles in modules.items() if m not in hit for name in roles.values()]
-    if not modules:
-        others = marks(odd) - {"LORA"}
-        code = "kind_mismatch" if others else "no_tensor_applied"
-        told = (
-            f"the tensors are those of {', '.join(sorted(others))}" if others else "no factors came"
-        )
-        plan.refuse(code, f"the config says LORA, and {told}", odd[0] if odd else "", "")
-        return
     if lost:
         total = sum(len(roles) for roles in modules.values())
-        code = "partial_application" if hit else "no_tensor_applied"
         plan.refuse(
-            code,
+            "partial_application" if hit else "no_tensor_applied",
             f"{len(lost)} of {total} factors belong to modules that the base does not have",
             lost[0],
             "check the base, and the part of the name before the layers",

@@ -235,7 +235,7 @@ class _Parameter:
         return False
 
     def _is_declared(self, key: Key) -> bool:
-        return any(is_of(key.module, name) for name in self.declared.modules)
+        return is_of(key.module, *self.declared.modules)
 
     def _is_trained_bias(self, key: Key, adapted: frozenset[str]) -> bool:
         if key.parameter != "bias" or self.declared.bias == "none":
@@ -263,11 +263,12 @@ def _present(modules: Iterable[str], base: BaseView) -> dict[str, list[str]]:
     """Give the base's parameters within each of these modules."""
     found: dict[str, list[str]] = {name: [] for name in modules}
     for tensor in base.tensors if found else ():
-        if not base.names.is_buffer(tensor):
-            spellings = {_module(tensor), _module(base.names.canonical(tensor))}
-            for name, inside in found.items():
-                if any(is_of(spelling, name) for spelling in spellings):
-                    inside.append(tensor)
+        spellings = {_module(tensor), _module(base.names.canonical(tensor))}
+        if base.names.is_buffer(tensor) or not any(is_of(s, *found) for s in spellings):
+            continue
+        for name, inside in found.items():
+            if any(is_of(spelling, name) for spelling in spellings):
+                inside.append(tensor)
     return found
 
 
@@ -285,18 +286,21 @@ def _require_modules(
             plan.refuse("missing_tensors", message, lost[0], "save the delta again")
     modules = [key.module for group in groups.values() for key in group.values()]
     heads = declared.modules
-    if heads and not any(is_of(m, n) for m in modules for n in heads) and not any(present.values()):
+    if heads and not any(is_of(m, *heads) for m in modules) and not any(present.values()):
         message = f"none of {', '.join(heads)} came, and the base has none of them either"
         plan.refuse("missing_tensors", message, "", "save the delta again, with its head")
 
 
-def is_of(module: str, name: str) -> bool:
-    """Whether a module is one that `modules_to_save` means by a name, or lies below one.
+def is_of(module: str, *names: str) -> bool:
+    """Whether a module is one that `modules_to_save` means by these names, or lies below one.
 
     The library takes every module whose path ends in these letters: `norm` means `input_layernorm`.
     """
-    parts = module.split(".")
-    return any(".".join(parts[:n]).endswith(name) for n in range(len(parts), 0, -1))
+    while module:
+        if module.endswith(names):
+            return True
+        module = _module(module)
+    return False
 
 
 def _module(path: str) -> str:

@@ -24,7 +24,7 @@ _TAME_ATOM = re.compile(r"(?:\\[.dw]|\.)[*+]?|[A-Za-z0-9_\-]|\(\?:|\((?!\?)|\)(?
 _MOST_REPEATS = 3
 _LONGEST_PATTERN = 512
 _EXPERTS = ".experts.N."
-_MOST_SAVED = 256
+_MOST_SAVED = 32
 
 
 @dataclass(frozen=True, slots=True)

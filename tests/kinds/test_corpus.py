@@ -1,0 +1,96 @@
+"""Real deltas, made by the libraries: recognised, accounted for, folded as they merge."""
+
+import numpy as np
+import pytest
+
+from deltareg.accounting import account, recognise
+from deltareg.array import to_f32, view
+from deltareg.errors import Refused
+from deltareg.examine import examine
+from deltareg.fold import Folding
+from tests import corpus
+from tests.folders import open_folder
+
+KINDS = ("lora", "full", "bitfit")
+LIBRARIES = ("peft", "raw")
+BY_OPENING = {"pickle", "code_file", "link"}  # refused before a kind sees anything
+
+pytestmark = pytest.mark.skipif(not corpus.has_corpus(), reason=corpus.MISSING)
+
+
+def deltas():
+    found = corpus.manifest()["deltas"]
+    return [
+        d
+        for d in found
+        if d["registry_kind"].split("+")[0] in KINDS and d["lib"] in LIBRARIES
+    ]  # fmt: skip
+
+
+def identifiers(entries):
+    return [entry["id"] for entry in entries]
+
+
+def assessed(folder, base):
+    view_, weights = base
+    kind, _ = recognise(folder.files, view_)
+    found = account(kind.parse(folder.files, view_), folder.files, folder.tensors, view_)
+    more = examine(found, folder.tensors, weights, folder.files) if found.is_accepted else []
+    return found, [*found.problems, *more]
+
+
+@pytest.mark.parametrize("delta", deltas(), ids=identifiers(deltas()))
+def test_a_real_delta_folds_into_what_its_library_merged(delta):
+    base = corpus.base(delta["base"])
+    folder = open_folder(corpus.CORPUS / delta["path"])
+
+    found, problems = assessed(folder, base)
+
+    assert problems == []
+    assert found.delta.name == delta["registry_kind"].split("+")[0]
+    assert found.delta.foldable == delta["mergeable"]
+    assert found.roles.keys() == folder.files.names
+    if delta.get("expected") and not delta.get("oracle_conflict"):
+        assert_folds(delta, Folding(found.effects, base[1]))
+
+
+def assert_folds(delta, folding):
+    tolerance = max((delta.get("tolerance") or {}).get("weights_atol", 0), 1e-6)
+    for name, want in corpus.merged(delta).items():
+        if name in folding.additions:
+            got = read(folding.additions[name])
+        else:
+            raw = b"".join(folding.rows(name))
+            got = to_f32(view(raw, folding.dtype(name), folding.shape(name)), folding.dtype(name))
+        assert got.shape == want.shape
+        assert np.max(np.abs(got - want), initial=0) <= tolerance
+
+
+def read(tensor):
+    return to_f32(view(tensor.read(), tensor.dtype, tensor.shape), tensor.dtype)
+
+
+def must(bad):
+    return bad["must"].partition(":")[2]
+
+
+def uploads():
+    return [bad for bad in corpus.manifest()["bad"] if must(bad) not in BY_OPENING]
+
+
+@pytest.mark.parametrize("bad", uploads(), ids=identifiers(uploads()))
+def test_a_hostile_upload_gets_its_code(bad):
+    found = codes(bad)
+
+    accepted = bad["stage"] == "verify" or bad["must"].startswith("accept")
+    assert found == ([] if accepted else [must(bad)])
+
+
+def codes(bad):
+    """Give the distinct error codes that an upload gets."""
+    try:
+        folder = open_folder(corpus.CORPUS / bad["path"])
+        _, problems = assessed(folder, corpus.base(bad["base"]))
+    except Refused as refused:
+        problems = refused.problems
+    return list(dict.fromkeys(p.code for p in problems if p.severity == "error"))
