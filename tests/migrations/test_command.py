@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -60,6 +61,21 @@ def test_processes_that_migrate_at_the_same_time_take_turns(empty_database_url):
 
     assert [status for _, status in ended] == [0, 0, 0], ended
     assert migrations.current(empty_database_url) == db.HEAD
+    assert migrations.check(empty_database_url) == []
+
+
+def test_a_migration_that_was_killed_goes_on_where_it_stood(empty_database_url):
+    argv = [sys.executable, "-m", "deltareg_migrations", "--url", empty_database_url, "upgrade"]
+    # From before the first table to after the last one, on any machine: the start is most of it.
+    for delay_s in (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(delay_s)
+        process.kill()
+        process.wait()
+
+    migrations.upgrade(empty_database_url)
+
     assert migrations.check(empty_database_url) == []
 
 
