@@ -35,6 +35,7 @@ _FIXED = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONHASHSEED": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve each other on a shared machine
     "OPENBLAS_NUM_THREADS": "1",  # its threads would not survive the fork
 }
 

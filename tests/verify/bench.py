@@ -1,4 +1,4 @@
-"""Puts samples before the worker's checks without a registry: folders, manifests, cases, engines."""
+"""Puts samples before the worker's checks without a registry: manifests, cases, engines."""
 
 import json
 import time
@@ -13,13 +13,12 @@ from deltareg.client.folder import open_folder
 from deltareg.client.hashing import hash_folder
 from deltareg.delta_manifest import assess, build_delta_manifest
 from deltareg.suite import built_in, parse_suite
-from deltareg.tensors import parse_header
 from deltareg_verify.case import Case, Parts
 from deltareg_verify.torch_engine import TorchEngine, prepare_device
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SMOKE = built_in("smoke")
-_DTYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4"}
+_DTYPES = {"F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "BOOL": "?"}
 
 
 @cache
@@ -45,7 +44,7 @@ class Bench:
         self.base = open_base(base, Cache(cache_dir))
         self.folder = open_folder(path, convention=convention)
         self.suite = suite
-        self.device = prepare_device(device, threads=2)
+        self.device = prepare_device(device, threads=1)
         self.assessment = assess(self.folder.files, self.folder.tensors, self.base.view)
         hashed = hash_folder(self.folder)
         self.manifest = build_delta_manifest(
@@ -86,18 +85,19 @@ def sample_bench(sample, cache_dir, **options):
 
 
 def read_arrays(path):
-    """Read float32 and integer tensors of a file as NumPy arrays; bfloat16 is widened."""
+    """Read an oracle's tensors as NumPy arrays, bfloat16 widened; its names are not a delta's."""
     raw = path.read_bytes()
-    size = 8 + int.from_bytes(raw[:8], "little")
-    found = {}
-    for name, info in parse_header(raw[:size], len(raw)).tensors.items():
-        data = raw[size + info.begin : size + info.end]
-        if info.dtype == "BF16":
-            values = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
-        else:
-            values = np.frombuffer(data, _DTYPES.get(info.dtype, "?"))
-        found[name] = values.reshape(info.shape)
-    return found
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start])
+    header.pop("__metadata__", None)
+    return {name: _array(raw[start:], **entry) for name, entry in header.items()}
+
+
+def _array(data, *, dtype, shape, data_offsets):
+    part = data[slice(*data_offsets)]
+    if dtype == "BF16":
+        return (np.frombuffer(part, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
+    return np.frombuffer(part, _DTYPES[dtype]).reshape(shape)
 
 
 def suite_of(*checks, text=(), tokens=8):

@@ -11,6 +11,9 @@ def array(*values):
     return np.array(values, dtype=np.float32)
 
 
+ALL_FIRED = Fired(1, (), ())
+
+
 @dataclass
 class PlainEngine:
     """Answers with what it was made of; `later` answers from the second time on."""
@@ -22,7 +25,7 @@ class PlainEngine:
     dtype: str = "F32"
     is_foldable: bool = True
     sizes: tuple = (Change("layers.0.q.weight", 0.1, 1.0),)
-    took_part: Fired = Fired(1, (), ())
+    took_part: Fired = ALL_FIRED
     overflows: tuple = ()
     tokens: list | None = None
     losses: dict = field(default_factory=dict)

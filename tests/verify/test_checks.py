@@ -74,7 +74,9 @@ class TestNormRatio:
         assert ratios == pytest.approx({"a.weight": 10.0, "a.bias": 0.2})
 
     def test_a_type_is_a_name_without_its_layers_number(self):
-        assert layer_type("model.layers.12.mlp.up_proj.weight") == "model.layers.*.mlp.up_proj.weight"
+        assert (
+            layer_type("model.layers.12.mlp.up_proj.weight") == "model.layers.*.mlp.up_proj.weight"
+        )
         assert layer_type("h.3.attn.7.w1") == "h.*.attn.*.w1"
 
     def test_few_of_a_type_are_held_against_all(self):
@@ -142,10 +144,10 @@ class TestAttachedEqualsFolded:
         ("F32", 5e-5, 1e-3), ("BF16", 0.1, 0.5), ("F16", 0.02, 0.2),
     ])  # fmt: skip
     def test_the_tolerance_is_that_of_the_dtype(self, find, dtype, fits, differs):
-        near = find("attached_equals_folded", dtype=dtype, base={"logits": array(0)},
-                    attached={"logits": array(1)}, folded={"logits": array(1 + fits)})  # fmt: skip
-        far = find("attached_equals_folded", dtype=dtype, base={"logits": array(0)},
-                   attached={"logits": array(1)}, folded={"logits": array(1 + differs)})  # fmt: skip
+        parts = {"dtype": dtype, "base": {"y": array(0)}, "attached": {"y": array(1)}}
+
+        near = find("attached_equals_folded", folded={"y": array(1 + fits)}, **parts)
+        far = find("attached_equals_folded", folded={"y": array(1 + differs)}, **parts)
 
         assert (near.verdict, far.verdict, far.code) == ("pass", "fail", "attached_differs")
 

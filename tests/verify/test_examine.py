@@ -68,7 +68,9 @@ def test_any_other_failure_lets_the_rest_run(bench):
 
 
 def test_a_static_warning_lets_the_rest_run(bench):
-    results = run(bench, check("one", Finding("warn"), is_static=True), check("two"), check("three"))
+    results = run(
+        bench, check("one", Finding("warn"), is_static=True), check("two"), check("three")
+    )
 
     assert verdicts(results) == [("one", "warn"), ("two", "pass"), ("three", "pass")]
 
@@ -123,7 +125,9 @@ def test_a_check_that_breaks_is_skipped_and_says_why(bench, error):
     assert results[0].detail.startswith("could not run")
 
 
-@pytest.mark.parametrize("error", [Inconclusive("no room"), MemoryError()], ids=["ours", "Python's"])
+@pytest.mark.parametrize(
+    "error", [Inconclusive("no room"), MemoryError()], ids=["ours", "Python's"]
+)
 def test_a_machine_that_cannot_do_it_ends_the_run_without_a_result(bench, error):
     with pytest.raises(Inconclusive):
         run(bench, check("one"), check("two", error=error), check("three"))

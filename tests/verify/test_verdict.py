@@ -25,7 +25,12 @@ def judge(**outcomes):
 
 
 def all_pass(**changes):
-    return {"digests": "pass", "effect": "pass", "norm_ratio": "pass", "perplexity": "pass"} | changes
+    return {
+        "digests": "pass",
+        "effect": "pass",
+        "norm_ratio": "pass",
+        "perplexity": "pass",
+    } | changes
 
 
 def test_all_checks_passed_is_a_pass():
@@ -110,7 +115,7 @@ def test_what_was_not_shown_is_named():
 
 
 def test_every_combination_follows_the_three_rules():
-    """All 625 combinations: fail if any fails; pass if all required are shown; else inconclusive."""
+    """All 625: fail if any fails; pass if all that is required is shown; else inconclusive."""
     for outcomes in itertools.product(OUTCOMES, repeat=4):
         named = dict(zip(all_pass(), outcomes, strict=True))
         shown = {"pass", "warn"}

@@ -42,9 +42,9 @@ def probe_inputs(
         made["pixel_values"] = _pixels(random, module.config, sequences)
     if "decoder_input_ids" in takes and module.config.is_encoder_decoder:
         made["decoder_input_ids"] = _token_ids(random, text, sequences, tokens // 2)
-    if not made:
+    if module.main_input_name not in made:
         raise Inconclusive(
-            f"there is no probe for {type(module).__name__}: it takes neither tokens nor pixels"
+            f"there is no probe for {type(module).__name__}: it takes {module.main_input_name}"
         )
     dtype = module.dtype
     return {

@@ -1,0 +1,124 @@
+"""Probe inputs fit the architecture and are the same on every machine."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+    ViTConfig,
+    ViTForImageClassification,
+    WhisperConfig,
+    WhisperModel,
+)
+
+from deltareg.errors import Inconclusive
+from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
+
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+}
+TEXT = {**SMALL, "vocab_size": 50}
+VISION = {**SMALL, "image_size": 16, "patch_size": 8}
+NETWORKS = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**TEXT)),
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2)),
+    "bert": lambda: BertModel(BertConfig(**TEXT)),
+    "vit": lambda: ViTForImageClassification(ViTConfig(**VISION)),
+    "clip": lambda: CLIPModel(
+        CLIPConfig(
+            text_config=TEXT | {"max_position_embeddings": 8, "eos_token_id": 49},
+            vision_config=VISION,
+            projection_dim=8,
+        )
+    ),
+    "t5": lambda: T5ForConditionalGeneration(
+        T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    ),
+}
+EXPECTED = {
+    "llama": {"input_ids": (2, 8), "attention_mask": (2, 8)},
+    "gpt2": {"input_ids": (2, 8), "attention_mask": (2, 8)},
+    "bert": {"input_ids": (2, 8), "attention_mask": (2, 8)},
+    "vit": {"pixel_values": (2, 3, 16, 16)},
+    "clip": {"input_ids": (2, 8), "attention_mask": (2, 8), "pixel_values": (2, 3, 16, 16)},
+    "t5": {"input_ids": (2, 8), "attention_mask": (2, 8), "decoder_input_ids": (2, 4)},
+}
+
+
+def inputs_of(module, *, seed=1, tokens=8):
+    return probe_inputs(module, seed=seed, sequences=2, tokens=tokens)
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    torch.manual_seed(0)
+    return request.param, NETWORKS[request.param]().eval()
+
+
+def test_inputs_are_what_the_forward_takes(network):
+    name, module = network
+
+    shapes = {key: tuple(value.shape) for key, value in inputs_of(module).items()}
+
+    assert shapes == EXPECTED[name]
+
+
+def test_a_forward_runs_and_gives_finite_outputs(network):
+    _, module = network
+
+    with torch.no_grad():
+        outputs = floating_outputs(module(**inputs_of(module), return_dict=True))
+
+    assert outputs
+    assert all(values.dtype == np.float32 for values in outputs.values())
+    assert all(np.isfinite(values).all() for values in outputs.values())
+
+
+def test_the_seed_decides(network):
+    _, module = network
+    first, again, other = inputs_of(module), inputs_of(module), inputs_of(module, seed=2)
+
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_ids_are_of_the_vocabulary_and_end_with_the_end_token():
+    ids = inputs_of(NETWORKS["clip"]())["input_ids"]
+
+    assert int(ids.min()) >= 0
+    assert int(ids.max()) < 50
+    assert ids[:, -1].tolist() == [49, 49]
+
+
+def test_sequences_are_cut_to_what_the_network_takes():
+    assert inputs_of(NETWORKS["clip"](), tokens=100)["input_ids"].shape == (2, 8)
+
+
+def test_pixels_have_the_networks_dtype():
+    module = NETWORKS["vit"]().to(torch.bfloat16)
+
+    assert inputs_of(module)["pixel_values"].dtype == torch.bfloat16
+
+
+def test_a_network_that_takes_something_else_is_inconclusive():
+    config = WhisperConfig(
+        vocab_size=50, d_model=16, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
+        decoder_ffn_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        decoder_start_token_id=1,
+    )  # fmt: skip
+
+    with pytest.raises(Inconclusive, match="no probe for WhisperModel"):
+        inputs_of(WhisperModel(config))
