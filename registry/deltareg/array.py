@@ -63,9 +63,10 @@ def from_f32(values: F32, dtype: str) -> Raw:
 def is_finite(raw: Raw, dtype: str) -> bool:
     """Whether no element is NaN or infinite; integers always are finite."""
     if dtype == "BF16":
-        return bool(np.all((raw & np.uint16(0x7F80)) != np.uint16(0x7F80)))
+        patterns = raw.view(np.uint16)
+        return bool(np.all((patterns & np.uint16(0x7F80)) != np.uint16(0x7F80)))
     if dtype in {"F32", "F16", "F64"}:
-        return bool(np.all(np.isfinite(raw)))  # type: ignore[arg-type]  # the dtype says float
+        return bool(np.all(np.isfinite(raw)))
     return True
 
 

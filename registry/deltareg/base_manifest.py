@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import Problem, Refused
 from deltareg.fingerprint import fingerprint
+from deltareg.json_values import is_list, is_object
 from deltareg.kind import BaseView
 from deltareg.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, canonical_json
 from deltareg.names import name_map_for
@@ -111,8 +112,8 @@ def _model_type(config_text: str) -> str:
 def _floats_as_text(value: object) -> object:
     if isinstance(value, float):
         return repr(value)
-    if isinstance(value, dict):
+    if is_object(value):
         return {key: _floats_as_text(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if is_list(value):
         return [_floats_as_text(item) for item in value]
     return value

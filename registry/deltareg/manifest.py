@@ -9,10 +9,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.fingerprint import TensorRecord
+from deltareg.json_values import is_count, is_list, is_object
 from deltareg.tensors import ITEM_BYTES, strict_json_object
 
 SCHEMA = "deltareg.manifest/1"
@@ -213,12 +215,14 @@ def check_paths(paths: Iterable[str]) -> None:
 def _no_floats(value: object) -> None:
     if isinstance(value, float):
         raise InvalidInput(f"a float ({value}) has no one way of being written: use a string")
+    for item in _inside(value):
+        _no_floats(item)
+
+
+def _inside(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
-        for item in value.values():
-            _no_floats(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _no_floats(item)
+        return cast("Mapping[object, object]", value).values()
+    return cast("Iterable[object]", value) if isinstance(value, (list, tuple)) else ()
 
 
 def _to_json(manifest: Manifest) -> dict[str, object]:
@@ -335,24 +339,24 @@ class _Reader:
 
     def count(self, key: str) -> int:
         value = self.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 62:
+        if not is_count(value):
             raise _malformed(f"{key} is not a count")
         return value
 
     def list(self, key: str) -> list[object]:
         value = self.get(key)
-        if not isinstance(value, list):
+        if not is_list(value):
             raise _malformed(f"{key} is not a list")
-        return list(value)
+        return value
 
     def mapping(self, key: str) -> Mapping[str, object]:
         value = self.get(key)
-        if not isinstance(value, dict):
+        if not is_object(value):
             raise _malformed(f"{key} is not an object")
         return value
 
     def items(self, key: str) -> Iterable[Mapping[str, object]]:
         for item in self.list(key):
-            if not isinstance(item, dict):
+            if not is_object(item):
                 raise _malformed(f"{key} holds something that is not an object")
             yield item

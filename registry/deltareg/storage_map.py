@@ -6,6 +6,7 @@ from typing import Self
 
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
+from deltareg.json_values import is_count, is_list, is_object
 from deltareg.manifest import Manifest, canonical_json
 from deltareg.tensors import strict_json_object
 
@@ -108,9 +109,9 @@ class StorageMap:
         """
         fields = strict_json_object(raw, code="header")
         packs, pieces = fields.get("packs"), fields.get("pieces")
-        if fields.get("schema") != SCHEMA or not isinstance(packs, list):
+        if fields.get("schema") != SCHEMA or not is_list(packs):
             raise _malformed(f"it is not {SCHEMA}")
-        if not isinstance(pieces, dict):
+        if not is_object(pieces):
             raise _malformed("pieces is not an object")
         refs = tuple(_pack(item) for item in packs)
         sizes = {pack.digest: pack.size_bytes for pack in refs}
@@ -169,36 +170,37 @@ def _piece_json(piece: StoredPiece, index: Mapping[Digest, int] | None) -> dict[
 
 
 def _pack(item: object) -> PackRef:
-    if not isinstance(item, list) or len(item) != 2:
+    if not is_list(item) or len(item) != 2:
         raise _malformed("a pack is not [digest, size]")
     digest, size = item
-    if not isinstance(digest, str) or not isinstance(size, int) or not 0 < size < 1 << 40:
+    if not isinstance(digest, str) or not is_count(size, below=1 << 40) or size == 0:
         raise _malformed("a pack is not [digest, size]")
     return PackRef(Digest.parse(digest), size)
 
 
 def _piece(digest: Digest, item: object, packs: tuple[PackRef, ...] | None) -> StoredPiece:
-    if not isinstance(item, dict) or not isinstance(item.get("chunks"), list):
+    entries = item.get("chunks") if is_object(item) else None
+    if not is_object(item) or not is_list(entries):
         raise _malformed(f"piece {digest} has no chunks")
     reference = item.get("reference")
     if reference is not None and not isinstance(reference, str):
         raise _malformed(f"piece {digest} has an odd reference")
-    chunks = tuple(_chunk(c, packs) for c in item["chunks"])
+    chunks = tuple(_chunk(c, packs) for c in entries)
     return StoredPiece(digest, None if reference is None else Digest.parse(reference), chunks)
 
 
 def _chunk(item: object, packs: tuple[PackRef, ...] | None) -> Chunk:
-    if not isinstance(item, list) or len(item) != 6:
+    if not is_list(item) or len(item) != 6:
         raise _malformed("a chunk does not have six fields")
     pack, *numbers, check = item
     if not isinstance(check, str) or len(check) != 16 or set(check) - set("0123456789abcdef"):
         raise _malformed("a chunk's check value is not 16 hex digits")
-    counts = [n for n in numbers if isinstance(n, int) and 0 <= n < 1 << 40]
-    if len(counts) != 4 or any(isinstance(n, bool) for n in counts):
+    counts = [n for n in numbers if is_count(n, below=1 << 40)]
+    if len(counts) != 4:
         raise _malformed("a chunk holds something that is not a count")
     if packs is None:
         where = Digest.parse(str(pack))
-    elif isinstance(pack, int) and 0 <= pack < len(packs):
+    elif is_count(pack, below=len(packs)):
         where = packs[pack].digest
     else:
         raise _malformed("a chunk names no pack")

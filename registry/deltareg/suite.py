@@ -11,6 +11,7 @@ from importlib.resources import files
 
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import NotFound
+from deltareg.json_values import is_count, is_list, is_object
 from deltareg.manifest import canonical_json
 from deltareg.tensors import strict_json_object
 
@@ -82,14 +83,15 @@ def parse_suite(raw: bytes) -> Suite:
     fields = strict_json_object(raw)
     checks = fields["checks"]
     seed, probes = fields["seed"], fields["probes"]
-    if not isinstance(checks, list) or not isinstance(seed, int) or not isinstance(probes, dict):
+    if not is_list(checks) or not is_count(seed) or not is_object(probes):
         raise TypeError("a suite has checks, seed and probes")  # a mistake in our own data file
-    specs = tuple(_spec(item) for item in checks)
+    specs = tuple(_spec(item) for item in checks if is_object(item))
     return Suite(str(fields["name"]), specs, seed, probes, sha256_of(canonical_json(fields)))
 
 
 def _spec(item: Mapping[str, object]) -> CheckSpec:
     parameters = item.get("parameters", {})
-    if not isinstance(parameters, dict):
+    if not is_object(parameters):
         raise TypeError("a check's parameters are an object")  # a mistake in our own data file
-    return CheckSpec(str(item["name"]), bool(item.get("required", True)), parameters)
+    plain = {k: v for k, v in parameters.items() if isinstance(v, (str, int))}
+    return CheckSpec(str(item["name"]), bool(item.get("required", True)), plain)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Never
 
 from deltareg.errors import Problem, Refused
+from deltareg.json_values import is_count, is_list, is_object
 
 LENGTH_BYTES = 8
 ITEM_BYTES: dict[str, int] = {
@@ -166,7 +167,7 @@ def strict_json_object(
         )
     except (ValueError, RecursionError) as error:
         raise Refused([Problem(code, f"not valid JSON: {error}", fix=SAVE_FIX)]) from error
-    if not isinstance(value, dict):
+    if not is_object(value):
         _refuse(code, "JSON is not an object", SAVE_FIX)
     return value
 
@@ -212,11 +213,11 @@ def _depth(raw: bytes) -> int:
 
 
 def _metadata(value: object, limits: Limits) -> dict[str, str]:
-    if not isinstance(value, dict):
+    if not is_object(value):
         _refuse("header", "__metadata__ is not an object", SAVE_FIX)
     found: dict[str, str] = {}
     for key, text in value.items():
-        if not isinstance(key, str) or not isinstance(text, str):
+        if not isinstance(text, str):
             _refuse("header", f"__metadata__[{key!r}] is not a string", SAVE_FIX)
         found[key] = text
     size = sum(len(key.encode()) + len(text.encode()) for key, text in found.items())
@@ -228,7 +229,7 @@ def _metadata(value: object, limits: Limits) -> dict[str, str]:
 def _tensor(name: str, entry: object) -> TensorInfo:
     if _TENSOR_NAME.fullmatch(name) is None:
         _refuse("header", f"not a tensor name: {name[:80]!r}", "use letters, digits and . _ -")
-    if not isinstance(entry, dict) or set(entry) != _FIELDS:
+    if not is_object(entry) or set(entry) != _FIELDS:
         _refuse("header", "an entry must have exactly dtype, shape, data_offsets", SAVE_FIX, name)
     dtype = entry["dtype"]
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
@@ -249,11 +250,11 @@ def _tensor(name: str, entry: object) -> TensorInfo:
 
 
 def _integers(value: object, name: str, what: str) -> tuple[int, ...]:
-    if not isinstance(value, list):
+    if not is_list(value):
         _refuse("header", f"{what} is not a list", SAVE_FIX, name)
     found: list[int] = []
     for item in value:
-        if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < 1 << 63:
+        if not is_count(item):
             _refuse("header", f"{what} holds {str(item)[:40]!r}", SAVE_FIX, name)
         found.append(item)
     return tuple(found)

@@ -1,6 +1,6 @@
 """Diff: what differs between two versions; for LoRA, from the factors alone."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def _compare(
 
 
 @contextmanager
-def _effects(path: Path, view: BaseView, version: VersionDetail) -> Iterator[list[Effect]]:
+def _effects(path: Path, view: BaseView, version: VersionDetail) -> Generator[list[Effect]]:
     convention = str(version.config.get("convention", ""))
     with open_folder(path, convention=convention) as folder:
         yield list(assess(folder.files, folder.tensors, view).account.effects)

@@ -9,7 +9,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Never, Self
+from typing import Literal, Never, Self, cast
+
+from safetensors import SafetensorError, safe_open
 
 from deltareg.delta_manifest import is_document
 from deltareg.errors import NotFound, Problem, Refused
@@ -290,6 +292,7 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
             header = _header(data, limits)
         except Refused as error:
             raise _in_file(error, name) from error
+        _check_with_library(path, name, header)
         folder.contents[name] = MappedFile(name, data, header)
         return
     if looks_like_pickle(bytes(data[:4])):
@@ -304,6 +307,18 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
 def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:
     length = header_length(bytes(data[:LENGTH_BYTES]), data.nbytes, limits)
     return parse_header(bytes(data[: LENGTH_BYTES + length]), data.nbytes, limits)
+
+
+def _check_with_library(path: Path, name: str, header: SafetensorsHeader) -> None:
+    """Ask the format's own library as well: what we take must be what every loader takes."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            keys = cast("list[str]", file.keys())  # pyright: ignore[reportUnknownMemberType]  # untyped
+    except SafetensorError as error:
+        message = f"{name}: the safetensors library refuses it: {error}"
+        raise Refused([Problem("header", message, fix="save it again")]) from error
+    if set(keys) != header.tensors.keys():
+        _refuse("header", f"{name}: the safetensors library sees other tensors", "save it again")
 
 
 def _check_whole(folder: Folder, limits: Limits) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.clock import now_us
 from deltareg.db.rows import Row
@@ -33,7 +34,7 @@ def add_channel(
             conn.execute(
                 sa.insert(channels).values(delta_id=delta_id, name=name, policy=dict(policy))
             )
-    except sa.exc.IntegrityError:
+    except IntegrityError:
         return
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.rows import Row
 from deltareg.db.tables import deltas, namespaces, versions
@@ -18,7 +19,7 @@ def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> int:
     try:
         with conn.begin_nested():
             conn.execute(sa.insert(namespaces).values(name=name, created_by=created_by))
-    except sa.exc.IntegrityError:
+    except IntegrityError:
         pass  # somebody else was first, which is as good
     query = sa.select(namespaces.c.id).where(namespaces.c.name == name)
     return int(conn.execute(query).scalar_one())
@@ -45,7 +46,7 @@ def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: 
                     namespace_id=namespace_id, name=name, created_by=created_by
                 )
             )
-    except sa.exc.IntegrityError:
+    except IntegrityError:
         return
 
 
