@@ -147,12 +147,17 @@ def _parameters(
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Give the sections of a page: the arguments, then the options in the order they were made."""
     arguments = [p for p in command.params if isinstance(p, click.Argument) and p.help]
-    yield "Arguments", [(p.make_metavar(ctx).strip("[]"), str(p.help)) for p in arguments]
+    yield "Arguments", [(_bare(p.make_metavar(ctx)), str(p.help)) for p in arguments]
     sections: dict[str, list[tuple[str, str]]] = {}
     for param in command.params:
         if isinstance(param, Option) and not param.is_global and not param.hidden:
             sections.setdefault(param.section, []).append(_record(param, ctx))
     yield from sections.items()
+
+
+def _bare(metavar: str) -> str:
+    """Take the marks of what is optional out of a metavar."""
+    return metavar.replace("[", "").replace("]", "")
 
 
 def _record(param: Option, ctx: click.Context) -> tuple[str, str]:

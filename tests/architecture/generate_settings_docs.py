@@ -62,7 +62,7 @@ def client_rows() -> Iterator[str]:
         is_switch = setting.variable.startswith("DELTAREG_NO_")  # its default is the opposite
         shown = "unset" if is_switch or not setting.default else f"`{setting.default}`"
         yield f"| `{setting.variable}` | {shown} | {setting.summary} |"
-    for name, _, summary in OTHER_VARIABLES:
+    for name, summary in OTHER_VARIABLES:
         if name.startswith("DELTAREG_"):
             yield f"| `{name}` | unset | {summary} |"
 

@@ -45,7 +45,10 @@ def ls(
     limit: int,
     cursor: str | None,
 ) -> None:
-    """List changes, newest first; the state before and after is in the JSON."""
+    """List changes, newest first.
+
+    The state before and after is in the JSON.
+    """
     page = invocation.client.audit(
         actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
     )

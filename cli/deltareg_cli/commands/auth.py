@@ -61,7 +61,7 @@ def login(invocation: Invocation, *, token_stdin: bool) -> None:
 @command("status", Example("who am I?", "deltareg auth status"), see_also=("auth login", "doctor"))
 @click.pass_obj
 def status(invocation: Invocation) -> None:
-    """Say whose token is used for the server, where it comes from and what it allows."""
+    """Say whose token is used, where it comes from, what it allows."""
     config = invocation.config
     origin = invocation.loaded.values[-1].origin
     if config.token is None:
@@ -75,7 +75,10 @@ def status(invocation: Invocation) -> None:
 @command("logout", Example("forget the token", "deltareg auth logout"), see_also=("token revoke",))
 @click.pass_obj
 def logout(invocation: Invocation) -> None:
-    """Forget the token kept for the server; the server still knows it until it is revoked."""
+    """Forget the token kept for the server.
+
+    The server still knows it: deltareg token revoke makes it worthless.
+    """
     server = invocation.config.server
     existed = forget_token(server)
     text = "forgot the token for" if existed else "there was no token kept for"

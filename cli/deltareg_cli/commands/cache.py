@@ -77,9 +77,10 @@ def ls(invocation: Invocation) -> None:
 @dry_run("Say what would be dropped, drop nothing.")
 @click.pass_obj
 def prune(invocation: Invocation, *, max_size: int | None, older_than: float | None) -> None:
-    """Drop what was used longest ago, until the cache is as small as wanted.
+    """Drop what was used longest ago.
 
-    Without options it is made as small as the setting cache_max_size says. What is pinned stays.
+    It stops when the cache is as small as wanted. Without options it is made as small as the
+    setting cache_max_size says. What is pinned stays.
     """
     limit = max_size
     if max_size is None and older_than is None:
@@ -103,7 +104,10 @@ def prune(invocation: Invocation, *, max_size: int | None, older_than: float | N
 @option("--fix", is_flag=True, help="Drop damaged entries; the next pull fetches them again.")
 @click.pass_obj
 def verify(invocation: Invocation, *, fix: bool) -> Exit:
-    """Read everything in the cache and compare it with its digest; exit status 6 if some is bad."""
+    """Read everything and compare it with its digest.
+
+    The exit status is 6 if something is damaged and was not dropped.
+    """
     bad = list(invocation.client.cache.verify(fix=fix))
     word = Cell("all good", "good")
     if bad:

@@ -62,7 +62,10 @@ def ls(invocation: Invocation, line: str) -> None:
 @click.argument("name", metavar="CHANNEL", help="What the channel is called.")
 @click.pass_obj
 def create(invocation: Invocation, line: str, name: str) -> None:
-    """Make a channel beside dev, staging and prod; it asks for a passing smoke as they do."""
+    """Make a channel beside dev, staging and prod.
+
+    It asks for a passing smoke, as they do.
+    """
     found = invocation.client.create_channel(line, name)
     blocks = channel_blocks(found, line, now=invocation.now)
     invocation.output.show(Answer(fields(found), blocks, [found.channel]))
@@ -101,7 +104,10 @@ def show(invocation: Invocation, line: str, name: str | None, *, at: str | None)
 def history(
     invocation: Invocation, line: str, name: str | None, *, limit: int, cursor: str | None
 ) -> None:
-    """Show the ledger of a channel, newest first; nothing in it is ever changed."""
+    """Show the ledger of a channel, newest first.
+
+    Every promotion and rollback is an entry, and no entry is ever changed.
+    """
     line, name = _place(line, name)
     page = invocation.client.history(line, name, cursor=cursor, limit=limit)
     ids = [f"{line}@{name}#{item.revision}" for item in page.items]

@@ -38,7 +38,10 @@ key_argument = click.argument("key", type=click.Choice(KEYS), metavar="KEY", hel
 @option("--show-origin", is_flag=True, help="Say where each value comes from.")
 @click.pass_obj
 def list_all(invocation: Invocation, *, show_origin: bool) -> None:
-    """List all settings; of the token, only that there is one."""
+    """List all settings.
+
+    The token itself is not shown.
+    """
     values = [
         (value.key, "(hidden)" if value.key == "token" and value.text else value.text, value.origin)
         for value in invocation.loaded.values
@@ -78,7 +81,10 @@ def get(invocation: Invocation, key: str) -> None:
 @click.argument("value", metavar="VALUE", help="Its new value.")
 @click.pass_obj
 def set_one(invocation: Invocation, key: str, value: str) -> None:
-    """Keep a setting in config.toml; with --profile in that profile's part of it."""
+    """Keep a setting in config.toml.
+
+    With --profile it is kept in that profile's part of the file.
+    """
     check_value(key, value)
     path = config_path(invocation.environ)
     set_value(path, key, value, profile=invocation.globals.profile)
@@ -94,7 +100,10 @@ def set_one(invocation: Invocation, key: str, value: str) -> None:
 @key_argument
 @click.pass_obj
 def unset(invocation: Invocation, key: str) -> None:
-    """Take a setting out of config.toml; with --profile out of that profile's part of it."""
+    """Take a setting out of config.toml.
+
+    With --profile it is taken out of that profile's part of the file.
+    """
     unset_value(config_path(invocation.environ), key, profile=invocation.globals.profile)
     _tell(invocation, key, None)
 

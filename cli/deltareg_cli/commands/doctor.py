@@ -47,7 +47,7 @@ class Finding:
 )
 @click.pass_obj
 def doctor(invocation: Invocation) -> Exit:
-    """Check this installation, its settings, the server and the token.
+    """Check this installation, its settings, server and token.
 
     For everything that is missing or wrong it says what to do.
 

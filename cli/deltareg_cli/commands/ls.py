@@ -41,7 +41,10 @@ from deltareg_cli.views.versions import kind_of, version_table
 def ls(
     invocation: Invocation, name: str | None, *, filters: str, limit: int, cursor: str | None
 ) -> None:
-    """List lines, or the versions of one line, newest first."""
+    """List lines, or the versions of one line.
+
+    Lines come by name, versions newest first.
+    """
     if name and "/" in name:
         versions = invocation.client.versions(name, cursor=cursor, limit=limit)
         table = version_table(versions.items, now=invocation.now)

@@ -72,7 +72,10 @@ def migrate(invocation: Invocation, revision: str, url: str | None) -> None:
 
 @command("check", Example("before a start", "deltareg server check"), see_also=("doctor", "fsck"))
 def check() -> None:
-    """Check settings, schema and store, and say what is wrong; nothing is changed."""
+    """Check settings, schema and store, and say what is wrong.
+
+    Nothing is changed. The store is tried with a small object, which is taken away again.
+    """
     become("deltareg.api", "check", extras=["server"])
 
 

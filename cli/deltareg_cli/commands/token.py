@@ -69,7 +69,10 @@ def create(
     expires: float,
     note: str,
 ) -> None:
-    """Make a token for a principal. It is shown this once; the registry keeps only its hash."""
+    """Make a token for a principal.
+
+    It is shown this once; the registry keeps only its hash.
+    """
     made = invocation.client.create_token(
         TokenCreate(
             principal=principal,

@@ -45,9 +45,10 @@ def ls(invocation: Invocation, ref: str) -> None:
 @click.argument("verdict_id", metavar="ID", help="The verdict, as `verdict ls` names it.")
 @click.pass_obj
 def show(invocation: Invocation, verdict_id: str) -> Exit:
-    """Show a verdict: its checks with value, threshold and baseline, and the environment.
+    """Show a verdict with its checks.
 
-    The exit status is the verdict: 0 pass, 8 fail, 11 inconclusive.
+    Each check has its value, threshold and baseline; the environment is named. The exit status is
+    the verdict: 0 pass, 8 fail, 11 inconclusive.
     """
     found = invocation.client.verdict(verdict_id)
     blocks = verdict_blocks(found, now=invocation.now)

@@ -41,7 +41,7 @@ def run(
     name: str | None,
     base_dirs: tuple[str, ...],
 ) -> None:
-    """Take runs from the registry, check versions on their bases, and send verdicts.
+    """Take runs, check versions on their bases, send verdicts.
 
     A worker needs the address of the registry and a token that may read and verify; no database
     and no bucket. What it reads of a version is read by a child process without network and
