@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Never, Self, cast
+from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
@@ -309,15 +309,23 @@ def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:
     return parse_header(bytes(data[: LENGTH_BYTES + length]), data.nbytes, limits)
 
 
+class _Library(Protocol):
+    """What we use of the library's reader, which has no types of its own."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def keys(self) -> list[str]: ...
+
+
 def _check_with_library(path: Path, name: str, header: SafetensorsHeader) -> None:
     """Ask the format's own library as well: what we take must be what every loader takes."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            keys = cast("list[str]", file.keys())  # pyright: ignore[reportUnknownMemberType]  # untyped
+        with cast("_Library", safe_open(path, framework="numpy")) as file:
+            keys = set(file.keys())
     except SafetensorError as error:
         message = f"{name}: the safetensors library refuses it: {error}"
         raise Refused([Problem("header", message, fix="save it again")]) from error
-    if set(keys) != header.tensors.keys():
+    if keys != header.tensors.keys():
         _refuse("header", f"{name}: the safetensors library sees other tensors", "save it again")
 
 
