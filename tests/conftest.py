@@ -29,8 +29,9 @@ def pytest_collection_modifyitems(items):
     """Skip tests marked `gpu` where there is no CUDA device, saying what is missing."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     missing = missing_gpu() if marked else None
-    for item in marked if missing else ():
-        item.add_marker(pytest.mark.skip(reason=missing))
+    if missing is not None:
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=missing))
 
 
 def missing_gpu():

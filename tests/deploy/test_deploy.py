@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -74,7 +75,6 @@ def test_every_variable_is_a_setting(file):
 @pytest.mark.parametrize("file", UNITS, ids=lambda path: path.name)
 def test_a_unit_starts_a_command_of_this_project_as_its_own_user(file):
     unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str
     unit.read(file)
 
     command = Path(unit["Service"]["ExecStart"].split()[0])
@@ -83,3 +83,15 @@ def test_a_unit_starts_a_command_of_this_project_as_its_own_user(file):
     assert unit["Service"]["User"] == "deltareg"
     assert unit["Service"]["NoNewPrivileges"] == "yes"
     assert unit["Service"]["ProtectSystem"] == "strict"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize("file", UNITS, ids=lambda path: path.name)
+def test_systemd_understands_every_line_of_a_unit(file):
+    check = subprocess.run(
+        ["systemd-analyze", "verify", file], capture_output=True, text=True, check=False
+    )
+
+    complaints = [line for line in check.stderr.splitlines() if "is not executable" not in line]
+
+    assert complaints == []  # the command itself is installed elsewhere
