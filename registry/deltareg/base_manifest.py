@@ -7,7 +7,7 @@ A base's manifest lists its files and tensors like a delta's; its `config` holds
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from deltareg.digest import Digest, sha256_of
+from deltareg.digest import Digest, merkle_root, sha256_of
 from deltareg.errors import Problem, Refused
 from deltareg.fingerprint import fingerprint
 from deltareg.json_values import is_list, is_object
@@ -87,6 +87,24 @@ def base_view(manifest: Manifest) -> BaseView:
     records = manifest.records()
     config = strict_json_object(str(manifest.config["config_json"]).encode())
     return BaseView(fingerprint(records.values()), records, config, name_map_for(config, records))
+
+
+SAME_PARAMETERS_RULE = "1"
+"""Version of the rule by which `parameters_root` is taken; recorded with every relation."""
+
+
+def parameters_root(view: BaseView) -> Digest:
+    """Give the root over parameters alone: canonical names, known buffers left out.
+
+    A base that another release of its library saved again, under other names or without a buffer,
+    has another fingerprint and the same parameters.
+    """
+    names = view.names
+    return merkle_root(
+        (names.canonical(name), record.digest)
+        for name, record in view.tensors.items()
+        if not names.is_buffer(name)
+    )
 
 
 def base_identity(manifest: Manifest) -> BaseIdentity:

@@ -112,7 +112,7 @@ def _target(name: str, base: BaseView) -> tuple[str, str]:
     if own is not None:
         return own, ""
     twin = base.names.stored_twin(name)
-    return (base.names.canonical(name), twin) if twin is not None else ("", "")
+    return (base.names.spelled_like(name, twin), twin) if twin is not None else ("", "")
 
 
 def _followers(effects: Sequence[Effect], base: BaseView) -> list[Effect]:

@@ -78,12 +78,20 @@ class NameMap:
         Returns:
             Twin -> the stored tensor's name.
         """
-        twins = {twin: self.stored_twin(twin) for twin, _ in self.rules.tied}
-        return {
-            twin: stored
-            for twin, stored in twins.items()
-            if stored is not None and (self._has_language_head or not self.is_head(twin))
-        }
+        tops = {name.partition(".")[0] for name in self.files}
+        found: dict[str, str] = {}
+        for twin, _ in self.rules.tied:
+            stored = self.stored_twin(twin)
+            is_there = self._has_language_head if self.is_head(twin) else _top(twin) in tops
+            if stored is not None and is_there:
+                found[self.spelled_like(twin, stored)] = stored
+        return found
+
+    def spelled_like(self, path: str, stored: str) -> str:
+        """Give a name the prefix, if any, that one of the base's own names carries."""
+        path, prefix = self.canonical(path), f"{self.rules.prefix}."
+        is_inside = not self.is_head(path) and self._renamed(stored).startswith(prefix)
+        return f"{prefix}{path}" if is_inside else path
 
     def is_buffer(self, name: str) -> bool:
         """Whether a name is one of those that files carry and training does not change."""
@@ -121,6 +129,10 @@ class NameMap:
             return self.files[stored]
         found = {name for path, name in self.files.items() if path.endswith(f".{stored}")}
         return found.pop() if len(found) == 1 else None
+
+
+def _top(path: str) -> str:
+    return path.partition(".")[0]
 
 
 def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:

@@ -126,7 +126,7 @@ def weight_of(module: str, base: BaseView) -> tuple[str, str]:
     if own is not None:
         return own, ""
     twin = base.names.stored_twin(path)
-    return (base.names.canonical(path), twin) if twin is not None else ("", "")
+    return (base.names.spelled_like(path, twin), twin) if twin is not None else ("", "")
 
 
 def plan_factors(

@@ -221,7 +221,7 @@ class _Parameter:
         return twin, twin
 
     def _target(self, weight: str, reads: str) -> str:
-        return self.base.names.canonical(self.path) if reads else weight
+        return self.base.names.spelled_like(self.path, reads) if reads else weight
 
     def _fits(self, key: Key, weight: str) -> bool:
         """Whether a tensor has the base's shape, more rows of it, or is a head of another size."""

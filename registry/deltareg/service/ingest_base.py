@@ -6,13 +6,20 @@ claims is what the worker's `digests` check and each pull hold the bytes against
 
 import sqlalchemy as sa
 
-from deltareg.base_manifest import base_identity, build_base_manifest
+from deltareg.base_manifest import (
+    SAME_PARAMETERS_RULE,
+    base_identity,
+    base_view,
+    build_base_manifest,
+    parameters_root,
+)
 from deltareg.db.queries import bases as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as upload_queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
+from deltareg.kind import BaseView
 from deltareg.manifest import Manifest
 from deltareg.service.describe import describe_base
 from deltareg.service.ingest import adopt_packs, pack_keys, record_pieces
@@ -91,6 +98,8 @@ def _commit(
     if known and known[0].manifest_digest != upload.manifest_digest:
         raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
     base_id = known[0].id if known else _add(conn, caller, upload)
+    if not known:
+        _relate(conn, base_id, base_view(Manifest.decode(upload.manifest)))
     is_new = not known or (storage is not None and not known[0].is_stored)
     if storage is not None and raw is not None and is_new:
         pack_ids = adopt_packs(conn, upload, storage)
@@ -106,6 +115,19 @@ def _commit(
         caller.record(conn, action, f"base/{row.name}", before=None, after=after)
     sent = upload_queries.uploaded_bytes(conn, upload_id)
     return info.model_copy(update={"uploaded_bytes": sent})
+
+
+def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
+    """Record, both ways, which other bases have the same parameters under another fingerprint."""
+    own = parameters_root(view)
+    for row in queries.contents_of_others(conn, base_id):
+        other = base_view(Manifest.decode(row.manifest))
+        if other.root != view.root and parameters_root(other) == own:
+            for one, two in ((base_id, other.root), (row.id, view.root)):
+                queries.add_relation(
+                    conn, one, other_root=str(two), relation="same_parameters",
+                    rule_version=SAME_PARAMETERS_RULE,
+                )  # fmt: skip
 
 
 def _add(conn: sa.Connection, caller: Caller, upload: Row) -> int:

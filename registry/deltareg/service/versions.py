@@ -87,6 +87,7 @@ def delete_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
     def transaction(conn: sa.Connection) -> VersionInfo:
         find_line(conn, ref.line, lock=True)
         row = find_version(conn, ref, bare="newest")
+        queries.lock_version(conn, row.id)
         if row.deleted_at is None:
             _refuse_if_needed(conn, row)
             queries.delete_version(conn, row.id)

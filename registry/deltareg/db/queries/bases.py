@@ -50,6 +50,12 @@ def base_content(conn: sa.Connection, base_id: int) -> Row:
     return conn.execute(query).one()
 
 
+def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[Row]:
+    """Give id, root and manifest of every other base."""
+    query = sa.select(bases.c.id, bases.c.root, bases.c.manifest).where(bases.c.id != base_id)
+    return conn.execute(query).all()
+
+
 def add_base(conn: sa.Connection, **values: object) -> int:
     """Insert a base and give its id."""
     return int(conn.execute(sa.insert(bases).values(**values).returning(bases.c.id)).scalar_one())

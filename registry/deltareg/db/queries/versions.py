@@ -159,6 +159,12 @@ def versions_on_base(conn: sa.Connection, base_id: int, *, limit: int) -> Sequen
     return conn.execute(query).all()
 
 
+def lock_version(conn: sa.Connection, version_id: int) -> None:
+    """Keep others from building on a version until the transaction ends."""
+    query = sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update()
+    conn.execute(query)
+
+
 def delete_version(conn: sa.Connection, version_id: int) -> None:
     """Mark a version deleted; collection releases its packs later."""
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(deleted_at=now_us()))
