@@ -24,7 +24,9 @@ from deltareg_verify.assignment import Assignment
 from deltareg_verify.case import Case, DeltaFolder, Parts
 from deltareg_verify.examine import examine
 from deltareg_verify.report import Speaker
-from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, warm_for
+from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, warm, warm_for
+
+__all__ = ["describe", "prepare", "verify", "warm"]
 
 _SPARE_CPU_S = 60
 

@@ -1,10 +1,13 @@
 """The zygote: a process with torch imported and no device touched, which forks one child per run.
 
-Started as `python -m deltareg_verify.zygote_process FD MODULE` with a bare environment; `prepare`
-of the module turns a request into what the child does. The supervisor sends one request at a time
-over a socket, with the child's two pipes; the zygote answers `started` and, when the child is gone,
-`ended STATUS`. Whatever comes over the socket meanwhile, its end included, kills the child with its
-whole process group: no child outlives its supervisor.
+Started as `python -m deltareg_verify.zygote_process FD MODULE` with a bare environment. The module
+says what children do: its `warm` imports what is dear, its `prepare` turns a request into what a
+child does, in the zygote, so that what it imports is there for all later runs.
+
+The supervisor sends one request at a time over a socket, with the child's two pipes; the zygote
+answers `started` and, when the child is gone, `ended STATUS`. Whatever comes over the socket
+meanwhile, its end included, kills the child with its whole process group: no child outlives its
+supervisor.
 """
 
 import importlib
@@ -18,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO
 
-from deltareg_verify import sandbox, torch_engine
+from deltareg_verify import sandbox
 
 Prepare = Callable[[bytes], Callable[[BinaryIO], None]]
 
@@ -30,8 +33,9 @@ def main() -> None:
     """Import what is dear, say so, and serve until the supervisor is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
     seat = socket.socket(fileno=int(sys.argv[1]))
-    torch_engine.warm()
-    prepare: Prepare = importlib.import_module(sys.argv[2]).prepare
+    module = importlib.import_module(sys.argv[2])
+    module.warm()
+    prepare: Prepare = module.prepare
     _tell(seat, b"ready")
     while True:
         request, pipes, _, _ = socket.recv_fds(seat, REQUEST_BYTES, 2)

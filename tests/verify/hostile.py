@@ -1,0 +1,176 @@
+"""A child that does what no delta should make a child do. Runs in a real zygote, as its module.
+
+A request is JSON: `act`, with what it needs. With `scratch` the child enters the sandbox first. It
+answers with one line of JSON: what it could do, or the name of the error that stopped it.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from deltareg_verify import kernel, sandbox
+
+
+def warm():
+    """Import nothing dear."""
+
+
+def prepare(request):
+    wanted = json.loads(request)
+    return lambda out: perform(out, **wanted)
+
+
+def perform(out, *, act, scratch=None, readable=(), memory_bytes=None, **given):
+    level = ""
+    if scratch is not None:
+        bounds = sandbox.Bounds(tuple(map(Path, readable)), Path(scratch), 60, memory_bytes)
+        level = sandbox.enter(bounds)
+    try:
+        result = ACTS[act](out=out, **given)
+    except OSError as error:
+        result = {"error": errno.errorcode.get(error.errno, str(error.errno))}
+    except MemoryError:
+        result = {"error": "MemoryError"}
+    out.write(json.dumps({"result": result, "level": level}).encode() + b"\n")
+
+
+def connect(out, host, port):
+    with socket.create_connection((host, port), timeout=3):
+        return "connected"
+
+
+def environment(out):
+    return dict(os.environ)
+
+
+def read(out, path):
+    return Path(path).read_text()
+
+
+def write(out, path):
+    Path(path).write_text("written")
+    return "written"
+
+
+def through_link(out, folder, path):
+    link = Path(folder) / "link"
+    link.symlink_to(path)
+    return link.read_text()
+
+
+def execute(out):
+    return subprocess.run(["/bin/true"], check=True).returncode
+
+
+def fork(out):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return "forked"
+
+
+def thread(out):
+    done = []
+    worker = threading.Thread(target=lambda: done.append("ran"))
+    worker.start()
+    worker.join()
+    return done
+
+
+def kill(out, pid):
+    os.kill(pid, signal.SIGKILL)
+    return "killed"
+
+
+def attach(out, pid):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(16, pid, None, None) < 0:
+        raise OSError(ctypes.get_errno(), "ptrace")
+    return "attached"
+
+
+def unshare(out):
+    kernel.unshare(0x10000000)
+    return "unshared"
+
+
+def swallow(out, size_bytes):
+    return len(bytearray(size_bytes))
+
+
+def fill(out, path, size_bytes):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with Path(path).open("wb") as file:
+        for _ in range(size_bytes >> 20):
+            file.write(b"\0" * (1 << 20))
+    return "filled"
+
+
+def cache(out, path):
+    """What transformers and torch may need beside the base: temporary files and modules."""
+    import colorsys  # noqa: F401  # a module that nothing has imported yet
+
+    Path(path).write_text("kept")
+    return Path(path).read_text()
+
+
+def say(out, text):
+    return text
+
+
+def segfault(out):
+    ctypes.string_at(0)
+
+
+def leave(out, status):
+    print("last words", flush=True)
+    os._exit(status)
+
+
+def hang(out, pid_file=None):
+    if pid_file:
+        Path(pid_file).write_text(str(os.getpid()))
+    while True:
+        time.sleep(60)
+
+
+def flood(out):
+    while True:
+        out.write(b"x" * (1 << 16))
+
+
+def close_and_hang(out):
+    os.close(out.fileno())
+    hang(out)
+
+
+def leave_child_behind(out, pid_file):
+    pid = os.fork()
+    if pid == 0:
+        hang(out, pid_file)
+    while not Path(pid_file).exists():
+        time.sleep(0.01)
+    return "left"
+
+
+def look(out):
+    links = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return {"leader": os.getsid(0) == os.getpid(), "open": [str(link.readlink()) for link in links]}
+
+
+ACTS = {
+    act.__name__: act
+    for act in (
+        connect, environment, read, write, through_link, execute, fork, thread, kill, attach,
+        unshare, swallow, fill, cache, say, segfault, leave, hang, flood, close_and_hang,
+        leave_child_behind, look,
+    )
+}  # fmt: skip

@@ -1,0 +1,195 @@
+"""The sandbox, tried from inside: each of these would succeed without it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deltareg_verify import sandbox
+from deltareg_verify.zygote import Zygote
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="needs Linux: the layers are its own"
+)
+LAYERS = ("session", "limits", "no_new_privs", "network", "files", "calls")
+STOPPED = {"EACCES", "EPERM", "ENETUNREACH", "ESRCH"}
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory, repository):
+    folder = tmp_path_factory.mktemp("scratch")
+    environment = {**os.environ, "PYTHONPATH": str(repository), "DELTAREG_TOKEN": "secret-token"}
+    with Zygote(folder, environment=environment, child="tests.verify.hostile") as zygote:
+        yield zygote
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def inside(zygote, scratch):
+    """Try something inside the sandbox; gives what came of it."""
+
+    def attempt(act, *, readable=(), memory_bytes=None, **given):
+        request = {"act": act, "scratch": str(scratch), "readable": [str(p) for p in readable],
+                   "memory_bytes": memory_bytes, **given}  # fmt: skip
+        answer = json.loads(zygote.run(json.dumps(request).encode(), wall_s=60))
+        attempt.level = answer["level"]
+        return answer["result"]
+
+    return attempt
+
+
+@pytest.fixture(scope="module")
+def holds(zygote, tmp_path_factory):
+    """Tell which layers hold on this machine; tests of the others are skipped."""
+    request = {"act": "say", "scratch": str(tmp_path_factory.mktemp("own")), "text": ""}
+    level = json.loads(zygote.run(json.dumps(request).encode(), wall_s=60))["level"]
+    return set(level.split())
+
+
+def need(holds, layer):
+    if layer not in holds:
+        pytest.skip(f"needs the layer {layer}, which this kernel or container does not allow")
+
+
+def stopped(result):
+    return isinstance(result, dict) and result.get("error") in STOPPED
+
+
+def test_every_layer_is_told_whether_it_holds(holds):
+    assert {layer.lstrip("-") for layer in holds} == set(LAYERS)
+    assert {"session", "limits"} <= holds
+
+
+def test_no_secret_is_in_the_environment(inside):
+    found = inside("environment")
+
+    assert "secret-token" not in found.values()
+    assert not [name for name in found if name.startswith(("DELTAREG", "AWS", "HF_TOKEN"))]
+    assert found["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize("host", ["1.1.1.1", "169.254.169.254"])
+def test_no_host_is_reached(inside, holds, host):
+    need(holds, "network")
+
+    assert stopped(inside("connect", host=host, port=80))
+
+
+def test_not_even_the_machine_itself_is_reached(inside, holds):
+    need(holds, "network")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert stopped(inside("connect", host="127.0.0.1", port=server.getsockname()[1]))
+
+
+@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/hostname", "/root/.bashrc"])
+def test_the_systems_secrets_are_not_read(inside, holds, path):
+    need(holds, "files")
+
+    assert stopped(inside("read", path=path)) or not Path(path).exists()
+
+
+def test_the_users_tokens_are_not_read(inside, holds, tmp_path):
+    need(holds, "files")
+    token = tmp_path / "token"
+    token.write_text("secret")
+
+    assert stopped(inside("read", path=str(token)))
+
+
+def test_what_is_given_is_read(inside, tmp_path):
+    given = tmp_path / "delta"
+    given.mkdir()
+    (given / "file").write_text("weights")
+
+    assert inside("read", path=str(given / "file"), readable=[given]) == "weights"
+
+
+def test_what_is_given_to_read_is_not_written(inside, holds, tmp_path):
+    need(holds, "files")
+    given = tmp_path / "delta"
+    given.mkdir()
+
+    assert stopped(inside("write", path=str(given / "file"), readable=[given]))
+    assert list(given.iterdir()) == []
+
+
+def test_the_own_folder_is_written(inside, scratch):
+    assert inside("cache", path=str(scratch / "file")) == "kept"
+
+
+def test_a_link_leads_nowhere_else(inside, holds, scratch, tmp_path):
+    need(holds, "files")
+    (tmp_path / "secret").write_text("secret")
+
+    assert stopped(inside("through_link", folder=str(scratch), path=str(tmp_path / "secret")))
+
+
+@pytest.mark.parametrize("act", ["execute", "fork", "unshare"])
+def test_no_program_and_no_process_is_started(inside, holds, act):
+    need(holds, "calls")
+
+    assert stopped(inside(act))
+
+
+def test_threads_are_started(inside):
+    assert inside("thread") == ["ran"]
+
+
+def test_no_other_process_is_traced(inside, holds):
+    need(holds, "calls")
+
+    assert stopped(inside("attach", pid=os.getpid()))
+
+
+def test_no_other_process_is_killed(inside, holds, zygote):
+    need(holds, "files")
+
+    result = inside("kill", pid=zygote.pid)
+
+    if result == "killed":
+        pytest.skip("needs Landlock ABI 6, which knows signals")
+    assert stopped(result)
+
+
+def test_a_supervisor_that_conceals_itself_is_not_read(inside, tmp_path):
+    """Reading another process's environment needs its consent, not just the same user."""
+    script = "import sys, time; from deltareg_verify import sandbox; sandbox.conceal();"
+    script += "print('ready', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+
+        assert stopped(inside("read", path=f"/proc/{process.pid}/environ"))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_memory_is_bounded(inside):
+    assert inside("swallow", size_bytes=1 << 20, memory_bytes=4 << 30) == 1 << 20
+    assert inside("swallow", size_bytes=8 << 30, memory_bytes=4 << 30) == {"error": "MemoryError"}
+
+
+def test_files_are_bounded(inside, scratch):
+    result = inside("fill", path=str(scratch / "file"), size_bytes=80 << 20)
+
+    assert result == {"error": "EFBIG"}
+    assert (scratch / "file").stat().st_size <= 64 << 20
+
+
+def test_the_interpreters_folders_exist_and_are_no_secrets():
+    folders = sandbox.interpreter_folders()
+
+    assert all(folder.exists() for folder in folders)
+    assert not any(str(folder) in {"/", "/root", "/home", "/etc"} for folder in folders)

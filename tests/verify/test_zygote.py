@@ -1,0 +1,197 @@
+"""The zygote: a child per request, and no way for a child to take its supervisor with it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deltareg.errors import Inconclusive, Misconfigured
+from deltareg_verify.zygote import Zygote
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def surroundings_of_zygote(repository):
+    return {**os.environ, "PYTHONPATH": str(repository)}
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory, surroundings_of_zygote):
+    folder = tmp_path_factory.mktemp("scratch")
+    with Zygote(folder, environment=surroundings_of_zygote, child="tests.verify.hostile") as made:
+        yield made
+
+
+def request(act, **given):
+    return json.dumps({"act": act, **given}).encode()
+
+
+def run(zygote, act, *, wall_s=60.0, interrupted=lambda: "", **given):
+    said = zygote.run(request(act, **given), wall_s=wall_s, interrupted=interrupted)
+    return json.loads(said)["result"]
+
+
+def is_alive(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
+def gone(pid):
+    """Wait until a process is gone, up to a deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not is_alive(pid)
+
+
+def appeared(path):
+    deadline = time.monotonic() + DEADLINE_S
+    while not (path.exists() and path.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return int(path.read_text())
+
+
+def test_a_child_leads_its_own_session(zygote):
+    assert run(zygote, "look")["leader"]
+
+
+def test_a_child_has_no_socket_of_its_supervisor(zygote):
+    assert not [name for name in run(zygote, "look")["open"] if name.startswith("socket:")]
+
+
+def test_children_come_one_after_the_other_from_one_zygote(zygote):
+    before = zygote.pid
+
+    assert [run(zygote, "say", text=text) for text in "abc"] == ["a", "b", "c"]
+    assert zygote.pid == before
+
+
+@pytest.mark.parametrize(
+    ("act", "given", "told"),
+    [
+        ("segfault", {}, "signal 11"),
+        ("leave", {"status": 3}, "status 3; it last wrote: last words"),
+        ("read", {"path": 3}, "TypeError"),
+    ],
+    ids=["crash", "exit", "exception"],
+)
+def test_a_child_that_breaks_is_told_with_its_last_words(zygote, act, given, told):
+    with pytest.raises(Inconclusive, match=told):
+        run(zygote, act, **given)
+
+    assert run(zygote, "say", text="still here") == "still here"
+
+
+def test_a_child_that_hangs_is_killed_in_time(zygote, tmp_path):
+    with pytest.raises(Inconclusive, match="ran out of time"):
+        run(zygote, "hang", pid_file=str(tmp_path / "pid"), wall_s=0.5)
+
+    assert gone(appeared(tmp_path / "pid"))
+    assert run(zygote, "say", text="still here") == "still here"
+
+
+def test_a_child_that_closes_its_pipe_and_hangs_is_killed(zygote):
+    with pytest.raises(Inconclusive, match="ran out of time"):
+        run(zygote, "close_and_hang", wall_s=0.5)
+
+
+def test_a_child_that_says_too_much_is_killed(zygote):
+    with pytest.raises(Inconclusive, match="more than a report may hold"):
+        run(zygote, "flood")
+
+
+def test_an_interruption_kills_the_child(zygote, tmp_path):
+    file = tmp_path / "pid"
+
+    with pytest.raises(Inconclusive, match="the lease is lost"):
+        run(zygote, "hang", pid_file=str(file),
+            interrupted=lambda: "the lease is lost" if file.exists() else "")  # fmt: skip
+
+    assert gone(appeared(file))
+
+
+def test_what_a_child_leaves_behind_is_killed_with_it(zygote, tmp_path):
+    assert run(zygote, "leave_child_behind", pid_file=str(tmp_path / "pid")) == "left"
+
+    assert gone(appeared(tmp_path / "pid"))
+
+
+def test_a_zygote_that_is_killed_is_started_again(tmp_path, surroundings_of_zygote):
+    with Zygote(tmp_path, environment=surroundings_of_zygote, child="tests.verify.hostile") as made:
+        run(made, "say", text="x")
+        first = made.pid
+        os.kill(first, signal.SIGKILL)
+        assert gone(first)
+
+        try:
+            run(made, "say", text="y")
+        except Inconclusive:  # its death was seen only when it was spoken to
+            assert run(made, "say", text="y") == "y"
+
+        assert made.pid != first
+
+
+def test_a_zygote_that_is_killed_takes_its_child_along(tmp_path, surroundings_of_zygote):
+    file = tmp_path / "pid"
+
+    def kill_zygote():
+        if file.exists() and made.pid:
+            os.kill(made.pid, signal.SIGKILL)
+        return ""
+
+    with Zygote(tmp_path, environment=surroundings_of_zygote, child="tests.verify.hostile") as made:
+        with pytest.raises(Inconclusive, match="it restarts"):
+            run(made, "hang", pid_file=str(file), interrupted=kill_zygote)
+
+        assert gone(appeared(file))
+        assert run(made, "say", text="again") == "again"
+
+
+def test_no_child_outlives_a_supervisor_that_is_killed(tmp_path, surroundings_of_zygote):
+    script = (
+        "import os, sys; from pathlib import Path; from deltareg_verify.zygote import Zygote\n"
+        "zygote = Zygote(Path(sys.argv[1]), environment=os.environ, child='tests.verify.hostile')\n"
+        "zygote.run(sys.argv[2].encode(), wall_s=600,\n"
+        "           interrupted=lambda: print(zygote.pid, flush=True) or '')\n"
+    )
+    hang = request("hang", pid_file=str(tmp_path / "pid")).decode()
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path), hang],
+        env=surroundings_of_zygote, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with supervisor:
+        zygote_pid = int(supervisor.stdout.readline())
+        child_pid = appeared(tmp_path / "pid")
+        assert is_alive(child_pid)
+
+        supervisor.kill()
+
+    assert gone(child_pid)
+    assert gone(zygote_pid)
+
+
+def test_closing_ends_the_zygote(tmp_path, surroundings_of_zygote):
+    made = Zygote(tmp_path, environment=surroundings_of_zygote, child="tests.verify.hostile")
+    run(made, "say", text="x")
+    pid = made.pid
+
+    made.close()
+    made.close()
+
+    assert gone(pid)
+
+
+def test_a_zygote_that_cannot_start_is_misconfigured(tmp_path, surroundings_of_zygote):
+    made = Zygote(tmp_path, environment=surroundings_of_zygote, child="no.such.module")
+
+    with pytest.raises(Misconfigured, match="did not start"):
+        run(made, "say", text="x")
