@@ -64,10 +64,10 @@ class _Shape:
         return _Shape(self.shape[::-1])
 
     def __add__(self, other: Array | float) -> "_Shape":
-        return self._like(other)
+        return self._equal(other)
 
     def __sub__(self, other: Array | float) -> "_Shape":
-        return self._like(other)
+        return self._equal(other)
 
     def __mul__(self, other: Array | float) -> "_Shape":
         return self._like(other)
@@ -94,8 +94,14 @@ class _Shape:
             raise InvalidInput(f"{_told(self.shape)} does not have the elements of {_told(shape)}")
         return _Shape(filled)
 
+    def _equal(self, other: Array | float) -> "_Shape":
+        """Give the shape of a sum, in which nothing may repeat."""
+        if isinstance(other, (int, float)) or other.shape == self.shape:
+            return self
+        raise InvalidInput(f"{_told(other.shape)} cannot be added to {_told(self.shape)}")
+
     def _like(self, other: Array | float) -> "_Shape":
-        """Give the shape of an elementwise result; a factor of a whole row or column may repeat."""
+        """Give the shape of a product; a factor of a whole row or column may repeat."""
         if isinstance(other, (int, float)) or other.shape == self.shape:
             return self
         pairs = zip(other.shape, self.shape, strict=False)

@@ -91,9 +91,10 @@ def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
 def _adapter_name(names: Iterable[str], markers: frozenset[str]) -> str:
     """Give the one adapter name that follows the kind's markers; empty when it was taken out."""
     found: Counter[str] = Counter()
+    reserved = {"weight", "bias", *markers, *_WRAPPERS}
     for name in names:
         parts = name.split(".")
         at = next((n for n, part in enumerate(parts) if part in markers), None)
-        if at is not None and len(parts) > at + 1 and parts[at + 1] not in {"weight", "bias"}:
-            found[parts[at + 1]] += 1
+        after = parts[at + 1 : at + 2] if at is not None else []
+        found.update(part for part in after if part not in reserved)
     return found.most_common(1)[0][0] if found else ""
