@@ -1,7 +1,7 @@
 """What plain weight files mean: W' itself (absolute) or W' - W (additive).
 
 No format says it, so names and metadata are evidence, the user may state it, and where the base's
-data is at hand the size of the numbers must agree (docs/design.md, Kinds).
+data is at hand the size of the numbers must agree (docs/design.md, Kinds and effects).
 """
 
 from collections.abc import Iterable, Mapping
