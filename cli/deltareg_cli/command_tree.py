@@ -53,7 +53,9 @@ class Command(click.Command):
         return write_page(self, ctx, self.teaching)
 
     def _has_dry_run(self) -> bool:
-        return any("--dry-run" in param.opts for param in self.params)
+        """Tell whether the command heeds the option, which every line may hold."""
+        own = (p for p in self.params if isinstance(p, Option) and not p.is_global)
+        return any("--dry-run" in option.opts for option in own)
 
 
 class Group(click.Group):

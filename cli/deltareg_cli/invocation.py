@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.client.config import ClientConfig, LoadedConfig, load_config
+from deltareg.client.progress import Progress
 from deltareg.errors import InvalidInput
 from deltareg_cli.logs import start_log
 from deltareg_cli.output import Output, is_terminal
@@ -70,6 +71,7 @@ class Invocation:
     is_resumable: bool = False
     _loaded: LoadedConfig | None = None
     _client: "Client | None" = None
+    _progress: Progress | None = None
 
     def begin(self, *, is_resumable: bool, is_tolerant: bool) -> None:
         """Read the settings and set up output and log; called once, before the command runs.
@@ -113,7 +115,8 @@ class Invocation:
             from deltareg.client import Client  # what `--help` need not load
             from deltareg_cli.progress import open_progress
 
-            self._client = Client(self.config, progress=open_progress(self.output, self.config))
+            self._progress = open_progress(self.output, self.config)
+            self._client = Client(self.config, progress=self._progress)
         return self._client
 
     def client_with(self, token: str) -> "Client":
@@ -151,6 +154,11 @@ class Invocation:
 
     def end(self) -> None:
         """Close what was opened; may be called twice."""
+        if self._progress is not None:
+            from deltareg_cli.progress import close_progress
+
+            close_progress(self._progress)
+            self._progress = None
         if self._client is not None:
             self._client.close()
             self._client = None

@@ -21,10 +21,19 @@ WORTH_A_LINE_S = 1.0
 
 
 def open_progress(output: Output, config: ClientConfig) -> Progress:
-    """Give the progress that fits: bars for a person, lines for a log, nothing for a script."""
+    """Give the progress that fits: bars for a person, lines for a log, nothing for a script.
+
+    The one who opens it closes it with `close_progress`, so that no terminal stays without cursor.
+    """
     if not config.progress or not output.has_notes:
         return SILENT
     return BarProgress(output) if is_terminal(sys.stderr) else LineProgress(output)
+
+
+def close_progress(progress: Progress) -> None:
+    """Take away what is still shown, as after an interruption."""
+    if isinstance(progress, BarProgress):
+        progress.stop()
 
 
 @dataclass(slots=True)
@@ -66,6 +75,13 @@ class BarProgress:
             self._open += 1
             name = self._bars.add_task(clean(label), total=total_bytes)
             return _Bar(self._bars, name, Tally(label, total_bytes), self._close_bar)
+
+    def stop(self) -> None:
+        """Take all bars away and give the cursor back; may be called twice."""
+        with self._lock:
+            if self._bars is not None:
+                self._bars.stop()
+                self._bars = None
 
     def _close_bar(self, bars: "Bars", name: "TaskID", sentence: str) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ from deltareg_cli.waiting import run_answer, run_status, wait_for
     Example("wait for the verdict", "deltareg verify me/chat:v3 --wait"),
     Example("once more, although there is a verdict", "deltareg verify me/chat:v3 --again --wait"),
     see_also=("verdict", "gate", "worker", "help exit-codes"),
+    is_resumable=True,
 )
 @click.argument("ref", help="What to verify; a bare NS/NAME is its newest version.")
 @option("--suite", default="smoke", show_default=True, help="The checks to make.")

@@ -130,7 +130,7 @@ def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
         row = _find(conn, run_id)
         state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
         if state is None:
-            raise Conflict(f"run {run_id} is {row.state}", fix=f"deltareg verdict rerun {run_id}")
+            raise Conflict(f"run {run_id} is {row.state}", fix="deltareg verify REF --again")
         after = {"state": "cancelled"}
         caller.record(conn, "run.cancel", f"run/{run_id}", before={"state": state}, after=after)
         return _describe(conn, _find(conn, run_id))

@@ -141,7 +141,7 @@ def _suite_of(run: Row) -> Suite:
     if str(suite.digest) != run.request["suite_digest"]:
         raise InvalidInput(
             f"suite {run.suite} has changed since the run was queued",
-            fix=f"queue it again: deltareg verdict rerun {run.id}",
+            fix="queue it again: deltareg verify REF --again",
         )
     return suite
 
