@@ -36,10 +36,7 @@ def lines(
             f"no filter is called {sorted(unknown)[0]!r}", fix=f"filters: {', '.join(_FILTERS)}"
         )
     path = "/deltas" if namespace is None else f"/deltas/{parse_name(namespace, 'namespace')}"
-    found = context.api.get(path, Page[LineInfo], cursor=cursor, limit=limit)
-    if not filters:
-        return found
-    return found.model_copy(update={"items": [i for i in found.items if _fits(i, filters)]})
+    return context.api.get(path, Page[LineInfo], cursor=cursor, limit=limit, **filters)
 
 
 def versions(
@@ -80,14 +77,3 @@ def delete(context: Context, ref: Ref) -> VersionInfo:
 def line_path(line: LineRef) -> str:
     """Give the API path of a line."""
     return f"/deltas/{quote(line.namespace)}/{quote(line.name)}"
-
-
-def _fits(line: LineInfo, filters: Mapping[str, str]) -> bool:
-    newest = line.newest
-    if newest is None:
-        return False
-    values: dict[str, list[str]] = {
-        "base": [newest.base.name], "kind": [newest.kind], "verdict": [newest.verdict or "none"],
-        "channel": list(line.channels),
-    }  # fmt: skip
-    return all(wanted in values[name] for name, wanted in filters.items())

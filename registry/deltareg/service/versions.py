@@ -1,6 +1,7 @@
 """Reading versions: list, show, manifest, storage, log, lineage; and deleting one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -16,19 +17,24 @@ from deltareg.service.describe import describe_detail, describe_version, describ
 from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import Bare, find_line, find_version
+from deltareg.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import LineInfo, Page, VersionDetail, VersionInfo
 
 
 def list_lines(
-    registry: Registry, caller: Caller, *, namespace: str | None, cursor: str | None, limit: int
+    registry: Registry,
+    caller: Caller,
+    *,
+    only: delta_queries.LineFilter,
+    cursor: str | None,
+    limit: int,
 ) -> Page[LineInfo]:
     """List delta lines by name with their newest version and what their channels serve."""
     caller.require("read")
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
-        rows = delta_queries.line_rows(
-            conn, namespace=namespace, after=after, limit=check_limit(limit) + 1
-        )
+        wanted = replace(only, suite_digest=str(built_in(DEFAULT_SUITE).digest))
+        rows = delta_queries.line_rows(conn, only=wanted, after=after, limit=check_limit(limit) + 1)
         newest = _newest(conn, rows)
         serving: dict[int, dict[str, int]] = {}
         for pointer in channel_queries.pointers(conn, [row.id for row in rows]):

@@ -1,11 +1,13 @@
 """Delta lines and their versions."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.conditions import answer
+from deltareg.db.queries.deltas import LineFilter
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service import gate as gate_service
 from deltareg.service import lineage as lineage_service
@@ -35,6 +37,17 @@ def version_of(ns: str, name: str, version: int) -> Ref:
     return Ref(line_of(ns, name), version=version)
 
 
+def filter_of(
+    base: str | None = None,
+    kind: str | None = None,
+    verdict: Literal["pass", "fail", "inconclusive", "none"] | None = None,
+    channel: str | None = None,
+) -> LineFilter:
+    """Read the filters of a list of lines."""
+    return LineFilter(base=base, kind=kind, verdict=verdict, channel=channel)
+
+
+Only = Annotated[LineFilter, Depends(filter_of)]
 Line = Annotated[LineRef, Depends(line_of)]
 Version = Annotated[Ref, Depends(version_of)]
 
@@ -50,19 +63,19 @@ def resolve(
 
 @router.get("/deltas")
 def list_lines(
-    registry: InRegistry, by: By, cursor: str | None = None, limit: int = 50
+    registry: InRegistry, by: By, only: Only, cursor: str | None = None, limit: int = 50
 ) -> Page[LineInfo]:
-    """List all delta lines by name."""
-    return service.list_lines(registry, by, namespace=None, cursor=cursor, limit=limit)
+    """List all delta lines by name, those whose newest version fits the filters."""
+    return service.list_lines(registry, by, only=only, cursor=cursor, limit=limit)
 
 
 @router.get("/deltas/{ns}")
 def list_namespace(
-    registry: InRegistry, by: By, ns: str, cursor: str | None = None, limit: int = 50
+    registry: InRegistry, by: By, ns: str, only: Only, cursor: str | None = None, limit: int = 50
 ) -> Page[LineInfo]:
     """List the delta lines of a namespace by name."""
-    namespace = parse_name(ns, "namespace")
-    return service.list_lines(registry, by, namespace=namespace, cursor=cursor, limit=limit)
+    inside = replace(only, namespace=parse_name(ns, "namespace"))
+    return service.list_lines(registry, by, only=inside, cursor=cursor, limit=limit)
 
 
 @router.get("/deltas/{ns}/{name}/versions")

@@ -1,12 +1,14 @@
 """Namespaces and delta lines."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.rows import Row
-from deltareg.db.tables import deltas, namespaces, versions
+from deltareg.db.tables import bases, channels, deltas, namespaces, verdicts, versions
 
 
 def namespace_id(conn: sa.Connection, name: str) -> int | None:
@@ -61,8 +63,29 @@ def take_number(conn: sa.Connection, delta_id: int) -> int:
     return int(conn.execute(update).scalar_one()) - 1
 
 
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """Which lines to list; what is None does not matter.
+
+    Attributes:
+        namespace: The namespace that they are in.
+        base: The base of the newest version, by name.
+        kind: The kind of the newest version.
+        verdict: The newest outcome of `suite_digest` on the newest version; `none` for none.
+        channel: A channel that serves a version of the line.
+        suite_digest: The suite that `verdict` speaks of.
+    """
+
+    namespace: str | None = None
+    base: str | None = None
+    kind: str | None = None
+    verdict: str | None = None
+    channel: str | None = None
+    suite_digest: str = ""
+
+
 def line_rows(
-    conn: sa.Connection, *, namespace: str | None, after: str | None, limit: int
+    conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int
 ) -> Sequence[Row]:
     """List lines by name with their count of versions and the newest number."""
     path = namespaces.c.name + "/" + deltas.c.name
@@ -80,8 +103,50 @@ def line_rows(
         .order_by(path)
         .limit(limit)
     )  # fmt: skip
-    if namespace is not None:
-        query = query.where(namespaces.c.name == namespace)
+    query = _filtered(query, only)
     if after is not None:
         query = query.where(path > after)
     return conn.execute(query).all()
+
+
+def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select[*tuple[Any, ...]]:
+    if only.namespace is not None:
+        query = query.where(namespaces.c.name == only.namespace)
+    if only.channel is not None:
+        serves = sa.exists().where(
+            channels.c.delta_id == deltas.c.id,
+            channels.c.name == only.channel,
+            channels.c.revision > 0,
+        )
+        query = query.where(serves)
+    newest = versions.alias("newest")
+    others = versions.alias("others")
+    newest_id = (
+        sa.select(sa.func.max(others.c.id))
+        .where(others.c.delta_id == deltas.c.id, others.c.deleted_at.is_(None))
+        .correlate(deltas)
+        .scalar_subquery()
+    )
+    conditions: list[sa.ColumnElement[bool]] = []
+    if only.base is not None:
+        named = sa.select(bases.c.id).where(bases.c.name == only.base).scalar_subquery()
+        conditions.append(newest.c.base_id == named)
+    if only.kind is not None:
+        conditions.append(newest.c.kind == only.kind)
+    if only.verdict is not None:
+        outcome = sa.func.coalesce(_newest_outcome(newest, only.suite_digest), "none")
+        conditions.append(outcome == only.verdict)
+    if not conditions:
+        return query
+    return query.where(sa.exists().where(newest.c.id == newest_id, *conditions))
+
+
+def _newest_outcome(version: sa.FromClause, suite_digest: str) -> sa.ScalarSelect[str]:
+    return (
+        sa.select(verdicts.c.verdict)
+        .where(verdicts.c.version_id == version.c.id, verdicts.c.suite_digest == suite_digest)
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+        .limit(1)
+        .correlate(version)
+        .scalar_subquery()
+    )
