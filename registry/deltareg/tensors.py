@@ -46,8 +46,27 @@ class Limits:
     total_bytes: int | None
 
 
+ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_LIMITS = Limits(8 << 20, 50_000, 16 << 10, 64, 2 << 30)
 FULL_LIMITS = Limits(100 << 20, 500_000, 16 << 10, 2_000, None)
+
+
+def limits_for(paths: Iterable[str]) -> Limits:
+    """Choose the profile of a delta by its files: an adapter's config makes it an adapter."""
+    return ADAPTER_LIMITS if ADAPTER_CONFIG in set(paths) else FULL_LIMITS
+
+
+def check_size(files: int, total_bytes: int, limits: Limits) -> None:
+    """Hold the whole of an upload to a profile.
+
+    Raises:
+        Refused: `limits`.
+    """
+    if files > limits.files:
+        _refuse("limits", f"{files} files, at most {limits.files}", "")
+    if limits.total_bytes is not None and total_bytes > limits.total_bytes:
+        most = limits.total_bytes
+        _refuse("limits", f"{total_bytes} bytes, at most {most} for an adapter", "")
 
 
 @dataclass(frozen=True, slots=True)

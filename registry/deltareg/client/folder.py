@@ -18,14 +18,15 @@ from deltareg.errors import NotFound, Problem, Refused
 from deltareg.kind import DeltaFiles, Tensor
 from deltareg.manifest import check_path, check_paths
 from deltareg.tensors import (
-    ADAPTER_LIMITS,
     CONVERT_FIX,
     FULL_LIMITS,
     LENGTH_BYTES,
     Limits,
     SafetensorsHeader,
     TensorInfo,
+    check_size,
     header_length,
+    limits_for,
     looks_like_pickle,
     parse_header,
     strict_json_object,
@@ -194,7 +195,7 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
     try:
         carried = _choose(chosen, root, purpose, folder.left_out)
         _check_roles(carried, folder.left_out, purpose)
-        limits = _limits(carried, purpose)
+        limits = FULL_LIMITS if purpose == "base" else limits_for(carried)
         for name, file in carried.items():
             _load(folder, name, file, limits)
         _check_whole(folder, limits)
@@ -278,11 +279,6 @@ def _check_roles(carried: dict[str, Path], left_out: list[str], purpose: Purpose
         _refuse("empty", "the folder holds no safetensors file", "name the folder that does")
 
 
-def _limits(carried: Mapping[str, Path], purpose: Purpose) -> Limits:
-    is_adapter = purpose == "delta" and any(n.endswith("adapter_config.json") for n in carried)
-    return ADAPTER_LIMITS if is_adapter else FULL_LIMITS
-
-
 def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
     check_path(name)
     size = path.stat().st_size
@@ -331,11 +327,8 @@ def _check_with_library(path: Path, name: str, header: SafetensorsHeader) -> Non
 
 def _check_whole(folder: Folder, limits: Limits) -> None:
     check_paths(folder.contents)
-    if len(folder.contents) > limits.files:
-        _refuse("limits", f"{len(folder.contents)} files, at most {limits.files}", "")
     total = sum(file.size_bytes for file in folder.contents.values())
-    if limits.total_bytes is not None and total > limits.total_bytes:
-        _refuse("limits", f"{total} bytes, at most {limits.total_bytes} for an adapter", "")
+    check_size(len(folder.contents), total, limits)
 
 
 def _in_file(error: Refused, name: str) -> Refused:

@@ -12,13 +12,15 @@ from deltareg.delta_manifest import is_document
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import IntegrityFailure, Problem, Refused
 from deltareg.kind import DeltaFiles
-from deltareg.manifest import Manifest, ManifestFile
+from deltareg.manifest import BASE_KIND, Manifest, ManifestFile
 from deltareg.storage_map import Chunk, StorageMap
 from deltareg.store import BlobStore
 from deltareg.tensors import (
-    ADAPTER_LIMITS,
     FULL_LIMITS,
+    Limits,
     SafetensorsHeader,
+    check_size,
+    limits_for,
     parse_header,
     strict_json_object,
 )
@@ -63,11 +65,14 @@ class Readback:
         Raises:
             Refused: A header does not pass, or the manifest lists other tensors than the headers.
         """
+        paths = [file.path for file in manifest.files]
+        limits = FULL_LIMITS if manifest.kind == BASE_KIND else limits_for(paths)
+        check_size(len(paths), manifest.logical_bytes, limits)
         headers: dict[str, SafetensorsHeader] = {}
         documents: dict[str, Mapping[str, object]] = {}
         for file in manifest.files:
             if file.is_tensors:
-                headers[file.path] = self._header(manifest, file)
+                headers[file.path] = self._header(manifest, file, limits)
             elif is_document(file.path) and file.size_bytes <= _DOCUMENT_BYTES:
                 raw = self.file_part(file)
                 if sha256_of(raw) != file.digest:
@@ -77,9 +82,7 @@ class Readback:
         convention = manifest.config.get("convention", "")
         return DeltaFiles(sizes, headers, documents, str(convention))
 
-    def _header(self, manifest: Manifest, file: ManifestFile) -> SafetensorsHeader:
-        is_adapter = len(manifest.tensors) <= ADAPTER_LIMITS.tensors
-        limits = ADAPTER_LIMITS if is_adapter and file.part.size_bytes < 1 << 20 else FULL_LIMITS
+    def _header(self, manifest: Manifest, file: ManifestFile, limits: Limits) -> SafetensorsHeader:
         count = sum(tensor.file == file.path for tensor in manifest.tensors)
         raw = self.file_part(file, tensors=count)
         header = parse_header(raw, file.size_bytes, limits)
