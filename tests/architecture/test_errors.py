@@ -3,8 +3,8 @@
 import pytest
 
 import deltareg.errors
-from deltareg.wire import status_of
 from deltareg.errors import PROBLEM_CODES, Problem, Refused, error_classes
+from deltareg.wire import status_of
 from deltareg_cli.exits import MEANINGS, Exit, exit_status
 from tests.architecture.tree import PACKAGES
 
