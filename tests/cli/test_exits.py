@@ -131,6 +131,7 @@ def test_13_quarantined(user, local_registry):
 def test_a_rule_leads_to_the_status_of_its_refusal(rule):
     error = refusal([Unmet(rule, "why", "how")])
 
+    assert error is not None
     assert gate_status([rule]) == exit_status(error)
 
 

@@ -84,7 +84,8 @@ def test_a_code_knows_its_exit_status(code, status):
 
 def exists(words):
     """Tell whether words begin with a command; what follows a command is its arguments."""
-    node, context = cli, click.Context(cli, info_name="deltareg")
+    node: click.Command | None = cli
+    context = click.Context(cli, info_name="deltareg")
     for word in words:
         if not isinstance(node, click.Group):
             return True

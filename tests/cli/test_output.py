@@ -2,17 +2,19 @@
 
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
-import yaml
 
 from deltareg.wire import SCHEMA_VERSION
-from deltareg_cli.blocks import Answer, Cell, Column, Facts, Lines, Table, Title
+from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Title
 from deltareg_cli.drawing import Surface, draw
 from deltareg_cli.output import Output, to_json
 from deltareg_cli.wording import clean, count, moment, rate, seconds, short, size
 from deltareg_cli.yaml_text import to_yaml
 from tests.cli.steps import push, push_base
+
+yaml = pytest.importorskip("yaml", reason="needs PyYAML to read YAML back")
 
 PIPE = Surface(width=80, is_terminal=False, has_colour=False)
 TERMINAL = Surface(width=80, is_terminal=True, has_colour=True)
@@ -139,7 +141,7 @@ def test_facts_leave_out_what_is_empty():
 
 def test_text_of_others_cannot_move_the_cursor_or_turn_around():
     evil = "fine\x1b[2J\x07\u202egnp.exe\u2066\r\nnext\u200b\x9b31m"
-    blocks = [
+    blocks: list[Block] = [
         Title(evil),
         Facts([("message", evil)]),
         Lines([evil]),
@@ -245,6 +247,4 @@ def test_numbers_read_well(written, expected):
     ],
 )
 def test_times_are_relative(at, expected):
-    from datetime import UTC, datetime
-
     assert moment(at, now=datetime(2026, 3, 1, 12, tzinfo=UTC)) == expected

@@ -19,6 +19,7 @@ def walk(command, context):
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             child = command.get_command(context, name)
+            assert child is not None, name
             yield from walk(child, click.Context(child, info_name=name, parent=context))
 
 

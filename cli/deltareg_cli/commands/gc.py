@@ -16,7 +16,7 @@ grace_option = option(
     "--grace",
     type=Duration(),
     metavar="AGE",
-    help="How long an idle upload is left alone; the server's setting by default.",
+    help="How long deleted versions and idle uploads are kept; the server decides by default.",
 )
 
 
@@ -29,8 +29,8 @@ grace_option = option(
 def gc() -> None:
     """Collect bytes that nothing refers to.
 
-    Those of deleted versions and of uploads that were given up. It is safe beside pushes: nothing
-    that a version or an open upload refers to is touched.
+    Those of deleted versions and of uploads that were given up. It is safe beside pushes, and keeps
+    what channels served of late, so that it can be rolled back to.
     """
 
 
