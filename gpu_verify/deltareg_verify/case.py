@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from deltareg.errors import Problem
+from deltareg.examine import examine
 from deltareg.kind import Account, BaseView, DeltaFiles, Tensor
 from deltareg.manifest import Manifest
 from deltareg.suite import Suite
@@ -104,6 +106,11 @@ class Case:
             Refused: The kind cannot read the delta at all.
         """
         return self._parts.account(self.folder)
+
+    @cached_property
+    def evidence(self) -> Sequence[Problem]:
+        """What only the numbers show, read once: NaN, a copy of another base, odd values."""
+        return examine(self.account, self.folder.tensors, self.base.tensors, self.folder.files)
 
     @property
     def dtype(self) -> str:

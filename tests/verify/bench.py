@@ -14,7 +14,6 @@ from deltareg.client.hashing import hash_folder
 from deltareg.delta_manifest import assess, build_delta_manifest
 from deltareg.suite import built_in, parse_suite
 from deltareg_verify.case import Case, Parts
-from deltareg_verify.torch_engine import TorchEngine, prepare_device
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SMOKE = built_in("smoke")
@@ -44,7 +43,7 @@ class Bench:
         self.base = open_base(base, Cache(cache_dir))
         self.folder = open_folder(path, convention=convention)
         self.suite = suite
-        self.device = prepare_device(device, threads=1)
+        self.device = device
         self.assessment = assess(self.folder.files, self.folder.tensors, self.base.view)
         hashed = hash_folder(self.folder)
         self.manifest = build_delta_manifest(
@@ -57,8 +56,14 @@ class Bench:
 
     def engine(self, effects=None):
         """Bring base and effects together; the delta's own effects by default."""
+        from deltareg_verify.torch_engine import (
+            TorchEngine,
+            prepare_device,
+        )  # dear; not all need it
+
+        device = prepare_device(self.device, threads=1)
         used = self.assessment.account.effects if effects is None else effects
-        return TorchEngine(self.base, used, suite=self.suite, device=self.device)
+        return TorchEngine(self.base, used, suite=self.suite, device=device)
 
     def case(self, **parts):
         """Make a case, with parts of one's own in place of the real ones."""

@@ -9,7 +9,7 @@ from deltareg.client.folder import open_folder
 from deltareg_verify.checks import all_checks
 from deltareg_verify.examine import examine
 from tests.samples import surgery
-from tests.verify.bench import SAMPLES, Bench, listed, sample_base, suite_of
+from tests.verify.bench import SAMPLES, Bench, listed, sample_base, sample_bench, suite_of
 
 SUITE = suite_of("digests", "finite")
 
@@ -76,3 +76,15 @@ def test_one_value_that_is_not_finite_fails(tmp_path, cache_dir, value):
 
     assert found["digests"].verdict == "pass"
     assert (found["finite"].verdict, found["finite"].code) == ("fail", "non_finite")
+
+
+@pytest.mark.parametrize(
+    ("sample", "code"),
+    [("other_base_embeddings", "base_mismatch"), ("bitfit_contradiction", "convention_needed")],
+)
+def test_numbers_that_contradict_the_base_fail(cache_dir, sample, code):
+    bench = sample_bench(f"bad/{sample}", cache_dir, suite=suite_of("accounting"))
+
+    (found,) = examine(bench.case())
+
+    assert (found.verdict, found.code) == ("fail", code)

@@ -1,0 +1,63 @@
+"""A real queue for a worker: the server's own services on SQLite, without HTTP and bytes."""
+
+from dataclasses import dataclass, field
+
+from deltareg.errors import Unavailable
+from deltareg.service.leases import claim_lease, complete_run, fail_run, hold_lease
+from deltareg.service.runs import show_run
+from deltareg_verify.materials import Materials
+from tests.verify.bench import sample_bench
+
+
+@dataclass
+class Desk:
+    """What a worker asks of the registry, answered by the services.
+
+    `outages` counts down: so many calls find nobody there.
+    """
+
+    registry: object
+    caller: object
+    lease_s: float = 60.0
+    outages: int = 0
+    calls: list = field(default_factory=list)
+
+    def lease(self, request):
+        self._call("lease")
+        return claim_lease(self.registry, self.caller, request, lease_s=self.lease_s)
+
+    def heartbeat(self, hold):
+        self._call("heartbeat")
+        hold_lease(self.registry, self.caller, hold, lease_s=self.lease_s)
+
+    def complete_run(self, run_id, report):
+        self._call("complete")
+        return complete_run(self.registry, self.caller, run_id, report)
+
+    def fail_run(self, run_id, failure):
+        self._call("fail")
+        fail_run(self.registry, self.caller, run_id, failure)
+
+    def show(self, run_id):
+        return show_run(self.registry, self.caller, run_id)
+
+    def _call(self, name):
+        self.calls.append(name)
+        if self.outages:
+            self.outages -= 1
+            raise Unavailable(f"nobody answers {name}")
+
+
+def lay_out(sample, cache_dir, folder):
+    """Put a sample's materials into a run's folder, as if they had been pulled."""
+    bench = sample_bench(sample, cache_dir)
+    (folder / "manifest.json").write_bytes(bench.manifest.encode())
+    (folder / "base.json").write_bytes(bench.base.manifest.encode())
+    return Materials(
+        delta=bench.folder.path,
+        manifest=folder / "manifest.json",
+        base=bench.base.path,
+        base_manifest=folder / "base.json",
+        model_type="llama",
+        base_config=str(bench.base.identity.config),
+    )

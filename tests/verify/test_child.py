@@ -1,0 +1,134 @@
+"""The child itself, in a real zygote and sandbox: what it makes of files, limits and devices."""
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+from deltareg.errors import Inconclusive
+from deltareg_verify.__main__ import labels
+from deltareg_verify.assignment import Assignment
+from deltareg_verify.report import Surroundings, listen
+from deltareg_verify.zygote import Zygote
+from tests.verify.desk import lay_out
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory):
+    with Zygote(tmp_path_factory.mktemp("scratch"), environment=os.environ) as made:
+        yield made
+
+
+@pytest.fixture
+def assignment(cache_dir, tmp_path):
+    """Make the assignment of a sample; `delta` replaces its folder."""
+
+    def make(sample="tinyllama/lora_qv", **changes):
+        found = lay_out(sample, cache_dir, tmp_path)
+        own = tmp_path / "own"
+        own.mkdir(exist_ok=True)
+        told = {"delta": found.delta, "manifest": found.manifest, "base": found.base,
+                "base_manifest": found.base_manifest, "model_type": found.model_type,
+                "suite": "smoke", "scratch": own, "device": "cpu", "threads": 1, "wall_s": 60.0,
+                "memory_bytes": 0, **changes}  # fmt: skip
+        return Assignment(**told)
+
+    return make
+
+
+def verify(zygote, assignment):
+    return listen(zygote.run(b"verify " + assignment.encode(), wall_s=60))
+
+
+def describe(zygote, device, scratch):
+    wanted = json.dumps({"device": device, "scratch": str(scratch)}).encode()
+    return listen(zygote.run(b"describe " + wanted, wall_s=60)).surroundings
+
+
+def outcomes(report):
+    return {check.name: check.verdict for check in report.checks}
+
+
+def test_an_assignment_comes_through_as_it_was(assignment):
+    made = assignment(device="cuda:1", memory_bytes=5)
+
+    assert Assignment.decode(made.encode()) == made
+
+
+def test_a_healthy_delta_is_examined_to_the_end(zygote, assignment):
+    report = verify(zygote, assignment())
+
+    assert set(outcomes(report).values()) <= {"pass", "n/a"}
+    assert report.surroundings.dtype == "F32"
+
+
+def test_the_whole_sandbox_allows_what_a_run_needs(zygote, assignment):
+    """Also with an architecture whose classes nobody has imported yet."""
+    report = verify(zygote, assignment("tinygpt2/lora", model_type="gpt2"))
+
+    assert set(outcomes(report).values()) <= {"pass", "n/a"}
+
+
+def test_a_warm_run_does_not_pay_for_imports(zygote, assignment):
+    verify(zygote, assignment())
+    started = time.monotonic()
+
+    verify(zygote, assignment())
+
+    assert time.monotonic() - started < 3  # importing torch and transformers alone takes that
+
+
+def test_a_file_that_no_delta_may_hold_fails_without_being_read(zygote, assignment, tmp_path):
+    folder = tmp_path / "delta"
+    made = assignment()
+    shutil.copytree(made.delta, folder)
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'CANARY')!r}, 'w')")
+
+    report = verify(zygote, assignment(delta=folder))
+
+    assert report.checks[0].verdict == "fail"
+    assert report.checks[0].code == "code_file"
+    assert set(list(outcomes(report).values())[1:]) == {"skipped"}
+    assert not (tmp_path / "CANARY").exists()
+
+
+def test_too_little_memory_is_no_fault_of_the_delta(zygote, assignment):
+    with pytest.raises(Inconclusive):
+        verify(zygote, assignment(memory_bytes=1 << 20))
+
+
+def test_a_base_without_its_files_is_no_fault_of_the_delta(zygote, assignment, tmp_path):
+    base = tmp_path / "base"
+    base.mkdir()
+
+    with pytest.raises(Inconclusive):
+        verify(zygote, assignment(base=base))
+
+
+def test_a_suite_that_does_not_exist_is_no_fault_of_the_delta(zygote, assignment):
+    with pytest.raises(Inconclusive, match="no suite"):
+        verify(zygote, assignment(suite="never"))
+
+
+def test_a_device_is_described(zygote, tmp_path):
+    found = describe(zygote, "cpu", tmp_path)
+
+    assert found.environment["device"] == "cpu"
+    assert {"torch", "transformers", "python", "platform"} <= set(found.environment)
+    assert "limits" in found.sandbox
+
+
+def test_a_device_that_is_not_there_is_told(zygote, tmp_path):
+    with pytest.raises(Inconclusive, match="torch sees no device cuda:99"):
+        describe(zygote, "cuda:99", tmp_path)
+
+
+def test_labels_say_what_a_worker_offers():
+    found = {"device": "cuda:1", "gpu": "NVIDIA H100", "gpu_memory_bytes": str(80 << 30)}
+    surroundings = Surroundings(dtype="", sandbox="", environment=found)
+
+    assert labels(surroundings) == {
+        "device": "cuda", "gpu": "NVIDIA H100", "gpu_memory_gib": "80",
+    }  # fmt: skip

@@ -1,0 +1,138 @@
+"""Real deltas that other libraries made, on the bases that they made them for, on CPU and GPU."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertForSequenceClassification
+
+from deltareg_verify.checks import names_that_may_not_apply
+from deltareg_verify.examine import examine
+from deltareg_verify.verdict import judge
+from tests import corpus
+from tests.verify.bench import SMOKE, Bench, read_arrays
+
+KINDS = {"lora", "full", "bitfit"}
+DELTAS = {
+    delta["id"]: delta
+    for delta in corpus.manifest()["deltas"]
+    if delta["lib"] in {"peft", "raw"} and delta["registry_kind"].split("+")[0] in KINDS
+}
+BAD = {bad["id"]: bad for bad in corpus.manifest()["bad"] if bad["stage"] == "verify"}
+IDS = sorted(DELTAS) or [pytest.param("", marks=pytest.mark.skip(reason=corpus.MISSING))]
+BAD_IDS = ["bad/dead_zero_B", "bad/exploding"]
+DEVICES = ["cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)]
+pytestmark = pytest.mark.skipif(not corpus.has_corpus(), reason=corpus.MISSING)
+
+
+@pytest.fixture
+def open_delta(cache_dir):
+    """Open a delta of the corpus on a device."""
+    return partial(_open, cache_dir)
+
+
+def _open(cache_dir, delta, device="cpu"):
+    convention = "additive" if delta.get("format") == "additive" else ""
+    base = corpus.base_folder(delta["base"])
+    path = corpus.CORPUS / delta["path"]
+    return Bench(path, base, cache_dir, device=device, convention=convention)
+
+
+def probe_of(base):
+    """Give the inputs of the corpus' oracles for a base, and the output that they are about."""
+    vision = read_arrays(corpus.CORPUS / "probes" / "vision.safetensors")
+    if base == "tinyvit":
+        return {"pixel_values": vision["pixel_values"]}, "logits"
+    if base == "tinyclip":
+        named = {"input_ids": "caption_ids", "attention_mask": "caption_mask"}
+        given = {name: vision[key] for name, key in named.items()}
+        return given | {"pixel_values": vision["pixel_values"]}, "logits_per_image"
+    if base == "minilm":
+        return read_arrays(corpus.CORPUS / "probes" / "minilm.safetensors"), "pooler_output"
+    lm = read_arrays(corpus.CORPUS / "probes" / "lm.safetensors")
+    return {"input_ids": lm["input_ids"]}, "logits"
+
+
+def head_of(bench):
+    """Give a classifier that the base's class has no place for, as weight and bias.
+
+    What the delta does not bring is what transformers begins with, from the corpus' seed.
+    """
+    torch.manual_seed(1234)
+    net = BertForSequenceClassification.from_pretrained(bench.base.path, num_labels=3)
+    head = {name: value.detach().numpy() for name, value in net.classifier.named_parameters()}
+    for name, tensor in bench.folder.tensors.items():
+        path, _, parameter = name.rpartition(".")
+        if path.endswith("classifier"):
+            head[parameter] = np.frombuffer(tensor.read(), "<f4").reshape(tensor.shape)
+    return head["weight"], head["bias"]
+
+
+def expected_logits(delta):
+    """Give what the library computed with the delta: attached, else merged; else skip."""
+    held = read_arrays(corpus.CORPUS / delta["expected"]) if "expected" in delta else {}
+    found = held.get("logits_attached", held.get("logits_merged"))
+    if found is None:
+        pytest.skip("the corpus holds no outputs with this delta")
+    return found
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("delta_id", IDS)
+def test_outputs_with_the_delta_attached_are_the_librarys(open_delta, delta_id, device):
+    delta = DELTAS[delta_id]
+    expected = expected_logits(delta)
+    bench = open_delta(delta, device)
+    inputs, name = probe_of(delta["base"])
+
+    found = bench.engine().outputs_for("attached", inputs)[name]
+
+    if delta["base"] == "minilm":  # its head is in the delta alone; the base's class has none
+        weight, bias = head_of(bench)
+        found = found @ weight.T + bias
+    tolerance = delta["tolerance"]["logits_atol"]
+    if device != "cpu":
+        tolerance = max(tolerance, 1e-3)
+    assert found.shape == expected.shape
+    assert np.max(np.abs(found - expected)) <= tolerance
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("delta_id", IDS)
+def test_the_verdict_is_what_the_corpus_expects(open_delta, delta_id, device):
+    delta = DELTAS[delta_id]
+
+    results = list(examine(open_delta(delta, device).case()))
+
+    verdict = judge(SMOKE, results, may_not_apply=names_that_may_not_apply())
+    assert verdict in {"pass": {"pass"}, "either": {"pass", "fail"}}[delta["expect_verify"]], (
+        results
+    )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("bad_id", BAD_IDS)
+def test_what_must_fail_fails_with_its_code(open_delta, bad_id, device):
+    bad = BAD[bad_id]
+
+    results = list(examine(open_delta(bad, device).case()))
+
+    assert judge(SMOKE, results, may_not_apply=names_that_may_not_apply()) == "fail"
+    codes = {result.code for result in results if result.verdict == "fail"}
+    assert codes == {bad["must"].removeprefix("reject:")}
+
+
+@pytest.mark.parametrize("delta_id", IDS)
+@pytest.mark.gpu
+def test_a_gpu_computes_what_the_processor_does(open_delta, delta_id):
+    delta = DELTAS[delta_id]
+    inputs, _ = probe_of(delta["base"])
+
+    here, there = (
+        open_delta(delta, device).engine().outputs_for("attached", inputs)
+        for device in ("cpu", "cuda:0")
+    )
+
+    tolerance = max(delta["tolerance"]["logits_atol"], 1e-3)
+    assert all(np.max(np.abs(here[name] - there[name])) <= tolerance for name in here)

@@ -1,0 +1,422 @@
+"""The supervisor over a real queue, with a real zygote: every run ends as it should."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from deltareg.errors import Forbidden, Inconclusive
+from deltareg.service.registry import Registry
+from deltareg.service.runs import queue_run
+from deltareg.store.memory import MemoryStore
+from deltareg.wire import LeaseRequest, RunCreate
+from deltareg_verify.options import Options
+from deltareg_verify.stop import Stop
+from deltareg_verify.worker import Worker
+from deltareg_verify.zygote import Zygote
+from tests.service import rows
+from tests.service.work import expire
+from tests.verify.desk import Desk, lay_out
+
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory):
+    with Zygote(tmp_path_factory.mktemp("scratch"), environment=os.environ) as made:
+        yield made
+
+
+@pytest.fixture
+def registry(sqlite_engine):
+    rows.base(sqlite_engine)
+    return Registry(sqlite_engine, MemoryStore())
+
+
+@pytest.fixture
+def desk(registry):
+    return Desk(registry, rows.caller(registry.engine, "worker", scopes={"verify", "read"}))
+
+
+@pytest.fixture
+def queued(registry):
+    """Queue a verification and give its id."""
+    ada = rows.caller(registry.engine)
+    rows.version(registry.engine, rows.line(registry.engine, maker=ada))
+    return queue_run(registry, ada, RunCreate(ref="lab/x:v1")).id
+
+
+class Children:
+    """Children whose words are known."""
+
+    def __init__(self, said=b"", *, error=None, meanwhile=lambda _: None):
+        self.said = said
+        self.error = error
+        self.meanwhile = meanwhile
+        self.requests = []
+
+    def run(self, request, *, wall_s, interrupted):
+        self.requests.append(request)
+        reason = self.meanwhile(interrupted)
+        if reason or self.error:
+            raise self.error or Inconclusive(reason)
+        return self.said
+
+
+@pytest.fixture
+def worker(desk, zygote, cache_dir, tmp_path):
+    """Make a worker that verifies a sample."""
+
+    def make(sample="tinyllama/lora_qv", *, children=zygote, gather=None, stop=None, **options):
+        told = {"name": "w1", "gpu": "cpu", "base_dirs": (), "scratch": tmp_path / "scratch",
+                "lease_wait_s": 0.0, "run_timeout_s": 60.0, "stop_grace_s": 0.0, "threads": 1,
+                "memory_bytes": 0, "is_once": True, **options}  # fmt: skip
+        return Worker(
+            registry=desk,
+            gather=gather or (lambda _, into: lay_out(sample, cache_dir, into)),
+            children=children,
+            options=Options(**told),
+            device="cpu",
+            labels={"device": "cpu"},
+            stop=stop or Stop(0.0),
+        )
+
+    return make
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def outcome(desk, run_id):
+    run = desk.show(run_id)
+    return run.state, run.verdict and run.verdict.verdict
+
+
+def test_a_healthy_version_passes(desk, worker, queued):
+    worker("tinyllama/lora_qv").serve()
+
+    run = desk.show(queued)
+    assert (run.state, run.verdict.verdict) == ("done", "pass")
+    assert run.verdict.dtype == "F32"
+    assert run.verdict.seed == 20260117
+    assert run.verdict.base_evidence == "exact"
+    assert run.verdict.verifier.startswith("deltareg-verify/1 ")
+    assert {"torch", "transformers", "device", "base_config"} <= set(run.verdict.environment)
+    assert run.verdict.sandbox.startswith("session limits")
+
+
+@pytest.mark.parametrize(
+    ("sample", "check", "code"),
+    [
+        ("bad/dead_zero_b", "effect", "no_effect"),
+        ("bad/exploding", "norm_ratio", "norm_ratio"),
+        ("bad/other_base_embeddings", "accounting", "base_mismatch"),
+        ("bad/inf", "finite", "non_finite"),
+    ],
+)
+def test_a_broken_version_fails_with_the_check_and_its_code(
+    desk, worker, queued, sample, check, code
+):
+    worker(sample).serve()
+
+    run = desk.show(queued)
+    failed = [(c.name, c.code) for c in run.verdict.checks if c.verdict == "fail"]
+    assert (run.state, run.verdict.verdict) == ("done", "fail")
+    assert failed == [(check, code)]
+
+
+def test_every_check_of_the_suite_is_in_the_verdict(desk, worker, queued):
+    worker("bad/exploding").serve()
+
+    checks = desk.show(queued).verdict.checks
+    assert [check.name for check in checks] == [
+        "digests", "accounting", "finite", "norm_ratio", "effect", "attached_equals_folded",
+        "perplexity", "deterministic", "resources",
+    ]  # fmt: skip
+    assert {check.verdict for check in checks[4:]} == {"skipped"}
+
+
+def test_nothing_is_left_in_the_scratch_folder(worker, queued, tmp_path):
+    worker().serve()
+
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_worker_without_work_ends_once(desk, worker):
+    worker().serve()
+
+    assert desk.calls == ["lease"]
+
+
+SPOKEN = {
+    "nothing": b"",
+    "nonsense": b"pass",
+    "half": b'{"check": {"name": "digests", "verdict": "pass"}}\n',
+    "a verdict of its own": b'{"verdict": "pass"}\n',
+    "that it gave up": b'{"error": "not enough memory"}\n',
+}
+
+
+@pytest.mark.parametrize("said", SPOKEN.values(), ids=SPOKEN)
+def test_a_child_without_a_report_fails_the_attempt(desk, worker, queued, said):
+    worker(children=Children(said)).serve()
+
+    assert outcome(desk, queued) == ("queued", None)
+    assert desk.show(queued).error
+
+
+END = b'{"end": {"dtype": "F32", "sandbox": "", "environment": {}}}\n'
+
+
+def words(**outcomes):
+    lines = (f'{{"check": {{"name": "{n}", "verdict": "{v}"}}}}\n' for n, v in outcomes.items())
+    return "".join(lines).encode() + END
+
+
+GOOD = dict.fromkeys(
+    ["digests", "accounting", "finite", "norm_ratio", "effect", "attached_equals_folded",
+     "deterministic"], "pass",
+)  # fmt: skip
+
+
+def test_all_required_checks_make_a_pass(desk, worker, queued):
+    worker(children=Children(words(**GOOD))).serve()
+
+    assert outcome(desk, queued) == ("done", "pass")
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_required_check_that_was_skipped_makes_it_inconclusive(desk, worker, queued, name):
+    worker(children=Children(words(**GOOD | {name: "skipped"}))).serve()
+
+    assert outcome(desk, queued) == ("done", "inconclusive")
+
+
+@pytest.mark.parametrize("name", ["digests", "effect"])
+def test_a_required_check_that_is_missing_makes_it_inconclusive(desk, worker, queued, name):
+    fewer = {key: value for key, value in GOOD.items() if key != name}
+
+    worker(children=Children(words(**fewer))).serve()
+
+    assert outcome(desk, queued) == ("done", "inconclusive")
+
+
+def test_a_report_without_checks_is_inconclusive(desk, worker, queued):
+    worker(children=Children(END)).serve()
+
+    assert outcome(desk, queued) == ("done", "inconclusive")
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_failed_check_makes_it_fail(desk, worker, queued, name):
+    worker(children=Children(words(**GOOD | {name: "fail"}))).serve()
+
+    assert outcome(desk, queued) == ("done", "fail")
+
+
+def test_three_failed_attempts_are_inconclusive_and_never_a_pass(desk, worker, queued):
+    for _ in range(3):
+        worker(children=Children(error=Inconclusive("it crashed; it last wrote: boom"))).serve()
+
+    run = desk.show(queued)
+    assert (run.state, run.verdict.verdict) == ("dead", "inconclusive")
+    assert "boom" in run.error
+
+
+def test_what_would_help_is_in_the_reason(desk, worker, queued):
+    def gather(grant, into):
+        raise Inconclusive("the base tiny is not stored", fix="start with --base-dir FOLDER")
+
+    worker(gather=gather).serve()
+
+    assert desk.show(queued).error == "the base tiny is not stored; start with --base-dir FOLDER"
+
+
+def test_a_disk_that_is_full_fails_the_attempt(desk, worker, queued):
+    def gather(grant, into):
+        raise OSError(28, "No space left on device")
+
+    worker(gather=gather).serve()
+
+    assert outcome(desk, queued) == ("queued", None)
+    assert "No space left" in desk.show(queued).error
+
+
+def test_a_suite_of_another_release_fails_the_attempt(desk, worker, queued):
+    grant = desk.lease(LeaseRequest(worker="w1"))
+
+    worker().handle(grant.model_copy(update={"suite_digest": "sha256:" + "0" * 64}))
+
+    assert "another release" in desk.show(queued).error
+
+
+def test_a_lease_is_kept_while_the_run_takes_long(desk, worker, queued):
+    desk.lease_s = 0.15
+    slow = Children(words(**GOOD), meanwhile=lambda _: wait_until(
+        lambda: desk.calls.count("heartbeat") >= 5))  # fmt: skip
+
+    worker(children=slow).serve()
+
+    assert outcome(desk, queued) == ("done", "pass")
+
+
+def test_a_lost_lease_interrupts_the_child_and_drops_the_result(desk, worker, queued):
+    desk.lease_s = 0.15
+
+    def lose(interrupted):
+        expire(desk.registry, queued)
+        taken = desk.lease(LeaseRequest(worker="w2"))
+        assert taken.run == queued
+        wait_until(interrupted)
+        return interrupted()
+
+    worker(children=Children(words(**GOOD), meanwhile=lose)).serve()
+
+    assert "complete" not in desk.calls
+    assert "fail" not in desk.calls
+    assert outcome(desk, queued) == ("running", None)
+
+
+def test_a_result_that_comes_after_the_lease_was_lost_does_not_count(desk, worker, queued):
+    """The worker was frozen: it noticed nothing and answers when the run is somebody else's."""
+
+    def freeze(interrupted):
+        expire(desk.registry, queued)
+        desk.lease(LeaseRequest(worker="w2"))
+
+    worker(children=Children(words(**GOOD), meanwhile=freeze)).serve()
+
+    assert desk.calls.count("complete") == 1
+    assert outcome(desk, queued) == ("running", None)
+    assert desk.show(queued).worker == "w2"
+
+
+def test_an_outage_during_the_run_loses_nothing(desk, worker, queued):
+    desk.lease_s = 0.15
+
+    def outage(interrupted):
+        desk.outages = 3
+        wait_until(lambda: desk.outages == 0)
+
+    worker(children=Children(words(**GOOD), meanwhile=outage)).serve()
+
+    assert outcome(desk, queued) == ("done", "pass")
+
+
+def test_an_outage_at_the_end_delays_the_verdict(desk, worker, queued):
+    def outage(interrupted):
+        desk.outages = 2
+
+    worker(children=Children(words(**GOOD), meanwhile=outage)).serve()
+
+    assert desk.calls.count("complete") == 3
+    assert outcome(desk, queued) == ("done", "pass")
+
+
+def test_an_outage_before_the_run_is_waited_out(desk, worker, queued):
+    desk.outages = 1
+
+    worker(children=Children(words(**GOOD))).serve()
+
+    assert outcome(desk, queued) == ("done", "pass")
+
+
+def test_a_worker_that_is_refused_says_so(desk, worker, queued):
+    rows.caller(desk.registry.engine, "other", scopes={"verify"})
+    desk.lease(LeaseRequest(worker="w1"))
+    desk.caller = rows.caller(desk.registry.engine, "other", scopes={"verify"})
+
+    with pytest.raises(Forbidden, match="another principal"):
+        worker().serve()
+
+
+def test_a_worker_that_is_asked_to_stop_gives_its_run_back(desk, worker, queued):
+    stop = Stop(0.0)
+
+    def asked(interrupted):
+        stop.ask()
+        return interrupted()
+
+    worker(children=Children(words(**GOOD), meanwhile=asked), stop=stop).serve()
+
+    assert outcome(desk, queued) == ("queued", None)
+    assert "asked to stop" in desk.show(queued).error
+
+
+def test_a_worker_that_is_asked_to_stop_may_finish_within_its_grace(desk, worker, queued):
+    stop = Stop(600.0)
+
+    def asked(interrupted):
+        stop.ask()
+        return interrupted()
+
+    worker(children=Children(words(**GOOD), meanwhile=asked), stop=stop, is_once=False).serve()
+
+    assert outcome(desk, queued) == ("done", "pass")
+
+
+def test_a_stopped_worker_asks_for_nothing(desk, worker, queued):
+    stop = Stop(0.0)
+    stop.ask()
+
+    worker(stop=stop).serve()
+
+    assert desk.calls == []
+
+
+def test_a_worker_takes_one_run_after_the_other(desk, worker, registry, queued):
+    stop = Stop(0.0)
+    ada = rows.caller(registry.engine)
+    rows.version(registry.engine, rows.line(registry.engine, maker=ada))
+    second = queue_run(registry, ada, RunCreate(ref="lab/x:v2")).id
+    children = Children(words(**GOOD))
+    serving = threading.Thread(
+        target=worker(children=children, stop=stop, is_once=False).serve, daemon=True
+    )
+
+    serving.start()
+    wait_until(lambda: outcome(desk, second)[0] == "done" and outcome(desk, queued)[0] == "done")
+    stop.ask()
+    serving.join(DEADLINE_S)
+
+    assert len(children.requests) == 2
+    assert not serving.is_alive()
+
+
+class TestStop:
+    def test_the_grace_runs_from_the_first_request(self):
+        now = [0.0]
+        stop = Stop(5.0, clock=lambda: now[0])
+
+        assert not stop.is_overdue
+        stop.ask()
+        assert (stop.is_asked, stop.is_overdue) == (True, False)
+        now[0] = 5.0
+        assert stop.is_overdue
+
+    def test_a_second_request_ends_the_grace(self):
+        stop = Stop(600.0)
+
+        stop.ask()
+        stop.ask()
+
+        assert stop.is_overdue
+
+    def test_a_signal_ends_a_wait_at_once_and_work_not(self):
+        stop = Stop(600.0)
+        kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            stop.listen()
+            with pytest.raises(SystemExit), stop.waiting():
+                signal.raise_signal(signal.SIGTERM)
+            assert stop.is_asked
+            signal.raise_signal(signal.SIGINT)  # while it works: no exception
+        finally:
+            for number, action in kept.items():
+                signal.signal(number, action)
