@@ -37,6 +37,7 @@ PLANTS = [
     ("no-framework-below-the-edge", "registry/deltareg/service/__init__.py", "import fastapi"),
     ("kinds-are-islands", "registry/deltareg/kinds/bitfit.py", "import deltareg.kinds.lora"),
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import deltareg.store.s3"),
+    ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import boto3"),
     ("settings-at-the-rim", "registry/deltareg/service/__init__.py", "import deltareg.settings"),
     ("acyclic", "registry/deltareg/digest.py", "import deltareg.manifest"),
 ]
