@@ -6,6 +6,7 @@ import click
 
 from deltareg_cli.command_tree import command
 from deltareg_cli.commands.pull import pull_answer
+from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
@@ -38,6 +39,7 @@ from deltareg_cli.options import option
     show_default=True,
     help="What weights are written as.",
 )
+@concurrency_option("Requests that carry bytes at once.")
 @option("--expect", metavar="DIGEST", help="Fail unless the result has this fingerprint.")
 @click.pass_obj
 def materialize(
