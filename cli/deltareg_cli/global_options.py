@@ -45,8 +45,9 @@ def dry_run(text: str) -> Callable[[Callable[..., object]], Callable[..., object
     return option("--dry-run", is_flag=True, expose_value=False, callback=_record, help=text)
 
 
-def concurrency_option(text: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
+def concurrency_option() -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Give a command `--concurrency`, which is a setting like the global ones."""
+    text = "Requests that carry bytes at once, at most."
     return option("--concurrency", metavar="N", expose_value=False, callback=_record, help=text)
 
 

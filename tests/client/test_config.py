@@ -84,7 +84,7 @@ def test_defaults_are_those_of_the_class(places):
 def test_every_setting_can_be_given_by_its_variable(places):
     values = {
         "server": "https://x.example", "profile": "home", "cache_dir": "/cache",
-        "cache_max_size": "2GB", "offline": "yes", "output": "yaml", "progress": "1",
+        "cache_max_size": "2GB", "output": "yaml", "progress": "1",
         "concurrency": "9", "timeout": "2m", "retries": "0",
     }  # fmt: skip
     assert set(values) == set(KEYS)
@@ -96,7 +96,7 @@ def test_every_setting_can_be_given_by_its_variable(places):
     assert (config.server, config.profile, str(config.cache_dir)) == (
         "https://x.example", "home", "/cache",
     )  # fmt: skip
-    assert (config.cache_max_bytes, config.offline, config.output) == (2_000_000_000, True, "yaml")
+    assert (config.cache_max_bytes, config.output) == (2_000_000_000, "yaml")
     assert (config.progress, config.concurrency, config.timeout_s, config.retries) == (
         False, 9, 120.0, 0,
     )  # fmt: skip
@@ -109,7 +109,7 @@ def test_every_setting_can_be_given_by_its_variable(places):
         ({"DELTAREG_SERVER": "ftp://x"}, "not the address of a server"),
         ({"DELTAREG_OUTPUT": "xml"}, "not a format"),
         ({"DELTAREG_CONCURRENCY": "0"}, "from 1 to 1000"),
-        ({"DELTAREG_OFFLINE": "perhaps"}, "not yes or no"),
+        ({"DELTAREG_NO_PROGRESS": "perhaps"}, "not yes or no"),
         ({"DELTAREG_PROFILE": "nobody"}, "no profile 'nobody'"),
         ({"DELTAREG_TOKEN_FILE": "/no/such/file"}, "cannot read the token file"),
     ],

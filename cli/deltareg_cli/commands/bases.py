@@ -10,7 +10,6 @@ from deltareg.wire import BaseInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.documents import fields, page_fields
-from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option
@@ -45,7 +44,6 @@ def bases() -> None:
 )
 @path_argument
 @click.argument("name", help="What it is called from now on.")
-@concurrency_option("Packs that are sent at once.")
 @click.pass_obj
 def push(invocation: Invocation, path: Path, name: str) -> None:
     """Keep a base in the registry: its fingerprint and its bytes.

@@ -39,7 +39,7 @@ from deltareg_cli.options import option
     show_default=True,
     help="What weights are written as.",
 )
-@concurrency_option("Requests that carry bytes at once.")
+@concurrency_option()
 @option("--expect", metavar="DIGEST", help="Fail unless the result has this fingerprint.")
 @click.pass_obj
 def materialize(

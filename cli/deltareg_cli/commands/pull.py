@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.argument("ref", help="What to pull; a bare NS/NAME is what @prod serves.")
 @option("--to", metavar="DIR", type=click.Path(path_type=Path), help="Where the files go.")
 @option("--frozen", is_flag=True, help="Refuse a bare NS/NAME, which may change its meaning.")
-@concurrency_option("Requests that carry bytes at once.")
+@concurrency_option()
 @click.pass_obj
 def pull(invocation: Invocation, ref: str, *, to: Path | None, frozen: bool) -> None:
     """Get the files of a version, byte for byte.

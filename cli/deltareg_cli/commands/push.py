@@ -89,7 +89,7 @@ RECORD, VERIFICATION = "For the record", "Verification"
     section=VERIFICATION,
     help="How long to wait; the run goes on after that.",
 )
-@concurrency_option("Packs that are sent at once.")
+@concurrency_option()
 @option(
     "--idempotency-key",
     metavar="KEY",

@@ -43,7 +43,6 @@ class ClientConfig:
         profile: The profile that was read.
         cache_dir: Where pulled bytes are kept.
         cache_max_bytes: How much of them is kept.
-        offline: Whether to answer from the cache and ask nobody.
         timeout_s: How long one request may take to answer.
         retries: How often a request that may work later is tried again.
         concurrency: How many requests carry bytes at once.
@@ -57,7 +56,6 @@ class ClientConfig:
     profile: str = DEFAULT_PROFILE
     cache_dir: Path = field(default_factory=_default_cache_dir)
     cache_max_bytes: int = 50_000_000_000
-    offline: bool = False
     timeout_s: float = 30.0
     retries: int = 5
     concurrency: int = 4
@@ -81,12 +79,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("profile", "DELTAREG_PROFILE", DEFAULT_PROFILE, "The profile of config.toml to use."),
     Setting("cache_dir", "DELTAREG_CACHE_DIR", "", "The folder that keeps pulled bytes."),
     Setting("cache_max_size", "DELTAREG_CACHE_MAX_SIZE", "50GB", "How much the cache keeps."),
-    Setting("offline", "DELTAREG_OFFLINE", "false", "Answer from the cache, ask no server."),
     Setting("output", "DELTAREG_OUTPUT", "table", "Results as table, json, jsonl or yaml."),
     Setting(
         "progress", "DELTAREG_NO_PROGRESS", "true", "Show progress; the variable turns it off."
     ),
-    Setting("concurrency", "DELTAREG_CONCURRENCY", "4", "Requests that carry bytes at once."),
+    Setting(
+        "concurrency", "DELTAREG_CONCURRENCY", "4", "Requests that carry bytes at once, at most."
+    ),
     Setting("timeout", "DELTAREG_TIMEOUT", "30s", "How long one request may take to answer."),
     Setting("retries", "DELTAREG_RETRIES", "5", "Tries after a failure that may pass."),
 )
@@ -255,7 +254,6 @@ def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -
         profile=texts["profile"],
         cache_dir=Path(texts["cache_dir"]).expanduser(),
         cache_max_bytes=parse_size(texts["cache_max_size"]),
-        offline=_boolean(texts["offline"]),
         timeout_s=parse_duration(texts["timeout"]),
         retries=_whole(texts["retries"], least=0),
         concurrency=_whole(texts["concurrency"], least=1),
