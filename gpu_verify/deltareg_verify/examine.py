@@ -6,7 +6,7 @@ from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure, Refus
 from deltareg.suite import CheckSpec
 from deltareg.wire import CheckResult
 from deltareg_verify.case import Case
-from deltareg_verify.check import Check, Finding, refusal
+from deltareg_verify.check import Check, Finding, Value, refusal
 from deltareg_verify.checks import all_checks
 
 
@@ -49,14 +49,19 @@ def _run(check: Check, spec: CheckSpec, case: Case) -> CheckResult:
         finding = Finding("skipped", detail=f"says n/a but always applies: {finding.detail}")
     return CheckResult(
         name=spec.name,
-        value=finding.value,
-        threshold=finding.threshold,
-        baseline=finding.baseline,
+        value=_short(finding.value),
+        threshold=_short(finding.threshold),
+        baseline=_short(finding.baseline),
         verdict=finding.verdict,
         seconds=round(case.clock() - started, 4),
         code=finding.code,
         detail=finding.detail,
     )
+
+
+def _short(value: Value) -> Value:
+    """Keep the digits of a number that mean something."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _find(check: Check, spec: CheckSpec, case: Case) -> Finding:

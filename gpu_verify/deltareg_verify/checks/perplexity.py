@@ -19,11 +19,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     assert value is not None, "the delta does not take away what the base has"
     most = base * (1 + spec.number("warn_relative_change"))
     if value <= most:
-        return Finding("pass", round(value, 4), round(most, 4), round(base, 4))
+        return Finding("pass", value, most, base)
     detail = "general text became much less likely; the delta may be overtrained"
-    return Finding(
-        "warn", round(value, 4), round(most, 4), round(base, 4), "worse_than_base", detail
-    )
+    return Finding("warn", value, most, base, "worse_than_base", detail)
 
 
 def texts(suite: Suite) -> list[str]:

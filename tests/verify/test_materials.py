@@ -1,0 +1,123 @@
+"""Getting a run's materials from a real registry: the version's files, and its base by root."""
+
+import filecmp
+
+import pytest
+
+from deltareg.errors import Inconclusive, NotFound
+from deltareg.manifest import Manifest
+from deltareg.wire import LeaseRequest
+from deltareg_verify.materials import Stock
+from tests.verify.bench import SAMPLES, sample_base
+
+DELTA = SAMPLES / "deltas" / "tinyllama" / "lora_qv"
+
+
+@pytest.fixture
+def pusher(local_registry):
+    return local_registry.client(("read", "push", "admin"))
+
+
+@pytest.fixture
+def worker(local_registry):
+    return local_registry.client(("read", "verify"), principal="worker", kind="wrk")
+
+
+@pytest.fixture
+def stock(worker):
+    """Make the stock of a worker with some base folders."""
+    made = []
+
+    def make(*base_dirs):
+        made.append(Stock(worker, base_dirs=base_dirs))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def lease(worker):
+    grant = worker.lease(LeaseRequest(worker="w1"))
+    assert grant is not None
+    return grant
+
+
+def push(pusher, *, stored=True, name="tinyllama", folder=None):
+    send = pusher.push_base if stored else pusher.register_base
+    send(folder or sample_base("tinyllama"), name)
+    return pusher.push(DELTA, "team/lora", base=name)
+
+
+def same_files(left, right):
+    names = [path.name for path in left.iterdir()]
+    return not any(filecmp.cmpfiles(left, right, names, shallow=False)[1:])
+
+
+def test_the_versions_files_and_manifest_come_as_they_were_pushed(pusher, worker, stock, tmp_path):
+    pushed = push(pusher)
+
+    found = stock().gather(lease(worker), tmp_path)
+
+    assert same_files(DELTA, found.delta)
+    assert str(Manifest.decode(found.manifest.read_bytes()).digest) == pushed.version.digest
+    assert found.model_type == "llama"
+
+
+def test_a_base_is_fetched_from_the_registry_once(pusher, worker, stock, tmp_path):
+    push(pusher)
+    grant = lease(worker)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+
+    first = stock().gather(grant, tmp_path / "first")
+    second = stock().gather(grant, tmp_path / "second")
+
+    assert same_files(sample_base("tinyllama"), first.base)
+    assert first.base == second.base
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["the folder", "a folder in it"])
+def test_a_base_is_found_in_a_folder_of_the_operators(pusher, worker, stock, tmp_path, inside):
+    moved = tmp_path / "gone" / "moved"
+    moved.parent.mkdir()
+    moved.symlink_to(sample_base("tinyllama"))
+    push(pusher, stored=False, folder=moved)
+    moved.unlink()  # where it was registered from, it is no more
+    folder = SAMPLES / "bases" if inside else sample_base("tinyllama")
+
+    found = stock(folder).gather(lease(worker), tmp_path)
+
+    # The shards hold the same tensors: they are the same base.
+    assert found.base.parent == SAMPLES / "bases"
+    assert found.base.name in {"tinyllama", "tinyllama_sharded"}
+
+
+def test_a_folder_with_another_base_is_not_taken(pusher, worker, stock, tmp_path):
+    push(pusher)
+
+    found = stock(sample_base("tinyllama_other")).gather(lease(worker), tmp_path)
+
+    assert same_files(sample_base("tinyllama"), found.base)
+
+
+def test_a_base_that_is_nowhere_says_what_would_help(pusher, worker, stock, tmp_path):
+    moved = tmp_path / "moved"
+    moved.symlink_to(sample_base("tinyllama"))
+    push(pusher, stored=False, folder=moved)
+    moved.unlink()
+
+    with pytest.raises(Inconclusive) as caught:
+        stock().gather(lease(worker), tmp_path)
+
+    assert "no folder here has its root blake3:" in caught.value.message
+    assert "--base-dir FOLDER" in caught.value.fix
+
+
+def test_a_version_that_is_gone_is_no_pass(pusher, worker, stock, tmp_path):
+    push(pusher)
+    grant = lease(worker)
+    pusher.delete_version("team/lora:v1")
+
+    with pytest.raises((NotFound, Inconclusive)):
+        stock().gather(grant, tmp_path)

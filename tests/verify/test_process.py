@@ -1,0 +1,159 @@
+"""The worker as a process, over real HTTP: what it prints, how it ends, what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from deltareg.errors import InvalidInput
+from deltareg_verify.__main__ import main
+from deltareg_verify.settings import resolve
+from tests.fixtures.processes import until
+from tests.verify.bench import SAMPLES, sample_base
+
+RUN = (sys.executable, "-m", "deltareg_verify", "run")
+
+
+@pytest.fixture
+def server(local_registry):
+    """Run a registry with a base and one version that waits for its verdict."""
+    client = local_registry.client()
+    client.push_base(sample_base("tinyllama"), "tinyllama")
+    client.push(SAMPLES / "deltas/tinyllama/lora_qv", "team/lora", base="tinyllama")
+    return local_registry
+
+
+@pytest.fixture
+def start(server, processes, tmp_path):
+    """Start a worker with a token that may read and verify."""
+    token = server.token("read", "verify", principal="worker", kind="wrk")
+
+    def run(*options, token=token, url=server.url, **variables):
+        environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_SERVER=url,
+                                    DELTAREG_WORKER_THREADS="1", **variables)  # fmt: skip
+        scratch = str(tmp_path / "scratch")
+        return processes.start("worker", *RUN, "--scratch", scratch, *options, environ=environ)
+
+    return run
+
+
+def verdict(server):
+    return server.client(("read",), principal="asker").show("team/lora").verdict
+
+
+def alive_below(pid):
+    """List processes that a process has started, and those that they have."""
+    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children")
+                for c in task.read_text().split()]  # fmt: skip
+    return children + [below for child in children for below in alive_below(child)]
+
+
+@pytest.mark.slow
+def test_one_run_and_the_end(server, start):
+    worker = start("--once", "--gpu", "cpu")
+
+    assert worker.wait() == 0, worker.errors
+    assert verdict(server) == "pass"
+    assert "verdict=pass" in worker.errors
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_ends_at_once_when_asked(server, start):
+    worker = start("--lease-wait", "60")
+    until(lambda: verdict(server) == "pass", "the first run has its verdict")
+    below = alive_below(worker.pid)
+
+    worker.send(signal.SIGTERM)
+
+    assert worker.wait(10) == 0
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "the zygote is gone")
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_leaves_no_process(server, start):
+    worker = start("--lease-wait", "60")
+    until(lambda: verdict(server) == "pass", "the first run has its verdict")
+    below = alive_below(worker.pid)
+    assert below
+
+    worker.kill()
+
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "the zygote is gone")
+
+
+def test_a_device_that_is_not_there_stops_the_start(start):
+    worker = start("--gpu", "99")
+
+    assert worker.wait() == 2
+    assert "torch sees no device cuda:99" in worker.errors
+    assert "--gpu cpu" in worker.errors
+
+
+def test_a_token_that_is_not_known_stops_the_worker(start):
+    worker = start("--gpu", "cpu", token="drt_pat_" + "0" * 40)
+
+    assert worker.wait() == 4
+    assert "error:" in worker.errors
+
+
+def test_no_token_shows_in_what_is_printed(server, start):
+    token = server.token("read", "verify", principal="worker", kind="wrk")
+    worker = start("--once", "--gpu", "cpu", token=token)
+    worker.wait()
+
+    assert token not in worker.errors + worker.output
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["run", "-h"]])
+def test_help_says_what_it_does(words):
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 0
+    assert "versions" in result.output
+
+
+def test_help_needs_no_torch():
+    script = "import sys, deltareg_verify.__main__; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == "False"
+
+
+def test_a_device_that_is_none_is_refused():
+    result = CliRunner().invoke(main, ["run", "--gpu", "toaster", "--server", "http://127.0.0.1:9"])
+
+    assert result.exit_code == 2
+    assert "not a device" in result.output
+
+
+class TestSettings:
+    def test_a_flag_wins_over_the_environment(self, monkeypatch):
+        monkeypatch.setenv("DELTAREG_WORKER_NAME", "from-environment")
+        monkeypatch.setenv("DELTAREG_WORKER_THREADS", "3")
+
+        options = resolve({"name": "from-flag", "gpu": None}, is_once=True)
+
+        assert (options.name, options.threads, options.gpu) == ("from-flag", 3, "auto")
+        assert options.is_once
+
+    def test_folders_are_separated_by_colons(self, monkeypatch):
+        monkeypatch.setenv("DELTAREG_WORKER_BASE_DIRS", "/one:/two")
+
+        assert resolve({}, is_once=False).base_dirs == (Path("/one"), Path("/two"))
+
+    def test_a_worker_has_a_name_of_its_own(self):
+        assert str(os.getpid()) in resolve({}, is_once=False).name
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [("LEASE_WAIT_S", "61"), ("RUN_TIMEOUT_S", "0"), ("THREADS", "-1"), ("MEMORY_BYTES", "x")],
+    )
+    def test_a_value_that_is_not_allowed_is_named(self, monkeypatch, variable, value):
+        monkeypatch.setenv(f"DELTAREG_WORKER_{variable}", value)
+
+        with pytest.raises(InvalidInput, match=f"DELTAREG_WORKER_{variable}"):
+            resolve({}, is_once=False)
