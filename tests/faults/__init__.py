@@ -1,0 +1,1 @@
+"""Real processes killed, frozen, cut off and starved; what was promised holds."""

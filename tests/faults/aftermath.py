@@ -1,0 +1,76 @@
+"""What must hold when the shooting is over: all there, all judged once, nothing left over."""
+
+from dataclasses import dataclass
+
+from tests.fixtures.processes import until
+
+_ACTIVE = {"queued", "running"}
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """What was found at the end.
+
+    Attributes:
+        versions: Versions that were visible; each was pulled and compared.
+        runs: Verifications, by their state.
+        freed: Objects that collection freed: what kills left, and of the third that was deleted.
+    """
+
+    versions: int
+    runs: dict
+    freed: int
+
+
+def settle(harness):
+    """Wait for the queue, collect with no grace, and check everything; adds to violations."""
+    ledger, server = harness.ledger, harness.server
+    until(
+        lambda: not any(run.state in _ACTIVE for run in ledger.runs()), "all runs have ended"
+    )
+    states: dict[str, int] = {}
+    for run in ledger.runs():
+        states[run.state] = states.get(run.state, 0) + 1
+        if run.verdicts != 1:
+            harness.violations.append(f"run {run.id} ended {run.state}, {run.verdicts} verdicts")
+    lost = set(harness.verdicts) - ledger.verdict_ids()
+    harness.violations += [f"lost: the acknowledged verdict {found}" for found in lost]
+    count = _check_versions(harness)
+    server.kill()
+    server.start()  # drops what killed writers left in tmp/
+    harness.proxy.target = server.port
+    with harness.client() as client:
+        for row in ledger.versions()[::3]:
+            client.delete_version(f"{row.line}:v{row.number}")
+        kept = len(objects(server))
+        client.collect(dry_run=False, grace_s=0)
+        found = client.fsck(read_data=True).findings
+    harness.violations += [f"fsck: {finding}" for finding in found]
+    _check_store(harness)
+    freed = kept - len(objects(server))
+    return Aftermath(count, states, freed)
+
+
+def objects(server):
+    """Give the keys of all objects in the store."""
+    root = server.blobs
+    return {
+        path.relative_to(root).as_posix() for path in (root / "blobs").rglob("*") if path.is_file()
+    }
+
+
+def _check_versions(harness):
+    visible = harness.ledger.versions()
+    for row in visible:
+        harness.check_version(row)
+    lost = set(harness.acknowledged.values()) - {row.digest for row in visible}
+    harness.violations += [f"lost: the acknowledged version {digest}" for digest in lost]
+    return len(visible)
+
+
+def _check_store(harness):
+    needed, kept = harness.ledger.needed_keys(), objects(harness.server)
+    harness.violations += [f"missing: {key}" for key in needed - kept]
+    harness.violations += [f"left over after collection: {key}" for key in kept - needed]
+    remains = sorted(path.name for path in (harness.server.blobs / "tmp").iterdir())
+    harness.violations += [f"left over in tmp: {name}" for name in remains]

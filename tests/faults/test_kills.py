@@ -1,0 +1,69 @@
+"""SIGKILL on the installed `deltareg push`, the API server and a worker, over real HTTP."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.aftermath import settle
+from tests.faults.kills import KillHarness
+
+SEED = int(os.environ.get("DELTAREG_TEST_SEED", "7"))
+MUTANT = (sys.executable, str(Path(__file__).with_name("mutant.py")), "run")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kills_lose_nothing(processes, database_url, figures):
+    server = processes.api(database_url=database_url, lease_s=2)
+
+    with KillHarness(processes, server, database_url, seed=SEED) as harness:
+        harness.run(50)
+        found = settle(harness)
+
+    tell(figures, harness, found)
+    assert harness.violations == [], replay(harness)
+    assert harness.between() >= len(harness.kills) / 5, harness.histogram()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("round_", range(10))
+def test_a_thousand_kills_lose_nothing(processes, database_url, figures, round_):
+    server = processes.api(database_url=database_url, lease_s=2)
+
+    with KillHarness(processes, server, database_url, seed=SEED + 1 + round_) as harness:
+        harness.run(100)
+        found = settle(harness)
+
+    tell(figures, harness, found)
+    assert harness.violations == [], replay(harness)
+    assert harness.between() >= len(harness.kills) / 5, harness.histogram()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_rows_committed_before_their_bytes_are_found_out(processes, sqlite_url, figures):
+    """The harness has teeth: it finds a server that acknowledges what it has not stored."""
+    server = processes.api(database_url=sqlite_url, command=MUTANT, lease_s=2)
+
+    with KillHarness(processes, server, sqlite_url, seed=SEED) as harness:
+        harness.run(30, victims=("server",), enough=lambda seen: seen.violations)
+
+    figures("violations of the mutant", f"{len(harness.violations)} by kill {len(harness.kills)}")
+    assert any("half-visible" in text for text in harness.violations), replay(harness)
+
+
+def tell(figures, harness, found):
+    count, between = len(harness.kills), harness.between()
+    figures("kills", f"{count}, {between} of them between first byte and commit")
+    figures("after them", f"{found.versions} versions, runs {found.runs}")
+    figures("collected at grace 0", f"{found.freed} objects, of a third deleted and what kills left")
+    for line in harness.histogram():
+        figures("histogram", line)
+
+
+def replay(harness):
+    name = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
+    again = f"DELTAREG_TEST_SEED={SEED} python -m pytest -m '' '{name}'"
+    return "\n".join([f"seed {harness.seed}; again: {again}", *map(str, harness.kills)])
