@@ -35,7 +35,6 @@ def ls(invocation: Invocation) -> None:
     entries = invocation.client.cache.entries()
     columns = [
         Column("kind"), Column("digest"), Column("size", is_number=True), Column("last used"),
-        Column("pinned"),
     ]  # fmt: skip
     rows: list[list[Text]] = [
         [
@@ -43,7 +42,6 @@ def ls(invocation: Invocation) -> None:
             Cell(str(entry.digest)[:12], "name"),
             size(entry.size_bytes),
             moment(_at(entry.last_used), now=invocation.now),
-            "yes" if entry.pinned else "",
         ]
         for entry in entries
     ]
@@ -53,7 +51,6 @@ def ls(invocation: Invocation) -> None:
             "digest": str(entry.digest),
             "size_bytes": entry.size_bytes,
             "last_used": _at(entry.last_used),
-            "pinned": entry.pinned,
         }
         for entry in entries
     ]
@@ -80,7 +77,7 @@ def prune(invocation: Invocation, *, max_size: int | None, older_than: float | N
     """Drop what was used longest ago.
 
     It stops when the cache is as small as wanted. Without options it is made as small as the
-    setting cache_max_size says. What is pinned stays.
+    setting cache_max_size says.
     """
     limit = max_size
     if max_size is None and older_than is None:

@@ -42,7 +42,6 @@ class CacheEntry:
         size_bytes: Bytes on disk.
         last_used: Seconds since the epoch.
         path: Where it is.
-        pinned: Whether pruning leaves it.
     """
 
     kind: str
@@ -50,7 +49,6 @@ class CacheEntry:
     size_bytes: int
     last_used: float
     path: Path
-    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +160,17 @@ class Cache:
         older_than_s: float | None = None,
         dry_run: bool = False,
         now: float | None = None,
+        keep: Path | None = None,
     ) -> PruneReport:
-        """Remove what was not used for so long, then the oldest until the rest fits."""
+        """Remove what was not used for so long, then the oldest until the rest fits.
+
+        Args:
+            max_bytes: How much may stay.
+            older_than_s: How long something may lie unused, seconds.
+            dry_run: Only say what would go.
+            now: The time; the clock's by default.
+            keep: What stays whatever happens, because somebody was just given it.
+        """
         moment = time.time() if now is None else now
         entries = self.entries()
         total = sum(entry.size_bytes for entry in entries)
@@ -171,7 +178,7 @@ class Cache:
         for entry in entries:
             is_old = older_than_s is not None and moment - entry.last_used > older_than_s
             is_over = max_bytes is not None and total - freed > max_bytes
-            if (is_old or is_over) and not entry.pinned:
+            if (is_old or is_over) and entry.path != keep:
                 removed, freed = removed + 1, freed + entry.size_bytes
                 if not dry_run:
                     _remove(entry.path)

@@ -63,6 +63,8 @@ def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
             fix="name another folder with --to, or empty this one",
         )
     pulled = fetch(context, version, manifest, to=to)
+    if pulled.fetched_bytes:
+        context.cache.prune(max_bytes=context.config.cache_max_bytes, keep=pulled.path)
     return PullReport(
         version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
         time.monotonic() - started,
