@@ -99,6 +99,8 @@ def _roll_back(
     result, revision_id = _append(conn, caller, line, channel, current, version, move)
     if current.version_id != version.id:
         queries.add_quarantine(conn, channel.id, current.version_id, revision_id=revision_id)
+    if move.dry_run:
+        return result
     run = queue_default_suite(conn, caller, version, again=True)
     return result.model_copy(update={"verify_run": run})
 
@@ -106,7 +108,7 @@ def _roll_back(
 def _target(
     line: LineRef, channel: Row, ledger: Sequence[Row], current: Row, move: ChannelMove
 ) -> Row:
-    """Choose the revision to go back to: named, or so many different versions back."""
+    """Choose the revision to go back to: named, or so many versions back."""
     if move.version is not None:
         served = [row for row in ledger if row.version == move.version]
         where = f"v{move.version}"
@@ -114,7 +116,7 @@ def _target(
         served = [row for row in ledger if row.number == move.revision and row.version_id]
         where = f"#{move.revision}"
     else:
-        served = _earlier(ledger, current)[(move.steps or 1) - 1 :]
+        served = _earlier(ledger)[(move.steps or 1) - 1 :]
         where = f"{move.steps or 1} step(s) back"
     if not served:
         raise NotFound(
@@ -126,20 +128,23 @@ def _target(
     return served[0]
 
 
-def _earlier(ledger: Sequence[Row], current: Row) -> list[Row]:
-    """Give, newest first, the revision of each version that was promoted before the current one.
+def _earlier(ledger: Sequence[Row]) -> list[Row]:
+    """Give, newest first, the revisions that lie below the current one, as on a stack.
 
-    After a rollback from v2 to v1, one step back from v1 is what stood before v1, never v2 again.
+    A promotion lays a version on top, a rollback takes away what lies above its target. So what was
+    rolled away from is never come back to: neither from the version below it, nor from one that was
+    promoted afterwards.
     """
-    origin = next(
-        row for row in reversed(ledger)
-        if row.version_id == current.version_id and row.kind == "promote"
-    )  # fmt: skip
-    found: dict[int, Row] = {}
-    for row in ledger:
-        if row.number < origin.number and row.kind == "promote":
-            found.setdefault(row.version_id, row)
-    return list(found.values())
+    stack: list[Row] = []
+    for row in reversed(ledger):
+        if row.version_id is None:
+            continue
+        at = [number for number, below in enumerate(stack) if below.version_id == row.version_id]
+        if row.kind == "rollback" and at:
+            del stack[at[-1] + 1 :]
+        else:
+            stack.append(row)
+    return [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
 
 
 def _check_target(
