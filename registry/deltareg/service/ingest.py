@@ -107,6 +107,18 @@ def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[s
     return found | pack_queries.lock_live(conn, upload.scope, others)
 
 
+def refuse_extra_pieces(manifest: Manifest, storage: StorageMap) -> None:
+    """Refuse a map with more pieces than the manifest has: the namespace would rely on them.
+
+    Raises:
+        Refused: It has.
+    """
+    extra = storage.pieces.keys() - manifest.pieces().keys()
+    if extra:
+        wrong = f"storage map: piece {min(extra)} is not of this version"
+        raise Refused([Problem("header", wrong, fix="push it with a current client")])
+
+
 def record_pieces(
     conn: sa.Connection, upload: Row, storage: StorageMap, pack_ids: Mapping[str, int], base: str
 ) -> None:
@@ -128,6 +140,7 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
         base = _base_of(conn, manifest)
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
+    refuse_extra_pieces(manifest, storage)
     files = Readback(registry.store, keys, storage).delta_files(manifest)
     assessment = assess(files, header_tensors(files), base)
     built = build_delta_manifest(
@@ -135,7 +148,7 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
         base=base, parents=manifest.parents,
     )  # fmt: skip
-    if built != manifest:
+    if built.encode() != manifest.encode():
         raise Refused([
             Problem(
                 "kind_mismatch", "the manifest does not follow from the files that came with it",
@@ -201,8 +214,9 @@ def _add_version(
     digests = [str(parent) for parent in manifest.parents]
     parents = version_queries.version_ids_by_digest(conn, line.namespace, digests)
     unknown = [digest for digest in digests if digest not in parents]
-    if unknown:
-        raise Refused([Problem("bad_config", f"no version here has the digest {unknown[0]}")])
+    if unknown or len(parents) < len(digests):
+        wrong = f"no version here has the digest {unknown[0]}" if unknown else "a parent is twice"
+        raise Refused([Problem("bad_config", wrong, fix="name each parent once: --parent")])
     semver = upload.request["semver"]
     if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
         raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
