@@ -22,7 +22,7 @@ from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refu
 from deltareg.kind import BaseView
 from deltareg.manifest import Manifest
 from deltareg.service.describe import describe_base
-from deltareg.service.ingest import adopt_packs, pack_keys, record_pieces
+from deltareg.service.ingest import adopt_packs, pack_keys, record_pieces, refuse_extra_pieces
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.uploads import abort_upload, find_own_upload
@@ -33,8 +33,14 @@ _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
 def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInfo:
-    """Turn an upload without packs into a base whose bytes stay where they are."""
+    """Turn an upload without packs into a base whose bytes stay where they are.
+
+    Raises:
+        UploadClosed: The upload was given up: register again.
+    """
     caller.require("push")
+    with read(registry.engine) as conn:
+        _find_upload(conn, caller, upload_id)
     return with_retry(
         registry.engine, lambda conn: _commit(conn, caller, upload_id, storage=None, raw=None)
     )
@@ -51,9 +57,7 @@ def complete_base(
     """
     caller.require("push")
     with read(registry.engine) as conn:
-        upload = find_own_upload(conn, caller, upload_id, lock=False)
-    if upload.subject != "base":
-        raise InvalidInput("this upload is of a delta")
+        upload = _find_upload(conn, caller, upload_id)
     raw = request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw)
@@ -67,9 +71,17 @@ def complete_base(
     )
 
 
+def _find_upload(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
+    upload = find_own_upload(conn, caller, upload_id, lock=False)
+    if upload.subject != "base":
+        raise InvalidInput("this upload is of a delta")
+    return upload
+
+
 def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
     manifest = Manifest.decode(upload.manifest)
     storage.check_covers(manifest, ())
+    refuse_extra_pieces(manifest, storage)
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
     files = Readback(registry.store, keys, storage).delta_files(manifest)
@@ -78,7 +90,7 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
         config_text=str(manifest.config["config_json"]),
     )  # fmt: skip
-    if built != manifest:
+    if built.encode() != manifest.encode():
         message = "the manifest does not follow from the files that came with it"
         raise Refused([Problem("kind_mismatch", message, fix="push with the server's version")])
 
@@ -94,13 +106,14 @@ def _commit(
     upload = find_own_upload(conn, caller, upload_id, lock=True)
     if upload.state not in {"open", "complete"}:
         raise UploadClosed(f"the upload is {upload.state}", fix=_AGAIN)
-    known = queries.base_rows(conn, name=upload.target, limit=1)
-    if known and known[0].manifest_digest != upload.manifest_digest:
+    is_added = _add(conn, caller, upload)
+    known = queries.base_rows(conn, name=upload.target, limit=1, lock=True)[0]
+    if known.manifest_digest != upload.manifest_digest:
         raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
-    base_id = known[0].id if known else _add(conn, caller, upload)
-    if not known:
+    base_id = known.id
+    if is_added:
         _relate(conn, base_id, base_view(Manifest.decode(upload.manifest)))
-    is_new = not known or (storage is not None and not known[0].is_stored)
+    is_new = is_added or (storage is not None and not known.is_stored)
     if storage is not None and raw is not None and is_new:
         pack_ids = adopt_packs(conn, upload, storage)
         queries.store_base(conn, base_id, storage_map=raw, stored_bytes=storage.stored_bytes)
@@ -130,7 +143,7 @@ def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
                 )  # fmt: skip
 
 
-def _add(conn: sa.Connection, caller: Caller, upload: Row) -> int:
+def _add(conn: sa.Connection, caller: Caller, upload: Row) -> bool:
     manifest = Manifest.decode(upload.manifest)
     identity = base_identity(manifest)
     return queries.add_base(

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.rows import Row
 from deltareg.db.tables import base_relations, bases, principals, versions
+from deltareg.db.upsert import insert
 
 _SHOWN = [column for column in bases.c if column.name not in {"manifest", "storage_map"}]
 
@@ -17,8 +18,9 @@ def base_rows(
     root: str | None = None,
     after: str | None = None,
     limit: int = 50,
+    lock: bool = False,
 ) -> Sequence[Row]:
-    """List bases by name, without manifest and storage map."""
+    """List bases by name, without manifest and storage map; with `lock`, they stay as they are."""
     used = (
         sa.select(sa.func.count())
         .where(versions.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
@@ -41,6 +43,8 @@ def base_rows(
         query = query.where(bases.c.root == root)
     if after is not None:
         query = query.where(bases.c.name > after)
+    if lock:
+        query = query.with_for_update(of=bases)
     return conn.execute(query).all()
 
 
@@ -56,9 +60,15 @@ def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[Row]:
     return conn.execute(query).all()
 
 
-def add_base(conn: sa.Connection, **values: object) -> int:
-    """Insert a base and give its id."""
-    return int(conn.execute(sa.insert(bases).values(**values).returning(bases.c.id)).scalar_one())
+def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:
+    """Insert a base; False when there is one of that name, perhaps made meanwhile."""
+    added = (
+        insert(conn, bases)
+        .values(name=name, **values)
+        .on_conflict_do_nothing(index_elements=["name"])
+        .returning(bases.c.id)
+    )
+    return conn.execute(added).scalar() is not None
 
 
 def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_bytes: int) -> None:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S, now_us
 from deltareg.db.rows import Row
 from deltareg.db.tables import idempotency
+from deltareg.db.upsert import insert
 
 KEPT_S = 24 * 3600
 
@@ -32,14 +33,12 @@ def keep_answer(
     headers: Mapping[str, str],
 ) -> None:
     """Keep an answer; an older one under the same key goes."""
+    kept = {
+        "request_digest": request_digest, "status": status, "body": body, "headers": dict(headers),
+        "created_at": now_us(),
+    }  # fmt: skip
     conn.execute(
-        sa.delete(idempotency).where(
-            idempotency.c.principal_id == principal_id, idempotency.c.key == key
-        )
+        insert(conn, idempotency)
+        .values(principal_id=principal_id, key=key, **kept)
+        .on_conflict_do_update(index_elements=["principal_id", "key"], set_=kept)
     )
-    conn.execute(
-        sa.insert(idempotency).values(
-            principal_id=principal_id, key=key, request_digest=request_digest,
-            status=status, body=body, headers=dict(headers),
-        )
-    )  # fmt: skip
