@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import shutil
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -17,6 +19,7 @@ from deltareg.errors import (
     InvalidInput,
     Misconfigured,
     Unauthenticated,
+    Unavailable,
 )
 from deltareg_verify import sandbox
 from deltareg_verify.materials import Stock
@@ -24,7 +27,7 @@ from deltareg_verify.options import Options
 from deltareg_verify.report import Surroundings, listen
 from deltareg_verify.settings import resolve
 from deltareg_verify.stop import Stop
-from deltareg_verify.worker import Worker
+from deltareg_verify.worker import RUN_PREFIX, Worker
 from deltareg_verify.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ _EXITS: tuple[tuple[type[DeltaregError], int], ...] = (
 )  # fmt: skip
 _DESCRIBE_S = 60.0
 _GIB = 1 << 30
+_STALE_S = 2 * 86_400
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,9 +98,11 @@ def _run(options: Options, server: str | None) -> None:
     stop = Stop(options.stop_grace_s)
     stop.listen()
     config = load_config(flags={"server": server} if server else {}).config
-    options.scratch.mkdir(parents=True, exist_ok=True)
+    options.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sweep(options.scratch, now=time.time())
     with Client(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
         with stop.waiting():
+            _introduce(client)
             found = _describe(zygote, options)
         log.info("worker=%s device=%s sandbox=%s", options.name, found.environment["device"],
                  found.sandbox)  # fmt: skip
@@ -112,6 +118,13 @@ def _run(options: Options, server: str | None) -> None:
         ).serve()
 
 
+def sweep(scratch: Path, *, now: float) -> None:
+    """Remove run folders that a killed worker left, once no run can be using them any more."""
+    for folder in scratch.glob(f"{RUN_PREFIX}*"):
+        if now - folder.stat().st_mtime > _STALE_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def labels(found: Surroundings) -> dict[str, str]:
     """Say what a worker offers: device, GPU and its memory in GiB."""
     environment = found.environment
@@ -120,6 +133,18 @@ def labels(found: Surroundings) -> dict[str, str]:
         told["gpu"] = environment["gpu"]
         told["gpu_memory_gib"] = str(int(environment["gpu_memory_bytes"]) // _GIB)
     return told
+
+
+def _introduce(client: Client) -> None:
+    """Learn at once whether the token is good; a server that is not up yet may come later.
+
+    Raises:
+        Unauthenticated: It is not.
+    """
+    try:
+        client.whoami()
+    except Unavailable as error:
+        log.warning("the registry does not answer yet: %s", error.message)
 
 
 def _describe(zygote: Zygote, options: Options) -> Surroundings:

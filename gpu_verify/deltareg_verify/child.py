@@ -48,6 +48,7 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
 def verify(assignment: Assignment, out: BinaryIO) -> None:
     """Run the suite over one version and say what it gave."""
     speaker = Speaker(out)
+    os.environ["HOME"] = os.environ["TMPDIR"] = str(assignment.scratch)
     level = sandbox.enter(_bounds(assignment))
     try:
         device = prepare_device(assignment.device, threads=assignment.threads)

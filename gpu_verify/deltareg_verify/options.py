@@ -14,7 +14,7 @@ class Options:
         name: How it calls itself to the server.
         gpu: A GPU's number, `cpu`, or `auto`.
         base_dirs: Folders with bases, or of such folders.
-        scratch: Where runs are unpacked and fetched bases are kept.
+        scratch: Where runs are unpacked.
         lease_wait_s: Seconds that one request for work waits on the server.
         run_timeout_s: Seconds after which a child is killed.
         stop_grace_s: Seconds that a run may still take once the worker is to stop.

@@ -1,10 +1,10 @@
 """The worker's settings, from `DELTAREG_WORKER_*`; flags of the command line win over them."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import platformdirs
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -27,9 +27,9 @@ class WorkerSettings(BaseSettings):
     base_dirs: Annotated[
         str, Field(description="Folders with bases, or of such folders, separated by colons.")
     ] = ""
-    scratch: Annotated[
-        Path, Field(description="Where runs are unpacked and fetched bases are kept.")
-    ] = Path(tempfile.gettempdir()) / "deltareg-worker"
+    scratch: Annotated[Path, Field(description="Where runs are unpacked.")] = Field(
+        default_factory=lambda: platformdirs.user_cache_path("deltareg-worker")
+    )
     lease_wait_s: Annotated[
         float, Field(ge=0, le=60, description="Seconds that one request for work waits.")
     ] = 20

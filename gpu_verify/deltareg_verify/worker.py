@@ -38,6 +38,7 @@ from deltareg_verify.stop import Stop
 
 log = logging.getLogger(__name__)
 
+RUN_PREFIX = "run-"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _MESSAGE_CHARACTERS = 1_900
 
@@ -139,7 +140,7 @@ class Worker:
     def _report(self, grant: LeaseGrant, heart: Heartbeat) -> VerdictReport:
         suite = _suite_of(grant)
         self.options.scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.options.scratch))
+        folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))
         try:
             materials = self.gather(grant, folder)
             assignment = self._assignment(materials, suite, folder)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from deltareg.errors import Unavailable
 from deltareg.service.leases import claim_lease, complete_run, fail_run, hold_lease
+from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import show_run
 from deltareg_verify.materials import Materials
 from tests.verify.bench import sample_bench
@@ -16,11 +17,11 @@ class Desk:
     `outages` counts down: so many calls find nobody there.
     """
 
-    registry: object
-    caller: object
+    registry: Registry
+    caller: Caller
     lease_s: float = 60.0
     outages: int = 0
-    calls: list = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     def lease(self, request):
         self._call("lease")

@@ -35,7 +35,7 @@ def perform(out, *, act, scratch=None, readable=(), memory_bytes=None, **given):
     try:
         result = ACTS[act](out=out, **given)
     except OSError as error:
-        result = {"error": errno.errorcode.get(error.errno, str(error.errno))}
+        result = {"error": errno.errorcode.get(error.errno or 0, str(error.errno))}
     except MemoryError:
         result = {"error": "MemoryError"}
     out.write(json.dumps({"result": result, "level": level}).encode() + b"\n")

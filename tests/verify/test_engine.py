@@ -12,7 +12,7 @@ from deltareg.kind import ActivationHook, Addition, WeightUpdate
 from deltareg.updates import Replace
 from deltareg_verify.checks import names_that_may_not_apply
 from deltareg_verify.examine import examine
-from deltareg_verify.torch_engine import load, plan
+from deltareg_verify.torch_engine import fold, load, plan
 from deltareg_verify.torch_engine.load import load_tokenizer
 from deltareg_verify.verdict import judge
 from tests.verify.bench import SAMPLES, SMOKE, Bench, listed, read_arrays, sample_base, sample_bench
@@ -147,7 +147,9 @@ def test_perplexity_is_lower_in_the_domain_that_a_delta_was_tuned_for(bench):
 def test_perplexity_is_that_of_the_loss_that_transformers_computes(bench):
     engine = bench.engine()
     text = "The registry keeps every version."
-    ids = torch.tensor([load_tokenizer(bench.base.path)(text)["input_ids"]])
+    tokenizer = load_tokenizer(bench.base.path)
+    assert tokenizer is not None
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
 
     with torch.no_grad():
         loss = engine._network.module(input_ids=ids, labels=ids).loss
@@ -184,9 +186,16 @@ def test_a_replaced_weight_that_no_forward_reads_is_silent(bench):
     assert engine.fired().silent == ("model.norm.weight",)
 
 
+class Untouched:
+    """A hook that changes nothing."""
+
+    def apply(self, value, taps, ops):
+        return value
+
+
 @pytest.mark.parametrize("bench", ["tinyllama/lora_qv"], indirect=True)
 def test_an_effect_of_a_sort_that_does_not_run_here_is_inconclusive(bench):
-    hook = ActivationHook("model.layers.0", "after", (), {}, hook=None)
+    hook = ActivationHook("model.layers.0", "after", (), {}, hook=Untouched())
 
     with pytest.raises(Inconclusive, match="ActivationHook"):
         bench.engine([hook]).outputs("attached")
@@ -194,7 +203,7 @@ def test_an_effect_of_a_sort_that_does_not_run_here_is_inconclusive(bench):
 
 @pytest.mark.parametrize("bench", ["tinyllama_bf16/lora"], indirect=True)
 def test_a_weight_that_overflows_when_rounded_is_named(bench, monkeypatch):
-    honest = plan.fold
+    honest = fold.fold
     monkeypatch.setattr(plan, "fold", lambda *given: honest(*given) * 1e39)
 
     assert len(bench.engine().overflowed()) == 4

@@ -146,10 +146,12 @@ def test_each_result_has_its_seconds(bench):
 @pytest.mark.parametrize("part", ["folder", "account", "engine"])
 def test_each_part_of_a_case_is_made_once(bench, part):
     made = []
-    real = {"folder": lambda: bench.folder, "account": lambda _: bench.assessment.account,
-            "engine": lambda account: bench.engine(account.effects)}  # fmt: skip
 
-    case = bench.case(**{part: lambda *given: made.append(part) or real[part](*given)})
+    def make(*_):
+        made.append(part)
+        return {"folder": bench.folder, "account": bench.assessment.account}.get(part, "engine")
+
+    case = bench.case(**{part: make})
 
     assert getattr(case, part) is getattr(case, part)
     assert made == [part]

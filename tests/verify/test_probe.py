@@ -1,5 +1,7 @@
 """Probe inputs fit the architecture and are the same on every machine."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,14 +25,14 @@ from transformers import (
 from deltareg.errors import Inconclusive
 from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "intermediate_size": 16,
 }
-TEXT = {**SMALL, "vocab_size": 50}
-VISION = {**SMALL, "image_size": 16, "patch_size": 8}
+TEXT: dict[str, Any] = {**SMALL, "vocab_size": 50}
+VISION: dict[str, Any] = {**SMALL, "image_size": 16, "patch_size": 8}
 NETWORKS = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**TEXT)),
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2)),
@@ -107,7 +109,7 @@ def test_sequences_are_cut_to_what_the_network_takes():
 
 
 def test_pixels_have_the_networks_dtype():
-    module = NETWORKS["vit"]().to(torch.bfloat16)
+    module = NETWORKS["vit"]().bfloat16()
 
     assert inputs_of(module)["pixel_values"].dtype == torch.bfloat16
 

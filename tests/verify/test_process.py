@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from deltareg.errors import InvalidInput
-from deltareg_verify.__main__ import main
+from deltareg_verify.__main__ import main, sweep
 from deltareg_verify.settings import resolve
 from tests.fixtures.processes import until
 from tests.verify.bench import SAMPLES, sample_base
@@ -98,6 +99,7 @@ def test_a_token_that_is_not_known_stops_the_worker(start):
 
     assert worker.wait() == 4
     assert "error:" in worker.errors
+    assert "zygote" not in worker.errors  # it is told before anything dear is started
 
 
 def test_no_token_shows_in_what_is_printed(server, start):
@@ -128,6 +130,18 @@ def test_a_device_that_is_none_is_refused():
 
     assert result.exit_code == 2
     assert "not a device" in result.output
+
+
+def test_only_run_folders_that_no_run_can_use_are_swept(tmp_path):
+    for name in ("run-old", "run-new", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    os.utime(tmp_path / "run-old", (0, 0))
+    os.utime(tmp_path / "other", (0, 0))
+
+    sweep(tmp_path, now=time.time())
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "run-new"]
 
 
 class TestSettings:

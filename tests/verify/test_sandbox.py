@@ -41,9 +41,7 @@ def inside(zygote, scratch):
     def attempt(act, *, readable=(), memory_bytes=None, **given):
         request = {"act": act, "scratch": str(scratch), "readable": [str(p) for p in readable],
                    "memory_bytes": memory_bytes, **given}  # fmt: skip
-        answer = json.loads(zygote.run(json.dumps(request).encode(), wall_s=60))
-        attempt.level = answer["level"]
-        return answer["result"]
+        return json.loads(zygote.run(json.dumps(request).encode(), wall_s=60))["result"]
 
     return attempt
 
@@ -165,15 +163,14 @@ def test_a_supervisor_that_conceals_itself_is_not_read(inside, tmp_path):
     """Reading another process's environment needs its consent, not just the same user."""
     script = "import sys, time; from deltareg_verify import sandbox; sandbox.conceal();"
     script += "print('ready', flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-    try:
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
 
-        assert stopped(inside("read", path=f"/proc/{process.pid}/environ"))
-    finally:
+        result = inside("read", path=f"/proc/{process.pid}/environ")
         process.kill()
-        process.wait()
-        process.stdout.close()
+
+    assert stopped(result)
 
 
 def test_memory_is_bounded(inside):

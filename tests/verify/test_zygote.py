@@ -129,6 +129,7 @@ def test_a_zygote_that_is_killed_is_started_again(tmp_path, surroundings_of_zygo
     with Zygote(tmp_path, environment=surroundings_of_zygote, child="tests.verify.hostile") as made:
         run(made, "say", text="x")
         first = made.pid
+        assert first is not None
         os.kill(first, signal.SIGKILL)
         assert gone(first)
 
@@ -169,6 +170,7 @@ def test_no_child_outlives_a_supervisor_that_is_killed(tmp_path, surroundings_of
         env=surroundings_of_zygote, stdout=subprocess.PIPE,
     )  # fmt: skip
     with supervisor:
+        assert supervisor.stdout is not None
         zygote_pid = int(supervisor.stdout.readline())
         child_pid = appeared(tmp_path / "pid")
         assert is_alive(child_pid)

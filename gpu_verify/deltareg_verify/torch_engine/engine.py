@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+from transformers import PreTrainedTokenizerBase
 
 from deltareg.kind import Effect
 from deltareg.suite import Suite
@@ -99,7 +100,7 @@ class TorchEngine:
 
     def perplexity(self, state: State, texts: Sequence[str]) -> float | None:
         """Give exp of the mean loss per token over texts."""
-        tokenizer = load_tokenizer(self._base.path)
+        tokenizer = self._tokenizer
         if tokenizer is None or not self._is_generative:
             return None
         total, count = 0.0, 0
@@ -123,6 +124,10 @@ class TorchEngine:
     def _network(self) -> Network:
         with devices.memory_seam("loading the base"):
             return load(self._base.path, self._base.view, self._tensors, self._device)
+
+    @cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerBase | None:
+        return load_tokenizer(self._base.path)
 
     @cached_property
     def _plan(self) -> Plan:
