@@ -14,20 +14,20 @@ class Aftermath:
     Attributes:
         versions: Versions that were visible; each was pulled and compared.
         runs: Verifications, by their state.
-        freed: Objects that collection freed: what kills left, and of the third that was deleted.
+        left: Objects that no version needed: what kills left.
+        freed: Objects that collection freed: those, and of the third that was deleted.
     """
 
     versions: int
     runs: dict
+    left: int
     freed: int
 
 
 def settle(harness):
     """Wait for the queue, collect with no grace, and check everything; adds to violations."""
     ledger, server = harness.ledger, harness.server
-    until(
-        lambda: not any(run.state in _ACTIVE for run in ledger.runs()), "all runs have ended"
-    )
+    until(lambda: not any(run.state in _ACTIVE for run in ledger.runs()), "all runs have ended")
     states: dict[str, int] = {}
     for run in ledger.runs():
         states[run.state] = states.get(run.state, 0) + 1
@@ -39,6 +39,7 @@ def settle(harness):
     server.kill()
     server.start()  # drops what killed writers left in tmp/
     harness.proxy.target = server.port
+    left = len(objects(server) - ledger.needed_keys())
     with harness.client() as client:
         for row in ledger.versions()[::3]:
             client.delete_version(f"{row.line}:v{row.number}")
@@ -48,7 +49,7 @@ def settle(harness):
     harness.violations += [f"fsck: {finding}" for finding in found]
     _check_store(harness)
     freed = kept - len(objects(server))
-    return Aftermath(count, states, freed)
+    return Aftermath(count, states, left, freed)
 
 
 def objects(server):

@@ -19,6 +19,7 @@ from deltareg.wire import TokenCreate
 from tests.faults.ledger import BETWEEN, PHASES, Ledger
 from tests.faults.payloads import BASE, content, payload
 from tests.faults.proxy import Proxy
+from tests.fixtures.processes import Running
 
 WORKER = Path(__file__).with_name("worker.py")
 VICTIMS = ("push", "server", "worker")
@@ -50,7 +51,7 @@ class KillHarness:
         self._database_url = database_url
         self._pushes = self._seen = self._looks = 0
         self._until_bytes_s = 0.6
-        self._workers: list[object] = []
+        self._workers: list[Running] = []
         self._open = ExitStack()
 
     def __enter__(self):
@@ -68,9 +69,9 @@ class KillHarness:
     def __exit__(self, *_):
         self._open.close()
 
-    def run(self, count, *, victims=VICTIMS, enough=lambda harness: False):
+    def run(self, count, *, victims=VICTIMS, is_enough=None):
         """Kill so often, or until it is enough, and look around after each."""
-        while len(self.kills) < count and not enough(self):
+        while len(self.kills) < count and not (is_enough and is_enough(self)):
             victim = victims[len(self.kills) % len(victims)]
             {"push": self._kill_push, "server": self._kill_server, "worker": self._kill_worker}[
                 victim

@@ -6,7 +6,7 @@ later. Nothing shows while it lives; killed in between, it has acknowledged what
 
 import threading
 
-import deltareg.api.serve as serve
+from deltareg.api import serve
 from deltareg.api.__main__ import main
 from deltareg.store import open_store
 
@@ -51,5 +51,7 @@ class LateStore:
 
 
 if __name__ == "__main__":
-    serve.open_store = lambda *args, **options: LateStore(open_store(*args, **options))
+    setattr(  # noqa: B010  # the module does not export it
+        serve, "open_store", lambda *args, **options: LateStore(open_store(*args, **options))
+    )
     main()

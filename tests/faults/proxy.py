@@ -84,7 +84,8 @@ class Proxy:
                 server.sendall(chunk)
 
     def _note(self, head):
-        if b":complete " in head.partition(b"\r\n")[0]:
+        line = head.partition(b"\r\n")[0]
+        if b"/uploads/" in line and b":complete " in line:
             self.ending.set()
 
     def _trickle(self, chunk, size, client, server):

@@ -48,7 +48,7 @@ def test_rows_committed_before_their_bytes_are_found_out(processes, sqlite_url, 
     server = processes.api(database_url=sqlite_url, command=MUTANT, lease_s=2)
 
     with KillHarness(processes, server, sqlite_url, seed=SEED) as harness:
-        harness.run(30, victims=("server",), enough=lambda seen: seen.violations)
+        harness.run(30, victims=("server",), is_enough=lambda seen: seen.violations)
 
     figures("violations of the mutant", f"{len(harness.violations)} by kill {len(harness.kills)}")
     assert any("half-visible" in text for text in harness.violations), replay(harness)
@@ -58,7 +58,7 @@ def tell(figures, harness, found):
     count, between = len(harness.kills), harness.between()
     figures("kills", f"{count}, {between} of them between first byte and commit")
     figures("after them", f"{found.versions} versions, runs {found.runs}")
-    figures("collected at grace 0", f"{found.freed} objects, of a third deleted and what kills left")
+    figures("collected", f"{found.freed} objects, {found.left} of them left by kills")
     for line in harness.histogram():
         figures("histogram", line)
 
