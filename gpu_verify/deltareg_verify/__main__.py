@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -58,6 +59,8 @@ def main() -> None:
 @click.option("--scratch", type=click.Path(path_type=Path), help="Where runs are unpacked.")
 @click.option("--lease-wait", "lease_wait_s", type=click.FloatRange(0, 60), metavar="SECONDS",
               help="How long one request for work waits.")  # fmt: skip
+@click.option("--with-parent", metavar="PID", type=int,
+              help="End when the process that started it ends, which has this number.")  # fmt: skip
 def run(
     *,
     server: str | None,
@@ -67,6 +70,7 @@ def run(
     base_dirs: tuple[Path, ...],
     scratch: Path | None,
     lease_wait_s: float | None,
+    with_parent: int | None,
 ) -> None:
     """Take runs from the registry, check versions on their bases, and send verdicts.
 
@@ -84,6 +88,8 @@ def run(
     }  # fmt: skip
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    if with_parent is not None:
+        sandbox.end_with(with_parent, signal.SIGTERM)
     try:
         _run(resolve(given, is_once=once), server)
     except DeltaregError as error:

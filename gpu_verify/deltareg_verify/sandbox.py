@@ -61,10 +61,15 @@ def enter(bounds: Bounds) -> str:
 def detach(supervisor: int) -> None:
     """Lead a session of one's own, and die when the parent does; call it right after the fork."""
     os.setsid()
+    end_with(supervisor, signal.SIGKILL)
+
+
+def end_with(parent: int, number: signal.Signals) -> None:
+    """Get a signal when the parent process ends, however it ends."""
     if kernel.is_linux():
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != supervisor:  # it died before the signal was asked for
-        os._exit(1)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, int(number))
+    if os.getppid() != parent:  # it ended before the signal was asked for
+        os.kill(os.getpid(), number)
 
 
 def conceal() -> None:
