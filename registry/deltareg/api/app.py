@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import anyio
 from fastapi import APIRouter, Depends, FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from deltareg import __version__
 from deltareg.api import problems
@@ -63,6 +62,7 @@ def create_app(
     for module in (access, bases, deltas, channels, uploads, blobs, runs, operations):
         closed.include_router(module.router)
     app.include_router(closed)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))
-    app.add_middleware(RequestContext, metrics=app.state.metrics)
+    app.add_middleware(
+        RequestContext, metrics=app.state.metrics, allowed_hosts=tuple(allowed_hosts)
+    )
     return app

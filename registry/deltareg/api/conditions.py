@@ -10,22 +10,22 @@ from pydantic import BaseModel
 from deltareg.errors import PreconditionRequired
 from deltareg.wire import ChannelInfo
 
-_REVISION = re.compile(r'"r(\d{1,9})"')
+_REVISION = re.compile(r'"r(\d{1,9})(?:-[0-9a-f]{1,32})?"', re.ASCII)
 
 
-def answer(request: Request, body: BaseModel, *, tag: str | None = None) -> Response:
-    """Answer a read with its tag, or with 304 when the caller has exactly this already."""
+def answer(request: Request, body: BaseModel) -> Response:
+    """Answer a read with its tag, or with 304 when the caller has exactly this already.
+
+    The tag of a channel begins with its revision, `"r3-…"`, which is all that `If-Match` needs; the
+    rest tells that something else about it changed, such as a quarantine.
+    """
     raw = body.model_dump_json().encode()
-    etag = tag or f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
+    digest = hashlib.sha256(raw).hexdigest()[:32]
+    etag = f'"r{body.revision}-{digest}"' if isinstance(body, ChannelInfo) else f'"{digest}"'
     known = request.headers.get("If-None-Match", "")
-    if etag in {part.strip() for part in known.split(",")}:
+    if {etag, "*"} & {part.strip().removeprefix("W/") for part in known.split(",")}:
         return Response(status_code=304, headers={"ETag": etag})
     return Response(raw, headers={"ETag": etag}, media_type="application/json")
-
-
-def channel_tag(channel: ChannelInfo) -> str:
-    """Give the tag of a channel: its revision."""
-    return f'"r{channel.revision}"'
 
 
 def seen_revision(request: Request) -> int:

@@ -1,29 +1,41 @@
-"""What happens to every request: an id, a size limit, a count for the metrics, a log line."""
+"""What happens to every request: an id, limits, a count for the metrics, a log line."""
 
 import logging
 import re
 import time
 import uuid
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deltareg.api.metrics import Metrics
+from deltareg.wire import ProblemDocument
 
 logger = logging.getLogger("deltareg.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PACK_PATH = re.compile(r".*/uploads/[^/]+/packs/\d+")
 _UPLOAD_PATH = re.compile(r".*/uploads(/[^/]*)?")
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BODY_MAX = 1 << 20
 _MANIFEST_BODY_MAX = 256 << 20
+_PROBLEM = b"application/problem+json"
+_Refusal = tuple[int, str, str]
 
 
 class RequestContext:
     """ASGI middleware; plain, because it must not buffer the bodies that stream through."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
-        """Wrap an app."""
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, allowed_hosts: Sequence[str]) -> None:
+        """Wrap an app.
+
+        Args:
+            app: What answers requests that pass.
+            metrics: Where they are counted.
+            allowed_hosts: Names that requests may be for; `*` is any, `*.example.org` any below.
+        """
         self._app = app
         self._metrics = metrics
+        self._hosts = [_bare(host) for host in allowed_hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one request."""
@@ -43,13 +55,36 @@ class RequestContext:
                 message = {**message, "headers": headers}
             await send(message)
 
+        refusal = self._refusal(scope)
+        try:
+            if refusal is None:
+                await self._app(scope, receive, send_with_id)
+            else:
+                await _refuse(send_with_id, refusal, request_id)
+        finally:
+            self._note(scope, status, time.perf_counter() - started, request_id)
+
+    def _refusal(self, scope: Scope) -> _Refusal | None:
+        if not self._is_for_us(_header(scope, b"host")):
+            return 400, "Bad request", "this server does not go by the name in the Host header"
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return 400, "Bad request", "the address holds a NUL character"
         if _is_too_large(scope):
-            await _refuse(send_with_id, request_id)
-        else:
-            await self._app(scope, receive, send_with_id)
-        seconds = time.perf_counter() - started
+            return 413, "Too large", "the body is larger than this route takes, or does not say"
+        return None
+
+    def _is_for_us(self, header: str) -> bool:
+        host = _bare(header)
+        return any(
+            pattern in {"*", host} or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+            for pattern in self._hosts
+        )
+
+    def _note(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        self._metrics.count(scope["method"], route, status, seconds)
+        # Only methods that exist are counted by name: anybody can make up more of them.
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.count(method, route, status, seconds)
         logger.info(
             "request",
             extra={
@@ -59,33 +94,46 @@ class RequestContext:
         )  # fmt: skip
 
 
-def _request_id(scope: Scope) -> str:
+def _bare(host: str) -> str:
+    """Take the port off a host, and the brackets of an IPv6 address."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name if name.count(":") > 1 else name.partition(":")[0]
+
+
+def _header(scope: Scope, name: bytes) -> str:
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return headers.get(name, b"").decode("latin-1")
+
+
+def _request_id(scope: Scope) -> str:
+    given = _header(scope, b"x-request-id")
     return given if _ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _is_too_large(scope: Scope) -> bool:
-    """Whether the announced body is larger than the route takes; packs have their own."""
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    length = headers.get(b"content-length", b"0").decode("latin-1")
+    """Whether the announced body is larger than the route takes; packs have their own limit."""
     if _PACK_PATH.fullmatch(scope["path"]):
         return False
-    if b"transfer-encoding" in headers and b"content-length" not in headers:
-        return True  # a body of unknown length is for packs only
+    if _header(scope, b"transfer-encoding"):
+        return True  # a body of unknown length is for packs only, whatever length it announces
+    length = _header(scope, b"content-length") or "0"
     limit = _MANIFEST_BODY_MAX if _UPLOAD_PATH.fullmatch(scope["path"]) else _BODY_MAX
     return not length.isdecimal() or int(length) > limit
 
 
-async def _refuse(send: Send, request_id: str) -> None:
-    body = (
-        b'{"type":"about:blank","title":"Too large","status":413,"detail":"the body is larger than '
-        b'this route takes","code":"invalid_input","request_id":"' + request_id.encode() + b'"}'
-    )
+async def _refuse(send: Send, refusal: _Refusal, request_id: str) -> None:
+    status, title, detail = refusal
+    document = ProblemDocument(
+        type="about:blank", title=title, status=status, detail=detail, code="invalid_input",
+        request_id=request_id,
+    )  # fmt: skip
+    body = document.model_dump_json().encode()
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", _PROBLEM),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -7,7 +7,7 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.clock import rfc3339
-from deltareg.service.paging import check_limit, page, read_cursor
+from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.wire import LogEntry, Page
@@ -24,7 +24,7 @@ def show_log(
 ) -> Page[LogEntry]:
     """List what happened to a line; with `channel`, only the moves of that channel."""
     caller.require("read")
-    before = read_cursor(cursor)
+    before = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
         delta = find_line(conn, line)
         rows = _rows(conn, delta.id, channel, before, check_limit(limit) + 1)
@@ -32,10 +32,12 @@ def show_log(
 
 
 def _rows(
-    conn: sa.Connection, delta_id: int, channel: str | None, before: str | None, limit: int
+    conn: sa.Connection,
+    delta_id: int,
+    channel: str | None,
+    mark: tuple[int, str] | None,
+    limit: int,
 ) -> list[Row]:
-    at, _, order = (before or "").partition("/")
-    mark = (int(at), order) if at.isdecimal() else None
     found = list(queries.move_rows(conn, delta_id, channel=channel, mark=mark, limit=limit))
     if channel is None:
         found += queries.push_rows(conn, delta_id, mark=mark, limit=limit)

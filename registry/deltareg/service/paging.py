@@ -22,11 +22,12 @@ def read_cursor(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.urlsafe_b64decode(cursor.encode("ascii")).decode()
+        text = base64.urlsafe_b64decode(cursor.encode("ascii")).decode()
     except (binascii.Error, ValueError) as error:
-        raise InvalidInput(
-            "not a cursor of this server", fix="start again without cursor"
-        ) from error
+        raise _not_ours() from error
+    if not text.isprintable():
+        raise _not_ours()
+    return text
 
 
 def read_number_cursor(cursor: str | None) -> int | None:
@@ -38,9 +39,24 @@ def read_number_cursor(cursor: str | None) -> int | None:
     text = read_cursor(cursor)
     if text is None:
         return None
-    if not text.isdecimal() or len(text) > 18:
-        raise InvalidInput("not a cursor of this server", fix="start again without cursor")
+    if not _is_number(text):
+        raise _not_ours()
     return int(text)
+
+
+def read_mark_cursor(cursor: str | None) -> tuple[int, str] | None:
+    """Read a cursor of a list that goes by time and id.
+
+    Raises:
+        InvalidInput: It is not a cursor that this server gave.
+    """
+    text = read_cursor(cursor)
+    if text is None:
+        return None
+    at, slash, row_id = text.partition("/")
+    if not slash or not _is_number(at):
+        raise _not_ours()
+    return int(at), row_id
 
 
 def page(
@@ -66,3 +82,11 @@ def check_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidInput(f"limit must be 1 to {MAX_LIMIT}, not {limit}")
     return limit
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 18
+
+
+def _not_ours() -> InvalidInput:
+    return InvalidInput("not a cursor of this server", fix="start again without cursor")

@@ -15,10 +15,10 @@ from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import ref_of
-from deltareg.service.paging import check_limit, page
+from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
-from deltareg.service.verdicts import describe_verdict, mark_of, read_mark_cursor
+from deltareg.service.verdicts import describe_verdict, mark_of
 from deltareg.suite import DEFAULT_SUITE, Suite, built_in
 from deltareg.wire import Page, RunCreate, RunInfo
 

@@ -17,7 +17,7 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import ref_of
-from deltareg.service.paging import check_limit, page, read_cursor
+from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.suite import Suite, built_in, built_in_names
@@ -105,21 +105,6 @@ def record_inconclusive(
         "environment": {}, "sandbox": "",
     }  # fmt: skip
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
-
-
-def read_mark_cursor(cursor: str | None) -> tuple[int, str] | None:
-    """Read a cursor of a list that goes by time and id.
-
-    Raises:
-        InvalidInput: It is not a cursor that this server gave.
-    """
-    text = read_cursor(cursor)
-    if text is None:
-        return None
-    at, slash, row_id = text.partition("/")
-    if not slash or not at.isdecimal() or len(at) > 18:
-        raise InvalidInput("not a cursor of this server", fix="start again without cursor")
-    return int(at), row_id
 
 
 def mark_of(row: Row) -> str:

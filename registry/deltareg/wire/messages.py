@@ -1,8 +1,12 @@
 """The two roots of all messages, and lists of them."""
 
-from typing import Annotated, Generic, Literal, TypeVar
+import math
+from collections.abc import Iterator
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from deltareg.json_values import is_list, is_object
 
 SCHEMA_VERSION = 1
 API = "/api/v1"
@@ -23,9 +27,37 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="after")
+    def _refuse_what_cannot_be_kept(self) -> Self:
+        _check_storable(self.model_dump())
+        return self
+
 
 class Page(Answer, Generic[Item]):
     """One page of a list; `next_cursor` is null on the last."""
 
     items: list[Item]
     next_cursor: str | None = None
+
+
+def _check_storable(value: object) -> None:
+    """Refuse what not every database keeps: NUL in text, numbers beyond 64 bits, NaN."""
+    for leaf in _leaves(value):
+        if isinstance(leaf, str) and "\0" in leaf:
+            raise ValueError("text must not hold a NUL character")
+        if isinstance(leaf, int) and not -(1 << 63) <= leaf < 1 << 63:
+            raise ValueError("a number must fit into 64 bits")
+        if isinstance(leaf, float) and not math.isfinite(leaf):
+            raise ValueError("a number must be finite")
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if is_object(value):
+        yield from value
+        for item in value.values():
+            yield from _leaves(item)
+    elif is_list(value):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from deltareg import __version__
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.conditions import json_answer
+from deltareg.api.parameters import Number
 from deltareg.service import audit as audit_service
 from deltareg.service import tokens as service
 from deltareg.service.registry import PACK_BYTES_MAX
@@ -47,7 +48,7 @@ def create_token(registry: InRegistry, by: By, body: TokenCreate) -> Response:
 
 
 @router.post("/tokens/{token_id}:revoke")
-def revoke_token(registry: InRegistry, by: By, token_id: int) -> TokenInfo:
+def revoke_token(registry: InRegistry, by: By, token_id: Number) -> TokenInfo:
     """Revoke a token at once."""
     return service.revoke_token(registry, by, token_id)
 

@@ -10,7 +10,7 @@ from deltareg.digest import Digest
 from deltareg.service.blobs import Blob, find_blob, read_blob
 
 router = APIRouter(prefix="/blobs", tags=["blobs"])
-_RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 
 
 @router.get("/{digest}")
@@ -23,26 +23,29 @@ def read_pack(request: Request, registry: InRegistry, by: By, digest: str, of: s
     if blob.url is not None:
         return RedirectResponse(blob.url, 307, {"Cache-Control": "no-store"})
     span = _range(request, blob)
-    if span is None:
+    if span is not None and span[0] >= span[1]:
         headers = {"Content-Range": f"bytes */{blob.size_bytes}"}
         return Response(status_code=416, headers=headers)
-    start, stop = span
+    start, stop = span or (0, blob.size_bytes)
     headers = {"Content-Length": str(stop - start), "Accept-Ranges": "bytes"}
-    is_part = "Range" in request.headers
-    if is_part:
+    if span is not None:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{blob.size_bytes}"
     body = read_blob(registry, blob, start, stop)
-    status = 206 if is_part else 200
+    status = 200 if span is None else 206
     return StreamingResponse(body, status, headers, "application/octet-stream")
 
 
 def _range(request: Request, blob: Blob) -> tuple[int, int] | None:
-    header = request.headers.get("Range")
-    if header is None:
-        return 0, blob.size_bytes
-    match = _RANGE.fullmatch(header)
-    if match is None:
+    """Read the one range asked for, perhaps an empty one; None when the whole pack is to be sent.
+
+    A header that is malformed or asks for several ranges is ignored (RFC 9110, 14.2).
+    """
+    match = _RANGE.fullmatch(request.headers.get("Range", ""))
+    if match is None or not (match[1] or match[2]):
         return None
-    start = int(match[1])
+    if not match[1]:
+        return max(0, blob.size_bytes - int(match[2])), blob.size_bytes
+    if match[2] and int(match[2]) < int(match[1]):
+        return None
     stop = min(int(match[2]) + 1, blob.size_bytes) if match[2] else blob.size_bytes
-    return (start, stop) if start < stop else None
+    return int(match[1]), stop

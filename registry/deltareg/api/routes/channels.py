@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from deltareg.api.auth import By, InRegistry
-from deltareg.api.conditions import answer, channel_tag, seen_revision
+from deltareg.api.conditions import answer, seen_revision
 from deltareg.api.idempotency import once
+from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import Line
 from deltareg.service import channels as service
 from deltareg.service.move import move_channel
@@ -13,7 +14,6 @@ from deltareg.wire import (
     ChannelMove,
     MoveResult,
     Page,
-    QuarantineClear,
     RevisionInfo,
 )
 
@@ -32,7 +32,7 @@ def show_channel(
 ) -> Response:
     """Show what a channel serves, or with `at` what it served then."""
     found = service.show_channel(registry, by, line, channel, at=at)
-    return answer(request, found, tag=channel_tag(found))
+    return answer(request, found)
 
 
 @router.put("/{channel}")
@@ -68,8 +68,7 @@ def move(
 
 @router.delete("/{channel}/quarantine/{version}")
 def clear_quarantine(
-    registry: InRegistry, by: By, line: Line, channel: str, version: int, reason: str
+    registry: InRegistry, by: By, line: Line, channel: str, version: Number, reason: Reason
 ) -> ChannelInfo:
     """Let a version that was rolled back be promoted again; a reason is required."""
-    checked = QuarantineClear(reason=reason)
-    return service.clear_quarantine(registry, by, line, channel, version, reason=checked.reason)
+    return service.clear_quarantine(registry, by, line, channel, version, reason=reason)

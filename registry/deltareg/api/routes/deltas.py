@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.conditions import answer
+from deltareg.api.parameters import Number
 from deltareg.db.queries.deltas import LineFilter
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service import gate as gate_service
@@ -32,7 +33,7 @@ def line_of(ns: str, name: str) -> LineRef:
     return LineRef(parse_name(ns, "namespace"), parse_name(name))
 
 
-def version_of(ns: str, name: str, version: int) -> Ref:
+def version_of(ns: str, name: str, version: Number) -> Ref:
     """Parse the version in a path."""
     return Ref(line_of(ns, name), version=version)
 

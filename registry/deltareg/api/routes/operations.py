@@ -1,20 +1,18 @@
 """What operators do: collect garbage, check the store against the database."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.parameters import Seconds
 from deltareg.service import collect, fsck
 from deltareg.wire import CollectReport, FsckReport
 
 router = APIRouter(tags=["operations"])
-Grace = Annotated[float | None, Query(ge=0)]
 
 
 @router.get("/gc/plans")
 def plan_collection(
-    request: Request, registry: InRegistry, by: By, grace_s: Grace = None
+    request: Request, registry: InRegistry, by: By, grace_s: Seconds = None
 ) -> CollectReport:
     """Say what a collection would free."""
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s
@@ -23,7 +21,7 @@ def plan_collection(
 
 @router.post("/gc/runs")
 def run_collection(
-    request: Request, registry: InRegistry, by: By, grace_s: Grace = None
+    request: Request, registry: InRegistry, by: By, grace_s: Seconds = None
 ) -> CollectReport:
     """Free what nothing needs."""
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.idempotency import once
+from deltareg.api.parameters import Number
 from deltareg.digest import Digest
 from deltareg.errors import QuotaExceeded, Unavailable
 from deltareg.service import ingest, ingest_base
@@ -38,7 +39,7 @@ async def receive_pack(
     registry: InRegistry,
     by: By,
     upload_id: str,
-    number: int,
+    number: Number,
     digest: Annotated[str, Header(alias="X-Content-Digest")],
 ) -> ReceivedPack:
     """Take one pack: streamed to the store and hashed on the way, in bounded memory.
