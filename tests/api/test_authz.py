@@ -1,0 +1,157 @@
+"""Default deny: every route against every kind of token, held against a table that is checked in.
+
+`authz_matrix.json` says for each route which scopes open it; `any` token at all, or `nobody` needs
+one. A route without a row fails, and so does a row without a route.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from fastapi.routing import iter_route_contexts
+
+from deltareg.api.app import create_app
+from deltareg.db import tables as t
+from deltareg.db.clock import now_us
+from deltareg.db.session import write
+from deltareg.service.registry import Registry
+from deltareg.service.tokens import hash_secret, mint_secret
+from deltareg.store import open_store
+from deltareg.wire import API
+from tests.fixtures.registries import SCOPES
+
+MATRIX = json.loads(Path(__file__).with_name("authz_matrix.json").read_text())
+NAMES = {
+    "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
+    "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
+    "token_id": "999999", "number": "0",
+}  # fmt: skip
+QUERIES = {
+    "GET /api/v1/resolve": {"ref": "team/lora"},
+    "GET /api/v1/blobs/{digest}": {"of": "team/lora"},
+    "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
+    "DELETE /api/v1/deltas/{ns}/{name}/channels/{channel}/quarantine/{version}": {"reason": "x"},
+}
+REPORT = {
+    "fence": 1, "verdict": "fail", "verifier": "t", "suite_digest": "s", "dtype": "f", "seed": 1,
+    "base_evidence": "exact", "checks": [], "environment": {},
+}  # fmt: skip
+BODIES = {
+    "POST /api/v1/tokens": {"principal": "eve"},
+    "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
+    "POST /api/v1/uploads/{upload_id}:complete": {"storage_map": "{}"},
+    "POST /api/v1/uploads/{upload_id}:complete-base": {"storage_map": "{}"},
+    "POST /api/v1/runs": {"ref": "team/lora"},
+    "POST /api/v1/runs/{run_id}:complete": REPORT,
+    "POST /api/v1/runs/{run_id}:fail": {"fence": 1, "error": "x"},
+    "PATCH /api/v1/leases": {"run": "r", "fence": 1},
+    "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"kind": "rollback"},
+}
+HEADERS = {
+    "PUT /api/v1/uploads/{upload_id}/packs/{number}": {"X-Content-Digest": f"sha256:{'0' * 64}"},
+    "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"If-Match": '"r9999"'},
+}
+
+
+def routes():
+    """List every route of an app, as `METHOD /path`."""
+    app = create_app(Registry(None, open_store("memory://")))
+    return sorted(
+        f"{method} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+        if method != "HEAD"
+    )
+
+
+def ask(http, route, *, worker="authz"):
+    method, _, path = route.partition(" ")
+    body = {"worker": worker} if path.endswith("/leases") and method == "POST" else None
+    return http.request(
+        method,
+        path.format(**NAMES),
+        params=QUERIES.get(route),
+        json=body or BODIES.get(route),
+        headers=HEADERS.get(route),
+    )
+
+
+@pytest.fixture(scope="module")
+def tokens(shared_registry):
+    """Make a token of each scope, and the kinds that are nobody's."""
+    made = {scope: shared_registry.token(scope, principal=f"only-{scope}") for scope in SCOPES}
+    with shared_registry.client() as admin:
+        revoked = shared_registry.token(*SCOPES, principal="gone")
+        (found,) = [row for row in admin.tokens(limit=200).items if row.principal == "gone"]
+        admin.revoke_token(found.id)
+    expired = shared_registry.token(*SCOPES, principal="late")
+    with write(shared_registry.registry.engine) as conn:
+        late = sa.update(t.tokens).where(t.tokens.c.token_hash == hash_secret(expired))
+        conn.execute(late.values(expires_at=now_us() - 1_000))
+    bad = {
+        "none": None,
+        "garbage": "not-a-token",
+        "well-formed": mint_secret("pat"),
+        "revoked": revoked,
+        "expired": expired,
+        "other check digits": made["admin"][:-1] + ("0" if made["admin"][-1] != "0" else "1"),
+    }
+    return made, bad
+
+
+@pytest.fixture(scope="module")
+def http(shared_registry):
+    """Give a plain client of the server's root that has no token of its own."""
+    client = shared_registry.http()
+    client.base_url = shared_registry.url
+    return client
+
+
+def test_every_route_has_a_row_and_every_row_a_route():
+    assert sorted(MATRIX) == routes()
+
+
+@pytest.mark.parametrize("route", [route for route in MATRIX if MATRIX[route] != ["nobody"]])
+def test_nobody_gets_in_without_a_live_token(http, tokens, route):
+    _, bad = tokens
+
+    for what, token in bad.items():
+        http.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        answer = ask(http, route)
+        assert answer.status_code == 401, what
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.json()["code"] == "unauthenticated"
+
+
+@pytest.mark.parametrize("route", sorted(MATRIX))
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_scope_opens_what_the_table_says(http, tokens, route, scope):
+    made, _ = tokens
+    http.headers = {"Authorization": f"Bearer {made[scope]}"}
+
+    answer = ask(http, route, worker=scope)
+
+    is_open = scope == "admin" or {"any", "nobody", scope} & set(MATRIX[route])
+    if is_open:
+        assert answer.status_code not in {401, 403}, answer.text
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), answer.text
+    assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic YTpi", "bearer\tx", "Token drg_pat_x"])
+def test_other_ways_to_say_who_one_is_are_no_way(http, header):
+    http.headers = {"Authorization": header}
+
+    assert http.get(f"{API}/whoami").status_code == 401
+
+
+def test_a_token_in_the_query_or_a_cookie_opens_nothing(shared_registry):
+    token = shared_registry.token("read")
+    http = shared_registry.http()
+    http.cookies.set("token", token)
+
+    answer = http.get("/deltas", params={"token": token, "access_token": token})
+
+    assert answer.status_code == 401
