@@ -53,6 +53,10 @@ class Ledger:
     def verdict_ids(self):
         return {row.id for row in self._rows(sa.select(t.verdicts.c.id))}
 
+    def workers(self):
+        """Count the workers that ever asked for work."""
+        return len(self._rows(sa.select(t.workers.c.id)))
+
     def needed_keys(self):
         """Give the physical key of every pack that a version or a base needs."""
         used = sa.union(sa.select(t.version_packs.c.pack_id), sa.select(t.base_packs.c.pack_id))
