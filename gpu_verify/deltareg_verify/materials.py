@@ -4,19 +4,20 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from deltareg import Client
 from deltareg.base_manifest import CONFIG_FILE
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.bases import remember_base
 from deltareg.client.cache import Cache
-from deltareg.client.context import Context
-from deltareg.client.http import Api
-from deltareg.client.progress import SILENT
-from deltareg.client.pull import fetch_base
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, DeltaregError, Inconclusive, NotFound
+from deltareg.manifest import Manifest
 from deltareg.wire import BaseInfo, LeaseGrant
+
+Evidence = Literal["exact", "shapes"]
+_COPIES = {"base_copy", "new_rows"}
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ class Materials:
         base_manifest: The base's manifest as fingerprinted here, in a file.
         model_type: The base's.
         base_config: Digest of the base's configuration, for the verdict.
+        evidence: What ties the delta to this base: `exact` when it carries tensors of the base,
+            `shapes` when no more can be said than that it fits.
     """
 
     delta: Path
@@ -40,6 +43,7 @@ class Materials:
     base_manifest: Path
     model_type: str
     base_config: str
+    evidence: Evidence
 
 
 class Stock:
@@ -48,12 +52,7 @@ class Stock:
     def __init__(self, client: Client, *, base_dirs: Sequence[Path]) -> None:
         """Use a client's settings and cache; look for bases in `base_dirs` first."""
         self._client = client
-        self._context = Context(Api(client.config), client.cache, client.config, SILENT)
         self._base_dirs = base_dirs
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._context.api.close()
 
     def gather(self, grant: LeaseGrant, into: Path) -> Materials:
         """Bring a run's materials into a folder of its own.
@@ -79,6 +78,7 @@ class Stock:
                 base_manifest=into / "base.json",
                 model_type=grant.base.model_type,
                 base_config=str(base.identity.config),
+                evidence=evidence_of(Manifest.decode(manifest), base.manifest),
             )
 
     def open_base(self, info: BaseInfo) -> BaseFolder:
@@ -96,12 +96,24 @@ class Stock:
             if found is not None:
                 found.folder.close()
         try:
-            return fetch_base(self._context, info)
+            return self._client.fetch_base(info)
         except (NotFound, Conflict) as error:
             raise Inconclusive(
                 f"the base {info.name} is not stored, and no folder here has its root {info.root}",
                 fix=f"start workers with --base-dir FOLDER, or deltareg base push PATH {info.name}",
             ) from error
+
+
+def evidence_of(delta: Manifest, base: Manifest) -> Evidence:
+    """Say what ties a delta to its base, beyond the declaration that it was made for it.
+
+    Copies of base weights are held against the base by the accounting check, and a full fine-tune
+    usually has tensors that training did not change. Nothing in plain LoRA factors tells the base.
+    """
+    own = {tensor.digest for tensor in base.tensors}
+    if any(t.role in _COPIES or t.digest in own for t in delta.tensors):
+        return "exact"
+    return "shapes"
 
 
 def _folders(roots: Sequence[Path]) -> Iterator[Path]:

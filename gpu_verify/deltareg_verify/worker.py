@@ -151,7 +151,7 @@ class Worker:
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return verdict_report(grant, suite, listen(said), base_config=materials.base_config)
+        return verdict_report(grant, suite, listen(said), materials)
 
     def _assignment(self, materials: Materials, suite: Suite, folder: Path) -> Assignment:
         own = folder / "own"
@@ -208,7 +208,7 @@ class Worker:
 
 
 def verdict_report(
-    grant: LeaseGrant, suite: Suite, report: Report, *, base_config: str
+    grant: LeaseGrant, suite: Suite, report: Report, materials: Materials
 ) -> VerdictReport:
     """Judge what a child reported; the child itself has no say in the verdict."""
     may_not_apply = names_that_may_not_apply()
@@ -224,9 +224,9 @@ def verdict_report(
         suite_digest=str(suite.digest),
         dtype=surroundings.dtype,
         seed=suite.seed,
-        base_evidence="exact",
+        base_evidence=materials.evidence,
         checks=list(report.checks),
-        environment={**surroundings.environment, "base_config": base_config},
+        environment={**surroundings.environment, "base_config": materials.base_config},
         sandbox=surroundings.sandbox,
     )
 

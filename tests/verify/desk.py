@@ -61,4 +61,5 @@ def lay_out(sample, cache_dir, folder):
         base_manifest=folder / "base.json",
         model_type="llama",
         base_config=str(bench.base.identity.config),
+        evidence="shapes",
     )

@@ -26,15 +26,7 @@ def worker(local_registry):
 @pytest.fixture
 def stock(worker):
     """Make the stock of a worker with some base folders."""
-    made = []
-
-    def make(*base_dirs):
-        made.append(Stock(worker, base_dirs=base_dirs))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+    return lambda *base_dirs: Stock(worker, base_dirs=base_dirs)
 
 
 def lease(worker):

@@ -8,15 +8,16 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from deltareg.db import HEAD
-from deltareg.db.queries.principals import count_tokens
-from deltareg.db.session import create_engine, read, schema_head
+from deltareg.db.queries.principals import count_tokens, end_tokens_of
+from deltareg.db.session import create_engine, read, schema_head, write
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.service.registry import Registry
-from deltareg.service.tokens import bootstrap_token
+from deltareg.service.tokens import bootstrap_token, mint_secret
 from deltareg.settings import Settings
 from deltareg.token_files import read_token, write_token
 
 ADMIN = "admin"
+LOCAL_WORKER = "local-worker"
 _ADMIN_FILE = "admin-token"
 
 
@@ -67,19 +68,33 @@ def local_token(registry: Registry, settings: Settings, url: str) -> Path | None
     alone: its admins have theirs.
     """
     kept = settings.data_dir / _ADMIN_FILE
-    if kept.exists():
-        secret = kept.read_text().strip()
-    else:
-        with read(registry.engine) as conn:
-            if count_tokens(conn) > 0:
-                return None
-        secret = bootstrap_token(
-            registry, principal=ADMIN, kind="pat", scopes=["read", "push", "promote", "admin"]
-        )
-        _write_private(kept, secret)
+    with read(registry.engine) as conn:
+        is_new = count_tokens(conn) == 0
+    if not kept.exists():
+        if not is_new:
+            return None
+        # On disk before it is in the database: a start that is killed in between is done again.
+        _write_private(kept, mint_secret("pat"))
+    secret = kept.read_text().strip()
+    if is_new:
+        scopes = ["read", "push", "promote", "admin"]
+        bootstrap_token(registry, principal=ADMIN, kind="pat", scopes=scopes, secret=secret)
     if read_token(url) == secret:
         return None
     return write_token(url, secret)
+
+
+def local_worker_token(registry: Registry) -> str:
+    """Make the token of this start's workers, which can verify and nothing else.
+
+    Those of earlier starts end with it, so that stopped processes leave no live token behind.
+    """
+    with write(registry.engine) as conn:
+        end_tokens_of(conn, LOCAL_WORKER)
+    return bootstrap_token(
+        registry, principal=LOCAL_WORKER, kind="wrk", scopes=["read", "verify"],
+        secret=mint_secret("wrk"),
+    )  # fmt: skip
 
 
 def _is_current(url: str) -> bool:

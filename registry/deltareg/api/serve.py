@@ -9,16 +9,22 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 import uvicorn
 
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
-from deltareg.api.first_start import local_token, migrate_embedded, prepare_data_dir
+from deltareg.api.first_start import (
+    local_token,
+    local_worker_token,
+    migrate_embedded,
+    prepare_data_dir,
+)
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.service.registry import Registry
-from deltareg.service.tokens import bootstrap_token
 from deltareg.settings import Settings
 from deltareg.store import open_store
 
@@ -171,6 +177,11 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as a process does that a signal ended, with everything closed on the way."""
+    raise SystemExit(128 + number)
+
+
 @contextmanager
 def _workers(
     registry: Registry, settings: Settings, url: str, count: int
@@ -178,17 +189,18 @@ def _workers(
     """Run worker processes while the block lasts; each has a token for verifying and no more."""
     started: list[subprocess.Popen[bytes]] = []
     if count:
-        token = bootstrap_token(
-            registry, principal="local-worker", kind="wrk", scopes=["read", "verify"]
-        )
+        token = local_worker_token(registry)
         environ = {**os.environ, "DELTAREG_TOKEN": token, "DELTAREG_SERVER": url}
         for number in range(count):
             scratch = settings.data_dir.absolute() / "workers" / str(number)
             command = [
                 sys.executable, "-m", "deltareg_verify", "run", "--server", url,
                 "--name", f"local-{number}", "--scratch", str(scratch),
+                "--with-parent", str(os.getpid()),
             ]  # fmt: skip
             started.append(subprocess.Popen(command, env=environ))  # noqa: S603  # our own module
+    # The server ends by the signal it was sent, after it has closed; workers must be told first.
+    signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:

@@ -19,6 +19,7 @@ from typing import Self
 import httpx
 
 from deltareg.client import channels, deltas, diff, lint, materialize, pull, push, push_base, runs
+from deltareg.client.base_folder import BaseFolder
 from deltareg.client.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
@@ -132,6 +133,10 @@ class Client:
     def base(self, name: str) -> BaseInfo:
         """Show one base."""
         return deltas.show_base(self._context, name)
+
+    def fetch_base(self, info: BaseInfo) -> BaseFolder:
+        """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""
+        return pull.fetch_base(self._context, info)
 
     def fingerprint(self, path: Path) -> Fingerprint:
         """Fingerprint a local base; no server is asked."""

@@ -93,12 +93,14 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
     return TokenCreated(token=secret, **info.model_dump())
 
 
-def bootstrap_token(registry: Registry, *, principal: str, kind: str, scopes: list[str]) -> str:
+def bootstrap_token(
+    registry: Registry, *, principal: str, kind: str, scopes: list[str], secret: str | None = None
+) -> str:
     """Make a token without a caller: the first admin's, and that of a local worker.
 
     Only the process that owns the database calls this, never a route.
     """
-    secret = mint_secret(kind)
+    secret = secret or mint_secret(kind)
     with write(registry.engine) as conn:
         owner = queries.principal_id(conn, principal)
         if owner is None:

@@ -98,6 +98,16 @@ def revoke_token(conn: sa.Connection, token_id: int) -> bool:
     return conn.execute(update).rowcount == 1
 
 
+def end_tokens_of(conn: sa.Connection, principal: str) -> None:
+    """Revoke every live token of a principal."""
+    owner = sa.select(principals.c.id).where(principals.c.name == principal).scalar_subquery()
+    conn.execute(
+        sa.update(tokens)
+        .where(tokens.c.principal_id == owner, tokens.c.revoked_at.is_(None))
+        .values(revoked_at=now_us())
+    )
+
+
 def count_tokens(conn: sa.Connection) -> int:
     """Count all tokens that ever were."""
     return int(conn.execute(sa.select(sa.func.count()).select_from(tokens)).scalar_one())
