@@ -216,9 +216,7 @@ class KillHarness:
         return self.ledger.phase(_line(number), f"push {number}")
 
     def _payload(self, number):
-        folder = self.processes.folder / "payloads"
-        folder.mkdir(exist_ok=True)
-        return payload(folder, self.seed * 100_000 + number)
+        return payload(self.processes.folder / "payloads", self.seed * 100_000 + number)
 
     def _next(self):
         self._pushes += 1

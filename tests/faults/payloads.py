@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import threading
 
 import numpy as np
 
@@ -18,13 +19,17 @@ def payload(folder, number):
     target = folder / f"delta-{number}"
     if target.exists():
         return target
-    draft = folder / f".delta-{number}"
+    folder.mkdir(exist_ok=True)
+    draft = folder / f".delta-{number}-{threading.get_ident()}"
     shutil.copytree(_LORA, draft)
     raw = (_LORA / _WEIGHTS).read_bytes()
     start = 8 + int.from_bytes(raw[:8], "little")
     weights = np.random.default_rng(number).normal(0, 0.02, (len(raw) - start) // 4)
     (draft / _WEIGHTS).write_bytes(raw[:start] + weights.astype("<f4").tobytes())
-    draft.rename(target)
+    try:
+        draft.rename(target)
+    except OSError:  # another thread was quicker, with the same bytes
+        shutil.rmtree(draft)
     return target
 
 
