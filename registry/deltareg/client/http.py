@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from deltareg.client.config import ClientConfig
 from deltareg.errors import (
+    BaseMismatch,
     DeltaregError,
+    IntegrityFailure,
     InvalidInput,
     Problem,
     Refused,
@@ -26,6 +28,7 @@ T = TypeVar("T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _BODY_TIMEOUT_S = 120.0
 _TEMPORARY = {429, 502, 503, 504}
+_OF_UPLOADS = (BaseMismatch, IntegrityFailure)  # their codes are also those of single problems
 
 
 class Api:
@@ -195,15 +198,17 @@ def read_problem(response: httpx.Response) -> DeltaregError:
         if response.status_code in _TEMPORARY:
             return Unavailable(text, fix="try again")
         return InvalidInput(text, fix="is this address a Delta Registry server?")
-    if problem.errors:
+    known = error_classes().get(problem.code)
+    if problem.errors and known in {None, Refused, *_OF_UPLOADS}:
         return Refused([
             Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix)
             for e in problem.errors
         ])  # fmt: skip
-    known = error_classes().get(problem.code)
-    if known is None or known.__init__ is not DeltaregError.__init__:
+    if known is None or known is Refused:
         known = Unavailable if response.status_code in _TEMPORARY else DeltaregError
-    return known(problem.detail, fix=problem.fix)
+    error = known.__new__(known)  # a class may ask for facts that the answer has in words only
+    DeltaregError.__init__(error, problem.detail, fix=problem.fix)
+    return error
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
