@@ -1,10 +1,11 @@
 """Answers that are errors: RFC 9457 problem documents, whatever was raised."""
 
+import json
 import logging
+from collections.abc import Mapping
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from deltareg.errors import DeltaregError
@@ -15,14 +16,14 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 
-def problem_response(error: DeltaregError, *, request_id: str) -> JSONResponse:
+def problem_response(error: DeltaregError, *, request_id: str) -> Response:
     """Answer with an error's problem document."""
     document = describe_problem(error, request_id=request_id)
     status = document.status
     headers = {"Retry-After": "1"} if status == 503 else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(document.model_dump(), status, headers, MEDIA_TYPE)
+    return _answer(document, headers)
 
 
 def install(app: FastAPI) -> None:
@@ -38,7 +39,13 @@ def request_id_of(request: Request) -> str:
     return str(getattr(request.state, "request_id", ""))
 
 
-async def _deltareg_error(request: Request, error: Exception) -> JSONResponse:
+def _answer(document: ProblemDocument, headers: Mapping[str, str]) -> Response:
+    # In ASCII: what a problem quotes from a request may be no text that UTF-8 can write.
+    body = json.dumps(document.model_dump())
+    return Response(body, document.status, dict(headers), MEDIA_TYPE)
+
+
+async def _deltareg_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, DeltaregError):
         raise error
     if status_of(error) >= 500:
@@ -46,7 +53,7 @@ async def _deltareg_error(request: Request, error: Exception) -> JSONResponse:
     return problem_response(error, request_id=request_id_of(request))
 
 
-async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     items = [
@@ -62,10 +69,10 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
         code="invalid_input", request_id=request_id_of(request), errors=items,
         fix=f"see {API}/openapi.json",
     )  # fmt: skip
-    return JSONResponse(document.model_dump(), 422, media_type=MEDIA_TYPE)
+    return _answer(document, {})
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     codes = {401: "unauthenticated", 404: "not_found"}
@@ -74,12 +81,10 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         status=error.status_code, detail=str(error.detail),
         code=codes.get(error.status_code, "invalid_input"), request_id=request_id_of(request),
     )  # fmt: skip
-    return JSONResponse(
-        document.model_dump(), error.status_code, dict(error.headers or {}), MEDIA_TYPE
-    )
+    return _answer(document, error.headers or {})
 
 
-async def _internal_error(request: Request, error: Exception) -> JSONResponse:
+async def _internal_error(request: Request, error: Exception) -> Response:
     logger.error("bug", exc_info=error, extra={"request_id": request_id_of(request)})
     bug = DeltaregError("the server has a bug", fix="report it with the request id of this answer")
     return problem_response(bug, request_id=request_id_of(request))

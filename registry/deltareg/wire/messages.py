@@ -1,6 +1,7 @@
 """The two roots of all messages, and lists of them."""
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
@@ -14,6 +15,7 @@ API = "/api/v1"
 Outcome = Literal["pass", "fail", "inconclusive"]
 Text = Annotated[str, Field(max_length=2_000)]
 Item = TypeVar("Item")
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class Answer(BaseModel):
@@ -41,10 +43,10 @@ class Page(Answer, Generic[Item]):
 
 
 def _check_storable(value: object) -> None:
-    """Refuse what not every database keeps: NUL in text, numbers beyond 64 bits, NaN."""
+    """Refuse what not every database keeps: odd characters, numbers beyond 64 bits, NaN."""
     for leaf in _leaves(value):
-        if isinstance(leaf, str) and "\0" in leaf:
-            raise ValueError("text must not hold a NUL character")
+        if isinstance(leaf, str) and _NOT_TEXT.search(leaf):
+            raise ValueError("text must not hold a NUL or half of a surrogate pair")
         if isinstance(leaf, int) and not -(1 << 63) <= leaf < 1 << 63:
             raise ValueError("a number must fit into 64 bits")
         if isinstance(leaf, float) and not math.isfinite(leaf):
