@@ -26,7 +26,12 @@ hypothesis.settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(items):
-    """Skip tests marked `gpu` where there is no CUDA device, saying what is missing."""
+    """Start the files with slow tests first, and skip `gpu` tests where there is no CUDA device.
+
+    Two processes share the files in this order; a long file that comes last would run alone.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     missing = missing_gpu() if marked else None
     if missing is not None:
