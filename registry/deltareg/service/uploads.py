@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from deltareg.base_manifest import base_identity, base_view
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import packs as pack_queries
@@ -37,6 +38,7 @@ from deltareg.storage_map import StoredPiece
 from deltareg.store import fresh_key
 from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
 
+_CURRENT = "push it with a current client"
 _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
@@ -187,8 +189,24 @@ def _check_target(request: UploadOpen, manifest: Manifest) -> str:
         raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
     if is_base:
         parse_name(request.target, "base")
+        _check_base(manifest)
         return BASES
     return namespace_scope(LineRef.parse(request.target).namespace)
+
+
+def _check_base(manifest: Manifest) -> None:
+    """Refuse a base that nobody could push a delta for, because it cannot be read as one."""
+    wrong = "it has no tensors" if not manifest.tensors else ""
+    if not isinstance(manifest.config.get("config_json"), str):
+        wrong = "it does not say what its config.json holds"
+    if wrong:
+        raise Refused([Problem("header", f"manifest of a base: {wrong}", fix=_CURRENT)])
+    try:
+        base_view(manifest)
+        base_identity(manifest)
+    except UnicodeEncodeError as error:
+        what = f"manifest of a base: no text ({error.reason})"
+        raise Refused([Problem("header", what, fix=_CURRENT)]) from error
 
 
 def _find_done(
