@@ -88,7 +88,13 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a name that the locale cannot write is no failure
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    if status == Exit.INTERRUPTED:
+        # A thread that is still sending would hold up an exit in order; nobody waits for it now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def run(args: Sequence[str]) -> int:
@@ -156,7 +162,7 @@ def as_ours(error: Exception) -> DeltaregError:
             return InvalidInput(error.format_message(), fix=f"{path} --help")
         case click.ClickException():
             return InvalidInput(error.format_message())
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
             return DiskFull(
                 f"the disk is full: {error.filename or error}", fix="make room, try again"
             )

@@ -150,7 +150,8 @@ class Fire:
         self.done["moves"] += 1
 
     def _ledger_of_channel(self, client):
-        kept, cursor = {}, None
+        kept: dict[int, int] = {}
+        cursor = None
         while True:
             page = client.history("lab/moved", "prod", cursor=cursor)
             kept |= {item.revision: item.version for item in page.items}

@@ -14,6 +14,7 @@ Correctness never depends on a lock: a file under its final name is whole, becau
 rename, and two processes that make the same thing make the same bytes.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -27,6 +28,7 @@ from pathlib import Path
 from deltareg.digest import Digest
 from deltareg.errors import DiskFull, IntegrityFailure
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DAY_S = 86_400
 _KINDS = ("blobs", "snapshots", "bases")
 _STALE_TMP_S = 2 * _DAY_S
@@ -235,7 +237,7 @@ def out_of_space(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {28, 122}:  # ENOSPC, EDQUOT
+        if error.errno not in _FULL:
             raise
         raise DiskFull(
             f"the disk of {path} is full", fix="free space, or: deltareg cache prune"

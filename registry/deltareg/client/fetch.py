@@ -3,10 +3,12 @@
 import hashlib
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import httpx
 
 from deltareg.client.cache import out_of_space
 from deltareg.client.context import Context
@@ -46,6 +48,7 @@ class PackReader:
         self._pool = ThreadPoolExecutor(concurrency)
         self._paths: dict[Digest, Future[Path]] = {}
         self._maps: dict[Digest, memoryview] = {}
+        self._is_over = False
 
     def __enter__(self) -> Self:
         """Begin to fetch all packs, in order."""
@@ -59,8 +62,10 @@ class PackReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Unmap; what waits to be fetched is dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Unmap; what waits to be fetched is dropped, and what is being fetched is given up."""
+        self._is_over = True
+        # Ctrl-C does not wait for threads that may be stuck in a network that gives nothing.
+        self._pool.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
         self._maps.clear()
 
     def read(self, chunk: Chunk) -> memoryview:
@@ -87,7 +92,13 @@ class PackReader:
 
     def _download(self, digest: Digest) -> Path:
         with self._context.api.download(f"/blobs/{digest}", query={"of": self._of}) as response:
-            return self._context.cache.keep_blob(digest, response.iter_bytes(_STEP))
+            return self._context.cache.keep_blob(digest, self._until_over(response))
+
+    def _until_over(self, response: httpx.Response) -> Iterator[bytes]:
+        for chunk in response.iter_bytes(_STEP):
+            if self._is_over:  # nobody waits for the rest of this pack: Ctrl-C, for one
+                raise CancelledError
+            yield chunk
 
 
 def write_files(

@@ -1,8 +1,10 @@
 """Sending packs: encoding goes on in threads while one pack travels; memory stays bounded."""
 
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder
@@ -98,8 +100,8 @@ def _send(
     meter: Meter,
 ) -> int:
     uploaded = 0
-    with ThreadPoolExecutor(1) as pool:
-        flying: Future[None] | None = None
+    flying: Future[None] | None = None
+    with _sender() as (pool, is_over):
         for pack in encoder.packs():
             if flying is not None:
                 flying.result()
@@ -109,21 +111,44 @@ def _send(
                 meter.add(original)
                 continue
             uploaded += pack.data.nbytes
-            flying = pool.submit(_put, context, upload, pack, meter, original)
+            count = _counter(meter, original / pack.data.nbytes, is_over)
+            flying = pool.submit(_put, context, upload, pack, count)
         if flying is not None:
             flying.result()
     return uploaded
 
 
-def _put(
-    context: Context, upload: UploadInfo, pack: EncodedPack, meter: Meter, original: int
-) -> None:
-    """Send one pack; the meter counts original bytes, as they are on the user's disk."""
-    size = pack.data.nbytes
+@contextmanager
+def _sender() -> Generator[tuple[ThreadPoolExecutor, Event], None, None]:
+    """Give a thread that sends, and an event that is set when the block ends with an error.
+
+    Ctrl-C does not wait for the thread: it may be stuck in a network that takes nothing.
+    """
+    pool, is_over = ThreadPoolExecutor(1), Event()
+    try:
+        yield pool, is_over
+    except BaseException as error:
+        is_over.set()
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _counter(meter: Meter, scale: float, is_over: Event) -> Callable[[int], None]:
+    """Count original bytes, as they are on the user's disk; end the sending when all is over."""
 
     def count(sent: int) -> None:
-        meter.add(round(sent * original / size))
+        meter.add(round(sent * scale))
+        if sent > 0 and is_over.is_set():  # nobody waits for the rest of this pack
+            raise CancelledError
 
+    return count
+
+
+def _put(
+    context: Context, upload: UploadInfo, pack: EncodedPack, count: Callable[[int], None]
+) -> None:
+    """Send one pack."""
     path = f"/uploads/{upload.id}/packs/{pack.number}"
     context.api.upload(path, pack.data, digest=str(pack.digest), meter=count)
 

@@ -1,0 +1,189 @@
+"""Gigabytes through the installed command line: bounded memory, and resumed where it stopped."""
+
+import json
+import shutil
+import signal
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults import big
+from tests.faults.ledger import Ledger
+from tests.faults.proxy import Proxy
+from tests.fixtures.processes import until
+
+CI_BYTES, SOAK_BYTES = 300 << 20, 2 << 30
+MEMORY_BYTES, DIFF_BYTES = 400 << 20, 100 << 20
+WIDE = 16_384
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A base and a full fine-tune of it."""
+
+    base: Path
+    tuned: Path
+
+    @property
+    def size_bytes(self):
+        return sum(path.stat().st_size for path in self.tuned.iterdir())
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Write 300 MB twice; all weights differ, so that there is much to send."""
+    folder = tmp_path_factory.mktemp("pair")
+    yield Pair(*big.write_pair(folder, CI_BYTES, step=big.LARGE_STEP))
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def large_pair(tmp_path_factory):
+    """Write 2 GB twice; about a third of the weights differ, as after a fine-tune."""
+    folder = tmp_path_factory.mktemp("large")
+    yield Pair(*big.write_pair(folder, SOAK_BYTES))
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_a_large_delta_needs_little_memory(processes, sqlite_url, pair, figures):
+    push_and_materialize(processes, sqlite_url, pair, figures)
+
+
+@pytest.mark.soak
+def test_a_delta_of_2_gb_needs_little_memory(processes, sqlite_url, large_pair, figures):
+    push_and_materialize(processes, sqlite_url, large_pair, figures)
+
+
+@pytest.mark.slow
+def test_an_interrupted_push_goes_on(processes, sqlite_url, pair, figures):
+    interrupt_at_60_percent(processes, sqlite_url, pair, figures)
+
+
+@pytest.mark.soak
+def test_an_interrupted_push_of_2_gb_goes_on(processes, sqlite_url, large_pair, figures):
+    interrupt_at_60_percent(processes, sqlite_url, large_pair, figures)
+
+
+@pytest.mark.slow
+def test_wide_adapters_are_compared_in_little_memory(processes, sqlite_url, tmp_path, figures):
+    server = processes.api(database_url=sqlite_url).start()
+    run = Cli(processes, server.url, server.token)
+    run("base", "register", str(big.write_wide_base(tmp_path / "base", WIDE)), "wide")
+    for number in (1, 2):
+        adapter = big.write_adapter(tmp_path / f"adapter-{number}", WIDE, seed=number)
+        run("push", str(adapter), "lab/wide", "--base", "wide")
+    run("pull", "lab/wide:v1")
+    run("pull", "lab/wide:v2")
+    small = run("show", "lab/wide:v1")
+
+    found = run("diff", "lab/wide:v1", "lab/wide:v2")
+
+    growth = found.peak_bytes - small.peak_bytes
+    figures(
+        f"diff of two r = 16 adapters on {WIDE} x {WIDE}",
+        f"{found.seconds:.1f} s, peak {found.peak_bytes / MB:.0f} MB anonymous,"
+        f" {growth / MB:.0f} MB more than `show`",
+    )
+    assert growth < DIFF_BYTES
+
+
+def push_and_materialize(processes, database_url, pair, figures):
+    server = processes.api(database_url=database_url).start()
+    run = Cli(processes, server.url, server.token)
+    registered = run("base", "register", str(pair.base), "big")
+    root = run("base", "fingerprint", str(pair.tuned)).document["root"]
+    out = processes.folder / "out"
+
+    pushed = run("push", str(pair.tuned), "lab/big", "--base", "big")
+    made = run("materialize", "lab/big:v1", "--out", str(out))
+
+    copied_s = seconds_of(lambda: shutil.copytree(pair.tuned, processes.folder / "copy"))
+    figures("the delta", f"{pair.size_bytes / MB:.0f} MB of bf16, sent {pushed.sent / MB:.0f} MB")
+    for name, done in (("base register", registered), ("push", pushed), ("materialize", made)):
+        figures(name, told(done, pair, copied_s))
+    assert made.document["root"] == root
+    assert pushed.peak_bytes < MEMORY_BYTES
+    assert made.peak_bytes < MEMORY_BYTES
+    shutil.rmtree(out)
+    shutil.rmtree(processes.folder / "copy")
+
+
+def interrupt_at_60_percent(processes, database_url, pair, figures):
+    server = processes.api(database_url=database_url).start()
+    run = Cli(processes, server.url, server.token)
+    run("base", "register", str(pair.base), "big")
+    # What a whole push sends; namespaces share no bytes, so the others have all of it to send.
+    total = run("push", str(pair.tuned), "whole/big", "--base", "big").sent
+
+    for number in (signal.SIGINT, signal.SIGKILL):
+        line = f"{number.name.lower()}/big"
+        with Proxy(server.port) as proxy, closing(Ledger(database_url)) as ledger:
+            proxy.pace_s = 0.2
+            first = run.start("push", str(pair.tuned), line, "--base", "big", server=proxy.url)
+            until(lambda: ledger.received_bytes(line) >= 0.6 * total, "60 % have arrived")  # noqa: B023
+            first.send(number)
+            status = first.wait()
+            arrived = ledger.received_bytes(line)
+        second = run("push", str(pair.tuned), line, "--base", "big")
+
+        figures(
+            f"{number.name} at {100 * arrived / total:.0f} %",
+            f"the second push sent {second.sent / MB:.0f} MB, {100 * second.sent / total:.0f} %"
+            f" of {total / MB:.0f} MB, in {second.seconds:.1f} s",
+        )
+        assert status == (130 if number == signal.SIGINT else -signal.SIGKILL), first.errors
+        assert "Traceback" not in first.errors
+        assert second.sent <= 0.45 * total
+        assert arrived + second.sent <= total * 1.01
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended well: its result, its time, its peak of anonymous memory."""
+
+    document: dict
+    seconds: float
+    peak_bytes: int
+
+    @property
+    def sent(self):
+        return self.document["uploaded_bytes"]
+
+
+class Cli:
+    """Runs the installed command line as one user."""
+
+    def __init__(self, processes, server, token):
+        self._processes, self._server, self._token = processes, server, token
+
+    def start(self, *args, server=None):
+        return self._processes.deltareg(
+            *args, "--json", server=server or self._server, token=self._token
+        )
+
+    def __call__(self, *args):
+        began = time.monotonic()
+        running = self.start(*args)
+        with big.peak_memory(running.pid) as peak:
+            status = running.wait(600)
+        assert status == 0, running.errors
+        return Done(json.loads(running.output), time.monotonic() - began, peak[0])
+
+
+def told(done, pair, copied_s):
+    speed = pair.size_bytes / MB / done.seconds
+    return (
+        f"{done.seconds:.1f} s, {speed:.0f} MB/s, {done.seconds / copied_s:.1f} times cp;"
+        f" peak {done.peak_bytes / MB:.0f} MB anonymous"
+    )
+
+
+def seconds_of(act):
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
