@@ -60,4 +60,4 @@ class TokenInfo(Answer):
 class TokenCreated(TokenInfo):
     """A token with its secret, shown this once."""
 
-    token: str
+    token: Annotated[str, Field(repr=False)]

@@ -1,0 +1,205 @@
+"""Moves of a channel: where a rollback leads, what it needs, and what keeps a version away."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.clock import now_us
+from deltareg.db.session import write
+from deltareg.errors import (
+    Blocked,
+    Conflict,
+    GateFailed,
+    GatePending,
+    InvalidInput,
+    NotFound,
+    StaleRevision,
+)
+from deltareg.wire import ChannelMove, MoveResult
+
+DAY_US = 86_400 * 1_000_000
+
+
+@pytest.fixture
+def three(local_registry):
+    """Promote v1, v2 and v3 of a line to `prod`, one after the other."""
+    return local_registry.line("lora", "lora_v2", "lora_qv")
+
+
+def back(client, **where):
+    return client.rollback("team/lora", "prod", **where).version
+
+
+def test_steps_back_go_down_what_was_promoted(three):
+    assert back(three) == 2
+    assert back(three) == 1
+    with pytest.raises(NotFound, match="never served"):
+        back(three)
+
+
+def test_several_steps_at_once(three):
+    assert back(three, steps=2) == 1
+    with pytest.raises(NotFound):
+        back(three, steps=1)
+
+
+def test_what_was_rolled_away_from_is_never_come_back_to(three):
+    back(three)  # v3 is bad; v2 serves
+    back(three)  # v2 is bad as well; v1 serves
+    three.clear_quarantine("team/lora", "prod", 3, reason="it was not")
+    three.promote("team/lora:v3", "prod")
+
+    assert back(three) == 1, "v2 stood before v3 once, and was rolled away from since"
+
+
+def test_a_version_or_a_revision_can_be_named(three):
+    assert back(three, version=1) == 1
+    assert three.channel("team/lora", "prod").quarantined == [3]
+    assert back(three, revision=2) == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ({"version": 9}, NotFound), ({"revision": 9}, NotFound), ({"revision": 0}, NotFound),
+        ({"steps": 3}, NotFound), ({"version": 3}, Conflict), ({"revision": 3}, Conflict),
+    ],
+)  # fmt: skip
+def test_targets_that_are_none(three, where, error):
+    with pytest.raises(error):
+        back(three, **where)
+
+    assert three.channel("team/lora", "prod").revision == 3
+
+
+def test_a_channel_that_never_served_cannot_go_back(three):
+    with pytest.raises(NotFound, match="nothing to roll back"):
+        three.rollback("team/lora", "dev")
+    with pytest.raises(NotFound, match="has no channel"):
+        three.rollback("team/lora", "absent")
+    with pytest.raises(NotFound, match="no delta"):
+        three.rollback("team/absent", "prod")
+
+
+def test_a_plan_changes_nothing(three):
+    before = three.channel("team/lora", "prod"), three.audit(limit=1).items[0].id
+    runs = len(three.runs().items)
+
+    plan = three.rollback("team/lora", "prod", dry_run=True)
+
+    assert (plan.version, plan.previous, plan.revision) == (2, 3, 4)
+    assert (three.channel("team/lora", "prod"), three.audit(limit=1).items[0].id) == before
+    assert len(three.runs().items) == runs
+
+
+def test_a_rollback_out_of_the_window_meets_the_gate(local_registry, three):
+    for version in (2, 3, 2, 3):  # v1 left six revisions ago
+        three.promote(f"team/lora:v{version}", "prod")
+    local_registry.verified("team/lora:v1", verdict="fail", again=True)
+    assert three.rollback("team/lora", "prod", version=1, dry_run=True).version == 1
+    long_ago(local_registry.registry.engine)
+
+    with pytest.raises(GateFailed):
+        back(three, version=1)
+    assert back(three) == 2
+
+
+def long_ago(engine):
+    """Let all that happened have happened two months earlier; the ledger refuses changes."""
+    with write(engine) as conn:
+        triggers = conn.exec_driver_sql(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'revisions'"
+        ).all()
+        for name, _ in triggers:
+            conn.exec_driver_sql(f"DROP TRIGGER {name}")
+        earlier = t.revisions.c.created_at - 60 * DAY_US
+        conn.execute(sa.update(t.revisions).values(created_at=earlier))
+        for _, sql in triggers:
+            conn.exec_driver_sql(sql)
+
+
+def test_the_ledger_is_append_only(local_registry, three):
+    engine = local_registry.registry.engine
+    for statement in (
+        sa.update(t.revisions).values(reason="x"),
+        sa.delete(t.revisions),
+        sa.update(t.audit).values(actor="x"),
+        sa.delete(t.audit),
+    ):
+        with pytest.raises(sa.exc.DBAPIError), write(engine) as conn:
+            conn.execute(statement)
+
+
+def test_of_many_moves_at_once_one_wins(registry_server):
+    registry_server.line("lora", "lora_v2")
+    clients = [registry_server.client(principal=name) for name in "abcd"]
+    together, found = threading.Barrier(4), []
+
+    def run(client):
+        together.wait()
+        try:
+            found.append(client.rollback("team/lora", "prod").revision)
+        except (StaleRevision, NotFound) as error:
+            found.append(type(error))
+
+    threads = [threading.Thread(target=run, args=[client]) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found.count(3) == 1
+    assert clients[0].channel("team/lora", "prod").revision == 3
+
+
+def test_a_verdict_of_another_suite_does_not_count(local_registry):
+    client = local_registry.line("lora")
+    with write(local_registry.registry.engine) as conn:
+        conn.execute(sa.update(t.verdicts).values(suite_digest=f"sha256:{'7' * 64}"))
+
+    with pytest.raises(GatePending):
+        client.promote("team/lora:v1", "dev")
+    assert [verdict.counts for verdict in client.verdicts("team/lora:v1").items] == [False]
+
+
+def test_a_revoked_version_goes_nowhere(local_registry):
+    client = local_registry.line("lora", "lora_v2")
+    with write(local_registry.registry.engine) as conn:
+        conn.execute(
+            sa.update(t.versions).where(t.versions.c.number == 1).values(revoked_at=now_us())
+        )
+
+    with pytest.raises(Blocked, match="revoked"):
+        client.promote("team/lora:v1", "dev")
+    with pytest.raises(Blocked, match="revoked"):
+        back(client)
+
+
+def test_what_a_channel_does_not_know_yet(three):
+    path, headers = "/deltas/team/lora/channels/prod/revisions", {"If-Match": '"r3"'}
+
+    for kind, match in (("freeze", "cannot freeze"), ("promote", "names a version")):
+        with pytest.raises(InvalidInput, match=match):
+            three._api.post(path, ChannelMove(kind=kind), MoveResult, headers=headers)
+
+
+def test_channels_are_named(three):
+    assert [c.channel for c in three.channels("team/lora").items] == ["dev", "staging", "prod"]
+    assert three.create_channel("team/lora", "eu-west").revision == 0
+    for name in ("v3", "1.0.0", "latest", "sha256x", "A", "a/b", "..", ""):
+        with pytest.raises(InvalidInput):
+            three.create_channel("team/lora", name)
+
+
+def test_only_what_stands_can_be_cleared(three):
+    with pytest.raises(NotFound, match="not quarantined"):
+        three.clear_quarantine("team/lora", "prod", 1, reason="x")
+    back(three)
+    with pytest.raises(InvalidInput):
+        three.clear_quarantine("team/lora", "prod", 3, reason="")
+
+    three.clear_quarantine("team/lora", "prod", 3, reason="x")
+
+    assert three.channel("team/lora", "prod").quarantined == []
