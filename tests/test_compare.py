@@ -179,7 +179,7 @@ def test_large_factors_are_compared_in_little_memory():
     ]
 
     tracemalloc.start()
-    found = only(*sides, None)
+    found = only(sides[0], sides[1], None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
@@ -199,9 +199,9 @@ def test_two_real_versions_differ_as_their_dense_changes_do():
         kind = all_kinds()["lora"].parse(folder.files, view)
         sides.append(kind.effects(folder.tensors, view))
 
-    found = by_module(*sides, weights)
+    found = by_module(sides[0], sides[1], weights)
 
-    dense_found = by_module(*map(opaque, sides), weights)
+    dense_found = by_module(opaque(sides[0]), opaque(sides[1]), weights)
     assert len(found) == 14
     for name, difference in found.items():
         other = dense_found[name]

@@ -92,7 +92,7 @@ class Story:
 
     def quietly(self, *words: str) -> str:
         """Run a command for its result alone and show nothing of it."""
-        command = [DELTAREG, *words]
+        command = [str(DELTAREG), *words]
         done = subprocess.run(
             command, env=self.environ, cwd=self.folder, text=True, check=True, capture_output=True
         )
