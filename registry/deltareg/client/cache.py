@@ -85,6 +85,17 @@ class Cache:
         """Give a snapshot or base that is here, and note that it is in use."""
         return self._touched(self.folder_path(kind, digest))
 
+    def drop_folder(self, kind: str, digest: Digest) -> None:
+        """Take a snapshot or base out, if it is there."""
+        _remove(self.folder_path(kind, digest))
+
+    def drop_damaged(self, digests: Iterable[Digest]) -> bool:
+        """Hash some packs again and take those out that are damaged; tells if there were any."""
+        found = [path for path in map(self.blob_path, digests) if _is_damaged(path)]
+        for path in found:
+            _remove(path)
+        return bool(found)
+
     def keep_blob(self, digest: Digest, chunks: Iterable[bytes]) -> Path:
         """Write a pack and check it on the way.
 
@@ -99,6 +110,8 @@ class Cache:
                 for chunk in chunks:
                     hasher.update(chunk)
                     file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
             if hasher.hexdigest() != digest.hex:
                 raise IntegrityFailure(
                     f"pack {digest.short} arrived as {hasher.hexdigest()[:12]}",
@@ -192,11 +205,10 @@ class Cache:
         """Hash every pack again and list those that are damaged; with `fix`, remove them."""
         bad: list[str] = []
         for path in self._things("blobs"):
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != path.name:
-                    bad.append(f"sha256:{path.name}")
-                    if fix:
-                        _remove(path)
+            if _is_damaged(path):
+                bad.append(f"sha256:{path.name}")
+                if fix:
+                    _remove(path)
         return bad
 
     def _things(self, kind: str) -> list[Path]:
@@ -205,7 +217,10 @@ class Cache:
 
     def _keep(self, target: Path, raw: bytes) -> None:
         with self.draft() as draft, out_of_space(self.path):
-            draft.write_bytes(raw)
+            with draft.open("xb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(target)
 
@@ -248,6 +263,14 @@ def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() != path.name
+    except FileNotFoundError:
+        return False
 
 
 def _remove(path: Path) -> None:

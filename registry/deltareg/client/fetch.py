@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import httpx
 
@@ -75,10 +75,20 @@ class PackReader:
     def _map(self, digest: Digest) -> memoryview:
         mapped = self._maps.get(digest)
         if mapped is None:
-            with self._paths[digest].result().open("rb") as file:
+            with self._open(digest) as file:
                 mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             self._maps[digest] = mapped
         return mapped
+
+    def _open(self, digest: Digest) -> BinaryIO:
+        try:
+            return self._paths[digest].result().open("rb")
+        except FileNotFoundError:  # another process has just pruned the cache
+            return self._fetch(digest).open("rb")
+
+    def drop_damaged(self) -> bool:
+        """Take damaged packs out of the cache, to be fetched again; tells if there were any."""
+        return self._context.cache.drop_damaged(self._sizes)
 
     def _fetch(self, digest: Digest) -> Path:
         size = self._sizes[digest]

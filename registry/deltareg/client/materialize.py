@@ -5,8 +5,6 @@ others are folded in float32 and rounded once (`deltareg.fold`).
 """
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +16,13 @@ from deltareg.array import from_f32, to_f32, view
 from deltareg.base_manifest import TOKENIZER_FILES
 from deltareg.client.base_folder import BaseFolder
 from deltareg.client.bases import need_base
+from deltareg.client.cache import out_of_space
 from deltareg.client.context import Context
 from deltareg.client.fetch import write_checked
 from deltareg.client.folder import Folder, open_folder
+from deltareg.client.placing import is_free, placed
 from deltareg.client.progress import Meter
-from deltareg.client.pull import fetch, fetch_base, fetch_manifest, place, resolve
+from deltareg.client.pull import fetch, fetch_base, fetch_manifest, resolve
 from deltareg.client.reports import PullReport
 from deltareg.client.weights_file import Slot, write_header
 from deltareg.delta_manifest import assess
@@ -72,7 +72,7 @@ def materialize(
     started = time.monotonic()
     if dtype not in _DTYPES:
         raise InvalidInput(f"no dtype {dtype!r}", fix=f"use {', '.join(_DTYPES)}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_free(out):
         raise Conflict(f"{out} exists and is not empty", fix="name another folder with --out")
     version = resolve(context, ref, bare="prod")
     if not version.foldable:
@@ -116,10 +116,7 @@ def _write(
         raise IntegrityFailure(f"the stored delta is refused now: {assessment.errors[0].message}")
     folding = Folding(assessment.account.effects, base.tensors)
     job = _Job(base, delta, folding, dtype, meter, [])
-    draft = out.parent / f".{out.name}.{os.getpid()}-{time.monotonic_ns()}"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft.mkdir()
-    try:
+    with placed(out) as draft, out_of_space(draft):
         _write_weights(job, draft)
         _copy_rest(job, draft)
         root = fingerprint(job.records)
@@ -128,9 +125,6 @@ def _write(
                 f"the result has the root {root}, not {expect}",
                 fix="check base and version; folds of other machines may differ in last bits",
             )
-        place(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return root
 
 

@@ -1,10 +1,8 @@
 """Pull: resolve, fetch what is missing, rebuild every file byte for byte, move it into place."""
 
 import hashlib
-import os
-import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.bases import base_manifest, find_base
 from deltareg.client.context import Context
 from deltareg.client.fetch import PackReader, write_files
+from deltareg.client.placing import is_free, placed
 from deltareg.client.reports import PullReport
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure
@@ -20,8 +19,6 @@ from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.storage_map import StorageMap
 from deltareg.wire import BaseInfo, VersionDetail
-
-_FOLDER_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
         seconds = time.monotonic() - started
         size = manifest.logical_bytes
         return PullReport(version.ref, to, version.digest, 0, size, seconds)
-    if to is not None and to.exists() and (not to.is_dir() or any(to.iterdir())):
+    if to is not None and not is_free(to):
         raise Conflict(
             f"{to} exists and holds something else than {version.ref}",
             fix="name another folder with --to, or empty this one",
@@ -82,7 +79,7 @@ def fetch(
     """Bring a version to this machine: into `to`, or as a snapshot of the cache."""
     digest = Digest.parse(version.digest)
     if to is None:
-        kept = context.cache.find_folder("snapshots", digest)
+        kept = _intact(context, "snapshots", digest, manifest)
         if kept is not None:
             return Pulled(version, manifest, kept, 0, manifest.logical_bytes)
     target = context.cache.folder_path("snapshots", digest) if to is None else to
@@ -91,10 +88,8 @@ def fetch(
     base = _reference_base(context, version, storage, manifest)
     try:
         references = _tensors_by_digest(base, storage)
-        concurrency = context.config.concurrency
-        with PackReader(context, storage, of=version.ref, concurrency=concurrency) as packs:
-            _write(context, target, manifest, storage, packs, references, version.ref)
-            fetched, cached = packs.fetched_bytes, packs.cached_bytes
+        source = _Source(version.ref, manifest, storage, references)
+        fetched, cached = _write(context, target, source)
     finally:
         if base is not None:
             base.folder.close()
@@ -132,9 +127,8 @@ def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
     raw = context.api.send("GET", f"/bases/{info.name}/storage").content
     storage = StorageMap.decode(raw)
     target = context.cache.folder_path("bases", root)
-    of = f"base:{info.name}"
-    with PackReader(context, storage, of=of, concurrency=context.config.concurrency) as packs:
-        _write(context, target, manifest, storage, packs, {}, f"base {info.name}")
+    if _intact(context, "bases", root, manifest) is None:
+        _write(context, target, _Source(f"base:{info.name}", manifest, storage, {}))
     return open_base(target, context.cache, progress=context.progress)
 
 
@@ -143,45 +137,61 @@ def version_path(ref: Ref) -> str:
     return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}"
 
 
-def place(draft: Path, target: Path) -> None:
-    """Move a whole folder into place; what another process put there meanwhile is as good."""
-    _sync(draft)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft.chmod(_FOLDER_MODE)
-    if target.is_dir() and not any(target.iterdir()):
-        target.rmdir()
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a folder is built from; `of` is what the packs are asked for by."""
+
+    of: str
+    manifest: Manifest
+    storage: StorageMap
+    references: Mapping[Digest, Tensor]
+
+
+def _intact(context: Context, kind: str, digest: Digest, manifest: Manifest) -> Path | None:
+    """Give a folder of the cache; one that somebody wrote into is taken out."""
+    kept = context.cache.find_folder(kind, digest)
+    if kept is None or _holds(kept, manifest):
+        return kept
+    context.cache.drop_folder(kind, digest)
+    return None
+
+
+def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
+    """Build the folder and give the bytes fetched and those that the cache had.
+
+    A pack that was damaged in the cache is fetched anew, once.
+
+    Raises:
+        IntegrityFailure: What the server has is damaged.
+        Conflict: Something else got to the target meanwhile.
+    """
+    concurrency = context.config.concurrency
+    for is_last in (False, True):
+        with PackReader(context, source.storage, of=source.of, concurrency=concurrency) as packs:
+            try:
+                _write_once(context, target, source, packs)
+            except IntegrityFailure:
+                if is_last or not packs.drop_damaged():
+                    raise
+            else:
+                return packs.fetched_bytes, packs.cached_bytes
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _write_once(context: Context, target: Path, source: _Source, packs: PackReader) -> None:
+    """Build the folder; what another process put there meanwhile is as good if it is the same."""
+    meter = context.progress.task(f"pulling {source.of}", source.manifest.logical_bytes)
     try:
-        draft.rename(target)
-    except FileExistsError:
-        shutil.rmtree(draft)
-    except OSError as error:
-        if not target.is_dir():
+        with placed(target) as draft:
+            write_files(
+                draft, source.manifest, source.storage, packs, references=source.references,
+                meter=meter,
+            )  # fmt: skip
+    except Conflict:
+        if not _holds(target, source.manifest):
             raise
-        if not any(target.iterdir()):
-            raise Conflict(f"cannot move the files to {target}: {error.strerror}") from error
-        shutil.rmtree(draft)
-
-
-def _write(
-    context: Context,
-    target: Path,
-    manifest: Manifest,
-    storage: StorageMap,
-    packs: PackReader,
-    references: Mapping[Digest, Tensor],
-    label: str,
-) -> None:
-    """Build the folder beside its place and move it there when it is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.parent / f".{target.name}.{os.getpid()}-{time.monotonic_ns()}"
-    draft.mkdir()
-    meter = context.progress.task(f"pulling {label}", manifest.logical_bytes)
-    try:
-        write_files(draft, manifest, storage, packs, references=references, meter=meter)
-        place(draft, target)
     finally:
         meter.close()
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _reference_base(
@@ -224,17 +234,3 @@ def _holds(to: Path, manifest: Manifest) -> bool:
             if hashlib.file_digest(data, "sha256").hexdigest() != file.digest.hex:
                 return False
     return True
-
-
-def _sync(folder: Path) -> None:
-    """Make a finished folder durable before it gets its name."""
-    for path in _files(folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,87 @@
+"""A folder of results: filled under another name, put where it belongs when it is whole."""
+
+import os
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deltareg.errors import Conflict
+
+_DRAFT = ".deltareg-"
+
+
+@contextmanager
+def placed(target: Path) -> Generator[Path, None, None]:
+    """Give a fresh folder to fill; when the block ends well, its content is at the target.
+
+    A target that does not exist appears whole, by one rename. One that exists and is empty stays
+    the folder that it is (the working directory, a mounted volume) and is filled entry by entry.
+
+    Raises:
+        Conflict: Something else got there meanwhile.
+    """
+    target = Path(os.path.abspath(target))  # noqa: PTH100  # links on the way stay as they are
+    is_there = target.is_dir()
+    parent = target if is_there else target.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    draft = parent / f"{_DRAFT}{os.getpid()}-{time.monotonic_ns()}"
+    draft.mkdir()
+    try:
+        yield draft
+        _sync(draft)
+        if is_there:
+            _fill(target, draft)
+        else:
+            _rename(draft, target)
+        _sync_one(parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def is_free(target: Path) -> bool:
+    """Whether a target is not there, or is a folder with nothing but the drafts of a killed run."""
+    if not target.exists():
+        return not target.is_symlink()
+    return target.is_dir() and all(entry.name.startswith(_DRAFT) for entry in target.iterdir())
+
+
+def _fill(target: Path, draft: Path) -> None:
+    for entry in sorted(draft.iterdir()):
+        if (target / entry.name).exists():
+            raise _taken(target)
+        entry.rename(target / entry.name)
+
+
+def _rename(draft: Path, target: Path) -> None:
+    try:
+        draft.rename(target)
+    except OSError as error:
+        if not target.exists():
+            raise
+        raise _taken(target) from error
+
+
+def _taken(target: Path) -> Conflict:
+    return Conflict(f"{target} was filled with something else meanwhile", fix="name another folder")
+
+
+def _sync(folder: Path) -> None:
+    """Make a finished folder durable before it gets its name."""
+    for path in _files(folder):
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    yield from (path for path in folder.rglob("*") if path.is_file())
+    yield from (path for path in folder.rglob("*") if path.is_dir())
+    yield folder
