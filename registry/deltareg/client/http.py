@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from deltareg.client.config import ClientConfig
 from deltareg.errors import (
     BaseMismatch,
+    BlobMissing,
     DeltaregError,
     IntegrityFailure,
     InvalidInput,
@@ -50,7 +51,7 @@ class Api:
         """
         headers = {"User-Agent": "deltareg"}
         if config.token:
-            headers["Authorization"] = f"Bearer {config.token}"
+            headers["Authorization"] = f"Bearer {_printable(config.token)}"
         self._config = config
         self._sleep = sleep
         self._http = httpx.Client(
@@ -161,6 +162,8 @@ class Api:
         ):
             if response.is_error:
                 response.read()
+                if response.history:  # it was not the registry that answered
+                    raise _of_the_store(response, path)
             yield _checked(response)
 
     def is_ready(self) -> bool:
@@ -211,6 +214,13 @@ def read_problem(response: httpx.Response) -> DeltaregError:
     return error
 
 
+def _of_the_store(response: httpx.Response, path: str) -> DeltaregError:
+    if response.status_code == 404:
+        return BlobMissing(path.rpartition("/")[2])
+    text = f"the object store answered {response.status_code} {response.reason_phrase}"
+    return Unavailable(text, fix="try again; compare the clocks of this machine and the store")
+
+
 def _checked(response: httpx.Response) -> httpx.Response:
     if response.is_error:
         raise read_problem(response)
@@ -247,6 +257,16 @@ def _ours(server: str) -> Generator[None, None, None]:
 def _nobody_listens(error: DeltaregError) -> bool:
     """Whether nothing listens there at all, which patience does not change for a person."""
     return isinstance(error.__cause__, httpx.ConnectError)
+
+
+def _printable(token: str) -> str:
+    """Check a token before the HTTP library does, which would quote it in its complaint."""
+    text = token.strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidInput(
+            "the token is not one line of letters, digits and _", fix="copy it once more"
+        )
+    return text
 
 
 def _text(value: object) -> str:
