@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from deltareg.db.queries import idempotency as queries
 from deltareg.db.session import read, with_retry
-from deltareg.errors import InvalidInput
+from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.service.registry import Caller, Registry
 
 _MAX_KEY = 200
@@ -38,7 +38,14 @@ def once(
     kept = _kept(registry, caller, key, digest)
     if kept is not None:
         return kept
-    answer = act().model_dump_json().encode()
+    try:
+        answer = act().model_dump_json().encode()
+    except DeltaregError:
+        # The first request may have been at work still when this one came, and be done by now.
+        kept = _kept(registry, caller, key, digest)
+        if kept is not None:
+            return kept
+        raise
     with_retry(
         registry.engine,
         lambda conn: queries.keep_answer(

@@ -1,5 +1,6 @@
 """Channels from the client's side: every move says which revision it has seen."""
 
+import uuid
 from dataclasses import dataclass
 
 from deltareg.client.context import Context
@@ -96,14 +97,18 @@ def clear(context: Context, line: LineRef, name: str, version: int, *, reason: s
     if version not in show(context, line, name, at=None).quarantined:
         raise NotFound(f"{line}:v{version} is not quarantined on {name}")
     path = f"{_path(line, name)}/quarantine/{version}"
-    return context.api.request("DELETE", path, ChannelInfo, query={"reason": reason})
+    try:
+        return context.api.request("DELETE", path, ChannelInfo, query={"reason": reason})
+    except NotFound:  # cleared meanwhile, perhaps by our own request, whose answer was lost
+        return show(context, line, name, at=None)
 
 
 def _move(
     context: Context, line: LineRef, channel: str, current: ChannelInfo, move: ChannelMove
 ) -> MoveResult:
     path = f"{_path(line, channel)}/revisions"
-    headers = {"If-Match": f'"r{current.revision}"'}
+    # With a key of its own, a move whose answer was lost is answered again and not made twice.
+    headers = {"If-Match": f'"r{current.revision}"', "Idempotency-Key": uuid.uuid4().hex}
     return context.api.post(path, move, MoveResult, headers=headers)
 
 

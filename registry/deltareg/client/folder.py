@@ -5,6 +5,7 @@ Nothing is executed and no link is followed. What does not belong to a delta is 
 """
 
 import mmap
+import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Literal, Never, Protocol, Self, cast
 from safetensors import SafetensorError, safe_open
 
 from deltareg.delta_manifest import is_document
-from deltareg.errors import NotFound, Problem, Refused
+from deltareg.errors import Conflict, NotFound, Problem, Refused
 from deltareg.kind import DeltaFiles, Tensor
 from deltareg.manifest import check_path, check_paths
 from deltareg.tensors import (
@@ -112,6 +113,7 @@ class Folder:
     left_out: list[str] = field(default_factory=list[str])
     convention: str = ""
     _open: list[mmap.mmap] = field(default_factory=list[mmap.mmap])
+    _seen: dict[Path, tuple[int, ...]] = field(default_factory=dict[Path, tuple[int, ...]])
 
     @property
     def files(self) -> DeltaFiles:
@@ -161,8 +163,21 @@ class Folder:
             return memoryview(b"")
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._seen[path] = _state(os.fstat(file.fileno()))
         self._open.append(mapped)
         return memoryview(mapped)
+
+    def check_unchanged(self) -> None:
+        """Make sure that what was read at several times was the same all the time.
+
+        Raises:
+            Conflict: A file was written, replaced or removed since the folder was opened.
+        """
+        for path, seen in self._seen.items():
+            if not path.exists() or _state(path.stat()) != seen:
+                raise Conflict(
+                    f"{path} changed while it was read", fix="push again when nothing writes to it"
+                )
 
     def close(self) -> None:
         """Unmap everything; arrays that still look at a file keep it mapped until they go."""
@@ -298,6 +313,10 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
         if size > _DOCUMENT_BYTES:
             _refuse("limits", f"{name} has {size} bytes, at most {_DOCUMENT_BYTES}", "")
         folder.documents[name] = strict_json_object(bytes(data))
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:

@@ -1,6 +1,7 @@
 """Push: recognise, account, encode against the base, send what is missing, commit."""
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,10 +140,12 @@ def _send(
     sources = piece_sources(folder, manifest, references(folder, known))
     sent = send_pieces(context, upload, manifest, sources)
     complete = UploadComplete(storage_map=sent.storage.encode().decode())
-    key = options.idempotency_key
+    folder.check_unchanged()
+    # With a key, a completion whose answer was lost is answered again as the first time.
+    key = options.idempotency_key or uuid.uuid4().hex
     done = context.api.post(
         f"/uploads/{upload.id}:complete", complete, UploadInfo,
-        headers={} if key is None else {"Idempotency-Key": key},
+        headers={"Idempotency-Key": key},
     )  # fmt: skip
     if done.version is None:
         raise UploadClosed("the upload was given up meanwhile", fix="run the same push again")

@@ -78,6 +78,7 @@ def _send(context: Context, base: BaseFolder, name: str) -> BaseInfo:
         return upload.base
     sources = piece_sources(base.folder, base.manifest, {})
     sent = send_pieces(context, upload, base.manifest, sources)
+    base.folder.check_unchanged()
     complete = UploadComplete(storage_map=sent.storage.encode().decode())
     info = context.api.post(f"/uploads/{upload.id}:complete-base", complete, BaseInfo)
     return info.model_copy(update={"uploaded_bytes": sent.uploaded_bytes})
