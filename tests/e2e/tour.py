@@ -60,7 +60,8 @@ def run_step(command: str, *, environ: Mapping[str, str], folder: Path) -> str:
     shown = [line for line in lines if not line.startswith("run ")]
     if done.returncode:
         shown.append(f"(exit status {done.returncode})")
-    return "\n".join(shown).replace(str(folder), "/tmp")
+    text = "\n".join(shown).replace(str(folder), "/tmp")
+    return text.replace(str(REPOSITORY), "~/deltareg")
 
 
 def mask(text: str) -> str:
