@@ -1,0 +1,204 @@
+"""A network that breaks at any request: what the client says happened is what happened."""
+
+import http.server
+import itertools
+import threading
+
+import pytest
+
+from deltareg.client import Client, ClientConfig
+from deltareg.errors import DeltaregError, Unavailable
+from deltareg.wire import LeaseHold, LeaseRequest, RunFailure, TokenCreate
+from tests.e2e.test_data_path import same_files
+from tests.fixtures.fault_proxy import KINDS
+from tests.fixtures.registries import SAMPLES, SCOPES, report
+
+LORA = SAMPLES / "deltas" / "tinyllama" / "lora_qv"
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def server(shared_registry):
+    """Give the shared registry a second version to promote."""
+    shared_registry.line("lora_v2")
+    return shared_registry
+
+
+@pytest.fixture
+def proxy(server, break_network):
+    return break_network(server.url)
+
+
+@pytest.fixture
+def client(server, proxy):
+    made = server.client(retries=4, server=proxy.url)
+    made._api._sleep = lambda _: None
+    return made
+
+
+PUSH = [r"GET \S+/bases/tinyllama$", r"POST \S+/uploads$", r"PUT \S+/packs/0", r"POST \S+:complete"]
+PULL = [r"GET \S+/resolve", r"GET \S+/manifest", r"GET \S+/storage", r"GET \S+/blobs/"]
+
+
+def queued(server, worker):
+    """Queue a run that is the only one."""
+    for run in server.client().runs(state="queued", limit=200).items:
+        cancel(server, run.id)
+    return worker.verify("team/lora:v1", again=True)
+
+
+def cancel(server, run_id):
+    server.client()._api.send("POST", f"/runs/{run_id}:cancel")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("match", PUSH)
+def test_a_push_is_made_once(server, proxy, client, match, kind):
+    line = f"net{next(NUMBERS)}/lora"
+    proxy.breaks(match, kind)
+
+    pushed = client.push(LORA, line, base="tinyllama")
+
+    assert proxy.hits == 1
+    assert pushed.created
+    assert len(server.client().versions(line).items) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("match", PULL)
+def test_a_pull_is_whole(proxy, client, tmp_path, match, kind):
+    proxy.breaks(match, kind)
+
+    client.pull("team/lora:v1", tmp_path / "out")
+
+    assert proxy.hits == 1
+    assert same_files(SAMPLES / "deltas" / "tinyllama" / "lora", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_move_is_made_once(server, proxy, client, kind):
+    name = f"c{next(NUMBERS)}"
+    client.create_channel("team/lora", name)
+    proxy.breaks(r"POST \S+/revisions", kind, times=2)
+
+    promoted = client.promote("team/lora:v1", name)
+    client.promote("team/lora:v2", name)
+    back = client.rollback("team/lora", name)
+
+    assert proxy.hits == 2
+    assert (promoted.revision, back.revision, back.version) == (1, 3, 1)
+    assert [r.version for r in server.client().history("team/lora", name).items] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_quarantine_is_cleared(proxy, client, kind):
+    name = f"c{next(NUMBERS)}"
+    client.create_channel("team/lora", name)
+    client.promote("team/lora:v1", name)
+    client.promote("team/lora:v2", name)
+    client.rollback("team/lora", name)
+    proxy.breaks(r"DELETE \S+/quarantine", kind)
+
+    cleared = client.clear_quarantine("team/lora", name, 2, reason="x")
+
+    assert (proxy.hits, cleared.quarantined) == (1, [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_is_judged_once(server, proxy, kind):
+    worker = server.client(
+        ("read", "verify"), principal="worker", kind="wrk", server=proxy.url, retries=4
+    )
+    worker._api._sleep = lambda _: None
+    run = queued(server, worker)
+    proxy.breaks(r"POST \S+:complete", kind)
+    proxy.breaks(r"PATCH \S+/leases", kind)
+
+    grant = worker.lease(LeaseRequest(worker="scripted"))
+    worker.heartbeat(LeaseHold(run=grant.run, fence=grant.fence))
+    verdict = worker.complete_run(grant.run, report(grant))
+
+    assert (grant.run, proxy.hits) == (run.id, 2)
+    assert worker.run(run.id).verdict.id == verdict.id
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_changes_are_made(server, proxy, client, kind):
+    line = f"net{next(NUMBERS)}/lora"
+    client.push(LORA, line, base="tinyllama")
+    for match in (r"DELETE \S+/versions", r"POST \S+/tokens", r"POST \S+/fsck", r"POST \S+/runs$"):
+        proxy.breaks(match, kind)
+
+    run = client.verify(f"{line}:v1", again=True)
+    deleted = client.delete_version(f"{line}:v1")
+    token = client.create_token(TokenCreate(principal="net"))
+    checked = client.fsck()
+
+    assert proxy.hits == 4
+    assert deleted.is_deleted
+    assert run.state == "queued"
+    assert token.token
+    assert checked.findings == []
+    cancel(server, run.id)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_that_stays_broken_is_told(server, proxy, client, tmp_path, kind):
+    namespace = f"net{next(NUMBERS)}"
+    store = server.registry.store
+    proxy.breaks(r"PUT \S+/packs", kind, times=99)
+    proxy.breaks(r"GET \S+/blobs", kind, times=99)
+
+    with pytest.raises(Unavailable):
+        client.push(LORA, f"{namespace}/lora", base="tinyllama")
+    with pytest.raises(Unavailable):
+        client.pull("team/lora:v1", tmp_path / "out")
+
+    assert not list(tmp_path.iterdir())
+    assert server.client().lines(namespace).items == []
+    assert proxy.hits == 10
+    server.client().collect(dry_run=False, grace_s=0)
+    assert server.client().fsck(read_data=True).findings == []
+    assert list(store.keys("blobs/"))
+
+
+def test_a_server_that_is_not_there_is_told_at_once(tmp_path):
+    with Client(ClientConfig(server="http://127.0.0.1:9", cache_dir=tmp_path)) as client:
+        assert not client.ready()
+        with pytest.raises(Unavailable, match="no registry answers"):
+            client.whoami()
+
+
+def test_a_failed_run_is_given_back_once(server, proxy):
+    worker = server.client(
+        ("read", "verify"), principal="worker", kind="wrk", server=proxy.url, retries=4
+    )
+    worker._api._sleep = lambda _: None
+    run = queued(server, worker)
+    grant = worker.lease(LeaseRequest(worker="scripted"))
+    proxy.breaks(r"POST \S+:fail", "reset")
+
+    worker.fail_run(grant.run, RunFailure(fence=grant.fence, error="no memory"))
+
+    assert worker.run(run.id).state == "queued"
+    cancel(server, run.id)
+
+
+def test_what_is_no_registry_is_told(server, break_network):
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>hello</html>")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as site:
+        thread = threading.Thread(target=site.serve_forever)
+        thread.start()
+        client = server.client(SCOPES, server=f"http://127.0.0.1:{site.server_port}")
+        with pytest.raises(DeltaregError, match="not what this client understands"):
+            client.whoami()
+        site.shutdown()
+        thread.join()
