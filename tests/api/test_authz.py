@@ -37,7 +37,7 @@ REPORT = {
     "fence": 1, "verdict": "fail", "verifier": "t", "suite_digest": "s", "dtype": "f", "seed": 1,
     "base_evidence": "exact", "checks": [], "environment": {},
 }  # fmt: skip
-BODIES = {
+BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"principal": "eve"},
     "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete": {"storage_map": "{}"},
@@ -56,7 +56,7 @@ HEADERS = {
 
 def routes():
     """List every route of an app, as `METHOD /path`."""
-    app = create_app(Registry(None, open_store("memory://")))
+    app = create_app(Registry(sa.create_engine("sqlite://"), open_store("memory://")))
     return sorted(
         f"{method} {route.path}"
         for route in iter_route_contexts(app.routes)

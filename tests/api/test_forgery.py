@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import pytest
 import zstandard
@@ -400,7 +401,7 @@ def test_a_closed_upload_takes_nothing(shared_registry, honest):
 )
 def test_a_base_with_a_config_that_is_none(shared_registry, config):
     http = shared_registry.http(shared_registry.token(*SCOPES))
-    manifest = {
+    manifest: dict[str, Any] = {
         "schema": "deltareg.manifest/1", "kind": "base", "variant": "", "foldable": False,
         "base": None, "config": {} if config is None else {"config_json": config, "model_type": ""},
         "parents": [], "source": {"library": "", "version": ""}, "files": [
@@ -425,7 +426,23 @@ def test_a_base_with_a_config_that_is_none(shared_registry, config):
     assert http.get("/bases/odd").status_code == 404
 
 
-ODD = [None, True, -1, 0, 1 << 63, "", "x", "\0", "\ud800", [], {}, [[]], 1.5, OTHER, "../x"]
+ODD: list[object] = [
+    None,
+    True,
+    -1,
+    0,
+    1 << 63,
+    "",
+    "x",
+    "\0",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    1.5,
+    OTHER,
+    "../x",
+]
 
 
 @pytest.mark.parametrize("part", ["manifest", "storage"])

@@ -134,7 +134,7 @@ def test_headers(shared_registry):
 
 def sample_bodies():
     """Give the bodies of all routes, with the optional fields that the table leaves out."""
-    more = {
+    more: dict[str, dict[str, object]] = {
         "POST /api/v1/tokens": {"kind": "pat", "scopes": ["read"], "expires_in_s": 60, "note": "n"},
         "POST /api/v1/uploads": {
             "message": "m", "semver": "1.0.0", "labels": {}, "location": "l",

@@ -25,7 +25,7 @@ def speak(server, head, body=b""):
     url = urlsplit(server.url)
     with closing(socket.create_connection((url.hostname, url.port), timeout=10)) as connection:
         connection.sendall(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body)
-        answer = b""
+        answer = lines = rest = b""
         while chunk := connection.recv(65536):
             answer += chunk
             lines, gap, rest = answer.partition(b"\r\n\r\n")
