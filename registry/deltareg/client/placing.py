@@ -44,7 +44,12 @@ def is_free(target: Path) -> bool:
     """Whether a target is not there, or is a folder with nothing but the drafts of a killed run."""
     if not target.exists():
         return not target.is_symlink()
-    return target.is_dir() and all(entry.name.startswith(_DRAFT) for entry in target.iterdir())
+    return target.is_dir() and all(is_draft(entry) for entry in target.iterdir())
+
+
+def is_draft(path: Path) -> bool:
+    """Whether this is a folder that somebody fills, or left when it was killed."""
+    return path.name.startswith(_DRAFT)
 
 
 def _fill(target: Path, draft: Path) -> None:

@@ -10,7 +10,7 @@ from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.bases import base_manifest, find_base
 from deltareg.client.context import Context
 from deltareg.client.fetch import PackReader, write_files
-from deltareg.client.placing import is_free, placed
+from deltareg.client.placing import is_draft, is_free, placed
 from deltareg.client.reports import PullReport
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure
@@ -223,7 +223,9 @@ def _holds(to: Path, manifest: Manifest) -> bool:
     """Whether a folder holds exactly these files with these digests already."""
     if not to.is_dir():
         return False
-    found = {path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file()}
+    entries = [entry for entry in to.iterdir() if not is_draft(entry)]
+    paths = [path for entry in entries for path in (entry, *entry.rglob("*"))]
+    found = {path.relative_to(to).as_posix() for path in paths if path.is_file()}
     if found != {file.path for file in manifest.files}:
         return False
     for file in manifest.files:
