@@ -19,8 +19,16 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.delta_manifest import assess, build_delta_manifest
 from deltareg.digest import Digest
-from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
-from deltareg.kind import BaseView
+from deltareg.errors import (
+    BlobMissing,
+    Conflict,
+    DeltaregError,
+    InvalidInput,
+    Problem,
+    Refused,
+    UploadClosed,
+)
+from deltareg.kind import BaseView, DeltaFiles
 from deltareg.manifest import Manifest
 from deltareg.refs import LineRef
 from deltareg.service.channels import add_default_channels
@@ -85,6 +93,26 @@ def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Dig
     return {Digest.parse(digest): key for digest, (key, _) in found.items()}
 
 
+def read_back(
+    registry: Registry, upload: Row, keys: Mapping[Digest, str], storage: StorageMap
+) -> DeltaFiles:
+    """Read the headers and documents of an upload.
+
+    Raises:
+        Refused: They are not what the manifest claims.
+        UploadClosed: A collection took the upload, or a pack that it relied on, meanwhile.
+    """
+    try:
+        return Readback(registry.store, keys, storage).delta_files(Manifest.decode(upload.manifest))
+    except BlobMissing as error:
+        with read(registry.engine) as conn:
+            now = queries.upload_row(conn, upload.id)
+            is_open = now is not None and now.state == "open"
+            if is_open and pack_keys(conn, upload, storage) == keys:
+                raise
+        raise UploadClosed("what the upload had was collected meanwhile", fix=_AGAIN) from error
+
+
 def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[str, int]:
     """Make the upload's packs live and lock the others; give every pack's row id by digest.
 
@@ -141,7 +169,7 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
     refuse_extra_pieces(manifest, storage)
-    files = Readback(registry.store, keys, storage).delta_files(manifest)
+    files = read_back(registry, upload, keys, storage)
     assessment = assess(files, header_tensors(files), base)
     built = build_delta_manifest(
         assessment, delta=files, files=manifest.files,

@@ -22,8 +22,13 @@ from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refu
 from deltareg.kind import BaseView
 from deltareg.manifest import Manifest
 from deltareg.service.describe import describe_base
-from deltareg.service.ingest import adopt_packs, pack_keys, record_pieces, refuse_extra_pieces
-from deltareg.service.readback import Readback
+from deltareg.service.ingest import (
+    adopt_packs,
+    pack_keys,
+    read_back,
+    record_pieces,
+    refuse_extra_pieces,
+)
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.uploads import abort_upload, find_own_upload
 from deltareg.storage_map import StorageMap
@@ -84,7 +89,7 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
     refuse_extra_pieces(manifest, storage)
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
-    files = Readback(registry.store, keys, storage).delta_files(manifest)
+    files = read_back(registry, upload, keys, storage)
     built = build_base_manifest(
         headers=files.headers, files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
