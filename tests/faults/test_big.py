@@ -1,9 +1,7 @@
 """Gigabytes through the installed command line: bounded memory, and resumed where it stopped."""
 
-import json
 import shutil
 import signal
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +10,13 @@ import pytest
 
 from tests.faults import big
 from tests.faults.ledger import Ledger
+from tests.faults.measured import MB, Cli, seconds_of
 from tests.faults.proxy import Proxy
 from tests.fixtures.processes import until
 
 CI_BYTES, SOAK_BYTES = 300 << 20, 2 << 30
 MEMORY_BYTES, DIFF_BYTES = 400 << 20, 100 << 20
 WIDE = 16_384
-MB = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -142,48 +140,9 @@ def interrupt_at_60_percent(processes, database_url, pair, figures):
         assert arrived + second.sent <= total * 1.01
 
 
-@dataclass(frozen=True)
-class Done:
-    """A command that ended well: its result, its time, its peak of anonymous memory."""
-
-    document: dict
-    seconds: float
-    peak_bytes: int
-
-    @property
-    def sent(self):
-        return self.document["uploaded_bytes"]
-
-
-class Cli:
-    """Runs the installed command line as one user."""
-
-    def __init__(self, processes, server, token):
-        self._processes, self._server, self._token = processes, server, token
-
-    def start(self, *args, server=None):
-        return self._processes.deltareg(
-            *args, "--json", server=server or self._server, token=self._token
-        )
-
-    def __call__(self, *args):
-        began = time.monotonic()
-        running = self.start(*args)
-        with big.peak_memory(running.pid) as peak:
-            status = running.wait(600)
-        assert status == 0, running.errors
-        return Done(json.loads(running.output), time.monotonic() - began, peak[0])
-
-
 def told(done, pair, copied_s):
     speed = pair.size_bytes / MB / done.seconds
     return (
         f"{done.seconds:.1f} s, {speed:.0f} MB/s, {done.seconds / copied_s:.1f} times cp;"
         f" peak {done.peak_bytes / MB:.0f} MB anonymous"
     )
-
-
-def seconds_of(act):
-    began = time.monotonic()
-    act()
-    return time.monotonic() - began
