@@ -2,8 +2,8 @@
 
 A bf16 base and a fine-tune of it are made from a seed (about a third of the weights differ) and go
 through the installed command line and a real server on loopback, with SQLite and a folder. MB are
-bytes of the delta; "cp" is how many times as long as `cp -r` of the same folder that took; memory
-is the client's peak of anonymous memory.
+bytes of the delta; "cp" is how many times as long that took as `cp -r` of the same folder, synced to
+the disk as ours is; memory is the client's peak of anonymous memory.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.faults import big  # only now the tests can be imported
-from tests.faults.measured import MB, Cli, seconds_of
+from tests.faults.measured import MB, Cli, copy_seconds
 from tests.fixtures.processes import Processes
 
 
@@ -37,8 +37,8 @@ def measure(processes, folder, size_bytes):
     size = sum(path.stat().st_size for path in tuned.iterdir())
     server = processes.api().start()
     run = Cli(processes, server.url, server.token)
-    copied_s = seconds_of(lambda: shutil.copytree(tuned, folder / "copy"))
-    print(f"cp -r of {size / MB:.0f} MB: {copied_s:.1f} s\n")
+    copied_s = copy_seconds(tuned, folder / "copy")
+    print(f"cp -r and fsync of {size / MB:.0f} MB: {copied_s:.1f} s\n")
     print(f"{'':<16}{'s':>8}{'MB/s':>8}{'cp':>7}{'peak MB':>9}{'sent or fetched MB':>21}")
     commands = {
         "base register": ("base", "register", str(base), "big"),
