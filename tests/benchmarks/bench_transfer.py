@@ -2,8 +2,8 @@
 
 A bf16 base and a fine-tune of it are made from a seed (about a third of the weights differ) and go
 through the installed command line and a real server on loopback, with SQLite and a folder. MB are
-bytes of the delta; "cp" is how many times as long that took as `cp -r` of the same folder, synced to
-the disk as ours is; memory is the client's peak of anonymous memory.
+bytes of the delta; "cp" is the time as a multiple of `cp -r` of the same folder, synced to the disk
+as ours is; memory is the client's peak of anonymous memory.
 """
 
 import argparse

@@ -48,6 +48,7 @@ def large_pair(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_large_delta_needs_little_memory(processes, sqlite_url, pair, figures):
     push_and_materialize(processes, sqlite_url, pair, figures)
 
@@ -58,6 +59,7 @@ def test_a_delta_of_2_gb_needs_little_memory(processes, sqlite_url, large_pair, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_an_interrupted_push_goes_on(processes, sqlite_url, pair, figures):
     interrupt_at_60_percent(processes, sqlite_url, pair, figures)
 
@@ -68,6 +70,7 @@ def test_an_interrupted_push_of_2_gb_goes_on(processes, sqlite_url, large_pair, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_wide_adapters_are_compared_in_little_memory(processes, sqlite_url, tmp_path, figures):
     server = processes.api(database_url=sqlite_url).start()
     run = Cli(processes, server.url, server.token)
@@ -143,6 +146,6 @@ def interrupt_at_60_percent(processes, database_url, pair, figures):
 def told(done, pair, copied_s):
     speed = pair.size_bytes / MB / done.seconds
     return (
-        f"{done.seconds:.1f} s, {speed:.0f} MB/s, {done.seconds / copied_s:.1f} times cp with fsync;"
+        f"{done.seconds:.1f} s, {speed:.0f} MB/s, {done.seconds / copied_s:.1f} x cp and fsync;"
         f" peak {done.peak_bytes / MB:.0f} MB anonymous"
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from deltareg.wire import TokenCreate
 from tests.faults import big
 from tests.faults.payloads import BASE, SAMPLES, payload
 from tests.faults.proxy import Proxy
@@ -71,8 +72,6 @@ def test_no_token(processes, server):
 
 
 def test_a_token_that_may_only_read(processes, server):
-    from deltareg.wire import TokenCreate
-
     with server.client(processes.folder / "cache") as client:
         token = client.create_token(TokenCreate(principal="eve", scopes=["read"])).token
 
