@@ -25,6 +25,7 @@ from deltareg.wire import (
     RunFailure,
     VerdictInfo,
     VerdictReport,
+    request_of,
 )
 from deltareg_verify import VERIFIER
 from deltareg_verify import verdict as verdicts
@@ -217,7 +218,8 @@ def verdict_report(
         unshown = verdicts.unshown(suite, report.checks, may_not_apply=may_not_apply)
         log.warning("run=%s shows nothing about %s", grant.run, ", ".join(unshown))
     surroundings = report.surroundings
-    return VerdictReport(
+    return request_of(
+        VerdictReport,
         fence=grant.fence,
         verdict=outcome,
         verifier=f"{VERIFIER} deltareg/{deltareg.__version__}",
@@ -242,6 +244,9 @@ def _suite_of(grant: LeaseGrant) -> Suite:
 
 
 def _reason(error: Exception) -> str:
-    if not isinstance(error, DeltaregError):
-        return f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS]
-    return (f"{error.message}; {error.fix}" if error.fix else error.message)[:_MESSAGE_CHARACTERS]
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, DeltaregError):
+        text = f"{error.message}; {error.fix}" if error.fix else error.message
+    # It may quote what a child said, in characters that the registry does not keep.
+    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return plain[:_MESSAGE_CHARACTERS]

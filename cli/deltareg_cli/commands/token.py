@@ -6,7 +6,7 @@ from typing import get_args
 
 import click
 
-from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind
+from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text, Title
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.documents import fields, page_fields
@@ -74,7 +74,8 @@ def create(
     It is shown this once; the registry keeps only its hash.
     """
     made = invocation.client.create_token(
-        TokenCreate(
+        request_of(
+            TokenCreate,
             principal=principal,
             kind=kind,
             scopes=list(scopes),

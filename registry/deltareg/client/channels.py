@@ -15,6 +15,7 @@ from deltareg.wire import (
     MoveResult,
     Page,
     RevisionInfo,
+    request_of,
 )
 
 
@@ -49,7 +50,7 @@ def promote(
             f"{ref.line}@{channel} serves v{current.version}, not v{if_current}",
             fix=f"deltareg channel show {ref.line} {channel}",
         )
-    move = ChannelMove(kind="promote", version=version.version, reason=reason)
+    move = request_of(ChannelMove, kind="promote", version=version.version, reason=reason)
     return _move(context, ref.line, channel, current, move)
 
 
@@ -58,9 +59,9 @@ def rollback(
 ) -> MoveResult:
     """Move a channel back to a version that it served before."""
     current = show(context, line, channel, at=None)
-    move = ChannelMove(
-        kind="rollback", version=target.version, revision=target.revision, steps=target.steps,
-        reason=reason, dry_run=dry_run,
+    move = request_of(
+        ChannelMove, kind="rollback", version=target.version, revision=target.revision,
+        steps=target.steps, reason=reason, dry_run=dry_run,
     )  # fmt: skip
     return _move(context, line, channel, current, move)
 

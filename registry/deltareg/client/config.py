@@ -94,10 +94,10 @@ KEYS = tuple(setting.key for setting in SETTINGS)
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A setting as text, and the place that it came from."""
+    """A setting as text, and the place that it came from; its repr keeps the text to itself."""
 
     key: str
-    text: str
+    text: str = field(repr=False)
     origin: str
 
 

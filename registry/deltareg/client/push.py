@@ -19,7 +19,14 @@ from deltareg.examine import examine
 from deltareg.kind import Tensor
 from deltareg.manifest import Manifest, Piece
 from deltareg.refs import LineRef
-from deltareg.wire import UploadComplete, UploadInfo, UploadOpen, VersionDetail, VersionInfo
+from deltareg.wire import (
+    UploadComplete,
+    UploadInfo,
+    UploadOpen,
+    VersionDetail,
+    VersionInfo,
+    request_of,
+)
 
 _TRIES = 8
 
@@ -113,8 +120,8 @@ def _send_patiently(
     options: PushOptions,
 ) -> tuple[VersionInfo, int]:
     """Send, and start over when the server gave the upload up meanwhile (a collection, say)."""
-    request = UploadOpen(
-        subject="delta", target=str(line), manifest=manifest.encode().decode(),
+    request = request_of(
+        UploadOpen, subject="delta", target=str(line), manifest=manifest.encode().decode(),
         message=options.message, semver=options.semver, labels=dict(options.labels),
     )  # fmt: skip
     for attempt in range(_TRIES):

@@ -9,7 +9,7 @@ from deltareg.client.reports import Fingerprint
 from deltareg.client.transfer import piece_sources, send_pieces
 from deltareg.errors import UploadClosed
 from deltareg.refs import parse_name
-from deltareg.wire import BaseInfo, UploadComplete, UploadInfo, UploadOpen
+from deltareg.wire import BaseInfo, UploadComplete, UploadInfo, UploadOpen, request_of
 
 _TRIES = 8
 
@@ -65,8 +65,8 @@ def fingerprint(context: Context, path: Path) -> Fingerprint:
 
 
 def _request(base: BaseFolder, name: str, *, register_only: bool) -> UploadOpen:
-    return UploadOpen(
-        subject="base", target=name, manifest=base.manifest.encode().decode(),
+    return request_of(
+        UploadOpen, subject="base", target=name, manifest=base.manifest.encode().decode(),
         location=str(base.path.absolute()), register_only=register_only,
     )  # fmt: skip
 

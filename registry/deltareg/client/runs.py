@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from deltareg.client.context import Context
 from deltareg.errors import WaitTimeout
-from deltareg.wire import LeaseGrant, LeaseRequest, RunCreate, RunInfo
+from deltareg.wire import LeaseGrant, LeaseRequest, RunCreate, RunInfo, request_of
 
 _POLL_S = 20.0
 _ENDED = {"done", "dead", "cancelled"}
@@ -16,7 +16,8 @@ _GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
 def verify(context: Context, ref: str, *, suite: str, again: bool) -> RunInfo:
     """Queue a verification, or join the one under way, or give the one that has judged."""
-    return context.api.post("/runs", RunCreate(ref=ref, suite=suite, again=again), RunInfo)
+    wanted = request_of(RunCreate, ref=ref, suite=suite, again=again)
+    return context.api.post("/runs", wanted, RunInfo)
 
 
 def wait(

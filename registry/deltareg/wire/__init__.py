@@ -24,7 +24,16 @@ from deltareg.wire.channels import (
     RevisionKind,
     UnmetRule,
 )
-from deltareg.wire.messages import API, SCHEMA_VERSION, Answer, Outcome, Page, Request, Text
+from deltareg.wire.messages import (
+    API,
+    SCHEMA_VERSION,
+    Answer,
+    Outcome,
+    Page,
+    Request,
+    Text,
+    request_of,
+)
 from deltareg.wire.operations import AuditRow, CollectReport, FsckFinding, FsckReport
 from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.runs import (
@@ -104,5 +113,6 @@ __all__ = [
     "VersionInfo",
     "WhoAmI",
     "describe_problem",
+    "request_of",
     "status_of",
 ]

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from deltareg.errors import InvalidInput
 from deltareg.json_values import is_list, is_object
 
 SCHEMA_VERSION = 1
@@ -35,11 +36,29 @@ class Request(BaseModel):
         return self
 
 
+Asked = TypeVar("Asked", bound=Request)
+
+
 class Page(Answer, Generic[Item]):
     """One page of a list; `next_cursor` is null on the last."""
 
     items: list[Item]
     next_cursor: str | None = None
+
+
+def request_of(kind: type[Asked], /, **fields: object) -> Asked:
+    """Make a request of what somebody typed.
+
+    Raises:
+        InvalidInput: The server would not take it.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"{where}: {what}" if where else what) from error
 
 
 def _check_storable(value: object) -> None:
