@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from deltareg.digest import sha256_of, tensor_digest
+from deltareg.digest import sha256_of
+from deltareg.errors import IntegrityFailure
 from tests.api.forger import copy, prepare
 from tests.fixtures.registries import SAMPLES, SCOPES
 
@@ -482,21 +483,34 @@ def mutate(value, chance):
         return path, value[key]
 
 
-def test_the_digest_of_a_tensor_that_lies_shows_when_it_is_read(local_registry, tmp_path):
+def test_bytes_that_lie_show_when_they_are_read(local_registry, tmp_path):
     """Tensor data is not read by a push; the worker and every pull hold it against its digest."""
-    from deltareg.errors import IntegrityFailure
-
     client = local_registry.line()
     push = prepare(client, "lora_qv")
-    tensor = push.manifest["tensors"][0]
-    lie = str(tensor_digest("F32", [1], [b"abcd"]))
-    push.storage["pieces"][lie] = push.storage["pieces"].pop(tensor["digest"])
-    tensor["digest"] = lie
-    answer = push.send(local_registry.http(client.config.token))
-    assert answer.status_code == 200
+    swap_two_tensors(push)
+    assert push.send(local_registry.http(client.config.token)).status_code == 200
 
     with pytest.raises(IntegrityFailure):
         client.pull("team/forged:v1", tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
-    assert SAMPLES.is_dir()
+
+
+def test_bytes_that_lie_are_not_offered_to_others_once_it_is_known(local_registry, tmp_path):
+    client = local_registry.line()
+    push = prepare(client, "lora_qv")
+    swap_two_tensors(push)
+    push.send(local_registry.http(client.config.token))
+
+    local_registry.verified("team/forged", verdict="fail", fail="digests")
+    honest = client.push(SAMPLES / "deltas" / "tinyllama" / "lora_qv", "team/qv", base="tinyllama")
+
+    assert honest.uploaded_bytes > 0
+    client.pull("team/qv:v1", tmp_path / "out")
+
+
+def swap_two_tensors(push):
+    """Say of two tensors of one shape that each is where the other is."""
+    one, two = [t["digest"] for t in push.manifest["tensors"] if t["shape"] == [2, 40]][:2]
+    pieces = push.storage["pieces"]
+    pieces[one], pieces[two] = pieces[two], pieces[one]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import verdicts as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
@@ -24,6 +25,7 @@ from deltareg.suite import Suite, built_in, built_in_names
 from deltareg.wire import CheckResult, Page, VerdictInfo, VerdictReport
 
 INFRASTRUCTURE = "infrastructure"
+DIGESTS = "digests"
 _HAS_RUN = {"pass", "warn", "fail", "n/a"}
 
 
@@ -92,6 +94,9 @@ def record_verdict(
         _check_pass(report.checks, _suite_of(run))
     found = report.model_dump(exclude={"fence"})
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
+    if any(check.name == DIGESTS and check.verdict == "fail" for check in report.checks):
+        # Its bytes are not what its manifest says: nobody else's version may be built of them.
+        pack_queries.forget_pieces_of_version(conn, run.version_id)
 
 
 def record_inconclusive(

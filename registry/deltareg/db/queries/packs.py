@@ -205,6 +205,16 @@ def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) 
             conn.execute(sa.insert(piece_packs), links)
 
 
+def forget_pieces_of_version(conn: sa.Connection, version_id: int) -> None:
+    """Offer no other push the pieces that lie in a version's packs; they are sent anew from now."""
+    inside = (
+        sa.select(piece_packs.c.piece_id)
+        .join(version_packs, version_packs.c.pack_id == piece_packs.c.pack_id)
+        .where(version_packs.c.version_id == version_id)
+    )
+    conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
+
+
 def physical_keys(
     conn: sa.Connection, scope: str, digests: Iterable[str]
 ) -> dict[str, tuple[str, int]]:
