@@ -3,6 +3,7 @@
 import logging
 import traceback
 
+import httpx
 import pytest
 
 from deltareg.client import Client, ClientConfig
@@ -90,7 +91,7 @@ def test_the_object_store_never_sees_it(bucket_registry, break_network):
     """A redirect to the bucket is followed without the token."""
     bucket_registry.line("lora")
     client = bucket_registry.client(("read",))
-    seen = []
+    seen: list[httpx.Request] = []
     client._api._http.event_hooks["request"].append(seen.append)
 
     client.pull("team/lora")
