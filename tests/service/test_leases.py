@@ -74,17 +74,22 @@ def test_there_is_nothing_to_claim_in_an_empty_queue(registry, worker):
     assert claim(registry, worker) is None
 
 
+def is_quiet(conn, registry, worker):
+    before = change_mark(conn)
+    for _ in range(3):
+        claim(registry, worker)
+    return change_mark(conn) == before
+
+
 def test_asking_for_work_in_vain_writes_nothing(registry, worker):
     claim(registry, worker)
     seen = rows.rows(registry.engine, t.workers)
 
     with registry.engine.connect() as conn:
-        before = change_mark(conn)
-        for _ in range(3):
-            claim(registry, worker)
-        after = change_mark(conn)
+        # PostgreSQL's mark belongs to the whole server, whose own upkeep may move it now and then.
+        quiet = [is_quiet(conn, registry, worker) for _ in range(5)]
 
-    assert after == before
+    assert any(quiet)
     assert rows.rows(registry.engine, t.workers) == seen
 
 
