@@ -1,5 +1,6 @@
 """Where a server listens: loopback by default, elsewhere only with TLS or behind a proxy."""
 
+import os
 import subprocess
 import sys
 
@@ -48,3 +49,23 @@ def test_the_process_ends_before_it_binds(command, tmp_path):
     assert "fix:" in run.stderr
     assert "Traceback" not in run.stderr
     assert "listens" not in run.stdout
+
+
+@pytest.mark.parametrize("kind", ["absent", "garbage"])
+def test_a_certificate_that_is_none_is_told(kind, tmp_path):
+    for name in ("cert.pem", "key.pem") if kind == "garbage" else ():
+        (tmp_path / name).write_text("x")
+    environ = {
+        **os.environ,
+        "DELTAREG_TLS_CERT": str(tmp_path / "cert.pem"),
+        "DELTAREG_TLS_KEY": str(tmp_path / "key.pem"),
+    }
+
+    run = subprocess.run(
+        [sys.executable, "-m", "deltareg.api", "run", "--port", "0"],
+        capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path, env=environ,
+    )  # fmt: skip
+
+    assert run.returncode == 2
+    assert "error: the certificate cannot be used" in run.stderr
+    assert "Traceback" not in run.stderr

@@ -67,6 +67,14 @@ def test_a_body_that_is_too_large_is_refused_before_it_comes(shared_registry, to
     assert problem["status"] == 413
 
 
+def test_a_large_body_of_nobodys_is_not_read(shared_registry):
+    for token in ("", "drg_pat_x", "a" * 60):
+        status, problem = speak(
+            shared_registry, head(token, "POST", "/uploads", f"Content-Length: {200 << 20}")
+        )
+        assert (status, problem["code"]) == (401, "unauthenticated")
+
+
 @pytest.mark.parametrize("more", [[], ["Content-Length: 2"], ["Content-Length: 999999999"]])
 @pytest.mark.parametrize("path", ["/runs", "/uploads", "/uploads/x:complete", "/leases"])
 def test_a_body_of_unknown_length_is_refused(shared_registry, token, path, more):
@@ -160,3 +168,16 @@ def test_names_made_up_by_strangers_do_not_fill_the_metrics(shared_registry):
     lines = http.get(f"{shared_registry.url}/metrics").text.splitlines()
 
     assert not [line for line in lines if "M1" in line or "nowhere" in line]
+
+
+@pytest.mark.parametrize(
+    "labels", [{str(n): "x" for n in range(65)}, {"a" * 257: "x"}, {"a": "x" * 257}]
+)
+def test_labels_are_few_and_short(shared_registry, token, labels):
+    http = shared_registry.http(token)
+    manifest = http.get("/deltas/team/lora/versions/1/manifest").text
+    body = {"subject": "delta", "target": "team/x", "manifest": manifest, "labels": labels}
+
+    answer = http.post("/uploads", json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")

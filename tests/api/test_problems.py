@@ -33,7 +33,7 @@ def failing():
     """Serve an app whose routes fail, each in its own way."""
     app = FastAPI()
     problems.install(app)
-    app.add_middleware(RequestContext, metrics=Metrics(), allowed_hosts=["127.0.0.1"])
+    app.add_middleware(RequestContext, metrics=Metrics(), allowed_hosts=["127.0.0.1"], is_live=bool)
 
     @app.get("/errors/{name}")
     def fail(name: str) -> None:

@@ -1,6 +1,7 @@
 """The ASGI app: routers behind one token check, problems for errors, limits around everything."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import anyio
 from fastapi import APIRouter, Depends, FastAPI
@@ -22,6 +23,7 @@ from deltareg.api.routes import (
     uploads,
 )
 from deltareg.service.registry import Registry
+from deltareg.service.tokens import is_live
 from deltareg.wire import API
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -63,6 +65,9 @@ def create_app(
         closed.include_router(module.router)
     app.include_router(closed)
     app.add_middleware(
-        RequestContext, metrics=app.state.metrics, allowed_hosts=tuple(allowed_hosts)
+        RequestContext,
+        metrics=app.state.metrics,
+        allowed_hosts=tuple(allowed_hosts),
+        is_live=partial(is_live, registry),
     )
     return app

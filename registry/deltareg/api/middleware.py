@@ -1,11 +1,13 @@
 """What happens to every request: an id, limits, a count for the metrics, a log line."""
 
 import logging
+import math
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deltareg.api.metrics import Metrics
@@ -25,16 +27,25 @@ _Refusal = tuple[int, str, str]
 class RequestContext:
     """ASGI middleware; plain, because it must not buffer the bodies that stream through."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, allowed_hosts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        allowed_hosts: Sequence[str],
+        is_live: Callable[[str], bool],
+    ) -> None:
         """Wrap an app.
 
         Args:
             app: What answers requests that pass.
             metrics: Where they are counted.
             allowed_hosts: Names that requests may be for; `*` is any, `*.example.org` any below.
+            is_live: Tells of an `Authorization` header whether it holds anybody's token.
         """
         self._app = app
         self._metrics = metrics
+        self._is_live = is_live
         self._hosts = [_bare(host) for host in allowed_hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +66,7 @@ class RequestContext:
                 message = {**message, "headers": headers}
             await send(message)
 
-        refusal = self._refusal(scope)
+        refusal = self._refusal(scope) or await self._stranger(scope)
         try:
             if refusal is None:
                 await self._app(scope, receive, send_with_id)
@@ -72,6 +83,15 @@ class RequestContext:
         if _is_too_large(scope):
             return 413, "Too large", "the body is larger than this route takes, or does not say"
         return None
+
+    async def _stranger(self, scope: Scope) -> _Refusal | None:
+        """Refuse a large body of nobody's: it would be in memory before the token is looked at."""
+        if _PACK_PATH.fullmatch(scope["path"]) or _length(scope) <= _BODY_MAX:
+            return None
+        header = _header(scope, b"authorization")
+        if await anyio.to_thread.run_sync(self._is_live, header):
+            return None
+        return 401, "Not logged in", "a body of this size needs a token"
 
     def _is_for_us(self, header: str) -> bool:
         host = _bare(header)
@@ -118,15 +138,20 @@ def _is_too_large(scope: Scope) -> bool:
         return False
     if _header(scope, b"transfer-encoding"):
         return True  # a body of unknown length is for packs only, whatever length it announces
-    length = _header(scope, b"content-length") or "0"
     limit = _MANIFEST_BODY_MAX if _UPLOAD_PATH.fullmatch(scope["path"]) else _BODY_MAX
-    return not length.isdecimal() or int(length) > limit
+    return _length(scope) > limit
+
+
+def _length(scope: Scope) -> float:
+    text = _header(scope, b"content-length") or "0"
+    return int(text) if text.isascii() and text.isdecimal() else math.inf
 
 
 async def _refuse(send: Send, refusal: _Refusal, request_id: str) -> None:
     status, title, detail = refusal
+    code = "unauthenticated" if status == 401 else "invalid_input"
     document = ProblemDocument(
-        type="about:blank", title=title, status=status, detail=detail, code="invalid_input",
+        type="about:blank", title=title, status=status, detail=detail, code=code,
         request_id=request_id,
     )  # fmt: skip
     body = document.model_dump_json().encode()
@@ -134,6 +159,7 @@ async def _refuse(send: Send, refusal: _Refusal, request_id: str) -> None:
         (b"content-type", _PROBLEM),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
+        *([(b"www-authenticate", b"Bearer")] if status == 401 else []),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -174,6 +174,13 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, server_header=False,
         proxy_headers=settings.behind_proxy,
     )  # fmt: skip
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(
+            f"the certificate cannot be used: {error.strerror or error}",
+            fix="DELTAREG_TLS_CERT and DELTAREG_TLS_KEY are two PEM files that belong together",
+        ) from error
     uvicorn.Server(config).run(sockets=[listener])
 
 

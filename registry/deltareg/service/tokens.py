@@ -9,7 +9,7 @@ from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import principals as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry, write
-from deltareg.errors import NotFound, Unauthenticated
+from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -55,6 +55,20 @@ def authenticate(registry: Registry, token: str, *, request_id: str) -> Caller:
     if row.last_used_at is None or row.now - row.last_used_at > _TOUCH_US:
         with_retry(registry.engine, lambda conn: queries.touch_token(conn, row.id))
     return Caller(row.principal, row.principal_id, row.id, frozenset(row.scopes), request_id)
+
+
+def is_live(registry: Registry, header: str) -> bool:
+    """Whether an `Authorization` header holds anybody's token."""
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        return False
+    try:
+        authenticate(registry, token.strip(), request_id="")
+    except Unauthenticated:
+        return False
+    except Unavailable:  # the request itself will find out, and say so
+        return True
+    return True
 
 
 def whoami(registry: Registry, caller: Caller) -> WhoAmI:

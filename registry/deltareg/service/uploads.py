@@ -6,7 +6,7 @@ is killed in between leaves bytes that collection finds and nothing else.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -39,6 +39,7 @@ from deltareg.store import fresh_key
 from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
 
 _CURRENT = "push it with a current client"
+_LABELS_MAX, _LABEL_CHARACTERS = 64, 256
 _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
@@ -184,6 +185,7 @@ def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
 def _check_target(request: UploadOpen, manifest: Manifest) -> str:
     if request.semver is not None:
         parse_semver(request.semver)
+    _check_labels(request.labels)
     is_base = request.subject == "base"
     if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
         raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
@@ -192,6 +194,15 @@ def _check_target(request: UploadOpen, manifest: Manifest) -> str:
         _check_base(manifest)
         return BASES
     return namespace_scope(LineRef.parse(request.target).namespace)
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    sizes = [len(text) for pair in labels.items() for text in pair]
+    if len(labels) > _LABELS_MAX or max(sizes, default=0) > _LABEL_CHARACTERS:
+        raise InvalidInput(
+            f"a version may have {_LABELS_MAX} labels of {_LABEL_CHARACTERS} characters",
+            fix="put longer notes into the README.md of the folder",
+        )
 
 
 def _check_base(manifest: Manifest) -> None:
