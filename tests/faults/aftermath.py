@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tests.faults.payloads import objects
 from tests.fixtures.processes import until
 
 _ACTIVE = {"queued", "running"}
@@ -39,25 +40,17 @@ def settle(harness):
     server.kill()
     server.start()  # drops what killed writers left in tmp/
     harness.proxy.target = server.port
-    left = len(objects(server) - ledger.needed_keys())
+    left = len(objects(server.blobs) - ledger.needed_keys())
     with harness.client() as client:
         for row in ledger.versions()[::3]:
             client.delete_version(f"{row.line}:v{row.number}")
-        kept = len(objects(server))
+        kept = len(objects(server.blobs))
         client.collect(dry_run=False, grace_s=0)
         found = client.fsck(read_data=True).findings
     harness.violations += [f"fsck: {finding}" for finding in found]
     _check_store(harness)
-    freed = kept - len(objects(server))
+    freed = kept - len(objects(server.blobs))
     return Aftermath(count, states, left, freed)
-
-
-def objects(server):
-    """Give the keys of all objects in the store."""
-    root = server.blobs
-    return {
-        path.relative_to(root).as_posix() for path in (root / "blobs").rglob("*") if path.is_file()
-    }
 
 
 def _check_versions(harness):
@@ -70,7 +63,7 @@ def _check_versions(harness):
 
 
 def _check_store(harness):
-    needed, kept = harness.ledger.needed_keys(), objects(harness.server)
+    needed, kept = harness.ledger.needed_keys(), objects(harness.server.blobs)
     harness.violations += [f"missing: {key}" for key in needed - kept]
     harness.violations += [f"left over after collection: {key}" for key in kept - needed]
     remains = sorted(path.name for path in (harness.server.blobs / "tmp").iterdir())

@@ -1,8 +1,8 @@
 """The kill harness: SIGKILL in turn on a push, the API server and a worker, and a look around.
 
 Victims and moments follow from the seed. A moment is a random time after the push began, after the
-first byte of its pack was seen on the wire, or after its last request was. The phase that a kill
-met is read from the server's database once the victim is dead.
+first or the last byte of its pack was seen on the wire, or after its last request was. The phase
+that a kill met is read from database and store once the victim is dead.
 """
 
 import json
@@ -17,13 +17,17 @@ from pathlib import Path
 from deltareg.errors import DeltaregError
 from deltareg.wire import TokenCreate
 from tests.faults.ledger import BETWEEN, PHASES, Ledger
-from tests.faults.payloads import BASE, content, payload
+from tests.faults.payloads import BASE, content, objects, payload
 from tests.faults.proxy import Proxy
 from tests.fixtures.processes import Running
 
 WORKER = Path(__file__).with_name("worker.py")
 VICTIMS = ("push", "server", "worker")
+ANCHORS = ("start", "bytes", "arrived", "end")
 _PACE_S = 0.35
+# How far after its anchor a moment may be. Each reaches beyond the next anchor, so that together
+# they leave no gap: between the last byte of a pack and the next request its row is written.
+REACH_S = {"bytes": _PACE_S + 0.1, "arrived": 0.1, "end": 0.25}
 _LINES = 7
 _UNAVAILABLE = 75
 
@@ -132,16 +136,18 @@ class KillHarness:
 
     def _aim(self, push):
         """Draw a moment of a push and wait for it."""
-        anchor = self.random.choices(("start", "bytes", "end"), (3, 4, 3))[0]
+        anchor = self.random.choices(ANCHORS, (3, 3, 3, 2))[0]
         share = self.random.random()
         started = time.monotonic()
         if anchor == "start":
             delay_s = share * self._until_bytes_s
         else:
-            event = self.proxy.sent if anchor == "bytes" else self.proxy.ending
-            while not event.wait(0.002) and push.status is None:
+            event = {
+                "bytes": self.proxy.sent, "arrived": self.proxy.arrived, "end": self.proxy.ending
+            }[anchor]  # fmt: skip
+            while not event.wait(0.001) and push.status is None:
                 pass
-            delay_s = share * (_PACE_S if anchor == "bytes" else 0.25)
+            delay_s = share * REACH_S[anchor]
             if anchor == "bytes":
                 self._until_bytes_s += 0.3 * (time.monotonic() - started - self._until_bytes_s)
         time.sleep(delay_s)  # the moment itself; nothing is expected of it
@@ -213,7 +219,7 @@ class KillHarness:
         self.violations.append(f"after kill {kill} ({last}): {text}")
 
     def _phase(self, number):
-        return self.ledger.phase(_line(number), f"push {number}")
+        return self.ledger.phase(_line(number), f"push {number}", objects(self.server.blobs))
 
     def _payload(self, number):
         return payload(self.processes.folder / "payloads", self.seed * 100_000 + number)
@@ -230,14 +236,14 @@ class KillHarness:
 
     def between(self):
         """Count the kills of a push or a server between first byte and commit."""
-        return sum(kill.phase == BETWEEN for kill in self.kills)
+        return sum(kill.phase in BETWEEN for kill in self.kills)
 
     def histogram(self):
         """Give lines: who was killed, in which phase, how often."""
         found = Counter((kill.victim, kill.phase) for kill in self.kills)
         order = [*PHASES, *sorted({k.phase for k in self.kills} - {*PHASES})]
         return [
-            f"{victim:<7} {phase:<30} {found[victim, phase]:>4} {'#' * found[victim, phase]}"
+            f"{victim:<7} {phase:<22} {found[victim, phase]:>4} {'#' * found[victim, phase]}"
             for victim in VICTIMS
             for phase in order
             if found[victim, phase]

@@ -5,8 +5,10 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.session import create_engine, read
 
-BEFORE, BETWEEN, AFTER = "before first byte", "between first byte and commit", "after commit"
-PHASES = (BEFORE, BETWEEN, AFTER)
+BEFORE, AFTER = "before first byte", "after commit"
+WRITING, NAMED, RECEIVED = "pack on its way", "object without its row", "pack received"
+BETWEEN = (WRITING, NAMED, RECEIVED)  # between first byte and commit
+PHASES = (BEFORE, *BETWEEN, AFTER)
 
 
 class Ledger:
@@ -18,15 +20,27 @@ class Ledger:
     def close(self):
         self._engine.dispose()
 
-    def phase(self, line, message):
-        """Say how far the push to a line with this message has come."""
+    def phase(self, line, message, objects):
+        """Say how far the push to a line with this message has come.
+
+        Args:
+            line: The line.
+            message: What tells the push from others.
+            objects: The keys of all objects in the store.
+        """
         if self.versions(message=message):
             return AFTER
         uploads = sa.select(t.uploads.c.id, t.uploads.c.request).where(t.uploads.c.target == line)
         opened = [row.id for row in self._rows(uploads) if row.request["message"] == message]
-        packs = t.upload_packs
-        begun = self._rows(sa.select(packs.c.id).where(packs.c.upload_id.in_(opened)))
-        return BETWEEN if begun else BEFORE
+        columns = t.upload_packs.c
+        packs = self._rows(
+            sa.select(columns.state, columns.physical_key).where(columns.upload_id.in_(opened))
+        )
+        if any(pack.state in {"received", "adopted"} for pack in packs):
+            return RECEIVED
+        if any(pack.physical_key in objects for pack in packs):
+            return NAMED
+        return WRITING if packs else BEFORE
 
     def versions(self, *, message=None, after=0):
         """List the versions that are visible, oldest first."""

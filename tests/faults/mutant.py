@@ -1,16 +1,24 @@
-"""An API server with a bug, for harnesses to find: rows are committed before their bytes.
+"""An API server with a bug, for harnesses to find: `mutant.py BUG run`.
 
-Its store keeps what it is given in memory, says that it is done, and writes to the disk a little
-later. Nothing shows while it lives; killed in between, it has acknowledged what is nowhere.
+`rows-first`: rows are committed before their bytes. The store keeps what it is given in memory,
+says that it is done, and writes to the disk a little later; killed in between, the server has
+acknowledged what is nowhere.
+
+`bytes-first`: bytes are written before any row knows their key; killed in between, the server
+leaves an object that no collection can find.
 """
 
+import sys
 import threading
+import time
 
 from deltareg.api import serve
 from deltareg.api.__main__ import main
+from deltareg.db.queries import uploads as queries
 from deltareg.store import open_store
 
 LATE_S = 0.4
+GAP_S = 0.05
 
 
 class LateStore:
@@ -50,8 +58,35 @@ class LateStore:
             self._held.pop(key, None)
 
 
+def rows_first():
+    patch(serve, "open_store", lambda *args, **options: LateStore(open_store(*args, **options)))
+
+
+def bytes_first():
+    """Hold the row of a key back until the pack is received, which is after its bytes are there."""
+    held: dict[int, tuple] = {}
+    add, receive = queries.add_upload_pack, queries.receive_upload_pack
+
+    def add_later(conn, upload_id, *, number, physical_key):
+        held[len(held) + 1] = (upload_id, number, physical_key)
+        return len(held)
+
+    def receive_both(conn, pack_id, **facts):
+        time.sleep(GAP_S)
+        upload_id, number, physical_key = held[pack_id]
+        row_id = add(conn, upload_id, number=number, physical_key=physical_key)
+        return receive(conn, row_id, **facts)
+
+    patch(queries, "add_upload_pack", add_later)
+    patch(queries, "receive_upload_pack", receive_both)
+
+
+def patch(module, name, value):
+    """Put the bug in; the name is not one that the module means to be replaced."""
+    assert hasattr(module, name)
+    vars(module)[name] = value
+
+
 if __name__ == "__main__":
-    setattr(  # noqa: B010  # the module does not export it
-        serve, "open_store", lambda *args, **options: LateStore(open_store(*args, **options))
-    )
+    {"rows-first": rows_first, "bytes-first": bytes_first}[sys.argv.pop(1)]()
     main()

@@ -40,3 +40,9 @@ def content(folder):
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def objects(root):
+    """Give the keys of all objects in a store's folder."""
+    folder = root / "blobs"
+    return {path.relative_to(root).as_posix() for path in folder.rglob("*") if path.is_file()}

@@ -26,13 +26,14 @@ class Proxy:
         target: The port of the server now.
         pace_s: How long one pack takes to pass.
         sent: Set when the first byte of a pack came by since `arm`.
+        arrived: Set when the last byte of a pack did.
         ending: Set when the request to complete a push came by since `arm`.
     """
 
     def __init__(self, target):
         self.target = target
         self.pace_s = 0.0
-        self.sent, self.ending = threading.Event(), threading.Event()
+        self.sent, self.arrived, self.ending = (threading.Event() for _ in range(3))
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -47,6 +48,7 @@ class Proxy:
     def arm(self):
         """Forget what came by so far."""
         self.sent.clear()
+        self.arrived.clear()
         self.ending.clear()
 
     def _accept(self):
@@ -78,8 +80,8 @@ class Proxy:
                 server.sendall(head + end)
                 chunk = body
             if left:
-                self._trickle(chunk, size, client, server)
                 left -= len(chunk)
+                self._trickle(chunk, size, client, server, is_last=left <= 0)
             else:
                 server.sendall(chunk)
 
@@ -88,13 +90,16 @@ class Proxy:
         if b"/uploads/" in line and b":complete " in line:
             self.ending.set()
 
-    def _trickle(self, chunk, size, client, server):
+    def _trickle(self, chunk, size, client, server, *, is_last):
         """Pass a part of a pack on, so that the whole of it takes `pace_s`."""
         step = max(1, size // _SLICES)
         for begin in range(0, len(chunk), step):
             part = chunk[begin : begin + step]
             server.sendall(part)
             self.sent.set()
+            if is_last and begin + step >= len(chunk):
+                self.arrived.set()
+                return
             if _has_hung_up(client):
                 raise ConnectionAbortedError
             time.sleep(self.pace_s * len(part) / size)  # the pace; nothing is expected of it

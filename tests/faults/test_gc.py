@@ -10,9 +10,8 @@ from contextlib import closing
 import pytest
 
 from deltareg.errors import Conflict, DeltaregError, Unavailable, UploadClosed
-from tests.faults.aftermath import objects
 from tests.faults.ledger import Ledger
-from tests.faults.payloads import BASE, content, payload
+from tests.faults.payloads import BASE, content, objects, payload
 
 SEED = int(os.environ.get("DELTAREG_TEST_SEED", "7"))
 PUSHERS, CONTENTS, LINES = 4, 10, 3
@@ -90,7 +89,7 @@ class Race:
             self.wrong += [str(finding) for finding in client.fsck(read_data=True).findings]
             for row in self.ledger.versions():
                 self._pull(client, row)
-        needed, kept = self.ledger.needed_keys(), objects(self.server)
+        needed, kept = self.ledger.needed_keys(), objects(self.server.blobs)
         self.wrong += [f"missing: {key}" for key in needed - kept]
         self.wrong += [f"left over: {key}" for key in kept - needed]
 

@@ -10,7 +10,7 @@ from tests.faults.aftermath import settle
 from tests.faults.kills import KillHarness
 
 SEED = int(os.environ.get("DELTAREG_TEST_SEED", "7"))
-MUTANT = (sys.executable, str(Path(__file__).with_name("mutant.py")), "run")
+MUTANT = (sys.executable, str(Path(__file__).with_name("mutant.py")))
 
 
 @pytest.mark.slow
@@ -45,13 +45,30 @@ def test_a_thousand_kills_lose_nothing(processes, database_url, figures, round_)
 @pytest.mark.timeout(300)
 def test_rows_committed_before_their_bytes_are_found_out(processes, sqlite_url, figures):
     """The harness has teeth: it finds a server that acknowledges what it has not stored."""
-    server = processes.api(database_url=sqlite_url, command=MUTANT, lease_s=2)
+    server = processes.api(
+        database_url=sqlite_url, command=(*MUTANT, "rows-first", "run"), lease_s=2
+    )
 
     with KillHarness(processes, server, sqlite_url, seed=SEED) as harness:
         harness.run(30, victims=("server",), is_enough=lambda seen: seen.violations)
 
-    figures("violations of the mutant", f"{len(harness.violations)} by kill {len(harness.kills)}")
+    figures("found", f"by kill {len(harness.kills)}: {harness.violations[:1]}")
     assert any("half-visible" in text for text in harness.violations), replay(harness)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_bytes_written_before_their_row_are_found_out(processes, sqlite_url, figures):
+    """It finds what no collection can, too: only a kill between the two leaves such an object."""
+    command = (*MUTANT, "bytes-first", "run")
+    server = processes.api(database_url=sqlite_url, command=command, lease_s=2)
+
+    with KillHarness(processes, server, sqlite_url, seed=SEED) as harness:
+        harness.run(8, victims=("server",))
+        settle(harness)
+
+    figures("found", f"after {len(harness.kills)} kills: {len(harness.violations)} violations")
+    assert any("left over after collection" in text for text in harness.violations), replay(harness)
 
 
 def tell(figures, harness, found):
