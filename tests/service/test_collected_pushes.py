@@ -1,6 +1,9 @@
-"""A collection between the last pack of a push and the reading back of it."""
+"""A collection in the middle of a push: while it asks what is there, or before it is read back."""
+
+from contextlib import contextmanager
 
 import pytest
+import sqlalchemy as sa
 
 from deltareg.api.app import create_app
 from deltareg.client import Client, ClientConfig
@@ -29,6 +32,12 @@ class CollectedStore(MemoryStore):
 
 @pytest.fixture
 def served(engine, tmp_path):
+    with serving_over(engine, tmp_path) as (client, store):
+        yield client, store
+
+
+@contextmanager
+def serving_over(engine, tmp_path):
     store = CollectedStore(engine)
     registry = Registry(engine, store)
     token = bootstrap_token(registry, principal="admin", kind="pat", scopes=["admin"])
@@ -58,3 +67,32 @@ def test_a_base_whose_packs_are_collected_starts_again(served):
 
     assert store.times == 0
     assert info.is_stored
+
+
+@pytest.mark.postgres
+def test_a_collection_while_a_push_asks_what_is_there(postgresql_engine, tmp_path):
+    """What is offered lies in packs that are offered too, though each statement looks anew."""
+    with serving_over(postgresql_engine, tmp_path) as (client, store):
+        client.push_base(BASE, "tiny")
+        first = client.push(payload(tmp_path, 1), "lab/x", base="tiny")
+        client.delete_version(first.version.ref)
+        collected = collect_after(postgresql_engine, store, "FROM pieces")
+
+        again = client.push(payload(tmp_path, 1), "lab/x", base="tiny")
+
+        assert collected
+        assert again.created
+        client.pull(again.version.ref, tmp_path / "pulled")
+
+
+def collect_after(engine, store, words):
+    """Collect everything once, after the first statement that has these words."""
+    collected: list[bool] = []
+
+    @sa.event.listens_for(engine, "after_cursor_execute")
+    def collect_now(conn, cursor, statement, *_):
+        if words in statement and not collected:
+            collected.append(True)
+            collect.run(engine, store, grace_s=0)
+
+    return collected

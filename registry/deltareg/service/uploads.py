@@ -269,15 +269,15 @@ def _show(
     base_root = "" if manifest.base is None else str(manifest.base)
     digests = [str(digest) for digest in manifest.pieces()]
     known = pack_queries.known_pieces(conn, scope, digests, base_root)
-    needed = {
-        str(pack)
+    packs = {
+        piece: {str(pack) for pack in StoredPiece.decode(Digest.parse(piece), entry).packs}
         for piece, entry in known.items()
-        for pack in StoredPiece.decode(Digest.parse(piece), entry).packs
     }
-    sizes = pack_queries.physical_keys(conn, scope, needed)
+    sizes = pack_queries.physical_keys(conn, scope, set[str]().union(*packs.values()))
     return UploadInfo(
         id=upload_id, state="open", manifest_digest=digest, received=received,
-        known={digest: entry.decode() for digest, entry in known.items()},
+        # A collection may have taken a pack between the two statements: offer only what has all.
+        known={p: entry.decode() for p, entry in known.items() if packs[p] <= sizes.keys()},
         known_packs=[ReceivedPack(digest=d, size_bytes=size) for d, (_, size) in sizes.items()],
     )  # fmt: skip
 
