@@ -196,7 +196,7 @@ def test_two_real_versions_differ_as_their_dense_changes_do():
     sides = []
     for name in ("lora", "lora_v2"):
         folder = open_folder(corpus.CORPUS / "deltas" / "tinyllama" / name)
-        kind = all_kinds()["lora"].parse(folder.files, view)
+        kind = all_kinds()["peft LORA"].parse(folder.files, view)
         sides.append(kind.effects(folder.tensors, view))
 
     found = by_module(sides[0], sides[1], weights)

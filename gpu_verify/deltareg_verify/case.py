@@ -10,7 +10,8 @@ from typing import Protocol
 
 from deltareg.errors import Problem
 from deltareg.examine import examine
-from deltareg.kind import Account, BaseView, DeltaFiles, Tensor
+from deltareg.formula import Tensor
+from deltareg.kind import Account, BaseView, DeltaFiles
 from deltareg.manifest import Manifest
 from deltareg.suite import Suite
 from deltareg_verify.engine import Engine, Outputs, State

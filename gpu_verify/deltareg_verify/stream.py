@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from deltareg.kind import Tensor
+from deltareg.formula import Tensor
 from deltareg.tensors import ITEM_BYTES
 
 PIECE_BYTES = 8 << 20

@@ -18,6 +18,7 @@ from deltareg.kind import (
     DeltaFiles,
     DeltaKind,
     Effect,
+    KindReader,
     Match,
     PrefixInsert,
     Tensors,
@@ -29,8 +30,8 @@ from deltareg.tensors import FLOAT_DTYPES
 
 
 def recognise(
-    files: DeltaFiles, base: BaseView, *, kinds: Iterable[type[DeltaKind]] | None = None
-) -> tuple[type[DeltaKind], Match]:
+    files: DeltaFiles, base: BaseView, *, kinds: Iterable[KindReader] | None = None
+) -> tuple[KindReader, Match]:
     """Find the kind of a delta by the strongest evidence.
 
     Args:
@@ -44,7 +45,7 @@ def recognise(
     asked = all_kinds().values() if kinds is None else kinds
     claims = [(kind, match) for kind in asked if (match := kind.recognise(files, base))]
     if not claims:
-        names = ", ".join(sorted(kind.name for kind in asked))
+        names = ", ".join(sorted({kind.name for kind in asked}))
         message = f"this looks like {describe(files)}; the kinds known here are {names}"
         raise Refused([Problem("unknown_kind", message, fix="convert it to one of these kinds")])
     best = max(match.strength for _, match in claims)

@@ -60,6 +60,19 @@ def from_f32(values: F32, dtype: str) -> Raw:
     raise InvalidInput(f"{dtype} does not hold real numbers")
 
 
+def integers(raw: Raw, dtype: str) -> NDArray[np.int64]:
+    """Widen whole numbers.
+
+    Raises:
+        InvalidInput: The dtype holds real numbers, or one does not fit 64 bits with a sign.
+    """
+    if not dtype.startswith(("I", "U")):
+        raise InvalidInput(f"{dtype} does not hold whole numbers")
+    if dtype == "U64" and raw.size and int(raw.max()) > np.iinfo(np.int64).max:
+        raise InvalidInput("an index does not fit 64 bits")
+    return raw.astype(np.int64)
+
+
 def is_finite(raw: Raw, dtype: str) -> bool:
     """Whether no element is NaN or infinite; integers always are finite."""
     if dtype == "BF16":

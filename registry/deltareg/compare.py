@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.array import F32
-from deltareg.fold import Folding, NumPyOps
-from deltareg.kind import Effect, Factored, Tensors, Update, WeightUpdate
+from deltareg.fold import Folding
+from deltareg.formula import Factored, Update
+from deltareg.kind import Effect, Tensors, WeightUpdate
 from deltareg.manifest import Manifest
+from deltareg.numpy_ops import NumPyOps
 
 F64 = NDArray[np.float64]
 _SLICE_ROWS = 64  # widened to float64 together

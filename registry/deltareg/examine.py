@@ -11,7 +11,8 @@ import numpy as np
 from deltareg.array import F32, Raw, from_f32, is_finite, to_f32, view
 from deltareg.conventions import needed_problem
 from deltareg.errors import Problem
-from deltareg.kind import Account, BaseCopy, DeltaFiles, Tensor, Tensors, WeightUpdate
+from deltareg.formula import Tensor
+from deltareg.kind import Account, BaseCopy, DeltaFiles, Tensors, WeightUpdate
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
 from deltareg.updates import Add, Replace
 

@@ -12,9 +12,11 @@ from typing import cast
 
 import numpy as np
 
-from deltareg.array import F32, from_f32, to_f32, view
+from deltareg.array import F32, from_f32
 from deltareg.errors import InvalidInput
-from deltareg.kind import Addition, Array, Effect, Stored, Tensor, Tensors, WeightUpdate
+from deltareg.formula import Array, Stored, Tensor
+from deltareg.kind import Addition, Effect, Tensors, WeightUpdate
+from deltareg.numpy_ops import NumPyOps
 
 BLOCK_ROWS = 1024
 
@@ -38,37 +40,6 @@ class Recipe:
 
 
 RECIPE = Recipe("numpy", BLOCK_ROWS, "F32")
-
-
-class NumPyOps:
-    """`deltareg.kind.Ops` on NumPy."""
-
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
-        raw = tensor.read(start, stop)
-        height = _height(tensor.shape, start, stop)
-        shape = (height, *tensor.shape[1:]) if tensor.shape else ()
-        return cast("Array", to_f32(view(raw, tensor.dtype, shape), tensor.dtype))
-
-    def row_norms(self, matrix: Array) -> Array:
-        return cast("Array", np.linalg.norm(cast("F32", matrix), axis=1, keepdims=True))
-
-    def column_norms(self, matrix: Array) -> Array:
-        return cast("Array", np.linalg.norm(cast("F32", matrix), axis=0, keepdims=True))
-
-    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
-        numbers = np.asarray(rows, dtype=np.int64)
-        inside = (numbers >= 0) & (numbers < matrix.shape[0])
-        copy = cast("F32", matrix).copy()
-        copy[numbers[inside]] = cast("F32", values)[inside]
-        return cast("Array", copy)
-
-    def svd_part(self, matrix: Array, rank: int) -> Array:
-        left, sizes, right = np.linalg.svd(cast("F32", matrix), full_matrices=False)
-        return cast("Array", (left[:, :rank] * sizes[:rank]) @ right[:rank])
-
-    def qr_part(self, matrix: Array, rank: int) -> Array:
-        q, r = np.linalg.qr(cast("F32", matrix))
-        return cast("Array", q[:, :rank] @ r[:rank])
 
 
 class Folding:
@@ -216,7 +187,3 @@ def _raw_rows(tensor: Tensor) -> Iterator[bytes]:
     height = tensor.shape[0] if tensor.shape else 1
     for start in range(0, height, BLOCK_ROWS):
         yield bytes(tensor.read(start, min(start + BLOCK_ROWS, height)))
-
-
-def _height(shape: tuple[int, ...], start: int, stop: int | None) -> int:
-    return len(range(*slice(start, stop).indices(shape[0]))) if shape else 1

@@ -3,43 +3,14 @@
 Kinds recognise themselves; this only finds words for what none of them does.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import cast
 
 from deltareg.kind import DeltaFiles
 from deltareg.peft_layout.config import CONFIG_FILE, adapter_config, peft_type
+from deltareg.peft_layout.marks import is_adapterhub, marks
 
-# A component of a tensor name (or its beginning) -> the peft_type that writes it.
-_PEFT_MARKS = {
-    "lora_A": "LORA", "lora_B": "LORA", "lora_embedding_A": "LORA", "lora_embedding_B": "LORA",
-    "lora_E": "ADALORA", "ia3_l": "IA3", "hada_": "LOHA", "lokr_": "LOKR", "oft_R": "OFT",
-    "boft_": "BOFT", "hra_u": "HRA", "road_": "ROAD", "vera_lambda": "VERA",
-    "fourierft_": "FOURIERFT", "ln_tuning_layers": "LN_TUNING", "shira_": "SHIRA",
-    "trainable_tokens_delta": "TRAINABLE_TOKENS", "prompt_embeddings": "PROMPT_TUNING",
-}  # fmt: skip
 _TASK_VECTOR_FILES = ("task_vector", "delta", "diff")
-
-
-def marks(names: Iterable[str]) -> frozenset[str]:
-    """Give the peft types whose own tensor names occur."""
-    found: set[str] = set()
-    for name in names:
-        for part in name.split("."):
-            exact = _PEFT_MARKS.get(part)
-            if exact is not None:
-                found.add(exact)
-            elif "_" in part:
-                found.update(t for mark, t in _PEFT_MARKS.items() if part.startswith(mark))
-    if "ADALORA" in found:
-        found.discard("LORA")
-    return frozenset(found)
-
-
-def is_adapterhub(files: DeltaFiles) -> bool:
-    """Whether the config is one that the adapters library writes."""
-    config = adapter_config(files) or {}
-    version = config.get("version")
-    return isinstance(version, str) and version.startswith("adapters") and "config" in config
 
 
 def describe(files: DeltaFiles) -> str:

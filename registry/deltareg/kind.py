@@ -6,156 +6,17 @@ built from headers alone: they hold tensors that read their data when asked, so 
 serve lint (no data), the server (no data), fold (NumPy) and the worker (torch).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Protocol
 
 from deltareg.digest import Digest
 from deltareg.errors import Problem
 from deltareg.fingerprint import TensorRecord
+from deltareg.formula import Array, Ops, Tensor, Update
 from deltareg.manifest import Source
 from deltareg.names import NameMap
 from deltareg.tensors import SafetensorsHeader
-
-
-class Array(Protocol):
-    """What formulas may use of an array; NumPy and torch arrays both have it. Always float32."""
-
-    @property
-    def T(self) -> "Array":  # noqa: N802  # the name that NumPy and torch share
-        """The transpose of a matrix."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
-        ...
-
-    def __add__(self, other: "Array | float") -> "Array":
-        """Add elementwise."""
-        ...
-
-    def __sub__(self, other: "Array | float") -> "Array":
-        """Subtract elementwise."""
-        ...
-
-    def __mul__(self, other: "Array | float") -> "Array":
-        """Multiply elementwise."""
-        ...
-
-    def __truediv__(self, other: "Array | float") -> "Array":
-        """Divide elementwise."""
-        ...
-
-    def __matmul__(self, other: "Array") -> "Array":
-        """Multiply as matrices."""
-        ...
-
-    def __getitem__(self, key: slice | tuple[slice, ...], /) -> "Array":
-        """Take a slice."""
-        ...
-
-    def reshape(self, *shape: int) -> "Array":
-        """View it under another shape."""
-        ...
-
-
-class Tensor(Protocol):
-    """A tensor of a file; without its data, `read` raises `InvalidInput`."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the file."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors dtype."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
-        ...
-
-    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Give the bytes of rows `start:stop` of the first dimension (all, for a scalar)."""
-        ...
-
-
-class Ops(Protocol):
-    """The few operations that NumPy and torch spell differently."""
-
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
-        """Read rows `start:stop` of a tensor as float32, exactly."""
-        ...
-
-    def row_norms(self, matrix: Array) -> Array:
-        """Euclidean norm of every row: (n, m) -> (n, 1)."""
-        ...
-
-    def column_norms(self, matrix: Array) -> Array:
-        """Euclidean norm of every column: (n, m) -> (1, m)."""
-        ...
-
-    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
-        """Put `values` (len(rows), …) in place of rows; a row that is not there is left out."""
-        ...
-
-    def svd_part(self, matrix: Array, rank: int) -> Array:
-        """Give what the `rank` largest singular values make up of a matrix: (n, m) -> (n, m)."""
-        ...
-
-    def qr_part(self, matrix: Array, rank: int) -> Array:
-        """Give Q[:, :rank] @ R[:rank] of the matrix's QR decomposition: (n, m) -> (n, m)."""
-        ...
-
-
-class Update(Protocol):
-    """A formula for the new value of a weight."""
-
-    @property
-    def needs_whole(self) -> bool:
-        """Whether `fold` must see all rows at once (most need only their own rows)."""
-        ...
-
-    @property
-    def replaces(self) -> bool:
-        """Whether the result does not depend on the weight that was there."""
-        ...
-
-    def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
-        """Give the new rows.
-
-        Args:
-            weight: Rows `start:stop` of the base weight, float32.
-            start: First row.
-            stop: One past the last row.
-            ops: The array library's operations.
-
-        Returns:
-            The same rows after the update, float32, not rounded.
-        """
-        ...
-
-
-@runtime_checkable
-class Stored(Protocol):
-    """An update whose result is a tensor of the delta, bit for bit, whatever its dtype."""
-
-    @property
-    def stored(self) -> Tensor:
-        """The tensor."""
-        ...
-
-
-@runtime_checkable
-class Factored(Protocol):
-    """An update that is `scale · left @ right`: norms and angles come without the dense product."""
-
-    def factors(self, ops: Ops) -> tuple[Array, Array, float]:
-        """Give left (n_out, r), right (r, n_in) and the scale, in the orientation of the weight."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +77,41 @@ class BaseCopy:
     rows: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """Something that a hook reads beside the value that it changes.
+
+    Attributes:
+        module: By in-memory path; empty for the whole network.
+        what: What goes into the module, what comes out, or the module itself as a function.
+        argument: Which input or output: its position, or the name of a keyword argument.
+    """
+
+    module: str
+    what: Literal["input", "output", "function"]
+    argument: int | str = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a hook is given of the forward that it runs in.
+
+    Attributes:
+        arrays: By the name of its tap; a tap whose argument is absent or None is left out.
+        functions: Modules as functions, by the name of their tap.
+    """
+
+    arrays: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    functions: Mapping[str, Callable[[Array], Array]] = field(
+        default_factory=dict[str, "Callable[[Array], Array]"]
+    )
+
+
 class Hook(Protocol):
     """The function of an activation hook."""
 
-    def apply(self, value: Array, taps: Sequence[Array], ops: Ops) -> Array:
-        """Give what goes on in place of `value` (…, features); `taps` in the order declared."""
+    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+        """Give what goes on in place of `value` (…, features), float32, not rounded."""
         ...
 
 
@@ -230,17 +121,25 @@ class ActivationHook:
 
     Attributes:
         module: The module that is hooked, by in-memory path.
-        when: Before or after the module's forward.
-        taps: Other modules whose inputs or outputs the function reads.
+        when: Before (its first input changes) or after (its output does; the first of a tuple).
+        taps: What else the function reads, by a name of the hook's choice.
         consumes: Names of the delta's tensors that it uses, with their roles.
         hook: The function.
     """
 
     module: str
     when: Literal["before", "after"]
-    taps: tuple[str, ...]
+    taps: Mapping[str, Tap]
     consumes: Mapping[str, str]
     hook: Hook
+
+
+class Vectors(Protocol):
+    """Where the vectors of a prefix come from."""
+
+    def make(self, ops: Ops) -> tuple[Array, ...]:
+        """Give keys and values, (n, heads, width) each, or for tokens and embeddings one (n, d)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,16 +147,20 @@ class PrefixInsert:
     """Vectors put before the keys and values, or before the tokens; attach only.
 
     Attributes:
-        site: Where they go in.
-        module: The module, by in-memory path.
-        shift: Whether positions of the real tokens start after the prefix.
+        site: An attention, the tokens that the network is given, or an embedding module's output.
+        module: The module, by in-memory path; empty for the whole network (site `tokens`).
+        shift: By how much the positions of the real tokens move.
+        vectors: What is put in.
         consumes: Names of the delta's tensors that it uses, with their roles.
+        gate: A factor per row on keys and on values (b, 2, 1), from the module's hidden states.
     """
 
     site: Literal["attention", "tokens", "embeddings"]
     module: str
-    shift: bool
+    shift: int
+    vectors: Vectors
     consumes: Mapping[str, str]
+    gate: Hook | None = None
 
 
 Effect = WeightUpdate | Addition | BaseCopy | ActivationHook | PrefixInsert
@@ -319,13 +222,12 @@ class Match:
 
 
 class DeltaKind(Protocol):
-    """One kind of delta, one file in `deltareg.kinds`.
+    """One delta as its configuration describes it."""
 
-    A kind is a frozen dataclass of what its configuration says. `parse` refuses what it does not
-    know: a flag that is not at its default and has no meaning here is an error, never ignored.
-    """
-
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """The kind, a word of docs/kinds.md that commands and filters use."""
+        ...
 
     @property
     def variant(self) -> str:
@@ -342,20 +244,6 @@ class DeltaKind(Protocol):
         """The library that wrote the files."""
         ...
 
-    @classmethod
-    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
-        """Say whether these files are of this kind, by evidence; never a guess."""
-        ...
-
-    @classmethod
-    def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
-        """Read the configuration.
-
-        Raises:
-            Refused: `missing_config`, `bad_config`, `custom_code`, `convention_needed`, ….
-        """
-        ...
-
     def config(self) -> dict[str, object]:
         """The normalised configuration for the manifest: no floats, only what changes the maths."""
         ...
@@ -366,6 +254,37 @@ class DeltaKind(Protocol):
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         """Declare what the delta does. Every tensor must end up in exactly one effect."""
+        ...
+
+
+class KindReader(Protocol):
+    """One layout of one kind of delta, one file in `deltareg.kinds`.
+
+    A reader is a class with class methods, or a value such as `deltareg.peft_layout.PeftKind`.
+    `parse` refuses what it does not know: a flag that is not at its default and has no meaning
+    here is an error, never ignored.
+    """
+
+    @property
+    def name(self) -> str:
+        """The kind that it reads."""
+        ...
+
+    @property
+    def layout(self) -> str:
+        """What it reads, `peft LOHA`, unlike any other reader's."""
+        ...
+
+    def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
+        """Say whether these files are of this kind, by evidence; never a guess."""
+        ...
+
+    def parse(self, files: DeltaFiles, base: BaseView) -> DeltaKind:
+        """Read the configuration.
+
+        Raises:
+            Refused: `missing_config`, `bad_config`, `custom_code`, `convention_needed`, ….
+        """
         ...
 
 

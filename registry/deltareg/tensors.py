@@ -129,12 +129,15 @@ def header_length(first: bytes, file_bytes: int, limits: Limits = FULL_LIMITS) -
     """
     if file_bytes == 0:
         _refuse("empty", "the file is empty", "save it again; the copy was probably cut")
-    if looks_like_pickle(first):
+    length = int.from_bytes(first[:LENGTH_BYTES], "little")
+    # The length of an honest header may begin with the bytes of a pickle, 0x0280 for 640; that of a
+    # pickle, read as a length, is larger than the file.
+    is_within = len(first) >= LENGTH_BYTES and length <= file_bytes - LENGTH_BYTES
+    if looks_like_pickle(first) and not is_within:
         _refuse("pickle", "the file is a pickle, which can run code when it is read", CONVERT_FIX)
     if file_bytes < LENGTH_BYTES + 2 or len(first) < LENGTH_BYTES:
         _refuse("header", f"the file has {file_bytes} bytes, too few for a header", SAVE_FIX)
-    length = int.from_bytes(first[:LENGTH_BYTES], "little")
-    if length > file_bytes - LENGTH_BYTES:
+    if not is_within:
         code = "not_safetensors" if first[:1].isalpha() and first[:7].isascii() else "header"
         _refuse(code, f"the header claims {length} bytes, the file has {file_bytes}", SAVE_FIX)
     if length > limits.header_bytes:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from deltareg.kind import Array, Ops, Tensor
+from deltareg.formula import Array, Ops, Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from deltareg.array import F32
-from deltareg.fold import Folding, NumPyOps
+from deltareg.fold import Folding
 from deltareg.kind import WeightUpdate
+from deltareg.numpy_ops import NumPyOps
 from deltareg.updates import (
     Add,
     Extend,

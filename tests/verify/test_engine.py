@@ -189,13 +189,13 @@ def test_a_replaced_weight_that_no_forward_reads_is_silent(bench):
 class Untouched:
     """A hook that changes nothing."""
 
-    def apply(self, value, taps, ops):
+    def apply(self, value, seen, ops):
         return value
 
 
 @pytest.mark.parametrize("bench", ["tinyllama/lora_qv"], indirect=True)
 def test_an_effect_of_a_sort_that_does_not_run_here_is_inconclusive(bench):
-    hook = ActivationHook("model.layers.0", "after", (), {}, hook=Untouched())
+    hook = ActivationHook("model.layers.0", "after", {}, {}, hook=Untouched())
 
     with pytest.raises(Inconclusive, match="ActivationHook"):
         bench.engine([hook]).outputs("attached")

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.kind import Factored, Update
+from deltareg.formula import Factored, Update
 from deltareg.updates import WeightDecomposed
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from deltareg.kind import Effect, Factored, Stored, Tensor, Update, WeightUpdate
+from deltareg.formula import Factored, Stored, Tensor, Update
+from deltareg.kind import Effect, WeightUpdate
 from deltareg_verify.engine import Change
 from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch, stored
 

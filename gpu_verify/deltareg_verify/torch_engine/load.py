@@ -18,7 +18,8 @@ import torch
 import transformers
 
 from deltareg.errors import Inconclusive
-from deltareg.kind import BaseView, Tensor
+from deltareg.formula import Tensor
+from deltareg.kind import BaseView
 from deltareg_verify.torch_engine.ops import NAMES, stored
 
 _FRESH_SEED = 0

@@ -1,17 +1,19 @@
-"""The operations of `deltareg.kind.Ops` in torch, on any device."""
+"""The operations of `deltareg.formula.Ops` in torch, on any device."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
+from torch.nn import functional
 
+from deltareg.array import integers, view
 from deltareg.errors import InvalidInput
-from deltareg.kind import Array, Tensor
+from deltareg.formula import Array, Function, Integers, Tensor
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -51,9 +53,33 @@ class TorchOps:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         return as_array(stored(tensor, start, stop).to(self.device, torch.float32))
 
+    def integers(self, tensor: Tensor) -> Integers:
+        """Read a tensor of whole numbers; they stay with NumPy."""
+        return integers(view(tensor.read(), tensor.dtype, tensor.shape), tensor.dtype)
+
     def nothing(self) -> torch.Tensor:
         """Stand in for a weight that does not matter."""
         return torch.empty(0, device=self.device)
+
+    def zeros(self, *shape: int) -> Array:
+        """An array of zeros."""
+        return as_array(torch.zeros(shape, device=self.device))
+
+    def identity(self, size: int) -> Array:
+        """The identity matrix."""
+        return as_array(torch.eye(size, device=self.device))
+
+    def apply(self, function: Function, array: Array) -> Array:
+        """A function of every element."""
+        return as_array(_FUNCTIONS[function](as_torch(array)))
+
+    def softmax(self, array: Array) -> Array:
+        """Over the last dimension."""
+        return as_array(torch.softmax(as_torch(array), dim=-1))
+
+    def total(self, array: Array, axis: int) -> Array:
+        """Sum over a dimension, which stays."""
+        return as_array(as_torch(array).sum(dim=axis, keepdim=True))
 
     def row_norms(self, matrix: Array) -> Array:
         """Euclidean norm of every row."""
@@ -63,6 +89,30 @@ class TorchOps:
         """Euclidean norm of every column."""
         return as_array(torch.linalg.vector_norm(as_torch(matrix), dim=0, keepdim=True))
 
+    def permute(self, array: Array, *dims: int) -> Array:
+        """Dimensions in another order."""
+        return as_array(as_torch(array).permute(dims))
+
+    def concat(self, parts: Sequence[Array], axis: int) -> Array:
+        """Arrays joined along a dimension."""
+        return as_array(torch.cat([as_torch(part) for part in parts], dim=axis))
+
+    def take(self, array: Array, places: Integers, axis: int) -> Array:
+        """Elements along a dimension."""
+        source = as_torch(array)
+        return as_array(source.index_select(axis, self._places(places, source.shape[axis])))
+
+    def scatter(self, shape: Sequence[int], places: Sequence[Integers], values: Array) -> Array:
+        """Zeros with values added at places."""
+        result = torch.zeros(tuple(shape), device=self.device)
+        at = tuple(self._places(p, size) for p, size in zip(places, shape, strict=True))
+        return as_array(result.index_put(at, as_torch(values), accumulate=True))
+
+    def top(self, array: Array, count: int) -> tuple[Array, Integers]:
+        """The largest of the last dimension, the first of equal ones first."""
+        values, places = torch.sort(as_torch(array), dim=-1, descending=True, stable=True)
+        return as_array(values[..., :count]), places[..., :count].cpu().numpy()
+
     def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
         """Put values in place of rows; a row that is not there is left out."""
         kept = [(i, row) for i, row in enumerate(rows) if 0 <= row < matrix.shape[0]]
@@ -70,6 +120,25 @@ class TorchOps:
         if kept:
             result[[row for _, row in kept]] = as_torch(values)[[i for i, _ in kept]]
         return as_array(result)
+
+    def kron(self, left: Array, right: Array) -> Array:
+        """Kronecker product."""
+        return as_array(torch.kron(as_torch(left).contiguous(), as_torch(right).contiguous()))
+
+    def inverse(self, matrices: Array) -> Array:
+        """Inverses of square matrices."""
+        try:
+            return as_array(torch.linalg.inv(as_torch(matrices)))
+        except RuntimeError as error:
+            raise InvalidInput("a matrix of the delta cannot be inverted") from error
+
+    def inverse_fourier(self, spectrum: Array) -> Array:
+        """Real part of the inverse transform of a real spectrum."""
+        return as_array(torch.fft.ifft2(as_torch(spectrum)).real)
+
+    def convolve(self, images: Array, kernel: Array, padding: int) -> Array:
+        """2-D convolution of stride one."""
+        return as_array(functional.conv2d(as_torch(images), as_torch(kernel), padding=padding))
 
     def svd_part(self, matrix: Array, rank: int) -> Array:
         """What the largest singular values make up of a matrix."""
@@ -81,6 +150,11 @@ class TorchOps:
         q, r = torch.linalg.qr(as_torch(matrix))
         return as_array(q[:, :rank] @ r[:rank])
 
+    def _places(self, places: Integers, size: int) -> torch.Tensor:
+        if places.size and not 0 <= int(places.min()) <= int(places.max()) < size:
+            raise InvalidInput(f"an index of the delta is not within the {size} that there are")
+        return torch.from_numpy(places).to(self.device)
+
 
 def as_array(tensor: torch.Tensor) -> Array:
     """Give a tensor to a formula."""
@@ -90,3 +164,20 @@ def as_array(tensor: torch.Tensor) -> Array:
 def as_torch(array: Array) -> torch.Tensor:
     """Take a tensor back from a formula."""
     return cast(torch.Tensor, array)
+
+
+_FUNCTIONS: dict[Function, Callable[[torch.Tensor], torch.Tensor]] = {
+    "abs": torch.abs,
+    "cos": torch.cos,
+    "exp": torch.exp,
+    "gelu": functional.gelu,
+    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
+    "leaky_relu": functional.leaky_relu,
+    "log": torch.log,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "sin": torch.sin,
+    "sqrt": torch.sqrt,
+    "tanh": torch.tanh,
+}

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from deltareg.errors import Inconclusive
-from deltareg.kind import Addition, BaseCopy, Effect, Tensor, WeightUpdate
+from deltareg.formula import Tensor
+from deltareg.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.names import NameMap
 from deltareg_verify.torch_engine.branch import Branch, branch_for, has_branch
 from deltareg_verify.torch_engine.fold import Chain, chains, fold

@@ -12,7 +12,8 @@ from deltareg.client.cache import Cache
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.hashing import hash_folder
 from deltareg.client.progress import SILENT, Progress
-from deltareg.kind import BaseView, Tensor
+from deltareg.formula import Tensor
+from deltareg.kind import BaseView
 from deltareg.manifest import Manifest
 
 

@@ -16,7 +16,7 @@ from deltareg.client.progress import Meter
 from deltareg.codec import OrderedPool, PieceRequest, ReadRange, decode_pieces
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
-from deltareg.kind import Tensor
+from deltareg.formula import Tensor
 from deltareg.manifest import Manifest, ManifestFile, Piece
 from deltareg.storage_map import Chunk, StorageMap
 from deltareg.tensors import parse_header

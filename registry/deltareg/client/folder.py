@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 
 from deltareg.delta_manifest import is_document
 from deltareg.errors import Conflict, NotFound, Problem, Refused
-from deltareg.kind import DeltaFiles, Tensor
+from deltareg.formula import Tensor
+from deltareg.kind import DeltaFiles
 from deltareg.manifest import check_path, check_paths
 from deltareg.tensors import (
     CONVERT_FIX,

@@ -30,7 +30,7 @@ from deltareg.digest import Digest, open_tensor_hasher
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput
 from deltareg.fingerprint import TensorRecord, fingerprint
 from deltareg.fold import BLOCK_ROWS, RECIPE, Folding
-from deltareg.kind import Tensor
+from deltareg.formula import Tensor
 from deltareg.refs import Ref
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES, SafetensorsHeader
 from deltareg.wire import BaseInfo

@@ -14,7 +14,7 @@ from deltareg.client.placing import is_draft, is_free, placed
 from deltareg.client.reports import PullReport
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure
-from deltareg.kind import Tensor
+from deltareg.formula import Tensor
 from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.storage_map import StorageMap

@@ -16,7 +16,7 @@ from deltareg.delta_manifest import Assessment, assess, build_delta_manifest
 from deltareg.digest import Digest
 from deltareg.errors import Refused, UploadClosed
 from deltareg.examine import examine
-from deltareg.kind import Tensor
+from deltareg.formula import Tensor
 from deltareg.manifest import Manifest, Piece
 from deltareg.refs import LineRef
 from deltareg.wire import (

@@ -11,7 +11,7 @@ from deltareg.client.folder import Folder
 from deltareg.client.progress import Meter
 from deltareg.codec import EncodedPack, PackEncoder, PieceSource
 from deltareg.digest import Digest
-from deltareg.kind import Tensor
+from deltareg.formula import Tensor
 from deltareg.manifest import Manifest, Piece
 from deltareg.storage_map import PackRef, StorageMap, StoredPiece
 from deltareg.wire import UploadInfo

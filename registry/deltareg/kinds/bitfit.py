@@ -27,6 +27,7 @@ class BitFit:
     """
 
     name: ClassVar[str] = "bitfit"
+    layout: ClassVar[str] = "biases"
     convention: Convention
 
     @property

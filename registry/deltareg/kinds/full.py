@@ -6,15 +6,7 @@ from typing import ClassVar, Self, cast
 
 from deltareg.conventions import convention, vocabulary
 from deltareg.errors import Problem
-from deltareg.kind import (
-    Addition,
-    BaseView,
-    DeltaFiles,
-    Effect,
-    Match,
-    Tensors,
-    WeightUpdate,
-)
+from deltareg.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.tensors import FLOAT_DTYPES, TensorInfo
@@ -33,6 +25,7 @@ class Full:
     """
 
     name: ClassVar[str] = "full"
+    layout: ClassVar[str] = "transformers weights"
     source: Source
 
     @property

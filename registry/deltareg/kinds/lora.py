@@ -4,14 +4,11 @@ W + s·B·A over linear layers, GPT-2's Conv1D, convolutions and embeddings; s =
 alpha / sqrt(r) when rank-stabilised. The formulas and their sources are in `deltareg.updates`.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
 from deltareg.errors import Problem
-from deltareg.formats import is_adapterhub, marks
-from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import (
     CONFIG_FILE,
@@ -23,8 +20,17 @@ from deltareg.peft_layout.config import (
     peft_source,
     peft_type,
 )
-from deltareg.peft_layout.factors import MARKERS, ROLES, Factoring, plan_factors, weight_of
-from deltareg.peft_layout.keys import PREFIX, Key, read_keys
+from deltareg.peft_layout.factors import MARKERS, ROLES, Factoring, plan_factors
+from deltareg.peft_layout.keys import PREFIX, read_keys
+from deltareg.peft_layout.marks import is_adapterhub, marks
+from deltareg.peft_layout.modules import (
+    by_module,
+    is_same_class,
+    refuse_unapplied,
+    refuse_without_modules,
+    untie,
+    weight_of,
+)
 from deltareg.peft_layout.saved import Declared, Plan, plan_saved
 from deltareg.peft_layout.suffixes import Numbers, Suffix, suffix
 from deltareg.peft_layout.targets import (
@@ -35,7 +41,6 @@ from deltareg.peft_layout.targets import (
     unadapted,
 )
 from deltareg.shapes import header_tensors
-from deltareg.updates import Extend, ReplaceRows, Unchanged
 
 _PLAIN_STARTS = frozenset({"gaussian", "eva", "orthogonal", "mica"})
 _LOST_STARTS = ("pissa_niter_", "corda", "loftq", "lora_ga")
@@ -48,10 +53,6 @@ _TRAINING_ONLY = (
     "corda_config", "eva_config", "loftq_config", "lora_ga_config", "megatron_core",
     "qalora_group_size",
 )  # fmt: skip
-_CLASS_OF_TASK = {
-    "CAUSAL_LM": ("ForCausalLM", "LMHeadModel"),
-    "SEQ_2_SEQ_LM": ("ForConditionalGeneration",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Lora:
     """
 
     name: ClassVar[str] = "lora"
+    layout: ClassVar[str] = "peft LORA"
     factoring: Factoring
     keeps_ties: bool
     targets: Targets
@@ -111,7 +113,7 @@ class Lora:
             keeps_ties=fields.flag("ensure_weight_tying"),
             targets=read_targets(fields, saved=saved),
             declared=_declared(fields, saved),
-            same_class=_is_same_class(config, base),
+            same_class=is_same_class(config, auto_class(config), base),
             foldable=not (factoring.has_bias and _has_homeless_bias(files, base)),
             source=peft_source(config),
         )
@@ -146,10 +148,10 @@ class Lora:
 
     def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
         keys = read_keys(tensors, MARKERS)
-        modules, odd = _modules(keys.read.values())
+        modules, odd = by_module(keys.read.values(), ROLES)
         plan = Plan()
         if not modules:
-            _refuse_without_factors(plan, tensors)
+            refuse_without_modules(plan, tensors, "LORA")
             return plan
         rest = [key for key in keys.read.values() if key.marker not in MARKERS]
         hit = {m: target for m in modules if (target := weight_of(m, base)[0])}
@@ -157,12 +159,12 @@ class Lora:
         plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=adapted)
         found = {module: modules[module] for module in hit}
         plan_factors(plan, found, self.factoring, tensors=tensors, base=base)
-        _refuse_unapplied(plan, modules, hit, [*keys.unread, *odd])
+        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind="LoRA")
         if hit:
             same_class = self.same_class
             plan.problems += unadapted(hit, self.targets, base, same_class=same_class)
         if not self.keeps_ties:
-            _untie(plan, base)
+            untie(plan, base)
         return plan
 
 
@@ -230,83 +232,10 @@ def _row_numbers(value: object) -> tuple[int, ...] | None:
     return numbers if len(set(numbers)) == len(rows) > 0 else None
 
 
-def _is_same_class(config: Mapping[str, object], base: BaseView) -> bool:
-    """Whether the network that was trained has every module of the base's own class."""
-    named, architecture = auto_class(config), base.names.architecture
-    if named:
-        return named == architecture
-    endings = _CLASS_OF_TASK.get(str(config.get("task_type")), ())
-    return architecture.endswith(endings) if endings else False
-
-
-def _modules(keys: Iterable[Key]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Sort factors by module and role; give what has no role, or one that is taken, apart."""
-    modules: dict[str, dict[str, str]] = defaultdict(dict)
-    odd: list[str] = []
-    for key in keys:
-        if key.marker in MARKERS:
-            role = ROLES.get((key.marker, key.parameter), "")
-            if not role or role in modules[key.module]:
-                odd.append(key.name)
-            else:
-                modules[key.module][role] = key.name
-    return {module: roles for module, roles in modules.items() if roles}, odd
-
-
 def _has_homeless_bias(files: DeltaFiles, base: BaseView) -> bool:
-    modules, _ = _modules(read_keys(files.names, MARKERS).read.values())
+    modules, _ = by_module(read_keys(files.names, MARKERS).read.values(), ROLES)
     biased = [module for module, roles in modules.items() if "lora_bias" in roles]
     return any(base.names.tensor(f"{module}.bias") is None for module in biased)
-
-
-def _refuse_without_factors(plan: Plan, names: Iterable[str]) -> None:
-    listed = sorted(names)
-    others = marks(listed) - {"LORA"}
-    first = listed[0] if listed else ""
-    if others:
-        told = f"the config says LORA, and the tensors are those of {', '.join(sorted(others))}"
-        plan.refuse("kind_mismatch", told, first, "push each delta with its own config")
-    else:
-        told = f"the config says LORA, and no factors came under {PREFIX}…"
-        plan.refuse("no_tensor_applied", told, first, "save the delta again with the library")
-
-
-def _refuse_unapplied(
-    plan: Plan,
-    modules: Mapping[str, Mapping[str, str]],
-    hit: Mapping[str, str],
-    odd: list[str],
-) -> None:
-    lost = [name for m, roles in modules.items() if m not in hit for name in roles.values()]
-    if lost:
-        total = sum(len(roles) for roles in modules.values())
-        plan.refuse(
-            "partial_application" if hit else "no_tensor_applied",
-            f"{len(lost)} of {total} factors belong to modules that the base does not have",
-            lost[0],
-            "check the base, and the part of the name before the layers",
-        )
-    for name in odd:
-        plan.refuse("unexpected_tensors", "its name says nothing to a LoRA", name, "take it out")
-
-
-def _untie(plan: Plan, base: BaseView) -> None:
-    """Give a name its own copy of a shared weight, when the weight changes under another name only.
-
-    The library adapts modules and not weights, so the twin goes on with the weight as it was.
-    """
-    changed = {e.target: e for e in plan.effects if isinstance(e, WeightUpdate)}
-    for twin, stored in base.names.absent_twins().items():
-        effect = changed.get(stored)
-        if twin in changed or effect is None or isinstance(effect.update, (ReplaceRows, Extend)):
-            continue
-        grown = plan.grown.get(stored)
-        original = plan.originals.get(stored)
-        if grown is None:
-            plan.effects.append(WeightUpdate(twin, Unchanged(), {}, stored))
-        elif original is not None:
-            kept = base.tensors[stored].shape[0]
-            plan.effects.append(WeightUpdate(twin, Extend(original, kept), {}, stored, grown))
 
 
 def _numbers(numbers: Numbers) -> list[object]:

@@ -5,16 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deltareg.errors import Problem
-from deltareg.kind import (
-    ActivationHook,
-    Array,
-    BaseView,
-    Ops,
-    Tensor,
-    Tensors,
-    Update,
-    WeightUpdate,
-)
+from deltareg.formula import Array, Ops, Tensor, Update
+from deltareg.kind import ActivationHook, BaseView, Seen, Tensors, WeightUpdate
+from deltareg.peft_layout.modules import is_stored_transposed, weight_of
 from deltareg.peft_layout.saved import Plan
 from deltareg.peft_layout.suffixes import Numbers
 from deltareg.updates import (
@@ -89,7 +82,7 @@ class AddVector:
     vector: Tensor
     scale: float
 
-    def apply(self, value: Array, taps: object, ops: Ops) -> Array:
+    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
         """Give the layer's output with the bias on it."""
         return value + ops.load(self.vector) * self.scale
 
@@ -113,20 +106,6 @@ class Site:
     reads: str
     shape: tuple[int, ...]
     grown: tuple[int, ...] | None
-
-
-def weight_of(module: str, base: BaseView) -> tuple[str, str]:
-    """Give the weight that a module's factors act on, and the base's tensor it shares if any.
-
-    Returns:
-        (target, reads); both empty when the base has no such module.
-    """
-    path = f"{module}.weight"
-    own = base.names.tensor(path)
-    if own is not None:
-        return own, ""
-    twin = base.names.stored_twin(path)
-    return (base.names.spelled_like(path, twin), twin) if twin is not None else ("", "")
 
 
 def plan_factors(
@@ -236,13 +215,10 @@ class _Planner:
 
     def _is_stored_transposed(self, a: Tensor, b: Tensor) -> bool:
         """Whether W is stored (in, out): by the type, else by the shapes, else by the config."""
-        names, shape = self.base.names, self.site.shape
-        if names.is_transposed(self.site.reads or self.site.target):
-            return True
-        if names.rules.is_known or len(shape) != 2:
-            return False
-        is_plain, is_flipped = (b.shape[0], a.shape[1]) == shape, (a.shape[1], b.shape[0]) == shape
-        return self.factoring.is_transposed if is_plain and is_flipped else is_flipped
+        made = (b.shape[0], math.prod(a.shape[1:]))
+        told = self.factoring.is_transposed
+        weight = self.site.reads or self.site.target
+        return is_stored_transposed(weight, self.site.shape, made, self.base, told=told)
 
     def _fits(self, a: Tensor, b: Tensor, *, is_flipped: bool) -> bool:
         made = (a.shape[1], b.shape[0]) if is_flipped else (b.shape[0], *a.shape[1:])
@@ -298,7 +274,7 @@ class _Planner:
             return
         weight = names.memory(self.site.target) or self.site.target
         module, hook = weight.removesuffix(".weight"), AddVector(vector, scale)
-        self.plan.effects.append(ActivationHook(module, "after", (), {name: "lora_bias"}, hook))
+        self.plan.effects.append(ActivationHook(module, "after", {}, {name: "lora_bias"}, hook))
 
     def _refuse(self, code: str, message: str, tensor: str, fix: str = "") -> None:
         self.plan.refuse(code, message, tensor, fix)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deltareg.errors import Problem
-from deltareg.kind import Addition, BaseCopy, BaseView, Effect, Tensor, Tensors, WeightUpdate
+from deltareg.formula import Tensor
+from deltareg.kind import Addition, BaseCopy, BaseView, Effect, Tensors, WeightUpdate
 from deltareg.peft_layout.keys import BASE_LAYER, ORIGINAL, SAVED, TOKENS, Key
 from deltareg.peft_layout.suffixes import Suffix
 from deltareg.updates import Extend, Replace, ReplaceRows
