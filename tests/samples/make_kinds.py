@@ -64,7 +64,11 @@ RECIPES: dict[str, Recipe] = {
     "cartridge": Recipe("CartridgeConfig", _PROMPT, merges=False, targets=None, rate=3e-2),
     "cpt": Recipe(
         "CPTConfig",
-        {"cpt_token_ids": [5, 9, 33], "cpt_mask": [1] * 3, "cpt_tokens_type_mask": [1, 2, 3]},
+        {
+            "cpt_token_ids": [5, 9, 33, 70],
+            "cpt_mask": [1, 1, 1, 1],
+            "cpt_tokens_type_mask": [1, 2, 3, 4],
+        },
         merges=False,
         targets=None,
         rate=3e-2,
