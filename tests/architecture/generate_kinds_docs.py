@@ -1,4 +1,4 @@
-"""Write `docs/kinds.md`, the table of kinds, from the code; `make docs` runs this with `--write`."""
+"""Write `docs/kinds.md`, the table of kinds; `make docs` runs this with `--write`."""
 
 import inspect
 import re
@@ -19,10 +19,10 @@ INTRODUCTION = """\
 
 What this registry reads, recognises by evidence and accounts for tensor by tensor. A delta that
 *folds* changes stored weights only: it can be materialised and merged. One that does not acts on
-activations or puts vectors before the tokens, and is attached to the running network. `deltareg lint`
-says of a folder what it is; whatever is not here is refused by name. How to add one:
-[add-a-kind.md](howto/add-a-kind.md). This page is written from the code by `make docs`; a test
-compares the two.
+activations or puts vectors before the tokens, and is attached to the running network.
+`deltareg lint` says of a folder what it is; whatever is not here is refused by name. How to add
+one: [add-a-kind.md](howto/add-a-kind.md). This page is written from the code by `make docs`; a
+test compares the two.
 """
 FOLDS = {True: "yes", False: "no, attached only"}
 
@@ -70,7 +70,7 @@ def row(reader: KindReader, module: ModuleType) -> str:
 def summary(module: ModuleType) -> str:
     """Give the first sentence of a file, without the full stop."""
     text = " ".join((inspect.getdoc(module) or "").split("\n\n", maxsplit=1)[0].split())
-    return re.split(r"\.(?:\s|$)", text, maxsplit=1)[0].replace("|", "\\|")
+    return re.split(r"\.(?=\s+[A-Z]|\s*$)", text, maxsplit=1)[0].replace("|", "\\|")
 
 
 if __name__ == "__main__":
