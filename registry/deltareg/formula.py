@@ -178,6 +178,13 @@ class Ops(Protocol):
         """Give Q[:, :rank] @ R[:rank] of the matrix's QR decomposition: (n, m) -> (n, m)."""
         ...
 
+    def orthonormal(self, matrix: Array) -> Array:
+        """Give Q of the matrix's QR decomposition by Householder reflections: (n, m) -> (n, m).
+
+        A column may have either sign by mathematics; it has LAPACK's.
+        """
+        ...
+
 
 class Update(Protocol):
     """A formula for the new value of a weight."""

@@ -102,6 +102,9 @@ class NumPyOps:
         q, r = np.linalg.qr(_f32(matrix))
         return _array(q[:, :rank] @ r[:rank])
 
+    def orthonormal(self, matrix: Array) -> Array:
+        return _array(np.linalg.qr(_f32(matrix))[0])
+
 
 def _array(values: F32) -> Array:
     return cast("Array", values)

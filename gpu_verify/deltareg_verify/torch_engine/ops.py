@@ -150,6 +150,10 @@ class TorchOps:
         q, r = torch.linalg.qr(as_torch(matrix))
         return as_array(q[:, :rank] @ r[:rank])
 
+    def orthonormal(self, matrix: Array) -> Array:
+        """Q of the QR decomposition of a matrix."""
+        return as_array(torch.linalg.qr(as_torch(matrix))[0])
+
     def _places(self, places: Integers, size: int) -> torch.Tensor:
         if places.size and not 0 <= int(places.min()) <= int(places.max()) < size:
             raise InvalidInput(f"an index of the delta is not within the {size} that there are")

@@ -108,7 +108,9 @@ def effects(site: Site, settings: Boft) -> Iterable[Effect]:
         raise site.refuse("shape", told, "boft_R")
     n_out = site.shape[0]
     if scale.shape not in {(n_out, 1), (1, n_out)}:
-        raise site.refuse("shape", f"{list(scale.shape)} is no factor for {n_out} outputs", "boft_s")
+        raise site.refuse(
+            "shape", f"{list(scale.shape)} is no factor for {n_out} outputs", "boft_s"
+        )
     yield site.changes(Butterfly(blocks, scale))
 
 

@@ -1,7 +1,7 @@
 """HRA: the inputs of a layer are mirrored, one Householder reflection after the other.
 
-W' = W (I - 2 u_1 u_1ᵀ) … (I - 2 u_r u_rᵀ) with u of length one (Yuan et al. 2024, arXiv 2405.17484);
-made orthogonal first (Gram-Schmidt), the product is I - 2 U Uᵀ.
+W' = W (I - 2 u_1 u_1ᵀ) … (I - 2 u_r u_rᵀ), each u of length one (Yuan et al. 2024, arXiv
+2405.17484); made orthogonal first (Gram-Schmidt), the product is I - 2 U Uᵀ.
 """
 
 from collections.abc import Iterable

@@ -13,7 +13,14 @@ from deltareg.formula import Array, Ops, Tensor
 from deltareg.kind import Effect
 from deltareg.peft_layout.config import Fields
 from deltareg.peft_layout.peft_kind import PeftKind, Site
-from deltareg.peft_layout.rotations import as_matrix, cayley, inputs_of, neumann, skew_blocks, turned
+from deltareg.peft_layout.rotations import (
+    as_matrix,
+    cayley,
+    inputs_of,
+    neumann,
+    skew_blocks,
+    turned,
+)
 
 _NEUMANN_SINCE = (0, 18)
 

@@ -1,8 +1,8 @@
 """RoAd: pairs of outputs of a linear layer are turned and scaled.
 
 Within a group the first half of the outputs is paired with the second; y' = c ∘ y + s ∘ (-y₂, y₁)
-with c = α cos θ and s = α sin θ (Luo and Monz 2024, arXiv 2409.00119, equation 4). It acts on the
-bias as on every column of W. The variants share θ and α between the halves (1), have one for each
+with c = a cos θ and s = a sin θ (Liao and Monz 2024, arXiv 2409.00119, equation 4). It acts on the
+bias as on every column of W. The variants share θ and a between the halves (1), have one for each
 output (2), or another for c and s as well (4).
 """
 
@@ -37,8 +37,8 @@ class TurnedOutputs:
 
     Attributes:
         angles: θ.
-        sizes: α.
-        settings: How θ and α are shared, and which outputs are paired.
+        sizes: a.
+        settings: How θ and a are shared, and which outputs are paired.
     """
 
     angles: Tensor
