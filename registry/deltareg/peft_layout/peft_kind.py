@@ -124,6 +124,7 @@ class PeftKind(Generic[S]):
         shared: Markers of tensors of the whole delta (`base_model.<marker>`) -> role.
         optional: Roles that a module may lack.
         foldable: Whether every effect is on weights.
+        bias_words: What its documentation calls itself in `bias`, when that is something else.
     """
 
     name: str
@@ -135,11 +136,18 @@ class PeftKind(Generic[S]):
     shared: Mapping[str, str] = field(default_factory=dict[str, str])
     optional: frozenset[str] = frozenset()
     foldable: bool = True
+    bias_words: tuple[str, ...] = ()
 
     @property
     def layout(self) -> str:
         """What it reads."""
         return f"peft {self.peft_type}"
+
+    @property
+    def _bias_words(self) -> frozenset[str]:
+        """What `bias` may say: any word that ends in `_only` means the same to the library."""
+        own = {f"{word}_only" for word in (self.variant, self.peft_type.lower(), *self.bias_words)}
+        return frozenset({"none", "all", *own})
 
     @property
     def markers(self) -> frozenset[str]:
@@ -168,7 +176,7 @@ class PeftKind(Generic[S]):
             fields_.refuse("peft_type", told)
         saved = read_saved(fields_, task_type=config.get("task_type"))
         required = fields_.texts("modules_to_save")
-        bias = fields_.choice("bias", "none", frozenset({"none", "all", f"{self.variant}_only"}))
+        bias = fields_.choice("bias", "none", self._bias_words)
         settings = self.read(fields_)
         delta = PeftDelta(
             kind=self,
