@@ -185,6 +185,10 @@ class Ops(Protocol):
         """
         ...
 
+    def solve(self, matrix: Array, right: Array) -> Array:
+        """Give matrix⁻¹ @ right, (n, n) and (n, m), in double precision and rounded once."""
+        ...
+
 
 class Update(Protocol):
     """A formula for the new value of a weight."""

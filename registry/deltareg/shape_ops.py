@@ -172,6 +172,9 @@ class ShapeOps:
             raise InvalidInput(f"{told(matrix.shape)} has more columns than rows")
         return matrix
 
+    def solve(self, matrix: Array, right: Array) -> Array:
+        return Shape(_matrix(self.inverse(matrix))) @ right
+
 
 def told(shape: Sequence[int]) -> str:
     """Write a shape for people."""

@@ -19,7 +19,7 @@ transformers = pytest.importorskip("transformers", reason="needs transformers")
 
 SMALL = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-    "vocab_size": 32,
+    "vocab_size": 32, "initializer_range": 0.2,
 }  # fmt: skip
 HEADS = {"num_key_value_heads": 1, "tie_word_embeddings": False}
 QV = ["q_proj", "v_proj"]
@@ -53,7 +53,7 @@ def qwen3():
 def gpt2():
     config = transformers.GPT2Config(
         n_embd=16, n_layer=2, n_head=2, vocab_size=32, n_positions=16, bos_token_id=1,
-        eos_token_id=2,
+        eos_token_id=2, initializer_range=0.2,
     )  # fmt: skip
     return transformers.GPT2LMHeadModel(config)
 

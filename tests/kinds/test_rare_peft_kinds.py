@@ -140,6 +140,16 @@ CASES = {
         peft.UniLoraConfig,
         {"save_indices": True, "target_modules": ["c_attn"]},
     ),
+    "frod": (
+        llama,
+        peft.FrodConfig,
+        {"sparse_rate": 0.05, "target_modules": ["q_proj", "v_proj", "down_proj"]},
+    ),
+    "frod on Conv1D": (
+        gpt2,
+        peft.FrodConfig,
+        {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True},
+    ),
     "beft on biases": (llama_biased, peft.BeftConfig, {}),
 }  # fmt: skip
 
@@ -334,6 +344,14 @@ WRONG = {
     "tinylora of another size": ("tinylora", {"config": {"u": 4}}, "shape"),
     "unilora without places": ("unilora", {"config": {"save_indices": False}}, "unknown_kind"),
     "unilora of another length": ("unilora", {"config": {"theta_d_length": 41}}, "shape"),
+    "frod without its basis": ("frod", {"tensors": without("frod_V.mlp_down_proj")},
+                               "missing_tensors"),
+    "frod with one too many": (
+        "frod",
+        {"tensors": lambda own: {**own, "base_model.frod_V.x": np.ones((2, 2), np.float32)}},
+        "unexpected_tensors",
+    ),
+    "frod that saved none": ("frod", {"config": {"save_projection": False}}, "not_self_contained"),
     "beft of another shape": (
         "beft", {"tensors": lambda own: {n: t[:, :4].copy() for n, t in own.items()}}, "shape",
     ),

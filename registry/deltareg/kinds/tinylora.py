@@ -15,7 +15,7 @@ from deltareg.peft_layout.peft_kind import PeftKind, Site
 from deltareg.peft_layout.sides import check_rank, low_rank, sizes
 from deltareg.updates import Factor
 
-_VECTOR = "tinylora_v"
+_VECTOR = "tinylora_v."
 _LLAMA = (
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
@@ -112,11 +112,11 @@ def _vector(site: Site, settings: Tinylora) -> Tensor:
     count = len(site.modules)
     wanted = {settings.group(place, count) for place in range(count)}
     given = {role for role in site.tensors if role.startswith(_VECTOR)}
-    if given != {f"{_VECTOR}.{number}" for number in wanted}:
+    if given != {f"{_VECTOR}{number}" for number in wanted}:
         told = f"{len(given)} vectors came, and the config means {len(wanted)}"
         raise site.refuse("missing_tensors", f"{told} for {count} modules")
     if len(wanted) == 1:
-        return site.tensors[f"{_VECTOR}.{wanted.pop()}"]
+        return site.tensors[f"{_VECTOR}{wanted.pop()}"]
     places = _places(site.modules, site.base)
     if places is None:
         raise site.refuse(
@@ -125,7 +125,7 @@ def _vector(site: Site, settings: Tinylora) -> Tensor:
             " known for this network",
             fix="train it with weight_tying 1.0, or merge it with the library and push the result",
         )
-    return site.tensors[f"{_VECTOR}.{settings.group(places[site.module], count)}"]
+    return site.tensors[f"{_VECTOR}{settings.group(places[site.module], count)}"]
 
 
 def _places(modules: Iterable[str], base: BaseView) -> dict[str, int] | None:

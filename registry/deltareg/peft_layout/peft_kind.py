@@ -305,14 +305,15 @@ def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
 def _shared(names: Iterable[str], markers: Mapping[str, str]) -> dict[str, str]:
     """Find tensors of the whole delta, `base_model.<marker>` with the adapter's name or without.
 
-    One of a numbered list, `base_model.<marker>.3`, has its number in its role too.
+    A marker that ends in a dot, `tinylora_v.`, is of several: what follows it is in the role too.
     """
     found: dict[str, str] = {}
     for name in names:
-        marker, _, rest = name.removeprefix(_ROOT).partition(".")
+        marker, dot, rest = name.removeprefix(_ROOT).partition(".")
         if name.startswith(_ROOT) and marker in markers:
-            number = rest.rpartition(".")[2]
-            found[name] = markers[marker] + (f".{number}" if number.isdecimal() else "")
+            found[name] = markers[marker]
+        elif name.startswith(_ROOT) and marker + dot in markers:
+            found[name] = markers[marker + dot] + rest
     return found
 
 

@@ -8,9 +8,6 @@ _REASONS = {
     "ADAPTION_PROMPT": (
         "it adds a second attention with rotated queries inside every layer, which is not supported"
     ),
-    "FROD": (
-        "it is not self-contained: its frozen factor is solved from the base's weight on every load"
-    ),
     "MULTITASK_PROMPT_TUNING": (
         "it multiplies its prompt with factors of a task whose number comes with each input"
     ),
