@@ -119,14 +119,14 @@ def _path(site: Site, letter: str, told: str, r: int, shape: tuple[int, ...]) ->
         message = f"{letter} should be {told!r} by the config, and {listed} came"
         raise site.refuse("missing_tensors", message)
     tensors = tuple(site.tensors[f"{letter}.{part}"] for part in _PARTS if part in given)
-    wanted = {
+    shapes: dict[str, list[tuple[int, ...]]] = {
         "lora": [(shape[0], r), (r, shape[-1])],
         "vector": [(shape[0], 1) if len(shape) > 1 else shape],
         "constant": [(1,)],
         "none": [shape],
-    }[told]
-    if [tensor.shape for tensor in tensors] != wanted:
-        message = f"{[list(t.shape) for t in tensors]} are not {[list(w) for w in wanted]}"
+    }
+    if [tensor.shape for tensor in tensors] != shapes[told]:
+        message = f"{[list(t.shape) for t in tensors]} are not {[list(s) for s in shapes[told]]}"
         raise site.refuse("shape", f"{letter}: {message}")
     return Path(tensors)
 

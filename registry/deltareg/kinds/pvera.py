@@ -74,7 +74,8 @@ def effects(site: Site, settings: Pvera) -> Iterable[Effect]:
     """Add the product of the two scaled corners."""
     (n_out,), (height,) = sizes(site, "lambda_b", 1), sizes(site, "lambda_d", 1)
     a, b = sizes(site, "projection_A"), sizes(site, "projection_B")
-    check_rank(site, (height / 2, a[0] / 2, b[1]), settings.r)
+    check_rank(site, (b[1],), settings.r)
+    check_rank(site, (height, a[0]), 2 * settings.r)
     n_in = site.out_in()[1]
     if a[1] < n_in or b[0] < n_out:
         raise site.refuse("shape", f"A {list(a)} and B {list(b)} are too small for {site.target}")
