@@ -52,15 +52,20 @@ class Keys:
     unread: tuple[str, ...]
 
 
-def read_keys(names: Iterable[str], markers: frozenset[str]) -> Keys:
+def read_keys(
+    names: Iterable[str], markers: frozenset[str], *, parameters: Iterable[str] = ()
+) -> Keys:
     """Take tensor names apart.
 
     Args:
         names: As in the files.
         markers: The kind's own markers.
+        parameters: What may follow them, which is then no adapter's name; `weight` and `bias`
+            never are one.
     """
     listed = sorted(names)
-    adapter = _adapter_name(listed, markers)
+    first = {parameter.partition(".")[0] for parameter in parameters}
+    adapter = _adapter_name(listed, markers, {"weight", "bias", *first})
     read: dict[str, Key] = {}
     unread: list[str] = []
     for name in listed:
@@ -94,10 +99,10 @@ def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:
     return rest[:1] == [BASE_LAYER] or (bool(rest) and rest[0] in markers)
 
 
-def _adapter_name(names: Iterable[str], markers: frozenset[str]) -> str:
+def _adapter_name(names: Iterable[str], markers: frozenset[str], parameters: set[str]) -> str:
     """Give the one adapter name that follows the kind's markers; empty when it was taken out."""
     found: Counter[str] = Counter()
-    reserved = {"weight", "bias", *markers, *_WRAPPERS}
+    reserved = {*parameters, *markers, *_WRAPPERS}
     for name in names:
         parts = name.split(".")
         at = next((n for n, part in enumerate(parts) if part in markers), None)

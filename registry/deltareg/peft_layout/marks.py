@@ -14,6 +14,12 @@ _PEFT_MARKS = {
     "hira_": "HIRA", "fourierft_": "FOURIERFT", "c3a_kernel": "C3A", "waveft_": "WAVEFT",
     "miss_block": "MISS", "ln_tuning_layers": "LN_TUNING", "shira_": "SHIRA",
     "trainable_tokens_delta": "TRAINABLE_TOKENS", "prompt_embeddings": "PROMPT_TUNING",
+    # Multiplicative, sparse and rarer types.
+    "adamss_": "ADAMSS", "adaption_": "ADAPTION_PROMPT", "beft_bias": "BEFT", "deft_": "DEFT",
+    "frod_": "FROD", "glora_": "GLORA", "lily_": "LILY", "oft_embedding_R": "OFT",
+    "osf_svd_params": "OSF", "peanut_": "PEANUT", "poly_": "POLY", "psoft_": "PSOFT",
+    "pvera_": "PVERA", "shadow_": "SHADOW", "supertuning_": "SUPERTUNING",
+    "tinylora_": "TINYLORA", "unilora_": "UNILORA",
 }  # fmt: skip
 
 

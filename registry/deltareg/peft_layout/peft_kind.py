@@ -5,7 +5,7 @@ saved whole, targets held against what came, tied weights. A kind's file adds wh
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from deltareg.errors import Problem, Refused
@@ -59,6 +59,7 @@ class Site:
         own: Names of the tensors that this site consumes -> their roles.
         base: The base.
         told_transposed: `fan_in_fan_out` of the config.
+        modules: Every module that the delta adapts.
     """
 
     module: str
@@ -69,6 +70,7 @@ class Site:
     own: Mapping[str, str]
     base: BaseView = field(repr=False)
     told_transposed: bool = False
+    modules: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def bias(self) -> str:
@@ -246,7 +248,9 @@ class PeftDelta(Generic[S]):
     def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
         plan, kind = Plan(), self.kind
         shared = _shared(tensors, kind.shared)
-        keys = read_keys((n for n in tensors if n not in shared), kind.markers)
+        parameters = {parameter for _, parameter in kind.roles}
+        own = (name for name in tensors if name not in shared)
+        keys = read_keys(own, kind.markers, parameters=parameters)
         modules, odd = by_module(keys.read.values(), kind.roles)
         if not modules:
             refuse_without_modules(plan, tensors, kind.peft_type)
@@ -257,6 +261,7 @@ class PeftDelta(Generic[S]):
         consumed: Mapping[str, str] = shared  # by the first site, on behalf of all
         for module in hit:
             site = self._site(module, modules[module], shared, consumed, tensors, base)
+            site = replace(site, modules=frozenset(hit))
             if _has_roles(plan, site, kind):
                 try:
                     plan.effects += kind.effects(site, self.settings)
@@ -298,12 +303,17 @@ def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
 
 
 def _shared(names: Iterable[str], markers: Mapping[str, str]) -> dict[str, str]:
-    """Find tensors of the whole delta, `base_model.<marker>` with the adapter's name or without."""
+    """Find tensors of the whole delta, `base_model.<marker>` with the adapter's name or without.
+
+    A marker that ends in a dot, `tinylora_v.`, is of several: what follows it is in the role too.
+    """
     found: dict[str, str] = {}
     for name in names:
-        marker = name.removeprefix(_ROOT).partition(".")[0]
+        marker, dot, rest = name.removeprefix(_ROOT).partition(".")
         if name.startswith(_ROOT) and marker in markers:
             found[name] = markers[marker]
+        elif name.startswith(_ROOT) and marker + dot in markers:
+            found[name] = markers[marker + dot] + rest
     return found
 
 
