@@ -198,4 +198,5 @@ _FUNCTIONS: dict[Function, Callable[[torch.Tensor], torch.Tensor]] = {
     "sin": torch.sin,
     "sqrt": torch.sqrt,
     "tanh": torch.tanh,
+    "trunc": torch.trunc,
 }
