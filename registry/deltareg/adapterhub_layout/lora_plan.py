@@ -135,7 +135,7 @@ def _shared_factors(plan: Plan, adapter: Adapter, settings: Lora) -> dict[str, T
     if not settings.is_vector_based:
         return {}
     modules = adapter.within(_SHARED)
-    names = next(iter(modules.values()), {})
+    names = next(iter(modules.values()), dict[str, str]())
     if len(modules) != 1 or not names.keys() >= set(_SHARED_FACTORS):
         told = "the layers share lora_A and lora_B, and these did not come"
         plan.refuse("not_self_contained", told, _SHARED, "save them with the adapter")
