@@ -12,6 +12,10 @@ from deltareg.examine import examine
 from deltareg.fold import Folding
 from deltareg.formula import Factored
 from deltareg.numpy_ops import NumPyOps
+from deltareg.peft_layout.peft_kind import Site
+from deltareg.peft_layout.places import places
+from deltareg.shapes import HeaderTensor
+from deltareg.tensors import TensorInfo
 from tests import tiny
 from tests.folders import open_base, open_folder
 from tests.kinds import lora_family
@@ -110,6 +114,27 @@ def folded(delta, base):
     assert [p for p in problems if p.severity == "error"] == []
     folding = Folding(found.effects, weights)
     return {name: np.concatenate(list(folding.blocks(name))) for name in folding.changed}
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "code"),
+    [
+        ((16384, 16384), 20, "not_self_contained"),
+        ((4, 4), 17, "shape"),
+        ((2048, 2048), (1 << 20) + 1, "shape"),
+        ((2, 2, 2), 4, "shape"),
+    ],
+)
+def test_places_that_cannot_be_drawn_again_are_refused(tmp_path, base, shape, count, code):
+    view_, _ = open_base(base.path)
+    tensor = HeaderTensor(TensorInfo("spectrum", "F32", (count,), 0, 4 * count))
+    name = "model.layers.0.self_attn.q_proj.weight"
+    site = Site("m", {"spectrum": tensor}, name, "", shape, {"spectrum": "spectrum"}, view_)
+
+    with pytest.raises(Refused) as refused:
+        places(site, "spectrum", 777)
+
+    assert [p.code for p in refused.value.problems] == [code]
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
