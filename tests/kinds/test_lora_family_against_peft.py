@@ -253,19 +253,24 @@ def test_numpy_and_torch_fold_alike(tmp_path, case):
 
 def assert_alike(tmp_path):
     """Fold every effect with NumPy, with torch and by single rows."""
+    numpy, on_torch = NumPyOps(), TorchOps(torch.device("cpu"))
+    for update, weight in updates(tmp_path):
+        want = update.fold(weight, 0, len(weight), numpy)
+        got = update.fold(torch.tensor(weight), 0, len(weight), on_torch)
+        assert np.max(np.abs(got.numpy() - want)) < 1e-6
+        for at in [] if update.needs_whole else range(len(weight)):
+            row = update.fold(weight[at : at + 1], at, at + 1, numpy)
+            assert np.max(np.abs(row - want[at : at + 1])) < 1e-6
+
+
+def updates(tmp_path):
+    """Give every formula of a delta with the weight that it changes."""
     view_, weights = open_base(tmp_path / "base")
     folder = open_folder(tmp_path / "delta")
     reader, _ = recognise(folder.files, view_)
     effects = reader.parse(folder.files, view_).effects(folder.tensors, view_)
-    ops = NumPyOps()
-    for effect in (effect for effect in effects if isinstance(effect, WeightUpdate)):
-        weight, update = ops.load(weights[effect.source]), effect.update
-        want = update.fold(weight, 0, len(weight), ops)
-        got = update.fold(torch.tensor(weight), 0, len(weight), TorchOps(torch.device("cpu")))
-        assert np.max(np.abs(got.numpy() - want)) < 1e-6
-        for at in [] if update.needs_whole else range(len(weight)):
-            row = update.fold(weight[at : at + 1], at, at + 1, ops)
-            assert np.max(np.abs(row - want[at : at + 1])) < 1e-6
+    found = [effect for effect in effects if isinstance(effect, WeightUpdate)]
+    return [(effect.update, NumPyOps().load(weights[effect.source])) for effect in found]
 
 
 def test_ranks_that_adalora_gave_up_do_not_change_the_scale(tmp_path):
