@@ -1,6 +1,6 @@
 """RandLoRA: a sum of many random low-rank products, each with its own diagonal matrices.
 
-W' = W + alpha / r · Σ B_i Λ_i A Γ_i (Albert et al. 2025, arXiv 2502.00987, equation 4), A being on
+W' = W + alpha / r · Σ B_i Λ_i A Γ_i (Albert et al. 2025, arXiv 2502.00987), A being on
 the smaller side of the layer. All modules share A and the B_i, which must have been saved (they are
 drawn in a dtype that depends on the machine); the library saves them again with every module.
 """
