@@ -22,6 +22,8 @@ _SAMPLED_ROWS = 1024
 # One reading of the numbers is plainly wrong when it makes the change this many times as large.
 _PLAINLY = 4.0
 _SAME_VALUES = {"saved", "saved_copy"}
+# Roles of tensors that all modules share, so that every copy must be the same.
+_SHARED = {"projection_A", "projection_B"}
 
 
 def examine(
@@ -79,9 +81,14 @@ def _non_finite(tensor: Tensor) -> Problem:
 
 
 def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
+    groups = [
+        [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
+        for effect in account.effects
+    ]
+    roles = account.roles.items()
+    groups += [[name for name, (own, _) in roles if own == role] for role in sorted(_SHARED)]
     problems: list[Problem] = []
-    for effect in account.effects:
-        names = [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
+    for names in groups:
         for name in names[1:]:
             first, other = tensors[names[0]], tensors[name]
             if first.shape != other.shape or not _equal(other, first, None):

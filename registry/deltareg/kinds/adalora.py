@@ -13,7 +13,7 @@ from deltareg.peft_layout.config import Fields
 from deltareg.peft_layout.peft_kind import PeftKind, Site
 from deltareg.peft_layout.sides import ScaledRows, check_rank, low_rank, sizes
 from deltareg.peft_layout.suffixes import Numbers, Suffix, Suffixes, suffix
-from deltareg.updates import Factor, Unchanged
+from deltareg.updates import Factor
 
 _UNSUPPORTED = (
     "alora_invocation_tokens", "alpha_pattern", "arrow_config", "ensure_weight_tying",
@@ -52,12 +52,9 @@ def read(fields: Fields) -> Settings:
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
-    """Add the product; a module that lost all directions stays as it is."""
+    """Add the product."""
     (rank, n_in), (n_out, other) = sizes(site, "lora_A"), sizes(site, "lora_B")
     check_rank(site, (rank, other), settings.ranks.of(site.module, settings.init_r))
-    if rank == 0:
-        yield site.changes(Unchanged())
-        return
     if site.tensors["lora_E"].shape != (rank, 1):
         raise site.refuse("shape", f"it is no column of {rank}", "lora_E")
     alpha = settings.lora_alpha if settings.lora_alpha > 0 else float(rank)

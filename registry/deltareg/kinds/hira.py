@@ -64,7 +64,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     roles = _ROLES[2:] if is_embedding else _ROLES[:2]
     require(site, *roles)
     a, b = (site.tensors[role] for role in roles)
-    if len(a.shape) < 2 or len(b.shape) < 2 or math.prod(b.shape[2:]) != 1:
+    if not len(a.shape) == len(b.shape) >= 2 or math.prod(b.shape[2:]) != 1:
         raise site.refuse("shape", f"A {list(a.shape)} and B {list(b.shape)} are no factors")
     check_size(site, a.shape[0], settings.r, settings.ranks)
     check_rank(site, (b.shape[1],), a.shape[0])

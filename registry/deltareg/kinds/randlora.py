@@ -1,8 +1,8 @@
 """RandLoRA: a sum of many random low-rank products, each with its own diagonal matrices.
 
 W' = W + alpha / r · Σ B_i Λ_i A Γ_i (Albert et al. 2025, arXiv 2502.00987, equation 4), A being on
-the smaller side of the layer. All modules share A and the B_i, which must have been saved: they are
-drawn in a dtype that depends on the machine.
+the smaller side of the layer. All modules share A and the B_i, which must have been saved (they are
+drawn in a dtype that depends on the machine); the library saves them again with every module.
 """
 
 import math
@@ -117,7 +117,12 @@ RANDLORA = PeftKind(
     "lora",
     "randlora",
     "RANDLORA",
-    {("randlora_lambda", ""): "lambda", ("randlora_gamma", ""): "gamma"},
+    {
+        ("randlora_lambda", ""): "lambda",
+        ("randlora_gamma", ""): "gamma",
+        ("randlora_A", ""): "projection_A",
+        ("randlora_B", ""): "projection_B",
+    },
     read,
     effects,
     shared={"randlora_A": "projection_A", "randlora_B": "projection_B"},

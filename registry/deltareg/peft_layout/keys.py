@@ -82,6 +82,8 @@ def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
         return None
     parts = name.removeprefix(PREFIX).split(".")
     at = next((n for n, part in enumerate(parts) if part in markers or part in _WRAPPERS), None)
+    while at is not None and parts[at] == BASE_LAYER and _is_nested(parts[at + 1 :], markers):
+        at += 1  # one adapted parameter of a module within another
     if at is None:
         return Key(name, ".".join(parts[:-1]), "", parts[-1]) if len(parts) > 1 else None
     if parts[at : at + 2] == [TOKENS, BASE_LAYER]:
@@ -91,6 +93,10 @@ def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
         rest = [part for part in rest if part != adapter]
     nested = any(part in markers or part in _WRAPPERS for part in rest)
     return None if nested or not module else Key(name, module, marker, ".".join(rest))
+
+
+def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:
+    return rest[:1] == [BASE_LAYER] or (bool(rest) and rest[0] in markers)
 
 
 def _adapter_name(names: Iterable[str], markers: frozenset[str], parameters: set[str]) -> str:
