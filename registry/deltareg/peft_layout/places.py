@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from deltareg.formula import Integers
 from deltareg.peft_layout.peft_kind import Site
-from deltareg.peft_layout.sides import is_flipped, sizes
+from deltareg.peft_layout.sides import is_flipped, layer, sizes
 from deltareg.peft_layout.torch_random import TOO_MANY, start_of_permutation
 
 
@@ -47,7 +47,7 @@ def places(site: Site, role: str, seed: int) -> Places:
     (count,) = sizes(site, role, 1)
     if len(site.shape) != 2:
         raise site.refuse("shape", f"{site.target} {list(site.shape)} is no matrix")
-    flipped = is_flipped(site, *site.out_in())
+    flipped = is_flipped(site, *layer(site))
     size = site.shape[0] * site.shape[1]
     if count > size:
         raise site.refuse("shape", f"{count} values do not fit {site.target}", role)
