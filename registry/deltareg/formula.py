@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Function = Literal[
     "abs", "cos", "exp", "gelu", "gelu_new", "leaky_relu", "log", "relu", "sigmoid", "silu", "sin",
-    "sqrt", "tanh",
+    "sqrt", "tanh", "trunc",
 ]  # fmt: skip
 
 

@@ -161,4 +161,5 @@ _FUNCTIONS: dict[Function, Callable[[F32], F32]] = {
     "sin": np.sin,
     "sqrt": np.sqrt,
     "tanh": np.tanh,
+    "trunc": np.trunc,
 }

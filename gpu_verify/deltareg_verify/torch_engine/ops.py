@@ -210,4 +210,5 @@ _FUNCTIONS: dict[Function, Callable[[torch.Tensor], torch.Tensor]] = {
     "sin": torch.sin,
     "sqrt": torch.sqrt,
     "tanh": torch.tanh,
+    "trunc": torch.trunc,
 }

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 S = TypeVar("S")
+AGAIN = "_again"
+"""Ends the role of a tensor that repeats the delta's shared one of that role, and must equal it."""
 _ROOT = "base_model."
 
 
@@ -284,7 +286,8 @@ class PeftDelta(Generic[S]):
         base: BaseView,
     ) -> Site:
         target, reads = weight_of(module, base)
-        own = {name: role for role, name in roles.items()}
+        repeated = frozenset(shared.values())
+        own = {n: f"{r}{AGAIN}" if r in repeated else r for r, n in roles.items()}
         by_role = {role: tensors[name] for name, role in {**shared, **own}.items()}
         shape = base.tensors[reads or target].shape
         own_and_shared = {**consumed, **own}
@@ -296,6 +299,11 @@ class PeftDelta(Generic[S]):
 def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
     """Whether every role that the kind must have is there; a delta without one is refused."""
     needed = {*kind.roles.values(), *kind.shared.values()} - kind.optional
+    for role, tensor in site.tensors.items():
+        first = site.tensors.get(role.removesuffix(AGAIN))
+        if first is not None and first.shape != tensor.shape:
+            told = f"{list(tensor.shape)} does not repeat {first.name} {list(first.shape)}"
+            plan.refuse("shape", told, tensor.name)
     lost = sorted(needed - site.tensors.keys())
     if lost:
         plan.refuse("missing_tensors", f"its {lost[0]} is missing", next(iter(site.own)))
