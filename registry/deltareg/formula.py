@@ -94,8 +94,14 @@ class Ops(Protocol):
     shapes at the latest; so does reading a tensor that holds no numbers of the right sort.
     """
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
-        """Read rows `start:stop` of a tensor as float32: exact but for F64, which is rounded."""
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
+        """Read rows `start:stop` of a tensor as float32: exact but for F64, which is rounded.
+
+        A tensor with more rows than the weight has is refused, unless `is_part` says that the
+        formula means to leave the others.
+        """
         ...
 
     def integers(self, tensor: Tensor) -> Integers:

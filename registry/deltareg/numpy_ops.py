@@ -14,7 +14,9 @@ from deltareg.formula import Array, Function, Integers, Tensor
 class NumPyOps:
     """`deltareg.formula.Ops` on NumPy."""
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
         raw = tensor.read(start, stop)
         height = _height(tensor.shape, start, stop)
         shape = (height, *tensor.shape[1:]) if tensor.shape else ()

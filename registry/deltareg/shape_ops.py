@@ -73,10 +73,22 @@ class Shape:
         raise InvalidInput(f"{told(other.shape)} does not fit {told(self.shape)}")
 
 
+@dataclass(frozen=True, slots=True)
 class ShapeOps:
-    """`deltareg.formula.Ops` on `Shape`."""
+    """`deltareg.formula.Ops` on `Shape`.
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+    Attributes:
+        rows: Rows of the weight that is folded. A tensor that is read row by row along with it and
+            has more would be cut without a word; negative to let that be.
+    """
+
+    rows: int = -1
+
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
+        if not is_part and tensor.shape and start == 0 and stop == self.rows < tensor.shape[0]:
+            raise InvalidInput(f"{tensor.name} {told(tensor.shape)} has more than {stop} rows")
         return Shape(tensor.shape)[start:stop] if tensor.shape else Shape(())
 
     def integers(self, tensor: Tensor) -> Integers:

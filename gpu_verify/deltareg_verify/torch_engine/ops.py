@@ -47,7 +47,9 @@ class TorchOps:
 
     device: torch.device
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
         """Read rows `start:stop` as float32: exact but for F64, which is rounded."""
         if tensor.dtype not in REAL:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
@@ -177,7 +179,9 @@ class KeepingOps(TorchOps):
 
     kept: dict[int, tuple[Tensor, Array]] = field(default_factory=dict[int, "tuple[Tensor, Array]"])
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
         """Read rows of a tensor, or find it."""
         if start or stop is not None:
             return TorchOps.load(self, tensor, start, stop)
