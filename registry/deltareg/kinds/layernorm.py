@@ -1,7 +1,7 @@
 """LayerNorm tuning: normalisation layers with new weights, and whatever else such a layer holds.
 
-A layer's parameters are replaced by the trained ones (Zhao et al. 2023, arXiv 2312.11420). BatchNorm
-also brings the running statistics that it had when training ended.
+A layer's parameters are replaced by the trained ones (Zhao et al. 2023, arXiv 2312.11420).
+BatchNorm also brings the running statistics that it had when training ended.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Trainable tokens: a few rows of an embedding with new values, the row numbers in the config.
 
-The stored rows are the new ones, whatever their name says. A head that shares the embedding's tensor
-goes along, because the library adapts both; a head that is adapted itself gets a copy of its own.
+The stored rows are the new ones, whatever their name says. A head that shares the embedding's
+tensor goes along, because the library adapts both; one that is adapted itself gets its own copy.
 """
 
 from collections.abc import Iterable
