@@ -84,9 +84,9 @@ class Pair:
         rank, inputs = self.rank, self.down.shape[1]
         cells = math.prod(self.core.shape[2:])
         core = ops.permute(ops.load(self.core).reshape(rank, rank, cells), 0, 2, 1)
-        right = core.reshape(rank * cells, rank) @ Factor(self.down).whole(ops)
-        right = ops.permute(right.reshape(rank, cells, inputs), 0, 2, 1)
-        return right.reshape(rank, inputs * cells)
+        product = core.reshape(rank * cells, rank) @ Factor(self.down).whole(ops)
+        kernel = ops.permute(product.reshape(rank, cells, inputs), 0, 2, 1)
+        return kernel.reshape(rank, inputs * cells)
 
     def _scaled(self, array: Array, ops: Ops) -> Array:
         if self.alpha is None:

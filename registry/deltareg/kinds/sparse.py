@@ -130,7 +130,7 @@ class Elements:
         axes, size = self._axes(), self.shape
         steps = [1] if self._is_flat else [math.prod(size[n + 1 :]) for n in range(len(axes))]
         along = [ops.integers(axis, begin, end) * n for axis, n in zip(axes, steps, strict=True)]
-        return np.sum(along, axis=0, dtype=np.int64)
+        return sum(along[1:], start=along[0])
 
     def _wrong(self, why: str) -> Problem:
         fix = "sort the indices, name each element once"
