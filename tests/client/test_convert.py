@@ -263,7 +263,7 @@ def test_what_was_converted_is_what_peft_merges(client, tmp_path):
 
 
 def test_old_diffusers_names_become_those_of_peft(client, tmp_path, base):
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for module in base.modules("q_proj"):
         rng = np.random.default_rng(len(tensors))
         tensors[f"{module}.lora_linear_layer.down.weight"] = tiny.normal(rng, 2, tiny.WIDTH)
@@ -361,6 +361,21 @@ def test_a_tied_head_that_is_stored_again_stays_tied(client, tmp_path):
 
     assert list(assessed(tmp_path / "out", base.path).folded()) == ["transformer.wte.weight"]
     assert report.left_out == ["lm_head.weight (it shares transformer.wte.weight)"]
+
+
+def test_a_fine_tune_comes_back_bit_for_bit_from_what_was_converted(
+    registry_server, tmp_path, base
+):
+    source = written_full(tmp_path / "full", base, tuned(base, f"{QUERY}.weight"))
+    maker = registry_server.client()
+    maker.push_base(base.path, "tiny")
+    maker.convert(source, tmp_path / "delta", base="tiny")
+
+    pushed = maker.push(tmp_path / "delta", "team/tuned", base="tiny")
+    made = maker.materialize(pushed.version.ref, tmp_path / "made")
+
+    assert pushed.version.kind == "sparse"
+    assert made.root == str(maker.fingerprint(source).root)
 
 
 @pytest.mark.parametrize(
