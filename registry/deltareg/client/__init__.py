@@ -7,6 +7,7 @@ from deltareg.client.config import ClientConfig
 if TYPE_CHECKING:
     from deltareg.client.client import Client
     from deltareg.client.reports import (
+        ConvertReport,
         DiffReport,
         Fingerprint,
         LintReport,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Client",
     "ClientConfig",
+    "ConvertReport",
     "DiffReport",
     "Fingerprint",
     "LintReport",

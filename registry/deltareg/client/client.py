@@ -18,14 +18,32 @@ from typing import Self
 
 import httpx
 
-from deltareg.client import channels, deltas, diff, lint, materialize, pull, push, push_base, runs
+from deltareg.client import (
+    channels,
+    convert,
+    deltas,
+    diff,
+    lint,
+    materialize,
+    pull,
+    push,
+    push_base,
+    runs,
+)
 from deltareg.client.base_folder import BaseFolder
 from deltareg.client.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
 from deltareg.client.http import Api
 from deltareg.client.progress import SILENT, Progress
-from deltareg.client.reports import DiffReport, Fingerprint, LintReport, PullReport, PushReport
+from deltareg.client.reports import (
+    ConvertReport,
+    DiffReport,
+    Fingerprint,
+    LintReport,
+    PullReport,
+    PushReport,
+)
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import (
     AuditRow,
@@ -147,6 +165,10 @@ class Client:
     def lint(self, path: Path, *, base: str | None = None, convention: str = "") -> LintReport:
         """Say what a folder is and what is wrong with it; offline when the base is a folder."""
         return lint.lint(self._context, path, base=base, convention=convention)
+
+    def convert(self, path: Path, to: Path, *, base: str | None = None) -> ConvertReport:
+        """Write what a folder holds in a layout that push takes; nothing in it is carried out."""
+        return convert.convert(self._context, path, to, base=base)
 
     def push(
         self,
