@@ -6,10 +6,13 @@ from deltareg.client.config import ClientConfig
 
 if TYPE_CHECKING:
     from deltareg.client.client import Client
+    from deltareg.client.merge import MergeOptions
     from deltareg.client.reports import (
         DiffReport,
         Fingerprint,
         LintReport,
+        MergePlan,
+        MergeReport,
         PullReport,
         PushReport,
     )
@@ -20,6 +23,9 @@ __all__ = [
     "DiffReport",
     "Fingerprint",
     "LintReport",
+    "MergeOptions",
+    "MergePlan",
+    "MergeReport",
     "PullReport",
     "PushReport",
 ]
@@ -31,6 +37,10 @@ def __getattr__(name: str) -> object:
         from deltareg.client.client import Client
 
         return Client
+    if name == "MergeOptions":
+        from deltareg.client.merge import MergeOptions
+
+        return MergeOptions
     if name in __all__:
         from deltareg.client import reports
 
