@@ -57,6 +57,7 @@ class Merging:
         self._method = method
         self._settings = settings
         self._dtype = dtype
+        self._shapes: dict[str, tuple[int, ...]] = {}
         self.targets = self._sides.targets
 
     def is_new(self, target: str) -> bool:
@@ -64,8 +65,13 @@ class Merging:
         return self._sides.source(target) is None
 
     def shape(self, target: str) -> tuple[int, ...]:
-        """Give the shape of the result; see `Sides.shape`."""
-        return self._sides.shape(target)
+        """Give the shape of the result: without added rows if these cancel out (see `Sides.shape`).
+
+        Rows that a parent adds to a vocabulary are computed to know that.
+        """
+        if target not in self._shapes:
+            self._shapes[target] = self._settled_shape(target)
+        return self._shapes[target]
 
     def dtype(self, target: str) -> str:
         """Give the dtype of the result: that of the parents, of several the widest."""
@@ -89,9 +95,22 @@ class Merging:
         if not self._sides.is_number(target):
             yield self._common(target)
             return
-        dtype = self.dtype(target)
+        dtype, left = self.dtype(target), (self.shape(target) or (1,))[0]
         for block in self._blocks(target):
-            yield _rounded(block, dtype)
+            kept = block[:left] if block.ndim else block
+            left -= kept.shape[0] if kept.ndim else 1
+            yield _rounded(kept, dtype)
+
+    def _settled_shape(self, target: str) -> tuple[int, ...]:
+        shape, source = self._sides.shape(target), self._sides.source(target)
+        if source is None or not shape or shape[0] <= source.shape[0]:
+            return shape
+        above = source.shape[0]
+        for block in self._blocks(target):
+            if np.any(block[max(0, above) :]):
+                return shape
+            above -= block.shape[0]
+        return source.shape
 
     def _blocks(self, target: str) -> Iterator[F64]:
         runs = self._sides.runs(target)
