@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.array import F32
-from deltareg.formula import Factored, Update
+from deltareg.formula import Update, is_factored
 from deltareg.numpy_ops import NumPyOps
 
 F64 = NDArray[np.float64]
@@ -61,9 +61,10 @@ class Cores:
 
 def low_rank_change(updates: Sequence[Update]) -> LowRankChange | None:
     """Give what the updates of one weight are as a product; None when they are something else."""
-    if len(updates) != 1 or not isinstance(updates[0], Factored):
+    first = updates[0] if len(updates) == 1 else None
+    if first is None or not is_factored(first):
         return None
-    left, right, scale = updates[0].factors(NumPyOps())
+    left, right, scale = first.factors(NumPyOps())
     return LowRankChange(_f64(left), _f64(right), scale)
 
 

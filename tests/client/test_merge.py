@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from deltareg.array import to_f32, view
 from deltareg.client import MergeOptions
@@ -12,6 +11,7 @@ from deltareg.delta_manifest import assess
 from deltareg.errors import BaseMismatch, InvalidInput
 from deltareg.fold import Folding
 from tests import folders
+from tests.client.attached import biased_lora
 from tests.fixtures.registries import SAMPLES
 
 BASES = {base: folders.open_base(SAMPLES / "bases" / base) for base in (
@@ -309,7 +309,7 @@ def test_parents_must_share_a_base(client):
 
 
 def test_what_acts_on_activations_is_refused(client, tmp_path):
-    client.push(attach_only(tmp_path), "team/attached", base="tinyllama")
+    client.push(biased_lora(tmp_path / "delta", 0.01), "team/attached", base="tinyllama")
     parents = [("team/attached", 1.0), ("team/tinyllama-lora", 1.0)]
 
     plan = client.plan_merge(parents, options=MergeOptions())
@@ -340,18 +340,3 @@ def test_a_plan_measures_every_pair_in_float64(client):
     assert row.relative_b == pytest.approx(np.linalg.norm(two) / np.linalg.norm(base[name]))
     assert found["model.norm.weight"].overlap == 0
     assert (plan.pairs[0].a, plan.pairs[0].b) == tuple(f"{ref}:v1" for ref in refs)
-
-
-def attach_only(folder):
-    """Make a LoRA with a bias on layers that have none."""
-    own = SAMPLES / "deltas" / "tinyllama" / "lora"
-    tensors = load_file(own / "adapter_model.safetensors")
-    biases = {
-        name.replace("lora_B.weight", "lora_B.bias"): np.full(t.shape[0], 0.01, dtype=np.float32)
-        for name, t in tensors.items()
-        if "lora_B" in name
-    }
-    config = json.loads((own / "adapter_config.json").read_text()) | {"lora_bias": True}
-    save_file(tensors | biases, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    return folder
