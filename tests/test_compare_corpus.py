@@ -61,7 +61,7 @@ class WideOps(NumPyOps):
     """The operations in float64: what formulas give when nothing is rounded on the way."""
 
     def load(self, tensor, start=0, stop=None):
-        return super().load(tensor, start, stop).astype(np.float64)
+        return np.asarray(super().load(tensor, start, stop), dtype=np.float64)
 
 
 def opened(name):

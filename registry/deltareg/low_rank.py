@@ -36,7 +36,7 @@ class LowRankChange:
     @property
     def rank(self) -> int:
         """Its rank by construction."""
-        return self.right.shape[0]
+        return int(self.right.shape[0])
 
     @property
     def shape(self) -> tuple[int, int]:

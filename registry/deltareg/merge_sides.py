@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import cast
 
 import numpy as np
@@ -173,10 +172,10 @@ class Sides:
         height = shape[0] if shape else 1
         named = dict(self.changing(target))
         streams = [side.values(named[side]) if side in named else iter(()) for side in self._sides]
-        for start, *blocks in zip_longest(range(0, height, BLOCK_ROWS), *streams):
+        for start in range(0, height, BLOCK_ROWS):
             base = base_rows(source, shape, start, min(start + BLOCK_ROWS, height))
-            row = base[0].size if shape else 1
-            yield Run(start * row, base, [_over(base, block) for block in blocks])
+            row = int(base[0].size) if shape else 1
+            yield Run(start * row, base, [_over(base, next(stream, None)) for stream in streams])
 
 
 def read_f64(tensor: Tensor, start: int, stop: int) -> F64:

@@ -49,10 +49,10 @@ def largest(change: F64, density: float) -> Mask:
     if count >= sizes.size:
         return np.ones(change.shape, dtype=np.bool_)
     edge = np.partition(sizes, sizes.size - count)[sizes.size - count]
-    kept = sizes > edge
+    kept: Mask = sizes > edge
     at_edge = np.flatnonzero(sizes == edge)
     kept[at_edge[: count - int(kept.sum())]] = True
-    return kept.reshape(change.shape)
+    return np.reshape(kept, change.shape)
 
 
 def trimmed(rows: Rows, settings: MergeSettings) -> list[F64]:

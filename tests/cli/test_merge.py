@@ -104,3 +104,14 @@ def test_what_means_nothing_is_refused(merger):
     ended = {line: merger("merge", *line).status for line in lines}
 
     assert set(ended.values()) == {2}, ended
+
+
+def test_verify_waits_for_the_verdict(merger, local_registry):
+    line = ("merge", "me/chat=0.7", "me/code=0.3", "--as", "me/both", "--verify", "--json")
+
+    early = merger(*line, "--wait-timeout", "1s")
+    local_registry.verified("me/both:v1")
+    late = merger(*line)
+
+    assert early.status == 124
+    assert (late.status, late.json["verdict"]) == (0, "pass")

@@ -1,6 +1,7 @@
 """Merges through the client: what they fold to, what they are recorded as, what they refuse."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def ties(a, b, weights, density, *, is_mean):
     return total / np.where(counted == 0, 1, counted) if is_mean else total
 
 
-FORMULAS = {
+FORMULAS: dict[str, tuple[dict, tuple, Callable]] = {
     "linear": ({}, (0.7, 0.3), lambda _, a, b: 0.7 * a + 0.3 * b),
     "linear, minus": ({}, (1.0, -0.5), lambda _, a, b: a - 0.5 * b),
     "linear, mean": ({"normalize": True}, (3.0, 1.0), lambda _, a, b: 0.75 * a + 0.25 * b),
@@ -250,7 +251,7 @@ def test_svd_is_the_nearest_of_its_rank_and_says_what_it_lost(client):
             error = np.linalg.norm(got[name] - base[name] - change)
             assert error == pytest.approx(np.linalg.norm(sizes[3:]), rel=1e-3)
             assert stated == pytest.approx(error / np.linalg.norm(change), rel=1e-3)
-            lost, norm = lost + error**2, norm + np.linalg.norm(change) ** 2
+            lost, norm = lost + float(error**2), norm + float(np.linalg.norm(change) ** 2)
     assert report.recipe.relative_error[""] == pytest.approx((lost / norm) ** 0.5, rel=1e-3)
 
 

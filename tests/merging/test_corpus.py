@@ -10,7 +10,7 @@ from deltareg.client.progress import SILENT
 from deltareg.errors import Refused
 from deltareg.fold import Folding
 from deltareg.merge import Merging
-from deltareg.merge_method import MergeSettings
+from deltareg.merge_method import MergeSettings, ValueMethod
 from deltareg.merge_sides import Parent
 from deltareg.merging import method_named
 from tests import corpus
@@ -21,6 +21,12 @@ MERGEABLE = [d for d in corpus.manifest()["deltas"] if d["mergeable"]]
 CLOSE = 1e-6
 
 
+def by_values(name):
+    method = method_named(name)
+    assert isinstance(method, ValueMethod)
+    return method
+
+
 def effects_of(folder, view):
     """Give a delta's effects; skip where its kind is not known here."""
     try:
@@ -28,7 +34,7 @@ def effects_of(folder, view):
         found = account(kind.parse(folder.files, view), folder.files, folder.tensors, view)
     except Refused as refused:
         pytest.skip(f"refused by name: {refused.problem_code}")
-    if not found.is_accepted or not found.delta.foldable:
+    if not found.is_accepted or found.delta is None or not found.delta.foldable:
         pytest.skip("refused by name, or attached only")
     return found.effects
 
@@ -49,7 +55,7 @@ def merged(effects, weights, base, folder):
     """Merge one delta with several weights, write it, read it again and fold it."""
     view, tensors = base
     parents = [Parent("a", "a", weight, effects) for weight in weights]
-    merging = Merging(parents, tensors, method=method_named("linear"), settings=MergeSettings())
+    merging = Merging(parents, tensors, method=by_values("linear"), settings=MergeSettings())
     write_weights(merging, folder, view, [], SILENT)
     made = open_folder(folder)
     return folded(effects_of(made, view), tensors)
@@ -89,9 +95,7 @@ def test_a_merge_equals_the_file_that_mergekit_wrote(name, method, weights, para
     pairs = zip(parents, weights, strict=True)
     sources = [Parent(str(w), str(w), w, effects_of(f, view)) for f, w in pairs]
 
-    merging = Merging(
-        sources, base, method=method_named(method), settings=MergeSettings(**parameters)
-    )
+    merging = Merging(sources, base, method=by_values(method), settings=MergeSettings(**parameters))
 
     expected = arrays(open_folder(corpus.CORPUS / "merges/tinyllama" / name).tensors)
     assert set(merging.targets) == set(expected)

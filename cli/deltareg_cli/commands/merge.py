@@ -75,7 +75,14 @@ def parse_weights(
     help="What to merge; a bare NS/NAME is its newest version.",
 )
 @option("--as", "line", metavar="NS/NAME", help="The line that gets the merged version.")
-@option("--method", type=click.Choice(METHODS), default="linear", show_default=True, help="How.")
+@option(
+    "--method",
+    type=click.Choice(METHODS),
+    metavar="METHOD",
+    default="linear",
+    show_default=True,
+    help="How: linear, task_arithmetic, slerp, ties, dare, dare_ties, magnitude_prune, cat or svd.",
+)
 @option("--plan", is_flag=True, help="Say where the changes conflict, and push nothing.")
 @option(
     "--density",

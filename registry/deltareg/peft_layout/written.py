@@ -36,7 +36,7 @@ class LoraModule:
     @property
     def rank(self) -> int:
         """Its rank."""
-        return self.right.shape[0]
+        return int(self.right.shape[0])
 
     @property
     def alpha(self) -> float:
