@@ -11,6 +11,8 @@ from typing import Literal, Protocol, TypeGuard, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from deltareg.errors import Problem
+
 Integers = NDArray[np.int64]
 Function = Literal[
     "abs", "cos", "exp", "gelu", "gelu_new", "leaky_relu", "log", "relu", "sigmoid", "silu", "sin",
@@ -98,8 +100,8 @@ class Ops(Protocol):
         """Read rows `start:stop` of a tensor as float32: exact but for F64, which is rounded."""
         ...
 
-    def integers(self, tensor: Tensor) -> Integers:
-        """Read a tensor of whole numbers; on bare shapes they are all zero."""
+    def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
+        """Read rows `start:stop` of whole numbers; on bare shapes they are all zero."""
         ...
 
     def zeros(self, *shape: int) -> Array:
@@ -150,7 +152,7 @@ class Ops(Protocol):
         """Give the largest of the last dimension, in falling order, and their places."""
         ...
 
-    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
+    def with_rows(self, matrix: Array, rows: "Sequence[int] | Integers", values: Array) -> Array:
         """Put `values` (len(rows), …) in place of rows; a row that is not there is left out."""
         ...
 
@@ -222,6 +224,24 @@ class Factored(Protocol):
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
         """Give left (n_out, r), right (r, n_in) and the scale, in the orientation of the weight."""
+        ...
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """An update with numbers of which only some make sense; they are held to it before any use."""
+
+    def fault(self, ops: Ops) -> Problem | None:
+        """Say what is wrong with the numbers; None when nothing is."""
+        ...
+
+
+@runtime_checkable
+class Ambiguous(Protocol):
+    """An update whose numbers could be new values as well as differences."""
+
+    def read_as(self, convention: Literal["absolute", "additive"]) -> Update:
+        """Give the update that they would be under one of the two."""
         ...
 
 

@@ -79,8 +79,9 @@ class ShapeOps:
     def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
         return Shape(tensor.shape)[start:stop] if tensor.shape else Shape(())
 
-    def integers(self, tensor: Tensor) -> Integers:
-        return np.zeros(tensor.shape, dtype=np.int64)
+    def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
+        shape = Shape(tensor.shape)[start:stop].shape if tensor.shape else ()
+        return np.zeros(shape, dtype=np.int64)
 
     def zeros(self, *shape: int) -> Array:
         return Shape(shape)
@@ -134,7 +135,7 @@ class ShapeOps:
         shape = (*array.shape[:-1], count)
         return Shape(shape), np.zeros(shape, dtype=np.int64)
 
-    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
+    def with_rows(self, matrix: Array, rows: Sequence[int] | Integers, values: Array) -> Array:
         if values.shape != (len(rows), *matrix.shape[1:]):
             raise InvalidInput(
                 f"{told(values.shape)} are not {len(rows)} rows of {told(matrix.shape)}"

@@ -41,6 +41,7 @@ PLANTS = [
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import deltareg.store.s3"),
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import boto3"),
     ("settings-at-the-rim", "registry/deltareg/service/__init__.py", "import deltareg.settings"),
+    ("pickles-are-converted", "registry/deltareg/examine.py", "import deltareg.torch_archive"),
     ("acyclic", "registry/deltareg/digest.py", "import deltareg.manifest"),
 ]
 

@@ -52,15 +52,18 @@ class Keys:
     unread: tuple[str, ...]
 
 
-def read_keys(names: Iterable[str], markers: frozenset[str]) -> Keys:
+def read_keys(
+    names: Iterable[str], markers: frozenset[str], parameters: Iterable[str] = ()
+) -> Keys:
     """Take tensor names apart.
 
     Args:
         names: As in the files.
         markers: The kind's own markers.
+        parameters: What may follow a marker beside `weight` and `bias`, and is no adapter's name.
     """
     listed = sorted(names)
-    adapter = _adapter_name(listed, markers)
+    adapter = _adapter_name(listed, markers, parameters)
     read: dict[str, Key] = {}
     unread: list[str] = []
     for name in listed:
@@ -88,10 +91,10 @@ def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
     return None if nested or not module else Key(name, module, marker, ".".join(rest))
 
 
-def _adapter_name(names: Iterable[str], markers: frozenset[str]) -> str:
+def _adapter_name(names: Iterable[str], markers: frozenset[str], parameters: Iterable[str]) -> str:
     """Give the one adapter name that follows the kind's markers; empty when it was taken out."""
     found: Counter[str] = Counter()
-    reserved = {"weight", "bias", *markers, *_WRAPPERS}
+    reserved = {"weight", "bias", *markers, *_WRAPPERS, *parameters}
     for name in names:
         parts = name.split(".")
         at = next((n for n, part in enumerate(parts) if part in markers), None)

@@ -55,10 +55,11 @@ class Site:
         tensors: The module's own tensors by role, and the delta's shared ones by theirs.
         target: The weight that changes, by its name in the base's files.
         reads: The base's weight, when the module only shares it; else empty.
-        shape: The weight's.
+        shape: The weight's, after any rows that were added.
         own: Names of the tensors that this site consumes -> their roles.
         base: The base.
         told_transposed: `fan_in_fan_out` of the config.
+        grown: The weight's shape when rows were added to it; else None.
     """
 
     module: str
@@ -69,6 +70,7 @@ class Site:
     own: Mapping[str, str]
     base: BaseView = field(repr=False)
     told_transposed: bool = False
+    grown: tuple[int, ...] | None = None
 
     @property
     def bias(self) -> str:
@@ -100,7 +102,7 @@ class Site:
 
     def changes(self, update: Update) -> WeightUpdate:
         """Give a formula's effect on this site's weight, which consumes all that is its own."""
-        return WeightUpdate(self.target, update, self.own, self.reads)
+        return WeightUpdate(self.target, update, self.own, self.reads, self.grown)
 
     def refuse(self, code: str, message: str, role: str = "", fix: str = "") -> Refused:
         """Give the refusal of this site, by one of its tensors."""
@@ -122,6 +124,7 @@ class PeftKind(Generic[S]):
         shared: Markers of tensors of the whole delta (`base_model.<marker>`) -> role.
         optional: Roles that a module may lack.
         foldable: Whether every effect is on weights.
+        has_vectors: Whether weights of one dimension are adapted, so that one may be missing.
     """
 
     name: str
@@ -133,6 +136,7 @@ class PeftKind(Generic[S]):
     shared: Mapping[str, str] = field(default_factory=dict[str, str])
     optional: frozenset[str] = frozenset()
     foldable: bool = True
+    has_vectors: bool = False
 
     @property
     def layout(self) -> str:
@@ -238,7 +242,8 @@ class PeftDelta(Generic[S]):
     def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
         plan, kind = Plan(), self.kind
         shared = _shared(tensors, kind.shared)
-        keys = read_keys((n for n in tensors if n not in shared), kind.markers)
+        parameters = (parameter for _, parameter in kind.roles)
+        keys = read_keys((n for n in tensors if n not in shared), kind.markers, parameters)
         modules, odd = by_module(keys.read.values(), kind.roles)
         if not modules:
             refuse_without_modules(plan, tensors, kind.peft_type)
@@ -248,7 +253,7 @@ class PeftDelta(Generic[S]):
         plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=frozenset(hit))
         consumed: Mapping[str, str] = shared  # by the first site, on behalf of all
         for module in hit:
-            site = self._site(module, modules[module], shared, consumed, tensors, base)
+            site = self._site(plan, module, modules[module], shared, consumed, tensors, base)
             if _has_roles(plan, site, kind):
                 try:
                     plan.effects += kind.effects(site, self.settings)
@@ -257,12 +262,15 @@ class PeftDelta(Generic[S]):
             consumed = {}
         refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type)
         if hit:
-            plan.problems += unadapted(hit, self.targets, base, same_class=self.same_class)
+            rank = 1 if kind.has_vectors else 2
+            same_class = self.same_class
+            plan.problems += unadapted(hit, self.targets, base, same_class=same_class, rank=rank)
         untie(plan, base)
         return plan
 
     def _site(
         self,
+        plan: Plan,
         module: str,
         roles: Mapping[str, str],
         shared: Mapping[str, str],
@@ -273,11 +281,11 @@ class PeftDelta(Generic[S]):
         target, reads = weight_of(module, base)
         own = {name: role for role, name in roles.items()}
         by_role = {role: tensors[name] for name, role in {**shared, **own}.items()}
-        shape = base.tensors[reads or target].shape
-        own_and_shared = {**consumed, **own}
+        grown = plan.grown.get(target)
         return Site(
-            module, by_role, target, reads, shape, own_and_shared, base, self.told_transposed
-        )
+            module, by_role, target, reads, grown or base.tensors[reads or target].shape,
+            {**consumed, **own}, base, self.told_transposed, grown,
+        )  # fmt: skip
 
 
 def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
