@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -183,7 +182,7 @@ def read_f64(tensor: Tensor, start: int, stop: int) -> F64:
     shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
     raw = view(tensor.read(start, stop), tensor.dtype, shape)
     if tensor.dtype == "F64":
-        return cast("F64", raw.astype(np.float64))
+        return raw.astype(np.float64)
     return to_f32(raw, tensor.dtype).astype(np.float64)
 
 
