@@ -17,7 +17,7 @@ from deltareg.merge_method import FactorMethod, Factors, MergeSettings, Part
 from deltareg.merge_sides import Parent, Side, Sides, base_rows
 from deltareg.peft_layout.modules import is_stored_transposed
 from deltareg.peft_layout.written import LoraModule
-from deltareg.updates import LowRank, Unchanged
+from deltareg.updates import Factor, LowRank, Unchanged
 
 _PREFIX = "base_model.model."
 _EMBEDDINGS = frozenset({"wte", "wpe", "shared"})
@@ -99,7 +99,8 @@ class FactorMerging:
         if all(isinstance(effect.update, Unchanged) for effect in updates):
             return
         shape = side.folding.source(target).shape
-        if len(shape) < 2 or side.folding.shape(target) != shape:
+        is_of_a_layer = len(shape) > 1 and target.endswith(".weight")
+        if not is_of_a_layer or side.folding.shape(target) != shape:
             raise InvalidInput(
                 f"{name} changes {target} {list(shape)} in a way that no LoRA can", fix=fix
             )
@@ -140,11 +141,9 @@ class FactorMerging:
         shape = self._base[effect.source].shape
         module = _module_of(effect) or self._in_memory(target)
         is_embedding = _is_embedding(effect, module)
-        update = effect.update
-        if isinstance(update, LowRank):
-            is_flipped = update.left.flipped
-        else:
-            made = (shape[0], prod(shape[1:]))
+        made = (shape[0], prod(shape[1:]))
+        is_flipped = _told_flipped(effect)
+        if is_flipped is None:
             is_flipped = is_embedding or is_stored_transposed(
                 effect.source, shape, made, self._view, told=False
             )
@@ -177,6 +176,13 @@ def _module_of(effect: WeightUpdate) -> str:
     return ""
 
 
+def _told_flipped(effect: WeightUpdate) -> bool | None:
+    """Say whether a parent's factors are those of a transposed weight; None when it has none."""
+    update = effect.update
+    left: object = update.left if isinstance(update, LowRank) else None
+    return left.flipped if isinstance(left, Factor) else None
+
+
 def _is_embedding(effect: WeightUpdate, module: str) -> bool:
     roles = set(effect.consumes.values())
     if any(role.startswith("lora_") for role in roles):
@@ -186,5 +192,7 @@ def _is_embedding(effect: WeightUpdate, module: str) -> bool:
 
 
 def _told(updates: Sequence[WeightUpdate]) -> str:
+    if len(updates) > 1:
+        return f"{len(updates)} steps, one after the other"
     roles = sorted({role for effect in updates for role in effect.consumes.values()})
     return ", ".join(roles[:4]) or type(updates[0].update).__name__

@@ -5,12 +5,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from deltareg.accounting import account, recognise
-from deltareg.client.merged_files import write_weights
+from deltareg.array import to_f32
+from deltareg.array import view as view_of
+from deltareg.client.merged_files import write_lora, write_weights
 from deltareg.client.progress import SILENT
-from deltareg.errors import Refused
+from deltareg.errors import InvalidInput, Refused
 from deltareg.fold import Folding
 from deltareg.merge import Merging
-from deltareg.merge_method import MergeSettings, ValueMethod
+from deltareg.merge_factors import FactorMerging
+from deltareg.merge_method import FactorMethod, MergeSettings, ValueMethod
 from deltareg.merge_sides import Parent
 from deltareg.merging import method_named
 from tests import corpus
@@ -78,6 +81,32 @@ def test_a_real_delta_alone_is_itself_and_less_itself_the_base(delta, tmp_path):
         kept = bytes(own.read())
         assert dtype == own.dtype or dtype == "F32"
         assert (data, shape) == (kept, own.shape), name
+
+
+@pytest.mark.parametrize("method", ["cat", "svd"])
+@pytest.mark.parametrize("delta", MERGEABLE, ids=lambda delta: delta["id"])
+def test_a_real_delta_as_a_lora_of_full_rank_does_the_same(delta, method, tmp_path):
+    view, base = corpus.base(delta["base"])
+    folder = open_folder(corpus.CORPUS / delta["path"])
+    effects = effects_of(folder, view)
+    by_factors = method_named(method)
+    assert isinstance(by_factors, FactorMethod)
+
+    try:
+        merging = FactorMerging(
+            [Parent("a", "a", 1.0, effects)], base, view,
+            method=by_factors, settings=MergeSettings(rank=10**6),
+        )  # fmt: skip
+    except InvalidInput as refused:
+        pytest.skip(refused.message)
+    write_lora(merging, tmp_path, [], "F32", SILENT)
+    made = folded(effects_of(open_folder(tmp_path), view), base)
+
+    expected = folded(effects, base)
+    assert made.keys() == expected.keys()
+    for name, (dtype, shape, data) in expected.items():
+        want, got = (to_f32(view_of(raw, dtype, shape), dtype) for raw in (data, made[name][2]))
+        assert np.abs(got - want).max() <= (CLOSE if dtype == "F32" else 0.02), name
 
 
 @pytest.mark.parametrize(
