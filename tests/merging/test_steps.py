@@ -6,7 +6,7 @@ import pytest
 from deltareg.errors import InvalidInput
 from deltareg.kind import Addition, WeightUpdate
 from deltareg.merge import Merging
-from deltareg.merge_method import MergeSettings, Rows
+from deltareg.merge_method import MergeSettings, Rows, ValueMethod
 from deltareg.merge_sides import Parent
 from deltareg.merge_steps import dropped_at_random, largest, with_one_sign
 from deltareg.merging import method_named
@@ -25,7 +25,7 @@ class Held:
 
     def read(self, start=0, stop=None):
         part = self.values[start:stop] if self.shape else self.values
-        return memoryview(np.ascontiguousarray(part)).cast("B") if part.size else memoryview(b"")
+        return memoryview(part.tobytes())
 
 
 def f32(*values):
@@ -38,7 +38,9 @@ def merging(base, *parents, method="linear"):
     sources = [
         Parent(f"p{n}", f"p{n}", weight, effects) for n, (weight, effects) in enumerate(parents)
     ]
-    return Merging(sources, held, method=method_named(method), settings=MergeSettings())
+    by_values = method_named(method)
+    assert isinstance(by_values, ValueMethod)
+    return Merging(sources, held, method=by_values, settings=MergeSettings())
 
 
 def result(merged, name, dtype="<f4"):

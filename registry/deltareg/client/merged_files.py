@@ -79,6 +79,6 @@ def _body(merging: Merging, slots: list[Slot], metadata: Mapping[str, str]) -> I
 def _trained(parents: Sequence[Folder]) -> dict[str, object]:
     """Give what all parents' configs agree on about their training."""
     configs = [parent.documents.get(CONFIG_FILE, {}) for parent in parents]
-    first = configs[0] if configs else {}
+    first: Mapping[str, object] = configs[0] if configs else {}
     agreed = [name for name in _TRAINED if all(c.get(name) == first.get(name) for c in configs)]
     return {name: first[name] for name in agreed if name in first}
