@@ -30,6 +30,7 @@ SECTIONS = {
     },
     "Deltas": {
         "lint": "lint:lint",
+        "convert": "convert:convert",
         "push": "push:push",
         "pull": "pull:pull",
         "materialize": "materialize:materialize",

@@ -7,6 +7,7 @@ from deltareg.array import integers, to_f32, view
 from deltareg.examine import examine
 from deltareg.fold import Folding
 from deltareg.kind import Account, BaseView
+from deltareg.numpy_ops import NumPyOps
 from deltareg.tensors import FLOAT_DTYPES
 from tests.folders import open_base, open_folder
 
@@ -23,6 +24,7 @@ class Assessed:
 
     @property
     def kind(self):
+        assert self.account.delta is not None
         return self.account.delta.name
 
     @property
@@ -54,3 +56,8 @@ def _values(folding, name):
     dtype = folding.dtype(name)
     raw = view(b"".join(folding.rows(name)), dtype, folding.shape(name))
     return to_f32(raw, dtype) if dtype in FLOAT_DTYPES else integers(raw, dtype)
+
+
+def fold_rows(update, weight, start, stop, ops=None):
+    """Run a formula on an array of whatever library."""
+    return update.fold(weight, start, stop, ops or NumPyOps())

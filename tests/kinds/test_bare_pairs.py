@@ -10,7 +10,7 @@ from deltareg.bare_pairs.pair import Pair
 from deltareg.formula import Factored
 from deltareg.numpy_ops import NumPyOps
 from tests import tiny
-from tests.kinds.assessing import assessed
+from tests.kinds.assessing import assessed, fold_rows
 from tests.test_fold import Held
 
 QUERY = "down_blocks.0.attn1.to_q"
@@ -168,12 +168,16 @@ def test_factors_give_what_folding_adds(is_flipped):
     )  # fmt: skip
     weight = np.zeros((4, 6) if is_flipped else (6, 4), np.float32)
 
-    left, right, scale = pair.factors(NumPyOps())
+    left, right, scale = factors_of(pair)
 
     assert isinstance(pair, Factored)
-    added = pair.fold(weight, 0, len(weight), NumPyOps())
+    added = fold_rows(pair, weight, 0, len(weight))
     assert np.allclose(scale * (left @ right), added, atol=1e-6)
-    assert np.allclose(pair.fold(weight[1:3], 1, 3, NumPyOps()), added[1:3])
+    assert np.allclose(fold_rows(pair, weight[1:3], 1, 3), added[1:3])
+
+
+def factors_of(update):
+    return update.factors(NumPyOps())
 
 
 SPELLINGS = {

@@ -6,9 +6,8 @@ import pytest
 from deltareg.array import from_f32, to_f32
 from deltareg.errors import Refused
 from deltareg.kinds.sparse import Elements
-from deltareg.numpy_ops import NumPyOps
 from tests import tiny
-from tests.kinds.assessing import assessed
+from tests.kinds.assessing import assessed, fold_rows
 from tests.test_fold import Held
 
 QUERY = "model.layers.0.self_attn.q_proj.weight"
@@ -135,9 +134,9 @@ def test_runs_of_rows_add_up_to_the_whole(is_absolute, places, height):
         (8, 8),
     )
 
-    whole = update.fold(weight, 0, 8, NumPyOps())
+    whole = fold_rows(update, weight, 0, 8)
     runs = [(start, min(start + height, 8)) for start in range(0, 8, height)]
-    parts = [update.fold(weight[a:b], a, b, NumPyOps()) for a, b in runs]
+    parts = [fold_rows(update, weight[a:b], a, b) for a, b in runs]
 
     assert np.array_equal(np.concatenate(parts), whole)
 
@@ -148,7 +147,7 @@ def test_every_other_element_keeps_its_bits():
         Held(flat([3], np.int64), "I64"), Held(np.ones(1, "f4")), is_absolute=False, shape=(2, 2)
     )
 
-    result = update.fold(odd, 0, 2, NumPyOps())
+    result = fold_rows(update, odd, 0, 2)
 
     assert result.tobytes() == np.array([-0.0, 0.0, np.inf, 4.0], np.float32).tobytes()
 
@@ -160,7 +159,7 @@ def test_new_values_of_a_narrow_base_come_out_as_they_were():
         Held(flat(range(64), np.int64), "I64"), Held(values), is_absolute=True, shape=(8, 8)
     )
 
-    result = update.fold(np.zeros((8, 8), np.float32), 0, 8, NumPyOps())
+    result = fold_rows(update, np.zeros((8, 8), np.float32), 0, 8)
 
     assert np.array_equal(from_f32(result, "BF16").reshape(-1), patterns)
 
@@ -173,7 +172,7 @@ def test_torch_folds_the_same(tmp_path):
     values = Held(np.array([1, 2, 3, 4], np.float32))
     update = Elements(Held(coo(PLACES, np.int64), "I64"), values, is_absolute=False, shape=(8, 8))
 
-    ours = update.fold(weight, 0, 8, NumPyOps())
-    theirs = update.fold(torch.from_numpy(weight), 0, 8, TorchOps(torch.device("cpu")))
+    ours = fold_rows(update, weight, 0, 8)
+    theirs = fold_rows(update, torch.from_numpy(weight), 0, 8, TorchOps(torch.device("cpu")))
 
     assert np.array_equal(ours, theirs.numpy())

@@ -131,6 +131,53 @@ def test_a_fold_answers_like_the_attached_network(tmp_path, targets, tied):
     assert torch.allclose(plain.eval()(input_ids=tokens).logits, want, atol=1e-6)
 
 
+def grown(tmp_path, *, tied):
+    """Add two tokens, train them, and give the network with what it answers."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    peft = pytest.importorskip("peft", reason="needs peft")
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    torch.manual_seed(0)
+    network = llama(transformers, tied=tied)
+    network.save_pretrained(tmp_path / "base")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.resize_token_embeddings(34)
+        config = peft.TrainableTokensConfig(
+            target_modules=["embed_tokens"], token_indices=[5, 32, 33]
+        )
+        model = peft.get_peft_model(network, config)
+        # The library looks at the base's folder to see that the vocabulary has grown.
+        model.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter))
+        model.save_pretrained(tmp_path / "delta")
+        tokens = torch.tensor([[1, 5, 32, 33]])
+        want = model.eval()(input_ids=tokens).logits.detach()
+    return transformers, torch, tokens, want
+
+
+def test_rows_of_new_tokens_come_with_their_vocabulary(tmp_path):
+    transformers, torch, tokens, want = grown(tmp_path, tied=True)
+
+    found = assessed(tmp_path / "delta", tmp_path / "base")
+
+    changes = found.folding().config_changes(found.base.config)
+    assert changes["vocab_size"] == 34
+    plain = llama(transformers, tied=changes.get("tie_word_embeddings", True))
+    plain.resize_token_embeddings(34)
+    state = {name: torch.tensor(value) for name, value in weights_of(found).items()}
+    plain.load_state_dict(state, strict=False)
+    assert torch.allclose(plain.eval()(input_ids=tokens).logits, want, atol=1e-6)
+
+
+def test_a_head_of_its_own_without_its_new_rows_is_refused(tmp_path):
+    grown(tmp_path, tied=False)
+
+    assert assessed(tmp_path / "delta", tmp_path / "base").codes == ["not_self_contained"]
+
+
 def weights_of(found):
     own = {
         name: np.frombuffer(t.read(), np.float32).reshape(t.shape)

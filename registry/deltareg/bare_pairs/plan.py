@@ -57,18 +57,18 @@ def plan_pairs(
     has_alphas = any("alpha" in roles for roles in modules.values())
     taken: dict[str, str] = {}
     for module, roles in modules.items():
-        where, name = find(module), next(iter(roles.values())).name
-        if not where:
-            lost += [tensor.name for tensor in roles.values()]
-        elif len(where) > 1:
-            told = f"its name fits {' and '.join(where[:3])} of the base"
-            fix = "convert it where the modules are known, to the layout of peft"
-            plan.problems.append(Problem("ambiguous", told, tensor=name, fix=fix))
-        elif where[0] in taken:
-            plan.problems.append(taken_twice(name, taken[where[0]], where[0]))
-        elif _is_whole(roles, plan, has_alphas=has_alphas):
-            taken[where[0]] = name
-            _add(plan, roles, where[0], base)
+        name = next(iter(roles.values())).name
+        match find(module):
+            case ():
+                lost += [tensor.name for tensor in roles.values()]
+            case (target,) if target in taken:
+                plan.problems.append(taken_twice(name, taken[target], target))
+            case (target,):
+                taken[target] = name
+                if _is_whole(roles, plan, has_alphas=has_alphas):
+                    _add(plan, roles, target, base)
+            case where:
+                plan.problems.append(_unclear(name, where))
     plan.problems += unapplied(lost, is_some_applied=bool(taken))
     return plan
 
@@ -97,6 +97,12 @@ def _by_module(
         else:
             modules[found.module][found.role] = tensors[name]
     return {module: roles for module, roles in modules.items() if roles}
+
+
+def _unclear(name: str, where: Where) -> Problem:
+    told = f"its name fits {' and '.join(where[:3])} of the base"
+    fix = "convert it where the modules are known, to the layout of peft"
+    return Problem("ambiguous", told, tensor=name, fix=fix)
 
 
 def _is_whole(roles: Mapping[str, Tensor], plan: PairPlan, *, has_alphas: bool) -> bool:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from deltareg.client.client import Client
     from deltareg.client.merge import MergeOptions
     from deltareg.client.reports import (
+        ConvertReport,
         DiffReport,
         Fingerprint,
         LintReport,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Client",
     "ClientConfig",
+    "ConvertReport",
     "DiffReport",
     "Fingerprint",
     "LintReport",

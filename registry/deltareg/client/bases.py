@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from deltareg.base_manifest import base_view
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.cache import Cache
+from deltareg.client.context import Context
 from deltareg.client.http import Api
 from deltareg.client.progress import SILENT, Progress
 from deltareg.digest import Digest
@@ -49,6 +50,18 @@ class KnownBase:
         """Close the folder, if there is one."""
         if self.folder is not None:
             self.folder.folder.close()
+
+
+def named_base(context: Context, text: str) -> KnownBase:
+    """Find the base that `--base` means: a folder, for which no server is asked, or a name.
+
+    Raises:
+        NotFound: There is no such base.
+    """
+    if Path(text).is_dir():
+        folder = open_base(Path(text), context.cache, progress=context.progress)
+        return KnownBase(Path(text).name, folder.view, folder.tensors, folder)
+    return resolve_base(context.api, context.cache, text, progress=context.progress)
 
 
 def resolve_base(api: Api, cache: Cache, text: str, *, progress: Progress = SILENT) -> KnownBase:

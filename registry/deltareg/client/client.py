@@ -13,13 +13,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
 
 from deltareg.client import (
     channels,
+    convert,
     deltas,
     diff,
     lint,
@@ -89,12 +89,7 @@ class Client:
         """Use it in a `with` block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close at the end of the block."""
         self.close()
 
@@ -161,6 +156,10 @@ class Client:
     ) -> reports.LintReport:
         """Say what a folder is and what is wrong with it; offline when the base is a folder."""
         return lint.lint(self._context, path, base=base, convention=convention)
+
+    def convert(self, path: Path, to: Path, *, base: str | None = None) -> reports.ConvertReport:
+        """Write what a folder holds in a layout that push takes; nothing in it is carried out."""
+        return convert.convert(self._context, path, to, base=base)
 
     def push(
         self,

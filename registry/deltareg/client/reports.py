@@ -125,6 +125,40 @@ class PullReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ConvertReport:
+    """What a conversion wrote.
+
+    Attributes:
+        path: The folder.
+        source: What there was: `pickle`, `kohya`, `diffusers` or `full`.
+        result: What there is: `safetensors`, or a kind.
+        files: The files that were written anew.
+        tensors: How many tensors they hold.
+        size_bytes: Bytes of tensors now.
+        source_bytes: Bytes of the files that they were made of.
+        left_out: What was not taken over, each with the reason.
+    """
+
+    path: Path
+    source: str
+    result: str
+    files: Sequence[str]
+    tensors: int
+    size_bytes: int
+    source_bytes: int
+    left_out: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg convert --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "path": str(self.path), "source": self.source, "result": self.result,
+            "files": list(self.files), "tensors": self.tensors, "size_bytes": self.size_bytes,
+            "source_bytes": self.source_bytes, "left_out": list(self.left_out),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class DiffReport:
     """What differs between two versions.
 

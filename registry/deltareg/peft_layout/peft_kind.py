@@ -29,6 +29,7 @@ from deltareg.peft_layout.modules import (
     by_module,
     is_same_class,
     is_stored_transposed,
+    refuse_half_grown,
     refuse_unapplied,
     refuse_without_modules,
     untie,
@@ -265,6 +266,7 @@ class PeftDelta(Generic[S]):
             rank = 1 if kind.has_vectors else 2
             same_class = self.same_class
             plan.problems += unadapted(hit, self.targets, base, same_class=same_class, rank=rank)
+        refuse_half_grown(plan, base)
         untie(plan, base)
         return plan
 
