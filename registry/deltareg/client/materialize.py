@@ -35,7 +35,7 @@ from deltareg.refs import Ref
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES, SafetensorsHeader
 from deltareg.wire import BaseInfo
 
-DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
+_DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
 _CONFIG_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _INDEX = ".safetensors.index.json"
 _CONFIG = "config.json"
@@ -70,8 +70,8 @@ def materialize(
         IntegrityFailure: The result's root is not the expected one.
     """
     started = time.monotonic()
-    if dtype not in DTYPES:
-        raise InvalidInput(f"no dtype {dtype!r}", fix=f"use {', '.join(DTYPES)}")
+    if dtype not in _DTYPES:
+        raise InvalidInput(f"no dtype {dtype!r}", fix=f"use {', '.join(_DTYPES)}")
     if not is_free(out):
         raise Conflict(f"{out} exists and is not empty", fix="name another folder with --out")
     version = resolve(context, ref, bare="prod")
@@ -91,7 +91,7 @@ def materialize(
         meter = context.progress.task(f"folding {version.ref}", folder.manifest.logical_bytes)
         try:
             with open_folder(pulled.path, convention=_convention(version.config)) as delta:
-                found = _write(folder, delta, out, DTYPES[dtype], meter, expect)
+                found = _write(folder, delta, out, _DTYPES[dtype], meter, expect)
         finally:
             meter.close()
     return PullReport(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from deltareg.client.base_folder import BaseFolder
 from deltareg.client.context import Context
-from deltareg.client.materialize import DTYPES
 from deltareg.client.merged_files import write_lora, write_weights
 from deltareg.client.opened import OpenVersion, open_version
 from deltareg.client.pull import fetch, fetch_base, fetch_manifest, resolve
@@ -27,6 +26,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
 Weighted = Sequence[tuple[str, float]]
+_DTYPES = {"keep": "", "bf16": "BF16", "f16": "F16", "f32": "F32"}
 _ASKED = ("density", "seed", "scale", "normalize", "rank")
 
 
@@ -70,8 +70,8 @@ class MergeOptions:
             raise InvalidInput(f"{method.name} takes no {odd[0]}", fix=f"leave --{odd[0]} out")
         if "rank" in method.takes and not self.rank:
             raise InvalidInput(f"{method.name} needs the rank of the result", fix="say --rank R")
-        if self.dtype not in DTYPES:
-            raise InvalidInput(f"no dtype {self.dtype!r}", fix=f"use {', '.join(DTYPES)}")
+        if self.dtype not in _DTYPES:
+            raise InvalidInput(f"no dtype {self.dtype!r}", fix=f"use {', '.join(_DTYPES)}")
         settings = MergeSettings(**given)
         settings.check()
         return settings
@@ -108,7 +108,7 @@ class _Job:
             return FactorMerging(
                 self.sources, base, self.base.view, method=self.method, settings=settings
             )
-        dtype = DTYPES[self.dtype] or ""
+        dtype = _DTYPES[self.dtype]
         return Merging(self.sources, base, method=self.method, settings=settings, dtype=dtype)
 
     def write(self, folder: Path) -> list[MergedModule]:
@@ -116,7 +116,7 @@ class _Job:
         folders = [parent.folder for parent in self.parents]
         engine, progress = self.engine(), self.context.progress
         if isinstance(engine, FactorMerging):
-            return write_lora(engine, folder, folders, DTYPES[self.dtype] or "F32", progress)
+            return write_lora(engine, folder, folders, _DTYPES[self.dtype] or "F32", progress)
         write_weights(engine, folder, self.base.view, folders, progress)
         return []
 
