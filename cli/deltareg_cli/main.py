@@ -39,6 +39,7 @@ SECTIONS = {
         "log": "log:log",
         "lineage": "lineage:lineage",
         "diff": "diff:diff",
+        "merge": "merge:merge",
         "rm": "rm:rm",
     },
     "Verify and promote": {

@@ -6,7 +6,7 @@ read (`deltareg.shapes`). Every array of real numbers is float32; indices are Nu
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,7 +236,6 @@ class Stored(Protocol):
         ...
 
 
-@runtime_checkable
 class Factored(Protocol):
     """An update that is `scale · left @ right`: norms and angles come without the dense product."""
 
@@ -261,3 +260,8 @@ class Ambiguous(Protocol):
     def read_as(self, convention: Literal["absolute", "additive"]) -> Update:
         """Give the update that they would be under one of the two."""
         ...
+
+
+def is_factored(update: Update) -> TypeGuard[Factored]:
+    """Whether an update is a product; another formula may have a tensor named `factors`."""
+    return callable(getattr(update, "factors", None))

@@ -3,9 +3,12 @@
 import sqlalchemy as sa
 
 from deltareg.db.queries import versions as queries
+from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.lineage import Edge, walk
+from deltareg.manifest import Manifest
+from deltareg.merge_recipe import RECIPE_FILE
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller, Registry
@@ -35,13 +38,21 @@ def _parents(conn: sa.Connection, node: str) -> list[Edge]:
     if node.startswith("base:"):
         return []
     row = find_version(conn, Ref.parse(node), bare="newest")
-    edges = [Edge(node, ref_of(parent), "parent") for parent in queries.parents_of(conn, row.id)]
+    parents, relation = queries.parents_of(conn, row.id), _relation(conn, row)
+    edges = [Edge(node, ref_of(parent), relation) for parent in parents]
     return [*edges, Edge(node, f"base:{row.base_name}", "base")]
 
 
 def _children(conn: sa.Connection, node: str) -> list[Edge]:
     row = find_version(conn, Ref.parse(node), bare="newest")
-    return [Edge(ref_of(child), node, "parent") for child in queries.children_of(conn, row.id)]
+    children = queries.children_of(conn, row.id)
+    return [Edge(ref_of(child), node, _relation(conn, child)) for child in children]
+
+
+def _relation(conn: sa.Connection, child: Row) -> str:
+    """Say how a version was made from its parents: a merge carries its recipe."""
+    manifest = Manifest.decode(queries.content(conn, child.id).manifest)
+    return "merged from" if any(f.path == RECIPE_FILE for f in manifest.files) else "parent"
 
 
 def _show(edges: list[Edge]) -> list[LineageEdge]:
