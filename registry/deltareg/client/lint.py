@@ -4,10 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 from deltareg.client.base_folder import open_base
-from deltareg.client.bases import KnownBase, resolve_base
+from deltareg.client.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.reports import LintReport
+from deltareg.client.version_base import find_ground
 from deltareg.delta_manifest import Assessment, assess
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
@@ -36,7 +37,7 @@ def _find_base(context: Context, base: str | None) -> KnownBase:
     if Path(base).is_dir():
         folder = open_base(Path(base), context.cache, progress=context.progress)
         return KnownBase(Path(base).name, folder.view, folder.tensors, folder)
-    return resolve_base(context.api, context.cache, base, progress=context.progress)
+    return find_ground(context, base).known
 
 
 def _report(folder: Folder, known: KnownBase) -> LintReport:

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
@@ -16,7 +17,7 @@ _MAX_DEPTH = 50
 
 
 def show_lineage(registry: Registry, caller: Caller, ref: Ref, *, depth: int) -> LineageAnswer:
-    """Walk the parent edges both ways.
+    """Walk the edges to parents and bases both ways.
 
     Raises:
         InvalidInput: The depth is not 1 to 50.
@@ -36,12 +37,15 @@ def _parents(conn: sa.Connection, node: str) -> list[Edge]:
         return []
     row = find_version(conn, Ref.parse(node), bare="newest")
     edges = [Edge(node, ref_of(parent), "parent") for parent in queries.parents_of(conn, row.id)]
-    return [*edges, Edge(node, f"base:{row.base_name}", "base")]
+    is_version = "/" in (row.base_name or "")  # a plain base's name has none
+    base = row.base_name if is_version else f"base:{row.base_name}"
+    return [*edges, Edge(node, base, "base")]
 
 
 def _children(conn: sa.Connection, node: str) -> list[Edge]:
     row = find_version(conn, Ref.parse(node), bare="newest")
-    return [Edge(ref_of(child), node, "parent") for child in queries.children_of(conn, row.id)]
+    made = [Edge(ref_of(child), node, "parent") for child in queries.children_of(conn, row.id)]
+    return made + [Edge(ref_of(child), node, "base") for child in stacks.stacked_on(conn, row.id)]
 
 
 def _show(edges: list[Edge]) -> list[LineageEdge]:
