@@ -17,7 +17,7 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.delta_manifest import assess
 from deltareg.digest import Digest
-from deltareg.errors import Conflict, InvalidInput, NotFound, Refused
+from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, Refused
 from deltareg.fingerprint import TensorRecord
 from deltareg.manifest import Manifest
 from deltareg.refs import Ref
@@ -85,7 +85,11 @@ def find_ground(conn: sa.Connection, target: str) -> Ground:
         raise NotFound(f"the base of {target} is not here")
     below = rows[0]
     depth = (below.depth or 0) + 1
-    is_revoked = version.revoked_at is not None or bool(revoked_below(conn, version))
+    lower = revoked_below(conn, version)
+    if lower:
+        told = f"{target} stands on {lower}, which is revoked"
+        raise Blocked(told, fix="use a version of another base")
+    is_revoked = version.revoked_at is not None
     check_stackable(target, foldable=version.foldable, depth=depth, is_revoked=is_revoked)
     if below.version_id is None:
         return Ground(version, below, depth, below.id, below.root)
