@@ -117,6 +117,11 @@ class Case:
         """What only the numbers show, read once: NaN, a copy of another base, odd values."""
         return examine(self.account, self.folder.tensors, self.base.tensors, self.folder.files)
 
+    @property
+    def has_computed_base(self) -> bool:
+        """Whether the base is a version whose values were computed."""
+        return self._parts.below is not None
+
     @cached_property
     def contradiction(self) -> str:
         """A tensor of the base that is not what folding the version gives that it is; or empty."""

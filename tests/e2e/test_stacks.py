@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.client.base_folder import open_base
-from deltareg.client.version_base import _store, find_ground
+from deltareg.client.version_base import find_ground, store_version_base
 from deltareg.db import tables as t
 from deltareg.db.clock import now_us
 from deltareg.db.session import read, write
@@ -324,7 +324,7 @@ def test_a_fold_with_other_last_bits_gives_way_to_the_one_that_is_stored(local, 
     push(first, "lora", "team/tuned", "tinyllama")
     ground = find_ground(second._context, "team/tuned:v1")
     other = bent(second, ground, tmp_path / "other", "model.layers.0.self_attn.q_proj.weight")
-    _store(second._context, ground.version, other)
+    store_version_base(second._context, ground.version, other)
 
     chat = push(first, "lora_qv", "team/chat", "team/tuned:v1")
 
@@ -345,7 +345,7 @@ def test_a_claim_that_contradicts_the_version_is_refused(local, tmp_path, delta,
     other = bent(client, ground, tmp_path / "other", tensor)
 
     with pytest.raises(Refused, match=f"base_mismatch: the folded version: tensor {tensor}"):
-        _store(client._context, ground.version, other)
+        store_version_base(client._context, ground.version, other)
 
     ground.known.close()
     other.folder.close()

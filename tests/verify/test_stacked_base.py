@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deltareg.client.base_folder import open_base
-from deltareg.client.version_base import _store, find_ground
+from deltareg.client.version_base import find_ground, store_version_base
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseRequest
 from deltareg_verify.assignment import Assignment
@@ -76,7 +76,7 @@ def claim(client, folder, change):
     raw[data] = change(np.frombuffer(raw[data], "<f4").copy()).tobytes()
     (folder / path).write_bytes(raw)
     with open_base(folder, client.cache) as other:
-        _store(client._context, ground.version, other)
+        store_version_base(client._context, ground.version, other)
     ground.known.close()
 
 
@@ -111,9 +111,13 @@ def test_a_base_with_other_last_bits_is_the_same_fold(zygote, pusher, worker, tm
 
 @pytest.mark.parametrize(
     "change",
-    [lambda values: values * np.float32(1.001), lambda values: np.where(values == values[5], 9, values).astype("<f4"), lambda values: np.full_like(values, np.nan)],
+    [
+        lambda values: values * np.float32(1.001),
+        lambda values: np.where(values == values[5], np.float32(9), values),
+        lambda values: np.full_like(values, np.nan),
+    ],
     ids=["a thousandth more", "one value", "nan"],
-)  # fmt: skip
+)
 def test_a_base_that_is_not_what_its_version_folds_to_fails(
     zygote, pusher, worker, tmp_path, change
 ):

@@ -31,7 +31,9 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
         detail = f"the base is not what its version folds to: {case.contradiction} is another"
         return Finding("fail", value=case.contradiction, code="base_mismatch", detail=detail)
     files = len(case.manifest.files)
-    return Finding("pass", value=len(tensors), detail=f"{len(tensors)} tensors in {files} files")
+    folded = "; the base is what its version folds to" if case.has_computed_base else ""
+    detail = f"{len(tensors)} tensors in {files} files{folded}"
+    return Finding("pass", value=len(tensors), detail=detail)
 
 
 def _same_names(what: str, found: set[str], expected: set[str]) -> None:

@@ -13,6 +13,7 @@ from deltareg.delta_manifest import Assessment, assess
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
 from deltareg.examine import examine
+from deltareg.injection import injection_points
 from deltareg.kind import BaseView
 from deltareg.names import name_map_for
 
@@ -71,6 +72,7 @@ def _accepted(
         scale=str(config.get("scale", config.get("lora_alpha", ""))),
         dtype=", ".join(sorted(dtypes)), left_out=folder.left_out,
         targets=sorted({target for _, target in assessment.account.roles.values() if target}),
+        injection=injection_points(assessment.account.effects),
     )  # fmt: skip
 
 

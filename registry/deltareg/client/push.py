@@ -68,7 +68,8 @@ def push(
     try:
         with open_folder(path, convention=options.convention) as folder:
             assessment = _accept(folder, known, options)
-            known = settle(context, ground)
+            settled = settle(context, ground)
+            known = settled.known
             if known is not ground.known:
                 assessment = _accept(folder, known, options)
             manifest = _manifest(context, folder, assessment, known, options)
@@ -78,7 +79,9 @@ def push(
         known.close()
     warnings = [p for p in assessment.account.problems if p.severity == "warning"]
     seconds = time.monotonic() - started
-    return PushReport(version, version.created, uploaded, seconds, left_out, warnings)
+    return PushReport(
+        version, version.created, uploaded, seconds, left_out, warnings, settled.uploaded_bytes
+    )
 
 
 def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessment:

@@ -21,6 +21,7 @@ from deltareg.client.context import Context
 from deltareg.client.materialize import fold_version, folded_root, note_fold
 from deltareg.client.pull import fetch_base, resolve
 from deltareg.client.transfer import piece_sources, references, send_pieces
+from deltareg.codec import PieceSource
 from deltareg.errors import InvalidInput, NotFound, Refused, UploadClosed
 from deltareg.refs import Ref
 from deltareg.stack import check_stackable
@@ -70,22 +71,35 @@ def find_ground(context: Context, text: str) -> Ground:
     return Ground(KnownBase(version.ref, folder.view, folder.tensors, folder), version)
 
 
-def settle(context: Context, ground: Ground) -> KnownBase:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A base that the server knows.
+
+    Attributes:
+        known: The base.
+        uploaded_bytes: Bytes that were sent so that it does; None when it did before.
+    """
+
+    known: KnownBase
+    uploaded_bytes: int | None = None
+
+
+def settle(context: Context, ground: Ground) -> Settled:
     """Store a version that becomes a base with this push; give the base as the server knows it.
 
     Somebody else may have stored another fold of it meanwhile, with other last bits; theirs counts.
     """
     if ground.version is None or ground.known.folder is None:
-        return ground.known
+        return Settled(ground.known)
     try:
-        _store(context, ground.version, ground.known.folder)
+        sent = store_version_base(context, ground.version, ground.known.folder)
     except Refused as refused:
         recorded = _recorded(context, ground.version)
         if refused.problem_code != "base_mismatch" or recorded is None:
             raise
         ground.known.close()
-        return recorded
-    return ground.known
+        return Settled(recorded)
+    return Settled(ground.known, sent)
 
 
 def _stackable(context: Context, text: str) -> VersionDetail:
@@ -151,7 +165,20 @@ def _move(draft: Path, target: Path) -> None:
             raise
 
 
-def _store(context: Context, version: VersionDetail, folder: BaseFolder) -> None:
+def store_version_base(context: Context, version: VersionDetail, folder: BaseFolder) -> int | None:
+    """Store a folder as what a version is as a base, and give the bytes that were sent.
+
+    Args:
+        context: The client's surroundings.
+        version: The version.
+        folder: What folding it gave.
+
+    Returns:
+        None when the server had it already.
+
+    Raises:
+        Refused: The server has another fold of it, or this cannot be one.
+    """
     below = _info(context, version.base.name)
     bottom = below if below.bottom is None else _info(context, below.bottom.name)
     request = request_of(
@@ -162,18 +189,24 @@ def _store(context: Context, version: VersionDetail, folder: BaseFolder) -> None
         sources = piece_sources(folder.folder, folder.manifest, pairs)
         for attempt in range(_TRIES):
             try:
-                upload = context.api.post("/uploads", request, UploadInfo)
-                if upload.base is not None:
-                    return
-                sent = send_pieces(context, upload, folder.manifest, sources)
-                folder.folder.check_unchanged()
-                complete = UploadComplete(storage_map=sent.storage.encode().decode())
-                context.api.post(f"/uploads/{upload.id}:complete-base", complete, BaseInfo)
+                return _send(context, request, folder, sources)
             except UploadClosed:
                 if attempt == _TRIES - 1:
                     raise
-            else:
-                return
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _send(
+    context: Context, request: UploadOpen, folder: BaseFolder, sources: list[PieceSource]
+) -> int | None:
+    upload = context.api.post("/uploads", request, UploadInfo)
+    if upload.base is not None:
+        return None
+    sent = send_pieces(context, upload, folder.manifest, sources)
+    folder.folder.check_unchanged()
+    complete = UploadComplete(storage_map=sent.storage.encode().decode())
+    context.api.post(f"/uploads/{upload.id}:complete-base", complete, BaseInfo)
+    return sent.uploaded_bytes
 
 
 def _info(context: Context, name: str) -> BaseInfo:
