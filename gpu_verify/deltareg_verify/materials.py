@@ -116,15 +116,18 @@ class Stock:
         try:
             return self._client.fetch_base(info)
         except (NotFound, Conflict) as error:
-            bottom = (
-                info.bottom or info
-            )  # a version that is a base is stored, what it stands on not
-            raise Inconclusive(
-                f"the base {bottom.name} is not stored, and no folder here has its root"
-                f" {bottom.root}",
-                fix="start workers with --base-dir FOLDER, or deltareg base push PATH"
-                f" {bottom.name}",
-            ) from error
+            raise _nowhere(info, error) from error
+
+
+def _nowhere(info: BaseInfo, error: DeltaregError) -> Inconclusive:
+    if info.version is not None:  # it is stored, but what it stands on is not, or it was deleted
+        return Inconclusive(
+            f"the base {info.name} cannot be put together: {error.message}", fix=error.fix
+        )
+    return Inconclusive(
+        f"the base {info.name} is not stored, and no folder here has its root {info.root}",
+        fix=f"start workers with --base-dir FOLDER, or deltareg base push PATH {info.name}",
+    )
 
 
 def evidence_of(delta: Manifest, base: Manifest) -> Evidence:

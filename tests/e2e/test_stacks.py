@@ -59,8 +59,8 @@ def test_a_lora_on_a_fine_tune_goes_all_the_way(server, tmp_path):
     assert other.show("team/chat:v1").stack == ["tinyllama", "team/sft:v1"]
 
 
-def test_everything_can_be_asked_of_a_version_on_a_version(server):
-    client = server.client()
+def test_everything_can_be_asked_of_a_version_on_a_version(local):
+    client = local.client()
     push(client, "lora", "team/chat", "team/sft:v1")
     push(client, "lora_v2", "team/chat", "team/sft:v1")
 
@@ -86,9 +86,9 @@ def test_everything_can_be_asked_of_a_version_on_a_version(server):
     }
 
 
-def test_a_full_fine_tune_is_stored_once_and_is_a_base_without_a_recipe(server):
-    client = server.client()
-    before = stored_bytes(server)
+def test_a_full_fine_tune_is_stored_once_and_is_a_base_without_a_recipe(local):
+    client = local.client()
+    before = stored_bytes(local)
 
     push(client, "lora", "team/chat", "team/sft:v1")
     base = client.base("team/sft:v1")
@@ -98,11 +98,11 @@ def test_a_full_fine_tune_is_stored_once_and_is_a_base_without_a_recipe(server):
     assert base.bottom.name == "tinyllama"
     assert base.logical_bytes > 200_000
     lora = client.show("team/chat:v1").uploaded_bytes
-    assert stored_bytes(server) - before - lora < 20_000, "headers and small files only"
+    assert stored_bytes(local) - before - lora < 20_000, "headers and small files only"
 
 
-def test_a_computed_base_is_folded_once_and_the_same_bits_for_all(server, tmp_path):
-    maker, user = server.client(), server.client(principal="bob")
+def test_a_computed_base_is_folded_once_and_the_same_bits_for_all(local, tmp_path):
+    maker, user = local.client(), local.client(principal="bob")
     push(maker, "lora", "team/tuned", "tinyllama")
 
     push(maker, "lora_qv", "team/chat", "team/tuned:v1")
@@ -116,8 +116,8 @@ def test_a_computed_base_is_folded_once_and_the_same_bits_for_all(server, tmp_pa
     assert user.materialize("team/tuned:v1", tmp_path / "own").root == base.root
 
 
-def test_a_full_fine_tune_of_a_version_comes_back_as_it_went_in(server, tmp_path):
-    client, other = server.client(), server.client(("read",), principal="reader")
+def test_a_full_fine_tune_of_a_version_comes_back_as_it_went_in(local, tmp_path):
+    client, other = local.client(), local.client(("read",), principal="reader")
 
     version = push(client, "full_v2", "team/more", "team/sft:v1")
     other.pull("team/more:v1", tmp_path / "pulled")
@@ -244,8 +244,8 @@ def test_a_refused_delta_makes_no_base(local):
     assert [base.name for base in client.bases().items] == ["tinyllama"]
 
 
-def test_a_base_is_not_deleted_below_what_stands_on_it(server):
-    client = server.client()
+def test_a_base_is_not_deleted_below_what_stands_on_it(local):
+    client = local.client()
     push(client, "lora", "team/chat", "team/sft:v1")
 
     with pytest.raises(Conflict, match="team/sft:v1 is the base of team/chat:v1"):
@@ -292,12 +292,12 @@ def test_what_a_rollback_may_need_keeps_all_that_it_stands_on(server, deleted_st
     assert deleted_stack.fsck(read_data=True).findings == []
 
 
-def test_collection_keeps_what_a_stack_needs(server, tmp_path):
-    client = server.client()
+def test_collection_keeps_what_a_stack_needs(local, tmp_path):
+    client = local.client()
     push(client, "lora", "team/chat", "team/sft:v1")
 
     freed = client.collect(dry_run=False, grace_s=0)
-    server.client(("read",)).materialize("team/chat:v1", tmp_path / "merged")
+    local.client(("read",)).materialize("team/chat:v1", tmp_path / "merged")
 
     assert freed.packs == 0
 
@@ -322,14 +322,14 @@ def test_a_revoked_version_is_the_base_of_nothing_more(local):
 def test_a_fold_with_other_last_bits_gives_way_to_the_one_that_is_stored(local, tmp_path):
     first, second = local.client(), local.client(principal="bob")
     push(first, "lora", "team/tuned", "tinyllama")
-    ground = find_ground(second._context, "team/tuned:v1")
+    ground, version = folded(second)
     other = bent(second, ground, tmp_path / "other", "model.layers.0.self_attn.q_proj.weight")
-    store_version_base(second._context, ground.version, other)
+    store_version_base(second._context, version, other)
 
     chat = push(first, "lora_qv", "team/chat", "team/tuned:v1")
 
-    assert chat.base.root == str(other.identity.root) != str(ground.known.view.root)
-    ground.known.close()
+    assert chat.base.root == str(other.identity.root) != str(ground.view.root)
+    ground.close()
     other.folder.close()
 
 
@@ -341,13 +341,13 @@ def test_a_fold_with_other_last_bits_gives_way_to_the_one_that_is_stored(local, 
 def test_a_claim_that_contradicts_the_version_is_refused(local, tmp_path, delta, tensor):
     client = local.client()
     push(client, delta, "team/tuned", "tinyllama")
-    ground = find_ground(client._context, "team/tuned:v1")
+    ground, version = folded(client)
     other = bent(client, ground, tmp_path / "other", tensor)
 
     with pytest.raises(Refused, match=f"base_mismatch: the folded version: tensor {tensor}"):
-        store_version_base(client._context, ground.version, other)
+        store_version_base(client._context, version, other)
 
-    ground.known.close()
+    ground.close()
     other.folder.close()
     assert [base.name for base in client.bases().items] == ["tinyllama"]
 
@@ -402,9 +402,16 @@ def test_a_push_and_the_deletion_of_its_base_do_not_both_win(server):
     assert sum(isinstance(end, Exception) for end in ended) == 1
 
 
-def bent(client, ground, folder, tensor):
+def folded(client):
+    """Fold team/tuned:v1 without storing it; give the base and the version."""
+    ground = find_ground(client._context, "team/tuned:v1")
+    assert ground.version is not None
+    return ground.known, ground.version
+
+
+def bent(client, known, folder, tensor):
     """Copy a folded base and change the last bit of one value."""
-    shutil.copytree(ground.known.folder.path, folder)
+    shutil.copytree(known.folder.path, folder)
     opened = open_base(folder, client.cache)
     path, header = next(
         (path, header)

@@ -64,10 +64,13 @@ def verify(zygote, materials, folder):
 def claim(client, folder, change):
     """Store a fold of team/tuned:v1 as a base, with one computed tensor changed."""
     ground = find_ground(client._context, "team/tuned:v1")
-    shutil.copytree(ground.known.folder.path, folder)
+    found = ground.known.folder
+    assert ground.version is not None
+    assert found is not None
+    shutil.copytree(found.path, folder)
     path, header = next(
         (path, header)
-        for path, header in ground.known.folder.folder.files.headers.items()
+        for path, header in found.folder.files.headers.items()
         if COMPUTED in header.tensors
     )
     info = header.tensors[COMPUTED]
@@ -139,8 +142,22 @@ def test_a_stack_whose_foot_is_nowhere_says_what_would_help(local_registry, work
     client.push(DELTAS / "lora_qv", "team/chat", base="team/sft:v1")
     moved.unlink()
 
-    with pytest.raises(Inconclusive, match="the base tinyllama is not stored"):
+    with pytest.raises(Inconclusive, match="the base tinyllama is registered without"):
         Stock(worker, base_dirs=()).gather(lease(worker, "team/chat:v1"), tmp_path)
+
+
+def test_a_run_on_a_stack_that_was_deleted_ends_and_ends_no_worker(
+    local_registry, pusher, worker, tmp_path
+):
+    pusher.push(DELTAS / "lora_qv", "team/chat", base="team/sft:v1")
+    admin = local_registry.client()
+    admin.delete_version("team/chat:v1")
+    admin.delete_version("team/sft:v1")
+
+    grant = lease(worker, "team/chat:v1")
+
+    with pytest.raises(Inconclusive, match="team/sft:v1"):
+        Stock(worker, base_dirs=()).gather(grant, tmp_path)
 
 
 def open_root(folder, client):

@@ -208,8 +208,7 @@ def _fitting(registry: Registry, labels: Mapping[str, str]) -> Iterator[str]:
 def _grant(registry: Registry, run: Row, *, lease_s: float) -> LeaseGrant:
     with read(registry.engine) as conn:
         version = version_queries.version_by_id(conn, run.version_id)
-        name = version.base_name or ""
-        row = base_queries.find_base_for(conn, version.base_root, name=name)
+        row = base_queries.base_of(conn, version)
         if row is None:
             raise NotFound(f"{ref_of(version)} is for a base that is not here: {version.base_root}")
         base = describe_base(conn, row)

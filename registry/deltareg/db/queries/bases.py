@@ -21,10 +21,12 @@ def base_rows(
     after: str | None = None,
     limit: int = 50,
     lock: bool = False,
+    also_deleted: bool = False,
 ) -> Sequence[Row]:
     """List bases by name, without manifest and storage map; with `lock`, they stay as they are.
 
-    A base that is a version comes with what is recorded of that, and only while the version stands.
+    A base that is a version comes with what is recorded of that, and only while the version stands,
+    unless `also_deleted` asks for the others, too.
     """
     bottom = bases.alias("bottom")
     used = (
@@ -45,7 +47,7 @@ def base_rows(
             bottom.c.name.label("bottom_name"),
             bottom.c.root.label("bottom_root"),
         )
-        .where(is_standing())
+        .where(sa.true() if also_deleted else is_standing())
         .outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
         .outerjoin(bottom, bottom.c.id == version_bases.c.bottom_id)
         .outerjoin(principals, principals.c.id == bases.c.created_by)
@@ -76,6 +78,13 @@ def find_base_for(conn: sa.Connection, root: str, *, name: str = "") -> Row | No
     rows = base_rows(conn, root=root, name=name, limit=1) if name else ()
     rows = rows or base_rows(conn, root=root, limit=1)
     return rows[0] if rows else None
+
+
+def base_of(conn: sa.Connection, version: Row) -> Row | None:
+    """Give the base that a version was pushed for, even if it is a version that was deleted."""
+    if version.base_id is None:
+        return find_base_for(conn, version.base_root)
+    return base_rows(conn, base_id=version.base_id, limit=1, also_deleted=True)[0]
 
 
 def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[Row]:
