@@ -352,6 +352,39 @@ def test_a_claim_that_contradicts_the_version_is_refused(local, tmp_path, delta,
     assert [base.name for base in client.bases().items] == ["tinyllama"]
 
 
+def test_a_line_may_stand_on_its_own_earlier_version(local):
+    client = local.client()
+
+    version = push(client, "lora", "team/sft", "team/sft:v1")
+
+    assert (version.ref, version.base.name) == ("team/sft:v2", "team/sft:v1")
+    with pytest.raises(Conflict, match="is the base of team/sft:v2"):
+        client.delete_version("team/sft:v1")
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"target": "team/sft"}, 422),
+        ({"target": "team/sft:v01"}, 422),
+        ({"target": "host/team/sft:v1"}, 422),
+        ({"target": "team/sft@prod"}, 422),
+        ({"target": "team/sft:v1", "register_only": True}, 422),
+        ({"target": "team/sft:v9"}, 404),
+        ({"target": "team/sft:v1"}, 200),
+    ],
+)
+def test_an_upload_names_the_version_that_it_is_by_its_number(local, more, status):
+    client = local.client()
+    with open_base(DELTAS / "full", client.cache) as base:
+        manifest = base.manifest.encode().decode()
+    http = local.http(local.token("push"))
+
+    answer = http.post("/uploads", json={"subject": "base", "manifest": manifest, **more})
+
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("principals", [("ada", "ada"), ("ada", "bob")])
 def test_two_pushes_make_one_base(server, principals):
     clients = [server.client(principal=name) for name in principals]
