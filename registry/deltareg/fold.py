@@ -100,15 +100,26 @@ class Folding:
         told = [update.dtype for update in self._updates[target] if update.dtype]
         return told[-1] if told else self.source(target).dtype
 
-    def rows(self, target: str) -> Iterator[bytes]:
-        """Give the raw bytes of a changed weight, a block of rows at a time.
+    def stored(self, target: str) -> Tensor | None:
+        """Give the delta's tensor that the result is bit for bit; None when it is computed.
 
         Args:
             target: One of `changed`.
         """
         last = self._updates[target][-1].update
         if isinstance(last, Stored) and last.stored.dtype == self.dtype(target):
-            yield from _raw_rows(last.stored)
+            return last.stored
+        return None
+
+    def rows(self, target: str) -> Iterator[bytes]:
+        """Give the raw bytes of a changed weight, a block of rows at a time.
+
+        Args:
+            target: One of `changed`.
+        """
+        stored = self.stored(target)
+        if stored is not None:
+            yield from _raw_rows(stored)
             return
         for values in self.blocks(target):
             yield from_f32(np.ascontiguousarray(values), self.dtype(target)).tobytes()

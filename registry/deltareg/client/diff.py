@@ -1,7 +1,7 @@
 """Diff: what differs between two versions, of one kind or of two."""
 
 from deltareg.base_manifest import base_view
-from deltareg.client.bases import base_manifest, find_base
+from deltareg.client.bases import base_manifest, base_path, find_base
 from deltareg.client.context import Context
 from deltareg.client.opened import open_version
 from deltareg.client.pull import Pulled, fetch, fetch_manifest, resolve
@@ -49,7 +49,7 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int) -> DiffReport:
 def _modules(
     context: Context, version: VersionDetail, pulled: tuple[Pulled, Pulled]
 ) -> tuple[list[WeightDifference], str]:
-    info = context.api.get(f"/bases/{version.base.name}", BaseInfo)
+    info = context.api.get(base_path(version.base.name), BaseInfo)
     view = base_view(base_manifest(context.api, context.cache, info))
     root = Digest.parse(info.root)
     base = find_base(context.cache, root, location=info.location, progress=context.progress)

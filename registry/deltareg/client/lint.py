@@ -3,14 +3,16 @@
 from collections import Counter
 from pathlib import Path
 
-from deltareg.client.bases import KnownBase, named_base
+from deltareg.client.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.reports import LintReport
+from deltareg.client.version_base import named_base
 from deltareg.delta_manifest import Assessment, assess
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
 from deltareg.examine import examine
+from deltareg.injection import injection_points
 from deltareg.kind import BaseView
 from deltareg.names import name_map_for
 
@@ -60,6 +62,7 @@ def _accepted(
         scale=str(config.get("scale", config.get("lora_alpha", ""))),
         dtype=", ".join(sorted(dtypes)), left_out=folder.left_out,
         targets=sorted({target for _, target in assessment.account.roles.values() if target}),
+        injection=injection_points(assessment.account.effects),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from deltareg.compare import FieldChange, FileChange, TensorChanges, WeightDiffe
 from deltareg.conflicts import WeightConflict
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
+from deltareg.injection import InjectionPoint
 from deltareg.merge_recipe import MergeRecipe
 from deltareg.wire import SCHEMA_VERSION, VersionInfo
 
@@ -50,6 +51,7 @@ class LintReport:
     dtype: str = ""
     targets: Sequence[str] = ()
     left_out: Sequence[str] = ()
+    injection: Sequence[InjectionPoint] = ()
 
     @property
     def is_accepted(self) -> bool:
@@ -71,12 +73,27 @@ class LintReport:
             ],
             "evidence": self.evidence, "rank": self.rank, "scale": self.scale,
             "dtype": self.dtype, "targets": list(self.targets), "left_out": list(self.left_out),
+            "injection": [
+                {"within": p.within, "module": p.module, "layers": list(p.layers)}
+                for p in self.injection
+            ],
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class PushReport:
-    """What a push did."""
+    """What a push did.
+
+    Attributes:
+        version: The version.
+        created: Whether it is new.
+        uploaded_bytes: Bytes that were sent for it.
+        seconds: How long it took.
+        left_out: Files that are no part of a delta.
+        warnings: What is odd about it.
+        base_uploaded_bytes: Bytes that were sent for its base, a version that became one with this
+            push; None when it was one before.
+    """
 
     version: VersionInfo
     created: bool
@@ -84,6 +101,7 @@ class PushReport:
     seconds: float
     left_out: Sequence[str] = ()
     warnings: Sequence[Problem] = ()
+    base_uploaded_bytes: int | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object of `deltareg push --json`."""
@@ -94,7 +112,7 @@ class PushReport:
             "foldable": v.foldable, "created": self.created, "logical_bytes": v.logical_bytes,
             "stored_bytes": v.stored_bytes, "uploaded_bytes": self.uploaded_bytes,
             "variant": v.variant, "base": v.base.model_dump(), "seconds": round(self.seconds, 3),
-            "left_out": list(self.left_out),
+            "left_out": list(self.left_out), "base_uploaded_bytes": self.base_uploaded_bytes or 0,
         }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read
@@ -19,7 +20,7 @@ _MAX_DEPTH = 50
 
 
 def show_lineage(registry: Registry, caller: Caller, ref: Ref, *, depth: int) -> LineageAnswer:
-    """Walk the parent edges both ways.
+    """Walk the edges to parents and bases both ways.
 
     Raises:
         InvalidInput: The depth is not 1 to 50.
@@ -40,13 +41,15 @@ def _parents(conn: sa.Connection, node: str) -> list[Edge]:
     row = find_version(conn, Ref.parse(node), bare="newest")
     parents, relation = queries.parents_of(conn, row.id), _relation(conn, row)
     edges = [Edge(node, ref_of(parent), relation) for parent in parents]
-    return [*edges, Edge(node, f"base:{row.base_name}", "base")]
+    is_version = "/" in (row.base_name or "")  # a plain base's name has none
+    base = row.base_name if is_version else f"base:{row.base_name}"
+    return [*edges, Edge(node, base, "base")]
 
 
 def _children(conn: sa.Connection, node: str) -> list[Edge]:
     row = find_version(conn, Ref.parse(node), bare="newest")
-    children = queries.children_of(conn, row.id)
-    return [Edge(ref_of(child), node, _relation(conn, child)) for child in children]
+    made = [Edge(ref_of(c), node, _relation(conn, c)) for c in queries.children_of(conn, row.id)]
+    return made + [Edge(ref_of(child), node, "base") for child in stacks.stacked_on(conn, row.id)]
 
 
 def _relation(conn: sa.Connection, child: Row) -> str:
