@@ -12,6 +12,7 @@ Every network is tiny, random and seeded. Beside each base lie its adapters, one
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import adapters
 import torch
@@ -50,7 +51,7 @@ OF_DISTILBERT = {
     "dim": WIDTH, "n_layers": 2, "n_heads": 2, "hidden_dim": 24, "vocab_size": 20,
     "max_position_embeddings": 16,
 }  # fmt: skip
-NETWORKS = {
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("BertForSequenceClassification", {**TEXT, "num_labels": 3}),
     "distilbert": ("DistilBertForSequenceClassification", {**OF_DISTILBERT, "num_labels": 3}),
     "gpt2": ("GPT2LMHeadModel", OF_GPT2),
@@ -145,7 +146,7 @@ def inputs(name: str) -> dict[str, torch.Tensor]:
             return text
 
 
-def make_base(name: str, into: Path) -> type[torch.nn.Module]:
+def make_base(name: str, into: Path) -> Any:
     """Write a random network in which norms and biases matter; gives its class."""
     torch.manual_seed(0)
     class_name, settings = NETWORKS[name]
@@ -173,7 +174,7 @@ def disturb(module: torch.nn.Module) -> None:
             value.data.copy_(noise + 1 if value.shape[-1:] == (1,) else noise)
 
 
-def make_adapter(name: str, variant: str, kind: type[torch.nn.Module]) -> torch.Tensor:
+def make_adapter(name: str, variant: str, kind: Any) -> torch.Tensor:
     """Write one adapter; gives the logits that the library computes with it."""
     module = kind.from_pretrained(INTO / name / "base").eval()
     adapters.init(module)

@@ -1,10 +1,12 @@
 """Interventions of the adapters library: what is read, what is refused and why."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from deltareg.adapterhub_layout.interventions import Intervention, Orthonormal, Unit
+from deltareg.adapterhub_layout.interventions import Intervention, Orthonormal, Rows, Unit
 from deltareg.errors import InvalidInput
 from deltareg.kind import Seen
 from deltareg.numpy_ops import NumPyOps
@@ -82,16 +84,20 @@ def test_what_is_not_supported_is_refused_by_name(fields):
 
 def test_rows_are_orthonormal_as_torch_makes_them():
     torch.manual_seed(0)
-    layer = torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(12, 5, bias=False))
+    layer: Any = torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(12, 5, bias=False))
     form = layer.parametrizations.weight
     form.original.data.add_(torch.randn(5, 12).triu(1))
     stored = {"original": form.original, "base": form[0].base}
     given = {k: Held(k, v.detach().contiguous().numpy()) for k, v in stored.items()}
 
-    rows = Orthonormal(given["original"], given["base"]).rows(OPS)
+    rows = np.asarray(Orthonormal(given["original"], given["base"]).rows(OPS))
 
     np.testing.assert_allclose(rows, layer.weight.detach().numpy(), atol=1e-6)
     np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-5)
+
+
+def array(values) -> Any:
+    return np.array(values, "<f4")
 
 
 def marking(leading, trailing):
@@ -101,17 +107,9 @@ def marking(leading, trailing):
         nothing = Held("w", np.zeros((1, 1), "<f4"))
         bias = Held("b", np.full(1, value, "<f4"))
         one = Held("r", np.ones((1, 1), "<f4"))
-        return Unit(nothing, bias, _Plain(one), None, subtracts=False)
+        return Unit(nothing, bias, Rows(one), None, subtracts=False)
 
     return Intervention(unit(1), unit(10), leading, trailing)
-
-
-class _Plain:
-    def __init__(self, matrix):
-        self.matrix = matrix
-
-    def rows(self, ops):
-        return ops.load(self.matrix)
 
 
 @pytest.mark.parametrize(
@@ -125,15 +123,15 @@ class _Plain:
     ],
 )
 def test_positions_are_counted_without_padding(mask, leading, trailing, want):
-    seen = Seen({"attention_mask": np.array([mask], "<f4")})
+    values, given = array(np.zeros((1, 6, 1))), array([mask])
 
-    made = marking(leading, trailing).apply(np.zeros((1, 6, 1), "<f4"), seen, OPS)
+    made = marking(leading, trailing).apply(values, Seen({"attention_mask": given}), OPS)
 
     assert made.reshape(-1).tolist() == want
 
 
 def test_a_row_without_its_own_mask_is_refused():
-    seen = Seen({"attention_mask": np.ones((1, 6), "<f4")})
+    seen = Seen({"attention_mask": array(np.ones((1, 6)))})
 
     with pytest.raises(InvalidInput, match="whole rows"):
-        marking(1, 1).apply(np.zeros((1, 1, 1), "<f4"), seen, OPS)
+        marking(1, 1).apply(array(np.zeros((1, 1, 1))), seen, OPS)

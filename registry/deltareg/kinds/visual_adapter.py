@@ -46,7 +46,7 @@ from deltareg.sites.sites import Part
 
 _BESIDE: Mapping[str, Part] = {"parallel_mlp": "ffn", "parallel_attention": "attention"}
 _AFTER: Mapping[str, Part] = {"after_mlp": "ffn", "after_attention": "attention"}
-_INSERTS = _BESIDE | _AFTER
+_INSERTS: Mapping[str, Part] = {**_BESIDE, **_AFTER}
 _VARIANTS = frozenset({"convpass", "adaptformer", "vl_adapter"})
 _READ = "read"
 
