@@ -178,6 +178,17 @@ class Ops(Protocol):
         """Give Q[:, :rank] @ R[:rank] of the matrix's QR decomposition: (n, m) -> (n, m)."""
         ...
 
+    def orthonormal(self, matrix: Array) -> Array:
+        """Give Q of the matrix's QR decomposition by Householder reflections: (n, m) -> (n, m).
+
+        A column may have either sign by mathematics; it has LAPACK's.
+        """
+        ...
+
+    def solve(self, matrix: Array, right: Array) -> Array:
+        """Give matrix⁻¹ @ right, (n, n) and (n, m), in double precision and rounded once."""
+        ...
+
 
 class Update(Protocol):
     """A formula for the new value of a weight."""
