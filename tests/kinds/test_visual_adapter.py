@@ -1,6 +1,7 @@
 """Visual adapters in the format of our own: their formula, their places, what is refused."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,8 @@ def test_the_bypass_convolves_the_grid_and_the_class_token(push):
     folder = push(CONVPASS, VIT)
     effect = accounted(folder, base("vit")[0]).effects[0]
     found, x = torch.randn(2, 5, WIDTH), torch.randn(2, 5, WIDTH)
-    seen = Seen({"read": x.numpy()})
+    given: Any = x.numpy()
+    seen = Seen({"read": given})
 
     made = effect.hook.apply(found.numpy(), seen, NumPyOps())
 
@@ -93,7 +95,7 @@ def test_the_bypass_convolves_the_grid_and_the_class_token(push):
 
 def test_positions_that_are_fewer_than_the_grid_are_refused(push):
     effect = accounted(push(CONVPASS, VIT), base("vit")[0]).effects[0]
-    x = np.zeros((1, 3, WIDTH), "<f4")
+    x: Any = np.zeros((1, 3, WIDTH), "<f4")
 
     with pytest.raises(InvalidInput, match="no grid 2 x 2"):
         effect.hook.apply(x, Seen({"read": x}), NumPyOps())

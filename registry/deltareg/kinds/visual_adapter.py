@@ -221,7 +221,8 @@ class VisualAdapter:
     ) -> None:
         parameters = Parameters(f"the {self.variant} at {layer.path}", names, tensors, plan)
         sublayer = layer.parts[_INSERTS[self.insert]]
-        width, rank = places.width(sublayer) or parameters.shape("up.bias")[0], self.rank
+        told, rank = (*parameters.shape("up.bias"), 0)[0], self.rank
+        width = places.width(sublayer) or told
         down, up = _linear(parameters, "down", width, rank), _linear(parameters, "up", rank, width)
         convolution = self._convolution(parameters) if self.grid else None
         if not parameters.finish():
