@@ -6,6 +6,7 @@ at the projections that it names, and their residual is what goes into the norm 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from deltareg.errors import Problem, Refused
 from deltareg.kind import BaseView, DeltaFiles, Tap
@@ -76,7 +77,7 @@ def read_interface(files: DeltaFiles) -> Interface | None:
     if document is None:
         return None
     found = document.get("interface")
-    entries: dict[str, object] = dict(found) if isinstance(found, dict) else {}
+    entries = cast("dict[str, object]", found) if isinstance(found, dict) else {}
     paths: dict[str, str] = {}
     for word in _PATHS:
         value = entries.get(word)
