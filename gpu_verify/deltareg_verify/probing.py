@@ -67,7 +67,8 @@ class Probe:
         values = json.loads(text)
         for name in ("delta", "base", "inputs", "out", "cache"):
             values[name] = Path(values[name])
-        return cls(**{**values, "include": tuple(values["include"])})
+        values["include"] = tuple(values["include"])
+        return cls(**values)
 
 
 @click.command("probe", hidden=True)
