@@ -237,7 +237,7 @@ class Attached:
 
 
 def _same_grad_mode() -> torch.set_grad_enabled:
-    """Give back, after a block, whether this thread records gradients; that is the program's own."""
+    """Keep, over a block, whether this thread records gradients; that is the program's own."""
     return torch.set_grad_enabled(torch.is_grad_enabled())
 
 
