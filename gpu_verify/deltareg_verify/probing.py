@@ -16,19 +16,16 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.array import to_f32, view
+from deltareg.client.array_file import read_arrays
 from deltareg.client.base_folder import open_base
 from deltareg.client.cache import Cache
-from deltareg.client.folder import MappedTensor, open_folder
+from deltareg.client.folder import open_folder
 from deltareg.client.weights_file import Slot, write_header
 from deltareg.delta_manifest import assess
 from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput
 from deltareg.suite import DEFAULT_SUITE, built_in
-from deltareg.tensors import FLOAT_DTYPES
 from deltareg_verify.engine import State
 from deltareg_verify.include import included
-
-Arrays = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,8 @@ class Probe:
         values = json.loads(text)
         for name in ("delta", "base", "inputs", "out", "cache"):
             values[name] = Path(values[name])
-        return cls(**{**values, "include": tuple(values["include"])})
+        values["include"] = tuple(values["include"])
+        return cls(**values)
 
 
 @click.command("probe", hidden=True)
@@ -90,7 +88,7 @@ def run(wanted: Probe) -> dict[str, object]:
         IntegrityFailure: The stored delta is refused now.
         Inconclusive: The machine could not do it.
     """
-    inputs = read_inputs(wanted.inputs)
+    inputs = read_arrays(wanted.inputs)
     os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
     from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, quieten
 
@@ -125,32 +123,6 @@ def run(wanted: Probe) -> dict[str, object]:
             "not_exercised": fired.not_exercised,
             "device": environment(device)["device"],
         }
-
-
-def read_inputs(path: Path) -> Arrays:
-    """Read the tensors of a safetensors file, BF16 widened.
-
-    Raises:
-        NotFound: There is no such file.
-        Refused: It is no safetensors file.
-        InvalidInput: A tensor is of a dtype that no network takes.
-    """
-    with open_folder(path) as folder:
-        names = [name for name in folder.contents if name.endswith(".safetensors")]
-        return {
-            tensor.name: _array(tensor)
-            for name in names
-            for tensor in folder.tensors_of(name).values()
-        }
-
-
-def _array(tensor: MappedTensor) -> NDArray[np.generic]:
-    raw = view(tensor.read(), tensor.dtype, tensor.shape)
-    if tensor.dtype in FLOAT_DTYPES:
-        return to_f32(raw, tensor.dtype).copy()
-    if tensor.dtype in {"F8_E4M3", "F8_E5M2"}:
-        raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which no network takes as it is")
-    return (raw.astype(np.bool_) if tensor.dtype == "BOOL" else raw).copy()
 
 
 def _write(out: Path, outputs: Mapping[str, NDArray[np.float32]]) -> None:
