@@ -28,6 +28,7 @@ from deltareg_verify.torch_engine.positions import (
     has_relative_bias,
     shifting,
 )
+from deltareg_verify.torch_engine.prefilled import Filling, filling
 
 _TYPES = "token_type_ids"
 Arguments = tuple[object, ...]
@@ -80,26 +81,53 @@ def _attention(
         return
     with ExitStack() as stack:
         stack.enter_context(attention.switched(network))
-        for path, listed in sites.items():
-            module = _module(network, path)
-            if not attention.is_switched(module, network):
+        modules = {path: _module(network, path) for path in sites}
+        if all(attention.is_switched(module, network) for module in modules.values()):
+            for path, listed in sites.items():
+                for insert in listed:
+                    stack.enter_context(_key_values(network, modules[path], insert, ops, fired))
+            _shift(stack, network, sites)
+        else:
+            _fill(stack, network, sites, ops, fired)
+        yield
+
+
+def _fill(
+    stack: ExitStack,
+    network: PreTrainedModel,
+    sites: Mapping[str, Sequence[PrefixInsert]],
+    ops: TorchOps,
+    fired: Fired,
+) -> None:
+    """Fill the cache of a network whose attention cannot be reached otherwise."""
+    fillings: dict[nn.Module, list[Filling]] = defaultdict(list)
+    for path, listed in sites.items():
+        for insert in listed:
+            keys, values = _keys_values(insert, ops)
+            if insert.shift != keys.shape[1] or insert.gate is not None:
                 raise Inconclusive(
                     f"the attention of {type(network).__name__} is its own, and takes no prefix"
                 )
-            for insert in listed:
-                stack.enter_context(_key_values(network, module, insert, ops, fired))
-        _shift(stack, network, sites)
-        yield
+            part = Filling(keys, values, partial(fired, insert))
+            fillings[_module(network, path)].append(part)
+    _before_forward(stack, network, filling(network, fillings))
+
+
+def _before_forward(
+    stack: ExitStack, network: PreTrainedModel, change: Callable[[Keywords], Keywords]
+) -> None:
+    def hook(_network: nn.Module, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
+        return args, change(kwargs)
+
+    handle = network.register_forward_pre_hook(hook, with_kwargs=True)
+    stack.callback(handle.remove)
 
 
 @contextmanager
 def _key_values(
     network: PreTrainedModel, module: nn.Module, insert: PrefixInsert, ops: TorchOps, fired: Fired
 ) -> Generator[None]:
-    made = insert.vectors.make(ops)
-    if len(made) != 2:
-        raise Inconclusive(f"{insert.module} takes keys and values, and {len(made)} arrays came")
-    keys, values = (as_torch(part).permute(1, 0, 2) for part in made)
+    keys, values = _keys_values(insert, ops)
     owner = bias_owner(network, insert.module)
     prefix = attention.KeyValues(keys, values, insert.shift, owner, partial(fired, insert))
     with ExitStack() as stack:
@@ -109,6 +137,14 @@ def _key_values(
             stack.callback(handle.remove)
         stack.enter_context(attention.put_before(module, prefix))
         yield
+
+
+def _keys_values(insert: PrefixInsert, ops: TorchOps) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute the vectors of an attention, (heads, n, width) each."""
+    made = [as_torch(part).permute(1, 0, 2) for part in insert.vectors.make(ops)]
+    if len(made) != 2:
+        raise Inconclusive(f"{insert.module} takes keys and values, and {len(made)} arrays came")
+    return made[0], made[1]
 
 
 def _open_gate(
@@ -134,13 +170,7 @@ def _shift(
         return
     if len(shifts) > 1 or any(0 in {i.shift for i in listed} for listed in sites.values()):
         raise Inconclusive("these prefixes disagree about where the tokens begin")
-    move = shifting(network, shifts.pop())
-
-    def hook(_network: nn.Module, args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
-        return args, move(kwargs)
-
-    handle = network.register_forward_pre_hook(hook, with_kwargs=True)
-    stack.callback(handle.remove)
+    _before_forward(stack, network, shifting(network, shifts.pop()))
 
 
 @contextmanager
