@@ -18,26 +18,20 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from deltareg.errors import Inconclusive
-
 Keywords = dict[str, object]
 # Types whose positions count what the mask lets through, not every token.
 _COUNT_THE_MASK = frozenset({"opt"})
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
-def shifting(network: PreTrainedModel, shift: int) -> Callable[[Keywords], Keywords]:
-    """Give the function that moves the positions in a network's arguments.
-
-    Raises:
-        Inconclusive: The network takes no positions.
-    """
+def takes_positions(network: PreTrainedModel) -> bool:
+    """Whether a network of one stack is told where its tokens stand."""
     takes = inspect.signature(network.forward).parameters
-    is_plain = network.config.get_text_config() is network.config
-    if "position_ids" not in takes or not is_plain:
-        raise Inconclusive(
-            f"{type(network).__name__} takes no positions, so those of its tokens cannot be moved"
-        )
+    return "position_ids" in takes and network.config.get_text_config() is network.config
+
+
+def shifting(network: PreTrainedModel, shift: int) -> Callable[[Keywords], Keywords]:
+    """Give the function that moves the positions in a network's arguments."""
     maker = _maker(network)
 
     def move(keywords: Keywords) -> Keywords:

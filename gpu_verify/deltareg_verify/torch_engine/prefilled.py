@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from deltareg.errors import Inconclusive
 
@@ -81,15 +81,17 @@ def filling(
     if not name or sorted(by_number) != list(range(len(fillings))) or len(counts) != 1:
         raise Inconclusive(f"{type(network).__name__} has no place for keys before its own")
     count, weight = counts.pop(), next(network.parameters())
+    is_double = network.config.is_encoder_decoder is True
+    mask_name = "decoder_attention_mask" if is_double else "attention_mask"
 
     def put(keywords: Keywords) -> Keywords:
         given = dict(keywords)
-        tokens = given.get("input_ids", given.get("inputs_embeds"))
-        mask, positions = given.get("attention_mask"), given.get("position_ids")
-        assert isinstance(tokens, torch.Tensor)
-        given[name] = Prefilled(by_number, tokens.shape[0], weight)
+        rows = next(v.shape[0] for v in given.values() if isinstance(v, torch.Tensor))
+        mask, positions = given.get(mask_name), given.get("position_ids")
+        filled = Prefilled(by_number, rows, weight)
+        given[name] = EncoderDecoderCache(filled, DynamicCache()) if is_double else filled
         if isinstance(mask, torch.Tensor):
-            given["attention_mask"] = torch.cat([mask.new_ones(mask.shape[0], count), mask], dim=1)
+            given[mask_name] = torch.cat([mask.new_ones(mask.shape[0], count), mask], dim=1)
         if isinstance(positions, torch.Tensor):
             given["position_ids"] = positions + count
         return given

@@ -27,6 +27,7 @@ from deltareg_verify.torch_engine.positions import (
     bias_owner,
     has_relative_bias,
     shifting,
+    takes_positions,
 )
 from deltareg_verify.torch_engine.prefilled import Filling, filling
 
@@ -81,15 +82,24 @@ def _attention(
         return
     with ExitStack() as stack:
         stack.enter_context(attention.switched(network))
-        modules = {path: _module(network, path) for path in sites}
-        if all(attention.is_switched(module, network) for module in modules.values()):
+        if _is_within_reach(network, sites):
             for path, listed in sites.items():
                 for insert in listed:
-                    stack.enter_context(_key_values(network, modules[path], insert, ops, fired))
+                    module = _module(network, path)
+                    stack.enter_context(_key_values(network, module, insert, ops, fired))
             _shift(stack, network, sites)
         else:
             _fill(stack, network, sites, ops, fired)
         yield
+
+
+def _is_within_reach(network: PreTrainedModel, sites: Mapping[str, Sequence[PrefixInsert]]) -> bool:
+    """Whether the interface leads to these attentions, and their tokens' positions can be moved."""
+    modules = [_module(network, path) for path in sites]
+    moves = any(insert.shift for listed in sites.values() for insert in listed)
+    can_move = all(map(has_relative_bias, modules)) or takes_positions(network)
+    is_switched = all(attention.is_switched(module, network) for module in modules)
+    return is_switched and (can_move or not moves)
 
 
 def _fill(

@@ -17,8 +17,9 @@ _MAKES_KEYS = frozenset({
     "k_proj", "key", "k", "c_attn", "query_key_value", "qkv_proj", "Wqkv", "W_pack", "qkv",
     "key_proj", "in_proj", "attn_qkv",
 })  # fmt: skip
-_HEADS = ("num_key_value_heads", "num_attention_heads", "n_head", "num_heads")
-_ALL_HEADS = ("num_attention_heads", "n_head", "num_heads")
+_ACROSS_STACKS = frozenset({"EncDecAttention", "encoder_attn", "crossattention", "cross_attn"})
+_ALL_HEADS = ("num_attention_heads", "n_head", "num_heads", "decoder_attention_heads")
+_HEADS = ("num_key_value_heads", *_ALL_HEADS)
 _WIDTHS = ("hidden_size", "n_embd", "d_model")
 
 
@@ -72,14 +73,21 @@ def _by_names(base: BaseView) -> list[str]:
     for name in base.tensors:
         path, _, parameter = (base.names.memory(name) or "").rpartition(".")
         attention, _, projection = path.rpartition(".")
-        numbers = [part for part in attention.split(".") if part.isdecimal()]
-        if parameter == "weight" and projection in _MAKES_KEYS and len(numbers) == 1:
-            template = ".".join("N" if p.isdecimal() else p for p in attention.split("."))
-            lists[template][int(numbers[0])] = attention
+        if parameter == "weight" and projection in _MAKES_KEYS and _is_asked(attention, base):
+            number = next((part for part in attention.split(".") if part.isdecimal()), "")
+            template = attention.replace(f".{number}.", ".N.", 1)
+            lists[template][int(number or -1)] = attention
     if len(lists) != 1:
         return []
     found = next(iter(lists.values()))
     return [found[n] for n in range(len(found))] if found.keys() == set(range(len(found))) else []
+
+
+def _is_asked(attention: str, base: BaseView) -> bool:
+    """Whether an attention is within one stack, and of two stacks within the decoder."""
+    parts = frozenset(attention.split("."))
+    is_double = base.config.get("is_encoder_decoder") is True
+    return not parts & _ACROSS_STACKS and (not is_double or "decoder" in parts)
 
 
 def _first(config: dict[str, object], names: tuple[str, ...]) -> int:
