@@ -5,7 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -154,6 +154,24 @@ class TorchOps:
         if places.size and not 0 <= int(places.min()) <= int(places.max()) < size:
             raise InvalidInput(f"an index of the delta is not within the {size} that there are")
         return torch.from_numpy(places).to(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingOps(TorchOps):
+    """The same, for formulas that run with every forward: what was read once stays on the device.
+
+    Only whole tensors are kept. They are let go with this object.
+    """
+
+    kept: dict[int, tuple[Tensor, Array]] = field(default_factory=dict[int, "tuple[Tensor, Array]"])
+
+    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+        """Read rows of a tensor, or find it."""
+        if start or stop is not None:
+            return TorchOps.load(self, tensor, start, stop)
+        if id(tensor) not in self.kept:  # the tensor is kept as well, so its identity stays its own
+            self.kept[id(tensor)] = (tensor, TorchOps.load(self, tensor))
+        return self.kept[id(tensor)][1]
 
 
 def as_array(tensor: torch.Tensor) -> Array:
