@@ -12,7 +12,14 @@ from deltareg.array import F32, Raw, from_f32, is_finite, to_f32, view
 from deltareg.conventions import needed_problem
 from deltareg.errors import Problem
 from deltareg.formula import Tensor
-from deltareg.kind import Account, BaseCopy, DeltaFiles, Tensors, WeightUpdate
+from deltareg.kind import (
+    Account,
+    BaseCopy,
+    DeltaFiles,
+    PrefixInsert,
+    Tensors,
+    WeightUpdate,
+)
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
 from deltareg.updates import Add, Replace
 
@@ -37,6 +44,7 @@ def examine(
     """
     problems = [_non_finite(tensor) for tensor in tensors.values() if not _is_finite(tensor)]
     problems += _unequal_copies(account, tensors)
+    problems += _unequal_repeats(account, tensors)
     if base_tensors is None:
         return problems
     for effect in account.effects:
@@ -88,6 +96,21 @@ def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
                 told = f"it is not equal to {names[0]}, and both say what the weight becomes"
                 problems.append(Problem("ambiguous", told, tensor=name, fix="keep one of them"))
     return problems
+
+
+def _unequal_repeats(account: Account, tensors: Tensors) -> list[Problem]:
+    """Find what a prefix says twice, and not the same."""
+    repeats = {
+        name: original
+        for effect in account.effects
+        if isinstance(effect, PrefixInsert)
+        for name, original in effect.copies.items()
+    }
+    return [
+        Problem("ambiguous", f"it should repeat {original}, and it does not", tensor=name)
+        for name, original in repeats.items()
+        if not _equal(tensors[name], tensors[original], None)
+    ]
 
 
 def _base_problems(copy: BaseCopy, base: Tensors) -> list[Problem]:
