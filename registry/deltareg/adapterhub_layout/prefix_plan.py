@@ -26,6 +26,8 @@ _POOL = "prefix_tuning"
 _PATCHED = frozenset({
     "bert", "gpt2", "llama", "mistral", "mt5", "roberta", "t5", "vit", "xlm-roberta",
 })  # fmt: skip
+# Those whose first layer makes the position bias of all; it does not fit layers that differ.
+_BIASED = frozenset({"mt5", "t5"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,10 @@ def plan_prefix(plan: Plan, adapter: Adapter, settings: Prefix) -> None:
         plan.refuse("unknown_kind", told, "", "ask for it")
         return
     sites = _sites(adapter, settings)
+    if model_type in _BIASED and _is_partial(adapter, settings):
+        told = "leave_out names a part of a stack: the library then loses position biases of others"
+        plan.refuse("bad_config", told, "", "train it with a prefix in every layer, or in none")
+        return
     pool, copies = _pool(plan, adapter)
     gates = _gates(plan, adapter, sites)
     counts = {site.key: 0 for site in sites}
@@ -104,6 +110,14 @@ def _sites(adapter: Adapter, settings: Prefix) -> list[_Site]:
                 found.append(_Site(layer, part, key, counts.get(key, 0)))
                 counts[key] = found[-1].row + 1
     return found
+
+
+def _is_partial(adapter: Adapter, settings: Prefix) -> bool:
+    """Whether some layers of a stack have a prefix, and others have none."""
+    has: dict[str, set[bool]] = {}
+    for number, layer in enumerate(adapter.places.layers):
+        has.setdefault(layer.stack, set()).add(number in settings.leaves_out)
+    return any(len(kinds) > 1 for kinds in has.values())
 
 
 def _pool(plan: Plan, adapter: Adapter) -> tuple[Mapping[str, str], dict[str, str]]:
