@@ -264,6 +264,79 @@ def test_an_encoder_sees_the_prefix_from_every_token():
     handles[0].remove()
 
 
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        (transformers.BertModel, np.tile(np.arange(12) + N, (2, 1))),
+        # RoBERTa counts what is no padding, from the padding's own number on.
+        (transformers.RobertaModel, np.cumsum(PADDED, 1) * PADDED + N * PADDED),
+    ],
+)
+def test_the_tokens_of_an_encoder_move_by_the_prefixs_length(kind, wanted):
+    torch.manual_seed(0)
+    made = kind(kind.config_class(**SMALL)).eval().requires_grad_(False)
+    _, (keys, values) = bert_pair()
+    still = PrefixInsert("attention", "encoder.layer.0.attention.self", 0, Pair(keys, values), {})
+    ids = torch.from_numpy(np.where(PADDED, IDS, 0))
+
+    def run(insert, **more):
+        with attached.inserted(made, [insert], attached.OPS, unheard), torch.no_grad():
+            return made(input_ids=ids, **more).last_hidden_state
+
+    moved = run(replace(still, shift=N))
+
+    assert torch.equal(moved, run(still, position_ids=torch.from_numpy(wanted)))
+    assert not torch.equal(moved, run(still))
+
+
+@pytest.mark.parametrize("decoder", ["gpt2", "llama", "mistral, a window"])
+def test_generation_with_a_cache_is_that_of_the_librarys_forwards(decoder, tmp_path):
+    made = network(*DECODERS[decoder])
+    model = tuned(made, "prefix", tmp_path / "delta")
+    ids = wanted = torch.from_numpy(IDS)
+    for _ in range(6):  # peft's own generate() loses the positions of a prefix in this version
+        best = logits(model, {"input_ids": wanted})[:, -1].argmax(-1)
+        wanted = torch.cat([wanted, torch.from_numpy(best)[:, None]], dim=1)
+    inserts = attached.effects(tmp_path / "delta", attached.base_of(made, tmp_path / "base"))
+    asked = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 6, "do_sample": False}
+
+    with attached.inserted(made, inserts, attached.OPS, unheard):
+        got = made.generate(input_ids=ids, eos_token_id=None, pad_token_id=0, **asked)
+
+    assert torch.equal(got, wanted)
+
+
+def test_a_cache_of_tokens_read_without_the_prefix_is_told():
+    made, ids = network("gpt2", GPT), torch.from_numpy(IDS)
+    inserts = prefix_of_tokens(made, "transformer.h.{}.attn", 4, ids)
+    before = made(input_ids=ids[:, :6], use_cache=True).past_key_values
+
+    with (
+        attached.inserted(made, inserts, attached.OPS, unheard),
+        pytest.raises(Inconclusive, match="without the prefix"),
+    ):
+        made(input_ids=ids[:, 6:], past_key_values=before)
+
+
+def test_two_prefixes_of_a_decoder_are_one_longer_prefix():
+    made, ids = network("llama", GROUPED), torch.from_numpy(IDS)[:1]
+    inserts = prefix_of_tokens(made, "model.layers.{}.self_attn", 4, ids)
+    parts = [
+        replace(i, shift=2, vectors=Pair(*(array[s] for array in i.vectors.arrays)))
+        for s in (slice(2), slice(2, 4))
+        for i in inserts
+    ]
+    rest = {"input_ids": ids[:, 4:]}
+
+    together = attached.run(made, parts, rest).logits
+    with attached.inserted(made, parts[:2], attached.OPS, unheard):
+        nested = attached.run(made, parts[2:], rest).logits
+
+    wanted = attached.run(made, inserts, rest).logits
+    assert np.array_equal(together, wanted)
+    assert np.array_equal(nested, wanted)
+
+
 def test_two_prefixes_on_one_attention_are_one_longer_prefix():
     made, (keys, values) = bert_pair()
     whole = PrefixInsert("attention", "encoder.layer.0.attention.self", 0, Pair(keys, values), {})

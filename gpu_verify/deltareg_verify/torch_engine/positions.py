@@ -1,8 +1,8 @@
 """Where the real tokens stand when a prefix comes before them.
 
 peft counts a prefix as the first n positions, so the tokens begin at n; the adapters library lets
-them begin at 0. Architectures with relative positions get a bias for the prefix's keys instead
-(Raffel et al. 2020, arXiv 1910.10683, section 2.1).
+them begin at 0. Relative positions are a bias on the scores (Raffel et al. 2020, arXiv 1910.10683,
+section 2.1), which the prefix's keys need, too.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -19,8 +19,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 Keywords = dict[str, object]
-# Types whose positions count what the mask lets through, not every token.
-_COUNT_THE_MASK = frozenset({"opt"})
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -58,27 +56,22 @@ def bias_owner(network: nn.Module, path: str) -> nn.Module | None:
     return None
 
 
-def has_relative_bias(attention: nn.Module) -> bool:
-    """Whether an attention is of a sort that is given a relative position bias."""
-    return hasattr(attention, "has_relative_attention_bias")
+def bias_of_all_keys(owner: nn.Module | None, bias: torch.Tensor, count: int) -> torch.Tensor:
+    """Give the position bias of a prefix's keys and the real ones, with the prefix at the start.
 
-
-def bias_of_all_keys(
-    owner: nn.Module | None, bias: torch.Tensor, *, count: int, shift: int
-) -> torch.Tensor:
-    """Give the position bias of the prefix's keys and the real ones.
+    The queries keep their positions, so the real keys are farther by the prefix's length than they
+    would be without it. The adapters library has it so.
 
     Args:
         owner: What makes it; None for an attention that has none, such as one across stacks.
         bias: That of the real keys, (1, heads, queries, keys).
         count: How many keys the prefix has.
-        shift: By how much the real tokens move.
     """
     queries, keys = bias.shape[-2:]
     if owner is None:
         return torch.cat([bias.new_zeros(*bias.shape[:-1], count), bias], dim=-1)
     compute = cast("Callable[..., torch.Tensor]", owner.compute_bias)
-    seen = shift + keys - queries
+    seen = keys - queries
     made = compute(queries, count + keys, device=bias.device, past_seen_tokens=seen)
     return made.to(bias.dtype)
 
@@ -87,11 +80,9 @@ def _maker(network: PreTrainedModel) -> Callable[[Keywords, int], torch.Tensor]:
     by_tokens = next(
         (m for m in network.modules() if hasattr(m, "create_position_ids_from_input_ids")), None
     )
-    if by_tokens is not None:
-        return lambda keywords, shift: _after_padding(by_tokens, keywords, shift)
-    if network.config.model_type in _COUNT_THE_MASK:
-        return _within_mask
-    return _counted
+    if by_tokens is None:
+        return _counted
+    return lambda keywords, shift: _after_padding(by_tokens, keywords, shift)
 
 
 def _counted(keywords: Keywords, shift: int) -> torch.Tensor:
@@ -99,13 +90,6 @@ def _counted(keywords: Keywords, shift: int) -> torch.Tensor:
     tokens = given if isinstance(given, torch.Tensor) else keywords["input_ids"]
     assert isinstance(tokens, torch.Tensor)
     return torch.arange(shift, shift + tokens.shape[1], device=tokens.device)[None]
-
-
-def _within_mask(keywords: Keywords, shift: int) -> torch.Tensor:
-    mask = keywords.get("attention_mask")
-    if not isinstance(mask, torch.Tensor):
-        return _counted(keywords, shift)
-    return (mask.long().cumsum(1) + shift) * mask.long() - 1
 
 
 def _after_padding(embeddings: nn.Module, keywords: Keywords, shift: int) -> torch.Tensor:

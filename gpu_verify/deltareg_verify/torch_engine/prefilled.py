@@ -1,7 +1,8 @@
-"""Prefixes for decoders with an attention of their own: a cache that is not empty at the start.
+"""Prefixes for decoders: a cache that is not empty at the start.
 
-A prefix that moves the tokens by its length is to such a network what earlier tokens are, and the
-cache is where it keeps those. Positions, biases and masks are then the network's own business.
+A prefix that moves the tokens by its length is to a decoder what earlier tokens are, and the cache
+is where it keeps those. Positions, biases, windows and masks are then the network's own business,
+whatever its attention looks like.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -19,6 +20,7 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from deltareg.errors import Inconclusive
 
 Keywords = dict[str, object]
+_NAMES = ("cache", "past_key_values")
 _NUMBERS = ("layer_idx", "layer_id", "layer_number")
 
 
@@ -37,20 +39,28 @@ class Filling:
     fired: Callable[[], None]
 
 
+Fillings = Mapping[int, Sequence[Filling]]
+
+
 class Prefilled(DynamicCache):
     """A cache that tells when a layer takes what it was filled with."""
 
-    def __init__(
-        self, fillings: Mapping[int, Sequence[Filling]], rows: int, like: torch.Tensor
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._fired: dict[int, list[Callable[[], None]]] = {}
+        self._held: list[Fillings] = []
+
+    def holds(self, fillings: Fillings) -> bool:
+        """Whether it was filled with these."""
+        return any(held is fillings for held in self._held)
+
+    def fill(self, fillings: Fillings, *, rows: int, like: torch.Tensor) -> None:
+        """Put keys and values in, after those that are there, for every row of a batch."""
         for layer in sorted(fillings):
-            parts = fillings[layer]
-            pairs = zip(*((part.keys, part.values) for part in parts), strict=True)
-            keys, values = (torch.cat(pair, dim=1).expand(rows, -1, -1, -1) for pair in pairs)
-            self.update(keys.to(like), values.to(like), layer)
-            self._fired[layer] = [part.fired for part in parts]
+            for part in fillings[layer]:
+                pair = (part.keys, part.values)
+                keys, values = (each.to(like).expand(rows, -1, -1, -1) for each in pair)
+                super().update(keys, values, layer)
+        self._held.append(fillings)
 
     def update(
         self,
@@ -61,24 +71,35 @@ class Prefilled(DynamicCache):
         **kwargs: object,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add keys and values of a layer; give all that it has."""
-        for fired in self._fired.get(layer_idx, ()):
-            fired()
+        for held in self._held:
+            for part in held.get(layer_idx, ()):
+                part.fired()
         return super().update(key_states, value_states, layer_idx, *args, **kwargs)
 
 
+def takes_cache(network: PreTrainedModel) -> bool:
+    """Whether a network's forward takes a cache."""
+    return bool(_name_of_cache(network))
+
+
 def filling(
-    network: PreTrainedModel, fillings: Mapping[nn.Module, Sequence[Filling]]
+    network: PreTrainedModel, modules: Mapping[nn.Module, Sequence[Filling]]
 ) -> Callable[[Keywords], Keywords]:
     """Give the function that puts a filled cache among a network's arguments.
 
+    A cache of an earlier forward, which holds the prefix already, stays.
+
+    Args:
+        network: One that takes a cache.
+        modules: What each attention is to find in it.
+
     Raises:
-        Inconclusive: The network takes no cache, or does not number its layers.
+        Inconclusive: The network does not number its layers.
     """
-    takes = inspect.signature(network.forward).parameters
-    name = next((name for name in ("cache", "past_key_values") if name in takes), "")
-    by_number = {_number(module): parts for module, parts in fillings.items()}
+    own_name = _name_of_cache(network)
+    fillings = {_number(module): parts for module, parts in modules.items()}
     counts = {sum(part.keys.shape[1] for part in parts) for parts in fillings.values()}
-    if not name or sorted(by_number) != list(range(len(fillings))) or len(counts) != 1:
+    if sorted(fillings) != list(range(len(modules))) or len(counts) != 1:
         raise Inconclusive(f"{type(network).__name__} has no place for keys before its own")
     count, weight = counts.pop(), next(network.parameters())
     is_double = network.config.is_encoder_decoder is True
@@ -86,10 +107,12 @@ def filling(
 
     def put(keywords: Keywords) -> Keywords:
         given = dict(keywords)
-        rows = next(v.shape[0] for v in given.values() if isinstance(v, torch.Tensor))
+        name = next((n for n in _NAMES if given.get(n) is not None), own_name)  # either may be used
         mask, positions = given.get(mask_name), given.get("position_ids")
-        filled = Prefilled(by_number, rows, weight)
-        given[name] = EncoderDecoderCache(filled, DynamicCache()) if is_double else filled
+        given[name], cache = _prefilled(given.get(name), is_double=is_double)
+        if not cache.holds(fillings):
+            rows = next(v.shape[0] for v in given.values() if isinstance(v, torch.Tensor))
+            cache.fill(fillings, rows=rows, like=weight)
         if isinstance(mask, torch.Tensor):
             given[mask_name] = torch.cat([mask.new_ones(mask.shape[0], count), mask], dim=1)
         if isinstance(positions, torch.Tensor):
@@ -97,6 +120,22 @@ def filling(
         return given
 
     return put
+
+
+def _prefilled(given: object, *, is_double: bool) -> tuple[object, Prefilled]:
+    """Give the cache to pass on, and the part of it that is for self-attention."""
+    own = given.self_attention_cache if isinstance(given, EncoderDecoderCache) else given
+    if isinstance(own, Prefilled):
+        return given, own
+    if isinstance(own, DynamicCache) and own.get_seq_length():
+        raise Inconclusive("the cache is of tokens that were read without the prefix")
+    made = Prefilled()
+    return (EncoderDecoderCache(made, DynamicCache()) if is_double else made), made
+
+
+def _name_of_cache(network: PreTrainedModel) -> str:
+    takes = inspect.signature(network.forward).parameters
+    return next((name for name in _NAMES if name in takes), "")
 
 
 def _number(module: nn.Module) -> int:

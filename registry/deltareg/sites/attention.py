@@ -20,6 +20,11 @@ _MAKES_KEYS = frozenset({
 _ACROSS_STACKS = frozenset({"EncDecAttention", "encoder_attn", "crossattention", "cross_attn"})
 _ALL_HEADS = ("num_attention_heads", "n_head", "num_heads", "decoder_attention_heads")
 _HEADS = ("num_key_value_heads", *_ALL_HEADS)
+# Of bases whose layers have keys of different shapes, of all heads at once, or in chunks of text.
+_UNEVEN = (
+    "attention_chunk_size", "global_head_dim", "kv_lora_rank", "multi_query",
+    "num_kv_shared_layers", "per_layer_config",
+)  # fmt: skip
 _WIDTHS = ("hidden_size", "n_embd", "d_model")
 
 
@@ -45,8 +50,7 @@ def text_config(base: BaseView) -> dict[str, object]:
 def key_shape(base: BaseView) -> KeyShape | None:
     """Give the shape of a base's keys by its config; None where it is not the same everywhere."""
     config = text_config(base)
-    uneven = ("global_head_dim", "per_layer_config", "num_kv_shared_layers", "kv_lora_rank")
-    if any(config.get(name) for name in (*uneven, "multi_query")):
+    if any(config.get(name) for name in _UNEVEN):
         return None
     heads, all_heads = _first(config, _HEADS), _first(config, _ALL_HEADS)
     hidden = _first(config, _WIDTHS)
