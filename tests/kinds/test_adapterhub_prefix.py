@@ -75,7 +75,7 @@ def base(tmp_path):
     folder = tmp_path / "base"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(BERT))
-    shapes = {"embeddings.word_embeddings.weight": (20, WIDTH)}
+    shapes: dict[str, tuple[int, ...]] = {"embeddings.word_embeddings.weight": (20, WIDTH)}
     for layer in range(LAYERS):
         for name in ("query", "key", "value"):
             shapes[f"{ATTENTION.format(layer)}.{name}.weight"] = (WIDTH, WIDTH)

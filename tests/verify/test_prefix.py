@@ -1,6 +1,7 @@
 """Prompts and prefixes on live networks give what the libraries give, and leave no trace."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import transformers
 from deltareg.errors import Inconclusive
 from deltareg.kind import PrefixInsert
 from deltareg_verify.torch_engine.ops import as_array
+from deltareg_verify.torch_engine.prefix import inserted
 from tests import corpus
 from tests.folders import open_base
 from tests.verify import attached
@@ -18,22 +20,30 @@ peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 N = 5
+Settings = dict[str, Any]
 IDS = np.random.default_rng(3).integers(3, 64, (2, 12))
 PADDED = np.ones_like(IDS)
 PADDED[0, :3] = 0
-SMALL = {
+SMALL: Settings = {
     "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
     "intermediate_size": 64, "max_position_embeddings": 64, "pad_token_id": 0,
 }  # fmt: skip
-GROUPED = {**SMALL, "num_key_value_heads": 2, "head_dim": 8}
-GPT = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
-T5 = {"vocab_size": 64, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_heads": 4, "pad_token_id": 0}
-BART = {
+GROUPED: Settings = {**SMALL, "num_key_value_heads": 2, "head_dim": 8}
+GPT: Settings = {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+T5: Settings = {
+    "vocab_size": 64,
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_heads": 4,
+    "pad_token_id": 0,
+}
+BART: Settings = {
     "vocab_size": 64, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2,
     "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 64,
     "decoder_ffn_dim": 64, "max_position_embeddings": 64,
 }  # fmt: skip
-DECODERS = {
+DECODERS: dict[str, tuple[str, Settings, str]] = {
     "gpt2": ("gpt2", GPT, "sdpa"),
     "llama": ("llama", GROUPED, "sdpa"),
     "llama, plain attention": ("llama", GROUPED, "eager"),
@@ -49,7 +59,7 @@ DECODERS = {
     "bloom, slopes": ("bloom", {"vocab_size": 64, "hidden_size": 32, "n_layer": 2, "n_head": 4},
                       "eager"),
 }  # fmt: skip
-DOUBLE = {
+DOUBLE: dict[str, tuple[str, Settings]] = {
     "t5, two layers": ("t5", {**T5, "num_layers": 2, "decoder_start_token_id": 0}),
     "t5, three layers": ("t5", {**T5, "num_layers": 3, "decoder_start_token_id": 0}),
     "umt5, a bias in each layer": ("umt5", {**T5, "num_layers": 2}),
@@ -79,7 +89,7 @@ def unheard(_insert):
 def network(model_type, options, implementation="sdpa"):
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(model_type, **options)
-    auto = transformers.AutoModelForCausalLM
+    auto: Any = transformers.AutoModelForCausalLM
     auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else auto
     made = auto.from_config(config, attn_implementation=implementation).eval()
     for parameter in made.requires_grad_(False).parameters():
@@ -176,7 +186,7 @@ def test_a_delta_of_the_corpus_gives_what_its_library_gave(name):
 def test_a_classifier_gets_its_prompt_and_its_head(tmp_path):
     torch.manual_seed(0)
     kind = transformers.BertForSequenceClassification
-    kind(transformers.BertConfig(**SMALL, num_labels=3)).save_pretrained(tmp_path / "base")
+    kind(transformers.BertConfig(**{**SMALL, "num_labels": 3})).save_pretrained(tmp_path / "base")
     made, theirs = (kind.from_pretrained(tmp_path / "base").eval() for _ in range(2))
     settings = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=N)
     model = peft.get_peft_model(theirs, settings).eval()
@@ -194,20 +204,13 @@ def test_a_classifier_gets_its_prompt_and_its_head(tmp_path):
 
 
 class Pair:
-    """Keys and values that are given."""
+    """Keys and values that are given, or rows alone."""
 
-    def __init__(self, keys, values):
-        self.arrays = keys, values
+    def __init__(self, *arrays):
+        self.arrays = arrays
 
     def make(self, ops):
         return tuple(as_array(array) for array in self.arrays)
-
-
-class Rows(Pair):
-    """Rows that are given."""
-
-    def __init__(self, rows):
-        self.arrays = (rows,)
 
 
 def prefix_of_tokens(made, path, count, ids):
@@ -243,10 +246,10 @@ def test_an_encoder_sees_the_prefix_from_every_token():
     made, (keys, values) = bert_pair()
     insert = PrefixInsert("attention", "encoder.layer.1.attention.self", 0, Pair(keys, values), {})
     own = made.encoder.layer[1].attention.self
-    seen = {}
+    seen: dict[str, torch.Tensor] = {}
     handles = [own.register_forward_hook(lambda _, args, out: seen.update(x=args[0], y=out[0]))]
 
-    with attached.inserted(made, [insert], attached.OPS, unheard), torch.no_grad():
+    with inserted(made, [insert], attached.OPS, unheard), torch.no_grad():
         made(input_ids=torch.from_numpy(IDS), attention_mask=torch.from_numpy(PADDED))
 
     def heads(projection):
@@ -280,7 +283,7 @@ def test_the_tokens_of_an_encoder_move_by_the_prefixs_length(kind, wanted):
     ids = torch.from_numpy(np.where(PADDED, IDS, 0))
 
     def run(insert, **more):
-        with attached.inserted(made, [insert], attached.OPS, unheard), torch.no_grad():
+        with inserted(made, [insert], attached.OPS, unheard), torch.no_grad():
             return made(input_ids=ids, **more).last_hidden_state
 
     moved = run(replace(still, shift=N))
@@ -300,7 +303,7 @@ def test_generation_with_a_cache_is_that_of_the_librarys_forwards(decoder, tmp_p
     inserts = attached.effects(tmp_path / "delta", attached.base_of(made, tmp_path / "base"))
     asked = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 6, "do_sample": False}
 
-    with attached.inserted(made, inserts, attached.OPS, unheard):
+    with inserted(made, inserts, attached.OPS, unheard):
         got = made.generate(input_ids=ids, eos_token_id=None, pad_token_id=0, **asked)
 
     assert torch.equal(got, wanted)
@@ -312,7 +315,7 @@ def test_a_cache_of_tokens_read_without_the_prefix_is_told():
     before = made(input_ids=ids[:, :6], use_cache=True).past_key_values
 
     with (
-        attached.inserted(made, inserts, attached.OPS, unheard),
+        inserted(made, inserts, attached.OPS, unheard),
         pytest.raises(Inconclusive, match="without the prefix"),
     ):
         made(input_ids=ids[:, 6:], past_key_values=before)
@@ -329,7 +332,7 @@ def test_two_prefixes_of_a_decoder_are_one_longer_prefix():
     rest = {"input_ids": ids[:, 4:]}
 
     together = attached.run(made, parts, rest).logits
-    with attached.inserted(made, parts[:2], attached.OPS, unheard):
+    with inserted(made, parts[:2], attached.OPS, unheard):
         nested = attached.run(made, parts[2:], rest).logits
 
     wanted = attached.run(made, inserts, rest).logits
@@ -344,7 +347,7 @@ def test_two_prefixes_on_one_attention_are_one_longer_prefix():
     inputs = torch.from_numpy(IDS)
 
     def run(inserts):
-        with attached.inserted(made, inserts, attached.OPS, unheard), torch.no_grad():
+        with inserted(made, inserts, attached.OPS, unheard), torch.no_grad():
             return made(input_ids=inputs).last_hidden_state
 
     assert torch.equal(run([whole]), run(parts))
@@ -353,11 +356,11 @@ def test_two_prefixes_on_one_attention_are_one_longer_prefix():
 def test_two_prompts_stand_in_their_order():
     made = network("gpt2", GPT)
     rows = torch.randn(N, 32)
-    parts = [PrefixInsert("tokens", "", 0, Rows(rows[s]), {}) for s in (slice(2), slice(2, N))]
+    parts = [PrefixInsert("tokens", "", 0, Pair(rows[s]), {}) for s in (slice(2), slice(2, N))]
 
     got = attached.run(made, parts, {"input_ids": IDS})
 
-    whole = [PrefixInsert("tokens", "", 0, Rows(rows), {})]
+    whole = [PrefixInsert("tokens", "", 0, Pair(rows), {})]
     assert np.array_equal(got.logits, attached.run(made, whole, {"input_ids": IDS}).logits)
 
 
@@ -366,7 +369,7 @@ def test_networks_detach_in_any_order():
     before = attached.state(made)
     paths = ["encoder.layer.0.attention.self", "encoder.layer.1.attention.self"]
     first, second = (
-        attached.inserted(
+        inserted(
             made,
             [PrefixInsert("attention", path, 0, Pair(keys, values), {})],
             attached.OPS,
@@ -391,7 +394,7 @@ def test_a_prefix_that_fails_midway_leaves_no_trace():
 
     with (
         pytest.raises(Inconclusive, match=r"has no encoder\.layer\.7"),
-        attached.inserted(made, inserts, attached.OPS, unheard),
+        inserted(made, inserts, attached.OPS, unheard),
     ):
         pass
 
@@ -405,6 +408,6 @@ def test_keys_of_other_heads_are_told():
 
     with (
         pytest.raises(Inconclusive, match="heads"),
-        attached.inserted(made, [insert], attached.OPS, unheard),
+        inserted(made, [insert], attached.OPS, unheard),
     ):
         made(input_ids=torch.from_numpy(IDS))

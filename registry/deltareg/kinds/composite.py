@@ -67,9 +67,9 @@ def read_union(fields: Fields) -> Union:
     prefix, bottleneck = methods.get("prefix_tuning"), methods.get("bottleneck")
     lora = methods.get("lora")
     union = Union(
-        prefix and read_prefix(prefix),
-        bottleneck and read_bottleneck(bottleneck),
-        lora and read_lora(lora),
+        prefix=None if prefix is None else read_prefix(prefix),
+        bottleneck=None if bottleneck is None else read_bottleneck(bottleneck),
+        lora=None if lora is None else read_lora(lora),
     )
     for method_reader in (prefix, bottleneck, lora):
         if method_reader is not None:

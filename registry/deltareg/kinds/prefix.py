@@ -67,11 +67,11 @@ def _places(sizes: Sizes, base: BaseView) -> tuple[list[str], KeyShape]:
     if not paths or shape is None:
         told = f"where keys and values of a {base.names.model_type or 'base'} go is not known here"
         raise refuse_base("unknown_kind", told, "ask for this type of base to be added")
-    told = (sizes.layers or len(paths), sizes.heads or shape.heads)
-    width = sizes.width or shape.heads * shape.width
-    if told != (len(paths), shape.heads) or width != shape.heads * shape.width:
+    whole = shape.heads * shape.width
+    layers, heads = sizes.layers or len(paths), sizes.heads or shape.heads
+    if (layers, heads, sizes.width or whole) != (len(paths), shape.heads, whole):
         own = f"{len(paths)} layers with {shape.heads} heads of {shape.width}"
-        asked = f"{told[0]} layers with {told[1]} heads, {width} numbers in all"
+        asked = f"{layers} layers with {heads} heads, {sizes.width or whole} numbers in all"
         raise refuse_base("shape", f"the base has {own}, the config says {asked}", "check the base")
     if sizes.stacks == 2 and text_config(base).get("num_decoder_layers") not in {None, len(paths)}:
         raise refuse_base("unknown_kind", "encoder and decoder have different numbers of layers")
