@@ -42,6 +42,7 @@ SECTIONS = {
     },
     "Verify and promote": {
         "verify": "verify:verify",
+        "probe": "probe:probe",
         "verdict": "verdict:verdict",
         "gate": "gate:gate",
         "promote": "promote:promote",

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
-from deltareg.errors import Inconclusive
+from deltareg.errors import Inconclusive, InvalidInput
 from deltareg_verify.engine import F32
 
 Inputs = Mapping[str, torch.Tensor]
+_KNOWN = ("input_", "attention_", "pixel_", "token_type_", "decoder_input_")
 
 
 def probe_inputs(
@@ -46,6 +48,35 @@ def probe_inputs(
         raise Inconclusive(
             f"there is no probe for {type(module).__name__}: it takes {module.main_input_name}"
         )
+    dtype = module.dtype
+    return {
+        n: v.to(module.device, dtype if v.is_floating_point() else None) for n, v in made.items()
+    }
+
+
+def given_inputs(
+    module: PreTrainedModel, arrays: Mapping[str, NDArray[np.generic]]
+) -> dict[str, torch.Tensor]:
+    """Put inputs of one's own on a network's device, real numbers in its dtype.
+
+    Raises:
+        InvalidInput: The network's forward has no parameter of such a name, or no such token.
+    """
+    takes = inspect.signature(module.forward).parameters
+    unknown = next((name for name in arrays if name not in takes), None)
+    if unknown is not None or not arrays:
+        told = f"an input {unknown!r}" if arrays else "no input at all"
+        known = ", ".join(name for name in takes if name.startswith(_KNOWN))
+        raise InvalidInput(
+            f"{type(module).__name__} does not take {told}",
+            fix=f"name tensors as its forward does: {known}",
+        )
+    tokens = module.config.get_text_config().vocab_size if "input_ids" in arrays else 0
+    for name in ("input_ids", "decoder_input_ids"):
+        ids = arrays.get(name)
+        if ids is not None and ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
+            raise InvalidInput(f"{name} has numbers that are none of the {tokens} tokens")
+    made = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
     dtype = module.dtype
     return {
         n: v.to(module.device, dtype if v.is_floating_point() else None) for n, v in made.items()

@@ -161,11 +161,12 @@ class Client:
         semver: str | None = None,
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
+        golden: Path | None = None,
     ) -> PushReport:
         """Push a folder as a new version; the same push again gives the same version."""
         options = push.PushOptions(
             kind=kind, convention=convention, parents=parents, message=message, semver=semver,
-            labels=dict(labels or {}), idempotency_key=idempotency_key,
+            labels=dict(labels or {}), idempotency_key=idempotency_key, golden=golden,
         )  # fmt: skip
         return push.push(self._context, path, LineRef.parse(line), base=base, options=options)
 
