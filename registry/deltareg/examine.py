@@ -12,14 +12,8 @@ from deltareg.array import F32, Raw, from_f32, is_finite, to_f32, view
 from deltareg.conventions import needed_problem
 from deltareg.errors import Problem
 from deltareg.formula import Tensor
-from deltareg.kind import (
-    Account,
-    BaseCopy,
-    DeltaFiles,
-    PrefixInsert,
-    Tensors,
-    WeightUpdate,
-)
+from deltareg.kind import Account, BaseCopy, DeltaFiles, Tensors, WeightUpdate
+from deltareg.peft_layout.peft_kind import AGAIN
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
 from deltareg.updates import Add, Replace
 
@@ -29,6 +23,8 @@ _SAMPLED_ROWS = 1024
 # One reading of the numbers is plainly wrong when it makes the change this many times as large.
 _PLAINLY = 4.0
 _SAME_VALUES = {"saved", "saved_copy"}
+# Roles of tensors that all modules share, so that every copy must be the same.
+_SHARED = {"projection_A", "projection_B"}
 
 
 def examine(
@@ -44,7 +40,7 @@ def examine(
     """
     problems = [_non_finite(tensor) for tensor in tensors.values() if not _is_finite(tensor)]
     problems += _unequal_copies(account, tensors)
-    problems += _unequal_repeats(account, tensors)
+    problems += _unequal_repetitions(account, tensors)
     if base_tensors is None:
         return problems
     for effect in account.effects:
@@ -87,9 +83,14 @@ def _non_finite(tensor: Tensor) -> Problem:
 
 
 def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
+    groups = [
+        [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
+        for effect in account.effects
+    ]
+    roles = account.roles.items()
+    groups += [[name for name, (own, _) in roles if own == role] for role in sorted(_SHARED)]
     problems: list[Problem] = []
-    for effect in account.effects:
-        names = [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
+    for names in groups:
         for name in names[1:]:
             first, other = tensors[names[0]], tensors[name]
             if first.shape != other.shape or not _equal(other, first, None):
@@ -98,19 +99,17 @@ def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
     return problems
 
 
-def _unequal_repeats(account: Account, tensors: Tensors) -> list[Problem]:
-    """Find what a prefix says twice, and not the same."""
-    repeats = {
-        name: original
-        for effect in account.effects
-        if isinstance(effect, PrefixInsert)
-        for name, original in effect.copies.items()
-    }
-    return [
-        Problem("ambiguous", f"it should repeat {original}, and it does not", tensor=name)
-        for name, original in repeats.items()
-        if not _equal(tensors[name], tensors[original], None)
-    ]
+def _unequal_repetitions(account: Account, tensors: Tensors) -> list[Problem]:
+    """Find tensors that modules bring along of what all share, and that are not what is shared."""
+    shared = {role: name for name, (role, _) in account.roles.items()}
+    problems: list[Problem] = []
+    for name, (role, _) in account.roles.items():
+        first = shared.get(role.removesuffix(AGAIN))
+        is_again = role.endswith(AGAIN) and first is not None
+        if is_again and not _equal(tensors[name], tensors[first], None):
+            told = f"it is not equal to {first}, which all modules share"
+            problems.append(Problem("ambiguous", told, tensor=name, fix="save it again"))
+    return problems
 
 
 def _base_problems(copy: BaseCopy, base: Tensors) -> list[Problem]:

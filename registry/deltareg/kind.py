@@ -154,7 +154,6 @@ class PrefixInsert:
         consumes: Names of the delta's tensors that it uses, with their roles.
         gate: A factor per row on keys and on values (b, 2, 1), or one for both (b, 1, 1), from the
             module's hidden states.
-        copies: Those of `consumes` that only repeat another tensor -> that tensor.
     """
 
     site: Literal["attention", "tokens", "embeddings"]
@@ -163,7 +162,6 @@ class PrefixInsert:
     vectors: Vectors
     consumes: Mapping[str, str]
     gate: Hook | None = None
-    copies: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 Effect = WeightUpdate | Addition | BaseCopy | ActivationHook | PrefixInsert

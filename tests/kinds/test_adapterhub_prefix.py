@@ -156,8 +156,8 @@ def test_a_prefix_does_not_move_the_tokens_and_every_copy_is_accounted_for(opene
         (ATTENTION.format(layer), 0) for layer in range(LAYERS)
     ]
     assert made.roles.keys() == tensors.keys()
-    assert made.roles[f"{OWN}wte.weight"][0] == "wte.weight"
-    assert made.roles[f"{POOL.format(1)}wte.weight"][0] == "wte.weight again"
+    assert made.roles[f"{OWN}wte.weight"][0] == "self_prefix.wte.weight"
+    assert made.roles[f"{POOL.format(1)}wte.weight"][0] == "self_prefix.wte.weight_again"
     assert not made.delta.foldable
 
 

@@ -150,6 +150,18 @@ class TorchOps:
         q, r = torch.linalg.qr(as_torch(matrix))
         return as_array(q[:, :rank] @ r[:rank])
 
+    def orthonormal(self, matrix: Array) -> Array:
+        """Q of the QR decomposition of a matrix."""
+        return as_array(torch.linalg.qr(as_torch(matrix))[0])
+
+    def solve(self, matrix: Array, right: Array) -> Array:
+        """The inverse of a matrix times another, in double precision."""
+        wide, other = as_torch(matrix).double(), as_torch(right).double()
+        try:
+            return as_array(torch.linalg.solve(wide, other).float())
+        except RuntimeError as error:
+            raise InvalidInput("a matrix of the delta cannot be inverted") from error
+
     def _places(self, places: Integers, size: int) -> torch.Tensor:
         if places.size and not 0 <= int(places.min()) <= int(places.max()) < size:
             raise InvalidInput(f"an index of the delta is not within the {size} that there are")
@@ -198,4 +210,5 @@ _FUNCTIONS: dict[Function, Callable[[torch.Tensor], torch.Tensor]] = {
     "sin": torch.sin,
     "sqrt": torch.sqrt,
     "tanh": torch.tanh,
+    "trunc": torch.trunc,
 }

@@ -107,5 +107,6 @@ def _pixels(random: np.random.Generator, config: PretrainedConfig, images: int) 
     vision = getattr(config, "vision_config", config)
     size = vision.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    shape = (images, vision.num_channels, height, width)
+    channels = getattr(vision, "num_channels", 3)  # BLIP takes colours and does not say so
+    shape = (images, channels, height, width)
     return torch.from_numpy(random.standard_normal(shape).astype(np.float32))

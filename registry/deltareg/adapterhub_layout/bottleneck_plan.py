@@ -115,7 +115,7 @@ class _Planner:
             return
         module = f"the adapter at the {place.part} of {place.layer.path}"
         parameters = Parameters(module, names, self.adapter.tensors, self.plan)
-        width = self.adapter.places.width(sublayer) or parameters.shape("adapter_up.bias")[0]
+        width = self.adapter.places.width(sublayer) or (*parameters.shape("adapter_up.bias"), 0)[0]
         body = self._body(parameters, width)
         if not parameters.finish():
             return

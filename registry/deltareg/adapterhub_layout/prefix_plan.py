@@ -14,6 +14,7 @@ from deltareg.adapterhub_layout.prefix_config import Prefix
 from deltareg.adapterhub_layout.prefixes import Flat, Made, PrefixGate
 from deltareg.formula import Tensor
 from deltareg.kind import PrefixInsert, Vectors
+from deltareg.peft_layout.peft_kind import AGAIN
 from deltareg.peft_layout.saved import Plan
 from deltareg.sites import Layer
 from deltareg.sites.attention import KeyShape, key_shape
@@ -86,12 +87,9 @@ def plan_prefix(plan: Plan, adapter: Adapter, settings: Prefix) -> None:
         if made is None:
             return
         gate, roles = _gate(plan, adapter, settings, site, gates)
-        own = {n: o for n, o in copies.items() if o in consumes}
-        repeated = {name: f"{consumes[original]} again" for name, original in own.items()}
-        consumes = {**consumes, **repeated, **roles}
-        plan.effects.append(
-            PrefixInsert("attention", site.path, 0, made, consumes, gate, copies=own)
-        )
+        again = {n: f"{consumes[o]}{AGAIN}" for n, o in copies.items() if o in consumes}
+        consumes = {**consumes, **again, **roles}
+        plan.effects.append(PrefixInsert("attention", site.path, 0, made, consumes, gate))
 
 
 def _sites(adapter: Adapter, settings: Prefix) -> list[_Site]:
@@ -172,7 +170,7 @@ class _Maker:
             if parameter.startswith(f"{key}.")
         }
         self._parameters = Parameters(f"the {key}", own, adapter.tensors, plan)
-        self._settings, self._shape = settings, shape
+        self._key, self._settings, self._shape = key, settings, shape
         self._rows = 2 * count * shape.heads * shape.width
         self._tensors = self._take()
         self._is_sound = self._parameters.finish()
@@ -192,7 +190,8 @@ class _Maker:
 
     def make(self, row: int) -> tuple[Vectors | None, Mapping[str, str]]:
         """Give the vectors of one attention, and the tensors that it consumes on behalf of all."""
-        consumes = {} if row else dict(self._parameters.roles)
+        roles = {name: f"{self._key}.{role}" for name, role in self._parameters.roles.items()}
+        consumes = {} if row else roles
         if not self._is_sound:
             return None, {}
         settings, shape = self._settings, self._shape
