@@ -40,7 +40,6 @@ def examine(
     """
     problems = [_non_finite(tensor) for tensor in tensors.values() if not _is_finite(tensor)]
     problems += _unequal_copies(account, tensors)
-    problems += _unequal_repetitions(account, tensors)
     if base_tensors is None:
         return problems
     for effect in account.effects:
@@ -87,8 +86,7 @@ def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
         [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
         for effect in account.effects
     ]
-    roles = account.roles.items()
-    groups += [[name for name, (own, _) in roles if own == role] for role in sorted(_SHARED)]
+    groups += _repetitions(account)
     problems: list[Problem] = []
     for names in groups:
         for name in names[1:]:
@@ -99,17 +97,14 @@ def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
     return problems
 
 
-def _unequal_repetitions(account: Account, tensors: Tensors) -> list[Problem]:
-    """Find tensors that modules bring along of what all share, and that are not what is shared."""
-    shared = {role: name for name, (role, _) in account.roles.items()}
-    problems: list[Problem] = []
-    for name, (role, _) in account.roles.items():
-        first = shared.get(role.removesuffix(AGAIN))
-        is_again = role.endswith(AGAIN) and first is not None
-        if is_again and not _equal(tensors[name], tensors[first], None):
-            told = f"it is not equal to {first}, which all modules share"
-            problems.append(Problem("ambiguous", told, tensor=name, fix="save it again"))
-    return problems
+def _repetitions(account: Account) -> list[list[str]]:
+    """Group tensors that modules bring along of what all of them share."""
+    roles = {name: role for name, (role, _) in account.roles.items()}
+    shared = {role.removesuffix(AGAIN) for role in roles.values() if role.endswith(AGAIN)}
+    return [
+        [name for name, role in roles.items() if role.removesuffix(AGAIN) == wanted]
+        for wanted in sorted(shared | _SHARED)
+    ]
 
 
 def _base_problems(copy: BaseCopy, base: Tensors) -> list[Problem]:

@@ -9,8 +9,13 @@ from safetensors.numpy import load_file, save_file
 from deltareg.accounting import account, recognise
 from deltareg.errors import Refused
 from deltareg.examine import examine
+from deltareg.fold import Folding
 from deltareg.formula import Factored
 from deltareg.numpy_ops import NumPyOps
+from deltareg.peft_layout.peft_kind import Site
+from deltareg.peft_layout.places import places
+from deltareg.shapes import HeaderTensor
+from deltareg.tensors import TensorInfo
 from tests import tiny
 from tests.folders import open_base, open_folder
 from tests.kinds import lora_family
@@ -88,6 +93,48 @@ def test_what_is_a_low_rank_product_has_factors(tmp_path, sample, kind):
             left, right, scale = update.factors(ops)
             change = update.fold(np.zeros_like(weight), 0, len(weight), ops)
             assert np.allclose(left @ right * scale, change, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sample", ON_CONV1D)
+def test_conv1d_of_a_network_that_is_not_known_is_as_fan_in_fan_out_says(tmp_path, sample):
+    base = tiny.base(tmp_path / "base", kind="gpt2")
+    delta = lora_family.write(tmp_path / "delta", base, sample)
+    known = folded(delta, base)
+    config = {**base.config, "model_type": "not_known"}
+    (base.path / "config.json").write_text(json.dumps(config))
+
+    unknown = folded(delta, base)
+
+    assert known.keys() == unknown.keys()
+    assert all(np.array_equal(known[name], unknown[name]) for name in known)
+
+
+def folded(delta, base):
+    found, problems, weights = opened(delta, base)
+    assert [p for p in problems if p.severity == "error"] == []
+    folding = Folding(found.effects, weights)
+    return {name: np.concatenate(list(folding.blocks(name))) for name in folding.changed}
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "code"),
+    [
+        ((16384, 16384), 20, "not_self_contained"),
+        ((4, 4), 17, "shape"),
+        ((2048, 2048), (1 << 20) + 1, "shape"),
+        ((2, 2, 2), 4, "shape"),
+    ],
+)
+def test_places_that_cannot_be_drawn_again_are_refused(tmp_path, base, shape, count, code):
+    view_, _ = open_base(base.path)
+    tensor = HeaderTensor(TensorInfo("spectrum", "F32", (count,), 0, 4 * count))
+    name = "model.layers.0.self_attn.q_proj.weight"
+    site = Site("m", {"spectrum": tensor}, name, "", shape, {"spectrum": "spectrum"}, view_)
+
+    with pytest.raises(Refused) as refused:
+        places(site, "spectrum", 777)
+
+    assert [p.code for p in refused.value.problems] == [code]
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

@@ -2,8 +2,13 @@
 
 import warnings
 
+import numpy as np
 import pytest
 
+from deltareg.accounting import recognise
+from deltareg.kind import WeightUpdate
+from deltareg.numpy_ops import NumPyOps
+from tests.folders import open_base, open_folder
 from tests.kinds.test_lora_against_peft import (
     assert_equal,
     gpt2,
@@ -19,6 +24,7 @@ from tests.kinds.test_lora_against_peft import (
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
 transformers = pytest.importorskip("transformers", reason="needs transformers")
+TorchOps = pytest.importorskip("deltareg_verify.torch_engine.ops", reason="needs torch").TorchOps
 
 QV = {"target_modules": ["q_proj", "v_proj"]}
 MLP = {"target_modules": ["up_proj", "down_proj"]}
@@ -226,6 +232,45 @@ def test_a_fold_is_what_the_library_merges(tmp_path, case):
 
     assert_equal(view_, weights, folding, want)
     assert len(folding.changed) > 0
+
+
+OTHER_LAYERS = [
+    "adalora on kernels", "hira on an embedding", "hira on kernels", "loha on kernels",
+    "loha on lines through cores", "lokr on kernels through cores", "lokr on kernels, whole",
+    "lokr on lines, whole", "miss, mini", "vblora without logits", "waveft without a transform",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHER_LAYERS)
+def test_numpy_and_torch_fold_alike(tmp_path, case):
+    kind, make, options = CASES[case]
+    network = make()
+    network.save_pretrained(tmp_path / "base")
+    tuned(network, kind, options).save_pretrained(tmp_path / "delta")
+
+    assert_alike(tmp_path)
+
+
+def assert_alike(tmp_path):
+    """Fold every effect with NumPy, with torch and by single rows."""
+    numpy, on_torch = NumPyOps(), TorchOps(torch.device("cpu"))
+    for update, weight in updates(tmp_path):
+        want = update.fold(weight, 0, len(weight), numpy)
+        got = update.fold(torch.tensor(weight), 0, len(weight), on_torch)
+        assert np.max(np.abs(got.numpy() - want)) < 1e-6
+        for at in [] if update.needs_whole else range(len(weight)):
+            row = update.fold(weight[at : at + 1], at, at + 1, numpy)
+            assert np.max(np.abs(row - want[at : at + 1])) < 1e-6
+
+
+def updates(tmp_path):
+    """Give every formula of a delta with the weight that it changes."""
+    view_, weights = open_base(tmp_path / "base")
+    folder = open_folder(tmp_path / "delta")
+    reader, _ = recognise(folder.files, view_)
+    effects = reader.parse(folder.files, view_).effects(folder.tensors, view_)
+    found = [effect for effect in effects if isinstance(effect, WeightUpdate)]
+    return [(effect.update, NumPyOps().load(weights[effect.source])) for effect in found]
 
 
 def test_ranks_that_adalora_gave_up_do_not_change_the_scale(tmp_path):

@@ -10,6 +10,7 @@ from deltareg.accounting import account, recognise
 from deltareg.errors import Refused
 from tests.folders import open_base, open_folder
 from tests.kinds.test_lora_against_peft import SMALL, make_again, opened, tuned
+from tests.kinds.test_lora_family_against_peft import assert_alike
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
@@ -110,6 +111,13 @@ def test_a_fold_is_what_the_library_merges(tmp_path, case):
         rows = next(iter(folding.blocks(name)))
         assert rows.shape == want[name].shape
         assert abs(rows - want[name]).max() < 1e-6
+
+
+@pytest.mark.parametrize("case", ["both", "stored as stacks (experts, in, out)"])
+def test_numpy_and_torch_fold_alike(tmp_path, case):
+    written(tmp_path, *CASES[case])
+
+    assert_alike(tmp_path)
 
 
 def codes(tmp_path):

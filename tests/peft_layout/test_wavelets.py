@@ -10,17 +10,22 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 library = pytest.importorskip("peft.tuners.waveft.waverec2d", reason="needs peft 0.18 or later")
 
 
+def bands():
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((32, 40), dtype=np.float32) for _ in range(4)]
+
+
 @pytest.mark.parametrize("family", wavelets())
 def test_bands_are_put_together_as_the_library_does(family):
-    rng, ops, wavelet = np.random.default_rng(0), NumPyOps(), wavelets()[family]
-    ll, lh, hl, hh = (rng.standard_normal((32, 40), dtype=np.float32) for _ in range(4))
+    ops, wavelet = NumPyOps(), wavelets()[family]
+    ll, lh, hl, hh = bands()
 
     upper = rebuilt(ll.T, hl.T, wavelet, ops).T
     lower = rebuilt(lh.T, hh.T, wavelet, ops).T
     got = rebuilt(upper, lower, wavelet, ops)
 
-    bands = [torch.from_numpy(band) for band in (ll, lh, hl, hh)]
-    want = library.waverec2d((bands[0], tuple(bands[1:])), family).numpy()
+    low, *high = (torch.from_numpy(band) for band in (ll, lh, hl, hh))
+    want = library.waverec2d((low, tuple(high)), family).numpy()
     assert got.shape == want.shape
     assert np.max(np.abs(got - want)) < 4e-6
 

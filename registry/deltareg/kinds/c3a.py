@@ -1,7 +1,7 @@
 """C3A: the layer cut into square blocks, each of which is circulant, given by its first row.
 
 W' = W + C(kernel) / n_in, where each row of a block is the one above, moved on by one (Chen et al.
-2024, arXiv 2407.19342, section 3).
+2024, arXiv 2407.19342).
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """DeLoRA: low-rank products of unit length, whose total is bounded by one number.
 
 W' = W + λ / r · B diag(1 / (‖b_i‖ ‖a_i‖)) A diag(n), with n the norms of W's columns as they were
-when training began (Bini et al. 2025, arXiv 2503.18225, equation 8); n comes with the delta.
+when training began (Bini et al. 2025, arXiv 2503.18225); n comes with the delta.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """FourierFT: a few coefficients of a two-dimensional spectrum, at places drawn at random.
 
-W' = W + scaling · Re F⁻¹(E), E being zero but at the places (Gao et al. 2024, arXiv 2405.03003,
-equations 2 to 4). Only the seed of the places is saved; they are drawn again exactly.
+W' = W + scaling · Re F⁻¹(E), E being zero but at the places (Gao et al. 2024, arXiv
+2405.03003). Only the seed of the places is saved; they are drawn again exactly.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """GraLoRA: the layer cut into k x k blocks, each with a low-rank product of its own.
 
 Block (a, b) of W gets alpha / r · B_ab A_ab, of rank r / k each (Jung et al. 2025, arXiv
-2505.20355, equation 5); with `hybrid_r` a plain LoRA of that rank comes on top, and the scale is
+2505.20355); with `hybrid_r` a plain LoRA of that rank comes on top, and the scale is
 alpha / (r + hybrid_r).
 """
 

@@ -1,7 +1,7 @@
 """HiRA: the weight times a low-rank product, element by element.
 
 W' = W + W ∘ (B A) (Huang et al. 2025, "HiRA: Parameter-Efficient Hadamard High-Rank Adaptation for
-Large Language Models", ICLR 2025, equation 4), over linear layers, convolutions and embeddings.
+Large Language Models", ICLR 2025), over linear layers, convolutions and embeddings.
 """
 
 import math

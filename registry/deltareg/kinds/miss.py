@@ -2,7 +2,7 @@
 
 By default every run of r columns gets the same values, W'[o, q] = W[o, q] + D[q mod r, o] (Kang &
 Yin 2024, arXiv 2409.15371). `mini` also repeats them over the outputs. `bat` multiplies: with W cut
-into blocks of r x r, W'_ab = W_ab + W_ab D_a + D_a (the same, equation 8).
+into blocks of r x r, W'_ab = W_ab + W_ab D_a + D_a.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """RandLoRA: a sum of many random low-rank products, each with its own diagonal matrices.
 
-W' = W + alpha / r · Σ B_i Λ_i A Γ_i (Albert et al. 2025, arXiv 2502.00987, equation 4), A being on
+W' = W + alpha / r · Σ B_i Λ_i A Γ_i (Albert et al. 2025, arXiv 2502.00987), A being on
 the smaller side of the layer. All modules share A and the B_i, which must have been saved (they are
 drawn in a dtype that depends on the machine); the library saves them again with every module.
 """
@@ -13,7 +13,7 @@ from deltareg.formula import Array, Ops, Tensor
 from deltareg.kind import Effect
 from deltareg.peft_layout.config import Fields
 from deltareg.peft_layout.peft_kind import PeftKind, Site
-from deltareg.peft_layout.sides import Flipped, check_rank, low_rank, sizes
+from deltareg.peft_layout.sides import Flipped, check_rank, layer, low_rank, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Small:
     def whole(self, ops: Ops) -> Array:
         rank, (count, width) = self.scales.shape[0], self.weights.shape
         shared = ops.load(self.shared)[:, :, :width].reshape(rank, width)
-        rows = []
+        rows: list[Array] = []
         for at in range(rank):
             weighted = ops.load(self.weights) * shared[at : at + 1]
             rows.append(weighted * ops.load(self.scales, at, at + 1).reshape(count, 1))
@@ -100,7 +100,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     (rank, count), (other, small) = sizes(site, "lambda"), sizes(site, "gamma")
     a, b = sizes(site, "projection_A", 3), sizes(site, "projection_B", 3)
     check_rank(site, (rank, a[0], b[2]), settings.r)
-    n_out, n_in = site.out_in()
+    n_out, n_in = layer(site)
     large = max(n_out, n_in)
     has_all = count == other == math.ceil(small / rank) and small == min(n_out, n_in)
     if not has_all or a[1] != 1 or a[2] < small or b[0] < large or b[1] < count:

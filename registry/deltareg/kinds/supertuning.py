@@ -37,8 +37,8 @@ def read(fields: Fields) -> Supertuning:
     if not fields.flag("save_precomputed_indices", default=True):
         fields.refuse(
             "save_precomputed_indices",
-            "is false: which weights change would be worked out from the base, and equal ones"
-            " could come out in another order",
+            "leaves it to the base which weights change, and equal ones could come out in another"
+            " order",
             code="not_self_contained",
             fix="save it with save_precomputed_indices=True",
         )

@@ -57,8 +57,8 @@ def read(fields: Fields) -> Unilora:
     if not fields.flag("save_indices"):
         fields.refuse(
             "save_indices",
-            "is false: a UNILORA delta is not self-contained without its places, which NumPy's"
-            " generator and the order of modules in memory decide",
+            "leaves the places to NumPy's generator and to the order of modules in memory: without"
+            " them a UNILORA delta is not self-contained",
             code="unknown_kind",
             fix="set save_indices and save the delta again from the training process",
         )

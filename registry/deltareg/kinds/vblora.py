@@ -1,7 +1,7 @@
 """VB-LoRA: both factors put together from pieces of one bank of vectors.
 
 Every piece is a mixture of the k vectors with the largest logits, weighted by their softmax (Li et
-al. 2024, arXiv 2405.15179, equations 1 to 3). A delta may also hold only these weights (the last
+al. 2024, arXiv 2405.15179). A delta may also hold only these weights (the last
 one is what they lack of 1) and the vectors' numbers (`save_only_topk_weights`).
 """
 

@@ -12,7 +12,7 @@ from deltareg.formula import Array, Ops, Tensor
 from deltareg.kind import Effect
 from deltareg.peft_layout.config import Fields
 from deltareg.peft_layout.peft_kind import PeftKind, Site
-from deltareg.peft_layout.sides import ScaledRows, check_rank, low_rank, sizes
+from deltareg.peft_layout.sides import ScaledRows, check_rank, layer, low_rank, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     (n_out,), (rank,) = sizes(site, "lambda_b", 1), sizes(site, "lambda_d", 1)
     a, b = sizes(site, "projection_A"), sizes(site, "projection_B")
     check_rank(site, (rank, a[0], b[1]), settings.r)
-    n_in = site.out_in()[1]
+    n_in = layer(site)[1]
     if a[1] < n_in or b[0] < n_out:
         raise site.refuse("shape", f"A {list(a)} and B {list(b)} are too small for {site.target}")
     left = ScaledRows(Corner(site.tensors["projection_B"], n_out, rank), site.tensors["lambda_b"])

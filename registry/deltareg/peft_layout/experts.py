@@ -135,6 +135,7 @@ def plan_experts(
             _plan_parameter(plan, f"{outer}.{name}", roles, factoring, tensors, base)
     lost = containers - {base.names.canonical(outer) for outer in levels}
     plan.problems += [p for name in sorted(lost) for p in _unadapted(name, wanted, base)]
+    plan.problems += _unknown(wanted, containers, base)
     return {module for found in levels.values() for module in found.values()}
 
 
@@ -249,3 +250,19 @@ def _unadapted(container: str, wanted: Suffixes, base: BaseView) -> list[Problem
     fix = "save the delta again from the training process; part of it was lost"
     told = f"has no tensors for {container}.{{}}, and the config targets it"
     return [Problem("missing_tensors", f"it {told.format(name)}", fix=fix) for name in lost]
+
+
+def _unknown(wanted: Suffixes, containers: Iterable[str], base: BaseView) -> list[Problem]:
+    """Find the targeted parameters that the base does not have."""
+    if not wanted.entries:
+        return []
+    paths = [base.names.canonical(name) for name in base.tensors]
+    paths += [f"{container}.{name}" for container in containers for name in _PARAMETERS]
+    paths += [f"{prefix}.{path}" for prefix in base.names.rules.strip for path in paths]
+    parts = [path.split(".") for path in paths]
+    ends = {".".join(path[at:]) for path in parts for at in range(len(path))}
+    return [
+        Problem("bad_config", f"target_parameters: the base has no {entry.text}")
+        for entry in wanted.entries
+        if entry.text not in ends
+    ]

@@ -96,7 +96,7 @@ def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
 
 
 def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:
-    return rest[:1] == [BASE_LAYER] or (bool(rest) and rest[0] in markers)
+    return next((part for part in rest if part != BASE_LAYER), "") in markers
 
 
 def _adapter_name(names: Iterable[str], markers: frozenset[str], parameters: set[str]) -> str:

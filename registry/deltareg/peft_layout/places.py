@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 from deltareg.formula import Integers
 from deltareg.peft_layout.peft_kind import Site
-from deltareg.peft_layout.sides import is_flipped, sizes
+from deltareg.peft_layout.sides import is_flipped, layer, sizes
 from deltareg.peft_layout.torch_random import TOO_MANY, start_of_permutation
+
+# A million takes about a second; the published recipes have a few thousand.
+_MOST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +44,19 @@ def places(site: Site, role: str, seed: int) -> Places:
         seed: What the places were drawn with.
 
     Raises:
-        Refused: `shape` when there are more values than places, `not_self_contained` when the
-            weight is too large for the draw to be done again.
+        Refused: `shape` when there are more values than places or than are supported,
+            `not_self_contained` when the weight is too large for the draw to be done again.
     """
     (count,) = sizes(site, role, 1)
     if len(site.shape) != 2:
         raise site.refuse("shape", f"{site.target} {list(site.shape)} is no matrix")
-    flipped = is_flipped(site, *site.out_in())
+    flipped = is_flipped(site, *layer(site))
     size = site.shape[0] * site.shape[1]
-    if count > size:
-        raise site.refuse("shape", f"{count} values do not fit {site.target}", role)
+    if count > size or count > _MOST:
+        most = f"and at most {_MOST} are supported"
+        raise site.refuse(
+            "shape", f"{count} values for {site.target} {list(site.shape)}, {most}", role
+        )
     if size >= TOO_MANY:
         told = f"the places in {site.target} {list(site.shape)} cannot be drawn again without torch"
         raise site.refuse("not_self_contained", told, role)

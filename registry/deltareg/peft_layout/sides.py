@@ -47,6 +47,16 @@ class ScaledRows:
         return self.matrix.rows(start, stop, ops) * factors[start:stop]
 
 
+def layer(site: Site) -> tuple[int, int]:
+    """Give n_out and n_in of a layer where the delta's tensors do not tell.
+
+    A base of a type that is not known is believed to be stored as `fan_in_fan_out` says.
+    """
+    n_out, n_in = site.out_in()
+    is_flipped_by_word = site.told_transposed and not site.base.names.rules.is_known
+    return (n_in, n_out) if is_flipped_by_word else (n_out, n_in)
+
+
 def is_flipped(site: Site, n_out: int, n_in: int) -> bool:
     """Hold a layer n_in -> n_out against the weight and say which way round that is stored.
 
