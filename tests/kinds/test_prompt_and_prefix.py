@@ -143,6 +143,7 @@ def test_the_manifest_holds_sizes_only(opened):
         ({"token_dim": 2 * WIDTH}, FLAT, "shape"),
         ({"num_virtual_tokens": -1}, FLAT, "bad_config"),
         ({"num_transformer_submodules": 2}, FLAT, "bad_config"),
+        ({"num_transformer_submodules": 3}, FLAT, "bad_config"),
         ({"task_type": "SEQ_2_SEQ_LM", "num_transformer_submodules": "absent"}, FLAT, "bad_config"),
         ({"gate": True}, FLAT, "bad_config"),
         ({"auto_mapping": {"import": "this"}}, FLAT, "custom_code"),
@@ -166,6 +167,12 @@ def test_a_prompt_that_does_not_fit_is_refused(codes, changes, shape, code):
     assert codes(PROMPT, prompt(*shape), **changes) == [code]
 
 
+def test_vectors_are_real_numbers(codes):
+    tensors = {"prompt_embeddings": np.zeros((N, WIDTH), dtype=np.int64)}
+
+    assert codes(PROMPT, tensors) == ["shape"]
+
+
 def test_factors_of_another_kind_are_told_apart(codes):
     name = f"{tiny.PREFIX}{ATTENTIONS[0]}.q_proj.lora_A.weight"
 
@@ -182,7 +189,7 @@ def test_a_prompt_for_many_tasks_is_refused_by_name(opened):
     with pytest.raises(Refused, match="MULTITASK_PROMPT_TUNING") as refused:
         opened({**CONFIG, "peft_type": "MULTITASK_PROMPT_TUNING", "num_tasks": 2}, tensors)
 
-    assert [problem.code for problem in refused.value.problems] == ["not_self_contained"]
+    assert [problem.code for problem in refused.value.problems] == ["unknown_kind"]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,9 @@ others.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from deltareg.errors import Problem, Refused
 from deltareg.formula import Array, Ops, Tensor
-from deltareg.kind import BaseView, DeltaFiles, DeltaKind, Match, PrefixInsert
-from deltareg.peft_layout.config import CONFIG_FILE, peft_type
+from deltareg.kind import BaseView, PrefixInsert
 from deltareg.peft_layout.prompt_kind import PromptKind, Sizes, refuse_base, refuse_shape
 from deltareg.sites.attention import text_config
 
@@ -53,29 +50,6 @@ def _widths(base: BaseView) -> set[int]:
     rows = text_config(base).get("vocab_size")
     shapes = (record.shape for record in base.tensors.values())
     return {shape[1] for shape in shapes if len(shape) == 2 and shape[0] == rows}
-
-
-class MultitaskPrompt:
-    """A prompt that is multiplied, row by row, with one for the task (arXiv 2303.02861).
-
-    Which task is an input of the network's, so the delta alone does not say what it does.
-    """
-
-    name: ClassVar[str] = "prompt"
-    layout: ClassVar[str] = "peft MULTITASK_PROMPT_TUNING"
-
-    @classmethod
-    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
-        """By `peft_type`."""
-        named = f"peft {peft_type(files)}"
-        return Match(cls.name, f"peft_type in {CONFIG_FILE}", 3) if named == cls.layout else None
-
-    @classmethod
-    def parse(cls, files: DeltaFiles, base: BaseView) -> DeltaKind:
-        """Refuse it."""
-        told = "MULTITASK_PROMPT_TUNING takes the number of a task with every input, which no"
-        fix = "multiply the prompt with its task's part and save that as PROMPT_TUNING"
-        raise Refused([Problem("not_self_contained", f"{told} network here is given", fix=fix)])
 
 
 PROMPT_TUNING = PromptKind(

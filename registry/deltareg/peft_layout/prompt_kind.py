@@ -25,6 +25,7 @@ from deltareg.peft_layout.modules import refuse_without_modules
 from deltareg.peft_layout.saved import Declared, Plan, plan_saved
 from deltareg.peft_layout.targets import read_saved
 from deltareg.shapes import header_tensors
+from deltareg.tensors import FLOAT_DTYPES
 
 VECTORS = "prompt_embeddings"
 _ROOT = "base_model."
@@ -63,7 +64,7 @@ class PromptKind:
         peft_type: As in the config.
         training: Fields that say how the vectors came about, and nothing of what they do.
         inserts: Declares what the vectors do. Raises `Refused`.
-        refused: Fields that change what it does and cannot be applied.
+        foldable: Never: vectors change no weight.
     """
 
     name: str
@@ -71,7 +72,7 @@ class PromptKind:
     peft_type: str
     training: tuple[str, ...]
     inserts: Inserts
-    refused: tuple[str, ...] = ()
+    foldable: bool = field(default=False, init=False)
 
     @property
     def layout(self) -> str:
@@ -98,13 +99,12 @@ class PromptKind:
             layers=fields.integer("num_layers", 0),
             stacks=fields.integer("num_transformer_submodules", two),
         )
-        if (base.config.get("is_encoder_decoder") is True) != (sizes.stacks == 2):
+        if sizes.stacks != (2 if base.config.get("is_encoder_decoder") is True else 1):
             told = "does not say what the base is, an encoder with a decoder or one stack"
             fields.refuse("num_transformer_submodules", told)
         saved = read_saved(fields, task_type=config.get("task_type"))
         required = fields.texts("modules_to_save")
         fields.ignored(*self.training)
-        fields.unsupported(*self.refused)
         fields.finish()
         return PromptDelta(self, sizes, Declared(saved, required), peft_source(config))
 
@@ -118,14 +118,12 @@ class PromptDelta:
         sizes: What its config says.
         declared: What is saved whole.
         source: The library and its version.
-        foldable: Never: the vectors change no weight.
     """
 
     kind: PromptKind
     sizes: Sizes
     declared: Declared
     source: Source
-    foldable: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -136,6 +134,11 @@ class PromptDelta:
     def variant(self) -> str:
         """The kind's variant."""
         return self.kind.variant
+
+    @property
+    def foldable(self) -> bool:
+        """Whether every effect is on weights."""
+        return self.kind.foldable
 
     def config(self) -> dict[str, object]:
         """The sizes, and what is saved whole."""
@@ -161,6 +164,9 @@ class PromptDelta:
         plan, vectors = Plan(), tensors.get(VECTORS)
         if vectors is None:
             refuse_without_modules(plan, tensors, self.kind.peft_type)
+            return plan
+        if vectors.dtype not in FLOAT_DTYPES:
+            plan.refuse("shape", f"{vectors.dtype} holds no vectors", VECTORS)
             return plan
         try:
             plan.effects += self.kind.inserts(self.sizes, vectors, base)
