@@ -154,8 +154,9 @@ def _compare(name: str, kept: Recorded, found: F32 | None) -> Comparison:
     rows = found.reshape(-1, found.shape[-1])
     there = np.take_along_axis(rows, kept.places, axis=-1)
     scale = max(1.0, float(np.sqrt(np.mean(np.square(kept.values, dtype=np.float64)))))
-    agreement = float(np.mean(rows.argmax(axis=-1) == kept.places[:, 0]))
-    return Comparison(name, float(np.max(np.abs(there - kept.values))) / scale, agreement)
+    agreement = np.count_nonzero(rows.argmax(axis=-1) == kept.places[:, 0]) / len(rows)
+    largest = np.max(np.abs(np.subtract(there, kept.values)))
+    return Comparison(name, float(largest) / scale, agreement)
 
 
 def _input(entry: object) -> Raw:
@@ -173,9 +174,9 @@ def _output(entry: object) -> Recorded:
     if not shape or 0 in shape:
         raise InvalidInput("an output has no values")
     size = (prod(shape[:-1]), min(KEPT, shape[-1]))
-    places = cast("NDArray[np.int32]", view(_bytes(entry.get("places")), "I32", size))
-    values = cast("F32", view(_bytes(entry.get("values")), "F32", size))
-    if places.min() < 0 or places.max() >= shape[-1]:
+    places = view(_bytes(entry.get("places")), "I32", size).astype(np.int32)
+    values = view(_bytes(entry.get("values")), "F32", size).astype(np.float32)
+    if not 0 <= int(places.min()) <= int(places.max()) < shape[-1]:
         raise InvalidInput("a place is outside of its output")
     return Recorded(shape, places, values)
 

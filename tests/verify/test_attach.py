@@ -223,6 +223,17 @@ def test_a_forward_that_fails_leaves_a_model_that_works(base, model):
     assert is_untouched(model, before)
 
 
+@pytest.mark.parametrize("name", ["lora", "full"])
+def test_whether_gradients_are_recorded_stays_the_programs_own(base, model, name):
+    attached = attach(model, [opened(base, name)])
+    while_attached = torch.is_grad_enabled()
+    with torch.no_grad():
+        attached.detach()
+        after = torch.is_grad_enabled()
+
+    assert (while_attached, after, torch.is_grad_enabled()) == (True, False, True)
+
+
 def test_detaching_twice_is_as_good_as_once(base, model):
     attached = attach(model, [opened(base, "lora")])
 
