@@ -25,6 +25,7 @@ from deltareg_verify.torch_engine.forward import forward, put_on, watched_forwar
 from deltareg_verify.torch_engine.load import Network, load, load_tokenizer
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
+from deltareg_verify.torch_engine.prefix import added_rows, without_added
 from deltareg_verify.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
 from deltareg_verify.torch_engine.swap import swapped
 
@@ -65,8 +66,10 @@ class TorchEngine:
         return [change for change in sized if change is not None]
 
     def outputs(self, state: State) -> Outputs:
-        """Run one forward on the probe."""
-        return floating_outputs(self._forward(state, self._probe))
+        """Run one forward on the probe; rows of a prompt are no outputs of the probe's."""
+        found = floating_outputs(self._forward(state, self._probe))
+        added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
+        return without_added(found, self.outputs("base"), added) if added else found
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on inputs of one's own, by parameter of the network's forward.

@@ -71,7 +71,7 @@ class HubKind(Generic[S]):
         name: The kind.
         method: What the method is called in messages and layouts.
         is_method: Whether a method's config is one of this kind.
-        container: The container whose tensors are the kind's own.
+        container: The container whose tensors are the kind's own; empty where several are.
         read: Reads the method's fields; all that change the maths are in the dataclass it gives.
         plan: Adds the effects of an adapter to a plan, or the problems.
         variant: The variant within the kind; may be empty.
@@ -177,7 +177,7 @@ class HubDelta(Generic[S]):
             told = f"the adapter was trained in a network of type {trained!r}, the base is {own!r}"
             plan.refuse("base_mismatch", told, "", "push it with the base that it was trained on")
             return plan
-        if not any(key.container == self.kind.container for key in keys):
+        if not any(self.kind.container in {"", key.container} for key in keys):
             self._refuse_empty(plan, tensors)
             return plan
         self.kind.plan(
