@@ -30,6 +30,7 @@ SECTIONS = {
     },
     "Deltas": {
         "lint": "lint:lint",
+        "convert": "convert:convert",
         "push": "push:push",
         "pull": "pull:pull",
         "materialize": "materialize:materialize",
@@ -38,6 +39,7 @@ SECTIONS = {
         "log": "log:log",
         "lineage": "lineage:lineage",
         "diff": "diff:diff",
+        "merge": "merge:merge",
         "rm": "rm:rm",
     },
     "Verify and promote": {

@@ -7,6 +7,28 @@ from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
+class Below:
+    """What a base is claimed to be made of: a version and that version's base.
+
+    Attributes:
+        delta: The version's files.
+        manifest: A file with its manifest bytes.
+        base: The folder of its base, whose root was checked.
+        base_manifest: A file with that base's manifest bytes.
+    """
+
+    delta: Path
+    manifest: Path
+    base: Path
+    base_manifest: Path
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return self.delta, self.manifest, self.base, self.base_manifest
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One run as the child sees it.
 
@@ -22,6 +44,7 @@ class Assignment:
         threads: Processor threads; 0 takes all.
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
+        below: Of what the base is made, when it is a version whose values were computed.
     """
 
     delta: Path
@@ -35,6 +58,7 @@ class Assignment:
     threads: int
     wall_s: float
     memory_bytes: int
+    below: Below | None = None
 
     def encode(self) -> bytes:
         """Write it as JSON."""
@@ -47,4 +71,6 @@ class Assignment:
         for field in fields(cls):
             if field.type is Path:
                 values[field.name] = Path(values[field.name])
+        if values["below"] is not None:
+            values["below"] = Below(**{k: Path(v) for k, v in values["below"].items()})
         return cls(**values)

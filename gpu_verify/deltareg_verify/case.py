@@ -10,11 +10,13 @@ from typing import Protocol
 
 from deltareg.errors import Problem
 from deltareg.examine import examine
+from deltareg.fold import Folding
 from deltareg.formula import Tensor
 from deltareg.kind import Account, BaseView, DeltaFiles
 from deltareg.manifest import Manifest
 from deltareg.suite import Suite
 from deltareg_verify.engine import Engine, Outputs, State
+from deltareg_verify.stacked_base import contradiction
 
 
 class DeltaFolder(Protocol):
@@ -63,11 +65,13 @@ class Parts:
         folder: Opens the delta. May raise `Refused`.
         account: Accounts for its tensors. May raise `Refused`.
         engine: Brings base and effects together.
+        below: Folds the version that the base is, when its values were computed; else None.
     """
 
     folder: Callable[[], DeltaFolder]
     account: Callable[[DeltaFolder], Account]
     engine: Callable[[Account], Engine]
+    below: Callable[[], Folding] | None = None
 
 
 class Case:
@@ -112,6 +116,17 @@ class Case:
     def evidence(self) -> Sequence[Problem]:
         """What only the numbers show, read once: NaN, a copy of another base, odd values."""
         return examine(self.account, self.folder.tensors, self.base.tensors, self.folder.files)
+
+    @property
+    def has_computed_base(self) -> bool:
+        """Whether the base is a version whose values were computed."""
+        return self._parts.below is not None
+
+    @cached_property
+    def contradiction(self) -> str:
+        """A tensor of the base that is not what folding the version gives that it is; or empty."""
+        below = self._parts.below
+        return "" if below is None else contradiction(below(), self.base.tensors)
 
     @property
     def dtype(self) -> str:

@@ -16,11 +16,12 @@ from deltareg.client.base_folder import BaseFolder
 from deltareg.client.folder import open_folder
 from deltareg.delta_manifest import assess
 from deltareg.errors import DeltaregError
+from deltareg.fold import Folding
 from deltareg.kind import Account
 from deltareg.manifest import Manifest
 from deltareg.suite import built_in
 from deltareg_verify import sandbox
-from deltareg_verify.assignment import Assignment
+from deltareg_verify.assignment import Assignment, Below
 from deltareg_verify.case import Case, DeltaFolder, Parts
 from deltareg_verify.examine import examine
 from deltareg_verify.report import Speaker
@@ -78,10 +79,13 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
     threads = assignment.threads or len(os.sched_getaffinity(0))
     is_limited = assignment.device == "cpu" and assignment.memory_bytes > 0
     # A hub's cache is made of links into another folder.
-    linked = {path.resolve().parent for path in assignment.base.rglob("*") if path.is_symlink()}
+    bases = [assignment.base] + ([] if assignment.below is None else [assignment.below.base])
+    files = (path for base in bases for path in base.rglob("*"))
+    linked = {path.resolve().parent for path in files if path.is_symlink()}
     own = (assignment.delta, assignment.manifest, assignment.base, assignment.base_manifest)
+    below = () if assignment.below is None else assignment.below.paths
     return sandbox.Bounds(
-        readable=(*own, *sorted(linked)),
+        readable=(*own, *below, *sorted(linked)),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=assignment.memory_bytes if is_limited else None,
@@ -91,7 +95,8 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
 def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     manifest = Manifest.decode(assignment.manifest.read_bytes())
     suite = built_in(assignment.suite)
-    base = _open_base(assignment)
+    base = _open_base(assignment.base, assignment.base_manifest)
+    below = assignment.below
 
     def accounted(folder: DeltaFolder) -> Account:
         return assess(folder.files, folder.tensors, base.view, kind=manifest.kind).account
@@ -102,13 +107,20 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
         ),
         account=accounted,
         engine=lambda account: engine(base, account.effects, suite=suite),
+        below=None if below is None else lambda: _fold_below(below),
     )
     return Case(manifest, base, suite=suite, parts=parts, clock=time.perf_counter)
 
 
-def _open_base(assignment: Assignment) -> BaseFolder:
-    manifest = Manifest.decode(assignment.base_manifest.read_bytes())
-    folder = open_folder(assignment.base, purpose="base")
-    return BaseFolder(
-        assignment.base, folder, manifest, base_view(manifest), base_identity(manifest)
-    )
+def _fold_below(below: Below) -> Folding:
+    manifest = Manifest.decode(below.manifest.read_bytes())
+    base = _open_base(below.base, below.base_manifest)
+    folder = open_folder(below.delta, convention=str(manifest.config.get("convention", "")))
+    account = assess(folder.files, folder.tensors, base.view, kind=manifest.kind).account
+    return Folding(account.effects, base.tensors)
+
+
+def _open_base(path: Path, manifest_file: Path) -> BaseFolder:
+    manifest = Manifest.decode(manifest_file.read_bytes())
+    folder = open_folder(path, purpose="base")
+    return BaseFolder(path, folder, manifest, base_view(manifest), base_identity(manifest))

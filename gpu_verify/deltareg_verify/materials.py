@@ -15,6 +15,7 @@ from deltareg.digest import Digest
 from deltareg.errors import Conflict, DeltaregError, Inconclusive, NotFound
 from deltareg.manifest import Manifest
 from deltareg.wire import BaseInfo, LeaseGrant
+from deltareg_verify.assignment import Below
 
 Evidence = Literal["exact", "shapes"]
 _COPIES = {"base_copy", "new_rows"}
@@ -35,6 +36,8 @@ class Materials:
         base_config: Digest of the base's configuration, for the verdict.
         evidence: What ties the delta to this base: `exact` when it carries tensors of the base,
             `shapes` when no more can be said than that it fits.
+        below: Of what the base is made, when it is a version whose values were computed: the
+            registry proves all other values by their digests.
     """
 
     delta: Path
@@ -44,6 +47,7 @@ class Materials:
     model_type: str
     base_config: str
     evidence: Evidence
+    below: Below | None = None
 
 
 class Stock:
@@ -79,7 +83,21 @@ class Stock:
                 model_type=grant.base.model_type,
                 base_config=str(base.identity.config),
                 evidence=evidence_of(Manifest.decode(manifest), base.manifest),
+                below=self._gather_below(grant.base, into) if grant.base.recipe else None,
             )
+
+    def _gather_below(self, info: BaseInfo, into: Path) -> Below:
+        """Bring the version that a base is, and that version's base."""
+        version = self._client.show(info.version or "")
+        own = self._client.base(version.base.name)
+        with self.open_base(own) as base:
+            self._client.pull(version.ref, into / "below")
+            manifest = self._client.cache.manifest(Digest.parse(version.digest))
+            if manifest is None:
+                raise Inconclusive(f"the manifest of {version.ref} is not at hand")
+            (into / "below.json").write_bytes(manifest)
+            (into / "below_base.json").write_bytes(base.manifest.encode())
+            return Below(into / "below", into / "below.json", base.path, into / "below_base.json")
 
     def open_base(self, info: BaseInfo) -> BaseFolder:
         """Find a base by its root: in the given folders, where clients left it, in the registry.
@@ -98,10 +116,18 @@ class Stock:
         try:
             return self._client.fetch_base(info)
         except (NotFound, Conflict) as error:
-            raise Inconclusive(
-                f"the base {info.name} is not stored, and no folder here has its root {info.root}",
-                fix=f"start workers with --base-dir FOLDER, or deltareg base push PATH {info.name}",
-            ) from error
+            raise _nowhere(info, error) from error
+
+
+def _nowhere(info: BaseInfo, error: DeltaregError) -> Inconclusive:
+    if info.version is not None:  # it is stored, but what it stands on is not, or it was deleted
+        return Inconclusive(
+            f"the base {info.name} cannot be put together: {error.message}", fix=error.fix
+        )
+    return Inconclusive(
+        f"the base {info.name} is not stored, and no folder here has its root {info.root}",
+        fix=f"start workers with --base-dir FOLDER, or deltareg base push PATH {info.name}",
+    )
 
 
 def evidence_of(delta: Manifest, base: Manifest) -> Evidence:

@@ -169,6 +169,7 @@ class Worker:
             threads=self.options.threads,
             wall_s=self.options.run_timeout_s,
             memory_bytes=self.options.memory_bytes,
+            below=materials.below,
         )
 
     def _interruption(self, heart: Heartbeat) -> str:

@@ -60,6 +60,7 @@ class Candidate:
         is_revoked: Withdrawn everywhere.
         is_quarantined: Rolled back from this channel and not cleared.
         is_deleted: Deleted.
+        revoked_below: A revoked version that it stands on as a base; empty when there is none.
     """
 
     ref: str
@@ -68,6 +69,7 @@ class Candidate:
     is_revoked: bool = False
     is_quarantined: bool = False
     is_deleted: bool = False
+    revoked_below: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,9 @@ def _blocked(candidate: Candidate, *, channel: str, is_frozen: bool) -> list[Unm
         found.append(Unmet("deleted", f"{ref} is deleted", "push it again"))
     if candidate.is_revoked:
         found.append(Unmet("revoked", f"{ref} is revoked", "choose another version"))
+    if candidate.revoked_below:
+        told = f"{ref} stands on {candidate.revoked_below}, which is revoked"
+        found.append(Unmet("revoked", told, "push it again on another base"))
     if candidate.is_quarantined:
         line = ref.partition(":")[0]
         found.append(

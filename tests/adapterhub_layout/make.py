@@ -18,6 +18,7 @@ import adapters
 import torch
 import transformers
 from adapters import (
+    AdapterModelInterface,
     CompacterConfig,
     DiReftConfig,
     DoubleSeqBnConfig,
@@ -56,6 +57,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "distilbert": ("DistilBertForSequenceClassification", {**OF_DISTILBERT, "num_labels": 3}),
     "gpt2": ("GPT2LMHeadModel", OF_GPT2),
     "llama": ("LlamaForCausalLM", {**TEXT, "num_key_value_heads": 1}),
+    "qwen2": ("Qwen2ForCausalLM", {**TEXT, "num_key_value_heads": 1}),
     "vit": ("ViTForImageClassification", {**SIGHT, "num_labels": 3}),
     "clip": ("CLIPModel", {"text_config": TEXT, "vision_config": SIGHT, "projection_dim": 8}),
     "t5": ("T5ForConditionalGeneration", OF_T5),
@@ -101,6 +103,7 @@ ADAPTERS = {
         "noreft": NoReftConfig(r=3, prefix_positions=3, suffix_positions=2),
         "direft": DiReftConfig(r=3, prefix_positions=3, suffix_positions=2, non_linearity="gelu"),
     },
+    "qwen2": {"double": DoubleSeqBnConfig(**NARROW, original_ln_before=True)},
     "vit": {
         "double": DoubleSeqBnConfig(**NARROW),
         "vera": VeraConfig(r=2, alpha=4),
@@ -112,6 +115,25 @@ ADAPTERS = {
     "t5": {"cross": DoubleSeqBnConfig(**NARROW, cross_adapter=True)},
     "bart": {"cross": ParBnConfig(**NARROW, mh_adapter=True, cross_adapter=True)},
     "whisper": {"cross": DoubleSeqBnConfig(**NARROW, cross_adapter=True)},
+}
+
+# For networks that the library has no patch for.
+INTERFACES = {
+    "qwen2": AdapterModelInterface(
+        adapter_methods=["bottleneck", "lora", "reft"],
+        model_embeddings="embed_tokens",
+        model_layers="layers",
+        layer_self_attn="self_attn",
+        layer_cross_attn=None,
+        attn_q_proj="q_proj",
+        attn_k_proj="k_proj",
+        attn_v_proj="v_proj",
+        attn_o_proj="o_proj",
+        layer_intermediate_proj="mlp.up_proj",
+        layer_output_proj="mlp.down_proj",
+        layer_pre_self_attn="input_layernorm",
+        layer_pre_ffn="post_attention_layernorm",
+    )
 }
 
 
@@ -128,7 +150,7 @@ def inputs(name: str) -> dict[str, torch.Tensor]:
     mask = torch.ones(2, 9, dtype=torch.long)
     if name == "llama":
         mask[1, :3] = 0
-    elif name != "clip":
+    elif name not in {"clip", "qwen2"}:
         mask[1, 6:] = 0
     images = {"pixel_values": torch.randn(2, 1, 8, 8, generator=random)}
     text = {"input_ids": tokens(9), "attention_mask": mask}
@@ -177,7 +199,7 @@ def disturb(module: torch.nn.Module) -> None:
 def make_adapter(name: str, variant: str, kind: Any) -> torch.Tensor:
     """Write one adapter; gives the logits that the library computes with it."""
     module = kind.from_pretrained(INTO / name / "base").eval()
-    adapters.init(module)
+    adapters.init(module, interface=INTERFACES.get(name))
     torch.manual_seed(3)
     module.add_adapter("task", config=ADAPTERS[name][variant])
     module.set_active_adapters("task")
@@ -188,7 +210,9 @@ def make_adapter(name: str, variant: str, kind: Any) -> torch.Tensor:
     head = {} if name == "clip" else {"with_head": True}
     module.save_adapter(str(into), "task", use_safetensors=True, **head)
     for path in into.glob("*.json"):
-        config = json.loads(path.read_text()) | {"model_name": name}
+        config = json.loads(path.read_text())
+        if "model_name" in config:
+            config["model_name"] = name
         if variant in {"noreft", "direft"} and path.name == "adapter_config.json":
             # The library leaves out what tells them apart.
             config["config"]["subtract_projection"] = variant == "noreft"

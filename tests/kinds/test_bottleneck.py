@@ -2,6 +2,7 @@
 
 import pytest
 
+from deltareg.kind import ActivationHook
 from tests.adapterhub_layout.opened import (
     accounted,
     base,
@@ -156,6 +157,37 @@ def test_a_residual_after_the_addition_needs_a_norm_after_it():
     )
 
     assert codes(folder, base("llama")[0]) == ["bad_config"]
+
+
+def test_an_interface_says_where_it_goes():
+    found = accounted(sample("qwen2", "double"), base("qwen2")[0])
+
+    assert found.problems == []
+    assert {e.module for e in found.effects if isinstance(e, ActivationHook)} == {
+        f"model.layers.{n}.{path}" for n in (0, 1) for path in ("self_attn.o_proj", "mlp.down_proj")
+    }
+    assert found.delta.config()["interface"]["layer_output_proj"] == "mlp.down_proj"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (None, "unknown_kind"),
+        ({"layer_ln_1": "input_layernorm"}, "bad_config"),
+        ({"layer_pre_ffn": None}, "bad_config"),
+        ({"layer_output_proj": "(a+)+"}, "bad_config"),
+        ({"layer_output_proj": "mlp.other_proj"}, "no_tensor_applied"),
+    ],
+    ids=["absent", "norms", "no residual", "pattern", "other module"],
+)
+def test_an_interface_that_is_not_understood_is_refused(change, code):
+    folder = with_document(
+        sample("qwen2", "double"),
+        "adapter_interface.json",
+        change and (lambda document: document["interface"].update(change)),
+    )
+
+    assert codes(folder, base("qwen2")[0]) == [code]
 
 
 def test_a_name_that_is_not_the_tensors_is_found():

@@ -32,7 +32,8 @@ def bases() -> None:
     """Name the bases that deltas are made against.
 
     A base is known by its fingerprint, which its tensors alone decide: file names, shards and
-    metadata do not matter, and one changed number makes another base.
+    metadata do not matter, and one changed number makes another base. A version that something was
+    pushed onto is listed here by its reference.
     """
 
 
@@ -148,11 +149,17 @@ def _show(invocation: Invocation, base: BaseInfo) -> None:
 def _blocks(base: BaseInfo, *, now: datetime) -> list[Block]:
     stored = f"stored in {size(base.stored_bytes)}" if base.is_stored else "registered, not stored"
     relations = [f"{item.relation} {item.name or short(item.root)}" for item in base.relations]
+    made_of: list[Text] = []
+    if base.version and base.bottom:
+        how = f"computed by {base.recipe}" if base.recipe else "stored values, the same everywhere"
+        stack = f"{count(base.depth, 'version')} on {base.bottom.name}"
+        made_of = [Cell(stack, "name"), Cell(how, "dim")]
     return [
         Title(base.name),
         Facts([
             ("type", base.model_type),
             ("tensors", f"{count(base.tensors, 'tensor')}, {size(base.logical_bytes)}"),
+            ("made of", made_of),
             ("bytes", stored),
             ("sent", size(base.uploaded_bytes) if base.uploaded_bytes else ""),
             ("lies at", base.location or ""),

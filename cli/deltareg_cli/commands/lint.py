@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg.errors import Problem, Refused
+from deltareg.injection import told
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Title
 from deltareg_cli.command_tree import command
 from deltareg_cli.exits import Exit
@@ -34,7 +35,9 @@ BASE_MATCHES = {
     see_also=("push", "explain", "help exit-codes"),
 )
 @click.argument("path", type=click.Path(path_type=Path), help="The folder or file to look at.")
-@option("--base", metavar="NAME|PATH", help="The base that it was made against.")
+@option(
+    "--base", metavar="NAME|PATH|REF", help="The base that it was made against; ns/name:v3 is one."
+)
 @option(
     "--convention",
     type=click.Choice(["absolute", "additive"]),
@@ -44,9 +47,9 @@ BASE_MATCHES = {
 def lint(invocation: Invocation, path: Path, base: str | None, convention: str | None) -> Exit:
     """Look at a folder as push would, and send nothing.
 
-    Shows its kind, its shapes and what is wrong with it. With a path as the base no server is
-    asked; with the name of a
-    registered base its tensor names and shapes come from the registry.
+    Shows its kind, its shapes, where it acts and what is wrong with it. With a path as the base no
+    server is asked; with the name of a registered base its tensor names and shapes come from the
+    registry, and a version is folded into its own base first.
 
     Files that hold code are named and never opened: pickle, scripts, links. The exit status is 0
     when push would take the folder and 2 when it would refuse it.
@@ -72,7 +75,7 @@ def lint_answer(report: "LintReport", path: Path) -> Answer:
             ("size", _size(report)),
             ("rank", [report.rank, Cell(f"scale {report.scale}" if report.scale else "", "dim")]),
             ("stored as", report.dtype),
-            ("targets", _some(report.targets)),
+            ("targets", "; ".join(told(report.injection)) or _some(report.targets)),
             ("evidence", report.evidence),
             ("left out", ", ".join(report.left_out)),
             ("outcome", _outcome(report.problems)),

@@ -55,7 +55,8 @@ def materialize(
 
     The result has the file names and shards of the base. The base must have the fingerprint that
     the version was made for. It is looked for in the folders that the client has seen, where it
-    was registered, in the Hugging Face cache, and last in the registry.
+    was registered, in the Hugging Face cache, and last in the registry. A base that is a version
+    comes as the registry stores it, put together from the base at the foot of the stack.
 
     Full, sparse and BitFit deltas come out bit for bit as they were trained. A LoRA is added to
     the base in float32 and rounded once.

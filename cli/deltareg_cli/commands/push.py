@@ -37,6 +37,10 @@ RECORD, VERIFICATION = "For the record", "Verification"
         "deltareg push ./run7 me/chat --base llama-3.1-8b --parent me/chat:v6",
     ),
     Example(
+        "a LoRA on a fine-tune that is a version itself",
+        "deltareg push ./adapter me/chat --base me/sft:v3",
+    ),
+    Example(
         "look first, send nothing",
         "deltareg push ./adapter me/chat --base llama-3.1-8b --dry-run",
     ),
@@ -45,7 +49,12 @@ RECORD, VERIFICATION = "For the record", "Verification"
 )
 @click.argument("path", type=click.Path(path_type=Path), help="The folder to push.")
 @click.argument("line", metavar="NS/NAME", help="The line that gets the new version.")
-@option("--base", required=True, metavar="NAME|PATH", help="The base that it was made against.")
+@option(
+    "--base",
+    required=True,
+    metavar="NAME|PATH|REF",
+    help="The base that it was made against: a base, a folder, or a version such as ns/name:v3.",
+)
 @option("--kind", default="auto", show_default=True, help="Its kind, if it must be this one.")
 @option(
     "--convention",
@@ -127,6 +136,10 @@ def push(
     against the base, and what cannot be explained is refused by name, with nothing kept. Files of
     the trainer (optimizer, scheduler, logs) are left out, and listed.
 
+    A version can be a base, unless it can only be attached. The first push onto it folds it into
+    its own base and stores the result, so that it has the same bits for everybody. A stack has at
+    most four versions.
+
     Only bytes that the registry does not have are sent. The same folder pushed twice is one
     version. A push that was interrupted goes on when the same command is given again.
 
@@ -148,6 +161,9 @@ def push(
         invocation.output.note(f"left out {clean(name)}: state of the trainer, not of the delta")
     for problem in report.warnings:
         invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
+    if report.base_uploaded_bytes is not None:
+        told = f"is a base from now on: {size(report.base_uploaded_bytes)} sent for it"
+        invocation.output.note(f"{clean(report.version.base.name)} {told}")
     run = client.verify(report.version.ref, suite=suite or "smoke") if suite or wait else None
     if run is not None and wait:
         run = wait_for(invocation, run, timeout_s=wait_timeout)

@@ -24,7 +24,7 @@ def rm(invocation: Invocation, ref: str) -> None:
 
     Nobody can pull or promote it any more. Its ledger entries, verdicts and audit rows stay. Its
     bytes are freed by collection (deltareg gc), where nothing else refers to them. A version that
-    a channel serves, or that another version was made from, is not deleted.
+    a channel serves, or that another version was made from or has as its base, is not deleted.
     """
     parsed = Ref.parse(ref)
     if parsed.version is None and parsed.digest is None:

@@ -66,6 +66,7 @@ def _detail(version: VersionDetail) -> list[tuple[str, Text | Sequence[Text]]]:
     return [
         ("tensors", [tensors, Cell(foldable, "dim")]),
         ("files", ", ".join(version.files)),
+        ("stack", " <- ".join([*version.stack, version.ref]) if len(version.stack) > 1 else ""),
         ("parents", ", ".join(version.parents)),
         ("made by", version.source),
     ]

@@ -1,4 +1,7 @@
-"""Every tensor and file of the pulled folder is what the manifest says, and there is no other."""
+"""Every tensor and file of the pulled folder is what the manifest says, and there is no other.
+
+And a base that is a version is what folding that version gives.
+"""
 
 from deltareg.digest import sha256_over, tensor_digest
 from deltareg.errors import IntegrityFailure
@@ -24,8 +27,13 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
         found = sha256_over(file_chunks(case.folder.path / file.path))
         if found != file.digest:
             raise IntegrityFailure(f"file {file.path} is {found}, the manifest says {file.digest}")
+    if case.contradiction:
+        detail = f"the base is not what its version folds to: {case.contradiction} is another"
+        return Finding("fail", value=case.contradiction, code="base_mismatch", detail=detail)
     files = len(case.manifest.files)
-    return Finding("pass", value=len(tensors), detail=f"{len(tensors)} tensors in {files} files")
+    folded = "; the base is what its version folds to" if case.has_computed_base else ""
+    detail = f"{len(tensors)} tensors in {files} files{folded}"
+    return Finding("pass", value=len(tensors), detail=detail)
 
 
 def _same_names(what: str, found: set[str], expected: set[str]) -> None:

@@ -17,6 +17,7 @@ from deltareg_verify.engine import F32
 
 Inputs = Mapping[str, torch.Tensor]
 _KNOWN = ("input_", "attention_", "pixel_", "token_type_", "decoder_input_")
+_TOKENS = ("input_ids", "decoder_input_ids")
 
 
 def probe_inputs(
@@ -71,10 +72,10 @@ def given_inputs(
             f"{type(module).__name__} does not take {told}",
             fix=f"name tensors as its forward does: {known}",
         )
-    tokens = module.config.get_text_config().vocab_size if "input_ids" in arrays else 0
-    for name in ("input_ids", "decoder_input_ids"):
-        ids = arrays.get(name)
-        if ids is not None and ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
+    given = [(name, arrays[name]) for name in _TOKENS if name in arrays]
+    tokens = module.config.get_text_config().vocab_size if given else 0
+    for name, ids in given:
+        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
             raise InvalidInput(f"{name} has numbers that are none of the {tokens} tokens")
     made = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
     dtype = module.dtype

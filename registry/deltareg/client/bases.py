@@ -22,7 +22,7 @@ from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, IntegrityFailure, InvalidInput
 from deltareg.kind import BaseView, Tensors
 from deltareg.manifest import Manifest
-from deltareg.refs import parse_name
+from deltareg.refs import Ref, parse_name
 from deltareg.wire import BaseInfo, Page
 
 _PLACES = "places"
@@ -65,11 +65,19 @@ def resolve_base(api: Api, cache: Cache, text: str, *, progress: Progress = SILE
             f"not a base: {text[:120]!r} is neither a folder nor a base's name",
             fix="deltareg base ls",
         )
-    info = api.get(f"/bases/{parse_name(text, 'base')}", BaseInfo)
+    info = api.get(base_path(text), BaseInfo)
     view = base_view(base_manifest(api, cache, info))
     folder = find_base(cache, view.root, location=info.location, progress=progress)
     tensors = None if folder is None else folder.tensors
     return KnownBase(info.name, view, tensors, folder)
+
+
+def base_path(name: str) -> str:
+    """Give the API path of a base, which may be a version (`ns/name:v3`)."""
+    if "/" not in name:
+        return f"/bases/{parse_name(name, 'base')}"
+    ref = Ref.parse(name)
+    return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}/as-base"
 
 
 def base_manifest(api: Api, cache: Cache, info: BaseInfo) -> Manifest:
@@ -81,7 +89,7 @@ def base_manifest(api: Api, cache: Cache, info: BaseInfo) -> Manifest:
     digest = Digest.parse(info.manifest_digest)
     raw = cache.manifest(digest)
     if raw is None:
-        raw = api.send("GET", f"/bases/{info.name}/manifest").content
+        raw = api.send("GET", f"{base_path(info.name)}/manifest").content
         if Manifest.digest_of(raw) != digest:
             raise IntegrityFailure(f"the manifest of {info.name} is not what its digest says")
         cache.keep_manifest(digest, raw)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from deltareg.client.bases import base_path
 from deltareg.client.context import Context
 from deltareg.client.pull import resolve, version_path
 from deltareg.errors import InvalidInput
@@ -13,8 +14,14 @@ _FILTERS = ("base", "kind", "verdict", "channel")
 
 
 def show_base(context: Context, name: str) -> BaseInfo:
-    """Show one base."""
-    return context.api.get(f"/bases/{parse_name(name, 'base')}", BaseInfo)
+    """Show one base; a version that is one, by its reference.
+
+    Raises:
+        NotFound: There is none, or the version was never a base.
+    """
+    if "/" in name:
+        name = resolve(context, Ref.parse(name), bare="newest").ref
+    return context.api.get(base_path(name), BaseInfo)
 
 
 def lines(

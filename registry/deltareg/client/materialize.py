@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import cast
 
 from deltareg.array import from_f32, to_f32, view
-from deltareg.base_manifest import TOKENIZER_FILES
 from deltareg.client.base_folder import BaseFolder
-from deltareg.client.bases import need_base
-from deltareg.client.cache import out_of_space
+from deltareg.client.bases import base_path, need_base, remember_base
+from deltareg.client.cache import Cache, out_of_space
 from deltareg.client.context import Context
 from deltareg.client.fetch import write_checked
 from deltareg.client.folder import Folder, open_folder
@@ -32,8 +31,9 @@ from deltareg.fingerprint import TensorRecord, fingerprint
 from deltareg.fold import BLOCK_ROWS, RECIPE, Folding
 from deltareg.formula import Tensor
 from deltareg.refs import Ref
+from deltareg.stack import BESIDE_WEIGHTS, stacked_config
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES, SafetensorsHeader
-from deltareg.wire import BaseInfo
+from deltareg.wire import BaseInfo, VersionDetail
 
 _DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
 _CONFIG_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -80,24 +80,86 @@ def materialize(
             f"{version.ref} ({version.kind}) cannot be folded into weights",
             fix="attach it to the running base instead",
         )
+    options = FoldOptions(base=base, dtype=_DTYPES[dtype], expect=expect)
+    made = fold_version(context, version, out, options)
+    if options.dtype is None:
+        note_fold(context.cache, version, made.root)
+        remember_base(context.cache, made.root, out)
+    return PullReport(
+        version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
+        time.monotonic() - started, root=str(made.root), recipe=_recipe(),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FoldOptions:
+    """How a version is folded.
+
+    Attributes:
+        base: The folder of the base; found by its root when it is None.
+        dtype: In which floats are written; None keeps each as it is.
+        expect: The root that the result must have.
+    """
+
+    base: Path | None = None
+    dtype: str | None = None
+    expect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What folding wrote: its root, and how many bytes had to come for it."""
+
+    root: Digest
+    fetched_bytes: int
+    cached_bytes: int
+
+
+def fold_version(
+    context: Context, version: VersionDetail, out: Path, options: FoldOptions | None = None
+) -> Folded:
+    """Fold a version into its base, which may itself be a version, and write the full model.
+
+    Raises:
+        BaseMismatch: The base named is not the one that the delta was made for.
+        IntegrityFailure: The result's root is not the expected one.
+    """
+    options = options or FoldOptions()
     root = Digest.parse(version.base.root)
     folder = (
-        fetch_base(context, context.api.get(f"/bases/{version.base.name}", BaseInfo))
-        if base is None
-        else need_base(context.cache, root, version.base.name, base, progress=context.progress)
+        fetch_base(context, context.api.get(base_path(version.base.name), BaseInfo))
+        if options.base is None
+        else need_base(
+            context.cache, root, version.base.name, options.base, progress=context.progress
+        )
     )
     with folder:
         pulled = fetch(context, version, fetch_manifest(context, version))
         meter = context.progress.task(f"folding {version.ref}", folder.manifest.logical_bytes)
         try:
             with open_folder(pulled.path, convention=_convention(version.config)) as delta:
-                found = _write(folder, delta, out, _DTYPES[dtype], meter, expect)
+                found = _write(folder, delta, out, options.dtype, meter, options.expect)
         finally:
             meter.close()
-    return PullReport(
-        version.ref, out, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
-        time.monotonic() - started, root=str(found), recipe=_recipe(),
-    )  # fmt: skip
+    return Folded(found, pulled.fetched_bytes, pulled.cached_bytes)
+
+
+def note_fold(cache: Cache, version: VersionDetail, root: Digest) -> None:
+    """Note the root that folding a version gave here; the folder may be found by it later."""
+    cache.keep_note(_fold_note(version), str(root).encode())
+
+
+def folded_root(cache: Cache, version: VersionDetail) -> Digest | None:
+    """Give the root that folding a version gave here before."""
+    raw = cache.note(_fold_note(version))
+    try:
+        return None if raw is None else Digest.parse(raw.decode())
+    except (InvalidInput, UnicodeDecodeError):  # damaged: it is found out again
+        return None
+
+
+def _fold_note(version: VersionDetail) -> str:
+    return f"fold-{Digest.parse(version.digest).hex}"
 
 
 def _recipe() -> str:
@@ -214,21 +276,17 @@ def _copy_rest(job: _Job, draft: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(file.data)
     for name, file in job.delta.contents.items():
-        if file.header is None and _is_own(name):
+        if file.header is None and name in BESIDE_WEIGHTS:
             (draft / name).write_bytes(file.data)
     path = draft / _CONFIG
     config = _mapping(json.loads(path.read_bytes())) if path.exists() else {}
-    changes = dict(job.folding.config_changes(config))
+    changed = stacked_config(job.folding, config, None)
     if job.dtype is not None:
         key = "torch_dtype" if "torch_dtype" in config else "dtype"
-        changes[key] = _CONFIG_DTYPES[job.dtype]
-    if changes and config:
-        path.write_text(json.dumps(config | changes, indent=2) + "\n")
+        changed[key] = _CONFIG_DTYPES[job.dtype]
+    if config and changed != config:
+        path.write_text(json.dumps(changed, indent=2) + "\n")
 
 
 def _mapping(value: object) -> dict[str, object]:
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _is_own(name: str) -> bool:
-    return name in {_CONFIG, "generation_config.json"} or name in TOKENIZER_FILES

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.base_folder import BaseFolder, open_base
-from deltareg.client.bases import base_manifest, find_base
+from deltareg.client.bases import base_manifest, base_path, find_base
 from deltareg.client.context import Context
 from deltareg.client.fetch import PackReader, write_files
 from deltareg.client.placing import is_draft, is_free, placed
@@ -116,25 +116,46 @@ def fetch_manifest(context: Context, version: VersionDetail) -> Manifest:
 def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
     """Open a base on this machine, or bring it into the cache from the server.
 
+    A version that is a base is put together from the base at its foot, whatever lies between.
+
     Raises:
         NotFound: It is registered without its bytes, and no folder here holds it.
+        IntegrityFailure: What the server has is another base.
     """
     root = Digest.parse(info.root)
     found = find_base(context.cache, root, location=info.location, progress=context.progress)
     if found is not None:
         return found
     manifest = base_manifest(context.api, context.cache, info)
-    raw = context.api.send("GET", f"/bases/{info.name}/storage").content
+    raw = context.api.send("GET", f"{base_path(info.name)}/storage").content
     storage = StorageMap.decode(raw)
     target = context.cache.folder_path("bases", root)
     if _intact(context, "bases", root, manifest) is None:
-        _write(context, target, _Source(f"base:{info.name}", manifest, storage, {}))
-    return open_base(target, context.cache, progress=context.progress)
+        _put_together(context, info, target, manifest, storage)
+    folder = open_base(target, context.cache, progress=context.progress)
+    if folder.identity.root != root:
+        folder.folder.close()
+        raise IntegrityFailure(f"the base {info.name} came as {folder.identity.root}, not {root}")
+    return folder
 
 
 def version_path(ref: Ref) -> str:
     """Give the API path of a version that is named by its number."""
     return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}"
+
+
+def _put_together(
+    context: Context, info: BaseInfo, target: Path, manifest: Manifest, storage: StorageMap
+) -> None:
+    bottom = None
+    if info.bottom is not None:
+        bottom = fetch_base(context, context.api.get(base_path(info.bottom.name), BaseInfo))
+    try:
+        references = _tensors_by_digest(bottom, storage)
+        _write(context, target, _Source(f"base:{info.name}", manifest, storage, references))
+    finally:
+        if bottom is not None:
+            bottom.folder.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +221,10 @@ def _reference_base(
     wanted = {piece.reference for piece in storage.pieces.values()} - {None}
     if not wanted:
         return None
-    page = context.api.get(f"/bases/{version.base.name}", BaseInfo)
-    base = fetch_base(context, page)
+    info = context.api.get(base_path(version.base.name), BaseInfo)
+    base = fetch_base(context, info)
     if base.identity.root != manifest.base:
-        raise IntegrityFailure(f"the base {page.name} is not the one that {version.ref} is for")
+        raise IntegrityFailure(f"the base {info.name} is not the one that {version.ref} is for")
     return base
 
 

@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltareg.client.bases import KnownBase, resolve_base
+from deltareg.client.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.golden import add_golden
 from deltareg.client.hashing import hash_folder
 from deltareg.client.reports import PushReport
-from deltareg.client.transfer import piece_sources, send_pieces
+from deltareg.client.transfer import piece_sources, references, send_pieces
+from deltareg.client.version_base import find_ground, settle
 from deltareg.delta_manifest import Assessment, assess, build_delta_manifest
 from deltareg.digest import Digest
 from deltareg.errors import Refused, UploadClosed
 from deltareg.examine import examine
-from deltareg.formula import Tensor
-from deltareg.manifest import Manifest, Piece
+from deltareg.manifest import Manifest
 from deltareg.refs import LineRef
 from deltareg.wire import (
     UploadComplete,
@@ -66,10 +66,15 @@ def push(
         Refused: The folder is not a delta of this base; nothing was sent.
     """
     started = time.monotonic()
-    known = resolve_base(context.api, context.cache, base, progress=context.progress)
+    ground = find_ground(context, base)
+    known = ground.known
     try:
         with open_folder(path, convention=options.convention) as folder:
             assessment = _accept(folder, known, options)
+            settled = settle(context, ground)
+            known = settled.known
+            if known is not ground.known:
+                assessment = _accept(folder, known, options)
             if options.golden is not None:
                 add_golden(folder, options.golden)
             manifest = _manifest(context, folder, assessment, known, options)
@@ -79,7 +84,9 @@ def push(
         known.close()
     warnings = [p for p in assessment.account.problems if p.severity == "warning"]
     seconds = time.monotonic() - started
-    return PushReport(version, version.created, uploaded, seconds, left_out, warnings)
+    return PushReport(
+        version, version.created, uploaded, seconds, left_out, warnings, settled.uploaded_bytes
+    )
 
 
 def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessment:
@@ -128,6 +135,7 @@ def _send_patiently(
     request = request_of(
         UploadOpen, subject="delta", target=str(line), manifest=manifest.encode().decode(),
         message=options.message, semver=options.semver, labels=dict(options.labels),
+        base=known.name,
     )  # fmt: skip
     for attempt in range(_TRIES):
         try:
@@ -149,7 +157,10 @@ def _send(
     upload = context.api.post("/uploads", request, UploadInfo)
     if upload.version is not None:
         return upload.version, 0
-    sources = piece_sources(folder, manifest, references(folder, known))
+    pairs = {}
+    if known.tensors is not None:
+        pairs = references(folder, known.view, known.tensors)
+    sources = piece_sources(folder, manifest, pairs)
     sent = send_pieces(context, upload, manifest, sources)
     complete = UploadComplete(storage_map=sent.storage.encode().decode())
     folder.check_unchanged()
@@ -162,20 +173,3 @@ def _send(
     if done.version is None:
         raise UploadClosed("the upload was given up meanwhile", fix="run the same push again")
     return done.version, sent.uploaded_bytes
-
-
-def references(folder: Folder, known: KnownBase) -> dict[str, tuple[Piece, Tensor]]:
-    """Pair a delta's tensors with the base tensors of the same name, dtype and shape."""
-    found: dict[str, tuple[Piece, Tensor]] = {}
-    if known.tensors is None:
-        return found
-    for name, tensor in folder.tensors.items():
-        own = known.view.names.tensor(name) or name
-        record = known.view.tensors.get(own)
-        other = known.tensors.get(own)
-        if record is None or other is None:
-            continue
-        if (record.dtype, record.shape) == (tensor.dtype, tensor.shape):
-            size = other.read().nbytes
-            found[name] = (Piece(record.digest, record.dtype, record.shape, size), other)
-    return found

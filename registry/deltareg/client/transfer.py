@@ -12,6 +12,7 @@ from deltareg.client.progress import Meter
 from deltareg.codec import EncodedPack, PackEncoder, PieceSource
 from deltareg.digest import Digest
 from deltareg.formula import Tensor
+from deltareg.kind import BaseView, Tensors
 from deltareg.manifest import Manifest, Piece
 from deltareg.storage_map import PackRef, StorageMap, StoredPiece
 from deltareg.wire import UploadInfo
@@ -85,6 +86,20 @@ def piece_sources(
         piece, other = reference
         bodies.append(PieceSource(item.piece, _reader(tensor.data), piece, _reader(other.read())))
     return heads + bodies
+
+
+def references(folder: Folder, base: BaseView, tensors: Tensors) -> dict[str, tuple[Piece, Tensor]]:
+    """Pair a folder's tensors with the base tensors of the same name, dtype and shape."""
+    found: dict[str, tuple[Piece, Tensor]] = {}
+    for name, tensor in folder.tensors.items():
+        own = base.names.tensor(name) or name
+        record, other = base.tensors.get(own), tensors.get(own)
+        if record is None or other is None:
+            continue
+        if (record.dtype, record.shape) == (tensor.dtype, tensor.shape):
+            size = other.read().nbytes
+            found[name] = (Piece(record.digest, record.dtype, record.shape, size), other)
+    return found
 
 
 def total_label(count: int) -> str:

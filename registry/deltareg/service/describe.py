@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
@@ -53,7 +54,17 @@ def describe_detail(conn: sa.Connection, row: Row) -> VersionDetail:
         tensors=len(manifest.tensors),
         modules=len({tensor.target for tensor in manifest.tensors if tensor.target}),
         files=[file.path for file in manifest.files],
+        stack=describe_stack(conn, row),
     )
+
+
+def describe_stack(conn: sa.Connection, row: Row) -> list[str]:
+    """List what a version stands on, from the bottom: a base, then versions."""
+    if row.base_id is None:
+        return []
+    below = stacks.stack_below(conn, row.base_id)
+    bottom = below[-1] if below else row
+    return [bottom.base_name or "", *(ref_of(version) for version in reversed(below))]
 
 
 def describe_base(conn: sa.Connection, row: Row, *, created: bool = False) -> BaseInfo:
@@ -66,7 +77,15 @@ def describe_base(conn: sa.Connection, row: Row, *, created: bool = False) -> Ba
         stored_bytes=row.stored_bytes, created=created, created_at=rfc3339(row.created_at),
         created_by=row.maker or "registry", deltas=row.deltas,
         relations=_relations(base_queries.relations_of(conn, row.id)),
+        version=None if row.version_id is None else row.name, depth=row.depth or 0,
+        bottom=_bottom(row), recipe=row.recipe or "",
     )  # fmt: skip
+
+
+def _bottom(row: Row) -> BaseName | None:
+    if row.version_id is None:
+        return None
+    return BaseName(name=row.bottom_name, root=row.bottom_root)
 
 
 def _fields(row: Row) -> dict[str, object]:

@@ -36,6 +36,7 @@ from deltareg.service.describe import describe_version
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import queue_default_suite
+from deltareg.service.stacks import find_ground
 from deltareg.service.uploads import abort_upload, find_own_upload, show_upload
 from deltareg.shapes import header_tensors
 from deltareg.storage_map import StorageMap
@@ -186,8 +187,27 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
 
 
 def _base_of(conn: sa.Connection, manifest: Manifest) -> BaseView:
-    row = base_queries.base_rows(conn, root=str(manifest.base), limit=1)[0]
+    row = _base_row(conn, str(manifest.base))
     return base_view(Manifest.decode(base_queries.base_content(conn, row.id).manifest))
+
+
+def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> Row:
+    row = base_queries.find_base_for(conn, root, name=name)
+    if row is None:
+        raise Conflict("the base was deleted meanwhile", fix="name another base")
+    return row
+
+
+def _base_meant(conn: sa.Connection, upload: Row, manifest: Manifest) -> Row:
+    """Find the base that a push is for; several may have its root.
+
+    Raises:
+        Blocked: It is a version, and that or what it stands on is revoked.
+    """
+    row = _base_row(conn, str(manifest.base), name=upload.request.get("base", ""))
+    if row.version_id is not None:
+        find_ground(conn, row.name)
+    return row
 
 
 def _commit(
@@ -237,7 +257,7 @@ def _add_version(
     conn: sa.Connection, caller: Caller, upload: Row, delta: Row, storage: StorageMap, raw: bytes
 ) -> int:
     manifest = Manifest.decode(upload.manifest)
-    base = base_queries.base_rows(conn, root=str(manifest.base), limit=1)[0]
+    base = _base_meant(conn, upload, manifest)
     line = LineRef.parse(upload.target)
     digests = [str(parent) for parent in manifest.parents]
     parents = version_queries.version_ids_by_digest(conn, line.namespace, digests)
@@ -257,7 +277,10 @@ def _add_version(
         logical_bytes=manifest.logical_bytes, stored_bytes=storage.stored_bytes,
         uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
     )  # fmt: skip
-    standing = pack_queries.lock_versions(conn, parents.values())
+    below = [] if base.version_id is None else [base.version_id]
+    standing = pack_queries.lock_versions(conn, [*parents.values(), *below])
+    if not standing >= set(below):
+        raise Conflict(f"the base {base.name} was deleted meanwhile", fix="name another base")
     gone = [digest for digest, row_id in parents.items() if row_id not in standing]
     if gone:
         raise Conflict(f"the parent {gone[0]} was deleted meanwhile", fix="leave --parent out")

@@ -1,8 +1,12 @@
 """A base, pushed with its bytes or only registered; its fingerprint is worked out here.
 
+A base may be a version folded into its own base; it is then held against those as well.
+
 For a base that is pushed, every header is read back and every tensor digest that the manifest
 claims is what the worker's `digests` check and each pull hold the bytes against.
 """
+
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -30,6 +34,14 @@ from deltareg.service.ingest import (
     refuse_extra_pieces,
 )
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.stacks import (
+    Ground,
+    bottom_records,
+    check_result,
+    find_ground,
+    is_version_base,
+    record_stack,
+)
 from deltareg.service.uploads import abort_upload, find_own_upload
 from deltareg.storage_map import StorageMap
 from deltareg.wire import BaseInfo, UploadComplete
@@ -46,9 +58,7 @@ def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInf
     caller.require("push")
     with read(registry.engine) as conn:
         _find_upload(conn, caller, upload_id)
-    return with_retry(
-        registry.engine, lambda conn: _commit(conn, caller, upload_id, storage=None, raw=None)
-    )
+    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, None))
 
 
 def complete_base(
@@ -66,14 +76,13 @@ def complete_base(
     raw = request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw)
-        _check_claim(registry, upload, storage)
+        recipe = _check_claim(registry, upload, storage)
     except DeltaregError as error:
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
         raise
-    return with_retry(
-        registry.engine, lambda conn: _commit(conn, caller, upload_id, storage=storage, raw=raw)
-    )
+    stored = _Stored(storage, raw, recipe)
+    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
 
 
 def _find_upload(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
@@ -83,9 +92,28 @@ def _find_upload(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
     return upload
 
 
-def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """How a base's bytes are stored.
+
+    Attributes:
+        storage: The storage map.
+        raw: The same, as it was received.
+        recipe: By what values were computed, for a version that is a base.
+    """
+
+    storage: StorageMap
+    raw: bytes
+    recipe: str
+
+
+def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> str:
+    """Hold an upload against what it brought; give the recipe of a version that is a base."""
     manifest = Manifest.decode(upload.manifest)
-    storage.check_covers(manifest, ())
+    with read(registry.engine) as conn:
+        ground = _ground(conn, upload)
+        below = {} if ground is None else bottom_records(conn, ground)
+    storage.check_covers(manifest, (record.digest for record in below.values()))
     refuse_extra_pieces(manifest, storage)
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
@@ -98,41 +126,60 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
     if built.encode() != manifest.encode():
         message = "the manifest does not follow from the files that came with it"
         raise Refused([Problem("kind_mismatch", message, fix="push with the server's version")])
+    return "" if ground is None else check_result(registry, ground, manifest)
+
+
+def _ground(conn: sa.Connection, upload: Row) -> Ground | None:
+    return find_ground(conn, upload.target) if is_version_base(upload.target) else None
 
 
 def _commit(
-    conn: sa.Connection,
-    caller: Caller,
-    upload_id: str,
-    *,
-    storage: StorageMap | None,
-    raw: bytes | None,
+    conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored | None
 ) -> BaseInfo:
     upload = find_own_upload(conn, caller, upload_id, lock=True)
     if upload.state not in {"open", "complete"}:
         raise UploadClosed(f"the upload is {upload.state}", fix=_AGAIN)
+    ground = _ground(conn, upload)
     is_added = _add(conn, caller, upload)
-    known = queries.base_rows(conn, name=upload.target, limit=1, lock=True)[0]
-    if known.manifest_digest != upload.manifest_digest:
-        raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
+    known = _known(conn, upload)
     base_id = known.id
     if is_added:
         _relate(conn, base_id, base_view(Manifest.decode(upload.manifest)))
-    is_new = is_added or (storage is not None and not known.is_stored)
-    if storage is not None and raw is not None and is_new:
-        pack_ids = adopt_packs(conn, upload, storage)
-        queries.store_base(conn, base_id, storage_map=raw, stored_bytes=storage.stored_bytes)
-        pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
-        record_pieces(conn, upload, storage, pack_ids, "")
+        if ground is not None and stored is not None:
+            record_stack(conn, ground, base_id, recipe=stored.recipe)
+    is_new = is_added or (stored is not None and not known.is_stored)
+    if stored is not None and is_new:
+        _store(conn, upload, base_id, stored, "" if ground is None else ground.bottom_root)
     upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
     row = queries.base_rows(conn, name=upload.target, limit=1)[0]
     info = describe_base(conn, row, created=is_new)
     if is_new:
-        action = "base.register" if storage is None else "base.push"
+        action = "base.register" if stored is None else "base.push"
         after = {"root": row.root, "is_stored": info.is_stored}
         caller.record(conn, action, f"base/{row.name}", before=None, after=after)
     sent = upload_queries.uploaded_bytes(conn, upload_id)
     return info.model_copy(update={"uploaded_bytes": sent})
+
+
+def _known(conn: sa.Connection, upload: Row) -> Row:
+    rows = queries.base_rows(conn, name=upload.target, limit=1, lock=True)
+    if not rows:
+        raise Conflict(f"{upload.target} was deleted meanwhile", fix="name another version")
+    root = str(base_identity(Manifest.decode(upload.manifest)).root)
+    is_same_fold = is_version_base(upload.target) and rows[0].root == root
+    if rows[0].manifest_digest != upload.manifest_digest and not is_same_fold:
+        raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
+    return rows[0]
+
+
+def _store(
+    conn: sa.Connection, upload: Row, base_id: int, stored: _Stored, reference_root: str
+) -> None:
+    storage = stored.storage
+    pack_ids = adopt_packs(conn, upload, storage)
+    queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=storage.stored_bytes)
+    pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
+    record_pieces(conn, upload, storage, pack_ids, reference_root)
 
 
 def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
@@ -155,6 +202,7 @@ def _add(conn: sa.Connection, caller: Caller, upload: Row) -> bool:
         conn, name=upload.target, root=str(identity.root), config_digest=str(identity.config),
         tokenizer_digest=None if identity.tokenizer is None else str(identity.tokenizer),
         manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=None,
-        location=upload.request["location"], logical_bytes=manifest.logical_bytes,
+        location=None if is_version_base(upload.target) else upload.request["location"],
+        logical_bytes=manifest.logical_bytes,
         stored_bytes=0, created_by=caller.principal_id,
     )  # fmt: skip

@@ -208,10 +208,10 @@ def _fitting(registry: Registry, labels: Mapping[str, str]) -> Iterator[str]:
 def _grant(registry: Registry, run: Row, *, lease_s: float) -> LeaseGrant:
     with read(registry.engine) as conn:
         version = version_queries.version_by_id(conn, run.version_id)
-        bases = base_queries.base_rows(conn, root=version.base_root, limit=1)
-        if not bases:
+        row = base_queries.base_of(conn, version)
+        if row is None:
             raise NotFound(f"{ref_of(version)} is for a base that is not here: {version.base_root}")
-        base = describe_base(conn, bases[0])
+        base = describe_base(conn, row)
     return LeaseGrant(
         run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
         ref=ref_of(version), digest=version.manifest_digest, base=base, suite=run.suite,

@@ -23,6 +23,7 @@ from deltareg.service.gate import facts, judge
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
 from deltareg.service.runs import queue_default_suite
+from deltareg.service.stacks import revoked_below
 from deltareg.wire import ChannelMove, MoveResult
 
 _LEDGER_DEPTH = 1000
@@ -160,6 +161,9 @@ def _check_target(
     if version.revoked_at is not None or version.deleted_at is not None:
         word = "deleted" if version.deleted_at is not None else "revoked"
         raise Blocked(f"{ref} is {word}", fix=f"deltareg channel history {line} {channel.name}")
+    below = revoked_below(conn, version)
+    if below:
+        raise Blocked(f"{ref} stands on {below}, which is revoked", fix="roll back further")
     behind = channel.revision - target.number
     last = max(row.number for row in ledger if row.version_id == version.id)
     ended = next((row.created_at for row in ledger if row.number == last + 1), None)

@@ -35,6 +35,10 @@ def find_base(conn: sa.Connection, name: str) -> Row:
         NotFound: There is none of that name.
     """
     rows = base_queries.base_rows(conn, name=name, limit=1)
+    if not rows and "/" in name:
+        raise NotFound(
+            f"{name} is the base of nothing yet", fix=f"deltareg push PATH NS/NAME --base {name}"
+        )
     if not rows:
         raise NotFound(
             f"there is no base {name!r}",

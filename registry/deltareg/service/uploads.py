@@ -34,6 +34,7 @@ from deltareg.manifest import BASE_KIND, Manifest
 from deltareg.refs import LineRef, parse_name, parse_semver
 from deltareg.service.describe import describe_base, describe_version
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
+from deltareg.service.stacks import find_ground, is_version_base, parse_version_base
 from deltareg.storage_map import StoredPiece
 from deltareg.store import fresh_key
 from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
@@ -79,7 +80,8 @@ def open_upload(
         else:
             upload_id = row.id
             queries.touch_upload(conn, upload_id)
-        return _show(conn, upload_id, digest, scope, manifest)
+        root = _reference_root(conn, request.target, manifest)
+        return _show(conn, upload_id, digest, scope, manifest, root)
 
     return with_retry(registry.engine, transaction)
 
@@ -151,7 +153,8 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
         row = _find_own(conn, caller, upload_id)
         if row.state == "open":
             manifest = Manifest.decode(row.manifest)
-            return _show(conn, row.id, row.manifest_digest, row.scope, manifest)
+            root = _reference_root(conn, row.target, manifest)
+            return _show(conn, row.id, row.manifest_digest, row.scope, manifest, root)
         info = UploadInfo(id=row.id, state=row.state, manifest_digest=row.manifest_digest)
         if row.version_id is None:
             return info
@@ -190,10 +193,18 @@ def _check_target(request: UploadOpen, manifest: Manifest) -> str:
     if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
         raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
     if is_base:
-        parse_name(request.target, "base")
         _check_base(manifest)
-        return BASES
+        return _base_scope(request)
     return namespace_scope(LineRef.parse(request.target).namespace)
+
+
+def _base_scope(request: UploadOpen) -> str:
+    if not is_version_base(request.target):
+        parse_name(request.target, "base")
+        return BASES
+    if request.register_only:
+        raise InvalidInput("a version that is a base is stored, not registered")
+    return namespace_scope(parse_version_base(request.target).line.namespace)
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:
@@ -224,14 +235,17 @@ def _find_done(
     conn: sa.Connection, request: UploadOpen, manifest: Manifest, digest: str
 ) -> UploadInfo | None:
     if request.subject == "base":
-        return _find_base(conn, request, digest)
-    if not base_queries.base_rows(conn, root=str(manifest.base), limit=1):
+        return _find_base(conn, request, manifest, digest)
+    base = base_queries.find_base_for(conn, str(manifest.base), name=request.base)
+    if base is None:
         raise Refused([
             Problem(
                 "base_mismatch", f"no base here has the root {manifest.base}",
                 fix="store the base first: deltareg base push PATH NAME",
             )
         ])  # fmt: skip
+    if base.version_id is not None:
+        find_ground(conn, base.name)  # it may have been revoked since
     line = LineRef.parse(request.target)
     delta = delta_queries.delta_row(conn, line.namespace, line.name)
     row = None if delta is None else version_queries.find_version(conn, delta.id, digest=digest)
@@ -241,12 +255,18 @@ def _find_done(
     return info.model_copy(update={"version": describe_version(conn, row)})
 
 
-def _find_base(conn: sa.Connection, request: UploadOpen, digest: str) -> UploadInfo | None:
+def _find_base(
+    conn: sa.Connection, request: UploadOpen, manifest: Manifest, digest: str
+) -> UploadInfo | None:
     rows = base_queries.base_rows(conn, name=request.target, limit=1)
     if not rows:
+        if is_version_base(request.target):
+            find_ground(conn, request.target)
         return None
     row = rows[0]
-    if row.manifest_digest != digest:
+    # Two folds of one version may carry other notes beside the same tensors.
+    is_same = row.version_id is not None and row.root == str(base_identity(manifest).root)
+    if row.manifest_digest != digest and not is_same:
         raise Refused([
             Problem(
                 "base_mismatch", f"the base {row.name} is another one (root {row.root})",
@@ -259,16 +279,22 @@ def _find_base(conn: sa.Connection, request: UploadOpen, digest: str) -> UploadI
     return info.model_copy(update={"base": describe_base(conn, row)})
 
 
+def _reference_root(conn: sa.Connection, target: str, manifest: Manifest) -> str:
+    """Give the root of the base that pieces may be encoded against; empty for none."""
+    if manifest.base is not None:
+        return str(manifest.base)
+    return find_ground(conn, target).bottom_root if is_version_base(target) else ""
+
+
 def _show(
-    conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest: Manifest
+    conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest: Manifest, root: str
 ) -> UploadInfo:
     received = [
         ReceivedPack(digest=row.digest, size_bytes=row.size_bytes)
         for row in queries.received_packs(conn, upload_id)
     ]
-    base_root = "" if manifest.base is None else str(manifest.base)
     digests = [str(digest) for digest in manifest.pieces()]
-    known = pack_queries.known_pieces(conn, scope, digests, base_root)
+    known = pack_queries.known_pieces(conn, scope, digests, root)
     packs = {
         piece: {str(pack) for pack in StoredPiece.decode(Digest.parse(piece), entry).packs}
         for piece, entry in known.items()

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
@@ -86,7 +87,7 @@ def delete_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
     """Delete a version; its number is never used again, its bytes go with the next collection.
 
     Raises:
-        Conflict: A channel serves it, or another version was made from it.
+        Conflict: A channel serves it, another version was made from it, or stands on it as a base.
     """
     caller.require("admin")
 
@@ -127,4 +128,10 @@ def _refuse_if_needed(conn: sa.Connection, row: Row) -> None:
     if children:
         raise Conflict(
             f"{ref_of(children[0])} was made from {ref}", fix="delete the newer one first"
+        )
+    standing = stacks.stacked_on(conn, row.id)
+    if standing:
+        above = ref_of(standing[0])
+        raise Conflict(
+            f"{ref} is the base of {above}", fix=f"remove that one first: deltareg rm {above}"
         )

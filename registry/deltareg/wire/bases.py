@@ -13,8 +13,20 @@ class BaseRelation(Answer):
     name: str | None = None
 
 
+class BaseName(Answer):
+    """The base of a version."""
+
+    name: str
+    root: str
+
+
 class BaseInfo(Answer):
-    """A base as registered."""
+    """A base as registered.
+
+    For one that is a version folded into its base: `version` names it, `depth` counts the versions
+    that are folded, `bottom` is the base at the foot, and `recipe` says by what values were
+    computed (empty when all are stored values).
+    """
 
     name: str
     root: str
@@ -31,10 +43,7 @@ class BaseInfo(Answer):
     created_by: str
     deltas: int = 0
     relations: list[BaseRelation] = []
-
-
-class BaseName(Answer):
-    """The base of a version."""
-
-    name: str
-    root: str
+    version: str | None = None
+    depth: int = 0
+    bottom: BaseName | None = None
+    recipe: str = ""

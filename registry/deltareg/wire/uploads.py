@@ -12,7 +12,9 @@ from deltareg.wire.versions import VersionInfo
 class UploadOpen(Request):
     """The start of a push: what will be stored, by content.
 
-    `manifest` is the exact text whose sha256 is the version's identity.
+    `manifest` is the exact text whose sha256 is the version's identity. A base whose `target` is
+    `ns/name:vN` is that version folded into its base. `base` names the one that is meant of several
+    bases with the same root.
     """
 
     subject: Literal["delta", "base"]
@@ -23,6 +25,7 @@ class UploadOpen(Request):
     labels: dict[str, str] = {}
     location: Text | None = None
     register_only: bool = False
+    base: Text = ""
 
 
 class ReceivedPack(Answer):

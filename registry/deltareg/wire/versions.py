@@ -34,7 +34,10 @@ class VersionInfo(Answer):
 
 
 class VersionDetail(VersionInfo):
-    """A version with what its manifest says."""
+    """A version with what its manifest says.
+
+    `stack` lists what it stands on, from the bottom: a base, then versions.
+    """
 
     parents: list[str]
     source: str
@@ -42,6 +45,7 @@ class VersionDetail(VersionInfo):
     tensors: int
     modules: int
     files: list[str]
+    stack: list[str] = []
 
 
 class LogEntry(Answer):

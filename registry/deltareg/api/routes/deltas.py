@@ -10,12 +10,14 @@ from deltareg.api.conditions import answer
 from deltareg.api.parameters import Number
 from deltareg.db.queries.deltas import LineFilter
 from deltareg.refs import LineRef, Ref, parse_name
+from deltareg.service import bases as base_service
 from deltareg.service import gate as gate_service
 from deltareg.service import lineage as lineage_service
 from deltareg.service import log as log_service
 from deltareg.service import versions as service
 from deltareg.service.resolve import Bare
 from deltareg.wire import (
+    BaseInfo,
     GateAnswer,
     LineageAnswer,
     LineInfo,
@@ -134,3 +136,23 @@ def lineage(registry: InRegistry, by: By, version: Version, depth: int = 10) -> 
 def gate(registry: InRegistry, by: By, version: Version, channel: str) -> GateAnswer:
     """Say whether the version may go to a channel, and if not what is missing."""
     return gate_service.check_gate(registry, by, version, channel)
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/as-base", response_model=BaseInfo)
+def show_as_base(request: Request, registry: InRegistry, by: By, version: Version) -> Response:
+    """Show what the version is as a base of others: the result of folding it."""
+    return answer(request, base_service.show_base(registry, by, str(version)))
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/as-base/manifest")
+def base_manifest(registry: InRegistry, by: By, version: Version) -> Response:
+    """Give the manifest that the version has as a base."""
+    raw = base_service.base_manifest_bytes(registry, by, str(version))
+    return Response(raw, media_type="application/json")
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/as-base/storage")
+def base_storage(registry: InRegistry, by: By, version: Version) -> Response:
+    """Give the storage map that the version has as a base."""
+    raw = base_service.base_storage_bytes(registry, by, str(version))
+    return Response(raw, media_type="application/json")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.stacks import is_standing
 from deltareg.db.rows import Row
-from deltareg.db.tables import base_relations, bases, principals, versions
+from deltareg.db.tables import base_relations, bases, principals, version_bases, versions
 from deltareg.db.upsert import insert
 
 _SHOWN = [column for column in bases.c if column.name not in {"manifest", "storage_map"}]
@@ -14,13 +15,20 @@ _SHOWN = [column for column in bases.c if column.name not in {"manifest", "stora
 def base_rows(
     conn: sa.Connection,
     *,
+    base_id: int | None = None,
     name: str | None = None,
     root: str | None = None,
     after: str | None = None,
     limit: int = 50,
     lock: bool = False,
+    also_deleted: bool = False,
 ) -> Sequence[Row]:
-    """List bases by name, without manifest and storage map; with `lock`, they stay as they are."""
+    """List bases by name, without manifest and storage map; with `lock`, they stay as they are.
+
+    A base that is a version comes with what is recorded of that, and only while the version stands,
+    unless `also_deleted` asks for the others, too.
+    """
+    bottom = bases.alias("bottom")
     used = (
         sa.select(sa.func.count())
         .where(versions.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
@@ -32,11 +40,22 @@ def base_rows(
             bases.c.storage_map.is_not(None).label("is_stored"),
             principals.c.name.label("maker"),
             used.label("deltas"),
+            version_bases.c.version_id,
+            version_bases.c.bottom_id,
+            version_bases.c.depth,
+            version_bases.c.recipe,
+            bottom.c.name.label("bottom_name"),
+            bottom.c.root.label("bottom_root"),
         )
+        .where(sa.true() if also_deleted else is_standing())
+        .outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
+        .outerjoin(bottom, bottom.c.id == version_bases.c.bottom_id)
         .outerjoin(principals, principals.c.id == bases.c.created_by)
         .order_by(bases.c.name)
         .limit(limit)
     )
+    if base_id is not None:
+        query = query.where(bases.c.id == base_id)
     if name is not None:
         query = query.where(bases.c.name == name)
     if root is not None:
@@ -52,6 +71,20 @@ def base_content(conn: sa.Connection, base_id: int) -> Row:
     """Give manifest and storage map of a base."""
     query = sa.select(bases.c.manifest, bases.c.storage_map).where(bases.c.id == base_id)
     return conn.execute(query).one()
+
+
+def find_base_for(conn: sa.Connection, root: str, *, name: str = "") -> Row | None:
+    """Find a base by root: the one of that name if it has the root, else the first that has."""
+    rows = base_rows(conn, root=root, name=name, limit=1) if name else ()
+    rows = rows or base_rows(conn, root=root, limit=1)
+    return rows[0] if rows else None
+
+
+def base_of(conn: sa.Connection, version: Row) -> Row | None:
+    """Give the base that a version was pushed for, even if it is a version that was deleted."""
+    if version.base_id is None:
+        return find_base_for(conn, version.base_root)
+    return base_rows(conn, base_id=version.base_id, limit=1, also_deleted=True)[0]
 
 
 def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[Row]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.stacks import holding_stacked, release_base
 from deltareg.db.rows import Row
 from deltareg.db.tables import (
     base_packs,
@@ -21,6 +22,7 @@ from deltareg.db.tables import (
     revisions,
     upload_packs,
     uploads,
+    version_bases,
     version_packs,
     versions,
 )
@@ -64,8 +66,8 @@ def releasable(conn: sa.Connection, *, grace_us: int, window: PinWindow) -> list
 
 
 def holding_children(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[int]]:
-    """Give, by parent, the versions made from it that still hold their packs."""
-    found: dict[int, list[int]] = {}
+    """Give, by parent, the versions made from it or standing on it that still hold their packs."""
+    found = holding_stacked(conn, version_ids)
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(lineage.c.parent_version_id, lineage.c.version_id)
@@ -95,6 +97,7 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     if is_pinned or holding_children(conn, [version_id]):
         return False
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
+    release_base(conn, version_id)
     conn.execute(
         sa.update(versions).where(versions.c.id == version_id).values(released_at=now_us())
     )
@@ -207,11 +210,16 @@ def forget_pieces(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
 
 
 def references(conn: sa.Connection, pack_ids: Iterable[int]) -> Sequence[Row]:
-    """List (pack_id, version_id) for all references to packs; version_id is NULL for a base's."""
+    """List (pack_id, version_id) for all references to packs.
+
+    A base's have the version that it is, or NULL.
+    """
     found: list[Row] = []
     for part in batches(sorted(set(pack_ids))):
         of_versions = sa.select(version_packs.c.pack_id, version_packs.c.version_id)
-        of_bases = sa.select(base_packs.c.pack_id, sa.null().label("version_id"))
+        of_bases = sa.select(base_packs.c.pack_id, version_bases.c.version_id).outerjoin(
+            version_bases, version_bases.c.base_id == base_packs.c.base_id
+        )
         both = sa.union_all(
             of_versions.where(version_packs.c.pack_id.in_(part)),
             of_bases.where(base_packs.c.pack_id.in_(part)),
@@ -221,15 +229,20 @@ def references(conn: sa.Connection, pack_ids: Iterable[int]) -> Sequence[Row]:
 
 
 def packs_of_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, int]:
-    """Give the size of every pack that some versions need, by pack."""
+    """Give the size of every pack that some versions need, as deltas or as bases, by pack."""
     found: dict[int, int] = {}
     for part in batches(sorted(set(version_ids))):
-        query = (
-            sa.select(packs.c.id, packs.c.size_bytes)
-            .join(version_packs, version_packs.c.pack_id == packs.c.id)
-            .where(version_packs.c.version_id.in_(part))
+        sizes = sa.select(packs.c.id, packs.c.size_bytes)
+        of_deltas = sizes.join(version_packs, version_packs.c.pack_id == packs.c.id).where(
+            version_packs.c.version_id.in_(part)
         )
-        found |= {row.id: row.size_bytes for row in conn.execute(query)}
+        of_bases = (
+            sizes.join(base_packs, base_packs.c.pack_id == packs.c.id)
+            .join(version_bases, version_bases.c.base_id == base_packs.c.base_id)
+            .where(version_bases.c.version_id.in_(part))
+        )
+        for query in (of_deltas, of_bases):
+            found |= {row.id: row.size_bytes for row in conn.execute(query)}
     return found
 
 

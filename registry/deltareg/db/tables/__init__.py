@@ -16,7 +16,14 @@ from deltareg.db.tables.packs import (
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
 from deltareg.db.tables.runs import runs, verdicts, workers
-from deltareg.db.tables.versions import base_relations, bases, deltas, lineage, versions
+from deltareg.db.tables.versions import (
+    base_relations,
+    bases,
+    deltas,
+    lineage,
+    version_bases,
+    versions,
+)
 
 __all__ = [
     "audit",
@@ -40,6 +47,7 @@ __all__ = [
     "upload_packs",
     "uploads",
     "verdicts",
+    "version_bases",
     "version_packs",
     "versions",
     "workers",

@@ -52,6 +52,22 @@ base_relations = sa.Table(
     sa.Index(None, "other_root"),
 )
 
+# A base that is what folding a version gives. A table of its own: a base does not need a version to
+# be one, and neither table has to know of the other before it is made.
+version_bases = sa.Table(
+    "version_bases",
+    metadata,
+    member("base_id", "bases.id"),
+    required("version_id", "versions.id"),
+    # The base at the foot of the stack, whose tensors its bytes are encoded against.
+    required("bottom_id", "bases.id"),
+    count("depth"),
+    text("recipe"),
+    created_at(),
+    sa.UniqueConstraint("version_id"),
+    sa.CheckConstraint("depth >= 1", name="depth"),
+)
+
 deltas = sa.Table(
     "deltas",
     metadata,
