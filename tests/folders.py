@@ -9,7 +9,9 @@ from deltareg.kind import BaseView, DeltaFiles
 from deltareg.names import name_map_for
 from deltareg.tensors import TensorInfo, parse_header, strict_json_object
 
-DOCUMENTS = {"config.json", "adapter_config.json", "model.safetensors.index.json"}
+DOCUMENTS = {
+    "config.json", "adapter_config.json", "head_config.json", "model.safetensors.index.json",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

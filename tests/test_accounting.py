@@ -130,9 +130,9 @@ def test_a_tensor_that_nothing_uses_is_found():
     ]
 
 
-def test_a_tensor_in_two_files_is_found():
-    header = SafetensorsHeader({"w": W})
-    files = DeltaFiles({}, {"a.safetensors": header, "b.safetensors": header}, {})
+def test_two_tensors_of_one_name_are_found():
+    first, other = SafetensorsHeader({"w": W}), SafetensorsHeader({"w": info("w", 3)})
+    files = DeltaFiles({}, {"a.safetensors": other, "b.safetensors": first}, {})
     make = Toy(lambda t: [update("w.weight", t["w"])])
 
     found = account(make, files, header_tensors(files), BASE)

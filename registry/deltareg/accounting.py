@@ -4,7 +4,7 @@ Libraries load a delta of which no tensor fits and serve the base without an err
 delta is refused. All of it comes from headers and JSON; no tensor is read.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from deltareg.errors import Problem, Refused
@@ -84,11 +84,19 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
 
 
 def _doubled(files: DeltaFiles) -> list[Problem]:
-    counts = Counter(name for header in files.headers.values() for name in header.tensors)
+    """Find names that files hold of different tensors; copies are told apart by their bytes later.
+
+    `deltareg.delta_manifest` holds the digests of those that look alike against each other.
+    """
+    looks: dict[str, set[tuple[str, tuple[int, ...]]]] = defaultdict(set)
+    for header in files.headers.values():
+        for name, info in header.tensors.items():
+            looks[name].add((info.dtype, info.shape))
+    told = "two files hold tensors of this name, of different types or shapes"
     return [
-        Problem("unexpected_tensors", f"{count} files hold a tensor of this name", tensor=name)
-        for name, count in counts.items()
-        if count > 1
+        Problem("unexpected_tensors", told, tensor=name, fix="keep one of them")
+        for name, found in looks.items()
+        if len(found) > 1
     ]
 
 

@@ -83,10 +83,11 @@ def build_delta_manifest(
         parents: Manifest digests of the versions it was made from.
 
     Raises:
-        Refused: The assessment holds errors.
+        Refused: The assessment holds errors, or two files hold different tensors of one name.
     """
     if assessment.errors:
         raise Refused(assessment.account.problems)
+    _check_copies(digests)
     kind, roles = assessment.kind, assessment.account.roles
     tensors = (
         ManifestTensor(
@@ -106,3 +107,13 @@ def build_delta_manifest(
         parents=tuple(parents),
         source=kind.source,
     )
+
+
+def _check_copies(digests: Mapping[tuple[str, str], Digest]) -> None:
+    """Refuse two tensors of one name, unless one is a copy of the other."""
+    found: dict[str, tuple[str, Digest]] = {}
+    for (path, name), digest in sorted(digests.items()):
+        first, own = found.setdefault(name, (path, digest))
+        if own != digest:
+            told = f"{first} and {path} hold it, and they differ"
+            raise Refused([Problem("ambiguous", told, tensor=name, fix="keep one of them")])

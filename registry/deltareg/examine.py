@@ -13,6 +13,7 @@ from deltareg.conventions import needed_problem
 from deltareg.errors import Problem
 from deltareg.formula import Tensor
 from deltareg.kind import Account, BaseCopy, DeltaFiles, Tensors, WeightUpdate
+from deltareg.peft_layout.peft_kind import AGAIN
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
 from deltareg.updates import Add, Replace
 
@@ -22,6 +23,8 @@ _SAMPLED_ROWS = 1024
 # One reading of the numbers is plainly wrong when it makes the change this many times as large.
 _PLAINLY = 4.0
 _SAME_VALUES = {"saved", "saved_copy"}
+# Roles of tensors that all modules share, so that every copy must be the same.
+_SHARED = {"projection_A", "projection_B"}
 
 
 def examine(
@@ -79,15 +82,29 @@ def _non_finite(tensor: Tensor) -> Problem:
 
 
 def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
+    groups = [
+        [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
+        for effect in account.effects
+    ]
+    groups += _repetitions(account)
     problems: list[Problem] = []
-    for effect in account.effects:
-        names = [name for name, role in effect.consumes.items() if role in _SAME_VALUES]
+    for names in groups:
         for name in names[1:]:
             first, other = tensors[names[0]], tensors[name]
             if first.shape != other.shape or not _equal(other, first, None):
                 told = f"it is not equal to {names[0]}, and both say what the weight becomes"
                 problems.append(Problem("ambiguous", told, tensor=name, fix="keep one of them"))
     return problems
+
+
+def _repetitions(account: Account) -> list[list[str]]:
+    """Group tensors that modules bring along of what all of them share."""
+    roles = {name: role for name, (role, _) in account.roles.items()}
+    shared = {role.removesuffix(AGAIN) for role in roles.values() if role.endswith(AGAIN)}
+    return [
+        [name for name, role in roles.items() if role.removesuffix(AGAIN) == wanted]
+        for wanted in sorted(shared | _SHARED)
+    ]
 
 
 def _base_problems(copy: BaseCopy, base: Tensors) -> list[Problem]:

@@ -9,6 +9,7 @@ from typing import cast
 from deltareg.kind import DeltaFiles
 from deltareg.peft_layout.config import CONFIG_FILE, adapter_config, peft_type
 from deltareg.peft_layout.marks import is_adapterhub, marks
+from deltareg.peft_layout.refused import reason
 
 _TASK_VECTOR_FILES = ("task_vector", "delta", "diff")
 
@@ -19,7 +20,8 @@ def describe(files: DeltaFiles) -> str:
         return f"an adapter of the adapters library ({_architecture(files)}), by its {CONFIG_FILE}"
     named = peft_type(files)
     if named:
-        return f"a peft delta of peft_type {named[:80]!r}"
+        why = reason(named)
+        return f"a peft delta of peft_type {named[:80]!r}" + (f" ({why})" if why else "")
     layout = next((told for told, test in _LAYOUTS.items() if any(map(test, files.names))), "")
     if layout:
         return layout

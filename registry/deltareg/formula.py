@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Function = Literal[
     "abs", "cos", "exp", "gelu", "gelu_new", "leaky_relu", "log", "relu", "sigmoid", "silu", "sin",
-    "sqrt", "tanh",
+    "sqrt", "tanh", "trunc",
 ]  # fmt: skip
 
 
@@ -176,6 +176,17 @@ class Ops(Protocol):
 
     def qr_part(self, matrix: Array, rank: int) -> Array:
         """Give Q[:, :rank] @ R[:rank] of the matrix's QR decomposition: (n, m) -> (n, m)."""
+        ...
+
+    def orthonormal(self, matrix: Array) -> Array:
+        """Give Q of the matrix's QR decomposition by Householder reflections: (n, m) -> (n, m).
+
+        A column may have either sign by mathematics; it has LAPACK's.
+        """
+        ...
+
+    def solve(self, matrix: Array, right: Array) -> Array:
+        """Give matrix⁻¹ @ right, (n, n) and (n, m), in double precision and rounded once."""
         ...
 
 

@@ -102,6 +102,16 @@ class NumPyOps:
         q, r = np.linalg.qr(_f32(matrix))
         return _array(q[:, :rank] @ r[:rank])
 
+    def orthonormal(self, matrix: Array) -> Array:
+        return _array(np.linalg.qr(_f32(matrix))[0])
+
+    def solve(self, matrix: Array, right: Array) -> Array:
+        wide, other = _f32(matrix).astype(np.float64), _f32(right).astype(np.float64)
+        try:
+            return _array(np.linalg.solve(wide, other).astype(np.float32))
+        except np.linalg.LinAlgError as error:
+            raise InvalidInput("a matrix of the delta cannot be inverted") from error
+
 
 def _array(values: F32) -> Array:
     return cast("Array", values)
@@ -151,4 +161,5 @@ _FUNCTIONS: dict[Function, Callable[[F32], F32]] = {
     "sin": np.sin,
     "sqrt": np.sqrt,
     "tanh": np.tanh,
+    "trunc": np.trunc,
 }

@@ -166,6 +166,15 @@ class ShapeOps:
     def qr_part(self, matrix: Array, rank: int) -> Array:
         return matrix
 
+    def orthonormal(self, matrix: Array) -> Array:
+        height, width = _matrix(matrix)
+        if width > height:
+            raise InvalidInput(f"{told(matrix.shape)} has more columns than rows")
+        return matrix
+
+    def solve(self, matrix: Array, right: Array) -> Array:
+        return Shape(_matrix(self.inverse(matrix))) @ right
+
 
 def told(shape: Sequence[int]) -> str:
     """Write a shape for people."""

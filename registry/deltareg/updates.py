@@ -6,9 +6,21 @@ on any run of rows unless it says that it needs them all. `W` is a weight as its
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from deltareg.formula import Array, Ops, Tensor
+
+
+class Side(Protocol):
+    """One side of a low-rank product, stored or computed."""
+
+    def whole(self, ops: Ops) -> Array:
+        """Give the matrix."""
+        ...
+
+    def rows(self, start: int, stop: int, ops: Ops) -> Array:
+        """Give rows `start:stop` of the matrix."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +36,10 @@ class Factor:
     flipped: bool = False
 
     def whole(self, ops: Ops) -> Array:
-        """Give the matrix."""
         matrix = _matrix(ops.load(self.tensor))
         return matrix.T if self.flipped else matrix
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        """Give rows `start:stop` of the matrix."""
         if self.flipped:
             return _matrix(ops.load(self.tensor))[:, start:stop].T
         return _matrix(ops.load(self.tensor, start, stop))
@@ -48,8 +58,8 @@ class LowRank:
         scale: The factor on the product.
     """
 
-    left: Factor
-    right: Factor
+    left: Side
+    right: Side
     scale: float
     needs_whole = False
     replaces = False

@@ -16,7 +16,7 @@ from tests.samples.surgery import CANARY, handmade_pickle, read_tensors
 HERE = Path(__file__).parent
 MANIFEST = json.loads((HERE / "manifest.json").read_text())
 BASES, DELTAS, BAD = MANIFEST["bases"], MANIFEST["deltas"], MANIFEST["bad"]
-LIMIT = 3_000_000
+LIMIT = 4_500_000
 MADE = ("bases", "deltas", "bad", "expected")
 PLAIN = [  # one rank and one scale for all, full precision
     d for d in DELTAS if d["kind"] == "lora" and d["id"].startswith(("tinyllama/", "tinygpt2/"))

@@ -222,7 +222,8 @@ def save_adapter(net: PeftModel, out: Path) -> PeftModel:
     (out / "README.md").unlink()
     path = out / "adapter_config.json"
     config = json.loads(path.read_text())
-    config["target_modules"] = sorted(config["target_modules"])  # peft writes a set in any order
+    if isinstance(config.get("target_modules"), list):  # peft writes a set in any order
+        config["target_modules"] = sorted(config["target_modules"])
     path.write_text(json.dumps(config, indent=2, sort_keys=True))
     return net.eval()
 

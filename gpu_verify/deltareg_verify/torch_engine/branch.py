@@ -11,15 +11,17 @@ output; neither shares a step with the fold.
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.formula import Factored, Update
+from deltareg.formula import Array, Factored, Ops, Update
+from deltareg.kind import ActivationHook, Seen, Tap
 from deltareg.updates import WeightDecomposed
-from deltareg_verify.torch_engine.ops import TorchOps, as_torch
+from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch
 
 Branch = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Added = Callable[[torch.Tensor], torch.Tensor]
@@ -47,6 +49,26 @@ def branch_for(
     return None if added is None else lambda x, y: y + added(x)
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A branch as a hook on its module.
+
+    Attributes:
+        branch: The function.
+    """
+
+    branch: Branch
+
+    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+        """Give the module's output with the update."""
+        return as_array(self.branch(as_torch(seen.arrays["x"]), as_torch(value)))
+
+
+def as_hook(path: str, branch: Branch) -> ActivationHook:
+    """Make a branch a hook on the module that it belongs to."""
+    return ActivationHook(path, "after", {"x": Tap(path, "input")}, {}, Beside(branch))
+
+
 def has_branch(update: Update) -> bool:
     """Whether there is a branch for an update on some class of module."""
     return isinstance(update, (WeightDecomposed, Factored))
@@ -61,7 +83,8 @@ def _added(module: nn.Module, update: Factored, ops: TorchOps) -> Added | None:
         case Conv1D():  # its weight is (in, out)
             return lambda x: scale * (x.float() @ tall @ wide)
         case nn.Embedding() if type(module) is nn.Embedding:
-            return lambda ids: scale * (functional.embedding(ids, tall) @ wide)
+            # A hook sees float32, in which the number of a token is exact.
+            return lambda ids: scale * (functional.embedding(ids.long(), tall) @ wide)
         case nn.Conv2d() if module.groups == 1 and module.padding_mode == "zeros":
             return _convolution(module, tall, wide, scale)
         case _:

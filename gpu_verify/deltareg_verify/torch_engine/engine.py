@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
-from deltareg.kind import Effect
+from deltareg.errors import Inconclusive
+from deltareg.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.suite import Suite
 from deltareg_verify.case import BaseFolder
 from deltareg_verify.engine import Change, Fired, Outputs, State
 from deltareg_verify.torch_engine import device as devices
 from deltareg_verify.torch_engine.fold import chains, change_of
-from deltareg_verify.torch_engine.forward import forward
+from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.torch_engine.load import Network, load, load_tokenizer
-from deltareg_verify.torch_engine.ops import REAL, TorchOps
-from deltareg_verify.torch_engine.plan import Plan, make_plan
+from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
+from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
+from deltareg_verify.torch_engine.swap import swapped
 
 _MOST_TOKENS = 512
 _LARGEST_EXPONENT = 700.0
@@ -42,6 +44,7 @@ class TorchEngine:
         self._suite = suite
         self._device = device
         self._ops = TorchOps(device)
+        self._running = KeepingOps(device)
 
     @property
     def dtype(self) -> str:
@@ -50,8 +53,8 @@ class TorchEngine:
 
     @property
     def is_foldable(self) -> bool:
-        """Whether every effect is on weights; others cannot be planned yet."""
-        return True
+        """Whether every effect is on weights."""
+        return all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in self._effects)
 
     def changes(self) -> Sequence[Change]:
         """Size every weight update."""
@@ -63,28 +66,25 @@ class TorchEngine:
 
     def outputs(self, state: State) -> Outputs:
         """Run one forward on the probe."""
-        result, _ = self._forward(state, self._probe)
-        return floating_outputs(result)
+        return floating_outputs(self._forward(state, self._probe))
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on inputs of one's own, by parameter of the network's forward."""
         given = {name: torch.from_numpy(value.copy()) for name, value in inputs.items()}
-        result, _ = self._forward(state, {n: v.to(self._device) for n, v in given.items()})
-        return floating_outputs(result)
+        placed = {name: value.to(self._device) for name, value in given.items()}
+        return floating_outputs(self._forward(state, placed))
 
     def fired(self) -> Fired:
         """Run one attached forward and tell what took part."""
-        _, seen = self._forward("attached", self._probe)
-        plan = self._plan
-        fired = {plan.targets[name] for name in seen if name in plan.targets}
-        fired |= {plan.branch_targets[path] for path in seen if path in plan.branch_targets}
-        planned = set(plan.targets.values())
-        silent = tuple(sorted(planned - fired))
-        return Fired(len(planned), silent, tuple(plan.not_exercised))
+        module, plan = self._network.module, self._plan
+        with devices.memory_seam("running the attached forward"):
+            _, seen = watched_forward(module, plan, self._running, self._probe)
+        planned = plan.effects()
+        return Fired(len(planned), tuple(sorted(planned - seen)), tuple(plan.not_exercised))
 
     def overflowed(self) -> Sequence[str]:
         """Name folded weights that are not finite."""
-        folded = self._plan.folded.items()
+        folded = self._folded.items()
         sick = {self._plan.targets[name] for name, value in folded if not value.isfinite().all()}
         return sorted(sick)
 
@@ -141,6 +141,13 @@ class TorchEngine:
             )
 
     @cached_property
+    def _folded(self) -> Mapping[str, torch.Tensor]:
+        if not self.is_foldable:
+            raise Inconclusive("the delta acts on activations and has no folded state")
+        with devices.memory_seam("computing the new weights"):
+            return fold_plan(self._plan, self._network, tensors=self._tensors, ops=self._ops)
+
+    @cached_property
     def _probe(self) -> Mapping[str, torch.Tensor]:
         probes = self._suite.probes
         return probe_inputs(
@@ -158,16 +165,26 @@ class TorchEngine:
 
     def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        result, _ = self._forward(state, inputs)
-        logits = result["logits"]
+        logits = self._forward(state, inputs)["logits"]
         assert isinstance(logits, torch.Tensor)
-        return logits.float()
+        return logits[:, -ids.shape[1] :].float()  # a delta may put virtual tokens before them
 
-    def _forward(
-        self, state: State, inputs: Mapping[str, torch.Tensor]
-    ) -> tuple[Mapping[str, object], set[str]]:
+    def _forward(self, state: State, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, object]:
+        module = self._network.module
         with devices.memory_seam(f"running the {state} forward"):
-            return forward(self._network.module, self._plan, state, inputs)
+            match state:
+                case "base":
+                    return forward(module, inputs)
+                case "attached":
+                    with put_on(module, self._plan, self._running, _nobody):
+                        return forward(module, inputs)
+                case "folded":
+                    with swapped(module, self._folded):
+                        return forward(module, inputs)
+
+
+def _nobody(effect: object) -> None:
+    """Count nothing."""
 
 
 def whole(value: object) -> int:

@@ -1,4 +1,4 @@
-"""One forward of a network in one state; the network is the base again afterwards, bit for bit."""
+"""One forward of a network with what a plan puts on it; afterwards it is the base again."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -10,15 +10,17 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
-from torch.utils.hooks import RemovableHandle
 
-from deltareg_verify.engine import State
-from deltareg_verify.torch_engine.branch import Branch
+from deltareg.kind import ActivationHook, PrefixInsert
+from deltareg_verify.torch_engine.hooks import hooked
+from deltareg_verify.torch_engine.ops import TorchOps
 from deltareg_verify.torch_engine.plan import Plan
+from deltareg_verify.torch_engine.prefix import inserted
+from deltareg_verify.torch_engine.swap import swapped
 
 Result = Mapping[str, object]
+Noted = Callable[[ActivationHook | PrefixInsert], None]
 
 
 class Watch(TorchFunctionMode):
@@ -49,32 +51,53 @@ class Watch(TorchFunctionMode):
         return result
 
 
-def forward(
-    module: nn.Module, plan: Plan, state: State, inputs: Mapping[str, torch.Tensor]
-) -> tuple[Result, set[str]]:
-    """Run the network once.
+@contextmanager
+def put_on(
+    module: nn.Module, plan: Plan, ops: TorchOps, fired: Noted
+) -> Generator[Mapping[str, torch.Tensor]]:
+    """Keep a delta on a network for as long as the block runs.
+
+    Inserts go on before hooks, so hooks see the lengths and masks that the layers see.
 
     Args:
-        module: The base.
+        module: The network.
         plan: The delta on it.
-        state: The base alone, or with the delta put on in one of two ways.
-        inputs: By parameter of the network's forward.
+        ops: What its formulas run on.
+        fired: Told every time that a hook or an insert has changed something.
 
-    Returns:
-        The outputs, and the names of the parameters and module paths of the plan that took part.
+    Yields:
+        The new weights that stand in the network, by parameter name.
     """
-    weights = {"base": {}, "attached": plan.attached, "folded": plan.folded}[state]
-    fired: set[str] = set()
-    watch = Watch(weights)
     with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        if state == "attached":
-            stack.enter_context(_branches(module, plan, fired))
-        stack.enter_context(watch)
-        result = functional_call(
-            module, weights, kwargs=_arguments(module, inputs), tie_weights=False
-        )
-    return cast(Result, result), fired | watch.seen
+        weights = stack.enter_context(swapped(module, plan.attached))
+        stack.enter_context(inserted(module, plan.inserts, ops, fired))
+        stack.enter_context(hooked(module, plan.hooks, ops, fired))
+        yield weights
+
+
+def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
+    """Run the network once, as it stands, without a cache.
+
+    Args:
+        module: The network.
+        inputs: By parameter of its forward.
+    """
+    with torch.no_grad():
+        return cast(Result, module(**_arguments(module, inputs)))
+
+
+def watched_forward(
+    module: nn.Module, plan: Plan, ops: TorchOps, inputs: Mapping[str, torch.Tensor]
+) -> tuple[Result, set[str]]:
+    """Run the network once with a plan on it; gives the outputs and what took part, by name."""
+    fired: set[str] = set()
+
+    def noted(effect: ActivationHook | PrefixInsert) -> None:
+        fired.add(plan.labels[id(effect)])
+
+    with put_on(module, plan, ops, noted) as weights, Watch(weights) as watch:
+        result = forward(module, inputs)
+    return result, fired | {plan.targets[name] for name in watch.seen}
 
 
 def _arguments(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> dict[str, object]:
@@ -83,28 +106,3 @@ def _arguments(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> dict[st
     if getattr(config, "use_cache", None) is not None:
         known["use_cache"] = False
     return {**inputs, **known}
-
-
-@contextmanager
-def _branches(module: nn.Module, plan: Plan, fired: set[str]) -> Generator[None]:
-    handles: list[RemovableHandle] = []
-    try:
-        for path, branch in plan.branches.items():
-            hook = _hook(path, branch, fired)
-            handles.append(module.get_submodule(path).register_forward_hook(hook))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _hook(
-    path: str, branch: Branch, fired: set[str]
-) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
-    def add(
-        _module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
-    ) -> torch.Tensor:
-        fired.add(path)
-        return branch(inputs[0], output.float()).to(output.dtype)
-
-    return add

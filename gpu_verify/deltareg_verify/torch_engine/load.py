@@ -54,14 +54,40 @@ def load(
     """
     module = _from_files(path)
     module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
+    network = network_of(module, view)
+    wrong = first_difference(network, tensors)
+    if wrong is not None:
+        raise Inconclusive(f"transformers loaded {wrong[1]}, which is not {wrong[0]} of the base")
+    return network
+
+
+def network_of(module: transformers.PreTrainedModel, view: BaseView) -> Network:
+    """Find the tensors of a base in a network that is in memory already."""
     live: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     live.update(module.named_buffers(remove_duplicate=False))
     places = find_places(live, view)
-    _check_loaded(module, places, tensors)
     held = {name for names in places.values() for name in names}
     fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
     first = next(p for p in module.parameters() if p.is_floating_point())
     return Network(module, live, places, NAMES[first.dtype], tuple(fresh))
+
+
+def first_difference(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
+    """Find a tensor of the base's files that is another one in memory.
+
+    Returns:
+        Its name in the files and in memory; None when all are equal, rounded to the memory's dtype.
+    """
+    live = network.module.state_dict(keep_vars=True)
+    for file_name, names in network.places.items():
+        if names[0] not in live:  # a buffer that is computed and not stored
+            continue
+        value = live[names[0]].detach().cpu()
+        if value.shape != tensors[file_name].shape:
+            return file_name, names[0]
+        if not torch.equal(value, stored(tensors[file_name]).to(value.dtype)):
+            return file_name, names[0]
+    return None
 
 
 def find_places(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, list[str]]:
@@ -111,18 +137,3 @@ def _network_class(config: transformers.PretrainedConfig) -> type[transformers.P
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             return found
     return cast(type[transformers.PreTrainedModel], transformers.MODEL_MAPPING[type(config)])
-
-
-def _check_loaded(
-    module: torch.nn.Module, places: Mapping[str, Sequence[str]], tensors: Mapping[str, Tensor]
-) -> None:
-    live = module.state_dict(keep_vars=True)
-    for file_name, names in places.items():
-        if names[0] not in live:  # a buffer that is computed and not stored
-            continue
-        value = live[names[0]].detach().cpu()
-        expected = stored(tensors[file_name]).to(value.dtype)
-        if not torch.equal(value, expected):
-            raise Inconclusive(
-                f"transformers loaded {names[0]}, which is not {file_name} of the base"
-            )

@@ -5,7 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -150,10 +150,40 @@ class TorchOps:
         q, r = torch.linalg.qr(as_torch(matrix))
         return as_array(q[:, :rank] @ r[:rank])
 
+    def orthonormal(self, matrix: Array) -> Array:
+        """Q of the QR decomposition of a matrix."""
+        return as_array(torch.linalg.qr(as_torch(matrix))[0])
+
+    def solve(self, matrix: Array, right: Array) -> Array:
+        """The inverse of a matrix times another, in double precision."""
+        wide, other = as_torch(matrix).double(), as_torch(right).double()
+        try:
+            return as_array(torch.linalg.solve(wide, other).float())
+        except RuntimeError as error:
+            raise InvalidInput("a matrix of the delta cannot be inverted") from error
+
     def _places(self, places: Integers, size: int) -> torch.Tensor:
         if places.size and not 0 <= int(places.min()) <= int(places.max()) < size:
             raise InvalidInput(f"an index of the delta is not within the {size} that there are")
         return torch.from_numpy(places).to(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingOps(TorchOps):
+    """The same, for formulas that run with every forward: what was read once stays on the device.
+
+    Only whole tensors are kept. They are let go with this object.
+    """
+
+    kept: dict[int, tuple[Tensor, Array]] = field(default_factory=dict[int, "tuple[Tensor, Array]"])
+
+    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+        """Read rows of a tensor, or find it."""
+        if start or stop is not None:
+            return TorchOps.load(self, tensor, start, stop)
+        if id(tensor) not in self.kept:  # the tensor is kept as well, so its identity stays its own
+            self.kept[id(tensor)] = (tensor, TorchOps.load(self, tensor))
+        return self.kept[id(tensor)][1]
 
 
 def as_array(tensor: torch.Tensor) -> Array:
@@ -180,4 +210,5 @@ _FUNCTIONS: dict[Function, Callable[[torch.Tensor], torch.Tensor]] = {
     "sin": torch.sin,
     "sqrt": torch.sqrt,
     "tanh": torch.tanh,
+    "trunc": torch.trunc,
 }

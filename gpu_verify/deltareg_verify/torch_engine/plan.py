@@ -6,14 +6,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 import torch
 
-from deltareg.errors import Inconclusive
 from deltareg.formula import Tensor
-from deltareg.kind import Addition, BaseCopy, Effect, WeightUpdate
+from deltareg.kind import (
+    ActivationHook,
+    Addition,
+    BaseCopy,
+    Effect,
+    PrefixInsert,
+    WeightUpdate,
+)
 from deltareg.names import NameMap
-from deltareg_verify.torch_engine.branch import Branch, branch_for, has_branch
+from deltareg_verify.torch_engine.branch import as_hook, branch_for, has_branch
 from deltareg_verify.torch_engine.fold import Chain, chains, fold
 from deltareg_verify.torch_engine.load import Network
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
@@ -24,20 +31,32 @@ class Plan:
     """A delta on a network.
 
     Attributes:
-        folded: New values by parameter name, for the folded state.
-        attached: New values by parameter name, for what has no branch.
-        branches: By module path the function from its input and output to its new output.
-        branch_targets: By module path the target of its branch.
+        attached: New values by parameter name, for what no hook stands for.
+        hooks: Functions between modules, in order; weight updates that have a branch among them.
+        inserts: Vectors put before keys and values, or before tokens.
+        chains: By parameter name what happens to a weight that a hook stands for when attached.
         targets: By name of every changed parameter the effect's target.
+        labels: What a hook or insert is called, by its identity; a branch by its target.
         not_exercised: Targets that this class of network has no place for.
     """
 
-    folded: dict[str, torch.Tensor] = field(default_factory=dict)
-    attached: dict[str, torch.Tensor] = field(default_factory=dict)
-    branches: dict[str, Branch] = field(default_factory=dict)
-    branch_targets: dict[str, str] = field(default_factory=dict)
-    targets: dict[str, str] = field(default_factory=dict)
-    not_exercised: list[str] = field(default_factory=list)
+    attached: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    hooks: list[ActivationHook] = field(default_factory=list[ActivationHook])
+    inserts: list[PrefixInsert] = field(default_factory=list[PrefixInsert])
+    chains: dict[str, Chain] = field(default_factory=dict[str, Chain])
+    targets: dict[str, str] = field(default_factory=dict[str, str])
+    labels: dict[int, str] = field(default_factory=dict[int, str])
+    not_exercised: list[str] = field(default_factory=list[str])
+
+    def effects(self) -> set[str]:
+        """Name all that should take part in a forward."""
+        return {*self.targets.values(), *self.labels.values()}
+
+    def name(self, effect: ActivationHook | PrefixInsert) -> None:
+        """Call a hook or insert by its module; the second one there `#2`."""
+        module = effect.module or "the network"
+        count = sum(label.partition(" #")[0] == module for label in self.labels.values())
+        self.labels[id(effect)] = f"{module} #{count + 1}" if count else module
 
 
 def make_plan(
@@ -48,30 +67,45 @@ def make_plan(
     names: NameMap,
     ops: TorchOps,
 ) -> Plan:
-    """Find a place for every effect and compute the new weights.
-
-    Raises:
-        Inconclusive: An effect is of a sort that this engine does not run.
-    """
+    """Find a place for every effect and compute what the attached state needs."""
     plan = Plan()
+    order = {e.target: at for at, e in enumerate(effects) if isinstance(e, WeightUpdate)}
+    placed: list[tuple[int, ActivationHook]] = []
     for chain, places in _placed(chains(effects), network, names):
         if not places:
             plan.not_exercised.append(chain.target)
             continue
-        value = fold(chain, tensors, ops, network.live[places[0]].dtype)
-        for place in places:
-            plan.folded[place] = value
-            plan.targets[place] = chain.target
-            _attach(plan, chain, place, network, tensors, ops)
-    for effect in effects:
+        found = _attach(plan, chain, places, network, tensors, ops)
+        placed += [(order[chain.target], hook) for hook in found]
+    for at, effect in enumerate(effects):
         match effect:
             case Addition():
                 _put_addition(plan, effect, network, names, ops)
+            case ActivationHook():
+                plan.name(effect)
+                placed.append((at, effect))
+            case PrefixInsert():
+                plan.name(effect)
+                plan.inserts.append(effect)
             case WeightUpdate() | BaseCopy():
                 pass
             case _:
-                raise Inconclusive(f"this worker does not run a {type(effect).__name__} yet")
+                assert_never(effect)
+    plan.hooks = [hook for _, hook in sorted(placed, key=lambda pair: pair[0])]
     return plan
+
+
+def fold_plan(
+    plan: Plan, network: Network, *, tensors: Mapping[str, Tensor], ops: TorchOps
+) -> dict[str, torch.Tensor]:
+    """Give the new value of every changed parameter, for the folded state."""
+    values = dict(plan.attached)
+    made: dict[str, torch.Tensor] = {}  # by target: one value serves all of its places
+    for place, chain in plan.chains.items():
+        if chain.target not in made:
+            made[chain.target] = fold(chain, tensors, ops, network.live[place].dtype)
+        values[place] = made[chain.target]
+    return values
 
 
 def _placed(
@@ -96,27 +130,36 @@ def _own_place(target: str, network: Network, names: NameMap) -> str | None:
 def _attach(
     plan: Plan,
     chain: Chain,
-    place: str,
+    places: Sequence[str],
     network: Network,
     tensors: Mapping[str, Tensor],
     ops: TorchOps,
-) -> None:
+) -> list[ActivationHook]:
     """Attach the last update as a branch where that can be; what comes before it is folded."""
-    path, _, attribute = place.rpartition(".")
+    dtype = network.live[places[0]].dtype
     before = replace(chain, updates=chain.updates[:-1])
     is_plain = not before.updates and chain.shape is None
-    branch = None
-    weight = network.live[place]
-    if attribute == "weight" and has_branch(chain.updates[-1]):
-        weight = weight if is_plain else fold(before, tensors, ops, weight.dtype)
-        branch = branch_for(network.module.get_submodule(path), chain.updates[-1], weight, ops)
-    if branch is None:
-        plan.attached[place] = plan.folded[place]
-        return
-    plan.branches[path] = branch
-    plan.branch_targets[path] = chain.target
-    if not is_plain:
-        plan.attached[place] = weight
+    beneath = None if is_plain else fold(before, tensors, ops, dtype)
+    value: torch.Tensor | None = None
+    hooks: list[ActivationHook] = []
+    for place in places:
+        plan.targets[place] = chain.target
+        path, _, attribute = place.rpartition(".")
+        branch = None
+        if attribute == "weight" and has_branch(chain.updates[-1]):
+            module = network.module.get_submodule(path)
+            weight = network.live[place] if beneath is None else beneath
+            branch = branch_for(module, chain.updates[-1], weight, ops)
+        if branch is None:
+            value = fold(chain, tensors, ops, dtype) if value is None else value
+            plan.attached[place] = value
+            continue
+        plan.chains[place] = chain
+        hooks.append(as_hook(path, branch))
+        plan.labels[id(hooks[-1])] = chain.target
+        if beneath is not None:
+            plan.attached[place] = beneath
+    return hooks
 
 
 def _put_addition(
@@ -128,6 +171,5 @@ def _put_addition(
     if place is None or fresh is None or tuple(fresh.shape) != addition.tensor.shape:
         plan.not_exercised.append(addition.target)
         return
-    value = as_torch(ops.load(addition.tensor)).to(fresh.dtype)
-    plan.folded[place] = plan.attached[place] = value
+    plan.attached[place] = as_torch(ops.load(addition.tensor)).to(fresh.dtype)
     plan.targets[place] = addition.target

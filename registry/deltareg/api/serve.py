@@ -22,6 +22,7 @@ from deltareg.api.first_start import (
     migrate_embedded,
     prepare_data_dir,
 )
+from deltareg.api.one_host import one_host
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.service.registry import Registry
@@ -48,7 +49,10 @@ def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) 
         url = _url(settings, listener)
         token_file = local_token(registry, settings, url)
         _announce(url, token_file, settings)
-        with _workers(registry, settings, url, workers):
+        with (
+            one_host(settings.effective_database_url),
+            _workers(registry, settings, url, workers),
+        ):
             _serve(registry, settings, listener)
 
 
@@ -66,7 +70,8 @@ def run(host: str | None, port: int | None) -> None:
         listener = _listen(settings)
         url = _url(settings, listener)
         _announce(url, local_token(registry, settings, url), settings)
-        _serve(registry, settings, listener)
+        with one_host(settings.effective_database_url):
+            _serve(registry, settings, listener)
 
 
 @click.command()
@@ -163,6 +168,8 @@ def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
 
 
 def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> None:
+    # The server ends by the signal it was sent, after it has closed; what is around it ends first.
+    signal.signal(signal.SIGTERM, _exit)
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
         registry, store_kind=settings.effective_store_url.partition(":")[0],
@@ -206,8 +213,6 @@ def _workers(
                 "--with-parent", str(os.getpid()),
             ]  # fmt: skip
             started.append(subprocess.Popen(command, env=environ))  # noqa: S603  # our own module
-    # The server ends by the signal it was sent, after it has closed; workers must be told first.
-    signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:

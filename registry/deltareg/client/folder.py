@@ -125,18 +125,18 @@ class Folder:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name.
+        """All tensors by name; a copy in another file is no second tensor.
 
         Raises:
-            Refused: Two files hold a tensor of the same name.
+            Refused: Two files hold different tensors of the same name.
         """
         found: dict[str, Tensor] = {}
         for path, file in self.contents.items():
             for name, tensor in self.tensors_of(path).items():
-                if name in found:
-                    message = f"two files hold it ({file.path} is one)"
+                if name in found and not _is_copy(tensor, found[name]):
+                    message = f"two files hold it, and they differ ({file.path} is one)"
                     raise Refused([Problem("ambiguous", message, tensor=name, fix="keep one")])
-                found[name] = tensor
+                found.setdefault(name, tensor)
         return found
 
     def tensors_of(self, path: str) -> dict[str, MappedTensor]:
@@ -360,3 +360,8 @@ def _in_file(error: Refused, name: str) -> Refused:
 
 def _refuse(code: str, message: str, fix: str) -> Never:
     raise Refused([Problem(code, message, fix=fix)])
+
+
+def _is_copy(tensor: Tensor, other: Tensor) -> bool:
+    is_alike = (tensor.dtype, tensor.shape) == (other.dtype, other.shape)
+    return is_alike and tensor.read() == other.read()

@@ -27,16 +27,13 @@ class BitFit:
     """
 
     name: ClassVar[str] = "bitfit"
+    foldable: ClassVar[bool] = True
     layout: ClassVar[str] = "biases"
     convention: Convention
 
     @property
     def variant(self) -> str:
         return ""
-
-    @property
-    def foldable(self) -> bool:
-        return True
 
     @property
     def source(self) -> Source:

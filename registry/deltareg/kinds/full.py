@@ -25,16 +25,13 @@ class Full:
     """
 
     name: ClassVar[str] = "full"
+    foldable: ClassVar[bool] = True
     layout: ClassVar[str] = "transformers weights"
     source: Source
 
     @property
     def variant(self) -> str:
         return ""
-
-    @property
-    def foldable(self) -> bool:
-        return True
 
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:

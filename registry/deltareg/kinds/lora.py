@@ -20,6 +20,7 @@ from deltareg.peft_layout.config import (
     peft_source,
     peft_type,
 )
+from deltareg.peft_layout.experts import plan_experts
 from deltareg.peft_layout.factors import MARKERS, ROLES, Factoring, plan_factors
 from deltareg.peft_layout.keys import PREFIX, read_keys
 from deltareg.peft_layout.marks import is_adapterhub, marks
@@ -36,9 +37,11 @@ from deltareg.peft_layout.suffixes import Numbers, Suffix, suffix
 from deltareg.peft_layout.targets import (
     Targets,
     read_numbers,
+    read_parameters,
     read_saved,
     read_targets,
     unadapted,
+    with_weights,
 )
 from deltareg.shapes import header_tensors
 
@@ -46,7 +49,7 @@ _PLAIN_STARTS = frozenset({"gaussian", "eva", "orthogonal", "mica"})
 _LOST_STARTS = ("pissa_niter_", "corda", "loftq", "lora_ga")
 _UNSUPPORTED = (
     "alora_invocation_tokens", "arrow_config", "enable_lora", "kasa_config", "layer_replication",
-    "megatron_config", "monteclora_config", "target_parameters", "use_bdlora", "use_qalora",
+    "megatron_config", "monteclora_config", "use_bdlora", "use_qalora",
     "velora_config",
 )  # fmt: skip
 _TRAINING_ONLY = (
@@ -111,7 +114,7 @@ class Lora:
         lora = cls(
             factoring=factoring,
             keeps_ties=fields.flag("ensure_weight_tying"),
-            targets=read_targets(fields, saved=saved),
+            targets=with_weights(read_targets(fields, saved=saved), factoring.parameters),
             declared=_declared(fields, saved),
             same_class=is_same_class(config, auto_class(config), base),
             foldable=not (factoring.has_bias and _has_homeless_bias(files, base)),
@@ -122,7 +125,9 @@ class Lora:
 
     def config(self) -> dict[str, object]:
         factoring = self.factoring
+        parameters = sorted(entry.text for entry in factoring.parameters.entries)
         return {
+            **({"target_parameters": parameters} if parameters else {}),
             "r": factoring.r,
             "lora_alpha": canonical_number(factoring.alpha),
             "rank_pattern": _numbers(factoring.ranks),
@@ -159,7 +164,10 @@ class Lora:
         plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=adapted)
         found = {module: modules[module] for module in hit}
         plan_factors(plan, found, self.factoring, tensors=tensors, base=base)
-        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind="LoRA")
+        others = {module: roles for module, roles in modules.items() if module not in hit}
+        experts = plan_experts(plan, others, self.factoring, tensors=tensors, base=base)
+        applied = {**hit, **dict.fromkeys(experts, "")}
+        refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA")
         if hit:
             same_class = self.same_class
             plan.problems += unadapted(hit, self.targets, base, same_class=same_class)
@@ -169,7 +177,7 @@ class Lora:
 
 
 def _factoring(fields: Fields) -> Factoring:
-    return Factoring(
+    factoring = Factoring(
         r=fields.integer("r", 8),
         alpha=fields.number("lora_alpha", 8),
         ranks=read_numbers(fields, "rank_pattern", whole=True),
@@ -179,7 +187,12 @@ def _factoring(fields: Fields) -> Factoring:
         has_bias=fields.flag("lora_bias"),
         start=_start(fields),
         is_transposed=fields.flag("fan_in_fan_out"),
+        parameters=read_parameters(fields),
     )
+    own = (factoring.is_decomposed, factoring.has_bias, factoring.start, factoring.is_transposed)
+    if factoring.parameters.entries and any(own):
+        fields.refuse("target_parameters", "goes with plain LoRA only, and this is another variant")
+    return factoring
 
 
 def _start(fields: Fields) -> str:

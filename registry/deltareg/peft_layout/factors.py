@@ -9,7 +9,7 @@ from deltareg.formula import Array, Ops, Tensor, Update
 from deltareg.kind import ActivationHook, BaseView, Seen, Tensors, WeightUpdate
 from deltareg.peft_layout.modules import is_stored_transposed, weight_of
 from deltareg.peft_layout.saved import Plan
-from deltareg.peft_layout.suffixes import Numbers
+from deltareg.peft_layout.suffixes import Numbers, Suffixes
 from deltareg.updates import (
     Add,
     Factor,
@@ -48,6 +48,7 @@ class Factoring:
         has_bias: Whether B has a bias.
         start: `pissa` or `olora` where the base is changed before the factors apply.
         is_transposed: Whether weights are stored (in, out), where shape and type do not tell.
+        parameters: Parameters that are adapted themselves, and not their modules.
     """
 
     r: int
@@ -59,15 +60,21 @@ class Factoring:
     has_bias: bool = False
     start: str = ""
     is_transposed: bool = False
+    parameters: Suffixes = field(default_factory=Suffixes)
 
     def rank(self, module: str) -> int:
-        """Give the rank that the config says a module has."""
-        return int(self.ranks.of(module, self.r))
+        """Give the rank that the config says a module (or parameter) has."""
+        return int(self.ranks.of(self._named(module), self.r))
 
     def scale(self, module: str, rank: int) -> float:
-        """Give the factor on B·A for a module."""
-        alpha = self.alphas.of(module, self.alpha)
+        """Give the factor on B·A for a module (or parameter)."""
+        alpha = self.alphas.of(self._named(module), self.alpha)
         return alpha / math.sqrt(rank) if self.is_rank_stabilised else alpha / rank
+
+    def _named(self, module: str) -> str:
+        """Give the name that patterns mean: the weight's own, where that is what was targeted."""
+        weight = f"{module}.weight"
+        return module if self.parameters.first(weight) is None else weight
 
 
 @dataclass(frozen=True, slots=True)

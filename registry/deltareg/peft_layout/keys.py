@@ -52,15 +52,20 @@ class Keys:
     unread: tuple[str, ...]
 
 
-def read_keys(names: Iterable[str], markers: frozenset[str]) -> Keys:
+def read_keys(
+    names: Iterable[str], markers: frozenset[str], *, parameters: Iterable[str] = ()
+) -> Keys:
     """Take tensor names apart.
 
     Args:
         names: As in the files.
         markers: The kind's own markers.
+        parameters: What may follow them, which is then no adapter's name; `weight` and `bias`
+            never are one.
     """
     listed = sorted(names)
-    adapter = _adapter_name(listed, markers)
+    first = {parameter.partition(".")[0] for parameter in parameters}
+    adapter = _adapter_name(listed, markers, {"weight", "bias", *first})
     read: dict[str, Key] = {}
     unread: list[str] = []
     for name in listed:
@@ -77,6 +82,8 @@ def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
         return None
     parts = name.removeprefix(PREFIX).split(".")
     at = next((n for n, part in enumerate(parts) if part in markers or part in _WRAPPERS), None)
+    while at is not None and parts[at] == BASE_LAYER and _is_nested(parts[at + 1 :], markers):
+        at += 1  # one adapted parameter of a module within another
     if at is None:
         return Key(name, ".".join(parts[:-1]), "", parts[-1]) if len(parts) > 1 else None
     if parts[at : at + 2] == [TOKENS, BASE_LAYER]:
@@ -88,10 +95,14 @@ def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
     return None if nested or not module else Key(name, module, marker, ".".join(rest))
 
 
-def _adapter_name(names: Iterable[str], markers: frozenset[str]) -> str:
+def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:
+    return next((part for part in rest if part != BASE_LAYER), "") in markers
+
+
+def _adapter_name(names: Iterable[str], markers: frozenset[str], parameters: set[str]) -> str:
     """Give the one adapter name that follows the kind's markers; empty when it was taken out."""
     found: Counter[str] = Counter()
-    reserved = {"weight", "bias", *markers, *_WRAPPERS}
+    reserved = {*parameters, *markers, *_WRAPPERS}
     for name in names:
         parts = name.split(".")
         at = next((n for n, part in enumerate(parts) if part in markers), None)

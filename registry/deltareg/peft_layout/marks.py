@@ -10,8 +10,16 @@ _PEFT_MARKS = {
     "lora_A": "LORA", "lora_B": "LORA", "lora_embedding_A": "LORA", "lora_embedding_B": "LORA",
     "lora_E": "ADALORA", "ia3_l": "IA3", "hada_": "LOHA", "lokr_": "LOKR", "oft_R": "OFT",
     "boft_": "BOFT", "hra_u": "HRA", "road_": "ROAD", "vera_lambda": "VERA",
-    "fourierft_": "FOURIERFT", "ln_tuning_layers": "LN_TUNING", "shira_": "SHIRA",
+    "randlora_": "RANDLORA", "vblora_": "VBLORA", "delora_": "DELORA", "gralora_": "GRALORA",
+    "hira_": "HIRA", "fourierft_": "FOURIERFT", "c3a_kernel": "C3A", "waveft_": "WAVEFT",
+    "miss_block": "MISS", "ln_tuning_layers": "LN_TUNING", "shira_": "SHIRA",
     "trainable_tokens_delta": "TRAINABLE_TOKENS", "prompt_embeddings": "PROMPT_TUNING",
+    # Multiplicative, sparse and rarer types.
+    "adamss_": "ADAMSS", "adaption_": "ADAPTION_PROMPT", "beft_bias": "BEFT", "deft_": "DEFT",
+    "frod_": "FROD", "glora_": "GLORA", "lily_": "LILY", "oft_embedding_R": "OFT",
+    "osf_svd_params": "OSF", "peanut_": "PEANUT", "poly_": "POLY", "psoft_": "PSOFT",
+    "pvera_": "PVERA", "shadow_": "SHADOW", "supertuning_": "SUPERTUNING",
+    "tinylora_": "TINYLORA", "unilora_": "UNILORA",
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ saved whole, targets held against what came, tied weights. A kind's file adds wh
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from deltareg.errors import Problem, Refused
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 S = TypeVar("S")
+AGAIN = "_again"
+"""Ends the role of a tensor that repeats the delta's shared one of that role, and must equal it."""
 _ROOT = "base_model."
 
 
@@ -59,6 +61,7 @@ class Site:
         own: Names of the tensors that this site consumes -> their roles.
         base: The base.
         told_transposed: `fan_in_fan_out` of the config.
+        modules: Every module that the delta adapts.
     """
 
     module: str
@@ -69,6 +72,7 @@ class Site:
     own: Mapping[str, str]
     base: BaseView = field(repr=False)
     told_transposed: bool = False
+    modules: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def bias(self) -> str:
@@ -122,6 +126,7 @@ class PeftKind(Generic[S]):
         shared: Markers of tensors of the whole delta (`base_model.<marker>`) -> role.
         optional: Roles that a module may lack.
         foldable: Whether every effect is on weights.
+        bias_words: What its documentation calls itself in `bias`, when that is something else.
     """
 
     name: str
@@ -133,11 +138,18 @@ class PeftKind(Generic[S]):
     shared: Mapping[str, str] = field(default_factory=dict[str, str])
     optional: frozenset[str] = frozenset()
     foldable: bool = True
+    bias_words: tuple[str, ...] = ()
 
     @property
     def layout(self) -> str:
         """What it reads."""
         return f"peft {self.peft_type}"
+
+    @property
+    def _bias_words(self) -> frozenset[str]:
+        """What `bias` may say: any word that ends in `_only` means the same to the library."""
+        own = {f"{word}_only" for word in (self.variant, self.peft_type.lower(), *self.bias_words)}
+        return frozenset({"none", "all", *own})
 
     @property
     def markers(self) -> frozenset[str]:
@@ -166,7 +178,7 @@ class PeftKind(Generic[S]):
             fields_.refuse("peft_type", told)
         saved = read_saved(fields_, task_type=config.get("task_type"))
         required = fields_.texts("modules_to_save")
-        bias = fields_.choice("bias", "none", frozenset({"none", "all", f"{self.variant}_only"}))
+        bias = fields_.choice("bias", "none", self._bias_words)
         settings = self.read(fields_)
         delta = PeftDelta(
             kind=self,
@@ -238,7 +250,9 @@ class PeftDelta(Generic[S]):
     def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
         plan, kind = Plan(), self.kind
         shared = _shared(tensors, kind.shared)
-        keys = read_keys((n for n in tensors if n not in shared), kind.markers)
+        parameters = {parameter for _, parameter in kind.roles}
+        own = (name for name in tensors if name not in shared)
+        keys = read_keys(own, kind.markers, parameters=parameters)
         modules, odd = by_module(keys.read.values(), kind.roles)
         if not modules:
             refuse_without_modules(plan, tensors, kind.peft_type)
@@ -249,6 +263,7 @@ class PeftDelta(Generic[S]):
         consumed: Mapping[str, str] = shared  # by the first site, on behalf of all
         for module in hit:
             site = self._site(module, modules[module], shared, consumed, tensors, base)
+            site = replace(site, modules=frozenset(hit))
             if _has_roles(plan, site, kind):
                 try:
                     plan.effects += kind.effects(site, self.settings)
@@ -271,7 +286,8 @@ class PeftDelta(Generic[S]):
         base: BaseView,
     ) -> Site:
         target, reads = weight_of(module, base)
-        own = {name: role for role, name in roles.items()}
+        repeated = frozenset(shared.values())
+        own = {n: f"{r}{AGAIN}" if r in repeated else r for r, n in roles.items()}
         by_role = {role: tensors[name] for name, role in {**shared, **own}.items()}
         shape = base.tensors[reads or target].shape
         own_and_shared = {**consumed, **own}
@@ -283,6 +299,11 @@ class PeftDelta(Generic[S]):
 def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
     """Whether every role that the kind must have is there; a delta without one is refused."""
     needed = {*kind.roles.values(), *kind.shared.values()} - kind.optional
+    for role, tensor in site.tensors.items():
+        first = site.tensors.get(role.removesuffix(AGAIN))
+        if first is not None and first.shape != tensor.shape:
+            told = f"{list(tensor.shape)} does not repeat {first.name} {list(first.shape)}"
+            plan.refuse("shape", told, tensor.name)
     lost = sorted(needed - site.tensors.keys())
     if lost:
         plan.refuse("missing_tensors", f"its {lost[0]} is missing", next(iter(site.own)))
@@ -290,12 +311,17 @@ def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
 
 
 def _shared(names: Iterable[str], markers: Mapping[str, str]) -> dict[str, str]:
-    """Find tensors of the whole delta, `base_model.<marker>` with the adapter's name or without."""
+    """Find tensors of the whole delta, `base_model.<marker>` with the adapter's name or without.
+
+    A marker that ends in a dot, `tinylora_v.`, is of several: what follows it is in the role too.
+    """
     found: dict[str, str] = {}
     for name in names:
-        marker = name.removeprefix(_ROOT).partition(".")[0]
+        marker, dot, rest = name.removeprefix(_ROOT).partition(".")
         if name.startswith(_ROOT) and marker in markers:
             found[name] = markers[marker]
+        elif name.startswith(_ROOT) and marker + dot in markers:
+            found[name] = markers[marker + dot] + rest
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 LITERAL = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
 _ESCAPED_DOT = "\\."
+_ANYWHERE = ".*\\."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,13 @@ class Suffix:
 
 
 def suffix(text: str) -> Suffix | None:
-    """Read a literal `rank_pattern` key, an anchor allowed; None when it is a real pattern."""
-    plain = text.removeprefix("^").removesuffix("$").replace(_ESCAPED_DOT, ".")
+    """Read a literal `rank_pattern` key, an anchor allowed; None when it is a real pattern.
+
+    The library itself writes "anything, then a dot" before some names, which means the same.
+    """
+    plain = (
+        text.removeprefix(_ANYWHERE).removeprefix("^").removesuffix("$").replace(_ESCAPED_DOT, ".")
+    )
     return Suffix(plain, text.startswith("^")) if LITERAL.fullmatch(plain) else None
 
 

@@ -8,7 +8,7 @@ names come from the tensors, and the config is held against them letter by lette
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from deltareg.errors import Problem
@@ -86,6 +86,20 @@ def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> Targets:
     listed = _plain_list(fields, "target_modules")
     names = tuple(entry.text for entry in lists.entries)
     return Targets(listed, excluded=excluded, saved=saved, layers=layers, layer_lists=names)
+
+
+def read_parameters(fields: Fields) -> Suffixes:
+    """Read `target_parameters`: names of parameters, or their ends."""
+    return _plain_list(fields, "target_parameters")
+
+
+def with_weights(targets: Targets, parameters: Suffixes) -> Targets:
+    """Add to the modules that are asked for those whose weight is asked for as a parameter."""
+    ends = [
+        e.text.removesuffix(".weight") for e in parameters.entries if e.text.endswith(".weight")
+    ]
+    listed = Suffixes.of([*targets.listed.entries, *(Suffix(end) for end in ends)])
+    return replace(targets, listed=listed)
 
 
 def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> Numbers:

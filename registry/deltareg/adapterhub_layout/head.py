@@ -1,0 +1,75 @@
+"""The prediction head that the library saves beside an adapter: trained with it, so it counts.
+
+A head's tensors stand under the names of the network itself (`classifier.weight`), in a file of
+their own, and `head_config.json` says of which class. Heads that the library builds itself (flex
+heads) are part of no class of transformers and are refused.
+"""
+
+from deltareg.adapterhub_layout.keys import Key
+from deltareg.errors import Problem
+from deltareg.kind import Addition, BaseCopy, BaseView, DeltaFiles, Tensors, WeightUpdate
+from deltareg.peft_layout.saved import Plan
+from deltareg.updates import Replace
+
+HEAD_CONFIG = "head_config.json"
+_FRAME = frozenset({
+    "config", "hidden_size", "label2id", "model_class", "model_name", "model_type", "name",
+    "num_labels", "version",
+})  # fmt: skip
+
+
+def head_names(tensors: Tensors, keys: list[Key]) -> list[str]:
+    """Give the tensors that are no adapter's, by name."""
+    own = {key.name for key in keys}
+    return sorted(name for name in tensors if name not in own)
+
+
+def head_problems(names: list[str], files: DeltaFiles) -> list[Problem]:
+    """Hold a head's tensors against its config."""
+    config = files.documents.get(HEAD_CONFIG)
+    if config is None:
+        told = f"it is no tensor of the adapter, and no {HEAD_CONFIG} declares a head"
+        return [Problem("unexpected_tensors", told, tensor=n, fix="take it out") for n in names]
+    problems = [
+        Problem("bad_config", f"{HEAD_CONFIG}: {field[:80]} is not known here")
+        for field in sorted(config.keys() - _FRAME)
+    ]
+    if config.get("config") is not None or config.get("name") is not None:
+        told = f"{HEAD_CONFIG} describes a head that the library builds, which no class here has"
+        fix = "train with the head of a transformers class, or save the adapter with_head=False"
+        problems.append(Problem("bad_config", told, fix=fix))
+    elif not names:
+        told = f"{HEAD_CONFIG} declares a head, and none of its tensors came"
+        problems.append(Problem("missing_tensors", told, fix="push the head's file, too"))
+    return problems
+
+
+def plan_head(plan: Plan, names: list[str], *, tensors: Tensors, base: BaseView) -> None:
+    """Add to a plan what a head's tensors do.
+
+    A tensor that the network shares with its embeddings is no head's own: training leaves it as it
+    was, so it must be a copy of the base's.
+
+    Args:
+        plan: Gets effects and problems.
+        names: The head's tensors.
+        tensors: All tensors.
+        base: The base.
+    """
+    for name in names:
+        tensor, consumes = tensors[name], {name: "head"}
+        own, twin = base.names.tensor(name), base.names.stored_twin(name)
+        is_head = base.names.is_head(base.names.canonical(name))
+        if own is not None and is_head:
+            shape = tensor.shape if tensor.shape != base.tensors[own].shape else None
+            plan.effects.append(WeightUpdate(own, Replace(tensor), consumes, shape=shape))
+        elif own is not None:
+            told = f"it would overwrite {own} of the base, which is part of no head"
+            plan.refuse("undeclared_base_override", told, name, "take it out")
+        elif twin is not None:
+            plan.effects.append(BaseCopy(twin, tensor, {name: "base_copy"}))
+        elif is_head:
+            plan.effects.append(Addition(name, tensor, consumes))
+        else:
+            told = "neither the base nor the adapter has it, and it is part of no head"
+            plan.refuse("unexpected_tensors", told, name, "take it out")
