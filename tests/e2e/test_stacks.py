@@ -14,6 +14,7 @@ from deltareg.db.clock import now_us
 from deltareg.db.session import read, write
 from deltareg.errors import BaseMismatch, Blocked, Conflict, InvalidInput, NotFound, Refused
 from deltareg.service import collect
+from tests import corpus
 from tests.e2e.test_data_path import same_files
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -172,6 +173,19 @@ def test_a_version_that_can_only_be_attached_is_no_base(local):
         push(client, "lora_qv", "team/chat", "team/attach:v1")
 
     assert [base.name for base in client.bases().items] == ["tinyllama"]
+
+
+@pytest.mark.skipif(not corpus.has_corpus(), reason=corpus.MISSING)
+def test_a_real_attach_only_delta_is_no_base(local):
+    client = local.client()
+    client.push_base(corpus.base_folder("tinyllama"), "theirs")
+    hooks = corpus.CORPUS / "deltas" / "tinyllama" / "adp_seq_bn"
+    attached = client.push(hooks, "team/hooks", base="theirs").version
+
+    with pytest.raises(InvalidInput, match="acts on activations and cannot be folded"):
+        push(client, "lora_qv", "team/chat", attached.ref)
+
+    assert not attached.foldable
 
 
 def test_a_stack_has_four_versions_at_most(local, tmp_path):
