@@ -54,8 +54,9 @@ def merged(delta):
     found = {}
     for key, entry in header.items():
         name = key.removeprefix("merged::")
-        if name == key:
+        if name == key or ".original_module." in name:
             continue
+        name = name.replace(".modules_to_save.default.", ".")  # a wrapper that merging left on
         begin, end = (8 + length + offset for offset in entry["data_offsets"])
         data = _array(raw[begin:end], entry["dtype"]).reshape(entry["shape"])
         found[on_disk.get(name) or on_disk.get(name.split(".", 1)[-1]) or name] = data

@@ -10,7 +10,8 @@ from deltareg.names import name_map_for
 from deltareg.tensors import TensorInfo, parse_header, strict_json_object
 
 DOCUMENTS = {
-    "config.json", "adapter_config.json", "head_config.json", "model.safetensors.index.json",
+    "config.json", "adapter_config.json", "adapter_interface.json", "head_config.json",
+    "model.safetensors.index.json",
 }  # fmt: skip
 
 

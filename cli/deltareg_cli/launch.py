@@ -1,12 +1,14 @@
-"""Starts the processes of the other packages in place of this one; imports none of them."""
+"""Starts the processes of the other packages, in place of this one or beside it; imports none."""
 
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
-from deltareg.errors import Misconfigured
+from deltareg.errors import DeltaregError, Inconclusive, Misconfigured, error_classes
 
 # What a process needs beyond the base install, by extra; the first import that is missing tells.
 NEEDS = {
@@ -33,6 +35,39 @@ def become(
         require(extra)
     line = [sys.executable, "-m", module, *args]
     os.execve(sys.executable, line, {**os.environ, **(environ or {})})  # noqa: S606  # our own module
+
+
+def ask(module: str, *args: str, environ: Mapping[str, str]) -> Mapping[str, object]:
+    """Run `python -m module args` beside this process and give the document that it writes.
+
+    Args:
+        module: A package of this project with a `__main__`.
+        args: Its arguments.
+        environ: Variables beside those of this process.
+
+    Raises:
+        DeltaregError: The one that the process tells of.
+        Inconclusive: It ended without a word.
+    """
+    line = [sys.executable, "-m", module, *args]
+    ended = subprocess.run(  # noqa: S603  # our own module
+        line, stdout=subprocess.PIPE, env={**os.environ, **environ}, check=False
+    )
+    try:
+        document = cast("dict[str, object]", json.loads(ended.stdout))
+    except ValueError as error:
+        told = f"python -m {module} {args[0]} ended with status {ended.returncode}"
+        raise Inconclusive(told, fix="see what it wrote above; it may lack memory") from error
+    if "error" in document:
+        raise _told(cast("dict[str, str]", document["error"]))
+    return document
+
+
+def _told(fields: Mapping[str, str]) -> DeltaregError:
+    known = error_classes().get(fields["code"], DeltaregError)
+    error = known.__new__(known)  # a class may ask for facts that are here in words only
+    DeltaregError.__init__(error, fields["message"], fix=fields["fix"])
+    return error
 
 
 def require(extra: str) -> None:

@@ -30,6 +30,7 @@ SECTIONS = {
     },
     "Deltas": {
         "lint": "lint:lint",
+        "convert": "convert:convert",
         "push": "push:push",
         "pull": "pull:pull",
         "materialize": "materialize:materialize",
@@ -38,10 +39,12 @@ SECTIONS = {
         "log": "log:log",
         "lineage": "lineage:lineage",
         "diff": "diff:diff",
+        "merge": "merge:merge",
         "rm": "rm:rm",
     },
     "Verify and promote": {
         "verify": "verify:verify",
+        "probe": "probe:probe",
         "verdict": "verdict:verdict",
         "gate": "gate:gate",
         "promote": "promote:promote",

@@ -25,6 +25,7 @@ from deltareg.errors import (
 from deltareg_verify import sandbox
 from deltareg_verify.materials import Stock
 from deltareg_verify.options import Options
+from deltareg_verify.probing import probe
 from deltareg_verify.report import Surroundings, listen
 from deltareg_verify.settings import resolve
 from deltareg_verify.stop import Stop
@@ -44,6 +45,9 @@ _STALE_S = 2 * 86_400
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Verify the versions of a Delta Registry on their bases."""
+
+
+main.add_command(probe)
 
 
 @main.command(epilog="Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/settings.md).")

@@ -75,6 +75,14 @@ class Engine(Protocol):
         """Give every floating output of a forward on the seeded probe."""
         ...
 
+    def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
+        """The same on inputs of one's own, by parameter of the network's forward.
+
+        Raises:
+            InvalidInput: The network does not take them.
+        """
+        ...
+
     def fired(self) -> Fired:
         """Tell which effects took part in the attached forward on the probe."""
         ...

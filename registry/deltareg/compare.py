@@ -1,26 +1,24 @@
 """What differs between two deltas: their files, settings and tensors, and what they do to weights.
 
-Low-rank changes are compared through their factors: with QR of both sides, ΔW₁ and ΔW₂ become
-matrices of a few rows and columns in one shared basis, from which every norm, angle and singular
-value follows exactly. The dense product is never formed.
+Low-rank changes are compared through their factors (`deltareg.low_rank`), other changes of weights
+by streaming both results, and what acts on activations tensor by tensor.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from deltareg.array import F32
 from deltareg.fold import Folding
-from deltareg.formula import Factored, Update
-from deltareg.kind import Effect, Tensors, WeightUpdate
+from deltareg.formula import Tensor, Update
+from deltareg.kind import ActivationHook, Addition, Effect, PrefixInsert, Tensors, WeightUpdate
+from deltareg.low_rank import F64, LowRankChange, cores_of, low_rank_change
 from deltareg.manifest import Manifest
-from deltareg.numpy_ops import NumPyOps
+from deltareg.merge_sides import read_f64
+from deltareg.tensors import FLOAT_DTYPES
 
-F64 = NDArray[np.float64]
 _SLICE_ROWS = 64  # widened to float64 together
 _TINY = 1e-6  # of the largest singular value: below it a direction is rounding of the factors
 
@@ -30,7 +28,7 @@ class WeightDifference:
     """How two deltas differ in what they do to one weight.
 
     Attributes:
-        module: The weight's name in the base's files.
+        module: The weight's name in the base's files, or the name of a tensor that acts otherwise.
         relative_norm: ‖ΔW_b - ΔW_a‖ / ‖ΔW_a‖, Frobenius; 1 when only one of them changes it.
         cosine: Of the angle between ΔW_a and ΔW_b; 0 when one of them is zero.
         norm_a: ‖ΔW_a‖.
@@ -65,13 +63,12 @@ def weight_differences(
         base: The base's tensors; without them, changes that are no plain products are listed
             with nothing measured.
 
-    Raises:
-        InvalidInput: One of them acts on activations.
+    Effects that are not on weights are left out; see `tensor_differences`.
     """
-    sides = (Folding(a, base or {}), Folding(b, base or {}))
+    sides = (Folding(_on_weights(a), base or {}), Folding(_on_weights(b), base or {}))
     updates = (_by_target(a), _by_target(b))
     for target in sorted({target for side in sides for target in side.changed}):
-        low = [_low_rank(side.get(target, ())) for side in updates]
+        low = [low_rank_change(side.get(target, ())) for side in updates]
         here = [target in side for side in updates]
         is_low = all(pair or not is_here for pair, is_here in zip(low, here, strict=True))
         if is_low and _are_alike(low):
@@ -82,19 +79,46 @@ def weight_differences(
             yield _from_rows(target, sides[0], sides[1], *map(_rank, low))
 
 
-@dataclass(frozen=True, slots=True)
-class LowRankChange:
-    """ΔW = scale · left @ right, in float64.
+def tensor_differences(
+    a: Sequence[Effect], b: Sequence[Effect], tensors: tuple[Tensors, Tensors]
+) -> Iterator[WeightDifference]:
+    """Compare, tensor by tensor, what two deltas bring that does not change a stored weight.
 
-    Attributes:
-        left: (n_out, r).
-        right: (r, n_in).
-        scale: The factor.
+    These are the vectors of prefixes, the weights of adapters and new heads. Tensors of one name
+    and other sizes are compared as if what the smaller one lacks were zero.
+
+    Args:
+        a: Effects of the first.
+        b: Effects of the second.
+        tensors: All tensors of both, by name.
     """
+    one, two = (_not_on_weights(e, t) for e, t in zip((a, b), tensors, strict=True))
+    for name in sorted(one.keys() | two.keys()):
+        given = [tensor for tensor in (one.get(name), two.get(name)) if tensor is not None]
+        if all(tensor.dtype in FLOAT_DTYPES for tensor in given):
+            yield _measured(name, _tensor_rows(one.get(name)), _tensor_rows(two.get(name)))
 
-    left: F64
-    right: F64
-    scale: float
+
+def _on_weights(effects: Sequence[Effect]) -> list[Effect]:
+    return [effect for effect in effects if isinstance(effect, WeightUpdate)]
+
+
+def _not_on_weights(effects: Sequence[Effect], tensors: Tensors) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for effect in effects:
+        if isinstance(effect, Addition):
+            found[effect.target] = effect.tensor
+        elif isinstance(effect, (ActivationHook, PrefixInsert)):
+            found |= {name: tensors[name] for name in effect.consumes}
+    return found
+
+
+def _tensor_rows(tensor: Tensor | None) -> Iterator[F64]:
+    if tensor is None:
+        return
+    height = tensor.shape[0] if tensor.shape else 1
+    for start in range(0, height, _SLICE_ROWS):
+        yield read_f64(tensor, start, min(start + _SLICE_ROWS, height))
 
 
 def _by_target(effects: Sequence[Effect]) -> dict[str, list[Update]]:
@@ -105,27 +129,20 @@ def _by_target(effects: Sequence[Effect]) -> dict[str, list[Update]]:
     return found
 
 
-def _low_rank(updates: Sequence[Update]) -> LowRankChange | None:
-    if len(updates) != 1 or not isinstance(updates[0], Factored):
-        return None
-    left, right, scale = updates[0].factors(NumPyOps())
-    return LowRankChange(_f64(left), _f64(right), scale)
-
-
 def _are_alike(changes: Sequence[LowRankChange | None]) -> bool:
     given = [change for change in changes if change is not None]
-    return len({(c.left.shape[0], c.right.shape[1]) for c in given}) == 1
+    return len({c.shape for c in given}) == 1
 
 
 def _rank(change: LowRankChange | None) -> int | None:
-    return None if change is None else change.right.shape[0]
+    return None if change is None else change.rank
 
 
 def _from_factors(
     target: str, a: LowRankChange | None, b: LowRankChange | None
 ) -> WeightDifference:
     """Compare on cores: ΔW = Q · core · Pᵀ, with orthonormal Q and P shared by both."""
-    core_a, core_b = _cores(a, b)
+    core_a, core_b = cores_of((a, b)).cores
     norm_a, norm_b = float(np.linalg.norm(core_a)), float(np.linalg.norm(core_b))
     u_a, sizes_a, _ = np.linalg.svd(core_a)
     u_b, sizes_b, _ = np.linalg.svd(core_b)
@@ -141,23 +158,6 @@ def _from_factors(
         effective_rank(sizes_b),
         _overlap(u_a[:, : numeric_rank(sizes_a)], u_b[:, : numeric_rank(sizes_b)]),
     )
-
-
-def _cores(a: LowRankChange | None, b: LowRankChange | None) -> tuple[F64, F64]:
-    given = [change for change in (a, b) if change is not None]
-    tall = np.linalg.qr(np.concatenate([c.left for c in given], axis=1)).R
-    wide = np.linalg.qr(np.concatenate([c.right for c in given], axis=0).T).R
-    cores: list[F64] = []
-    at = 0
-    for change in (a, b):
-        if change is None:
-            cores.append(np.zeros((tall.shape[0], wide.shape[0])))
-            continue
-        rank = change.right.shape[0]
-        columns = slice(at, at + rank)
-        cores.append(change.scale * (tall[:, columns] @ wide[:, columns].T))
-        at += rank
-    return cores[0], cores[1]
 
 
 def effective_rank(sizes: F64) -> float:
@@ -183,8 +183,25 @@ def _from_rows(
     target: str, a: Folding, b: Folding, rank_a: int | None, rank_b: int | None
 ) -> WeightDifference:
     """Compare by streaming both results and the base's rows."""
-    squares = np.zeros(4)  # of ΔW_a, of ΔW_b, of their difference; and the inner product
-    for of_a, of_b in zip_longest(_changes(target, a), _changes(target, b)):
+    return _measured(
+        target,
+        _changes(target, a),
+        _changes(target, b),
+        rank_a if target in a.changed else 0,
+        rank_b if target in b.changed else 0,
+    )
+
+
+def _measured(
+    module: str,
+    a: Iterator[F64],
+    b: Iterator[F64],
+    rank_a: int | None = None,
+    rank_b: int | None = None,
+) -> WeightDifference:
+    """Add up squares of ΔW_a, of ΔW_b and of their difference, and the inner product."""
+    squares = np.zeros(4)
+    for of_a, of_b in zip_longest(a, b):
         one = np.zeros(()) if of_a is None else of_a
         two = np.zeros(()) if of_b is None else of_b
         if one.shape != two.shape:
@@ -197,13 +214,13 @@ def _from_rows(
         )
     norm_a, norm_b, apart = (float(value) for value in np.sqrt(squares[:3]))
     return WeightDifference(
-        target,
+        module,
         _ratio(apart, norm_a, norm_b),
         _ratio(float(squares[3]), norm_a * norm_b, 0.0),
         norm_a,
         norm_b,
-        rank_a if target in a.changed else 0,
-        rank_b if target in b.changed else 0,
+        rank_a,
+        rank_b,
     )
 
 
@@ -238,10 +255,6 @@ def _ratio(value: float, by: float, other: float) -> float:
     if by > 0:
         return value / by
     return 1.0 if other > 0 else 0.0
-
-
-def _f64(array: object) -> F64:
-    return cast("F32", array).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

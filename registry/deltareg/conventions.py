@@ -12,7 +12,10 @@ from deltareg.kind import DeltaFiles
 
 Convention = Literal["absolute", "additive"]
 Told = Literal["absolute", "additive", ""]
+FORMAT = "1"
 _METADATA = "convention"
+_KIND = "delta_kind"
+_FORMAT = "delta_format"
 _ADDITIVE_STEMS = ("task_vector", "delta", "diff")
 _ADDITIVE_PART = "delta"
 
@@ -26,6 +29,47 @@ def convention(files: DeltaFiles) -> Told:
     words = [files.convention, *(h.metadata.get(_METADATA, "") for h in files.headers.values())]
     told = _agreed(map(_word, words), "metadata and --convention")
     return told or _agreed(map(_by_name, files.headers), "file names")
+
+
+def declared_kind(files: DeltaFiles) -> str:
+    """Give the kind that the metadata of our own formats names; empty when none does."""
+    told = {header.metadata.get(_KIND, "") for header in files.headers.values()} - {""}
+    return told.pop() if len(told) == 1 else ""
+
+
+def own_metadata(kind: str, convention: Convention) -> dict[str, str]:
+    """Give the metadata of a file in one of our own formats (docs/format-deltas.md)."""
+    return {_KIND: kind, _FORMAT: FORMAT, _METADATA: convention, "format": "pt"}
+
+
+def check_format(files: DeltaFiles) -> None:
+    """Refuse a format of ours that is newer than this program.
+
+    Raises:
+        Refused: `bad_config`.
+    """
+    for path, header in files.headers.items():
+        told = header.metadata.get(_FORMAT, FORMAT)
+        if told != FORMAT:
+            message = f"{path}: {_FORMAT} {told[:40]!r} is not known here, {FORMAT} is"
+            raise Refused([Problem("bad_config", message, fix="use a newer deltareg")])
+
+
+def told_convention(files: DeltaFiles, what: str) -> Convention:
+    """Give the convention of a file in one of our own formats, which must say it.
+
+    Args:
+        files: The files.
+        what: What they hold, for people: `biases`.
+
+    Raises:
+        Refused: `convention_needed`, `bad_config`.
+    """
+    check_format(files)
+    told = convention(files)
+    if not told:
+        raise needed(f"neither file names nor metadata say whether {what} are new or added")
+    return told
 
 
 def needed(why: str) -> Refused:

@@ -13,7 +13,9 @@ from deltareg.errors import Problem, Refused
 from deltareg.kind import Account, BaseView, DeltaFiles, DeltaKind, Match, Tensors
 from deltareg.manifest import Manifest, ManifestFile, ManifestTensor
 
-_DOCUMENTS = frozenset({"adapter_config.json", "config.json", "head_config.json"})
+_DOCUMENTS = frozenset({
+    "adapter_config.json", "adapter_interface.json", "config.json", "head_config.json",
+})  # fmt: skip
 
 
 def is_document(path: str) -> bool:

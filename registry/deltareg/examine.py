@@ -5,14 +5,16 @@ Read in blocks, so memory does not grow with the tensors.
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import cast
 
 import numpy as np
 
 from deltareg.array import F32, Raw, from_f32, is_finite, to_f32, view
 from deltareg.conventions import needed_problem
 from deltareg.errors import Problem
-from deltareg.formula import Tensor
+from deltareg.formula import Ambiguous, Array, Examined, Tensor, Update
 from deltareg.kind import Account, BaseCopy, DeltaFiles, Tensors, WeightUpdate
+from deltareg.numpy_ops import NumPyOps
 from deltareg.peft_layout.peft_kind import AGAIN
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
 from deltareg.updates import Add, Replace
@@ -25,6 +27,7 @@ _PLAINLY = 4.0
 _SAME_VALUES = {"saved", "saved_copy"}
 # Roles of tensors that all modules share, so that every copy must be the same.
 _SHARED = {"projection_A", "projection_B"}
+_OPS = NumPyOps()
 
 
 def examine(
@@ -40,12 +43,13 @@ def examine(
     """
     problems = [_non_finite(tensor) for tensor in tensors.values() if not _is_finite(tensor)]
     problems += _unequal_copies(account, tensors)
+    problems += _faults(account)
     if base_tensors is None:
         return problems
     for effect in account.effects:
         if isinstance(effect, BaseCopy):
             problems += _base_problems(effect, base_tensors)
-    if not files.convention and account.delta is not None:
+    if not files.convention and account.delta is not None and not problems:
         problems += _convention_problems(account, base_tensors)
     return problems
 
@@ -79,6 +83,12 @@ def _non_finite(tensor: Tensor) -> Problem:
     told = f"it holds NaN or infinity ({tensor.dtype} {list(tensor.shape)})"
     fix = "the training run diverged: push a checkpoint from before it did"
     return Problem("non_finite", told, tensor=tensor.name, fix=fix)
+
+
+def _faults(account: Account) -> list[Problem]:
+    updates = (effect.update for effect in account.effects if isinstance(effect, WeightUpdate))
+    found = (update.fault(_OPS) for update in updates if isinstance(update, Examined))
+    return [problem for problem in found if problem is not None]
 
 
 def _unequal_copies(account: Account, tensors: Tensors) -> list[Problem]:
@@ -149,25 +159,42 @@ def _convention_problems(account: Account, base: Tensors) -> list[Problem]:
 
 
 def _sizes(account: Account, base: Tensors) -> tuple[float, float, float]:
-    """Give squares: of the change if tensors are values, if they are differences, and of W."""
+    """Give sizes: of the change if tensors are values, if they are differences, and of W."""
     as_values = as_difference = weights = 0.0
     plain = (
         (effect.source, effect.update)
         for effect in account.effects
-        if isinstance(effect, WeightUpdate) and isinstance(effect.update, (Replace, Add))
+        if isinstance(effect, WeightUpdate) and isinstance(effect.update, (Replace, Add, Ambiguous))
     )
     for source, update in islice(plain, _SAMPLED_TENSORS):
-        tensor = update.stored if isinstance(update, Replace) else update.tensor
         own = base[source]
-        is_alike = len(tensor.shape) == len(own.shape) > 0 and tensor.shape[1:] == own.shape[1:]
-        if not is_alike or not {tensor.dtype, own.dtype} <= FLOAT_DTYPES:
+        if not own.shape or own.dtype not in FLOAT_DTYPES:
             continue
-        rows = min(_SAMPLED_ROWS, tensor.shape[0], own.shape[0])
-        told, before = _values(tensor, 0, rows), _values(own, 0, rows)
-        as_values += _square(told - before)
-        as_difference += _square(told)
-        weights += _square(before)
+        changes = _changes(update, own)
+        if changes is not None:
+            as_values += _square(changes[0])
+            as_difference += _square(changes[1])
+            weights += _square(changes[2])
     return as_values**0.5, as_difference**0.5, weights**0.5
+
+
+def _changes(update: Update, own: Tensor) -> tuple[F32, F32, F32] | None:
+    """Give the change of leading rows under both readings, and the rows; None if nobody can say."""
+    if isinstance(update, Ambiguous):
+        rows = min(_SAMPLED_ROWS, own.shape[0])
+        before = _values(own, 0, rows)
+        readings = (update.read_as("absolute"), update.read_as("additive"))
+        after = (r.fold(cast("Array", before), 0, rows, _OPS) for r in readings)
+        as_values, as_difference = (cast("F32", values) - before for values in after)
+        return as_values, as_difference, before
+    assert isinstance(update, (Replace, Add))
+    tensor = update.stored if isinstance(update, Replace) else update.tensor
+    is_alike = len(tensor.shape) == len(own.shape) and tensor.shape[1:] == own.shape[1:]
+    if not is_alike or tensor.dtype not in FLOAT_DTYPES:
+        return None
+    rows = min(_SAMPLED_ROWS, tensor.shape[0], own.shape[0])
+    told, before = _values(tensor, 0, rows), _values(own, 0, rows)
+    return told - before, told, before
 
 
 def _square(values: F32) -> float:

@@ -82,15 +82,23 @@ class Folding:
                     pass
         self.changed = tuple(sorted(self._updates))
 
+    def source(self, target: str) -> Tensor:
+        """Give the base's tensor that a changed weight starts from."""
+        return self._base[self._updates[target][0].source]
+
+    def updates(self, target: str) -> list[WeightUpdate]:
+        """Give what happens to a changed weight, in order."""
+        return list(self._updates[target])
+
     def shape(self, target: str) -> tuple[int, ...]:
         """Give the shape of the result."""
         grown = [update.shape for update in self._updates[target] if update.shape is not None]
-        return grown[-1] if grown else self._source(target).shape
+        return grown[-1] if grown else self.source(target).shape
 
     def dtype(self, target: str) -> str:
         """Give the dtype of the result: the base's, unless an effect says otherwise."""
         told = [update.dtype for update in self._updates[target] if update.dtype]
-        return told[-1] if told else self._source(target).dtype
+        return told[-1] if told else self.source(target).dtype
 
     def stored(self, target: str) -> Tensor | None:
         """Give the delta's tensor that the result is bit for bit; None when it is computed.
@@ -133,7 +141,7 @@ class Folding:
 
         Rows that were added are zero, and so are all of a weight that has another width now.
         """
-        source, shape = self._source(target), self.shape(target)
+        source, shape = self.source(target), self.shape(target)
         if not shape:
             return cast("F32", self._ops.load(source))
         inside = min(stop, source.shape[0]) if source.shape[1:] == shape[1:] else start
@@ -156,7 +164,7 @@ class Folding:
         changes: dict[str, object] = {}
         if any(update.reads for updates in self._updates.values() for update in updates):
             changes["tie_word_embeddings"] = False
-        sizes = {self._source(t).shape[0]: self.shape(t)[0] for t in self.changed if self._grows(t)}
+        sizes = {self.source(t).shape[0]: self.shape(t)[0] for t in self.changed if self._grows(t)}
         if sizes:
             changes.update(_resized(config, sizes))
         return changes
@@ -174,10 +182,7 @@ class Folding:
         return values
 
     def _grows(self, target: str) -> bool:
-        return self.shape(target)[:1] > self._source(target).shape[:1]
-
-    def _source(self, target: str) -> Tensor:
-        return self._base[self._updates[target][0].source]
+        return self.shape(target)[:1] > self.source(target).shape[:1]
 
 
 def _resized(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str, object]:

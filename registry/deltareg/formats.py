@@ -34,17 +34,8 @@ def describe(files: DeltaFiles) -> str:
 
 
 _LAYOUTS: dict[str, Callable[[str], bool]] = {
-    "a LoRA in the kohya layout, by its names lora_te_…, lora_unet_…": (
-        lambda name: name.startswith(("lora_unet_", "lora_te"))
-    ),
-    "a LoRA in the old diffusers layout, by its names ….lora_linear_layer…": (
-        lambda name: ".lora_linear_layer." in name
-    ),
     "a LoRA in the GGUF layout, by its names ….lora_a, ….lora_b": (
         lambda name: name.endswith((".lora_a", ".lora_b"))
-    ),
-    "a sparse delta, by its names ….indices, ….values": (
-        lambda name: name.endswith((".indices", ".values"))
     ),
 }
 

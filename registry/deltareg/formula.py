@@ -6,10 +6,12 @@ read (`deltareg.shapes`). Every array of real numbers is float32; indices are Nu
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deltareg.errors import Problem
 
 Integers = NDArray[np.int64]
 Function = Literal[
@@ -94,12 +96,18 @@ class Ops(Protocol):
     shapes at the latest; so does reading a tensor that holds no numbers of the right sort.
     """
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
-        """Read rows `start:stop` of a tensor as float32: exact but for F64, which is rounded."""
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
+        """Read rows `start:stop` of a tensor as float32: exact but for F64, which is rounded.
+
+        A tensor with more rows than the weight has is refused, unless `is_part` says that the
+        formula means to leave the others.
+        """
         ...
 
-    def integers(self, tensor: Tensor) -> Integers:
-        """Read a tensor of whole numbers; on bare shapes they are all zero."""
+    def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
+        """Read rows `start:stop` of whole numbers; on bare shapes they are all zero."""
         ...
 
     def zeros(self, *shape: int) -> Array:
@@ -150,7 +158,7 @@ class Ops(Protocol):
         """Give the largest of the last dimension, in falling order, and their places."""
         ...
 
-    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
+    def with_rows(self, matrix: Array, rows: "Sequence[int] | Integers", values: Array) -> Array:
         """Put `values` (len(rows), …) in place of rows; a row that is not there is left out."""
         ...
 
@@ -228,10 +236,32 @@ class Stored(Protocol):
         ...
 
 
-@runtime_checkable
 class Factored(Protocol):
     """An update that is `scale · left @ right`: norms and angles come without the dense product."""
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
         """Give left (n_out, r), right (r, n_in) and the scale, in the orientation of the weight."""
         ...
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """An update with numbers of which only some make sense; they are held to it before any use."""
+
+    def fault(self, ops: Ops) -> Problem | None:
+        """Say what is wrong with the numbers; None when nothing is."""
+        ...
+
+
+@runtime_checkable
+class Ambiguous(Protocol):
+    """An update whose numbers could be new values as well as differences."""
+
+    def read_as(self, convention: Literal["absolute", "additive"]) -> Update:
+        """Give the update that they would be under one of the two."""
+        ...
+
+
+def is_factored(update: Update) -> TypeGuard[Factored]:
+    """Whether an update is a product; another formula may have a tensor named `factors`."""
+    return callable(getattr(update, "factors", None))

@@ -152,7 +152,8 @@ class PrefixInsert:
         shift: By how much the positions of the real tokens move.
         vectors: What is put in.
         consumes: Names of the delta's tensors that it uses, with their roles.
-        gate: A factor per row on keys and on values (b, 2, 1), from the module's hidden states.
+        gate: A factor per row on keys and on values (b, 2, 1), or one for both (b, 1, 1), from the
+            module's hidden states.
     """
 
     site: Literal["attention", "tokens", "embeddings"]

@@ -11,7 +11,7 @@ class Edge:
     Attributes:
         child: The newer thing, as shown (`ns/name:v3`).
         parent: What it was made from: a version, or a base.
-        relation: `base`, `parent` or `merge`.
+        relation: `base`, `parent` or `merged from`.
     """
 
     child: str

@@ -14,14 +14,16 @@ from deltareg.formula import Array, Function, Integers, Tensor
 class NumPyOps:
     """`deltareg.formula.Ops` on NumPy."""
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
         raw = tensor.read(start, stop)
         height = _height(tensor.shape, start, stop)
         shape = (height, *tensor.shape[1:]) if tensor.shape else ()
         return _array(to_f32(view(raw, tensor.dtype, shape), tensor.dtype))
 
-    def integers(self, tensor: Tensor) -> Integers:
-        return integers(view(tensor.read(), tensor.dtype, tensor.shape), tensor.dtype)
+    def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
+        return stored_integers(tensor, start, stop)
 
     def zeros(self, *shape: int) -> Array:
         return _array(np.zeros(shape, dtype=np.float32))
@@ -68,7 +70,7 @@ class NumPyOps:
         places = np.argsort(-values, axis=-1, kind="stable")[..., :count].astype(np.int64)
         return _array(np.take_along_axis(values, places, axis=-1)), places
 
-    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
+    def with_rows(self, matrix: Array, rows: Sequence[int] | Integers, values: Array) -> Array:
         numbers = np.asarray(rows, dtype=np.int64)
         inside = (numbers >= 0) & (numbers < matrix.shape[0])
         copy = _f32(matrix).copy()
@@ -111,6 +113,17 @@ class NumPyOps:
             return _array(np.linalg.solve(wide, other).astype(np.float32))
         except np.linalg.LinAlgError as error:
             raise InvalidInput("a matrix of the delta cannot be inverted") from error
+
+
+def stored_integers(tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
+    """Read rows `start:stop` of a tensor of whole numbers.
+
+    Raises:
+        InvalidInput: It holds others, or one that does not fit 64 bits with a sign.
+    """
+    height = _height(tensor.shape, start, stop)
+    shape = (height, *tensor.shape[1:]) if tensor.shape else ()
+    return integers(view(tensor.read(start, stop), tensor.dtype, shape), tensor.dtype)
 
 
 def _array(values: F32) -> Array:

@@ -73,14 +73,27 @@ class Shape:
         raise InvalidInput(f"{told(other.shape)} does not fit {told(self.shape)}")
 
 
+@dataclass(frozen=True, slots=True)
 class ShapeOps:
-    """`deltareg.formula.Ops` on `Shape`."""
+    """`deltareg.formula.Ops` on `Shape`.
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+    Attributes:
+        rows: Rows of the weight that is folded. A tensor that is read row by row along with it and
+            has more would be cut without a word; negative to let that be.
+    """
+
+    rows: int = -1
+
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
+        if not is_part and tensor.shape and start == 0 and stop == self.rows < tensor.shape[0]:
+            raise InvalidInput(f"{tensor.name} {told(tensor.shape)} has more than {stop} rows")
         return Shape(tensor.shape)[start:stop] if tensor.shape else Shape(())
 
-    def integers(self, tensor: Tensor) -> Integers:
-        return np.zeros(tensor.shape, dtype=np.int64)
+    def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
+        shape = Shape(tensor.shape)[start:stop].shape if tensor.shape else ()
+        return np.zeros(shape, dtype=np.int64)
 
     def zeros(self, *shape: int) -> Array:
         return Shape(shape)
@@ -134,7 +147,7 @@ class ShapeOps:
         shape = (*array.shape[:-1], count)
         return Shape(shape), np.zeros(shape, dtype=np.int64)
 
-    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
+    def with_rows(self, matrix: Array, rows: Sequence[int] | Integers, values: Array) -> Array:
         if values.shape != (len(rows), *matrix.shape[1:]):
             raise InvalidInput(
                 f"{told(values.shape)} are not {len(rows)} rows of {told(matrix.shape)}"

@@ -12,8 +12,6 @@ from deltareg.kind import DeltaFiles
 from deltareg.shape_ops import Shape, ShapeOps, told
 from deltareg.tensors import TensorInfo
 
-_OPS = ShapeOps()
-
 
 @dataclass(frozen=True, slots=True)
 class HeaderTensor:
@@ -49,7 +47,8 @@ def header_tensors(files: DeltaFiles) -> dict[str, Tensor]:
 def misfit(update: Update, shape: tuple[int, ...]) -> str:
     """Say why an update does not fit a weight of this shape; empty when it does."""
     try:
-        result = update.fold(Shape(shape), 0, shape[0] if shape else 1, _OPS)
+        rows = shape[0] if shape else 1
+        result = update.fold(Shape(shape), 0, rows, ShapeOps(rows))
     except InvalidInput as error:
         return error.message
     return "" if result.shape == shape else f"makes {told(result.shape)} of {told(shape)}"

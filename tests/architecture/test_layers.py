@@ -27,6 +27,7 @@ PLANTS = [
     ("pure-core", "registry/deltareg/manifest.py", "import httpx"),
     ("pure-core", "registry/deltareg/lifecycle.py", "import sqlite3"),
     ("pure-core", "registry/deltareg/kinds/lora.py", "import subprocess"),
+    ("pure-core", "registry/deltareg/merging/svd.py", "import torch"),
     ("torch-in-the-engine", "registry/deltareg/fold.py", "def f(): import torch"),
     ("torch-in-the-engine", "gpu_verify/deltareg_verify/__main__.py", "def f(): import torch"),
     ("thin-cli", "cli/deltareg_cli/main.py", "import deltareg.service"),
@@ -36,9 +37,11 @@ PLANTS = [
     ("worker-over-http", "gpu_verify/deltareg_verify/__main__.py", "import deltareg.db"),
     ("no-framework-below-the-edge", "registry/deltareg/service/__init__.py", "import fastapi"),
     ("kinds-are-islands", "registry/deltareg/kinds/bitfit.py", "import deltareg.kinds.lora"),
+    ("merges-are-islands", "registry/deltareg/merging/ties.py", "import deltareg.merging.dare"),
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import deltareg.store.s3"),
     ("one-door-to-s3", "registry/deltareg/service/__init__.py", "import boto3"),
     ("settings-at-the-rim", "registry/deltareg/service/__init__.py", "import deltareg.settings"),
+    ("pickles-are-converted", "registry/deltareg/examine.py", "import deltareg.torch_archive"),
     ("acyclic", "registry/deltareg/digest.py", "import deltareg.manifest"),
 ]
 

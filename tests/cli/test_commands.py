@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.steps import BAD, BASES, DELTAS, push, push_base
+from tests.torch_archive import pickles
 
 
 @pytest.fixture
@@ -51,6 +52,29 @@ def test_lint_refuses_on_stdout(shell, sample, code):
 
     assert ended.status == 2
     assert code in {problem["code"] for problem in ended.json["problems"]}
+
+
+def test_convert_gives_the_promised_fields(shell, tmp_path):
+    tensor = pickles.state(pickles.tensor(), name="base_model.model.x.lora_A.weight")
+    archive = pickles.in_zip(tmp_path / "adapter_model.bin", tensor)
+
+    ended = shell("convert", archive, "--to", tmp_path / "out", "--json")
+
+    assert ended.status == 0
+    assert ended.json == {
+        "schema_version": 1, "path": str(tmp_path / "out"), "source": "pickle",
+        "result": "safetensors", "files": ["adapter_model.safetensors"], "tensors": 1,
+        "size_bytes": 16, "source_bytes": archive.stat().st_size, "left_out": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("sample", ["pickle_bin", "pickle_archive", "pickle_renamed"])
+def test_convert_refuses_a_pickle_that_wants_more(shell, tmp_path, sample):
+    ended = shell("convert", BAD / sample, "--to", tmp_path / "out")
+
+    assert ended.status == 2
+    assert "pickle" in ended.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_push_gives_the_promised_fields(user):

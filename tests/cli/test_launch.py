@@ -9,7 +9,14 @@ from deltareg_cli.launch import NEEDS, given, missing_of
 
 
 @pytest.mark.parametrize(
-    "line", [["up"], ["server", "run"], ["server", "check"], ["worker", "run"]]
+    "line",
+    [
+        ["up"],
+        ["server", "run"],
+        ["server", "check"],
+        ["worker", "run"],
+        ["probe", "me/chat", "--inputs", "in.safetensors", "--out", "out.safetensors"],
+    ],
 )
 def test_a_missing_part_is_one_clear_line(shell, monkeypatch, line):
     for extra in NEEDS:

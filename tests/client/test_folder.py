@@ -187,9 +187,18 @@ def test_names_that_differ_in_case_only(lora):
         open_folder(lora)
 
 
-def test_the_same_tensor_in_two_files(tmp_path):
+def test_a_copy_of_a_tensor_in_another_file_is_the_same_tensor(tmp_path):
     for name in ("a.safetensors", "b.safetensors"):
         save_file({"w": np.ones(2, np.float32)}, tmp_path / name)
+
+    with open_folder(tmp_path) as folder:
+        assert folder.tensors.keys() == {"w"}
+
+
+@pytest.mark.parametrize("other", [np.zeros(2, np.float32), np.ones(3, np.float32)])
+def test_two_tensors_of_one_name(tmp_path, other):
+    save_file({"w": np.ones(2, np.float32)}, tmp_path / "a.safetensors")
+    save_file({"w": other}, tmp_path / "b.safetensors")
 
     with open_folder(tmp_path) as folder, pytest.raises(Refused) as refused:
         _ = folder.tensors

@@ -1,8 +1,6 @@
 """Deltas on a live model: composed, cut down, swapped, and gone without a trace."""
 
 import gc
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
@@ -11,9 +9,11 @@ import transformers
 from deltareg.client.base_folder import open_base
 from deltareg.client.cache import Cache
 from deltareg.errors import BaseMismatch, Conflict, Inconclusive, InvalidInput, Refused
-from deltareg.kind import ActivationHook, Tap
+from deltareg.fold import Folding
+from deltareg.kind import Tap
 from deltareg_verify.torch_engine.attach import Delta, Host, attach, open_delta
 from tests.verify.bench import SAMPLES, read_arrays, sample_base
+from tests.verify.toys import Keeping, hook
 
 IDS = torch.from_numpy(read_arrays(SAMPLES / "probes.safetensors")["input_ids"].copy())[:2, :12]
 EIGHT = [
@@ -21,16 +21,6 @@ EIGHT = [
     "lora_v2", "full",
 ]  # fmt: skip
 DEVICES = ["cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)]
-
-
-@dataclass
-class Doing:
-    """A hook made of a function."""
-
-    function: Any
-
-    def apply(self, value, seen, ops):
-        return self.function(value, seen)
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +129,8 @@ def tensors_alive():
 
 
 def test_deltas_act_in_the_order_in_which_they_are_listed(base, model):
-    double = toy(base, ActivationHook("model.norm", "after", {}, {}, Doing(lambda v, _: v * 2)))
-    more = toy(base, ActivationHook("model.norm", "after", {}, {}, Doing(lambda v, _: v + 1)))
+    double = toy(base, hook(lambda v, _: v * 2, "model.norm"))
+    more = toy(base, hook(lambda v, _: v + 1, "model.norm"))
 
     def norm_of(*deltas):
         kept = []
@@ -161,17 +151,16 @@ def test_two_low_rank_updates_add_up(base, model):
     both = [opened(base, "lora"), opened(base, "lora_v2")]
     with attach(model, both):
         together = logits(model)
+    effects = [effect for delta in both for effect in delta.effects]
+    folding = Folding(effects, base.tensors)
+    merged = {
+        name: torch.frombuffer(bytearray(b"".join(folding.rows(name))), dtype=torch.float32)
+        for name in folding.changed
+    }
 
-    host = Host(model, base)
-    weights = host.prepare(both).plan
-    merged = {}
-    for place, chain in weights.chains.items():
-        value = host._network.live[place].detach().double()
-        for update in chain.updates:
-            left, right, scale = update.factors(host.prepare([]).ops)
-            value = value + scale * (left.double() @ right.double())
-        merged[place] = value.float()
-    model.load_state_dict(merged, strict=False)
+    model.load_state_dict(
+        {name: value.reshape(folding.shape(name)) for name, value in merged.items()}, strict=False
+    )
 
     assert torch.allclose(together, logits(model), atol=1e-4)
 
@@ -203,7 +192,7 @@ def test_a_pattern_is_no_regular_expression(base, model):
 
 def test_an_attachment_that_fails_midway_leaves_the_base(base, model):
     full = opened(base, "full")
-    broken = toy(base, ActivationHook("lm_head", "after", {"x": Tap("gone", "output")}, {}, None))
+    broken = toy(base, hook(Keeping(), "lm_head", x=Tap("gone", "output")))
     before = fingerprint_of(model)
 
     with pytest.raises(Inconclusive, match="no module gone"):
@@ -214,7 +203,7 @@ def test_an_attachment_that_fails_midway_leaves_the_base(base, model):
 
 def test_a_swap_that_fails_leaves_the_base(base, model):
     host = Host(model, base)
-    broken = toy(base, ActivationHook("lm_head", "after", {"x": Tap("gone", "output")}, {}, None))
+    broken = toy(base, hook(Keeping(), "lm_head", x=Tap("gone", "output")))
     before = fingerprint_of(model)
     attached = host.attach(host.prepare([opened(base, "lora")]))
 
@@ -225,13 +214,24 @@ def test_a_swap_that_fails_leaves_the_base(base, model):
 
 
 def test_a_forward_that_fails_leaves_a_model_that_works(base, model):
-    failing = toy(base, ActivationHook("model.norm", "after", {}, {}, Doing(lambda *_: 1 / 0)))
+    failing = toy(base, hook(lambda *_: 1 / 0, "model.norm"))
     before = fingerprint_of(model)
 
     with attach(model, [failing]), pytest.raises(ZeroDivisionError):
         logits(model)
 
     assert is_untouched(model, before)
+
+
+@pytest.mark.parametrize("name", ["lora", "full"])
+def test_whether_gradients_are_recorded_stays_the_programs_own(base, model, name):
+    attached = attach(model, [opened(base, name)])
+    while_attached = torch.is_grad_enabled()
+    with torch.no_grad():
+        attached.detach()
+        after = torch.is_grad_enabled()
+
+    assert (while_attached, after, torch.is_grad_enabled()) == (True, False, True)
 
 
 def test_detaching_twice_is_as_good_as_once(base, model):
@@ -252,7 +252,7 @@ def test_a_second_attachment_is_refused(base, model):
 
 
 def test_a_hook_that_no_forward_runs_is_named(base, model):
-    idle = toy(base, ActivationHook("model.norm", "before", {}, {}, Doing(lambda v, _: v)))
+    idle = toy(base, hook(lambda v, _: v, "model.norm", "before"))
     model.model.norm.forward = lambda hidden_states: hidden_states
 
     with attach(model, [idle, opened(base, "full")]) as attached:
@@ -293,9 +293,9 @@ def test_a_folder_that_is_no_delta_of_the_base_is_refused(base):
 
 def test_a_model_without_a_head_takes_what_it_has_a_place_for(base):
     plain = live(kind=transformers.AutoModel)
-    hook = toy(base, ActivationHook("model.norm", "after", {}, {}, Doing(lambda v, _: v * 0)))
+    silence = toy(base, hook(lambda v, _: v * 0, "model.norm"))
 
-    with attach(plain, [opened(base, "lora"), hook]), torch.no_grad():
+    with attach(plain, [opened(base, "lora"), silence]), torch.no_grad():
         hidden = plain(input_ids=IDS).last_hidden_state
 
     assert hidden.abs().max() == 0

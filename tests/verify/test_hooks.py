@@ -1,7 +1,6 @@
 """Hooks on a live network: what they read, what they change, in which order, and how they end."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from deltareg.errors import Inconclusive
 from deltareg.kind import ActivationHook, Tap
 from deltareg_verify.torch_engine.hooks import hooked
 from deltareg_verify.torch_engine.ops import TorchOps
+from tests.verify.toys import Keeping, hook
 
 OPS = TorchOps(torch.device("cpu"))
 
@@ -56,22 +56,8 @@ class Net(nn.Module):
         return self.two(hidden=first, residual=None)
 
 
-@dataclass
-class Doing:
-    """A hook made of a function of value and what is seen."""
-
-    function: Any
-
-    def apply(self, value, seen, ops):
-        return self.function(value, seen)
-
-
-def hook(function, module="one", when="after", **taps):
-    return ActivationHook(module, when, taps, {}, Doing(function))
-
-
 def run(hooks, *args, net=None, **kwargs):
-    fired = []
+    fired: list[ActivationHook] = []
     net = net or Net()
     with hooked(net, hooks, OPS, fired.append):
         return net(*args, **kwargs), fired, net
@@ -90,7 +76,7 @@ def test_an_input_changes_whether_it_is_given_by_place_or_by_name(module):
 
 @pytest.mark.parametrize("answer", ["tensor", "tuple", "named"])
 def test_an_output_changes_and_the_rest_of_it_stays(answer):
-    result, _, net = run([hook(lambda v, _: v + 1)], X, net=Net(answer))
+    result, _, net = run([hook(lambda v, _: v + 1, "one")], X, net=Net(answer))
 
     assert torch.equal(result, (X * 2 + 1) * 2)
     if answer != "tensor":
@@ -99,7 +85,7 @@ def test_an_output_changes_and_the_rest_of_it_stays(answer):
 
 
 def test_hooks_on_one_module_run_in_order():
-    hooks = [hook(lambda v, _: v + 1), hook(lambda v, _: v * 10)]
+    hooks = [hook(lambda v, _: v + 1, "one"), hook(lambda v, _: v * 10, "one")]
 
     result, fired, _ = run(hooks, X)
 
@@ -109,7 +95,7 @@ def test_hooks_on_one_module_run_in_order():
 
 def test_what_hooks_make_is_rounded_once_to_the_modules_dtype():
     third = 1 / 3
-    hooks = [hook(lambda v, _: v * third), hook(lambda v, _: v * 3)]
+    hooks = [hook(lambda v, _: v * third, "one"), hook(lambda v, _: v * 3, "one")]
 
     result, _, _ = run(hooks, X.bfloat16())
 
@@ -134,63 +120,54 @@ TAPS = {
 def test_a_tap_reads(name, by_name):
     tap, expected = TAPS[name]
     module = "two" if tap.module == "two" or tap.what == "output" else "one"
-    found = []
-    mask = torch.ones(2, 3, dtype=torch.int64)
-    given = {"mask": mask} if by_name else {}
+    keeping, mask = Keeping(), torch.ones(2, 3, dtype=torch.int64)
+    places, names = ([], {"mask": mask}) if by_name else ([mask], {})
 
-    run(
-        [hook(lambda v, seen: found.append(seen.arrays["t"]) or v, module, t=tap)],
-        X, *(() if by_name else (mask,)), **given,
-    )  # fmt: skip
+    run([hook(keeping, module, t=tap)], X, *places, **names)
 
-    assert found[0].dtype == torch.float32
-    assert torch.equal(found[0], expected)
+    assert keeping.arrays[0]["t"].dtype == torch.float32
+    assert torch.equal(keeping.arrays[0]["t"], expected)
 
 
 @pytest.mark.parametrize("tap", [Tap("", "input", "mask"), Tap("two", "input", "residual")])
 def test_a_tap_on_what_is_not_given_is_left_out(tap):
-    found = []
+    keeping = Keeping()
 
-    run([hook(lambda v, seen: found.append(dict(seen.arrays)) or v, "two", t=tap)], X)
+    run([hook(keeping, "two", t=tap)], X)
 
-    assert found == [{}]
+    assert keeping.arrays == [{}]
 
 
 def test_a_tap_never_reads_an_earlier_forward():
-    found, net = [], Net()
-    reader = hook(lambda v, seen: found.append("t" in seen.arrays) or v, t=Tap("two", "output"))
+    keeping, net = Keeping(), Net()
 
-    with hooked(net, [reader], OPS, lambda _: None):
+    with hooked(net, [hook(keeping, "one", t=Tap("two", "output"))], OPS, lambda _: None):
         net(X)
         net(X)
 
-    assert found == [False, False]
+    assert keeping.arrays == [{}, {}]
 
 
 def test_a_tap_sees_what_other_hooks_have_changed():
-    found = []
-    hooks = [
-        hook(lambda v, seen: found.append(seen.arrays["t"]) or v, "two", t=Tap("one", "output")),
-        hook(lambda v, _: v + 1, "one"),
-    ]
+    keeping = Keeping()
+    hooks = [hook(keeping, "two", t=Tap("one", "output")), hook(lambda v, _: v + 1, "one")]
 
     run(hooks, X)
 
-    assert torch.equal(found[0], X * 2 + 1)
+    assert torch.equal(keeping.arrays[0]["t"], X * 2 + 1)
 
 
 def test_a_module_is_a_function_in_its_own_dtype_without_its_hooks():
     net = Net()
     net.norm.half()
-    found = []
     hooks = [
-        hook(lambda v, s: found.append(s.functions["f"](v)) or v, f=Tap("norm", "function")),
+        hook(lambda v, seen: seen.functions["f"](v), "one", f=Tap("norm", "function")),
         hook(lambda v, _: v * 0, "norm"),
     ]
 
-    run(hooks, X, net=net)
+    result, _, _ = run(hooks, X, net=net)
 
-    assert torch.equal(found[0], net.norm((X * 2).half()).float())
+    assert torch.equal(result, net.norm((X * 2).half()).float() * 2)
 
 
 def test_a_hook_on_a_module_that_is_not_there_never_fires():
@@ -214,7 +191,7 @@ def test_no_hook_stays_even_when_the_forward_fails():
     net = Net()
 
     with pytest.raises(ZeroDivisionError):
-        run([hook(lambda *_: 1 / 0, t=Tap("", "input", "mask"))], X, net=net)
+        run([hook(lambda *_: 1 / 0, "one", t=Tap("", "input", "mask"))], X, net=net)
 
     assert hooks_on(net) == 0
 

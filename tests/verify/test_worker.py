@@ -137,7 +137,7 @@ def test_every_check_of_the_suite_is_in_the_verdict(desk, worker, queued):
     checks = desk.show(queued).verdict.checks
     assert [check.name for check in checks] == [
         "digests", "accounting", "finite", "norm_ratio", "effect", "attached_equals_folded",
-        "perplexity", "deterministic", "resources",
+        "golden", "perplexity", "deterministic", "resources",
     ]  # fmt: skip
     assert {check.verdict for check in checks[4:]} == {"skipped"}
 
@@ -181,7 +181,7 @@ def words(**outcomes):
 
 GOOD = dict.fromkeys(
     ["digests", "accounting", "finite", "norm_ratio", "effect", "attached_equals_folded",
-     "deterministic"], "pass",
+     "golden", "deterministic"], "pass",
 )  # fmt: skip
 
 

@@ -89,6 +89,13 @@ RECORD, VERIFICATION = "For the record", "Verification"
     section=VERIFICATION,
     help="Queue this suite as well; smoke is queued by every push.",
 )
+@option(
+    "--golden",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    section=VERIFICATION,
+    help="Outputs of your own for verification to find again, a safetensors file.",
+)
 @option("--wait", is_flag=True, section=VERIFICATION, help="Wait for the verdict.")
 @option(
     "--wait-timeout",
@@ -118,6 +125,7 @@ def push(
     labels: dict[str, str],
     parents: tuple[str, ...],
     suite: str | None,
+    golden: Path | None,
     wait: bool,
     wait_timeout: float,
     idempotency_key: str | None,
@@ -134,6 +142,10 @@ def push(
 
     Only bytes that the registry does not have are sent. The same folder pushed twice is one
     version. A push that was interrupted goes on when the same command is given again.
+
+    A file for --golden holds tensors inputs.NAME and outputs.NAME, as the network's forward names
+    them, computed where the delta was trained. They are kept with the version, and a verification
+    fails where base and delta do not give them again.
     """
     client = invocation.client
     if invocation.globals.dry_run:
@@ -143,6 +155,7 @@ def push(
     report = client.push(
         path, line, base=base, kind=kind, convention=convention or "", parents=parents,
         message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
+        golden=golden,
     )  # fmt: skip
     for name in report.left_out:
         invocation.output.note(f"left out {clean(name)}: state of the trainer, not of the delta")

@@ -8,8 +8,10 @@ from deltareg_cli.wording import clean, number, short
 
 if TYPE_CHECKING:
     from deltareg.client import DiffReport
+    from deltareg.compare import FieldChange
 
 MOST_NAMES = 3
+_CONFIG = "config."
 COLUMNS = ("apart", "cosine", "rank a", "rank b", "overlap")
 
 
@@ -50,14 +52,21 @@ def _changes(report: "DiffReport") -> list[tuple[str, str]]:
         (len(tensors.removed), "removed"),
         (tensors.identical, "identical"),
     ]
+    is_other_kind = any(change.field == "kind" for change in report.config)
+    fields = [c for c in report.config if not (is_other_kind and None in {c.a, c.b})]
     rows = [
+        ("kind", ", ".join(_told(c) for c in fields if not c.field.startswith(_CONFIG))),
         ("files", ", ".join(f"{file.path} {file.change}" for file in report.files)),
-        ("config", ", ".join(f"{c.field} {_value(c.a)} → {_value(c.b)}" for c in report.config)),
+        ("config", ", ".join(_told(c) for c in fields if c.field.startswith(_CONFIG))),
         ("tensors", ", ".join(f"{count:,} {word}" for count, word in counts if count)),
         ("added", _some(tensors.added)),
         ("removed", _some(tensors.removed)),
     ]
     return [(label, text) for label, text in rows if text]
+
+
+def _told(change: "FieldChange") -> str:
+    return f"{change.field} {_value(change.a)} → {_value(change.b)}"
 
 
 def _rows(report: "DiffReport") -> list[tuple[str, list[str]]]:

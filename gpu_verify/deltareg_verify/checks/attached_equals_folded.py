@@ -4,8 +4,7 @@ from deltareg.suite import CheckSpec
 from deltareg_verify.arrays import largest_difference, root_mean_square
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
-
-_TOLERANCES = {"F32": "f32", "F64": "f32", "BF16": "bf16", "F16": "f16"}
+from deltareg_verify.dtypes import TOLERANCES
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -17,7 +16,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if overflowed:
         detail = f"not finite once rounded to {engine.dtype}: {', '.join(overflowed[:3])}"
         return Finding("fail", len(overflowed), 0, code="overflow_after_cast", detail=detail)
-    tolerance = spec.number(_TOLERANCES[engine.dtype])
+    tolerance = spec.number(TOLERANCES[engine.dtype])
     attached, folded = case.outputs("attached"), case.outputs("folded")
     scale = max(1.0, root_mean_square(case.outputs("base")))
     difference = largest_difference(attached, folded) / scale

@@ -208,7 +208,8 @@ class Attached:
 
     def detach(self) -> None:
         """Take the deltas off; may be called twice."""
-        self._stack.close()
+        with _same_grad_mode():
+            self._stack.close()
 
     def silent(self, inputs: Mapping[str, torch.Tensor]) -> Sequence[str]:
         """Run one forward and name the effects that took no part in it."""
@@ -228,11 +229,16 @@ class Attached:
         def noted(effect: ActivationHook | PrefixInsert) -> None:
             self._hits[labels[id(effect)]] += 1
 
-        with ExitStack() as stack:
+        with ExitStack() as stack, _same_grad_mode():
             self._weights = stack.enter_context(put_on(module, ready.plan, ready.ops, noted))
             stack.callback(_BUSY.discard, module)
             _BUSY.add(module)
             self._stack = stack.pop_all()
+
+
+def _same_grad_mode() -> torch.set_grad_enabled:
+    """Keep, over a block, whether this thread records gradients; that is the program's own."""
+    return torch.set_grad_enabled(torch.is_grad_enabled())
 
 
 def _refuse_busy(model: nn.Module) -> None:

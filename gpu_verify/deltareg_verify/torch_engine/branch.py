@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.formula import Array, Factored, Ops, Update
+from deltareg.formula import Array, Factored, Ops, Update, is_factored
 from deltareg.kind import ActivationHook, Seen, Tap
 from deltareg.updates import WeightDecomposed
 from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch
@@ -43,7 +43,7 @@ def branch_for(
     """
     if isinstance(update, WeightDecomposed):
         return _decomposed(module, update, weight, ops)
-    if not isinstance(update, Factored):
+    if not is_factored(update):
         return None
     added = _added(module, update, ops)
     return None if added is None else lambda x, y: y + added(x)
@@ -71,7 +71,7 @@ def as_hook(path: str, branch: Branch) -> ActivationHook:
 
 def has_branch(update: Update) -> bool:
     """Whether there is a branch for an update on some class of module."""
-    return isinstance(update, (WeightDecomposed, Factored))
+    return isinstance(update, WeightDecomposed) or is_factored(update)
 
 
 def _added(module: nn.Module, update: Factored, ops: TorchOps) -> Added | None:

@@ -25,7 +25,8 @@ from deltareg_verify.torch_engine.forward import forward, put_on, watched_forwar
 from deltareg_verify.torch_engine.load import Network, load, load_tokenizer
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
-from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
+from deltareg_verify.torch_engine.prefix import added_rows, without_added
+from deltareg_verify.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
 from deltareg_verify.torch_engine.swap import swapped
 
 _MOST_TOKENS = 512
@@ -65,22 +66,26 @@ class TorchEngine:
         return [change for change in sized if change is not None]
 
     def outputs(self, state: State) -> Outputs:
-        """Run one forward on the probe."""
-        return floating_outputs(self._forward(state, self._probe))
+        """Run one forward on the probe; rows of a prompt are no outputs of the probe's."""
+        found = floating_outputs(self._forward(state, self._probe))
+        added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
+        return without_added(found, self.outputs("base"), added) if added else found
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
-        """Run one forward on inputs of one's own, by parameter of the network's forward."""
-        given = {name: torch.from_numpy(value.copy()) for name, value in inputs.items()}
-        placed = {name: value.to(self._device) for name, value in given.items()}
-        return floating_outputs(self._forward(state, placed))
+        """Run one forward on inputs of one's own, by parameter of the network's forward.
+
+        Raises:
+            InvalidInput: The network has no such parameter.
+        """
+        return floating_outputs(self._forward(state, self._given(inputs)))
 
     def fired(self) -> Fired:
         """Run one attached forward and tell what took part."""
-        module, plan = self._network.module, self._plan
-        with devices.memory_seam("running the attached forward"):
-            _, seen = watched_forward(module, plan, self._running, self._probe)
-        planned = plan.effects()
-        return Fired(len(planned), tuple(sorted(planned - seen)), tuple(plan.not_exercised))
+        return self._fired(self._probe)
+
+    def fired_for(self, inputs: Mapping[str, NDArray[np.generic]]) -> Fired:
+        """The same on inputs of one's own."""
+        return self._fired(self._given(inputs))
 
     def overflowed(self) -> Sequence[str]:
         """Name folded weights that are not finite."""
@@ -162,6 +167,16 @@ class TorchEngine:
         module = self._network.module
         takes_tokens = "input_ids" in self._probe
         return takes_tokens and module.can_generate() and not module.config.is_encoder_decoder
+
+    def _given(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, torch.Tensor]:
+        return given_inputs(self._network.module, inputs)
+
+    def _fired(self, inputs: Mapping[str, torch.Tensor]) -> Fired:
+        module, plan = self._network.module, self._plan
+        with devices.memory_seam("running the attached forward"):
+            _, seen = watched_forward(module, plan, self._running, inputs)
+        planned = plan.effects()
+        return Fired(len(planned), tuple(sorted(planned - seen)), tuple(plan.not_exercised))
 
     def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

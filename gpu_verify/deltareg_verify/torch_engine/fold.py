@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from deltareg.formula import Factored, Stored, Tensor, Update
+from deltareg.formula import Factored, Stored, Tensor, Update, is_factored
 from deltareg.kind import Effect, WeightUpdate
 from deltareg_verify.engine import Change
 from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch, stored
@@ -124,7 +124,7 @@ def _base_rows(
 
 def _only_factored(chain: Chain) -> Factored | None:
     first, *others = chain.updates
-    return first if not others and isinstance(first, Factored) else None
+    return first if not others and is_factored(first) else None
 
 
 def _blocks(chain: Chain, rows: int) -> Iterator[tuple[int, int]]:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from deltareg.array import integers, view
 from deltareg.errors import InvalidInput
 from deltareg.formula import Array, Function, Integers, Tensor
+from deltareg.numpy_ops import stored_integers
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -47,15 +48,17 @@ class TorchOps:
 
     device: torch.device
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
         """Read rows `start:stop` as float32: exact but for F64, which is rounded."""
         if tensor.dtype not in REAL:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         return as_array(stored(tensor, start, stop).to(self.device, torch.float32))
 
-    def integers(self, tensor: Tensor) -> Integers:
-        """Read a tensor of whole numbers; they stay with NumPy."""
-        return integers(view(tensor.read(), tensor.dtype, tensor.shape), tensor.dtype)
+    def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
+        """Read rows of whole numbers; they stay with NumPy."""
+        return stored_integers(tensor, start, stop)
 
     def nothing(self) -> torch.Tensor:
         """Stand in for a weight that does not matter."""
@@ -113,12 +116,15 @@ class TorchOps:
         values, places = torch.sort(as_torch(array), dim=-1, descending=True, stable=True)
         return as_array(values[..., :count]), places[..., :count].cpu().numpy()
 
-    def with_rows(self, matrix: Array, rows: Sequence[int], values: Array) -> Array:
+    def with_rows(self, matrix: Array, rows: Sequence[int] | Integers, values: Array) -> Array:
         """Put values in place of rows; a row that is not there is left out."""
-        kept = [(i, row) for i, row in enumerate(rows) if 0 <= row < matrix.shape[0]]
+        numbers = np.asarray(rows, dtype=np.int64)
+        inside = (numbers >= 0) & (numbers < matrix.shape[0])
         result = as_torch(matrix).clone()
-        if kept:
-            result[[row for _, row in kept]] = as_torch(values)[[i for i, _ in kept]]
+        places, kept = (
+            torch.from_numpy(found).to(self.device) for found in (numbers[inside], inside)
+        )
+        result[places] = as_torch(values)[kept]
         return as_array(result)
 
     def kron(self, left: Array, right: Array) -> Array:
@@ -177,7 +183,9 @@ class KeepingOps(TorchOps):
 
     kept: dict[int, tuple[Tensor, Array]] = field(default_factory=dict[int, "tuple[Tensor, Array]"])
 
-    def load(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Array:
+    def load(
+        self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
+    ) -> Array:
         """Read rows of a tensor, or find it."""
         if start or stop is not None:
             return TorchOps.load(self, tensor, start, stop)

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
-from deltareg.errors import Inconclusive
+from deltareg.errors import Inconclusive, InvalidInput
 from deltareg_verify.engine import F32
 
 Inputs = Mapping[str, torch.Tensor]
+_KNOWN = ("input_", "attention_", "pixel_", "token_type_", "decoder_input_")
+_TOKENS = ("input_ids", "decoder_input_ids")
 
 
 def probe_inputs(
@@ -52,6 +55,35 @@ def probe_inputs(
     }
 
 
+def given_inputs(
+    module: PreTrainedModel, arrays: Mapping[str, NDArray[np.generic]]
+) -> dict[str, torch.Tensor]:
+    """Put inputs of one's own on a network's device, real numbers in its dtype.
+
+    Raises:
+        InvalidInput: The network's forward has no parameter of such a name, or no such token.
+    """
+    takes = inspect.signature(module.forward).parameters
+    unknown = next((name for name in arrays if name not in takes), None)
+    if unknown is not None or not arrays:
+        told = f"an input {unknown!r}" if arrays else "no input at all"
+        known = ", ".join(name for name in takes if name.startswith(_KNOWN))
+        raise InvalidInput(
+            f"{type(module).__name__} does not take {told}",
+            fix=f"name tensors as its forward does: {known}",
+        )
+    given = [(name, arrays[name]) for name in _TOKENS if name in arrays]
+    tokens = module.config.get_text_config().vocab_size if given else 0
+    for name, ids in given:
+        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
+            raise InvalidInput(f"{name} has numbers that are none of the {tokens} tokens")
+    made = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
+    dtype = module.dtype
+    return {
+        n: v.to(module.device, dtype if v.is_floating_point() else None) for n, v in made.items()
+    }
+
+
 def floating_outputs(result: Mapping[str, object]) -> dict[str, F32]:
     """Take every floating tensor of a network's answer, as float32 on the CPU."""
     tensors = {name: value for name, value in result.items() if isinstance(value, torch.Tensor)}
@@ -76,5 +108,6 @@ def _pixels(random: np.random.Generator, config: PretrainedConfig, images: int) 
     vision = getattr(config, "vision_config", config)
     size = vision.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    shape = (images, vision.num_channels, height, width)
+    channels = getattr(vision, "num_channels", 3)  # BLIP takes colours and does not say so
+    shape = (images, channels, height, width)
     return torch.from_numpy(random.standard_normal(shape).astype(np.float32))

@@ -12,12 +12,17 @@ from transformers.utils import logging as transformers_logging
 
 def warm() -> None:
     """Import what every run needs, without touching a device or starting a thread."""
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    quieten()
     assert os.environ.get("HF_HUB_OFFLINE") == "1", "the zygote never asks a hub"
     assert not torch.cuda.is_initialized(), "a child cannot use a device that its parent opened"
     # Naming them imports them; transformers does so lazily.
     _ = (transformers.AutoConfig, transformers.AutoTokenizer, transformers.PreTrainedModel)
+
+
+def quieten() -> None:
+    """Keep transformers' bars and notes off the streams that programs read."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
 
 
 def warm_for(model_type: str) -> None:

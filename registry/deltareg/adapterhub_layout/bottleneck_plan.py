@@ -1,7 +1,7 @@
 """Bottleneck adapters held against config and base, and made into activation hooks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deltareg.adapterhub_layout.bottleneck_config import Bottleneck, Hypercomplex
 from deltareg.adapterhub_layout.bottlenecks import (
@@ -18,7 +18,7 @@ from deltareg.adapterhub_layout.bottlenecks import (
 )
 from deltareg.adapterhub_layout.hub_kind import Adapter
 from deltareg.adapterhub_layout.parameters import Parameters
-from deltareg.adapterhub_layout.places import Place
+from deltareg.adapterhub_layout.places import Place, Places
 from deltareg.formula import Tensor
 from deltareg.kind import ActivationHook, Hook, Tap
 from deltareg.peft_layout.saved import Plan
@@ -46,11 +46,12 @@ def plan_bottleneck(plan: Plan, adapter: Adapter, settings: Bottleneck) -> None:
         settings: What the config says.
     """
     model_type = adapter.base.names.model_type
-    if model_type not in _PATCHED:
+    if adapter.interface is not None:
+        sites = adapter.interface.places(adapter.places.sites, adapter.base)
+        adapter = replace(adapter, places=Places(adapter.base, sites))
+    elif model_type not in _PATCHED:
         told = f"the library puts bottleneck adapters elsewhere in networks of type {model_type!r}"
-        plan.refuse(
-            "unknown_kind", told, "", "ask for it: it has not been held against the library"
-        )
+        plan.refuse("unknown_kind", told, "", "push its adapter_interface.json, which says where")
         return
     rule = _shared_rule(plan, adapter, settings.hypercomplex)
     found, lost = _placed(plan, adapter)
@@ -115,7 +116,7 @@ class _Planner:
             return
         module = f"the adapter at the {place.part} of {place.layer.path}"
         parameters = Parameters(module, names, self.adapter.tensors, self.plan)
-        width = self.adapter.places.width(sublayer) or parameters.shape("adapter_up.bias")[0]
+        width = self.adapter.places.width(sublayer) or (*parameters.shape("adapter_up.bias"), 0)[0]
         body = self._body(parameters, width)
         if not parameters.finish():
             return

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from deltareg.adapterhub_layout.interface import Interface, read_interface
 from deltareg.errors import Problem, Refused
 from deltareg.kind import DeltaFiles
 from deltareg.manifest import Source
@@ -26,11 +27,13 @@ class Frame:
         name: The adapter's name, a component of all its tensor names.
         model_type: The type of network that it was trained in; empty when it does not say.
         source: The library and its version.
+        interface: Where it went in, in a network that the library has no patch for; else None.
     """
 
     name: str
     model_type: str
     source: Source
+    interface: Interface | None = None
 
 
 def method_config(files: DeltaFiles) -> Mapping[str, object] | None:
@@ -69,6 +72,7 @@ def read_frame(files: DeltaFiles) -> Frame:
         str(name),
         model_type if isinstance(model_type, str) else "",
         Source("adapters", version.removeprefix("adapters").strip(".")),
+        read_interface(files),
     )
 
 

@@ -5,6 +5,8 @@ their own, and `head_config.json` says of which class. Heads that the library bu
 heads) are part of no class of transformers and are refused.
 """
 
+from collections.abc import Container
+
 from deltareg.adapterhub_layout.keys import Key
 from deltareg.errors import Problem
 from deltareg.kind import Addition, BaseCopy, BaseView, DeltaFiles, Tensors, WeightUpdate
@@ -56,20 +58,38 @@ def plan_head(plan: Plan, names: list[str], *, tensors: Tensors, base: BaseView)
         tensors: All tensors.
         base: The base.
     """
+    own = {tensor: _head(tensor, base) for tensor in base.tensors}
+    heads = {_head(name, base) for name in names} - {""}
+    given = {base.names.tensor(name) for name in names}
+    for lost in (t for t, head in own.items() if head in heads and t not in given):
+        told = f"other tensors of the head came, and none for {lost}"
+        plan.refuse("missing_tensors", told, lost, "push the whole head")
+    held = set(own.values())
     for name in names:
-        tensor, consumes = tensors[name], {name: "head"}
-        own, twin = base.names.tensor(name), base.names.stored_twin(name)
-        is_head = base.names.is_head(base.names.canonical(name))
-        if own is not None and is_head:
-            shape = tensor.shape if tensor.shape != base.tensors[own].shape else None
-            plan.effects.append(WeightUpdate(own, Replace(tensor), consumes, shape=shape))
-        elif own is not None:
-            told = f"it would overwrite {own} of the base, which is part of no head"
-            plan.refuse("undeclared_base_override", told, name, "take it out")
-        elif twin is not None:
-            plan.effects.append(BaseCopy(twin, tensor, {name: "base_copy"}))
-        elif is_head:
-            plan.effects.append(Addition(name, tensor, consumes))
-        else:
-            told = "neither the base nor the adapter has it, and it is part of no head"
-            plan.refuse("unexpected_tensors", told, name, "take it out")
+        _plan_tensor(plan, name, tensors=tensors, base=base, held=held)
+
+
+def _plan_tensor(
+    plan: Plan, name: str, *, tensors: Tensors, base: BaseView, held: Container[str]
+) -> None:
+    tensor, consumes, head = tensors[name], {name: "head"}, _head(name, base)
+    own, twin = base.names.tensor(name), base.names.stored_twin(name)
+    if own is not None and head:
+        shape = tensor.shape if tensor.shape != base.tensors[own].shape else None
+        plan.effects.append(WeightUpdate(own, Replace(tensor), consumes, shape=shape))
+    elif own is not None:
+        told = f"it would overwrite {own} of the base, which is part of no head"
+        plan.refuse("undeclared_base_override", told, name, "take it out")
+    elif twin is not None:
+        plan.effects.append(BaseCopy(twin, tensor, {name: "base_copy"}))
+    elif head and head not in held:
+        plan.effects.append(Addition(name, tensor, consumes))
+    else:
+        told = "neither the base nor the adapter has it, and it is part of no new head"
+        plan.refuse("unexpected_tensors", told, name, "take it out")
+
+
+def _head(name: str, base: BaseView) -> str:
+    """Give the head that a tensor is of; empty when it is of none."""
+    path = base.names.canonical(name)
+    return path.partition(".")[0] if base.names.is_head(path) else ""

@@ -17,6 +17,7 @@ from deltareg.adapterhub_layout.config import (
     read_frame,
 )
 from deltareg.adapterhub_layout.head import HEAD_CONFIG, head_names, head_problems, plan_head
+from deltareg.adapterhub_layout.interface import Interface
 from deltareg.adapterhub_layout.keys import Key, containers, read_keys
 from deltareg.adapterhub_layout.places import Places
 from deltareg.errors import Problem, Refused
@@ -40,11 +41,13 @@ class Adapter:
         keys: The adapter's tensor names, taken apart.
         tensors: All tensors, by name.
         places: The base's layers.
+        interface: Where the library went in, where it says so.
     """
 
     keys: list[Key]
     tensors: Tensors
     places: Places
+    interface: Interface | None = None
 
     @property
     def base(self) -> BaseView:
@@ -68,7 +71,7 @@ class HubKind(Generic[S]):
         name: The kind.
         method: What the method is called in messages and layouts.
         is_method: Whether a method's config is one of this kind.
-        container: The container whose tensors are the kind's own.
+        container: The container whose tensors are the kind's own; empty where several are.
         read: Reads the method's fields; all that change the maths are in the dataclass it gives.
         plan: Adds the effects of an adapter to a plan, or the problems.
         variant: The variant within the kind; may be empty.
@@ -148,8 +151,10 @@ class HubDelta(Generic[S]):
         return self.frame.source
 
     def config(self) -> dict[str, object]:
-        """Every field of the settings."""
-        return plain_settings(self.settings)
+        """Every field of the settings, and where the library went in if it says so."""
+        interface = self.frame.interface
+        told = {} if interface is None else {"interface": dict(interface.paths)}
+        return {**plain_settings(self.settings), **told}
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         """See `deltareg.kind.DeltaKind`."""
@@ -172,10 +177,12 @@ class HubDelta(Generic[S]):
             told = f"the adapter was trained in a network of type {trained!r}, the base is {own!r}"
             plan.refuse("base_mismatch", told, "", "push it with the base that it was trained on")
             return plan
-        if not any(key.container == self.kind.container for key in keys):
+        if not any(self.kind.container in {"", key.container} for key in keys):
             self._refuse_empty(plan, tensors)
             return plan
-        self.kind.plan(plan, Adapter(keys, tensors, Places.of(base)), self.settings)
+        self.kind.plan(
+            plan, Adapter(keys, tensors, Places.of(base), self.frame.interface), self.settings
+        )
         plan_head(plan, head_names(tensors, keys), tensors=tensors, base=base)
         return plan
 

@@ -53,8 +53,7 @@ def containers(names: Iterable[str]) -> frozenset[str]:
     for name in names:
         parts = name.split(".")
         for at, part in enumerate(parts[:-2]):
-            rest = ".".join(parts[at + 2 :])
-            if part in _OWN and rest.startswith(_OWN[part]):
+            if part in _OWN and ".".join(parts[at + 2 :]).startswith(_OWN[part]):
                 found.add(part)
     return frozenset(found)
 

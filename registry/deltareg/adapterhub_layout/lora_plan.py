@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from deltareg.adapterhub_layout.bottlenecks import Gate
 from deltareg.adapterhub_layout.hub_kind import Adapter
@@ -81,7 +82,9 @@ def plan_lora(plan: Plan, adapter: Adapter, settings: Lora) -> None:
     if settings.is_vector_based and not shared:
         return
     for site in sites:
-        _Planner(plan, adapter, settings, site, shared).run()
+        # What all layers share is consumed with the first of them.
+        consumed = {tensor.name: role for role, tensor in shared.items() if site is sites[0]}
+        _Planner(plan, adapter, settings, site, shared, consumed).run()
 
 
 def _sites(plan: Plan, adapter: Adapter) -> tuple[list[_Site], list[str]]:
@@ -151,7 +154,8 @@ class _Planner:
     adapter: Adapter
     settings: Lora
     site: _Site
-    shared: dict[str, Tensor]
+    shared: Mapping[str, Tensor]
+    consumed: Mapping[str, str]
 
     def run(self) -> None:
         site, tensors = self.site, self.adapter.tensors
@@ -179,7 +183,7 @@ class _Planner:
         factors = parameters.take("lora_B", (n_out, 1))
         if not parameters.finish():
             return
-        along = "columns" if site.is_transposed else "rows"
+        along: Literal["rows", "columns"] = "columns" if site.is_transposed else "rows"
         update = FusedScaled(factors, blocks, scale, along)
         self.plan.effects.append(WeightUpdate(site.target, update, parameters.roles))
         if site.bias:
@@ -226,9 +230,7 @@ class _Planner:
         blocks: Blocks | None,
         gate: Gate | None,
     ) -> None:
-        consumes = dict(parameters.roles)
-        if not self.plan.effects:  # what all layers share is consumed with the first of them
-            consumes |= {tensor.name: name for name, tensor in self.shared.items()}
+        consumes = {**parameters.roles, **self.consumed}
         hook, module = AddLowRank(factors, blocks, self.settings.scale, gate), self.site.module
         taps = {INPUT: Tap(module, "input")}
         self.plan.effects.append(ActivationHook(module, "after", taps, consumes, hook))

@@ -6,10 +6,14 @@ from deltareg.client.config import ClientConfig
 
 if TYPE_CHECKING:
     from deltareg.client.client import Client
+    from deltareg.client.merge import MergeOptions
     from deltareg.client.reports import (
+        ConvertReport,
         DiffReport,
         Fingerprint,
         LintReport,
+        MergePlan,
+        MergeReport,
         PullReport,
         PushReport,
     )
@@ -17,9 +21,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Client",
     "ClientConfig",
+    "ConvertReport",
     "DiffReport",
     "Fingerprint",
     "LintReport",
+    "MergeOptions",
+    "MergePlan",
+    "MergeReport",
     "PullReport",
     "PushReport",
 ]
@@ -31,6 +39,10 @@ def __getattr__(name: str) -> object:
         from deltareg.client.client import Client
 
         return Client
+    if name == "MergeOptions":
+        from deltareg.client.merge import MergeOptions
+
+        return MergeOptions
     if name in __all__:
         from deltareg.client import reports
 

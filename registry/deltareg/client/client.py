@@ -13,19 +13,31 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
 
-from deltareg.client import channels, deltas, diff, lint, materialize, pull, push, push_base, runs
+from deltareg.client import (
+    channels,
+    convert,
+    deltas,
+    diff,
+    lint,
+    materialize,
+    merge,
+    pull,
+    push,
+    push_base,
+    reports,
+    runs,
+)
 from deltareg.client.base_folder import BaseFolder
 from deltareg.client.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
 from deltareg.client.http import Api
+from deltareg.client.merge import MergeOptions, Weighted
 from deltareg.client.progress import SILENT, Progress
-from deltareg.client.reports import DiffReport, Fingerprint, LintReport, PullReport, PushReport
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import (
     AuditRow,
@@ -77,12 +89,7 @@ class Client:
         """Use it in a `with` block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close at the end of the block."""
         self.close()
 
@@ -138,15 +145,21 @@ class Client:
         """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""
         return pull.fetch_base(self._context, info)
 
-    def fingerprint(self, path: Path) -> Fingerprint:
+    def fingerprint(self, path: Path) -> reports.Fingerprint:
         """Fingerprint a local base; no server is asked."""
         return push_base.fingerprint(self._context, path)
 
     # Deltas
 
-    def lint(self, path: Path, *, base: str | None = None, convention: str = "") -> LintReport:
+    def lint(
+        self, path: Path, *, base: str | None = None, convention: str = ""
+    ) -> reports.LintReport:
         """Say what a folder is and what is wrong with it; offline when the base is a folder."""
         return lint.lint(self._context, path, base=base, convention=convention)
+
+    def convert(self, path: Path, to: Path, *, base: str | None = None) -> reports.ConvertReport:
+        """Write what a folder holds in a layout that push takes; nothing in it is carried out."""
+        return convert.convert(self._context, path, to, base=base)
 
     def push(
         self,
@@ -161,15 +174,16 @@ class Client:
         semver: str | None = None,
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
-    ) -> PushReport:
+        golden: Path | None = None,
+    ) -> reports.PushReport:
         """Push a folder as a new version; the same push again gives the same version."""
         options = push.PushOptions(
             kind=kind, convention=convention, parents=parents, message=message, semver=semver,
-            labels=dict(labels or {}), idempotency_key=idempotency_key,
+            labels=dict(labels or {}), idempotency_key=idempotency_key, golden=golden,
         )  # fmt: skip
         return push.push(self._context, path, LineRef.parse(line), base=base, options=options)
 
-    def pull(self, ref: str, to: Path | None = None) -> PullReport:
+    def pull(self, ref: str, to: Path | None = None) -> reports.PullReport:
         """Write a version's files into a folder, or into the cache."""
         return pull.pull(self._context, Ref.parse(ref), to)
 
@@ -181,11 +195,19 @@ class Client:
         base: Path | None = None,
         dtype: str = "keep",
         expect: str | None = None,
-    ) -> PullReport:
+    ) -> reports.PullReport:
         """Fold a version into its base and write the full model."""
         return materialize.materialize(
             self._context, Ref.parse(ref), out, base=base, dtype=dtype, expect=expect
         )
+
+    def merge(self, parents: Weighted, line: str, *, options: MergeOptions) -> reports.MergeReport:
+        """Merge versions, each with a weight, and push the result as a version of a line."""
+        return merge.merge(self._context, parents, LineRef.parse(line), options=options)
+
+    def plan_merge(self, parents: Weighted, *, options: MergeOptions) -> reports.MergePlan:
+        """Say what a merge would meet, without making it."""
+        return merge.plan(self._context, parents, options=options)
 
     def show(self, ref: str) -> VersionDetail:
         """Show a version; a bare `ns/name` means the newest."""
@@ -220,7 +242,7 @@ class Client:
         """Walk to a version's parents and base, and to what was made from it."""
         return deltas.lineage(self._context, Ref.parse(ref), depth=depth)
 
-    def diff(self, a: str, b: str, *, top: int = 20) -> DiffReport:
+    def diff(self, a: str, b: str, *, top: int = 20) -> reports.DiffReport:
         """Compare two versions: files, config, tensors, and what each does to every module."""
         return diff.diff(self._context, Ref.parse(a), Ref.parse(b), top=top)
 

@@ -1,13 +1,9 @@
-"""Diff: what differs between two versions; for LoRA, from the factors alone."""
-
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
+"""Diff: what differs between two versions, of one kind or of two."""
 
 from deltareg.base_manifest import base_view
 from deltareg.client.bases import base_manifest, base_path, find_base
 from deltareg.client.context import Context
-from deltareg.client.folder import open_folder
+from deltareg.client.opened import open_version
 from deltareg.client.pull import Pulled, fetch, fetch_manifest, resolve
 from deltareg.client.reports import DiffReport
 from deltareg.compare import (
@@ -15,16 +11,16 @@ from deltareg.compare import (
     field_changes,
     file_changes,
     tensor_changes,
+    tensor_differences,
     weight_differences,
 )
-from deltareg.delta_manifest import assess
 from deltareg.digest import Digest
-from deltareg.kind import BaseView, Effect, Tensors
+from deltareg.kind import BaseView, Tensors
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
 _OTHER_BASE = "the two are for different bases, so what they do to weights is not compared"
-_NOT_FOLDABLE = "at least one of the two acts on activations, so weights are not compared"
+_OTHER_PLACES = "the two act in different places of the network, so nothing of theirs coincides"
 _NO_BASE = "the base is not on this machine; weights that need it are listed without numbers"
 
 
@@ -40,11 +36,8 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int) -> DiffReport:
     one, two = resolve(context, a, bare="newest"), resolve(context, b, bare="newest")
     before, after = fetch_manifest(context, one), fetch_manifest(context, two)
     modules: list[WeightDifference] = []
-    if one.base.root != two.base.root:
-        note = _OTHER_BASE
-    elif not (one.foldable and two.foldable):
-        note = _NOT_FOLDABLE
-    else:
+    note = _OTHER_BASE
+    if one.base.root == two.base.root:
         pulled = fetch(context, one, before), fetch(context, two, after)
         modules, note = _modules(context, one, pulled)
     return DiffReport(
@@ -66,23 +59,23 @@ def _modules(
     finally:
         if base is not None:
             base.folder.close()
-    is_partial = any(module.relative_norm is None for module in found)
     found.sort(key=lambda m: (-(m.relative_norm or 0.0), m.module))
-    return found, _NO_BASE if is_partial else ""
+    return found, _note(found)
 
 
 def _compare(
     view: BaseView, base: Tensors | None, pulled: tuple[Pulled, Pulled]
 ) -> list[WeightDifference]:
-    with (
-        _effects(pulled[0].path, view, pulled[0].version) as a,
-        _effects(pulled[1].path, view, pulled[1].version) as b,
-    ):
-        return list(weight_differences(a, b, base))
+    with open_version(pulled[0], view) as a, open_version(pulled[1], view) as b:
+        tensors = a.folder.tensors, b.folder.tensors
+        return [
+            *weight_differences(a.effects, b.effects, base),
+            *tensor_differences(a.effects, b.effects, tensors),
+        ]
 
 
-@contextmanager
-def _effects(path: Path, view: BaseView, version: VersionDetail) -> Generator[list[Effect]]:
-    convention = str(version.config.get("convention", ""))
-    with open_folder(path, convention=convention) as folder:
-        yield list(assess(folder.files, folder.tensors, view).account.effects)
+def _note(found: list[WeightDifference]) -> str:
+    if any(module.relative_norm is None for module in found):
+        return _NO_BASE
+    is_disjoint = bool(found) and not any(m.norm_a and m.norm_b for m in found)
+    return _OTHER_PLACES if is_disjoint else ""

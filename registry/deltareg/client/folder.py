@@ -34,7 +34,7 @@ from deltareg.tensors import (
     strict_json_object,
 )
 
-Purpose = Literal["delta", "base"]
+Purpose = Literal["delta", "base", "conversion"]
 _DOCUMENT_BYTES = 4 << 20
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npz")
 _CODE = (".py", ".pyc", ".so", ".dll", ".dylib", ".sh", ".ipynb", ".js")
@@ -196,7 +196,8 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
 
     Args:
         path: The folder or file.
-        purpose: A `base` may be made of links (as in a hub cache) and have more and larger files.
+        purpose: A `base` may be made of links (as in a hub cache) and have more and larger files;
+            for a `conversion` pickles are carried, as bytes that nobody reads yet.
         convention: `absolute` or `additive`, when the user says so.
 
     Raises:
@@ -213,12 +214,28 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
         _check_roles(carried, folder.left_out, purpose)
         limits = FULL_LIMITS if purpose == "base" else limits_for(carried)
         for name, file in carried.items():
-            _load(folder, name, file, limits)
+            if is_pickle(name):
+                folder.contents[name] = MappedFile(name, folder.map_file(file, file.stat().st_size))
+            else:
+                _load(folder, name, file, limits)
         _check_whole(folder, limits)
     except BaseException:
         folder.close()
         raise
     return folder
+
+
+def is_pickle(name: str) -> bool:
+    """Whether a file is a pickle, by its name."""
+    return name.endswith(_PICKLES)
+
+
+def in_file(error: Refused, name: str) -> Refused:
+    """Put the name of the file before every problem of a refusal."""
+    return Refused([
+        Problem(p.code, f"{name}: {p.message}", severity=p.severity, tensor=p.tensor, fix=p.fix)
+        for p in error.problems
+    ])  # fmt: skip
 
 
 def _walk(path: Path, root: Path) -> Iterator[Path]:
@@ -278,10 +295,12 @@ def _check_file(path: Path, name: str, purpose: Purpose) -> None:
 
 def _check_roles(carried: dict[str, Path], left_out: list[str], purpose: Purpose) -> None:
     """Refuse pickles, and two weight files of which nobody could say which one counts."""
-    pickles = [name for name in carried if name.endswith(_PICKLES)]
+    pickles = [name for name in carried if is_pickle(name)]
     stems = {name.removesuffix(".safetensors") for name in carried if name.endswith(".safetensors")}
     has_tensors = bool(stems)
     for name in pickles:
+        if purpose == "conversion" and name.rpartition(".")[0] not in stems:
+            continue
         if purpose == "base" and has_tensors:
             del carried[name]
             left_out.append(f"{name} (a pickle; the safetensors files are carried)")
@@ -291,7 +310,7 @@ def _check_roles(carried: dict[str, Path], left_out: list[str], purpose: Purpose
             _refuse(
                 "pickle", f"{name} is a pickle, which can run code when it is read", CONVERT_FIX
             )
-    if not has_tensors:
+    if not has_tensors and not (purpose == "conversion" and pickles):
         _refuse("empty", "the folder holds no safetensors file", "name the folder that does")
 
 
@@ -303,7 +322,7 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
         try:
             header = _header(data, limits)
         except Refused as error:
-            raise _in_file(error, name) from error
+            raise in_file(error, name) from error
         _check_with_library(path, name, header)
         folder.contents[name] = MappedFile(name, data, header)
         return
@@ -349,13 +368,6 @@ def _check_whole(folder: Folder, limits: Limits) -> None:
     check_paths(folder.contents)
     total = sum(file.size_bytes for file in folder.contents.values())
     check_size(len(folder.contents), total, limits)
-
-
-def _in_file(error: Refused, name: str) -> Refused:
-    return Refused([
-        Problem(p.code, f"{name}: {p.message}", severity=p.severity, tensor=p.tensor, fix=p.fix)
-        for p in error.problems
-    ])  # fmt: skip
 
 
 def _refuse(code: str, message: str, fix: str) -> Never:

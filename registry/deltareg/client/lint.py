@@ -3,12 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
-from deltareg.client.base_folder import open_base
 from deltareg.client.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.reports import LintReport
-from deltareg.client.version_base import find_ground
+from deltareg.client.version_base import named_base
 from deltareg.delta_manifest import Assessment, assess
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
@@ -22,7 +21,7 @@ NO_BASE = BaseView(Digest("blake3", "0" * 64), {}, {}, name_map_for({}, ()))
 
 def lint(context: Context, path: Path, *, base: str | None, convention: str = "") -> LintReport:
     """Examine a folder as a push would; every problem is in the report, none is raised."""
-    known = _find_base(context, base)
+    known = KnownBase("", NO_BASE) if base is None else named_base(context, base)
     try:
         with open_folder(path, convention=convention) as folder:
             return _report(folder, known)
@@ -30,15 +29,6 @@ def lint(context: Context, path: Path, *, base: str | None, convention: str = ""
         return LintReport(problems=refused.problems)
     finally:
         known.close()
-
-
-def _find_base(context: Context, base: str | None) -> KnownBase:
-    if base is None:
-        return KnownBase("", NO_BASE)
-    if Path(base).is_dir():
-        folder = open_base(Path(base), context.cache, progress=context.progress)
-        return KnownBase(Path(base).name, folder.view, folder.tensors, folder)
-    return find_ground(context, base).known
 
 
 def _report(folder: Folder, known: KnownBase) -> LintReport:

@@ -9,6 +9,7 @@ from pathlib import Path
 from deltareg.client.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder, open_folder
+from deltareg.client.golden import add_golden
 from deltareg.client.hashing import hash_folder
 from deltareg.client.reports import PushReport
 from deltareg.client.transfer import piece_sources, references, send_pieces
@@ -43,6 +44,7 @@ class PushOptions:
         semver: A label such as `1.4.0`.
         labels: More labels.
         idempotency_key: Sent along, so that a repeated push is answered alike.
+        golden: A file with outputs that the publisher computed (`deltareg.client.golden`).
     """
 
     kind: str = "auto"
@@ -52,6 +54,7 @@ class PushOptions:
     semver: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     idempotency_key: str | None = None
+    golden: Path | None = None
 
 
 def push(
@@ -72,6 +75,8 @@ def push(
             known = settled.known
             if known is not ground.known:
                 assessment = _accept(folder, known, options)
+            if options.golden is not None:
+                add_golden(folder, options.golden)
             manifest = _manifest(context, folder, assessment, known, options)
             version, uploaded = _send_patiently(context, folder, manifest, known, line, options)
             left_out = list(folder.left_out)

@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deltareg.compare import FieldChange, FileChange, TensorChanges, WeightDifference
+from deltareg.conflicts import WeightConflict
 from deltareg.digest import Digest
-from deltareg.errors import Problem
+from deltareg.errors import BaseMismatch, DeltaregError, Problem
 from deltareg.injection import InjectionPoint
+from deltareg.merge_recipe import MergeRecipe
 from deltareg.wire import SCHEMA_VERSION, VersionInfo
 
 
@@ -141,6 +143,40 @@ class PullReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ConvertReport:
+    """What a conversion wrote.
+
+    Attributes:
+        path: The folder.
+        source: What there was: `pickle`, `kohya`, `diffusers` or `full`.
+        result: What there is: `safetensors`, or a kind.
+        files: The files that were written anew.
+        tensors: How many tensors they hold.
+        size_bytes: Bytes of tensors now.
+        source_bytes: Bytes of the files that they were made of.
+        left_out: What was not taken over, each with the reason.
+    """
+
+    path: Path
+    source: str
+    result: str
+    files: Sequence[str]
+    tensors: int
+    size_bytes: int
+    source_bytes: int
+    left_out: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg convert --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "path": str(self.path), "source": self.source, "result": self.result,
+            "files": list(self.files), "tensors": self.tensors, "size_bytes": self.size_bytes,
+            "source_bytes": self.source_bytes, "left_out": list(self.left_out),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class DiffReport:
     """What differs between two versions.
 
@@ -181,6 +217,92 @@ class DiffReport:
             "modules": [asdict(module) for module in self.modules],
             "note": self.note,
         }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What a merge made.
+
+    Attributes:
+        pushed: The version.
+        recipe: How it was made.
+        seconds: All of it took.
+    """
+
+    pushed: PushReport
+    recipe: MergeRecipe
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg merge --json`: that of a push, and the recipe."""
+        recipe = self.recipe
+        modules = {name: error for name, error in recipe.relative_error.items() if name}
+        return self.pushed.to_json() | {
+            "seconds": round(self.seconds, 3),
+            "method": recipe.method,
+            "parents": [asdict(parent) for parent in recipe.parents],
+            "parameters": dict(recipe.parameters),
+            "relative_error": recipe.relative_error.get(""),
+            "modules": [{"module": n, "relative_error": e} for n, e in sorted(modules.items())],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MergePlan:
+    """What a merge would meet; nothing was pushed.
+
+    Attributes:
+        method: The method's name.
+        parents: The versions, in order.
+        weights: Their weights.
+        hindrance: Why they cannot be merged; None when they can.
+        conflicts: Every pair on every weight that either changes; without a module, on all.
+    """
+
+    method: str
+    parents: Sequence[VersionInfo]
+    weights: Sequence[float]
+    hindrance: DeltaregError | None
+    conflicts: Sequence[WeightConflict]
+
+    @property
+    def bases_differ(self) -> bool:
+        """Whether the parents are for different bases."""
+        return isinstance(self.hindrance, BaseMismatch)
+
+    @property
+    def pairs(self) -> list[WeightConflict]:
+        """Every pair over all weights."""
+        return [conflict for conflict in self.conflicts if not conflict.module]
+
+    @property
+    def modules(self) -> list[WeightConflict]:
+        """Every pair on every weight, those whose signs agree least first."""
+        found = [conflict for conflict in self.conflicts if conflict.module]
+        return sorted(found, key=lambda c: (c.sign_agreement is None, c.sign_agreement, c.module))
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg merge --plan --json`."""
+        pairs = zip(self.parents, self.weights, strict=True)
+        stops = self.hindrance
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "method": self.method,
+            "can_merge": stops is None,
+            "bases_differ": self.bases_differ,
+            "problem": None
+            if stops is None
+            else {"code": stops.code, "message": stops.message, "fix": stops.fix},
+            "parents": [{**_side(version), "weight": weight} for version, weight in pairs],
+            "pairs": [_pair(conflict) for conflict in self.pairs],
+            "modules": [{"module": c.module, **_pair(c)} for c in self.modules],
+        }
+
+
+def _pair(conflict: WeightConflict) -> dict[str, object]:
+    found = asdict(conflict)
+    del found["module"]
+    return found
 
 
 def _side(version: VersionInfo) -> dict[str, object]:

@@ -50,6 +50,18 @@ class Ground:
     version: VersionDetail | None = None
 
 
+def named_base(context: Context, text: str) -> KnownBase:
+    """Find the base that `--base` means: a folder, for which no server is asked, a name, a version.
+
+    Raises:
+        NotFound: There is no such base or version.
+    """
+    if Path(text).is_dir():
+        folder = open_base(Path(text), context.cache, progress=context.progress)
+        return KnownBase(Path(text).name, folder.view, folder.tensors, folder)
+    return find_ground(context, text).known
+
+
 def find_ground(context: Context, text: str) -> Ground:
     """Find what `--base` means: a folder, a base's name, or a version.
 

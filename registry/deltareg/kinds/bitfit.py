@@ -7,15 +7,13 @@ values are either the new biases or what is added to the old ones.
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deltareg.conventions import Convention, convention, needed
+from deltareg.conventions import Convention, declared_kind, told_convention
 from deltareg.errors import Problem
 from deltareg.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.tensors import FLOAT_DTYPES
 from deltareg.updates import Add, Replace
-
-_METADATA = "delta_kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +41,15 @@ class BitFit:
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
-        if any(h.metadata.get(_METADATA) == cls.name for h in files.headers.values()):
-            return Match(cls.name, f'metadata {_METADATA} "{cls.name}"', 3)
+        if declared_kind(files) == cls.name:
+            return Match(cls.name, f'metadata delta_kind "{cls.name}"', 3)
         if all(name.endswith(".bias") for name in files.names):
             return Match(cls.name, "every tensor is a bias", 2)
         return None
 
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
-        told = convention(files)
-        if not told:
-            raise needed("neither file names nor metadata say whether biases are new or added")
-        return cls(told)
+        return cls(told_convention(files, "biases"))
 
     def config(self) -> dict[str, object]:
         return {"convention": self.convention}

@@ -1,15 +1,25 @@
 """Full fine-tuning: every weight of the base with a new value, in one file or in shards."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
-from deltareg.conventions import convention, vocabulary
+from deltareg.conventions import convention
 from deltareg.errors import Problem
 from deltareg.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
-from deltareg.tensors import FLOAT_DTYPES, TensorInfo
+from deltareg.plain_weights import (
+    all_infos,
+    followers,
+    is_most_of,
+    is_weight_file,
+    known_names,
+    misfits,
+    stored_twice,
+    taken_twice,
+    target_of,
+)
 from deltareg.updates import Replace
 
 _INDEX = "model.safetensors.index.json"
@@ -37,20 +47,15 @@ class Full:
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
-        if not all(_is_weight_file(path) for path in files.headers):
-            return None
         if convention(files) == "additive" or all(name.endswith(".bias") for name in files.names):
             return None
         if not base.tensors:  # no base is at hand: files that look like all of one
-            has_config = "config.json" in files.documents
-            return Match(cls.name, "weight files beside a config.json", 1) if has_config else None
-        weights = [name for name in base.tensors if not base.names.is_buffer(name)]
-        found = {base.names.tensor(name) for name in files.names}
-        here = sum(name in found for name in weights)
-        if here * 2 <= len(weights):
+            is_whole = "config.json" in files.documents and all(map(is_weight_file, files.headers))
+            return Match(cls.name, "weight files beside a config.json", 1) if is_whole else None
+        if not is_most_of(files, base):
             return None
-        told = f"{here} of the base's {len(weights)} weights, in {', '.join(sorted(files.headers))}"
-        return Match(cls.name, told[:300], 1)
+        told = f"{known_names(files, base)} of the base's {len(base.tensors)} tensors"
+        return Match(cls.name, f"{told}, in {', '.join(sorted(files.headers))}"[:300], 1)
 
     @classmethod
     def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
@@ -64,25 +69,23 @@ class Full:
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         problems = _index_problems(files)
         given: dict[str, str] = {}
-        for name, info in sorted(
-            (n, i) for h in files.headers.values() for n, i in h.tensors.items()
-        ):
-            target, _ = _target(name, base)
+        for info in all_infos(files):
+            name = info.name
+            target, _ = target_of(name, base)
             if not target:
                 problems += _unknown(name, base)
             elif target in given:
-                told = f"it and {given[target]} are both {target} of the base"
-                problems.append(Problem("unexpected_tensors", told, tensor=name))
+                problems.append(taken_twice(name, given[target], target))
             else:
                 given[target] = name
-                problems += _misfits(info, target, base)
+                problems += misfits(info, target, base)
         return [*problems, *_missing(given.keys(), files.names, base)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
         for name in sorted(tensors):
             tensor = tensors[name]
-            target, reads = _target(name, base)
+            target, reads = target_of(name, base)
             if not target:
                 role = "buffer" if base.names.is_buffer(name) else "head"
                 effects.append(Addition(name, tensor, {name: role}))
@@ -93,34 +96,7 @@ class Full:
             effects.append(
                 WeightUpdate(target, Replace(tensor), consumes, reads, shape, tensor.dtype)
             )
-        return [*effects, *_followers(effects, base)]
-
-
-def _target(name: str, base: BaseView) -> tuple[str, str]:
-    """Give the weight that a tensor replaces, and the base's that it shares if it has none."""
-    own = base.names.tensor(name)
-    if own is not None:
-        return own, ""
-    twin = base.names.stored_twin(name)
-    return (base.names.spelled_like(name, twin), twin) if twin is not None else ("", "")
-
-
-def _followers(effects: Sequence[Effect], base: BaseView) -> list[Effect]:
-    """Let a name that the base stores twice follow the one that the delta stores once."""
-    given = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
-    found: list[Effect] = []
-    for twin, stored in _stored_twice(base).items():
-        leader = given.get(stored)
-        if leader is not None and twin not in given:
-            found.append(replace(leader, target=twin, consumes={}))
-    return found
-
-
-def _stored_twice(base: BaseView) -> dict[str, str]:
-    """Give tied names that the base stores both: twin -> the one that is kept."""
-    names = base.names
-    pairs = [(names.tensor(t), names.tensor(s)) for t, s in names.rules.tied if names.ties]
-    return {twin: stored for twin, stored in pairs if twin is not None and stored is not None}
+        return [*effects, *followers(effects, base)]
 
 
 def _unknown(name: str, base: BaseView) -> list[Problem]:
@@ -130,28 +106,10 @@ def _unknown(name: str, base: BaseView) -> list[Problem]:
     return [Problem("unexpected_tensors", told, tensor=name, fix="take it out, or check the base")]
 
 
-def _misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
-    record = base.tensors.get(target) or base.tensors[base.names.stored_twin(target) or ""]
-    is_number = info.dtype in FLOAT_DTYPES and record.dtype in FLOAT_DTYPES
-    if not is_number and info.dtype != record.dtype:
-        told = f"it is {info.dtype}, and {target} of the base is {record.dtype}"
-        return [Problem("shape", told, tensor=info.name)]
-    own, shape = info.shape, record.shape
-    if own == shape or (
-        base.names.is_head(base.names.canonical(target)) and len(own) == len(shape)
-    ):
-        return []
-    more_tokens = len(own) > 1 and own[1:] == shape[1:] and own[0] > shape[0]
-    if more_tokens and shape[0] == vocabulary(base.config):
-        return []
-    told = f"{list(own)} does not fit {target} {list(shape)}"
-    return [Problem("shape", told, tensor=info.name, fix="check the base")]
-
-
 def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> list[Problem]:
-    twice = _stored_twice(base)
+    twice = stored_twice(base)
     has_other_head = any(
-        not _target(name, base)[0] and base.names.is_head(base.names.canonical(name))
+        not target_of(name, base)[0] and base.names.is_head(base.names.canonical(name))
         for name in names
     )
     lost = [
@@ -163,7 +121,7 @@ def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> l
         and not (has_other_head and base.names.is_head(base.names.canonical(name)))
     ]
     told = f"{len(lost)} of the base's {len(base.tensors)} tensors did not come"
-    fix = "push all shards; a part of the weights is a delta of another kind"
+    fix = 'push all shards; of a part of the weights, say so: metadata delta_kind "full_subset"'
     return [Problem("missing_tensors", told, tensor=name, fix=fix) for name in lost[:_MOST_LISTED]]
 
 
@@ -184,7 +142,3 @@ def _index_problems(files: DeltaFiles) -> list[Problem]:
     problems = [Problem("missing_tensors", f"{_INDEX} lists {text}, not there") for text in lost]
     problems += [Problem("unexpected_tensors", f"{_INDEX} lacks {text}") for text in more]
     return problems[:_MOST_LISTED]
-
-
-def _is_weight_file(path: str) -> bool:
-    return path.startswith(("model.", "model-")) and path.endswith(".safetensors")

@@ -45,8 +45,8 @@ class ScaledCorner:
         return self.rows(0, self.height, ops)
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        factors = ops.load(self.factors, start, stop).reshape(-1, 1)
-        return ops.load(self.matrix, start, stop)[:, : self.width] * factors
+        factors = ops.load(self.factors, start, stop, is_part=True).reshape(-1, 1)
+        return ops.load(self.matrix, start, stop, is_part=True)[:, : self.width] * factors
 
 
 def read(fields: Fields) -> Pvera:

@@ -47,7 +47,7 @@ class Large:
         return self.rows(0, self.height, ops)
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        taken = ops.load(self.bases, start, stop)[:, : self.count]
+        taken = ops.load(self.bases, start, stop, is_part=True)[:, : self.count]
         return taken.reshape(stop - start, self.count * self.bases.shape[2])
 
 

@@ -38,7 +38,7 @@ class Corner:
         return self.rows(0, self.height, ops)
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        return ops.load(self.tensor, start, stop)[:, : self.width]
+        return ops.load(self.tensor, start, stop, is_part=True)[:, : self.width]
 
 
 def read(fields: Fields) -> Settings:

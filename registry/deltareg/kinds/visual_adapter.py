@@ -46,7 +46,7 @@ from deltareg.sites.sites import Part
 
 _BESIDE: Mapping[str, Part] = {"parallel_mlp": "ffn", "parallel_attention": "attention"}
 _AFTER: Mapping[str, Part] = {"after_mlp": "ffn", "after_attention": "attention"}
-_INSERTS = _BESIDE | _AFTER
+_INSERTS: Mapping[str, Part] = {**_BESIDE, **_AFTER}
 _VARIANTS = frozenset({"convpass", "adaptformer", "vl_adapter"})
 _READ = "read"
 
@@ -221,7 +221,8 @@ class VisualAdapter:
     ) -> None:
         parameters = Parameters(f"the {self.variant} at {layer.path}", names, tensors, plan)
         sublayer = layer.parts[_INSERTS[self.insert]]
-        width, rank = places.width(sublayer) or parameters.shape("up.bias")[0], self.rank
+        told, rank = (*parameters.shape("up.bias"), 0)[0], self.rank
+        width = places.width(sublayer) or told
         down, up = _linear(parameters, "down", width, rank), _linear(parameters, "up", rank, width)
         convolution = self._convolution(parameters) if self.grid else None
         if not parameters.finish():

@@ -43,7 +43,7 @@ class ExpertIn:
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
         first = self.expert * self.rank
-        return ops.load(self.stacked, first + start, first + stop)
+        return ops.load(self.stacked, first + start, first + stop, is_part=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ExpertOut:
         return self.rows(0, self.height, ops)
 
     def rows(self, start: int, stop: int, ops: Ops) -> Array:
-        taken = ops.load(self.stacked, self.first + start, self.first + stop)
+        taken = ops.load(self.stacked, self.first + start, self.first + stop, is_part=True)
         by_expert = taken.reshape(stop - start, self.rank, -1)[:, :, self.expert : self.expert + 1]
         return by_expert.reshape(stop - start, self.rank)
 

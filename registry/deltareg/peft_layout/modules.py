@@ -141,3 +141,17 @@ def untie(plan: Plan, base: BaseView) -> None:
         elif original is not None:
             kept = base.tensors[stored].shape[0]
             plan.effects.append(WeightUpdate(twin, Extend(original, kept), {}, stored, grown))
+
+
+def refuse_half_grown(plan: Plan, base: BaseView) -> None:
+    """Refuse new tokens that the embedding has and the base's own head does not.
+
+    The library leaves a resized head out of some deltas; whoever loads one gets random rows.
+    """
+    grown = {base.tensors[t].shape[0]: t for t in plan.grown if t in base.tensors}
+    for name, record in base.tensors.items():
+        embedding = grown.get(record.shape[0]) if len(record.shape) > 1 else None
+        if embedding and name not in plan.grown and base.names.is_head(base.names.canonical(name)):
+            told = f"{embedding} has new rows, and those of {name} did not come along"
+            fix = f"name {name.removesuffix('.weight')} in modules_to_save, and train again"
+            plan.refuse("not_self_contained", told, "", fix)

@@ -29,6 +29,7 @@ from deltareg.peft_layout.modules import (
     by_module,
     is_same_class,
     is_stored_transposed,
+    refuse_half_grown,
     refuse_unapplied,
     refuse_without_modules,
     untie,
@@ -57,11 +58,12 @@ class Site:
         tensors: The module's own tensors by role, and the delta's shared ones by theirs.
         target: The weight that changes, by its name in the base's files.
         reads: The base's weight, when the module only shares it; else empty.
-        shape: The weight's.
+        shape: The weight's, after any rows that were added.
         own: Names of the tensors that this site consumes -> their roles.
         base: The base.
         told_transposed: `fan_in_fan_out` of the config.
         modules: Every module that the delta adapts.
+        grown: The weight's shape when rows were added to it; else None.
     """
 
     module: str
@@ -73,6 +75,7 @@ class Site:
     base: BaseView = field(repr=False)
     told_transposed: bool = False
     modules: frozenset[str] = field(default=frozenset(), repr=False)
+    grown: tuple[int, ...] | None = None
 
     @property
     def bias(self) -> str:
@@ -104,7 +107,7 @@ class Site:
 
     def changes(self, update: Update) -> WeightUpdate:
         """Give a formula's effect on this site's weight, which consumes all that is its own."""
-        return WeightUpdate(self.target, update, self.own, self.reads)
+        return WeightUpdate(self.target, update, self.own, self.reads, self.grown)
 
     def refuse(self, code: str, message: str, role: str = "", fix: str = "") -> Refused:
         """Give the refusal of this site, by one of its tensors."""
@@ -127,6 +130,7 @@ class PeftKind(Generic[S]):
         optional: Roles that a module may lack.
         foldable: Whether every effect is on weights.
         bias_words: What its documentation calls itself in `bias`, when that is something else.
+        has_vectors: Whether weights of one dimension are adapted, so that one may be missing.
     """
 
     name: str
@@ -139,6 +143,7 @@ class PeftKind(Generic[S]):
     optional: frozenset[str] = frozenset()
     foldable: bool = True
     bias_words: tuple[str, ...] = ()
+    has_vectors: bool = False
 
     @property
     def layout(self) -> str:
@@ -262,7 +267,7 @@ class PeftDelta(Generic[S]):
         plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=frozenset(hit))
         consumed: Mapping[str, str] = shared  # by the first site, on behalf of all
         for module in hit:
-            site = self._site(module, modules[module], shared, consumed, tensors, base)
+            site = self._site(plan, module, modules[module], shared, consumed, tensors, base)
             site = replace(site, modules=frozenset(hit))
             if _has_roles(plan, site, kind):
                 try:
@@ -272,12 +277,16 @@ class PeftDelta(Generic[S]):
             consumed = {}
         refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type)
         if hit:
-            plan.problems += unadapted(hit, self.targets, base, same_class=self.same_class)
+            rank = 1 if kind.has_vectors else 2
+            same_class = self.same_class
+            plan.problems += unadapted(hit, self.targets, base, same_class=same_class, rank=rank)
+        refuse_half_grown(plan, base)
         untie(plan, base)
         return plan
 
     def _site(
         self,
+        plan: Plan,
         module: str,
         roles: Mapping[str, str],
         shared: Mapping[str, str],
@@ -289,11 +298,11 @@ class PeftDelta(Generic[S]):
         repeated = frozenset(shared.values())
         own = {n: f"{r}{AGAIN}" if r in repeated else r for r, n in roles.items()}
         by_role = {role: tensors[name] for name, role in {**shared, **own}.items()}
-        shape = base.tensors[reads or target].shape
-        own_and_shared = {**consumed, **own}
+        grown = plan.grown.get(target)
         return Site(
-            module, by_role, target, reads, shape, own_and_shared, base, self.told_transposed
-        )
+            module, by_role, target, reads, grown or base.tensors[reads or target].shape,
+            {**consumed, **own}, base, self.told_transposed, grown=grown,
+        )  # fmt: skip
 
 
 def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:

@@ -137,7 +137,7 @@ _TASK_HEADS: dict[str, tuple[str, ...]] = {
 
 
 def unadapted(
-    hit: Mapping[str, str], targets: Targets, base: BaseView, *, same_class: bool
+    hit: Mapping[str, str], targets: Targets, base: BaseView, *, same_class: bool, rank: int = 2
 ) -> list[Problem]:
     """Find the modules that the config asks for and that have no tensors.
 
@@ -147,6 +147,7 @@ def unadapted(
         base: The base.
         same_class: Whether the delta was trained on the class that the base's config names; only
             then must every module of the base have been there.
+        rank: How many dimensions the weight of an adaptable module has at least.
     """
     spell = _speller(hit, base.names)
     hits: Counter[str] = Counter(_template(spell(name)) for name in hit.values())
@@ -155,7 +156,7 @@ def unadapted(
     loud: set[str] = set()
     adapted = set(hit.values())
     for name, record in base.tensors.items():
-        if len(record.shape) < 2 or not name.endswith(".weight") or name in adapted:
+        if len(record.shape) < rank or not name.endswith(".weight") or name in adapted:
             continue
         module = spell(name)
         template = _template(module)

@@ -4,9 +4,12 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
+from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.lineage import Edge, walk
+from deltareg.manifest import Manifest
+from deltareg.merge_recipe import RECIPE_FILE
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller, Registry
@@ -36,7 +39,8 @@ def _parents(conn: sa.Connection, node: str) -> list[Edge]:
     if node.startswith("base:"):
         return []
     row = find_version(conn, Ref.parse(node), bare="newest")
-    edges = [Edge(node, ref_of(parent), "parent") for parent in queries.parents_of(conn, row.id)]
+    parents, relation = queries.parents_of(conn, row.id), _relation(conn, row)
+    edges = [Edge(node, ref_of(parent), relation) for parent in parents]
     is_version = "/" in (row.base_name or "")  # a plain base's name has none
     base = row.base_name if is_version else f"base:{row.base_name}"
     return [*edges, Edge(node, base, "base")]
@@ -44,8 +48,14 @@ def _parents(conn: sa.Connection, node: str) -> list[Edge]:
 
 def _children(conn: sa.Connection, node: str) -> list[Edge]:
     row = find_version(conn, Ref.parse(node), bare="newest")
-    made = [Edge(ref_of(child), node, "parent") for child in queries.children_of(conn, row.id)]
+    made = [Edge(ref_of(c), node, _relation(conn, c)) for c in queries.children_of(conn, row.id)]
     return made + [Edge(ref_of(child), node, "base") for child in stacks.stacked_on(conn, row.id)]
+
+
+def _relation(conn: sa.Connection, child: Row) -> str:
+    """Say how a version was made from its parents: a merge carries its recipe."""
+    manifest = Manifest.decode(queries.content(conn, child.id).manifest)
+    return "merged from" if any(f.path == RECIPE_FILE for f in manifest.files) else "parent"
 
 
 def _show(edges: list[Edge]) -> list[LineageEdge]:

@@ -1,0 +1,90 @@
+"""A merge that was made, and the forecast of one, as blocks."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
+from deltareg_cli.views.versions import kind_of
+from deltareg_cli.wording import count, number, seconds, size
+
+if TYPE_CHECKING:
+    from deltareg.client import MergePlan, MergeReport
+    from deltareg.conflicts import WeightConflict
+
+_MOST_MODULES = 20
+_PAIR = ("signs agree", "cosine", "overlap", "‖ΔW a‖/‖W‖", "‖ΔW b‖/‖W‖")
+
+
+def merge_blocks(report: "MergeReport") -> list[Block]:
+    """Show the version, what it was made from, and what a LoRA of limited rank lost."""
+    version, recipe = report.pushed.version, report.recipe
+    settings = ", ".join(f"{name} {number(value)}" for name, value in recipe.parameters.items())
+    parents = ", ".join(f"{number(p.weight)} x {p.ref}" for p in recipe.parents)
+    error = recipe.relative_error.get("")
+    return [
+        Title(version.ref, "" if report.pushed.created else "was there already"),
+        Facts([
+            ("merged from", parents),
+            ("method", f"{recipe.method}{f', {settings}' if settings else ''}"),
+            ("lost", "" if error is None else f"{error:.3g} of the change"),
+            ("kind", kind_of(version)),
+            ("base", version.base.name),
+            ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
+            ("took", seconds(report.seconds)),
+            ("digest", version.digest),
+        ]),
+        *_lost(report),
+    ]  # fmt: skip
+
+
+def plan_blocks(plan: "MergePlan", *, top: int = _MOST_MODULES) -> list[Block]:
+    """Show what a merge would meet: by pair, then the weights whose signs agree least."""
+    told = ", ".join(
+        f"{number(weight)} x {version.ref}"
+        for version, weight in zip(plan.parents, plan.weights, strict=True)
+    )
+    bases = ", ".join(dict.fromkeys(version.base.name for version in plan.parents))
+    blocks: list[Block] = [
+        Title(f"{plan.method} merge", "a plan; nothing was pushed"),
+        Facts([("of", told), ("base", bases)]),
+    ]
+    if plan.hindrance is not None:
+        blocks.append(Lines([Cell(f"cannot be merged: {plan.hindrance.message}", "bad")]))
+        blocks.append(Lines([Cell(plan.hindrance.fix, "dim")]))
+    if plan.pairs:
+        columns = [Column("a"), Column("b"), *(Column(t, is_number=True) for t in _PAIR)]
+        rows: list[list[Text]] = [[c.a, c.b, *_numbers(c)] for c in plan.pairs]
+        blocks += [Title("Over all weights"), Table(columns, rows)]
+    if plan.modules:
+        columns = [Column("weight", is_prose=True), *(Column(t, is_number=True) for t in _PAIR)]
+        listed = plan.modules[:top]
+        several = len(plan.pairs) > 1
+        rows = [
+            [Cell(f"{c.module} ({c.a}, {c.b})" if several else c.module, "name"), *_numbers(c)]
+            for c in listed
+        ]
+        beside = f"{len(listed)} of {count(len(plan.modules), 'row')}, worst first"
+        blocks += [Title("Weights", beside), Table(columns, rows)]
+    return blocks
+
+
+def _numbers(conflict: "WeightConflict") -> Sequence[str]:
+    values = (
+        conflict.sign_agreement, conflict.cosine, conflict.overlap, conflict.relative_a,
+        conflict.relative_b,
+    )  # fmt: skip
+    return [_measure(value) for value in values]
+
+
+def _measure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _lost(report: "MergeReport") -> list[Block]:
+    modules = {n: e for n, e in report.recipe.relative_error.items() if n}
+    if not modules:
+        return []
+    worst = sorted(modules.items(), key=lambda item: (-item[1], item[0]))[:_MOST_MODULES]
+    rows: list[list[Text]] = [[Cell(name, "name"), f"{error:.3g}"] for name, error in worst]
+    columns = [Column("weight", is_prose=True), Column("lost", is_number=True)]
+    return [Title("Lost", "as a share of each change, worst first"), Table(columns, rows)]

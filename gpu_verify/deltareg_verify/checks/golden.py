@@ -1,0 +1,33 @@
+"""Base and delta give here what they gave to the one who trained it."""
+
+from deltareg.errors import InvalidInput
+from deltareg.golden import GOLDEN_FILE, compare, decode
+from deltareg.suite import CheckSpec
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+from deltareg_verify.dtypes import TOLERANCES
+
+_CODE = "golden_differs"
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Compute the recorded outputs again, with the delta attached."""
+    if GOLDEN_FILE not in case.folder.files.sizes:
+        return Finding("n/a", detail="the version was pushed without golden outputs")
+    golden = decode((case.folder.path / GOLDEN_FILE).read_bytes())
+    engine = case.engine
+    tolerance, least = spec.number(TOLERANCES[engine.dtype]), spec.number("least_agreement")
+    try:
+        outputs = engine.outputs_for("attached", golden.inputs)
+    except InvalidInput as error:
+        detail = f"the base does not take the recorded inputs: {error.message}"
+        return Finding("fail", None, tolerance, code=_CODE, detail=detail)
+    found = compare(golden, outputs)
+    told = f"{found.output}, the largest value agrees at {found.agreement:.1%} of the positions"
+    # A NaN is not within any tolerance.
+    if found.difference <= tolerance and found.agreement >= least:
+        return Finding("pass", found.difference, tolerance, detail=told)
+    return Finding("fail", found.difference, tolerance, code=_CODE, detail=told)
+
+
+CHECK = Check("golden", run, may_not_apply=True)

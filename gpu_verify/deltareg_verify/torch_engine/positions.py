@@ -1,0 +1,102 @@
+"""Where the real tokens stand when a prefix comes before them.
+
+peft counts a prefix as the first n positions, so the tokens begin at n; the adapters library lets
+them begin at 0. Relative positions are a bias on the scores (Raffel et al. 2020, arXiv 1910.10683,
+section 2.1), which the prefix's keys need, too.
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+Keywords = dict[str, object]
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+def takes_positions(network: PreTrainedModel) -> bool:
+    """Whether a network of one stack is told where its tokens stand."""
+    takes = inspect.signature(network.forward).parameters
+    return "position_ids" in takes and network.config.get_text_config() is network.config
+
+
+def shifting(network: PreTrainedModel, shift: int) -> Callable[[Keywords], Keywords]:
+    """Give the function that moves the positions in a network's arguments."""
+    maker = _maker(network)
+
+    def move(keywords: Keywords) -> Keywords:
+        told = keywords.get("position_ids")
+        made = told + shift if isinstance(told, torch.Tensor) else maker(keywords, shift)
+        return {**keywords, "position_ids": made}
+
+    return move
+
+
+def bias_owner(network: nn.Module, path: str) -> nn.Module | None:
+    """Find the module that makes the relative bias of an attention: its own, or the stack's first.
+
+    Args:
+        network: The network.
+        path: The attention's path; one that differs in the layer's number alone is of its stack.
+    """
+    like = _NUMBER.sub("N", path)
+    for name, module in network.named_modules():
+        is_alike = name == path or _NUMBER.sub("N", name) == like
+        if is_alike and getattr(module, "has_relative_attention_bias", False):
+            own = network.get_submodule(path)
+            return own if getattr(own, "has_relative_attention_bias", False) else module
+    return None
+
+
+def bias_of_all_keys(owner: nn.Module | None, bias: torch.Tensor, count: int) -> torch.Tensor:
+    """Give the position bias of a prefix's keys and the real ones, with the prefix at the start.
+
+    The queries keep their positions, so the real keys are farther by the prefix's length than they
+    would be without it. The adapters library has it so.
+
+    Args:
+        owner: What makes it; None for an attention that has none, such as one across stacks.
+        bias: That of the real keys, (1, heads, queries, keys).
+        count: How many keys the prefix has.
+    """
+    queries, keys = bias.shape[-2:]
+    if owner is None:
+        return torch.cat([bias.new_zeros(*bias.shape[:-1], count), bias], dim=-1)
+    compute = cast("Callable[..., torch.Tensor]", owner.compute_bias)
+    seen = keys - queries
+    made = compute(queries, count + keys, device=bias.device, past_seen_tokens=seen)
+    return made.to(bias.dtype)
+
+
+def _maker(network: PreTrainedModel) -> Callable[[Keywords, int], torch.Tensor]:
+    by_tokens = next(
+        (m for m in network.modules() if hasattr(m, "create_position_ids_from_input_ids")), None
+    )
+    if by_tokens is None:
+        return _counted
+    return lambda keywords, shift: _after_padding(by_tokens, keywords, shift)
+
+
+def _counted(keywords: Keywords, shift: int) -> torch.Tensor:
+    given = keywords.get("inputs_embeds")
+    tokens = given if isinstance(given, torch.Tensor) else keywords["input_ids"]
+    assert isinstance(tokens, torch.Tensor)
+    return torch.arange(shift, shift + tokens.shape[1], device=tokens.device)[None]
+
+
+def _after_padding(embeddings: nn.Module, keywords: Keywords, shift: int) -> torch.Tensor:
+    """Number the tokens that are not padding, from the padding's own number on (RoBERTa)."""
+    number = cast("Callable[..., torch.Tensor]", embeddings.create_position_ids_from_input_ids)
+    tokens, padding = keywords.get("input_ids"), embeddings.padding_idx
+    if isinstance(tokens, torch.Tensor):
+        return number(tokens, padding, shift)
+    assert isinstance(padding, int)
+    return _counted(keywords, shift + padding + 1)

@@ -1,0 +1,96 @@
+"""A part of a fine-tune: some of the base's weights with new values, the others as they were.
+
+There is no standard layout. Here it is tensors under the base's own names, without a config; layers
+that were frozen in training are left out (docs/format-deltas.md).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from deltareg.conventions import convention, declared_kind, needed, told_convention
+from deltareg.errors import Problem
+from deltareg.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.manifest import Source
+from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
+from deltareg.plain_weights import (
+    all_infos,
+    followers,
+    is_most_of,
+    misfits,
+    taken_twice,
+    target_of,
+    unapplied,
+    with_target,
+)
+from deltareg.updates import Replace
+
+
+@dataclass(frozen=True, slots=True)
+class FullSubset:
+    """Some weights anew; each keeps the dtype that it has in the base."""
+
+    name: ClassVar[str] = "full_subset"
+    layout: ClassVar[str] = "some weights"
+
+    @property
+    def variant(self) -> str:
+        return ""
+
+    @property
+    def foldable(self) -> bool:
+        return True
+
+    @property
+    def source(self) -> Source:
+        return Source()
+
+    @classmethod
+    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
+        if PEFT_CONFIG in files.documents or not files.headers:
+            return None
+        told = declared_kind(files)
+        if told:
+            is_own = told == cls.name
+            return Match(cls.name, f'metadata delta_kind "{told}"', 3) if is_own else None
+        here = with_target(files, base)
+        if not here or convention(files) == "additive" or is_most_of(files, base):
+            return None
+        return Match(
+            cls.name, f"{here} of its {len(files.names)} tensors are the base's, by name", 1
+        )
+
+    @classmethod
+    def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
+        if told_convention(files, "the values of a part of the weights") == "additive":
+            raise needed("a part of the weights holds new values, and differences are announced")
+        return cls()
+
+    def config(self) -> dict[str, object]:
+        return {"convention": "absolute"}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        problems: list[Problem] = []
+        given: dict[str, str] = {}
+        lost: list[str] = []
+        for info in all_infos(files):
+            target, _ = target_of(info.name, base)
+            if not target:
+                lost += [] if base.names.is_head(base.names.canonical(info.name)) else [info.name]
+            elif target in given:
+                problems.append(taken_twice(info.name, given[target], target))
+            else:
+                given[target] = info.name
+                problems += misfits(info, target, base)
+        return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        effects: list[Effect] = []
+        for name in sorted(tensors):
+            tensor, (target, reads) = tensors[name], target_of(name, base)
+            if not target:
+                effects.append(Addition(name, tensor, {name: "head"}))
+                continue
+            shape, own = tensor.shape, base.tensors[reads or target].shape
+            grown = shape if shape != own else None
+            effects.append(WeightUpdate(target, Replace(tensor), {name: "weight"}, reads, grown))
+        return [*effects, *followers(effects, base)]

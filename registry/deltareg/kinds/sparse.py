@@ -1,0 +1,290 @@
+"""Sparse deltas: single elements of weights, new or with something added.
+
+There is no standard layout. Here a weight `N` of the base has `N.indices`, which elements, and
+`N.values`; or it comes whole under its own name, with zeros where nothing is added
+(docs/format-deltas.md).
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import ClassVar, Self
+
+import numpy as np
+
+from deltareg.conventions import Convention, declared_kind, told_convention
+from deltareg.errors import Problem
+from deltareg.formula import Array, Integers, Ops, Tensor, Update
+from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.manifest import Source
+from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
+from deltareg.plain_weights import followers, taken_twice, target_of, unapplied
+from deltareg.shapes import header_tensors
+from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
+from deltareg.updates import Add, Replace
+
+INDICES, VALUES = ".indices", ".values"
+_WHOLE_NUMBERS = frozenset({"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"})
+_BLOCK = 1 << 20  # indices that are looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One row of a matrix of indices, as a tensor of its own: nothing is read or copied."""
+
+    matrix: Tensor
+    row: int
+
+    @property
+    def name(self) -> str:
+        return self.matrix.name
+
+    @property
+    def dtype(self) -> str:
+        return self.matrix.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.matrix.shape[1:]
+
+    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
+        data = self.matrix.read(self.row, self.row + 1)
+        size = ITEM_BYTES[self.dtype]
+        return data[start * size : None if stop is None else stop * size]
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """W with a few elements replaced, or with something added to them.
+
+    The places ascend, so the elements of a run of rows are found by halving and all others of W
+    keep their bits.
+
+    Attributes:
+        indices: (count,), places in W as it is stored row by row; or (dimensions, count).
+        values: (count,).
+        is_absolute: Whether the values are new ones.
+        shape: W's.
+    """
+
+    indices: Tensor
+    values: Tensor
+    is_absolute: bool
+    shape: tuple[int, ...]
+    needs_whole = False
+    replaces = False
+
+    def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
+        width = math.prod(weight.shape[1:])
+        first = self._axes()[0]
+        unit = width if self._is_flat else 1
+        begin, end = (_place(first, row * unit, ops) for row in (start, stop))
+        if begin == end:
+            return weight
+        places = self._places(begin, end, ops) - start * width
+        cells, values = weight.reshape(-1, 1), ops.load(self.values, begin, end).reshape(-1, 1)
+        if not self.is_absolute:
+            values = ops.take(cells, places, 0) + values
+        return ops.with_rows(cells, places, values).reshape(*weight.shape)
+
+    def read_as(self, convention: Convention) -> "Elements":
+        """Give the same elements under one of the two conventions."""
+        return replace(self, is_absolute=convention == "absolute")
+
+    def fault(self, ops: Ops) -> Problem | None:
+        """Say what is wrong with the places: outside of W, out of order, or twice the same."""
+        count, last = self.values.shape[0], -1
+        for begin, end in pairwise([*range(0, count, _BLOCK), count]):
+            outside = self._outside(begin, end, ops)
+            if outside:
+                return self._wrong(outside)
+            places = self._places(begin, end, ops)
+            steps = np.diff(places, prepend=last)
+            if int(steps.min()) <= 0:
+                how = "twice" if int(steps.min()) == 0 else "out of order"
+                return self._wrong(f"it names element {int(places[steps.argmin()])} {how}")
+            last = int(places[-1])
+        return None
+
+    def _outside(self, begin: int, end: int, ops: Ops) -> str:
+        sizes = (math.prod(self.shape),) if self._is_flat else self.shape
+        for axis, size in zip(self._axes(), sizes, strict=True):
+            along = ops.integers(axis, begin, end)
+            wrong = along[(along < 0) | (along >= size)]
+            if wrong.size:
+                return f"{int(wrong[0])} is not among the {size} that {list(self.shape)} has there"
+        return ""
+
+    @property
+    def _is_flat(self) -> bool:
+        return len(self.indices.shape) == 1
+
+    def _axes(self) -> list[Tensor]:
+        if self._is_flat:
+            return [self.indices]
+        return [Axis(self.indices, row) for row in range(self.indices.shape[0])]
+
+    def _places(self, begin: int, end: int, ops: Ops) -> Integers:
+        """Give places as if W was one row."""
+        axes, size = self._axes(), self.shape
+        steps = [1] if self._is_flat else [math.prod(size[n + 1 :]) for n in range(len(axes))]
+        along = [ops.integers(axis, begin, end) * n for axis, n in zip(axes, steps, strict=True)]
+        return sum(along[1:], start=along[0])
+
+    def _wrong(self, why: str) -> Problem:
+        fix = "sort the indices, name each element once"
+        return Problem("indices", why, tensor=self.indices.name, fix=fix)
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """Some elements of some weights.
+
+    Attributes:
+        convention: Whether values are new or added.
+    """
+
+    name: ClassVar[str] = "sparse"
+    layout: ClassVar[str] = "indices and values"
+    convention: Convention
+
+    @property
+    def variant(self) -> str:
+        return ""
+
+    @property
+    def foldable(self) -> bool:
+        return True
+
+    @property
+    def source(self) -> Source:
+        return Source()
+
+    @classmethod
+    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
+        if PEFT_CONFIG in files.documents or not files.headers:
+            return None
+        told = declared_kind(files)
+        if told:
+            is_own = told == cls.name
+            return Match(cls.name, f'metadata delta_kind "{told}"', 3) if is_own else None
+        if any(name.endswith((INDICES, VALUES)) for name in files.names):
+            return Match(cls.name, f"tensor names …{INDICES}, …{VALUES}", 2)
+        return None
+
+    @classmethod
+    def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
+        return cls(told_convention(files, "values"))
+
+    def config(self) -> dict[str, object]:
+        return {"convention": self.convention}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        problems: list[Problem] = []
+        given: dict[str, str] = {}
+        lost: list[str] = []
+        for part in _parts(header_tensors(files)):
+            target, reads = target_of(part.weight, base)
+            if part.missing:
+                told = f"its {part.missing} are missing"
+                problems.append(Problem("missing_tensors", told, tensor=part.name))
+            elif not target:
+                lost.append(part.name)
+            elif target in given:
+                problems.append(taken_twice(part.name, given[target], target))
+            else:
+                given[target] = part.name
+                problems += part.misfit(base.tensors[reads or target].shape)
+        return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        effects: list[Effect] = []
+        for part in _parts(tensors):
+            target, reads = target_of(part.weight, base)
+            shape = base.tensors[reads or target].shape
+            update = part.update(shape, is_absolute=self.convention == "absolute")
+            effects.append(WeightUpdate(target, update, part.roles, reads))
+        return [*effects, *followers(effects, base)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What comes for one weight.
+
+    Attributes:
+        weight: Its name, as the delta spells it.
+        tensors: By role.
+    """
+
+    weight: str
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def name(self) -> str:
+        """One of the tensors, for people."""
+        return next(iter(self.tensors.values())).name
+
+    @property
+    def missing(self) -> str:
+        """The role that did not come; empty when all did."""
+        lone = len(self.tensors) == 1 and "whole" not in self.tensors
+        return ("values" if "indices" in self.tensors else "indices") if lone else ""
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Tensor name -> role."""
+        return {tensor.name: role for role, tensor in self.tensors.items()}
+
+    def update(self, shape: tuple[int, ...], *, is_absolute: bool) -> Update:
+        """Give the formula for a weight of a shape."""
+        whole = self.tensors.get("whole")
+        if whole is not None:
+            return Replace(whole) if is_absolute else Add(whole)
+        return Elements(self.tensors["indices"], self.tensors["values"], is_absolute, shape)
+
+    def misfit(self, shape: tuple[int, ...]) -> list[Problem]:
+        """Say why the tensors do not fit a weight of this shape, as far as headers tell."""
+        whole = self.tensors.get("whole")
+        if whole is not None:
+            fits = whole.shape == shape and whole.dtype in FLOAT_DTYPES
+            return [] if fits else [_shape(whole, f"no real numbers for {list(shape)}")]
+        indices, values = self.tensors["indices"], self.tensors["values"]
+        counted = values.shape
+        if values.dtype not in FLOAT_DTYPES or len(counted) != 1:
+            return [_shape(values, "values are one row of real numbers")]
+        if indices.dtype not in _WHOLE_NUMBERS:
+            return [_shape(indices, "indices are whole numbers")]
+        if indices.shape not in {counted, (len(shape), *counted)}:
+            told = f"indices are {list(counted)} or {[len(shape), *counted]} for {list(shape)}"
+            return [_shape(indices, told)]
+        return []
+
+
+def _parts(tensors: Tensors) -> Iterator[_Part]:
+    """Put tensors that speak of one weight together, in the order of names."""
+    pairs: dict[str, dict[str, Tensor]] = {}
+    for name in sorted(tensors):
+        if name.endswith((INDICES, VALUES)):
+            weight, _, role = name.rpartition(".")
+            pairs.setdefault(weight, {})[role] = tensors[name]
+        else:
+            yield _Part(name, {"whole": tensors[name]})
+    yield from (_Part(weight, found) for weight, found in pairs.items())
+
+
+def _place(axis: Tensor, bound: int, ops: Ops) -> int:
+    """Find the first element at or after a bound, by halving; few numbers are read."""
+    low, high = 0, axis.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if int(ops.integers(axis, middle, middle + 1)[0]) < bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _shape(tensor: Tensor, why: str) -> Problem:
+    told = f"{tensor.dtype} {list(tensor.shape)}: {why}"
+    return Problem("shape", told, tensor=tensor.name, fix="see docs/format-deltas.md")

@@ -1,0 +1,104 @@
+"""Task vectors: what fine-tuning added to weights (Ilharco et al. 2023, arXiv 2212.04089).
+
+W' = W + τ, for all of the base's weights or for some. There is no standard layout; here it is
+tensors under the base's own names, without a config (docs/format-deltas.md). A head that the base
+lacks has no difference, so it cannot be part of one.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from deltareg.conventions import convention, declared_kind, needed, told_convention
+from deltareg.errors import Problem
+from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.manifest import Source
+from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
+from deltareg.peft_layout.marks import marks
+from deltareg.plain_weights import (
+    all_infos,
+    followers,
+    taken_twice,
+    target_of,
+    unapplied,
+    with_target,
+)
+from deltareg.tensors import FLOAT_DTYPES, TensorInfo
+from deltareg.updates import Add
+
+
+@dataclass(frozen=True, slots=True)
+class TaskVector:
+    """Differences of weights."""
+
+    name: ClassVar[str] = "task_vector"
+    layout: ClassVar[str] = "differences of weights"
+
+    @property
+    def variant(self) -> str:
+        return ""
+
+    @property
+    def foldable(self) -> bool:
+        return True
+
+    @property
+    def source(self) -> Source:
+        return Source()
+
+    @classmethod
+    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
+        if PEFT_CONFIG in files.documents or not files.headers:
+            return None
+        told = declared_kind(files)
+        if told:
+            is_own = told == cls.name
+            return Match(cls.name, f'metadata delta_kind "{told}"', 3) if is_own else None
+        if convention(files) != "additive" or marks(files.names):
+            return None
+        if all(name.endswith(".bias") for name in files.names):
+            return None
+        here = with_target(files, base)
+        if base.tensors and not here:
+            return None
+        told = f"{here} weights of the base" if here else "weights of some base"
+        return Match(cls.name, f"differences are announced, for {told}", 1)
+
+    @classmethod
+    def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
+        if told_convention(files, "the values of a task vector") == "absolute":
+            raise needed("a task vector holds differences, and new values are announced")
+        return cls()
+
+    def config(self) -> dict[str, object]:
+        return {"convention": "additive"}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        problems: list[Problem] = []
+        given: dict[str, str] = {}
+        lost: list[str] = []
+        for info in all_infos(files):
+            target, reads = target_of(info.name, base)
+            if not target:
+                lost.append(info.name)
+            elif target in given:
+                problems.append(taken_twice(info.name, given[target], target))
+            else:
+                given[target] = info.name
+                problems += _misfit(info, reads or target, base)
+        return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        effects: list[Effect] = []
+        for name in sorted(tensors):
+            target, reads = target_of(name, base)
+            consumes = {name: "difference"}
+            effects.append(WeightUpdate(target, Add(tensors[name]), consumes, reads))
+        return [*effects, *followers(effects, base)]
+
+
+def _misfit(info: TensorInfo, weight: str, base: BaseView) -> list[Problem]:
+    shape = base.tensors[weight].shape
+    if info.shape == shape and info.dtype in FLOAT_DTYPES:
+        return []
+    told = f"{info.dtype} {list(info.shape)} is no difference for {weight} {list(shape)}"
+    return [Problem("shape", told, tensor=info.name, fix="check the base")]
