@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from deltareg.client import MergeOptions
 from deltareg.client.base_folder import open_base
 from deltareg.client.version_base import find_ground, store_version_base
 from deltareg.db import tables as t
@@ -364,6 +365,17 @@ def test_a_claim_that_contradicts_the_version_is_refused(local, tmp_path, delta,
     ground.close()
     other.folder.close()
     assert [base.name for base in client.bases().items] == ["tinyllama"]
+
+
+def test_versions_on_a_version_are_merged_and_stand_on_it_too(local):
+    client = local.client()
+    push(client, "lora", "team/chat", "team/sft:v1")
+    push(client, "lora_v2", "team/chat", "team/sft:v1")
+    both = [("team/chat:v1", 0.5), ("team/chat:v2", 0.5)]
+
+    merged = client.merge(both, "team/merged", options=MergeOptions(method="linear"))
+
+    assert merged.pushed.version.base.name == "team/sft:v1"
 
 
 def test_a_line_may_stand_on_its_own_earlier_version(local):
