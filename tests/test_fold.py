@@ -223,7 +223,7 @@ def test_additions_and_copies_change_no_weight():
 
 def test_what_acts_on_activations_cannot_be_folded():
     with pytest.raises(InvalidInput, match="activations"):
-        Folding([PrefixInsert("tokens", "m", shift=True, consumes={})], {})
+        Folding([PrefixInsert("tokens", "m", 1, vectors=None, consumes={})], {})
 
 
 def test_memory_is_a_few_blocks_whatever_the_height():
