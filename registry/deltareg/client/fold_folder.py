@@ -12,7 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import cast
 
-from deltareg.array import from_f32, to_f32, view
+from deltareg.array import from_f32, raw_bytes, to_f32, view
+from deltareg.client.ahead import ahead
 from deltareg.client.base_folder import BaseFolder
 from deltareg.client.cache import out_of_space
 from deltareg.client.folder import Folder
@@ -117,40 +118,43 @@ def _slot(job: _Job, header: SafetensorsHeader, name: str) -> Slot:
     return Slot(name, dtype, shape)
 
 
-def _body(job: _Job, slots: list[Slot], metadata: Mapping[str, str]) -> Iterator[bytes]:
+def _body(
+    job: _Job, slots: list[Slot], metadata: Mapping[str, str]
+) -> Iterator[bytes | memoryview]:
     yield write_header(slots, metadata)
     for slot in slots:
         hasher = open_tensor_hasher(slot.dtype, slot.shape)
-        for block in _rows(job, slot):
+        for block in ahead(_rows(job, slot)):
             hasher.update(block)
             yield block
         digest = Digest("blake3", hasher.hexdigest())
         job.records.append(TensorRecord(slot.name, slot.dtype, slot.shape, digest))
 
 
-def _rows(job: _Job, slot: Slot) -> Iterator[bytes]:
+def _rows(job: _Job, slot: Slot) -> Iterator[memoryview]:
     """Give a tensor's bytes by blocks of rows: folded, added or as the base has it."""
     folding, name = job.folding, slot.name
     if name in folding.changed:
         if slot.dtype == folding.dtype(name):
             yield from folding.rows(name)
         else:
-            yield from (from_f32(block, slot.dtype).tobytes() for block in folding.blocks(name))
+            yield from map(partial(rounded, dtype=slot.dtype), folding.blocks(name))
         return
     tensor = folding.additions.get(name) or job.base.tensors[name]
     yield from _cast(tensor, slot.dtype)
 
 
-def _cast(tensor: Tensor, dtype: str) -> Iterator[bytes]:
+def _cast(tensor: Tensor, dtype: str) -> Iterator[memoryview]:
     height = tensor.shape[0] if tensor.shape else 1
     for start in range(0, height, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, height)
         block = tensor.read(start, stop)
         if tensor.dtype == dtype:
-            yield bytes(block)
+            yield block
             continue
         shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
-        yield from_f32(to_f32(view(block, tensor.dtype, shape), tensor.dtype), dtype).tobytes()
+        values = to_f32(view(block, tensor.dtype, shape), tensor.dtype)
+        yield raw_bytes(from_f32(values, dtype))
 
 
 def _write_index(job: _Job, draft: Path, added: Mapping[str, str]) -> None:
