@@ -60,7 +60,7 @@ ATTACHED = [
 class WideOps(NumPyOps):
     """The operations in float64: what formulas give when nothing is rounded on the way."""
 
-    def load(self, tensor, start=0, stop=None):
+    def load(self, tensor, start=0, stop=None, *, is_part=False):
         return np.asarray(super().load(tensor, start, stop), dtype=np.float64)
 
 

@@ -222,8 +222,12 @@ def test_additions_and_copies_change_no_weight():
 
 
 def test_what_acts_on_activations_cannot_be_folded():
+    class Vectors:
+        def make(self, ops):
+            return (ops.zeros(1, 2),)
+
     with pytest.raises(InvalidInput, match="activations"):
-        Folding([PrefixInsert("tokens", "m", shift=True, consumes={})], {})
+        Folding([PrefixInsert("tokens", "m", 1, vectors=Vectors(), consumes={})], {})
 
 
 def test_memory_is_a_few_blocks_whatever_the_height():

@@ -139,7 +139,11 @@ class Stacking:
         return None if tensor is None else self._deltas_digest(tensor)
 
     def _deltas_digest(self, tensor: Tensor) -> Digest:
-        return next(t.digest for t in self.delta.tensors if t.name == tensor.name)
+        form = tensor.name, tensor.dtype, tensor.shape
+        for own in self.delta.tensors:
+            if (own.name, own.dtype, own.shape) == form:
+                return own.digest
+        raise InvalidInput(f"{tensor.name} would be put in place, and the delta has no such tensor")
 
     def _files(self, result: Manifest) -> Iterator[str]:
         known, own, found = (

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from deltareg.client import MergeOptions
 from deltareg.client.base_folder import open_base
 from deltareg.client.version_base import find_ground, store_version_base
 from deltareg.db import tables as t
@@ -14,6 +15,7 @@ from deltareg.db.clock import now_us
 from deltareg.db.session import read, write
 from deltareg.errors import BaseMismatch, Blocked, Conflict, InvalidInput, NotFound, Refused
 from deltareg.service import collect
+from tests import corpus
 from tests.e2e.test_data_path import same_files
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -172,6 +174,19 @@ def test_a_version_that_can_only_be_attached_is_no_base(local):
         push(client, "lora_qv", "team/chat", "team/attach:v1")
 
     assert [base.name for base in client.bases().items] == ["tinyllama"]
+
+
+@pytest.mark.skipif(not corpus.has_corpus(), reason=corpus.MISSING)
+def test_a_real_attach_only_delta_is_no_base(local):
+    client = local.client()
+    client.push_base(corpus.base_folder("tinyllama"), "theirs")
+    hooks = corpus.CORPUS / "deltas" / "tinyllama" / "adp_seq_bn"
+    attached = client.push(hooks, "team/hooks", base="theirs").version
+
+    with pytest.raises(InvalidInput, match="acts on activations and cannot be folded"):
+        push(client, "lora_qv", "team/chat", attached.ref)
+
+    assert not attached.foldable
 
 
 def test_a_stack_has_four_versions_at_most(local, tmp_path):
@@ -350,6 +365,17 @@ def test_a_claim_that_contradicts_the_version_is_refused(local, tmp_path, delta,
     ground.close()
     other.folder.close()
     assert [base.name for base in client.bases().items] == ["tinyllama"]
+
+
+def test_versions_on_a_version_are_merged_and_stand_on_it_too(local):
+    client = local.client()
+    push(client, "lora", "team/chat", "team/sft:v1")
+    push(client, "lora_v2", "team/chat", "team/sft:v1")
+    both = [("team/chat:v1", 0.5), ("team/chat:v2", 0.5)]
+
+    merged = client.merge(both, "team/merged", options=MergeOptions(method="linear"))
+
+    assert merged.pushed.version.base.name == "team/sft:v1"
 
 
 def test_a_line_may_stand_on_its_own_earlier_version(local):

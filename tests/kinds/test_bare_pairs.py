@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from deltareg.bare_pairs.pair import Pair
-from deltareg.formula import Factored
+from deltareg.formula import is_factored
 from deltareg.numpy_ops import NumPyOps
 from tests import tiny
 from tests.kinds.assessing import assessed, fold_rows
@@ -170,7 +170,7 @@ def test_factors_give_what_folding_adds(is_flipped):
 
     left, right, scale = factors_of(pair)
 
-    assert isinstance(pair, Factored)
+    assert is_factored(pair)
     added = fold_rows(pair, weight, 0, len(weight))
     assert np.allclose(scale * (left @ right), added, atol=1e-6)
     assert np.allclose(fold_rows(pair, weight[1:3], 1, 3), added[1:3])

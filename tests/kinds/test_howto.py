@@ -15,7 +15,7 @@ from tests import tiny
 from tests.folders import open_base, open_folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "add-a-kind.md"
-SOURCE = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+(SOURCE,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 MODULE = "h.0.attn.c_attn"
 
 

@@ -10,7 +10,7 @@ from deltareg.accounting import account, recognise
 from deltareg.errors import Refused
 from deltareg.examine import examine
 from deltareg.fold import Folding
-from deltareg.formula import Factored
+from deltareg.formula import is_factored
 from deltareg.numpy_ops import NumPyOps
 from deltareg.peft_layout.peft_kind import Site
 from deltareg.peft_layout.places import places
@@ -87,7 +87,7 @@ def test_what_is_a_low_rank_product_has_factors(tmp_path, sample, kind):
     ops = NumPyOps()
 
     for update, weight in updates(tmp_path, sample, kind):
-        has_factors = isinstance(update, Factored)
+        has_factors = is_factored(update)
         assert has_factors or not SAMPLES[sample].is_factored
         if has_factors:
             left, right, scale = update.factors(ops)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from tests.kinds.peft_oracle import (
 FILE = "adapter_model.safetensors"
 
 CONVOLUTIONS = {"target_modules": ["convolution"]}
-CASES = {
+CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "oft": (llama, peft.OFTConfig, {"oft_block_size": 4, "use_cayley_neumann": False}),
     "oft by number": (llama, peft.OFTConfig, {"oft_block_size": 0, "r": 2}),
     "oft adjusted": (llama, peft.OFTConfig, {"oft_block_size": 6}),
@@ -155,7 +156,7 @@ CASES = {
 
 
 # What the library has no merge for, or merges on other layers than these.
-ATTACHED = {
+ATTACHED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "beft": (llama, peft.BeftConfig, {}),
     "lily": (llama, peft.LilyConfig, {"r": 3, "num_B": 3, "scaling": 0.5, "stride_A": 2}),
 }
@@ -215,10 +216,12 @@ def test_a_fold_is_what_the_library_merges(made, case):
 def test_a_formula_says_the_same_in_torch_and_by_runs_of_rows(made, case):
     _, weights, found = oracle.accounted(made(case)[0])
     updates = [effect for effect in found.effects if isinstance(effect, WeightUpdate)]
-    torch_ops, ops = TorchOps(torch.device("cpu")), NumPyOps()
+    torch_ops: Any = TorchOps(torch.device("cpu"))
+    ops: Any = NumPyOps()
 
     for effect in updates:
-        weight, update = weights[effect.source], effect.update
+        weight = weights[effect.source]
+        update: Any = effect.update
         height, at = weight.shape[0], -(-weight.shape[0] // 3)
         want = oracle.as_numbers(update.fold(ops.load(weight), 0, height, ops))
 
@@ -252,7 +255,8 @@ def test_a_butterfly_is_the_product_of_permuted_rotations(broken):
 def butterfly(blocks):
     """Multiply rotations as the library's forward does, by its own permutations."""
     factors, count, size, _ = blocks.shape
-    layer, total = BOFTLayer, torch.eye(count * size)
+    layer: Any = BOFTLayer
+    total = torch.eye(count * size)
     for at in range(factors):
         order = layer.block_butterfly_perm(None, count * size, count >> at, size // 2, factors - 1)
         mover = layer.perm2mat(None, order)
@@ -290,7 +294,7 @@ def as_reals(own):
     return {n: t.astype(np.float32) if "indices" in n else t for n, t in own.items()}
 
 
-WRONG = {
+WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "another field": ("hra", {"config": {"mystery": 3}}, "bad_config"),
     "oft blocks of another size": ("oft", {"config": {"oft_block_size": 8}}, "shape"),
     "oft of size and number": ("oft", {"config": {"r": 4}}, "bad_config"),

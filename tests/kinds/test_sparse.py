@@ -5,7 +5,7 @@ import pytest
 
 from deltareg.array import from_f32, to_f32
 from deltareg.errors import Refused
-from deltareg.kinds.sparse import Elements
+from deltareg.updates_sparse import Elements
 from tests import tiny
 from tests.kinds.assessing import assessed, fold_rows
 from tests.test_fold import Held

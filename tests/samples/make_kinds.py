@@ -170,14 +170,13 @@ def make(name: str, recipe: Recipe, texts: Texts) -> None:
     training.save_adapter(net, out / "delta")
     net = PeftModel.from_pretrained(training.load(Path("bases") / recipe.base), out / "delta")
     net.eval()
-    logits = last_logits(net, texts)
+    logits, loss = last_logits(net, texts), training.loss_on(net, texts.code_eval)
     merged: dict[str, torch.Tensor] = {}
     if recipe.merges:
         after = net.merge_and_unload().state_dict()
         merged = {n: t for n, t in after.items() if not torch.equal(t, before[n])}
     kept = {f"merged::{n}": merged[n].contiguous() for n in {*list(merged)[:1], *list(merged)[-1:]}}
     save_file({"logits_attached": logits, **kept}, out / "expected.safetensors")
-    loss = training.loss_on(net if not recipe.merges else net.base_model.model, texts.code_eval)
     (out / "sample.json").write_text(
         json.dumps(
             {

@@ -73,3 +73,7 @@ def base_of(network, folder):
 def tensors(path):
     """Read a file of the corpus."""
     return load_file(path)
+
+
+def unheard(_insert):
+    """Hear that a prefix was used, and do nothing."""

@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from deltareg.errors import Inconclusive
 from deltareg.kind import PrefixInsert
@@ -72,6 +72,10 @@ def _before_tokens(
     kwargs: Keywords,
 ) -> tuple[Arguments, Keywords]:
     given = dict(kwargs)
+    if _is_under_way(given):  # the rows are in the cache; the network counts on from its length
+        given.pop("position_ids", None)
+        fired()
+        return args, _widened(rows.shape[0], given)
     tokens, embedded = given.pop("input_ids", None), given.pop("inputs_embeds", None)
     if not isinstance(embedded, torch.Tensor):
         embedded = network.get_input_embeddings()(tokens)
@@ -79,6 +83,12 @@ def _before_tokens(
     given["inputs_embeds"] = _joined(rows, embedded)
     fired()
     return args, _widened(rows.shape[0], given)
+
+
+def _is_under_way(keywords: Keywords) -> bool:
+    """Whether earlier tokens are in the cache that is given."""
+    cache = keywords.get("past_key_values", keywords.get("cache"))
+    return isinstance(cache, Cache) and int(cache.get_seq_length()) > 0
 
 
 def _before_embeddings(

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 
 from deltareg.client.base_folder import BaseFolder
+from deltareg.client.bases import base_path
 from deltareg.client.context import Context
 from deltareg.client.merged_files import write_lora, write_weights
 from deltareg.client.opened import OpenVersion, open_version
@@ -211,7 +212,7 @@ def _opened(
     weights: Sequence[float],
 ) -> Generator[_Job, None, None]:
     with ExitStack() as stack:
-        info = context.api.get(f"/bases/{versions[0].base.name}", BaseInfo)
+        info = context.api.get(base_path(versions[0].base.name), BaseInfo)
         base = stack.enter_context(fetch_base(context, info))
         pulled = [fetch(context, v, fetch_manifest(context, v)) for v in versions]
         opened = [stack.enter_context(open_version(found, base.view)) for found in pulled]

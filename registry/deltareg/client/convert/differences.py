@@ -98,15 +98,7 @@ def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
     kind = "bitfit" if is_bitfit else "sparse"
     file = "biases.safetensors" if is_bitfit else "sparse.safetensors"
     source = sum(f.size_bytes for f in folder.contents.values() if f.header is not None)
-    size = sum(part.slot.size_bytes for part in parts)
-    whole = sum(header.data_bytes for header in folder.files.headers.values())
-    if size >= whole:
-        count = sum(d.count for d in differences)
-        raise InvalidInput(
-            f"nothing is gained: {count} elements differ, which take {size} bytes instead of"
-            f" {whole}",
-            fix="push it as it is",
-        )
+    _check_gain(folder, differences, sum(part.slot.size_bytes for part in parts))
 
     def prove(written: Assessment) -> None:
         wanted = {d.target: _digest(d.now) for d in differences}
@@ -120,6 +112,17 @@ def plan(folder: Folder, found: Assessment, base: Tensors) -> Conversion:
         metadata=own_metadata(kind, "absolute"), beside=documents(folder),
         left_out=tuple(left_out), prove=prove,
     )  # fmt: skip
+
+
+def _check_gain(folder: Folder, differences: Sequence[Difference], size_bytes: int) -> None:
+    whole = sum(header.data_bytes for header in folder.files.headers.values())
+    if size_bytes < whole:
+        return
+    told = f"{sum(d.count for d in differences)} elements differ"
+    raise InvalidInput(
+        f"nothing is gained: {told}, which take {size_bytes} bytes instead of {whole}",
+        fix="push it as it is",
+    )
 
 
 def is_same_fold(one: Sequence[Effect], other: Sequence[Effect], base: Tensors) -> bool:
