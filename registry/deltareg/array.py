@@ -62,9 +62,13 @@ def from_f32(values: F32, dtype: str) -> Raw:
     raise InvalidInput(f"{dtype} does not hold real numbers")
 
 
-def raw_bytes(raw: Raw) -> memoryview:
-    """Look at an array as its bytes, row by row; copied only when it lies otherwise."""
-    return memoryview(np.ascontiguousarray(raw).reshape(-1).view(np.uint8))
+def rounded_bytes(values: F32, dtype: str) -> memoryview:
+    """Round as `from_f32` does and look at the bytes, row by row.
+
+    Raises:
+        InvalidInput: The dtype is not F32, BF16, F16 or F64.
+    """
+    return memoryview(np.ascontiguousarray(from_f32(values, dtype)).reshape(-1).view(np.uint8))
 
 
 def integers(raw: Raw, dtype: str) -> NDArray[np.int64]:

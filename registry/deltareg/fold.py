@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from deltareg.array import F32, from_f32, raw_bytes
+from deltareg.array import F32, rounded_bytes
 from deltareg.errors import InvalidInput
 from deltareg.formula import Array, Stored, Tensor
 from deltareg.kind import Addition, Effect, Tensors, WeightUpdate
@@ -123,7 +123,7 @@ class Folding:
             yield from _raw_rows(stored)
             return
         # `map` lets go of a block before it asks for the next one; a loop would hold both.
-        yield from map(partial(_raw, dtype=self.dtype(target)), self.blocks(target))
+        yield from map(partial(rounded_bytes, dtype=self.dtype(target)), self.blocks(target))
 
     def blocks(self, target: str) -> Iterator[F32]:
         """Give the values of a changed weight before rounding, a block of rows at a time."""
@@ -199,10 +199,6 @@ def _resized(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str
             change = _resized(inner, sizes)
             return {name: {**inner, **change}} if change else {}
     return {}
-
-
-def _raw(values: F32, dtype: str) -> memoryview:
-    return raw_bytes(from_f32(values, dtype))
 
 
 def _raw_rows(tensor: Tensor) -> Iterator[memoryview]:

@@ -8,11 +8,13 @@ rows, whatever the size of the base.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import cast
 
-from deltareg.array import from_f32, raw_bytes, to_f32, view
+from deltareg.array import rounded_bytes, to_f32, view
 from deltareg.client.ahead import ahead
 from deltareg.client.base_folder import BaseFolder
 from deltareg.client.cache import out_of_space
@@ -122,9 +124,13 @@ def _body(
     job: _Job, slots: list[Slot], metadata: Mapping[str, str]
 ) -> Iterator[bytes | memoryview]:
     yield write_header(slots, metadata)
+    blocks = ahead(chain.from_iterable(_rows(job, slot) for slot in slots))
     for slot in slots:
         hasher = open_tensor_hasher(slot.dtype, slot.shape)
-        for block in ahead(_rows(job, slot)):
+        left = slot.size_bytes
+        while left > 0:
+            block = next(blocks)
+            left -= len(block)
             hasher.update(block)
             yield block
         digest = Digest("blake3", hasher.hexdigest())
@@ -138,7 +144,7 @@ def _rows(job: _Job, slot: Slot) -> Iterator[memoryview]:
         if slot.dtype == folding.dtype(name):
             yield from folding.rows(name)
         else:
-            yield from map(partial(rounded, dtype=slot.dtype), folding.blocks(name))
+            yield from map(partial(rounded_bytes, dtype=slot.dtype), folding.blocks(name))
         return
     tensor = folding.additions.get(name) or job.base.tensors[name]
     yield from _cast(tensor, slot.dtype)
@@ -154,7 +160,7 @@ def _cast(tensor: Tensor, dtype: str) -> Iterator[memoryview]:
             continue
         shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
         values = to_f32(view(block, tensor.dtype, shape), tensor.dtype)
-        yield raw_bytes(from_f32(values, dtype))
+        yield rounded_bytes(values, dtype)
 
 
 def _write_index(job: _Job, draft: Path, added: Mapping[str, str]) -> None:
