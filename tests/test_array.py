@@ -6,7 +6,7 @@ import torch
 
 from deltareg.array import from_f32, rounded_bytes, to_f32
 
-RUN = 1 << 16
+RUN = 1 << 17
 HARD = [0x7F7FFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, 0x7F800000, 0xFF800000, 0x80000000]
 TIES = [0x3F808000, 0x3F818000, 0x3F808001, 0x3F807FFF, 0x00000001, 0x00008000, 0x00018000]
 

@@ -16,7 +16,7 @@ TYPE_NAMES: dict[str, str] = {
 
 Raw = NDArray[np.generic]
 F32 = NDArray[np.float32]
-_RUN = 1 << 16
+_RUN = 1 << 17
 
 
 def view(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...]) -> Raw:
@@ -105,9 +105,11 @@ def _to_bf16(values: F32) -> Raw:
         sums &= np.uint32(1)
         sums += np.uint32(0x7FFF)
         sums += bits
-        rounded[start : start + _RUN] = sums.view("<u2")[1::2]
-        nan = np.isnan(bits.view("<f4"))
-        if nan.any():
+        sums >>= np.uint32(16)
+        rounded[start : start + _RUN] = sums
+        run = bits.view("<f4")
+        if np.isnan(run.max()):  # the largest is NaN when any is
+            nan = np.isnan(run)
             # Adding could carry a NaN into infinity; keep its sign and set a quiet bit instead.
             quiet = (bits[nan] >> np.uint32(16)) | np.uint32(0x0040)
             rounded[start : start + _RUN][nan] = quiet

@@ -102,7 +102,7 @@ def _write_weights(job: _Job, draft: Path) -> None:
         target = draft / path
         target.parent.mkdir(parents=True, exist_ok=True)
         body = _body(job, slots, header.metadata)
-        write_stream(target, body, meter=job.meter)
+        write_stream(target, ahead(body), meter=job.meter)
     _write_index(job, draft, added)
 
 
