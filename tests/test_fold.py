@@ -247,7 +247,7 @@ def test_memory_is_a_few_blocks_whatever_the_height():
     tracemalloc.stop()
 
     assert size == 64 * block
-    assert peak < 8 * block
+    assert peak < 5 * block
 
 
 def test_the_recipe_says_what_a_folded_digest_depends_on():

@@ -88,6 +88,9 @@ cli.sections = SECTIONS
 
 def main() -> NoReturn:
     """Run the process's command line and end the process."""
+    # Threads of NumPy's OpenBLAS spin for 2^26 cycles after a product, on cores that hashing and
+    # writing need; this lets them sleep. It is read when NumPy is imported, which commands do.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a name that the locale cannot write is no failure
             stream.reconfigure(errors="backslashreplace")

@@ -16,6 +16,7 @@ TYPE_NAMES: dict[str, str] = {
 
 Raw = NDArray[np.generic]
 F32 = NDArray[np.float32]
+_RUN = 1 << 17
 
 
 def view(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...]) -> Raw:
@@ -38,7 +39,8 @@ def to_f32(raw: Raw, dtype: str) -> F32:
     if dtype == "F32":
         return raw.astype(np.float32, copy=False)
     if dtype == "BF16":
-        return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        bits = raw.astype(np.uint32)
+        return np.left_shift(bits, np.uint32(16), out=bits).view(np.float32)
     if dtype in {"F16", "F64"}:
         return raw.astype(np.float32)
     raise InvalidInput(f"{dtype} does not hold real numbers")
@@ -58,6 +60,15 @@ def from_f32(values: F32, dtype: str) -> Raw:
         with np.errstate(over="ignore"):  # an overflow is a finding of a check, not a warning
             return values.astype(TYPE_NAMES[dtype])
     raise InvalidInput(f"{dtype} does not hold real numbers")
+
+
+def rounded_bytes(values: F32, dtype: str) -> memoryview:
+    """Round as `from_f32` does and look at the bytes, row by row.
+
+    Raises:
+        InvalidInput: The dtype is not F32, BF16, F16 or F64.
+    """
+    return memoryview(np.ascontiguousarray(from_f32(values, dtype)).reshape(-1).view(np.uint8))
 
 
 def integers(raw: Raw, dtype: str) -> NDArray[np.int64]:
@@ -84,10 +95,22 @@ def is_finite(raw: Raw, dtype: str) -> bool:
 
 
 def _to_bf16(values: F32) -> Raw:
-    bits = np.ascontiguousarray(values, dtype="<f4").view("<u4")
-    bias = ((bits >> np.uint32(16)) & np.uint32(1)) + np.uint32(0x7FFF)
-    rounded = ((bits + bias) >> np.uint32(16)).astype("<u2")
-    nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
-    # Adding the bias could carry a NaN into infinity; keep its sign and set a quiet bit instead.
-    quiet = ((bits >> np.uint32(16)) | np.uint32(0x0040)).astype("<u2")
-    return np.where(nan, quiet, rounded)
+    """Round a run of elements at a time, so that what is in between stays in the cache."""
+    patterns = np.ascontiguousarray(values, dtype="<f4").reshape(-1).view("<u4")
+    rounded = np.empty(patterns.size, "<u2")
+    scratch = np.empty(min(_RUN, patterns.size), "<u4")
+    for start in range(0, patterns.size, _RUN):
+        bits = patterns[start : start + _RUN]
+        sums = np.right_shift(bits, np.uint32(16), out=scratch[: bits.size])
+        sums &= np.uint32(1)
+        sums += np.uint32(0x7FFF)
+        sums += bits
+        sums >>= np.uint32(16)
+        rounded[start : start + _RUN] = sums
+        run = bits.view("<f4")
+        if np.isnan(run.max()):  # the largest is NaN when any is
+            nan = np.isnan(run)
+            # Adding could carry a NaN into infinity; keep its sign and set a quiet bit instead.
+            quiet = (bits[nan] >> np.uint32(16)) | np.uint32(0x0040)
+            rounded[start : start + _RUN][nan] = quiet
+    return rounded.reshape(values.shape)

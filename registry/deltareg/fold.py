@@ -8,11 +8,12 @@ except for the formulas that need all rows at once.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
 
-from deltareg.array import F32, from_f32
+from deltareg.array import F32, rounded_bytes
 from deltareg.errors import InvalidInput
 from deltareg.formula import Array, Stored, Tensor
 from deltareg.kind import Addition, Effect, Tensors, WeightUpdate
@@ -111,7 +112,7 @@ class Folding:
             return last.stored
         return None
 
-    def rows(self, target: str) -> Iterator[bytes]:
+    def rows(self, target: str) -> Iterator[memoryview]:
         """Give the raw bytes of a changed weight, a block of rows at a time.
 
         Args:
@@ -121,8 +122,8 @@ class Folding:
         if stored is not None:
             yield from _raw_rows(stored)
             return
-        for values in self.blocks(target):
-            yield from_f32(np.ascontiguousarray(values), self.dtype(target)).tobytes()
+        # `map` lets go of a block before it asks for the next one; a loop would hold both.
+        yield from map(partial(rounded_bytes, dtype=self.dtype(target)), self.blocks(target))
 
     def blocks(self, target: str) -> Iterator[F32]:
         """Give the values of a changed weight before rounding, a block of rows at a time."""
@@ -135,6 +136,7 @@ class Folding:
             values = self._folded(updates, target, start, stop)
             for at in range(0, stop - start, BLOCK_ROWS):
                 yield values[at : at + BLOCK_ROWS] if shape else values
+            del values  # or it would be held while the next block is computed
 
     def base_rows(self, target: str, start: int, stop: int) -> F32:
         """Give rows of the weight that a target starts from.
@@ -199,7 +201,7 @@ def _resized(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str
     return {}
 
 
-def _raw_rows(tensor: Tensor) -> Iterator[bytes]:
+def _raw_rows(tensor: Tensor) -> Iterator[memoryview]:
     height = tensor.shape[0] if tensor.shape else 1
     for start in range(0, height, BLOCK_ROWS):
-        yield bytes(tensor.read(start, min(start + BLOCK_ROWS, height)))
+        yield tensor.read(start, min(start + BLOCK_ROWS, height))

@@ -197,6 +197,13 @@ class Ops(Protocol):
         """Give matrix⁻¹ @ right, (n, n) and (n, m), in double precision and rounded once."""
         ...
 
+    def add_scaled(self, weight: Array, product: Array, scale: float) -> Array:
+        """Give weight + scale · product, the product rounded before the sum.
+
+        The sum may take the place of `product`, which must be the caller's own.
+        """
+        ...
+
 
 class Update(Protocol):
     """A formula for the new value of a weight."""

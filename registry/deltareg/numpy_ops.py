@@ -114,6 +114,12 @@ class NumPyOps:
         except np.linalg.LinAlgError as error:
             raise InvalidInput("a matrix of the delta cannot be inverted") from error
 
+    def add_scaled(self, weight: Array, product: Array, scale: float) -> Array:
+        values = _f32(product)
+        values *= scale
+        values += _f32(weight)
+        return product
+
 
 def stored_integers(tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
     """Read rows `start:stop` of a tensor of whole numbers.

@@ -188,6 +188,9 @@ class ShapeOps:
     def solve(self, matrix: Array, right: Array) -> Array:
         return Shape(_matrix(self.inverse(matrix))) @ right
 
+    def add_scaled(self, weight: Array, product: Array, scale: float) -> Array:
+        return weight + product
+
 
 def told(shape: Sequence[int]) -> str:
     """Write a shape for people."""

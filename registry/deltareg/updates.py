@@ -66,7 +66,7 @@ class LowRank:
 
     def fold(self, weight: Array, start: int, stop: int, ops: Ops) -> Array:
         product = self.left.rows(start, stop, ops) @ self.right.whole(ops)
-        return weight + (product * self.scale).reshape(*weight.shape)
+        return ops.add_scaled(weight, product.reshape(*weight.shape), self.scale)
 
     def factors(self, ops: Ops) -> tuple[Array, Array, float]:
         """Give left (n_out, r), right (r, n_in) and the scale."""

@@ -168,6 +168,10 @@ class TorchOps:
         except RuntimeError as error:
             raise InvalidInput("a matrix of the delta cannot be inverted") from error
 
+    def add_scaled(self, weight: Array, product: Array, scale: float) -> Array:
+        """A weight plus a multiple of a product, in the product's place."""
+        return as_array(as_torch(product).mul_(scale).add_(as_torch(weight)))
+
     def _places(self, places: Integers, size: int) -> torch.Tensor:
         if places.size and not 0 <= int(places.min()) <= int(places.max()) < size:
             raise InvalidInput(f"an index of the delta is not within the {size} that there are")

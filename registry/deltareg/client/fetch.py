@@ -10,11 +10,11 @@ from typing import BinaryIO, Self
 
 import httpx
 
-from deltareg.client.cache import out_of_space
 from deltareg.client.context import Context
 from deltareg.client.progress import Meter
+from deltareg.client.weights_file import write_stream
 from deltareg.codec import OrderedPool, PieceRequest, ReadRange, decode_pieces
-from deltareg.digest import Digest
+from deltareg.digest import Digest, Hasher
 from deltareg.errors import IntegrityFailure, Unavailable
 from deltareg.formula import Tensor
 from deltareg.manifest import Manifest, ManifestFile, Piece
@@ -131,32 +131,32 @@ def write_files(
             target = folder / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             body = _file_bytes(manifest, file, rebuild)
-            write_checked(target, body, expected=file.digest, meter=meter)
+            _write_checked(target, body, expected=file.digest, meter=meter)
 
 
-def write_checked(
-    target: Path, body: Iterable[memoryview | bytes], *, expected: Digest | None, meter: Meter
-) -> Digest:
-    """Write a file durably and hash it on the way.
+def _write_checked(
+    target: Path, body: Iterable[memoryview | bytes], *, expected: Digest, meter: Meter
+) -> None:
+    """Write a file and hash it on the way.
 
     Raises:
         IntegrityFailure: It is not what `expected` says.
         DiskFull: There is no room.
     """
     hasher = hashlib.sha256()
-    with out_of_space(target.parent), target.open("xb") as out:
-        for chunk in body:
-            hasher.update(chunk)
-            out.write(chunk)
-            meter.add(len(chunk))
-        out.flush()
+    write_stream(target, _hashed(body, hasher), meter=meter)
     digest = Digest("sha256", hasher.hexdigest())
-    if expected is not None and digest != expected:
+    if digest != expected:
         raise IntegrityFailure(
             f"{target.name} was rebuilt as {digest.short}, expected {expected.short}",
             fix="pull again; if it happens again, ask for `deltareg fsck --read-data`",
         )
-    return digest
+
+
+def _hashed(body: Iterable[memoryview | bytes], hasher: Hasher) -> Iterator[memoryview | bytes]:
+    for chunk in body:
+        hasher.update(chunk)
+        yield chunk
 
 
 class _Rebuild:

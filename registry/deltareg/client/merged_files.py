@@ -6,10 +6,9 @@ from pathlib import Path
 
 from deltareg.array import from_f32
 from deltareg.base_manifest import TOKENIZER_FILES
-from deltareg.client.fetch import write_checked
 from deltareg.client.folder import Folder
 from deltareg.client.progress import Progress
-from deltareg.client.weights_file import Slot, write_header
+from deltareg.client.weights_file import Slot, write_header, write_stream
 from deltareg.kind import BaseView
 from deltareg.kinds.merged import LAYOUT
 from deltareg.merge import Merging
@@ -37,7 +36,7 @@ def write_weights(
     slots = [Slot(name, merging.dtype(name), merging.shape(name)) for name in names]
     meter = progress.task("merging", sum(slot.size_bytes for slot in slots))
     try:
-        write_checked(path, _body(merging, slots, metadata), expected=None, meter=meter)
+        write_stream(path, _body(merging, slots, metadata), meter=meter)
     finally:
         meter.close()
     for parent in parents:

@@ -8,7 +8,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
+from deltareg.client.cache import out_of_space
+from deltareg.client.progress import Meter
 from deltareg.tensors import ITEM_BYTES
 
 _ALIGN = 8
@@ -53,3 +56,15 @@ def write_header(slots: Iterable[Slot], metadata: Mapping[str, str]) -> bytes:
     raw = json.dumps(entries, separators=(",", ":")).encode()
     raw += b" " * (-len(raw) % _ALIGN)
     return len(raw).to_bytes(8, "little") + raw
+
+
+def write_stream(target: Path, body: Iterable[memoryview | bytes], *, meter: Meter) -> None:
+    """Write a new file, a piece at a time; it is durable once its folder has been placed.
+
+    Raises:
+        DiskFull: There is no room.
+    """
+    with out_of_space(target.parent), target.open("xb") as out:
+        for chunk in body:
+            out.write(chunk)
+            meter.add(len(chunk))

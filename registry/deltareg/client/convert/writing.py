@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deltareg.client.fetch import write_checked
 from deltareg.client.folder import Folder
 from deltareg.client.progress import Meter
-from deltareg.client.weights_file import Slot, write_header
+from deltareg.client.weights_file import Slot, write_header, write_stream
 from deltareg.delta_manifest import Assessment
 from deltareg.examine import row_blocks
 from deltareg.formula import Tensor
@@ -76,7 +75,7 @@ def write(draft: Path, conversion: Conversion, meter: Meter) -> None:
         target = draft / path
         target.parent.mkdir(parents=True, exist_ok=True)
         ordered = sorted(parts, key=lambda part: part.slot.name)
-        write_checked(target, _body(ordered, conversion.metadata), expected=None, meter=meter)
+        write_stream(target, _body(ordered, conversion.metadata), meter=meter)
     for path, content in conversion.beside.items():
         target = draft / path
         target.parent.mkdir(parents=True, exist_ok=True)
