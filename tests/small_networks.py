@@ -121,6 +121,7 @@ NETWORKS: dict[str, tuple[str, Options]] = {
         {"text_config": {"model_type": "llama", **SMALL, **WORDS}, "vision_config": CLIP_EYE,
          "image_token_index": 30, "image_grid_pinpoints": [[16, 16]]},
     ),
+    "longt5": ("LongT5ForConditionalGeneration", {**T5, "local_radius": 4}),
     "mixtral": ("MixtralForCausalLM", {**DECODER, "num_local_experts": 4,
                                        "num_experts_per_tok": 2}),
     "mt5": ("MT5ForConditionalGeneration", T5),
@@ -133,6 +134,7 @@ NETWORKS: dict[str, tuple[str, Options]] = {
     ),
     "phi": ("PhiForCausalLM", {**SMALL, **WORDS}),
     "phi3": ("Phi3ForCausalLM", DECODER),
+    "phimoe": ("PhimoeForCausalLM", {**DECODER, "num_local_experts": 3}),
     "qwen2_5_vl": (
         "Qwen2_5_VLForConditionalGeneration",
         {**QWEN_VL, "vision_config": {**EYE, "out_hidden_size": 16, "intermediate_size": 24,
@@ -149,6 +151,12 @@ NETWORKS: dict[str, tuple[str, Options]] = {
     "qwen3_moe": (
         "Qwen3MoeForCausalLM",
         {**DECODER, **HEADS, **EXPERTS, "moe_intermediate_size": 20, "mlp_only_layers": [1]},
+    ),
+    "qwen3_vl": (
+        "Qwen3VLForConditionalGeneration",
+        {**QWEN_VL, "text_config": {**QWEN_VL["text_config"], **HEADS},
+         "vision_config": {**EYE, "out_hidden_size": 16, "intermediate_size": 24,
+                           "num_position_embeddings": 16, "deepstack_visual_indexes": [0]}},
     ),
     "resnet": (
         "ResNetForImageClassification",

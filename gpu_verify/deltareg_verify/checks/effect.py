@@ -34,7 +34,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         detail = f"outputs with the delta are those of the base; {told}"
         return Finding("fail", change, least, code="no_effect", detail=detail)
     if dead:
-        told += f"; no forward uses {', '.join(dead[:3])}, which change nothing"
+        told += f"; no forward uses {', '.join(dead[:3])}, and the delta leaves that as it is"
     return Finding("warn" if dead else "pass", change, least, detail=told)
 
 

@@ -141,7 +141,8 @@ def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, Sl
             continue
         height = record.shape[0]
         rows = (part.place * height, (part.place + 1) * height)
-        if live[whole].shape[1:] == (part.places * height, *record.shape[1:]):
+        shape = (part.places * height, *record.shape[1:])
+        if part.row < live[whole].shape[0] and live[whole].shape[1:] == shape:
             found[whole][file_name] = Slot(whole, part.row, *rows)
     slots: dict[str, Slot] = {}
     for whole, parts in found.items():

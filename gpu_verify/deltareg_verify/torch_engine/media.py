@@ -4,8 +4,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Collection, Mapping
-from typing import cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -17,8 +17,15 @@ INPUTS = frozenset({"pixel_values", "input_features", "input_values"})
 """The parameters by which networks take what is no text."""
 _ANY_SIZE = 64  # of an image for convolutions, which take any
 _GRID = 4  # tokens along each side of an image that comes in patches
+_PATCH_SIZES = ("spatial_merge_size", "temporal_patch_size", "patch_size")
 _STRIDE = 2  # of Whisper's convolutions: two frames make one position
 _FRAMES = 16  # positions that a waveform is to give
+
+
+class _Features(Protocol):
+    """What a network makes of images: for each one or for all the vectors of its tokens."""
+
+    pooler_output: torch.Tensor | Sequence[torch.Tensor]
 
 
 def media_inputs(
@@ -85,20 +92,26 @@ def _tokens_per_image(
         for n, v in given.items()
     }
     try:
+        find = cast("Callable[..., _Features]", module.get_image_features)
         with torch.no_grad():
-            features = module.get_image_features(**placed).pooler_output
+            features = find(**placed).pooler_output
     except (AttributeError, TypeError, ValueError) as error:
         told = f"there is no probe for {type(module).__name__}: its images are of no known shape"
         raise Inconclusive(told) from error
-    listed = cast("list[torch.Tensor]", [features] if torch.is_tensor(features) else [*features])
+    listed = [features] if isinstance(features, torch.Tensor) else features
     return sum(part.numel() // part.shape[-1] for part in listed) // images
 
 
 def _patches(
     random: np.random.Generator, config: PretrainedConfig, images: int
 ) -> dict[str, torch.Tensor]:
-    """Make images cut into patches, one patch a row, and how many each has in time and space."""
-    vision = config.vision_config
+    """Make images cut into patches, one patch a row, and how many each has in time and space.
+
+    Nothing for a network that tells its sizes in another way.
+    """
+    vision = getattr(config, "vision_config", None)
+    if vision is None or not _has(vision, *_PATCH_SIZES):
+        return {}
     side = _GRID * vision.spatial_merge_size
     channels = getattr(vision, "in_channels", 3)
     width = channels * vision.temporal_patch_size * vision.patch_size**2

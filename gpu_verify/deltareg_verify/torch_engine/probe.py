@@ -112,8 +112,8 @@ def _is_given_decoder_ids(module: PreTrainedModel, takes: Collection[str]) -> bo
 def _token_ids(
     random: np.random.Generator, config: PretrainedConfig, sequences: int, tokens: int
 ) -> torch.Tensor:
-    lengths = (getattr(config, name, None) for name in _LENGTHS)
-    length = max(2, min(tokens, *(n for n in lengths if isinstance(n, int)), tokens))
+    told = (getattr(config, name, None) for name in _LENGTHS)
+    length = max(2, min([tokens, *(most for most in told if most)]))
     ids = random.integers(0, config.vocab_size, (sequences, length))
     end = config.eos_token_id
     if isinstance(end, int) and end < config.vocab_size:
