@@ -1,5 +1,7 @@
 """On other architectures: ties and leftovers are right, and what cannot be done is said by name."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -135,13 +137,23 @@ def test_a_prompt_for_a_network_that_takes_no_vectors_is_inconclusive(tmp_path, 
         verdict_of(delta)
 
 
-def test_weights_without_a_place_in_the_network_leave_the_verdict_open(tmp_path):
+def test_a_network_whose_names_are_not_known_is_inconclusive(tmp_path):
     # The files are spelled as an older release of the library spells this type, and no names are
     # kept for it here: the library loads it, and nobody can say where its weights are.
     delta = LibraryDelta(tmp_path, "segformer", None)
 
-    outcome, results = verdict_of(delta)
+    with pytest.raises(Inconclusive, match="named in a segformer is not known here"):
+        verdict_of(delta)
 
     assert delta.bench.assessment.errors == []
+
+
+def test_weights_that_the_network_leaves_aside_leave_the_verdict_open(tmp_path):
+    delta = LibraryDelta(tmp_path, "gemma", lora(*QV))
+    path = tmp_path / "base" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_hidden_layers": 1}))
+
+    outcome, results = verdict_of(delta)
+
     assert (outcome, results["effect"].verdict) == ("inconclusive", "skipped")
-    assert "has no place for segformer.encoder.block" in results["effect"].detail
+    assert "has no place for model.layers.1.self_attn.q_proj" in results["effect"].detail

@@ -73,15 +73,39 @@ def load(
     """Load a base and check that what was loaded is what the files hold.
 
     Raises:
-        Inconclusive: transformers has no class for it, or read something else than the files hold.
+        Inconclusive: transformers has no class for it, or read something else than the files hold,
+            or gave its weights names that are not known here.
     """
     module = _from_files(path)
     module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
     network = network_of(module, view)
+    _check_known(network, view)
     wrong = first_difference(network, tensors)
     if wrong is not None:
         raise Inconclusive(f"transformers loaded {wrong[1]}, which is not {wrong[0]} of the base")
     return network
+
+
+def _check_known(network: Network, view: BaseView) -> None:
+    """Refuse to go on where weights of the files and of the network may or may not be the same."""
+    names = view.names
+    known = {names.tensor(name) for name in network.live} | network.slots.keys()
+    lost = [
+        name
+        for name in view.tensors
+        if name not in known and not names.is_buffer(name) and not _is_head(name, view)
+    ]
+    new = [name for name in network.fresh if not _is_head(name, view)]
+    if lost and new:
+        told = f"no file of the base has {new[0]}, and the network has no {lost[0]}"
+        raise Inconclusive(
+            f"{told}: how the two are named in a {names.model_type or 'base'} is not known here",
+            fix="ask for this type of base to be added",
+        )
+
+
+def _is_head(name: str, view: BaseView) -> bool:
+    return view.names.is_head(view.names.canonical(name))
 
 
 def network_of(module: transformers.PreTrainedModel, view: BaseView) -> Network:
