@@ -39,12 +39,15 @@ class Fired:
     Attributes:
         effects: How many effects are on the running network.
         silent: Targets of those that no forward used.
-        not_exercised: Additions for which this class of the base has no place, such as a new head.
+        not_exercised: Targets for which this class of the base has no place, such as a new head.
+        homeless: Those among them that are weights of the base and no head, so that the network in
+            memory should have them: nobody can say what the delta does there.
     """
 
     effects: int
     silent: tuple[str, ...]
     not_exercised: tuple[str, ...]
+    homeless: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

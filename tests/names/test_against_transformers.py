@@ -4,10 +4,13 @@ import json
 import warnings
 
 import pytest
+from safetensors.torch import load_file
 
 from deltareg.names import name_map_for
+from tests import small_networks
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
+torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 
 SMALL = {
     "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24,
@@ -107,15 +110,63 @@ def written(tmp_path_factory):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_names_in_memory_are_those_of_the_network(written, name):
     network, path = written(name)
+
+    found = name_map(path)
+
+    assert_names(found, network, names_in(path))
+    assert found.rules.is_known
+
+
+@pytest.mark.parametrize("name", sorted(small_networks.NETWORKS.keys() - {"segformer"}))
+def test_names_of_other_architectures_are_those_of_the_network(tmp_path, name):
+    with small_networks.quiet():
+        network = small_networks.made(name)
+        network.save_pretrained(tmp_path)
+
+    found = name_map(tmp_path)
+
+    assert_names(found, network, names_in(tmp_path))
+
+
+def test_names_of_a_type_without_a_file_of_its_own_are_not_guessed(tmp_path):
+    with small_networks.quiet():
+        network = small_networks.made("segformer")
+        network.save_pretrained(tmp_path)
+
+    found = name_map(tmp_path)
+
+    assert not found.rules.is_known
+    assert found.tensor("segformer.stages.0.blocks.0.attention.q_proj.weight") is None
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe", "olmoe", "deepseek_v3"])
+def test_the_experts_of_files_are_parts_of_the_networks_parameters(tmp_path, name):
+    with small_networks.quiet():
+        network = small_networks.made(name)
+        network.save_pretrained(tmp_path)
+    files = load_file(tmp_path / "model.safetensors")
+
+    found = name_map(tmp_path)
+
+    parts = {file: part for file in files if (part := found.part(file))}
+    assert parts
+    for file, part in parts.items():
+        row = network.state_dict()[part.whole][part.row]
+        assert torch.equal(row.chunk(part.places)[part.place], files[file])
+
+
+def name_map(path):
+    return name_map_for(json.loads((path / "config.json").read_text()), names_in(path))
+
+
+def names_in(path):
     raw = (path / "model.safetensors").read_bytes()
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-    files = sorted(header.keys() - {"__metadata__"})
-    config = json.loads((path / "config.json").read_text())
+    return sorted(header.keys() - {"__metadata__"})
 
-    found = name_map_for(config, files)
 
-    told = {found.memory(file) for file in files} | found.absent_twins().keys()
-    assert told == set(network.state_dict())
-    assert found.rules.is_known or name.startswith("ResNet")
-    memory = {file: found.memory(file) for file in files}
+def assert_names(found, network, files):
+    parts = {file: part.whole for file in files if (part := found.part(file))}
+    memory = {file: found.memory(file) for file in files if file not in parts}
+    assert {*parts.values(), *memory.values(), *found.absent_twins()} == set(network.state_dict())
     assert all(found.tensor(name) == file for file, name in memory.items() if name is not None)

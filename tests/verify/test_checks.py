@@ -121,6 +121,22 @@ class TestEffect:
         assert (finding.verdict, finding.code) == ("fail", "partial_application")
         assert "layers.7.q.weight" in finding.detail
 
+    def test_an_effect_that_no_forward_uses_and_that_changes_nothing_is_warned_of(self, find):
+        sizes = (Change("cross.weight", 0.0, 1.0), Change("q.weight", 0.1, 1.0))
+
+        finding = find("effect", sizes=sizes, took_part=Fired(3, ("cross.weight",), ()))
+
+        assert finding.verdict == "warn"
+        assert "no forward uses cross.weight, and the delta leaves that as it is" in finding.detail
+
+    def test_a_weight_that_the_network_has_no_place_for_shows_nothing(self, find):
+        lost = ("layers.0.q.weight",)
+
+        finding = find("effect", took_part=Fired(3, (), lost, lost))
+
+        assert finding.verdict == "skipped"
+        assert "has no place for layers.0.q.weight" in finding.detail
+
     def test_an_addition_without_a_place_is_told_and_no_failure(self, find):
         finding = find("effect", took_part=Fired(3, (), ("classifier.weight",)))
 

@@ -14,16 +14,17 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    Speech2TextConfig,
+    Speech2TextModel,
     T5Config,
     T5ForConditionalGeneration,
     ViTConfig,
     ViTForImageClassification,
-    WhisperConfig,
-    WhisperModel,
 )
 
 from deltareg.errors import Inconclusive
 from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
+from tests import small_networks
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16,
@@ -57,6 +58,25 @@ EXPECTED = {
     "clip": {"input_ids": (2, 8), "attention_mask": (2, 8), "pixel_values": (2, 3, 16, 16)},
     "t5": {"input_ids": (2, 8), "attention_mask": (2, 8), "decoder_input_ids": (2, 4)},
 }
+WORDS = {"input_ids": (2, 8), "attention_mask": (2, 8)}
+PICTURE = {"pixel_values": (2, 3, 8, 8)}
+SEEN = {"input_ids": (2, 12), "attention_mask": (2, 12), **PICTURE}
+OTHERS = {
+    "ast": {"input_values": (2, 16, 16)},
+    "blip answering": {**WORDS, **PICTURE, "decoder_input_ids": (2, 4), "labels": (2, 4)},
+    "blip captioning": {**WORDS, **PICTURE},
+    "gemma3 vision": SEEN,
+    "llava": SEEN,
+    "paligemma": SEEN,
+    "qwen2_vl": {
+        "input_ids": (2, 24), "attention_mask": (2, 24), "pixel_values": (128, 96),
+        "image_grid_thw": (2, 3), "mm_token_type_ids": (2, 24),
+    },
+    "resnet": {"pixel_values": (2, 3, 64, 64)},
+    "t5 classifying": WORDS,
+    "wav2vec2": {"input_values": (2, 65)},
+    "whisper": {"input_features": (2, 8, 16), "decoder_input_ids": (2, 4)},
+}  # fmt: skip
 
 
 def inputs_of(module, *, seed=1, tokens=8):
@@ -114,13 +134,47 @@ def test_pixels_have_the_networks_dtype():
     assert inputs_of(module)["pixel_values"].dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("name", OTHERS)
+def test_pictures_and_sounds_have_the_shapes_that_networks_take(name):
+    module = small_networks.made(name)
+
+    inputs = inputs_of(module)
+
+    assert {key: tuple(value.shape) for key, value in inputs.items()} == OTHERS[name]
+    with torch.no_grad():
+        outputs = floating_outputs(module(**inputs, return_dict=True))
+    assert all(np.isfinite(values).all() for values in outputs.values())
+
+
+@pytest.mark.parametrize("name", ["gemma3 vision", "llava", "paligemma", "qwen2_vl"])
+def test_a_picture_stands_in_the_text_once(name):
+    module = small_networks.made(name)
+
+    ids = inputs_of(module)["input_ids"]
+
+    rows = (ids == module.config.image_token_id).int()
+    assert rows.sum(1).tolist() == [ids.shape[1] - 8] * 2
+    assert rows.diff().abs().sum(1).tolist() == [2, 2]
+
+
+def test_each_row_has_one_end_token():
+    ids = probe_inputs(small_networks.made("t5 classifying"), seed=1, sequences=64, tokens=64)
+
+    assert ((ids["input_ids"] == 2).sum(1) == 1).all()
+
+
 def test_a_network_that_takes_something_else_is_inconclusive():
-    config = WhisperConfig(
+    config = Speech2TextConfig(
         vocab_size=50, d_model=16, encoder_layers=1, decoder_layers=1,
         encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
         decoder_ffn_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        decoder_start_token_id=1,
+        decoder_start_token_id=1, conv_channels=16,
     )  # fmt: skip
 
-    with pytest.raises(Inconclusive, match="no probe for WhisperModel"):
-        inputs_of(WhisperModel(config))
+    with pytest.raises(Inconclusive, match="no probe for Speech2TextModel: it takes input_f"):
+        inputs_of(Speech2TextModel(config))
+
+
+def test_pictures_of_an_unknown_shape_are_inconclusive():
+    with pytest.raises(Inconclusive, match=r"no probe for LlavaNext.*: its images are of no known"):
+        inputs_of(small_networks.made("llava_next"))

@@ -4,6 +4,7 @@ from deltareg.suite import CheckSpec
 from deltareg_verify.arrays import all_finite, largest_difference
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
+from deltareg_verify.engine import Fired
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -15,9 +16,13 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         detail = f"the output {sick[0]} is not finite on the probe"
         return Finding("fail", None, least, code="non_finite", detail=detail)
     fired = case.engine.fired()
-    if fired.silent:
-        detail = f"no forward uses {', '.join(fired.silent[:3])}"
-        return Finding("fail", len(fired.silent), 0, code="partial_application", detail=detail)
+    silent, dead = _silent(case, fired)
+    if silent:
+        detail = f"no forward uses {', '.join(silent[:3])}"
+        return Finding("fail", len(silent), 0, code="partial_application", detail=detail)
+    if fired.homeless:
+        places = ", ".join(fired.homeless[:3])
+        return Finding("skipped", detail=f"the network in memory has no place for {places}")
     if not fired.effects:
         places = ", ".join(fired.not_exercised[:3])
         return Finding("skipped", detail=f"the base's class has no place for anything: {places}")
@@ -28,7 +33,21 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if not change > least:
         detail = f"outputs with the delta are those of the base; {told}"
         return Finding("fail", change, least, code="no_effect", detail=detail)
-    return Finding("pass", change, least, detail=told)
+    if dead:
+        told += f"; no forward uses {', '.join(dead[:3])}, and the delta leaves that as it is"
+    return Finding("warn" if dead else "pass", change, least, detail=told)
+
+
+def _silent(case: Case, fired: Fired) -> tuple[list[str], list[str]]:
+    """Give the effects that no forward uses: those that change something, and those that do not.
+
+    A part of a network that its class never runs gets no gradient, so training leaves it as it is.
+    """
+    if not fired.silent:
+        return [], []
+    same = {change.target for change in case.engine.changes() if not change.delta_rms}
+    silent = [name for name in fired.silent if name not in same]
+    return silent, [name for name in fired.silent if name in same]
 
 
 CHECK = Check("effect", run)

@@ -165,8 +165,8 @@ class TorchEngine:
     @property
     def _is_generative(self) -> bool:
         module = self._network.module
-        takes_tokens = "input_ids" in self._probe
-        return takes_tokens and module.can_generate() and not module.config.is_encoder_decoder
+        goes_on = module.main_input_name == "input_ids" and "decoder_input_ids" not in self._probe
+        return goes_on and module.can_generate() and not module.config.is_encoder_decoder
 
     def _given(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, torch.Tensor]:
         return given_inputs(self._network.module, inputs)
@@ -176,7 +176,8 @@ class TorchEngine:
         with devices.memory_seam("running the attached forward"):
             _, seen = watched_forward(module, plan, self._running, inputs)
         planned = plan.effects()
-        return Fired(len(planned), tuple(sorted(planned - seen)), tuple(plan.not_exercised))
+        silent, homeless = tuple(sorted(planned - seen)), tuple(plan.homeless)
+        return Fired(len(planned), silent, tuple(plan.not_exercised), homeless)
 
     def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

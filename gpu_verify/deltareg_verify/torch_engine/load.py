@@ -26,6 +26,27 @@ _FRESH_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of a tensor of the files within a parameter that holds several.
+
+    Attributes:
+        whole: The parameter's name.
+        row: Which row of its first dimension.
+        start: First of the rows below that are the tensor's.
+        stop: One after the last of them.
+    """
+
+    whole: str
+    row: int
+    start: int
+    stop: int
+
+    def of(self, value: torch.Tensor) -> torch.Tensor:
+        """Look at this part of the parameter's value."""
+        return value[self.row, self.start : self.stop]
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """A base in memory.
 
@@ -35,6 +56,7 @@ class Network:
         places: For every tensor of the files all names in `live` that hold it.
         dtype: Of its first floating parameter, as safetensors spells it.
         fresh: Parameters that no file holds, filled with seeded noise.
+        slots: For every tensor of the files that is a part of a parameter, which part.
     """
 
     module: transformers.PreTrainedModel
@@ -42,6 +64,7 @@ class Network:
     places: Mapping[str, Sequence[str]]
     dtype: str
     fresh: tuple[str, ...]
+    slots: Mapping[str, Slot]
 
 
 def load(
@@ -50,26 +73,51 @@ def load(
     """Load a base and check that what was loaded is what the files hold.
 
     Raises:
-        Inconclusive: transformers has no class for it, or read something else than the files hold.
+        Inconclusive: transformers has no class for it, or read something else than the files hold,
+            or gave its weights names that are not known here.
     """
     module = _from_files(path)
     module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
     network = network_of(module, view)
+    _check_known(network, view)
     wrong = first_difference(network, tensors)
     if wrong is not None:
         raise Inconclusive(f"transformers loaded {wrong[1]}, which is not {wrong[0]} of the base")
     return network
 
 
+def _check_known(network: Network, view: BaseView) -> None:
+    """Refuse to go on where weights of the files and of the network may or may not be the same."""
+    names = view.names
+    known = {names.tensor(name) for name in network.live} | network.slots.keys()
+    lost = [
+        name
+        for name in view.tensors
+        if name not in known and not names.is_buffer(name) and not _is_head(name, view)
+    ]
+    new = [name for name in network.fresh if not _is_head(name, view)]
+    if lost and new:
+        told = f"no file of the base has {new[0]}, and the network has no {lost[0]}"
+        raise Inconclusive(
+            f"{told}: how the two are named in a {names.model_type or 'base'} is not known here",
+            fix="ask for this type of base to be added",
+        )
+
+
+def _is_head(name: str, view: BaseView) -> bool:
+    return view.names.is_head(view.names.canonical(name))
+
+
 def network_of(module: transformers.PreTrainedModel, view: BaseView) -> Network:
     """Find the tensors of a base in a network that is in memory already."""
     live: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     live.update(module.named_buffers(remove_duplicate=False))
-    places = find_places(live, view)
+    places, slots = find_places(live, view), find_slots(live, view)
     held = {name for names in places.values() for name in names}
+    held |= {slot.whole for slot in slots.values()}
     fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
     first = next(p for p in module.parameters() if p.is_floating_point())
-    return Network(module, live, places, NAMES[first.dtype], tuple(fresh))
+    return Network(module, live, places, NAMES[first.dtype], tuple(fresh), slots)
 
 
 def first_difference(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
@@ -80,13 +128,12 @@ def first_difference(network: Network, tensors: Mapping[str, Tensor]) -> tuple[s
     """
     live = network.module.state_dict(keep_vars=True)
     for file_name, names in network.places.items():
-        if names[0] not in live:  # a buffer that is computed and not stored
-            continue
-        value = live[names[0]].detach().cpu()
-        if value.shape != tensors[file_name].shape:
+        # A buffer that is computed and not stored is not among them.
+        if names[0] in live and not _is_equal(live[names[0]], tensors[file_name]):
             return file_name, names[0]
-        if not torch.equal(value, stored(tensors[file_name]).to(value.dtype)):
-            return file_name, names[0]
+    for file_name, slot in network.slots.items():
+        if not _is_equal(slot.of(live[slot.whole]), tensors[file_name]):
+            return file_name, slot.whole
     return None
 
 
@@ -104,6 +151,33 @@ def find_places(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, l
     return dict(places)
 
 
+def find_slots(live: Mapping[str, torch.Tensor], view: BaseView) -> dict[str, Slot]:
+    """Give the tensors of the base's files that are parts of a larger parameter in memory.
+
+    Only a parameter of which the files have every part counts.
+    """
+    spelled = {view.names.canonical(name): name for name in live}
+    found: dict[str, dict[str, Slot]] = defaultdict(dict)
+    for file_name, record in view.tensors.items():
+        part = view.names.part(file_name)
+        whole = spelled.get(view.names.canonical(part.whole)) if part is not None else None
+        if part is None or whole is None or len(record.shape) < 2:
+            continue
+        height = record.shape[0]
+        rows = (part.place * height, (part.place + 1) * height)
+        shape = (part.places * height, *record.shape[1:])
+        if part.row < live[whole].shape[0] and live[whole].shape[1:] == shape:
+            found[whole][file_name] = Slot(whole, part.row, *rows)
+    slots: dict[str, Slot] = {}
+    for whole, parts in found.items():
+        covered = {(slot.row, slot.start) for slot in parts.values()}
+        size = live[whole].shape[0] * live[whole].shape[1]
+        is_whole = sum(slot.stop - slot.start for slot in parts.values()) == size
+        if is_whole and len(covered) == len(parts):
+            slots.update(parts)
+    return slots
+
+
 def load_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase | None:
     """Load the base's tokenizer; None when it brings none that transformers reads."""
     if not any((path / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
@@ -112,6 +186,12 @@ def load_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase | None:
         return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (ValueError, OSError, KeyError):
         return None
+
+
+def _is_equal(live: torch.Tensor, file: Tensor) -> bool:
+    """Whether a tensor is the files', rounded to the dtype that it has in memory."""
+    value = live.detach().cpu()
+    return value.shape == file.shape and torch.equal(value, stored(file).to(value.dtype))
 
 
 def _from_files(path: Path) -> transformers.PreTrainedModel:

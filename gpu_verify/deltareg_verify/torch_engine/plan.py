@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
@@ -22,7 +23,7 @@ from deltareg.kind import (
 from deltareg.names import NameMap
 from deltareg_verify.torch_engine.branch import as_hook, branch_for, has_branch
 from deltareg_verify.torch_engine.fold import Chain, chains, fold
-from deltareg_verify.torch_engine.load import Network
+from deltareg_verify.torch_engine.load import Network, Slot
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 
 
@@ -37,7 +38,9 @@ class Plan:
         chains: By parameter name what happens to a weight that a hook stands for when attached.
         targets: By name of every changed parameter the effect's target.
         labels: What a hook or insert is called, by its identity; a branch by its target.
-        not_exercised: Targets that this class of network has no place for.
+        not_exercised: Targets that this class of network has no place for, heads mostly.
+        homeless: Those among them that are weights of the base and no head: it should have them.
+        counters: Targets that hold whole numbers: they count or number, and no output needs them.
     """
 
     attached: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
@@ -47,10 +50,12 @@ class Plan:
     targets: dict[str, str] = field(default_factory=dict[str, str])
     labels: dict[int, str] = field(default_factory=dict[int, str])
     not_exercised: list[str] = field(default_factory=list[str])
+    homeless: list[str] = field(default_factory=list[str])
+    counters: set[str] = field(default_factory=set[str])
 
     def effects(self) -> set[str]:
         """Name all that should take part in a forward."""
-        return {*self.targets.values(), *self.labels.values()}
+        return {*self.targets.values(), *self.labels.values()} - self.counters
 
     def name(self, effect: ActivationHook | PrefixInsert) -> None:
         """Call a hook or insert by its module; the second one there `#2`."""
@@ -69,14 +74,7 @@ def make_plan(
 ) -> Plan:
     """Find a place for every effect and compute what the attached state needs."""
     plan = Plan()
-    order = {e.target: at for at, e in enumerate(effects) if isinstance(e, WeightUpdate)}
-    placed: list[tuple[int, ActivationHook]] = []
-    for chain, places in _placed(chains(effects), network, names):
-        if not places:
-            plan.not_exercised.append(chain.target)
-            continue
-        found = _attach(plan, chain, places, network, tensors, ops)
-        placed += [(order[chain.target], hook) for hook in found]
+    placed = _place_chains(plan, effects, network, tensors, names, ops)
     for at, effect in enumerate(effects):
         match effect:
             case Addition():
@@ -93,6 +91,31 @@ def make_plan(
                 assert_never(effect)
     plan.hooks = [hook for _, hook in sorted(placed, key=lambda pair: pair[0])]
     return plan
+
+
+def _place_chains(
+    plan: Plan,
+    effects: Sequence[Effect],
+    network: Network,
+    tensors: Mapping[str, Tensor],
+    names: NameMap,
+    ops: TorchOps,
+) -> list[tuple[int, ActivationHook]]:
+    """Attach what happens to weights; gives the branches with their places among the effects."""
+    order = {e.target: at for at, e in enumerate(effects) if isinstance(e, WeightUpdate)}
+    placed: list[tuple[int, ActivationHook]] = []
+    parts: dict[str, list[tuple[Slot, Chain]]] = defaultdict(list)
+    for chain, places in _placed(chains(effects), network, names):
+        slot = network.slots.get(chain.target)
+        if slot is not None:
+            parts[slot.whole].append((slot, chain))
+        elif places:
+            found = _attach(plan, chain, places, network, tensors, ops)
+            placed += [(order[chain.target], hook) for hook in found]
+        else:
+            _leave_out(plan, chain.target, names)
+    _put_parts(plan, parts, network, tensors, ops)
+    return placed
 
 
 def fold_plan(
@@ -137,6 +160,8 @@ def _attach(
 ) -> list[ActivationHook]:
     """Attach the last update as a branch where that can be; what comes before it is folded."""
     dtype = network.live[places[0]].dtype
+    if not dtype.is_floating_point:  # such as how many batches a BatchNorm has seen
+        plan.counters.add(chain.target)
     before = replace(chain, updates=chain.updates[:-1])
     is_plain = not before.updates and chain.shape is None
     beneath = None if is_plain else fold(before, tensors, ops, dtype)
@@ -160,6 +185,28 @@ def _attach(
         if beneath is not None:
             plan.attached[place] = beneath
     return hooks
+
+
+def _put_parts(
+    plan: Plan,
+    parts: Mapping[str, Sequence[tuple[Slot, Chain]]],
+    network: Network,
+    tensors: Mapping[str, Tensor],
+    ops: TorchOps,
+) -> None:
+    """Compute the parameters that hold several tensors of the files, each with all its parts."""
+    for whole, changes in parts.items():
+        value = network.live[whole].detach().clone()
+        for slot, chain in changes:
+            slot.of(value).copy_(fold(chain, tensors, ops, value.dtype))
+        plan.attached[whole] = value
+        plan.targets[whole] = whole
+
+
+def _leave_out(plan: Plan, target: str, names: NameMap) -> None:
+    plan.not_exercised.append(target)
+    if not names.is_head(names.canonical(target)) and not names.is_buffer(target):
+        plan.homeless.append(target)
 
 
 def _put_addition(

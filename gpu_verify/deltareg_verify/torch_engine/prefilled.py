@@ -117,6 +117,8 @@ def filling(
             given[mask_name] = torch.cat([mask.new_ones(mask.shape[0], count), mask], dim=1)
         if isinstance(positions, torch.Tensor):
             given["position_ids"] = positions + count
+        if "use_cache" in given:  # Whisper leaves a cache aside that it is not to use
+            given["use_cache"] = True
         return given
 
     return put

@@ -5,7 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import torch
@@ -14,16 +14,20 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from deltareg.errors import Inconclusive, InvalidInput
 from deltareg_verify.engine import F32
+from deltareg_verify.torch_engine.media import INPUTS, media_inputs, with_image_tokens
 
 Inputs = Mapping[str, torch.Tensor]
-_KNOWN = ("input_", "attention_", "pixel_", "token_type_", "decoder_input_")
+_KNOWN = (
+    "input_", "attention_", "pixel_", "token_type_", "decoder_input_", "image_grid", "mm_token",
+)  # fmt: skip
+_LENGTHS = ("max_position_embeddings", "max_target_positions")
 _TOKENS = ("input_ids", "decoder_input_ids")
 
 
 def probe_inputs(
     module: PreTrainedModel, *, seed: int, sequences: int, tokens: int
 ) -> dict[str, torch.Tensor]:
-    """Make inputs for a network: token ids, pixels, or both, by what its forward takes.
+    """Make inputs for a network: token ids, pixels, sounds, by what its forward takes.
 
     Args:
         module: The network.
@@ -32,7 +36,7 @@ def probe_inputs(
         tokens: Length of a sequence, cut to what the network can take.
 
     Raises:
-        Inconclusive: The network takes something else, such as audio.
+        Inconclusive: The network takes something else, or this in a shape that is not known here.
     """
     random = np.random.default_rng(seed)
     takes = inspect.signature(module.forward).parameters
@@ -41,14 +45,18 @@ def probe_inputs(
     if "input_ids" in takes:
         ids = _token_ids(random, text, sequences, tokens)
         made["input_ids"], made["attention_mask"] = ids, torch.ones_like(ids)
-    if "pixel_values" in takes:
-        made["pixel_values"] = _pixels(random, module.config, sequences)
-    if "decoder_input_ids" in takes and module.config.is_encoder_decoder:
+    made |= media_inputs(random, module, takes, sequences)
+    if _is_given_decoder_ids(module, takes):
         made["decoder_input_ids"] = _token_ids(random, text, sequences, tokens // 2)
-    if module.main_input_name not in made:
-        raise Inconclusive(
-            f"there is no probe for {type(module).__name__}: it takes {module.main_input_name}"
-        )
+        if hasattr(module, "text_decoder"):  # what BLIP answers shows in its loss alone
+            made["labels"] = made["decoder_input_ids"]
+    # What is no text goes through parts of its own, which no text would exercise.
+    needed = {module.main_input_name} | (INPUTS & takes.keys())
+    lost = sorted(needed - made.keys())
+    if lost:
+        raise Inconclusive(f"there is no probe for {type(module).__name__}: it takes {lost[0]}")
+    made = with_image_tokens(module, made, takes)
+    made = {name: value for name, value in made.items() if name in takes}
     dtype = module.dtype
     return {
         n: v.to(module.device, dtype if v.is_floating_point() else None) for n, v in made.items()
@@ -85,29 +93,31 @@ def given_inputs(
 
 
 def floating_outputs(result: Mapping[str, object]) -> dict[str, F32]:
-    """Take every floating tensor of a network's answer, as float32 on the CPU."""
+    """Take every floating tensor of a network's answer, as float32 on the CPU; a number as one."""
     tensors = {name: value for name, value in result.items() if isinstance(value, torch.Tensor)}
     return {
-        n: v.detach().float().cpu().numpy() for n, v in tensors.items() if v.is_floating_point()
+        n: np.atleast_1d(v.detach().float().cpu().numpy())
+        for n, v in tensors.items()
+        if v.is_floating_point()
     }
+
+
+def _is_given_decoder_ids(module: PreTrainedModel, takes: Collection[str]) -> bool:
+    """Whether a decoder is told its tokens; a classifier takes those of the encoder."""
+    has_decoder = module.config.is_encoder_decoder or hasattr(module, "text_decoder")
+    is_classifier = type(module).__name__.endswith("ForSequenceClassification")
+    return "decoder_input_ids" in takes and has_decoder and not is_classifier
 
 
 def _token_ids(
     random: np.random.Generator, config: PretrainedConfig, sequences: int, tokens: int
 ) -> torch.Tensor:
-    most = getattr(config, "max_position_embeddings", None) or tokens
-    length = max(2, min(tokens, most))
+    told = (getattr(config, name, None) for name in _LENGTHS)
+    length = max(2, min([tokens, *(most for most in told if most)]))
     ids = random.integers(0, config.vocab_size, (sequences, length))
     end = config.eos_token_id
     if isinstance(end, int) and end < config.vocab_size:
-        ids[:, -1] = end  # CLIP pools at the first end token
+        # CLIP pools at the first end token, and classifiers at the last: each row has just one.
+        ids[ids == end] = (end + 1) % config.vocab_size
+        ids[:, -1] = end
     return torch.from_numpy(ids)
-
-
-def _pixels(random: np.random.Generator, config: PretrainedConfig, images: int) -> torch.Tensor:
-    vision = getattr(config, "vision_config", config)
-    size = vision.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    channels = getattr(vision, "num_channels", 3)  # BLIP takes colours and does not say so
-    shape = (images, channels, height, width)
-    return torch.from_numpy(random.standard_normal(shape).astype(np.float32))

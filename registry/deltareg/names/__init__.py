@@ -5,7 +5,7 @@ the two differ by a prefix, by the library's version, or both. What a model type
 file beside this module; `default.json` serves every other type.
 """
 
-from deltareg.names.name_map import NameMap, name_map_for
+from deltareg.names.name_map import NameMap, Part, name_map_for
 from deltareg.names.rules import Rules, rules_for
 
-__all__ = ["NameMap", "Rules", "name_map_for", "rules_for"]
+__all__ = ["NameMap", "Part", "Rules", "name_map_for", "rules_for"]

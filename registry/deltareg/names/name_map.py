@@ -1,5 +1,6 @@
 """One base's name map, built from its config and the names in its files."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +8,25 @@ from typing import cast
 
 from deltareg.names.rules import Rules, rules_for
 
+_EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
 _LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a tensor of the files lies in a parameter that is made of several.
+
+    Attributes:
+        whole: The parameter's name in the running network.
+        row: Which of its rows along the first dimension: an expert.
+        place: Which of the equal parts that the row has along its own first dimension.
+        places: How many these are.
+    """
+
+    whole: str
+    row: int
+    place: int
+    places: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +69,8 @@ class NameMap:
     def memory(self, file_name: str) -> str | None:
         """Give the parameter's name in the running network; None for what is no parameter.
 
-        The running network is an instance of the class that the base's config names.
+        The running network is an instance of the class that the base's config names. What is only
+        a part of a parameter there (`part`) keeps a name of its own, in the newest spelling.
         """
         if self.is_buffer(file_name):
             return None
@@ -62,6 +82,19 @@ class NameMap:
         if name.startswith(f"{prefix}.") or self.is_head(name):
             return name
         return f"{prefix}.{name}"
+
+    def part(self, file_name: str) -> Part | None:
+        """Say where a tensor lies that newer networks keep within a larger one; else None."""
+        match = _EXPERT.fullmatch(self.memory(file_name) or "")
+        if match is None:
+            return None
+        experts, number, module = match.groups()
+        for parameter, modules in self.rules.fused:
+            container, _, own = parameter.rpartition(".")
+            if module in modules and f".{experts}".endswith(f".{container}"):
+                place = modules.index(module)
+                return Part(f"{experts}.{own}", int(number), place, len(modules))
+        return None
 
     def stored_twin(self, module_path: str) -> str | None:
         """Give the base's tensor that a tied name shares; None when it has its own, or none."""
@@ -89,9 +122,9 @@ class NameMap:
 
     def spelled_like(self, path: str, stored: str) -> str:
         """Give a name the prefix, if any, that one of the base's own names carries."""
-        path, prefix = self.canonical(path), f"{self.rules.prefix}."
-        is_inside = not self.is_head(path) and self._renamed(stored).startswith(prefix)
-        return f"{prefix}{path}" if is_inside else path
+        path, (top, dot, rest) = self.canonical(path), self._renamed(stored).partition(".")
+        is_inside = rest and top in self.rules.strip and not self.is_head(path)
+        return f"{top}{dot}{path}" if is_inside else path
 
     def is_buffer(self, name: str) -> bool:
         """Whether a name is one of those that files carry and training does not change."""
@@ -108,7 +141,8 @@ class NameMap:
 
     @property
     def _is_plain_class(self) -> bool:
-        return self.architecture.endswith("Model") and not self._has_language_head
+        is_plain = self.architecture.endswith("Model") and not self._has_language_head
+        return is_plain or self.architecture in self.rules.unprefixed
 
     @property
     def _has_language_head(self) -> bool:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 _DEFAULT = "default"
 
@@ -22,6 +22,9 @@ class Rules:
         tied: (twin, stored): names that share one tensor, of which files keep the second.
         transposed: Endings of modules whose weight is stored (in, out).
         heads: First components of modules that a class adds to the plain network.
+        fused: (parameter in memory, modules of one expert in files): `experts.N.<module>.weight`
+            for all N are one parameter; of several modules the rows follow each other.
+        unprefixed: Classes that hold the plain network's modules themselves.
     """
 
     model_type: str
@@ -32,6 +35,8 @@ class Rules:
     tied: tuple[tuple[str, str], ...]
     transposed: tuple[str, ...]
     heads: frozenset[str]
+    fused: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unprefixed: frozenset[str] = frozenset()
 
     @property
     def is_known(self) -> bool:
@@ -55,6 +60,8 @@ class _Document(TypedDict):
     tied: list[tuple[str, str]]
     transposed: list[str]
     heads: list[str]
+    fused: NotRequired[list[tuple[str, list[str]]]]
+    unprefixed: NotRequired[list[str]]
 
 
 @cache
@@ -78,4 +85,6 @@ def _rules(model_type: str, document: _Document, *, also_strip: str = "") -> Rul
         tied=tuple((twin, stored) for twin, stored in document["tied"]),
         transposed=tuple(document["transposed"]),
         heads=frozenset(document["heads"]),
+        fused=tuple((whole, tuple(modules)) for whole, modules in document.get("fused", ())),
+        unprefixed=frozenset(document.get("unprefixed", ())),
     )

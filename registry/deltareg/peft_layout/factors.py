@@ -197,6 +197,10 @@ class _Planner:
         rank = self.factoring.rank(self.site.module)
         if a.shape[0] == rank == b.shape[1]:
             return True
+        if len(b.shape) > 2 and a.shape[1] > self.site.shape[1] and rank % b.shape[1] == 0:
+            told = f"{self.site.target} is a convolution in groups, which no LoRA here is for"
+            self._refuse("unknown_kind", told, b.name, "leave it out of target_modules")
+            return False
         message = (
             f"A {list(a.shape)} and B {list(b.shape)} are not of rank {rank}, as the config says"
         )

@@ -1,0 +1,144 @@
+"""Probe inputs that are no text: pixels and sounds of the shapes that a network takes."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+from deltareg.errors import Inconclusive
+
+INPUTS = frozenset({"pixel_values", "input_features", "input_values"})
+"""The parameters by which networks take what is no text."""
+_ANY_SIZE = 64  # of an image for convolutions, which take any
+_GRID = 4  # tokens along each side of an image that comes in patches
+_PATCH_SIZES = ("spatial_merge_size", "temporal_patch_size", "patch_size")
+_STRIDE = 2  # of Whisper's convolutions: two frames make one position
+_FRAMES = 16  # positions that a waveform is to give
+
+
+class _Features(Protocol):
+    """What a network makes of images: for each one or for all the vectors of its tokens."""
+
+    pooler_output: torch.Tensor | Sequence[torch.Tensor]
+
+
+def media_inputs(
+    random: np.random.Generator, module: PreTrainedModel, takes: Collection[str], count: int
+) -> dict[str, torch.Tensor]:
+    """Make images and sounds for a network.
+
+    Args:
+        random: Where the numbers come from.
+        module: The network.
+        takes: The parameters of its forward.
+        count: How many images or sounds.
+    """
+    config, made = module.config, dict[str, torch.Tensor]()
+    if "image_grid_thw" in takes:
+        made |= _patches(random, config, count)
+    elif "pixel_values" in takes:
+        made["pixel_values"] = _pixels(random, config, count)
+    if "input_features" in takes and _has(config, "num_mel_bins", "max_source_positions"):
+        frames = _STRIDE * config.max_source_positions
+        made["input_features"] = _normal(random, count, config.num_mel_bins, frames)
+    if "input_values" in takes and _has(config, "num_mel_bins", "max_length"):
+        made["input_values"] = _normal(random, count, config.max_length, config.num_mel_bins)
+    elif "input_values" in takes and _has(config, "conv_kernel", "conv_stride"):
+        made["input_values"] = _normal(random, count, _samples(config))
+    return made
+
+
+def with_image_tokens(
+    module: PreTrainedModel, made: Mapping[str, torch.Tensor], takes: Collection[str]
+) -> dict[str, torch.Tensor]:
+    """Make room in token ids for the images, in networks that put these in the place of tokens.
+
+    Args:
+        module: The network.
+        made: Its inputs.
+        takes: The parameters of its forward.
+
+    Raises:
+        Inconclusive: The network does not say how many tokens an image is.
+    """
+    image, ids = getattr(module.config, "image_token_id", None), made.get("input_ids")
+    if image is None or ids is None or "pixel_values" not in made:
+        return dict(made)
+    tokens = _tokens_per_image(module, made, ids.shape[0])
+    others = torch.where(
+        ids == image, (image + 1) % module.config.get_text_config().vocab_size, ids
+    )
+    row = torch.full((ids.shape[0], tokens), image)
+    joined = torch.cat([others[:, :1], row, others[:, 1:]], dim=1)
+    more: dict[str, torch.Tensor] = {}
+    if "mm_token_type_ids" in takes:
+        more["mm_token_type_ids"] = (joined == image).to(torch.int64)
+    mask = torch.ones_like(joined)
+    return {**made, "input_ids": joined, "attention_mask": mask, **more}
+
+
+def _tokens_per_image(
+    module: PreTrainedModel, made: Mapping[str, torch.Tensor], images: int
+) -> int:
+    given = {n: made[n] for n in ("pixel_values", "image_grid_thw") if n in made}
+    placed = {
+        n: v.to(module.device, module.dtype if v.is_floating_point() else None)
+        for n, v in given.items()
+    }
+    try:
+        find = cast("Callable[..., _Features]", module.get_image_features)
+        with torch.no_grad():
+            features = find(**placed).pooler_output
+    except (AttributeError, TypeError, ValueError) as error:
+        told = f"there is no probe for {type(module).__name__}: its images are of no known shape"
+        raise Inconclusive(told) from error
+    listed = [features] if isinstance(features, torch.Tensor) else features
+    return sum(part.numel() // part.shape[-1] for part in listed) // images
+
+
+def _patches(
+    random: np.random.Generator, config: PretrainedConfig, images: int
+) -> dict[str, torch.Tensor]:
+    """Make images cut into patches, one patch a row, and how many each has in time and space.
+
+    Nothing for a network that tells its sizes in another way.
+    """
+    vision = getattr(config, "vision_config", None)
+    if vision is None or not _has(vision, *_PATCH_SIZES):
+        return {}
+    side = _GRID * vision.spatial_merge_size
+    channels = getattr(vision, "in_channels", 3)
+    width = channels * vision.temporal_patch_size * vision.patch_size**2
+    grid = torch.tensor([[1, side, side]] * images)
+    return {"pixel_values": _normal(random, images * side * side, width), "image_grid_thw": grid}
+
+
+def _pixels(random: np.random.Generator, config: PretrainedConfig, images: int) -> torch.Tensor:
+    vision = getattr(config, "vision_config", config)
+    size = getattr(vision, "image_size", _ANY_SIZE)
+    height, width = (size, size) if isinstance(size, int) else size
+    channels = getattr(vision, "num_channels", 3)  # BLIP takes colours and does not say so
+    return _normal(random, images, channels, height, width)
+
+
+def _samples(config: PretrainedConfig) -> int:
+    """Give the length of a waveform of which convolutions leave a few frames."""
+    length = _FRAMES
+    layers = list(zip(config.conv_kernel, config.conv_stride, strict=True))
+    for kernel, stride in reversed(layers):
+        length = (length - 1) * stride + kernel
+    return length
+
+
+def _has(config: PretrainedConfig, *names: str) -> bool:
+    return all(hasattr(config, name) for name in names)
+
+
+def _normal(random: np.random.Generator, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(random.standard_normal(shape).astype(np.float32))
