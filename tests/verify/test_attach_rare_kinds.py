@@ -1,5 +1,7 @@
 """Deltas of the rarer kinds of peft, attached to a live model: the library's own logits."""
 
+from typing import Any
+
 import pytest
 
 from deltareg.client.base_folder import open_base
@@ -8,7 +10,7 @@ from deltareg_verify.torch_engine.attach import attach, open_delta
 from tests.kinds import peft_oracle as oracle
 from tests.kinds.peft_oracle import QV, llama, llama_biased, peft, torch
 
-CASES = {
+CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "beft": (llama, peft.BeftConfig, {}),
     "beft on biases": (llama_biased, peft.BeftConfig, {}),
     "deft": (llama, peft.DeftConfig, {"r": 3, "decomposition_method": "qr"}),
