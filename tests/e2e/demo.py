@@ -131,8 +131,8 @@ _XDG = ("CONFIG", "CACHE", "DATA", "STATE")
 
 
 @contextmanager
-def registry(folder: Path, story: Story) -> Iterator[None]:
-    """Run `deltareg up` while the block lasts."""
+def registry(folder: Path, story: Story) -> Iterator[int]:
+    """Run `deltareg up` while the block lasts; gives its process id."""
     story.chapter("A registry on this machine: API, worker, SQLite, local disk")
     story.say(f"{story.colour(_GREEN)}$ deltareg up &{story.colour(_OFF)}")
     log = folder / "up.log"
@@ -145,7 +145,7 @@ def registry(folder: Path, story: Story) -> Iterator[None]:
         story.environ["DELTAREG_SERVER"] = _address(log, up)
         for line in log.read_text().splitlines()[:4]:
             story.say(f"  {line.replace(str(folder), '.')}")
-        yield
+        yield up.pid
     finally:
         up.send_signal(signal.SIGINT)
         try:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.demo import Story, registry
-from tests.e2e.tour import README, mask, read_blocks, run_step
+from tests.e2e.tour import README, Pace, mask, read_blocks, run_step
 
 pytestmark = pytest.mark.slow
 
@@ -14,11 +14,15 @@ def test_the_tour_prints_what_the_readme_shows(tmp_path):
     story = Story(tmp_path)
     differences = []
 
-    with registry(tmp_path, story):
+    with registry(tmp_path, story) as up:
+        pace = Pace(up)
         for step in (step for block in blocks for step in block):
+            pace.before(step.command)
             output = run_step(step.command, environ=story.environ, folder=tmp_path)
             if mask(output) != mask(step.output):
                 differences.append(f"$ {step.command}\n{output}\n--- README:\n{step.output}")
+
+        pace.end()
 
     assert len(blocks) >= 6
     assert not differences, "\n\n".join(differences)

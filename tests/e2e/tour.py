@@ -4,8 +4,10 @@
 into the README; the test runs them again and compares after masking what differs each time.
 """
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -64,6 +66,37 @@ def run_step(command: str, *, environ: Mapping[str, str], folder: Path) -> str:
     return text.replace(str(REPOSITORY), "~/deltareg")
 
 
+class Pace:
+    """Holds the worker back until the tour asks for a verdict.
+
+    On a busy machine a verification can be over before the command after the push has started, and
+    the gate would have nothing to refuse.
+    """
+
+    def __init__(self, up: int) -> None:
+        """Take the process id of `deltareg up`, whose children the workers are."""
+        threads = Path(f"/proc/{up}/task").iterdir()
+        children = [int(c) for t in threads for c in (t / "children").read_text().split()]
+        self._workers = [c for c in children if b"deltareg_verify" in _command_line(c)]
+
+    def before(self, command: str) -> None:
+        """Stop the workers before a push that does not wait, and let them go on when one waits."""
+        words = command.split()
+        waits = "--wait" in words or words[1] == "verify"
+        if waits or words[1] == "push":
+            for worker in self._workers:
+                os.kill(worker, signal.SIGCONT if waits else signal.SIGSTOP)
+
+    def end(self) -> None:
+        """Let the workers go, so that they can end."""
+        for worker in self._workers:
+            os.kill(worker, signal.SIGCONT)
+
+
+def _command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def mask(text: str) -> str:
     """Mask what differs from run to run and from machine to machine."""
     for pattern, word in _MASKS:
@@ -71,12 +104,13 @@ def mask(text: str) -> str:
     return text
 
 
-def write_tour(text: str, *, environ: Mapping[str, str], folder: Path) -> str:
+def write_tour(text: str, *, environ: Mapping[str, str], folder: Path, pace: Pace) -> str:
     """Run the whole tour and give the README with what it printed."""
 
     def rewrite(match: re.Match[str]) -> str:
         lines: list[str] = []
         for step in _steps(match[1]):
+            pace.before(step.command)
             output = run_step(step.command, environ=environ, folder=folder)
             lines += [f"$ {step.command}", *output.splitlines(), ""]
         return "```tour\n" + "\n".join(lines[:-1]) + "\n```"
@@ -106,8 +140,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="deltareg-tour-") as name:
         folder = Path(name)
         story = Story(folder)
-        with registry(folder, story):
-            written = write_tour(README.read_text(), environ=story.environ, folder=folder)
+        with registry(folder, story) as up:
+            pace = Pace(up)
+            told = README.read_text()
+            written = write_tour(told, environ=story.environ, folder=folder, pace=pace)
+            pace.end()
     if "--write" in sys.argv:
         README.write_text(written)
     else:
