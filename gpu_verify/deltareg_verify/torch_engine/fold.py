@@ -115,7 +115,7 @@ def _base_rows(
         return as_torch(ops.load(source))
     inside = min(stop, source.shape[0])
     if start < inside == stop:
-        return as_torch(ops.load(source, start, stop))
+        return ops.rows(source, start, stop)
     rows = torch.zeros((stop - start, *shape[1:]), device=ops.device)
     if start < inside:
         rows[: inside - start] = as_torch(ops.load(source, start, inside))

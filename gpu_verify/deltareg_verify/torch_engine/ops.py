@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -23,6 +24,11 @@ DTYPES: dict[str, torch.dtype] = {
 }  # fmt: skip
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 REAL = frozenset({"F64", "F32", "F16", "BF16"})
+with warnings.catch_warnings():
+    # torch warns once that it does not guard memory that may only be read. Nothing here writes to
+    # any: the formulas run on NumPy as well, which does guard it.
+    warnings.simplefilter("ignore")
+    torch.frombuffer(bytes(1), dtype=torch.uint8)
 
 
 def stored(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
@@ -36,6 +42,13 @@ def stored(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Ten
     data = bytearray(tensor.read(start, stop))  # torch wants memory that it may write
     flat = torch.frombuffer(data, dtype=DTYPES[tensor.dtype])
     return flat.reshape(-1, *tensor.shape[1:]) if tensor.shape else flat.reshape(())
+
+
+def _borrowed(tensor: Tensor, start: int, stop: int) -> torch.Tensor:
+    flat = torch.frombuffer(tensor.read(start, stop), dtype=DTYPES[tensor.dtype])
+    if flat.data_ptr() % flat.element_size():  # a header of odd length; torch wants it aligned
+        return stored(tensor, start, stop)
+    return flat.reshape(-1, *tensor.shape[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,12 @@ class TorchOps:
         if tensor.dtype not in REAL:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         return as_array(stored(tensor, start, stop).to(self.device, torch.float32))
+
+    def rows(self, tensor: Tensor, start: int, stop: int) -> torch.Tensor:
+        """Give rows as float32 to be read only: they may be the memory of the file itself."""
+        if tensor.dtype not in REAL:
+            raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
+        return _borrowed(tensor, start, stop).to(self.device, torch.float32)
 
     def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
         """Read rows of whole numbers; they stay with NumPy."""

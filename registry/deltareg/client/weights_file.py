@@ -15,6 +15,7 @@ from deltareg.client.progress import Meter
 from deltareg.tensors import ITEM_BYTES
 
 _ALIGN = 8
+_STEP = 1 << 20  # Linux takes five times as long for the same bytes in calls of 8 MiB (6.18, ext4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +67,6 @@ def write_stream(target: Path, body: Iterable[memoryview | bytes], *, meter: Met
     """
     with out_of_space(target.parent), target.open("xb") as out:
         for chunk in body:
-            out.write(chunk)
-            meter.add(len(chunk))
+            data = memoryview(chunk)
+            for start in range(0, len(data), _STEP):
+                meter.add(out.write(data[start : start + _STEP]))
