@@ -7,10 +7,9 @@ import pytest
 from deltareg.base_manifest import base_view
 from deltareg.client.base_folder import open_base
 from deltareg.client.cache import Cache
+from deltareg.client.fold_folder import fold_folder
 from deltareg.client.folder import open_folder
 from deltareg.client.hashing import hash_folder
-from deltareg.client.materialize import _write
-from deltareg.client.progress import SILENT
 from deltareg.delta_manifest import assess, build_delta_manifest
 from deltareg.errors import Blocked, InvalidInput, Refused
 from deltareg.shapes import header_tensors
@@ -33,7 +32,7 @@ class Fold:
         cache = Cache(work / "cache")
         self.out = work / "out"
         with open_base(base, cache) as opened, open_folder(path) as folder:
-            _write(opened, folder, self.out, None, SILENT.task("", 0), None)
+            fold_folder(opened, folder, self.out)
             assessment = assess(folder.files, folder.tensors, opened.view)
             hashed = hash_folder(folder)
             delta = build_delta_manifest(

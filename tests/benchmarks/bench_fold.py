@@ -121,7 +121,8 @@ def run(folder, base, delta, what):
         output, _ = child.communicate()
     if child.returncode:
         raise SystemExit("the fold failed")
-    return Done(*json.loads(output), peak[0])
+    seconds, core_s = json.loads(output)
+    return Done(seconds, core_s, peak[0])
 
 
 def fold_once(base, delta, out, cache):

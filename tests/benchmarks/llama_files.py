@@ -127,7 +127,7 @@ def _write_model(folder, shape, seed):
     folder.mkdir(parents=True)
     draw = _draw(seed)
     shards = _shards(shape.tensors())
-    places = {}
+    places: dict[str, str] = {}
     for number, tensors in enumerate(shards, 1):
         path = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         places |= dict.fromkeys(tensors, path)
@@ -142,7 +142,7 @@ def _write_model(folder, shape, seed):
 
 
 def _shards(tensors):
-    shards = [{}]
+    shards: list[dict] = [{}]
     room = _SHARD_BYTES
     for name, size in tensors.items():
         room -= 2 * math.prod(size)
