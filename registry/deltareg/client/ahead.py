@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 _END = object()
@@ -19,4 +19,4 @@ def ahead(items: Iterable[T]) -> Generator[T]:
         following = pool.submit(next, coming, _END)
         while (item := following.result()) is not _END:
             following = pool.submit(next, coming, _END)
-            yield item
+            yield cast("T", item)
