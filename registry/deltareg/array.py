@@ -68,8 +68,7 @@ def rounded_bytes(values: F32, dtype: str) -> memoryview:
     Raises:
         InvalidInput: The dtype is not F32, BF16, F16 or F64.
     """
-    rounded = np.ascontiguousarray(from_f32(values, dtype))
-    return rounded.reshape(-1).view(np.uint8).data
+    return np.ascontiguousarray(from_f32(values, dtype)).reshape(-1).view(np.uint8).data
 
 
 def integers(raw: Raw, dtype: str) -> NDArray[np.int64]:
