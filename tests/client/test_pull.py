@@ -150,7 +150,7 @@ def test_the_second_time_nothing_is_fetched(client, tmp_path):
 def test_two_processes_share_a_cache(server, tmp_path):
     """Twelve pulls at once into one empty cache, from three processes."""
     script = """
-import sys, threading
+import sys, threading, traceback
 from pathlib import Path
 from deltareg.client import Client, ClientConfig
 server, token, cache, out = sys.argv[1:]
@@ -160,7 +160,7 @@ def run(number):
         client.pull("team/lora:v1")
         client.materialize("team/full:v1", Path(out) / str(number))
 threads = [threading.Thread(target=run, args=[n]) for n in range(2)]
-threading.excepthook = lambda args: failed.append(args)
+threading.excepthook = lambda args: failed.append("".join(traceback.format_exception(args.exc_value)))
 [t.start() for t in threads]; [t.join() for t in threads]
 sys.exit(f"{failed}" if failed else 0)
 """
