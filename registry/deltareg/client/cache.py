@@ -21,7 +21,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -262,7 +262,12 @@ def out_of_space(path: Path) -> Generator[None, None, None]:
 def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
-    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+    total = 0
+    for folder, _, names in os.walk(path):  # passes over what another process has just moved away
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(folder) / name).stat().st_size
+    return total
 
 
 def _is_damaged(path: Path) -> bool:
