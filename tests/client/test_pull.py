@@ -160,7 +160,9 @@ def run(number):
         client.pull("team/lora:v1")
         client.materialize("team/full:v1", Path(out) / str(number))
 threads = [threading.Thread(target=run, args=[n]) for n in range(2)]
-threading.excepthook = lambda args: failed.append("".join(traceback.format_exception(args.exc_value)))
+def told(args):
+    failed.append("".join(traceback.format_exception(args.exc_value)))
+threading.excepthook = told
 [t.start() for t in threads]; [t.join() for t in threads]
 sys.exit(f"{failed}" if failed else 0)
 """

@@ -21,10 +21,11 @@ import shutil
 import time
 import uuid
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg.client.placing import is_draft
 from deltareg.digest import Digest
 from deltareg.errors import DiskFull, IntegrityFailure
 
@@ -161,12 +162,9 @@ class Cache:
 
     def entries(self) -> list[CacheEntry]:
         """List everything that pruning may remove, least recently used first."""
-        found = [
-            CacheEntry(kind, path.name, _size(path), path.stat().st_atime, path)
-            for kind in _KINDS
-            for path in self._things(kind)
-        ]
-        return sorted(found, key=lambda entry: entry.last_used)
+        found = [_entry(kind, path) for kind in _KINDS for path in self._things(kind)]
+        here = [entry for entry in found if entry is not None]
+        return sorted(here, key=lambda entry: entry.last_used)
 
     def prune(
         self,
@@ -213,7 +211,7 @@ class Cache:
 
     def _things(self, kind: str) -> list[Path]:
         pattern = "sha256/*/*" if kind == "blobs" else "*"
-        return list((self.path / kind).glob(pattern))
+        return [path for path in (self.path / kind).glob(pattern) if not is_draft(path)]
 
     def _keep(self, target: Path, raw: bytes) -> None:
         with self.draft() as draft, out_of_space(self.path):
@@ -234,7 +232,8 @@ class Cache:
         return path
 
     def _sweep_drafts(self, now: float) -> None:
-        for draft in (self.path / "tmp").glob("*"):
+        folders = (path for kind in _KINDS for path in (self.path / kind).glob("*"))
+        for draft in (*(self.path / "tmp").glob("*"), *filter(is_draft, folders)):
             try:
                 if now - draft.stat().st_mtime > _STALE_TMP_S:
                     _remove(draft)
@@ -259,15 +258,18 @@ def out_of_space(path: Path) -> Generator[None, None, None]:
         ) from error
 
 
+def _entry(kind: str, path: Path) -> CacheEntry | None:
+    """Describe a thing; None when another process has just removed it."""
+    try:
+        return CacheEntry(kind, path.name, _size(path), path.stat().st_atime, path)
+    except FileNotFoundError:
+        return None
+
+
 def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
-    total = 0
-    for folder, _, names in os.walk(path):  # passes over what another process has just moved away
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += (Path(folder) / name).stat().st_size
-    return total
+    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
 
 
 def _is_damaged(path: Path) -> bool:
