@@ -89,7 +89,7 @@ def base_view(manifest: Manifest) -> BaseView:
     return BaseView(fingerprint(records.values()), records, config, name_map_for(config, records))
 
 
-SAME_PARAMETERS_RULE = "1"
+SAME_PARAMETERS_RULE = "2"
 """Version of the rule by which `parameters_root` is taken; recorded with every relation."""
 
 

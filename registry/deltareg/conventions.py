@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, cast
 
 from deltareg.errors import Problem, Refused
-from deltareg.kind import DeltaFiles
+from deltareg.kind import DeltaFiles, Match
 
 Convention = Literal["absolute", "additive"]
 Told = Literal["absolute", "additive", ""]
@@ -35,6 +35,12 @@ def declared_kind(files: DeltaFiles) -> str:
     """Give the kind that the metadata of our own formats names; empty when none does."""
     told = {header.metadata.get(_KIND, "") for header in files.headers.values()} - {""}
     return told.pop() if len(told) == 1 else ""
+
+
+def declared(files: DeltaFiles, kind: str) -> Match | None:
+    """Give the match of a kind that the metadata names; None when it names none or another."""
+    told = declared_kind(files)
+    return Match(kind, f'metadata {_KIND} "{told}"', 3) if told == kind else None
 
 
 def own_metadata(kind: str, convention: Convention) -> dict[str, str]:

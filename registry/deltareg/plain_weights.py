@@ -4,7 +4,7 @@ Full fine-tunes, parts of one and task vectors are all laid out so. Names may ca
 of another version of the library; a name that shares a tensor with another stands for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from deltareg.conventions import vocabulary
@@ -94,6 +94,41 @@ def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
         return []
     told = f"{list(own)} does not fit {target} {list(shape)}"
     return [Problem("shape", told, tensor=info.name, fix="check the base")]
+
+
+def place_problems(
+    files: DeltaFiles,
+    base: BaseView,
+    *,
+    misfit: Callable[[TensorInfo, str, BaseView], list[Problem]],
+    is_new: Callable[[str, BaseView], bool],
+) -> list[Problem]:
+    """Find tensors that stand for no weight, or for one that another stands for, or do not fit.
+
+    Args:
+        files: The delta's.
+        base: The base.
+        misfit: Says what keeps a tensor from the weight that it stands for.
+        is_new: Whether a name may be one that the base lacks.
+    """
+    problems: list[Problem] = []
+    given: dict[str, str] = {}
+    lost: list[str] = []
+    for info in all_infos(files):
+        target, _ = target_of(info.name, base)
+        if not target:
+            lost += [] if is_new(info.name, base) else [info.name]
+        elif target in given:
+            problems.append(taken_twice(info.name, given[target], target))
+        else:
+            given[target] = info.name
+            problems += misfit(info, target, base)
+    return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+
+
+def is_head(name: str, base: BaseView) -> bool:
+    """Whether a name is that of a head, which a base may lack."""
+    return base.names.is_head(base.names.canonical(name))
 
 
 def taken_twice(name: str, other: str, target: str) -> Problem:

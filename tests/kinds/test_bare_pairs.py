@@ -71,7 +71,7 @@ def test_a_kohya_pair_is_scaled_by_its_alpha(tmp_path, base, module, alpha, scal
     found = written(tmp_path, tensors)
 
     want = base[f"{module}.weight"] + scale * product(tensors, module, shape)
-    assert (found.kind, found.account.delta.layout) == ("lora", "kohya")
+    assert (found.kind, found.account.delta.config()["layout"]) == ("lora", "kohya")
     assert np.allclose(found.folded()[f"{module}.weight"], want, atol=1e-6)
 
 
@@ -210,7 +210,7 @@ def test_old_diffusers_names_are_read(tmp_path, base, module, layer, alpha):
     found = written(tmp_path, tensors)
 
     want = base[f"{module}.weight"] + (alpha or 2.0) / 2 * (up.astype("f8") @ down)
-    assert found.account.delta.layout == "diffusers"
+    assert found.account.delta.config()["layout"] == "diffusers"
     assert np.allclose(found.folded()[f"{module}.weight"], want, atol=1e-6)
 
 

@@ -7,7 +7,7 @@ values are either the new biases or what is added to the old ones.
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deltareg.conventions import Convention, declared_kind, told_convention
+from deltareg.conventions import Convention, declared, told_convention
 from deltareg.errors import Problem
 from deltareg.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.manifest import Source
@@ -27,22 +27,16 @@ class BitFit:
     name: ClassVar[str] = "bitfit"
     foldable: ClassVar[bool] = True
     layout: ClassVar[str] = "biases"
+    variant: ClassVar[str] = ""
+    source: ClassVar[Source] = Source()
     convention: Convention
-
-    @property
-    def variant(self) -> str:
-        return ""
-
-    @property
-    def source(self) -> Source:
-        return Source()
 
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
-        if declared_kind(files) == cls.name:
-            return Match(cls.name, f'metadata delta_kind "{cls.name}"', 3)
+        if (told := declared(files, cls.name)) is not None:
+            return told
         if all(name.endswith(".bias") for name in files.names):
             return Match(cls.name, "every tensor is a bias", 2)
         return None

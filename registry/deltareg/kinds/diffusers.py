@@ -3,15 +3,9 @@
 The scale is one unless a tensor `alpha` stands beside a pair; nothing else could hold it.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
-
-from deltareg.bare_pairs.plan import Name, PairPlan, Where, plan_pairs, ranks_of
-from deltareg.errors import Problem
-from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors
-from deltareg.manifest import Source
-from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
-from deltareg.shapes import header_tensors
+from deltareg.bare_pairs.pair_kind import Finder, PairKind
+from deltareg.bare_pairs.plan import Name, Where
+from deltareg.kind import BaseView
 
 _SIDES = {".up.weight": "up", ".down.weight": "down"}
 _LAYER = ".lora_linear_layer"
@@ -24,68 +18,19 @@ _PARTS = ("unet.", "text_encoder.", "text_encoder_2.", "text_encoder_3.", "trans
 _ALPHA = ".alpha"
 
 
-@dataclass(frozen=True, slots=True)
-class Diffusers:
-    """Such a LoRA.
+def finder(base: BaseView) -> Finder:
+    """Find modules by their dotted names, with or without the part of the pipeline before them."""
 
-    Attributes:
-        ranks: The ranks that occur.
-    """
-
-    name: ClassVar[str] = "lora"
-    layout: ClassVar[str] = "diffusers"
-    ranks: tuple[int, ...]
-
-    @property
-    def variant(self) -> str:
-        return ""
-
-    @property
-    def foldable(self) -> bool:
-        return True
-
-    @property
-    def source(self) -> Source:
-        return Source("diffusers")
-
-    @classmethod
-    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
-        if PEFT_CONFIG in files.documents:
-            return None
-        pairs = (n for n in sorted(files.names) if (read := _read(n)) and read.role != "alpha")
-        found = next(pairs, None)
-        return None if found is None else Match(cls.name, f"tensor names such as {found[:80]}", 2)
-
-    @classmethod
-    def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
-        shapes = {
-            n: i.shape for header in files.headers.values() for n, i in header.tensors.items()
-        }
-        return cls(tuple(sorted(ranks_of(shapes, _read))))
-
-    def config(self) -> dict[str, object]:
-        return {
-            "layout": self.layout,
-            "r": self.ranks[0] if len(self.ranks) == 1 else [*self.ranks],
-        }
-
-    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        return _plan(header_tensors(files), base).problems
-
-    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        return _plan(tensors, base).effects
-
-
-def _plan(tensors: Tensors, base: BaseView) -> PairPlan:
     def find(module: str) -> Where:
         spellings = (module, *(module.removeprefix(p) for p in _PARTS if module.startswith(p)))
         found = (base.names.tensor(f"{spelling}.weight") for spelling in spellings)
         return next(((tensor,) for tensor in found if tensor is not None), ())
 
-    return plan_pairs(tensors, base, read=_read, find=find)
+    return find
 
 
-def _read(name: str) -> Name | None:
+def read(name: str) -> Name | None:
+    """Take a name apart, by its end and by the layer that holds the factors."""
     if name.endswith(_ALPHA):
         return Name(_module(name.removesuffix(_ALPHA)), "alpha")
     side = next((side for side in _SIDES if name.endswith(side)), "")
@@ -100,3 +45,6 @@ def _module(layer: str) -> str:
     if is_processed and last in _PROCESSED:
         return f"{above}.{_PROCESSED[last]}"
     return layer.removesuffix(_LAYER).removesuffix(_SHORT_LAYER)
+
+
+DIFFUSERS = PairKind("diffusers", read, finder)

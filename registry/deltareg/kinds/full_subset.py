@@ -7,19 +7,18 @@ that were frozen in training are left out (docs/format-deltas.md).
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deltareg.conventions import convention, declared_kind, needed, told_convention
+from deltareg.conventions import convention, declared, declared_kind, needed, told_convention
 from deltareg.errors import Problem
 from deltareg.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.plain_weights import (
-    all_infos,
     followers,
+    is_head,
     is_most_of,
     misfits,
-    taken_twice,
+    place_problems,
     target_of,
-    unapplied,
     with_target,
 )
 from deltareg.updates import Replace
@@ -31,27 +30,16 @@ class FullSubset:
 
     name: ClassVar[str] = "full_subset"
     layout: ClassVar[str] = "some weights"
-
-    @property
-    def variant(self) -> str:
-        return ""
-
-    @property
-    def foldable(self) -> bool:
-        return True
-
-    @property
-    def source(self) -> Source:
-        return Source()
+    variant: ClassVar[str] = ""
+    foldable: ClassVar[bool] = True
+    source: ClassVar[Source] = Source()
 
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
-        told = declared_kind(files)
-        if told:
-            is_own = told == cls.name
-            return Match(cls.name, f'metadata delta_kind "{told}"', 3) if is_own else None
+        if declared_kind(files):
+            return declared(files, cls.name)
         here = with_target(files, base)
         if not here or convention(files) == "additive" or is_most_of(files, base):
             return None
@@ -69,19 +57,7 @@ class FullSubset:
         return {"convention": "absolute"}
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        problems: list[Problem] = []
-        given: dict[str, str] = {}
-        lost: list[str] = []
-        for info in all_infos(files):
-            target, _ = target_of(info.name, base)
-            if not target:
-                lost += [] if base.names.is_head(base.names.canonical(info.name)) else [info.name]
-            elif target in given:
-                problems.append(taken_twice(info.name, given[target], target))
-            else:
-                given[target] = info.name
-                problems += misfits(info, target, base)
-        return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+        return place_problems(files, base, misfit=misfits, is_new=is_head)
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []

@@ -6,38 +6,17 @@ kernels with `use_effective_conv2d` each product goes through a core T (proposit
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from deltareg.formula import Array, Ops, Tensor
 from deltareg.kind import Effect
-from deltareg.peft_layout.config import Fields
+from deltareg.peft_layout.lycoris import Settings, read_settings
 from deltareg.peft_layout.peft_kind import PeftKind, Site
 from deltareg.peft_layout.sides import check_rank, plain_layer, sizes
-from deltareg.peft_layout.suffixes import Numbers
-from deltareg.peft_layout.targets import read_numbers
 from deltareg.peft_layout.tucker import check_core, has_core, tucker_rows
 
 _CORES = ("hada_t1", "hada_t2")
 _FACTORS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the config says.
-
-    Attributes:
-        r: The rank of modules that `ranks` does not name.
-        alpha: The numerator of the scale for modules that `alphas` does not name.
-        use_effective_conv2d: Whether kernels go through a core.
-        ranks: Ranks of those modules.
-        alphas: Numerators of those modules.
-    """
-
-    r: int
-    alpha: float
-    use_effective_conv2d: bool
-    ranks: Numbers = field(default_factory=Numbers)
-    alphas: Numbers = field(default_factory=Numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +55,16 @@ class Hadamard:
         return weight + (product * self.scale).reshape(*weight.shape)
 
 
-def read(fields: Fields) -> Settings:
-    """Read rank, scale and what is done to kernels."""
-    fields.ignored("init_weights", "module_dropout", "rank_dropout")
-    return Settings(
-        r=fields.integer("r", 8),
-        alpha=fields.number("alpha", 8),
-        use_effective_conv2d=fields.flag("use_effective_conv2d"),
-        ranks=read_numbers(fields, "rank_pattern", whole=True),
-        alphas=read_numbers(fields, "alpha_pattern"),
-    )
-
-
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     """Add the product of products."""
-    told = settings.ranks.of(site.module, settings.r)
+    told = settings.rank(site.module)
     has_cores = has_core(site, *_CORES, is_told=settings.use_effective_conv2d)
     if has_cores:
         _check_cores(site, told)
     else:
         _check_flat(site, told)
     first, second = (_half(site, number, has_core=has_cores) for number in ("1", "2"))
-    scale = settings.alphas.of(site.module, settings.alpha) / told
-    yield site.changes(Hadamard(first, second, scale))
+    yield site.changes(Hadamard(first, second, settings.scale(site.module)))
 
 
 def _check_flat(site: Site, told: float) -> None:
@@ -127,7 +93,7 @@ LOHA = PeftKind(
     "loha",
     "LOHA",
     {(role, ""): role for role in (*_FACTORS, *_CORES)},
-    read,
+    read_settings,
     effects,
     optional=frozenset(_CORES),
 )

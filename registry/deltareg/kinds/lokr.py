@@ -6,41 +6,21 @@ W' = W + alpha / r · C ⊗ (A B) (Edalati et al. 2022, arXiv 2212.10650; Yeh et
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from deltareg.formula import Array, Ops, Tensor
 from deltareg.kind import Effect
 from deltareg.peft_layout.config import Fields
+from deltareg.peft_layout.lycoris import Settings, read_settings
 from deltareg.peft_layout.peft_kind import PeftKind, Site
 from deltareg.peft_layout.sides import check_rank, plain_layer, require, sizes
-from deltareg.peft_layout.suffixes import Numbers
-from deltareg.peft_layout.targets import read_numbers
 from deltareg.peft_layout.tucker import check_core, has_core, tucker_rows
 
 _ROLES = (
     "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the config says; where `r` is large enough for a matrix to be stored whole, it is.
-
-    Attributes:
-        r: The rank of modules that `ranks` does not name.
-        alpha: The numerator of the scale for modules that `alphas` does not name.
-        use_effective_conv2d: Whether kernels go through a core.
-        ranks: Ranks of those modules.
-        alphas: Numerators of those modules.
-    """
-
-    r: int
-    alpha: float
-    use_effective_conv2d: bool
-    ranks: Numbers = field(default_factory=Numbers)
-    alphas: Numbers = field(default_factory=Numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +94,18 @@ class KroneckerOfLines:
 
 
 def read(fields: Fields) -> Settings:
-    """Read rank, scale and what is done to kernels; how matrices are cut shows in their shapes."""
-    fields.ignored(
-        "decompose_both", "decompose_factor", "init_weights", "module_dropout", "rank_dropout",
-        "rank_dropout_scale",
-    )  # fmt: skip
-    return Settings(
-        r=fields.integer("r", 8),
-        alpha=fields.number("alpha", 8),
-        use_effective_conv2d=fields.flag("use_effective_conv2d"),
-        ranks=read_numbers(fields, "rank_pattern", whole=True),
-        alphas=read_numbers(fields, "alpha_pattern"),
-    )
+    """Read the settings; how matrices are cut shows in their shapes."""
+    fields.ignored("decompose_both", "decompose_factor", "rank_dropout_scale")
+    return read_settings(fields)
 
 
 def effects(site: Site, settings: Settings) -> Iterable[Effect]:
     """Add the Kronecker product."""
-    rank = settings.ranks.of(site.module, settings.r)
+    rank = settings.rank(site.module)
     first, n_out, n_in = _first(site, rank)
     second, height, width = _second(site, settings, rank)
     plain_layer(site, n_out * height, n_in * width)
-    scale = settings.alphas.of(site.module, settings.alpha) / rank
+    scale = settings.scale(site.module)
     stored = site.tensors.get("lokr_w2")
     if stored is not None and len(stored.shape) == 3:
         yield site.changes(KroneckerOfLines(first, stored, scale))

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from deltareg.errors import Problem
 from deltareg.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.manifest import Source
-from deltareg.plain_weights import all_infos, misfits, taken_twice, target_of, unapplied
+from deltareg.plain_weights import is_head, misfits, place_problems, target_of
 from deltareg.updates import Replace
 
 LAYOUT = "deltareg-merge/1"
@@ -25,18 +25,9 @@ class MergedWeights:
 
     name: ClassVar[str] = "full_subset"
     layout: ClassVar[str] = "merged weights"
-
-    @property
-    def variant(self) -> str:
-        return ""
-
-    @property
-    def foldable(self) -> bool:
-        return True
-
-    @property
-    def source(self) -> Source:
-        return Source("deltareg")
+    variant: ClassVar[str] = ""
+    foldable: ClassVar[bool] = True
+    source: ClassVar[Source] = Source("deltareg")
 
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
@@ -51,19 +42,7 @@ class MergedWeights:
         return {"convention": "absolute"}
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        problems: list[Problem] = []
-        given: dict[str, str] = {}
-        lost: list[str] = []
-        for info in all_infos(files):
-            target, _ = target_of(info.name, base)
-            if not target:
-                lost += [] if _is_new(info.name, base) else [info.name]
-            elif target in given:
-                problems.append(taken_twice(info.name, given[target], target))
-            else:
-                given[target] = info.name
-                problems += misfits(info, target, base)
-        return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+        return place_problems(files, base, misfit=misfits, is_new=_is_new)
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
@@ -82,4 +61,4 @@ class MergedWeights:
 
 
 def _is_new(name: str, base: BaseView) -> bool:
-    return base.names.is_buffer(name) or base.names.is_head(base.names.canonical(name))
+    return base.names.is_buffer(name) or is_head(name, base)

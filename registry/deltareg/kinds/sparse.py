@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deltareg.conventions import Convention, declared_kind, told_convention
+from deltareg.conventions import Convention, declared, declared_kind, told_convention
 from deltareg.errors import Problem
 from deltareg.formula import Tensor, Update
 from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
@@ -35,28 +35,17 @@ class Sparse:
 
     name: ClassVar[str] = "sparse"
     layout: ClassVar[str] = "indices and values"
+    variant: ClassVar[str] = ""
+    foldable: ClassVar[bool] = True
+    source: ClassVar[Source] = Source()
     convention: Convention
-
-    @property
-    def variant(self) -> str:
-        return ""
-
-    @property
-    def foldable(self) -> bool:
-        return True
-
-    @property
-    def source(self) -> Source:
-        return Source()
 
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
-        told = declared_kind(files)
-        if told:
-            is_own = told == cls.name
-            return Match(cls.name, f'metadata delta_kind "{told}"', 3) if is_own else None
+        if declared_kind(files):
+            return declared(files, cls.name)
         if any(name.endswith((INDICES, VALUES)) for name in files.names):
             return Match(cls.name, f"tensor names …{INDICES}, …{VALUES}", 2)
         return None

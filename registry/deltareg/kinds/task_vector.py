@@ -8,18 +8,16 @@ lacks has no difference, so it cannot be part of one.
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deltareg.conventions import convention, declared_kind, needed, told_convention
+from deltareg.conventions import convention, declared, declared_kind, needed, told_convention
 from deltareg.errors import Problem
 from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
 from deltareg.peft_layout.marks import marks
 from deltareg.plain_weights import (
-    all_infos,
     followers,
-    taken_twice,
+    place_problems,
     target_of,
-    unapplied,
     with_target,
 )
 from deltareg.tensors import FLOAT_DTYPES, TensorInfo
@@ -32,27 +30,16 @@ class TaskVector:
 
     name: ClassVar[str] = "task_vector"
     layout: ClassVar[str] = "differences of weights"
-
-    @property
-    def variant(self) -> str:
-        return ""
-
-    @property
-    def foldable(self) -> bool:
-        return True
-
-    @property
-    def source(self) -> Source:
-        return Source()
+    variant: ClassVar[str] = ""
+    foldable: ClassVar[bool] = True
+    source: ClassVar[Source] = Source()
 
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         if PEFT_CONFIG in files.documents or not files.headers:
             return None
-        told = declared_kind(files)
-        if told:
-            is_own = told == cls.name
-            return Match(cls.name, f'metadata delta_kind "{told}"', 3) if is_own else None
+        if declared_kind(files):
+            return declared(files, cls.name)
         if convention(files) != "additive" or marks(files.names):
             return None
         if all(name.endswith(".bias") for name in files.names):
@@ -73,19 +60,7 @@ class TaskVector:
         return {"convention": "additive"}
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        problems: list[Problem] = []
-        given: dict[str, str] = {}
-        lost: list[str] = []
-        for info in all_infos(files):
-            target, reads = target_of(info.name, base)
-            if not target:
-                lost.append(info.name)
-            elif target in given:
-                problems.append(taken_twice(info.name, given[target], target))
-            else:
-                given[target] = info.name
-                problems += _misfit(info, reads or target, base)
-        return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+        return place_problems(files, base, misfit=_misfit, is_new=lambda _name, _base: False)
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
@@ -96,7 +71,8 @@ class TaskVector:
         return [*effects, *followers(effects, base)]
 
 
-def _misfit(info: TensorInfo, weight: str, base: BaseView) -> list[Problem]:
+def _misfit(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
+    weight = target if target in base.tensors else target_of(info.name, base)[1]
     shape = base.tensors[weight].shape
     if info.shape == shape and info.dtype in FLOAT_DTYPES:
         return []
