@@ -14,7 +14,6 @@ from deltareg.digest import Digest
 from deltareg.errors import Blocked, InvalidInput, Problem
 from deltareg.fingerprint import TensorRecord
 from deltareg.fold import RECIPE, Folding
-from deltareg.formula import Tensor
 from deltareg.kind import Account, BaseView
 from deltareg.manifest import Manifest
 from deltareg.tensors import strict_json_object
@@ -25,6 +24,7 @@ MAX_DEPTH = 4
 BESIDE_WEIGHTS = frozenset({CONFIG_FILE, "generation_config.json"}) | TOKENIZER_FILES
 """Files beside the weights of which a delta may bring its own."""
 
+_Form = tuple[str, str, tuple[int, ...]]
 _FIX = "push with a client of the server's version, and the base's own config and tokenizer"
 
 
@@ -89,8 +89,8 @@ class Stacking:
 
     def recipe(self) -> str:
         """Say by what the result was computed; empty when all of it is stored values."""
-        folding = self._folding()
-        computed = [t for t in folding.changed if self._digest(folding, t) is None]
+        folding, own = self._folding(), self._own_digests()
+        computed = [t for t in folding.changed if self._digest(folding, t, own) is None]
         return f"{RECIPE.library}, {RECIPE.block_rows} rows, {RECIPE.dtype}" if computed else ""
 
     def problems(self, result: Manifest) -> list[Problem]:
@@ -110,13 +110,13 @@ class Stacking:
         return Folding(self.account.effects, {n: _Known(r) for n, r in self.view.tensors.items()})
 
     def _tensors(self, folding: Folding, result: Manifest) -> Iterator[str]:
-        found = result.records()
+        found, own = result.records(), self._own_digests()
         expected = {*self.view.tensors, *folding.changed, *folding.additions}
         for name in sorted(expected ^ found.keys()):
             yield f"tensor {name[:120]} is {'missing' if name in expected else 'not of it'}"
         for name in sorted(expected & found.keys()):
             dtype, shape = self._form(folding, name)
-            record, digest = found[name], self._digest(folding, name)
+            record, digest = found[name], self._digest(folding, name, own)
             if (record.dtype, record.shape) != (dtype, shape):
                 yield f"tensor {name[:120]} is {record.dtype} {record.shape}, not {dtype} {shape}"
             elif digest is not None and record.digest != digest:
@@ -128,22 +128,24 @@ class Stacking:
         known = folding.additions.get(name) or self.view.tensors[name]
         return known.dtype, known.shape
 
-    def _digest(self, folding: Folding, name: str) -> Digest | None:
+    def _own_digests(self) -> dict[_Form, Digest]:
+        return {(t.name, t.dtype, t.shape): t.digest for t in self.delta.tensors}
+
+    def _digest(self, folding: Folding, name: str, own: Mapping[_Form, Digest]) -> Digest | None:
         """Give the digest that a tensor must have; None when its values are computed."""
         if name in folding.changed:
             tensor = folding.stored(name)
-        else:
-            tensor = folding.additions.get(name)
             if tensor is None:
-                return self.view.tensors[name].digest
-        return None if tensor is None else self._deltas_digest(tensor)
-
-    def _deltas_digest(self, tensor: Tensor) -> Digest:
+                return None
+        elif name in folding.additions:
+            tensor = folding.additions[name]
+        else:
+            return self.view.tensors[name].digest
         form = tensor.name, tensor.dtype, tensor.shape
-        for own in self.delta.tensors:
-            if (own.name, own.dtype, own.shape) == form:
-                return own.digest
-        raise InvalidInput(f"{tensor.name} would be put in place, and the delta has no such tensor")
+        if form not in own:
+            told = f"{tensor.name} would be put in place, and the delta has no such tensor"
+            raise InvalidInput(told)
+        return own[form]
 
     def _files(self, result: Manifest) -> Iterator[str]:
         known, own, found = (

@@ -1,6 +1,7 @@
 """A SQLite database is served from one host at a time."""
 
 import os
+from threading import Barrier, BrokenBarrierError, Thread
 
 import pytest
 
@@ -30,32 +31,74 @@ def test_another_process_of_the_same_host_may_serve_too(url):
         pass
 
 
+def test_a_process_that_stops_leaves_its_host_the_database(url):
+    with one_host(url, host=HERE):
+        with one_host(url, host=HERE):
+            pass
+
+        with pytest.raises(Misconfigured, match="alpha"), one_host(url, host=THERE):
+            pass
+
+
 def test_a_host_that_stopped_leaves_the_database_to_others(url, tmp_path):
     with one_host(url, host=HERE):
         pass
 
     with one_host(url, host=THERE):
-        assert "beta" in (tmp_path / "registry.db-host").read_text()
+        assert [path.read_text() for path in claims(tmp_path)] == ["beta"]
 
-    assert list(tmp_path.iterdir()) == []
+    assert claims(tmp_path) == []
 
 
 def test_a_host_that_was_killed_is_forgotten_after_a_while(url, tmp_path):
-    path = tmp_path / "registry.db-host"
-    path.write_text('{"kernel": "kernel-1", "name": "alpha"}')
-    long_ago = path.stat().st_mtime - STALE_S - 1
-    os.utime(path, (long_ago, long_ago))
+    claim = left_behind(tmp_path)
+    long_ago = claim.stat().st_mtime - STALE_S - 1
+    os.utime(claim, (long_ago, long_ago))
 
     with one_host(url, host=THERE):
-        assert "beta" in path.read_text()
+        assert [path.read_text() for path in claims(tmp_path)] == ["beta"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "alpha"}'])
-def test_a_file_that_says_nothing_is_nobodys(url, tmp_path, content):
-    (tmp_path / "registry.db-host").write_text(content)
+def test_a_host_that_was_just_killed_is_waited_for(url, tmp_path):
+    left_behind(tmp_path)
 
-    with one_host(url, host=THERE):
+    with pytest.raises(Misconfigured, match="alpha"), one_host(url, host=THERE):
         pass
+
+    assert [path.read_text() for path in claims(tmp_path)] == ["alpha"]
+
+
+def test_of_two_that_start_at_once_none_misses_the_other(url, tmp_path):
+    ready, served = Barrier(2), []
+
+    def start(host):
+        ready.wait()
+        try:
+            with one_host(url, host=host):
+                served.append(host)
+                ready.wait(5)
+        except (Misconfigured, BrokenBarrierError):
+            ready.abort()
+
+    threads = [Thread(target=start, args=[host]) for host in (HERE, THERE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(served) <= 1
+
+
+def claims(folder):
+    return sorted((folder / "registry.db-hosts").iterdir())
+
+
+def left_behind(folder):
+    """Leave a claim as a server does that is killed."""
+    claim = folder / "registry.db-hosts" / f"{HERE.kernel}.1"
+    claim.parent.mkdir()
+    claim.write_text(HERE.name)
+    return claim
 
 
 def test_a_postgresql_server_has_many_hosts():
@@ -65,7 +108,7 @@ def test_a_postgresql_server_has_many_hosts():
 
 def test_a_server_holds_its_database_while_it_serves(processes):
     server = processes.api().start()
-    held = list(processes.folder.rglob("*.db-host"))
+    held = list(processes.folder.rglob("*.db-hosts/*"))
 
     server.stop()
 

@@ -1,11 +1,12 @@
 """One host for a SQLite database: its write-ahead log is shared memory, which no network carries.
 
-A serving process says so in a file beside the database and renews it. A start on another host finds
-it fresh and refuses; one that was killed is forgotten after `STALE_S`. Times are the file system's
-own, so hosts need no common clock. Processes of one kernel, containers included, may share.
+Every serving process keeps a claim, a file in a folder beside the database, and renews it. A start
+writes its own claim first and then looks for those of other hosts, so of two that start at the same
+moment neither misses the other. The claim of a process that was killed counts for `STALE_S` more.
+Ages are by the clock of the file system, so hosts need none in common. Processes of one kernel,
+containers included, may share.
 """
 
-import json
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.db.session import parse_url
@@ -29,7 +30,7 @@ class Host:
     """A running kernel.
 
     Attributes:
-        kernel: Unlike any other's, and another one after a restart.
+        kernel: Unlike any other's, and another one after a restart; no dot in it.
         name: For people.
     """
 
@@ -42,7 +43,7 @@ def this_host() -> Host:
     try:
         kernel = _BOOT_ID.read_text().strip()
     except OSError:
-        kernel = f"{socket.gethostname()}-{uuid.getnode():x}"
+        kernel = f"{uuid.getnode():x}"
     return Host(kernel, socket.gethostname())
 
 
@@ -61,72 +62,51 @@ def one_host(database_url: str, *, host: Host | None = None) -> Generator[None, 
     if url.get_backend_name() != "sqlite" or url.database is None:
         yield
         return
-    path, me = Path(f"{url.database}-host"), host or this_host()
-    _refuse_other(path, me)
-    _claim(path, me)
+    me, folder = host or this_host(), Path(f"{url.database}-hosts")
+    folder.mkdir(exist_ok=True)
+    claim = folder / f"{me.kernel}.{uuid.uuid4().hex}"
     ended = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(path, me, ended), daemon=True)
-    renewing.start()
+    renewing = threading.Thread(target=_renew, args=(claim, me, ended), daemon=True)
     try:
+        claim.write_text(me.name)
+        other = _other(claim, me)
+        if other:
+            raise Misconfigured(
+                f"host {other} serves the SQLite database {Path(url.database).name} now, and one"
+                " host is all that SQLite can be served from",
+                fix=f"stop that server and wait {STALE_S:g} s, or use PostgreSQL for several hosts",
+            )
+        renewing.start()
         yield
     finally:
         ended.set()
-        renewing.join()
-        _release(path, me)
+        if renewing.is_alive():
+            renewing.join()
+        claim.unlink(missing_ok=True)
 
 
-def _refuse_other(path: Path, me: Host) -> None:
-    holder = _holder(path)
-    if holder is None or holder.kernel == me.kernel or _age_s(path) > STALE_S:
-        return
-    raise Misconfigured(
-        f"host {holder.name} serves the SQLite database {path.name.removesuffix('-host')} now, and"
-        " one host is all that SQLite can be served from",
-        fix=f"stop that server and wait {STALE_S:g} s, or use PostgreSQL for several hosts",
-    )
+def _other(claim: Path, me: Host) -> str:
+    """Name another host with a claim that is not stale beside a claim that is; empty for none."""
+    now = claim.stat().st_mtime
+    for path in claim.parent.iterdir():
+        if path.name.partition(".")[0] == me.kernel:
+            continue
+        try:
+            age_s = now - path.stat().st_mtime
+            name = path.read_text() or path.name
+        except FileNotFoundError:  # it has just ended
+            continue
+        if age_s <= STALE_S:
+            return name
+        path.unlink(missing_ok=True)
+    return ""
 
 
-def _holder(path: Path) -> Host | None:
-    try:
-        found = json.loads(path.read_text())
-        return Host(str(found["kernel"]), str(found["name"]))
-    except (OSError, ValueError, KeyError, TypeError):  # gone, or cut short: nobody's
-        return None
-
-
-def _age_s(path: Path) -> float:
-    """Give a file's age by the clock of the file system that it is on."""
-    probe = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
-    try:
-        probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime
-    except FileNotFoundError:
-        return float("inf")
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-def _claim(path: Path, me: Host) -> None:
-    draft = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
-    draft.write_text(json.dumps(asdict(me)))
-    draft.replace(path)
-
-
-def _renew(path: Path, me: Host, ended: threading.Event) -> None:
-    """Renew until the end; stop this process when two hosts started at the same moment."""
+def _renew(claim: Path, me: Host, ended: threading.Event) -> None:
+    """Renew until the end; stop a process that was frozen while another host took over."""
     while not ended.wait(_RENEW_S):
-        holder = _holder(path)
-        if holder is not None and holder.kernel != me.kernel and _age_s(path) <= STALE_S:
+        is_lost = not claim.exists()  # only a claim that went stale is taken away by others
+        claim.write_text(me.name)
+        if is_lost and _other(claim, me):
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        _claim(path, me)
-
-
-def _release(path: Path, me: Host) -> None:
-    """Take the file away, unless another process of this host goes on serving.
-
-    It renews the file within seconds, and until then a start elsewhere is refused by nothing: the
-    same as at a start, and found by the same renewal.
-    """
-    if _holder(path) == me:
-        path.unlink(missing_ok=True)
