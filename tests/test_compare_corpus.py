@@ -7,7 +7,7 @@ from deltareg.accounting import account, recognise
 from deltareg.compare import tensor_differences, weight_differences
 from deltareg.errors import Refused
 from deltareg.kind import ActivationHook, Addition, PrefixInsert, WeightUpdate
-from deltareg.merge_sides import read_f64
+from deltareg.merge.sides import read_f64
 from deltareg.numpy_ops import NumPyOps
 from tests import corpus
 from tests.folders import open_folder

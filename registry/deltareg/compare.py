@@ -16,7 +16,7 @@ from deltareg.formula import Tensor, Update
 from deltareg.kind import ActivationHook, Addition, Effect, PrefixInsert, Tensors, WeightUpdate
 from deltareg.low_rank import F64, LowRankChange, cores_of, low_rank_change
 from deltareg.manifest import Manifest
-from deltareg.merge_sides import read_f64
+from deltareg.merge.sides import read_f64
 from deltareg.tensors import FLOAT_DTYPES
 
 _SLICE_ROWS = 64  # widened to float64 together

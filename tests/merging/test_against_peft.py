@@ -9,9 +9,9 @@ from deltareg.accounting import account, recognise
 from deltareg.client.merged_files import write_lora
 from deltareg.client.progress import SILENT
 from deltareg.fold import Folding
-from deltareg.merge_factors import FactorMerging
+from deltareg.merge.factors import FactorMerging
+from deltareg.merge.sides import Parent
 from deltareg.merge_method import FactorMethod, MergeSettings
-from deltareg.merge_sides import Parent
 from deltareg.merging import method_named
 from tests import folders
 from tests.fixtures.registries import SAMPLES

@@ -11,10 +11,10 @@ from deltareg.client.merged_files import write_lora, write_weights
 from deltareg.client.progress import SILENT
 from deltareg.errors import InvalidInput, Refused
 from deltareg.fold import Folding
-from deltareg.merge import Merging
-from deltareg.merge_factors import FactorMerging
+from deltareg.merge.factors import FactorMerging
+from deltareg.merge.sides import Parent
+from deltareg.merge.weights import Merging
 from deltareg.merge_method import FactorMethod, MergeSettings, ValueMethod
-from deltareg.merge_sides import Parent
 from deltareg.merging import method_named
 from tests import corpus
 from tests.folders import open_folder

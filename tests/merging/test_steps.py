@@ -5,9 +5,9 @@ import pytest
 
 from deltareg.errors import InvalidInput
 from deltareg.kind import Addition, WeightUpdate
-from deltareg.merge import Merging
+from deltareg.merge.sides import Parent
+from deltareg.merge.weights import Merging
 from deltareg.merge_method import MergeSettings, Rows, ValueMethod
-from deltareg.merge_sides import Parent
 from deltareg.merge_steps import dropped_at_random, largest, with_one_sign
 from deltareg.merging import method_named
 from deltareg.updates import Add, Replace

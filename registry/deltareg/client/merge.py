@@ -15,13 +15,13 @@ from deltareg.client.opened import OpenVersion, open_version
 from deltareg.client.pull import fetch, fetch_base, fetch_manifest, resolve
 from deltareg.client.push import PushOptions, push
 from deltareg.client.reports import MergePlan, MergeReport
-from deltareg.conflicts import conflicts
 from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
-from deltareg.merge import Merging
-from deltareg.merge_factors import FactorMerging, MergedModule, error_of
+from deltareg.merge.conflicts import conflicts
+from deltareg.merge.factors import FactorMerging, MergedModule, error_of
+from deltareg.merge.recipe import RECIPE_FILE, MergeRecipe, RecipeParent, parameters_of
+from deltareg.merge.sides import Parent
+from deltareg.merge.weights import Merging
 from deltareg.merge_method import FactorMethod, MergeMethod, MergeSettings
-from deltareg.merge_recipe import RECIPE_FILE, MergeRecipe, RecipeParent, parameters_of
-from deltareg.merge_sides import Parent
 from deltareg.merging import method_named
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import BaseInfo, VersionDetail

@@ -11,8 +11,8 @@ from deltareg.client.progress import Progress
 from deltareg.client.weights_file import Slot, write_header, write_stream
 from deltareg.kind import BaseView
 from deltareg.kinds.merged import LAYOUT
-from deltareg.merge import Merging
-from deltareg.merge_factors import FactorMerging, MergedModule
+from deltareg.merge.factors import FactorMerging, MergedModule
+from deltareg.merge.weights import Merging
 from deltareg.peft_layout.config import CONFIG_FILE
 from deltareg.peft_layout.written import lora_config
 

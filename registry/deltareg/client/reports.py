@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deltareg.compare import FieldChange, FileChange, TensorChanges, WeightDifference
-from deltareg.conflicts import WeightConflict
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
 from deltareg.injection import InjectionPoint
-from deltareg.merge_recipe import MergeRecipe
+from deltareg.merge.conflicts import WeightConflict
+from deltareg.merge.recipe import MergeRecipe
 from deltareg.wire import SCHEMA_VERSION, VersionInfo
 
 

@@ -9,7 +9,7 @@ from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.lineage import Edge, walk
 from deltareg.manifest import Manifest
-from deltareg.merge_recipe import RECIPE_FILE
+from deltareg.merge.recipe import RECIPE_FILE
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller, Registry

@@ -11,7 +11,7 @@ import numpy as np
 
 from deltareg.kind import Tensors
 from deltareg.low_rank import F64
-from deltareg.merge_sides import Parent, Sides
+from deltareg.merge.sides import Parent, Sides
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ import numpy as np
 from deltareg.errors import InvalidInput
 from deltareg.kind import BaseView, Tensors, WeightUpdate
 from deltareg.low_rank import F64, LowRankChange, low_rank_change
+from deltareg.merge.sides import Parent, Side, Sides, base_rows
 from deltareg.merge_method import FactorMethod, Factors, MergeSettings, Part
-from deltareg.merge_sides import Parent, Side, Sides, base_rows
 from deltareg.peft_layout.modules import is_stored_transposed
 from deltareg.peft_layout.written import LoraModule
 from deltareg.updates import Factor, LowRank, Unchanged

@@ -17,8 +17,8 @@ from deltareg.array import from_f32
 from deltareg.errors import InvalidInput
 from deltareg.kind import Tensors
 from deltareg.low_rank import F64
+from deltareg.merge.sides import Parent, Run, Sides
 from deltareg.merge_method import MergeSettings, Rows, ValueMethod
-from deltareg.merge_sides import Parent, Run, Sides
 from deltareg.tensors import FLOAT_DTYPES
 
 _WIDEST = ("F64", "F32")
