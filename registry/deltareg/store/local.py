@@ -158,7 +158,8 @@ def _fill(descriptor: int, path: Path, body: Iterable[bytes]) -> int:
 def _publish(temporary: Path, path: Path, key: str) -> None:
     """Give a finished file its name, durably."""
     for _ in range(_LINK_ATTEMPTS):
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # not exist_ok: it fails where the folder goes meanwhile
+            path.parent.mkdir(mode=0o700)
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
