@@ -4,6 +4,10 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Final
+
+_TALKATIVE: Final = ("boto3", "botocore", "s3transfer", "urllib3")
+"""Libraries that write whole request bodies and signed headers when they may write everything."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,7 +30,7 @@ def start_log(*, verbose: int, form: str) -> None:
     """Send the log to stderr.
 
     Args:
-        verbose: 0 for warnings, 1 for what is done, 2 or more for everything.
+        verbose: 0 for warnings, 1 for what is done, 2 or more for everything but what bodies hold.
         form: `text` or `json`.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
@@ -34,3 +38,5 @@ def start_log(*, verbose: int, form: str) -> None:
     plain = logging.Formatter("%(levelname).1s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else plain)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.INFO))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from deltareg.wire import SCHEMA_VERSION
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Title
 from deltareg_cli.drawing import Surface, draw
+from deltareg_cli.logs import start_log
 from deltareg_cli.output import Output, to_json
 from deltareg_cli.wording import clean, count, moment, rate, seconds, short, size
 from deltareg_cli.yaml_text import to_yaml
@@ -191,6 +193,13 @@ def test_the_log_may_be_json_lines(user, capsys):
 
     records = [json.loads(line) for line in ended.err.splitlines()]
     assert {"at", "level", "logger", "event"} <= set(records[0])
+
+
+def test_the_log_never_holds_the_body_of_a_request(root_logger):
+    start_log(verbose=2, form="text")
+
+    assert root_logger.isEnabledFor(logging.DEBUG)
+    assert not logging.getLogger("botocore.endpoint").isEnabledFor(logging.DEBUG)
 
 
 def test_notes_are_for_people(monkeypatch):
