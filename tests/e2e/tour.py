@@ -10,12 +10,14 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
+_START_S = 60
 _BLOCK = re.compile(r"```tour\n(.*?)```", re.DOTALL)
 _MASKS = (
     (re.compile(r"\b(sha256|blake3):[0-9a-f]{12,64}"), r"\1:…"),
@@ -75,22 +77,31 @@ class Pace:
 
     def __init__(self, up: int) -> None:
         """Take the process id of `deltareg up`, whose children the workers are."""
-        threads = Path(f"/proc/{up}/task").iterdir()
-        children = [int(c) for t in threads for c in (t / "children").read_text().split()]
-        self._workers = [c for c in children if b"deltareg_verify" in _command_line(c)]
+        self._up = up
 
     def before(self, command: str) -> None:
         """Stop the workers before a push that does not wait, and let them go on when one waits."""
         words = command.split()
         waits = "--wait" in words or words[1] == "verify"
         if waits or words[1] == "push":
-            for worker in self._workers:
-                os.kill(worker, signal.SIGCONT if waits else signal.SIGSTOP)
+            self._signal(signal.SIGCONT if waits else signal.SIGSTOP)
 
     def end(self) -> None:
         """Let the workers go, so that they can end."""
-        for worker in self._workers:
-            os.kill(worker, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        deadline = time.monotonic() + _START_S
+        while not (workers := self._workers()):  # one that was just forked has no name yet
+            assert time.monotonic() < deadline, "`deltareg up` started no worker"
+            time.sleep(0.05)
+        for worker in workers:
+            os.kill(worker, number)
+
+    def _workers(self) -> list[int]:
+        threads = Path(f"/proc/{self._up}/task").iterdir()
+        children = [int(c) for t in threads for c in (t / "children").read_text().split()]
+        return [c for c in children if b"deltareg_verify" in _command_line(c)]
 
 
 def _command_line(pid: int) -> bytes:
