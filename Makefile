@@ -20,7 +20,7 @@ run: $(VENV)/.ready-demo    ## a registry with one worker on this machine
 	@$(BIN)/deltareg up
 
 test: $(VENV)/.ready-test   ## the whole test suite; TESTARGS='-k lora' narrows it
-	@$(BIN)/python -m pytest $(TESTARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTARGS)
 
 check: lint test            ## what must pass before a commit: lint, then test
 

@@ -4,6 +4,7 @@ Each file in `tests/fixtures/` is a plugin of its own (a database, an S3 server,
 registry); all of them are found by folder.
 """
 
+import gc
 import importlib.util
 import os
 from pathlib import Path
@@ -37,6 +38,13 @@ def pytest_collection_modifyitems(items):
     if missing is not None:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def pytest_collection_finish():
+    """Let the collector pass over the thousands of tests, which are there until the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def missing_gpu():

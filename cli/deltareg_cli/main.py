@@ -14,6 +14,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from deltareg import __version__
 from deltareg.errors import DeltaregError, DiskFull, InvalidInput
+from deltareg.garbage import collect_rarely
 from deltareg_cli.command_tree import Root
 from deltareg_cli.exits import Exit, exit_status
 from deltareg_cli.failures import for_people, for_scripts
@@ -88,6 +89,7 @@ cli.sections = SECTIONS
 
 def main() -> NoReturn:
     """Run the process's command line and end the process."""
+    collect_rarely()
     # Threads of NumPy's OpenBLAS spin for 2^26 cycles after a product, on cores that hashing and
     # writing need; this lets them sleep. It is read when NumPy is imported, which commands do.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")

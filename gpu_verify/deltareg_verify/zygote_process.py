@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO
 
+from deltareg.garbage import collect_rarely
 from deltareg_verify import sandbox
 
 Prepare = Callable[[bytes], Callable[[BinaryIO], None]]
@@ -32,6 +33,7 @@ _FAILED = 70
 def main() -> None:
     """Import what is dear, say so, and serve until the supervisor is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
+    collect_rarely()
     seat = socket.socket(fileno=int(sys.argv[1]))
     module = importlib.import_module(sys.argv[2])
     module.warm()

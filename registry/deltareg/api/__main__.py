@@ -1,18 +1,15 @@
-"""`python -m deltareg.api`: run the server, or server and workers on one machine, or check it."""
+"""`python -m deltareg.api`, `deltareg-server`: run the server, or a whole registry, or check it."""
 
-import click
-
-from deltareg.api.serve import check, run, up
+from deltareg.garbage import collect_rarely
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Run the Delta Registry server. `deltareg up` and `deltareg server` call this."""
+    """Run the process's command line. `deltareg up` and `deltareg server` call this."""
+    collect_rarely()
+    from deltareg.api.serve import server  # here, because its imports are most of a start
 
+    server()
 
-main.add_command(run)
-main.add_command(up)
-main.add_command(check)
 
 if __name__ == "__main__":
     main()

@@ -33,7 +33,12 @@ logger = logging.getLogger(__name__)
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-@click.command()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def server() -> None:
+    """Run the Delta Registry server. `deltareg up` and `deltareg server` call this."""
+
+
+@server.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
@@ -56,7 +61,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) 
             _serve(registry, settings, listener)
 
 
-@click.command()
+@server.command()
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 def run(host: str | None, port: int | None) -> None:
@@ -74,7 +79,7 @@ def run(host: str | None, port: int | None) -> None:
             _serve(registry, settings, listener)
 
 
-@click.command()
+@server.command()
 def check() -> None:
     """Check settings, database schema and store, and say what is wrong."""
     with _explained():
