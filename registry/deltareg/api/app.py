@@ -1,14 +1,13 @@
-"""The ASGI app: routers behind one token check, problems for errors, limits around everything."""
+"""The ASGI app: routers behind a token check, problems for errors, limits around everything."""
 
 from collections.abc import Sequence
 from functools import partial
 
 import anyio
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
 
 from deltareg import __version__
 from deltareg.api import problems
-from deltareg.api.auth import authenticate
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
 from deltareg.api.routes import (
@@ -47,7 +46,9 @@ def create_app(
         upload_grace_s: How long an idle upload is kept by default, seconds.
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
     """
+    modules = (health, access, bases, deltas, channels, uploads, blobs, runs, operations)
     app = FastAPI(
+        routes=[route for module in modules for route in module.router.routes],
         title="Delta Registry", version=__version__, openapi_url=f"{API}/openapi.json",
         docs_url=None, redoc_url=None,
         summary="Artifact registry and versioning service for fine-tuning deltas.",
@@ -59,11 +60,6 @@ def create_app(
     app.state.metrics = Metrics()
     app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)
     problems.install(app)
-    app.include_router(health.router)
-    closed = APIRouter(prefix=API, dependencies=[Depends(authenticate)])
-    for module in (access, bases, deltas, channels, uploads, blobs, runs, operations):
-        closed.include_router(module.router)
-    app.include_router(closed)
     app.add_middleware(
         RequestContext,
         metrics=app.state.metrics,

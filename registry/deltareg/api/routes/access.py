@@ -1,9 +1,10 @@
 """Who am I, what is this server, tokens, audit."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from deltareg import __version__
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer
 from deltareg.api.parameters import Number
 from deltareg.service import audit as audit_service
@@ -12,7 +13,7 @@ from deltareg.service.registry import PACK_BYTES_MAX
 from deltareg.suite import built_in_names
 from deltareg.wire import AuditRow, Meta, Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
 
-router = APIRouter(tags=["access"])
+router = closed_router("access")
 
 
 @router.get("/whoami")

@@ -1,13 +1,14 @@
 """Bases: list, show, manifest, storage. They are made by uploads."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer
 from deltareg.service import bases as service
 from deltareg.wire import BaseInfo, Page
 
-router = APIRouter(prefix="/bases", tags=["bases"])
+router = closed_router("bases", prefix="/bases")
 
 
 @router.get("")

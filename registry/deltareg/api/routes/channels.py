@@ -1,8 +1,9 @@
 """Channels: what they serve, their ledgers, promotions and rollbacks."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer, seen_revision
 from deltareg.api.idempotency import once
 from deltareg.api.parameters import Number, Reason
@@ -17,7 +18,7 @@ from deltareg.wire import (
     RevisionInfo,
 )
 
-router = APIRouter(prefix="/deltas/{ns}/{name}/channels", tags=["channels"])
+router = closed_router("channels", prefix="/deltas/{ns}/{name}/channels")
 
 
 @router.get("")

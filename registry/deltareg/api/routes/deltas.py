@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer
 from deltareg.api.parameters import Number
 from deltareg.db.queries.deltas import LineFilter
@@ -27,7 +28,7 @@ from deltareg.wire import (
     VersionInfo,
 )
 
-router = APIRouter(tags=["deltas"])
+router = closed_router("deltas")
 
 
 def line_of(ns: str, name: str) -> LineRef:

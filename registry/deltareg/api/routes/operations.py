@@ -1,13 +1,14 @@
 """What operators do: collect garbage, check the store against the database."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Seconds
 from deltareg.service import collect, fsck
 from deltareg.wire import CollectReport, FsckReport
 
-router = APIRouter(tags=["operations"])
+router = closed_router("operations")
 
 
 @router.get("/gc/plans")

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
 from deltareg.refs import Ref
 from deltareg.service import leases, verdicts
@@ -25,7 +26,7 @@ from deltareg.wire import (
     VerdictReport,
 )
 
-router = APIRouter(tags=["runs"])
+router = closed_router("runs")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 

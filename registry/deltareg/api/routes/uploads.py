@@ -5,10 +5,11 @@ from typing import Annotated
 
 import anyio.from_thread
 import anyio.to_thread
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Header, Request, Response
 from starlette.requests import ClientDisconnect
 
 from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
 from deltareg.api.parameters import Number
 from deltareg.digest import Digest
@@ -18,7 +19,7 @@ from deltareg.service import uploads as service
 from deltareg.service.registry import PACK_BYTES_MAX
 from deltareg.wire import BaseInfo, ReceivedPack, UploadComplete, UploadInfo, UploadOpen
 
-router = APIRouter(prefix="/uploads", tags=["uploads"])
+router = closed_router("uploads", prefix="/uploads")
 
 
 @router.post("", response_model=UploadInfo)
