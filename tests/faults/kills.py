@@ -104,6 +104,7 @@ class KillHarness:
         anchor, delay_s = self._aim(push)
         self.server.kill()
         self._note_kill("server", anchor, delay_s, self._phase(number))
+        self.proxy.pace_s = 0.0  # the moment is over; the same push goes on without delay
         self.server.start()
         self.proxy.target = self.server.port
         status = push.wait()
