@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from deltareg.bare_pairs.plan import Name, PairPlan, Where, plan_pairs, ranks_of
 from deltareg.errors import Problem
-from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors
+from deltareg.kind import BaseView, DeltaFiles, Match, Tensors
+from deltareg.kind_value import DeltaOfValue
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import CONFIG_FILE as PEFT_CONFIG
-from deltareg.shapes import header_tensors
 
 Reader = Callable[[str], Name | None]
 Finder = Callable[[str], Where]
@@ -34,7 +34,7 @@ class PairKind:
     finder: Callable[[BaseView], Finder]
     lost: Callable[[DeltaFiles], list[Problem]] = _nothing
     name: str = field(default="lora", init=False)
-    variant: str = field(default="", init=False)
+    variant: str = field(default="", init=False)  # all that these layouts can say is plain LoRA
     foldable: bool = field(default=True, init=False)
 
     def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
@@ -54,31 +54,14 @@ class PairKind:
 
 
 @dataclass(frozen=True)
-class PairDelta:
+class PairDelta(DeltaOfValue[PairKind]):
     """A delta in such a layout.
 
     Attributes:
-        kind: The layout.
         ranks: The ranks that occur.
     """
 
-    kind: PairKind
     ranks: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """The kind's name."""
-        return self.kind.name
-
-    @property
-    def variant(self) -> str:
-        """None: what the layout can say is plain LoRA."""
-        return self.kind.variant
-
-    @property
-    def foldable(self) -> bool:
-        """Whether every effect is on weights."""
-        return self.kind.foldable
 
     @property
     def source(self) -> Source:
@@ -92,11 +75,8 @@ class PairDelta:
 
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
         """See `deltareg.kind.DeltaKind`."""
-        return [*self._plan(header_tensors(files), base).problems, *self.kind.lost(files)]
+        return [*super().problems(files, base), *self.kind.lost(files)]
 
-    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        """See `deltareg.kind.DeltaKind`."""
-        return self._plan(tensors, base).effects
-
-    def _plan(self, tensors: Tensors, base: BaseView) -> PairPlan:
+    def plan(self, tensors: Tensors, base: BaseView) -> PairPlan:
+        """Pair the factors, and find where each pair leads."""
         return plan_pairs(tensors, base, read=self.kind.read, find=self.kind.finder(base))

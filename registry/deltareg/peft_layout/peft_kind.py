@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from deltareg.errors import Problem, Refused
 from deltareg.formula import Tensor, Update
 from deltareg.kind import BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.kind_value import DeltaOfValue
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import (
     CONFIG_FILE,
@@ -38,7 +39,6 @@ from deltareg.peft_layout.modules import (
 from deltareg.peft_layout.saved import Declared, Plan, plan_saved
 from deltareg.peft_layout.suffixes import Numbers
 from deltareg.peft_layout.targets import Targets, read_saved, read_targets, unadapted
-from deltareg.shapes import header_tensors
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -199,11 +199,10 @@ class PeftKind(Generic[S]):
 
 
 @dataclass(frozen=True)
-class PeftDelta(Generic[S]):
+class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
     """A delta of such a kind.
 
     Attributes:
-        kind: The kind.
         settings: What its config says of the formula.
         targets: The modules that the config asks for.
         declared: What is saved whole.
@@ -212,28 +211,12 @@ class PeftDelta(Generic[S]):
         source: The library and its version.
     """
 
-    kind: PeftKind[S]
     settings: S
     targets: Targets
     declared: Declared
     same_class: bool
     told_transposed: bool
     source: Source
-
-    @property
-    def name(self) -> str:
-        """The kind's name."""
-        return self.kind.name
-
-    @property
-    def variant(self) -> str:
-        """The kind's variant."""
-        return self.kind.variant
-
-    @property
-    def foldable(self) -> bool:
-        """Whether every effect is on weights."""
-        return self.kind.foldable
 
     def config(self) -> dict[str, object]:
         """Every field of the settings, and what is saved whole."""
@@ -244,15 +227,8 @@ class PeftDelta(Generic[S]):
         saved = {"bias": self.declared.bias, "modules_to_save": sorted(self.declared.required)}
         return {**own, **saved, "fan_in_fan_out": self.told_transposed}
 
-    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        """See `deltareg.kind.DeltaKind`."""
-        return self._plan(header_tensors(files), base).problems
-
-    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        """See `deltareg.kind.DeltaKind`."""
-        return self._plan(tensors, base).effects
-
-    def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
+    def plan(self, tensors: Tensors, base: BaseView) -> Plan:
+        """Find the module of every tensor, and what the formula makes of it."""
         plan, kind = Plan(), self.kind
         shared = _shared(tensors, kind.shared)
         parameters = {parameter for _, parameter in kind.roles}

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from deltareg.errors import Problem, Refused
 from deltareg.formula import Tensor
-from deltareg.kind import BaseView, DeltaFiles, Effect, Match, PrefixInsert, Tensors
+from deltareg.kind import BaseView, DeltaFiles, Match, PrefixInsert, Tensors
+from deltareg.kind_value import DeltaOfValue
 from deltareg.manifest import Source
 from deltareg.peft_layout.config import (
     CONFIG_FILE,
@@ -24,7 +25,6 @@ from deltareg.peft_layout.keys import PREFIX, Key, read_keys
 from deltareg.peft_layout.modules import refuse_without_modules
 from deltareg.peft_layout.saved import Declared, Plan, plan_saved
 from deltareg.peft_layout.targets import read_saved
-from deltareg.shapes import header_tensors
 from deltareg.tensors import FLOAT_DTYPES
 
 VECTORS = "prompt_embeddings"
@@ -110,35 +110,18 @@ class PromptKind:
 
 
 @dataclass(frozen=True)
-class PromptDelta:
+class PromptDelta(DeltaOfValue[PromptKind]):
     """A delta of such a kind.
 
     Attributes:
-        kind: The kind.
         sizes: What its config says.
         declared: What is saved whole.
         source: The library and its version.
     """
 
-    kind: PromptKind
     sizes: Sizes
     declared: Declared
     source: Source
-
-    @property
-    def name(self) -> str:
-        """The kind's name."""
-        return self.kind.name
-
-    @property
-    def variant(self) -> str:
-        """The kind's variant."""
-        return self.kind.variant
-
-    @property
-    def foldable(self) -> bool:
-        """Whether every effect is on weights."""
-        return self.kind.foldable
 
     def config(self) -> dict[str, object]:
         """The sizes, and what is saved whole."""
@@ -152,15 +135,8 @@ class PromptDelta:
             "modules_to_save": sorted(self.declared.required),
         }
 
-    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        """See `deltareg.kind.DeltaKind`."""
-        return self._plan(header_tensors(files), base).problems
-
-    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        """See `deltareg.kind.DeltaKind`."""
-        return self._plan(tensors, base).effects
-
-    def _plan(self, tensors: Tensors, base: BaseView) -> Plan:
+    def plan(self, tensors: Tensors, base: BaseView) -> Plan:
+        """Place the vectors, and what is saved whole."""
         plan, vectors = Plan(), tensors.get(VECTORS)
         if vectors is None:
             refuse_without_modules(plan, tensors, self.kind.peft_type)
