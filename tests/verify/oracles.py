@@ -39,10 +39,25 @@ def head_of(bench):
     return head["weight"], head["bias"]
 
 
-def expected_logits(delta):
-    """Give what the library computed with the delta: attached, else merged; else skip."""
+def library_logits(delta):
+    """Give what the library computed with the delta: attached, else merged; None where neither."""
     held = read_arrays(corpus.CORPUS / delta["expected"]) if "expected" in delta else {}
-    found = held.get("logits_attached", held.get("logits_merged"))
+    return held.get("logits_attached", held.get("logits_merged"))
+
+
+def expected_logits(delta):
+    """Give what the library computed with the delta, or skip the test."""
+    found = library_logits(delta)
     if found is None:
         pytest.skip("the corpus holds no outputs with this delta")
+    return found
+
+
+def attached_logits(bench, delta):
+    """Give what the base computes from the same inputs with the delta attached."""
+    inputs, name = probe_of(delta["base"])
+    found = bench.engine().outputs_for("attached", inputs)[name]
+    if delta["base"] == "minilm":  # its head is in the delta alone; the base's class has none
+        weight, bias = head_of(bench)
+        found = found @ weight.T + bias
     return found
