@@ -58,6 +58,13 @@ _PROMPT = {"num_virtual_tokens": 4}
 RECIPES: dict[str, Recipe] = {
     "adalora": Recipe("AdaLoraConfig", {"init_r": 4, "target_r": 2, "total_step": 100}),
     "adamss": Recipe("AdamssConfig", {"r": 4, "num_subspaces": 2, "subspace_rank": 2}),
+    "adaption_prompt": Recipe(
+        "AdaptionPromptConfig",
+        {"adapter_len": 4, "adapter_layers": 2},
+        merges=False,
+        targets=None,
+        rate=3e-2,
+    ),
     "beft": Recipe("BeftConfig", merges=False, targets=["v_proj"]),
     "boft": Recipe("BOFTConfig", {"boft_block_size": 4, "boft_n_butterfly_factor": 1}),
     "c3a": Recipe("C3AConfig", {"block_size": 20}, targets=["q_proj"], rate=2e-2),

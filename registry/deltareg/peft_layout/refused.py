@@ -5,9 +5,6 @@ _REASONS = {
         "it is not self-contained: which outputs each of its factors adds to follows from a"
         " clustering of the base's weight that is not saved"
     ),
-    "ADAPTION_PROMPT": (
-        "it adds a second attention with rotated queries inside every layer, which is not supported"
-    ),
     "MULTITASK_PROMPT_TUNING": (
         "it multiplies its prompt with factors of a task whose number comes with each input"
     ),
