@@ -9,6 +9,9 @@ from tests.cli.steps import BAD, BASES, DELTAS, push, push_base
 from tests.torch_archive import pickles
 
 
+KINDS = {"me/chat:v1": "lora", "me/full": "full"}
+
+
 @pytest.fixture
 def promoted(user, local_registry):
     """Give a user whose line me/chat has v1 and v2, both verified, and v2 on prod after v1."""
@@ -280,6 +283,19 @@ def test_diff_in_every_format(promoted):
     assert "| module | apart |" in markdown
     assert "Modules" in promoted(*line).out
     assert "no difference" in promoted("diff", "me/chat:v1", "me/chat:v1").out
+
+
+def test_diff_between_kinds(user):
+    """A setting that only one of two kinds has is no change, whatever its value looks like."""
+    adapter = push(user, "lora_patterns")
+    assert user("push", DELTAS / "full", "me/full", "--base", "tinyllama").status == 0
+
+    for pair in ((adapter, "me/full"), ("me/full", adapter)):
+        ended = user("diff", *pair)
+
+        assert ended.status == 0, ended.err
+        assert f"kind     {' → '.join(KINDS[ref] for ref in pair)}\n" in ended.out
+        assert "config" not in ended.out.split("Modules")[0].replace("config.json", "")
 
 
 def test_rm_asks_first_and_collection_frees(user):

@@ -53,7 +53,7 @@ def _changes(report: "DiffReport") -> list[tuple[str, str]]:
         (tensors.identical, "identical"),
     ]
     is_other_kind = any(change.field == "kind" for change in report.config)
-    fields = [c for c in report.config if not (is_other_kind and None in {c.a, c.b})]
+    fields = [c for c in report.config if not (is_other_kind and (c.a is None or c.b is None))]
     rows = [
         ("kind", ", ".join(_told(c) for c in fields if not c.field.startswith(_CONFIG))),
         ("files", ", ".join(f"{file.path} {file.change}" for file in report.files)),
@@ -66,7 +66,8 @@ def _changes(report: "DiffReport") -> list[tuple[str, str]]:
 
 
 def _told(change: "FieldChange") -> str:
-    return f"{change.field} {_value(change.a)} → {_value(change.b)}"
+    label = "" if change.field == "kind" else f"{change.field} "  # the line is called so already
+    return f"{label}{_value(change.a)} → {_value(change.b)}"
 
 
 def _rows(report: "DiffReport") -> list[tuple[str, list[str]]]:
@@ -96,7 +97,7 @@ def _measure(value: float | None) -> str:
 
 
 def _value(value: object) -> str:
-    return "none" if value is None else short(str(value))
+    return "none" if value is None or value == "" else short(str(value))
 
 
 def _safe(text: str) -> str:
