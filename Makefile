@@ -56,13 +56,15 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-# A stamp for each extra, older than pyproject.toml when dependencies may have changed.
-$(VENV)/.ready-demo: pyproject.toml | $(BIN)/python
+# A stamp for each extra, older than these when dependencies or the native kernel may have changed.
+KERNEL = hatch_build.py registry/deltareg/codec/kernel.c
+
+$(VENV)/.ready-demo: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the demo; the first time takes about two minutes.'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.ready-test: pyproject.toml | $(BIN)/python
+$(VENV)/.ready-test: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the tests; the first time takes about three minutes.'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $(VENV)/.ready-demo $@

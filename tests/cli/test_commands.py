@@ -8,7 +8,6 @@ import pytest
 from tests.cli.steps import BAD, BASES, DELTAS, push, push_base
 from tests.torch_archive import pickles
 
-
 KINDS = {"me/chat:v1": "lora", "me/full": "full"}
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 
 from deltareg.codec.choose import SAMPLE_BYTES, encode_smallest
-from deltareg.codec.chunk_codec import PLANES, RAW, SUBTRACT, ZSTD
+from deltareg.codec.chunk_codec import CONTEXTS, PLANES, RAW, ZSTD
 from deltareg.codec.codecs import PROFILES, open_codecs
 from tests.codec.samples import chunks_with_reference, noise, nudged, weights
 
@@ -36,7 +36,7 @@ def test_no_codec_makes_a_small_chunk_shorter(case):
 def test_large_chunks_get_the_codec_that_fits():
     base = weights(400_000)
     cases = {
-        SUBTRACT: (nudged(base), base),
+        CONTEXTS: (nudged(base), base),
         PLANES: (base, noise(len(base))),
         ZSTD: (noise(3000) * 300, noise(900_000, 5)),
         RAW: (noise(900_000, 6), noise(900_000, 7)),

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, PLANES, RAW, SUBTRACT, ZSTD
+from deltareg.codec.chunk_codec import (
+    CHUNK_ELEMENTS,
+    CONTEXTS,
+    PACKED,
+    PLANES,
+    RAW,
+    SUBTRACT,
+    ZSTD,
+)
 from deltareg.codec.codecs import open_codecs, thread_codecs
 from deltareg.errors import BaseMismatch
 from deltareg.tensors import ITEM_BYTES
@@ -23,6 +31,8 @@ def test_the_ids_are_those_of_the_format():
         0: (RAW, "raw", False),
         1: (ZSTD, "zstd", False),
         2: (PLANES, "planes", False),
+        3: (PACKED, "packed", True),
+        4: (CONTEXTS, "contexts", True),
         5: (SUBTRACT, "subtract", True),
     }
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from deltareg.codec import CHUNK_ELEMENTS, PackEncoder, PieceSource, read_pack
-from deltareg.codec.chunk_codec import PLANES, RAW, SUBTRACT, ZSTD
+from deltareg.codec.chunk_codec import CONTEXTS, PLANES, RAW, ZSTD
+from deltareg.codec.codecs import thread_codecs
 from deltareg.digest import sha256_of
 from deltareg.errors import InvalidInput
 from deltareg.storage_map import StorageMap, StoredPiece
@@ -86,7 +87,7 @@ def test_a_fine_tune_is_encoded_against_its_reference():
 
     piece = stored(one)
 
-    assert codecs(piece) == [SUBTRACT]
+    assert codecs(piece) == [CONTEXTS]
     assert piece.reference == one.reference.digest
 
 
@@ -104,8 +105,8 @@ def test_chunks_of_a_piece_use_the_reference_or_not():
 
     piece = stored(one)
 
-    assert codecs(piece)[0] == SUBTRACT
-    assert codecs(piece)[1] != SUBTRACT
+    assert codecs(piece)[0] == CONTEXTS
+    assert not thread_codecs()[codecs(piece)[1]].uses_reference
     assert piece.reference == one.reference.digest
 
 

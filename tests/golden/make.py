@@ -88,6 +88,16 @@ def pair(name: str, dtype: str, shape: tuple[int, ...], *, every: int = 3) -> Te
     return Tensor(dtype, shape, moved(name, base, every=every).tobytes(), base.tobytes())
 
 
+def far(name: str, dtype: str, shape: tuple[int, ...], *, bits: int = 8) -> Tensor:
+    """Make a tensor and its reference: small words move by up to `bits` bits, large ones little."""
+    item_bytes = ITEM_BYTES[dtype]
+    base = weights(name, int(np.prod(shape)), item_bytes)
+    size = (base << 1) >> (8 * item_bytes - 8)  # the exponent, about
+    depth = np.minimum(size.max() - size, bits).astype(base.dtype)
+    noise = weights(f"{name} step", base.size, item_bytes) & ((base.dtype.type(1) << depth) - 1)
+    return Tensor(dtype, shape, (base + noise).astype(base.dtype).tobytes(), base.tobytes())
+
+
 def alone(name: str, dtype: str, shape: tuple[int, ...]) -> Tensor:
     """Make a tensor without a reference."""
     return Tensor(dtype, shape, weights(name, int(np.prod(shape)), ITEM_BYTES[dtype]).tobytes())
@@ -119,6 +129,9 @@ TEXT = "".join(
     for part in ("query", "key", "value", "output")
 ).encode()
 
+# Written before codecs 3 and 4 were there, or to show one that the default would not take.
+PROFILES = {"subtract": "planes", "chunks": "planes", "packed": "fast"}
+
 CASES: dict[str, list[Tensor]] = {
     "raw": [
         Tensor("U8", (3000,), octets("raw", 3000).tobytes()),
@@ -139,6 +152,21 @@ CASES: dict[str, list[Tensor]] = {
         pair("subtract i8", "I8", (40, 50)),
         unchanged("unchanged", "BF16", (30, 30)),
     ],
+    "packed": [
+        pair("packed bf16", "BF16", (80, 100)),
+        pair("packed f16", "F16", (4001,), every=40),
+        pair("packed f32", "F32", (50, 40), every=1),
+        far("packed f64", "F64", (1000,)),
+        far("packed wide", "F32", (3000,), bits=20),
+        pair("packed zeros", "BF16", (9001,), every=251),
+    ],
+    "contexts": [
+        far("contexts bf16", "BF16", (150, 200)),
+        far("contexts f16", "F16", (20_003,), bits=4),
+        far("contexts f32", "F32", (70, 300), bits=12),
+        far("contexts f64", "F64", (9000,), bits=5),
+        pair("contexts of one class", "BF16", (2000,)),
+    ],
     "special": [special(dtype) for dtype in sorted(ITEM_BYTES)],
     "chunks": [pair("chunks", "BF16", (2, CHUNK_ELEMENTS + 7), every=251)],
 }
@@ -147,7 +175,7 @@ CASES: dict[str, list[Tensor]] = {
 def encode(name: str) -> tuple[bytes, dict[str, object]]:
     """Encode a case: the pack, and what is written down beside it."""
     sources = [tensor.source() for tensor in CASES[name]]
-    encoder = PackEncoder(sources, workers=1)
+    encoder = PackEncoder(sources, workers=1, profile=PROFILES.get(name, "default"))
     (pack,) = encoder.packs()
     pieces = encoder.pieces
     described = [

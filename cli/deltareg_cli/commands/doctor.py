@@ -78,6 +78,7 @@ def doctor(invocation: Invocation) -> Exit:
 def _look(invocation: Invocation) -> Iterator[Finding]:
     """Look at one thing after the other; what needs a thing that failed is not looked at."""
     yield Finding("deltareg", "ok", f"{__version__} on Python {platform.python_version()}")
+    yield _kernel()
     for extra, what in (("server", "API"), ("verify", "worker")):
         missing = missing_of(extra)
         yield Finding(
@@ -103,6 +104,15 @@ def _try(what: str, look: Callable[[], Finding]) -> Finding:
         return look()
     except DeltaregError as error:
         return Finding(what, "fail", error.message, fix_of(error), exit_status(error))
+
+
+def _kernel() -> Finding:
+    from deltareg.client.machine import codec_kernel  # NumPy, which not every command waits for
+
+    if codec_kernel() == "native":
+        return Finding("codec", "ok", "native kernel")
+    fix = "install a C compiler and deltareg again, for a codec that is three times as fast"
+    return Finding("codec", "note", "NumPy, without the native kernel", fix)
 
 
 def _settings(invocation: Invocation) -> Finding:

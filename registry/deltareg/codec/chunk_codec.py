@@ -15,6 +15,8 @@ MAX_CHUNK_BYTES: Final = CHUNK_ELEMENTS * 8
 RAW: Final = 0
 ZSTD: Final = 1
 PLANES: Final = 2
+PACKED: Final = 3
+CONTEXTS: Final = 4
 SUBTRACT: Final = 5
 UNCHANGED: Final = 7  # a piece equal to its reference; never stored as a chunk
 

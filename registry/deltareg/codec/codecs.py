@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from deltareg.codec.chunk_codec import PLANES, SUBTRACT, ZSTD, ChunkCodec
+from deltareg.codec.chunk_codec import CONTEXTS, PACKED, PLANES, SUBTRACT, ZSTD, ChunkCodec
+from deltareg.codec.contexts import Contexts
+from deltareg.codec.packed import Packed
 from deltareg.codec.planes import Planes
 from deltareg.codec.raw import Raw
 from deltareg.codec.scratch import Scratch
@@ -14,14 +16,21 @@ from deltareg.codec.zstd import Zstd
 
 # Which codecs the encoder tries, by profile. Decoding knows them all and needs no profile.
 PROFILES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
-    {"default": (SUBTRACT, PLANES, ZSTD)}
+    {
+        "default": (CONTEXTS, SUBTRACT, PLANES, ZSTD),
+        "fast": (PACKED, SUBTRACT, PLANES, ZSTD),
+        "max": (CONTEXTS, PACKED, SUBTRACT, PLANES, ZSTD),
+        "planes": (SUBTRACT, PLANES, ZSTD),  # quick without the native kernel, too
+    }
 )
 
 
 def open_codecs() -> Mapping[int, ChunkCodec]:
     """Make every codec, with buffers shared among them, for one thread."""
     scratch = Scratch()
-    codecs: tuple[ChunkCodec, ...] = (Raw(), Zstd(), Planes(scratch), Subtract(scratch))
+    codecs: tuple[ChunkCodec, ...] = (
+        Raw(), Zstd(), Planes(scratch), Packed(scratch), Contexts(scratch), Subtract(scratch)
+    )  # fmt: skip
     return MappingProxyType({codec.id: codec for codec in codecs})
 
 

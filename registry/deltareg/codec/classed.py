@@ -1,0 +1,139 @@
+"""Zigzag differences in classes, each packed as narrow as it allows: the body of codecs 3 and 4.
+
+Most differences of a fine-tune are 0, 1 or 2 in zigzag. Huffman codes spend at least a bit on a
+symbol, so small ones are packed first, four or two to a byte, and the few that do not fit go by
+themselves. Layout: docs/format.md, Packed classes.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from deltareg.codec.byte_planes import BytePlanes
+from deltareg.codec.chunk_codec import damaged
+from deltareg.codec.classes import Classes
+from deltareg.codec.frames import ENTROPY, open_compressor, open_decompressor, read_frame
+from deltareg.codec.kernel import Tally
+from deltareg.codec.kernels import kernel
+from deltareg.codec.scratch import Octets, Scratch, Words, octets
+
+_ZERO: Final = 0
+_WHOLE: Final = 255
+_NARROW: Final = frozenset({2, 4, 8})
+
+
+class ClassedWords:
+    """Writes and reads words that lie class by class; one thread uses it at a time."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._planes = BytePlanes(scratch)
+        self._compressor = open_compressor(ENTROPY)
+        self._decompressor = open_decompressor()
+
+    def pack(self, zigzag: Words, classes: Classes) -> bytes:
+        """Write words; they are left as they are."""
+        escapes = self._scratch.words("escapes", count=zigzag.size, item_bytes=zigzag.itemsize)
+        widths, bodies, begin, escaped = bytearray(), list[bytes](), 0, 0
+        for count in classes.counts:
+            own = zigzag[begin : begin + count]
+            width = _width(kernel().tally(own), count)
+            widths.append(width)
+            if width == _WHOLE:
+                bodies.append(self._planes.pack(own))
+            elif width != _ZERO:
+                packed = self._packed(count, width)
+                escaped += kernel().pack(own, width, packed, escapes[escaped:])
+                bodies.append(self._body(packed))
+            begin += count
+        lengths = struct.pack(f"<{len(bodies)}I", *map(len, bodies))
+        rest = self._planes.pack(escapes[:escaped]) if escaped else b""
+        return b"".join((widths, lengths, *bodies, rest))
+
+    def unpack_into(self, zigzag: Words, classes: Classes, payload: memoryview) -> None:
+        """Read a payload into all of `zigzag`.
+
+        Raises:
+            IntegrityFailure: The payload is not exactly these words.
+        """
+        widths, bodies, rest = _split(payload, len(classes.counts))
+        narrow: list[tuple[Words, int, int]] = []
+        begin = escaped = 0
+        for count, width in zip(classes.counts, widths, strict=True):
+            own = zigzag[begin : begin + count]
+            if width == _ZERO:
+                own.fill(0)
+            elif width == _WHOLE:
+                self._planes.unpack_into(own, next(bodies))
+            else:
+                packed = self._unpacked(next(bodies), _packed_size(count, width))
+                found = kernel().unpack(packed, width, own)
+                if found:
+                    narrow.append((own, width, found))
+                escaped += found
+            begin += count
+        self._fill(narrow, escaped, rest, zigzag.itemsize)
+
+    def _fill(
+        self, narrow: list[tuple[Words, int, int]], escaped: int, rest: memoryview, item_bytes: int
+    ) -> None:
+        if not escaped:
+            if rest:
+                raise damaged(f"{len(rest)} bytes follow the classes of a chunk without escapes")
+            return
+        escapes = self._scratch.words("escapes", count=escaped, item_bytes=item_bytes)
+        self._planes.unpack_into(escapes, rest)
+        begin = 0
+        for own, width, found in narrow:
+            kernel().fill(own, (1 << width) - 1, escapes[begin : begin + found])
+            begin += found
+
+    def _packed(self, count: int, width: int) -> Octets:
+        size = _packed_size(count, width)
+        return self._scratch.words("packed", count=size, item_bytes=1).view(np.uint8)
+
+    def _body(self, packed: Octets) -> bytes:
+        frame = self._compressor.compress(octets(packed))
+        return frame if len(frame) * 32 < packed.size * 31 else packed.tobytes()
+
+    def _unpacked(self, body: memoryview, size: int) -> Octets:
+        """Give packed numbers; a body of exactly their size is not compressed."""
+        if len(body) == size:
+            return np.frombuffer(body, dtype=np.uint8)
+        return np.frombuffer(read_frame(self._decompressor, body, size_bytes=size), dtype=np.uint8)
+
+
+def _width(tally: Tally, count: int) -> int:
+    """Choose by integers alone: few escapes make a narrow width worth it."""
+    if tally.largest == 0:
+        return _ZERO
+    if tally.up_to_2 * 100 >= count * 95:
+        return 2
+    if tally.up_to_14 * 100 >= count * 93:
+        return 4
+    return 8 if tally.up_to_254 * 100 >= count * 75 else _WHOLE
+
+
+def _packed_size(count: int, width: int) -> int:
+    each = 8 // width
+    return (count + each - 1) // each
+
+
+def _split(payload: memoryview, count: int) -> tuple[bytes, Iterator[memoryview], memoryview]:
+    """Take a payload apart: widths, the body of every class that has one, and what follows."""
+    widths = bytes(payload[:count])
+    if len(widths) != count or not _NARROW.union((_ZERO, _WHOLE)).issuperset(widths):
+        raise damaged("a chunk of classes has no valid widths")
+    stored = sum(width != _ZERO for width in widths)
+    table = payload[count : count + 4 * stored]
+    if len(table) != 4 * stored:
+        raise damaged("a chunk of classes ends in its table")
+    begin, bodies = count + 4 * stored, list[memoryview]()
+    for length in struct.unpack(f"<{stored}I", table):
+        bodies.append(payload[begin : begin + length])
+        begin += length
+    if begin > len(payload):
+        raise damaged(f"classes of {begin} bytes in a chunk of {len(payload)}")
+    return widths, iter(bodies), payload[begin:]

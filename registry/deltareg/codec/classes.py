@@ -1,0 +1,64 @@
+"""Classes of a chunk's elements by the size of the reference, which needs no bytes to be told.
+
+A step of training is about as large for a small weight as for a large one, but a unit in the last
+place is not: in words, a small weight moves by thousands and a large one by nothing. Elements whose
+reference has the same magnitude are therefore coded together. The eight bits below the sign are the
+magnitude: the exponent of bf16 and fp32, and of fp16 the exponent with three bits of the fraction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_CLASSES: Final = 24
+_KEYS: Final = 256
+_LEAST: Final = 2048  # elements of a class; a Huffman table costs about 100 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """How a chunk is divided.
+
+    Attributes:
+        of_key: The class of each magnitude, (256,) uint8.
+        counts: How many elements each class has, in order; their sum is the chunk's.
+    """
+
+    of_key: npt.NDArray[np.uint8]
+    counts: tuple[int, ...]
+
+
+def one_class(count: int) -> Classes:
+    """Leave a chunk whole."""
+    return Classes(np.zeros(_KEYS, dtype=np.uint8), (count,))
+
+
+def divide(histogram: Sequence[int]) -> Classes:
+    """Join magnitudes, from the smallest up, until a class is large enough; integers alone decide.
+
+    A class is closed as soon as it has a 64th of the chunk and 2048 elements; the last one may have
+    one 24th class's worth of everything that is left. What remains too small joins the one before.
+
+    Args:
+        histogram: How many elements have each of the 256 magnitudes.
+    """
+    least = max(sum(histogram) // 64, _LEAST)
+    of_key = np.zeros(_KEYS, dtype=np.uint8)
+    counts: list[int] = []
+    begin = held = 0
+    for key, count in enumerate(histogram):
+        held += count
+        if held >= least and len(counts) < MAX_CLASSES - 1:
+            of_key[begin : key + 1] = len(counts)
+            counts.append(held)
+            begin, held = key + 1, 0
+    if held and (not counts or held >= least):
+        of_key[begin:] = len(counts)
+        counts.append(held)
+    elif counts:
+        of_key[begin:] = len(counts) - 1
+        counts[-1] += held
+    return Classes(of_key, tuple(counts))

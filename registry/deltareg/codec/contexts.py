@@ -1,0 +1,21 @@
+"""Codec 4: as codec 3, in classes by the reference's magnitude. The small one.
+
+What it gains over codec 3 is what a reader of the base knows already: how large a unit in the last
+place is, and so how large a difference is likely to be.
+"""
+
+from deltareg.codec.chunk_codec import CONTEXTS
+from deltareg.codec.classes import Classes, divide
+from deltareg.codec.differences import Differences
+from deltareg.codec.kernels import kernel
+from deltareg.codec.scratch import Words
+
+
+class Contexts(Differences):
+    """Stores the difference to the reference, those of like weights together."""
+
+    id = CONTEXTS
+    name = "contexts"
+
+    def classes(self, against: Words) -> Classes:
+        return divide(kernel().histogram(against))

@@ -1,0 +1,57 @@
+"""What codecs 3 and 4 share: zigzag differences to the reference, class by class.
+
+Integer subtraction, so that a carry does not make a long number of a small step: FM-Delta (Ning et
+al., NeurIPS 2024). Packing and classes by the reference's exponent are our own.
+"""
+
+from abc import ABC, abstractmethod
+
+from deltareg.codec.chunk_codec import damaged, same_size
+from deltareg.codec.classed import ClassedWords
+from deltareg.codec.classes import Classes
+from deltareg.codec.kernels import kernel
+from deltareg.codec.scratch import Scratch, Words, new_words, octets, words_of
+
+
+class Differences(ABC):
+    """A codec of words of at least two bytes; single bytes are left to others."""
+
+    uses_reference = True
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._classed = ClassedWords(scratch)
+
+    @abstractmethod
+    def classes(self, against: Words) -> Classes:
+        """Divide a chunk by its reference alone."""
+
+    def encode(
+        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
+    ) -> bytes | None:
+        against = words_of(same_size(reference, chunk.nbytes), item_bytes)
+        if item_bytes == 1:
+            return None
+        classes = self.classes(against)
+        zigzag = self._scratch.words("words", count=against.size, item_bytes=item_bytes)
+        kernel().divide(words_of(chunk, item_bytes), against, classes, zigzag)
+        payload = self._classed.pack(zigzag, classes)
+        return payload if len(payload) < chunk.nbytes else None
+
+    def decode(
+        self,
+        payload: bytes | memoryview,
+        reference: memoryview | None,
+        *,
+        size_bytes: int,
+        item_bytes: int,
+    ) -> memoryview:
+        against = words_of(same_size(reference, size_bytes), item_bytes)
+        if item_bytes == 1:
+            raise damaged("a chunk of single bytes is never stored in classes")
+        classes = self.classes(against)
+        zigzag = self._scratch.words("words", count=against.size, item_bytes=item_bytes)
+        self._classed.unpack_into(zigzag, classes, memoryview(payload))
+        words = new_words(against.size, item_bytes)
+        kernel().restore(zigzag, against, classes, words)
+        return octets(words)

@@ -1,0 +1,15 @@
+"""Which side of the inner loops runs here."""
+
+import os
+from functools import cache
+
+from deltareg.codec.kernel import Kernel
+from deltareg.codec.native_kernel import load
+from deltareg.codec.numpy_kernel import NumPyKernel
+
+
+@cache
+def kernel() -> Kernel:
+    """Give the native side where it was built, unless `DELTAREG_KERNEL=numpy` asks otherwise."""
+    native = None if os.environ.get("DELTAREG_KERNEL") == "numpy" else load()
+    return NumPyKernel() if native is None else native
