@@ -89,6 +89,67 @@ def test_planes_are_refused_that(name, codec):
         decode_chunk(payload, chunk_of(payload, codec, 2 * SIZE), item_bytes=2, reference=reference)
 
 
+def classed(widths, lengths, rest):
+    """Lay out a payload of packed classes."""
+    return bytes(widths) + b"".join(n.to_bytes(4, "little") for n in lengths) + rest
+
+
+ONE_ESCAPE = b"\x03" + bytes(SIZE // 4 - 1)  # SIZE words of two bits; the first is an escape
+CLASSED_PAYLOADS = {
+    "have no width": b"",
+    "have an unknown width": classed([3], [SIZE // 4], bytes(SIZE // 4)),
+    "end in their table": classed([2], [], b"\1\0"),
+    "claim more than there is": classed([2], [SIZE // 4], bytes(SIZE // 4 - 1)),
+    "claim 4 GiB": classed([2], [(1 << 32) - 1], bytes(SIZE // 4)),
+    "hold fewer numbers": classed([2], [SIZE // 4 - 1], bytes(SIZE // 4 - 1)),
+    "hold more numbers": classed([2], [SIZE // 4 + 1], bytes(SIZE // 4 + 1)),
+    "are followed by bytes": classed([0], [], b"\0"),
+    "are followed by escapes that none asked for": classed(
+        [2], [SIZE // 4], bytes(SIZE // 4) + bytes([1, 0]) + b"\7"
+    ),
+    "lack an escape": classed([2], [SIZE // 4], ONE_ESCAPE),
+    "bring an escape too many": classed([2], [SIZE // 4], ONE_ESCAPE + bytes([1, 0]) + b"\7\7"),
+    "bring half an escape": classed([2], [SIZE // 4], ONE_ESCAPE + bytes([1, 1]) + b"\7"),
+    "are whole and cut": classed([255], [2 + SIZE - 1], bytes([1, 0]) + bytes(SIZE - 1)),
+    **{
+        f"hold a frame that {name}": classed([2], [len(frame)], frame)
+        for name, frame in FRAMES.items()
+        if name != "claims the size and holds less"
+    },
+}
+
+
+@pytest.mark.parametrize("name", CLASSED_PAYLOADS)
+@pytest.mark.parametrize("codec", [PACKED, CONTEXTS])
+def test_classes_are_refused_that(name, codec):
+    payload = CLASSED_PAYLOADS[name]
+    reference = memoryview(bytes(2 * SIZE))
+
+    with pytest.raises(IntegrityFailure):
+        decode_chunk(payload, chunk_of(payload, codec, 2 * SIZE), item_bytes=2, reference=reference)
+
+
+@pytest.mark.parametrize("codec", [PACKED, CONTEXTS])
+def test_an_escape_comes_back(codec):
+    payload = classed([2], [SIZE // 4], ONE_ESCAPE + bytes([1, 0]) + b"\x08")
+    data = (4).to_bytes(2, "little") + bytes(2 * SIZE - 2)
+    reference = memoryview(bytes(2 * SIZE))
+
+    found = decode_chunk(
+        payload, sound_chunk(payload, codec, data), item_bytes=2, reference=reference
+    )
+
+    assert found == data
+
+
+@pytest.mark.parametrize("codec", [PACKED, CONTEXTS])
+def test_single_bytes_are_never_in_classes(codec):
+    with pytest.raises(IntegrityFailure, match="single bytes"):
+        decode_chunk(
+            b"\0", chunk_of(b"\0", codec, SIZE), item_bytes=1, reference=memoryview(bytes(SIZE))
+        )
+
+
 @pytest.mark.parametrize(
     ("size_bytes", "item_bytes"),
     [
