@@ -40,31 +40,48 @@
             out[key] = held[0][key] + held[1][key] + held[2][key] + held[3][key];                  \
     }
 
-/* `begins` holds where each class starts; it is used up. */
+/* `begins` holds where each class starts, and `classes` how many there are. The places of a class wait
+ * for one another, so a chunk of one class goes without them. */
+#define ZIGZAG(W, S, BITS, d) ((W)((W)((d) << 1) ^ (W)((S)(d) >> (BITS - 1))))
+#define BACK(W, z) ((W)(((z) >> 1) ^ (W)(0 - ((z) & 1))))
+
 #define DIVIDE(W, S, BITS)                                                                        \
     EXPORT WIDE void dr_divide_##BITS(const W *words, const W *against, size_t count,                   \
-                                 const uint8_t *of_key, const uint32_t *begins, W *out)            \
+                                 const uint8_t *of_key, const uint32_t *begins, int classes,       \
+                                 W *out)                                                           \
     {                                                                                              \
         W *at[MAX_CLASSES];                                                                        \
-        for (int c = 0; c < MAX_CLASSES; c++)                                                      \
+        if (classes == 1) {                                                                        \
+            for (size_t i = 0; i < count; i++) {                                                   \
+                W d = (W)(words[i] - against[i]);                                                  \
+                out[i] = ZIGZAG(W, S, BITS, d);                                                    \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (int c = 0; c < classes; c++)                                                          \
             at[c] = out + begins[c];                                                               \
         for (size_t i = 0; i < count; i++) {                                                       \
             W d = (W)(words[i] - against[i]);                                                      \
-            *at[of_key[(against[i] >> (BITS - 9)) & 255]]++ =                                      \
-                (W)((W)(d << 1) ^ (W)((S)d >> (BITS - 1)));                                        \
+            *at[of_key[(against[i] >> (BITS - 9)) & 255]]++ = ZIGZAG(W, S, BITS, d);               \
         }                                                                                          \
     }
 
 #define RESTORE(W, S, BITS)                                                                       \
     EXPORT WIDE void dr_restore_##BITS(const W *zigzag, const W *against, size_t count,                 \
-                                  const uint8_t *of_key, const uint32_t *begins, W *out)           \
+                                  const uint8_t *of_key, const uint32_t *begins, int classes,      \
+                                  W *out)                                                          \
     {                                                                                              \
         const W *at[MAX_CLASSES];                                                                  \
-        for (int c = 0; c < MAX_CLASSES; c++)                                                      \
+        if (classes == 1) {                                                                        \
+            for (size_t i = 0; i < count; i++)                                                     \
+                out[i] = (W)(against[i] + BACK(W, zigzag[i]));                                     \
+            return;                                                                                \
+        }                                                                                          \
+        for (int c = 0; c < classes; c++)                                                          \
             at[c] = zigzag + begins[c];                                                            \
         for (size_t i = 0; i < count; i++) {                                                       \
             W z = *at[of_key[(against[i] >> (BITS - 9)) & 255]]++;                                 \
-            out[i] = (W)(against[i] + (W)((z >> 1) ^ (W)(0 - (z & 1))));                           \
+            out[i] = (W)(against[i] + BACK(W, z));                                                 \
         }                                                                                          \
     }
 
@@ -87,68 +104,87 @@
         out[0] = largest, out[1] = up_to_2, out[2] = up_to_14, out[3] = up_to_254;                 \
     }
 
-#define PACK(W, BITS)                                                                             \
-    EXPORT WIDE size_t dr_pack_##BITS(const W *zigzag, size_t count, int width, uint8_t *out,           \
+#define BLOCK 4096
+
+/* Joins bytes of less than 2^width; what follows the last one in its word is zero. */
+WIDE static void dr_join(const uint8_t *small, size_t size, int width, uint8_t *out)
+{
+    uint32_t four;
+    uint16_t two;
+    if (width == 8)
+        memcpy(out, small, size);
+    else if (width == 4)
+        for (size_t i = 0; i < (size + 1) / 2; i++) {
+            memcpy(&two, small + 2 * i, sizeof two);
+            out[i] = (uint8_t)(two | two >> 4);
+        }
+    else
+        for (size_t i = 0; i < (size + 3) / 4; i++) {
+            memcpy(&four, small + 4 * i, sizeof four);
+            out[i] = (uint8_t)(four | four >> 6 | four >> 12 | four >> 18);
+        }
+}
+
+/* Undoes dr_join; writes up to three bytes more than `size`, never more than BLOCK. */
+WIDE static void dr_part(const uint8_t *packed, size_t size, int width, uint8_t *small)
+{
+    uint32_t four;
+    uint16_t two;
+    if (width == 8)
+        memcpy(small, packed, size);
+    else if (width == 4)
+        for (size_t i = 0; i < (size + 1) / 2; i++) {
+            two = (uint16_t)((packed[i] | packed[i] << 4) & 0x0F0F);
+            memcpy(small + 2 * i, &two, sizeof two);
+        }
+    else
+        for (size_t i = 0; i < (size + 3) / 4; i++) {
+            four = packed[i];
+            four = (four | four << 6 | four << 12 | four << 18) & 0x03030303;
+            memcpy(small + 4 * i, &four, sizeof four);
+        }
+}
+
+/* Numbers go through a block of bytes, and bytes through words of several: both steps are loops that
+ * compilers turn into vector instructions. Bytes of a word are in memory from the lowest up. */
+#define PACK(W, BITS)                                                                              \
+    EXPORT size_t dr_pack_##BITS(const W *zigzag, size_t count, int width, uint8_t *out,           \
                                  W *escapes)                                                       \
     {                                                                                              \
         const W code = (W)((1 << width) - 1);                                                      \
-        const int each = 8 / width;                                                                \
-        size_t found = 0, i = 0;                                                                   \
-        if (width == 8) {                                                                          \
-            for (; i < count; i++)                                                                 \
-                out[i] = (uint8_t)(zigzag[i] < code ? zigzag[i] : code);                           \
-        } else if (width == 4) {                                                                   \
-            for (; i + 2 <= count; i += 2) {                                                       \
-                W a = zigzag[i], b = zigzag[i + 1];                                                \
-                out[i / 2] = (uint8_t)((a < 15 ? a : 15) | (b < 15 ? b : 15) << 4);                \
+        uint8_t small[BLOCK];                                                                      \
+        size_t found = 0;                                                                          \
+        for (size_t begin = 0; begin < count; begin += BLOCK) {                                    \
+            const W *own = zigzag + begin;                                                         \
+            const size_t size = count - begin < BLOCK ? count - begin : BLOCK;                     \
+            memset(small, 0, sizeof small);                                                        \
+            for (size_t i = 0; i < size; i++)                                                      \
+                small[i] = (uint8_t)(own[i] < code ? own[i] : code);                               \
+            dr_join(small, size, width, out);                                                      \
+            out += size * (size_t)width / 8;                                                       \
+            for (size_t i = 0; i < size; i++) {                                                    \
+                escapes[found] = own[i];                                                           \
+                found += own[i] >= code;                                                           \
             }                                                                                      \
-        } else {                                                                                   \
-            for (; i + 4 <= count; i += 4) {                                                       \
-                W a = zigzag[i], b = zigzag[i + 1], c = zigzag[i + 2], d = zigzag[i + 3];          \
-                out[i / 4] = (uint8_t)((a < 3 ? a : 3) | (b < 3 ? b : 3) << 2 |                    \
-                                       (c < 3 ? c : 3) << 4 | (d < 3 ? d : 3) << 6);               \
-            }                                                                                      \
-        }                                                                                          \
-        if (i < count) {                                                                           \
-            uint8_t last = 0;                                                                      \
-            for (size_t j = i; j < count; j++)                                                     \
-                last |= (uint8_t)((zigzag[j] < code ? zigzag[j] : code) << (width * (j - i)));     \
-            out[i / each] = last;                                                                  \
-        }                                                                                          \
-        for (i = 0; i < count; i++) {                                                              \
-            escapes[found] = zigzag[i];                                                            \
-            found += zigzag[i] >= code;                                                            \
         }                                                                                          \
         return found;                                                                              \
     }
 
-#define UNPACK(W, BITS)                                                                           \
-    EXPORT WIDE size_t dr_unpack_##BITS(const uint8_t *packed, size_t count, int width, W *out)         \
+#define UNPACK(W, BITS)                                                                            \
+    EXPORT size_t dr_unpack_##BITS(const uint8_t *packed, size_t count, int width, W *out)         \
     {                                                                                              \
-        const W code = (W)((1 << width) - 1);                                                      \
-        size_t found = 0, i = 0;                                                                   \
-        if (width == 8) {                                                                          \
-            for (; i < count; i++)                                                                 \
-                out[i] = packed[i];                                                                \
-        } else if (width == 4) {                                                                   \
-            for (; i + 2 <= count; i += 2) {                                                       \
-                uint8_t held = packed[i / 2];                                                      \
-                out[i] = held & 15, out[i + 1] = held >> 4;                                        \
+        const uint8_t code = (uint8_t)((1 << width) - 1);                                          \
+        uint8_t small[BLOCK];                                                                      \
+        size_t found = 0;                                                                          \
+        for (size_t begin = 0; begin < count; begin += BLOCK) {                                    \
+            const size_t size = count - begin < BLOCK ? count - begin : BLOCK;                     \
+            uint16_t some = 0;                                                                     \
+            dr_part(packed, size, width, small);                                                   \
+            packed += size * (size_t)width / 8;                                                    \
+            for (size_t i = 0; i < size; i++) {                                                    \
+                out[begin + i] = small[i];                                                         \
+                some = (uint16_t)(some + (small[i] == code));                                      \
             }                                                                                      \
-        } else {                                                                                   \
-            for (; i + 4 <= count; i += 4) {                                                       \
-                uint8_t held = packed[i / 4];                                                      \
-                out[i] = held & 3, out[i + 1] = held >> 2 & 3;                                     \
-                out[i + 2] = held >> 4 & 3, out[i + 3] = held >> 6;                                \
-            }                                                                                      \
-        }                                                                                          \
-        for (size_t j = i; j < count; j++)                                                         \
-            out[j] = (W)(packed[i / (8 / width)] >> (width * (j - i)) & code);                     \
-        for (i = 0; i < count;) {                                                                  \
-            size_t end = count - i > 4096 ? i + 4096 : count;                                      \
-            W some = 0;                                                                            \
-            for (; i < end; i++)                                                                   \
-                some = (W)(some + (out[i] == code));                                               \
             found += some;                                                                         \
         }                                                                                          \
         return found;                                                                              \
@@ -159,9 +195,17 @@
     EXPORT WIDE void dr_fill_##BITS(W *out, size_t count, int code, const W *escapes, size_t given)     \
     {                                                                                              \
         size_t used = 0;                                                                           \
-        for (size_t i = 0; i < count && used < given; i++)                                         \
-            if (out[i] == (W)code)                                                                 \
-                out[i] = escapes[used++];                                                          \
+        for (size_t i = 0; i < count && used < given; i += 16) {                                   \
+            size_t end = count - i > 16 ? i + 16 : count;                                          \
+            W any = 0;                                                                             \
+            for (size_t j = i; j < end; j++)                                                       \
+                any |= (W)(out[j] == (W)code);                                                     \
+            if (!any)                                                                              \
+                continue;                                                                          \
+            for (size_t j = i; j < end && used < given; j++)                                       \
+                if (out[j] == (W)code)                                                             \
+                    out[j] = escapes[used++];                                                      \
+        }                                                                                          \
     }
 
 #define ALL(W, S, BITS)                                                                           \

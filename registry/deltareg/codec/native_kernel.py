@@ -1,6 +1,7 @@
 """The native side of the inner loops: `kernel.c`, called without holding the interpreter's lock."""
 
 import ctypes
+import sys
 from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from deltareg.codec.classes import MAX_CLASSES, Classes
+from deltareg.codec.classes import Classes
 from deltareg.codec.kernel import Tally
 from deltareg.codec.scratch import Octets, Words
 
@@ -16,8 +17,8 @@ LIBRARY: Final = Path(__file__).with_name("_kernel.so")
 _POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 _ARGUMENTS: Final = {
     "histogram": (_POINTER, _SIZE, _POINTER),
-    "divide": (_POINTER, _POINTER, _SIZE, _POINTER, _POINTER, _POINTER),
-    "restore": (_POINTER, _POINTER, _SIZE, _POINTER, _POINTER, _POINTER),
+    "divide": (_POINTER, _POINTER, _SIZE, _POINTER, _POINTER, _INT, _POINTER),
+    "restore": (_POINTER, _POINTER, _SIZE, _POINTER, _POINTER, _INT, _POINTER),
     "tally": (_POINTER, _SIZE, _POINTER),
     "pack": (_POINTER, _SIZE, _INT, _POINTER, _POINTER),
     "unpack": (_POINTER, _SIZE, _INT, _POINTER),
@@ -69,15 +70,22 @@ class NativeKernel:
 
     def _move(self, name: str, given: Words, against: Words, classes: Classes, out: Words) -> None:
         against = _aligned(against)
-        begins = np.zeros(MAX_CLASSES, dtype=np.uint32)
-        begins[1 : len(classes.counts)] = list(accumulate(classes.counts))[:-1]
+        begins = np.array([0, *accumulate(classes.counts)], dtype=np.uint32)
         self._calls[name, out.itemsize](
-            _at(given), _at(against), out.size, _at(classes.of_key), _at(begins), _at(out)
+            _at(given),
+            _at(against),
+            out.size,
+            _at(classes.of_key),
+            _at(begins),
+            len(classes.counts),
+            _at(out),
         )
 
 
 def load() -> NativeKernel | None:
     """Open the library; None where it was not built, or for another machine or release."""
+    if sys.byteorder != "little":  # NumPy reads little-endian words everywhere; C does not
+        return None
     try:
         library = ctypes.CDLL(str(LIBRARY))
         return NativeKernel(library) if library.dr_version() == VERSION else None
