@@ -10,6 +10,7 @@ from deltareg.errors import InvalidInput
 _NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 _NAME_PATTERN = re.compile(_NAME)
 _SEMVER = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
+_ID_PATTERN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RESERVED_CHANNEL = re.compile(r"v\d+|\d+\.\d+\.\d+.*|sha256.*|latest")
 _CHANNEL = re.compile(rf"({_NAME})(?:#(\d{{1,9}})|~(\d{{1,9}}))?")
 
@@ -152,6 +153,19 @@ def parse_channel(text: str) -> str:
     if _RESERVED_CHANNEL.fullmatch(name):
         raise InvalidInput(f"a channel may not be called {name!r}: it reads as a version")
     return name
+
+
+def parse_id(text: str, what: str) -> str:
+    """Check the id of a run or a verdict, which becomes part of an address.
+
+    Raises:
+        InvalidInput: It is no UUID in its usual form.
+    """
+    if _ID_PATTERN.fullmatch(text) is None:
+        raise InvalidInput(
+            f"not the id of a {what}: {text[:80]!r}", fix="find it: deltareg verdict ls NS/NAME:vN"
+        )
+    return text
 
 
 def parse_semver(text: str) -> str:

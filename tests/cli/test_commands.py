@@ -237,6 +237,15 @@ def test_verdict_ls_and_show(promoted):
     )
 
 
+@pytest.mark.parametrize("given", ["me/chat:v1", "../deltas", "1", ""])
+def test_verdict_show_wants_an_id(shell, given):
+    ended = shell("verdict", "show", given)
+
+    assert ended.status == 2
+    assert "not the id of a verdict" in ended.err
+    assert "deltareg verdict ls" in ended.err
+
+
 def test_pull_gives_the_files_back(promoted):
     ended = promoted("pull", "me/chat", "--to", "here", "--json")
     again = promoted("pull", "me/chat@prod", "--json").json

@@ -38,7 +38,7 @@ from deltareg.client.context import Context
 from deltareg.client.http import Api
 from deltareg.client.merge import MergeOptions, Weighted
 from deltareg.client.progress import SILENT, Progress
-from deltareg.refs import LineRef, Ref
+from deltareg.refs import LineRef, Ref, parse_id
 from deltareg.wire import (
     AuditRow,
     BaseInfo,
@@ -272,7 +272,7 @@ class Client:
 
     def run(self, run_id: str) -> RunInfo:
         """Show a run."""
-        return self._api.get(f"/runs/{run_id}", RunInfo)
+        return self._api.get(f"/runs/{parse_id(run_id, 'run')}", RunInfo)
 
     def runs(
         self, *, state: str | None = None, cursor: str | None = None, limit: int = 50
@@ -288,7 +288,7 @@ class Client:
 
     def verdict(self, verdict_id: str) -> VerdictInfo:
         """Show a verdict and what it is bound to."""
-        return self._api.get(f"/verdicts/{verdict_id}", VerdictInfo)
+        return self._api.get(f"/verdicts/{parse_id(verdict_id, 'verdict')}", VerdictInfo)
 
     # Channels
 
