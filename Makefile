@@ -57,7 +57,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # A stamp for each extra, older than these when dependencies or the native kernel may have changed.
-KERNEL = hatch_build.py registry/deltareg/codec/kernel.c
+KERNEL = hatch_build.py $(wildcard registry/deltareg/codec/kernel*.[ch])
 
 $(VENV)/.ready-demo: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the demo; the first time takes about two minutes.'
