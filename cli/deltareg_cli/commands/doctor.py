@@ -111,7 +111,7 @@ def _kernel() -> Finding:
 
     if codec_kernel() == "native":
         return Finding("codec", "ok", "native kernel")
-    fix = "install a C compiler and deltareg again, for a codec that is three times as fast"
+    fix = "install a C compiler and deltareg again, for a codec that is four times as fast"
     return Finding("codec", "note", "NumPy, without the native kernel", fix)
 
 

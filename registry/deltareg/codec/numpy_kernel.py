@@ -14,7 +14,13 @@ class NumPyKernel:
     name = "numpy"
 
     def histogram(self, against: Words) -> list[int]:
-        return [int(count) for count in np.bincount(_magnitudes(against), minlength=256)]
+        found = _magnitudes(against)
+        even = found.size // 2 * 2
+        # Two at once: counting widens every number first, which is most of the work.
+        pairs = np.bincount(found[:even].view("<u2"), minlength=1 << 16).reshape(256, 256)
+        counts = pairs.sum(axis=0) + pairs.sum(axis=1)
+        counts[found[even:]] += 1
+        return [int(count) for count in counts]
 
     def divide(self, words: Words, against: Words, classes: Classes, out: Words) -> None:
         if len(classes.counts) == 1:
@@ -41,11 +47,14 @@ class NumPyKernel:
         code, each = (1 << width) - 1, 8 // width
         symbols = np.zeros(out.size * each, dtype=np.uint8)
         np.copyto(symbols[: zigzag.size], np.minimum(zigzag, code), casting="unsafe")
-        beyond = zigzag[symbols[: zigzag.size] == code]
+        beyond = np.take(zigzag, np.flatnonzero(symbols[: zigzag.size] == code))
         escapes[: beyond.size] = beyond
-        out[:] = symbols[::each]
+        # Several symbols at once: those of one byte of the result lie in one little-endian word.
+        words = symbols.view(f"<u{each}")
+        joined = words.copy()
         for at in range(1, each):
-            np.bitwise_or(out, symbols[at::each] << np.uint8(width * at), out=out)
+            np.bitwise_or(joined, words >> ((8 - width) * at), out=joined)
+        np.copyto(out, joined, casting="unsafe")
         return int(beyond.size)
 
     def unpack(self, packed: Octets, width: int, out: Words) -> int:
@@ -65,7 +74,11 @@ def _magnitudes(against: Words) -> npt.NDArray[np.uint8]:
 
 
 def _order(against: Words, classes: Classes) -> npt.NDArray[np.intp]:
-    return np.argsort(classes.of_key[_magnitudes(against)], kind="stable")
+    # Classes are runs of magnitudes, so a class is how many runs begin at or below a magnitude.
+    found, numbers = _magnitudes(against), np.zeros(against.size, dtype=np.uint8)
+    for begin in np.flatnonzero(np.diff(classes.of_key)) + 1:
+        np.add(numbers, (found >= np.uint8(begin)).view(np.uint8), out=numbers)
+    return np.argsort(numbers, kind="stable")
 
 
 def _to_zigzag(words: Words) -> None:
