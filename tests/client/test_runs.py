@@ -2,10 +2,11 @@
 
 import threading
 import time
+from uuid import UUID
 
 import pytest
 
-from deltareg.errors import Blocked, Conflict, LeaseLost, NotFound, WaitTimeout
+from deltareg.errors import Blocked, Conflict, InvalidInput, LeaseLost, NotFound, WaitTimeout
 from deltareg.wire import LeaseHold, LeaseRequest, RunFailure
 from tests.fixtures.registries import SAMPLES, report
 
@@ -89,7 +90,9 @@ def test_runs_that_are_not_there_or_over(client, worker):
     client._api.send("POST", f"/runs/{run.id}:cancel")
 
     with pytest.raises(NotFound):
-        client.run("nowhere")
+        client.run(str(UUID(int=7)))
+    with pytest.raises(InvalidInput, match="not the id of a run"):
+        client.run("../deltas")
     with pytest.raises(NotFound):
         client.verify("team/lora", suite="absent")
     with pytest.raises(Conflict):
