@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deltareg.array import to_f32, view
 from tests.folders import open_base
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
@@ -61,6 +62,15 @@ def merged(delta):
         data = _array(raw[begin:end], entry["dtype"]).reshape(entry["shape"])
         found[on_disk.get(name) or on_disk.get(name.split(".", 1)[-1]) or name] = data
     return found
+
+
+def folded(folding, name):
+    """Give a weight that was folded or added, as float32."""
+    if name in folding.additions:
+        tensor = folding.additions[name]
+        return to_f32(view(tensor.read(), tensor.dtype, tensor.shape), tensor.dtype)
+    dtype = folding.dtype(name)
+    return to_f32(view(b"".join(folding.rows(name)), dtype, folding.shape(name)), dtype)
 
 
 def _array(raw, dtype):

@@ -19,7 +19,6 @@ from transformers.utils import logging
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg import Client
-from deltareg.array import to_f32, view
 from deltareg.client.config import ClientConfig
 from deltareg.errors import Refused
 from deltareg.fold import Folding
@@ -127,7 +126,7 @@ def _open(delta, scratch):
     except Refused as refused:
         if not {problem.code for problem in refused.problems} <= {"pickle", "ambiguous"}:
             raise
-    target = scratch / "converted" / str(abs(hash(delta["folder"])))
+    target = Path(tempfile.mkdtemp(dir=scratch)) / "converted"
     with Client(ClientConfig(cache_dir=scratch / "cache")) as client:
         client.convert(delta["folder"], target)
     return Bench(target, delta["on"], scratch / "cache", convention=delta["of"])
@@ -150,15 +149,7 @@ def _folded(bench, merged):
     if not account.delta.foldable:
         return []
     folding = Folding(account.effects, bench.base.tensors)
-    return [_worst(_weight(folding, name), want) for name, want in merged.items()]
-
-
-def _weight(folding, name):
-    if name in folding.additions:
-        tensor = folding.additions[name]
-        return to_f32(view(tensor.read(), tensor.dtype, tensor.shape), tensor.dtype)
-    dtype = folding.dtype(name)
-    return to_f32(view(b"".join(folding.rows(name)), dtype, folding.shape(name)), dtype)
+    return [_worst(corpus.folded(folding, name), want) for name, want in merged.items()]
 
 
 def _worst(found, expected):

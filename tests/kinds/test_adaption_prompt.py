@@ -144,6 +144,7 @@ def test_a_config_that_does_not_fit_is_refused(codes, changes, code):
         ("adaption_gate", numbers(2), "shape"),
         ("adaption_gate", None, "missing_tensors"),
         ("surprise", numbers(1), "unexpected_tensors"),
+        ("adaption_gate.weight", numbers(1), "unexpected_tensors"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(codes, name, value, code):

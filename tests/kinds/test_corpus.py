@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from deltareg.accounting import account, recognise
-from deltareg.array import to_f32, view
 from deltareg.errors import Refused
 from deltareg.examine import examine
 from deltareg.fold import Folding
@@ -74,17 +73,9 @@ def test_what_cannot_be_read_is_refused(delta):
 def assert_folds(delta, folding):
     tolerance = max((delta.get("tolerance") or {}).get("weights_atol", 0), 1e-6)
     for name, want in corpus.merged(delta).items():
-        if name in folding.additions:
-            got = read(folding.additions[name])
-        else:
-            raw = b"".join(folding.rows(name))
-            got = to_f32(view(raw, folding.dtype(name), folding.shape(name)), folding.dtype(name))
+        got = corpus.folded(folding, name)
         assert got.shape == want.shape
         assert np.max(np.abs(got - want), initial=0) <= tolerance
-
-
-def read(tensor):
-    return to_f32(view(tensor.read(), tensor.dtype, tensor.shape), tensor.dtype)
 
 
 def must(bad):

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from deltareg.client.context import Context
 from deltareg.errors import WaitTimeout
+from deltareg.refs import parse_id
 from deltareg.wire import LeaseGrant, LeaseRequest, RunCreate, RunInfo, request_of
 
 _POLL_S = 20.0
@@ -32,12 +33,13 @@ def wait(
     Raises:
         WaitTimeout: It goes on.
     """
+    path = f"/runs/{parse_id(run_id, 'run')}"
     deadline = time.monotonic() + timeout_s
     seen: RunInfo | None = None
     while True:
         left_s = max(0.0, min(_POLL_S, deadline - time.monotonic()))
         state = None if seen is None else seen.state
-        run = context.api.get(f"/runs/{run_id}", RunInfo, wait=left_s if state else 0, seen=state)
+        run = context.api.get(path, RunInfo, wait=left_s if state else 0, seen=state)
         if on_change is not None and run != seen:
             on_change(run)
         if run.state in _ENDED:

@@ -11,7 +11,13 @@ from typing import Final
 import numpy as np
 
 from deltareg.codec.chunk_codec import damaged
-from deltareg.codec.frames import ENTROPY, open_compressor, open_decompressor, read_frame
+from deltareg.codec.frames import (
+    ENTROPY,
+    is_worth_it,
+    open_compressor,
+    open_decompressor,
+    read_frame,
+)
 from deltareg.codec.scratch import Octets, Scratch, Words, octets
 
 _ZERO: Final = 0
@@ -63,8 +69,7 @@ class BytePlanes:
         else:
             np.copyto(plane, words, casting="unsafe")
         frame = self._compressor.compress(octets(plane))
-        # Noise is read faster as it is; less than 1/32 saved does not pay for decoding.
-        if len(frame) * 32 < plane.size * 31:
+        if is_worth_it(frame, plane.size):
             return _FRAME, frame
         return _RAW, plane.tobytes()
 

@@ -14,7 +14,13 @@ import numpy as np
 from deltareg.codec.byte_planes import BytePlanes
 from deltareg.codec.chunk_codec import damaged
 from deltareg.codec.classes import Classes
-from deltareg.codec.frames import ENTROPY, open_compressor, open_decompressor, read_frame
+from deltareg.codec.frames import (
+    ENTROPY,
+    is_worth_it,
+    open_compressor,
+    open_decompressor,
+    read_frame,
+)
 from deltareg.codec.kernel import Tally
 from deltareg.codec.kernels import kernel
 from deltareg.codec.scratch import Octets, Scratch, Words, octets
@@ -96,7 +102,7 @@ class ClassedWords:
 
     def _body(self, packed: Octets) -> bytes:
         frame = self._compressor.compress(octets(packed))
-        return frame if len(frame) * 32 < packed.size * 31 else packed.tobytes()
+        return frame if is_worth_it(frame, packed.size) else packed.tobytes()
 
     def _unpacked(self, body: memoryview, size: int) -> Octets:
         """Give packed numbers; a body of exactly their size is not compressed."""

@@ -39,8 +39,8 @@ def one_class(count: int) -> Classes:
 def divide(histogram: Sequence[int]) -> Classes:
     """Join magnitudes, from the smallest up, until a class is large enough; integers alone decide.
 
-    A class is closed as soon as it has a 64th of the chunk and 2048 elements; the last one may have
-    one 24th class's worth of everything that is left. What remains too small joins the one before.
+    A class is closed as soon as it has a 64th of the chunk and 2048 elements, until only the last
+    one is left to open: that takes all the rest. A rest that is too small joins the class before.
 
     Args:
         histogram: How many elements have each of the 256 magnitudes.

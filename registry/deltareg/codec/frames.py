@@ -46,6 +46,11 @@ GENERAL: Final = zstandard.ZstdCompressionParameters(
 )
 
 
+def is_worth_it(frame: bytes, size_bytes: int) -> bool:
+    """Whether a frame is stored at all: less than 1/32 saved does not pay for decoding."""
+    return len(frame) * 32 < size_bytes * 31
+
+
 def open_compressor(
     parameters: zstandard.ZstdCompressionParameters,
 ) -> zstandard.ZstdCompressor:

@@ -5,7 +5,8 @@ import numpy.typing as npt
 
 from deltareg.codec.classes import Classes
 from deltareg.codec.kernel import Tally
-from deltareg.codec.scratch import Octets, Words, signed
+from deltareg.codec.scratch import Octets, Words
+from deltareg.codec.zigzag import from_zigzag, to_zigzag
 
 
 class NumPyKernel:
@@ -25,10 +26,10 @@ class NumPyKernel:
     def divide(self, words: Words, against: Words, classes: Classes, out: Words) -> None:
         if len(classes.counts) == 1:
             np.subtract(words, against, out=out)
-            _to_zigzag(out)
+            to_zigzag(out, np.empty_like(out))
             return
         zigzag = np.subtract(words, against)
-        _to_zigzag(zigzag)
+        to_zigzag(zigzag, out)
         np.take(zigzag, _order(against, classes), out=out, mode="clip")
 
     def restore(self, zigzag: Words, against: Words, classes: Classes, out: Words) -> None:
@@ -36,7 +37,7 @@ class NumPyKernel:
             out[:] = zigzag
         else:
             out[_order(against, classes)] = zigzag
-        _from_zigzag(out)
+        from_zigzag(out, np.empty_like(out))
         np.add(out, against, out=out)
 
     def tally(self, zigzag: Words) -> Tally:
@@ -79,15 +80,3 @@ def _order(against: Words, classes: Classes) -> npt.NDArray[np.intp]:
     for begin in np.flatnonzero(np.diff(classes.of_key)) + 1:
         np.add(numbers, (found >= np.uint8(begin)).view(np.uint8), out=numbers)
     return np.argsort(numbers, kind="stable")
-
-
-def _to_zigzag(words: Words) -> None:
-    sign = (signed(words) >> (8 * words.itemsize - 1)).view(words.dtype)
-    np.left_shift(words, 1, out=words)
-    np.bitwise_xor(words, sign, out=words)
-
-
-def _from_zigzag(words: Words) -> None:
-    sign = np.negative(words & 1)
-    np.right_shift(words, 1, out=words)
-    np.bitwise_xor(words, sign, out=words)

@@ -10,7 +10,8 @@ import numpy as np
 
 from deltareg.codec.byte_planes import BytePlanes
 from deltareg.codec.chunk_codec import SUBTRACT, same_size
-from deltareg.codec.scratch import Scratch, Words, new_words, octets, signed, words_of
+from deltareg.codec.scratch import Scratch, Words, new_words, octets, words_of
+from deltareg.codec.zigzag import from_zigzag, to_zigzag
 
 
 class Subtract:
@@ -31,7 +32,7 @@ class Subtract:
         against = words_of(same_size(reference, chunk.nbytes), item_bytes)
         zigzag = self._scratch.words("words", count=words.size, item_bytes=item_bytes)
         np.subtract(words, against, out=zigzag)
-        self._to_zigzag(zigzag)
+        to_zigzag(zigzag, self._sign(zigzag))
         payload = self._planes.pack(zigzag)
         return payload if len(payload) < chunk.nbytes else None
 
@@ -46,19 +47,9 @@ class Subtract:
         against = words_of(same_size(reference, size_bytes), item_bytes)
         words = new_words(against.size, item_bytes)
         self._planes.unpack_into(words, memoryview(payload))
-        self._from_zigzag(words)
+        from_zigzag(words, self._sign(words))
         np.add(words, against, out=words)
         return octets(words)
 
-    def _to_zigzag(self, words: Words) -> None:
-        sign = self._scratch.words("plane", count=words.size, item_bytes=words.itemsize)
-        np.right_shift(signed(words), 8 * words.itemsize - 1, out=signed(sign))
-        np.left_shift(words, 1, out=words)
-        np.bitwise_xor(words, sign, out=words)
-
-    def _from_zigzag(self, words: Words) -> None:
-        sign = self._scratch.words("plane", count=words.size, item_bytes=words.itemsize)
-        np.bitwise_and(words, 1, out=sign)
-        np.negative(sign, out=sign)
-        np.right_shift(words, 1, out=words)
-        np.bitwise_xor(words, sign, out=words)
+    def _sign(self, words: Words) -> Words:
+        return self._scratch.words("plane", count=words.size, item_bytes=words.itemsize)

@@ -21,9 +21,9 @@ from deltareg.peft_layout.config import (
     peft_source,
     peft_type,
 )
-from deltareg.peft_layout.keys import Keys, read_keys
+from deltareg.peft_layout.keys import read_keys
 from deltareg.peft_layout.marks import marks
-from deltareg.peft_layout.modules import refuse_unapplied, refuse_without_modules
+from deltareg.peft_layout.modules import by_module, refuse_unapplied, refuse_without_modules
 from deltareg.peft_layout.saved import Plan
 from deltareg.peft_layout.second_attention import (
     COSINES,
@@ -39,6 +39,8 @@ from deltareg.tensors import FLOAT_DTYPES
 
 _TYPE = "ADAPTION_PROMPT"
 _PROMPT, _GATE = "adaption_prompt", "adaption_gate"
+_MARKERS = frozenset({_PROMPT, _GATE})
+_ROLES = {(marker, ""): marker for marker in _MARKERS}
 _FUSED = "c_attn"
 
 
@@ -134,8 +136,8 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
 
     def plan(self, tensors: Tensors, base: BaseView) -> Plan:
         """Put a second attention beside that of every layer that has a prompt."""
-        plan, keys = Plan(), read_keys(tensors, frozenset({_PROMPT, _GATE}))
-        modules = _by_module(keys)
+        plan, keys = Plan(), read_keys(tensors, _MARKERS)
+        modules, odd = by_module(keys.read.values(), _ROLES)
         if not modules:
             refuse_without_modules(plan, tensors, _TYPE)
             return plan
@@ -148,8 +150,8 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
         hit = {m: path for m in modules if (path := _path(m, family, base))}
         for module, path in hit.items():
             self._adapt(plan, path, modules[module], tensors, family, shape, base)
-        odd = [*keys.unread, *(k.name for k in keys.read.values() if not _is_own(k.marker))]
-        refuse_unapplied(plan, modules, hit, odd, kind=_TYPE)
+        odd += [key.name for key in keys.read.values() if key.marker not in _MARKERS]
+        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=_TYPE)
         last = self_attentions(base)[-(self.layers or len(hit)) :]
         if hit and set(hit.values()) != set(last):
             told = f"prompts came for {len(hit)} layers, and the last {len(last)} should have one"
@@ -166,15 +168,14 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
         shape: KeyShape,
         base: BaseView,
     ) -> None:
-        lost = sorted({_PROMPT, _GATE} - names.keys())
+        lost = sorted(_MARKERS - names.keys())
         if lost:
             plan.refuse("missing_tensors", f"its {lost[0]} is missing", next(iter(names.values())))
             return
         prompt, gate = tensors[names[_PROMPT]], tensors[names[_GATE]]
         heads, features = _sizes(base)
         tokens = self.tokens or (prompt.shape[1] if len(prompt.shape) == 3 else 0)
-        wanted = {prompt: (1, tokens, features), gate: (1,)}
-        for tensor, of in wanted.items():
+        for tensor, of in ((prompt, (1, tokens, features)), (gate, (1,))):
             if tensor.shape != of or tensor.dtype not in FLOAT_DTYPES:
                 told = f"{tensor.dtype} {list(tensor.shape)} is not {list(of)}"
                 plan.refuse("shape", told, tensor.name)
@@ -188,27 +189,13 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
         plan.effects.append(ActivationHook(path, "after", _taps(path, family), own, second))
 
 
-def _by_module(keys: Keys) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for key in keys.read.values():
-        if _is_own(key.marker):
-            found.setdefault(key.module, {})[key.marker] = key.name
-    return found
-
-
-def _is_own(marker: str) -> bool:
-    return marker in {_PROMPT, _GATE}
-
-
 def _path(module: str, family: Family, base: BaseView) -> str:
     """Give an attention's path in the running network; empty when the base has none there."""
     projection = family.projections[0]
     weight = base.names.tensor(f"{module}.{projection}.weight")
-    return (
-        (base.names.memory(weight) or weight).removesuffix(f".{projection}.weight")
-        if weight
-        else ""
-    )
+    if weight is None:
+        return ""
+    return (base.names.memory(weight) or weight).removesuffix(f".{projection}.weight")
 
 
 def _sizes(base: BaseView) -> tuple[int, int]:
