@@ -22,15 +22,15 @@ def choose(chunk, reference=None, item_bytes=2):
 
 
 @given(case=chunks_with_reference())
-def test_no_codec_makes_a_small_chunk_shorter(case):
+def test_a_small_chunk_is_as_short_as_can_be_or_a_third_by_the_first_codec(case):
     chunk, reference, item_bytes = case
 
-    _, payload = choose(chunk, reference, item_bytes)
+    codec, payload = choose(chunk, reference, item_bytes)
 
     payloads = (CODECS[i].encode(chunk, reference, item_bytes=item_bytes) for i in ALL)
-    assert len(payload) == min(
-        chunk.nbytes, *(len(p) for p in payloads if p is not None), chunk.nbytes
-    )
+    shortest = min(chunk.nbytes, *(len(p) for p in payloads if p is not None), chunk.nbytes)
+    is_enough = codec == ALL[0] and 3 * len(payload) <= chunk.nbytes
+    assert len(payload) == shortest or is_enough
 
 
 def test_large_chunks_get_the_codec_that_fits():

@@ -8,9 +8,10 @@ import zstandard
 
 from deltareg.codec import decode_piece, read_pack
 from deltareg.codec.codecs import thread_codecs
+from deltareg.codec.packs import PackWriter
 from deltareg.digest import Digest, sha256_of
 from deltareg.storage_map import StoredPiece
-from tests.golden.make import CASES, FOLDER, encode
+from tests.golden.make import CASES, FOLDER
 
 NAMES = sorted(CASES)
 ZSTD = ".".join(map(str, zstandard.ZSTD_VERSION))
@@ -91,10 +92,19 @@ def test_each_chunk_is_encoded_to_the_same_bytes(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_whole_pack_is_made_again(name):
-    skip_unless_same_zstd(name)
+def test_the_same_payloads_make_the_same_pack(name):
+    """Which codec a chunk takes is the writer's choice and may change; the frame does not."""
+    pack, _ = golden(name)
+    writer = PackWriter()
 
-    assert encode(name) == golden(name)
+    for entry in read_pack(pack):
+        payload = pack[entry.offset : entry.offset + entry.length]
+        writer.add(
+            payload, codec=entry.codec, item_bytes=entry.item_bytes, size_bytes=entry.size_bytes,
+            check=entry.check,
+        )  # fmt: skip
+
+    assert bytes(writer.finish()[1]) == pack
 
 
 def skip_unless_same_zstd(name):

@@ -18,7 +18,6 @@ FLAGS = [
 SCRIPT = """
 import sys
 from pathlib import Path
-from pathlib import Path
 import numpy as np
 from deltareg.codec import native_kernel
 from deltareg.codec.classes import divide, one_class
@@ -28,7 +27,7 @@ kernel = native_kernel.load()
 assert kernel is not None
 rng = np.random.default_rng(11)
 for item_bytes in (2, 4, 8):
-    for count in (*range(1, 40), 4095, 4096, 4097, 20_000):
+    for count in (*range(1, 140), 4095, 4096, 4097, 20_000, 30_063):
         given, against = (rng.bytes(count * item_bytes) for _ in range(2))
         given, against = (np.frombuffer(x, f"<u{item_bytes}").copy() for x in (given, against))
         given >>= given.dtype.type(rng.integers(0, 8 * item_bytes))
@@ -51,15 +50,15 @@ print("clean")
 """
 
 
-@pytest.fixture(scope="module")
-def sanitized(tmp_path_factory):
+@pytest.fixture(scope="module", params=["-DDR_ANY", "-DDR_NARROW"])
+def sanitized(request, tmp_path_factory):
     """Build the kernel with both sanitizers; gives it and the runtime that must be there first."""
     compiler = shutil.which("gcc")
     runtime = compiler and _told([compiler, "-print-file-name=libasan.so"])
     if not runtime or not Path(runtime).is_absolute():
         pytest.skip("needs gcc with libasan")
     library = tmp_path_factory.mktemp("sanitized") / "kernel.so"
-    _told([compiler, *FLAGS, "-o", str(library), str(SOURCE)])
+    _told([compiler, *FLAGS, request.param, "-o", str(library), str(SOURCE)])
     return library, runtime
 
 

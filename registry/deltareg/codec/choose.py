@@ -1,8 +1,10 @@
 """Picking the smallest encoding of a chunk without trying every codec on all of it.
 
-Each candidate first encodes a sample (the whole chunk, when that is small). The one with the
-smallest sample goes first; another is tried only when its sample says that it could still win. The
-choice depends on the chunk and its reference alone, so encoding stays deterministic.
+Against a reference the first candidate is tried at once, and when it leaves less than a third, that
+is it: no codec without a reference gets there on weights. Else each candidate encodes a sample (the
+whole chunk, when that is small). The one with the smallest sample goes first; another is tried only
+when its sample says that it could still win. The choice depends on the chunk and its reference
+alone, so encoding stays deterministic.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,7 @@ from typing import Final
 
 from deltareg.codec.chunk_codec import RAW, ChunkCodec
 
+_ENOUGH: Final = 3
 _STRETCHES: Final = 16
 _STRETCH_BYTES: Final = 4 << 10
 SAMPLE_BYTES: Final = _STRETCHES * _STRETCH_BYTES
@@ -35,36 +38,33 @@ def encode_smallest(
     usable = [
         codecs[i] for i in candidates if reference is not None or not codecs[i].uses_reference
     ]
+    best: tuple[int, bytes | memoryview] = (RAW, chunk)
+    if usable and usable[0].uses_reference:
+        first = usable.pop(0)
+        best = _shorter(best, first, first.encode(chunk, reference, item_bytes=item_bytes))
+        if len(best[1]) * _ENOUGH <= chunk.nbytes:
+            return best[0], bytes(best[1])
     if chunk.nbytes <= SAMPLE_BYTES:
-        return _encode_all(usable, chunk, reference, item_bytes)
+        for codec in usable:
+            best = _shorter(best, codec, codec.encode(chunk, reference, item_bytes=item_bytes))
+        return best[0], bytes(best[1])
     sample = _sample(chunk)
     against = None if reference is None else _sample(reference)
     estimates = [
         (_estimate(codec, sample, against, item_bytes) * chunk.nbytes // SAMPLE_BYTES, codec)
         for codec in usable
     ]
-    best: tuple[int, bytes | memoryview] = (RAW, chunk)
     for estimate, codec in sorted(estimates, key=lambda pair: pair[0]):
         # A sample errs by a few percent: what it puts just behind the best is tried too.
         if estimate * 31 < len(best[1]) * 32:
-            payload = codec.encode(chunk, reference, item_bytes=item_bytes)
-            if payload is not None and len(payload) < len(best[1]):
-                best = (codec.id, payload)
+            best = _shorter(best, codec, codec.encode(chunk, reference, item_bytes=item_bytes))
     return best[0], bytes(best[1])
 
 
-def _encode_all(
-    usable: Sequence[ChunkCodec],
-    chunk: memoryview,
-    reference: memoryview | None,
-    item_bytes: int,
-) -> tuple[int, bytes]:
-    best = (RAW, bytes(chunk))
-    for codec in usable:
-        payload = codec.encode(chunk, reference, item_bytes=item_bytes)
-        if payload is not None and len(payload) < len(best[1]):
-            best = (codec.id, payload)
-    return best
+def _shorter(
+    best: tuple[int, bytes | memoryview], codec: ChunkCodec, payload: bytes | None
+) -> tuple[int, bytes | memoryview]:
+    return best if payload is None or len(payload) >= len(best[1]) else (codec.id, payload)
 
 
 def _sample(data: memoryview) -> memoryview:

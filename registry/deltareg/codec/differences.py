@@ -10,7 +10,7 @@ from deltareg.codec.chunk_codec import damaged, same_size
 from deltareg.codec.classed import ClassedWords
 from deltareg.codec.classes import Classes
 from deltareg.codec.kernels import kernel
-from deltareg.codec.scratch import Scratch, Words, new_words, octets, words_of
+from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
 
 class Differences(ABC):
@@ -52,6 +52,6 @@ class Differences(ABC):
         classes = self.classes(against)
         zigzag = self._scratch.words("words", count=against.size, item_bytes=item_bytes)
         self._classed.unpack_into(zigzag, classes, memoryview(payload))
-        words = new_words(against.size, item_bytes)
+        words = self._scratch.lend(against.size, item_bytes)
         kernel().restore(zigzag, against, classes, words)
         return octets(words)

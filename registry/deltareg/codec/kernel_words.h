@@ -4,19 +4,28 @@
 #define ZIGZAG(d) ((W)((W)((d) << 1) ^ (W)((SIGNED)(d) >> (BITS - 1))))
 #define BACK(z) ((W)((z) >> 1 ^ (W)(0 - ((z) & 1))))
 
+#if HAS_WIDE && BITS < 64
+#include "kernel_wide.h"
+#endif
+
 /* Four histograms side by side: equal magnitudes in a row would wait for each other's store. */
 EXPORT WIDE void NAME(histogram)(const W *against, size_t count, uint32_t *out)
 {
     uint32_t held[4][256];
     size_t i = 0;
+    memset(out, 0, 256 * sizeof *out);
     memset(held, 0, sizeof held);
+#if HAS_WIDE && BITS < 64
+    if (is_wide())
+        i = NAME(wide_histogram)(against, count, out);
+#endif
     for (; i + 4 <= count; i += 4)
         for (int lane = 0; lane < 4; lane++)
             held[lane][MAGNITUDE(against[i + lane])]++;
     for (; i < count; i++)
         held[0][MAGNITUDE(against[i])]++;
     for (int key = 0; key < 256; key++)
-        out[key] = held[0][key] + held[1][key] + held[2][key] + held[3][key];
+        out[key] += held[0][key] + held[1][key] + held[2][key] + held[3][key];
 }
 
 /* `begins` holds where each class starts. The places of a class wait for one another, so a chunk of
@@ -32,9 +41,14 @@ EXPORT WIDE void NAME(divide)(const W *words, const W *against, size_t count, co
         }
         return;
     }
+    size_t i = 0;
     for (int c = 0; c < classes; c++)
         at[c] = out + begins[c];
-    for (size_t i = 0; i < count; i++) {
+#if HAS_WIDE && BITS < 64
+    if (is_wide())
+        i = NAME(wide_divide)(words, against, count, of_key, classes, at, out + count);
+#endif
+    for (; i < count; i++) {
         W d = (W)(words[i] - against[i]);
         *at[of_key[MAGNITUDE(against[i])]]++ = ZIGZAG(d);
     }
@@ -49,9 +63,14 @@ EXPORT WIDE void NAME(restore)(const W *zigzag, const W *against, size_t count,
             out[i] = (W)(against[i] + BACK(zigzag[i]));
         return;
     }
+    size_t i = 0;
     for (int c = 0; c < classes; c++)
         at[c] = zigzag + begins[c];
-    for (size_t i = 0; i < count; i++) {
+#if HAS_WIDE && BITS < 64
+    if (is_wide())
+        i = NAME(wide_restore)(against, count, of_key, classes, at, zigzag + count, out);
+#endif
+    for (; i < count; i++) {
         W z = *at[of_key[MAGNITUDE(against[i])]]++;
         out[i] = (W)(against[i] + BACK(z));
     }
@@ -91,7 +110,12 @@ EXPORT WIDE size_t NAME(pack)(const W *zigzag, size_t count, int width, uint8_t 
             small[i] = (uint8_t)(own[i] < code ? own[i] : code);
         join(small, size, width, out);
         out += size * (size_t)width / 8;
-        for (size_t i = 0; i < size; i++) {
+        size_t i = 0;
+#if HAS_WIDE && BITS < 64
+        if (is_wide())
+            i = NAME(wide_escapes)(own, size, code, escapes, &found);
+#endif
+        for (; i < size; i++) {
             escapes[found] = own[i];
             found += own[i] >= code;
         }
@@ -121,8 +145,12 @@ EXPORT WIDE size_t NAME(unpack)(const uint8_t *packed, size_t count, int width, 
 /* Few strides hold an escape at all. Bounded by the number of escapes, whatever `out` holds. */
 EXPORT WIDE void NAME(fill)(W *out, size_t count, int code, const W *escapes, size_t given)
 {
-    size_t used = 0;
-    for (size_t begin = 0; begin < count && used < given; begin += STRIDE) {
+    size_t used = 0, begin = 0;
+#if HAS_WIDE && BITS < 64
+    if (is_wide())
+        begin = NAME(wide_fill)(out, count, (W)code, escapes, given, &used);
+#endif
+    for (; begin < count && used < given; begin += STRIDE) {
         const size_t end = begin + least(count - begin, STRIDE);
         W any = 0;
         for (size_t i = begin; i < end; i++)

@@ -44,7 +44,7 @@ class NativeKernel:
     def histogram(self, against: Words) -> list[int]:
         against, found = _aligned(against), np.empty(256, dtype=np.uint32)
         self._calls["histogram", against.itemsize](_at(against), against.size, _at(found))
-        return [int(count) for count in found]
+        return found.tolist()
 
     def divide(self, words: Words, against: Words, classes: Classes, out: Words) -> None:
         self._move("divide", _aligned(words), against, classes, out)

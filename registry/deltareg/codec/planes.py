@@ -8,7 +8,7 @@ import numpy as np
 
 from deltareg.codec.byte_planes import BytePlanes
 from deltareg.codec.chunk_codec import PLANES
-from deltareg.codec.scratch import Scratch, Words, new_words, octets, words_of
+from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
 
 class Planes:
@@ -44,7 +44,7 @@ class Planes:
         item_bytes: int,
     ) -> memoryview:
         del reference
-        words = new_words(size_bytes // item_bytes, item_bytes)
+        words = self._scratch.lend(size_bytes // item_bytes, item_bytes)
         self._planes.unpack_into(words, memoryview(payload))
         self._rotate_back(words)
         return octets(words)

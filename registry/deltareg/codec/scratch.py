@@ -1,5 +1,10 @@
-"""Words over bytes, and buffers that one thread uses again for every chunk."""
+"""Words over bytes, and buffers that one thread uses again for every chunk.
 
+Fresh memory is dear: the kernel clears each page when it is first touched, which for a chunk takes
+as long as a third of its decoding.
+"""
+
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -18,11 +23,19 @@ _SIGNED: Final[Mapping[int, np.dtype[np.signedinteger]]] = MappingProxyType(
 )
 
 
+_LENT_AT_MOST: Final = 8
+_NOT_LENT: Final = 3  # references to a buffer: the list, the loop and the question itself
+
+
 class Scratch:
-    """Named buffers, each as large as the largest chunk seen; a second taking overwrites."""
+    """Buffers of one thread: named ones, and some that are lent to whoever asked for a chunk.
+
+    A named one is as large as the largest chunk seen; a second taking overwrites.
+    """
 
     def __init__(self) -> None:
         self._buffers: dict[str, Octets] = {}
+        self._lent: list[Octets] = []
 
     def words(self, name: str, *, count: int, item_bytes: int) -> Words:
         """Give a buffer of `count` words; its content is whatever was there."""
@@ -33,10 +46,20 @@ class Scratch:
             self._buffers[name] = buffer
         return buffer[:size].view(_UNSIGNED[item_bytes])
 
+    def lend(self, count: int, item_bytes: int) -> Words:
+        """Give words, not cleared, that are the caller's for as long as anything looks at them.
 
-def new_words(count: int, item_bytes: int) -> Words:
-    """Give fresh words, not cleared."""
-    return np.empty(count, dtype=_UNSIGNED[item_bytes])
+        A buffer whose earlier words nobody looks at any more is given again.
+        """
+        size = count * item_bytes
+        for buffer in self._lent:
+            if buffer.size >= size and sys.getrefcount(buffer) == _NOT_LENT:
+                return buffer[:size].view(_UNSIGNED[item_bytes])
+        fresh = np.empty(size, dtype=np.uint8)
+        if len(self._lent) == _LENT_AT_MOST:
+            self._lent.pop(0)
+        self._lent.append(fresh)
+        return fresh.view(_UNSIGNED[item_bytes])
 
 
 def words_of(data: memoryview, item_bytes: int) -> Words:

@@ -10,7 +10,7 @@ import numpy as np
 
 from deltareg.codec.byte_planes import BytePlanes
 from deltareg.codec.chunk_codec import SUBTRACT, same_size
-from deltareg.codec.scratch import Scratch, Words, new_words, octets, words_of
+from deltareg.codec.scratch import Scratch, Words, octets, words_of
 from deltareg.codec.zigzag import from_zigzag, to_zigzag
 
 
@@ -45,7 +45,7 @@ class Subtract:
         item_bytes: int,
     ) -> memoryview:
         against = words_of(same_size(reference, size_bytes), item_bytes)
-        words = new_words(against.size, item_bytes)
+        words = self._scratch.lend(against.size, item_bytes)
         self._planes.unpack_into(words, memoryview(payload))
         from_zigzag(words, self._sign(words))
         np.add(words, against, out=words)
