@@ -1,5 +1,9 @@
 """The inner loops in NumPy: what the native side must equal, and what runs without a compiler."""
 
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,6 +11,9 @@ from deltareg.codec.classes import Classes
 from deltareg.codec.kernel import Tally
 from deltareg.codec.scratch import Octets, Words
 from deltareg.codec.zigzag import from_zigzag, to_zigzag
+
+_BLOCK: Final = 1 << 16
+_REPEATED: Final = 0xFFFFFFFF
 
 
 class NumPyKernel:
@@ -29,14 +36,18 @@ class NumPyKernel:
             to_zigzag(out, np.empty_like(out))
             return
         zigzag = np.subtract(words, against)
-        to_zigzag(zigzag, out)
-        np.take(zigzag, _order(against, classes), out=out, mode="clip")
+        to_zigzag(zigzag, np.empty_like(zigzag))
+        for own, order, moves in _blocks(against, classes):
+            ordered = np.take(zigzag[own], order, mode="clip")
+            for here, there in moves:
+                out[there] = ordered[here]
 
     def restore(self, zigzag: Words, against: Words, classes: Classes, out: Words) -> None:
         if len(classes.counts) == 1:
             out[:] = zigzag
         else:
-            out[_order(against, classes)] = zigzag
+            for own, order, moves in _blocks(against, classes):
+                out[own][order] = np.concatenate([zigzag[there] for _, there in moves])
         from_zigzag(out, np.empty_like(out))
         np.add(out, against, out=out)
 
@@ -60,23 +71,46 @@ class NumPyKernel:
 
     def unpack(self, packed: Octets, width: int, out: Words) -> int:
         code, each = (1 << width) - 1, 8 // width
-        symbols = np.empty(packed.size * each, dtype=np.uint8)
-        for at in range(each):
-            np.bitwise_and(packed >> np.uint8(width * at), np.uint8(code), out=symbols[at::each])
+        # Several symbols at once: those of one byte go to one little-endian word.
+        words = packed.astype(f"<u{each}")
+        apart = words.copy()
+        for at in range(1, each):
+            np.bitwise_or(apart, words << ((8 - width) * at), out=apart)
+        np.bitwise_and(apart, _REPEATED // 255 * code & (1 << 8 * each) - 1, out=apart)
+        symbols = apart.view(np.uint8)
         np.copyto(out, symbols[: out.size])
         return int(np.count_nonzero(symbols[: out.size] == code))
 
     def fill(self, out: Words, code: int, escapes: Words) -> None:
-        out[out == code] = escapes
+        out[np.flatnonzero(out == code)] = escapes
 
 
 def _magnitudes(against: Words) -> npt.NDArray[np.uint8]:
     return (against >> (8 * against.itemsize - 9)).astype(np.uint8)
 
 
-def _order(against: Words, classes: Classes) -> npt.NDArray[np.intp]:
-    # Classes are runs of magnitudes, so a class is how many runs begin at or below a magnitude.
-    found, numbers = _magnitudes(against), np.zeros(against.size, dtype=np.uint8)
-    for begin in np.flatnonzero(np.diff(classes.of_key)) + 1:
-        np.add(numbers, (found >= np.uint8(begin)).view(np.uint8), out=numbers)
-    return np.argsort(numbers, kind="stable")
+def _blocks(
+    against: Words, classes: Classes
+) -> Iterator[tuple[slice, npt.NDArray[np.intp], list[tuple[slice, slice]]]]:
+    """Order a chunk by class in blocks, whose indices stay in the processor's cache.
+
+    Gives for each block its place, the order, and where each class's stretch of the ordered block
+    goes in the whole chunk.
+    """
+    numbers = _class_numbers(against, classes)
+    each = np.arange(len(classes.counts) + 1)
+    goes_on = np.cumsum([0, *classes.counts[:-1]]).tolist()
+    for begin in range(0, against.size, _BLOCK):
+        own = slice(begin, min(begin + _BLOCK, against.size))
+        order = np.argsort(numbers[own], kind="stable")
+        bounds = np.searchsorted(numbers[own][order], each).tolist()
+        moves: list[tuple[slice, slice]] = []
+        for number, (first, end) in enumerate(pairwise(bounds)):
+            at = goes_on[number]
+            goes_on[number] = at + end - first
+            moves.append((slice(first, end), slice(at, goes_on[number])))
+        yield own, order, moves
+
+
+def _class_numbers(against: Words, classes: Classes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(_magnitudes(against).tobytes().translate(classes.of_key.tobytes()), np.uint8)
