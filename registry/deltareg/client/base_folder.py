@@ -76,10 +76,7 @@ def open_base(path: Path, cache: Cache, *, progress: Progress = SILENT) -> BaseF
 def _fingerprint(folder: Folder, cache: Cache, progress: Progress) -> Manifest:
     total = sum(file.size_bytes for file in folder.contents.values())
     meter = progress.task(f"fingerprinting {folder.path.name}", total)
-    try:
-        hashed = hash_folder(folder, meter=meter.add)
-    finally:
-        meter.close()
+    hashed = hash_folder(folder, meter=meter)
     config = folder.contents.get("config.json")
     manifest = build_base_manifest(
         headers=folder.files.headers, files=hashed.files, digests=hashed.digests,

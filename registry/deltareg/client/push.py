@@ -10,7 +10,7 @@ from deltareg.client.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.golden import add_golden
-from deltareg.client.hashing import hash_folder
+from deltareg.client.hashing import Hashing
 from deltareg.client.reports import PushReport
 from deltareg.client.transfer import piece_sources, references, send_pieces
 from deltareg.client.version_base import find_ground, settle
@@ -69,7 +69,10 @@ def push(
     ground = find_ground(context, base)
     known = ground.known
     try:
-        with open_folder(path, convention=options.convention) as folder:
+        with (
+            open_folder(path, convention=options.convention) as folder,
+            _hashing(context, folder) as hashing,
+        ):
             assessment = _accept(folder, known, options)
             settled = settle(context, ground)
             known = settled.known
@@ -77,7 +80,7 @@ def push(
                 assessment = _accept(folder, known, options)
             if options.golden is not None:
                 add_golden(folder, options.golden)
-            manifest = _manifest(context, folder, assessment, known, options)
+            manifest = _manifest(context, folder, assessment, known, options, hashing)
             version, uploaded = _send_patiently(context, folder, manifest, known, line, options)
             left_out = list(folder.left_out)
     finally:
@@ -100,19 +103,21 @@ def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessmen
     return assessment
 
 
+def _hashing(context: Context, folder: Folder) -> Hashing:
+    """Hash while the folder is looked at."""
+    total = sum(file.size_bytes for file in folder.contents.values())
+    return Hashing(folder, meter=context.progress.task("hashing", total))
+
+
 def _manifest(
     context: Context,
     folder: Folder,
     assessment: Assessment,
     known: KnownBase,
     options: PushOptions,
+    hashing: Hashing,
 ) -> Manifest:
-    total = sum(file.size_bytes for file in folder.contents.values())
-    meter = context.progress.task("hashing", total)
-    try:
-        hashed = hash_folder(folder, meter=meter.add)
-    finally:
-        meter.close()
+    hashed = hashing.finish()
     parents = [
         Digest.parse(context.api.get("/resolve", VersionDetail, ref=parent).digest)
         for parent in options.parents

@@ -113,4 +113,6 @@ def _blocks(
 
 
 def _class_numbers(against: Words, classes: Classes) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(_magnitudes(against).tobytes().translate(classes.of_key.tobytes()), np.uint8)
+    return np.frombuffer(
+        _magnitudes(against).tobytes().translate(classes.of_key.tobytes()), np.uint8
+    )
