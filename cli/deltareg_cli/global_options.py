@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import click
 from click.core import ParameterSource
 
-from deltareg.client.config import OUTPUT_FORMATS
+from deltareg.client.config import COMPRESSIONS, OUTPUT_FORMATS
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Option, option
 
@@ -49,6 +49,14 @@ def concurrency_option() -> Callable[[Callable[..., object]], Callable[..., obje
     """Give a command `--concurrency`, which is a setting like the global ones."""
     text = "Requests that carry bytes at once, at most."
     return option("--concurrency", metavar="N", expose_value=False, callback=_record, help=text)
+
+
+def compression_option() -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Give a command `--compression`, a setting as well."""
+    return option(
+        "--compression", type=click.Choice(COMPRESSIONS), expose_value=False, callback=_record,
+        help="Fast is quicker to read and to write; max is smallest, and slower for fp32.",
+    )  # fmt: skip
 
 
 def _option(

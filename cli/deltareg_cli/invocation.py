@@ -35,6 +35,7 @@ class Globals:
     timeout: str | None = None
     retries: str | None = None
     concurrency: str | None = None
+    compression: str | None = None
     request_id: str = ""
     verbose: int = 0
     debug: bool = False
@@ -49,6 +50,7 @@ class Globals:
             "timeout": self.timeout,
             "retries": self.retries,
             "concurrency": self.concurrency,
+            "compression": self.compression,
             "progress": "false" if self.no_progress else None,
         }
         return {key: text for key, text in named.items() if text is not None}

@@ -44,6 +44,7 @@ class Tally:
     total_bytes: int | None
     began: float = field(default_factory=time.monotonic)
     done_bytes: int = 0
+    moved_bytes: int = 0
 
     def sentence(self, now: float) -> str:
         """Say how far it is: `uploading packs: 12.0 MB of 40.0 MB, 3 s, 4.0 MB/s`."""
@@ -53,7 +54,16 @@ class Tally:
             is_whole = self.total_bytes is None or self.done_bytes >= self.total_bytes
             of = "" if is_whole else f" of {size(self.total_bytes or 0)}"
             parts = [f"{size(self.done_bytes)}{of}", *parts, rate(self.done_bytes, spent)]
+        if self.moved_bytes > 0:
+            parts[-1] += f"; as {size(self.moved_bytes)}, {self.saving(now)}"
         return f"{clean(self.label)}: {', '.join(parts)}"
+
+    def saving(self, now: float) -> str:
+        """Say how fast encoded bytes travel, and how many bytes each stands for."""
+        if self.moved_bytes <= 0:
+            return ""
+        ratio = self.done_bytes / self.moved_bytes
+        return f"{rate(self.moved_bytes, now - self.began)}, {ratio:.1f}x"
 
 
 class BarProgress:
@@ -73,7 +83,7 @@ class BarProgress:
                 self._bars = _make_bars(has_colour=self._output.has_colour)
                 self._bars.start()
             self._open += 1
-            name = self._bars.add_task(clean(label), total=total_bytes)
+            name = self._bars.add_task(clean(label), total=total_bytes, saving="")
             return _Bar(self._bars, name, Tally(label, total_bytes), self._close_bar)
 
     def stop(self) -> None:
@@ -105,6 +115,15 @@ class _Bar:
     def add(self, size_bytes: int) -> None:
         """Move the bar on."""
         self.bars.advance(self.name, size_bytes)
+
+    def moved(self, size_bytes: int) -> None:
+        """Count, and show rate and ratio of what travels."""
+        self.tally.moved_bytes += size_bytes
+        task = next((task for task in self.bars.tasks if task.id == self.name), None)
+        if task is not None:
+            self.tally.done_bytes = int(task.completed)
+            told = self.tally.saving(time.monotonic())
+            self.bars.update(self.name, saving=f"as {told}" if told else "")
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
@@ -156,6 +175,11 @@ class _Line:
         if sentence:
             self.output.note(sentence)
 
+    def moved(self, size_bytes: int) -> None:
+        """Count."""
+        with self.lock:
+            self.tally.moved_bytes += size_bytes
+
     def note(self, text: str) -> None:
         """Write a line."""
         self.output.note(clean(text))
@@ -183,9 +207,10 @@ def _make_bars(*, has_colour: bool) -> "Bars":
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         DownloadColumn(),
         TransferSpeedColumn(),
+        TextColumn("{task.fields[saving]}", style="dim", markup=False),
         TimeRemainingColumn(compact=True),
         console=Console(stderr=True, no_color=not has_colour),
         transient=True,

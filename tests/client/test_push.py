@@ -181,6 +181,9 @@ class Meddler:
             act, self.act = self.act, None
             act()
 
+    def moved(self, size_bytes):
+        pass
+
     def note(self, text):
         pass
 

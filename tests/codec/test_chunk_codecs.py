@@ -10,6 +10,7 @@ from deltareg.codec.chunk_codec import (
     CHUNK_ELEMENTS,
     CONTEXTS,
     PACKED,
+    PCODEC,
     PLANES,
     RAW,
     SUBTRACT,
@@ -34,6 +35,7 @@ def test_the_ids_are_those_of_the_format():
         3: (PACKED, "packed", True),
         4: (CONTEXTS, "contexts", True),
         5: (SUBTRACT, "subtract", True),
+        6: (PCODEC, "pcodec", True),
     }
 
 

@@ -1,6 +1,7 @@
 """Packs that were written once are read for ever, and are still written in the same way."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,8 @@ def skip_unless_same_zstd(name):
     made_with = golden(name)[1]["zstd"]
     if made_with != ZSTD:
         pytest.skip(f"needs zstd {made_with}, with which it was made; this is {ZSTD}")
+    if golden(name)[1].get("pcodec", version("pcodec")) != version("pcodec"):
+        pytest.skip(f"needs pcodec {golden(name)[1]['pcodec']}, with which it was made")
 
 
 def test_every_codec_has_a_golden_chunk():

@@ -107,7 +107,7 @@ def test_both_sides_give_the_same_for_many_words(item_bytes, sort, count):
         escapes = [np.zeros_like(against) for _ in range(2)]
         found = NATIVE.pack(ours, width, packed[0], escapes[0])
         assert found == NUMPY.pack(ours, width, packed[1], escapes[1])
-        assert np.array_equal(*packed)
+        assert np.array_equal(packed[0], packed[1])
         assert np.array_equal(escapes[0][:found], escapes[1][:found])
         assert NATIVE.unpack(packed[0], width, back) == found
         NATIVE.fill(back, (1 << width) - 1, escapes[1][:found])

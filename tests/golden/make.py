@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ TEXT = "".join(
 ).encode()
 
 # Written before codecs 3 and 4 were there, or to show one that the default would not take.
-PROFILES = {"subtract": "planes", "chunks": "planes", "packed": "fast"}
+PROFILES = {"subtract": "planes", "chunks": "planes", "packed": "fast", "pcodec": "pcodec"}
 
 CASES: dict[str, list[Tensor]] = {
     "raw": [
@@ -167,6 +168,11 @@ CASES: dict[str, list[Tensor]] = {
         far("contexts f64", "F64", (9000,), bits=5),
         pair("contexts of one class", "BF16", (2000,)),
     ],
+    "pcodec": [
+        far("pcodec f32", "F32", (80, 100), bits=12),
+        far("pcodec bf16", "BF16", (3000,)),
+        far("pcodec f64", "F64", (1000,), bits=30),
+    ],
     "special": [special(dtype) for dtype in sorted(ITEM_BYTES)],
     "chunks": [pair("chunks", "BF16", (2, CHUNK_ELEMENTS + 7), every=251)],
 }
@@ -188,7 +194,10 @@ def encode(name: str) -> tuple[bytes, dict[str, object]]:
         for s in sources
     ]
     zstd = ".".join(map(str, zstandard.ZSTD_VERSION))
-    return bytes(pack.data), {"pack": str(pack.digest), "zstd": zstd, "pieces": described}
+    made_with = {"zstd": zstd}
+    if name == "pcodec":
+        made_with["pcodec"] = version("pcodec")
+    return bytes(pack.data), {"pack": str(pack.digest), **made_with, "pieces": described}
 
 
 def main() -> int:

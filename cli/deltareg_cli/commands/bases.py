@@ -10,6 +10,7 @@ from deltareg.wire import BaseInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.documents import fields, page_fields
+from deltareg_cli.global_options import compression_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option
@@ -45,6 +46,7 @@ def bases() -> None:
 )
 @path_argument
 @click.argument("name", help="What it is called from now on.")
+@compression_option()
 @click.pass_obj
 def push(invocation: Invocation, path: Path, name: str) -> None:
     """Keep a base in the registry: its fingerprint and its bytes.

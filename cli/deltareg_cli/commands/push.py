@@ -10,7 +10,7 @@ from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
 from deltareg_cli.command_tree import command
 from deltareg_cli.commands.lint import lint_answer
 from deltareg_cli.exits import Exit
-from deltareg_cli.global_options import concurrency_option, dry_run
+from deltareg_cli.global_options import compression_option, concurrency_option, dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, message_option, option, parse_pairs
@@ -106,6 +106,7 @@ RECORD, VERIFICATION = "For the record", "Verification"
     help="How long to wait; the run goes on after that.",
 )
 @concurrency_option()
+@compression_option()
 @option(
     "--idempotency-key",
     metavar="KEY",

@@ -25,6 +25,7 @@ DEFAULT_PROFILE = "default"
 PROJECT_FILE = "deltareg.toml"
 OutputFormat = Literal["table", "json", "jsonl", "yaml"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
+COMPRESSIONS = ("default", "fast", "max")
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -46,6 +47,7 @@ class ClientConfig:
         timeout_s: How long one request may take to answer.
         retries: How often a request that may work later is tried again.
         concurrency: How many requests carry bytes at once.
+        compression: Which codecs a push tries.
         output: How the command line writes results.
         progress: Whether the command line shows progress.
         request_id: Sent with each request to find it in the server's log; empty for a new one each.
@@ -59,6 +61,7 @@ class ClientConfig:
     timeout_s: float = 30.0
     retries: int = 5
     concurrency: int = 4
+    compression: str = "default"
     output: OutputFormat = "table"
     progress: bool = True
     request_id: str = ""
@@ -85,6 +88,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "concurrency", "DELTAREG_CONCURRENCY", "4", "Requests that carry bytes at once, at most."
+    ),
+    Setting(
+        "compression",
+        "DELTAREG_COMPRESSION",
+        "default",
+        f"How hard a push compresses: {', '.join(COMPRESSIONS)}.",
     ),
     Setting("timeout", "DELTAREG_TIMEOUT", "30s", "How long one request may take to answer."),
     Setting("retries", "DELTAREG_RETRIES", "5", "Tries after a failure that may pass."),
@@ -257,6 +266,7 @@ def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -
         timeout_s=parse_duration(texts["timeout"]),
         retries=_whole(texts["retries"], least=0),
         concurrency=_whole(texts["concurrency"], least=1),
+        compression=_one_of(COMPRESSIONS, texts["compression"]),
         output=output,
         progress=_boolean(texts["progress"]),
         request_id=request_id,
@@ -267,6 +277,12 @@ def _boolean(text: str) -> bool:
     if text.lower() in _TRUE | _FALSE:
         return text.lower() in _TRUE
     raise InvalidInput(f"not yes or no: {text[:60]!r}", fix="write true or false")
+
+
+def _one_of(choices: Sequence[str], text: str) -> str:
+    if text in choices:
+        return text
+    raise InvalidInput(f"not a choice: {text[:60]!r}", fix=f"write {', '.join(choices)}")
 
 
 def _whole(text: str, *, least: int) -> int:

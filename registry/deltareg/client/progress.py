@@ -10,6 +10,10 @@ class Meter(Protocol):
         """Count bytes that are done."""
         ...
 
+    def moved(self, size_bytes: int) -> None:
+        """Count bytes that travelled for it, which encoding has made fewer."""
+        ...
+
     def note(self, text: str) -> None:
         """Say a sentence about the work, without ending it."""
         ...
@@ -36,6 +40,9 @@ class _SilentMeter:
     """A meter that tells nobody."""
 
     def add(self, size_bytes: int) -> None:
+        """Do nothing."""
+
+    def moved(self, size_bytes: int) -> None:
         """Do nothing."""
 
     def note(self, text: str) -> None:

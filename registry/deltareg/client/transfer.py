@@ -9,15 +9,13 @@ from threading import Event
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder
 from deltareg.client.progress import Meter
-from deltareg.codec import EncodedPack, PackEncoder, PieceSource
+from deltareg.codec import EncodedPack, PackEncoder, PieceSource, cores
 from deltareg.digest import Digest
 from deltareg.formula import Tensor
 from deltareg.kind import BaseView, Tensors
 from deltareg.manifest import Manifest, Piece
 from deltareg.storage_map import PackRef, StorageMap, StoredPiece
 from deltareg.wire import UploadInfo
-
-_ENCODERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ def send_pieces(
     wanted = [source for source in sources if source.piece.digest not in known]
     total = sum(source.piece.size_bytes for source in wanted)
     meter = context.progress.task(f"pushing {total_label(len(wanted))}", total)
-    encoder = PackEncoder(wanted, workers=_ENCODERS)
+    encoder = PackEncoder(wanted, workers=cores(), profile=context.config.compression)
     received = {pack.digest for pack in upload.received}
     try:
         uploaded = _send(context, upload, encoder, received, meter)
@@ -154,6 +152,7 @@ def _counter(meter: Meter, scale: float, is_over: Event) -> Callable[[int], None
 
     def count(sent: int) -> None:
         meter.add(round(sent * scale))
+        meter.moved(sent)
         if sent > 0 and is_over.is_set():  # nobody waits for the rest of this pack
             raise CancelledError
 

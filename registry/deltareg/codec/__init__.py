@@ -9,7 +9,7 @@ Read a pack without a storage map: `read_pack`, or `index_range` and `read_index
 from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, MAX_CHUNK_BYTES
 from deltareg.codec.decoder import Fetch, PieceRequest, decode_chunk, decode_piece, decode_pieces
 from deltareg.codec.encoder import EncodedPack, PackEncoder
-from deltareg.codec.ordered import OrderedPool
+from deltareg.codec.ordered import OrderedPool, cores
 from deltareg.codec.packs import (
     PACK_LIMIT_BYTES,
     PACK_TARGET_BYTES,
@@ -35,6 +35,7 @@ __all__ = [
     "PieceRequest",
     "PieceSource",
     "ReadRange",
+    "cores",
     "decode_chunk",
     "decode_piece",
     "decode_pieces",

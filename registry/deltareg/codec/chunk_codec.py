@@ -18,6 +18,7 @@ PLANES: Final = 2
 PACKED: Final = 3
 CONTEXTS: Final = 4
 SUBTRACT: Final = 5
+PCODEC: Final = 6
 UNCHANGED: Final = 7  # a piece equal to its reference; never stored as a chunk
 
 

@@ -5,9 +5,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from deltareg.codec.chunk_codec import CONTEXTS, PACKED, PLANES, SUBTRACT, ZSTD, ChunkCodec
+from deltareg.codec.chunk_codec import (
+    CONTEXTS,
+    PACKED,
+    PCODEC,
+    PLANES,
+    SUBTRACT,
+    ZSTD,
+    ChunkCodec,
+)
 from deltareg.codec.contexts import Contexts
 from deltareg.codec.packed import Packed
+from deltareg.codec.pco import Pcodec
 from deltareg.codec.planes import Planes
 from deltareg.codec.raw import Raw
 from deltareg.codec.scratch import Scratch
@@ -19,7 +28,8 @@ PROFILES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {
         "default": (CONTEXTS, SUBTRACT, PLANES, ZSTD),
         "fast": (PACKED, SUBTRACT, PLANES, ZSTD),
-        "max": (CONTEXTS, PACKED, SUBTRACT, PLANES, ZSTD),
+        "max": (CONTEXTS, PCODEC, PACKED, SUBTRACT, PLANES, ZSTD),
+        "pcodec": (PCODEC,),
         "planes": (SUBTRACT, PLANES, ZSTD),  # quick without the native kernel, too
     }
 )
@@ -29,7 +39,8 @@ def open_codecs() -> Mapping[int, ChunkCodec]:
     """Make every codec, with buffers shared among them, for one thread."""
     scratch = Scratch()
     codecs: tuple[ChunkCodec, ...] = (
-        Raw(), Zstd(), Planes(scratch), Packed(scratch), Contexts(scratch), Subtract(scratch)
+        Raw(), Zstd(), Planes(scratch), Packed(scratch), Contexts(scratch), Subtract(scratch),
+        Pcodec(scratch),
     )  # fmt: skip
     return MappingProxyType({codec.id: codec for codec in codecs})
 

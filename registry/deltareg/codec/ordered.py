@@ -1,13 +1,24 @@
 """Threads that give their results in order and never run far ahead."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
+MOST_WORKERS: Final = 16
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+def cores() -> int:
+    """Give how many threads are worth starting here: a worker for each core that is ours."""
+    try:
+        found = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        found = os.cpu_count() or 1
+    return min(found, MOST_WORKERS)
 
 
 class OrderedPool:
