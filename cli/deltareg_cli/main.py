@@ -58,6 +58,7 @@ SECTIONS = {
         "worker": "worker:worker",
         "gc": "gc:gc",
         "fsck": "fsck:fsck",
+        "stats": "stats:stats",
         "audit": "audit:audit",
     },
     "Setup": {

@@ -6,6 +6,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import create_engine, read, write
 
 T0 = 1_700_000_000_000_000
+SHARE = {"referenced_bytes": 4, "referenced_payload": 2, "alone_bytes": 3, "alone_payload": 1}
 
 
 def version(number: int) -> dict[str, object]:
@@ -39,6 +40,8 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
                "size_bytes": 5, "state": "live"}),
     (t.version_packs, {"version_id": 1, "pack_id": 1}),
     (t.base_packs, {"base_id": 1, "pack_id": 1}),
+    (t.version_shares, {"version_id": 1, "pack_id": 1, "storage_revision": 1, **SHARE}),
+    (t.base_shares, {"base_id": 1, "pack_id": 1, **SHARE}),
     (t.pieces, {"id": 1, "scope": "ns:lab", "digest": "blake3:t", "entry": b"e"}),
     (t.piece_packs, {"piece_id": 1, "pack_id": 1}),
     (t.uploads, {"id": "u", "principal_id": 1, "scope": "ns:lab", "subject": "delta",

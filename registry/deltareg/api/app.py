@@ -19,6 +19,7 @@ from deltareg.api.routes import (
     health,
     operations,
     runs,
+    stats,
     uploads,
 )
 from deltareg.service.registry import Registry
@@ -46,7 +47,7 @@ def create_app(
         upload_grace_s: How long an idle upload is kept by default, seconds.
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
     """
-    modules = (health, access, bases, deltas, channels, uploads, blobs, runs, operations)
+    modules = (health, access, bases, deltas, channels, uploads, blobs, runs, stats, operations)
     app = FastAPI(
         routes=[route for module in modules for route in module.router.routes],
         title="Delta Registry", version=__version__, openapi_url=f"{API}/openapi.json",

@@ -30,6 +30,7 @@ from deltareg.client import (
     push_base,
     reports,
     runs,
+    stats,
 )
 from deltareg.client.base_folder import BaseFolder
 from deltareg.client.cache import Cache
@@ -58,6 +59,7 @@ from deltareg.wire import (
     RevisionInfo,
     RunFailure,
     RunInfo,
+    StorageReport,
     TokenCreate,
     TokenCreated,
     TokenInfo,
@@ -257,11 +259,7 @@ class Client:
         return runs.verify(self._context, ref, suite=suite, again=again)
 
     def wait_run(
-        self,
-        run_id: str,
-        *,
-        timeout_s: float,
-        on_change: Callable[[RunInfo], None] | None = None,
+        self, run_id: str, *, timeout_s: float, on_change: Callable[[RunInfo], None] | None = None
     ) -> RunInfo:
         """Wait until a run has ended.
 
@@ -358,6 +356,10 @@ class Client:
     def fsck(self, *, read_data: bool = False) -> FsckReport:
         """Hold the store against the database."""
         return self._api.request("POST", "/fsck", FsckReport, query={"read_data": read_data})
+
+    def storage_stats(self, of: str | None = None, *, limit: int = 50) -> StorageReport:
+        """Show what is stored of everything, or of a namespace, a line or a version."""
+        return stats.storage(self._context, of, limit=limit)
 
     def audit(
         self,

@@ -15,6 +15,7 @@ from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.delta_manifest import assess, build_delta_manifest
@@ -36,6 +37,7 @@ from deltareg.service.describe import describe_version
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import queue_default_suite
+from deltareg.service.shares import keep_share
 from deltareg.service.stacks import find_ground
 from deltareg.service.uploads import abort_upload, find_own_upload, show_upload
 from deltareg.shapes import header_tensors
@@ -225,6 +227,7 @@ def _commit(
     version_id = _add_version(conn, caller, upload, delta, storage, raw)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
     manifest = Manifest.decode(upload.manifest)
+    keep_share(conn, Held(version_id), manifest, storage)
     record_pieces(conn, upload, storage, pack_ids, str(manifest.base))
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)

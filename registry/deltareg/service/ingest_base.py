@@ -20,6 +20,7 @@ from deltareg.base_manifest import (
 from deltareg.db.queries import bases as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as upload_queries
+from deltareg.db.queries.shares import Held
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
@@ -34,6 +35,7 @@ from deltareg.service.ingest import (
     refuse_extra_pieces,
 )
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.shares import keep_share
 from deltareg.service.stacks import (
     Ground,
     bottom_records,
@@ -179,6 +181,8 @@ def _store(
     pack_ids = adopt_packs(conn, upload, storage)
     queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=storage.stored_bytes)
     pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
+    held = Held(base_id, is_base=True)
+    keep_share(conn, held, Manifest.decode(upload.manifest), storage)
     record_pieces(conn, upload, storage, pack_ids, reference_root)
 
 

@@ -49,6 +49,7 @@ from deltareg.wire.runs import (
     VerdictInfo,
     VerdictReport,
 )
+from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.wire.uploads import ReceivedPack, UploadComplete, UploadInfo, UploadOpen
 from deltareg.wire.versions import (
     LineageAnswer,
@@ -98,6 +99,10 @@ __all__ = [
     "RunInfo",
     "RunState",
     "Scope",
+    "StorageFigures",
+    "StorageReport",
+    "StorageRow",
+    "StoreBytes",
     "Text",
     "TokenCreate",
     "TokenCreated",

@@ -7,12 +7,14 @@ from deltareg.db.tables.channels import channels, quarantines, revisions
 from deltareg.db.tables.metadata import metadata
 from deltareg.db.tables.packs import (
     base_packs,
+    base_shares,
     packs,
     piece_packs,
     pieces,
     upload_packs,
     uploads,
     version_packs,
+    version_shares,
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
 from deltareg.db.tables.runs import runs, verdicts, workers
@@ -29,6 +31,7 @@ __all__ = [
     "audit",
     "base_packs",
     "base_relations",
+    "base_shares",
     "bases",
     "channels",
     "deltas",
@@ -49,6 +52,7 @@ __all__ = [
     "verdicts",
     "version_bases",
     "version_packs",
+    "version_shares",
     "versions",
     "workers",
 ]

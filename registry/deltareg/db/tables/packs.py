@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db.tables.metadata import (
     Json,
+    RowId,
     count,
     created_at,
     member,
@@ -51,6 +52,44 @@ base_packs = sa.Table(
     member("base_id", "bases.id", ondelete="RESTRICT"),
     member("pack_id", "packs.id", ondelete="RESTRICT"),
     sa.Index(None, "pack_id"),
+)
+
+
+def _share() -> tuple[sa.Column[int], ...]:
+    """What a holder's own pieces have in one of its packs (service/shares.py)."""
+    return (
+        count("referenced_bytes"),
+        count("referenced_payload"),
+        count("alone_bytes"),
+        count("alone_payload"),
+    )
+
+
+# A share goes with the row that says that the pack is needed, and may come later than that: what
+# has none, or one of another storage map, is measured when somebody asks.
+version_shares = sa.Table(
+    "version_shares",
+    metadata,
+    sa.Column("version_id", RowId, primary_key=True),
+    sa.Column("pack_id", RowId, primary_key=True),
+    count("storage_revision"),
+    *_share(),
+    sa.ForeignKeyConstraint(
+        ["version_id", "pack_id"],
+        ["version_packs.version_id", "version_packs.pack_id"],
+        ondelete="CASCADE",
+    ),
+)
+
+base_shares = sa.Table(
+    "base_shares",
+    metadata,
+    sa.Column("base_id", RowId, primary_key=True),
+    sa.Column("pack_id", RowId, primary_key=True),
+    *_share(),
+    sa.ForeignKeyConstraint(
+        ["base_id", "pack_id"], ["base_packs.base_id", "base_packs.pack_id"], ondelete="CASCADE"
+    ),
 )
 
 pieces = sa.Table(

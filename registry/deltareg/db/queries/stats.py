@@ -1,0 +1,208 @@
+"""What is stored, added up by the database: by holder, by scope, and what no holder needs.
+
+A pack belongs to the oldest live version or base that needs it. Everything else about who brought
+what is worked out from that and from the shares (`queries.shares`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.queries.shares import is_share_of_base, is_share_of_version
+from deltareg.db.queries.stacks import is_standing
+from deltareg.db.rows import Row
+from deltareg.db.tables import (
+    base_packs,
+    base_shares,
+    bases,
+    deltas,
+    namespaces,
+    packs,
+    upload_packs,
+    uploads,
+    version_bases,
+    version_packs,
+    version_shares,
+    versions,
+)
+from deltareg.db.tables.packs import UNADOPTED
+from deltareg.manifest import BASE_KIND
+
+_FIGURES = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
+_STREAM_ROWS = 500
+Select = sa.Select[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of the registry; what is None does not matter.
+
+    Attributes:
+        scope: The scope of its packs.
+        delta_id: A line.
+        version_id: A version, with what it is as a base.
+    """
+
+    scope: str | None = None
+    delta_id: int | None = None
+    version_id: int | None = None
+
+
+def holder_rows(conn: sa.Connection, part: Part) -> Iterator[Row]:
+    """Give the live versions and stored bases of a part, each with what it holds, as a stream.
+
+    The columns: `namespace`, `line` and `number` (None for a plain base), `is_base`, `kind`,
+    `logical_bytes`, `manifest_bytes`, `map_bytes`; of the packs that belong to it `pack_bytes` and
+    the sums of its shares; of the others that it needs `shared_bytes`, decoded.
+    """
+    sums = _sums(part)
+    for query in (_versions(sums, part), _bases(sums, part)):
+        yield from conn.execute(query.execution_options(yield_per=_STREAM_ROWS))
+
+
+def live_pack_bytes(conn: sa.Connection) -> dict[str, int]:
+    """Add up the packs that are not marked for deletion, needed or not, by scope."""
+    query = sa.select(packs.c.scope, sa.func.sum(packs.c.size_bytes).label("size_bytes"))
+    found = conn.execute(query.where(packs.c.state == "live").group_by(packs.c.scope))
+    return {row.scope: int(row.size_bytes) for row in found}
+
+
+def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[Row]:
+    """List keys that may hold an object which is no live pack: of pushes, and of marked packs.
+
+    The columns: `scope`, `physical_key`, `is_open` (the push goes on), and `size_bytes` where the
+    database is sure of it.
+    """
+    is_open = uploads.c.state == "open"
+    is_durable = sa.and_(is_open, upload_packs.c.state == "received")
+    of_uploads = (
+        sa.select(
+            uploads.c.scope,
+            upload_packs.c.physical_key,
+            is_open.label("is_open"),
+            sa.case((is_durable, upload_packs.c.size_bytes)).label("size_bytes"),
+        )
+        .join(uploads, uploads.c.id == upload_packs.c.upload_id)
+        .where(UNADOPTED, ~sa.exists().where(packs.c.physical_key == upload_packs.c.physical_key))
+    )
+    of_packs = sa.select(
+        packs.c.scope,
+        packs.c.physical_key,
+        sa.false().label("is_open"),
+        sa.null().label("size_bytes"),
+    ).where(packs.c.state == "deleting")
+    if scope is not None:
+        of_uploads = of_uploads.where(uploads.c.scope == scope)
+        of_packs = of_packs.where(packs.c.scope == scope)
+    return [*conn.execute(of_uploads), *conn.execute(of_packs)]
+
+
+def _sums(part: Part) -> sa.Subquery:
+    """Add up shares and packs by holder, those that belong to it apart from the others."""
+    holds = sa.union_all(_held_by_versions(), _held_by_bases()).subquery()
+    turn = sa.func.row_number().over(
+        partition_by=holds.c.pack_id,
+        order_by=[holds.c.created_at, holds.c.is_base, holds.c.holder],
+    )
+    query = sa.select(holds, packs.c.size_bytes, turn.label("turn"))
+    query = query.join(packs, packs.c.id == holds.c.pack_id)
+    if part.scope is not None:
+        query = query.where(packs.c.scope == part.scope)
+    placed = query.subquery()
+    is_own = placed.c.turn == 1
+    decoded = placed.c.referenced_bytes + placed.c.alone_bytes
+    return (
+        sa.select(
+            placed.c.is_base,
+            placed.c.holder,
+            _sum(sa.case((is_own, placed.c.size_bytes), else_=0)).label("pack_bytes"),
+            *(_sum(sa.case((is_own, placed.c[name]), else_=0)).label(name) for name in _FIGURES),
+            _sum(sa.case((is_own, 0), else_=decoded)).label("shared_bytes"),
+        )
+        .group_by(placed.c.is_base, placed.c.holder)
+        .subquery()
+    )
+
+
+def _held_by_versions() -> Select:
+    return (
+        sa.select(
+            version_packs.c.pack_id,
+            versions.c.created_at,
+            sa.literal(0).label("is_base"),
+            versions.c.id.label("holder"),
+            *(version_shares.c[name] for name in _FIGURES),
+        )
+        .join(versions, versions.c.id == version_packs.c.version_id)
+        .outerjoin(version_shares, is_share_of_version())
+        .where(versions.c.deleted_at.is_(None))
+    )
+
+
+def _held_by_bases() -> Select:
+    return (
+        sa.select(
+            base_packs.c.pack_id,
+            bases.c.created_at,
+            sa.literal(1).label("is_base"),
+            bases.c.id.label("holder"),
+            *(base_shares.c[name] for name in _FIGURES),
+        )
+        .join(bases, bases.c.id == base_packs.c.base_id)
+        .outerjoin(base_shares, is_share_of_base())
+        .where(is_standing())
+    )
+
+
+def _versions(sums: sa.Subquery, part: Part) -> Select:
+    of_version = sa.and_(sums.c.is_base == 0, sums.c.holder == versions.c.id)
+    query = _shown(sums, versions, sa.literal(0), versions.c.kind).outerjoin(sums, of_version)
+    query = query.join(deltas, deltas.c.id == versions.c.delta_id)
+    query = query.join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    return _within(query.where(versions.c.deleted_at.is_(None)), part)
+
+
+def _bases(sums: sa.Subquery, part: Part) -> Select:
+    of_base = sa.and_(sums.c.is_base == 1, sums.c.holder == bases.c.id)
+    query = _shown(sums, bases, sa.literal(1), sa.literal(BASE_KIND)).outerjoin(sums, of_base)
+    query = query.outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
+    query = query.outerjoin(versions, versions.c.id == version_bases.c.version_id)
+    query = query.outerjoin(deltas, deltas.c.id == versions.c.delta_id)
+    query = query.outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
+    return _within(query.where(is_standing(), bases.c.storage_map.is_not(None)), part)
+
+
+def _shown(
+    sums: sa.Subquery,
+    holder: sa.Table,
+    is_base: sa.ColumnElement[int],
+    kind: sa.ColumnElement[str],
+) -> Select:
+    names = ("pack_bytes", *_FIGURES, "shared_bytes")
+    return sa.select(
+        namespaces.c.name.label("namespace"),
+        deltas.c.name.label("line"),
+        versions.c.number,
+        is_base.label("is_base"),
+        kind.label("kind"),
+        holder.c.logical_bytes,
+        sa.func.length(holder.c.manifest).label("manifest_bytes"),
+        sa.func.length(holder.c.storage_map).label("map_bytes"),
+        *(sa.func.coalesce(sums.c[name], 0).label(name) for name in names),
+    ).select_from(holder)
+
+
+def _within(query: Select, part: Part) -> Select:
+    if part.scope is not None:
+        query = query.where("ns:" + namespaces.c.name == part.scope)
+    if part.delta_id is not None:
+        query = query.where(deltas.c.id == part.delta_id)
+    if part.version_id is not None:
+        query = query.where(versions.c.id == part.version_id)
+    return query
+
+
+def _sum(value: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.coalesce(sa.func.sum(value), 0), sa.BigInteger)
