@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from deltareg.digest import Digest
-from deltareg.errors import Problem, Refused
+from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.json_values import is_count, is_list, is_object
 from deltareg.manifest import Manifest, canonical_json
 from deltareg.tensors import strict_json_object
@@ -115,7 +115,7 @@ class StorageMap:
             raise _malformed("pieces is not an object")
         refs = tuple(_pack(item) for item in packs)
         sizes = {pack.digest: pack.size_bytes for pack in refs}
-        found = (_piece(Digest.parse(d), item, refs) for d, item in pieces.items())
+        found = (_piece(_digest(d), item, refs) for d, item in pieces.items())
         stored = {piece.digest: piece for piece in found}
         for piece in stored.values():
             for chunk in piece.chunks:
@@ -157,6 +157,13 @@ def _malformed(message: str) -> Refused:
     )
 
 
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except InvalidInput as error:
+        raise _malformed(error.message) from error
+
+
 def _piece_json(piece: StoredPiece, index: Mapping[Digest, int] | None) -> dict[str, object]:
     chunks = [
         [
@@ -175,7 +182,7 @@ def _pack(item: object) -> PackRef:
     digest, size = item
     if not isinstance(digest, str) or not is_count(size, below=1 << 40) or size == 0:
         raise _malformed("a pack is not [digest, size]")
-    return PackRef(Digest.parse(digest), size)
+    return PackRef(_digest(digest), size)
 
 
 def _piece(digest: Digest, item: object, packs: tuple[PackRef, ...] | None) -> StoredPiece:
@@ -186,7 +193,7 @@ def _piece(digest: Digest, item: object, packs: tuple[PackRef, ...] | None) -> S
     if reference is not None and not isinstance(reference, str):
         raise _malformed(f"piece {digest} has an odd reference")
     chunks = tuple(_chunk(c, packs) for c in entries)
-    return StoredPiece(digest, None if reference is None else Digest.parse(reference), chunks)
+    return StoredPiece(digest, None if reference is None else _digest(reference), chunks)
 
 
 def _chunk(item: object, packs: tuple[PackRef, ...] | None) -> Chunk:
@@ -199,7 +206,7 @@ def _chunk(item: object, packs: tuple[PackRef, ...] | None) -> Chunk:
     if len(counts) != 4:
         raise _malformed("a chunk holds something that is not a count")
     if packs is None:
-        where = Digest.parse(str(pack))
+        where = _digest(str(pack))
     elif is_count(pack, below=len(packs)):
         where = packs[pack].digest
     else:
