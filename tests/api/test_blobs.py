@@ -28,8 +28,9 @@ def pack(shared_registry):
 def read(shared_registry, pack):
     http = shared_registry.http(shared_registry.token("read"))
 
-    def get(header=None, *, of="team/lora:v1"):
+    def get(header=None, *, of="team/lora:v1", if_range=None):
         headers = {} if header is None else {"Range": header}
+        headers |= {} if if_range is None else {"If-Range": if_range}
         return http.get(f"/blobs/{pack[0]}", params={"of": of}, headers=headers)
 
     return get
@@ -77,6 +78,16 @@ def test_a_range_that_is_none_is_ignored(read, pack, header):
     answer = read(header)
 
     assert (answer.status_code, len(answer.content)) == (200, pack[1])
+
+
+def test_a_range_of_a_pack_that_is_still_the_same(read):
+    tag = read("bytes=5-9").headers["ETag"]
+
+    same = read("bytes=5-9", if_range=tag)
+    others = [read("bytes=5-9", if_range=text) for text in (f"W/{tag}", f'"{UNKNOWN}"', "junk")]
+
+    assert (same.status_code, len(same.content)) == (206, 5)
+    assert [answer.status_code for answer in others] == [200, 200, 200]
 
 
 def test_a_digest_is_no_capability(local_registry):

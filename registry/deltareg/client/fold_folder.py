@@ -17,8 +17,8 @@ from typing import cast
 from deltareg.array import rounded_bytes, to_f32, view
 from deltareg.client.ahead import ahead
 from deltareg.client.base_folder import BaseFolder
-from deltareg.client.cache import out_of_space
 from deltareg.client.folder import Folder
+from deltareg.client.kept_files import out_of_space
 from deltareg.client.placing import placed
 from deltareg.client.progress import SILENT, Meter
 from deltareg.client.weights_file import Slot, write_header, write_stream

@@ -169,6 +169,11 @@ class Api:
                 "GET", API + path, params=dict(query), headers=dict(headers or {})
             ) as response,
         ):
+            if response.status_code == 416:
+                raise IntegrityFailure(
+                    f"{path.rpartition('/')[2]} is shorter in the store than it was",
+                    fix="ask for `deltareg fsck`",
+                )
             if response.is_error:
                 response.read()
                 if response.history:  # it was not the registry that answered

@@ -9,9 +9,11 @@ from pathlib import Path
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.bases import base_manifest, base_path, find_base
 from deltareg.client.context import Context
-from deltareg.client.fetch import PackReader, write_files
+from deltareg.client.fetch import write_files
+from deltareg.client.pack_reader import PackReader
 from deltareg.client.placing import is_draft, is_free, placed
 from deltareg.client.reports import PullReport
+from deltareg.client.stretches import needed_chunks
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure
 from deltareg.formula import Tensor
@@ -61,7 +63,7 @@ def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
         )
     pulled = fetch(context, version, manifest, to=to)
     if pulled.fetched_bytes:
-        context.cache.prune(max_bytes=context.config.cache_max_bytes, keep=pulled.path)
+        context.cache.prune(max_bytes=context.config.cache_max_bytes, keep={pulled.path})
     return PullReport(
         version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
         time.monotonic() - started,
@@ -180,19 +182,21 @@ def _intact(context: Context, kind: str, digest: Digest, manifest: Manifest) -> 
 def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
     """Build the folder and give the bytes fetched and those that the cache had.
 
-    A pack that was damaged in the cache is fetched anew, once.
+    What was damaged in the cache is fetched anew, once.
 
     Raises:
         IntegrityFailure: What the server has is damaged.
         Conflict: Something else got to the target meanwhile.
     """
-    concurrency = context.config.concurrency
     for is_last in (False, True):
-        with PackReader(context, source.storage, of=source.of, concurrency=concurrency) as packs:
+        chunks = needed_chunks(source.manifest, source.storage)
+        with PackReader(
+            context, source.storage, chunks, of=source.of, concurrency=context.config.concurrency
+        ) as packs:
             try:
                 _write_once(context, target, source, packs)
             except IntegrityFailure:
-                if is_last or not packs.drop_damaged():
+                if not packs.drop_damaged() or is_last:
                     raise
             else:
                 return packs.fetched_bytes, packs.cached_bytes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from deltareg.client.cache import out_of_space
+from deltareg.client.kept_files import out_of_space
 from deltareg.client.progress import Meter
 from deltareg.tensors import ITEM_BYTES
 

@@ -18,17 +18,20 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 def read_pack(request: Request, registry: InRegistry, by: By, digest: str, of: str) -> Response:
     """Give a pack through what needs it: `?of=ns/name:v3` or `?of=base:NAME`.
 
-    On S3 the answer is 307 to a presigned URL, which takes the same Range.
+    On S3 the answer is 307 to a presigned URL, which takes the same Range. Bytes under a digest
+    never change, so the digest is the ETag and a range can be asked for with or without If-Range.
     """
-    blob = find_blob(registry, by, Digest.parse(digest), of=of)
+    known = Digest.parse(digest)
+    blob = find_blob(registry, by, known, of=of)
     if blob.url is not None:
         return RedirectResponse(blob.url, 307, {"Cache-Control": "no-store"})
-    span = _range(request, blob)
+    tag = f'"{known}"'
+    span = _range(request, blob) if request.headers.get("If-Range", tag) == tag else None
     if span is not None and span[0] >= span[1]:
         headers = {"Content-Range": f"bytes */{blob.size_bytes}"}
         return Response(status_code=416, headers=headers)
     start, stop = span or (0, blob.size_bytes)
-    headers = {"Content-Length": str(stop - start), "Accept-Ranges": "bytes"}
+    headers = {"Content-Length": str(stop - start), "Accept-Ranges": "bytes", "ETag": tag}
     if span is not None:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{blob.size_bytes}"
     body = read_blob(registry, blob, start, stop)

@@ -8,11 +8,11 @@ what was read before it gets its name.
 from pathlib import Path
 
 from deltareg.client.bases import KnownBase
-from deltareg.client.cache import out_of_space
 from deltareg.client.context import Context
 from deltareg.client.convert import differences, pairs, pickles
 from deltareg.client.convert.writing import Conversion, write
 from deltareg.client.folder import Folder, open_folder
+from deltareg.client.kept_files import out_of_space
 from deltareg.client.placing import is_free, placed
 from deltareg.client.reports import ConvertReport
 from deltareg.client.version_base import named_base
