@@ -7,6 +7,7 @@ from deltareg.client.config import ClientConfig
 if TYPE_CHECKING:
     from deltareg.client.client import Client
     from deltareg.client.merge import MergeOptions
+    from deltareg.client.pull_report import PullReport
     from deltareg.client.reports import (
         ConvertReport,
         DiffReport,
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
         LintReport,
         MergePlan,
         MergeReport,
-        PullReport,
         PushReport,
     )
 
@@ -43,6 +43,10 @@ def __getattr__(name: str) -> object:
         from deltareg.client.merge import MergeOptions
 
         return MergeOptions
+    if name == "PullReport":
+        from deltareg.client.pull_report import PullReport
+
+        return PullReport
     if name in __all__:
         from deltareg.client import reports
 

@@ -18,11 +18,11 @@ from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.cache import Cache
 from deltareg.client.http import Api
 from deltareg.client.progress import SILENT, Progress
+from deltareg.client.resolving import base_path
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, IntegrityFailure, InvalidInput
 from deltareg.kind import BaseView, Tensors
 from deltareg.manifest import Manifest
-from deltareg.refs import Ref, parse_name
 from deltareg.wire import BaseInfo, Page
 
 _PLACES = "places"
@@ -70,14 +70,6 @@ def resolve_base(api: Api, cache: Cache, text: str, *, progress: Progress = SILE
     folder = find_base(cache, view.root, location=info.location, progress=progress)
     tensors = None if folder is None else folder.tensors
     return KnownBase(info.name, view, tensors, folder)
-
-
-def base_path(name: str) -> str:
-    """Give the API path of a base, which may be a version (`ns/name:v3`)."""
-    if "/" not in name:
-        return f"/bases/{parse_name(name, 'base')}"
-    ref = Ref.parse(name)
-    return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}/as-base"
 
 
 def base_manifest(api: Api, cache: Cache, info: BaseInfo) -> Manifest:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deltareg.client.context import Context
 from deltareg.client.deltas import line_path
-from deltareg.client.pull import resolve, version_path
+from deltareg.client.resolving import resolve, version_path
 from deltareg.errors import NotFound, StaleRevision
 from deltareg.refs import LineRef, Ref, parse_channel
 from deltareg.wire import (

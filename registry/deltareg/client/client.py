@@ -13,32 +13,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from deltareg.client import (
-    channels,
-    convert,
-    deltas,
-    diff,
-    lint,
-    materialize,
-    merge,
-    pull,
-    push,
-    push_base,
-    reports,
-    runs,
-    stats,
-)
-from deltareg.client.base_folder import BaseFolder
+from deltareg.client import channels, deltas, pull_files, resolving, runs, stats, use_cases
 from deltareg.client.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
 from deltareg.client.http import Api
-from deltareg.client.merge import MergeOptions, Weighted
 from deltareg.client.progress import SILENT, Progress
+from deltareg.client.pull_report import PullReport
 from deltareg.refs import LineRef, Ref, parse_id
 from deltareg.wire import (
     AuditRow,
@@ -69,6 +54,11 @@ from deltareg.wire import (
     VersionInfo,
     WhoAmI,
 )
+
+if TYPE_CHECKING:
+    from deltareg.client import reports
+    from deltareg.client.base_folder import BaseFolder
+    from deltareg.client.merge import MergeOptions, Weighted
 
 
 class Client:
@@ -129,11 +119,11 @@ class Client:
 
     def push_base(self, path: Path, name: str) -> BaseInfo:
         """Store a base with its bytes."""
-        return push_base.push_base(self._context, path, name)
+        return use_cases.push_base.push_base(self._context, path, name)
 
     def register_base(self, path: Path, name: str) -> BaseInfo:
         """Record a base's fingerprint; its bytes stay where they are."""
-        return push_base.register_base(self._context, path, name)
+        return use_cases.push_base.register_base(self._context, path, name)
 
     def bases(self, *, cursor: str | None = None, limit: int = 50) -> Page[BaseInfo]:
         """List bases by name."""
@@ -143,25 +133,25 @@ class Client:
         """Show one base."""
         return deltas.show_base(self._context, name)
 
-    def fetch_base(self, info: BaseInfo) -> BaseFolder:
+    def fetch_base(self, info: BaseInfo) -> "BaseFolder":
         """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""
-        return pull.fetch_base(self._context, info)
+        return use_cases.pull.fetch_base(self._context, info)
 
-    def fingerprint(self, path: Path) -> reports.Fingerprint:
+    def fingerprint(self, path: Path) -> "reports.Fingerprint":
         """Fingerprint a local base; no server is asked."""
-        return push_base.fingerprint(self._context, path)
+        return use_cases.push_base.fingerprint(self._context, path)
 
     # Deltas
 
     def lint(
         self, path: Path, *, base: str | None = None, convention: str = ""
-    ) -> reports.LintReport:
+    ) -> "reports.LintReport":
         """Say what a folder is and what is wrong with it; offline when the base is a folder."""
-        return lint.lint(self._context, path, base=base, convention=convention)
+        return use_cases.lint.lint(self._context, path, base=base, convention=convention)
 
-    def convert(self, path: Path, to: Path, *, base: str | None = None) -> reports.ConvertReport:
+    def convert(self, path: Path, to: Path, *, base: str | None = None) -> "reports.ConvertReport":
         """Write what a folder holds in a layout that push takes; nothing in it is carried out."""
-        return convert.convert(self._context, path, to, base=base)
+        return use_cases.convert.convert(self._context, path, to, base=base)
 
     def push(
         self,
@@ -177,17 +167,19 @@ class Client:
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: Path | None = None,
-    ) -> reports.PushReport:
+    ) -> "reports.PushReport":
         """Push a folder as a new version; the same push again gives the same version."""
-        options = push.PushOptions(
+        options = use_cases.push.PushOptions(
             kind=kind, convention=convention, parents=parents, message=message, semver=semver,
             labels=dict(labels or {}), idempotency_key=idempotency_key, golden=golden,
         )  # fmt: skip
-        return push.push(self._context, path, LineRef.parse(line), base=base, options=options)
+        return use_cases.push.push(
+            self._context, path, LineRef.parse(line), base=base, options=options
+        )
 
-    def pull(self, ref: str, to: Path | None = None) -> reports.PullReport:
+    def pull(self, ref: str, to: Path | None = None) -> PullReport:
         """Write a version's files into a folder, or into the cache."""
-        return pull.pull(self._context, Ref.parse(ref), to)
+        return pull_files.pull(self._context, Ref.parse(ref), to)
 
     def materialize(
         self,
@@ -197,23 +189,25 @@ class Client:
         base: Path | None = None,
         dtype: str = "keep",
         expect: str | None = None,
-    ) -> reports.PullReport:
+    ) -> PullReport:
         """Fold a version into its base and write the full model."""
-        return materialize.materialize(
+        return use_cases.materialize.materialize(
             self._context, Ref.parse(ref), out, base=base, dtype=dtype, expect=expect
         )
 
-    def merge(self, parents: Weighted, line: str, *, options: MergeOptions) -> reports.MergeReport:
+    def merge(
+        self, parents: "Weighted", line: str, *, options: "MergeOptions"
+    ) -> "reports.MergeReport":
         """Merge versions, each with a weight, and push the result as a version of a line."""
-        return merge.merge(self._context, parents, LineRef.parse(line), options=options)
+        return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=options)
 
-    def plan_merge(self, parents: Weighted, *, options: MergeOptions) -> reports.MergePlan:
+    def plan_merge(self, parents: "Weighted", *, options: "MergeOptions") -> "reports.MergePlan":
         """Say what a merge would meet, without making it."""
-        return merge.plan(self._context, parents, options=options)
+        return use_cases.merge.plan(self._context, parents, options=options)
 
     def show(self, ref: str) -> VersionDetail:
         """Show a version; a bare `ns/name` means the newest."""
-        return pull.resolve(self._context, Ref.parse(ref), bare="newest")
+        return resolving.resolve(self._context, Ref.parse(ref), bare="newest")
 
     def lines(
         self,
@@ -244,9 +238,9 @@ class Client:
         """Walk to a version's parents and base, and to what was made from it."""
         return deltas.lineage(self._context, Ref.parse(ref), depth=depth)
 
-    def diff(self, a: str, b: str, *, top: int = 20) -> reports.DiffReport:
+    def diff(self, a: str, b: str, *, top: int = 20) -> "reports.DiffReport":
         """Compare two versions: files, config, tensors, and what each does to every module."""
-        return diff.diff(self._context, Ref.parse(a), Ref.parse(b), top=top)
+        return use_cases.diff.diff(self._context, Ref.parse(a), Ref.parse(b), top=top)
 
     def delete_version(self, ref: str) -> VersionInfo:
         """Delete a version; its number is never used again."""

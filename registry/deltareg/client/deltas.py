@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from deltareg.client.bases import base_path
 from deltareg.client.context import Context
-from deltareg.client.pull import resolve, version_path
+from deltareg.client.resolving import base_path, resolve, version_path
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.wire import BaseInfo, LineageAnswer, LineInfo, LogEntry, Page, VersionInfo

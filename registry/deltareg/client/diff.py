@@ -1,11 +1,12 @@
 """Diff: what differs between two versions, of one kind or of two."""
 
 from deltareg.base_manifest import base_view
-from deltareg.client.bases import base_manifest, base_path, find_base
+from deltareg.client.bases import base_manifest, find_base
 from deltareg.client.context import Context
 from deltareg.client.opened import open_version
-from deltareg.client.pull import Pulled, fetch, fetch_manifest, resolve
+from deltareg.client.pull import Pulled, fetch
 from deltareg.client.reports import DiffReport
+from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.compare import (
     WeightDifference,
     field_changes,

@@ -82,6 +82,13 @@ def touched(path: Path) -> Path | None:
     return path
 
 
+def make_read_only(folder: Path) -> None:
+    """Take the right to write from every file of a folder."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o444)
+
+
 def remove(path: Path) -> None:
     """Take a file or folder away, if it is there."""
     if path.is_dir():

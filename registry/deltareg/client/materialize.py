@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.base_folder import BaseFolder
-from deltareg.client.bases import base_path, need_base, remember_base
+from deltareg.client.bases import need_base, remember_base
 from deltareg.client.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.fold_folder import fold_folder
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.placing import is_free
 from deltareg.client.progress import Meter
-from deltareg.client.pull import fetch, fetch_base, fetch_manifest, resolve
-from deltareg.client.reports import PullReport
+from deltareg.client.pull import fetch, fetch_base
+from deltareg.client.pull_report import PullReport
+from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, Refused
 from deltareg.fold import RECIPE

@@ -8,13 +8,13 @@ from math import isfinite
 from pathlib import Path
 
 from deltareg.client.base_folder import BaseFolder
-from deltareg.client.bases import base_path
 from deltareg.client.context import Context
 from deltareg.client.merged_files import write_lora, write_weights
 from deltareg.client.opened import OpenVersion, open_version
-from deltareg.client.pull import fetch, fetch_base, fetch_manifest, resolve
+from deltareg.client.pull import fetch, fetch_base
 from deltareg.client.push import PushOptions, push
 from deltareg.client.reports import MergePlan, MergeReport
+from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
 from deltareg.merge.conflicts import conflicts
 from deltareg.merge.factors import FactorMerging, MergedModule, error_of

@@ -1,18 +1,18 @@
-"""Pull: resolve, fetch what is missing, rebuild every file byte for byte, move it into place."""
+"""Fetching versions and bases: rebuild every file byte for byte, move the folder into place."""
 
-import hashlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.base_folder import BaseFolder, open_base
-from deltareg.client.bases import base_manifest, base_path, find_base
+from deltareg.client.bases import base_manifest, find_base
 from deltareg.client.context import Context
 from deltareg.client.fetch import write_files
+from deltareg.client.holding import find_intact, holds, remember_held
+from deltareg.client.kept_files import make_read_only
 from deltareg.client.pack_reader import PackReader
-from deltareg.client.placing import is_draft, is_free, placed
-from deltareg.client.reports import PullReport
+from deltareg.client.placing import placed
+from deltareg.client.resolving import base_path, version_path
 from deltareg.client.stretches import needed_chunks
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure
@@ -42,46 +42,13 @@ class Pulled:
     cached_bytes: int
 
 
-def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
-    """Write a version's files into a folder, or into the cache when no folder is named.
-
-    Raises:
-        Conflict: The folder exists and holds something else.
-        IntegrityFailure: A byte is not what was pushed.
-    """
-    started = time.monotonic()
-    version = resolve(context, ref, bare="prod")
-    manifest = fetch_manifest(context, version)
-    if to is not None and _holds(to, manifest):
-        seconds = time.monotonic() - started
-        size = manifest.logical_bytes
-        return PullReport(version.ref, to, version.digest, 0, size, seconds)
-    if to is not None and not is_free(to):
-        raise Conflict(
-            f"{to} exists and holds something else than {version.ref}",
-            fix="name another folder with --to, or empty this one",
-        )
-    pulled = fetch(context, version, manifest, to=to)
-    if pulled.fetched_bytes:
-        context.cache.prune(max_bytes=context.config.cache_max_bytes, keep={pulled.path})
-    return PullReport(
-        version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
-        time.monotonic() - started,
-    )  # fmt: skip
-
-
-def resolve(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
-    """Ask the server which version a reference means."""
-    return context.api.get("/resolve", VersionDetail, ref=str(ref), bare=bare)
-
-
 def fetch(
     context: Context, version: VersionDetail, manifest: Manifest, *, to: Path | None = None
 ) -> Pulled:
     """Bring a version to this machine: into `to`, or as a snapshot of the cache."""
     digest = Digest.parse(version.digest)
     if to is None:
-        kept = _intact(context, "snapshots", digest, manifest)
+        kept = find_intact(context.cache, "snapshots", digest, manifest)
         if kept is not None:
             return Pulled(version, manifest, kept, 0, manifest.logical_bytes)
     target = context.cache.folder_path("snapshots", digest) if to is None else to
@@ -96,23 +63,6 @@ def fetch(
         if base is not None:
             base.folder.close()
     return Pulled(version, manifest, target, fetched, cached)
-
-
-def fetch_manifest(context: Context, version: VersionDetail) -> Manifest:
-    """Give the manifest of a version, from the cache when it is there.
-
-    Raises:
-        IntegrityFailure: The server gave another one.
-    """
-    digest = Digest.parse(version.digest)
-    raw = context.cache.manifest(digest)
-    if raw is None:
-        path = version_path(Ref.parse(version.ref))
-        raw = context.api.send("GET", f"{path}/manifest").content
-        if Manifest.digest_of(raw) != digest:
-            raise IntegrityFailure(f"the manifest of {version.ref} is not what its digest says")
-        context.cache.keep_manifest(digest, raw)
-    return Manifest.decode(raw)
 
 
 def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
@@ -132,18 +82,13 @@ def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
     raw = context.api.send("GET", f"{base_path(info.name)}/storage").content
     storage = StorageMap.decode(raw)
     target = context.cache.folder_path("bases", root)
-    if _intact(context, "bases", root, manifest) is None:
+    if find_intact(context.cache, "bases", root, manifest) is None:
         _put_together(context, info, target, manifest, storage)
     folder = open_base(target, context.cache, progress=context.progress)
     if folder.identity.root != root:
         folder.folder.close()
         raise IntegrityFailure(f"the base {info.name} came as {folder.identity.root}, not {root}")
     return folder
-
-
-def version_path(ref: Ref) -> str:
-    """Give the API path of a version that is named by its number."""
-    return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}"
 
 
 def _put_together(
@@ -160,6 +105,11 @@ def _put_together(
             bottom.folder.close()
 
 
+def trim(context: Context, *, keep: Path) -> None:
+    """Bring the cache back to the size in the settings; what somebody was just given stays."""
+    context.cache.prune(max_bytes=context.config.cache_max_bytes, keep={keep})
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """What a folder is built from; `of` is what the packs are asked for by."""
@@ -168,15 +118,6 @@ class _Source:
     manifest: Manifest
     storage: StorageMap
     references: Mapping[Digest, Tensor]
-
-
-def _intact(context: Context, kind: str, digest: Digest, manifest: Manifest) -> Path | None:
-    """Give a folder of the cache; one that somebody wrote into is taken out."""
-    kept = context.cache.find_folder(kind, digest)
-    if kept is None or _holds(kept, manifest):
-        return kept
-    context.cache.drop_folder(kind, digest)
-    return None
 
 
 def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
@@ -212,9 +153,13 @@ def _write_once(context: Context, target: Path, source: _Source, packs: PackRead
                 draft, source.manifest, source.storage, packs, references=source.references,
                 meter=meter,
             )  # fmt: skip
+            if target.is_relative_to(context.cache.path):
+                make_read_only(draft)
     except Conflict:
-        if not _holds(target, source.manifest):
+        if not holds(context.cache, target, source.manifest):
             raise
+    else:
+        remember_held(context.cache, target, source.manifest)
     finally:
         meter.close()
 
@@ -242,22 +187,3 @@ def _tensors_by_digest(base: BaseFolder | None, storage: StorageMap) -> dict[Dig
         for name, record in base.view.tensors.items()
         if record.digest in wanted
     }
-
-
-def _holds(to: Path, manifest: Manifest) -> bool:
-    """Whether a folder holds exactly these files with these digests already."""
-    if not to.is_dir():
-        return False
-    entries = [entry for entry in to.iterdir() if not is_draft(entry)]
-    paths = [path for entry in entries for path in (entry, *entry.rglob("*"))]
-    found = {path.relative_to(to).as_posix() for path in paths if path.is_file()}
-    if found != {file.path for file in manifest.files}:
-        return False
-    for file in manifest.files:
-        path = to / file.path
-        if path.stat().st_size != file.size_bytes:
-            return False
-        with path.open("rb") as data:
-            if hashlib.file_digest(data, "sha256").hexdigest() != file.digest.hex:
-                return False
-    return True

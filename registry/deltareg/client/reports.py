@@ -117,32 +117,6 @@ class PushReport:
 
 
 @dataclass(frozen=True, slots=True)
-class PullReport:
-    """What a pull or materialize wrote."""
-
-    ref: str
-    path: Path
-    digest: str
-    fetched_bytes: int
-    cached_bytes: int
-    seconds: float
-    root: str = ""
-    recipe: str = ""
-
-    def to_json(self) -> dict[str, object]:
-        """The object of `deltareg pull --json` and `deltareg materialize --json`."""
-        found: dict[str, object] = {
-            "schema_version": SCHEMA_VERSION,
-            "ref": self.ref, "path": str(self.path), "digest": self.digest,
-            "fetched_bytes": self.fetched_bytes, "cached_bytes": self.cached_bytes,
-            "seconds": round(self.seconds, 3),
-        }  # fmt: skip
-        if self.root:
-            found |= {"root": self.root, "recipe": self.recipe}
-        return found
-
-
-@dataclass(frozen=True, slots=True)
 class ConvertReport:
     """What a conversion wrote.
 

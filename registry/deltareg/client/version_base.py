@@ -9,17 +9,12 @@ from pathlib import Path
 
 from deltareg.base_manifest import base_view
 from deltareg.client.base_folder import BaseFolder, open_base
-from deltareg.client.bases import (
-    KnownBase,
-    base_manifest,
-    base_path,
-    find_base,
-    remember_base,
-    resolve_base,
-)
+from deltareg.client.bases import KnownBase, base_manifest, find_base, remember_base, resolve_base
 from deltareg.client.context import Context
+from deltareg.client.kept_files import make_read_only
 from deltareg.client.materialize import fold_version, folded_root, note_fold
-from deltareg.client.pull import fetch_base, resolve
+from deltareg.client.pull import fetch_base
+from deltareg.client.resolving import base_path, resolve
 from deltareg.client.transfer import piece_sources, references, send_pieces
 from deltareg.codec import PieceSource
 from deltareg.errors import InvalidInput, NotFound, Refused, UploadClosed
@@ -163,6 +158,7 @@ def _fold(context: Context, version: VersionDetail) -> BaseFolder:
         target = cache.folder_path("bases", root)
         target.parent.mkdir(parents=True, exist_ok=True)
         if cache.find_folder("bases", root) is None:
+            make_read_only(draft)
             _move(draft, target)
     note_fold(cache, version, root)
     remember_base(cache, root, target)

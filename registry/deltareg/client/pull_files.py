@@ -1,0 +1,49 @@
+"""Pull: look up what is here already; what is not is fetched, and the cache kept in its limits."""
+
+import time
+from pathlib import Path
+
+from deltareg.client import use_cases
+from deltareg.client.context import Context
+from deltareg.client.holding import find_intact, holds
+from deltareg.client.placing import is_free
+from deltareg.client.pull_report import PullReport
+from deltareg.client.resolving import fetch_manifest, resolve
+from deltareg.digest import Digest
+from deltareg.errors import Conflict
+from deltareg.manifest import Manifest
+from deltareg.refs import Ref
+
+
+def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
+    """Write a version's files into a folder, or into the cache when no folder is named.
+
+    Raises:
+        Conflict: The folder exists and holds something else.
+        IntegrityFailure: A byte is not what was pushed.
+    """
+    started = time.monotonic()
+    version = resolve(context, ref, bare="prod")
+    manifest = fetch_manifest(context, version)
+    here = _here(context, Digest.parse(version.digest), manifest, to)
+    if here is not None:
+        size, seconds = manifest.logical_bytes, time.monotonic() - started
+        return PullReport(version.ref, here, version.digest, 0, size, seconds)
+    if to is not None and not is_free(to):
+        raise Conflict(
+            f"{to} exists and holds something else than {version.ref}",
+            fix="name another folder with --to, or empty this one",
+        )
+    pulled = use_cases.pull.fetch(context, version, manifest, to=to)
+    use_cases.pull.trim(context, keep=pulled.path)
+    return PullReport(
+        version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
+        time.monotonic() - started,
+    )  # fmt: skip
+
+
+def _here(context: Context, digest: Digest, manifest: Manifest, to: Path | None) -> Path | None:
+    """Give the folder where a version's files are wanted, if they are there."""
+    if to is None:
+        return find_intact(context.cache, "snapshots", digest, manifest)
+    return to if holds(context.cache, to, manifest) else None
