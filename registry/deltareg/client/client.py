@@ -19,6 +19,7 @@ import httpx
 
 from deltareg.client import channels, deltas, pull_files, resolving, runs, stats, use_cases
 from deltareg.client.cache import Cache
+from deltareg.client.cached import CachedThings
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
 from deltareg.client.http import Api
@@ -76,6 +77,7 @@ class Client:
         self.cache = Cache(self.config.cache_dir)
         self._api = Api(self.config, transport=transport)
         self._context = Context(self._api, self.cache, self.config, progress)
+        self.cached = CachedThings(self._context)
 
     def __enter__(self) -> Self:
         """Use it in a `with` block."""
@@ -135,7 +137,7 @@ class Client:
 
     def fetch_base(self, info: BaseInfo) -> "BaseFolder":
         """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""
-        return use_cases.pull.fetch_base(self._context, info)
+        return use_cases.pull.bring_base(self._context, info)
 
     def fingerprint(self, path: Path) -> "reports.Fingerprint":
         """Fingerprint a local base; no server is asked."""

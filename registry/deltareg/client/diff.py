@@ -4,7 +4,7 @@ from deltareg.base_manifest import base_view
 from deltareg.client.bases import base_manifest, find_base
 from deltareg.client.context import Context
 from deltareg.client.opened import open_version
-from deltareg.client.pull import Pulled, fetch
+from deltareg.client.pull import Pulled, fetch, trim
 from deltareg.client.reports import DiffReport
 from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.compare import (
@@ -41,6 +41,7 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int) -> DiffReport:
     if one.base.root == two.base.root:
         pulled = fetch(context, one, before), fetch(context, two, after)
         modules, note = _modules(context, one, pulled)
+        trim(context)
     return DiffReport(
         one, two, file_changes(before, after), field_changes(before, after),
         tensor_changes(before, after), modules[:top], note,

@@ -13,7 +13,7 @@ from deltareg.client.fold_folder import fold_folder
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.placing import is_free
 from deltareg.client.progress import Meter
-from deltareg.client.pull import fetch, fetch_base
+from deltareg.client.pull import fetch, fetch_base, trim
 from deltareg.client.pull_report import PullReport
 from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.digest import Digest
@@ -57,6 +57,7 @@ def materialize(
     if options.dtype is None:
         note_fold(context.cache, version, made.root)
         remember_base(context.cache, made.root, out)
+    trim(context)
     return PullReport(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
         time.monotonic() - started, root=str(made.root), recipe=_recipe(),

@@ -11,7 +11,7 @@ from deltareg.client.base_folder import BaseFolder
 from deltareg.client.context import Context
 from deltareg.client.merged_files import write_lora, write_weights
 from deltareg.client.opened import OpenVersion, open_version
-from deltareg.client.pull import fetch, fetch_base
+from deltareg.client.pull import fetch, fetch_base, trim
 from deltareg.client.push import PushOptions, push
 from deltareg.client.reports import MergePlan, MergeReport
 from deltareg.client.resolving import base_path, fetch_manifest, resolve
@@ -148,6 +148,7 @@ def merge(
         pushed = push(
             context, draft, line, base=versions[0].base.name, options=_push_options(recipe, options)
         )
+    trim(context)
     return MergeReport(pushed, recipe, time.monotonic() - started)
 
 
@@ -168,6 +169,7 @@ def plan(context: Context, parents: Weighted, *, options: MergeOptions) -> Merge
         except InvalidInput as error:
             hindrance = error
         found = list(conflicts(job.sources, job.base.tensors))
+    trim(context)
     return MergePlan(method.name, versions, weights, hindrance, found)
 
 

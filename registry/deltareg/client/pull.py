@@ -1,6 +1,6 @@
 """Fetching versions and bases: rebuild every file byte for byte, move the folder into place."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +105,16 @@ def _put_together(
             bottom.folder.close()
 
 
-def trim(context: Context, *, keep: Path) -> None:
+def bring_base(context: Context, info: BaseInfo) -> BaseFolder:
+    """Open a base as `fetch_base` does, and keep the cache in its limits."""
+    base = fetch_base(context, info)
+    trim(context, keep={base.path})
+    return base
+
+
+def trim(context: Context, *, keep: Collection[Path] = ()) -> None:
     """Bring the cache back to the size in the settings; what somebody was just given stays."""
-    context.cache.prune(max_bytes=context.config.cache_max_bytes, keep={keep})
+    context.cache.prune(max_bytes=context.config.cache_max_bytes, keep=keep)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
             fix="name another folder with --to, or empty this one",
         )
     pulled = use_cases.pull.fetch(context, version, manifest, to=to)
-    use_cases.pull.trim(context, keep=pulled.path)
+    use_cases.pull.trim(context, keep={pulled.path})
     return PullReport(
         version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
         time.monotonic() - started,

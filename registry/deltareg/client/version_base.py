@@ -13,7 +13,7 @@ from deltareg.client.bases import KnownBase, base_manifest, find_base, remember_
 from deltareg.client.context import Context
 from deltareg.client.kept_files import make_read_only
 from deltareg.client.materialize import fold_version, folded_root, note_fold
-from deltareg.client.pull import fetch_base
+from deltareg.client.pull import fetch_base, trim
 from deltareg.client.resolving import base_path, resolve
 from deltareg.client.transfer import piece_sources, references, send_pieces
 from deltareg.codec import PieceSource
@@ -162,6 +162,7 @@ def _fold(context: Context, version: VersionDetail) -> BaseFolder:
             _move(draft, target)
     note_fold(cache, version, root)
     remember_base(cache, root, target)
+    trim(context, keep={target})
     return open_base(target, cache, progress=context.progress)
 
 
