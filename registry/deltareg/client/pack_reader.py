@@ -3,6 +3,7 @@
 import mmap
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Self
 
 import httpx
 
+from deltareg.client.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.parts import Part
 from deltareg.client.stretches import WHOLE_SHARE, Span, coalesce, missing, span_of
@@ -19,7 +21,6 @@ from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
 from deltareg.storage_map import Chunk, StorageMap
 
-_STEP = 1 << 20
 _OPEN_FILES = 256
 
 
@@ -71,8 +72,9 @@ class PackReader:
         """
         self.fetched_bytes = 0
         self.cached_bytes = 0
-        self._api, self._cache = context.api, context.cache
-        self._of = of
+        self._context, self._api, self._of = context, context.api, of
+        self._exits = ExitStack()
+        self._cache = self._own = context.cache
         self._sizes = {pack.digest: pack.size_bytes for pack in storage.packs}
         self._spans: dict[Digest, dict[Span, None]] = {}
         for chunk in chunks:
@@ -85,6 +87,7 @@ class PackReader:
 
     def __enter__(self) -> Self:
         """See what the cache has and begin to fetch the rest, in the order of need."""
+        self._own = Cache(self._exits.enter_context(self._cache.draft()))
         for digest, spans in self._spans.items():
             for source in list(self._plan(digest, list(spans))):
                 source.place = self._pool.submit(source.bring)
@@ -101,28 +104,34 @@ class PackReader:
         # Ctrl-C does not wait for threads that may be stuck in a network that gives nothing.
         self._pool.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
         self._maps.clear()
+        self._exits.close()
 
     def read(self, chunk: Chunk) -> memoryview:
         """Give a chunk's encoded bytes."""
         source = self._sources[chunk.pack, span_of(chunk)]
         place = source.wait()
-        try:
-            data = self._map(place.path)
-        except FileNotFoundError:  # another process has just pruned the cache, or joined its parts
+        while (data := self._map(place.path)) is None:
+            # Another process has just pruned the cache, or joined its parts. When it prunes all the
+            # time, what is still needed comes into a place that nobody prunes.
             place = source.place = source.bring()
-            data = self._map(place.path)
+            if not place.path.exists():
+                self._cache = self._own
         return data[chunk.offset - place.begin : chunk.offset - place.begin + chunk.length]
 
     def drop_damaged(self) -> bool:
         """Take what is damaged out of the cache, to be fetched again; tells if there was any."""
-        return self._cache.drop_damaged(self._spans)
+        return self._context.cache.drop_damaged(self._spans)
 
-    def _map(self, path: Path) -> memoryview:
+    def _map(self, path: Path) -> memoryview | None:
+        """Map a file; None when it is not there any more."""
         with self._lock:
             found = self._maps.get(path)
             if found is None:
-                with path.open("rb") as file:
-                    found = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                try:
+                    with path.open("rb") as file:
+                        found = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                except FileNotFoundError:
+                    return None
                 if len(self._maps) == _OPEN_FILES:
                     del self._maps[next(iter(self._maps))]  # who reads from it keeps it open
                 self._maps[path] = found
@@ -247,7 +256,7 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         left = self._size
         try:
-            for chunk in self._response.iter_bytes(_STEP):
+            for chunk in self._response.iter_bytes():
                 self._go_on(len(chunk))
                 yield chunk[:left]
                 left -= len(chunk)

@@ -137,17 +137,21 @@ def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
         Conflict: Something else got to the target meanwhile.
     """
     for is_last in (False, True):
-        chunks = needed_chunks(source.manifest, source.storage)
-        with PackReader(
-            context, source.storage, chunks, of=source.of, concurrency=context.config.concurrency
-        ) as packs:
-            try:
+        packs = PackReader(
+            context,
+            source.storage,
+            needed_chunks(source.manifest, source.storage),
+            of=source.of,
+            concurrency=context.config.concurrency,
+        )
+        try:
+            with packs:
                 _write_once(context, target, source, packs)
-            except IntegrityFailure:
-                if not packs.drop_damaged() or is_last:
-                    raise
-            else:
-                return packs.fetched_bytes, packs.cached_bytes
+        except IntegrityFailure:
+            if not packs.drop_damaged() or is_last:
+                raise
+        else:
+            return packs.fetched_bytes, packs.cached_bytes
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
