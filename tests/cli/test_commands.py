@@ -380,6 +380,25 @@ def test_cache_ls_prune_path(promoted):
     assert promoted("cache", "path").out.strip() == str(promoted.home / "cache" / "deltareg")
 
 
+def test_cache_pin_rm_unpin(promoted):
+    promoted("pull", "me/chat")
+
+    pinned = promoted("cache", "pin", "me/chat@prod", "--json").json
+    listed = promoted("cache", "ls", "--json").json
+    table = promoted("cache", "ls").out
+    kept = promoted("cache", "prune", "--max-size", "0", "--json").json
+    refused = promoted("cache", "rm", "me/chat")
+    promoted("cache", "unpin", "me/chat")
+    removed = promoted("cache", "rm", listed["items"][0]["digest"][:12], "--json").json
+
+    assert pinned["name"].startswith("me/chat:v")
+    assert {item["is_pinned"] for item in listed["items"]} == {True}
+    assert table.count("pinned") == len(listed["items"])
+    assert kept["removed"] == 0
+    assert (refused.status, "cache unpin me/chat:v" in refused.err) == (5, True)
+    assert removed["removed"] == 1
+
+
 def test_doctor_is_content_and_says_when_not(user, monkeypatch):
     well = user("doctor", "--json")
     monkeypatch.setenv("DELTAREG_TOKEN", "drg_pat_nonsense")

@@ -37,10 +37,11 @@ def cache() -> None:
 @command("ls", Example("what is there", "deltareg cache ls"), see_also=("cache prune",))
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
-    """List what the cache keeps, with size and last use, longest ago first.
+    """List what the cache keeps, with size and last use.
 
-    Snapshots are versions with their files, bases are whole models, blobs are packs as the
-    registry stores them, and parts are the stretches of a pack that were needed so far.
+    What was used longest ago comes first, and goes first. Snapshots are versions with their files,
+    bases are whole models, blobs are packs as the registry stores them, and parts are the stretches
+    of a pack that were needed so far.
     """
     entries = invocation.client.cache.entries()
     columns = [
@@ -111,7 +112,7 @@ def prune(invocation: Invocation, *, max_size: int | None, older_than: float | N
 @option("--fix", is_flag=True, help="Drop damaged entries; the next pull fetches them again.")
 @click.pass_obj
 def verify(invocation: Invocation, *, fix: bool) -> Exit:
-    """Read all packs and parts of packs and compare them with their digests.
+    """Read packs and parts and compare them with their digests.
 
     Snapshots and bases are held against theirs at every use, if a file of them was touched.
 

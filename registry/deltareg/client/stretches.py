@@ -76,8 +76,9 @@ def missing(held: Iterable[Span], size_bytes: int) -> list[Span]:
     found: list[Span] = []
     position = 0
     for span in (*sorted(held), Span(size_bytes, size_bytes)):
-        begins = range(position, span.begin, LIMIT_BYTES)
-        found += [Span(begin, min(begin + LIMIT_BYTES, span.begin)) for begin in begins]
+        end = min(span.begin, size_bytes)
+        begins = range(position, end, LIMIT_BYTES)
+        found += [Span(begin, min(begin + LIMIT_BYTES, end)) for begin in begins]
         position = max(position, span.end)
     return found
 
