@@ -11,6 +11,8 @@ from deltareg.manifest import Manifest, canonical_json
 from deltareg.tensors import strict_json_object
 
 SCHEMA = "deltareg.storage/1"
+DEPTH_MAX = 4
+"""References between a piece and what stands alone or belongs to the base, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,50 @@ class StoredPiece:
         """The packs that its chunks lie in."""
         return frozenset(chunk.pack for chunk in self.chunks)
 
+    @property
+    def size_bytes(self) -> int:
+        """Decoded bytes of its chunks."""
+        return sum(chunk.size_bytes for chunk in self.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A piece with the stored pieces that decoding it needs.
+
+    Attributes:
+        pieces: The piece, its reference, the reference of that one, …, until one stands alone or
+            refers to the base.
+    """
+
+    pieces: tuple[StoredPiece, ...]
+
+    @property
+    def piece(self) -> StoredPiece:
+        """The piece that it is about."""
+        return self.pieces[0]
+
+    @property
+    def outside(self) -> Digest | None:
+        """The base tensor at its end; None when the last piece stands alone."""
+        return self.pieces[-1].reference
+
+    @property
+    def depth(self) -> int:
+        """How many references lead to its end: 0 alone, 1 against the base."""
+        return len(self.pieces) - (self.outside is None)
+
+    @property
+    def packs(self) -> frozenset[Digest]:
+        """The packs that all of its chunks lie in."""
+        return frozenset[Digest]().union(*(piece.packs for piece in self.pieces))
+
     def encode(self) -> bytes:
         """Write it alone, as kept for finding the piece again in another push."""
-        return canonical_json(_piece_json(self, None))
+        first, *below = self.pieces
+        entry = _piece_json(first, None)
+        if below:
+            entry["below"] = [[str(p.digest), _piece_json(p, None)] for p in below]
+        return canonical_json(entry)
 
     @classmethod
     def decode(cls, digest: Digest, raw: bytes) -> Self:
@@ -78,13 +121,25 @@ class StoredPiece:
         Raises:
             Refused: It is something else.
         """
-        found = _piece(digest, strict_json_object(raw, code="header"), None)
-        return cls(found.digest, found.reference, found.chunks)
+        entry = strict_json_object(raw, code="header")
+        below = entry.get("below", [])
+        if not is_list(below):
+            raise _malformed(f"piece {digest} has odd references")
+        pieces = [_piece(digest, entry, None)]
+        for item in below:
+            if not is_list(item) or len(item) != 2 or item[0] != str(pieces[-1].reference):
+                raise _malformed(f"piece {digest} has odd references")
+            pieces.append(_piece(Digest.parse(str(item[0])), item[1], None))
+        return cls(tuple(pieces))
 
 
 @dataclass(frozen=True, slots=True)
 class StorageMap:
-    """All pieces of a manifest, and the packs that hold them."""
+    """All pieces of a manifest, what decoding them needs, and the packs that hold all of it.
+
+    A map needs no other one: a piece that is encoded against the tensor of an earlier version comes
+    with that tensor as it was stored, and so on down to the base or to a piece that stands alone.
+    """
 
     packs: tuple[PackRef, ...]
     pieces: Mapping[Digest, StoredPiece]
@@ -124,31 +179,71 @@ class StorageMap:
         return cls(refs, stored)
 
     @property
-    def stored_bytes(self) -> int:
-        """Encoded bytes of all chunks, each place in a pack counted once."""
-        places = {(c.pack, c.offset): c.length for p in self.pieces.values() for c in p.chunks}
+    def outside(self) -> frozenset[Digest]:
+        """The base tensors that some piece refers to."""
+        named = {p.reference for p in self.pieces.values() if p.reference is not None}
+        return frozenset(digest for digest in named if self.find(digest) is None)
+
+    def find(self, digest: Digest) -> StoredPiece | None:
+        """Give a piece that is stored here; None when it is the base's, or unknown."""
+        piece = self.pieces.get(digest)
+        return None if piece is None or piece.is_unchanged else piece
+
+    def chain(self, digest: Digest) -> Chain:
+        """Give a piece of the map with what decoding it needs.
+
+        Raises:
+            Refused: The piece is not here, or its references are too many, or go round.
+        """
+        piece = self.pieces.get(digest)
+        if piece is None:
+            raise _malformed(f"piece {digest} is not stored")
+        found: list[StoredPiece] = []
+        while piece is not None:
+            found.append(piece)
+            chain = Chain(tuple(found))
+            if chain.depth > DEPTH_MAX:
+                raise _malformed(f"piece {digest} has more than {DEPTH_MAX} references below it")
+            piece = None if chain.outside is None else self.find(chain.outside)
+        return Chain(tuple(found))
+
+    def stored_bytes(self, digests: Iterable[Digest]) -> int:
+        """Sum the encoded bytes of some pieces, each place in a pack counted once.
+
+        What only serves them as a reference belongs to the version that brought it.
+        """
+        pieces = (self.pieces[digest] for digest in digests)
+        places = {(c.pack, c.offset): c.length for piece in pieces for c in piece.chunks}
         return sum(places.values())
 
     def check_covers(self, manifest: Manifest, base: Iterable[Digest]) -> None:
         """Check that every piece of the manifest can be rebuilt from this map and the base.
+
+        Of a piece that only serves as a reference the map tells no dtype and no shape: its size is
+        what can be held against the piece that needs it. The rest is proved by decoding.
 
         Args:
             manifest: What must be rebuilt.
             base: Digests of the base's tensors, allowed as references.
 
         Raises:
-            Refused: A piece is missing, has the wrong length, or needs something else.
+            Refused: A piece is missing, has the wrong length, needs something else or too many
+                others, or nothing needs it.
         """
         known = frozenset(base)
+        needed: set[Digest] = set()
         for digest, wanted in manifest.pieces().items():
-            piece = self.pieces.get(digest)
-            if piece is None:
-                raise _malformed(f"piece {digest} is not stored")
-            if piece.reference is not None and piece.reference not in known:
-                raise _malformed(f"piece {digest} refers to {piece.reference}, not of the base")
-            size = sum(chunk.size_bytes for chunk in piece.chunks)
-            if not piece.is_unchanged and size != wanted.size_bytes:
-                raise _malformed(f"piece {digest} has {size} bytes, not {wanted.size_bytes}")
+            chain = self.chain(digest)
+            if chain.outside is not None and chain.outside not in known:
+                raise _malformed(f"piece {digest} refers to {chain.outside}, not of the base")
+            for piece in chain.pieces:
+                if not piece.is_unchanged and piece.size_bytes != wanted.size_bytes:
+                    sizes = f"{piece.size_bytes} bytes, not {wanted.size_bytes}"
+                    raise _malformed(f"piece {piece.digest} has {sizes}")
+                needed.add(piece.digest)
+        extra = self.pieces.keys() - needed
+        if extra:
+            raise _malformed(f"piece {min(extra)} is not of this version")
 
 
 def _malformed(message: str) -> Refused:

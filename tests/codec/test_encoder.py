@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deltareg.codec import CHUNK_ELEMENTS, PackEncoder, PieceSource, read_pack
+from deltareg.codec import CHUNK_ELEMENTS, PackEncoder, PieceSource, Reference, read_pack
 from deltareg.codec.chunk_codec import CONTEXTS, PLANES, RAW, ZSTD
 from deltareg.codec.codecs import thread_codecs
 from deltareg.digest import sha256_of
@@ -230,3 +231,48 @@ def test_memory_does_not_grow_with_a_piece():
     )
 
     assert int(found.stdout) < 2 * 61 + 2 * 32
+
+
+def with_others(data, base, *others):
+    """Make a source over F16 words against the base's, with more references to choose from."""
+    one = source("BF16", data, base)
+    more = tuple(Reference(piece_of("BF16", other), reader(other)) for other in others)
+    return replace(one, others=more)
+
+
+@pytest.mark.parametrize("count", [2000, 400_000])
+def test_the_reference_that_stores_smaller_is_taken(count):
+    base = weights(count)
+    earlier = nudged(base, share=0.9)
+    near_earlier, near_base = nudged(earlier, share=0.05, seed=4), nudged(base, share=0.05, seed=5)
+
+    by_step = stored(with_others(near_earlier, base, earlier))
+    by_base = stored(with_others(near_base, base, earlier))
+
+    assert by_step.reference == piece_of("BF16", earlier).digest
+    assert by_base.reference == piece_of("BF16", base).digest
+
+
+def test_of_two_references_that_promise_the_same_the_base_is_taken():
+    base = weights(3000)
+    one = with_others(nudged(base), base, bytes(base))
+
+    assert stored(one).reference == one.reference.digest
+
+
+def test_a_reference_of_another_dtype_is_no_candidate():
+    base = weights(3000)
+    other = Reference(piece_of("F16", nudged(base, share=0.9)), reader(nudged(base, share=0.9)))
+    one = replace(source("BF16", nudged(base, share=0.9)), others=(other,))
+
+    assert stored(one).reference is None
+
+
+def test_the_choice_is_the_same_whatever_the_number_of_threads():
+    base = weights(2 * CHUNK_ELEMENTS)
+    earlier = nudged(base)
+    sources = [with_others(nudged(earlier, seed=n), base, earlier) for n in range(3)]
+
+    runs = [encoded(sources, workers=workers)[1] for workers in (1, 3)]
+
+    assert runs[0].pieces == runs[1].pieces

@@ -11,7 +11,7 @@ from deltareg.codec import decode_piece, read_pack
 from deltareg.codec.codecs import thread_codecs
 from deltareg.codec.packs import PackWriter
 from deltareg.digest import Digest, sha256_of
-from deltareg.storage_map import StoredPiece
+from deltareg.storage_map import Chain
 from tests.golden.make import CASES, FOLDER
 
 NAMES = sorted(CASES)
@@ -27,7 +27,7 @@ def golden(name):
 def stored_pieces(described):
     """Read the stored pieces, in the order of the case's tensors."""
     return [
-        StoredPiece.decode(Digest.parse(item["digest"]), json.dumps(item["stored"]).encode())
+        Chain.decode(Digest.parse(item["digest"]), json.dumps(item["stored"]).encode()).piece
         for item in described["pieces"]
     ]
 

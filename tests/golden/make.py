@@ -19,6 +19,7 @@ import zstandard
 from deltareg.codec import CHUNK_ELEMENTS, PackEncoder, PieceSource
 from deltareg.digest import tensor_digest
 from deltareg.manifest import Piece
+from deltareg.storage_map import Chain
 from deltareg.tensors import ITEM_BYTES
 
 FOLDER = Path(__file__).parent / "v1"
@@ -189,7 +190,7 @@ def encode(name: str) -> tuple[bytes, dict[str, object]]:
             "dtype": s.piece.dtype,
             "shape": list(s.piece.shape),
             "digest": str(s.piece.digest),
-            "stored": json.loads(pieces[s.piece.digest].encode()),
+            "stored": json.loads(Chain((pieces[s.piece.digest],)).encode()),
         }
         for s in sources
     ]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from deltareg.client.pack_reader import PackReader
 from deltareg.client.progress import Meter
+from deltareg.client.rebuild import Rebuild
 from deltareg.client.weights_file import write_stream
-from deltareg.codec import OrderedPool, PieceRequest, ReadRange, decode_pieces
+from deltareg.codec import OrderedPool
 from deltareg.digest import Digest, Hasher
-from deltareg.errors import IntegrityFailure, Unavailable
+from deltareg.errors import IntegrityFailure
 from deltareg.formula import Tensor
-from deltareg.manifest import Manifest, ManifestFile, Piece
+from deltareg.manifest import Manifest, ManifestFile
 from deltareg.storage_map import StorageMap
 from deltareg.tensors import parse_header
 
@@ -33,7 +34,7 @@ def write_files(
         IntegrityFailure: A file is not what its sha256 says.
     """
     with OrderedPool(_DECODERS) as pool:
-        rebuild = _Rebuild(storage, packs, references, pool)
+        rebuild = Rebuild(storage, packs.read, references, pool)
         for file in manifest.files:
             target = folder / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,40 +67,7 @@ def _hashed(body: Iterable[memoryview | bytes], hasher: Hasher) -> Iterator[memo
         yield chunk
 
 
-class _Rebuild:
-    """Gives the bytes of pieces, one after another."""
-
-    def __init__(
-        self,
-        storage: StorageMap,
-        packs: PackReader,
-        references: Mapping[Digest, Tensor],
-        pool: OrderedPool,
-    ) -> None:
-        self._storage, self._packs = storage, packs
-        self._references, self._pool = references, pool
-
-    def __call__(self, pieces: Iterable[Piece]) -> Iterator[memoryview]:
-        requests = map(self._request, pieces)
-        return decode_pieces(requests, fetch=self._packs.read, pool=self._pool)
-
-    def _request(self, piece: Piece) -> PieceRequest:
-        stored = self._storage.pieces.get(piece.digest)
-        if stored is None:
-            raise IntegrityFailure(f"the storage map has no place for {piece.digest}")
-        return PieceRequest(stored, piece, self._reference(stored.reference))
-
-    def _reference(self, digest: Digest | None) -> ReadRange | None:
-        if digest is None:
-            return None
-        tensor = self._references.get(digest)
-        if tensor is None:
-            raise Unavailable(f"the base tensor {digest.short} is needed and not at hand")
-        data = tensor.read()
-        return lambda begin, end: data[begin:end]
-
-
-def _file_bytes(manifest: Manifest, file: ManifestFile, rebuild: _Rebuild) -> Iterator[memoryview]:
+def _file_bytes(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Iterator[memoryview]:
     if not file.is_tensors:
         yield from rebuild([file.part])
         return

@@ -164,7 +164,7 @@ class Folder:
             return memoryview(b"")
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._seen[path] = _state(os.fstat(file.fileno()))
+            self._seen[path] = file_state(os.fstat(file.fileno()))
         self._open.append(mapped)
         return memoryview(mapped)
 
@@ -175,10 +175,15 @@ class Folder:
             Conflict: A file was written, replaced or removed since the folder was opened.
         """
         for path, seen in self._seen.items():
-            if not path.exists() or _state(path.stat()) != seen:
+            if not path.exists() or file_state(path.stat()) != seen:
                 raise Conflict(
                     f"{path} changed while it was read", fix="push again when nothing writes to it"
                 )
+
+    def states(self) -> dict[str, list[int]]:
+        """Give the state that every file of tensors had when it was opened (`file_state`)."""
+        files = (path for path, file in self.contents.items() if file.header is not None)
+        return {path: list(self._seen[self.path / path]) for path in files}
 
     def close(self) -> None:
         """Unmap everything; arrays that still look at a file keep it mapped until they go."""
@@ -228,6 +233,11 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
 def is_pickle(name: str) -> bool:
     """Whether a file is a pickle, by its name."""
     return name.endswith(_PICKLES)
+
+
+def file_state(found: os.stat_result) -> tuple[int, ...]:
+    """Give what changes when a file is written or replaced: device, inode, size, time."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def in_file(error: Refused, name: str) -> Refused:
@@ -333,10 +343,6 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
         if size > _DOCUMENT_BYTES:
             _refuse("limits", f"{name} has {size} bytes, at most {_DOCUMENT_BYTES}", "")
         folder.documents[name] = strict_json_object(bytes(data))
-
-
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:

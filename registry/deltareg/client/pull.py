@@ -14,13 +14,14 @@ from deltareg.client.pack_reader import PackReader
 from deltareg.client.placing import placed
 from deltareg.client.resolving import base_path, version_path
 from deltareg.client.stretches import needed_chunks
+from deltareg.client.version_place import file_states, remember_version
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure
 from deltareg.formula import Tensor
 from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.storage_map import StorageMap
-from deltareg.wire import BaseInfo, VersionDetail
+from deltareg.wire import BaseInfo, VersionDetail, VersionInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,22 @@ def fetch(
         if kept is not None:
             return Pulled(version, manifest, kept, 0, manifest.logical_bytes)
     target = context.cache.folder_path("snapshots", digest) if to is None else to
-    path = version_path(Ref.parse(version.ref))
-    storage = StorageMap.decode(context.api.send("GET", f"{path}/storage").content)
+    storage = fetch_storage(context, version)
     base = _reference_base(context, version, storage, manifest)
     try:
         references = _tensors_by_digest(base, storage)
-        source = _Source(version.ref, manifest, storage, references)
+        source = _Source(version.ref, manifest, storage, references, version=digest)
         fetched, cached = _write(context, target, source)
     finally:
         if base is not None:
             base.folder.close()
     return Pulled(version, manifest, target, fetched, cached)
+
+
+def fetch_storage(context: Context, version: VersionInfo) -> StorageMap:
+    """Ask how a version is stored now."""
+    path = version_path(Ref.parse(version.ref))
+    return StorageMap.decode(context.api.send("GET", f"{path}/storage").content)
 
 
 def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
@@ -119,12 +125,21 @@ def trim(context: Context, *, keep: Collection[Path] = ()) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What a folder is built from; `of` is what the packs are asked for by."""
+    """What a folder is built from.
+
+    Attributes:
+        of: What the packs are asked for by.
+        manifest: What is built.
+        storage: How it is stored.
+        references: Tensors of the base, by digest.
+        version: The manifest's digest; None for a base.
+    """
 
     of: str
     manifest: Manifest
     storage: StorageMap
     references: Mapping[Digest, Tensor]
+    version: Digest | None = None
 
 
 def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
@@ -166,6 +181,9 @@ def _write_once(context: Context, target: Path, source: _Source, packs: PackRead
             )  # fmt: skip
             if target.is_relative_to(context.cache.path):
                 make_read_only(draft)
+            states = file_states(draft, source.manifest)
+        if source.version is not None:
+            remember_version(context.cache, source.version, target, states)
     except Conflict:
         if not holds(context.cache, target, source.manifest):
             raise
@@ -178,8 +196,7 @@ def _write_once(context: Context, target: Path, source: _Source, packs: PackRead
 def _reference_base(
     context: Context, version: VersionDetail, storage: StorageMap, manifest: Manifest
 ) -> BaseFolder | None:
-    wanted = {piece.reference for piece in storage.pieces.values()} - {None}
-    if not wanted:
+    if not storage.outside:
         return None
     info = context.api.get(base_path(version.base.name), BaseInfo)
     base = fetch_base(context, info)
@@ -191,7 +208,7 @@ def _reference_base(
 def _tensors_by_digest(base: BaseFolder | None, storage: StorageMap) -> dict[Digest, Tensor]:
     if base is None:
         return {}
-    wanted = {piece.reference for piece in storage.pieces.values()}
+    wanted = storage.outside
     tensors = base.tensors
     return {
         record.digest: tensors[name]

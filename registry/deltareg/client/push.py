@@ -8,12 +8,15 @@ from pathlib import Path
 
 from deltareg.client.bases import KnownBase
 from deltareg.client.context import Context
+from deltareg.client.earlier import earlier_at_hand
 from deltareg.client.folder import Folder, open_folder
 from deltareg.client.golden import add_golden
 from deltareg.client.hashing import Hashing
 from deltareg.client.reports import PushReport
+from deltareg.client.stored import stored_of
 from deltareg.client.transfer import piece_sources, references, send_pieces
 from deltareg.client.version_base import find_ground, settle
+from deltareg.client.version_place import remember_version
 from deltareg.delta_manifest import Assessment, assess, build_delta_manifest
 from deltareg.digest import Digest
 from deltareg.errors import Refused, UploadClosed
@@ -82,6 +85,7 @@ def push(
                 add_golden(folder, options.golden)
             manifest = _manifest(context, folder, assessment, known, options, hashing)
             version, uploaded = _send_patiently(context, folder, manifest, known, line, options)
+            remember_version(context.cache, manifest.digest, folder.path, folder.states())
             left_out = list(folder.left_out)
     finally:
         known.close()
@@ -144,7 +148,7 @@ def _send_patiently(
     )  # fmt: skip
     for attempt in range(_TRIES):
         try:
-            return _send(context, folder, manifest, known, request, options)
+            return _send(context, folder, manifest, known, request, options.idempotency_key)
         except UploadClosed:
             if attempt == _TRIES - 1:
                 raise
@@ -157,20 +161,21 @@ def _send(
     manifest: Manifest,
     known: KnownBase,
     request: UploadOpen,
-    options: PushOptions,
+    idempotency_key: str | None,
 ) -> tuple[VersionInfo, int]:
     upload = context.api.post("/uploads", request, UploadInfo)
     if upload.version is not None:
         return upload.version, 0
-    pairs = {}
-    if known.tensors is not None:
-        pairs = references(folder, known.view, known.tensors)
-    sources = piece_sources(folder, manifest, pairs)
-    sent = send_pieces(context, upload, manifest, sources)
+    pairs = {} if known.tensors is None else references(folder, known.view, known.tensors)
+    stored = stored_of(upload)
+    with earlier_at_hand(context, LineRef.parse(request.target), manifest) as earlier:
+        before = {} if earlier is None else earlier.references(manifest, stored)
+        sources = piece_sources(folder, manifest, pairs, before)
+        sent = send_pieces(context, upload, manifest, sources, stored)
     complete = UploadComplete(storage_map=sent.storage.encode().decode())
     folder.check_unchanged()
     # With a key, a completion whose answer was lost is answered again as the first time.
-    key = options.idempotency_key or uuid.uuid4().hex
+    key = idempotency_key or uuid.uuid4().hex
     done = context.api.post(
         f"/uploads/{upload.id}:complete", complete, UploadInfo,
         headers={"Idempotency-Key": key},

@@ -5,7 +5,7 @@ from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 from deltareg.manifest import Manifest
 from deltareg.refs import Ref, parse_name
-from deltareg.wire import VersionDetail
+from deltareg.wire import VersionDetail, VersionInfo
 
 
 def resolve(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
@@ -13,7 +13,7 @@ def resolve(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
     return context.api.get("/resolve", VersionDetail, ref=str(ref), bare=bare)
 
 
-def fetch_manifest(context: Context, version: VersionDetail) -> Manifest:
+def fetch_manifest(context: Context, version: VersionInfo) -> Manifest:
     """Give the manifest of a version, from the cache when it is there.
 
     Raises:

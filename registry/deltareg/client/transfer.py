@@ -5,16 +5,17 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
+from types import MappingProxyType
 
 from deltareg.client.context import Context
 from deltareg.client.folder import Folder
 from deltareg.client.progress import Meter
-from deltareg.codec import EncodedPack, PackEncoder, PieceSource, cores
-from deltareg.digest import Digest
+from deltareg.client.stored import Stored, stored_of
+from deltareg.codec import EncodedPack, PackEncoder, PieceSource, ReadRange, Reference, cores
 from deltareg.formula import Tensor
 from deltareg.kind import BaseView, Tensors
 from deltareg.manifest import Manifest, Piece
-from deltareg.storage_map import PackRef, StorageMap, StoredPiece
+from deltareg.storage_map import StorageMap
 from deltareg.wire import UploadInfo
 
 
@@ -36,17 +37,22 @@ def send_pieces(
     upload: UploadInfo,
     manifest: Manifest,
     sources: Iterable[PieceSource],
+    stored: Stored | None = None,
 ) -> Sent:
     """Encode and send what the server does not have.
 
     The same sources make the same packs, so a push that was interrupted encodes again and sends
     only the packs that are not there; no state is kept on this side.
+
+    Args:
+        context: The client's surroundings.
+        upload: The upload.
+        manifest: What is uploaded.
+        sources: All of its pieces.
+        stored: What need not be sent; by default what the server offers.
     """
-    known = {
-        Digest.parse(digest): StoredPiece.decode(Digest.parse(digest), entry.encode())
-        for digest, entry in upload.known.items()
-    }
-    wanted = [source for source in sources if source.piece.digest not in known]
+    stored = stored_of(upload) if stored is None else stored
+    wanted = [source for source in sources if source.piece.digest not in stored]
     total = sum(source.piece.size_bytes for source in wanted)
     meter = context.progress.task(f"pushing {total_label(len(wanted))}", total)
     encoder = PackEncoder(wanted, workers=cores(), profile=context.config.compression)
@@ -55,13 +61,15 @@ def send_pieces(
         uploaded = _send(context, upload, encoder, received, meter)
     finally:
         meter.close()
-    pieces = {digest: known.get(digest) or encoder.pieces[digest] for digest in manifest.pieces()}
-    packs = _packs(pieces.values(), [*encoder.pack_refs, *_known_packs(upload)])
-    return Sent(StorageMap(packs, pieces), uploaded)
+    storage = stored.storage_map(manifest, encoder.pieces, encoder.pack_refs)
+    return Sent(storage, uploaded)
 
 
 def piece_sources(
-    folder: Folder, manifest: Manifest, references: Mapping[str, tuple[Piece, Tensor]]
+    folder: Folder,
+    manifest: Manifest,
+    references: Mapping[str, tuple[Piece, Tensor]],
+    earlier: Mapping[tuple[str, str], Reference] = MappingProxyType({}),
 ) -> list[PieceSource]:
     """List every piece of a folder in the order of its files, headers and small files first.
 
@@ -69,20 +77,20 @@ def piece_sources(
         folder: The open folder.
         manifest: What it is.
         references: By tensor name, the base's tensor that it may be encoded against.
+        earlier: By file and tensor name, the tensor of an earlier version that it may be.
     """
     heads: list[PieceSource] = []
     for file in manifest.files:
         data = folder.contents[file.path].data[: file.part.size_bytes]
-        heads.append(PieceSource(file.part, _reader(data)))
+        heads.append(PieceSource(file.part, reader(data)))
     bodies: list[PieceSource] = []
     for item in manifest.tensors:
         tensor = folder.tensors_of(item.file)[item.name]
-        reference = references.get(item.name)
-        if reference is None:
-            bodies.append(PieceSource(item.piece, _reader(tensor.data)))
-            continue
-        piece, other = reference
-        bodies.append(PieceSource(item.piece, _reader(tensor.data), piece, _reader(other.read())))
+        piece, other = references.get(item.name, (None, None))
+        read = None if other is None else reader(other.read())
+        before = earlier.get((item.file, item.name))
+        others = () if before is None else (before,)
+        bodies.append(PieceSource(item.piece, reader(tensor.data), piece, read, others))
     return heads + bodies
 
 
@@ -98,6 +106,11 @@ def references(folder: Folder, base: BaseView, tensors: Tensors) -> dict[str, tu
             size = other.read().nbytes
             found[name] = (Piece(record.digest, record.dtype, record.shape, size), other)
     return found
+
+
+def reader(data: memoryview) -> ReadRange:
+    """Read ranges of mapped bytes."""
+    return _Range(data.cast("B") if data.format != "B" else data)
 
 
 def total_label(count: int) -> str:
@@ -165,20 +178,6 @@ def _put(
     """Send one pack."""
     path = f"/uploads/{upload.id}/packs/{pack.number}"
     context.api.upload(path, pack.data, digest=str(pack.digest), meter=count)
-
-
-def _packs(pieces: Iterable[StoredPiece], refs: Iterable[PackRef]) -> tuple[PackRef, ...]:
-    by_digest = {ref.digest: ref for ref in refs}
-    used = dict.fromkeys(chunk.pack for piece in pieces for chunk in piece.chunks)
-    return tuple(by_digest[digest] for digest in used)
-
-
-def _known_packs(upload: UploadInfo) -> list[PackRef]:
-    return [PackRef(Digest.parse(pack.digest), pack.size_bytes) for pack in upload.known_packs]
-
-
-def _reader(data: memoryview) -> "_Range":
-    return _Range(data.cast("B") if data.format != "B" else data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from deltareg.codec.packs import (
     read_index,
     read_pack,
 )
-from deltareg.codec.sources import PieceSource, ReadRange
+from deltareg.codec.sources import PieceSource, ReadRange, Reference
 
 __all__ = [
     "CHUNK_ELEMENTS",
@@ -35,6 +35,7 @@ __all__ = [
     "PieceRequest",
     "PieceSource",
     "ReadRange",
+    "Reference",
     "cores",
     "decode_chunk",
     "decode_piece",

@@ -1,21 +1,25 @@
-"""Picking the smallest encoding of a chunk without trying every codec on all of it.
+"""Picking the smallest encoding of a chunk, and the best reference, without trying all on all.
 
 Against a reference the first candidate is tried at once, and when it leaves less than a third, that
 is it: no codec without a reference gets there on weights. Else each candidate encodes a sample (the
 whole chunk, when that is small). The one with the smallest sample goes first; another is tried only
 when its sample says that it could still win. The choice depends on the chunk and its reference
-alone, so encoding stays deterministic.
+alone, so encoding stays deterministic. A piece that has several references to choose from takes the
+one against which its own sample is smallest.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from deltareg.codec.chunk_codec import RAW, ChunkCodec
+from deltareg.codec.sources import PieceSource, ReadRange
+from deltareg.tensors import ITEM_BYTES
 
 _ENOUGH: Final = 3
 _STRETCHES: Final = 16
 _STRETCH_BYTES: Final = 4 << 10
 SAMPLE_BYTES: Final = _STRETCHES * _STRETCH_BYTES
+_PIECE_STRETCHES: Final = 64
 
 
 def encode_smallest(
@@ -59,6 +63,46 @@ def encode_smallest(
         if estimate * 31 < len(best[1]) * 32:
             best = _shorter(best, codec, codec.encode(chunk, reference, item_bytes=item_bytes))
     return best[0], bytes(best[1])
+
+
+def choose_reference(
+    codecs: Mapping[int, ChunkCodec], candidates: Sequence[int], source: PieceSource
+) -> PieceSource:
+    """Give the source with the one reference that it is best encoded against.
+
+    A piece that is equal to its own reference keeps it. Of references that promise the same the
+    first one wins, which is the base's.
+
+    Args:
+        codecs: The codecs of this thread.
+        candidates: Ids to try.
+        source: A piece with all of its references.
+    """
+    references = source.candidates
+    if source.is_unchanged or not source.others or not references:
+        return source
+    if len(references) == 1 or source.piece.size_bytes == 0:
+        return source.against(references[0])
+    size, item_bytes = source.piece.size_bytes, ITEM_BYTES[source.piece.dtype]
+    sample = _stretches(source.read, size)
+
+    def promised(read: ReadRange) -> int:
+        against = _stretches(read, size)
+        _, payload = encode_smallest(
+            codecs, candidates, chunk=sample, reference=against, item_bytes=item_bytes
+        )
+        return len(payload)
+
+    return source.against(min(references, key=lambda reference: promised(reference.read)))
+
+
+def _stretches(read: ReadRange, size_bytes: int) -> memoryview:
+    """Read a sample of a piece, spread over the whole of it."""
+    if size_bytes <= _PIECE_STRETCHES * _STRETCH_BYTES:
+        return memoryview(bytes(read(0, size_bytes)))
+    last = (size_bytes - _STRETCH_BYTES) // _STRETCH_BYTES
+    begins = (i * last // (_PIECE_STRETCHES - 1) * _STRETCH_BYTES for i in range(_PIECE_STRETCHES))
+    return memoryview(b"".join(read(begin, begin + _STRETCH_BYTES) for begin in begins))
 
 
 def _shorter(

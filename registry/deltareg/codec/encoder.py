@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import xxhash
 
-from deltareg.codec.choose import encode_smallest
+from deltareg.codec.choose import choose_reference, encode_smallest
 from deltareg.codec.chunk_codec import CHUNK_ELEMENTS
 from deltareg.codec.codecs import PROFILES, thread_codecs
 from deltareg.codec.ordered import OrderedPool
@@ -121,10 +121,11 @@ class PackEncoder:
             if source.is_unchanged:
                 self._references[piece.digest] = piece.digest
                 continue
+            chosen = choose_reference(thread_codecs(), self._candidates, source)
             item_bytes = ITEM_BYTES[piece.dtype]
             step = CHUNK_ELEMENTS * item_bytes
             for begin in range(0, piece.size_bytes, step):
-                yield _Job(source, item_bytes, begin, min(begin + step, piece.size_bytes))
+                yield _Job(chosen, item_bytes, begin, min(begin + step, piece.size_bytes))
 
     def _encode_batch(self, jobs: "list[_Job]") -> "list[_EncodedChunk]":
         return [self._encode_chunk(job) for job in jobs]

@@ -138,29 +138,26 @@ def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[s
     return found | pack_queries.lock_live(conn, upload.scope, others)
 
 
-def refuse_extra_pieces(manifest: Manifest, storage: StorageMap) -> None:
-    """Refuse a map with more pieces than the manifest has: the namespace would rely on them.
-
-    Raises:
-        Refused: It has.
-    """
-    extra = storage.pieces.keys() - manifest.pieces().keys()
-    if extra:
-        wrong = f"storage map: piece {min(extra)} is not of this version"
-        raise Refused([Problem("header", wrong, fix="push it with a current client")])
-
-
 def record_pieces(
-    conn: sa.Connection, upload: Row, storage: StorageMap, pack_ids: Mapping[str, int], base: str
+    conn: sa.Connection,
+    upload: Row,
+    storage: StorageMap,
+    pack_ids: Mapping[str, int],
+    reference_root: str,
 ) -> None:
-    """Remember where each piece is, so that another push of the namespace need not send it."""
+    """Remember where each piece is, so that another push of the namespace need not send it.
+
+    Only the pieces of the upload's own manifest are remembered, each with its whole chain.
+    """
+    chains = map(storage.chain, Manifest.decode(upload.manifest).pieces())
     found = (
         pack_queries.FoundPiece(
-            digest=str(piece.digest), base_root="" if piece.reference is None else base,
-            entry=piece.encode(), pack_ids=[pack_ids[str(pack)] for pack in sorted(piece.packs)],
+            digest=str(chain.piece.digest),
+            base_root="" if chain.outside is None else reference_root,
+            entry=chain.encode(), pack_ids=[pack_ids[str(pack)] for pack in sorted(chain.packs)],
         )
-        for piece in storage.pieces.values()
-        if piece.chunks
+        for chain in chains
+        if chain.piece.chunks
     )  # fmt: skip
     pack_queries.record_pieces(conn, upload.scope, found)
 
@@ -171,7 +168,6 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
         base = _base_of(conn, manifest)
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    refuse_extra_pieces(manifest, storage)
     files = read_back(registry, upload, keys, storage)
     assessment = assess(files, header_tensors(files), base)
     built = build_delta_manifest(
@@ -277,7 +273,7 @@ def _add_version(
         kind=manifest.kind, variant=manifest.variant, foldable=manifest.foldable,
         base_root=str(manifest.base), base_id=base.id, message=upload.request["message"],
         semver=semver, labels=upload.request["labels"],
-        logical_bytes=manifest.logical_bytes, stored_bytes=storage.stored_bytes,
+        logical_bytes=manifest.logical_bytes, stored_bytes=storage.stored_bytes(manifest.pieces()),
         uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
     )  # fmt: skip
     below = [] if base.version_id is None else [base.version_id]

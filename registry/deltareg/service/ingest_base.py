@@ -27,13 +27,7 @@ from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refu
 from deltareg.kind import BaseView
 from deltareg.manifest import Manifest
 from deltareg.service.describe import describe_base
-from deltareg.service.ingest import (
-    adopt_packs,
-    pack_keys,
-    read_back,
-    record_pieces,
-    refuse_extra_pieces,
-)
+from deltareg.service.ingest import adopt_packs, pack_keys, read_back, record_pieces
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.shares import keep_share
 from deltareg.service.stacks import (
@@ -116,7 +110,6 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> str:
         ground = _ground(conn, upload)
         below = {} if ground is None else bottom_records(conn, ground)
     storage.check_covers(manifest, (record.digest for record in below.values()))
-    refuse_extra_pieces(manifest, storage)
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
     files = read_back(registry, upload, keys, storage)
@@ -179,7 +172,8 @@ def _store(
 ) -> None:
     storage = stored.storage
     pack_ids = adopt_packs(conn, upload, storage)
-    queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=storage.stored_bytes)
+    size = storage.stored_bytes(Manifest.decode(upload.manifest).pieces())
+    queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=size)
     pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
     held = Held(base_id, is_base=True)
     keep_share(conn, held, Manifest.decode(upload.manifest), storage)

@@ -35,7 +35,7 @@ from deltareg.refs import LineRef, parse_name, parse_semver
 from deltareg.service.describe import describe_base, describe_version
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
 from deltareg.service.stacks import find_ground, is_version_base, parse_version_base
-from deltareg.storage_map import StoredPiece
+from deltareg.storage_map import Chain
 from deltareg.store import fresh_key
 from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
 
@@ -296,7 +296,7 @@ def _show(
     digests = [str(digest) for digest in manifest.pieces()]
     known = pack_queries.known_pieces(conn, scope, digests, root)
     packs = {
-        piece: {str(pack) for pack in StoredPiece.decode(Digest.parse(piece), entry).packs}
+        piece: {str(pack) for pack in Chain.decode(Digest.parse(piece), entry).packs}
         for piece, entry in known.items()
     }
     sizes = pack_queries.physical_keys(conn, scope, set[str]().union(*packs.values()))

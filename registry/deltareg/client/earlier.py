@@ -1,0 +1,146 @@
+"""The version before the one that is pushed: its tensors may be better references than the base's.
+
+They are used where they are at hand without a download, and where the map of that version says that
+they are stored with few enough references below them.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.context import Context
+from deltareg.client.deltas import line_path
+from deltareg.client.folder import Folder, MappedFile
+from deltareg.client.pull import fetch_storage
+from deltareg.client.resolving import fetch_manifest
+from deltareg.client.stored import Stored
+from deltareg.client.transfer import reader
+from deltareg.client.version_place import find_version_folder, is_remembered
+from deltareg.codec import Reference
+from deltareg.digest import Digest
+from deltareg.errors import NotFound, Refused
+from deltareg.manifest import Manifest, ManifestTensor
+from deltareg.refs import LineRef
+from deltareg.storage_map import DEPTH_MAX, StorageMap
+from deltareg.tensors import parse_header
+from deltareg.wire import Page, VersionInfo
+
+_LOOKED_AT = 50
+References = dict[tuple[str, str], Reference]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier version of a line, with its bytes.
+
+    Attributes:
+        manifest: What it is.
+        storage: How it is stored.
+        folder: Its files, mapped.
+    """
+
+    manifest: Manifest
+    storage: StorageMap
+    folder: Folder
+
+    def references(self, manifest: Manifest, stored: Stored) -> References:
+        """Give, by file and name, the tensors that those of another version may be encoded against.
+
+        Args:
+            manifest: The other version.
+            stored: Takes the places of those tensors.
+        """
+        own = {(t.file, t.name): t for t in self.manifest.tensors}
+        by_name = {t.name: t for t in self.manifest.tensors}
+        packs = {pack.digest: pack for pack in self.storage.packs}
+        found: References = {}
+        for tensor in manifest.tensors:
+            place = (tensor.file, tensor.name)
+            other = own.get(place) or by_name.get(tensor.name)
+            if other is None or (other.dtype, other.shape) != (tensor.dtype, tensor.shape):
+                continue
+            chain = self.storage.chain(other.digest)
+            if chain.piece.is_unchanged or not stored.add(chain, packs):
+                continue
+            if other.digest != tensor.digest and chain.depth < DEPTH_MAX:
+                found[place] = Reference(other.piece, reader(self._data(other)))
+        return found
+
+    def _data(self, tensor: ManifestTensor) -> memoryview:
+        return self.folder.tensors_of(tensor.file)[tensor.name].data
+
+
+def earlier_version(
+    context: Context, line: LineRef, manifest: Manifest, *, before: int | None = None
+) -> VersionInfo | None:
+    """Find the version that a new one of the line follows: its parent there, else the newest alike.
+
+    Args:
+        context: The client's surroundings.
+        line: The line.
+        manifest: The new version.
+        before: Its number, when it has one already.
+    """
+    path = f"{line_path(line)}/versions"
+    try:
+        page = context.api.get(path, Page[VersionInfo], limit=_LOOKED_AT)
+    except NotFound:  # the line begins with this push
+        return None
+    own, base = str(manifest.digest), str(manifest.base)
+    rows = [v for v in page.items if v.digest != own and (before is None or v.version < before)]
+    parents = {str(parent) for parent in manifest.parents}
+    declared = [version for version in rows if version.digest in parents]
+    alike = [v for v in rows if v.base.root == base and v.kind == manifest.kind]
+    return next(iter(declared + alike), None)
+
+
+@contextmanager
+def earlier_at_hand(
+    context: Context, line: LineRef, manifest: Manifest
+) -> Generator[Earlier | None, None, None]:
+    """Open the version that a new one follows, if its files are on this machine.
+
+    Raises:
+        Conflict: At the end of the block: a file was written to meanwhile.
+    """
+    version = earlier_version(context, line, manifest)
+    found = None if version is None else _open(context, version)
+    if found is None:
+        yield None
+        return
+    try:
+        yield found
+        found.folder.check_unchanged()
+    finally:
+        found.folder.close()
+
+
+def open_files(path: Path, manifest: Manifest) -> Folder:
+    """Map the tensor files of a version, whose bytes are known to be the manifest's."""
+    folder = Folder(path)
+    try:
+        for file in manifest.files:
+            if file.is_tensors:
+                data = folder.map_file(path / file.path, file.size_bytes)
+                header = parse_header(bytes(data[: file.part.size_bytes]), file.size_bytes)
+                folder.contents[file.path] = MappedFile(file.path, data, header)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+def _open(context: Context, version: VersionInfo) -> Earlier | None:
+    digest = Digest.parse(version.digest)
+    if not is_remembered(context.cache, digest):
+        return None
+    manifest = fetch_manifest(context, version)
+    path = find_version_folder(context.cache, digest, manifest)
+    if path is None:
+        return None
+    storage = fetch_storage(context, version)
+    try:
+        return Earlier(manifest, storage, open_files(path, manifest))
+    except (OSError, Refused):  # somebody has just taken it away
+        return None

@@ -1,0 +1,50 @@
+"""A small model and the checkpoints of its training, each a few steps from the one before."""
+
+import numpy as np
+from safetensors.numpy import save_file
+
+ROWS, WIDTH = 512, 256
+NAMES = ("embed_tokens.weight", "layers.0.weight", "layers.1.weight")
+LINE = "team/run"
+
+
+def weights(seed=3):
+    """Make a model's weights in F16, spread as trained weights are."""
+    chance = np.random.default_rng(seed)
+    return {
+        name: (chance.standard_normal((ROWS, WIDTH)) * 0.02).astype(np.float16) for name in NAMES
+    }
+
+
+def trained(tensors, seed, *, step=3, share=0.3, names=NAMES):
+    """Move some of the weights by up to `step` units in the last place."""
+    chance = np.random.default_rng(seed)
+    moved = dict(tensors)
+    for name in names:
+        words = tensors[name].view(np.uint16).copy()
+        chosen = chance.random(words.shape) < share
+        words[chosen] += chance.integers(1, step + 1, int(chosen.sum())).astype(np.uint16)
+        moved[name] = words.view(np.float16)
+    return moved
+
+
+def run_of(count, **how):
+    """Make the base and the checkpoints of a run, each trained on from the one before."""
+    states = [weights()]
+    for seed in range(count):
+        states.append(trained(states[-1], seed, **how))
+    return states
+
+
+def write(folder, tensors):
+    """Write a model's folder."""
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text('{"model_type": "plain"}')
+    return folder
+
+
+def write_run(folder, count, **how):
+    """Write `base` and `v1`, `v2`, … into a folder; give the paths, the base's first."""
+    names = ["base", *(f"v{n}" for n in range(1, count + 1))]
+    return [write(folder / n, t) for n, t in zip(names, run_of(count, **how), strict=True)]

@@ -1,0 +1,218 @@
+"""What a version costs beside its base and the versions before it, and that it comes back."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from safetensors.numpy import load_file, save_file
+
+from deltareg.db import tables as t
+from deltareg.db.session import read
+from deltareg.storage_map import DEPTH_MAX, StorageMap
+from tests.client.checkpoints import LINE, NAMES, trained, weights, write, write_run
+from tests.e2e.test_data_path import same_files
+from tests.fixtures.registries import SAMPLES
+
+LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
+SMALL = 20_000
+"""Headers, small files and the bytes around them, of which a version has always some."""
+
+
+@pytest.fixture
+def server(registry_server):
+    return registry_server
+
+
+def storage_of(server, ref):
+    """Give the storage map of a version as it is now."""
+    name, _, number = ref.partition(":v")
+    path = f"/deltas/{name}/versions/{number}/storage"
+    return StorageMap.decode(server.http(server.admin_token).get(path).content)
+
+
+def depths(server, ref):
+    """Give the depth of every piece in a version's map."""
+    storage = storage_of(server, ref)
+    return [storage.chain(digest).depth for digest in storage.pieces]
+
+
+def live_bytes(server):
+    """Sum the packs that the store holds."""
+    query = sa.select(sa.func.coalesce(sa.func.sum(t.packs.c.size_bytes), 0))
+    with read(server.registry.engine) as conn:
+        return int(conn.execute(query).scalar_one())
+
+
+def pushed(client, paths, line=LINE, **options):
+    """Push folders as versions of a line, one after another."""
+    return [client.push(path, line, base="base", **options) for path in paths]
+
+
+def test_a_run_of_checkpoints_is_stored_as_its_steps(server, tmp_path):
+    base, *run = write_run(tmp_path, 6)
+    client = server.client()
+    client.push_base(base, "base")
+
+    reports = pushed(client, run)
+    alone = [server.client().push(p, f"alone/v{n}", base="base") for n, p in enumerate(run)]
+
+    costs = [report.uploaded_bytes for report in reports]
+    assert costs[1] < alone[1].uploaded_bytes * 0.95
+    assert costs[3] < alone[3].uploaded_bytes * 0.8
+    assert sum(costs) < sum(report.uploaded_bytes for report in alone) * 0.9
+    assert [max(depths(server, report.version.ref)) for report in reports] == [1, 2, 3, 4, 1, 2]
+    for report, path in zip(reports, run, strict=True):
+        server.client(("read",)).pull(report.version.ref, tmp_path / "out" / path.name)
+        assert same_files(tmp_path / "out" / path.name, path)
+
+
+def test_a_version_stands_without_the_ones_that_it_was_encoded_against(server, tmp_path):
+    base, *run = write_run(tmp_path, 3)
+    client = server.client()
+    client.push_base(base, "base")
+    pushed(client, run)
+
+    for version in ("v1", "v2"):
+        client.delete_version(f"{LINE}:{version}")
+    freed = client.collect(dry_run=False, grace_s=0)
+    server.client().pull(f"{LINE}:v3", tmp_path / "out")
+
+    assert freed.bytes < SMALL
+    assert same_files(tmp_path / "out", run[2])
+    assert client.fsck(read_data=True).findings == []
+    client.delete_version(f"{LINE}:v3")
+    client.collect(dry_run=False, grace_s=0)
+    with read(server.registry.engine) as conn:
+        assert conn.execute(sa.select(sa.func.count()).select_from(t.version_packs)).scalar() == 0
+
+
+def test_a_folder_that_was_touched_is_no_reference(server, tmp_path):
+    base, first, second = write_run(tmp_path, 2)
+    client = server.client()
+    client.push_base(base, "base")
+    pushed(client, [first])
+    os.utime(first / "model.safetensors", (1, 1))
+
+    pushed(client, [second])
+
+    assert max(depths(server, f"{LINE}:v2")) == 1
+
+
+def test_a_folder_that_was_pulled_serves_as_well_as_the_one_that_was_pushed(server, tmp_path):
+    base, first, second = write_run(tmp_path, 2)
+    server.client().push_base(base, "base")
+    pushed(server.client(), [first])
+    client = server.client()
+
+    client.pull(f"{LINE}:v1", tmp_path / "pulled")
+    shutil.rmtree(first)
+    pushed(client, [second])
+
+    assert max(depths(server, f"{LINE}:v2")) == 2
+
+
+def test_the_declared_parent_is_taken_before_a_newer_version(server, tmp_path):
+    base, first, second = write_run(tmp_path, 2)
+    other = write(tmp_path / "other", trained(load_file(base / "model.safetensors"), 99))
+    client = server.client()
+    client.push_base(base, "base")
+    pushed(client, [first, other])
+
+    pushed(client, [second], parents=[f"{LINE}:v1"])
+
+    own, first_own = storage_of(server, f"{LINE}:v3"), storage_of(server, f"{LINE}:v1")
+    named = {piece.reference for piece in own.pieces.values()} & first_own.pieces.keys()
+    assert len(named) == len(NAMES)
+
+
+def test_the_base_is_taken_where_it_is_nearer(server, tmp_path):
+    base, first, _ = write_run(tmp_path, 2, share=0.9, step=200)
+    second = write(tmp_path / "near", trained(load_file(base / "model.safetensors"), 5))
+    client = server.client()
+    client.push_base(base, "base")
+
+    pushed(client, [first, second])
+
+    assert max(depths(server, f"{LINE}:v2")) == 1
+
+
+def test_successive_adapters_are_encoded_against_each_other(server, tmp_path):
+    client = server.client()
+    client.push_base(SAMPLES / "bases" / "tinyllama", "base")
+    first = shutil.copytree(LORA, tmp_path / "v1")
+    second = shutil.copytree(LORA, tmp_path / "v2")
+    file = second / "adapter_model.safetensors"
+    factors = {name: tensor.copy() for name, tensor in load_file(file).items()}
+    for tensor in factors.values():
+        tensor.view(np.uint32)[...] += 1
+    save_file(factors, file, metadata={"format": "pt"})
+
+    one, two = pushed(client, [first, second])
+    server.client().pull(f"{LINE}:v2", tmp_path / "out")
+
+    assert two.uploaded_bytes < one.uploaded_bytes * 0.7
+    assert max(depths(server, f"{LINE}:v2")) == 1
+    assert same_files(tmp_path / "out", second)
+
+
+def test_unchanged_tensors_cost_nothing_wherever_they_come_from(server, tmp_path):
+    base, first = write_run(tmp_path, 1)
+    client = server.client()
+    client.push_base(base, "base")
+    own, before = load_file(base / "model.safetensors"), load_file(first / "model.safetensors")
+    # One tensor is the base's, one the earlier version's, one is trained on a little.
+    mixed = before | {NAMES[0]: own[NAMES[0]]}
+    second = write(tmp_path / "v2", trained(mixed, 8, share=0.001, names=[NAMES[2]]))
+
+    pushed(client, [first])
+    report = server.client().push(second, LINE, base="base")
+
+    alone = {piece.digest for piece in storage_of(server, f"{LINE}:v2").pieces.values()}
+    assert len(alone & storage_of(server, f"{LINE}:v1").pieces.keys()) >= 1
+    assert report.uploaded_bytes < before[NAMES[2]].nbytes * 0.6, "one tensor at most"
+
+
+def test_a_few_changed_rows_cost_a_few_rows(server, tmp_path):
+    client = server.client()
+    base = write(tmp_path / "base", weights())
+    client.push_base(base, "base")
+    tuned = weights()
+    tuned[NAMES[0]][[3, 70, 411]] += np.float16(0.01)
+    tuned[NAMES[2]] = tuned[NAMES[1]].copy()  # a duplicate of another tensor of the base
+
+    (report,) = pushed(client, [write(tmp_path / "v1", tuned)])
+    server.client().pull(f"{LINE}:v1", tmp_path / "out")
+
+    changed = 3 * tuned[NAMES[0]][0].nbytes
+    assert report.uploaded_bytes < changed + SMALL / 4
+    assert same_files(tmp_path / "out", tmp_path / "v1")
+
+
+def test_the_same_tensor_in_two_lines_of_a_namespace_is_stored_once(server, tmp_path):
+    base, first = write_run(tmp_path, 1)
+    client = server.client()
+    client.push_base(base, "base")
+    pushed(client, [first])
+    before = live_bytes(server)
+
+    same = server.client().push(first, "team/copy", base="base")
+    elsewhere = server.client().push(first, "others/copy", base="base")
+
+    assert same.uploaded_bytes == 0
+    assert live_bytes(server) == before + elsewhere.uploaded_bytes
+
+
+def test_a_known_piece_is_offered_with_all_that_it_needs(server, tmp_path):
+    base, first, second = write_run(tmp_path, 2)
+    client = server.client()
+    client.push_base(base, "base")
+    pushed(client, [first, second])
+
+    again = server.client().push(second, "team/copy", base="base")
+    server.client().pull("team/copy:v1", tmp_path / "out")
+
+    assert again.uploaded_bytes == 0
+    assert max(depths(server, "team/copy:v1")) == 2 <= DEPTH_MAX
+    assert same_files(tmp_path / "out", second)
