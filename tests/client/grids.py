@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import httpx
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -45,7 +46,9 @@ class Traffic:
     """Requests of a client for packs, and the bytes that their answers had."""
 
     def __init__(self, client):
-        self.requests, self.blobs, self.bytes = [], [], 0
+        self.requests: list[httpx.Request] = []
+        self.blobs: list[httpx.Response] = []
+        self.bytes = 0
         hooks = client._api._http.event_hooks
         hooks["request"].append(self.requests.append)
         hooks["response"].append(self._count)

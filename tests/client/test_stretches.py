@@ -71,7 +71,7 @@ def test_a_piece_comes_after_those_that_it_stands_on():
     pieces = {
         digests[name]: StoredPiece(
             digests[name],
-            base if name == "f" else digests.get(reference),
+            base if name == "f" else digests[reference] if reference else None,
             (Chunk(PACK, 10 * n, 10, 0, 10, 0),),
         )
         for n, (name, reference) in enumerate(references.items())
