@@ -1,45 +1,29 @@
 """Putting pieces together again, and files of pieces, checked on the way."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from deltareg.client.pack_reader import PackReader
 from deltareg.client.progress import Meter
 from deltareg.client.rebuild import Rebuild
 from deltareg.client.weights_file import write_stream
-from deltareg.codec import OrderedPool
 from deltareg.digest import Digest, Hasher
 from deltareg.errors import IntegrityFailure
-from deltareg.formula import Tensor
 from deltareg.manifest import Manifest, ManifestFile
-from deltareg.storage_map import StorageMap
 from deltareg.tensors import parse_header
 
-_DECODERS = 2
 
-
-def write_files(
-    folder: Path,
-    manifest: Manifest,
-    storage: StorageMap,
-    packs: PackReader,
-    *,
-    references: Mapping[Digest, Tensor],
-    meter: Meter,
-) -> None:
+def write_files(folder: Path, manifest: Manifest, rebuild: Rebuild, *, meter: Meter) -> None:
     """Write every file of a manifest into a folder, byte for byte as it was pushed.
 
     Raises:
         IntegrityFailure: A file is not what its sha256 says.
     """
-    with OrderedPool(_DECODERS) as pool:
-        rebuild = Rebuild(storage, packs.read, references, pool)
-        for file in manifest.files:
-            target = folder / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            body = _file_bytes(manifest, file, rebuild)
-            _write_checked(target, body, expected=file.digest, meter=meter)
+    for file in manifest.files:
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        body = _file_bytes(manifest, file, rebuild)
+        _write_checked(target, body, expected=file.digest, meter=meter)
 
 
 def _write_checked(

@@ -2,25 +2,26 @@
 
 The result has the base's file names and shards. Weights that the delta does not touch are copied;
 others are folded in float32 and rounded once (`deltareg.fold`). What is held is a few blocks of
-rows, whatever the size of the base.
+rows, whatever the size of the base. What the delta holds as it will be is written as it comes.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from math import prod
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from deltareg.array import rounded_bytes, to_f32, view
 from deltareg.client.ahead import ahead
 from deltareg.client.base_folder import BaseFolder
-from deltareg.client.folder import Folder
+from deltareg.client.folder import MappedFile, MappedTensor
 from deltareg.client.kept_files import out_of_space
 from deltareg.client.placing import placed
 from deltareg.client.progress import SILENT, Meter
+from deltareg.client.stored_delta import StoredTensor
 from deltareg.client.weights_file import Slot, write_header, write_stream
 from deltareg.delta_manifest import assess
 from deltareg.digest import Digest, open_tensor_hasher
@@ -28,6 +29,7 @@ from deltareg.errors import IntegrityFailure, Refused
 from deltareg.fingerprint import TensorRecord, fingerprint
 from deltareg.fold import BLOCK_ROWS, Folding
 from deltareg.formula import Tensor
+from deltareg.kind import DeltaFiles
 from deltareg.stack import BESIDE_WEIGHTS, stacked_config
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES, SafetensorsHeader
 
@@ -36,12 +38,35 @@ _INDEX = ".safetensors.index.json"
 _CONFIG = "config.json"
 
 
+class Delta(Protocol):
+    """A delta that is folded: an open folder, or one as it is stored."""
+
+    @property
+    def contents(self) -> Mapping[str, MappedFile]:
+        """Every file by path; those of tensors with their headers, maybe without their data."""
+        ...
+
+    @property
+    def files(self) -> DeltaFiles:
+        """The files as a kind sees them."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All tensors by name."""
+        ...
+
+    def stream(self, names: Iterable[str]) -> Iterator[memoryview]:
+        """Give the bytes of tensors, one after another."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One fold under way."""
 
     base: BaseFolder
-    delta: Folder
+    delta: Delta
     folding: Folding
     dtype: str | None
     meter: Meter
@@ -50,7 +75,7 @@ class _Job:
 
 def fold_folder(
     base: BaseFolder,
-    delta: Folder,
+    delta: Delta,
     out: Path,
     *,
     dtype: str | None = None,
@@ -124,7 +149,7 @@ def _body(
     job: _Job, slots: list[Slot], metadata: Mapping[str, str]
 ) -> Iterator[bytes | memoryview]:
     yield write_header(slots, metadata)
-    blocks = ahead(chain.from_iterable(_rows(job, slot) for slot in slots))
+    blocks = ahead(_blocks(job, slots))
     for slot in slots:
         hasher = open_tensor_hasher(slot.dtype, slot.shape)
         left = slot.size_bytes
@@ -135,6 +160,26 @@ def _body(
             yield block
         digest = Digest("blake3", hasher.hexdigest())
         job.records.append(TensorRecord(slot.name, slot.dtype, slot.shape, digest))
+
+
+def _blocks(job: _Job, slots: Iterable[Slot]) -> Iterator[memoryview]:
+    """Give the bytes of all tensors; those that the delta holds as they are come in one go."""
+    named = ((slot, _held(job, slot)) for slot in slots)
+    for is_held, run in groupby(named, key=lambda pair: pair[1] is not None):
+        if is_held:
+            yield from job.delta.stream(name for _, name in run if name is not None)
+        else:
+            yield from chain.from_iterable(_rows(job, slot) for slot, _ in run)
+
+
+def _held(job: _Job, slot: Slot) -> str | None:
+    """Name the delta's tensor that is the result bit for bit, if there is one."""
+    if slot.name in job.folding.changed:
+        tensor = job.folding.stored(slot.name)
+    else:
+        tensor = job.folding.additions.get(slot.name)
+    is_plain = isinstance(tensor, (MappedTensor, StoredTensor)) and tensor.dtype == slot.dtype
+    return tensor.name if tensor is not None and is_plain else None
 
 
 def _rows(job: _Job, slot: Slot) -> Iterator[memoryview]:

@@ -7,7 +7,7 @@ Nothing is executed and no link is followed. What does not belong to a delta is 
 import mmap
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Never, Protocol, Self, cast
@@ -149,6 +149,11 @@ class Folder:
             name: MappedTensor(info, file.data[start + info.begin : start + info.end])
             for name, info in file.header.tensors.items()
         }
+
+    def stream(self, names: Iterable[str]) -> Iterator[memoryview]:
+        """Give the bytes of tensors, one after another."""
+        tensors = self.tensors
+        return (tensors[name].read() for name in names)
 
     def __enter__(self) -> Self:
         """Use it in a `with` block."""

@@ -32,12 +32,14 @@ def draft_in(root: Path) -> Generator[Path, None, None]:
 
 
 def write_draft(draft: Path, body: Iterable[bytes]) -> int:
-    """Write a new file, make it durable and read-only, and give its length."""
+    """Write a new file, make it read-only, and give its length.
+
+    It is not synced: what a cache lost with the power is found by its check values, and fetched.
+    """
     with draft.open("xb") as file:
         for chunk in body:
             file.write(chunk)
         file.flush()
-        os.fsync(file.fileno())
         draft.chmod(0o444)
         return file.tell()
 

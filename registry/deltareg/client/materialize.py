@@ -9,19 +9,22 @@ from deltareg.client.base_folder import BaseFolder
 from deltareg.client.bases import need_base, remember_base
 from deltareg.client.cache import Cache
 from deltareg.client.context import Context
-from deltareg.client.fold_folder import fold_folder
-from deltareg.client.folder import Folder, open_folder
+from deltareg.client.fold_folder import Delta, fold_folder
+from deltareg.client.folder import open_folder
 from deltareg.client.placing import is_free
 from deltareg.client.progress import Meter
-from deltareg.client.pull import fetch, fetch_base, trim
+from deltareg.client.pull import fetch, fetch_base, read_stored, trim
 from deltareg.client.pull_report import PullReport
 from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, Refused
 from deltareg.fold import RECIPE
+from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
+# Their tensors are the result, bit for bit: they need not lie in a folder before.
+_TAKEN_AS_THEY_ARE = {"full", "full_subset"}
 _DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
 
 
@@ -107,14 +110,29 @@ def fold_version(
         )
     )
     with folder:
-        pulled = fetch(context, version, fetch_manifest(context, version))
+        manifest = fetch_manifest(context, version)
         meter = context.progress.task(f"folding {version.ref}", folder.manifest.logical_bytes)
+
+        def fold(delta: Delta) -> Digest:
+            return _fold(folder, delta, out, options, meter)
+
         try:
+            if _is_streamed(context, version, manifest, options):
+                packs, found = read_stored(context, version, manifest, fold, meter=meter)
+                return Folded(found, packs.fetched_bytes, packs.cached_bytes)
+            pulled = fetch(context, version, manifest)
             with open_folder(pulled.path, convention=_convention(version.config)) as delta:
-                found = _fold(folder, delta, out, options, meter)
+                return Folded(fold(delta), pulled.fetched_bytes, pulled.cached_bytes)
         finally:
             meter.close()
-    return Folded(found, pulled.fetched_bytes, pulled.cached_bytes)
+
+
+def _is_streamed(
+    context: Context, version: VersionDetail, manifest: Manifest, options: FoldOptions
+) -> bool:
+    """Whether the result is written straight from packs: no folder holds the version, or need."""
+    kept = context.cache.find_folder("snapshots", Digest.parse(version.digest))
+    return kept is None and manifest.kind in _TAKEN_AS_THEY_ARE and options.dtype is None
 
 
 def note_fold(cache: Cache, version: VersionDetail, root: Digest) -> None:
@@ -143,7 +161,7 @@ def _convention(config: Mapping[str, object]) -> str:
     return str(config.get("convention", ""))
 
 
-def _fold(base: BaseFolder, delta: Folder, out: Path, options: FoldOptions, meter: Meter) -> Digest:
+def _fold(base: BaseFolder, delta: Delta, out: Path, options: FoldOptions, meter: Meter) -> Digest:
     try:
         return fold_folder(
             base, delta, out, dtype=options.dtype, expect=options.expect, meter=meter

@@ -60,6 +60,7 @@ class PackReader:
         *,
         of: str,
         concurrency: int,
+        moved: Callable[[int], None],
     ) -> None:
         """Start fetching nothing yet.
 
@@ -69,10 +70,12 @@ class PackReader:
             chunks: What will be read, in the order of need.
             of: What needs the packs: `ns/name:v3` or `base:NAME`.
             concurrency: Requests at the same time.
+            moved: Is told of bytes that came.
         """
         self.fetched_bytes = 0
         self.cached_bytes = 0
         self._context, self._api, self._of = context, context.api, of
+        self._moved = moved
         self._exits = ExitStack()
         self._cache = self._own = context.cache
         self._sizes = {pack.digest: pack.size_bytes for pack in storage.packs}
@@ -242,6 +245,7 @@ class PackReader:
             raise CancelledError
         with self._lock:
             self.fetched_bytes += received_bytes
+        self._moved(received_bytes)
 
 
 class _Body:

@@ -1,8 +1,10 @@
 """Fetching versions and bases: rebuild every file byte for byte, move the folder into place."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.bases import base_manifest, find_base
@@ -12,9 +14,13 @@ from deltareg.client.holding import find_intact, holds, remember_held
 from deltareg.client.kept_files import make_read_only
 from deltareg.client.pack_reader import PackReader
 from deltareg.client.placing import placed
+from deltareg.client.progress import Meter
+from deltareg.client.rebuild import Rebuild
 from deltareg.client.resolving import base_path, version_path
+from deltareg.client.stored_delta import StoredDelta
 from deltareg.client.stretches import needed_chunks
 from deltareg.client.version_place import file_states, remember_version
+from deltareg.codec import OrderedPool, cores
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure
 from deltareg.formula import Tensor
@@ -22,6 +28,8 @@ from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.storage_map import StorageMap
 from deltareg.wire import BaseInfo, VersionDetail, VersionInfo
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +61,26 @@ def fetch(
         if kept is not None:
             return Pulled(version, manifest, kept, 0, manifest.logical_bytes)
     target = context.cache.folder_path("snapshots", digest) if to is None else to
-    storage = fetch_storage(context, version)
-    base = _reference_base(context, version, storage, manifest)
-    try:
-        references = _tensors_by_digest(base, storage)
-        source = _Source(version.ref, manifest, storage, references, version=digest)
+    with _source(context, version, manifest) as source:
         fetched, cached = _write(context, target, source)
-    finally:
-        if base is not None:
-            base.folder.close()
     return Pulled(version, manifest, target, fetched, cached)
+
+
+def read_stored(
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    use: Callable[[StoredDelta], T],
+    *,
+    meter: Meter,
+) -> tuple[PackReader, T]:
+    """Do something with a version as it is stored, maybe twice; no folder is made of it.
+
+    Raises:
+        IntegrityFailure: What the server has is damaged.
+    """
+    with _source(context, version, manifest) as source:
+        return _reading(context, source, lambda own: use(StoredDelta(manifest, own)), meter)
 
 
 def fetch_storage(context: Context, version: VersionInfo) -> StorageMap:
@@ -145,11 +163,27 @@ class _Source:
 def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
     """Build the folder and give the bytes fetched and those that the cache had.
 
-    What was damaged in the cache is fetched anew, once.
-
     Raises:
         IntegrityFailure: What the server has is damaged.
         Conflict: Something else got to the target meanwhile.
+    """
+    meter = context.progress.task(f"pulling {source.of}", source.manifest.logical_bytes)
+    try:
+        packs, _ = _reading(
+            context, source, lambda own: _write_once(context, target, source, own, meter), meter
+        )
+    finally:
+        meter.close()
+    return packs.fetched_bytes, packs.cached_bytes
+
+
+def _reading(
+    context: Context, source: _Source, use: Callable[[Rebuild], T], meter: Meter
+) -> tuple[PackReader, T]:
+    """Do something with the pieces of a version; what was damaged in the cache is fetched anew.
+
+    Raises:
+        IntegrityFailure: What the server has is damaged.
     """
     for is_last in (False, True):
         packs = PackReader(
@@ -158,27 +192,24 @@ def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
             needed_chunks(source.manifest, source.storage),
             of=source.of,
             concurrency=context.config.concurrency,
+            moved=meter.moved,
         )
         try:
-            with packs:
-                _write_once(context, target, source, packs)
+            with packs, OrderedPool(cores()) as pool:
+                return packs, use(Rebuild(source.storage, packs.read, source.references, pool))
         except IntegrityFailure:
             if not packs.drop_damaged() or is_last:
                 raise
-        else:
-            return packs.fetched_bytes, packs.cached_bytes
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _write_once(context: Context, target: Path, source: _Source, packs: PackReader) -> None:
+def _write_once(
+    context: Context, target: Path, source: _Source, rebuild: Rebuild, meter: Meter
+) -> None:
     """Build the folder; what another process put there meanwhile is as good if it is the same."""
-    meter = context.progress.task(f"pulling {source.of}", source.manifest.logical_bytes)
     try:
         with placed(target) as draft:
-            write_files(
-                draft, source.manifest, source.storage, packs, references=source.references,
-                meter=meter,
-            )  # fmt: skip
+            write_files(draft, source.manifest, rebuild, meter=meter)
             if target.is_relative_to(context.cache.path):
                 make_read_only(draft)
             states = file_states(draft, source.manifest)
@@ -189,8 +220,21 @@ def _write_once(context: Context, target: Path, source: _Source, packs: PackRead
             raise
     else:
         remember_held(context.cache, target, source.manifest)
+
+
+@contextmanager
+def _source(
+    context: Context, version: VersionDetail, manifest: Manifest
+) -> Generator[_Source, None, None]:
+    """Ask how a version is stored, and open the base if its pieces refer to it."""
+    storage = fetch_storage(context, version)
+    base = _reference_base(context, version, storage, manifest)
+    try:
+        references, digest = _tensors_by_digest(base, storage), Digest.parse(version.digest)
+        yield _Source(version.ref, manifest, storage, references, version=digest)
     finally:
-        meter.close()
+        if base is not None:
+            base.folder.close()
 
 
 def _reference_base(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deltareg.client.kept_files import out_of_space
 from deltareg.client.progress import Meter
+from deltareg.client.writeback import Writeback
 from deltareg.tensors import ITEM_BYTES
 
 _ALIGN = 8
@@ -66,7 +67,9 @@ def write_stream(target: Path, body: Iterable[memoryview | bytes], *, meter: Met
         DiskFull: There is no room.
     """
     with out_of_space(target.parent), target.open("xb") as out:
+        writeback = Writeback(out)
         for chunk in body:
             data = memoryview(chunk)
             for start in range(0, len(data), _STEP):
                 meter.add(out.write(data[start : start + _STEP]))
+            writeback.wrote(len(data))
