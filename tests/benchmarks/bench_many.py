@@ -9,9 +9,11 @@ and every file stored once, as git-lfs does.
 import argparse
 import hashlib
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -127,8 +129,10 @@ def in_registry(deltas):
 
 
 def _places(server):
-    """End the server, so that the database is one file; give what store and database take."""
+    """End the server, fold SQLite's log into its file; give what store and database take."""
     server.stop()
+    with closing(sqlite3.connect(server.data_dir / "registry.db")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     blobs = _on_disk(server.blobs)
     return blobs, _on_disk(server.data_dir) - blobs
 

@@ -38,8 +38,7 @@ def main():
         if note := recipe.missing():
             print(f"\n{recipe.name}: {note}")
             continue
-        for row in _measured(recipe, size, chosen, options.repeat):
-            found[row.set, row.codec] = row
+        found = results.merged(found, _measured(recipe, size, chosen, options.repeat))
         results.write_results(path, found)
     print(f"\n{results.tables(found)}\n\n{path}")
     if options.plot or options.write_docs:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from tests.benchmarks.peers import Buffer, Peer
+from tests.benchmarks.peers import Buffer, Peer, Stored
 from tests.benchmarks.weights import Weights, cache_folder
 
 _WARM_BYTES = 1 << 20
@@ -25,7 +25,7 @@ class Result:
 
     Attributes:
         note: Why there is no figure; empty when there is one.
-        is_slice: Whether it got a stretch of the set only.
+        set_bytes: Bytes of the whole set, which `size_bytes` is not for a stretch of it.
     """
 
     set: str
@@ -33,13 +33,18 @@ class Result:
     is_ours: bool
     size_bytes: int = 0
     stored_bytes: int = 0
+    payload_bytes: int = 0
     encode_core_s: float = 0
     encode_wall_s: float = 0
     decode_core_s: float = 0
     decode_wall_s: float = 0
     changed: float | None = None
-    is_slice: bool = False
+    set_bytes: int = 0
     note: str = ""
+
+    @property
+    def is_slice(self) -> bool:
+        return 0 < self.size_bytes < self.set_bytes
 
     @property
     def ratio(self) -> float:
@@ -70,11 +75,17 @@ def measure(peer: Peer, weights: Weights, *, repeat: int = 1) -> Result:
 
     What it costs to load a library is paid before, on a small stretch of the set.
     """
-    about = Result(weights.name, peer.name, peer.is_ours, changed=weights.changed)
+    about = Result(
+        weights.name,
+        peer.name,
+        peer.is_ours,
+        changed=weights.changed,
+        set_bytes=weights.data.nbytes,
+    )
     if note := peer.missing():
         return dataclasses.replace(about, note=note)
-    is_slice = peer.limit_bytes is not None and weights.data.nbytes > peer.limit_bytes
-    given = weights.cut(peer.limit_bytes or 0) if is_slice else weights
+    most = peer.limit_bytes
+    given = weights if most is None or weights.data.nbytes <= most else weights.cut(most)
     _run(peer, weights.cut(_WARM_BYTES))
     runs = [_run(peer, given) for _ in range(repeat)]
     encoding = min((run[0] for run in runs), key=lambda clock: clock.core_s)
@@ -82,16 +93,16 @@ def measure(peer: Peer, weights: Weights, *, repeat: int = 1) -> Result:
     return dataclasses.replace(
         about,
         size_bytes=given.data.nbytes,
-        stored_bytes=runs[0][2],
+        stored_bytes=runs[0][2].size_bytes,
+        payload_bytes=runs[0][2].payload_bytes,
         encode_core_s=encoding.core_s,
         encode_wall_s=encoding.wall_s,
         decode_core_s=decoding.core_s,
         decode_wall_s=decoding.wall_s,
-        is_slice=is_slice,
     )
 
 
-def _run(peer: Peer, weights: Weights) -> tuple[Clock, Clock, int]:
+def _run(peer: Peer, weights: Weights) -> tuple[Clock, Clock, Stored]:
     assert len(weights.pieces) == len(weights.tensors)  # digests are taken before the clock starts
     assert len(weights.base_pieces) in {0, len(weights.tensors)}
     before = xxhash.xxh3_128_digest(weights.data.data)
@@ -106,7 +117,7 @@ def _run(peer: Peer, weights: Weights) -> tuple[Clock, Clock, int]:
         check(peer, weights, found)
     if xxhash.xxh3_128_digest(weights.data.data) != before:
         raise SystemExit(f"{peer.name} wrote into what it was given")
-    return encoding, decoding, stored.size_bytes
+    return encoding, decoding, stored
 
 
 def check(peer: Peer, weights: Weights, found: list[Buffer]) -> None:

@@ -10,6 +10,7 @@ from tests.benchmarks.measuring import Result
 from tests.benchmarks.peers import all_peers
 
 Results = dict[tuple[str, str], Result]
+_DEFAULT = "ours default"
 _NAME, _CELL = 22, 11
 HEADING = f"{'':<{_NAME}}{'ratio':>10} " + "".join(
     f"{name:>10}" for name in ("enc/core", "dec/core", "enc/wall", "dec/wall")
@@ -22,6 +23,16 @@ def read_results(path: Path) -> Results:
         return {}
     rows = (Result(**row) for row in json.loads(path.read_text()))
     return {(row.set, row.codec): row for row in rows}
+
+
+def merged(known: Results, rows: Sequence[Result]) -> Results:
+    """Add rows of one set; what was measured on other data of its name goes."""
+    now = {(row.set, row.codec): row for row in rows}
+    sizes = {row.set: row.set_bytes for row in rows}
+    kept = {
+        key: row for key, row in known.items() if row.set_bytes == sizes.get(row.set, row.set_bytes)
+    }
+    return kept | now
 
 
 def write_results(path: Path, results: Results) -> None:
@@ -55,10 +66,10 @@ def beside_the_best(results: Results) -> Iterator[str]:
         rows = [row for (of, _), row in results.items() if of == name and row.stored_bytes]
         ours = {row.codec: row for row in rows if row.is_ours}
         peers = [row for row in rows if not row.is_ours and not row.is_slice]
-        if "ours default" not in ours or not peers:
+        if _DEFAULT not in ours or not peers:
             continue
         best = max(peers, key=lambda row: row.ratio)
-        ratio = ours["ours default"].ratio
+        ratio = ours[_DEFAULT].ratio
         fast = f"{ours['ours fast'].ratio:.2f}" if "ours fast" in ours else ""
         yield (
             f"{name:<24}{ratio:>9.2f}{fast:>9}  {best.codec:<22}{best.ratio:>9.2f}"
@@ -88,8 +99,14 @@ def _matrix(results: Results, sets: Sequence[Recipe], title: str, cell) -> Itera
         if notes:
             yield f"{codec:<{_NAME}}  {notes.pop()}"
         elif any(rows):
-            cells = ("" if row is None else cell(row) for row in rows)
-            yield f"{codec:<{_NAME}}" + "".join(f"{text:>{_CELL}}" for text in cells)
+            yield _line(codec, rows, cell)
+        if cell is _ratio and codec == _DEFAULT and any(rows):
+            yield _line("  its packs alone", rows, _payload_ratio)
+
+
+def _line(name: str, rows: Sequence[Result | None], cell) -> str:
+    cells = ("" if row is None else cell(row) for row in rows)
+    return f"{name:<{_NAME}}" + "".join(f"{text:>{_CELL}}" for text in cells)
 
 
 def _share(results: Results, name: str) -> str:
@@ -103,6 +120,10 @@ def _ratio(row: Result) -> str:
 
 def _star(row: Result) -> str:
     return "*" if row.is_slice else ""
+
+
+def _payload_ratio(row: Result) -> str:
+    return f"{row.size_bytes / row.payload_bytes:.2f}" if row.payload_bytes else ""
 
 
 def _speed(row: Result) -> str:

@@ -117,11 +117,11 @@ def load(name: str, folder: Path) -> Weights:
 
 def read(path: Path) -> tuple[str, dict[str, np.ndarray], np.ndarray]:
     """Read a file of one dtype: the dtype, its tensors as words, and all their bytes."""
-    raw = np.fromfile(path, dtype=np.uint8)
-    length = 8 + int.from_bytes(raw[:8].tobytes(), "little")
-    header = parse_header(raw[:length].tobytes(), raw.size)
-    # A copy that lies on the boundary of a page, as a mapped file's or a new buffer's bytes do.
-    data = np.array(raw[length:])
+    with path.open("rb") as file:
+        first = file.read(8)
+        raw = first + file.read(int.from_bytes(first, "little"))
+    header = parse_header(raw, path.stat().st_size)
+    data = np.fromfile(path, np.uint8, offset=len(raw))
     tensors = {
         info.name: data[info.begin : info.end]
         .view(WORDS[ITEM_BYTES[info.dtype]])

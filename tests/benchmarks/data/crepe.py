@@ -21,6 +21,7 @@ def make(folder: Path, size: Size) -> None:
     """Write the pair in bf16."""
     import torch
 
+    torch.set_num_threads(1)
     torch.manual_seed(_SEED)
     state = {name: torch.from_numpy(a).bfloat16().float() for name, a in _weights().items()}
     before = {name: rounded(tensor.numpy(), "BF16") for name, tensor in state.items()}

@@ -17,7 +17,7 @@ class Size:
         steps: The share of its training steps that a real fine-tune gets.
     """
 
-    layers: int = 4
+    layers: int = 3
     steps: float = 1.0
 
 

@@ -37,10 +37,14 @@ def start(*, is_bf16: bool):
 
 
 def train(network, parameters, *, steps: int, lr: float, after=None):
-    """Run AdamW with a linear decay; `after` gets the number of each finished step."""
+    """Run AdamW with a linear decay; `after` gets the number of each finished step.
+
+    One thread: a second one hardly helps with so short texts, and sums would depend on it.
+    """
     import torch
     import transformers
 
+    torch.set_num_threads(1)
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder())
     optimizer = torch.optim.AdamW(parameters, lr=lr)
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)

@@ -28,8 +28,9 @@ def encode(weights, _, *, profile, side):
         packs = {pack.digest: pack for pack in encoder.packs()}
         stored = StorageMap(encoder.pack_refs, encoder.pieces)
         manifest = _manifest(weights, head.piece)
-        size = len(stored.encode()) + len(manifest.encode())
-        return Stored(size + sum(pack.data.nbytes for pack in packs.values()), (stored, packs))
+        payload = sum(pack.data.nbytes for pack in packs.values())
+        documents = len(stored.encode()) + len(manifest.encode())
+        return Stored(payload + documents, (stored, packs), payload)
 
 
 def decode(stored, weights, _, *, profile, side):

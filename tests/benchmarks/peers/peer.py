@@ -17,6 +17,7 @@ class Stored:
 
     size_bytes: int
     parts: object
+    payload_bytes: int = 0  # without the documents, where there are some
 
     @classmethod
     def of(cls, frames: Iterable[Buffer]) -> "Stored":
