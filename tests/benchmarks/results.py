@@ -28,9 +28,11 @@ def read_results(path: Path) -> Results:
 def merged(known: Results, rows: Sequence[Result]) -> Results:
     """Add rows of one set; what was measured on other data of its name goes."""
     now = {(row.set, row.codec): row for row in rows}
-    sizes = {row.set: row.set_bytes for row in rows}
+    data = {row.set: (row.set_bytes, row.changed) for row in rows}
     kept = {
-        key: row for key, row in known.items() if row.set_bytes == sizes.get(row.set, row.set_bytes)
+        key: row
+        for key, row in known.items()
+        if data.get(row.set, (row.set_bytes, row.changed)) == (row.set_bytes, row.changed)
     }
     return kept | now
 
