@@ -35,6 +35,7 @@ SECTIONS = {
         "push": "push:push",
         "pull": "pull:pull",
         "materialize": "materialize:materialize",
+        "update": "update:update",
         "show": "show:show",
         "ls": "ls:ls",
         "log": "log:log",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         MergeReport,
         PushReport,
     )
+    from deltareg.client.update_report import UpdateReport
 
 __all__ = [
     "Client",
@@ -30,6 +31,7 @@ __all__ = [
     "MergeReport",
     "PullReport",
     "PushReport",
+    "UpdateReport",
 ]
 
 
@@ -47,6 +49,10 @@ def __getattr__(name: str) -> object:
         from deltareg.client.pull_report import PullReport
 
         return PullReport
+    if name == "UpdateReport":
+        from deltareg.client.update_report import UpdateReport
+
+        return UpdateReport
     if name in __all__:
         from deltareg.client import reports
 

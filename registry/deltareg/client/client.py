@@ -13,18 +13,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-
-import httpx
+from typing import TYPE_CHECKING
 
 from deltareg.client import channels, deltas, pull_files, resolving, runs, stats, use_cases
-from deltareg.client.cache import Cache
-from deltareg.client.cached import CachedThings
-from deltareg.client.config import ClientConfig, load_config
-from deltareg.client.context import Context
-from deltareg.client.http import Api
-from deltareg.client.progress import SILENT, Progress
 from deltareg.client.pull_report import PullReport
+from deltareg.client.session import Session
+from deltareg.client.update_report import UpdateReport
 from deltareg.refs import LineRef, Ref, parse_id
 from deltareg.wire import (
     AuditRow,
@@ -39,7 +33,6 @@ from deltareg.wire import (
     LineageAnswer,
     LineInfo,
     LogEntry,
-    Meta,
     MoveResult,
     Page,
     RevisionInfo,
@@ -53,7 +46,6 @@ from deltareg.wire import (
     VerdictReport,
     VersionDetail,
     VersionInfo,
-    WhoAmI,
 )
 
 if TYPE_CHECKING:
@@ -62,48 +54,10 @@ if TYPE_CHECKING:
     from deltareg.client.merge import MergeOptions, Weighted
 
 
-class Client:
+class Client(Session):
     """A registry, as one user sees it. Synchronous; safe to use from several threads."""
 
-    def __init__(
-        self,
-        config: ClientConfig | None = None,
-        *,
-        progress: Progress = SILENT,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        """Use the given settings, or those of the environment and the settings files."""
-        self.config = config if config is not None else load_config().config
-        self.cache = Cache(self.config.cache_dir)
-        self._api = Api(self.config, transport=transport)
-        self._context = Context(self._api, self.cache, self.config, progress)
-        self.cached = CachedThings(self._context)
-
-    def __enter__(self) -> Self:
-        """Use it in a `with` block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close at the end of the block."""
-        self.close()
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._api.close()
-
-    # The server and access
-
-    def ready(self) -> bool:
-        """Whether the server answers and is ready."""
-        return self._api.is_ready()
-
-    def whoami(self) -> WhoAmI:
-        """Whose token is in use."""
-        return self._api.get("/whoami", WhoAmI)
-
-    def meta(self) -> Meta:
-        """What the server is."""
-        return self._api.get("/meta", Meta)
+    # Access
 
     def create_token(self, request: TokenCreate) -> TokenCreated:
         """Make a token for a named principal."""
@@ -196,6 +150,10 @@ class Client:
         return use_cases.materialize.materialize(
             self._context, Ref.parse(ref), out, base=base, dtype=dtype, expect=expect
         )
+
+    def update(self, folder: Path, to: str, *, is_plan: bool = False) -> UpdateReport:
+        """Make a folder that holds a version hold another one; only what differs travels."""
+        return use_cases.update.update(self._context, folder, to, is_plan=is_plan)
 
     def merge(
         self, parents: "Weighted", line: str, *, options: "MergeOptions"

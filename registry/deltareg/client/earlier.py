@@ -7,11 +7,11 @@ they are stored with few enough references below them.
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from deltareg.client.at_hand import open_files
 from deltareg.client.context import Context
 from deltareg.client.deltas import line_path
-from deltareg.client.folder import Folder, MappedFile
+from deltareg.client.folder import Folder
 from deltareg.client.pull import fetch_storage
 from deltareg.client.resolving import fetch_manifest
 from deltareg.client.stored import Stored
@@ -23,7 +23,6 @@ from deltareg.errors import NotFound, Refused
 from deltareg.manifest import Manifest, ManifestTensor
 from deltareg.refs import LineRef
 from deltareg.storage_map import DEPTH_MAX, StorageMap
-from deltareg.tensors import parse_header
 from deltareg.wire import Page, VersionInfo
 
 _LOOKED_AT = 50
@@ -114,21 +113,6 @@ def earlier_at_hand(
         found.folder.check_unchanged()
     finally:
         found.folder.close()
-
-
-def open_files(path: Path, manifest: Manifest) -> Folder:
-    """Map the tensor files of a version, whose bytes are known to be the manifest's."""
-    folder = Folder(path)
-    try:
-        for file in manifest.files:
-            if file.is_tensors:
-                data = folder.map_file(path / file.path, file.size_bytes)
-                header = parse_header(bytes(data[: file.part.size_bytes]), file.size_bytes)
-                folder.contents[file.path] = MappedFile(file.path, data, header)
-    except BaseException:
-        folder.close()
-        raise
-    return folder
 
 
 def _open(context: Context, version: VersionInfo) -> Earlier | None:

@@ -47,6 +47,11 @@ def remember_held(cache: Cache, folder: Path, manifest: Manifest) -> None:
         _remember(cache, folder, _note(manifest, stats))
 
 
+def files_in(folder: Path) -> set[str]:
+    """Give the relative paths of a folder's files."""
+    return set(_stats(folder) or ())
+
+
 def find_intact(cache: Cache, kind: str, digest: Digest, manifest: Manifest) -> Path | None:
     """Give a folder of the cache; one that somebody wrote into is taken out."""
     kept = cache.find_folder(kind, digest)

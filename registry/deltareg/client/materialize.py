@@ -11,6 +11,7 @@ from deltareg.client.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.fold_folder import Delta, fold_folder
 from deltareg.client.folder import open_folder
+from deltareg.client.installed import remember_installed
 from deltareg.client.placing import is_free
 from deltareg.client.progress import Meter
 from deltareg.client.pull import fetch, fetch_base, read_stored, trim
@@ -60,6 +61,7 @@ def materialize(
     if options.dtype is None:
         note_fold(context.cache, version, made.root)
         remember_base(context.cache, made.root, out)
+        remember_installed(context.cache, out, version, root=str(made.root))
     trim(context)
     return PullReport(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,

@@ -279,6 +279,25 @@ class _Body:
             raise self._error
 
 
+def lacking_bytes(cache: Cache, storage: StorageMap, chunks: Iterable[Chunk]) -> int:
+    """Give how many bytes a reader of some chunks would fetch, those between them included."""
+    sizes = {pack.digest: pack.size_bytes for pack in storage.packs}
+    spans: dict[Digest, set[Span]] = {}
+    for chunk in chunks:
+        spans.setdefault(chunk.pack, set()).add(span_of(chunk))
+    total = 0
+    for digest, wanted in spans.items():
+        if cache.find_blob(digest) is None:
+            parts = cache.parts.find(digest)
+            held = coalesce(span for span in wanted if _holder(parts, span) is not None)
+            absent = coalesce(span for span in wanted if _holder(parts, span) is None)
+            needed = sum(stretch.size_bytes for stretch in (*held, *absent))
+            is_whole = absent and needed >= WHOLE_SHARE * sizes[digest]
+            lacking = missing((part.span for part in parts), sizes[digest]) if is_whole else absent
+            total += sum(stretch.size_bytes for stretch in lacking)
+    return total
+
+
 def _holder(parts: Iterable[Part], span: Span) -> Part | None:
     """Give a part that holds all of a span."""
     return next((part for part in parts if part.span.holds(span)), None)

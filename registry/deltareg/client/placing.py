@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deltareg.client.exchange import exchange
 from deltareg.errors import Conflict
 
 _DRAFT = ".deltareg-"
@@ -36,6 +37,32 @@ def placed(target: Path) -> Generator[Path, None, None]:
         else:
             _rename(draft, target)
         _sync_one(parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def replaced(target: Path) -> Generator[Path, None, None]:
+    """Give a name to make a folder under; when the block ends well, it takes the target's place.
+
+    Both names are exchanged in one step where the system can, so that whoever looks, and whoever is
+    killed, meets the old folder or the new one, whole.
+
+    Raises:
+        Conflict: The target cannot be exchanged: it is a mount or a link.
+    """
+    target = Path(os.path.abspath(target))  # noqa: PTH100  # links on the way stay as they are
+    draft = target.parent / f"{_DRAFT}{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        yield draft
+        try:
+            exchange(draft, target)
+        except OSError as error:
+            raise Conflict(
+                f"{target} cannot be replaced: {error.strerror}",
+                fix="name a folder that is neither a mount nor a link",
+            ) from error
+        _sync_one(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 
+from deltareg.client.at_hand import with_at_hand
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.bases import base_manifest, find_base
 from deltareg.client.context import Context
@@ -30,6 +32,7 @@ from deltareg.storage_map import StorageMap
 from deltareg.wire import BaseInfo, VersionDetail, VersionInfo
 
 T = TypeVar("T")
+_NOTHING: Final[Mapping[Digest, Tensor]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +55,29 @@ class Pulled:
 
 
 def fetch(
-    context: Context, version: VersionDetail, manifest: Manifest, *, to: Path | None = None
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    *,
+    to: Path | None = None,
+    held: Mapping[Digest, Tensor] = _NOTHING,
 ) -> Pulled:
-    """Bring a version to this machine: into `to`, or as a snapshot of the cache."""
+    """Bring a version to this machine.
+
+    Args:
+        context: The client's surroundings.
+        version: The version.
+        manifest: What it is.
+        to: Where it goes; a snapshot of the cache by default.
+        held: Pieces that are here already and need not be fetched.
+    """
     digest = Digest.parse(version.digest)
     if to is None:
         kept = find_intact(context.cache, "snapshots", digest, manifest)
         if kept is not None:
             return Pulled(version, manifest, kept, 0, manifest.logical_bytes)
     target = context.cache.folder_path("snapshots", digest) if to is None else to
-    with _source(context, version, manifest) as source:
+    with _source(context, version, manifest, held) as source:
         fetched, cached = _write(context, target, source)
     return Pulled(version, manifest, target, fetched, cached)
 
@@ -224,13 +240,17 @@ def _write_once(
 
 @contextmanager
 def _source(
-    context: Context, version: VersionDetail, manifest: Manifest
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    held: Mapping[Digest, Tensor] = _NOTHING,
 ) -> Generator[_Source, None, None]:
     """Ask how a version is stored, and open the base if its pieces refer to it."""
-    storage = fetch_storage(context, version)
-    base = _reference_base(context, version, storage, manifest)
+    storage = with_at_hand(fetch_storage(context, version), held)
+    base = _reference_base(context, version, storage.outside - held.keys(), manifest)
     try:
-        references, digest = _tensors_by_digest(base, storage), Digest.parse(version.digest)
+        references = {**_tensors_by_digest(base, storage), **held}
+        digest = Digest.parse(version.digest)
         yield _Source(version.ref, manifest, storage, references, version=digest)
     finally:
         if base is not None:
@@ -238,9 +258,9 @@ def _source(
 
 
 def _reference_base(
-    context: Context, version: VersionDetail, storage: StorageMap, manifest: Manifest
+    context: Context, version: VersionDetail, outside: Collection[Digest], manifest: Manifest
 ) -> BaseFolder | None:
-    if not storage.outside:
+    if not outside:
         return None
     info = context.api.get(base_path(version.base.name), BaseInfo)
     base = fetch_base(context, info)

@@ -6,6 +6,7 @@ from pathlib import Path
 from deltareg.client import use_cases
 from deltareg.client.context import Context
 from deltareg.client.holding import find_intact, holds
+from deltareg.client.installed import remember_installed
 from deltareg.client.placing import is_free
 from deltareg.client.pull_report import PullReport
 from deltareg.client.resolving import fetch_manifest, resolve
@@ -27,6 +28,8 @@ def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
     manifest = fetch_manifest(context, version)
     here = _here(context, Digest.parse(version.digest), manifest, to)
     if here is not None:
+        if to is not None:
+            remember_installed(context.cache, to, version)
         size, seconds = manifest.logical_bytes, time.monotonic() - started
         return PullReport(version.ref, here, version.digest, 0, size, seconds)
     if to is not None and not is_free(to):
@@ -35,6 +38,8 @@ def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
             fix="name another folder with --to, or empty this one",
         )
     pulled = use_cases.pull.fetch(context, version, manifest, to=to)
+    if to is not None:
+        remember_installed(context.cache, to, version)
     use_cases.pull.trim(context, keep={pulled.path})
     return PullReport(
         version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,

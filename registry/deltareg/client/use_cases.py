@@ -8,9 +8,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deltareg.client import convert, diff, lint, materialize, merge, pull, push, push_base
+    from deltareg.client import (
+        convert,
+        diff,
+        lint,
+        materialize,
+        merge,
+        pull,
+        push,
+        push_base,
+        update,
+    )
 
-__all__ = ["convert", "diff", "lint", "materialize", "merge", "pull", "push", "push_base"]
+__all__ = [
+    "convert",
+    "diff",
+    "lint",
+    "materialize",
+    "merge",
+    "pull",
+    "push",
+    "push_base",
+    "update",
+]
 
 
 def __getattr__(name: str) -> object:

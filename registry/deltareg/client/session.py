@@ -1,0 +1,57 @@
+"""One user's way to a registry: address, token, cache and progress, and who is at both ends."""
+
+from typing import Self
+
+import httpx
+
+from deltareg.client.cache import Cache
+from deltareg.client.cached import CachedThings
+from deltareg.client.config import ClientConfig, load_config
+from deltareg.client.context import Context
+from deltareg.client.http import Api
+from deltareg.client.progress import SILENT, Progress
+from deltareg.wire import Meta, WhoAmI
+
+
+class Session:
+    """What every method of a client needs."""
+
+    def __init__(
+        self,
+        config: ClientConfig | None = None,
+        *,
+        progress: Progress = SILENT,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Use the given settings, or those of the environment and the settings files."""
+        self.config = config if config is not None else load_config().config
+        self.cache = Cache(self.config.cache_dir)
+        self._api = Api(self.config, transport=transport)
+        self._context = Context(self._api, self.cache, self.config, progress)
+        self.cached = CachedThings(self._context)
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of the block."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._api.close()
+
+    # The server and access
+
+    def ready(self) -> bool:
+        """Whether the server answers and is ready."""
+        return self._api.is_ready()
+
+    def whoami(self) -> WhoAmI:
+        """Whose token is in use."""
+        return self._api.get("/whoami", WhoAmI)
+
+    def meta(self) -> Meta:
+        """What the server is."""
+        return self._api.get("/meta", Meta)

@@ -1,0 +1,43 @@
+"""What an update gives back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deltareg.wire import SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """What an update did, or would do.
+
+    Attributes:
+        ref: What the folder holds now, or would.
+        from_ref: What it held.
+        path: The folder.
+        digest: The manifest's digest of `ref`.
+        plan: `none` when it held that already, `patch`, or `full` when nothing there helps.
+        fetched_bytes: Bytes that travelled; in a plan, that would.
+        full_bytes: Bytes that a pull into another folder would have fetched.
+        seconds: How long it took.
+        is_plan: Whether nothing was done.
+    """
+
+    ref: str
+    from_ref: str
+    path: Path
+    digest: str
+    plan: Literal["none", "patch", "full"]
+    fetched_bytes: int
+    full_bytes: int
+    seconds: float
+    is_plan: bool
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg update --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "ref": self.ref, "from": self.from_ref, "path": str(self.path), "digest": self.digest,
+            "plan": self.plan, "fetched_bytes": self.fetched_bytes, "full_bytes": self.full_bytes,
+            "seconds": round(self.seconds, 3), "is_plan": self.is_plan,
+        }  # fmt: skip

@@ -1,0 +1,217 @@
+"""Update: what differs travels, the folder is the old version or the new one, nothing is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from deltareg.client import Client, ClientConfig
+from deltareg.client.exchange import exchange
+from deltareg.errors import Conflict, InvalidInput, NotFound
+from tests.client.checkpoints import LINE, write_run
+from tests.client.test_pull import LORA
+from tests.e2e.test_data_path import same_files
+from tests.fixtures.registries import SAMPLES
+
+COUNT = 3
+
+
+@pytest.fixture
+def run(registry_server, tmp_path):
+    """Push the checkpoints of a run; gives their folders, the base's first."""
+    folders = write_run(tmp_path / "run", COUNT, share=0.02)
+    client = registry_server.client()
+    client.push_base(folders[0], "base")
+    for folder in folders[1:]:
+        client.push(folder, LINE, base="base")
+    return folders
+
+
+@pytest.fixture
+def edge(registry_server, tmp_path):
+    """Give a client of another machine: it may read, and its cache is empty."""
+    config = ClientConfig(
+        server=registry_server.url, token=registry_server.token("read"), cache_dir=tmp_path / "edge"
+    )
+    with Client(config) as client:
+        yield client
+
+
+def forget(client):
+    """Empty the cache, but for its notes and manifests."""
+    client.cache.prune(max_bytes=0)
+
+
+def test_only_what_differs_travels(run, edge, tmp_path):
+    target = tmp_path / "model"
+    edge.pull(f"{LINE}:v1", target)
+    forget(edge)
+
+    plan = edge.update(target, ":v2", is_plan=True)
+    done = edge.update(target, ":v2")
+
+    assert (plan.plan, done.plan, done.ref, done.from_ref) == (
+        "patch", "patch", f"{LINE}:v2", f"{LINE}:v1",
+    )  # fmt: skip
+    assert same_files(run[2], target)
+    assert done.fetched_bytes == plan.fetched_bytes
+    assert done.fetched_bytes < 0.6 * done.full_bytes, "version 1 has what version 2 stands on"
+
+
+def test_the_way_back_needs_the_base(run, edge, tmp_path):
+    target = tmp_path / "model"
+    edge.pull(f"{LINE}:v3", target)
+
+    back = edge.update(target, ":v1")
+
+    assert same_files(run[1], target)
+    assert back.ref == f"{LINE}:v1"
+
+
+def test_what_is_there_already_is_left_alone(run, edge, tmp_path):
+    target = tmp_path / "model"
+    edge.pull(f"{LINE}:v2", target)
+    before = (target / "model.safetensors").stat().st_ino
+
+    report = edge.update(target, ":v2")
+
+    assert (report.plan, report.fetched_bytes) == ("none", 0)
+    assert (target / "model.safetensors").stat().st_ino == before
+
+
+def test_a_folder_that_was_written_to_comes_whole(run, edge, tmp_path):
+    target = tmp_path / "model"
+    edge.pull(f"{LINE}:v1", target)
+    forget(edge)
+    (target / "config.json").write_text("{}")
+
+    report = edge.update(target, ":v1")
+
+    assert report.plan == "full"
+    assert same_files(run[1], target)
+
+
+def test_bytes_that_changed_without_a_trace_do_not_come_through(run, edge, tmp_path):
+    target = tmp_path / "model"
+    edge.pull(f"{LINE}:v1", target)
+    file = target / "model.safetensors"
+    kept = file.stat()
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    with file.open("r+b") as data:  # the inode stays; the times are put back
+        data.write(raw)
+    os.utime(file, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+
+    edge.update(target, ":v2")
+
+    assert same_files(run[2], target)
+
+
+def test_files_of_others_are_not_touched(run, edge, tmp_path):
+    target = tmp_path / "model"
+    edge.pull(f"{LINE}:v1", target)
+    (target / "notes.txt").write_text("mine")
+
+    with pytest.raises(Conflict, match=r"notes\.txt"):
+        edge.update(target, ":v2")
+
+    assert (target / "notes.txt").read_text() == "mine"
+    assert (target / "model.safetensors").read_bytes() == (
+        run[1] / "model.safetensors"
+    ).read_bytes()
+
+
+def test_a_folder_without_a_note_is_recognised_by_its_files(run, edge, tmp_path):
+    target = tmp_path / "model"
+    run[1].rename(target)
+
+    with pytest.raises(InvalidInput, match="nothing is known"):
+        edge.update(target, ":v2")
+    report = edge.update(target, f"{LINE}:v2")
+
+    assert report.from_ref == f"{LINE}:v1"
+    assert same_files(run[2], target)
+
+
+def test_a_folder_of_something_else_is_refused(run, edge, tmp_path):
+    with pytest.raises(InvalidInput, match="holds no version"):
+        edge.update(SAMPLES / "bases" / "tinyllama", f"{LINE}:v2")
+    with pytest.raises(NotFound, match="no folder"):
+        edge.update(tmp_path / "nowhere", f"{LINE}:v2")
+
+
+def test_a_folded_model_is_folded_again(shared_registry, tmp_path):
+    client, target = shared_registry.client(), tmp_path / "model"
+    client.push(LORA, "team/updated", base=str(SAMPLES / "bases" / "tinyllama"))
+    second = SAMPLES / "deltas" / "tinyllama" / "full"
+    client.push(second, "team/updated", base=str(SAMPLES / "bases" / "tinyllama"))
+    client.materialize("team/updated:v1", target)
+    client.materialize("team/updated:v2", tmp_path / "other")
+
+    report = client.update(target, ":v2")
+
+    assert report.plan in {"full", "patch"}
+    assert same_files(tmp_path / "other", target)
+    assert client.update(target, ":v2").plan == "none"
+
+
+def test_a_link_is_not_replaced(run, edge, tmp_path):
+    edge.pull(f"{LINE}:v1", tmp_path / "real")
+    (tmp_path / "model").symlink_to(tmp_path / "real")
+
+    with pytest.raises(Conflict, match="cannot be replaced"):
+        edge.update(tmp_path / "model", f"{LINE}:v2")
+
+    assert same_files(run[1], tmp_path / "real")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from deltareg.client import Client, ClientConfig
+server, token, cache, target, ref = sys.argv[1:]
+with Client(ClientConfig(server=server, token=token, cache_dir=Path(cache))) as client:
+    print("ready", flush=True)
+    client.update(Path(target), ref)
+"""
+
+
+def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, tmp_path):
+    target = tmp_path / "model"
+    edge.pull(f"{LINE}:v1", target)
+    seen = set()
+
+    for step in range(16):
+        ref = f"{LINE}:v{2 - step % 2}"
+        command = [
+            sys.executable, "-c", KILLED, registry_server.url, registry_server.token("read"),
+            str(tmp_path / "edge"), str(target), ref,
+        ]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            try:
+                process.wait(0.02 * step)  # the fault itself: where it hits is up to chance
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+        held = [number for number in (1, 2) if same_files(run[number], target)]
+        assert len(held) == 1, "the folder is neither the old version nor the new one"
+        seen.add(held[0])
+
+    edge.update(target, f"{LINE}:v3")
+    assert same_files(run[3], target)
+    assert seen == {1, 2}
+
+
+def test_two_folders_exchange_their_names(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+
+    exchange(tmp_path / "a", tmp_path / "b")
+
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["b"]
+    assert [p.name for p in (tmp_path / "b").iterdir()] == ["a"]
+    with pytest.raises(OSError, match="such file"):
+        exchange(tmp_path / "a", tmp_path / "missing")
