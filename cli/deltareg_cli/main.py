@@ -42,6 +42,7 @@ SECTIONS = {
         "lineage": "lineage:lineage",
         "diff": "diff:diff",
         "merge": "merge:merge",
+        "flatten": "flatten:flatten",
         "rm": "rm:rm",
     },
     "Verify and promote": {

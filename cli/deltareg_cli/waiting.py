@@ -34,7 +34,9 @@ def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
         blocks = verdict_blocks(run.verdict, now=invocation.now)
         return Answer(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
     document = fields(run, "id", "state")
-    if is_over(run):  # no worker could judge it: inconclusive, which is not pass
+    if run.what == "verify" and is_over(
+        run
+    ):  # no worker could judge it: inconclusive, which is not pass
         document = _no_verdict(run)
     return Answer(document, run_blocks(run, now=invocation.now), [run.id])
 

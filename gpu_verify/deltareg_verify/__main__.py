@@ -120,6 +120,7 @@ def _run(options: Options, server: str | None) -> None:
         Worker(
             registry=client,
             gather=stock.gather,
+            reencode=stock.reencode,
             children=zygote,
             options=options,
             device=found.environment["device"],

@@ -14,7 +14,7 @@ from deltareg.client.cache import Cache
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, DeltaregError, Inconclusive, NotFound
 from deltareg.manifest import Manifest
-from deltareg.wire import BaseInfo, LeaseGrant
+from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
 from deltareg_verify.assignment import Below
 
 Evidence = Literal["exact", "shapes"]
@@ -85,6 +85,16 @@ class Stock:
                 evidence=evidence_of(Manifest.decode(manifest), base.manifest),
                 below=self._gather_below(grant.base, into) if grant.base.recipe else None,
             )
+
+    def reencode(self, grant: LeaseGrant, into: Path) -> ReencodeReport:
+        """Make and send the new form of a version; the report ends its run.
+
+        Raises:
+            Inconclusive: The base is not to be had.
+            DeltaregError: The registry cannot be reached or refuses, or a byte is wrong.
+        """
+        with self.open_base(grant.base) as base:
+            return self._client.reencode(grant, base, into)
 
     def _gather_below(self, info: BaseInfo, into: Path) -> Below:
         """Bring the version that a base is, and that version's base."""

@@ -22,7 +22,9 @@ from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
+    ReencodeReport,
     RunFailure,
+    RunInfo,
     VerdictInfo,
     VerdictReport,
     request_of,
@@ -59,6 +61,10 @@ class Registry(Protocol):
         """End a run with what was found."""
         ...
 
+    def complete_reencode(self, run_id: str, report: ReencodeReport) -> RunInfo:
+        """End a re-encode run with the new form of its version."""
+        ...
+
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
         """Give a run back."""
         ...
@@ -83,6 +89,7 @@ class Worker:
     Attributes:
         registry: Where runs come from.
         gather: Brings a run's materials into a folder.
+        reencode: Makes and sends the new form of a version, in a folder.
         children: Carries runs out.
         options: What the operator said.
         device: `cpu` or `cuda:N`, as the start found it.
@@ -92,6 +99,7 @@ class Worker:
 
     registry: Registry
     gather: Callable[[LeaseGrant, Path], Materials]
+    reencode: Callable[[LeaseGrant, Path], ReencodeReport]
     children: Children
     options: Options
     device: str
@@ -125,33 +133,38 @@ class Worker:
         log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref, grant.attempt)
         with Heartbeat(self.registry, grant) as heart:
             try:
-                report = self._report(grant, heart)
+                end = self._work(grant, heart)
             except (DeltaregError, OSError) as error:
                 end = partial(self._fail, grant, error)
-            else:
-                end = partial(self._complete, grant, report)
             self._tell(grant, heart, end)
 
     def _ask(self) -> LeaseGrant | None:
         request = LeaseRequest(
-            worker=self.options.name, labels=dict(self.labels), wait_s=self.options.lease_wait_s
-        )
+            worker=self.options.name, labels=dict(self.labels), wait_s=self.options.lease_wait_s,
+            what=["verify", "reencode"],
+        )  # fmt: skip
         return self.registry.lease(request)
 
-    def _report(self, grant: LeaseGrant, heart: Heartbeat) -> VerdictReport:
-        suite = _suite_of(grant)
+    def _work(self, grant: LeaseGrant, heart: Heartbeat) -> Callable[[], None]:
+        """Carry a run out and give what tells the registry of it."""
         self.options.scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))
         try:
-            materials = self.gather(grant, folder)
-            assignment = self._assignment(materials, suite, folder)
-            said = self.children.run(
-                b"verify " + assignment.encode(),
-                wall_s=self.options.run_timeout_s,
-                interrupted=lambda: self._interruption(heart),
-            )
+            if grant.what == "reencode":
+                return partial(self._replace, grant, self.reencode(grant, folder))
+            return partial(self._complete, grant, self._report(grant, heart, folder))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _report(self, grant: LeaseGrant, heart: Heartbeat, folder: Path) -> VerdictReport:
+        suite = _suite_of(grant)
+        materials = self.gather(grant, folder)
+        assignment = self._assignment(materials, suite, folder)
+        said = self.children.run(
+            b"verify " + assignment.encode(),
+            wall_s=self.options.run_timeout_s,
+            interrupted=lambda: self._interruption(heart),
+        )
         return verdict_report(grant, suite, listen(said), materials)
 
     def _assignment(self, materials: Materials, suite: Suite, folder: Path) -> Assignment:
@@ -186,6 +199,16 @@ class Worker:
             self._fail(grant, error)
             return
         log.info("run=%s verdict=%s id=%s", grant.run, found.verdict, found.id)
+
+    def _replace(self, grant: LeaseGrant, report: ReencodeReport) -> None:
+        try:
+            found = self.registry.complete_reencode(grant.run, report)
+        except (LeaseLost, Unavailable):
+            raise
+        except DeltaregError as error:  # the registry does not take this form
+            self._fail(grant, error)
+            return
+        log.info("run=%s stored=%s", grant.run, found.stored_bytes)
 
     def _fail(self, grant: LeaseGrant, error: Exception) -> None:
         reason = _reason(error)

@@ -44,6 +44,8 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/uploads/{upload_id}:complete-base": {"storage_map": "{}"},
     "POST /api/v1/runs": {"ref": "team/lora"},
     "POST /api/v1/runs/{run_id}:complete": REPORT,
+    "POST /api/v1/runs/{run_id}:upload": {"run": "r", "fence": 1},
+    "POST /api/v1/runs/{run_id}:replace": {"fence": 1, "upload": "u", "storage_map": "{}"},
     "POST /api/v1/runs/{run_id}:fail": {"fence": 1, "error": "x"},
     "PATCH /api/v1/leases": {"run": "r", "fence": 1},
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"kind": "rollback"},

@@ -1,11 +1,14 @@
 """Each command over a real registry: what it does, and the fields that scripts rely on."""
 
 import filecmp
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from deltareg.wire import LeaseRequest, RunFailure
 from tests.cli.steps import BAD, BASES, DELTAS, push, push_base
+from tests.client.reencoding import WORKER, work
 from tests.torch_archive import pickles
 
 KINDS = {"me/chat:v1": "lora", "me/full": "full"}
@@ -318,6 +321,42 @@ def test_rm_asks_first_and_collection_frees(user):
     assert (plan["dry_run"], freed["dry_run"]) == (True, False)
     assert plan["bytes"] == freed["bytes"] > 0
     assert user("show", ref).status in {3, 13} or user("show", ref, "--json").json["is_deleted"]
+
+
+def test_flatten_gives_a_run_and_waits_for_its_end(user, local_registry):
+    ref = push(user)
+    queued = user("flatten", ref, "--json")
+    work(local_registry.client(WORKER, principal="worker", kind="wrk"))
+
+    told = user("flatten", ref)
+    late = user("flatten", ref, "--wait", "--timeout", "0s")
+    again = user("flatten", "me/chat")
+
+    assert queued.json["what"] == "reencode"
+    assert (queued.json["state"], queued.json["verdict"]) == ("queued", None)
+    assert "against the base alone" in told.out
+    assert late.status == 124
+    assert again.status == 2
+
+
+def test_flatten_says_why_nothing_came_of_it(user, local_registry):
+    ref = push(user)
+    worker = local_registry.client(WORKER, principal="worker", kind="wrk")
+
+    def give_up():
+        for _ in range(3):
+            request = LeaseRequest(worker="w1", what=["reencode"], wait_s=20)
+            grant = worker.lease(request)
+            worker.fail_run(grant.run, RunFailure(fence=grant.fence, error="no base here"))
+
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(give_up)
+        ended = user("flatten", ref, "--wait")
+        failing.result()
+
+    assert ended.status == 75
+    assert "is stored as before: no base here" in ended.err
+    assert user("show", ref, "--json").json["verdict"] is None
 
 
 def test_gc_run_dry_is_a_plan(user):

@@ -190,6 +190,7 @@ def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, 
             str(tmp_path / "edge"), str(target), ref,
         ]  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
             process.stdout.readline()
             try:
                 process.wait(0.02 * step)  # the fault itself: where it hits is up to chance

@@ -69,13 +69,22 @@ class Children:
 def worker(desk, zygote, cache_dir, tmp_path):
     """Make a worker that verifies a sample."""
 
-    def make(sample="tinyllama/lora_qv", *, children=zygote, gather=None, stop=None, **options):
+    def make(
+        sample="tinyllama/lora_qv",
+        *,
+        children=zygote,
+        gather=None,
+        reencode=None,
+        stop=None,
+        **options,
+    ):
         told = {"name": "w1", "gpu": "cpu", "base_dirs": (), "scratch": tmp_path / "scratch",
                 "lease_wait_s": 0.0, "run_timeout_s": 60.0, "stop_grace_s": 0.0, "threads": 1,
                 "memory_bytes": 0, "is_once": True, **options}  # fmt: skip
         return Worker(
             registry=desk,
             gather=gather or (lambda _, into: lay_out(sample, cache_dir, into)),
+            reencode=reencode,
             children=children,
             options=Options(**told),
             device="cpu",

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
-from deltareg_cli.wording import moment, number, seconds, short
+from deltareg_cli.wording import moment, number, seconds, short, size
 
 RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 
@@ -76,15 +76,30 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
 
 
 def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
-    """Show a run that has no verdict yet."""
+    """Show a run that has no verdict: not yet, or because it is of another kind."""
     return [
-        Title(run.ref, f"suite {run.suite}"),
+        Title(run.ref, _task(run)),
         Facts([
             ("run", Cell(run.id, "name")),
             ("state", toned(run.state)),
             ("attempt", str(run.attempt)),
             ("worker", run.worker or ""),
             ("error", Cell(run.error or "", "bad")),
+            ("stored", _stored(run)),
             ("queued", moment(run.created_at, now=now)),
         ]),
     ]  # fmt: skip
+
+
+def _task(run: RunInfo) -> str:
+    if run.what == "reencode":
+        alone = "the base alone" if run.against == "base" else "what stores it smallest"
+        return f"stored anew, against {alone}"
+    return f"suite {run.suite}"
+
+
+def _stored(run: RunInfo) -> str:
+    if run.stored_bytes is None:
+        return ""
+    before, after = run.stored_bytes.before, run.stored_bytes.after
+    return f"in {size(after)}, {size(before)} before"

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.client import channels, deltas, pull_files, resolving, runs, stats, use_cases
+from deltareg.client.leased import Leased
 from deltareg.client.pull_report import PullReport
-from deltareg.client.session import Session
 from deltareg.client.update_report import UpdateReport
 from deltareg.refs import LineRef, Ref, parse_id
 from deltareg.wire import (
@@ -27,23 +27,18 @@ from deltareg.wire import (
     CollectReport,
     FsckReport,
     GateAnswer,
-    LeaseGrant,
-    LeaseHold,
-    LeaseRequest,
     LineageAnswer,
     LineInfo,
     LogEntry,
     MoveResult,
     Page,
     RevisionInfo,
-    RunFailure,
     RunInfo,
     StorageReport,
     TokenCreate,
     TokenCreated,
     TokenInfo,
     VerdictInfo,
-    VerdictReport,
     VersionDetail,
     VersionInfo,
 )
@@ -54,7 +49,7 @@ if TYPE_CHECKING:
     from deltareg.client.merge import MergeOptions, Weighted
 
 
-class Client(Session):
+class Client(Leased):
     """A registry, as one user sees it. Synchronous; safe to use from several threads."""
 
     # Access
@@ -206,6 +201,10 @@ class Client(Session):
         """Delete a version; its number is never used again."""
         return deltas.delete(self._context, Ref.parse(ref))
 
+    def flatten(self, ref: str) -> RunInfo:
+        """Queue a run that stores a version against its base alone, or join the one under way."""
+        return runs.flatten(self._context, Ref.parse(ref))
+
     # Verification
 
     def verify(self, ref: str, *, suite: str = "smoke", again: bool = False) -> RunInfo:
@@ -329,25 +328,3 @@ class Client(Session):
             "/audit", Page[AuditRow], actor=actor, action=action, subject=subject,
             cursor=cursor, limit=limit,
         )  # fmt: skip
-
-    # Workers
-
-    def lease(self, request: LeaseRequest) -> LeaseGrant | None:
-        """Ask for work; None when there is none yet."""
-        return runs.lease(self._context, request)
-
-    def heartbeat(self, hold: LeaseHold) -> None:
-        """Say that the work goes on.
-
-        Raises:
-            LeaseLost: The run is somebody else's now.
-        """
-        self._api.send("PATCH", "/leases", body=hold)
-
-    def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
-        """End a run with what was found."""
-        return self._api.post(f"/runs/{run_id}:complete", report, VerdictInfo)
-
-    def fail_run(self, run_id: str, failure: RunFailure) -> None:
-        """Give back a run that could not be carried out."""
-        self._api.send("POST", f"/runs/{run_id}:fail", body=failure)

@@ -21,18 +21,19 @@ from deltareg.client.rebuild import Rebuild
 from deltareg.client.resolving import base_path, version_path
 from deltareg.client.stored_delta import StoredDelta
 from deltareg.client.stretches import needed_chunks
+from deltareg.client.transfer import reader
 from deltareg.client.version_place import file_states, remember_version
-from deltareg.codec import OrderedPool, cores
+from deltareg.codec import OrderedPool, ReadRange, cores
 from deltareg.digest import Digest
-from deltareg.errors import Conflict, IntegrityFailure
-from deltareg.formula import Tensor
+from deltareg.errors import Conflict, IntegrityFailure, NotFound
 from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.storage_map import StorageMap
 from deltareg.wire import BaseInfo, VersionDetail, VersionInfo
 
 T = TypeVar("T")
-_NOTHING: Final[Mapping[Digest, Tensor]] = MappingProxyType({})
+Held = Mapping[Digest, ReadRange]
+_NOTHING: Final[Held] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Pulled:
         path: The folder that holds its files.
         fetched_bytes: Bytes that came over the network.
         cached_bytes: Bytes that the cache had.
+        storage: How it was stored when it was fetched; None when it was here already.
     """
 
     version: VersionDetail
@@ -52,6 +54,7 @@ class Pulled:
     path: Path
     fetched_bytes: int
     cached_bytes: int
+    storage: StorageMap | None = None
 
 
 def fetch(
@@ -60,7 +63,7 @@ def fetch(
     manifest: Manifest,
     *,
     to: Path | None = None,
-    held: Mapping[Digest, Tensor] = _NOTHING,
+    held: Held = _NOTHING,
 ) -> Pulled:
     """Bring a version to this machine.
 
@@ -77,9 +80,12 @@ def fetch(
         if kept is not None:
             return Pulled(version, manifest, kept, 0, manifest.logical_bytes)
     target = context.cache.folder_path("snapshots", digest) if to is None else to
-    with _source(context, version, manifest, held) as source:
+
+    def write(source: _Source) -> Pulled:
         fetched, cached = _write(context, target, source)
-    return Pulled(version, manifest, target, fetched, cached)
+        return Pulled(version, manifest, target, fetched, cached, source.storage)
+
+    return _from_source(context, version, manifest, write, held)
 
 
 def read_stored(
@@ -90,13 +96,16 @@ def read_stored(
     *,
     meter: Meter,
 ) -> tuple[PackReader, T]:
-    """Do something with a version as it is stored, maybe twice; no folder is made of it.
+    """Do something with a version as it is stored, maybe again; no folder is made of it.
 
     Raises:
         IntegrityFailure: What the server has is damaged.
     """
-    with _source(context, version, manifest) as source:
+
+    def read(source: _Source) -> tuple[PackReader, T]:
         return _reading(context, source, lambda own: use(StoredDelta(manifest, own)), meter)
+
+    return _from_source(context, version, manifest, read)
 
 
 def fetch_storage(context: Context, version: VersionInfo) -> StorageMap:
@@ -138,7 +147,7 @@ def _put_together(
     if info.bottom is not None:
         bottom = fetch_base(context, context.api.get(base_path(info.bottom.name), BaseInfo))
     try:
-        references = _tensors_by_digest(bottom, storage)
+        references = _readers_by_digest(bottom, storage)
         _write(context, target, _Source(f"base:{info.name}", manifest, storage, references))
     finally:
         if bottom is not None:
@@ -172,7 +181,7 @@ class _Source:
     of: str
     manifest: Manifest
     storage: StorageMap
-    references: Mapping[Digest, Tensor]
+    references: Mapping[Digest, ReadRange]
     version: Digest | None = None
 
 
@@ -238,18 +247,43 @@ def _write_once(
         remember_held(context.cache, target, source.manifest)
 
 
+def _from_source(
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    use: Callable[[_Source], T],
+    held: Held = _NOTHING,
+) -> T:
+    """Ask how a version is stored and use that; once more when it is stored in another way now.
+
+    Raises:
+        NotFound: Something of it is gone, and it is stored as it was.
+    """
+    storage = fetch_storage(context, version)
+    try:
+        with _source(context, version, manifest, storage, held) as source:
+            return use(source)
+    except NotFound:  # its old packs may have been collected meanwhile
+        now = fetch_storage(context, version)
+        if now == storage:
+            raise
+    with _source(context, version, manifest, now, held) as source:
+        return use(source)
+
+
 @contextmanager
 def _source(
     context: Context,
     version: VersionDetail,
     manifest: Manifest,
-    held: Mapping[Digest, Tensor] = _NOTHING,
+    storage: StorageMap,
+    held: Held = _NOTHING,
 ) -> Generator[_Source, None, None]:
-    """Ask how a version is stored, and open the base if its pieces refer to it."""
-    storage = with_at_hand(fetch_storage(context, version), held)
+    """Give what a version is built from, the base open if its pieces refer to it."""
+    storage = with_at_hand(storage, held)
     base = _reference_base(context, version, storage.outside - held.keys(), manifest)
     try:
-        references = {**_tensors_by_digest(base, storage), **held}
+        references = {**_readers_by_digest(base, storage), **held}
         digest = Digest.parse(version.digest)
         yield _Source(version.ref, manifest, storage, references, version=digest)
     finally:
@@ -269,13 +303,13 @@ def _reference_base(
     return base
 
 
-def _tensors_by_digest(base: BaseFolder | None, storage: StorageMap) -> dict[Digest, Tensor]:
+def _readers_by_digest(base: BaseFolder | None, storage: StorageMap) -> dict[Digest, ReadRange]:
     if base is None:
         return {}
     wanted = storage.outside
     tensors = base.tensors
     return {
-        record.digest: tensors[name]
+        record.digest: reader(tensors[name].read())
         for name, record in base.view.tensors.items()
         if record.digest in wanted
     }

@@ -12,7 +12,6 @@ from deltareg.codec import Fetch, OrderedPool, PieceRequest, ReadRange, decode_c
 from deltareg.codec.codecs import thread_codecs
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
-from deltareg.formula import Tensor
 from deltareg.manifest import Piece
 from deltareg.storage_map import Chunk, StorageMap
 from deltareg.tensors import ITEM_BYTES
@@ -25,7 +24,7 @@ class Rebuild:
         self,
         storage: StorageMap,
         fetch: Fetch,
-        references: Mapping[Digest, Tensor],
+        references: Mapping[Digest, ReadRange],
         pool: OrderedPool,
     ) -> None:
         """Read nothing yet.
@@ -59,10 +58,9 @@ class Rebuild:
         """Give a reader of a reference, which has the dtype of what refers to it."""
         if digest is None:
             return None
-        tensor = self._references.get(digest)
-        if tensor is not None:
-            data = tensor.read()
-            return lambda begin, end: data[begin:end]
+        at_hand = self._references.get(digest)
+        if at_hand is not None:
+            return at_hand
         stored = self._storage.find(digest)
         if stored is None:
             raise Unavailable(f"the base tensor {digest.short} is needed and not at hand")

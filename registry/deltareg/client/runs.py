@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pydantic import TypeAdapter
 
 from deltareg.client.context import Context
-from deltareg.errors import WaitTimeout
-from deltareg.refs import parse_id
+from deltareg.client.resolving import resolve, version_path
+from deltareg.errors import InvalidInput, WaitTimeout
+from deltareg.refs import Ref, parse_id
 from deltareg.wire import LeaseGrant, LeaseRequest, RunCreate, RunInfo, request_of
 
 _POLL_S = 20.0
+_COMMANDS = {"reencode": "deltareg flatten"}
 _ENDED = {"done", "dead", "cancelled"}
 _GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
@@ -19,6 +21,19 @@ def verify(context: Context, ref: str, *, suite: str, again: bool) -> RunInfo:
     """Queue a verification, or join the one under way, or give the one that has judged."""
     wanted = request_of(RunCreate, ref=ref, suite=suite, again=again)
     return context.api.post("/runs", wanted, RunInfo)
+
+
+def flatten(context: Context, ref: Ref) -> RunInfo:
+    """Queue a run that stores a version against its base alone, or join the one under way.
+
+    Raises:
+        InvalidInput: The reference does not name one version.
+    """
+    if ref.is_bare:
+        raise InvalidInput(f"{ref} names a line, not a version", fix=f"name one: {ref}:v1")
+    version = resolve(context, ref, bare="newest")
+    path = version_path(Ref.parse(version.ref))
+    return context.api.post(f"{path}:flatten", None, RunInfo)
 
 
 def wait(
@@ -47,7 +62,7 @@ def wait(
         if time.monotonic() >= deadline:
             raise WaitTimeout(
                 f"run {run_id} is still {run.state} after {timeout_s:.0f} s; it goes on",
-                fix=f"look again: deltareg verify {run.ref} --wait",
+                fix=f"look again: {_COMMANDS.get(run.what, 'deltareg verify')} {run.ref} --wait",
             )
         seen = run
 

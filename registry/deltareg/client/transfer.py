@@ -1,6 +1,6 @@
 """Sending packs: encoding goes on in threads while one pack travels; memory stays bounded."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,8 @@ def send_pieces(
     manifest: Manifest,
     sources: Iterable[PieceSource],
     stored: Stored | None = None,
+    *,
+    keep: Callable[[EncodedPack], None] | None = None,
 ) -> Sent:
     """Encode and send what the server does not have.
 
@@ -50,6 +52,7 @@ def send_pieces(
         manifest: What is uploaded.
         sources: All of its pieces.
         stored: What need not be sent; by default what the server offers.
+        keep: Is given every pack before it is sent.
     """
     stored = stored_of(upload) if stored is None else stored
     wanted = [source for source in sources if source.piece.digest not in stored]
@@ -58,7 +61,8 @@ def send_pieces(
     encoder = PackEncoder(wanted, workers=cores(), profile=context.config.compression)
     received = {pack.digest for pack in upload.received}
     try:
-        uploaded = _send(context, upload, encoder, received, meter)
+        packs = encoder.packs() if keep is None else _kept(encoder.packs(), keep)
+        uploaded = _send(context, upload, packs, received, meter)
     finally:
         meter.close()
     storage = stored.storage_map(manifest, encoder.pieces, encoder.pack_refs)
@@ -118,17 +122,25 @@ def total_label(count: int) -> str:
     return "1 piece" if count == 1 else f"{count} pieces"
 
 
+def _kept(
+    packs: Iterable[EncodedPack], keep: Callable[[EncodedPack], None]
+) -> Iterator[EncodedPack]:
+    for pack in packs:
+        keep(pack)
+        yield pack
+
+
 def _send(
     context: Context,
     upload: UploadInfo,
-    encoder: PackEncoder,
+    packs: Iterable[EncodedPack],
     received: set[str],
     meter: Meter,
 ) -> int:
     uploaded = 0
     flying: Future[None] | None = None
     with _sender() as (pool, is_over):
-        for pack in encoder.packs():
+        for pack in packs:
             if flying is not None:
                 flying.result()
                 flying = None

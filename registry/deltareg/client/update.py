@@ -6,7 +6,7 @@ and takes its place in one step.
 """
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +27,17 @@ from deltareg.client.installed import (
 from deltareg.client.materialize import fold_version, note_fold
 from deltareg.client.pack_reader import lacking_bytes
 from deltareg.client.placing import replaced
-from deltareg.client.pull import fetch, fetch_storage, trim
+from deltareg.client.pull import Held, fetch, fetch_storage, trim
 from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.stretches import needed_chunks
 from deltareg.client.update_report import UpdateReport
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
-from deltareg.formula import Tensor
 from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.storage_map import StorageMap
 from deltareg.wire import BaseInfo, VersionDetail
 
-Held = Mapping[Digest, Tensor]
 _SHOWN = 3
 
 

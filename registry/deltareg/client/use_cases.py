@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         pull,
         push,
         push_base,
+        reencode,
         update,
     )
 
@@ -29,6 +30,7 @@ __all__ = [
     "pull",
     "push",
     "push_base",
+    "reencode",
     "update",
 ]
 

@@ -5,7 +5,9 @@ itself; in it, the upload must still be open, every pack durable and live, and t
 storage map, pack references, version, queued verification and audit row are one commit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
@@ -34,12 +36,13 @@ from deltareg.manifest import Manifest
 from deltareg.refs import LineRef
 from deltareg.service.channels import add_default_channels
 from deltareg.service.describe import describe_version
+from deltareg.service.flatten import misses_its_base, queue_reencode
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import queue_default_suite
 from deltareg.service.shares import keep_share
 from deltareg.service.stacks import find_ground
-from deltareg.service.uploads import abort_upload, find_own_upload, show_upload
+from deltareg.service.uploads import abort_upload, find_own_upload, is_of_run, show_upload
 from deltareg.shapes import header_tensors
 from deltareg.storage_map import StorageMap
 from deltareg.wire import UploadComplete, UploadInfo
@@ -48,7 +51,12 @@ _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
 def complete_upload(
-    registry: Registry, caller: Caller, upload_id: str, request: UploadComplete
+    registry: Registry,
+    caller: Caller,
+    upload_id: str,
+    request: UploadComplete,
+    *,
+    new_id: Callable[[], UUID] = uuid4,
 ) -> UploadInfo:
     """Turn an upload into a version; doing it again gives the same version.
 
@@ -62,17 +70,35 @@ def complete_upload(
         upload = find_own_upload(conn, caller, upload_id, lock=False)
     if upload.state == "complete":
         return show_upload(registry, caller, upload_id)
-    if upload.subject != "delta":
-        raise InvalidInput("this upload is of a base")
+    if upload.subject != "delta" or is_of_run(upload):
+        raise InvalidInput("this upload is of a base, or of a run")
     try:
         storage = StorageMap.decode(request.storage_map.encode())
-        _check_claim(registry, upload, storage)
+        base = _check_claim(registry, upload, storage)
     except DeltaregError as error:
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
         raise
-    raw = request.storage_map.encode()
-    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, storage, raw))
+    again = misses_its_base(Manifest.decode(upload.manifest), storage, base)
+    stored = _Stored(
+        storage, request.storage_map.encode(), reencode_run=new_id() if again else None
+    )
+    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """How a version is stored.
+
+    Attributes:
+        storage: The storage map.
+        raw: The same, as it was received.
+        reencode_run: The id of a run that stores it anew, with the base; None without need.
+    """
+
+    storage: StorageMap
+    raw: bytes
+    reencode_run: UUID | None
 
 
 def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Digest, str]:
@@ -162,7 +188,8 @@ def record_pieces(
     pack_queries.record_pieces(conn, upload.scope, found)
 
 
-def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
+def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> BaseView:
+    """Hold an upload against what it brought, and give its base."""
     manifest = Manifest.decode(upload.manifest)
     with read(registry.engine) as conn:
         base = _base_of(conn, manifest)
@@ -182,6 +209,7 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
                 fix="push with a client of the server's version: deltareg version",
             )
         ])  # fmt: skip
+    return base
 
 
 def _base_of(conn: sa.Connection, manifest: Manifest) -> BaseView:
@@ -208,9 +236,7 @@ def _base_meant(conn: sa.Connection, upload: Row, manifest: Manifest) -> Row:
     return row
 
 
-def _commit(
-    conn: sa.Connection, caller: Caller, upload_id: str, storage: StorageMap, raw: bytes
-) -> UploadInfo:
+def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored) -> UploadInfo:
     upload = find_own_upload(conn, caller, upload_id, lock=True)
     if upload.state not in {"open", "complete"}:
         raise UploadClosed(f"the upload is {upload.state}", fix=_AGAIN)
@@ -219,15 +245,18 @@ def _commit(
     if known is not None:
         queries.close_upload(conn, upload_id, state="complete", version_id=known.id)
         return _answer(conn, upload, known, created=False)
-    pack_ids = adopt_packs(conn, upload, storage)
-    version_id = _add_version(conn, caller, upload, delta, storage, raw)
+    pack_ids = adopt_packs(conn, upload, stored.storage)
+    version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
     manifest = Manifest.decode(upload.manifest)
-    keep_share(conn, Held(version_id), manifest, storage)
-    record_pieces(conn, upload, storage, pack_ids, str(manifest.base))
+    keep_share(conn, Held(version_id), manifest, stored.storage)
+    record_pieces(conn, upload, stored.storage, pack_ids, str(manifest.base))
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)
     queue_default_suite(conn, caller, row)
+    if stored.reencode_run is not None:
+        run_id = str(stored.reencode_run)
+        queue_reencode(conn, caller, row, against="smallest", run_id=run_id)
     info = _answer(conn, upload, row, created=True)
     after = {"digest": row.manifest_digest, "kind": row.kind, "base": row.base_root}
     subject = f"{row.namespace}/{row.line}:v{row.number}"
@@ -253,7 +282,7 @@ def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> Row:
 
 
 def _add_version(
-    conn: sa.Connection, caller: Caller, upload: Row, delta: Row, storage: StorageMap, raw: bytes
+    conn: sa.Connection, caller: Caller, upload: Row, delta: Row, stored: _Stored
 ) -> int:
     manifest = Manifest.decode(upload.manifest)
     base = _base_meant(conn, upload, manifest)
@@ -269,11 +298,12 @@ def _add_version(
         raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
     version_id = version_queries.add_version(
         conn, delta_id=delta.id, number=delta_queries.take_number(conn, delta.id),
-        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=raw,
+        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=stored.raw,
         kind=manifest.kind, variant=manifest.variant, foldable=manifest.foldable,
         base_root=str(manifest.base), base_id=base.id, message=upload.request["message"],
         semver=semver, labels=upload.request["labels"],
-        logical_bytes=manifest.logical_bytes, stored_bytes=storage.stored_bytes(manifest.pieces()),
+        logical_bytes=manifest.logical_bytes,
+        stored_bytes=stored.storage.stored_bytes(manifest.pieces()),
         uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
     )  # fmt: skip
     below = [] if base.version_id is None else [base.version_id]

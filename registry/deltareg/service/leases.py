@@ -21,7 +21,7 @@ from deltareg.db.queries import workers as worker_queries
 from deltareg.db.queries.audit import record_audit
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.errors import DeltaregError, Forbidden, LeaseLost, NotFound
+from deltareg.errors import DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
 from deltareg.service.describe import describe_base, ref_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.verdicts import describe_verdict, record_inconclusive, record_verdict
@@ -33,9 +33,6 @@ from deltareg.wire import (
     VerdictInfo,
     VerdictReport,
 )
-
-WORKER_RUNS = ("verify",)
-"""What a worker can be given; the other kinds of run have no worker yet."""
 
 _SEEN_US = 20 * US_PER_S
 _NO_ANSWER = "the lease of the last attempt ran out without an answer from its worker"
@@ -60,7 +57,7 @@ def claim_lease(
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
-    for run_id in _fitting(registry, request.labels):
+    for run_id in _fitting(registry, request):
         claim = partial(queries.claim, run_id=run_id, holder=request.worker, lease_us=lease_us)
         run = with_retry(registry.engine, claim)
         if run is not None:
@@ -79,7 +76,7 @@ def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: 
 
     def transaction(conn: sa.Connection) -> None:
         if not queries.extend(conn, own, lease_us=round(lease_s * US_PER_S)):
-            raise _lost(conn, own)
+            raise lease_lost(conn, own)
 
     with_retry(registry.engine, transaction)
 
@@ -104,6 +101,8 @@ def complete_run(
 
     def transaction(conn: sa.Connection) -> VerdictInfo:
         run = queries.finish(conn, own, state="done")
+        if run is not None and run.what != "verify":
+            raise InvalidInput(f"run {run_id} is a {run.what}, it has no verdict")
         if run is None:
             return _answered_before(conn, own)
         record_verdict(conn, run, report, verdict_id=verdict_id, created_by=caller.principal_id)
@@ -137,12 +136,24 @@ def fail_run(
         if run is None:
             run = queries.finish(conn, own, state="dead", error=failure.error)
             if run is None:
-                raise _lost(conn, own)
+                raise lease_lost(conn, own)
             _record_death(conn, run, new_id, created_by=caller.principal_id)
         after = {"state": run.state, "attempt": run.attempt, "error": failure.error}
         caller.record(conn, "run.fail", f"run/{run_id}", before={"state": "running"}, after=after)
 
     with_retry(registry.engine, transaction)
+
+
+def lease_lost(conn: sa.Connection, own: queries.Hold) -> DeltaregError:
+    """Make the error for a write to a run that the caller does not hold (any more)."""
+    run = queries.run_row(conn, own.run_id)
+    if run is None:
+        return NotFound(f"there is no run {own.run_id[:40]}")
+    now = run.state if run.fence == own.fence else f"{run.state}, at fence {run.fence}"
+    return LeaseLost(
+        f"run {run.id} is not under your lease (any more): it is {now}",
+        fix="drop the result and claim another run",
+    )
 
 
 def bury_exhausted(registry: Registry, *, new_id: Callable[[], UUID] = uuid4) -> int:
@@ -193,15 +204,15 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
         )
 
 
-def _fitting(registry: Registry, labels: Mapping[str, str]) -> Iterator[str]:
+def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
     """List the runs that a worker could do, best first, a page at a time."""
     after: tuple[int, int, str] | None = None
     while True:
         with read(registry.engine) as conn:
-            rows = queries.claimable(conn, what=WORKER_RUNS, after=after)
+            rows = queries.claimable(conn, what=request.what, after=after)
         if not rows:
             return
-        yield from (row.id for row in rows if fits(row.labels, labels))
+        yield from (row.id for row in rows if fits(row.labels, request.labels))
         after = (rows[-1].priority, rows[-1].created_at, rows[-1].id)
 
 
@@ -215,7 +226,7 @@ def _grant(registry: Registry, run: Row, *, lease_s: float) -> LeaseGrant:
     return LeaseGrant(
         run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
         ref=ref_of(version), digest=version.manifest_digest, base=base, suite=run.suite,
-        suite_digest=run.request["suite_digest"],
+        suite_digest=run.request.get("suite_digest", ""), against=run.request.get("against", ""),
     )  # fmt: skip
 
 
@@ -244,20 +255,9 @@ def _answered_before(conn: sa.Connection, own: queries.Hold) -> VerdictInfo:
     verdict = verdict_queries.verdicts_of_runs(conn, [own.run_id]).get(own.run_id)
     is_same = run is not None and run.state == "done" and run.fence == own.fence
     if verdict is None or not is_same or verdict.created_by != own.principal_id:
-        raise _lost(conn, own)
+        raise lease_lost(conn, own)
     return describe_verdict(verdict)
 
 
 def _verdict(conn: sa.Connection, run_id: str) -> Row:
     return verdict_queries.verdicts_of_runs(conn, [run_id])[run_id]
-
-
-def _lost(conn: sa.Connection, own: queries.Hold) -> DeltaregError:
-    run = queries.run_row(conn, own.run_id)
-    if run is None:
-        return NotFound(f"there is no run {own.run_id[:40]}")
-    now = run.state if run.fence == own.fence else f"{run.state}, at fence {run.fence}"
-    return LeaseLost(
-        f"run {run.id} is not under your lease (any more): it is {now}",
-        fix="drop the result and claim another run",
-    )

@@ -20,7 +20,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.service.verdicts import describe_verdict, mark_of
 from deltareg.suite import DEFAULT_SUITE, Suite, built_in
-from deltareg.wire import Page, RunCreate, RunInfo
+from deltareg.wire import Page, RunCreate, RunInfo, StoredChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,15 @@ def queue_depth(registry: Registry) -> list[QueueDepth]:
     ]
 
 
+def describe_run(conn: sa.Connection, run_id: str) -> RunInfo:
+    """Show one run.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    return _describe(conn, _find(conn, run_id))
+
+
 def describe_runs(conn: sa.Connection, rows: Sequence[Row]) -> dict[str, RunInfo]:
     """Show runs by id; their verdicts are looked up once for all of them."""
     verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])
@@ -214,11 +223,18 @@ def _describe(conn: sa.Connection, row: Row) -> RunInfo:
     return describe_runs(conn, [row])[row.id]
 
 
+def _stored_bytes(row: Row) -> StoredChange | None:
+    result: dict[str, object] = row.result or {}
+    found = result.get("stored_bytes")
+    return None if found is None else StoredChange.model_validate(found)
+
+
 def _show(row: Row, verdict: Row | None) -> RunInfo:
     return RunInfo(
         id=row.id, what=row.what, ref="" if row.version_id is None else ref_of(row),
         suite=row.suite, state=row.state, attempt=row.attempt, worker=row.lease_holder,
         error=row.error, verdict=None if verdict is None else describe_verdict(verdict),
+        against=row.request.get("against", ""), stored_bytes=_stored_bytes(row),
         created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
         finished_at=rfc3339_or_none(row.finished_at),
     )  # fmt: skip

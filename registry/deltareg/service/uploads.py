@@ -17,6 +17,7 @@ from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.runs import Hold, held_run
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.digest import Digest
@@ -24,6 +25,7 @@ from deltareg.errors import (
     DeltaregError,
     IntegrityFailure,
     InvalidInput,
+    LeaseLost,
     NotFound,
     Problem,
     QuotaExceeded,
@@ -100,10 +102,12 @@ def receive_pack(
 
     Raises:
         UploadClosed: The upload is not open (any more).
+        LeaseLost: It is of a run that the caller does not hold (any more).
         IntegrityFailure: The bytes are not what `digest` says; nothing is kept.
         QuotaExceeded: The pack is larger than a pack may be.
     """
-    caller.require("push")
+    if "verify" not in caller.scopes:
+        caller.require("push")
     key = fresh_key(digest, attempt=new_id())
 
     def register(conn: sa.Connection) -> int:
@@ -182,7 +186,23 @@ def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
     row = _find_own(conn, caller, upload_id, lock=True)
     if row.state != "open":
         raise UploadClosed(f"the upload is {row.state}", fix=_AGAIN)
+    _check_right(conn, caller, row)
     return row
+
+
+def is_of_run(upload: Row) -> bool:
+    """Whether an upload brings the new form of a version, for the worker that holds the run."""
+    return "run" in upload.request
+
+
+def _check_right(conn: sa.Connection, caller: Caller, upload: Row) -> None:
+    """Let a pusher send what is pushed, and a worker what belongs to a run that it holds."""
+    if not is_of_run(upload):
+        caller.require("push")
+        return
+    own = Hold(upload.request["run"], upload.request["fence"], caller.principal_id)
+    if held_run(conn, own) is None:
+        raise LeaseLost(f"run {own.run_id} is not under your lease (any more)", fix="claim another")
 
 
 def _check_target(request: UploadOpen, manifest: Manifest) -> str:

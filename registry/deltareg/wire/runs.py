@@ -72,8 +72,18 @@ class RunCreate(Request):
     labels: dict[str, str] = {}
 
 
+class StoredChange(Answer):
+    """What a re-encode run came to: the bytes that a version took, and takes now."""
+
+    before: int
+    after: int
+
+
 class RunInfo(Answer):
-    """A run of the queue."""
+    """A run of the queue.
+
+    Of a re-encode run, `against` is `base` or `smallest`, and `stored_bytes` what came of it.
+    """
 
     id: str
     what: str
@@ -84,21 +94,27 @@ class RunInfo(Answer):
     worker: str | None
     error: str | None
     verdict: VerdictInfo | None = None
+    against: str = ""
+    stored_bytes: StoredChange | None = None
     created_at: str
     started_at: str | None
     finished_at: str | None
 
 
 class LeaseRequest(Request):
-    """A worker asks for work."""
+    """A worker asks for work, of the kinds that it does."""
 
     worker: Annotated[str, Field(max_length=120)]
     labels: dict[str, str] = {}
     wait_s: Annotated[float, Field(ge=0, le=60)] = 0
+    what: list[Literal["verify", "reencode"]] = ["verify"]
 
 
 class LeaseGrant(Answer):
-    """A run given to a worker until the lease ends."""
+    """A run given to a worker until the lease ends.
+
+    A re-encode run has no suite; `against` says what the version is to be encoded against.
+    """
 
     run: str
     what: str
@@ -110,13 +126,22 @@ class LeaseGrant(Answer):
     base: BaseInfo
     suite: str
     suite_digest: str
+    against: str = ""
 
 
 class LeaseHold(Request):
-    """A heartbeat."""
+    """What shows that a worker holds a run; sent as a heartbeat, too."""
 
     run: str
     fence: int
+
+
+class ReencodeReport(Request):
+    """The new form of a version, whose packs an upload of the run has brought."""
+
+    fence: int
+    upload: str
+    storage_map: str
 
 
 class RunFailure(Request):

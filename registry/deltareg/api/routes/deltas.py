@@ -12,6 +12,7 @@ from deltareg.api.parameters import Number
 from deltareg.db.queries.deltas import LineFilter
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service import bases as base_service
+from deltareg.service import flatten as flatten_service
 from deltareg.service import gate as gate_service
 from deltareg.service import lineage as lineage_service
 from deltareg.service import log as log_service
@@ -24,6 +25,7 @@ from deltareg.wire import (
     LineInfo,
     LogEntry,
     Page,
+    RunInfo,
     VersionDetail,
     VersionInfo,
 )
@@ -113,6 +115,12 @@ def show_version(request: Request, registry: InRegistry, by: By, version: Versio
 def delete_version(registry: InRegistry, by: By, version: Version) -> VersionInfo:
     """Delete a version; its number is never used again."""
     return service.delete_version(registry, by, version)
+
+
+@router.post("/deltas/{ns}/{name}/versions/{version}:flatten", status_code=202)
+def flatten(registry: InRegistry, by: By, version: Version) -> RunInfo:
+    """Queue a run that stores the version against its base alone, or join the one under way."""
+    return flatten_service.flatten(registry, by, version)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/manifest")

@@ -10,18 +10,21 @@ from fastapi import Query, Request, Response
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
+from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
-from deltareg.service import leases, verdicts
+from deltareg.service import leases, reencode, verdicts
 from deltareg.service import runs as service
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
     Page,
+    ReencodeReport,
     RunCreate,
     RunFailure,
     RunInfo,
     RunState,
+    UploadInfo,
     VerdictInfo,
     VerdictReport,
 )
@@ -96,6 +99,20 @@ def complete_run(registry: InRegistry, by: By, run_id: str, body: VerdictReport)
 def fail_run(registry: InRegistry, by: By, run_id: str, body: RunFailure) -> None:
     """Give back a run that could not be carried out."""
     leases.fail_run(registry, by, run_id, body)
+
+
+@router.post("/runs/{run_id}:upload")
+def open_reencode(registry: InRegistry, by: By, run_id: str, body: LeaseHold) -> UploadInfo:
+    """Open an upload for the new form of a version, as the holder of its re-encode run."""
+    if body.run != run_id:
+        raise InvalidInput("the body names another run than the path")
+    return reencode.open_reencode(registry, by, body)
+
+
+@router.post("/runs/{run_id}:replace")
+def complete_reencode(registry: InRegistry, by: By, run_id: str, body: ReencodeReport) -> RunInfo:
+    """End a re-encode run: the version is stored as its upload brought it, or as before."""
+    return reencode.complete_reencode(registry, by, run_id, body)
 
 
 @router.post("/leases", response_model=LeaseGrant | None)

@@ -133,6 +133,30 @@ def reference_version(conn: sa.Connection, version_id: int, pack_ids: Iterable[i
         conn.execute(insert(conn, version_packs).on_conflict_do_nothing(), rows)
 
 
+def reference_version_anew(conn: sa.Connection, version_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a version needs these packs and none of those that it needed before."""
+    conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
+    reference_version(conn, version_id, pack_ids)
+
+
+def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:
+    """Give the sizes, by digest, of a version's packs that another version or a base needs too."""
+    other = version_packs.alias()
+    query = (
+        sa.select(packs.c.digest, packs.c.size_bytes)
+        .join(version_packs, version_packs.c.pack_id == packs.c.id)
+        .where(
+            version_packs.c.version_id == version_id,
+            packs.c.state == "live",
+            sa.or_(
+                sa.exists().where(other.c.pack_id == packs.c.id, other.c.version_id != version_id),
+                sa.exists().where(base_packs.c.pack_id == packs.c.id),
+            ),
+        )
+    )
+    return {row.digest: row.size_bytes for row in conn.execute(query)}
+
+
 def reference_base(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
     """Record that a base needs packs, which the caller has adopted or locked."""
     rows = [{"base_id": base_id, "pack_id": pack_id} for pack_id in sorted(set(pack_ids))]
@@ -203,6 +227,20 @@ def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) 
         ]
         if links:
             conn.execute(sa.insert(piece_packs), links)
+
+
+def forget_pieces_for(
+    conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str
+) -> None:
+    """Forget where pieces are that a version for a base could use; others are left as they are."""
+    for part in batches(sorted(set(digests))):
+        conn.execute(
+            sa.delete(pieces).where(
+                pieces.c.scope == scope,
+                pieces.c.digest.in_(part),
+                pieces.c.base_root.in_({"", base_root}),
+            )
+        )
 
 
 def forget_pieces_of_version(conn: sa.Connection, version_id: int) -> None:

@@ -198,6 +198,11 @@ def extend(conn: sa.Connection, hold: Hold, *, lease_us: int) -> bool:
     return conn.execute(update).rowcount == 1
 
 
+def held_run(conn: sa.Connection, hold: Hold) -> Row | None:
+    """Give a run to its holder; None when it is not this worker's (any more)."""
+    return conn.execute(sa.select(runs).where(_is_held(hold))).one_or_none()
+
+
 def finish(
     conn: sa.Connection,
     hold: Hold,

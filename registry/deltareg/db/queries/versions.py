@@ -99,6 +99,18 @@ def add_version(conn: sa.Connection, **values: object) -> int:
     )
 
 
+def replace_storage(
+    conn: sa.Connection, version_id: int, *, storage_map: bytes, stored_bytes: int
+) -> None:
+    """Say that a version is stored in another way from now on."""
+    revision = versions.c.storage_revision + 1
+    conn.execute(
+        sa.update(versions)
+        .where(versions.c.id == version_id)
+        .values(storage_map=storage_map, stored_bytes=stored_bytes, storage_revision=revision)
+    )
+
+
 def add_parents(conn: sa.Connection, version_id: int, parent_ids: Sequence[int]) -> None:
     """Record which versions a version was made from, in order."""
     rows = [

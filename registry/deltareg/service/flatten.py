@@ -1,0 +1,86 @@
+"""Queueing a re-encode run: asked for by `flatten`, or by a push that had no base at hand.
+
+A re-encode run stores a version in another way. Manifest, digest and number stay what they are.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import runs as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import with_retry
+from deltareg.errors import Blocked
+from deltareg.kind import BaseView
+from deltareg.manifest import Manifest, ManifestTensor
+from deltareg.refs import Ref
+from deltareg.service.describe import ref_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_version
+from deltareg.service.runs import describe_run
+from deltareg.storage_map import StorageMap
+from deltareg.wire import RunInfo
+
+Against = Literal["base", "smallest"]
+_PRIORITY = -1
+"""After every verification: somebody waits for those."""
+
+
+def flatten(
+    registry: Registry, caller: Caller, ref: Ref, *, new_id: Callable[[], UUID] = uuid4
+) -> RunInfo:
+    """Queue a run that stores a version against its base alone, or join the one under way.
+
+    Raises:
+        NotFound: No such version.
+        Blocked: It is deleted.
+    """
+    caller.require("push")
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        version = find_version(conn, ref, bare="newest")
+        if version.deleted_at is not None:
+            raise Blocked(f"{ref_of(version)} is deleted", fix="name another version")
+        wanted = str(new_id())
+        run_id = queue_reencode(conn, caller, version, against="base", run_id=wanted)
+        if run_id == wanted:
+            after = {"version": ref_of(version), "what": "reencode", "against": "base"}
+            caller.record(conn, "run.queue", f"run/{run_id}", before=None, after=after)
+        return describe_run(conn, run_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def queue_reencode(
+    conn: sa.Connection, caller: Caller, version: Row, *, against: Against, run_id: str
+) -> str:
+    """Queue a re-encode run in the caller's transaction, or join the one under way; give its id.
+
+    Args:
+        conn: The transaction.
+        caller: Who asks.
+        version: The version.
+        against: `base` flattens, whatever comes of it; `smallest` also tries the version before and
+            changes nothing unless less is stored then.
+        run_id: The id of a new run.
+    """
+    return queries.enqueue(
+        conn, run_id=run_id, what="reencode", dedup_key=f"reencode:{version.id}:{against}",
+        version_id=version.id, request={"against": against}, priority=_PRIORITY,
+        created_by=caller.principal_id,
+    )  # fmt: skip
+
+
+def misses_its_base(manifest: Manifest, storage: StorageMap, base: BaseView) -> bool:
+    """Whether a version is stored without its base although the base has tensors like its own.
+
+    So it is when the base's bytes were not at hand where it was pushed from.
+    """
+    return not storage.outside and any(_is_like(base, tensor) for tensor in manifest.tensors)
+
+
+def _is_like(base: BaseView, tensor: ManifestTensor) -> bool:
+    record = base.tensors.get(base.names.tensor(tensor.name) or tensor.name)
+    return record is not None and (record.dtype, record.shape) == (tensor.dtype, tensor.shape)

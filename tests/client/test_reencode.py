@@ -1,0 +1,293 @@
+"""Storing a version anew: smaller or flatter, the same to everybody, and never less than whole."""
+
+import pytest
+import sqlalchemy as sa
+
+from deltareg.client.pack_reader import PackReader
+from deltareg.db import tables as t
+from deltareg.db.queries.runs import enqueue
+from deltareg.db.session import read, write
+from deltareg.errors import Blocked, DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
+from deltareg.wire import LeaseHold, ReencodeReport, RunFailure
+from tests.client.checkpoints import LINE, write_run
+from tests.client.reencoding import WORKER, carry_out, claim, work
+from tests.client.test_references import depths, live_bytes, pushed
+from tests.e2e.test_data_path import same_files
+from tests.fixtures.registries import report as verdict_report
+
+
+@pytest.fixture
+def server(registry_server):
+    return registry_server
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    """Push a base and four checkpoints, each stored against the one before it."""
+    base, *checkpoints = write_run(tmp_path / "run", 4)
+    client = server.client()
+    client.push_base(base, "base")
+    pushed(client, checkpoints)
+    return checkpoints
+
+
+@pytest.fixture
+def alone(server, tmp_path):
+    """Push two checkpoints without their base, and store the base after that."""
+    base, *checkpoints = write_run(tmp_path / "run", 2)
+    pusher = server.client()
+    pusher.register_base(base, "base")
+    hidden = base.rename(tmp_path / "hidden")
+    pushed(server.client(), checkpoints[:1])
+    pushed(server.client(), checkpoints[1:])
+    server.client().push_base(hidden, "base")
+    return checkpoints
+
+
+def worker_of(server):
+    return server.client(WORKER, principal="worker", kind="wrk")
+
+
+def actions(server):
+    query = sa.select(t.audit.c.action, t.audit.c.subject).order_by(t.audit.c.id)
+    with read(server.registry.engine) as conn:
+        return [tuple(row) for row in conn.execute(query)]
+
+
+def test_flattening_leaves_one_reference_and_the_same_version(server, run, tmp_path):
+    client = server.client()
+    before = client.show(f"{LINE}:v4")
+
+    queued = client.flatten(f"{LINE}:v4")
+    done = work(worker_of(server))
+    after = client.show(f"{LINE}:v4")
+    server.client().pull(f"{LINE}:v4", tmp_path / "out")
+
+    assert (queued.what, queued.state, queued.against) == ("reencode", "queued", "base")
+    assert (done.id, done.state, done.verdict) == (queued.id, "done", None)
+    assert done.stored_bytes.before < done.stored_bytes.after == after.stored_bytes
+    assert max(depths(server, f"{LINE}:v4")) == 1
+    assert (after.digest, after.version) == (before.digest, before.version)
+    assert same_files(tmp_path / "out", run[3])
+    assert ("version.reencode", f"{LINE}:v4") in actions(server)
+
+
+def test_what_a_flattened_version_needed_goes_with_collection(server, run, tmp_path):
+    client = server.client()
+    for number in (1, 2, 3):
+        client.delete_version(f"{LINE}:v{number}")
+    client.collect(dry_run=False, grace_s=0)
+    before = live_bytes(server)
+
+    client.flatten(f"{LINE}:v4")
+    work(worker_of(server))
+    client.collect(dry_run=False, grace_s=0)
+    server.client().pull(f"{LINE}:v4", tmp_path / "out")
+
+    assert live_bytes(server) < before
+    assert same_files(tmp_path / "out", run[3])
+    assert client.fsck(read_data=True).findings == []
+
+
+def test_a_version_below_may_be_flattened_without_those_above(server, run, tmp_path):
+    client = server.client()
+    client.flatten(f"{LINE}:v3")
+
+    work(worker_of(server))
+    client.collect(dry_run=False, grace_s=0)
+
+    for number, path in enumerate(run, 1):
+        server.client().pull(f"{LINE}:v{number}", tmp_path / "out" / path.name)
+        assert same_files(tmp_path / "out" / path.name, path)
+    assert max(depths(server, f"{LINE}:v4")) == 4, "it has its own map"
+
+
+def test_a_push_without_the_base_at_hand_is_stored_anew_with_it(server, alone, tmp_path):
+    client, worker = server.client(), worker_of(server)
+    stored = [client.show(f"{LINE}:v{n}").stored_bytes for n in (1, 2)]
+    before = live_bytes(server)
+
+    first, second = work(worker), work(worker)
+    client.collect(dry_run=False, grace_s=0)
+
+    assert [run.ref for run in (first, second)] == [f"{LINE}:v1", f"{LINE}:v2"]
+    assert first.stored_bytes.after < stored[0] * 0.6
+    assert second.stored_bytes.after < stored[1] * 0.6
+    assert live_bytes(server) < before - sum(stored) * 0.3
+    assert max(depths(server, f"{LINE}:v2")) in {1, 2}
+    for number, path in enumerate(alone, 1):
+        server.client().pull(f"{LINE}:v{number}", tmp_path / f"out{number}")
+        assert same_files(tmp_path / f"out{number}", path)
+    assert claim(worker) is None
+
+
+def test_a_form_that_is_not_smaller_changes_nothing(server, alone):
+    worker = worker_of(server)
+    for _ in range(2):  # the runs that the pushes queued
+        work(worker)
+    revision = storage_revision(server)
+    with read(server.registry.engine) as conn:
+        version_id = conn.execute(sa.select(t.versions.c.id)).scalars().first()
+    queue_smallest(server, version_id)
+
+    done = work(worker)
+
+    assert done.state == "done"
+    assert done.stored_bytes.before == done.stored_bytes.after
+    assert storage_revision(server) == revision
+
+
+def storage_revision(server):
+    with read(server.registry.engine) as conn:
+        query = sa.select(sa.func.sum(t.versions.c.storage_revision))
+        return conn.execute(query).scalar_one()
+
+
+def queue_smallest(server, version_id):
+    with write(server.registry.engine) as conn:
+        enqueue(
+            conn, run_id="again", what="reencode", dedup_key="again", version_id=version_id,
+            request={"against": "smallest"},
+        )  # fmt: skip
+
+
+def test_runs_of_verification_and_of_encoding_are_not_confused(server, alone):
+    client, worker = server.client(), worker_of(server)
+
+    server.verified(f"{LINE}:v1")
+    runs = {(run.what, run.state) for run in client.runs().items}
+    grant = claim(worker)
+    with pytest.raises(InvalidInput):
+        worker.complete_run(grant.run, verdict_report_of(grant))
+
+    assert client.show(f"{LINE}:v1").verdict == "pass"
+    assert {what for what, _ in runs} == {"verify", "reencode"}
+    assert claim(worker, name="w2").run != grant.run
+
+
+def verdict_report_of(grant):
+    made = verdict_report(grant.model_copy(update={"suite": "smoke"}))
+    return made.model_copy(update={"fence": grant.fence})
+
+
+def test_a_dead_run_says_nothing_about_the_version(server, alone):
+    client, worker = server.client(), worker_of(server)
+    server.verified(f"{LINE}:v1")
+
+    for _ in range(3):
+        grant = claim(worker)
+        worker.fail_run(grant.run, RunFailure(fence=grant.fence, error="no base here"))
+
+    (dead,) = client.runs(state="dead").items
+    assert (dead.what, dead.verdict) == ("reencode", None)
+    assert client.show(f"{LINE}:v1").verdict == "pass"
+    assert client.gate(f"{LINE}:v1", "prod").allowed
+
+
+def test_flattening_twice_is_one_run(server, run):
+    client = server.client()
+
+    first, second = client.flatten(f"{LINE}:v2"), client.flatten(f"{LINE}:v2")
+
+    assert first.id == second.id
+
+
+def test_who_may_not_flatten_and_what_cannot_be(server, run):
+    reader = server.client(("read", "verify"), principal="reader")
+    client = server.client()
+    client.delete_version(f"{LINE}:v4")
+
+    with pytest.raises(Forbidden):
+        reader.flatten(f"{LINE}:v1")
+    with pytest.raises(InvalidInput):
+        client.flatten(LINE)
+    with pytest.raises(Blocked):
+        client.flatten(f"{LINE}:v4")
+
+
+def test_without_the_lease_nothing_is_sent_and_nothing_replaced(server, run):
+    client, worker = server.client(), worker_of(server)
+    client.flatten(f"{LINE}:v4")
+    grant = claim(worker)
+    report = carry_out(worker, grant)
+    other = server.client(WORKER, principal="other", kind="wrk")
+
+    with pytest.raises(DeltaregError):
+        other.complete_reencode(grant.run, report)
+    with pytest.raises(LeaseLost):
+        worker.complete_reencode(grant.run, stale(report))
+    client._api.send("POST", f"/runs/{grant.run}:cancel")
+    with pytest.raises(LeaseLost):
+        worker.complete_reencode(grant.run, report)
+
+    assert max(depths(server, f"{LINE}:v4")) == 4
+
+
+def stale(report):
+    return ReencodeReport(
+        fence=report.fence + 1, upload=report.upload, storage_map=report.storage_map
+    )
+
+
+def test_a_lost_lease_takes_no_packs(server, run):
+    client, worker = server.client(), worker_of(server)
+    client.flatten(f"{LINE}:v4")
+    grant = claim(worker)
+    hold = LeaseHold(run=grant.run, fence=grant.fence)
+    upload = worker._api.send("POST", f"/runs/{grant.run}:upload", body=hold).json()["id"]
+    client._api.send("POST", f"/runs/{grant.run}:cancel")
+
+    with pytest.raises(LeaseLost):
+        worker._api.upload(
+            f"/uploads/{upload}/packs/0", memoryview(b"x"), digest=DIGEST, meter=print
+        )
+
+
+DIGEST = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+
+
+def test_the_same_report_again_is_answered_alike(server, run):
+    client, worker = server.client(), worker_of(server)
+    client.flatten(f"{LINE}:v4")
+    grant = claim(worker)
+    report = carry_out(worker, grant)
+
+    first = worker.complete_reencode(grant.run, report)
+    second = worker.complete_reencode(grant.run, report)
+
+    assert first == second
+    assert [action for action, _ in actions(server)].count("version.reencode") == 1
+
+
+def test_a_pull_under_way_survives_the_replacement(server, run, tmp_path, monkeypatch):
+    client, worker = server.client(), worker_of(server)
+    for number in (1, 2, 3):
+        client.delete_version(f"{LINE}:v{number}")
+    client.collect(dry_run=False, grace_s=0)
+    client.flatten(f"{LINE}:v4")
+    enter = PackReader.__enter__
+    times: list[int] = []
+
+    def replaced_first(reader):
+        # The map has been read and no pack yet.
+        if not times:
+            times.append(1)
+            with monkeypatch.context() as undone:
+                undone.setattr(PackReader, "__enter__", enter)
+                work(worker)
+            client.collect(dry_run=False, grace_s=0)
+        return enter(reader)
+
+    monkeypatch.setattr(PackReader, "__enter__", replaced_first)
+    server.client().pull(f"{LINE}:v4", tmp_path / "out")
+
+    assert times == [1]
+    assert same_files(tmp_path / "out", run[3])
+
+
+def test_a_pack_that_is_gone_for_good_is_an_error(server, run, tmp_path):
+    for key, _ in list(server.registry.store.keys("blobs/")):
+        server.registry.store.delete(key)
+
+    with pytest.raises(NotFound):
+        server.client(retries=0).pull(f"{LINE}:v4", tmp_path / "out")
