@@ -19,6 +19,7 @@ from deltareg.delta_manifest import assess
 from deltareg.digest import Digest
 from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, Refused
 from deltareg.fingerprint import TensorRecord
+from deltareg.kind import DeltaFiles
 from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
@@ -108,18 +109,14 @@ def check_result(registry: Registry, ground: Ground, result: Manifest) -> str:
     Raises:
         Refused: It cannot be what folding gives.
     """
-    version = ground.version
     with read(registry.engine) as conn:
-        content = version_queries.content(conn, version.id)
         below = Manifest.decode(base_queries.base_content(conn, ground.below.id).manifest)
-        storage = StorageMap.decode(content.storage_map)
-        scope = namespace_scope(version.namespace)
-        found = pack_queries.physical_keys(conn, scope, (str(p.digest) for p in storage.packs))
-    keys = {Digest.parse(digest): key for digest, (key, _) in found.items()}
-    if len(keys) < len(storage.packs):
-        raise NotFound(f"the bytes of {ref_of(version)} are gone", fix="deltareg fsck")
+        content = version_queries.content(conn, ground.version.id)
     delta, view = Manifest.decode(content.manifest), base_view(below)
-    files = Readback(registry.store, keys, storage).delta_files(delta)
+    try:
+        files = _files_of(registry, ground.version, delta)
+    except NotFound:  # stored in another way meanwhile, perhaps, and the old packs are collected
+        files = _files_of(registry, ground.version, delta)
     assessment = assess(files, header_tensors(files), view)
     if assessment.errors:
         raise Refused(assessment.errors)
@@ -156,3 +153,16 @@ def revoked_below(conn: sa.Connection, version: Row) -> str:
         return ""
     below = queries.stack_below(conn, version.base_id)
     return next((ref_of(row) for row in below if row.revoked_at is not None), "")
+
+
+def _files_of(registry: Registry, version: Row, manifest: Manifest) -> DeltaFiles:
+    """Read headers and documents of a version, where its map says that they are now."""
+    with read(registry.engine) as conn:
+        raw = version_queries.content(conn, version.id).storage_map
+        storage = StorageMap.decode(raw)
+        scope = namespace_scope(version.namespace)
+        found = pack_queries.physical_keys(conn, scope, (str(p.digest) for p in storage.packs))
+    keys = {Digest.parse(digest): key for digest, (key, _) in found.items()}
+    if len(keys) < len(storage.packs):
+        raise NotFound(f"the bytes of {ref_of(version)} are gone", fix="deltareg fsck")
+    return Readback(registry.store, keys, storage).delta_files(manifest)

@@ -38,8 +38,8 @@ class ReceivedPack(Answer):
 class UploadInfo(Answer):
     """An upload: what is there already, so that only the rest is sent.
 
-    `known` maps piece digests that the namespace already stores to their storage entry, and
-    `known_packs` lists the packs that those lie in.
+    `known` maps piece digests that the namespace already stores to their storage entry, each with
+    the pieces that decoding it needs, and `known_packs` lists the packs that all of them lie in.
     """
 
     id: str
