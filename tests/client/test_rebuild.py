@@ -13,16 +13,6 @@ from deltareg.storage_map import StorageMap, StoredPiece
 from tests.codec.samples import encoded, fetcher, nudged, piece_of, reader, source, weights
 
 
-class Kept:
-    """A tensor of the base."""
-
-    def __init__(self, data):
-        self.data = memoryview(data)
-
-    def read(self):
-        return self.data
-
-
 def generations(count, elements=5000):
     """Make a base and words that were nudged on from it, one generation after another."""
     found = [weights(elements)]
@@ -38,7 +28,7 @@ def chained(words):
         for below, data in pairwise(words)
     ]
     packs, encoder = encoded(sources)
-    base = {piece_of("BF16", words[0]).digest: Kept(words[0])}
+    base = {piece_of("BF16", words[0]).digest: reader(words[0])}
     return packs, StorageMap(encoder.pack_refs, encoder.pieces), base
 
 

@@ -32,7 +32,8 @@ def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
             remember_installed(context.cache, to, version)
         size, seconds = manifest.logical_bytes, time.monotonic() - started
         return PullReport(version.ref, here, version.digest, 0, size, seconds)
-    if to is not None and not is_free(to):
+    # Looked at again: another pull may have brought it since.
+    if to is not None and not is_free(to) and not holds(context.cache, to, manifest):
         raise Conflict(
             f"{to} exists and holds something else than {version.ref}",
             fix="name another folder with --to, or empty this one",
