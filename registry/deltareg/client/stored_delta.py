@@ -6,14 +6,13 @@ is written and no folder is made before. Headers and documents are read first; t
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from deltareg.client.folder import MappedFile
 from deltareg.client.rebuild import Rebuild
 from deltareg.delta_manifest import is_document
 from deltareg.formula import Tensor
 from deltareg.kind import DeltaFiles
-from deltareg.manifest import Manifest, ManifestTensor, Piece
+from deltareg.manifest import Manifest, ManifestTensor
 from deltareg.tensors import parse_header, strict_json_object
 
 
@@ -79,15 +78,12 @@ class StoredDelta:
             convention=str(self._manifest.config.get("convention", "")),
         )
 
-    @cached_property
+    @property
     def tensors(self) -> Mapping[str, Tensor]:
         """All tensors by name; two files hold the same under one name, or it was not pushed."""
         return {t.name: StoredTensor(t, self._rebuild) for t in self._manifest.tensors}
 
-    @cached_property
-    def _pieces(self) -> Mapping[str, Piece]:
-        return {tensor.name: tensor.piece for tensor in self._manifest.tensors}
-
     def stream(self, names: Iterable[str]) -> Iterator[memoryview]:
         """Give the bytes of tensors, one after another, decoded ahead; see `Rebuild`."""
-        return self._rebuild(self._pieces[name] for name in names)
+        pieces = {tensor.name: tensor.piece for tensor in self._manifest.tensors}
+        return self._rebuild(pieces[name] for name in names)
