@@ -21,7 +21,7 @@ from deltareg.updates import Add, Replace
 
 _BLOCK_BYTES = 8 << 20
 _SAMPLED_TENSORS = 64
-_SAMPLED_ROWS = 1024
+_SAMPLED_ROWS = 128
 # One reading of the numbers is plainly wrong when it makes the change this many times as large.
 _PLAINLY = 4.0
 _SAME_VALUES = {"saved", "saved_copy"}
@@ -147,10 +147,12 @@ def _equal(copy: Tensor, own: Tensor, rows: int | None) -> bool:
 
 def _convention_problems(account: Account, base: Tensors) -> list[Problem]:
     """Hold the convention against sizes: read rightly, the change is the smaller one."""
-    as_values, as_difference, own = _sizes(account, base)
-    if own == 0 or account.delta is None:
+    told = None if account.delta is None else account.delta.config().get("convention")
+    if told not in {"additive", "absolute"}:
         return []
-    told = account.delta.config().get("convention")
+    as_values, as_difference, own = _sizes(account, base)
+    if own == 0:
+        return []
     if told == "additive" and as_difference > _PLAINLY * as_values:
         return [needed_problem("the tensors are meant as differences, and look like new values")]
     if told == "absolute" and as_values > _PLAINLY * as_difference:

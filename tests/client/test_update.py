@@ -181,7 +181,8 @@ with Client(ClientConfig(server=server, token=token, cache_dir=Path(cache))) as 
 def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, tmp_path):
     target = tmp_path / "model"
     edge.pull(f"{LINE}:v1", target)
-    seen, step = set(), 0
+    seen: set[int] = set()
+    step = 0
 
     while step < 16 or (seen != {1, 2} and step < 200):
         ref = f"{LINE}:v{2 - step % 2}"
