@@ -66,7 +66,7 @@ class Stock:
             DeltaregError: The registry cannot be reached or refuses.
         """
         with self.open_base(grant.base) as base:
-            pulled = self._client.pull(grant.ref, into / "delta")
+            pulled = self._client.pull(grant.ref, into / "delta", is_temporary=True)
             manifest = self._client.cache.manifest(Digest.parse(grant.digest))
             if pulled.digest != grant.digest or manifest is None:
                 raise Inconclusive(
@@ -101,7 +101,7 @@ class Stock:
         version = self._client.show(info.version or "")
         own = self._client.base(version.base.name)
         with self.open_base(own) as base:
-            self._client.pull(version.ref, into / "below")
+            self._client.pull(version.ref, into / "below", is_temporary=True)
             manifest = self._client.cache.manifest(Digest.parse(version.digest))
             if manifest is None:
                 raise Inconclusive(f"the manifest of {version.ref} is not at hand")

@@ -8,10 +8,12 @@ import pytest
 import sqlalchemy as sa
 from safetensors.numpy import load_file, save_file
 
+from deltareg.client import Client, ClientConfig
 from deltareg.db import tables as t
 from deltareg.db.session import read
 from deltareg.storage_map import DEPTH_MAX, StorageMap
 from tests.client.checkpoints import LINE, NAMES, trained, weights, write, write_run
+from tests.client.test_push import Meddler
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import SAMPLES
 
@@ -216,3 +218,26 @@ def test_a_known_piece_is_offered_with_all_that_it_needs(server, tmp_path):
     assert again.uploaded_bytes == 0
     assert max(depths(server, "team/copy:v1")) == 2 <= DEPTH_MAX
     assert same_files(tmp_path / "out", second)
+
+
+@pytest.mark.parametrize("how", ["taken away", "written to"])
+def test_an_earlier_version_that_changes_under_a_push_is_not_used(server, tmp_path, how):
+    """A worker's folder, for one: it is there for as long as a verification takes."""
+    base, first, second = write_run(tmp_path, 2)
+    client = server.client()
+    client.push_base(base, "base")
+    client.push(first, LINE, base="base")
+
+    def meddle():
+        file = first / "model.safetensors"
+        file.unlink() if how == "taken away" else file.touch()
+
+    config = ClientConfig(
+        server=server.url, token=server.admin_token, cache_dir=client.config.cache_dir
+    )
+    with Client(config, progress=Meddler(meddle, "pushing")) as other:
+        report = other.push(second, LINE, base="base")
+        pulled = other.pull(report.version.ref, tmp_path / "out")
+
+    assert same_files(second, pulled.path)
+    assert depths(server, report.version.ref).count(2) == 0

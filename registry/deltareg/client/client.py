@@ -128,9 +128,9 @@ class Client(Leased):
             self._context, path, LineRef.parse(line), base=base, options=options
         )
 
-    def pull(self, ref: str, to: Path | None = None) -> PullReport:
+    def pull(self, ref: str, to: Path | None = None, *, is_temporary: bool = False) -> PullReport:
         """Write a version's files into a folder, or into the cache."""
-        return pull_files.pull(self._context, Ref.parse(ref), to)
+        return pull_files.pull(self._context, Ref.parse(ref), to, is_temporary=is_temporary)
 
     def materialize(
         self,

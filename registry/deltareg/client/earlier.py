@@ -19,7 +19,7 @@ from deltareg.client.transfer import reader
 from deltareg.client.version_place import find_version_folder, is_remembered
 from deltareg.codec import Reference
 from deltareg.digest import Digest
-from deltareg.errors import NotFound, Refused
+from deltareg.errors import Conflict, NotFound, Refused, UploadClosed
 from deltareg.manifest import Manifest, ManifestTensor
 from deltareg.refs import LineRef
 from deltareg.storage_map import DEPTH_MAX, StorageMap
@@ -101,7 +101,8 @@ def earlier_at_hand(
     """Open the version that a new one follows, if its files are on this machine.
 
     Raises:
-        Conflict: At the end of the block: a file was written to meanwhile.
+        UploadClosed: At the end of the block: a file was written to or taken away meanwhile, and
+            what was encoded against it does not count.
     """
     version = earlier_version(context, line, manifest)
     found = None if version is None else _open(context, version)
@@ -111,6 +112,8 @@ def earlier_at_hand(
     try:
         yield found
         found.folder.check_unchanged()
+    except Conflict as error:
+        raise UploadClosed(error.message, fix="run the same push again") from error
     finally:
         found.folder.close()
 

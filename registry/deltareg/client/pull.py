@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -64,6 +64,7 @@ def fetch(
     *,
     to: Path | None = None,
     held: Held = _NOTHING,
+    is_noted: bool = True,
 ) -> Pulled:
     """Bring a version to this machine.
 
@@ -73,6 +74,7 @@ def fetch(
         manifest: What it is.
         to: Where it goes; a snapshot of the cache by default.
         held: Pieces that are here already and need not be fetched.
+        is_noted: Whether the place is remembered, for what comes later.
     """
     digest = Digest.parse(version.digest)
     if to is None:
@@ -82,7 +84,7 @@ def fetch(
     target = context.cache.folder_path("snapshots", digest) if to is None else to
 
     def write(source: _Source) -> Pulled:
-        fetched, cached = _write(context, target, source)
+        fetched, cached = _write(context, target, replace(source, is_noted=is_noted))
         return Pulled(version, manifest, target, fetched, cached, source.storage)
 
     return _from_source(context, version, manifest, write, held)
@@ -176,6 +178,7 @@ class _Source:
         storage: How it is stored.
         references: Tensors of the base, by digest.
         version: The manifest's digest; None for a base.
+        is_noted: Whether the folder is remembered.
     """
 
     of: str
@@ -183,6 +186,7 @@ class _Source:
     storage: StorageMap
     references: Mapping[Digest, ReadRange]
     version: Digest | None = None
+    is_noted: bool = True
 
 
 def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
@@ -238,13 +242,14 @@ def _write_once(
             if target.is_relative_to(context.cache.path):
                 make_read_only(draft)
             states = file_states(draft, source.manifest)
-        if source.version is not None:
+        if source.version is not None and source.is_noted:
             remember_version(context.cache, source.version, target, states)
     except Conflict:
         if not holds(context.cache, target, source.manifest):
             raise
     else:
-        remember_held(context.cache, target, source.manifest)
+        if source.is_noted:
+            remember_held(context.cache, target, source.manifest)
 
 
 def _from_source(

@@ -16,8 +16,14 @@ from deltareg.manifest import Manifest
 from deltareg.refs import Ref
 
 
-def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
+def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = False) -> PullReport:
     """Write a version's files into a folder, or into the cache when no folder is named.
+
+    Args:
+        context: The client's surroundings.
+        ref: The version.
+        to: The folder.
+        is_temporary: Whether the folder will go soon, so that it is not worth a note.
 
     Raises:
         Conflict: The folder exists and holds something else.
@@ -38,8 +44,8 @@ def pull(context: Context, ref: Ref, to: Path | None) -> PullReport:
             f"{to} exists and holds something else than {version.ref}",
             fix="name another folder with --to, or empty this one",
         )
-    pulled = use_cases.pull.fetch(context, version, manifest, to=to)
-    if to is not None:
+    pulled = use_cases.pull.fetch(context, version, manifest, to=to, is_noted=not is_temporary)
+    if to is not None and not is_temporary:
         remember_installed(context.cache, to, version)
     use_cases.pull.trim(context, keep={pulled.path})
     return PullReport(

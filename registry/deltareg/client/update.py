@@ -27,10 +27,11 @@ from deltareg.client.installed import (
 from deltareg.client.materialize import fold_version, note_fold
 from deltareg.client.pack_reader import lacking_bytes
 from deltareg.client.placing import replaced
-from deltareg.client.pull import Held, fetch, fetch_storage, trim
+from deltareg.client.pull import Held, Pulled, fetch, fetch_storage, trim
 from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.stretches import needed_chunks
 from deltareg.client.update_report import UpdateReport
+from deltareg.client.version_place import file_states, remember_version
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
 from deltareg.manifest import Manifest
@@ -164,14 +165,20 @@ def _lacking(job: _Job, storage: StorageMap, outside: frozenset[Digest]) -> int:
 def _pulled(job: _Job, held: Held) -> int:
     with replaced(job.folder) as draft:
         try:
-            pulled = fetch(job.context, job.version, job.manifest, to=draft, held=held)
+            pulled = _fetched(job, draft, held)
         except IntegrityFailure:  # the folder was written to and does not show it: without it, then
             if not held:
                 raise
-            pulled = fetch(job.context, job.version, job.manifest, to=draft)
+            pulled = _fetched(job, draft, {})
     remember_held(job.context.cache, job.folder, job.manifest)
+    states = file_states(job.folder, job.manifest)
+    remember_version(job.context.cache, Digest.parse(job.version.digest), job.folder, states)
     remember_installed(job.context.cache, job.folder, job.version)
     return pulled.fetched_bytes
+
+
+def _fetched(job: _Job, draft: Path, held: Held) -> Pulled:
+    return fetch(job.context, job.version, job.manifest, to=draft, held=held, is_noted=False)
 
 
 def _folded(job: _Job) -> int:
