@@ -73,6 +73,9 @@ def _tensors(item_bytes: int) -> Iterator[tuple[str, bytes, bytes]]:
     far = golden.far("fuzz", DTYPES[item_bytes], (12_000,), bits=9)
     assert far.reference is not None
     yield "far", far.data, far.reference
+    rows = golden.rows("fuzz rows", DTYPES[item_bytes], (96, 256), every=3)
+    assert rows.reference is not None
+    yield "rows", rows.data, rows.reference
     yield "repeats", base[: 8 * item_bytes] * 100, base[: 800 * item_bytes]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deltareg.codec import CHUNK_ELEMENTS, PackEncoder, PieceSource, Reference, read_pack
-from deltareg.codec.chunk_codec import CONTEXTS, PLANES, RAW, ZSTD
+from deltareg.codec.chunk_codec import CONTEXTS, FLOATS, RAW, ZSTD
 from deltareg.codec.codecs import thread_codecs
 from deltareg.digest import sha256_of
 from deltareg.errors import InvalidInput
@@ -95,7 +95,7 @@ def test_a_fine_tune_is_encoded_against_its_reference():
 def test_an_unrelated_reference_is_not_used():
     piece = stored(source("BF16", weights(100_000), noise(200_000)))
 
-    assert codecs(piece) == [PLANES]
+    assert codecs(piece) == [FLOATS]
     assert piece.reference is None
 
 

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.codec import MAX_CHUNK_BYTES, decode_chunk
-from deltareg.codec.chunk_codec import CONTEXTS, PACKED, PLANES, RAW, SUBTRACT, ZSTD
+from deltareg.codec.chunk_codec import (
+    BLOCKS,
+    CONTEXTS,
+    FLOATS,
+    PACKED,
+    PLANES,
+    RAW,
+    SUBTRACT,
+    ZSTD,
+)
 from deltareg.codec.codecs import thread_codecs
 from deltareg.errors import BaseMismatch, IntegrityFailure
 from tests.codec.samples import chunk_of, forged_frame, payload_of, sound_chunk, weights, zstd_frame
@@ -142,8 +151,8 @@ def test_an_escape_comes_back(codec):
     assert found == data
 
 
-@pytest.mark.parametrize("codec", [PACKED, CONTEXTS])
-def test_single_bytes_are_never_in_classes(codec):
+@pytest.mark.parametrize("codec", [PACKED, CONTEXTS, BLOCKS, FLOATS])
+def test_single_bytes_are_never_words(codec):
     with pytest.raises(IntegrityFailure, match="single bytes"):
         decode_chunk(
             b"\0", chunk_of(b"\0", codec, SIZE), item_bytes=1, reference=memoryview(bytes(SIZE))
@@ -166,7 +175,7 @@ def test_a_chunk_of_an_impossible_size_is_refused(size_bytes, item_bytes):
         decode_chunk(b"\0\0", chunk_of(b"\0\0", PLANES, size_bytes), item_bytes=item_bytes)
 
 
-@pytest.mark.parametrize("codec", [7, 8, 255, 1 << 30])
+@pytest.mark.parametrize("codec", [7, 10, 255, 1 << 30])
 def test_a_codec_that_is_not_known_is_refused(codec):
     with pytest.raises(IntegrityFailure, match="newer deltareg"):
         decode_chunk(DATA, chunk_of(DATA, codec, SIZE), item_bytes=1)
@@ -205,7 +214,7 @@ def test_a_missing_reference_is_named():
 
 @given(
     payload=st.binary(max_size=300),
-    codec=st.sampled_from([RAW, ZSTD, PLANES, PACKED, CONTEXTS, SUBTRACT]),
+    codec=st.sampled_from([RAW, ZSTD, PLANES, PACKED, CONTEXTS, SUBTRACT, BLOCKS, FLOATS]),
     item_bytes=st.sampled_from([1, 2, 4, 8]),
     prefix=st.sampled_from([b"", b"\x28\xb5\x2f\xfd", bytes([2, 0]), bytes([1, 2])]),
 )
@@ -217,7 +226,7 @@ def test_any_bytes_end_in_a_refusal(payload, codec, item_bytes, prefix):
         decode_chunk(payload, chunk, item_bytes=item_bytes, reference=memoryview(bytes(8 * 64)))
 
 
-@pytest.mark.parametrize("codec", [ZSTD, PLANES, PACKED, CONTEXTS, SUBTRACT])
+@pytest.mark.parametrize("codec", [ZSTD, PLANES, PACKED, CONTEXTS, SUBTRACT, FLOATS])
 @given(cut=st.integers(0, 10_000), flip=st.integers(0, 7))
 def test_a_damaged_payload_never_decodes_to_other_bytes(codec, cut, flip):
     data, reference = memoryview(weights(3000)), memoryview(weights(3000, seed=3))

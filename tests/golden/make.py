@@ -100,6 +100,16 @@ def far(name: str, dtype: str, shape: tuple[int, ...], *, bits: int = 8) -> Tens
     return Tensor(dtype, shape, (base + noise).astype(base.dtype).tobytes(), base.tobytes())
 
 
+def rows(name: str, dtype: str, shape: tuple[int, int], *, every: int) -> Tensor:
+    """Make a tensor and its reference: of stretches of four rows one of `every` moves."""
+    one = far(name, dtype, shape)
+    words = np.frombuffer(one.data, f"<u{ITEM_BYTES[dtype]}").reshape(shape).copy()
+    base = np.frombuffer(one.reference or b"", words.dtype).reshape(shape)
+    stays = np.arange(shape[0]) // 4 % every != 0
+    words[stays] = base[stays]
+    return Tensor(dtype, shape, words.tobytes(), base.tobytes())
+
+
 def alone(name: str, dtype: str, shape: tuple[int, ...]) -> Tensor:
     """Make a tensor without a reference."""
     return Tensor(dtype, shape, weights(name, int(np.prod(shape)), ITEM_BYTES[dtype]).tobytes())
@@ -131,8 +141,14 @@ TEXT = "".join(
     for part in ("query", "key", "value", "output")
 ).encode()
 
-# Written before codecs 3 and 4 were there, or to show one that the default would not take.
-PROFILES = {"subtract": "planes", "chunks": "planes", "packed": "fast", "pcodec": "pcodec"}
+# Written before newer codecs were there, or to show one that the default would not take.
+PROFILES = {
+    "planes": "planes",
+    "subtract": "planes",
+    "chunks": "planes",
+    "packed": "fast",
+    "pcodec": "pcodec",
+}
 
 CASES: dict[str, list[Tensor]] = {
     "raw": [
@@ -168,6 +184,18 @@ CASES: dict[str, list[Tensor]] = {
         far("contexts f32", "F32", (70, 300), bits=12),
         far("contexts f64", "F64", (9000,), bits=5),
         pair("contexts of one class", "BF16", (2000,)),
+    ],
+    "blocks": [
+        rows("blocks bf16", "BF16", (120, 200), every=3),
+        rows("blocks f16", "F16", (301, 67), every=2),
+        rows("blocks f32", "F32", (60, 130), every=6),
+        rows("blocks f64", "F64", (40, 129), every=4),
+    ],
+    "floats": [
+        alone("floats bf16", "BF16", (150, 101)),
+        alone("floats f16", "F16", (4001,)),
+        alone("floats f32", "F32", (77, 101)),
+        alone("floats f64", "F64", (1001,)),
     ],
     "pcodec": [
         far("pcodec f32", "F32", (80, 100), bits=12),

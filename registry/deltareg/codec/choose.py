@@ -1,11 +1,11 @@
 """Picking the smallest encoding of a chunk, and the best reference, without trying all on all.
 
-Against a reference the first candidate is tried at once, and when it leaves less than a third, that
-is it: no codec without a reference gets there on weights. Else each candidate encodes a sample (the
-whole chunk, when that is small). The one with the smallest sample goes first; another is tried only
-when its sample says that it could still win. The choice depends on the chunk and its reference
-alone, so encoding stays deterministic. A piece that has several references to choose from takes the
-one against which its own sample is smallest.
+Against a reference the first candidate that takes the chunk is tried at once, and when it leaves
+less than a third, that is it: no codec without a reference gets there on weights. Else each of the
+others encodes a sample (the whole chunk, when that is small). The one with the smallest sample goes
+first; another is tried only when its sample says that it could still win. The choice depends on the
+chunk and its reference alone, so encoding stays deterministic. A piece that has several references
+to choose from takes the one against which its own sample is smallest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def encode_smallest(
         codecs[i] for i in candidates if reference is not None or not codecs[i].uses_reference
     ]
     best: tuple[int, bytes | memoryview] = (RAW, chunk)
-    if usable and usable[0].uses_reference:
+    while usable and usable[0].uses_reference and best[0] == RAW:
         first = usable.pop(0)
         best = _shorter(best, first, first.encode(chunk, reference, item_bytes=item_bytes))
         if len(best[1]) * _ENOUGH <= chunk.nbytes:
@@ -59,8 +59,8 @@ def encode_smallest(
         for codec in usable
     ]
     for estimate, codec in sorted(estimates, key=lambda pair: pair[0]):
-        # A sample errs by a few percent: what it puts just behind the best is tried too.
-        if estimate * 31 < len(best[1]) * 32:
+        # A sample errs by a percent: what it puts just behind the best is tried too.
+        if estimate * 127 < len(best[1]) * 128:
             best = _shorter(best, codec, codec.encode(chunk, reference, item_bytes=item_bytes))
     return best[0], bytes(best[1])
 

@@ -20,6 +20,8 @@ CONTEXTS: Final = 4
 SUBTRACT: Final = 5
 PCODEC: Final = 6
 UNCHANGED: Final = 7  # a piece equal to its reference; never stored as a chunk
+BLOCKS: Final = 8
+FLOATS: Final = 9
 
 
 class ChunkCodec(Protocol):

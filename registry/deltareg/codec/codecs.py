@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from deltareg.codec.blocks import Blocks
 from deltareg.codec.chunk_codec import (
+    BLOCKS,
     CONTEXTS,
+    FLOATS,
     PACKED,
     PCODEC,
     PLANES,
@@ -15,6 +18,7 @@ from deltareg.codec.chunk_codec import (
     ChunkCodec,
 )
 from deltareg.codec.contexts import Contexts
+from deltareg.codec.floats import Floats
 from deltareg.codec.packed import Packed
 from deltareg.codec.pco import Pcodec
 from deltareg.codec.planes import Planes
@@ -26,9 +30,9 @@ from deltareg.codec.zstd import Zstd
 # Which codecs the encoder tries, by profile. Decoding knows them all and needs no profile.
 PROFILES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {
-        "default": (CONTEXTS, SUBTRACT, PLANES, ZSTD),
+        "default": (BLOCKS, CONTEXTS, SUBTRACT, FLOATS, PLANES, ZSTD),
         "fast": (PACKED, SUBTRACT, PLANES, ZSTD),
-        "max": (CONTEXTS, PCODEC, PACKED, SUBTRACT, PLANES, ZSTD),
+        "max": (BLOCKS, CONTEXTS, PCODEC, PACKED, SUBTRACT, FLOATS, PLANES, ZSTD),
         "pcodec": (PCODEC,),
         "planes": (SUBTRACT, PLANES, ZSTD),  # quick without the native kernel, too
     }
@@ -40,7 +44,7 @@ def open_codecs() -> Mapping[int, ChunkCodec]:
     scratch = Scratch()
     codecs: tuple[ChunkCodec, ...] = (
         Raw(), Zstd(), Planes(scratch), Packed(scratch), Contexts(scratch), Subtract(scratch),
-        Pcodec(scratch),
+        Pcodec(scratch), Blocks(scratch), Floats(scratch),
     )  # fmt: skip
     return MappingProxyType({codec.id: codec for codec in codecs})
 

@@ -32,10 +32,7 @@ class Differences(ABC):
         against = words_of(same_size(reference, chunk.nbytes), item_bytes)
         if item_bytes == 1:
             return None
-        classes = self.classes(against)
-        zigzag = self._scratch.words("words", count=against.size, item_bytes=item_bytes)
-        kernel().divide(words_of(chunk, item_bytes), against, classes, zigzag)
-        payload = self._classed.pack(zigzag, classes)
+        payload = self.pack(words_of(chunk, item_bytes), against)
         return payload if len(payload) < chunk.nbytes else None
 
     def decode(
@@ -49,9 +46,27 @@ class Differences(ABC):
         against = words_of(same_size(reference, size_bytes), item_bytes)
         if item_bytes == 1:
             raise damaged("a chunk of single bytes is never stored in classes")
-        classes = self.classes(against)
-        zigzag = self._scratch.words("words", count=against.size, item_bytes=item_bytes)
-        self._classed.unpack_into(zigzag, classes, memoryview(payload))
         words = self._scratch.lend(against.size, item_bytes)
-        kernel().restore(zigzag, against, classes, words)
+        self.unpack_into(words, against, memoryview(payload))
         return octets(words)
+
+    def pack(self, words: Words, against: Words) -> bytes:
+        """Write words that have as many of the reference."""
+        classes = self.classes(against)
+        zigzag = self._zigzag(against)
+        kernel().divide(words, against, classes, zigzag)
+        return self._classed.pack(zigzag, classes)
+
+    def unpack_into(self, words: Words, against: Words, payload: memoryview) -> None:
+        """Read a payload into all of `words`.
+
+        Raises:
+            IntegrityFailure: The payload is not exactly these words.
+        """
+        classes = self.classes(against)
+        zigzag = self._zigzag(against)
+        self._classed.unpack_into(zigzag, classes, payload)
+        kernel().restore(zigzag, against, classes, words)
+
+    def _zigzag(self, against: Words) -> Words:
+        return self._scratch.words("words", count=against.size, item_bytes=against.itemsize)

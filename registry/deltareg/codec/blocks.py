@@ -1,0 +1,119 @@
+"""Codec 8: which blocks of 64 words changed at all, and codec 4 for the words of those.
+
+Fine-tuning leaves whole rows of an embedding as they were: the words that the data had. In classes
+such a row is torn into as many stretches as there are magnitudes, each of which costs something. A
+bit a block says it at once, and what it leaves out need not be divided. Chunks whose unchanged
+words lie here and there, not in rows, are left to codec 4. Layout: docs/format.md, Blocks.
+"""
+
+import struct
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from deltareg.codec.chunk_codec import BLOCKS, damaged, same_size
+from deltareg.codec.contexts import Contexts
+from deltareg.codec.frames import GENERAL, open_compressor, open_decompressor, read_frame
+from deltareg.codec.scratch import Scratch, Words, octets, words_of
+
+_BLOCK: Final = 64
+_LEAST: Final = 8  # blocks; and one in so many has to be unchanged
+_FRAME: Final = 32  # bytes, so that a short map's frame is not all that is seen
+Flags = npt.NDArray[np.bool_]
+
+
+class Blocks:
+    """Stores the difference to the reference where there is one."""
+
+    id = BLOCKS
+    name = "blocks"
+    uses_reference = True
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._contexts = Contexts(scratch)
+        self._compressor = open_compressor(GENERAL)
+        self._decompressor = open_decompressor()
+
+    def encode(
+        self, chunk: memoryview, reference: memoryview | None, *, item_bytes: int
+    ) -> bytes | None:
+        against = words_of(same_size(reference, chunk.nbytes), item_bytes)
+        count = against.size // _BLOCK
+        if item_bytes == 1 or count < _LEAST:
+            return None
+        words = words_of(chunk, item_bytes)
+        changed = _changed(words, against, count)
+        if (count - np.count_nonzero(changed)) * _LEAST < count:
+            return None
+        bits = np.packbits(changed, bitorder="little")
+        frame = self._compressor.compress(octets(bits))
+        if len(frame) * 2 >= bits.size + _FRAME:  # what changed lies all over
+            return None
+        body = b""
+        kept = self._kept("kept", words, changed)
+        if kept.size:
+            body = self._contexts.pack(kept, self._kept("kept reference", against, changed))
+        payload = b"".join((struct.pack("<H", len(frame)), frame, body))
+        return payload if len(payload) < chunk.nbytes else None
+
+    def decode(
+        self,
+        payload: bytes | memoryview,
+        reference: memoryview | None,
+        *,
+        size_bytes: int,
+        item_bytes: int,
+    ) -> memoryview:
+        against = words_of(same_size(reference, size_bytes), item_bytes)
+        if item_bytes == 1:
+            raise damaged("a chunk of single bytes is never stored in blocks")
+        changed, body = self._split(memoryview(payload), against.size // _BLOCK)
+        kept_reference = self._kept("kept reference", against, changed)
+        kept = self._scratch.words("kept", count=kept_reference.size, item_bytes=item_bytes)
+        if kept.size:
+            self._contexts.unpack_into(kept, kept_reference, body)
+        elif body:
+            raise damaged(f"{len(body)} bytes follow the map of a chunk that did not change")
+        words = self._scratch.lend(against.size, item_bytes)
+        words[:] = against
+        marked = int(np.count_nonzero(changed))
+        _rows(words, changed.size)[changed] = _rows(kept, marked)
+        words[changed.size * _BLOCK :] = kept[marked * _BLOCK :]
+        return octets(words)
+
+    def _split(self, payload: memoryview, count: int) -> tuple[Flags, memoryview]:
+        if len(payload) < struct.calcsize("<H"):
+            raise damaged("a chunk of blocks ends in its map")
+        (length,) = struct.unpack_from("<H", payload)
+        begin = struct.calcsize("<H")
+        size = (count + 7) // 8
+        bits = read_frame(self._decompressor, payload[begin : begin + length], size_bytes=size)
+        flags = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), bitorder="little")
+        if flags[count:].any():
+            raise damaged("the map of a chunk marks blocks that are not there")
+        return flags[:count].astype(np.bool_), payload[begin + length :]
+
+    def _kept(self, name: str, words: Words, changed: Flags) -> Words:
+        """Join the changed blocks, and what follows the last whole one."""
+        marked = int(np.count_nonzero(changed))
+        rest = words[changed.size * _BLOCK :]
+        count = marked * _BLOCK + rest.size
+        kept = self._scratch.words(name, count=count, item_bytes=words.itemsize)
+        np.compress(changed, _rows(words, changed.size), out=_rows(kept, marked))
+        kept[marked * _BLOCK :] = rest
+        return kept
+
+
+def _changed(words: Words, against: Words, count: int) -> Flags:
+    """Compare eight bytes at a time, then eight such results."""
+    size = count * _BLOCK
+    differ = words[:size].view("<u8") != against[:size].view("<u8")
+    flags: Flags = differ.view("<u8").reshape(count, -1).any(axis=1)
+    return flags
+
+
+def _rows(words: Words, count: int) -> npt.NDArray[np.void]:
+    """View whole blocks as things that are copied in one go."""
+    return words[: count * _BLOCK].view(f"V{_BLOCK * words.itemsize}")
