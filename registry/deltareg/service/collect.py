@@ -97,6 +97,7 @@ def run(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
     grace_us = round(grace_s * US_PER_S)
     versions = _release(engine, grace_us)
     expired = with_retry(engine, partial(queries.expire_uploads, idle_us=grace_us))
+    with_retry(engine, queries.drop_manifests)
     left = _sweep_leftovers(engine, store)
     _mark(engine)
     freed = _delete_marked(engine, store)

@@ -42,7 +42,13 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import queue_default_suite
 from deltareg.service.shares import keep_share
 from deltareg.service.stacks import find_ground
-from deltareg.service.uploads import abort_upload, find_own_upload, is_of_run, show_upload
+from deltareg.service.uploads import (
+    abort_upload,
+    check_open,
+    find_own_upload,
+    is_of_run,
+    show_upload,
+)
 from deltareg.shapes import header_tensors
 from deltareg.storage_map import StorageMap
 from deltareg.wire import UploadComplete, UploadInfo
@@ -72,6 +78,7 @@ def complete_upload(
         return show_upload(registry, caller, upload_id)
     if upload.subject != "delta" or is_of_run(upload):
         raise InvalidInput("this upload is of a base, or of a run")
+    check_open(upload)
     try:
         storage = StorageMap.decode(request.storage_map.encode())
         base = _check_claim(registry, upload, storage)
@@ -238,8 +245,10 @@ def _base_meant(conn: sa.Connection, upload: Row, manifest: Manifest) -> Row:
 
 def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored) -> UploadInfo:
     upload = find_own_upload(conn, caller, upload_id, lock=True)
-    if upload.state not in {"open", "complete"}:
-        raise UploadClosed(f"the upload is {upload.state}", fix=_AGAIN)
+    if upload.state == "complete":  # by another request of the same push, meanwhile
+        row = version_queries.version_by_id(conn, upload.version_id)
+        return _answer(conn, upload, row, created=False)
+    check_open(upload)
     delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
     known = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
     if known is not None:

@@ -23,7 +23,7 @@ from deltareg.db.queries import uploads as upload_queries
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused, UploadClosed
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused
 from deltareg.kind import BaseView
 from deltareg.manifest import Manifest
 from deltareg.service.describe import describe_base
@@ -38,11 +38,9 @@ from deltareg.service.stacks import (
     is_version_base,
     record_stack,
 )
-from deltareg.service.uploads import abort_upload, find_own_upload
+from deltareg.service.uploads import abort_upload, check_open, find_own_upload
 from deltareg.storage_map import StorageMap
 from deltareg.wire import BaseInfo, UploadComplete
-
-_AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
 def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInfo:
@@ -62,6 +60,8 @@ def complete_base(
 ) -> BaseInfo:
     """Turn an upload into a stored base; a registered one of the same content gets its bytes.
 
+    Doing it again gives the same base.
+
     Raises:
         Refused: What arrived is not what the manifest claims.
         UploadClosed: The upload was given up: push again.
@@ -69,6 +69,9 @@ def complete_base(
     caller.require("push")
     with read(registry.engine) as conn:
         upload = _find_upload(conn, caller, upload_id)
+        if upload.state == "complete":
+            return _answer(conn, upload, created=False)
+    check_open(upload)
     raw = request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw)
@@ -132,8 +135,9 @@ def _commit(
     conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored | None
 ) -> BaseInfo:
     upload = find_own_upload(conn, caller, upload_id, lock=True)
-    if upload.state not in {"open", "complete"}:
-        raise UploadClosed(f"the upload is {upload.state}", fix=_AGAIN)
+    if upload.state == "complete":
+        return _answer(conn, upload, created=False)
+    check_open(upload)
     ground = _ground(conn, upload)
     is_added = _add(conn, caller, upload)
     known = _known(conn, upload)
@@ -146,20 +150,30 @@ def _commit(
     if stored is not None and is_new:
         _store(conn, upload, base_id, stored, "" if ground is None else ground.bottom_root)
     upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
-    row = queries.base_rows(conn, name=upload.target, limit=1)[0]
-    info = describe_base(conn, row, created=is_new)
+    info = _answer(conn, upload, created=is_new)
     if is_new:
         action = "base.register" if stored is None else "base.push"
-        after = {"root": row.root, "is_stored": info.is_stored}
-        caller.record(conn, action, f"base/{row.name}", before=None, after=after)
-    sent = upload_queries.uploaded_bytes(conn, upload_id)
-    return info.model_copy(update={"uploaded_bytes": sent})
+        after = {"root": info.root, "is_stored": info.is_stored}
+        caller.record(conn, action, f"base/{info.name}", before=None, after=after)
+    return info
+
+
+def _answer(conn: sa.Connection, upload: Row, *, created: bool) -> BaseInfo:
+    rows = queries.base_rows(conn, name=upload.target, limit=1)
+    if not rows:
+        raise _deleted(upload)
+    sent = upload_queries.uploaded_bytes(conn, upload.id)
+    return describe_base(conn, rows[0], created=created).model_copy(update={"uploaded_bytes": sent})
+
+
+def _deleted(upload: Row) -> Conflict:
+    return Conflict(f"{upload.target} was deleted meanwhile", fix="name another version")
 
 
 def _known(conn: sa.Connection, upload: Row) -> Row:
     rows = queries.base_rows(conn, name=upload.target, limit=1, lock=True)
     if not rows:
-        raise Conflict(f"{upload.target} was deleted meanwhile", fix="name another version")
+        raise _deleted(upload)
     root = str(base_identity(Manifest.decode(upload.manifest)).root)
     is_same_fold = is_version_base(upload.target) and rows[0].root == root
     if rows[0].manifest_digest != upload.manifest_digest and not is_same_fold:

@@ -20,7 +20,7 @@ from deltareg.db.queries import versions as queries
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused, UploadClosed
+from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
 from deltareg.manifest import Manifest
 from deltareg.service.describe import ref_of
 from deltareg.service.ingest import adopt_packs, pack_keys, read_back, record_pieces
@@ -28,7 +28,7 @@ from deltareg.service.leases import lease_lost
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs import describe_run
 from deltareg.service.shares import keep_share
-from deltareg.service.uploads import find_own_upload
+from deltareg.service.uploads import check_open, find_own_upload
 from deltareg.storage_map import StorageMap
 from deltareg.wire import LeaseHold, ReceivedPack, ReencodeReport, RunInfo, UploadInfo
 
@@ -90,6 +90,7 @@ def complete_reencode(
         return done
     if upload.request.get("run") != run_id:
         raise InvalidInput("this upload is not of this run")
+    check_open(upload, fix=_AGAIN)
     storage = StorageMap.decode(report.storage_map.encode())
     _check_claim(registry, upload, storage)
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
@@ -148,8 +149,7 @@ def _commit(
     storage: StorageMap,
 ) -> RunInfo:
     upload = find_own_upload(conn, caller, report.upload, lock=True)
-    if upload.state != "open":
-        raise UploadClosed(f"the upload is {upload.state}", fix=_AGAIN)
+    check_open(upload, fix=_AGAIN)
     version = _held_version(conn, own)
     queries.lock_version(conn, version.id)
     version = _held_version(conn, own)  # it may have been deleted before it was locked

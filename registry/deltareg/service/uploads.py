@@ -184,10 +184,19 @@ def _find_own(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool
 
 def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
     row = _find_own(conn, caller, upload_id, lock=True)
-    if row.state != "open":
-        raise UploadClosed(f"the upload is {row.state}", fix=_AGAIN)
+    check_open(row)
     _check_right(conn, caller, row)
     return row
+
+
+def check_open(upload: Row, *, fix: str = _AGAIN) -> None:
+    """Refuse an upload that is not open (any more): it has no manifest.
+
+    Raises:
+        UploadClosed: Its state is another one.
+    """
+    if upload.state != "open":
+        raise UploadClosed(f"the upload is {upload.state}", fix=fix)
 
 
 def is_of_run(upload: Row) -> bool:

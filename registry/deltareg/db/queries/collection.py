@@ -112,8 +112,14 @@ def count_idle_uploads(conn: sa.Connection, *, idle_us: int) -> int:
 
 def expire_uploads(conn: sa.Connection, *, idle_us: int) -> int:
     """Close open uploads for good that nobody has touched for so long."""
-    update = sa.update(uploads).where(_is_idle(idle_us)).values(state="expired")
+    update = sa.update(uploads).where(_is_idle(idle_us)).values(state="expired", manifest=None)
     return conn.execute(update).rowcount
+
+
+def drop_manifests(conn: sa.Connection) -> None:
+    """Drop the manifests of closed uploads that an earlier release has left."""
+    left = sa.and_(uploads.c.state != "open", uploads.c.manifest.is_not(None))
+    conn.execute(sa.update(uploads).where(left).values(manifest=None))
 
 
 def leftovers(

@@ -75,11 +75,12 @@ def close_upload(
     version_id: int | None = None,
     base_id: int | None = None,
 ) -> bool:
-    """Leave the state `open` for good; False when it was left before."""
+    """Leave the state `open` for good, without the manifest; False when it was left before."""
+    values = {"state": state, "version_id": version_id, "base_id": base_id, "manifest": None}
     update = (
         sa.update(uploads)
         .where(uploads.c.id == upload_id, uploads.c.state == "open")
-        .values(state=state, version_id=version_id, base_id=base_id, touched_at=now_us())
+        .values(**values, touched_at=now_us())
     )
     return conn.execute(update).rowcount == 1
 

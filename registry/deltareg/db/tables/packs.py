@@ -120,7 +120,8 @@ uploads = sa.Table(
     text("subject"),
     text("target"),  # ns/name, or the name of a base
     text("manifest_digest"),
-    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    # NULL once it is closed: what came of it has the manifest, or nobody needs it any more.
+    sa.Column("manifest", sa.LargeBinary),
     sa.Column("request", Json, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="open"),
     created_at(),
