@@ -6,10 +6,12 @@ from alembic.script import ScriptDirectory
 
 import deltareg_migrations as migrations
 from deltareg import db
-from deltareg.db.session import check_schema, create_engine, write
+from deltareg.db import tables as t
+from deltareg.db.document import pack_map
+from deltareg.db.session import check_schema, create_engine, read, write
 from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput, Misconfigured
-from tests.migrations.populated import contents, populate
+from tests.migrations.populated import ROWS, contents, populate
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
 
@@ -95,6 +97,32 @@ def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(empty_dat
     assert migrations.check(empty_database_url) == []
 
 
+def test_the_release_before_finds_documents_written_out(empty_database_url):
+    migrations.upgrade(empty_database_url)
+    populate(empty_database_url)
+    document, other = (f'{{"{name}":"{name * 500}"}}'.encode() for name in "ab")
+    engine = create_engine(empty_database_url)
+    with write(engine) as conn:
+        packed = {"manifest": document, "storage_map": pack_map(other, document)}
+        conn.execute(sa.update(t.versions).values(packed))
+        conn.execute(sa.update(t.bases).values(packed))
+        conn.execute(sa.update(t.pieces).values(entry=other))
+        conn.execute(sa.update(t.uploads).values(manifest=None))
+        opened = {**dict(ROWS)[t.uploads], "id": "open", "state": "open", "manifest": document}
+        conn.execute(sa.insert(t.uploads).values(opened))
+    engine.dispose()
+
+    migrations.downgrade(empty_database_url, revision="0007")
+
+    kept = documents(empty_database_url)
+    assert kept["versions", "manifest"] == kept["bases", "manifest"] == {document}
+    assert kept["versions", "storage_map"] == kept["bases", "storage_map"] == {other}
+    assert kept["pieces", "entry"] == {other}
+    assert kept["uploads", "manifest"] == {b"{}", document}
+    migrations.upgrade(empty_database_url)
+    assert documents(empty_database_url) == kept
+
+
 @pytest.mark.parametrize("table", ["audit", "revisions"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET id = id + 100", "DELETE FROM {}"])
 def test_an_append_only_table_refuses_changes(database_url, table, change):
@@ -135,6 +163,22 @@ def tables_of(url):
     names = set(sa.inspect(engine).get_table_names())
     engine.dispose()
     return names
+
+
+def documents(url):
+    """Return all documents as their rows have them."""
+    engine = create_engine(url)
+    reflected = sa.MetaData()
+    reflected.reflect(engine)
+    with read(engine) as conn:
+        found = {
+            (table.name, name): set(conn.execute(sa.select(table.c[name])).scalars())
+            for table in reflected.tables.values()
+            for name in ("manifest", "storage_map", "entry")
+            if name in table.c
+        }
+    engine.dispose()
+    return found
 
 
 def described(url):

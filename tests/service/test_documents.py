@@ -6,14 +6,17 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
+from deltareg.db.document import pack_document, pack_map
 from deltareg.db.session import read, write
-from deltareg.service import collect
+from deltareg.service import collect, fsck
 from deltareg.store.memory import MemoryStore
 from tests.api.forger import prepare
 from tests.conftest import REPOSITORY
+from tests.e2e.test_data_path import same_files
 from tests.service import rows
 
 SAMPLES = REPOSITORY / "tests" / "samples"
+LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 
 
 @pytest.fixture
@@ -26,6 +29,14 @@ def server(registry_server):
 @pytest.fixture
 def http(server):
     return server.http(server.client().config.token)
+
+
+def unread(engine, table, name):
+    """Give what a column of documents holds, as it lies there."""
+    with read(engine) as conn:
+        return list(
+            conn.execute(sa.select(sa.type_coerce(table.c[name], sa.LargeBinary))).scalars()
+        )
 
 
 def left_behind(engine, state="complete"):
@@ -47,6 +58,21 @@ def opened(server, http, target="team/forged"):
             f"/uploads/{upload}/packs/{number}", content=data, headers=digest
         ).is_success
     return upload, {"storage_map": json.dumps(push.storage)}
+
+
+def test_a_version_and_a_base_have_each_document_once_and_compressed(server, http):
+    server.client().push(LORA, "team/lora", base="tinyllama")
+
+    for path, table in (
+        ("/deltas/team/lora/versions/1", t.versions),
+        ("/bases/tinyllama", t.bases),
+    ):
+        manifest, storage = (http.get(f"{path}/{name}").content for name in ("manifest", "storage"))
+        engine = server.registry.engine
+        assert unread(engine, table, "manifest") == [pack_document(manifest)]
+        assert unread(engine, table, "storage_map") == [pack_map(storage, manifest)]
+        assert len(pack_document(manifest)) < len(manifest) / 2
+    assert left_behind(server.registry.engine) == [None, None]
 
 
 def test_completing_a_push_again_gives_the_same_version(server, http):
@@ -103,3 +129,43 @@ def test_collection_leaves_no_manifest_with_closed_uploads(engine):
     assert kept == [b"{}"]
     assert left_behind(engine) == left_behind(engine, "aborted") == [None]
     assert left_behind(engine, "expired") == [None]
+
+
+def test_versions_and_bases_from_before_are_served_checked_and_counted(server, http, tmp_path):
+    client, engine = server.client(), server.registry.engine
+    client.push(LORA, "team/lora", base="tinyllama")
+    raw = {}
+    for path, table in (
+        ("/deltas/team/lora/versions/1", t.versions),
+        ("/bases/tinyllama", t.bases),
+    ):
+        manifest, storage = (http.get(f"{path}/{name}").content for name in ("manifest", "storage"))
+        as_it_is = sa.literal(manifest, sa.LargeBinary)
+        with write(engine) as conn:
+            conn.execute(sa.update(table).values(manifest=as_it_is, storage_map=storage))
+        raw[table.name] = [len(manifest), len(storage)]
+
+    total = client.storage_stats("team/lora:v1").total
+
+    assert [total.manifest_bytes, total.map_bytes] == raw["versions"]
+    assert fsck.check(engine, server.registry.store, read_data=True).findings == ()
+    client.pull("team/lora:v1", tmp_path / "out")
+    assert same_files(LORA, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("column", "kind"), [("manifest", "manifest"), ("storage_map", "map")])
+def test_a_damaged_document_is_named_by_fsck_and_refused_when_read(local_registry, column, kind):
+    client, engine = local_registry.client(), local_registry.registry.engine
+    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    client.push(LORA, "team/lora", base="tinyllama")
+    (stored,) = unread(engine, t.versions, column)
+    damaged = sa.literal(stored[:-9] + bytes(9), sa.LargeBinary)
+    with write(engine) as conn:
+        conn.execute(sa.update(t.versions).values({column: damaged}))
+
+    findings = fsck.check(engine, local_registry.registry.store, read_data=False).findings
+    path = "manifest" if kind == "manifest" else "storage"
+    answer = local_registry.http(client.config.token).get(f"/deltas/team/lora/versions/1/{path}")
+
+    assert [(f.kind, f.subject) for f in findings] == [(kind, "team/lora:v1")]
+    assert answer.json()["code"] == "digest"

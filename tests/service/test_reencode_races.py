@@ -16,6 +16,7 @@ from deltareg.client.transfer import piece_sources, reader, references
 from deltareg.codec import OrderedPool, PackEncoder
 from deltareg.db import tables as t
 from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries.versions import content
 from deltareg.db.session import create_engine, read, write
 from deltareg.delta_manifest import assess, build_delta_manifest
 from deltareg.errors import BlobMissing, Blocked, Conflict, LeaseLost, NotFound, UploadClosed
@@ -149,11 +150,12 @@ class World:
 
     def storage_of(self, digest):
         """Give the map of a version that is there, as it is now."""
-        query = sa.select(t.versions.c.storage_map).where(
+        query = sa.select(t.versions.c.id).where(
             t.versions.c.manifest_digest == digest, t.versions.c.deleted_at.is_(None)
         )
         with read(self.registry.engine) as conn:
-            raw = conn.execute(query).scalar()
+            found = conn.execute(query).scalar()
+            raw = None if found is None else content(conn, found).storage_map
         return None if raw is None else StorageMap.decode(raw)
 
     def reencoder(self):

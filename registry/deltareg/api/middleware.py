@@ -11,6 +11,7 @@ import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deltareg.api.metrics import Metrics
+from deltareg.db.document import DOCUMENT_BYTES_MAX
 from deltareg.wire import ProblemDocument
 
 logger = logging.getLogger("deltareg.requests")
@@ -19,7 +20,7 @@ _PACK_PATH = re.compile(r".*/uploads/[^/]+/packs/\d+")
 _UPLOAD_PATH = re.compile(r".*/uploads(/[^/]*)?")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BODY_MAX = 1 << 20
-_MANIFEST_BODY_MAX = 256 << 20
+_MANIFEST_BODY_MAX = DOCUMENT_BYTES_MAX
 _PROBLEM = b"application/problem+json"
 _Refusal = tuple[int, str, str]
 

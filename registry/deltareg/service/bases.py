@@ -38,7 +38,7 @@ def base_manifest_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
     """Give the manifest of a base, as it was received."""
     caller.require("read")
     with read(registry.engine) as conn:
-        return bytes(queries.base_content(conn, find_base(conn, name).id).manifest)
+        return queries.base_content(conn, find_base(conn, name).id).manifest
 
 
 def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
@@ -50,9 +50,9 @@ def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
     caller.require("read")
     with read(registry.engine) as conn:
         raw = queries.base_content(conn, find_base(conn, name).id).storage_map
-    if raw is None:
+    if not raw:
         raise NotFound(
             f"the base {name} is registered without its bytes",
             fix=f"name a folder that has them, or store them: deltareg base push PATH {name}",
         )
-    return bytes(raw)
+    return raw

@@ -1,8 +1,9 @@
 """Fsck: hold the store against the database, and the database against itself; change nothing.
 
 Every pack row must have its object in the right size, every object a row, every manifest its
-digest. With `read_data`, every object is read and hashed. An object without a row is reported and
-never deleted: after a database was restored from a backup, it may be the only copy of something.
+digest, and every storage map must be readable. With `read_data`, every object is read and hashed.
+An object without a row is reported and never deleted: after a database was restored from a backup,
+it may be the only copy of something.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from deltareg.db.document import Documents, unpack_document
 from deltareg.db.queries import fsck as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read
@@ -21,7 +23,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
 
-FindingKind = Literal["missing", "size", "data", "orphan", "manifest", "marked"]
+FindingKind = Literal["missing", "size", "data", "orphan", "manifest", "map", "marked"]
 _BATCH = 200
 
 
@@ -31,8 +33,9 @@ class Finding:
 
     Attributes:
         kind: `missing` object, wrong `size`, `data` that does not hash to the digest, `orphan`
-            object without a row, `manifest` bytes that do not hash to theirs, or a pack that is
-            `marked` for deletion although something needs it.
+            object without a row, `manifest` bytes that do not hash to theirs, a storage
+            `map` that cannot be read, or a pack that is `marked` for deletion although something
+            needs it.
         subject: The pack, object or version concerned.
         detail: What was found, and what it means.
     """
@@ -83,7 +86,7 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Checked:
         finding = _check_pack(engine, store, row, read_data=read_data)
         findings += [] if finding is None else [finding]
     findings += _check_objects(engine, store)
-    findings += _check_manifests(engine)
+    findings += _check_documents(engine)
     with read(engine) as conn:
         marked = queries.needed_but_marked(conn)
     findings += [
@@ -137,20 +140,35 @@ def _check_objects(engine: sa.Engine, store: BlobStore) -> Iterator[Finding]:
                 yield Finding("orphan", key, f"no row knows this object of {size} bytes")
 
 
-def _check_manifests(engine: sa.Engine) -> Iterator[Finding]:
-    for pages in (queries.version_manifests, queries.base_manifests):
+def _check_documents(engine: sa.Engine) -> Iterator[Finding]:
+    for pages in (queries.version_documents, queries.base_documents):
         after = 0
         while True:
             with read(engine) as conn:
                 rows = pages(conn, after=after, limit=_BATCH)
             for row in rows:
-                digest = str(sha256_of(row.manifest))
-                if digest != row.manifest_digest:
-                    detail = f"the manifest in the database hashes to {digest}"
-                    yield Finding("manifest", row.subject, detail)
+                finding = _check_row(row)
+                if finding is not None:
+                    yield finding
             if not rows:
                 break
             after = rows[-1].id
+
+
+def _check_row(row: Row) -> Finding | None:
+    try:
+        manifest = unpack_document(row.manifest)
+    except IntegrityFailure as error:
+        return Finding("manifest", row.subject, error.message)
+    digest = str(sha256_of(manifest))
+    if digest != row.manifest_digest:
+        detail = f"the manifest in the database hashes to {digest}"
+        return Finding("manifest", row.subject, detail)
+    try:
+        _ = Documents(manifest, row.storage_map).storage_map
+    except IntegrityFailure as error:
+        return Finding("map", row.subject, error.message)
+    return None
 
 
 def _pack_pages(engine: sa.Engine) -> Iterator[Row]:

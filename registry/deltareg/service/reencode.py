@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from deltareg.base_manifest import base_view
+from deltareg.db.document import Documents
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import runs as run_queries
@@ -107,7 +108,7 @@ def _held_version(conn: sa.Connection, own: run_queries.Hold) -> Row:
 
 
 def _shared(
-    conn: sa.Connection, version: Row, content: Row
+    conn: sa.Connection, version: Row, content: Documents
 ) -> tuple[dict[str, str], list[ReceivedPack]]:
     """Give the pieces of a version in packs that something else needs too, and those packs."""
     storage = StorageMap.decode(content.storage_map)

@@ -73,14 +73,14 @@ def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
     """Give the manifest of a version, as it was received."""
     caller.require("read")
     with read(registry.engine) as conn:
-        return bytes(queries.content(conn, find_version(conn, ref, bare="newest").id).manifest)
+        return queries.content(conn, find_version(conn, ref, bare="newest").id).manifest
 
 
 def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
     """Give the storage map of a version, as it is now."""
     caller.require("read")
     with read(registry.engine) as conn:
-        return bytes(queries.content(conn, find_version(conn, ref, bare="newest").id).storage_map)
+        return queries.content(conn, find_version(conn, ref, bare="newest").id).storage_map
 
 
 def delete_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:

@@ -9,9 +9,10 @@ class StorageFigures(Answer):
     """What some versions and bases hold, would hold as files, and how the difference came about.
 
     `pack_bytes` are whole packs, and equal `logical_bytes` less what was saved by the three
-    means, plus `framing_bytes`. `manifest_bytes` and `map_bytes` lie in the database.
-    `unchanged_bytes` are the part of `saved_by_dedup` that is no other version's doing. `ratio` is
-    the logical bytes over packs, manifests and storage maps together, null where there is nothing.
+    means, plus `framing_bytes`. `manifest_bytes` and `map_bytes` are kept in the
+    database, compressed. `unchanged_bytes` are the part of `saved_by_dedup` that is no other
+    version's doing. `ratio` is the logical bytes over packs, manifests and storage maps together,
+    null where there is nothing.
     """
 
     versions: int

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.document import Documents, pack_map
 from deltareg.db.queries.stacks import is_standing
 from deltareg.db.rows import Row
 from deltareg.db.tables import base_relations, bases, principals, version_bases, versions
@@ -67,10 +68,11 @@ def base_rows(
     return conn.execute(query).all()
 
 
-def base_content(conn: sa.Connection, base_id: int) -> Row:
+def base_content(conn: sa.Connection, base_id: int) -> Documents:
     """Give manifest and storage map of a base."""
     query = sa.select(bases.c.manifest, bases.c.storage_map).where(bases.c.id == base_id)
-    return conn.execute(query).one()
+    row = conn.execute(query).one()
+    return Documents(row.manifest, row.storage_map)
 
 
 def find_base_for(conn: sa.Connection, root: str, *, name: str = "") -> Row | None:
@@ -106,10 +108,11 @@ def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:
 
 def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
     """Give a registered base its bytes."""
+    packed = pack_map(storage_map, base_content(conn, base_id).manifest)
     conn.execute(
         sa.update(bases)
         .where(bases.c.id == base_id)
-        .values(storage_map=storage_map, stored_bytes=stored_bytes)
+        .values(storage_map=packed, stored_bytes=stored_bytes)
     )
 
 

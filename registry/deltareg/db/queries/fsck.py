@@ -40,12 +40,12 @@ def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
     return set(conn.execute(of_packs).scalars()) | set(conn.execute(of_uploads).scalars())
 
 
-def version_manifests(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
-    """List manifests of versions with the digests that they should have."""
+def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+    """List the documents of versions, as they are kept, with the digests of the manifests."""
     subject = namespaces.c.name + "/" + deltas.c.name + ":v"
     query = (
         sa.select(
-            versions.c.id, versions.c.manifest, versions.c.manifest_digest,
+            versions.c.id, *_packed(versions), versions.c.manifest_digest,
             (subject + sa.cast(versions.c.number, sa.Text)).label("subject"),
         )
         .join(deltas, deltas.c.id == versions.c.delta_id)
@@ -57,11 +57,11 @@ def version_manifests(conn: sa.Connection, *, after: int, limit: int) -> Sequenc
     return conn.execute(query).all()
 
 
-def base_manifests(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
-    """List manifests of bases with the digests that they should have."""
+def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+    """List the documents of bases, as they are kept, with the digests of the manifests."""
     query = (
         sa.select(
-            bases.c.id, bases.c.manifest, bases.c.manifest_digest, bases.c.name.label("subject")
+            bases.c.id, *_packed(bases), bases.c.manifest_digest, bases.c.name.label("subject")
         )
         .where(bases.c.id > after)
         .order_by(bases.c.id)
@@ -77,3 +77,8 @@ def needed_but_marked(conn: sa.Connection) -> Sequence[Row]:
         sa.exists().where(base_packs.c.pack_id == packs.c.id),
     )
     return conn.execute(sa.select(*_SHOWN).where(packs.c.state == "deleting", needed)).all()
+
+
+def _packed(table: sa.Table) -> list[sa.ColumnElement[bytes]]:
+    """Select the documents of a table unread: one that is damaged must not end the query."""
+    return [sa.type_coerce(table.c[name], sa.LargeBinary) for name in ("manifest", "storage_map")]

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.document import Documents, pack_map
 from deltareg.db.rows import Row
 from deltareg.db.tables import (
     bases,
@@ -86,17 +87,20 @@ def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
     return {row.id: row for row in conn.execute(query)}
 
 
-def content(conn: sa.Connection, version_id: int) -> Row:
+def content(conn: sa.Connection, version_id: int) -> Documents:
     """Give manifest and storage map of a version."""
     query = sa.select(versions.c.manifest, versions.c.storage_map)
-    return conn.execute(query.where(versions.c.id == version_id)).one()
+    row = conn.execute(query.where(versions.c.id == version_id)).one()
+    return Documents(row.manifest, row.storage_map)
 
 
-def add_version(conn: sa.Connection, **values: object) -> int:
+def add_version(
+    conn: sa.Connection, *, manifest: bytes, storage_map: bytes, **values: object
+) -> int:
     """Insert a version and give its row id."""
-    return int(
-        conn.execute(sa.insert(versions).values(**values).returning(versions.c.id)).scalar_one()
-    )
+    packed = pack_map(storage_map, manifest)
+    added = sa.insert(versions).values(manifest=manifest, storage_map=packed, **values)
+    return int(conn.execute(added.returning(versions.c.id)).scalar_one())
 
 
 def replace_storage(
@@ -104,10 +108,11 @@ def replace_storage(
 ) -> None:
     """Say that a version is stored in another way from now on."""
     revision = versions.c.storage_revision + 1
+    packed = pack_map(storage_map, content(conn, version_id).manifest)
     conn.execute(
         sa.update(versions)
         .where(versions.c.id == version_id)
-        .values(storage_map=storage_map, stored_bytes=stored_bytes, storage_revision=revision)
+        .values(storage_map=packed, stored_bytes=stored_bytes, storage_revision=revision)
     )
 
 

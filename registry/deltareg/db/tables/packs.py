@@ -6,6 +6,7 @@ upload attempt and never used again (docs/design.md, Stored form).
 
 import sqlalchemy as sa
 
+from deltareg.db.document import Document
 from deltareg.db.tables.metadata import (
     Json,
     RowId,
@@ -99,7 +100,7 @@ pieces = sa.Table(
     text("scope"),
     text("digest"),
     sa.Column("base_root", sa.Text, nullable=False, server_default=""),
-    sa.Column("entry", sa.LargeBinary, nullable=False),
+    sa.Column("entry", Document(is_quick=True), nullable=False),
     sa.UniqueConstraint("scope", "digest", "base_root"),
 )
 
@@ -121,7 +122,7 @@ uploads = sa.Table(
     text("target"),  # ns/name, or the name of a base
     text("manifest_digest"),
     # NULL once it is closed: what came of it has the manifest, or nobody needs it any more.
-    sa.Column("manifest", sa.LargeBinary),
+    sa.Column("manifest", Document()),
     sa.Column("request", Json, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="open"),
     created_at(),

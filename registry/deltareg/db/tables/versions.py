@@ -1,7 +1,11 @@
-"""What is kept: bases with their relations, deltas, versions and lineage."""
+"""What is kept: bases with their relations, deltas, versions and lineage.
+
+A storage map is written beside the manifest of its row (`db.document.pack_map`).
+"""
 
 import sqlalchemy as sa
 
+from deltareg.db.document import Document
 from deltareg.db.tables.metadata import (
     Json,
     count,
@@ -26,7 +30,7 @@ bases = sa.Table(
     text("config_digest"),
     sa.Column("tokenizer_digest", sa.Text),
     text("manifest_digest"),
-    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    sa.Column("manifest", Document(), nullable=False),
     # NULL: registered only, the bytes stay at `location`.
     sa.Column("storage_map", sa.LargeBinary),
     sa.Column("location", sa.Text),
@@ -87,7 +91,7 @@ versions = sa.Table(
     required("delta_id", "deltas.id"),
     count("number"),
     text("manifest_digest"),
-    sa.Column("manifest", sa.LargeBinary, nullable=False),
+    sa.Column("manifest", Document(), nullable=False),
     sa.Column("storage_map", sa.LargeBinary, nullable=False),
     count("storage_revision", default=1),
     text("kind"),

@@ -1,0 +1,139 @@
+"""Documents in rows, compressed: manifests, storage maps, and where pieces are found again.
+
+A value is one zstd frame, or the document itself where no frame is shorter. JSON never begins like
+a frame, so rows that were written before there were frames read on, and nothing has to be rewritten
+(docs/design.md, Documents). Digests are always of the document, never of the frame.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+import zstandard
+
+from deltareg.errors import IntegrityFailure
+
+DOCUMENT_BYTES_MAX: Final = 256 << 20
+"""The largest document: what a request may bring, and more than a row may make of its bytes."""
+
+_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+# A search finds 5 to 8 % more where names and digests recur, for some milliseconds. In a long
+# storage map, nearly all numbers, it finds no more than the quick level, and takes seconds.
+_SEARCH, _QUICK = 15, 1
+_SEARCHED_BYTES: Final = range(4 << 10, (128 << 10) + 1)
+
+
+class Document(sa.types.TypeDecorator[bytes]):
+    """A column of documents that stand alone; what is read from it is what was written."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def __init__(self, *, is_quick: bool = False) -> None:
+        """Describe a column; `is_quick` for one that gets thousands of values at a time."""
+        super().__init__()
+        self.is_quick = is_quick
+
+    def process_bind_param(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
+        """Write a document."""
+        return None if value is None else pack_document(value, is_quick=self.is_quick)
+
+    def process_result_value(self, value: bytes | None, dialect: sa.Dialect) -> bytes | None:
+        """Read a document."""
+        return None if value is None else unpack_document(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of a version or a base.
+
+    Attributes:
+        manifest: The manifest, as it was received.
+        packed_map: The storage map as its row has it; None for a base without its bytes.
+    """
+
+    manifest: bytes
+    packed_map: bytes | None
+
+    @property
+    def storage_map(self) -> bytes:
+        """The storage map; empty where there is none.
+
+        Raises:
+            IntegrityFailure: The row is damaged.
+        """
+        return b"" if self.packed_map is None else unpack_map(self.packed_map, self.manifest)
+
+
+def pack_map(storage_map: bytes, manifest: bytes) -> bytes:
+    """Write a storage map as it is kept beside its manifest.
+
+    Half of a small map are digests that the manifest has as well, and digests do not compress: so
+    the manifest is the text that the frame may refer to. It never changes, unlike the map.
+    """
+    return pack_document(storage_map, beside=manifest)
+
+
+def unpack_map(stored: bytes, manifest: bytes) -> bytes:
+    """Read what `pack_map` wrote with the same manifest.
+
+    Raises:
+        IntegrityFailure: It is something else, or damaged, or of another manifest.
+    """
+    return unpack_document(stored, beside=manifest)
+
+
+def pack_document(document: bytes, *, beside: bytes = b"", is_quick: bool = False) -> bytes:
+    """Write a document as a row keeps it; equal arguments give equal bytes.
+
+    Args:
+        document: The document.
+        beside: Text that reading it will have at hand; the frame refers to it.
+        is_quick: Never search.
+    """
+    is_searched = not is_quick and len(document) + len(beside) in _SEARCHED_BYTES
+    level = _SEARCH if is_searched else _QUICK
+    compressor = zstandard.ZstdCompressor(
+        level=level, write_checksum=True, dict_data=_dictionary(beside)
+    )
+    frame = compressor.compress(document)
+    is_raw = len(document) <= len(frame) and not document.startswith(_MAGIC)
+    return document if is_raw else frame
+
+
+def unpack_document(stored: bytes, *, beside: bytes = b"") -> bytes:
+    """Read what `pack_document` wrote, or a document that was stored as it is.
+
+    Raises:
+        IntegrityFailure: The frame is damaged, cut or followed by something, says that it holds
+            more than a document may have, or was written beside another text.
+    """
+    if not stored.startswith(_MAGIC):
+        return stored
+    try:
+        size = zstandard.get_frame_parameters(stored).content_size
+        # Before anything is allocated: a frame of some bytes may announce any size, or none.
+        if size > DOCUMENT_BYTES_MAX:
+            raise _damaged(f"it announces more than {DOCUMENT_BYTES_MAX >> 20} MiB")
+        decompressor = zstandard.ZstdDecompressor(dict_data=_dictionary(beside))
+        found = decompressor.decompress(stored, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise _damaged(str(error)) from error
+    if len(found) != size:
+        raise _damaged(f"it holds {len(found)} bytes, not {size}")
+    return found
+
+
+def _dictionary(text: bytes) -> zstandard.ZstdCompressionDict | None:
+    return (
+        zstandard.ZstdCompressionDict(text, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        if text
+        else None
+    )
+
+
+def _damaged(why: str) -> IntegrityFailure:
+    return IntegrityFailure(
+        f"a document in the database cannot be read: {why}",
+        fix="`deltareg fsck` names the version; restore the database from a backup",
+    )
