@@ -1,7 +1,8 @@
 """This library: its public encoder and decoder, whole pieces in and out, with every check.
 
-Counted are the packs, the storage map and the manifest; the file's header is a piece like any
-other. Outside of the clock are the digests of the pieces, which a push takes while it reads.
+Counted are the packs, and the storage map and the manifest as the database keeps them; the file's
+header is a piece like any other. Outside of the clock are the digests of the pieces, which a push
+takes while it reads.
 """
 
 import os
@@ -11,6 +12,7 @@ from functools import partial
 
 from deltareg.codec import PackEncoder, PieceRequest, PieceSource, decode_pieces
 from deltareg.codec.kernels import kernel
+from deltareg.db.document import pack_document, pack_map
 from deltareg.digest import sha256_of, tensor_digest
 from deltareg.manifest import Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.storage_map import StorageMap
@@ -29,7 +31,7 @@ def encode(weights, _, *, profile, side):
         stored = StorageMap(encoder.pack_refs, encoder.pieces)
         manifest = _manifest(weights, head.piece)
         payload = sum(pack.data.nbytes for pack in packs.values())
-        documents = len(stored.encode()) + len(manifest.encode())
+        documents = _kept_bytes(stored, manifest)
         return Stored(payload + documents, (stored, packs), payload)
 
 
@@ -97,6 +99,11 @@ def _manifest(weights, head) -> Manifest:
     )
     base = tensor_digest("U8", (0,), [])
     return Manifest("full", "", foldable=True, base=base, config={}, tensors=tensors, files=(file,))
+
+
+def _kept_bytes(storage, manifest):
+    raw = manifest.encode()
+    return len(pack_document(raw)) + len(pack_map(storage.encode(), raw))
 
 
 def _peer(profile, side) -> Peer:
