@@ -56,7 +56,13 @@ def head(token, method, path, *lines, host="127.0.0.1"):
 
 @pytest.mark.parametrize(
     ("path", "limit"),
-    [("/runs", 1 << 20), ("/uploads", 256 << 20), ("/uploads/x:complete", 256 << 20)],
+    [
+        ("/runs", 1 << 20),
+        ("/runs/x:finish", 1 << 20),
+        ("/runs/x:replace", 256 << 20),
+        ("/uploads", 256 << 20),
+        ("/uploads/x:complete", 256 << 20),
+    ],
 )
 def test_a_body_that_is_too_large_is_refused_before_it_comes(shared_registry, token, path, limit):
     status, problem = speak(

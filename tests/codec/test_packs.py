@@ -152,7 +152,7 @@ def test_a_pack_over_the_limit_is_refused():
 
 
 def test_packs_fill_up_to_the_target():
-    sources = [source("U8", noise(700_000, seed)) for seed in range(50)]
+    sources = [source("U8", noise(700_000, seed)) for seed in range(30)]
 
     packs, _ = encoded(sources)
 

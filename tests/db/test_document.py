@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.api.middleware import _MANIFEST_BODY_MAX
+from deltareg.api.middleware import _DOCUMENT_BODY_MAX
 from deltareg.db import tables as t
 from deltareg.db.document import (
     DOCUMENT_BYTES_MAX,
@@ -100,7 +100,7 @@ def test_a_frame_that_announces_nothing_is_refused():
 
 
 def test_what_a_request_may_bring_can_be_read_again():
-    assert _MANIFEST_BODY_MAX <= DOCUMENT_BYTES_MAX
+    assert _DOCUMENT_BODY_MAX <= DOCUMENT_BYTES_MAX
 
 
 def stored(conn, column):

@@ -17,10 +17,10 @@ from deltareg.wire import ProblemDocument
 logger = logging.getLogger("deltareg.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PACK_PATH = re.compile(r".*/uploads/[^/]+/packs/\d+")
-_UPLOAD_PATH = re.compile(r".*/uploads(/[^/]*)?")
+_DOCUMENT_PATH = re.compile(r".*/(uploads(/[^/]*)?|runs/[^/]+:(upload|replace))")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BODY_MAX = 1 << 20
-_MANIFEST_BODY_MAX = DOCUMENT_BYTES_MAX
+_DOCUMENT_BODY_MAX = DOCUMENT_BYTES_MAX
 _PROBLEM = b"application/problem+json"
 _Refusal = tuple[int, str, str]
 
@@ -139,7 +139,7 @@ def _is_too_large(scope: Scope) -> bool:
         return False
     if _header(scope, b"transfer-encoding"):
         return True  # a body of unknown length is for packs only, whatever length it announces
-    limit = _MANIFEST_BODY_MAX if _UPLOAD_PATH.fullmatch(scope["path"]) else _BODY_MAX
+    limit = _DOCUMENT_BODY_MAX if _DOCUMENT_PATH.fullmatch(scope["path"]) else _BODY_MAX
     return _length(scope) > limit
 
 

@@ -7,9 +7,8 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import httpx
 from pydantic import BaseModel, ValidationError
 
 from deltareg.client.config import ClientConfig
@@ -24,6 +23,7 @@ from deltareg.errors import (
     Unavailable,
     error_classes,
 )
+from deltareg.lean_httpx import httpx
 from deltareg.wire import API, ProblemDocument
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,6 +38,16 @@ _OF_UPLOADS = (BaseMismatch, IntegrityFailure)  # their codes are also those of 
 def _trusted() -> ssl.SSLContext:
     """Read the certificates to trust once a process: it takes 30 ms."""
     return httpx.create_ssl_context()
+
+
+class _LateTrust(ssl.SSLContext):
+    """Has those certificates read when a connection needs them; it trusts nobody by itself."""
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:  # noqa: ANN401  # as above
+        return _trusted().wrap_socket(*args, **options)
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:  # noqa: ANN401  # as above
+        return _trusted().wrap_bio(*args, **options)
 
 
 class Api:
@@ -64,7 +74,7 @@ class Api:
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=config.server, headers=headers, follow_redirects=True, transport=transport,
-            verify=_trusted(),
+            verify=_LateTrust(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx.Timeout(config.timeout_s, read=max(config.timeout_s, _BODY_TIMEOUT_S)),
         )  # fmt: skip
 

@@ -11,14 +11,13 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-import httpx
-
 from deltareg.client.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.parts import Part
 from deltareg.client.stretches import WHOLE_SHARE, Span, coalesce, missing, span_of
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure, Unavailable
+from deltareg.lean_httpx import httpx
 from deltareg.storage_map import Chunk, StorageMap
 
 _OPEN_FILES = 256

@@ -2,14 +2,13 @@
 
 from typing import Self
 
-import httpx
-
 from deltareg.client.cache import Cache
 from deltareg.client.cached import CachedThings
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
 from deltareg.client.http import Api
 from deltareg.client.progress import SILENT, Progress
+from deltareg.lean_httpx import httpx
 from deltareg.wire import Meta, WhoAmI
 
 

@@ -1,5 +1,6 @@
 """Sending packs: encoding goes on in threads while one pack travels; memory stays bounded."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from deltareg.kind import BaseView, Tensors
 from deltareg.manifest import Manifest, Piece
 from deltareg.storage_map import StorageMap
 from deltareg.wire import UploadInfo
+
+_WAITING = 1  # packs that wait while one travels; without any, encoding waits for the network
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +141,20 @@ def _send(
     meter: Meter,
 ) -> int:
     uploaded = 0
-    flying: Future[None] | None = None
+    flying = deque[Future[None]]()
     with _sender() as (pool, is_over):
         for pack in packs:
-            if flying is not None:
-                flying.result()
-                flying = None
+            while len(flying) > _WAITING:
+                flying.popleft().result()
             original = sum(entry.size_bytes for entry in pack.entries)
             if str(pack.digest) in received:
                 meter.add(original)
                 continue
             uploaded += pack.data.nbytes
             count = _counter(meter, original / pack.data.nbytes, is_over)
-            flying = pool.submit(_put, context, upload, pack, count)
-        if flying is not None:
-            flying.result()
+            flying.append(pool.submit(_put, context, upload, pack, count))
+        for sent in flying:
+            sent.result()
     return uploaded
 
 

@@ -20,7 +20,7 @@ from deltareg.codec.chunk_codec import CHUNK_ELEMENTS, damaged
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 
-PACK_TARGET_BYTES: Final = 32 << 20
+PACK_TARGET_BYTES: Final = 16 << 20
 PACK_LIMIT_BYTES: Final = 64 << 20
 MAGIC: Final = b"\x89DRPK\r\n\x01"  # the last byte is the format's version
 END_MAGIC: Final = b"DRPKEND\x01"

@@ -10,7 +10,6 @@ from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-import httpx
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,6 +21,7 @@ from deltareg.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
+from deltareg.lean_httpx import httpx
 from deltareg.store.blob_store import (
     CHUNK_BYTES,
     check_prefix,

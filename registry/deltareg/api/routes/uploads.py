@@ -19,6 +19,9 @@ from deltareg.service import uploads as service
 from deltareg.service.registry import PACK_BYTES_MAX
 from deltareg.wire import BaseInfo, ReceivedPack, UploadComplete, UploadInfo, UploadOpen
 
+# The loop reads 64 KiB at a time, and each question of a thread to it takes as long as that.
+_STEP_BYTES = 1 << 20
+
 router = closed_router("uploads", prefix="/uploads")
 
 
@@ -54,13 +57,16 @@ async def receive_pack(
         raise QuotaExceeded(f"a pack may have {PACK_BYTES_MAX} bytes, this one has {announced}")
     body = request.stream()
 
-    async def next_chunk() -> bytes | None:
-        return await anext(body, None)
+    async def next_step() -> bytes:
+        parts, size = list[bytes](), 0
+        while size < _STEP_BYTES and (chunk := await anext(body, None)) is not None:
+            parts.append(chunk)
+            size += len(chunk)
+        return b"".join(parts)
 
     def chunks() -> Iterator[bytes]:
-        while (chunk := _from_loop(next_chunk)) is not None:
-            if chunk:
-                yield chunk
+        while step := _from_loop(next_step):
+            yield step
 
     def receive() -> ReceivedPack:
         return service.receive_pack(
@@ -99,7 +105,7 @@ def abort_upload(registry: InRegistry, by: By, upload_id: str) -> None:
     service.abort_upload(registry, by, upload_id)
 
 
-def _from_loop(call: Callable[[], Coroutine[object, object, bytes | None]]) -> bytes | None:
+def _from_loop(call: Callable[[], Coroutine[object, object, bytes]]) -> bytes:
     try:
         return anyio.from_thread.run(call)
     except ClientDisconnect as error:
