@@ -30,6 +30,15 @@ def write_pair(folder, size_bytes, *, step=REAL_STEP, seed=7):
     return base, tuned
 
 
+def write_next(folder, size_bytes, *, step, seed=7, first=REAL_STEP):
+    """Write a checkpoint that was trained on from the fine-tune of `write_pair`."""
+    count = max(1, size_bytes // TENSOR_BYTES)
+    _write_model(
+        folder, count, lambda number: _moved(_tuned(seed, number, first), seed, 2, number, step)
+    )
+    return folder
+
+
 def write_adapter(folder, width, *, seed, rank=16):
     """Write a LoRA adapter of one square module of that width."""
     folder.mkdir(parents=True)
@@ -120,9 +129,13 @@ def _weights(seed, number):
 
 
 def _tuned(seed, number, step):
-    # From the rounded base, as training does.
-    weights = (_rounded(_weights(seed, number)).astype("<u4") << 16).view("<f4")
-    weights += _noise(seed + 1, number) * np.float32(step)
+    return _moved(_weights(seed, number), seed, 1, number, step)
+
+
+def _moved(weights, seed, turn, number, step):
+    # From rounded weights, as training does.
+    weights = (_rounded(weights).astype("<u4") << 16).view("<f4")
+    weights += _noise(seed + turn, number) * np.float32(step)
     return weights
 
 
