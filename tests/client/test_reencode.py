@@ -32,14 +32,20 @@ def run(server, tmp_path):
 
 
 @pytest.fixture
-def alone(server, tmp_path):
-    """Push two checkpoints without their base, and store the base after that."""
+def early(server, tmp_path):
+    """Push two checkpoints whose base is registered and nowhere to be found; give all three."""
     base, *checkpoints = write_run(tmp_path / "run", 2)
-    pusher = server.client()
-    pusher.register_base(base, "base")
+    server.client().register_base(base, "base")
     hidden = base.rename(tmp_path / "hidden")
     pushed(server.client(), checkpoints[:1])
     pushed(server.client(), checkpoints[1:])
+    return hidden, *checkpoints
+
+
+@pytest.fixture
+def alone(server, early):
+    """Push two checkpoints without their base, and store the base after that."""
+    hidden, *checkpoints = early
     server.client().push_base(hidden, "base")
     return checkpoints
 
@@ -182,6 +188,63 @@ def test_a_dead_run_says_nothing_about_the_version(server, alone):
     assert (dead.what, dead.verdict) == ("reencode", None)
     assert client.show(f"{LINE}:v1").verdict == "pass"
     assert client.gate(f"{LINE}:v1", "prod").allowed
+
+
+def reencodes(client):
+    runs = [run for run in client.runs().items if run.what == "reencode"]
+    return sorted((run.ref, run.state) for run in runs)
+
+
+def give_up(client, times):
+    for _ in range(times):
+        grant = claim(client)
+        client.fail_run(grant.run, RunFailure(fence=grant.fence, error="no base here"))
+
+
+def test_what_no_worker_could_do_without_the_base_is_queued_when_it_comes(server, early, tmp_path):
+    client, worker = server.client(), worker_of(server)
+    hidden, *checkpoints = early
+    give_up(worker, 6)
+    dead = reencodes(client)
+
+    client.push_base(hidden, "base")
+    client.push_base(hidden, "base")
+    queued = reencodes(client)
+    runs = [work(worker), work(worker)]
+
+    refs = [f"{LINE}:v1", f"{LINE}:v2"]
+    assert dead == [(ref, "dead") for ref in refs]
+    assert queued == sorted(dead + [(ref, "queued") for ref in refs]), "once, not twice"
+    for ref, run, folder in zip(refs, runs, checkpoints, strict=True):
+        assert run.stored_bytes.after < run.stored_bytes.before * 0.6
+        server.client().pull(ref, tmp_path / run.id)
+        assert same_files(tmp_path / run.id, folder)
+
+
+def test_a_run_on_its_last_attempt_when_the_base_comes_is_given_more(server, early):
+    client, worker = server.client(), worker_of(server)
+    hidden, *_ = early
+    client.delete_version(f"{LINE}:v2")
+    give_up(worker, 2)
+    last = claim(worker)
+
+    client.push_base(hidden, "base")
+    worker.fail_run(last.run, RunFailure(fence=last.fence, error="no base here"))
+    done = work(worker)
+
+    assert (done.id, done.state) == (last.run, "done")
+
+
+def test_a_base_that_comes_leaves_alone_what_does_not_wait_for_it(server, early):
+    client = server.client()
+    hidden, *_ = early
+    client.delete_version(f"{LINE}:v2")
+    (run,) = (run for run in client.runs().items if run.ref == f"{LINE}:v1" and run.suite == "")
+    client._api.send("POST", f"/runs/{run.id}:cancel")
+
+    client.push_base(hidden, "base")
+
+    assert (f"{LINE}:v1", "queued") not in reencodes(client), "somebody did not want it"
 
 
 def test_flattening_twice_is_one_run(server, run):

@@ -1,5 +1,7 @@
 """Queueing a re-encode run: asked for by `flatten`, or by a push that had no base at hand.
 
+Where no worker had that base either, the run is dead; it is queued again when the base is stored.
+
 A re-encode run stores a version in another way. Manifest, digest and number stay what they are.
 """
 
@@ -10,6 +12,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from deltareg.db.queries import runs as queries
+from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.db.session import with_retry
 from deltareg.errors import Blocked
@@ -24,6 +27,7 @@ from deltareg.storage_map import StorageMap
 from deltareg.wire import RunInfo
 
 Against = Literal["base", "smallest"]
+_UNDONE = {"queued", "running", "dead"}
 _PRIORITY = -1
 """After every verification: somebody waits for those."""
 
@@ -71,6 +75,26 @@ def queue_reencode(
         version_id=version.id, request={"against": against}, priority=_PRIORITY,
         created_by=caller.principal_id,
     )  # fmt: skip
+
+
+def queue_where_base_was_missed(
+    conn: sa.Connection, caller: Caller, base_id: int, *, new_id: Callable[[], UUID] = uuid4
+) -> None:
+    """Queue a run for each version that waits for a base, now that the base is stored.
+
+    A run under way may have had its last attempt without the base: it gets as many as a new one.
+    What was stored anew since, or had its run cancelled, is left alone.
+    """
+    states: dict[int, set[str]] = {}
+    for run in queries.reencodes_on_base(conn, base_id):
+        if run.request["against"] == "smallest":
+            states.setdefault(run.version_id, set()).add(run.state)
+    waiting = [each for each, seen in states.items() if "done" not in seen and seen & _UNDONE]
+    for version in version_queries.versions_by_ids(conn, waiting).values():
+        wanted = str(new_id())
+        run_id = queue_reencode(conn, caller, version, against="smallest", run_id=wanted)
+        if run_id != wanted:
+            queries.renew_attempts(conn, run_id)
 
 
 def misses_its_base(manifest: Manifest, storage: StorageMap, base: BaseView) -> bool:

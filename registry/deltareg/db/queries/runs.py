@@ -18,6 +18,7 @@ from deltareg.db.upsert import insert
 from deltareg.errors import Unavailable
 
 _ATTEMPTS = 10
+_TRIES = 3
 _EXPIRED = sa.and_(runs.c.state == "running", runs.c.lease_expires_at < now_us())
 _CLAIMABLE = sa.and_(
     ACTIVE,  # implied by what follows; it lets the planner use the partial index
@@ -71,7 +72,7 @@ def enqueue(
     suite: str = "",
     labels: Mapping[str, str] | None = None,
     priority: int = 0,
-    max_attempts: int = 3,
+    max_attempts: int = _TRIES,
     created_by: int | None = None,
 ) -> str:
     """Queue a run, or join the one under way with the same key; give the id of either."""
@@ -117,6 +118,30 @@ def run_rows(
     if before is not None:
         query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < before)
     return conn.execute(query).all()
+
+
+def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
+    """List version, state and request of all re-encode runs of versions made for a base."""
+    query = (
+        sa.select(runs.c.version_id, runs.c.state, runs.c.request)
+        .join(versions, versions.c.id == runs.c.version_id)
+        .where(
+            runs.c.what == "reencode",
+            versions.c.base_id == base_id,
+            versions.c.deleted_at.is_(None),
+        )
+        .order_by(runs.c.version_id)
+    )
+    return conn.execute(query).all()
+
+
+def renew_attempts(conn: sa.Connection, run_id: str) -> None:
+    """Give an active run as many attempts from now on as a new one has."""
+    conn.execute(
+        sa.update(runs)
+        .where(runs.c.id == run_id, ACTIVE)
+        .values(max_attempts=runs.c.attempt + _TRIES)
+    )
 
 
 def queue_depth(conn: sa.Connection) -> Sequence[Row]:
