@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from deltareg.client.cache import Cache
-from deltareg.client.placing import is_draft
+from deltareg.client.drafts import is_draft
 from deltareg.digest import Digest
 from deltareg.manifest import Manifest
 

@@ -13,7 +13,8 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
-from deltareg.errors import DiskFull
+from deltareg.client.drafts import owner_of
+from deltareg.errors import DiskFull, InvalidInput
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _TRIES = 5
@@ -21,9 +22,20 @@ _TRIES = 5
 
 @contextmanager
 def draft_in(root: Path) -> Generator[Path, None, None]:
-    """Give a fresh name below a cache to work under; what is still there at the end goes."""
+    """Give a fresh name below a cache to work under; what is still there at the end goes.
+
+    Raises:
+        InvalidInput: The cache cannot be written to.
+    """
     folder = root / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with out_of_space(root):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"the cache {root} cannot be written to: {error.strerror}",
+            fix="name another folder: DELTAREG_CACHE_DIR, or deltareg config set cache_dir DIR",
+        ) from error
     draft = folder / str(uuid.uuid4())
     try:
         yield draft
@@ -112,5 +124,6 @@ def out_of_space(path: Path) -> Generator[None, None, None]:
         if error.errno not in _FULL:
             raise
         raise DiskFull(
-            f"the disk of {path} is full", fix="free space, or: deltareg cache prune"
+            f"the disk of {owner_of(path)} is full",
+            fix="free space; where the cache lies on it: deltareg cache prune",
         ) from error

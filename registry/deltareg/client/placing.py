@@ -2,15 +2,14 @@
 
 import os
 import shutil
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deltareg.client.drafts import draft_name, is_draft, sweep_drafts
 from deltareg.client.exchange import exchange
-from deltareg.errors import Conflict
-
-_DRAFT = ".deltareg-"
+from deltareg.client.kept_files import out_of_space
+from deltareg.errors import Conflict, InvalidInput
 
 
 @contextmanager
@@ -21,14 +20,13 @@ def placed(target: Path) -> Generator[Path, None, None]:
     the folder that it is (the working directory, a mounted volume) and is filled entry by entry.
 
     Raises:
+        InvalidInput: Nothing can be made there.
         Conflict: Something else got there meanwhile.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100  # links on the way stay as they are
     is_there = target.is_dir()
     parent = target if is_there else target.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    draft = parent / f"{_DRAFT}{os.getpid()}-{time.monotonic_ns()}"
-    draft.mkdir()
+    draft = _make_draft(parent)
     try:
         yield draft
         _sync(draft)
@@ -52,7 +50,8 @@ def replaced(target: Path) -> Generator[Path, None, None]:
         Conflict: The target cannot be exchanged: it is a mount or a link.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100  # links on the way stay as they are
-    draft = target.parent / f"{_DRAFT}{os.getpid()}-{time.monotonic_ns()}"
+    sweep_drafts(target.parent)
+    draft = draft_name(target.parent)
     try:
         yield draft
         try:
@@ -74,9 +73,19 @@ def is_free(target: Path) -> bool:
     return target.is_dir() and all(is_draft(entry) for entry in target.iterdir())
 
 
-def is_draft(path: Path) -> bool:
-    """Whether this is a folder that somebody fills, or left when it was killed."""
-    return path.name.startswith(_DRAFT)
+def _make_draft(parent: Path) -> Path:
+    draft = draft_name(parent)
+    try:
+        with out_of_space(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            sweep_drafts(parent)
+            draft.mkdir()
+    except OSError as error:
+        raise InvalidInput(
+            f"{parent} cannot be written to: {error.strerror}",
+            fix="name a folder that you may write to",
+        ) from error
+    return draft
 
 
 def _fill(target: Path, draft: Path) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg.client.drafts import STALE_S, is_draft
 from deltareg.client.kept_files import remove
 from deltareg.client.parts import is_part_damaged, parts_in
 from deltareg.client.pins import Pins
-from deltareg.client.placing import is_draft
 
 _PATTERNS = {"blobs": "sha256/*/*", "parts": "sha256/*/*", "snapshots": "*", "bases": "*"}
-_STALE_TMP_S = 2 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ def _sweep_drafts(root: Path, now: float) -> None:
     folders = (path for kind in _PATTERNS for path in (root / kind).glob("*"))
     for draft in (*(root / "tmp").glob("*"), *filter(is_draft, folders)):
         try:
-            if now - draft.stat().st_mtime > _STALE_TMP_S:
+            if now - draft.stat().st_mtime > STALE_S:
                 remove(draft)
         except FileNotFoundError:  # its process has just finished with it
             continue
