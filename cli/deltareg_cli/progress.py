@@ -59,11 +59,16 @@ class Tally:
         return f"{clean(self.label)}: {', '.join(parts)}"
 
     def saving(self, now: float) -> str:
-        """Say how fast encoded bytes travel, and how many bytes each stands for."""
+        """Say how fast encoded bytes travel, and how many bytes each stands for.
+
+        A pull may have more of them than it has decoded so far; that says nothing of a ratio.
+        """
         if self.moved_bytes <= 0:
             return ""
-        ratio = self.done_bytes / self.moved_bytes
-        return f"{rate(self.moved_bytes, now - self.began)}, {ratio:.1f}x"
+        speed = rate(self.moved_bytes, now - self.began)
+        if self.done_bytes < self.moved_bytes:
+            return speed
+        return f"{speed}, {self.done_bytes / self.moved_bytes:.1f}x"
 
 
 class BarProgress:
@@ -115,15 +120,13 @@ class _Bar:
     def add(self, size_bytes: int) -> None:
         """Move the bar on."""
         self.bars.advance(self.name, size_bytes)
+        if self.tally.moved_bytes > 0:
+            self._tell()
 
     def moved(self, size_bytes: int) -> None:
         """Count, and show rate and ratio of what travels."""
         self.tally.moved_bytes += size_bytes
-        task = next((task for task in self.bars.tasks if task.id == self.name), None)
-        if task is not None:
-            self.tally.done_bytes = int(task.completed)
-            told = self.tally.saving(time.monotonic())
-            self.bars.update(self.name, saving=f"as {told}" if told else "")
+        self._tell()
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
@@ -139,6 +142,13 @@ class _Bar:
         self.tally.done_bytes = int(task.completed)
         is_long = now - self.tally.began >= WORTH_A_LINE_S
         self.on_close(self.bars, self.name, self.tally.sentence(now) if is_long else "")
+
+    def _tell(self) -> None:
+        task = next((task for task in self.bars.tasks if task.id == self.name), None)
+        if task is not None:
+            self.tally.done_bytes = int(task.completed)
+            told = self.tally.saving(time.monotonic())
+            self.bars.update(self.name, saving=f"as {told}" if told else "")
 
 
 class LineProgress:
@@ -199,19 +209,33 @@ def _make_bars(*, has_colour: bool) -> "Bars":
         DownloadColumn,
         Progress,
         SpinnerColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.table import Column
+    from rich.text import Text
+
+    class Label(TextColumn):
+        """What is being done; where the terminal is narrow, this and the bar give way."""
+
+        def render(self, task: Task) -> Text:
+            text = super().render(task)
+            text.no_wrap, text.overflow = True, "ellipsis"
+            return text
+
+    def whole() -> Column:
+        return Column(no_wrap=True)
 
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("{task.fields[saving]}", style="dim", markup=False),
-        TimeRemainingColumn(compact=True),
+        Label("{task.description}", markup=False),
+        BarColumn(bar_width=None, table_column=Column(max_width=16)),
+        DownloadColumn(table_column=whole()),
+        TransferSpeedColumn(table_column=whole()),
+        TextColumn("{task.fields[saving]}", style="dim", markup=False, table_column=whole()),
+        TimeRemainingColumn(compact=True, table_column=whole()),
         console=Console(stderr=True, no_color=not has_colour),
         transient=True,
     )

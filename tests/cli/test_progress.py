@@ -1,13 +1,14 @@
 """Progress: bars for a person, lines for a log, nothing for a script."""
 
 import io
+import re
 
 import pytest
 
 from deltareg.client.config import ClientConfig
 from deltareg.client.progress import SILENT
 from deltareg_cli.output import Output
-from deltareg_cli.progress import BarProgress, LineProgress, close_progress, open_progress
+from deltareg_cli.progress import BarProgress, LineProgress, Tally, close_progress, open_progress
 
 
 class Terminal(io.StringIO):
@@ -76,6 +77,36 @@ def test_a_bar_shows_bytes_and_gives_the_cursor_back(stderr):
     assert "uploading[2J" in text
     assert "left out optimizer.pt" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("label", ["pulling me/chat:v2", "pulling lab-of-mine/long-running:v12"])
+def test_a_bar_is_one_line_with_all_its_numbers(stderr, monkeypatch, width, label):
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = stderr(Terminal())
+    progress = BarProgress(Output())
+    meter = progress.task(label, 219_700_000)
+
+    meter.moved(16_400_000)
+    meter.add(61_100_000)
+    close_progress(progress)
+    meter.close()
+
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split("\n")
+    shown = [line for part in lines for line in part.split("\r") if "61.1" in line]
+    assert shown
+    assert all(len(line) <= width and label in line for line in shown)
+    assert all(re.search(r"61\.1/219\.7 MB .* as \S+ .B/s, 3\.7x", line) for line in shown)
+
+
+def test_more_bytes_than_were_decoded_yet_say_nothing_of_a_ratio():
+    tally = Tally("pulling", 200_000_000, began=0.0, done_bytes=1_000_000, moved_bytes=16_000_000)
+
+    early = tally.saving(1.0)
+    tally.done_bytes = 200_000_000
+
+    assert early == "16.0 MB/s"
+    assert tally.saving(10.0) == "1.6 MB/s, 12.5x"
 
 
 @pytest.mark.parametrize(
