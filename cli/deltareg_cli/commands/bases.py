@@ -54,7 +54,7 @@ def push(invocation: Invocation, path: Path, name: str) -> None:
     Workers and pulls can then get it from the registry. Where every machine has the weights
     already, deltareg base register is enough.
     """
-    _show(invocation, invocation.client.push_base(path, name))
+    _show_added(invocation, invocation.client.push_base(path, name))
 
 
 @command(
@@ -71,7 +71,7 @@ def register(invocation: Invocation, path: Path, name: str) -> None:
     Its bytes stay there. Workers find it by its fingerprint: at this path, in the folders they
     know, in the Hugging Face cache.
     """
-    _show(invocation, invocation.client.register_base(path, name))
+    _show_added(invocation, invocation.client.register_base(path, name))
 
 
 @command("ls", Example("all of them", "deltareg base ls"), see_also=("base show",))
@@ -143,12 +143,16 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
     return Table(columns, rows, if_empty="no bases yet: deltareg base push PATH NAME")
 
 
-def _show(invocation: Invocation, base: BaseInfo) -> None:
-    blocks = _blocks(base, now=invocation.now)
+def _show_added(invocation: Invocation, base: BaseInfo) -> None:
+    _show(invocation, base, note="" if base.created else "was there already")
+
+
+def _show(invocation: Invocation, base: BaseInfo, *, note: str = "") -> None:
+    blocks = _blocks(base, note, now=invocation.now)
     invocation.output.show(Answer(fields(base, *FIRST), blocks, [base.name]))
 
 
-def _blocks(base: BaseInfo, *, now: datetime) -> list[Block]:
+def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
     stored = f"stored in {size(base.stored_bytes)}" if base.is_stored else "registered, not stored"
     relations = [f"{item.relation} {item.name or short(item.root)}" for item in base.relations]
     made_of: list[Text] = []
@@ -157,7 +161,7 @@ def _blocks(base: BaseInfo, *, now: datetime) -> list[Block]:
         stack = f"{count(base.depth, 'version')} on {base.bottom.name}"
         made_of = [Cell(stack, "name"), Cell(how, "dim")]
     return [
-        Title(base.name),
+        Title(base.name, note),
         Facts([
             ("type", base.model_type),
             ("tensors", f"{count(base.tensors, 'tensor')}, {size(base.logical_bytes)}"),

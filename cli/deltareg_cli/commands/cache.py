@@ -126,7 +126,12 @@ def verify(invocation: Invocation, *, fix: bool) -> Exit:
     blocks: list[Block] = [Lines([word, *(Cell(f"  {name}", "bad") for name in bad)]), Facts(after)]
     document: dict[str, object] = {"bad": bad, "fixed": fix}
     invocation.output.show(Answer(document, blocks, bad))
-    return Exit.INTEGRITY if bad and not fix else Exit.DONE
+    if bad and not fix:
+        invocation.output.note(
+            "drop them, and the next pull fetches them: deltareg cache verify --fix"
+        )
+        return Exit.INTEGRITY
+    return Exit.DONE
 
 
 @command(

@@ -55,10 +55,11 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
 
 def update_answer(report: "UpdateReport") -> Answer:
     """Show what travels, beside what a whole pull would take."""
+    needs_bytes = report.plan == "none" or report.fetched_bytes > 0
     facts = Facts([
         ("path", Cell(str(report.path), "name")),
-        ("was", report.from_ref),
-        ("plan", report.plan),
+        ("was", f"{report.from_ref}{', changed since' if report.is_changed else ''}"),
+        ("plan", report.plan if needs_bytes else "everything is here already"),
         ("bytes", _bytes(report)),
         ("took", "" if report.is_plan else seconds(report.seconds)),
         ("digest", report.digest),
@@ -70,6 +71,8 @@ def update_answer(report: "UpdateReport") -> Answer:
 def _bytes(report: "UpdateReport") -> str:
     if report.plan == "none":
         return "none, the folder holds it"
+    if not report.fetched_bytes:
+        return "none to fetch" if report.is_plan else "none fetched"
     moved = size(report.fetched_bytes)
     speed = "" if report.is_plan else f" at {rate(report.fetched_bytes, report.seconds)}"
     whole = f"a whole pull: {size(report.full_bytes)}"

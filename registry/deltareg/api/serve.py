@@ -162,12 +162,19 @@ def _url(settings: Settings, listener: socket.socket) -> str:
     return f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
+def _url_unless_said_otherwise() -> str:
+    host, port = (Settings.model_fields[name].default for name in ("host", "port"))
+    return f"http://{host}:{port}"
+
+
 def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
     click.echo(f"Delta Registry listens on {url}")
     click.echo(f"  database  {create_engine(settings.effective_database_url).url!s}")
     click.echo(f"  store     {settings.effective_store_url}")
     if token_file is not None:
         click.echo(f"  token     {token_file} (the CLI finds it by the address)")
+        if url != _url_unless_said_otherwise():
+            click.echo(f"Other commands have to be told of it: export DELTAREG_SERVER={url}")
     click.echo("Press Ctrl-C to stop.")
     sys.stdout.flush()
 

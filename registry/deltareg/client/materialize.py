@@ -11,7 +11,7 @@ from deltareg.client.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.fold_folder import Delta, fold_folder
 from deltareg.client.folder import open_folder
-from deltareg.client.installed import remember_installed
+from deltareg.client.installed import noted_installed, remember_installed
 from deltareg.client.placing import is_free
 from deltareg.client.progress import Meter
 from deltareg.client.pull import fetch, fetch_base, read_stored, trim
@@ -48,8 +48,10 @@ def materialize(
     started = time.monotonic()
     if dtype not in _DTYPES:
         raise InvalidInput(f"no dtype {dtype!r}", fix=f"use {', '.join(_DTYPES)}")
+    if expect is not None:
+        Digest.parse(expect)
     if not is_free(out):
-        raise Conflict(f"{out} exists and is not empty", fix="name another folder with --out")
+        raise Conflict(f"{out} exists and is not empty", fix=_fix(context, out, ref))
     version = resolve(context, ref, bare="prod")
     if not version.foldable:
         raise InvalidInput(
@@ -67,6 +69,13 @@ def materialize(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
         time.monotonic() - started, root=str(made.root), recipe=_recipe(),
     )  # fmt: skip
+
+
+def _fix(context: Context, out: Path, ref: Ref) -> str:
+    installed = noted_installed(context.cache, out)
+    if installed is None or not installed.root:
+        return "name another folder with --out"
+    return f"make it that version: deltareg update {out} --to {ref}; or name another folder"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from deltareg.client import use_cases
 from deltareg.client.context import Context
 from deltareg.client.holding import find_intact, holds
-from deltareg.client.installed import remember_installed
+from deltareg.client.installed import noted_installed, remember_installed
 from deltareg.client.placing import is_free
 from deltareg.client.pull_report import PullReport
 from deltareg.client.resolving import fetch_manifest, resolve
@@ -42,7 +42,7 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
     if to is not None and not is_free(to) and not holds(context.cache, to, manifest):
         raise Conflict(
             f"{to} exists and holds something else than {version.ref}",
-            fix="name another folder with --to, or empty this one",
+            fix=_fix(context, to, version.ref),
         )
     pulled = use_cases.pull.fetch(context, version, manifest, to=to, is_noted=not is_temporary)
     if to is not None and not is_temporary:
@@ -52,6 +52,12 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
         version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
         time.monotonic() - started,
     )  # fmt: skip
+
+
+def _fix(context: Context, to: Path, ref: str) -> str:
+    if noted_installed(context.cache, to) is None:
+        return "name another folder with --to, or empty this one"
+    return f"make it that version: deltareg update {to} --to {ref}; or name another folder"
 
 
 def _here(context: Context, digest: Digest, manifest: Manifest, to: Path | None) -> Path | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -69,22 +70,27 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
     started = time.monotonic()
     job = _job(context, folder, to)
     is_intact = _is_intact(job)
+    done = partial(_report, job, is_changed=not is_intact, is_plan=is_plan)
     if is_intact and job.installed.digest == job.version.digest:
-        return _report(job, "none", 0, 0, started, is_plan=is_plan)
+        return done("none", 0, 0, seconds=time.monotonic() - started)
     with _held(job, is_intact=is_intact) as held:
         needed, full = _travels(job, held)
         plan: Literal["patch", "full"] = "patch" if needed < full else "full"
         if not is_plan:
             needed = _folded(job) if job.installed.root else _pulled(job, held)
     trim(context)
-    return _report(job, plan, needed, full, started, is_plan=is_plan)
+    return done(plan, needed, full, seconds=time.monotonic() - started)
 
 
 def _job(context: Context, folder: Path, to: str) -> _Job:
+    is_of_line = to.startswith(("@", ":"))
+    if not is_of_line and "/" not in to:
+        raise InvalidInput(f"not a reference: {to!r}", fix="write :v3, @prod or ns/name:v3")
     if not folder.is_dir():
-        raise NotFound(f"there is no folder {folder}", fix=f"deltareg pull {to} --to {folder}")
+        whole = f"ns/name{to}" if is_of_line else to
+        raise NotFound(f"there is no folder {folder}", fix=f"deltareg pull {whole} --to {folder}")
     installed = noted_installed(context.cache, folder)
-    if to.startswith(("@", ":")):
+    if is_of_line:
         if installed is None:
             raise InvalidInput(
                 f"nothing is known of what {folder} holds", fix=f"name the line: --to ns/name{to}"
@@ -194,12 +200,13 @@ def _report(
     plan: Literal["none", "patch", "full"],
     fetched: int,
     full: int,
-    started: float,
     *,
+    seconds: float,
+    is_changed: bool,
     is_plan: bool,
 ) -> UpdateReport:
     return UpdateReport(
         ref=job.version.ref, from_ref=job.installed.ref, path=job.folder,
         digest=job.version.digest, plan=plan, fetched_bytes=fetched, full_bytes=full,
-        seconds=time.monotonic() - started, is_plan=is_plan,
+        seconds=seconds, is_plan=is_plan, is_changed=is_changed,
     )  # fmt: skip

@@ -21,6 +21,7 @@ class UpdateReport:
         full_bytes: Bytes that a pull into another folder would have fetched.
         seconds: How long it took.
         is_plan: Whether nothing was done.
+        is_changed: Whether somebody had written into the folder, so that nothing of it was used.
     """
 
     ref: str
@@ -32,6 +33,7 @@ class UpdateReport:
     full_bytes: int
     seconds: float
     is_plan: bool
+    is_changed: bool = False
 
     def to_json(self) -> dict[str, object]:
         """The object of `deltareg update --json`."""
@@ -40,4 +42,5 @@ class UpdateReport:
             "ref": self.ref, "from": self.from_ref, "path": str(self.path), "digest": self.digest,
             "plan": self.plan, "fetched_bytes": self.fetched_bytes, "full_bytes": self.full_bytes,
             "seconds": round(self.seconds, 3), "is_plan": self.is_plan,
+            "is_changed": self.is_changed,
         }  # fmt: skip

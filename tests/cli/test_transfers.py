@@ -1,0 +1,119 @@
+"""What pull, update, materialize and the cache say to a person, and what they advise."""
+
+import re
+import sys
+
+from tests.cli.steps import BASES, push, push_base
+
+
+def push_two(user):
+    """Push v1 and v2 of me/chat."""
+    push(user)
+    return push(user, "lora_v2")
+
+
+def lines(ended):
+    """Give the facts of an answer by their names."""
+    assert ended.status == 0, ended.err
+    return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in ended.out.splitlines()[1:])
+
+
+def test_an_update_from_the_cache_says_that_all_is_here(user):
+    push_two(user)
+    for number in (2, 1):
+        assert user("pull", f"me/chat:v{number}", "--to", f"v{number}").status == 0
+
+    plan = user("update", "v1", "--to", ":v2", "--plan")
+    document = user("update", "v1", "--to", ":v2", "--plan", "--json").json
+    done = user("update", "v1", "--to", ":v2")
+    again = user("update", "v1", "--to", ":v2")
+
+    assert lines(plan)["plan"] == "everything is here already"
+    assert lines(plan)["bytes"] == "none to fetch"
+    assert (document["plan"], document["fetched_bytes"], document["full_bytes"]) == ("full", 0, 0)
+    assert lines(done)["plan"] == "everything is here already"
+    assert lines(done)["bytes"] == "none fetched"
+    assert lines(again)["bytes"] == "none, the folder holds it"
+
+
+def test_an_update_says_that_a_folder_was_changed(user):
+    push_two(user)
+    user("pull", "me/chat:v1", "--to", "v1")
+    (user.home / "v1" / "adapter_config.json").write_text("{}")
+
+    plan = user("update", "v1", "--to", ":v1", "--plan")
+    document = user("update", "v1", "--to", ":v1", "--json").json
+    after = user("update", "v1", "--to", ":v1", "--json").json
+
+    assert lines(plan)["was"] == "me/chat:v1, changed since"
+    assert (document["is_changed"], after["is_changed"], after["plan"]) == (True, False, "none")
+
+
+def test_an_update_of_nothing_says_what_to_write(user):
+    push_two(user)
+
+    missing = user("update", "nowhere", "--to", ":v2")
+    nameless = user("update", "nowhere", "--to", "v2")
+
+    assert (missing.status, nameless.status) == (3, 2)
+    assert "deltareg pull ns/name:v2 --to nowhere" in missing.err
+    assert "write :v3, @prod or ns/name:v3" in nameless.err
+
+
+def test_a_taken_folder_of_ours_is_to_be_updated(user):
+    push_two(user)
+    user("pull", "me/chat:v1", "--to", "files")
+    user("materialize", "me/chat:v1", "--out", "model")
+    (user.home / "mine").mkdir()
+    (user.home / "mine" / "notes").write_text("mine")
+
+    pulled = user("pull", "me/chat:v2", "--to", "files")
+    folded = user("materialize", "me/chat:v2", "--out", "model")
+    others = user("pull", "me/chat:v2", "--to", "mine")
+
+    assert {pulled.status, folded.status, others.status} == {5}
+    assert "deltareg update files --to me/chat:v2" in pulled.err
+    assert "deltareg update model --to me/chat:v2" in folded.err
+    assert "deltareg update" not in others.err
+
+
+def test_an_expectation_that_is_no_digest_costs_no_fold(user):
+    push(user)
+
+    ended = user("materialize", "me/chat:v1", "--out", "model", "--expect", "blake3:00")
+
+    assert ended.status == 2
+    assert not (user.home / "model").exists()
+
+
+def test_a_damaged_cache_says_what_mends_it(user):
+    push(user)
+    user("pull", "me/chat:v1")
+    for path in (user.home / "cache").rglob("blobs/sha256/*/*"):
+        path.chmod(0o644)
+        path.write_bytes(b"damaged")
+
+    found = user("cache", "verify")
+    fixed = user("cache", "verify", "--fix")
+
+    assert (found.status, fixed.status) == (6, 0)
+    assert "deltareg cache verify --fix" in found.err
+    assert "--fix" not in fixed.err
+
+
+def test_a_base_that_was_there_is_said_to_be(user):
+    push_base(user)
+
+    again = user("base", "push", BASES / "tinyllama", "tinyllama")
+    new = user("base", "register", BASES / "tinyllama_other", "other")
+
+    assert again.out.splitlines()[0] == "tinyllama  was there already"
+    assert new.out.splitlines()[0] == "other"
+
+
+def test_up_elsewhere_says_how_other_commands_find_it(processes):
+    command = (sys.executable, "-m", "deltareg.api", "up", "--workers", "0")
+
+    server = processes.api(command=command).start()
+
+    assert f"export DELTAREG_SERVER={server.url}" in server.process.output
