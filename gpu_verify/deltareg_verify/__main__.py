@@ -99,7 +99,7 @@ def run(
     except DeltaregError as error:
         click.echo(f"error: {error.message}", err=True)
         if error.fix:
-            click.echo(f"  try: {error.fix}", err=True)
+            click.echo(f"fix:   {error.fix}", err=True)
         sys.exit(next((status for cls, status in _EXITS if isinstance(error, cls)), 1))
 
 

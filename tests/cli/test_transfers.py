@@ -115,5 +115,9 @@ def test_up_elsewhere_says_how_other_commands_find_it(processes):
     command = (sys.executable, "-m", "deltareg.api", "up", "--workers", "0")
 
     server = processes.api(command=command).start()
+    first = server.url, server.process.output
+    server.stop()
+    server.start()
 
-    assert f"export DELTAREG_SERVER={server.url}" in server.process.output
+    for url, said in (first, (server.url, server.process.output)):
+        assert f"export DELTAREG_SERVER={url}" in said
