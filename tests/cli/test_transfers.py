@@ -3,7 +3,7 @@
 import re
 import sys
 
-from tests.cli.steps import BASES, push, push_base
+from tests.cli.steps import BASES, DELTAS, push, push_base
 
 
 def push_two(user):
@@ -121,3 +121,13 @@ def test_up_elsewhere_says_how_other_commands_find_it(processes):
 
     for url, said in (first, (server.url, server.process.output)):
         assert f"export DELTAREG_SERVER={url}" in said
+
+
+def test_what_is_pushed_again_shows_its_verdict(user, local_registry):
+    ref = push(user)
+    before = user("push", DELTAS / "lora", "me/chat", "--base", "tinyllama")
+    local_registry.verified(ref)
+    after = user("push", DELTAS / "lora", "me/chat", "--base", "tinyllama")
+
+    assert lines(before)["verdict"] == "smoke is queued"
+    assert lines(after)["verdict"] == "pass"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.wire import RunInfo
+from deltareg.wire import RunInfo, VersionInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
 from deltareg_cli.command_tree import command
 from deltareg_cli.commands.lint import lint_answer
@@ -39,6 +39,10 @@ RECORD, VERIFICATION = "For the record", "Verification"
     Example(
         "a LoRA on a fine-tune that is a version itself",
         "deltareg push ./adapter me/chat --base me/sft:v3",
+    ),
+    Example(
+        "smallest in the store, for what is pulled rarely",
+        "deltareg push ./run7 me/chat --base llama-3.1-8b --compression max",
     ),
     Example(
         "look first, send nothing",
@@ -186,7 +190,7 @@ def push_answer(report: "PushReport", run: RunInfo | None) -> Answer:
             ("base", version.base.name),
             ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
             ("sent", _sent(report)),
-            ("verdict", _verdict(run)),
+            ("verdict", _verdict(run, version)),
             ("digest", version.digest),
         ]),
     ]  # fmt: skip
@@ -202,9 +206,9 @@ def _sent(report: "PushReport") -> str:
     return f"{size(report.uploaded_bytes)} in {seconds(report.seconds)} ({speed})"
 
 
-def _verdict(run: RunInfo | None) -> Cell:
-    if run is None:
-        return Cell("smoke is queued", "dim")
+def _verdict(run: RunInfo | None, version: VersionInfo) -> Cell:
+    if run is None:  # one that was there already may have been judged
+        return toned(version.verdict) if version.verdict else Cell("smoke is queued", "dim")
     return (
         toned(run.verdict.verdict) if run.verdict else Cell(f"run {run.id} is {run.state}", "dim")
     )
