@@ -11,6 +11,7 @@ from deltareg.client import Client, ClientConfig
 from deltareg.client.exchange import exchange
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from tests.client.checkpoints import LINE, write_run
+from tests.client.grids import Traffic
 from tests.client.test_pull import LORA
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import SAMPLES
@@ -68,6 +69,30 @@ def test_the_way_back_needs_the_base(run, edge, tmp_path):
 
     assert same_files(run[1], target)
     assert back.ref == f"{LINE}:v1"
+
+
+@pytest.mark.parametrize("act", ["pull", "materialize"])
+def test_bytes_of_the_base_that_come_along_are_counted(run, edge, tmp_path, act):
+    run[0].rename(tmp_path / "elsewhere")  # so that the registry alone has it
+    traffic = Traffic(edge)
+
+    report = getattr(edge, act)(f"{LINE}:v1", tmp_path / "model")
+
+    base = edge.base("base").stored_bytes
+    assert traffic.bytes == report.fetched_bytes > base
+
+
+def test_an_update_that_needs_the_base_fetches_what_its_plan_says(run, edge, tmp_path):
+    target = tmp_path / "model"
+    run[0].rename(tmp_path / "elsewhere")
+    run[1].rename(target)  # an installed version whose base never came
+    traffic = Traffic(edge)
+
+    plan = edge.update(target, f"{LINE}:v2", is_plan=True)
+    done = edge.update(target, f"{LINE}:v2")
+
+    assert done.fetched_bytes == traffic.bytes
+    assert done.fetched_bytes == plan.fetched_bytes
 
 
 def test_what_is_there_already_is_left_alone(run, edge, tmp_path):

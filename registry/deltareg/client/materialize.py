@@ -14,7 +14,7 @@ from deltareg.client.folder import open_folder
 from deltareg.client.installed import noted_installed, remember_installed
 from deltareg.client.placing import is_free
 from deltareg.client.progress import Meter
-from deltareg.client.pull import fetch, fetch_base, read_stored, trim
+from deltareg.client.pull import fetch, fetch_base_counted, read_stored, trim
 from deltareg.client.pull_report import PullReport
 from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.digest import Digest
@@ -113,11 +113,14 @@ def fold_version(
     """
     options = options or FoldOptions()
     root = Digest.parse(version.base.root)
-    folder = (
-        fetch_base(context, context.api.get(base_path(version.base.name), BaseInfo))
+    folder, came = (
+        fetch_base_counted(context, context.api.get(base_path(version.base.name), BaseInfo))
         if options.base is None
-        else need_base(
-            context.cache, root, version.base.name, options.base, progress=context.progress
+        else (
+            need_base(
+                context.cache, root, version.base.name, options.base, progress=context.progress
+            ),
+            0,
         )
     )
     with folder:
@@ -130,10 +133,10 @@ def fold_version(
         try:
             if _is_streamed(context, version, manifest, options):
                 packs, found = read_stored(context, version, manifest, fold, meter=meter)
-                return Folded(found, packs.fetched_bytes, packs.cached_bytes)
+                return Folded(found, came + packs.fetched_bytes, packs.cached_bytes)
             pulled = fetch(context, version, manifest)
             with open_folder(pulled.path, convention=_convention(version.config)) as delta:
-                return Folded(fold(delta), pulled.fetched_bytes, pulled.cached_bytes)
+                return Folded(fold(delta), came + pulled.fetched_bytes, pulled.cached_bytes)
         finally:
             meter.close()
 

@@ -44,7 +44,7 @@ class Pulled:
         version: What was resolved.
         manifest: What it is.
         path: The folder that holds its files.
-        fetched_bytes: Bytes that came over the network.
+        fetched_bytes: Bytes that came over the network, those of the base with them.
         cached_bytes: Bytes that the cache had.
         storage: How it was stored when it was fetched; None when it was here already.
     """
@@ -85,6 +85,7 @@ def fetch(
 
     def write(source: _Source) -> Pulled:
         fetched, cached = _write(context, target, replace(source, is_noted=is_noted))
+        fetched += source.base_fetched_bytes
         return Pulled(version, manifest, target, fetched, cached, source.storage)
 
     return _from_source(context, version, manifest, write, held)
@@ -125,32 +126,40 @@ def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
         NotFound: It is registered without its bytes, and no folder here holds it.
         IntegrityFailure: What the server has is another base.
     """
+    return fetch_base_counted(context, info)[0]
+
+
+def fetch_base_counted(context: Context, info: BaseInfo) -> tuple[BaseFolder, int]:
+    """Bring a base as `fetch_base` does, and say how many bytes came over the network for it."""
     root = Digest.parse(info.root)
     found = find_base(context.cache, root, location=info.location, progress=context.progress)
     if found is not None:
-        return found
+        return found, 0
     manifest = base_manifest(context.api, context.cache, info)
     raw = context.api.send("GET", f"{base_path(info.name)}/storage").content
     storage = StorageMap.decode(raw)
     target = context.cache.folder_path("bases", root)
+    fetched = 0
     if find_intact(context.cache, "bases", root, manifest) is None:
-        _put_together(context, info, target, manifest, storage)
+        fetched = _put_together(context, info, target, manifest, storage)
     folder = open_base(target, context.cache, progress=context.progress)
     if folder.identity.root != root:
         folder.folder.close()
         raise IntegrityFailure(f"the base {info.name} came as {folder.identity.root}, not {root}")
-    return folder
+    return folder, fetched
 
 
 def _put_together(
     context: Context, info: BaseInfo, target: Path, manifest: Manifest, storage: StorageMap
-) -> None:
-    bottom = None
+) -> int:
+    bottom, below = None, 0
     if info.bottom is not None:
-        bottom = fetch_base(context, context.api.get(base_path(info.bottom.name), BaseInfo))
+        own = context.api.get(base_path(info.bottom.name), BaseInfo)
+        bottom, below = fetch_base_counted(context, own)
     try:
         references = _readers_by_digest(bottom, storage)
-        _write(context, target, _Source(f"base:{info.name}", manifest, storage, references))
+        source = _Source(f"base:{info.name}", manifest, storage, references)
+        return below + _write(context, target, source)[0]
     finally:
         if bottom is not None:
             bottom.folder.close()
@@ -179,6 +188,7 @@ class _Source:
         references: Tensors of the base, by digest.
         version: The manifest's digest; None for a base.
         is_noted: Whether the folder is remembered.
+        base_fetched_bytes: How many bytes came for the base, before any of the version.
     """
 
     of: str
@@ -187,6 +197,7 @@ class _Source:
     references: Mapping[Digest, ReadRange]
     version: Digest | None = None
     is_noted: bool = True
+    base_fetched_bytes: int = 0
 
 
 def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
@@ -286,11 +297,13 @@ def _source(
 ) -> Generator[_Source, None, None]:
     """Give what a version is built from, the base open if its pieces refer to it."""
     storage = with_at_hand(storage, held)
-    base = _reference_base(context, version, storage.outside - held.keys(), manifest)
+    base, came = _reference_base(context, version, storage.outside - held.keys(), manifest)
     try:
         references = {**_readers_by_digest(base, storage), **held}
         digest = Digest.parse(version.digest)
-        yield _Source(version.ref, manifest, storage, references, version=digest)
+        yield _Source(
+            version.ref, manifest, storage, references, version=digest, base_fetched_bytes=came
+        )
     finally:
         if base is not None:
             base.folder.close()
@@ -298,14 +311,14 @@ def _source(
 
 def _reference_base(
     context: Context, version: VersionDetail, outside: Collection[Digest], manifest: Manifest
-) -> BaseFolder | None:
+) -> tuple[BaseFolder | None, int]:
     if not outside:
-        return None
+        return None, 0
     info = context.api.get(base_path(version.base.name), BaseInfo)
-    base = fetch_base(context, info)
+    base, came = fetch_base_counted(context, info)
     if base.identity.root != manifest.base:
         raise IntegrityFailure(f"the base {info.name} is not the one that {version.ref} is for")
-    return base
+    return base, came
 
 
 def _readers_by_digest(base: BaseFolder | None, storage: StorageMap) -> dict[Digest, ReadRange]:
