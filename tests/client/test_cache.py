@@ -5,6 +5,7 @@ import time
 from threading import Event, Thread
 
 from deltareg.client.cache import Cache
+from deltareg.client.kept_files import put, remove
 from deltareg.client.placing import placed
 
 DIGEST = "ab" * 32
@@ -54,3 +55,22 @@ def test_a_list_is_made_while_folders_come_and_go(tmp_path):
         rival.join()
 
     assert sizes <= set(range(6))
+
+
+def test_a_file_gets_its_name_while_its_folder_comes_and_goes(tmp_path):
+    folder, ended = tmp_path / "parts" / "ab", Event()
+
+    def churn():
+        while not ended.is_set():
+            remove(folder)
+
+    rival = Thread(target=churn)
+    rival.start()
+    try:
+        for number in range(500):
+            draft = tmp_path / str(number)
+            draft.write_bytes(b"1")
+            put(draft, folder / str(number))
+    finally:
+        ended.set()
+        rival.join()

@@ -10,14 +10,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deltareg.client.drafts import owner_of
 from deltareg.errors import DiskFull, InvalidInput
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_TRIES = 5
+_TRIES = 20
 
 
 @contextmanager
@@ -59,10 +59,10 @@ def write_draft(draft: Path, body: Iterable[bytes]) -> int:
 def put(draft: Path, target: Path) -> None:
     """Give a finished file its name; its folder may be pruned at the same time."""
     for attempt in range(_TRIES):
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(target)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # mkdir met it, and looked when it was gone
             if attempt == _TRIES - 1:
                 raise
         else:
@@ -108,7 +108,8 @@ def remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(IsADirectoryError):  # another process has just made it: it is in use
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
