@@ -52,7 +52,8 @@ def push(invocation: Invocation, path: Path, name: str) -> None:
     """Keep a base in the registry: its fingerprint and its bytes.
 
     Workers and pulls can then get it from the registry. Where every machine has the weights
-    already, deltareg base register is enough.
+    already, deltareg base register is enough. Fine-tunes that were pushed where a registered base
+    was not at hand are stored anew once it is kept, in much less room.
     """
     _show_added(invocation, invocation.client.push_base(path, name))
 

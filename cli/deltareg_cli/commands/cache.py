@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Example("what is there", "deltareg cache ls"),
     Example("keep what was used this month", "deltareg cache prune --older-than 30d"),
     Example("keep what prod serves now, whatever happens", "deltareg cache pin me/chat@prod"),
-    see_also=("pull", "config"),
+    see_also=("pull", "update", "config"),
 )
 def cache() -> None:
     """Look after the bytes that pulls keep on this machine.

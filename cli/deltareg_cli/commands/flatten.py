@@ -14,7 +14,7 @@ from deltareg_cli.waiting import run_answer, wait_for
     "flatten",
     Example("queue it", "deltareg flatten me/chat:v7"),
     Example("wait until it is done", "deltareg flatten me/chat:v7 --wait"),
-    see_also=("push", "gc", "worker"),
+    see_also=("push", "stats storage", "gc", "worker"),
     is_resumable=True,
 )
 @click.argument("ref", help="The version, named exactly: ns/name:v3, ns/name@prod.")

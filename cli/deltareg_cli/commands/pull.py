@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Example("what prod serves now", "deltareg pull me/chat@prod --to ./chat"),
     Example("one version for ever", "deltareg pull me/chat:v3 --to ./chat"),
     Example("what prod served before", "deltareg pull me/chat@prod~1"),
-    see_also=("materialize", "show", "cache", "help references"),
+    see_also=("update", "materialize", "cache", "help references"),
     is_resumable=True,
 )
 @click.argument("ref", help="What to pull; a bare NS/NAME is what @prod serves.")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @concurrency_option()
 @click.pass_obj
 def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None:
-    """Make a folder that holds a version hold another one.
+    """Turn an installed version into another, sending what differs.
 
     DIR is where deltareg pull --to or deltareg materialize --out has put a version. Tensors that
     are in it already are not fetched, and of one that is stored against such a tensor only the
