@@ -1,4 +1,4 @@
-"""Sending packs: encoding goes on in threads while one pack travels; memory stays bounded."""
+"""Sending packs: encoding goes on in threads while packs travel; memory stays bounded."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -19,7 +19,8 @@ from deltareg.manifest import Manifest, Piece
 from deltareg.storage_map import StorageMap
 from deltareg.wire import UploadInfo
 
-_WAITING = 1  # packs that wait while one travels; without any, encoding waits for the network
+_SENDERS = 2  # while the server syncs one pack, another one travels
+_FLYING = 2 * _SENDERS  # with none that waits, encoding would wait for the network
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _send(
     flying = deque[Future[None]]()
     with _sender() as (pool, is_over):
         for pack in packs:
-            while len(flying) > _WAITING:
+            while len(flying) >= _FLYING:
                 flying.popleft().result()
             original = sum(entry.size_bytes for entry in pack.entries)
             if str(pack.digest) in received:
@@ -160,11 +161,11 @@ def _send(
 
 @contextmanager
 def _sender() -> Generator[tuple[ThreadPoolExecutor, Event], None, None]:
-    """Give a thread that sends, and an event that is set when the block ends with an error.
+    """Give threads that send, and an event that is set when the block ends with an error.
 
-    Ctrl-C does not wait for the thread: it may be stuck in a network that takes nothing.
+    Ctrl-C does not wait for the threads: they may be stuck in a network that takes nothing.
     """
-    pool, is_over = ThreadPoolExecutor(1), Event()
+    pool, is_over = ThreadPoolExecutor(_SENDERS), Event()
     try:
         yield pool, is_over
     except BaseException as error:
