@@ -11,6 +11,7 @@ from deltareg.codec.chunk_codec import (
     CHUNK_ELEMENTS,
     CONTEXTS,
     FLOATS,
+    LENGTHS,
     PACKED,
     PCODEC,
     PLANES,
@@ -19,6 +20,7 @@ from deltareg.codec.chunk_codec import (
     ZSTD,
 )
 from deltareg.codec.codecs import open_codecs, thread_codecs
+from deltareg.codec.lengths import MOST_WORDS
 from deltareg.errors import BaseMismatch
 from deltareg.tensors import ITEM_BYTES
 from tests.codec.samples import chunks_with_reference, noise, nudged, payload_of, weights
@@ -40,6 +42,7 @@ def test_the_ids_are_those_of_the_format():
         6: (PCODEC, "pcodec", True),
         8: (BLOCKS, "blocks", True),
         9: (FLOATS, "floats", False),
+        10: (LENGTHS, "lengths", True),
     }
 
 
@@ -85,8 +88,9 @@ def test_nan_payloads_negative_zero_and_infinity_come_back_against_each_other():
 
 @pytest.mark.parametrize("item_bytes", [2, 4, 8])
 @pytest.mark.parametrize("codec_id", IDS)
-def test_a_whole_chunk_comes_back(codec_id, item_bytes):
-    reference = memoryview(weights(CHUNK_ELEMENTS, item_bytes))
+def test_the_largest_chunk_comes_back(codec_id, item_bytes):
+    count = MOST_WORDS if codec_id == LENGTHS else CHUNK_ELEMENTS
+    reference = memoryview(weights(count, item_bytes))
     half = len(reference) // 2
     chunk = memoryview(nudged(reference[:half], item_bytes) + bytes(reference[half:]))
     codec = CODECS[codec_id]

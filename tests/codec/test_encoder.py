@@ -149,7 +149,7 @@ def test_a_piece_is_cut_into_chunks_of_one_mi_elements():
 
 
 def test_chunks_of_one_piece_may_lie_in_several_packs():
-    data = noise(40 << 20)
+    data = noise(20 << 20)
 
     packs, encoder = encoded([source("U8", data)])
 

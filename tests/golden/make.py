@@ -197,6 +197,13 @@ CASES: dict[str, list[Tensor]] = {
         alone("floats f32", "F32", (77, 101)),
         alone("floats f64", "F64", (1001,)),
     ],
+    "lengths": [
+        far("lengths bf16", "BF16", (768,)),
+        far("lengths f16", "F16", (2048,), bits=6),
+        far("lengths f32", "F32", (33, 31), bits=18),
+        far("lengths f64", "F64", (257,), bits=40),
+        pair("lengths of few bits", "BF16", (384,), every=1),
+    ],
     "pcodec": [
         far("pcodec f32", "F32", (80, 100), bits=12),
         far("pcodec bf16", "BF16", (3000,)),

@@ -22,6 +22,7 @@ PCODEC: Final = 6
 UNCHANGED: Final = 7  # a piece equal to its reference; never stored as a chunk
 BLOCKS: Final = 8
 FLOATS: Final = 9
+LENGTHS: Final = 10
 
 
 class ChunkCodec(Protocol):

@@ -10,6 +10,7 @@ from deltareg.codec.chunk_codec import (
     BLOCKS,
     CONTEXTS,
     FLOATS,
+    LENGTHS,
     PACKED,
     PCODEC,
     PLANES,
@@ -19,6 +20,7 @@ from deltareg.codec.chunk_codec import (
 )
 from deltareg.codec.contexts import Contexts
 from deltareg.codec.floats import Floats
+from deltareg.codec.lengths import Lengths
 from deltareg.codec.packed import Packed
 from deltareg.codec.pco import Pcodec
 from deltareg.codec.planes import Planes
@@ -30,9 +32,9 @@ from deltareg.codec.zstd import Zstd
 # Which codecs the encoder tries, by profile. Decoding knows them all and needs no profile.
 PROFILES: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {
-        "default": (BLOCKS, CONTEXTS, SUBTRACT, FLOATS, PLANES, ZSTD),
-        "fast": (PACKED, SUBTRACT, PLANES, ZSTD),
-        "max": (BLOCKS, CONTEXTS, PCODEC, PACKED, SUBTRACT, FLOATS, PLANES, ZSTD),
+        "default": (LENGTHS, BLOCKS, CONTEXTS, SUBTRACT, FLOATS, PLANES, ZSTD),
+        "fast": (LENGTHS, PACKED, SUBTRACT, PLANES, ZSTD),
+        "max": (LENGTHS, BLOCKS, CONTEXTS, PCODEC, PACKED, SUBTRACT, FLOATS, PLANES, ZSTD),
         "pcodec": (PCODEC,),
         "planes": (SUBTRACT, PLANES, ZSTD),  # quick without the native kernel, too
     }
@@ -44,7 +46,7 @@ def open_codecs() -> Mapping[int, ChunkCodec]:
     scratch = Scratch()
     codecs: tuple[ChunkCodec, ...] = (
         Raw(), Zstd(), Planes(scratch), Packed(scratch), Contexts(scratch), Subtract(scratch),
-        Pcodec(scratch), Blocks(scratch), Floats(scratch),
+        Pcodec(scratch), Blocks(scratch), Floats(scratch), Lengths(scratch),
     )  # fmt: skip
     return MappingProxyType({codec.id: codec for codec in codecs})
 
