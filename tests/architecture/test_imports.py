@@ -44,3 +44,10 @@ def test_the_worker_loads_no_database_and_no_bucket():
 def test_help_comes_without_numpy_or_the_client():
     """`deltareg --help` answers at once: what a command needs is loaded when it runs."""
     assert loaded_by("deltareg_cli.main", heavy=("numpy", "safetensors")) == []
+
+
+def test_requests_come_without_the_command_line_of_httpx():
+    """It would load a terminal library, for every command that asks a server something."""
+    heavy = ("rich", "pygments", "httpx._main")
+
+    assert loaded_by("deltareg.client.http", heavy=heavy) == []

@@ -11,11 +11,12 @@ to choose from takes the one against which its own sample is smallest.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from deltareg.codec.chunk_codec import RAW, ChunkCodec
+from deltareg.codec.chunk_codec import PCODEC, RAW, ChunkCodec
 from deltareg.codec.sources import PieceSource, ReadRange
 from deltareg.tensors import ITEM_BYTES
 
 _ENOUGH: Final = 3
+_SHORT: Final = 2  # bytes of a word in which the first candidate is as good as pcodec
 _STRETCHES: Final = 16
 _STRETCH_BYTES: Final = 4 << 10
 SAMPLE_BYTES: Final = _STRETCHES * _STRETCH_BYTES
@@ -42,11 +43,13 @@ def encode_smallest(
     usable = [
         codecs[i] for i in candidates if reference is not None or not codecs[i].uses_reference
     ]
+    # Where decay moved every wide word a little, pcodec needs half of what the first one does.
+    is_thorough = PCODEC in candidates and item_bytes > _SHORT
     best: tuple[int, bytes | memoryview] = (RAW, chunk)
     while usable and usable[0].uses_reference and best[0] == RAW:
         first = usable.pop(0)
         best = _shorter(best, first, first.encode(chunk, reference, item_bytes=item_bytes))
-        if len(best[1]) * _ENOUGH <= chunk.nbytes:
+        if len(best[1]) * _ENOUGH <= chunk.nbytes and not is_thorough:
             return best[0], bytes(best[1])
     if chunk.nbytes <= SAMPLE_BYTES:
         for codec in usable:
@@ -121,5 +124,7 @@ def _sample(data: memoryview) -> memoryview:
 def _estimate(
     codec: ChunkCodec, sample: memoryview, against: memoryview | None, item_bytes: int
 ) -> int:
+    if codec.id == PCODEC:  # it learns far more from a whole chunk than from a sample
+        return 0
     payload = codec.encode(sample, against, item_bytes=item_bytes)
     return SAMPLE_BYTES if payload is None else len(payload)
