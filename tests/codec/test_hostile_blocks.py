@@ -61,12 +61,13 @@ def test_blocks_without_a_mark_are_the_reference():
     assert found == data
 
 
-COUNT = 512  # words; below each are four bits
+COUNT = 512  # words; below each are five bits
 SYMBOLS = zstd_frame(bytes(COUNT))
-ONE_RARE = zstd_frame(b"\x90" + bytes(COUNT - 1))
+LOWS = COUNT // 2 + COUNT // 8
+ONE_RARE = zstd_frame(b"\x60" + bytes(COUNT - 1))
 
 
-def floats(frame, rest=b"", lows=COUNT // 2, length=None):
+def floats(frame, rest=b"", lows=LOWS, length=None):
     """Lay out a payload of floats."""
     length = len(frame) if length is None else length
     return b"\x7c" + length.to_bytes(4, "little") + frame + bytes(lows) + rest
@@ -75,7 +76,7 @@ def floats(frame, rest=b"", lows=COUNT // 2, length=None):
 FLOAT_PAYLOADS = {
     "end in their head": b"\x7c\0\0\0",
     "claim more than there is": floats(SYMBOLS, length=(1 << 32) - 1),
-    "lack low bits": floats(SYMBOLS, lows=COUNT // 2 - 1),
+    "lack low bits": floats(SYMBOLS, lows=LOWS - 1),
     "are followed by escapes that none asked for": floats(SYMBOLS, bytes([1, 0]) + b"\x95"),
     "lack an escape": floats(ONE_RARE),
     "bring an escape too many": floats(ONE_RARE, bytes([1, 0]) + b"\x95\x95"),
@@ -92,9 +93,9 @@ def test_floats_are_refused_that(name):
 
 
 def test_the_bits_of_floats_are_those_of_the_format():
-    top, lower = 0x7CFF >> 1 | 0x8000, (0x7CFF - 0x950) >> 1 | 0x8000
+    top, lower = 0x7CFF >> 1 | 0x8000, (0x7CFF - 0xCA0) >> 1 | 0x8000
     words = [top, lower, *[top] * (COUNT - 2)]
-    payload = floats(zstd_frame(b"\0\x90" + bytes(COUNT - 2)), bytes([1, 0]) + b"\x95")
+    payload = floats(zstd_frame(b"\0\x60" + bytes(COUNT - 2)), bytes([1, 0]) + b"\x65")
     data = b"".join(word.to_bytes(2, "little") for word in words)
 
     assert decode_chunk(payload, sound_chunk(payload, FLOATS, data), item_bytes=2) == data

@@ -2,10 +2,9 @@
 
 Weights get rarer as they get larger, within one exponent as well as from one to the next, so the
 highest bits of the fraction are not quite noise. A word is counted down from the largest exponent
-that is common in the chunk; eight bits of that (about nine exponents, in sixteen steps each) are
-Huffman-coded, what does not fit goes by itself, and the lowest bits, with the sign, are stored as
-they are. ZipNN (Hershcovitch et al., 2024, arXiv 2411.05239) codes the exponent alone. Layout:
-docs/format.md, Floats.
+that is common in the chunk: twelve exponents, in eight steps each, are Huffman-coded, what does not
+fit goes by itself, and the lowest bits, with the sign, are stored as they are. ZipNN (Hershcovitch
+et al., 2024, arXiv 2411.05239) codes the exponent alone. Layout: docs/format.md, Floats.
 """
 
 import struct
@@ -26,8 +25,8 @@ from deltareg.codec.kernels import kernel
 from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
 _HEAD: Final = struct.Struct("<BI")
-_CODE: Final = 144  # of nine exponents in sixteen steps; Huffman codes suffer from rarer ones
-_HIGH_BITS: Final = 12
+_CODE: Final = 96  # of twelve exponents in eight steps; Huffman codes suffer from rarer ones
+_HIGH_BITS: Final = 11
 _BOTH: Final = 0x0F0F
 _RARE: Final = 1024  # one word of so many may lie above the exponent that is counted down from
 
@@ -111,14 +110,18 @@ class Floats:
         nibbles = np.frombuffer(lows[: (words.size + 1) // 2], dtype=np.uint8)
         pairs = nibbles.astype("<u2")  # two at once: those of a byte go to one little-endian word
         np.bitwise_or(pairs, pairs << 4, out=pairs)
-        each = np.bitwise_and(pairs, _BOTH, out=pairs).view(np.uint8)
+        each = np.bitwise_and(pairs, _BOTH, out=pairs).view(np.uint8)[: words.size]
+        end = nibbles.size + (words.size + 7) // 8
+        fifths = np.frombuffer(lows[nibbles.size : end], dtype=np.uint8)
+        bits = np.unpackbits(fifths, bitorder="little", count=words.size)
+        np.bitwise_or(each, np.left_shift(bits, 4, out=bits), out=each)
         spare = self._buffer("plane", words)
-        np.copyto(spare, each[: words.size])
+        np.copyto(spare, each)
         below = words.itemsize - 2
         np.left_shift(spare, 8 * below, out=spare)
         np.bitwise_or(words, spare, out=words)
         if below:
-            whole = np.frombuffer(lows[nibbles.size :], dtype=np.uint8)
+            whole = np.frombuffer(lows[end:], dtype=np.uint8)
             words.view(np.uint8).reshape(-1, words.itemsize)[:, :below] = whole.reshape(-1, below)
 
     def _buffer(self, name: str, words: Words) -> Words:
@@ -141,16 +144,17 @@ def _highest(top: int, item_bytes: int) -> Words:
     return np.array((top << below) | ((1 << below) - 1), dtype=f"<u{item_bytes}")
 
 
-def _lows(down: Words, spare: Words) -> tuple[bytes, bytes]:
-    """Write the bits below the highest twelve: four by four, then whole bytes."""
+def _lows(down: Words, spare: Words) -> tuple[bytes, bytes, bytes]:
+    """Write the bits below the highest eleven: four by four, the fifth ones, then whole bytes."""
     below = down.itemsize - 2
     np.right_shift(down, 8 * below, out=spare)
     each = np.zeros(down.size + down.size % 2, dtype=np.uint8)
     np.copyto(each[: down.size], spare, casting="unsafe")
     pairs = np.bitwise_and(each.view("<u2"), _BOTH)
     nibbles = np.bitwise_or(pairs, pairs >> 4, out=pairs).astype(np.uint8)
+    fifths = np.packbits(np.bitwise_and(each[: down.size], 16), bitorder="little")
     whole = down.view(np.uint8).reshape(-1, down.itemsize)[:, :below]
-    return nibbles.tobytes(), whole.tobytes()
+    return nibbles.tobytes(), fifths.tobytes(), whole.tobytes()
 
 
 def _split(
@@ -161,7 +165,7 @@ def _split(
         raise damaged("a chunk of floats ends in its head")
     top, length = _HEAD.unpack_from(payload)
     begin = _HEAD.size + length
-    end = begin + (count + 1) // 2 + count * (item_bytes - 2)
+    end = begin + (count + 1) // 2 + (count + 7) // 8 + count * (item_bytes - 2)
     if end > len(payload):
         raise damaged(f"floats of {end} bytes in a chunk of {len(payload)}")
     return top, payload[_HEAD.size : begin], payload[begin:end], payload[end:]
