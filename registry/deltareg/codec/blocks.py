@@ -19,6 +19,7 @@ from deltareg.codec.scratch import Scratch, Words, octets, words_of
 
 _BLOCK: Final = 64
 _LEAST: Final = 8  # blocks; and one in so many has to be unchanged
+_LOOKED_AT: Final = 256  # blocks, at first
 _FRAME: Final = 32  # bytes, so that a short map's frame is not all that is seen
 Flags = npt.NDArray[np.bool_]
 
@@ -44,8 +45,12 @@ class Blocks:
         if item_bytes == 1 or count < _LEAST:
             return None
         words = words_of(chunk, item_bytes)
+        # Most chunks have no such rows, which a few blocks tell as well as all of them.
+        few = _changed(words, against, count, every=max(1, count // _LOOKED_AT))
+        if _unchanged(few) * 2 * _LEAST < few.size:
+            return None
         changed = _changed(words, against, count)
-        if (count - np.count_nonzero(changed)) * _LEAST < count:
+        if _unchanged(changed) * _LEAST < count:
             return None
         bits = np.packbits(changed, bitorder="little")
         frame = self._compressor.compress(octets(bits))
@@ -106,12 +111,16 @@ class Blocks:
         return kept
 
 
-def _changed(words: Words, against: Words, count: int) -> Flags:
-    """Compare eight bytes at a time, then eight such results."""
+def _changed(words: Words, against: Words, count: int, *, every: int = 1) -> Flags:
+    """Compare eight bytes at a time; of all blocks, or of one of so many."""
     size = count * _BLOCK
-    differ = words[:size].view("<u8") != against[:size].view("<u8")
-    flags: Flags = differ.view("<u8").reshape(count, -1).any(axis=1)
+    own, other = (w[:size].view("<u8").reshape(count, -1)[::every] for w in (words, against))
+    flags: Flags = (own != other).any(axis=1)
     return flags
+
+
+def _unchanged(changed: Flags) -> int:
+    return changed.size - int(np.count_nonzero(changed))
 
 
 def _rows(words: Words, count: int) -> npt.NDArray[np.void]:
