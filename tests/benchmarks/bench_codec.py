@@ -149,7 +149,7 @@ def report_codec(one, codec, data, base, repeat):
     given_up = sum(
         len(p) for p, (chunk, _) in zip(payloads, chunks, strict=True) if len(p) == len(chunk)
     )
-    if given_up * 2 > len(data):
+    if given_up * 8 > len(data):
         return  # codecs of short or of partly unchanged chunks
     encoding, decoding = best(encode, repeat), best(decode, repeat)
     megabytes = len(data) / 1e6
