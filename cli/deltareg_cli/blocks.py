@@ -95,6 +95,7 @@ TONES: dict[str, Tone] = {
     "n/a": "dim", "done": "good", "running": "name", "queued": "dim", "dead": "bad",
     "cancelled": "dim", "error": "bad", "warning": "warn", "ok": "good", "note": "dim",
     "promote": "good", "rollback": "warn", "freeze": "name", "unfreeze": "name",
+    "revoke": "bad", "unrevoke": "name",
 }  # fmt: skip
 
 

@@ -52,6 +52,8 @@ SECTIONS = {
         "gate": "gate:gate",
         "promote": "promote:promote",
         "rollback": "rollback:rollback",
+        "revoke": "revoke:revoke",
+        "unrevoke": "unrevoke:unrevoke",
     },
     "Channels": {"channel": "channel:channel"},
     "Bases": {"base": "bases:bases"},

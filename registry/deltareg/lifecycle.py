@@ -57,18 +57,18 @@ class Candidate:
         ref: As shown, `ns/name:v3`.
         manifest: Its identity.
         base: Its base's root.
-        is_revoked: Withdrawn everywhere.
         is_quarantined: Rolled back from this channel and not cleared.
         is_deleted: Deleted.
-        revoked_below: A revoked version that it stands on as a base; empty when there is none.
+        revoked: By whom, when and why it was withdrawn; empty when it was not.
+        revoked_below: The same of a version that it stands on, with its name.
     """
 
     ref: str
     manifest: Digest
     base: Digest
-    is_revoked: bool = False
     is_quarantined: bool = False
     is_deleted: bool = False
+    revoked: str = ""
     revoked_below: str = ""
 
 
@@ -140,10 +140,11 @@ def _blocked(candidate: Candidate, *, channel: str, is_frozen: bool) -> list[Unm
     found: list[Unmet] = []
     if candidate.is_deleted:
         found.append(Unmet("deleted", f"{ref} is deleted", "push it again"))
-    if candidate.is_revoked:
-        found.append(Unmet("revoked", f"{ref} is revoked", "choose another version"))
+    if candidate.revoked:
+        fix = f"choose another version, or: deltareg unrevoke {ref} -m REASON"
+        found.append(Unmet("revoked", f"{ref} was {candidate.revoked}", fix))
     if candidate.revoked_below:
-        told = f"{ref} stands on {candidate.revoked_below}, which is revoked"
+        told = f"{ref} stands on {candidate.revoked_below}"
         found.append(Unmet("revoked", told, "push it again on another base"))
     if candidate.is_quarantined:
         line = ref.partition(":")[0]

@@ -49,6 +49,8 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/runs/{run_id}:fail": {"fence": 1, "error": "x"},
     "PATCH /api/v1/leases": {"run": "r", "fence": 1},
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"kind": "rollback"},
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}:revoke": {"reason": "x"},
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}:unrevoke": {"reason": "x"},
 }
 HEADERS = {
     "PUT /api/v1/uploads/{upload_id}/packs/{number}": {"X-Content-Digest": f"sha256:{'0' * 64}"},

@@ -11,7 +11,6 @@ from deltareg.client import MergeOptions
 from deltareg.client.base_folder import open_base
 from deltareg.client.version_base import find_ground, store_version_base
 from deltareg.db import tables as t
-from deltareg.db.clock import now_us
 from deltareg.db.session import read, write
 from deltareg.errors import BaseMismatch, Blocked, Conflict, InvalidInput, NotFound, Refused
 from deltareg.service import collect
@@ -322,13 +321,13 @@ def test_a_revoked_version_is_the_base_of_nothing_more(local):
     push(client, "lora", "team/chat", "team/sft:v1")
     local.verified("team/chat:v1")
     client.promote("team/chat:v1", "dev")
-    change(local, "team/sft", revoked_at=now_us())
+    client.revoke("team/sft:v1", reason="wrong data")
 
     with pytest.raises(Blocked, match="team/sft:v1 is revoked"):
         push(client, "lora_v2", "team/chat", "team/sft:v1")
-    with pytest.raises(Blocked, match="team/chat:v1 stands on team/sft:v1, which is"):
+    with pytest.raises(Blocked, match="team/chat:v1 stands on team/sft:v1, which was"):
         push(client, "lora_v2", "team/more", "team/chat:v1")
-    with pytest.raises(Blocked, match="stands on team/sft:v1, which is revoked"):
+    with pytest.raises(Blocked, match="stands on team/sft:v1, which was revoked by"):
         client.promote("team/chat:v1", "prod")
 
     assert [u.rule for u in client.gate("team/chat:v1", "prod").unmet] == ["revoked"]

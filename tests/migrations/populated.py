@@ -34,6 +34,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.deltas, {"id": 1, "namespace_id": 1, "name": "x", "next_version": 3}),
     (t.versions, version(1)),
     (t.versions, version(2)),
+    (t.revocations, {"id": 1, "version_id": 1, "actor_id": 1, "reason": "wrong data"}),
     (t.version_bases, {"base_id": 1, "version_id": 1, "bottom_id": 1, "depth": 1, "recipe": ""}),
     (t.lineage, {"version_id": 2, "parent_version_id": 1, "position": 0}),
     (t.packs, {"id": 1, "scope": "ns:lab", "digest": "sha256:p", "physical_key": "blobs/p/1",

@@ -13,7 +13,7 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
-from deltareg_cli.views.versions import kind_of, version_table
+from deltareg_cli.views.versions import kind_of, verdict_of, version_table
 
 
 @command(
@@ -74,7 +74,7 @@ def line_table(lines: Sequence[LineInfo]) -> Table:
             str(line.versions),
             kind_of(newest) if newest else "-",
             newest.base.name if newest else "-",
-            toned(newest.verdict if newest else None),
+            verdict_of(newest) if newest else toned(None),
             ", ".join(f"{name} v{version}" for name, version in line.channels.items()),
         ])  # fmt: skip
     return Table(columns, rows, if_empty="no deltas yet: deltareg push PATH NS/NAME --base REF")

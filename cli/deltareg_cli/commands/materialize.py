@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deltareg_cli.command_tree import command
-from deltareg_cli.commands.pull import pull_answer
+from deltareg_cli.commands.pull import show_pulled
 from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -62,4 +62,4 @@ def materialize(
     the base in float32 and rounded once.
     """
     report = invocation.client.materialize(ref, out, base=base, dtype=dtype, expect=expect)
-    invocation.output.show(pull_answer(report))
+    show_pulled(invocation, report)

@@ -13,6 +13,7 @@ from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
+from deltareg_cli.views.revocations import warn
 from deltareg_cli.wording import rate, seconds, size
 
 if TYPE_CHECKING:
@@ -38,18 +39,19 @@ def pull(invocation: Invocation, ref: str, *, to: Path | None, frozen: bool) -> 
     The files are those that were pushed, under the same names. Bytes that the cache has are not
     fetched again, and every tensor and file is checked against its digest before it is put in
     place. Without --to the files stay in the cache and their folder is printed. A folder is put in
-    place whole or not at all.
+    place whole or not at all. A version that is revoked comes as well, with a warning.
     """
     if frozen and Ref.parse(ref).is_bare:
         raise InvalidInput(
             f"{ref} names no version, and --frozen asks for one",
             fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…",
         )
-    invocation.output.show(pull_answer(invocation.client.pull(ref, to)))
+    show_pulled(invocation, invocation.client.pull(ref, to))
 
 
-def pull_answer(report: "PullReport") -> Answer:
-    """Show where the bytes are now, and where they came from."""
+def show_pulled(invocation: Invocation, report: "PullReport") -> None:
+    """Show where the bytes are now and where they came from, and warn of a revoked version."""
+    warn(invocation, report.ref, report.revocation)
     fetched = f"{size(report.fetched_bytes)} fetched"
     speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
     facts = Facts([
@@ -60,4 +62,7 @@ def pull_answer(report: "PullReport") -> Answer:
         ("fingerprint", report.root),
         ("folded by", report.recipe),
     ])  # fmt: skip
-    return Answer(report.to_json(), [Title(report.ref), facts], [str(report.path)])
+    state = "revoked" if report.revocation else ""
+    invocation.output.show(
+        Answer(report.to_json(), [Title(report.ref, state), facts], [str(report.path)])
+    )

@@ -11,6 +11,7 @@ from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
+from deltareg_cli.views.revocations import warn
 from deltareg_cli.wording import rate, seconds, size
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
     """
     is_plan = plan or invocation.globals.dry_run
     report = invocation.client.update(folder, to, is_plan=is_plan)
+    warn(invocation, report.ref, report.revocation)
     invocation.output.show(update_answer(report))
 
 

@@ -97,6 +97,8 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
 
 def served(channel: ChannelInfo) -> Cell:
     """Name the version that a channel serves."""
+    if channel.is_revoked:
+        return Cell(f"v{channel.version} (revoked)", "bad")
     return Cell(f"v{channel.version}", "name") if channel.version else Cell("nothing", "dim")
 
 

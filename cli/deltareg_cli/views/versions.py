@@ -5,6 +5,7 @@ from datetime import datetime
 
 from deltareg.wire import VersionDetail, VersionInfo
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.views.revocations import told
 from deltareg_cli.wording import count, moment, short, size
 
 
@@ -18,6 +19,7 @@ def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
         ("label", version.semver or ""),
         ("labels", " ".join(f"{key}={text}" for key, text in sorted(version.labels.items()))),
         ("message", version.message),
+        ("revoked", Cell(told(version.revocation) if version.revocation else "", "bad")),
         ("pushed", f"{moment(version.created_at, now=now)} by {version.created_by}"),
         ("size", sizes_of(version)),
         *(_detail(version) if isinstance(version, VersionDetail) else ()),
@@ -25,6 +27,18 @@ def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
     ]
     state = "deleted" if version.is_deleted else "revoked" if version.is_revoked else ""
     return [Title(version.ref, state), Facts(rows)]
+
+
+def revocation_blocks(version: VersionInfo) -> list[Block]:
+    """Show whether a version is revoked, and which channels serve it all the same."""
+    state = "revoked" if version.is_revoked else "not revoked"
+    return [
+        Title(version.ref, state),
+        Facts([
+            ("revoked", told(version.revocation) if version.revocation else ""),
+            ("served by", Cell(", ".join(version.channels), "warn" if version.is_revoked else "")),
+        ]),
+    ]  # fmt: skip
 
 
 def version_table(versions: Sequence[VersionInfo], *, now: datetime) -> Table:
@@ -38,7 +52,7 @@ def version_table(versions: Sequence[VersionInfo], *, now: datetime) -> Table:
             Cell(f"v{version.version}", "name"),
             kind_of(version),
             version.base.name,
-            toned("deleted" if version.is_deleted else version.verdict),
+            verdict_of(version),
             ", ".join(version.channels) or Cell("-", "dim"),
             size(version.stored_bytes),
             moment(version.created_at, now=now),
@@ -47,6 +61,13 @@ def version_table(versions: Sequence[VersionInfo], *, now: datetime) -> Table:
         for version in versions
     ]
     return Table(columns, rows, if_empty="no versions yet: deltareg push PATH NS/NAME --base REF")
+
+
+def verdict_of(version: VersionInfo) -> Cell:
+    """Name a version's verdict, or what makes it count no more."""
+    if version.is_deleted:
+        return toned("deleted")
+    return Cell("revoked", "bad") if version.is_revoked else toned(version.verdict)
 
 
 def kind_of(version: VersionInfo) -> str:

@@ -201,6 +201,16 @@ class Client(Leased):
         """Delete a version; its number is never used again."""
         return deltas.delete(self._context, Ref.parse(ref))
 
+    def revoke(self, ref: str, *, reason: str, even_if_served: bool = False) -> VersionInfo:
+        """Revoke a version: no channel takes it any more, and whoever pulls it is warned."""
+        return deltas.revoke(
+            self._context, Ref.parse(ref), reason=reason, even_if_served=even_if_served
+        )
+
+    def unrevoke(self, ref: str, *, reason: str) -> VersionInfo:
+        """End the revocation of a version."""
+        return deltas.unrevoke(self._context, Ref.parse(ref), reason=reason)
+
     def flatten(self, ref: str) -> RunInfo:
         """Queue a run that stores a version against its base alone, or join the one under way."""
         return runs.flatten(self._context, Ref.parse(ref))

@@ -7,7 +7,17 @@ from deltareg.client.context import Context
 from deltareg.client.resolving import base_path, resolve, version_path
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_name
-from deltareg.wire import BaseInfo, LineageAnswer, LineInfo, LogEntry, Page, VersionInfo
+from deltareg.wire import (
+    BaseInfo,
+    LineageAnswer,
+    LineInfo,
+    LogEntry,
+    Page,
+    Revoke,
+    Unrevoke,
+    VersionInfo,
+    request_of,
+)
 
 _FILTERS = ("base", "kind", "verdict", "channel")
 
@@ -74,12 +84,38 @@ def delete(context: Context, ref: Ref) -> VersionInfo:
     Raises:
         InvalidInput: The reference does not name one version.
     """
-    if ref.is_bare:
-        raise InvalidInput(f"{ref} names a line, not a version", fix=f"name one: {ref}:v1")
-    version = resolve(context, ref, bare="newest")
-    return context.api.request("DELETE", version_path(Ref.parse(version.ref)), VersionInfo)
+    return context.api.request("DELETE", _path_of_one(context, ref), VersionInfo)
+
+
+def revoke(context: Context, ref: Ref, *, reason: str, even_if_served: bool) -> VersionInfo:
+    """Revoke a version.
+
+    Raises:
+        InvalidInput: The reference does not name one version.
+        Conflict: A channel serves it, and it was not said that it may.
+    """
+    wanted = request_of(Revoke, reason=reason, even_if_served=even_if_served)
+    return context.api.post(f"{_path_of_one(context, ref)}:revoke", wanted, VersionInfo)
+
+
+def unrevoke(context: Context, ref: Ref, *, reason: str) -> VersionInfo:
+    """End the revocation of a version.
+
+    Raises:
+        InvalidInput: The reference does not name one version.
+    """
+    wanted = request_of(Unrevoke, reason=reason)
+    return context.api.post(f"{_path_of_one(context, ref)}:unrevoke", wanted, VersionInfo)
 
 
 def line_path(line: LineRef) -> str:
     """Give the API path of a line."""
     return f"/deltas/{quote(line.namespace)}/{quote(line.name)}"
+
+
+def _path_of_one(context: Context, ref: Ref) -> str:
+    """Give the API path of the one version that a reference names; a bare line is none."""
+    if ref.is_bare:
+        raise InvalidInput(f"{ref} names a line, not a version", fix=f"name one: {ref}:v1")
+    version = resolve(context, ref, bare="newest")
+    return version_path(Ref.parse(version.ref))

@@ -68,6 +68,7 @@ def materialize(
     return PullReport(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
         time.monotonic() - started, root=str(made.root), recipe=_recipe(),
+        revocation=version.revocation,
     )  # fmt: skip
 
 

@@ -37,7 +37,9 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
         if to is not None:
             remember_installed(context.cache, to, version)
         size, seconds = manifest.logical_bytes, time.monotonic() - started
-        return PullReport(version.ref, here, version.digest, 0, size, seconds)
+        return PullReport(
+            version.ref, here, version.digest, 0, size, seconds, revocation=version.revocation
+        )
     # Looked at again: another pull may have brought it since.
     if to is not None and not is_free(to) and not holds(context.cache, to, manifest):
         raise Conflict(
@@ -50,7 +52,7 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
     use_cases.pull.trim(context, keep={pulled.path})
     return PullReport(
         version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
-        time.monotonic() - started,
+        time.monotonic() - started, revocation=version.revocation,
     )  # fmt: skip
 
 

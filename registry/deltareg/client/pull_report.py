@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg.wire import SCHEMA_VERSION
+from deltareg.wire import SCHEMA_VERSION, Revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class PullReport:
     seconds: float
     root: str = ""
     recipe: str = ""
+    revocation: Revocation | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object of `deltareg pull --json` and `deltareg materialize --json`."""
@@ -27,6 +28,8 @@ class PullReport:
             "fetched_bytes": self.fetched_bytes, "cached_bytes": self.cached_bytes,
             "seconds": round(self.seconds, 3),
         }  # fmt: skip
+        if self.revocation is not None:
+            found["revocation"] = self.revocation.model_dump()
         if self.root:
             found |= {"root": self.root, "recipe": self.recipe}
         return found

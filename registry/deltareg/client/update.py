@@ -209,4 +209,5 @@ def _report(
         ref=job.version.ref, from_ref=job.installed.ref, path=job.folder,
         digest=job.version.digest, plan=plan, fetched_bytes=fetched, full_bytes=full,
         seconds=seconds, is_plan=is_plan, is_changed=is_changed,
+        revocation=job.version.revocation,
     )  # fmt: skip

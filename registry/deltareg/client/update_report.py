@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deltareg.wire import SCHEMA_VERSION
+from deltareg.wire import SCHEMA_VERSION, Revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class UpdateReport:
         seconds: How long it took.
         is_plan: Whether nothing was done.
         is_changed: Whether somebody had written into the folder, so that nothing of it was used.
+        revocation: That `ref` is revoked.
     """
 
     ref: str
@@ -34,13 +35,17 @@ class UpdateReport:
     seconds: float
     is_plan: bool
     is_changed: bool = False
+    revocation: Revocation | None = None
 
     def to_json(self) -> dict[str, object]:
         """The object of `deltareg update --json`."""
-        return {
+        found: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
             "ref": self.ref, "from": self.from_ref, "path": str(self.path), "digest": self.digest,
             "plan": self.plan, "fetched_bytes": self.fetched_bytes, "full_bytes": self.full_bytes,
             "seconds": round(self.seconds, 3), "is_plan": self.is_plan,
             "is_changed": self.is_changed,
         }  # fmt: skip
+        if self.revocation is not None:
+            found["revocation"] = self.revocation.model_dump()
+        return found

@@ -133,7 +133,8 @@ def _describe(conn: sa.Connection, line: LineRef, row: Row, revision: Row | None
         update={
             "revision": revision.number, "version": number, "digest": revision.digest,
             "ref": None if number is None else f"{line}:v{number}",
-            "is_frozen": is_frozen(conn, row), "actor": revision.actor,
+            "is_revoked": revision.revoked_at is not None, "is_frozen": is_frozen(conn, row),
+            "actor": revision.actor,
             "reason": revision.reason, "at": rfc3339(revision.created_at),
         }
     )  # fmt: skip

@@ -13,6 +13,12 @@ def rfc3339(microseconds: int) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def rfc3339_seconds(microseconds: int) -> str:
+    """Write a time for a sentence, to the second: `2026-11-24T15:38:33Z`."""
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def rfc3339_or_none(microseconds: int | None) -> str | None:
     """Write a time that may not have come."""
     return None if microseconds is None else rfc3339(microseconds)

@@ -9,11 +9,12 @@ from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
+from deltareg.db.queries.revocations import standing_revocations
 from deltareg.db.rows import Row
 from deltareg.manifest import Manifest
 from deltareg.service.clock import rfc3339
 from deltareg.suite import DEFAULT_SUITE, built_in
-from deltareg.wire import BaseInfo, BaseName, BaseRelation, VersionDetail, VersionInfo
+from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionDetail, VersionInfo
 
 
 def ref_of(row: Row) -> str:
@@ -22,16 +23,22 @@ def ref_of(row: Row) -> str:
 
 
 def describe_versions(conn: sa.Connection, rows: Sequence[Row]) -> list[VersionInfo]:
-    """Show versions; verdicts and channels are looked up once for all of them."""
+    """Show versions; verdicts, channels and revocations are looked up once for all of them."""
     suite = built_in(DEFAULT_SUITE)
     ids = [row.id for row in rows]
     outcomes = newest_outcomes(conn, ids, suite=suite.name, suite_digest=str(suite.digest))
+    revoked = standing_revocations(conn, (row.id for row in rows if row.revoked_at is not None))
     channels: dict[int, list[str]] = {}
     for pointer in pointers(conn, sorted({row.delta_id for row in rows})):
         channels.setdefault(pointer.version, []).append(pointer.name)
     return [
         VersionInfo.model_validate(
-            _fields(row) | {"verdict": outcomes.get(row.id), "channels": channels.get(row.id, [])}
+            _fields(row)
+            | {
+                "verdict": outcomes.get(row.id),
+                "channels": channels.get(row.id, []),
+                "revocation": _revocation(revoked.get(row.id)),
+            }
         )
         for row in rows
     ]
@@ -99,6 +106,12 @@ def _fields(row: Row) -> dict[str, object]:
         "created_by": row.maker or "registry", "is_deleted": row.deleted_at is not None,
         "is_revoked": row.revoked_at is not None,
     }  # fmt: skip
+
+
+def _revocation(row: Row | None) -> Revocation | None:
+    if row is None:
+        return None
+    return Revocation(actor=row.actor, at=rfc3339(row.created_at), reason=row.reason)
 
 
 def _relations(rows: Iterable[Row]) -> list[BaseRelation]:

@@ -12,6 +12,7 @@ from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line, find_version
+from deltareg.service.revocations import tell_revocation
 from deltareg.service.stacks import revoked_below
 from deltareg.suite import built_in
 from deltareg.wire import GateAnswer, UnmetRule
@@ -38,8 +39,9 @@ def judge(conn: sa.Connection, version: Row, channel: Row) -> list[Unmet]:
     quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
     candidate = Candidate(
         ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),
-        base=Digest.parse(version.base_root), is_revoked=version.revoked_at is not None,
-        is_quarantined=quarantine is not None, is_deleted=version.deleted_at is not None,
+        base=Digest.parse(version.base_root), is_quarantined=quarantine is not None,
+        is_deleted=version.deleted_at is not None,
+        revoked="" if version.revoked_at is None else tell_revocation(conn, version),
         revoked_below=revoked_below(conn, version),
     )  # fmt: skip
     return gate(

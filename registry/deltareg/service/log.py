@@ -1,4 +1,4 @@
-"""The life of a line as one list: pushes, verdicts, promotions and rollbacks, newest first."""
+"""The life of a line as one list: pushes, verdicts, moves and revocations, newest first."""
 
 import sqlalchemy as sa
 
@@ -42,6 +42,8 @@ def _rows(
     if channel is None:
         found += queries.push_rows(conn, delta_id, mark=mark, limit=limit)
         found += queries.verdict_rows(conn, delta_id, mark=mark, limit=limit)
+        found += queries.revoke_rows(conn, delta_id, mark=mark, limit=limit)
+        found += queries.unrevoke_rows(conn, delta_id, mark=mark, limit=limit)
     return sorted(found, key=lambda row: (row.at, row.mark), reverse=True)[:limit]
 
 

@@ -13,6 +13,7 @@ from deltareg.db.clock import US_PER_S, read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.stacks import stack_below
 from deltareg.db.rows import Row
 from deltareg.db.session import with_retry, write
 from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, StaleRevision
@@ -22,6 +23,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.gate import facts, judge
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.revocations import tell_revocation
 from deltareg.service.runs import queue_default_suite
 from deltareg.service.stacks import revoked_below
 from deltareg.wire import ChannelMove, MoveResult
@@ -78,7 +80,7 @@ def _promote(
 ) -> MoveResult:  # fmt: skip
     if move.version is None:
         raise InvalidInput("a promotion names a version")
-    version = _version(conn, line, channel.delta_id, move.version)
+    version = _held(conn, _version(conn, line, channel.delta_id, move.version))
     error = refusal(judge(conn, version, channel))
     if error is not None:
         raise error
@@ -95,7 +97,7 @@ def _roll_back(
         raise NotFound(f"nothing was ever on {line}@{channel.name}: nothing to roll back")
     ledger = queries.revision_rows(conn, channel.id, limit=_LEDGER_DEPTH)
     target = _target(line, channel, ledger, current, move)
-    version = version_queries.version_by_id(conn, target.version_id)
+    version = _held(conn, version_queries.version_by_id(conn, target.version_id))
     _check_target(conn, line, channel, ledger, target, version)
     result, revision_id = _append(conn, caller, line, channel, current, version, move)
     if current.version_id != version.id:
@@ -158,12 +160,15 @@ def _check_target(
 ) -> None:
     """Hold a rollback's target against what must stand: not revoked, its bytes there, a verdict."""
     ref = ref_of(version)
-    if version.revoked_at is not None or version.deleted_at is not None:
-        word = "deleted" if version.deleted_at is not None else "revoked"
-        raise Blocked(f"{ref} is {word}", fix=f"deltareg channel history {line} {channel.name}")
+    history = f"deltareg channel history {line} {channel.name}"
+    further = f"deltareg rollback {line} --channel {channel.name} --version vN; see: {history}"
+    if version.deleted_at is not None:
+        raise Blocked(f"{ref} is deleted", fix=history)
+    if version.revoked_at is not None:
+        raise Blocked(f"{ref} was {tell_revocation(conn, version)}", fix=further)
     below = revoked_below(conn, version)
     if below:
-        raise Blocked(f"{ref} stands on {below}, which is revoked", fix="roll back further")
+        raise Blocked(f"{ref} stands on {below}", fix=further)
     behind = channel.revision - target.number
     last = max(row.number for row in ledger if row.version_id == version.id)
     ended = next((row.created_at for row in ledger if row.number == last + 1), None)
@@ -181,8 +186,6 @@ def _append(
     version: Row, move: ChannelMove,
 ) -> tuple[MoveResult, int]:  # fmt: skip
     previous = None if current is None else current.version
-    if version.id not in pack_queries.lock_versions(conn, [version.id]):
-        raise Blocked(f"{ref_of(version)} was deleted meanwhile", fix="choose another version")
     if not queries.advance(conn, channel.id, seen=channel.revision):
         raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
     number = channel.revision + 1
@@ -201,6 +204,16 @@ def _append(
         digest=version.manifest_digest, previous=previous,
     )  # fmt: skip
     return result, revision_id
+
+
+def _held(conn: sa.Connection, version: Row) -> Row:
+    """Read a version again, held with what it stands on: none is revoked or deleted until the end.
+
+    What was read before may have been revoked by somebody who has committed since.
+    """
+    below = [] if version.base_id is None else stack_below(conn, version.base_id)
+    pack_queries.lock_versions(conn, [version.id, *(row.id for row in below)])
+    return version_queries.version_by_id(conn, version.id)
 
 
 def _version(conn: sa.Connection, line: LineRef, delta_id: int, number: int) -> Row:

@@ -26,6 +26,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Registry, namespace_scope
 from deltareg.service.resolve import find_version
+from deltareg.service.revocations import tell_revocation
 from deltareg.shapes import header_tensors
 from deltareg.stack import Stacking, check_stackable
 from deltareg.storage_map import StorageMap
@@ -88,8 +89,7 @@ def find_ground(conn: sa.Connection, target: str) -> Ground:
     depth = (below.depth or 0) + 1
     lower = revoked_below(conn, version)
     if lower:
-        told = f"{target} stands on {lower}, which is revoked"
-        raise Blocked(told, fix="use a version of another base")
+        raise Blocked(f"{target} stands on {lower}", fix="use a version of another base")
     is_revoked = version.revoked_at is not None
     check_stackable(target, foldable=version.foldable, depth=depth, is_revoked=is_revoked)
     if below.version_id is None:
@@ -148,11 +148,12 @@ def record_stack(conn: sa.Connection, ground: Ground, base_id: int, *, recipe: s
 
 
 def revoked_below(conn: sa.Connection, version: Row) -> str:
-    """Name a revoked version that a version stands on; empty when there is none."""
+    """Name a revoked version that a version stands on, and say why; empty when there is none."""
     if version.base_id is None:
         return ""
     below = queries.stack_below(conn, version.base_id)
-    return next((ref_of(row) for row in below if row.revoked_at is not None), "")
+    row = next((row for row in below if row.revoked_at is not None), None)
+    return "" if row is None else f"{ref_of(row)}, which was {tell_revocation(conn, row)}"
 
 
 def _files_of(registry: Registry, version: Row, manifest: Manifest) -> DeltaFiles:

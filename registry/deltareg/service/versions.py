@@ -117,8 +117,9 @@ def _newest(conn: sa.Connection, rows: Sequence[Row]) -> dict[int, VersionInfo]:
 
 def _refuse_if_needed(conn: sa.Connection, row: Row) -> None:
     ref = ref_of(row)
-    channel = queries.is_served(conn, row.id)
-    if channel is not None:
+    serving = channel_queries.serving_channels(conn, row.id)
+    if serving:
+        channel = serving[0]
         line = f"{row.namespace}/{row.line}"
         raise Conflict(
             f"{ref} is what {channel} serves",

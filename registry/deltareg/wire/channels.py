@@ -10,13 +10,17 @@ RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
 
 
 class ChannelInfo(Answer):
-    """A channel as of its newest revision, or of the moment asked for."""
+    """A channel as of its newest revision, or of the moment asked for.
+
+    `is_revoked` says of the version that it serves that it was revoked, now.
+    """
 
     channel: str
     revision: int
     version: int | None
     digest: str | None
     ref: str | None
+    is_revoked: bool = False
     is_frozen: bool = False
     actor: str | None = None
     reason: str = ""

@@ -1,9 +1,34 @@
 """Delta lines, versions and their lineage on the wire."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from deltareg.wire.bases import BaseName
-from deltareg.wire.messages import Answer, Outcome
+from deltareg.wire.messages import Answer, Outcome, Request
+
+Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class Revocation(Answer):
+    """Who revoked a version, when and why."""
+
+    actor: str
+    at: str
+    reason: str
+
+
+class Revoke(Request):
+    """Why a version is revoked, and whether although a channel serves it."""
+
+    reason: Reason
+    even_if_served: bool = False
+
+
+class Unrevoke(Request):
+    """Why a revocation ends."""
+
+    reason: Reason
 
 
 class VersionInfo(Answer):
@@ -31,6 +56,7 @@ class VersionInfo(Answer):
     channels: list[str] = []
     is_deleted: bool = False
     is_revoked: bool = False
+    revocation: Revocation | None = None
 
 
 class VersionDetail(VersionInfo):
@@ -49,10 +75,13 @@ class VersionDetail(VersionInfo):
 
 
 class LogEntry(Answer):
-    """One event in the life of a line: a push, a verdict or a channel move."""
+    """One event in the life of a line: a push, a verdict, a channel move, a revocation."""
 
     at: str
-    event: Literal["push", "verdict", "promote", "rollback", "freeze", "unfreeze", "delete"]
+    event: Literal[
+        "push", "verdict", "promote", "rollback", "freeze", "unfreeze", "delete", "revoke",
+        "unrevoke",
+    ]  # fmt: skip
     ref: str
     actor: str
     channel: str | None = None

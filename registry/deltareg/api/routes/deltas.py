@@ -16,6 +16,7 @@ from deltareg.service import flatten as flatten_service
 from deltareg.service import gate as gate_service
 from deltareg.service import lineage as lineage_service
 from deltareg.service import log as log_service
+from deltareg.service import revocations as revocation_service
 from deltareg.service import versions as service
 from deltareg.service.resolve import Bare
 from deltareg.wire import (
@@ -25,7 +26,9 @@ from deltareg.wire import (
     LineInfo,
     LogEntry,
     Page,
+    Revoke,
     RunInfo,
+    Unrevoke,
     VersionDetail,
     VersionInfo,
 )
@@ -115,6 +118,18 @@ def show_version(request: Request, registry: InRegistry, by: By, version: Versio
 def delete_version(registry: InRegistry, by: By, version: Version) -> VersionInfo:
     """Delete a version; its number is never used again."""
     return service.delete_version(registry, by, version)
+
+
+@router.post("/deltas/{ns}/{name}/versions/{version}:revoke")
+def revoke(registry: InRegistry, by: By, version: Version, body: Revoke) -> VersionInfo:
+    """Revoke the version: no channel takes it any more; a reason is required."""
+    return revocation_service.revoke_version(registry, by, version, body)
+
+
+@router.post("/deltas/{ns}/{name}/versions/{version}:unrevoke")
+def unrevoke(registry: InRegistry, by: By, version: Version, body: Unrevoke) -> VersionInfo:
+    """End the revocation of the version; a reason is required."""
+    return revocation_service.unrevoke_version(registry, by, version, body)
 
 
 @router.post("/deltas/{ns}/{name}/versions/{version}:flatten", status_code=202)

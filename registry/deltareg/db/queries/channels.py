@@ -96,6 +96,23 @@ def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:
     return conn.execute(query).all()
 
 
+def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:
+    """List the channels that point at a version now, in the order that they were made."""
+    query = (
+        sa.select(channels.c.name)
+        .join(
+            revisions,
+            sa.and_(
+                revisions.c.channel_id == channels.c.id,
+                revisions.c.number == channels.c.revision,
+            ),
+        )
+        .where(revisions.c.version_id == version_id)
+        .order_by(channels.c.id)
+    )
+    return conn.execute(query).scalars().all()
+
+
 def add_quarantine(
     conn: sa.Connection, channel_id: int, version_id: int, *, revision_id: int
 ) -> None:
@@ -146,6 +163,7 @@ def _select_revisions() -> sa.Select[*tuple[Any, ...]]:
         sa.select(
             revisions,
             versions.c.number.label("version"),
+            versions.c.revoked_at,
             previous.c.number.label("previous"),
             principals.c.name.label("actor"),
         )

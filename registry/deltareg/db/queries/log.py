@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.rows import Row
-from deltareg.db.tables import channels, principals, revisions, verdicts, versions
+from deltareg.db.tables import channels, principals, revisions, revocations, verdicts, versions
 
 Mark = tuple[int, str]
 
@@ -71,6 +71,46 @@ def move_rows(
     if channel is not None:
         query = query.where(channels.c.name == channel)
     return _page(conn, query, revisions.c.created_at, name, mark, limit)
+
+
+def revoke_rows(
+    conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
+) -> Sequence[Row]:
+    """List revocations by when they began, newest first."""
+    name = sa.literal("revoke-") + sa.cast(revocations.c.id, sa.Text)
+    at, actor, text = revocations.c.created_at, revocations.c.actor_id, revocations.c.reason
+    query = _select_revocations("revoke", at, name, actor, text, delta_id)
+    return _page(conn, query, at, name, mark, limit)
+
+
+def unrevoke_rows(
+    conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
+) -> Sequence[Row]:
+    """List revocations that ended by when they did, newest first."""
+    name = sa.literal("unrevoke-") + sa.cast(revocations.c.id, sa.Text)
+    at, actor, text = revocations.c.ended_at, revocations.c.ended_by, revocations.c.end_reason
+    query = _select_revocations("unrevoke", at, name, actor, text, delta_id)
+    return _page(conn, query.where(at.is_not(None)), at, name, mark, limit)
+
+
+def _select_revocations(
+    event: str,
+    at: sa.ColumnElement[int],
+    name: sa.ColumnElement[str],
+    actor: sa.ColumnElement[int],
+    text: sa.ColumnElement[str],
+    delta_id: int,
+) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(
+            at.label("at"), name.label("mark"), sa.literal(event).label("event"),
+            versions.c.number, principals.c.name.label("actor"), sa.null().label("channel"),
+            sa.null().label("outcome"), text.label("text"),
+        )
+        .join(versions, versions.c.id == revocations.c.version_id)
+        .join(principals, principals.c.id == actor)
+        .where(versions.c.delta_id == delta_id)
+    )  # fmt: skip
 
 
 def _page(

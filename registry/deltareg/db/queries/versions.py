@@ -8,16 +8,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import now_us
 from deltareg.db.document import Documents, pack_map
 from deltareg.db.rows import Row
-from deltareg.db.tables import (
-    bases,
-    channels,
-    deltas,
-    lineage,
-    namespaces,
-    principals,
-    revisions,
-    versions,
-)
+from deltareg.db.tables import bases, deltas, lineage, namespaces, principals, versions
 
 _HEAVY = {"manifest", "storage_map"}
 _SHOWN = [column for column in versions.c if column.name not in _HEAVY]
@@ -185,20 +176,3 @@ def lock_version(conn: sa.Connection, version_id: int) -> None:
 def delete_version(conn: sa.Connection, version_id: int) -> None:
     """Mark a version deleted; collection releases its packs later."""
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(deleted_at=now_us()))
-
-
-def is_served(conn: sa.Connection, version_id: int) -> str | None:
-    """Give the name of a channel that points at a version now, None when none does."""
-    query = (
-        sa.select(channels.c.name)
-        .join(
-            revisions,
-            sa.and_(
-                revisions.c.channel_id == channels.c.id,
-                revisions.c.number == channels.c.revision,
-            ),
-        )
-        .where(revisions.c.version_id == version_id)
-        .limit(1)
-    )
-    return conn.execute(query).scalar()

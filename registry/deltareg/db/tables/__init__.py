@@ -23,6 +23,7 @@ from deltareg.db.tables.versions import (
     bases,
     deltas,
     lineage,
+    revocations,
     version_bases,
     versions,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "principals",
     "quarantines",
     "revisions",
+    "revocations",
     "runs",
     "tokens",
     "upload_packs",

@@ -110,7 +110,9 @@ versions = sa.Table(
     time("deleted_at"),
     # When collection let go of the packs of a deleted version; from then on it has no bytes.
     time("released_at"),
+    # Whether it is revoked, in the row that a promotion locks; who and why is in `revocations`.
     time("revoked_at"),
+    # Written by no release; to be dropped when no running one selects it (record 7).
     sa.Column("revoke_reason", sa.Text),
     sa.UniqueConstraint("delta_id", "number"),
     sa.CheckConstraint("released_at IS NULL OR deleted_at IS NOT NULL", name="released"),
@@ -139,6 +141,26 @@ sa.Index(
     versions.c.deleted_at,
     sqlite_where=_TO_RELEASE,
     postgresql_where=_TO_RELEASE,
+)
+
+revocations = sa.Table(
+    "revocations",
+    metadata,
+    row_id(),
+    required("version_id", "versions.id"),
+    required("actor_id", "principals.id"),
+    text("reason"),
+    created_at(),
+    time("ended_at"),
+    optional("ended_by", "principals.id"),
+    sa.Column("end_reason", sa.Text),
+)
+sa.Index(
+    "uq_revocations_standing",
+    revocations.c.version_id,
+    unique=True,
+    sqlite_where=revocations.c.ended_at.is_(None),
+    postgresql_where=revocations.c.ended_at.is_(None),
 )
 
 lineage = sa.Table(

@@ -1,0 +1,42 @@
+"""`deltareg revoke`: withdraw a version."""
+
+import click
+
+from deltareg_cli.blocks import Answer
+from deltareg_cli.command_tree import command
+from deltareg_cli.documents import fields
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import option, required_reason_option
+from deltareg_cli.views.versions import revocation_blocks
+
+
+@command(
+    "revoke",
+    Example("no channel takes it any more", 'deltareg revoke me/chat:v3 -m "wrong data"'),
+    Example(
+        "although prod serves it",
+        'deltareg revoke me/chat:v3 --even-if-served -m "licence withdrawn"',
+    ),
+    see_also=("unrevoke", "rollback", "rm", "audit"),
+)
+@click.argument("ref", help="The version, named exactly: ns/name:v3, ns/name@prod.")
+@required_reason_option()
+@option("--even-if-served", is_flag=True, help="Revoke it although a channel serves it.")
+@click.pass_obj
+def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: bool) -> None:
+    """Withdraw a version, with a reason.
+
+    From then on it is not promoted to any channel, is no target of a rollback and the base of
+    nothing new; the same holds for versions that stand on it. Whoever tries is told by whom, when
+    and why, and the command ends with 13. Nothing is deleted: who pulls it gets its bytes, and a
+    warning.
+
+    A version that a channel serves is refused with 5: roll that channel back first. Where there
+    is nothing to go back to, --even-if-served revokes it all the same. The channel goes on serving
+    it, shows that it is revoked, and everybody who pulls is warned.
+
+    Revoking again changes nothing; the first reason stays until deltareg unrevoke.
+    """
+    found = invocation.client.revoke(ref, reason=reason, even_if_served=even_if_served)
+    invocation.output.show(Answer(fields(found), revocation_blocks(found), [found.ref]))

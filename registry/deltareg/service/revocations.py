@@ -1,0 +1,96 @@
+"""Revoking a version: no channel takes it from then on, and whoever pulls it is warned.
+
+It is decided in the row of the version. A promotion holds that row while it looks and until it
+commits, and so does this: of the two, the later sees what the earlier did.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import revocations as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.channels import serving_channels
+from deltareg.db.rows import Row
+from deltareg.db.session import with_retry
+from deltareg.errors import Blocked, Conflict
+from deltareg.refs import Ref
+from deltareg.service.clock import rfc3339_seconds
+from deltareg.service.describe import describe_version, ref_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_version
+from deltareg.wire import Revoke, Unrevoke, VersionInfo
+
+
+def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke) -> VersionInfo:
+    """Revoke a version; one that is revoked stays so, for the reason that it was.
+
+    Raises:
+        Conflict: A channel serves it, and the request does not say that it may.
+        Blocked: It is deleted.
+    """
+    caller.require("promote")
+
+    def transaction(conn: sa.Connection) -> VersionInfo:
+        row = _lock(conn, ref)
+        if row.revoked_at is None:
+            if not request.even_if_served:
+                _refuse_if_served(conn, row)
+            queries.revoke(conn, row.id, actor_id=caller.principal_id, reason=request.reason)
+            _record(conn, caller, row, "revoke", request.reason)
+        return describe_version(conn, version_queries.version_by_id(conn, row.id))
+
+    return with_retry(registry.engine, transaction)
+
+
+def unrevoke_version(
+    registry: Registry, caller: Caller, ref: Ref, request: Unrevoke
+) -> VersionInfo:
+    """End the revocation of a version; one that is not revoked is left as it is.
+
+    Raises:
+        Blocked: It is deleted.
+    """
+    caller.require("promote")
+
+    def transaction(conn: sa.Connection) -> VersionInfo:
+        row = _lock(conn, ref)
+        if row.revoked_at is not None:
+            queries.unrevoke(conn, row.id, ended_by=caller.principal_id, reason=request.reason)
+            _record(conn, caller, row, "unrevoke", request.reason)
+        return describe_version(conn, version_queries.version_by_id(conn, row.id))
+
+    return with_retry(registry.engine, transaction)
+
+
+def tell_revocation(conn: sa.Connection, version: Row) -> str:
+    """Say of a revoked version by whom, when and why: `revoked by ada at 2026-11-25T…Z: …`."""
+    found = queries.standing_revocations(conn, [version.id]).get(version.id)
+    if found is None:
+        return "revoked"
+    return f"revoked by {found.actor} at {rfc3339_seconds(found.created_at)}: {found.reason}"
+
+
+def _lock(conn: sa.Connection, ref: Ref) -> Row:
+    """Find a version and read it again under its lock."""
+    version_id = find_version(conn, ref, bare="newest").id
+    version_queries.lock_version(conn, version_id)
+    row = version_queries.version_by_id(conn, version_id)
+    if row.deleted_at is not None:
+        raise Blocked(f"{ref_of(row)} is deleted", fix="name another version")
+    return row
+
+
+def _refuse_if_served(conn: sa.Connection, row: Row) -> None:
+    serving = serving_channels(conn, row.id)
+    if serving:
+        line = f"{row.namespace}/{row.line}"
+        raise Conflict(
+            f"{ref_of(row)} is what {', '.join(serving)} serves",
+            fix=f"deltareg rollback {line} --channel {serving[0]}; or revoke it with "
+            "--even-if-served, and whoever pulls it is warned",
+        )
+
+
+def _record(conn: sa.Connection, caller: Caller, row: Row, verb: str, reason: str) -> None:
+    is_revoked = verb == "revoke"
+    before, after = {"revoked": not is_revoked}, {"revoked": is_revoked, "reason": reason}
+    caller.record(conn, f"version.{verb}", ref_of(row), before=before, after=after)
