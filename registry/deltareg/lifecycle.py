@@ -90,7 +90,7 @@ def gate(
     *,
     channel: str,
     suite_digests: dict[str, Digest],
-    is_frozen: bool = False,
+    frozen: str = "",
 ) -> list[Unmet]:
     """Judge whether a version may go to a channel; an empty list means yes.
 
@@ -100,9 +100,9 @@ def gate(
         verdicts: Newest first; those for other bytes, base or suite digest are ignored.
         channel: The channel's name, for the commands in the answer.
         suite_digests: The digest of each suite as it is now.
-        is_frozen: Whether the channel accepts no move.
+        frozen: Says that the channel accepts no move, who decided so and why; empty when it does.
     """
-    unmet = _blocked(candidate, channel=channel, is_frozen=is_frozen)
+    unmet = _blocked(candidate, channel=channel, frozen=frozen)
     for suite in policy.suites:
         key = VerdictKey(candidate.manifest, candidate.base, suite, suite_digests[suite])
         newest = next((v for v in verdicts if v.key == key), None)
@@ -135,8 +135,9 @@ def is_in_window(*, behind: int, age_s: float) -> bool:
     return behind <= ROLLBACK_WINDOW_REVISIONS or age_s <= ROLLBACK_WINDOW_DAYS * 86_400
 
 
-def _blocked(candidate: Candidate, *, channel: str, is_frozen: bool) -> list[Unmet]:
+def _blocked(candidate: Candidate, *, channel: str, frozen: str) -> list[Unmet]:
     ref = candidate.ref
+    line = ref.partition(":")[0]
     found: list[Unmet] = []
     if candidate.is_deleted:
         found.append(Unmet("deleted", f"{ref} is deleted", "push it again"))
@@ -147,7 +148,6 @@ def _blocked(candidate: Candidate, *, channel: str, is_frozen: bool) -> list[Unm
         told = f"{ref} stands on {candidate.revoked_below}"
         found.append(Unmet("revoked", told, "push it again on another base"))
     if candidate.is_quarantined:
-        line = ref.partition(":")[0]
         found.append(
             Unmet(
                 "quarantined",
@@ -155,8 +155,9 @@ def _blocked(candidate: Candidate, *, channel: str, is_frozen: bool) -> list[Unm
                 f"deltareg channel clear {line} {channel} {ref.partition(':')[2]} -m REASON",
             )
         )
-    if is_frozen:
-        found.append(Unmet("frozen", f"{channel} is frozen", f"wait, or unfreeze {channel}"))
+    if frozen:
+        fix = f"wait, or: deltareg channel unfreeze {line} {channel} -m REASON"
+        found.append(Unmet("frozen", frozen, fix))
     return found
 
 

@@ -62,6 +62,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.revisions, {"id": 1, "channel_id": 1, "number": 1, "kind": "promote", "version_id": 1,
                    "digest": "sha256:1", "base_root": "blake3:aa", "actor_id": 1,
                    "reason": "first", "verdict_ids": ["v"], "break_glass": False}),
+    (t.freezes, {"id": 1, "revision_id": 1, "ends_at": T0}),
     (t.quarantines, {"id": 1, "channel_id": 1, "version_id": 1, "revision_id": 1}),
 )  # fmt: skip
 

@@ -173,12 +173,27 @@ def test_a_revoked_version_goes_nowhere(local_registry):
         back(client)
 
 
-def test_what_a_channel_does_not_know_yet(three):
-    path, headers = "/deltas/team/lora/channels/prod/revisions", {"If-Match": '"r3"'}
+@pytest.mark.parametrize(
+    ("move", "match"),
+    [
+        ({"kind": "promote"}, "names a version"),
+        ({"kind": "freeze"}, "takes a reason"),
+        ({"kind": "unfreeze"}, "takes a reason"),
+        ({"kind": "freeze", "reason": "x", "version": 1}, "names no version"),
+        ({"kind": "freeze", "reason": "x", "until": "2020-01-01"}, "has passed"),
+        ({"kind": "freeze", "reason": "x", "until": "soon"}, "not a time"),
+        ({"kind": "promote", "version": 1, "until": "2099-01-01"}, "only a freeze"),
+        ({"kind": "unfreeze", "reason": "x", "until": "2099-01-01"}, "only a freeze"),
+    ],
+)
+def test_moves_that_are_none(shared_registry, move, match):
+    client = shared_registry.client()
+    path, headers = "/deltas/team/lora/channels/prod/revisions", {"If-Match": '"r1"'}
 
-    for kind, match in (("freeze", "cannot freeze"), ("promote", "names a version")):
-        with pytest.raises(InvalidInput, match=match):
-            three._api.post(path, ChannelMove(kind=kind), MoveResult, headers=headers)
+    with pytest.raises(InvalidInput, match=match):
+        client._api.post(path, ChannelMove.model_validate(move), MoveResult, headers=headers)
+
+    assert client.channel("team/lora", "prod").revision == 1
 
 
 def test_channels_are_named(three):

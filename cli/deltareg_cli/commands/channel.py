@@ -18,7 +18,13 @@ from deltareg_cli.options import (
     required_reason_option,
 )
 from deltareg_cli.paging import note_more
-from deltareg_cli.views.channels import channel_blocks, channel_table, ledger_table
+from deltareg_cli.views.channels import (
+    MOVE_FIELDS,
+    channel_blocks,
+    channel_table,
+    ledger_table,
+    move_blocks,
+)
 
 
 @group(
@@ -30,8 +36,8 @@ from deltareg_cli.views.channels import channel_blocks, channel_table, ledger_ta
 def channel() -> None:
     """Look at channels, their ledgers and quarantines.
 
-    Every line has dev, staging and prod. Channels are moved by promote and rollback, and every
-    move is an entry of an append-only ledger.
+    Every line has dev, staging and prod. Channels are moved by promote and rollback, unless they
+    are frozen, and every move is an entry of an append-only ledger.
     """
 
 
@@ -106,7 +112,7 @@ def history(
 ) -> None:
     """Show the ledger of a channel, newest first.
 
-    Every promotion and rollback is an entry, and no entry is ever changed.
+    Every promotion, rollback, freeze and its end is an entry, and no entry is ever changed.
     """
     line, name = _place(line, name)
     page = invocation.client.history(line, name, cursor=cursor, limit=limit)
@@ -114,6 +120,59 @@ def history(
     table = ledger_table(page.items, now=invocation.now)
     invocation.output.show(Answer(page_fields(page), [table], ids))
     note_more(invocation.output, page.next_cursor)
+
+
+@command(
+    "freeze",
+    Example("until somebody ends it", 'deltareg channel freeze me/chat prod -m "release week"'),
+    Example(
+        "until a time",
+        'deltareg channel freeze me/chat prod --until 2026-12-27T08:00:00Z -m "holidays"',
+    ),
+    see_also=("channel unfreeze", "channel show", "promote", "rollback"),
+)
+@line_argument
+@channel_argument
+@required_reason_option()
+@option("--until", metavar="TIME", help="When it ends by itself: RFC 3339, or a date (UTC).")
+@click.pass_obj
+def freeze(
+    invocation: Invocation, line: str, name: str | None, *, reason: str, until: str | None
+) -> None:
+    """Let nothing move a channel, with a reason.
+
+    While it is frozen, promote and rollback are refused with 13 and say by whom, why and until
+    when. What it serves is served on. After --until it moves as before, and nobody has to do
+    anything; without it, deltareg channel unfreeze ends it.
+
+    A freeze is an entry of the ledger. Freezing a frozen channel again gives it another reason and
+    another end. It takes the same right as promoting.
+    """
+    line, name = _place(line, name)
+    move = invocation.client.freeze(line, name, reason=reason, until=until)
+    blocks = move_blocks(move, line)
+    invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
+
+
+@command(
+    "unfreeze",
+    Example("it may be moved again", 'deltareg channel unfreeze me/chat prod -m "we are done"'),
+    see_also=("channel freeze", "channel history"),
+)
+@line_argument
+@channel_argument
+@required_reason_option()
+@click.pass_obj
+def unfreeze(invocation: Invocation, line: str, name: str | None, *, reason: str) -> None:
+    """Let a frozen channel be moved again, with a reason.
+
+    Whoever may promote may do this, and the ledger keeps who did. A channel that is not frozen is
+    refused with 5.
+    """
+    line, name = _place(line, name)
+    move = invocation.client.unfreeze(line, name, reason=reason)
+    blocks = move_blocks(move, line)
+    invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
 
 
 @command(
@@ -149,5 +208,5 @@ def _place(line: str, name: str | None) -> tuple[str, str]:
     return str(ref.line), name or str(ref.channel)
 
 
-for _command in (ls, create, show, history, clear):
+for _command in (ls, create, show, history, freeze, unfreeze, clear):
     channel.add_command(_command)

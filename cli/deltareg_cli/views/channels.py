@@ -7,6 +7,9 @@ from deltareg.wire import ChannelInfo, GateAnswer, MoveResult, RevisionInfo
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, toned
 from deltareg_cli.wording import moment, short
 
+_VERBS = {
+    "promote": "promoted", "rollback": "rolled back", "freeze": "frozen", "unfreeze": "unfrozen",
+}  # fmt: skip
 MOVE_FIELDS = ("channel", "revision", "kind", "version", "digest", "previous")
 
 
@@ -14,11 +17,11 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
     """Show one channel."""
     moved = f"{moment(channel.at, now=now)} by {channel.actor}" if channel.at else ""
     return [
-        Title(f"{line}@{channel.channel}", "frozen" if channel.is_frozen else ""),
+        Title(f"{line}@{channel.channel}", frozen(channel)),
         Facts([
             ("serves", served(channel)),
             ("revision", str(channel.revision)),
-            ("moved", moved),
+            (_VERBS.get(channel.kind or "", "moved"), moved),
             ("reason", channel.reason),
             ("asks for", ", ".join(channel.suites)),
             ("quarantined", Cell(versions(channel.quarantined), "warn")),
@@ -41,7 +44,7 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> Table:
             moment(channel.at, now=now) if channel.at else Cell("never", "dim"),
             channel.actor or "",
             Cell(versions(channel.quarantined), "warn"),
-            "frozen" if channel.is_frozen else channel.reason,
+            f"{frozen(channel)}: {channel.reason}" if channel.is_frozen else channel.reason,
         ]
         for channel in channels
     ]
@@ -62,7 +65,9 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> Table:
             Cell(short(revision.digest or ""), "dim"),
             moment(revision.at, now=now),
             revision.actor,
-            revision.reason,
+            f"until {revision.until[:19]}Z: {revision.reason}"
+            if revision.until
+            else revision.reason,
         ]
         for revision in revisions
     ]
@@ -73,10 +78,11 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
     """Show what a move has done, or would do."""
     now = f"v{move.version}" if move.version else "nothing"
     before = f"v{move.previous}" if move.previous else "nothing"
-    verb = {"promote": "promoted", "rollback": "rolled back"}.get(move.kind, move.kind)
+    verb = _VERBS.get(move.kind, move.kind)
     verb = f"would be {verb}" if is_dry else verb
+    what = f"{before} → {now}" if move.kind in {"promote", "rollback"} else f"serves {now}"
     return [
-        Lines([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {before} → {now}"]]),
+        Lines([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {what}"]]),
         Facts([
             ("revision", str(move.revision)),
             ("digest", move.digest or ""),
@@ -93,6 +99,12 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
         lines.append([Cell(f"  {rule.rule}:", "bad"), rule.message])
         lines.append([Cell("    fix:", "good"), rule.fix])
     return [Lines(lines)]
+
+
+def frozen(channel: ChannelInfo) -> str:
+    """Say that a channel is frozen, and until when; empty when it is not."""
+    until = f" until {channel.frozen_until[:19]}Z" if channel.frozen_until else ""
+    return f"frozen{until}" if channel.is_frozen else ""
 
 
 def served(channel: ChannelInfo) -> Cell:

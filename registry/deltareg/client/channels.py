@@ -66,6 +66,24 @@ def rollback(
     return _move(context, line, channel, current, move)
 
 
+def freeze(
+    context: Context, line: LineRef, channel: str, *, reason: str, until: str | None
+) -> MoveResult:
+    """Let nothing move a channel until a time, or until it is unfrozen."""
+    move = request_of(ChannelMove, kind="freeze", reason=reason, until=until)
+    return _move(context, line, channel, show(context, line, channel, at=None), move)
+
+
+def unfreeze(context: Context, line: LineRef, channel: str, *, reason: str) -> MoveResult:
+    """Let a channel be moved again.
+
+    Raises:
+        Conflict: It is not frozen.
+    """
+    move = request_of(ChannelMove, kind="unfreeze", reason=reason)
+    return _move(context, line, channel, show(context, line, channel, at=None), move)
+
+
 def list_channels(context: Context, line: LineRef) -> Page[ChannelInfo]:
     """List the channels of a line with what they serve."""
     return context.api.get(f"{line_path(line)}/channels", Page[ChannelInfo])

@@ -282,6 +282,18 @@ class Client(Leased):
             self._context, LineRef.parse(line), channel, target, reason=reason, dry_run=dry_run
         )
 
+    def freeze(
+        self, line: str, channel: str, *, reason: str, until: str | None = None
+    ) -> MoveResult:
+        """Let nothing move a channel, until an RFC 3339 time or until it is unfrozen."""
+        return channels.freeze(
+            self._context, LineRef.parse(line), channel, reason=reason, until=until
+        )
+
+    def unfreeze(self, line: str, channel: str, *, reason: str) -> MoveResult:
+        """Let a channel be moved again."""
+        return channels.unfreeze(self._context, LineRef.parse(line), channel, reason=reason)
+
     def channels(self, line: str) -> Page[ChannelInfo]:
         """List the channels of a line with what they serve."""
         return channels.list_channels(self._context, LineRef.parse(line))

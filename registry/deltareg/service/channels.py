@@ -8,8 +8,9 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef, parse_channel
-from deltareg.service.clock import parse_time, rfc3339
-from deltareg.service.gate import FRESH_POLICY, is_frozen, read_policy
+from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none
+from deltareg.service.freeze import is_freezing
+from deltareg.service.gate import FRESH_POLICY, read_policy
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
@@ -46,13 +47,14 @@ def show_channel(
         row = find_channel(conn, find_line(conn, line), line, name)
         if at is None:
             return describe_channel(conn, line, row)
-        revision = queries.revision_at(conn, row.id, at_us=parse_time(at))
+        at_us = parse_time(at)
+        revision = queries.revision_at(conn, row.id, at_us=at_us)
         if revision is None:
             raise NotFound(
                 f"{line}@{name} served nothing yet at {at}",
                 fix=f"deltareg channel history {line} {name}",
             )
-        return _describe(conn, line, row, revision)
+        return _describe(conn, line, row, revision, at_us=at_us)
 
 
 def list_revisions(
@@ -70,6 +72,7 @@ def list_revisions(
             channel=name, revision=revision.number, kind=revision.kind, version=revision.version,
             digest=revision.digest, previous=revision.previous, actor=revision.actor,
             reason=revision.reason, verdicts=revision.verdict_ids, at=rfc3339(revision.created_at),
+            until=rfc3339_or_none(revision.ends_at),
         ),
     )  # fmt: skip
 
@@ -121,7 +124,9 @@ def describe_channel(conn: sa.Connection, line: LineRef, row: Row) -> ChannelInf
     return _describe(conn, line, row, queries.revision_at(conn, row.id, number=row.revision))
 
 
-def _describe(conn: sa.Connection, line: LineRef, row: Row, revision: Row | None) -> ChannelInfo:
+def _describe(
+    conn: sa.Connection, line: LineRef, row: Row, revision: Row | None, *, at_us: int | None = None
+) -> ChannelInfo:
     info = ChannelInfo(
         channel=row.name, revision=0, version=None, digest=None, ref=None,
         suites=list(read_policy(row).suites), quarantined=queries.quarantined(conn, row.id),
@@ -133,7 +138,9 @@ def _describe(conn: sa.Connection, line: LineRef, row: Row, revision: Row | None
         update={
             "revision": revision.number, "version": number, "digest": revision.digest,
             "ref": None if number is None else f"{line}:v{number}",
-            "is_revoked": revision.revoked_at is not None, "is_frozen": is_frozen(conn, row),
+            "is_revoked": revision.revoked_at is not None, "kind": revision.kind,
+            "is_frozen": is_freezing(conn, revision, at_us=at_us),
+            "frozen_until": rfc3339_or_none(revision.ends_at),
             "actor": revision.actor,
             "reason": revision.reason, "at": rfc3339(revision.created_at),
         }

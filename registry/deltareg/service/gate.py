@@ -10,6 +10,7 @@ from deltareg.digest import Digest
 from deltareg.lifecycle import Candidate, Policy, Unmet, VerdictFact, VerdictKey, gate
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
+from deltareg.service.freeze import standing_freeze, tell_freeze
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line, find_version
 from deltareg.service.revocations import tell_revocation
@@ -36,6 +37,7 @@ def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> Ga
 def judge(conn: sa.Connection, version: Row, channel: Row) -> list[Unmet]:
     """Hold a version against a channel's policy inside a transaction."""
     policy = read_policy(channel)
+    freeze = standing_freeze(conn, channel)
     quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
     candidate = Candidate(
         ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),
@@ -47,7 +49,7 @@ def judge(conn: sa.Connection, version: Row, channel: Row) -> list[Unmet]:
     return gate(
         candidate, policy, facts(conn, version.id), channel=channel.name,
         suite_digests={suite: built_in(suite).digest for suite in policy.suites},
-        is_frozen=is_frozen(conn, channel),
+        frozen="" if freeze is None else tell_freeze(freeze, channel.name),
     )  # fmt: skip
 
 
@@ -59,12 +61,6 @@ def facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:
 def read_policy(channel: Row) -> Policy:
     """Read a channel's policy."""
     return Policy(suites=tuple(channel.policy["suites"]))
-
-
-def is_frozen(conn: sa.Connection, channel: Row) -> bool:
-    """Whether the newest revision of a channel is a freeze."""
-    newest = channel_queries.revision_at(conn, channel.id, number=channel.revision)
-    return newest is not None and newest.kind == "freeze"
 
 
 def _fact(row: Row) -> VerdictFact:

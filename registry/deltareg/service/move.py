@@ -1,6 +1,6 @@
-"""Promotion and rollback: a compare-and-set on a channel, appended to its ledger.
+"""Moves of a channel: a compare-and-set on it, appended to its ledger.
 
-Both need the database alone, no byte moves. A promotion passes the gate. A rollback goes to a
+All need the database alone, no byte moves. A promotion passes the gate. A rollback goes to a
 version that this channel served before, on the verdict that it was promoted with as long as it is
 inside the window; the version rolled away from is quarantined on the channel.
 """
@@ -20,7 +20,15 @@ from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, StaleRevi
 from deltareg.lifecycle import is_in_window, refusal
 from deltareg.refs import LineRef
 from deltareg.service.describe import ref_of
+from deltareg.service.freeze import (
+    freeze_channel,
+    standing_freeze,
+    tell_freeze,
+    unfreeze_channel,
+    unfreezing,
+)
 from deltareg.service.gate import facts, judge
+from deltareg.service.ledger import append
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
 from deltareg.service.revocations import tell_revocation
@@ -29,6 +37,7 @@ from deltareg.service.stacks import revoked_below
 from deltareg.wire import ChannelMove, MoveResult
 
 _LEDGER_DEPTH = 1000
+_MOVES = {"promote", "rollback"}
 
 
 def move_channel(
@@ -48,8 +57,8 @@ def move_channel(
         NotFound: No such line, channel or version, or nothing to roll back to.
     """
     caller.require("promote")
-    if move.kind not in {"promote", "rollback"}:
-        raise InvalidInput(f"a channel cannot {move.kind} yet", fix="promote or rollback")
+    if move.until is not None and move.kind != "freeze":
+        raise InvalidInput("only a freeze ends by itself", fix="leave `until` out")
 
     def transaction(conn: sa.Connection) -> MoveResult:
         delta = find_line(conn, line)
@@ -62,9 +71,7 @@ def move_channel(
                 fix=f"look again: deltareg channel show {line} {name}",
             )
         current = queries.revision_at(conn, channel.id, number=channel.revision)
-        if move.kind == "promote":
-            return _promote(conn, caller, line, channel, current, move)
-        return _roll_back(conn, caller, line, channel, current, move)
+        return _ACTS[move.kind](conn, caller, line, channel, current, move)
 
     if not move.dry_run:
         return with_retry(registry.engine, transaction)
@@ -95,6 +102,10 @@ def _roll_back(
 ) -> MoveResult:  # fmt: skip
     if current is None or current.version_id is None:
         raise NotFound(f"nothing was ever on {line}@{channel.name}: nothing to roll back")
+    freeze = standing_freeze(conn, channel)
+    if freeze is not None:
+        told = tell_freeze(freeze, f"{line}@{channel.name}")
+        raise Blocked(told, fix=unfreezing(line, channel.name))
     ledger = queries.revision_rows(conn, channel.id, limit=_LEDGER_DEPTH)
     target = _target(line, channel, ledger, current, move)
     version = _held(conn, version_queries.version_by_id(conn, target.version_id))
@@ -140,7 +151,7 @@ def _earlier(ledger: Sequence[Row]) -> list[Row]:
     """
     stack: list[Row] = []
     for row in reversed(ledger):
-        if row.version_id is None:
+        if row.kind not in _MOVES:
             continue
         at = [number for number, below in enumerate(stack) if below.version_id == row.version_id]
         if row.kind == "rollback" and at:
@@ -169,9 +180,10 @@ def _check_target(
     below = revoked_below(conn, version)
     if below:
         raise Blocked(f"{ref} stands on {below}", fix=further)
-    behind = channel.revision - target.number
-    last = max(row.number for row in ledger if row.version_id == version.id)
-    ended = next((row.created_at for row in ledger if row.number == last + 1), None)
+    moves = [row for row in ledger if row.kind in _MOVES]
+    behind = sum(row.number > target.number for row in moves)
+    last = max(row.number for row in moves if row.version_id == version.id)
+    ended = next((row.created_at for row in reversed(moves) if row.number > last), None)
     age_s = 0.0 if ended is None else (read_clock(conn) - ended) / US_PER_S
     if is_in_window(behind=behind, age_s=age_s):
         return
@@ -185,25 +197,10 @@ def _append(
     conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
     version: Row, move: ChannelMove,
 ) -> tuple[MoveResult, int]:  # fmt: skip
-    previous = None if current is None else current.version
-    if not queries.advance(conn, channel.id, seen=channel.revision):
-        raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
-    number = channel.revision + 1
-    revision_id = queries.add_revision(
-        conn, channel_id=channel.id, number=number, kind=move.kind, version_id=version.id,
-        digest=version.manifest_digest, base_root=version.base_root, actor_id=caller.principal_id,
-        reason=move.reason, verdict_ids=[fact.id for fact in facts(conn, version.id)[:1]],
-        previous_version_id=None if current is None else current.version_id, break_glass=False,
-    )  # fmt: skip
-    before = {"revision": channel.revision, "version": previous}
-    after = {"revision": number, "version": version.number, "reason": move.reason}
-    subject = f"{line}@{channel.name}"
-    caller.record(conn, f"channel.{move.kind}", subject, before=before, after=after)
-    result = MoveResult(
-        channel=channel.name, revision=number, kind=move.kind, version=version.number,
-        digest=version.manifest_digest, previous=previous,
-    )  # fmt: skip
-    return result, revision_id
+    verdict_ids = [fact.id for fact in facts(conn, version.id)[:1]]
+    return append(
+        conn, caller, line, channel, current, move, serves=version, verdict_ids=verdict_ids
+    )
 
 
 def _held(conn: sa.Connection, version: Row) -> Row:
@@ -221,3 +218,11 @@ def _version(conn: sa.Connection, line: LineRef, delta_id: int, number: int) -> 
     if row is None:
         raise NotFound(f"there is no version {line}:v{number}", fix=f"deltareg log {line}")
     return row
+
+
+_ACTS = {
+    "promote": _promote,
+    "rollback": _roll_back,
+    "freeze": freeze_channel,
+    "unfreeze": unfreeze_channel,
+}

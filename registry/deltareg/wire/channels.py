@@ -12,6 +12,7 @@ RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
 class ChannelInfo(Answer):
     """A channel as of its newest revision, or of the moment asked for.
 
+    `kind`, `actor`, `reason` and `at` are those of the revision, which may be a freeze.
     `is_revoked` says of the version that it serves that it was revoked, now.
     """
 
@@ -21,7 +22,9 @@ class ChannelInfo(Answer):
     digest: str | None
     ref: str | None
     is_revoked: bool = False
+    kind: RevisionKind | None = None
     is_frozen: bool = False
+    frozen_until: str | None = None
     actor: str | None = None
     reason: str = ""
     at: str | None = None
@@ -42,13 +45,15 @@ class RevisionInfo(Answer):
     reason: str
     verdicts: list[str]
     at: str
+    until: str | None = None
 
 
 class ChannelMove(Request):
     """A request to append a revision.
 
     `promote` takes `version`; `rollback` takes at most one of `version`, `revision` and `steps`
-    (default: one step back).
+    (default: one step back). `freeze` and `unfreeze` need a `reason`; a freeze may end by itself at
+    `until`, an RFC 3339 time.
     """
 
     kind: RevisionKind
@@ -56,6 +61,7 @@ class ChannelMove(Request):
     revision: int | None = None
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     reason: Text = ""
+    until: Text | None = None
     dry_run: bool = False
 
 

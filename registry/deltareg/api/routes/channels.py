@@ -59,7 +59,7 @@ def list_revisions(
 def move(
     request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: ChannelMove
 ) -> Response:
-    """Promote or roll back; `If-Match` must hold the ETag of the channel as last seen."""
+    """Promote, roll back, freeze or unfreeze; `If-Match` holds the channel's ETag as last seen."""
     seen = seen_revision(request)
     return once(
         request, registry, by, body,

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.clock import now_us
 from deltareg.db.rows import Row
-from deltareg.db.tables import channels, principals, quarantines, revisions, versions
+from deltareg.db.tables import channels, freezes, principals, quarantines, revisions, versions
 
 
 def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False) -> Row | None:
@@ -52,6 +52,11 @@ def add_revision(conn: sa.Connection, **values: object) -> int:
     """Append to the ledger and give the row's id."""
     insert = sa.insert(revisions).values(**values).returning(revisions.c.id)
     return int(conn.execute(insert).scalar_one())
+
+
+def add_freeze_end(conn: sa.Connection, revision_id: int, *, ends_at: int) -> None:
+    """Record when the freeze that a revision is ends by itself, in µs since the epoch."""
+    conn.execute(sa.insert(freezes).values(revision_id=revision_id, ends_at=ends_at))
 
 
 def revision_rows(
@@ -166,8 +171,10 @@ def _select_revisions() -> sa.Select[*tuple[Any, ...]]:
             versions.c.revoked_at,
             previous.c.number.label("previous"),
             principals.c.name.label("actor"),
+            freezes.c.ends_at,
         )
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .outerjoin(previous, previous.c.id == revisions.c.previous_version_id)
         .join(principals, principals.c.id == revisions.c.actor_id)
+        .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
     )

@@ -3,7 +3,7 @@
 Every time is a BIGINT of microseconds since the epoch, by the database's clock (`db.clock`).
 """
 
-from deltareg.db.tables.channels import channels, quarantines, revisions
+from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.metadata import metadata
 from deltareg.db.tables.packs import (
     base_packs,
@@ -36,6 +36,7 @@ __all__ = [
     "bases",
     "channels",
     "deltas",
+    "freezes",
     "idempotency",
     "lineage",
     "metadata",

@@ -1,4 +1,4 @@
-"""What is served: channels, their append-only ledger of revisions, quarantines."""
+"""What is served: channels, their append-only ledger of revisions, freezes, quarantines."""
 
 import sqlalchemy as sa
 
@@ -52,6 +52,16 @@ revisions = sa.Table(
         name="moved_version",
     ),
     sa.Index(None, "version_id"),
+)
+
+# When a freeze ends by itself; one without a row lasts until it is ended. Append-only as well.
+freezes = sa.Table(
+    "freezes",
+    metadata,
+    row_id(),
+    required("revision_id", "revisions.id"),
+    count("ends_at"),
+    sa.UniqueConstraint("revision_id"),
 )
 
 quarantines = sa.Table(

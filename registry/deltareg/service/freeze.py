@@ -1,0 +1,96 @@
+"""Freezing a channel: while the newest revision is a freeze that has not ended, nothing moves it.
+
+A freeze is a revision as any other and says again what is served, so that whoever reads the newest
+revision finds it there.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import read_clock
+from deltareg.db.queries import channels as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.errors import Conflict, InvalidInput
+from deltareg.refs import LineRef
+from deltareg.service.clock import parse_time, rfc3339_seconds
+from deltareg.service.ledger import append
+from deltareg.service.registry import Caller
+from deltareg.wire import ChannelMove, MoveResult
+
+
+def standing_freeze(conn: sa.Connection, channel: Row) -> Row | None:
+    """Give the revision that freezes a channel now; None when none does."""
+    newest = queries.revision_at(conn, channel.id, number=channel.revision)
+    return newest if newest is not None and is_freezing(conn, newest) else None
+
+
+def is_freezing(conn: sa.Connection, revision: Row, *, at_us: int | None = None) -> bool:
+    """Whether a revision, while it is the newest, freezes its channel now or at a time."""
+    if revision.kind != "freeze":
+        return False
+    if revision.ends_at is None:
+        return True
+    return bool(revision.ends_at > (read_clock(conn) if at_us is None else at_us))
+
+
+def tell_freeze(freeze: Row, name: str) -> str:
+    """Say that a channel is frozen, by whom, since and until when, and why."""
+    since = rfc3339_seconds(freeze.created_at)
+    until = "" if freeze.ends_at is None else f" until {rfc3339_seconds(freeze.ends_at)}"
+    return f"{name} was frozen by {freeze.actor} at {since}{until}: {freeze.reason}"
+
+
+def unfreezing(line: LineRef | str, name: str) -> str:
+    """Give the command that ends a freeze."""
+    return f"deltareg channel unfreeze {line} {name} -m REASON"
+
+
+def freeze_channel(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> MoveResult:  # fmt: skip
+    """Append a freeze; one on a frozen channel says anew why, and until when.
+
+    Raises:
+        InvalidInput: It has no reason, names a version, or would have ended already.
+    """
+    _check(move)
+    ends_at = None if move.until is None else parse_time(move.until)
+    if ends_at is not None and ends_at <= read_clock(conn):
+        raise InvalidInput(f"{move.until} has passed", fix="name a time to come")
+    result, revision_id = _append(conn, caller, line, channel, current, move)
+    if ends_at is not None:
+        queries.add_freeze_end(conn, revision_id, ends_at=ends_at)
+    return result
+
+
+def unfreeze_channel(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> MoveResult:  # fmt: skip
+    """Append the end of a freeze.
+
+    Raises:
+        InvalidInput: It has no reason, or names a version.
+        Conflict: The channel is not frozen.
+    """
+    _check(move)
+    if standing_freeze(conn, channel) is None:
+        raise Conflict(f"{line}@{channel.name} is not frozen", fix="nothing to do")
+    return _append(conn, caller, line, channel, current, move)[0]
+
+
+def _check(move: ChannelMove) -> None:
+    if not move.reason:
+        raise InvalidInput(f"to {move.kind} a channel takes a reason", fix="say why: -m REASON")
+    if (move.version, move.revision, move.steps) != (None, None, None):
+        raise InvalidInput(f"to {move.kind} a channel names no version")
+
+
+def _append(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> tuple[MoveResult, int]:  # fmt: skip
+    served = None if current is None else current.version_id
+    serves = None if served is None else version_queries.version_by_id(conn, served)
+    return append(conn, caller, line, channel, current, move, serves=serves, verdict_ids=[])

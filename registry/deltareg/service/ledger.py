@@ -1,0 +1,60 @@
+"""Appending to a channel's ledger: the pointer, the entry and the audit row in one transaction."""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import channels as queries
+from deltareg.db.rows import Row
+from deltareg.errors import StaleRevision
+from deltareg.refs import LineRef
+from deltareg.service.registry import Caller
+from deltareg.wire import ChannelMove, MoveResult
+
+
+def append(
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: Row,
+    current: Row | None,
+    move: ChannelMove,
+    *,
+    serves: Row | None,
+    verdict_ids: list[str],
+) -> tuple[MoveResult, int]:
+    """Append a revision after `current`; give what it says, and the id of its row.
+
+    Args:
+        conn: A transaction that holds the channel.
+        caller: Who moves it.
+        line: The line.
+        channel: The channel, at the revision that the caller saw.
+        current: Its newest revision; None for a channel that was never moved.
+        move: What is done, and why.
+        serves: The version that it serves from now on; None while it serves nothing.
+        verdict_ids: What the move rests on.
+    """
+    if not queries.advance(conn, channel.id, seen=channel.revision):
+        raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
+    number = channel.revision + 1
+    previous = None if current is None else current.version
+    revision_id = queries.add_revision(
+        conn, channel_id=channel.id, number=number, kind=move.kind,
+        version_id=None if serves is None else serves.id,
+        digest=None if serves is None else serves.manifest_digest,
+        base_root=None if serves is None else serves.base_root,
+        actor_id=caller.principal_id, reason=move.reason, verdict_ids=verdict_ids,
+        previous_version_id=None if current is None else current.version_id, break_glass=False,
+    )  # fmt: skip
+    version = None if serves is None else serves.number
+    before = {"revision": channel.revision, "version": previous}
+    after = {"revision": number, "version": version, "reason": move.reason}
+    if move.until is not None:
+        after["until"] = move.until
+    caller.record(
+        conn, f"channel.{move.kind}", f"{line}@{channel.name}", before=before, after=after
+    )
+    result = MoveResult(
+        channel=channel.name, revision=number, kind=move.kind, version=version,
+        digest=None if serves is None else serves.manifest_digest, previous=previous,
+    )  # fmt: skip
+    return result, revision_id
