@@ -49,6 +49,7 @@ SECTIONS = {
         "verify": "verify:verify",
         "probe": "probe:probe",
         "verdict": "verdict:verdict",
+        "suite": "suite:suite",
         "gate": "gate:gate",
         "promote": "promote:promote",
         "rollback": "rollback:rollback",

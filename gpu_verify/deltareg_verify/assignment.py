@@ -7,8 +7,8 @@ from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
-class Below:
-    """What a base is claimed to be made of: a version and that version's base.
+class VersionOnBase:
+    """A version and its base: what a base is claimed to be made of, or what is compared with.
 
     Attributes:
         delta: The version's files.
@@ -38,13 +38,15 @@ class Assignment:
         base: The folder of the base, its root already checked by the supervisor.
         base_manifest: A file with the base's manifest bytes, so that nothing is hashed again.
         model_type: Of the base, so that its classes are imported before the fork.
-        suite: Name of a built-in suite.
+        suite: A file with the suite's document.
+        probes: A folder with the files of its probe sets, by the names that the suite gives.
         scratch: The one folder that the child may write.
         device: `cpu` or `cuda:N`.
         threads: Processor threads; 0 takes all.
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
         below: Of what the base is made, when it is a version whose values were computed.
+        promoted: The version that the suite compares with, when it does and there is one.
     """
 
     delta: Path
@@ -52,13 +54,15 @@ class Assignment:
     base: Path
     base_manifest: Path
     model_type: str
-    suite: str
+    suite: Path
+    probes: Path
     scratch: Path
     device: str
     threads: int
     wall_s: float
     memory_bytes: int
-    below: Below | None = None
+    below: VersionOnBase | None = None
+    promoted: VersionOnBase | None = None
 
     def encode(self) -> bytes:
         """Write it as JSON."""
@@ -71,6 +75,7 @@ class Assignment:
         for field in fields(cls):
             if field.type is Path:
                 values[field.name] = Path(values[field.name])
-        if values["below"] is not None:
-            values["below"] = Below(**{k: Path(v) for k, v in values["below"].items()})
+        for name in ("below", "promoted"):
+            if values[name] is not None:
+                values[name] = VersionOnBase(**{k: Path(v) for k, v in values[name].items()})
         return cls(**values)

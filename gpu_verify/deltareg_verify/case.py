@@ -14,7 +14,8 @@ from deltareg.fold import Folding
 from deltareg.formula import Tensor
 from deltareg.kind import Account, BaseView, DeltaFiles
 from deltareg.manifest import Manifest
-from deltareg.suite import Suite
+from deltareg.probe_set import Samples, read_samples
+from deltareg.suite import ProbeSet, Suite
 from deltareg_verify.engine import Engine, Outputs, State
 from deltareg_verify.stacked_base import contradiction
 
@@ -57,6 +58,11 @@ class BaseFolder(Protocol):
         ...
 
 
+def texts_of(probe_set: ProbeSet) -> Samples:
+    """Read a probe set whose texts stand in the suite itself."""
+    return read_samples(probe_set, b"")
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """How a case gets what it is made of; each is called once, by the first check that needs it.
@@ -66,12 +72,17 @@ class Parts:
         account: Accounts for its tensors. May raise `Refused`.
         engine: Brings base and effects together.
         below: Folds the version that the base is, when its values were computed; else None.
+        samples: Reads a probe set. May raise `InvalidInput`.
+        promoted: Gives the engine of the version that the suite compares with, from that of this
+            one; None when there is no such version.
     """
 
     folder: Callable[[], DeltaFolder]
     account: Callable[[DeltaFolder], Account]
     engine: Callable[[Account], Engine]
     below: Callable[[], Folding] | None = None
+    samples: Callable[[ProbeSet], Samples] = texts_of
+    promoted: Callable[[Engine], Engine] | None = None
 
 
 class Case:
@@ -93,6 +104,7 @@ class Case:
         self.started = clock()
         self._parts = parts
         self._outputs: dict[State, Outputs] = {}
+        self._samples: dict[str, Samples] = {}
 
     @cached_property
     def folder(self) -> DeltaFolder:
@@ -140,6 +152,22 @@ class Case:
     def engine(self) -> Engine:
         """The base with the delta's effects at hand."""
         return self._parts.engine(self.account)
+
+    @cached_property
+    def promoted(self) -> Engine | None:
+        """The engine of the version that the suite compares with; None when there is none."""
+        give = self._parts.promoted
+        return None if give is None else give(self.engine)
+
+    def samples(self, name: str) -> Samples:
+        """Give a probe set of the suite.
+
+        Raises:
+            InvalidInput: Its file is not what its name says.
+        """
+        if name not in self._samples:
+            self._samples[name] = self._parts.samples(self.suite.sets[name])
+        return self._samples[name]
 
     def outputs(self, state: State) -> Outputs:
         """Give the outputs of one forward on the probe; the same forward for every check."""

@@ -19,10 +19,12 @@ from deltareg.errors import DeltaregError
 from deltareg.fold import Folding
 from deltareg.kind import Account
 from deltareg.manifest import Manifest
-from deltareg.suite import built_in
+from deltareg.probe_set import read_samples
+from deltareg.suite import parse_suite
 from deltareg_verify import sandbox
-from deltareg_verify.assignment import Assignment, Below
+from deltareg_verify.assignment import Assignment, VersionOnBase
 from deltareg_verify.case import Case, DeltaFolder, Parts
+from deltareg_verify.engine import Engine
 from deltareg_verify.examine import examine
 from deltareg_verify.report import Speaker
 from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, warm, warm_for
@@ -79,13 +81,18 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
     threads = assignment.threads or len(os.sched_getaffinity(0))
     is_limited = assignment.device == "cpu" and assignment.memory_bytes > 0
     # A hub's cache is made of links into another folder.
-    bases = [assignment.base] + ([] if assignment.below is None else [assignment.below.base])
+    others = [one for one in (assignment.below, assignment.promoted) if one is not None]
+    bases = [assignment.base, *(one.base for one in others)]
     files = (path for base in bases for path in base.rglob("*"))
     linked = {path.resolve().parent for path in files if path.is_symlink()}
-    own = (assignment.delta, assignment.manifest, assignment.base, assignment.base_manifest)
+    own = (
+        assignment.delta, assignment.manifest, assignment.base, assignment.base_manifest,
+        assignment.suite, assignment.probes,
+    )  # fmt: skip
     below = () if assignment.below is None else assignment.below.paths
+    promoted = () if assignment.promoted is None else assignment.promoted.paths
     return sandbox.Bounds(
-        readable=(*own, *below, *sorted(linked)),
+        readable=(*own, *below, *promoted, *sorted(linked)),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=assignment.memory_bytes if is_limited else None,
@@ -94,9 +101,10 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
 
 def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     manifest = Manifest.decode(assignment.manifest.read_bytes())
-    suite = built_in(assignment.suite)
+    suite = parse_suite(assignment.suite.read_bytes())
+    made = partial(engine, suite=suite)
     base = _open_base(assignment.base, assignment.base_manifest)
-    below = assignment.below
+    below, promoted = assignment.below, assignment.promoted
 
     def accounted(folder: DeltaFolder) -> Account:
         return assess(folder.files, folder.tensors, base.view, kind=manifest.kind).account
@@ -106,18 +114,38 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
             assignment.delta, convention=str(manifest.config.get("convention", ""))
         ),
         account=accounted,
-        engine=lambda account: engine(base, account.effects, suite=suite),
+        engine=lambda account: made(base, account.effects),
         below=None if below is None else lambda: _fold_below(below),
+        samples=lambda one: read_samples(one, _probes(assignment.probes / one.file)),
+        promoted=None if promoted is None else lambda ours: _engine_of(promoted, base, ours, made),
     )
     return Case(manifest, base, suite=suite, parts=parts, clock=time.perf_counter)
 
 
-def _fold_below(below: Below) -> Folding:
-    manifest = Manifest.decode(below.manifest.read_bytes())
+def _probes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _fold_below(below: VersionOnBase) -> Folding:
     base = _open_base(below.base, below.base_manifest)
-    folder = open_folder(below.delta, convention=str(manifest.config.get("convention", "")))
-    account = assess(folder.files, folder.tensors, base.view, kind=manifest.kind).account
-    return Folding(account.effects, base.tensors)
+    return Folding(_account_of(below, base).effects, base.tensors)
+
+
+def _engine_of(
+    other: VersionOnBase, base: BaseFolder, ours: Engine, make: Callable[..., TorchEngine]
+) -> Engine:
+    """Give the engine of another version; on the same base, that is loaded once for both."""
+    other_base = _open_base(other.base, other.base_manifest)
+    effects = _account_of(other, other_base).effects
+    if other_base.identity.root == base.identity.root:
+        return ours.beside(effects)
+    return make(other_base, effects)
+
+
+def _account_of(other: VersionOnBase, base: BaseFolder) -> Account:
+    manifest = Manifest.decode(other.manifest.read_bytes())
+    folder = open_folder(other.delta, convention=str(manifest.config.get("convention", "")))
+    return assess(folder.files, folder.tensors, base.view, kind=manifest.kind).account
 
 
 def _open_base(path: Path, manifest_file: Path) -> BaseFolder:

@@ -10,7 +10,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deltareg.kind import Effect
+
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 State = Literal["base", "attached", "folded"]
 Outputs = Mapping[str, F32]
 
@@ -98,8 +101,23 @@ class Engine(Protocol):
         """Continue the probe greedily with the delta attached; None without a generative head."""
         ...
 
-    def perplexity(self, state: State, texts: Sequence[str]) -> float | None:
-        """Give exp of the mean loss per token; None without a generative head or a tokenizer."""
+    def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
+        """Give (n, 2): the summed loss of each text, and over how many tokens.
+
+        None without a generative head or a tokenizer.
+        """
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.int64]] | None:
+        """Give texts as inputs of the network, padded to one length; None without a tokenizer."""
+        ...
+
+    def seconds(self, state: State, count: int) -> Sequence[float]:
+        """Time so many forwards on the probe, after one that is not counted."""
+        ...
+
+    def beside(self, effects: Sequence[Effect]) -> "Engine":
+        """Give an engine of another delta on the same base, which is loaded once for both."""
         ...
 
     def peak_bytes(self) -> int:

@@ -11,11 +11,12 @@ from deltareg.base_manifest import CONFIG_FILE
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.bases import remember_base
 from deltareg.client.cache import Cache
-from deltareg.digest import Digest
+from deltareg.digest import Digest, sha256_of
 from deltareg.errors import Conflict, DeltaregError, Inconclusive, NotFound
 from deltareg.manifest import Manifest
+from deltareg.suite import Suite, built_in, built_in_names
 from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
-from deltareg_verify.assignment import Below
+from deltareg_verify.assignment import VersionOnBase
 
 Evidence = Literal["exact", "shapes"]
 _COPIES = {"base_copy", "new_rows"}
@@ -38,6 +39,7 @@ class Materials:
             `shapes` when no more can be said than that it fits.
         below: Of what the base is made, when it is a version whose values were computed: the
             registry proves all other values by their digests.
+        promoted: The version that the suite compares with, when it does and there is one.
     """
 
     delta: Path
@@ -47,7 +49,11 @@ class Materials:
     model_type: str
     base_config: str
     evidence: Evidence
-    below: Below | None = None
+    suite: Suite
+    suite_file: Path
+    probes: Path
+    below: VersionOnBase | None = None
+    promoted: VersionOnBase | None = None
 
 
 class Stock:
@@ -73,6 +79,8 @@ class Stock:
                     f"{grant.ref} is {pulled.digest} now, the run is about {grant.digest}",
                     fix=f"verify it again: deltareg verify {grant.ref}",
                 )
+            suite = self._suite(grant)
+            (into / "suite.json").write_bytes(suite.document)
             (into / "manifest.json").write_bytes(manifest)
             (into / "base.json").write_bytes(base.manifest.encode())
             return Materials(
@@ -83,7 +91,11 @@ class Stock:
                 model_type=grant.base.model_type,
                 base_config=str(base.identity.config),
                 evidence=evidence_of(Manifest.decode(manifest), base.manifest),
+                suite=suite,
+                suite_file=into / "suite.json",
+                probes=self._gather_probes(suite, into / "probes"),
                 below=self._gather_below(grant.base, into) if grant.base.recipe else None,
+                promoted=self._gather_promoted(grant, into) if grant.promoted else None,
             )
 
     def reencode(self, grant: LeaseGrant, into: Path) -> ReencodeReport:
@@ -96,18 +108,46 @@ class Stock:
         with self.open_base(grant.base) as base:
             return self._client.reencode(grant, base, into)
 
-    def _gather_below(self, info: BaseInfo, into: Path) -> Below:
+    def _gather_below(self, info: BaseInfo, into: Path) -> VersionOnBase:
         """Bring the version that a base is, and that version's base."""
-        version = self._client.show(info.version or "")
-        own = self._client.base(version.base.name)
-        with self.open_base(own) as base:
-            self._client.pull(version.ref, into / "below", is_temporary=True)
+        return self._gather_other(info.version or "", into / "below")
+
+    def _gather_promoted(self, grant: LeaseGrant, into: Path) -> VersionOnBase:
+        """Bring the version that this one is compared with."""
+        found = self._gather_other(grant.promoted, into / "promoted")
+        if sha256_of(found.manifest.read_bytes()) != Digest.parse(grant.promoted_digest):
+            raise Inconclusive(f"{grant.promoted} is not {grant.promoted_digest} any more")
+        return found
+
+    def _gather_other(self, ref: str, into: Path) -> VersionOnBase:
+        """Bring a version and its base into a folder of their own."""
+        into.mkdir()
+        version = self._client.show(ref)
+        with self.open_base(self._client.base(version.base.name)) as base:
+            self._client.pull(version.ref, into / "delta", is_temporary=True)
             manifest = self._client.cache.manifest(Digest.parse(version.digest))
             if manifest is None:
                 raise Inconclusive(f"the manifest of {version.ref} is not at hand")
-            (into / "below.json").write_bytes(manifest)
-            (into / "below_base.json").write_bytes(base.manifest.encode())
-            return Below(into / "below", into / "below.json", base.path, into / "below_base.json")
+            (into / "manifest.json").write_bytes(manifest)
+            (into / "base.json").write_bytes(base.manifest.encode())
+            return VersionOnBase(
+                into / "delta", into / "manifest.json", base.path, into / "base.json"
+            )
+
+    def _suite(self, grant: LeaseGrant) -> Suite:
+        """Give the suite that the run names, as it was when the run was queued."""
+        name, digest = grant.suite, grant.suite_digest
+        if name in built_in_names() and str(built_in(name).digest) == digest:
+            return built_in(name)
+        return self._client.suites.fetch(name, digest)
+
+    def _gather_probes(self, suite: Suite, into: Path) -> Path:
+        """Bring the files of a suite's probe sets."""
+        into.mkdir()
+        for one in suite.sets.values():
+            if one.digest is not None:
+                (into / one.file).write_bytes(self._client.suites.fetch_file(one.digest))
+        return into
 
     def open_base(self, info: BaseInfo) -> BaseFolder:
         """Find a base by its root: in the given folders, where clients left it, in the registry.

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 import deltareg
-from deltareg.errors import DeltaregError, Inconclusive, LeaseLost, Unavailable
-from deltareg.suite import Suite, built_in
+from deltareg.errors import DeltaregError, LeaseLost, Unavailable
+from deltareg.suite import Suite
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
@@ -157,32 +157,35 @@ class Worker:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _report(self, grant: LeaseGrant, heart: Heartbeat, folder: Path) -> VerdictReport:
-        suite = _suite_of(grant)
         materials = self.gather(grant, folder)
-        assignment = self._assignment(materials, suite, folder)
+        suite = materials.suite
+        assignment = self._assignment(materials, folder)
         said = self.children.run(
             b"verify " + assignment.encode(),
-            wall_s=self.options.run_timeout_s,
+            wall_s=assignment.wall_s,
             interrupted=lambda: self._interruption(heart),
         )
         return verdict_report(grant, suite, listen(said), materials)
 
-    def _assignment(self, materials: Materials, suite: Suite, folder: Path) -> Assignment:
+    def _assignment(self, materials: Materials, folder: Path) -> Assignment:
         own = folder / "own"
         own.mkdir()
+        options, budget = self.options, materials.suite.budget
         return Assignment(
             delta=materials.delta,
             manifest=materials.manifest,
             base=materials.base.absolute(),
             base_manifest=materials.base_manifest,
             model_type=materials.model_type,
-            suite=suite.name,
+            suite=materials.suite_file,
+            probes=materials.probes,
             scratch=own,
             device=self.device,
             threads=self.options.threads,
-            wall_s=self.options.run_timeout_s,
-            memory_bytes=self.options.memory_bytes,
+            wall_s=_least(options.run_timeout_s, budget.seconds),
+            memory_bytes=int(_least(options.memory_bytes, budget.memory_bytes)),
             below=materials.below,
+            promoted=materials.promoted,
         )
 
     def _interruption(self, heart: Heartbeat) -> str:
@@ -257,14 +260,9 @@ def verdict_report(
     )
 
 
-def _suite_of(grant: LeaseGrant) -> Suite:
-    suite = built_in(grant.suite)
-    if grant.what != "verify" or str(suite.digest) != grant.suite_digest:
-        raise Inconclusive(
-            f"this worker is of another release than the registry: {grant.what} {grant.suite}",
-            fix="run the worker of the registry's release; compare `deltareg version`",
-        )
-    return suite
+def _least(one: float, other: float) -> float:
+    """Give the smaller of two limits, where zero is no limit."""
+    return min(given) if (given := [limit for limit in (one, other) if limit]) else 0
 
 
 def _reason(error: Exception) -> str:

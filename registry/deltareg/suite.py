@@ -1,21 +1,27 @@
-"""A suite: which checks a verification runs, with thresholds; its digest binds the verdicts.
+"""A suite: which checks a verification runs, with thresholds and probe sets.
 
-Built-in suites are JSON files in `deltareg/suites`; the server and the worker read the same ones,
-and a verdict counts only while the suite's digest is what it was.
+People write it as YAML. What is kept, and what the digest is taken over, is one canonical JSON
+document with everything in it that may change an outcome: defaults filled in, probe sets by the
+digests of their files. A verdict counts only while the suite's digest is what it was.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from typing import cast
 
+from deltareg.check_catalogue import CATALOGUE, CheckForm
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import NotFound
-from deltareg.json_values import is_count, is_list, is_object
 from deltareg.manifest import canonical_json
+from deltareg.suite_document import normalise
 from deltareg.tensors import strict_json_object
+from deltareg.threshold import Threshold, threshold_of
+from deltareg.yaml_document import read_yaml
 
 DEFAULT_SUITE = "smoke"
+Fields = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +29,70 @@ class CheckSpec:
     """One check of a suite.
 
     Attributes:
-        name: The check's name, a file in `deltareg_verify.checks`.
+        name: What its result is called; a suite may run one check on two probe sets.
+        check: Which check it is, a file in `deltareg_verify.checks`.
         required: Whether a check that should have run and did not makes the verdict inconclusive.
-        parameters: Thresholds and counts; numbers that are not whole are strings.
+        parameters: Counts and tolerances; numbers that are not whole are strings.
+        threshold: What its measure must reach; None when it only tells.
+        against: What its measure is compared with: `base`, `promoted`, or nothing.
+        probes: The probe set that it runs on; empty for the seeded probe.
     """
 
     name: str
     required: bool
     parameters: Mapping[str, str | int]
+    check: str = ""
+    threshold: Threshold | None = None
+    against: str = ""
+    probes: str = ""
+
+    @property
+    def form(self) -> CheckForm | None:
+        """What there is to say about the check; None for one that is not known here."""
+        return CATALOGUE.get(self.check or self.name)
 
     def number(self, key: str) -> float:
         """Give a numeric parameter."""
         return float(self.parameters[key])
+
+    def described(self) -> dict[str, object]:
+        """Describe it for people: its threshold in words."""
+        told = "" if self.threshold is None else self.threshold.told(self.against)
+        return {
+            "name": self.name, "check": self.check, "required": self.required,
+            "parameters": dict(self.parameters), "threshold": told, "against": self.against,
+            "probes": self.probes,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSet:
+    """Samples that checks run on.
+
+    Attributes:
+        name: As checks call it.
+        file: The file's name; empty when the texts stand in the suite itself.
+        digest: sha256 of the file; None without one.
+        texts: The texts that stand in the suite itself.
+    """
+
+    name: str
+    file: str = ""
+    digest: Digest | None = None
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may take; zero leaves it to the worker.
+
+    Attributes:
+        seconds: Wall-clock time.
+        memory_bytes: Private memory on a CPU.
+    """
+
+    seconds: int = 0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +103,38 @@ class Suite:
         name: `smoke`, ….
         checks: In the order that they run, cheap to dear.
         seed: Seed of everything random.
-        probes: Text and token counts of the probe inputs.
-        digest: sha256 over the canonical JSON of all of it.
+        probes: How many sequences of how many tokens the seeded probe has.
+        digest: sha256 over the document.
+        document: The canonical JSON of all of it.
+        about: What it is for.
+        dtype: What the base runs in: `keep`, `f32`, `bf16` or `f16`.
+        sets: Probe sets by name.
+        budget: What a run may take.
     """
 
     name: str
     checks: tuple[CheckSpec, ...]
     seed: int
-    probes: Mapping[str, object]
+    probes: Mapping[str, int]
     digest: Digest
+    document: bytes = b""
+    about: str = ""
+    dtype: str = "keep"
+    sets: Mapping[str, ProbeSet] = field(default_factory=dict[str, ProbeSet])
+    budget: Budget = field(default_factory=Budget)
+
+    @property
+    def needs_promoted(self) -> bool:
+        """Whether a check compares with the version that a channel serves."""
+        return any(spec.against == "promoted" for spec in self.checks)
+
+    def described(self) -> dict[str, object]:
+        """Describe it for people: checks with their thresholds in words, sets by what they are."""
+        sets = {one.name: one.file or f"{len(one.texts)} texts" for one in self.sets.values()}
+        return {
+            "name": self.name, "digest": str(self.digest), "about": self.about, "seed": self.seed,
+            "dtype": self.dtype, "sets": sets, "checks": [spec.described() for spec in self.checks],
+        }  # fmt: skip
 
 
 @cache
@@ -66,8 +147,7 @@ def built_in(name: str) -> Suite:
     if name not in built_in_names():
         known = ", ".join(built_in_names())
         raise NotFound(f"there is no suite {name!r}", fix=f"suites: {known}")
-    raw = (files("deltareg") / "suites" / f"{name}.json").read_bytes()
-    return parse_suite(raw)
+    return read_suite((files("deltareg") / "suites" / f"{name}.yaml").read_bytes())
 
 
 @cache
@@ -75,23 +155,54 @@ def built_in_names() -> tuple[str, ...]:
     """Names of the built-in suites, sorted."""
     folder = files("deltareg") / "suites"
     found = (item.name for item in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".json") for name in found if name.endswith(".json")))
+    return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
 
 
-def parse_suite(raw: bytes) -> Suite:
-    """Read a suite from JSON and take its digest over the canonical form."""
-    fields = strict_json_object(raw)
-    checks = fields["checks"]
-    seed, probes = fields["seed"], fields["probes"]
-    if not is_list(checks) or not is_count(seed) or not is_object(probes):
-        raise TypeError("a suite has checks, seed and probes")  # a mistake in our own data file
-    specs = tuple(_spec(item) for item in checks if is_object(item))
-    return Suite(str(fields["name"]), specs, seed, probes, sha256_of(canonical_json(fields)))
+def read_suite(raw: bytes) -> Suite:
+    """Read a suite as people write it.
+
+    Raises:
+        InvalidInput: It is no suite; the message names the place.
+    """
+    return _suite(canonical_json(normalise(read_yaml(raw, what="suite"))))
 
 
-def _spec(item: Mapping[str, object]) -> CheckSpec:
-    parameters = item.get("parameters", {})
-    if not is_object(parameters):
-        raise TypeError("a check's parameters are an object")  # a mistake in our own data file
-    plain = {k: v for k, v in parameters.items() if isinstance(v, (str, int))}
-    return CheckSpec(str(item["name"]), bool(item.get("required", True)), plain)
+@cache
+def parse_suite(document: bytes) -> Suite:
+    """Read the document of a suite, as it is kept.
+
+    Raises:
+        InvalidInput: It is no suite.
+    """
+    return _suite(canonical_json(normalise(strict_json_object(document))))
+
+
+def _suite(document: bytes) -> Suite:
+    fields = strict_json_object(document)
+    probe = cast("Mapping[str, int]", fields["probe"])
+    budget = cast("Mapping[str, int]", fields["budget"])
+    sets = cast("Mapping[str, Fields]", fields["sets"])
+    checks = cast("list[Fields]", fields["checks"])
+    return Suite(
+        name=str(fields["name"]), checks=tuple(_spec(item) for item in checks),
+        seed=cast(int, fields["seed"]), probes=probe, digest=sha256_of(document),
+        document=document, about=str(fields["about"]), dtype=str(fields["dtype"]),
+        sets={name: _set(name, item) for name, item in sets.items()}, budget=Budget(**budget),
+    )  # fmt: skip
+
+
+def _spec(item: Fields) -> CheckSpec:
+    threshold = cast("Mapping[str, str | int | bool] | None", item.get("threshold"))
+    return CheckSpec(
+        name=str(item["name"]), check=str(item["check"]), required=bool(item["required"]),
+        parameters=cast("Mapping[str, str | int]", item["parameters"]),
+        threshold=None if threshold is None else threshold_of(threshold),
+        against=str(item.get("against", "")), probes=str(item.get("probes", "")),
+    )  # fmt: skip
+
+
+def _set(name: str, item: Fields) -> ProbeSet:
+    if "text" in item:
+        return ProbeSet(name, texts=tuple(cast("list[str]", item["text"])))
+    digest = item.get("digest")
+    return ProbeSet(name, str(item["file"]), None if digest is None else Digest.parse(str(digest)))

@@ -8,6 +8,7 @@ read in the same way.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+from collections.abc import Mapping
 from typing import cast
 
 import yaml
@@ -25,10 +26,8 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose one node; an alias is refused, a few of them can stand for gigabytes."""
         if self.check_event(yaml.AliasEvent):
-            event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in its stubs
-            raise yaml.MarkedYAMLError(
-                None, None, "an alias: write the value out", event.start_mark
-            )
+            mark = cast(yaml.Mark, self.peek_event().start_mark)  # type: ignore[no-untyped-call]  # its stubs
+            raise yaml.MarkedYAMLError(None, None, "an alias: write the value out", mark)
         return super().compose_node(parent, index)
 
 
@@ -85,6 +84,11 @@ def read_yaml(raw: bytes, *, what: str) -> dict[str, object]:
     if _depth(value) > _MOST_DEPTH:
         raise InvalidInput(f"a {what} is nested at most {_MOST_DEPTH} deep")
     return value
+
+
+def write_yaml(value: Mapping[str, object]) -> str:
+    """Write a document as YAML that reads well, keys in their order."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _depth(value: object) -> int:

@@ -25,7 +25,7 @@ MATRIX = json.loads(Path(__file__).with_name("authz_matrix.json").read_text())
 NAMES = {
     "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
-    "token_id": "999999", "number": "0",
+    "token_id": "999999", "number": "0", "suite": "smoke",
 }  # fmt: skip
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete": {"storage_map": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete-base": {"storage_map": "{}"},
+    "POST /api/v1/suites": {"document": "name: mine\nchecks: [effect]"},
     "POST /api/v1/runs": {"ref": "team/lora"},
     "POST /api/v1/runs/{run_id}:complete": REPORT,
     "POST /api/v1/runs/{run_id}:upload": {"run": "r", "fence": 1},

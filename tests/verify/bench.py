@@ -2,17 +2,19 @@
 
 import json
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from deltareg.check_catalogue import CATALOGUE
 from deltareg.client.base_folder import open_base
 from deltareg.client.cache import Cache
 from deltareg.client.folder import open_folder
 from deltareg.client.hashing import hash_folder
 from deltareg.delta_manifest import assess, build_delta_manifest
-from deltareg.suite import built_in, parse_suite
+from deltareg.suite import CheckSpec, ProbeSet, Suite, built_in
 from deltareg_verify.case import Case, Parts
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -105,13 +107,19 @@ def _array(data, *, dtype, shape, data_offsets):
     return np.frombuffer(part, _DTYPES[dtype]).reshape(shape)
 
 
-def suite_of(*checks, text=(), tokens=8):
-    """Make a suite of `(name, parameters)` or names, all required unless they end with `?`."""
-    items = []
+def suite_of(*checks, text=("some text",), tokens=8):
+    """Make a suite of `(name, parameters)` or names, all required unless they end with `?`.
+
+    Unlike a suite of a file it may name checks that do not exist, or none.
+    """
+    specs = []
     for check in checks:
         name, parameters = check if isinstance(check, tuple) else (check, {})
-        required = not name.endswith("?")
-        items.append({"name": name.rstrip("?"), "required": required, "parameters": parameters})
-    probes = {"sequences": 2, "tokens": tokens, "text": list(text)}
-    fields = {"name": "made", "seed": 1, "probes": probes, "checks": items}
-    return parse_suite(json.dumps(fields).encode())
+        bare = name.rstrip("?")
+        known: dict = dict(CATALOGUE[bare].parameters) if bare in CATALOGUE else {}
+        spec = CheckSpec(bare, not name.endswith("?"), {**known, **parameters}, check=bare)
+        specs.append(replace(spec, probes="general") if bare == "perplexity" else spec)
+    return Suite(
+        "made", tuple(specs), 1, {"sequences": 2, "tokens": tokens}, SMOKE.digest,
+        sets={"general": ProbeSet("general", texts=tuple(text))},
+    )  # fmt: skip

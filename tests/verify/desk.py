@@ -7,7 +7,7 @@ from deltareg.service.leases import claim_lease, complete_run, fail_run, hold_le
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import show_run
 from deltareg_verify.materials import Materials
-from tests.verify.bench import sample_bench
+from tests.verify.bench import SMOKE, sample_bench
 
 
 @dataclass
@@ -54,6 +54,7 @@ def lay_out(sample, cache_dir, folder):
     bench = sample_bench(sample, cache_dir)
     (folder / "manifest.json").write_bytes(bench.manifest.encode())
     (folder / "base.json").write_bytes(bench.base.manifest.encode())
+    (folder / "suite.json").write_bytes(SMOKE.document)
     return Materials(
         delta=bench.folder.path,
         manifest=folder / "manifest.json",
@@ -62,4 +63,7 @@ def lay_out(sample, cache_dir, folder):
         model_type="llama",
         base_config=str(bench.base.identity.config),
         evidence="shapes",
+        suite=SMOKE,
+        suite_file=folder / "suite.json",
+        probes=folder,
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from deltareg.check_catalogue import CATALOGUE
 from deltareg.errors import Problem
 from deltareg.kind import Account
 from deltareg_verify.checks import all_checks, names_that_may_not_apply
@@ -32,12 +33,18 @@ def find(bench):
 
 
 def test_every_check_of_the_smoke_suite_exists():
-    assert set(SPECS) == set(all_checks())
+    assert {spec.check for spec in SMOKE.checks} <= set(all_checks())
+
+
+def test_the_catalogue_of_suites_is_what_the_worker_has():
+    found = {name: check.may_not_apply for name, check in all_checks().items()}
+
+    assert found == {name: form.may_not_apply for name, form in CATALOGUE.items()}
 
 
 def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
     assert names_that_may_not_apply() == {
-        "norm_ratio", "attached_equals_folded", "golden", "perplexity",
+        "norm_ratio", "attached_equals_folded", "golden", "perplexity", "accuracy", "retrieval",
     }  # fmt: skip
 
 
@@ -193,13 +200,14 @@ class TestAttachedEqualsFolded:
 class TestPerplexity:
     @pytest.mark.parametrize(("value", "verdict"), [(20, "pass"), (39, "pass"), (41, "warn")])
     def test_losing_too_much_is_warned_of(self, find, value, verdict):
-        finding = find("perplexity", losses={"base": 20.0, "attached": float(value)})
+        finding = find("perplexity", perplexities={"base": 20.0, "attached": float(value)})
 
-        assert (finding.verdict, finding.baseline) == (verdict, 20.0)
+        assert finding.verdict == verdict
+        assert finding.baseline == pytest.approx(20.0)
 
     @pytest.mark.parametrize("value", [NAN, INF])
     def test_a_perplexity_that_is_no_number_is_warned_of(self, find, value):
-        assert find("perplexity", losses={"base": 20.0, "attached": value}).verdict == "warn"
+        assert find("perplexity", perplexities={"base": 20.0, "attached": value}).verdict == "warn"
 
     def test_a_base_without_a_generative_head_is_not_asked(self, find):
         assert find("perplexity").verdict == "n/a"

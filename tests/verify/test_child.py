@@ -31,7 +31,8 @@ def assignment(cache_dir, tmp_path):
         own.mkdir(exist_ok=True)
         told = {"delta": found.delta, "manifest": found.manifest, "base": found.base,
                 "base_manifest": found.base_manifest, "model_type": found.model_type,
-                "suite": "smoke", "scratch": own, "device": "cpu", "threads": 1, "wall_s": 60.0,
+                "suite": found.suite_file, "probes": found.probes, "scratch": own,
+                "device": "cpu", "threads": 1, "wall_s": 60.0,
                 "memory_bytes": 0, **changes}  # fmt: skip
         return Assignment(**told)
 
@@ -107,9 +108,12 @@ def test_a_base_without_its_files_is_no_fault_of_the_delta(zygote, assignment, t
         verify(zygote, assignment(base=base))
 
 
-def test_a_suite_that_does_not_exist_is_no_fault_of_the_delta(zygote, assignment):
-    with pytest.raises(Inconclusive, match="no suite"):
-        verify(zygote, assignment(suite="never"))
+def test_a_suite_that_cannot_be_read_is_no_fault_of_the_delta(zygote, assignment, tmp_path):
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"name": "broken", "checks": ["never"]}')
+
+    with pytest.raises(Inconclusive, match="'never' is no check"):
+        verify(zygote, assignment(suite=broken))
 
 
 def test_a_device_is_described(zygote, tmp_path):

@@ -53,8 +53,9 @@ def verify(zygote, materials, folder):
     own.mkdir()
     assignment = Assignment(
         delta=materials.delta, manifest=materials.manifest, base=materials.base,
-        base_manifest=materials.base_manifest, model_type=materials.model_type, suite="smoke",
-        scratch=own, device="cpu", threads=1, wall_s=60.0, memory_bytes=0, below=materials.below,
+        base_manifest=materials.base_manifest, model_type=materials.model_type,
+        suite=materials.suite_file, probes=materials.probes, scratch=own, device="cpu",
+        threads=1, wall_s=60.0, memory_bytes=0, below=materials.below,
     )  # fmt: skip
     assert Assignment.decode(assignment.encode()) == assignment
     said = listen(zygote.run(b"verify " + assignment.encode(), wall_s=60))

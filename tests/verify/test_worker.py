@@ -257,14 +257,6 @@ def test_a_disk_that_is_full_fails_the_attempt(desk, worker, queued):
     assert "No space left" in desk.show(queued).error
 
 
-def test_a_suite_of_another_release_fails_the_attempt(desk, worker, queued):
-    grant = desk.lease(LeaseRequest(worker="w1"))
-
-    worker().handle(grant.model_copy(update={"suite_digest": "sha256:" + "0" * 64}))
-
-    assert "another release" in desk.show(queued).error
-
-
 def test_a_lease_is_kept_while_the_run_takes_long(desk, worker, queued):
     desk.lease_s = 0.15
     slow = Children(words(**GOOD), meanwhile=lambda _: wait_until(

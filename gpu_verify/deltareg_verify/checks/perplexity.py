@@ -1,33 +1,39 @@
-"""General text does not become much less likely than it was for the base."""
+"""How likely texts are with the delta: per token, beside the base or the version now promoted."""
 
-from typing import cast
+import numpy as np
 
-from deltareg.suite import CheckSpec, Suite
+from deltareg.estimate import Estimate, exponential, of_difference, of_ratio
+from deltareg.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
+from deltareg_verify.engine import F64
+from deltareg_verify.measured import judged, missing, nothing_promoted, rival
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Compare perplexity on the suite's sentences; healthy tunes lose some, so this only warns."""
-    sentences = texts(case.suite)
-    base = case.engine.perplexity("base", sentences) if sentences else None
-    if base is None:
-        return Finding(
-            "n/a", detail="needs a generative head, a tokenizer in the base and probe text"
-        )
-    value = case.engine.perplexity("attached", sentences)
-    assert value is not None, "the delta does not take away what the base has"
-    most = base * (1 + spec.number("warn_relative_change"))
-    if value <= most:
-        return Finding("pass", value, most, base)
-    detail = "general text became much less likely; the delta may be overtrained"
-    return Finding("warn", value, most, base, "worse_than_base", detail)
+    """Compare perplexity on a probe set, text by text."""
+    other = rival(case, spec)
+    if other is None:
+        return nothing_promoted()
+    texts = case.samples(spec.probes).texts
+    ours = case.engine.losses("attached", texts)
+    theirs = other.engine.losses(other.state, texts)
+    if ours is None or theirs is None:
+        return missing(spec, "needs a generative head and a tokenizer in the base")
+    kept = ours[:, 1] > 0  # a text of one token has nothing to predict
+    if not kept.any():
+        return missing(spec, "no text of the probe set has two tokens")
+    return _compared(case, spec, ours[kept], theirs[kept])
 
 
-def texts(suite: Suite) -> list[str]:
-    """Give the suite's sentences; it may have none."""
-    found = suite.probes.get("text")
-    return [str(text) for text in cast(list[object], found)] if isinstance(found, list) else []
+def _compared(case: Case, spec: CheckSpec, ours: F64, theirs: F64) -> Finding:
+    seed = case.suite.seed
+    found = exponential(of_ratio(ours[:, 0], ours[:, 1], seed=seed))
+    baseline = exponential(of_ratio(theirs[:, 0], theirs[:, 1], seed=seed)).value
+    factor = exponential(of_difference(ours[:, 0], theirs[:, 0], ours[:, 1], seed=seed))
+    low, high = (float(np.float64(baseline) * end) for end in (factor.low, factor.high))
+    change = Estimate(found.value, low, high, found.n)
+    return judged(spec, found, baseline, told="perplexity", change=change)
 
 
 CHECK = Check("perplexity", run, may_not_apply=True)

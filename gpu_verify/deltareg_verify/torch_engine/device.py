@@ -66,6 +66,12 @@ def environment(device: torch.device) -> Mapping[str, str]:
     return known
 
 
+def finish(device: torch.device) -> None:
+    """Wait until a device has done what it was given, so that a clock may be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def peak_bytes(device: torch.device) -> int:
     """Give the most memory held: allocated on a GPU, resident in this process on a CPU."""
     if device.type == "cuda":

@@ -4,7 +4,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import math
+import inspect
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -18,11 +19,11 @@ from deltareg.errors import Inconclusive
 from deltareg.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.suite import Suite
 from deltareg_verify.case import BaseFolder
-from deltareg_verify.engine import Change, Fired, Outputs, State
+from deltareg_verify.engine import F64, Change, Fired, Outputs, State
 from deltareg_verify.torch_engine import device as devices
 from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
-from deltareg_verify.torch_engine.load import Network, load, load_tokenizer
+from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.prefix import added_rows, without_added
@@ -30,7 +31,6 @@ from deltareg_verify.torch_engine.probe import floating_outputs, given_inputs, p
 from deltareg_verify.torch_engine.swap import swapped
 
 _MOST_TOKENS = 512
-_LARGEST_EXPONENT = 700.0
 
 
 class TorchEngine:
@@ -103,19 +103,51 @@ class TorchEngine:
             ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
         return ids[:, -count:].cpu().numpy()
 
-    def perplexity(self, state: State, texts: Sequence[str]) -> float | None:
-        """Give exp of the mean loss per token over texts."""
+    def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
+        """Sum the loss of every text, one forward each: padded ones would depend on each other."""
         tokenizer = self._tokenizer
         if tokenizer is None or not self._is_generative:
             return None
-        total, count = 0.0, 0
-        for text in texts:
-            encoded = tokenizer(text, truncation=True, max_length=_MOST_TOKENS)["input_ids"]
+        found = np.zeros((len(texts), 2))
+        for row, text in enumerate(texts):
+            encoded = tokenizer(text, truncation=True, max_length=self._most_tokens)["input_ids"]
             ids = torch.tensor([encoded], dtype=torch.long, device=self._device)
-            logits = self._logits(state, ids)[0, :-1]
-            total += float(functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
-            count += ids.shape[1] - 1
-        return math.exp(min(total / count, _LARGEST_EXPONENT)) if count else None
+            if ids.shape[1] > 1:
+                logits = self._logits(state, ids)[0, :-1]
+                loss = functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
+                found[row] = float(loss), ids.shape[1] - 1
+        return found
+
+    def encode(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.int64]] | None:
+        """Encode texts with the base's tokenizer."""
+        tokenizer = self._tokenizer
+        if tokenizer is None:
+            return None
+        if tokenizer.pad_token is None:  # what stands there is masked away
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        encoded = tokenizer(
+            list(texts), truncation=True, max_length=self._most_tokens, padding=True,
+            return_tensors="np",
+        )  # fmt: skip
+        takes = inspect.signature(self._network.module.forward).parameters
+        return {str(k): np.asarray(v, np.int64) for k, v in encoded.items() if k in takes}
+
+    def seconds(self, state: State, count: int) -> Sequence[float]:
+        """Time forwards on the probe."""
+        taken: list[float] = []
+        for number in range(count + 1):
+            started = time.perf_counter()
+            self._forward(state, self._probe)
+            devices.finish(self._device)
+            if number:
+                taken.append(time.perf_counter() - started)
+        return taken
+
+    def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
+        """Give an engine of another delta, with this one's network."""
+        other = TorchEngine(self._base, effects, suite=self._suite, device=self._device)
+        other.__dict__["_network"], other.__dict__["_tokenizer"] = self._network, self._tokenizer
+        return other
 
     def peak_bytes(self) -> int:
         """The most memory held so far."""
@@ -128,7 +160,10 @@ class TorchEngine:
     @cached_property
     def _network(self) -> Network:
         with devices.memory_seam("loading the base"):
-            return load(self._base.path, self._base.view, self._tensors, self._device)
+            return load(
+                self._base.path, self._base.view, self._tensors, self._device,
+                dtype=DTYPES.get(self._suite.dtype),
+            )  # fmt: skip
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase | None:
@@ -158,9 +193,14 @@ class TorchEngine:
         return probe_inputs(
             self._network.module,
             seed=self._suite.seed,
-            sequences=whole(probes["sequences"]),
-            tokens=whole(probes["tokens"]),
+            sequences=probes["sequences"],
+            tokens=probes["tokens"],
         )
+
+    @cached_property
+    def _most_tokens(self) -> int:
+        config = self._network.module.config.get_text_config()
+        return min(_MOST_TOKENS, getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
 
     @property
     def _is_generative(self) -> bool:
@@ -201,9 +241,3 @@ class TorchEngine:
 
 def _nobody(effect: object) -> None:
     """Count nothing."""
-
-
-def whole(value: object) -> int:
-    """Read a count of our own suite file."""
-    assert isinstance(value, int)
-    return value

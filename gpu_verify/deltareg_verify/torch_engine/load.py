@@ -23,6 +23,8 @@ from deltareg.kind import BaseView
 from deltareg_verify.torch_engine.ops import NAMES, stored
 
 _FRESH_SEED = 0
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+"""What a suite may ask a base to run in, whatever it is stored in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,27 @@ class Network:
 
 
 def load(
-    path: Path, view: BaseView, tensors: Mapping[str, Tensor], device: torch.device
+    path: Path,
+    view: BaseView,
+    tensors: Mapping[str, Tensor],
+    device: torch.device,
+    *,
+    dtype: torch.dtype | None = None,
 ) -> Network:
     """Load a base and check that what was loaded is what the files hold.
+
+    Args:
+        path: The base's folder.
+        view: Its names, shapes and configuration.
+        tensors: What its files hold.
+        device: Where it is to run.
+        dtype: What it is to run in; as it is stored when not given.
 
     Raises:
         Inconclusive: transformers has no class for it, or read something else than the files hold,
             or gave its weights names that are not known here.
     """
-    module = _from_files(path)
+    module = _from_files(path, dtype or "auto")
     module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
     network = network_of(module, view)
     _check_known(network, view)
@@ -194,13 +208,13 @@ def _is_equal(live: torch.Tensor, file: Tensor) -> bool:
     return value.shape == file.shape and torch.equal(value, stored(file).to(value.dtype))
 
 
-def _from_files(path: Path) -> transformers.PreTrainedModel:
+def _from_files(path: Path, dtype: torch.dtype | str) -> transformers.PreTrainedModel:
     torch.manual_seed(_FRESH_SEED)
     try:
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
         kind = _network_class(config)
         module: transformers.PreTrainedModel = kind.from_pretrained(
-            path, config=config, local_files_only=True, use_safetensors=True, dtype="auto"
+            path, config=config, local_files_only=True, use_safetensors=True, dtype=dtype
         )
     except (ValueError, OSError, KeyError, ImportError) as error:
         raise Inconclusive(

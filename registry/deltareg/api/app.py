@@ -20,6 +20,7 @@ from deltareg.api.routes import (
     operations,
     runs,
     stats,
+    suites,
     uploads,
 )
 from deltareg.service.registry import Registry
@@ -47,7 +48,9 @@ def create_app(
         upload_grace_s: How long an idle upload is kept by default, seconds.
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
     """
-    modules = (health, access, bases, deltas, channels, uploads, blobs, runs, stats, operations)
+    modules = (
+        health, access, bases, deltas, channels, suites, uploads, blobs, runs, stats, operations,
+    )  # fmt: skip
     app = FastAPI(
         routes=[route for module in modules for route in module.router.routes],
         title="Delta Registry", version=__version__, openapi_url=f"{API}/openapi.json",

@@ -1,7 +1,8 @@
 """One user's way to a registry: address, token, cache and progress, and who is at both ends."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from deltareg.client import use_cases
 from deltareg.client.cache import Cache
 from deltareg.client.cached import CachedThings
 from deltareg.client.config import ClientConfig, load_config
@@ -10,6 +11,9 @@ from deltareg.client.http import Api
 from deltareg.client.progress import SILENT, Progress
 from deltareg.lean_httpx import httpx
 from deltareg.wire import Meta, WhoAmI
+
+if TYPE_CHECKING:
+    from deltareg.client.suites import Suites
 
 
 class Session:
@@ -40,6 +44,11 @@ class Session:
     def close(self) -> None:
         """Close all connections."""
         self._api.close()
+
+    @property
+    def suites(self) -> "Suites":
+        """The suites that versions are verified with."""
+        return use_cases.suites.Suites(self._context)
 
     # The server and access
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         push,
         push_base,
         reencode,
+        suites,
         update,
     )
 
@@ -31,6 +32,7 @@ __all__ = [
     "push",
     "push_base",
     "reencode",
+    "suites",
     "update",
 ]
 

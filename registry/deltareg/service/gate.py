@@ -15,7 +15,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line, find_version
 from deltareg.service.revocations import tell_revocation
 from deltareg.service.stacks import revoked_below
-from deltareg.suite import built_in
+from deltareg.service.suites import find_suite
 from deltareg.wire import GateAnswer, UnmetRule
 
 FRESH_POLICY: dict[str, object] = {"suites": ["smoke"]}
@@ -48,7 +48,7 @@ def judge(conn: sa.Connection, version: Row, channel: Row) -> list[Unmet]:
     )  # fmt: skip
     return gate(
         candidate, policy, facts(conn, version.id), channel=channel.name,
-        suite_digests={suite: built_in(suite).digest for suite in policy.suites},
+        suite_digests={suite: find_suite(conn, suite).digest for suite in policy.suites},
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
     )  # fmt: skip
 

@@ -227,6 +227,8 @@ def _grant(registry: Registry, run: Row, *, lease_s: float) -> LeaseGrant:
         run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
         ref=ref_of(version), digest=version.manifest_digest, base=base, suite=run.suite,
         suite_digest=run.request.get("suite_digest", ""), against=run.request.get("against", ""),
+        promoted=run.request.get("promoted", ""),
+        promoted_digest=run.request.get("promoted_digest", ""),
     )  # fmt: skip
 
 

@@ -15,9 +15,11 @@ from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import ref_of
+from deltareg.service.incumbent import incumbent_request
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
+from deltareg.service.suites import find_suite
 from deltareg.service.verdicts import describe_verdict, mark_of
 from deltareg.suite import DEFAULT_SUITE, Suite, built_in
 from deltareg.wire import Page, RunCreate, RunInfo, StoredChange
@@ -66,14 +68,14 @@ def queue_run(
         Blocked: The version is deleted.
     """
     _require_queueing(caller)
-    suite = built_in(request.suite)
 
     def transaction(conn: sa.Connection) -> RunInfo:
+        suite = find_suite(conn, request.suite)
         version = find_version(conn, Ref.parse(request.ref), bare="newest")
         wanted = str(new_id())
         run_id = _queue_verify(
             conn, caller, version, suite, again=request.again, labels=request.labels,
-            new_id=lambda: UUID(wanted),
+            channel=request.channel, new_id=lambda: UUID(wanted),
         )  # fmt: skip
         if run_id == wanted:
             after = {"version": ref_of(version), "suite": suite.name}
@@ -189,20 +191,24 @@ def _queue_verify(
     again: bool,
     labels: Mapping[str, str],
     new_id: Callable[[], UUID],
+    channel: str | None = None,
 ) -> str:
     if version.deleted_at is not None:
         raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
     digest = str(suite.digest)
+    promoted = incumbent_request(conn, version, suite, channel=channel)
+    compared_with = promoted.get("promoted_digest", "")
     if not again:
         known = verdict_queries.newest_verdict(
-            conn, version.id, suite=suite.name, suite_digest=digest
+            conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with
         )
         if known is not None and known.verdict != "inconclusive":
             return str(known.run_id)
+    key = ["verify", str(version.id), digest, *([compared_with] if compared_with else [])]
     return queries.enqueue(
-        conn, run_id=str(new_id()), what="verify", dedup_key=f"verify:{version.id}:{digest}",
+        conn, run_id=str(new_id()), what="verify", dedup_key=":".join(key),
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
-        request={"suite_digest": digest, "policy_digest": ""},
+        request={"suite_digest": digest, "policy_digest": "", **promoted},
     )  # fmt: skip
 
 

@@ -21,12 +21,13 @@ from deltareg.service.describe import ref_of
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
-from deltareg.suite import Suite, built_in, built_in_names
+from deltareg.service.suites import suite_of
+from deltareg.suite import CheckSpec, Suite, built_in, built_in_names
 from deltareg.wire import CheckResult, Page, VerdictInfo, VerdictReport
 
 INFRASTRUCTURE = "infrastructure"
 DIGESTS = "digests"
-_HAS_RUN = {"pass", "warn", "fail", "n/a"}
+_HAS_RUN = {"pass", "warn", "fail"}
 
 
 def list_verdicts(
@@ -71,8 +72,8 @@ def describe_verdict(row: Row) -> VerdictInfo:
         verifier=row.verifier, verdict=row.verdict, counts=_counts(row), dtype=row.dtype,
         seed=row.seed, base_evidence=row.base_evidence,
         checks=[CheckResult.model_validate(check) for check in row.checks],
-        environment=row.environment, sandbox=row.sandbox, created_at=rfc3339(row.created_at),
-        created_by=row.maker or "registry",
+        environment=row.environment, sandbox=row.sandbox, compared_with=row.compared_with,
+        created_at=rfc3339(row.created_at), created_by=row.maker or "registry",
     )  # fmt: skip
 
 
@@ -91,7 +92,8 @@ def record_verdict(
             fix="run a worker of the server's release: deltareg version",
         )
     if report.verdict == "pass":
-        _check_pass(report.checks, _suite_of(run))
+        suite = suite_of(conn, run.suite, run.request["suite_digest"])
+        _check_pass(report.checks, suite)
     found = report.model_dump(exclude={"fence"})
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
     if any(check.name == DIGESTS and check.verdict == "fail" for check in report.checks):
@@ -118,22 +120,13 @@ def mark_of(row: Row) -> str:
 
 
 def _counts(row: Row) -> bool:
-    return (
-        row.suite in built_in_names()
-        and row.suite_digest == str(built_in(row.suite).digest)
+    is_built_in = row.suite in built_in_names()
+    now: str | None = str(built_in(row.suite).digest) if is_built_in else row.suite_now
+    return bool(
+        row.suite_digest == now
         and row.manifest_digest == row.version_digest
         and row.base_root == row.version_base
     )
-
-
-def _suite_of(run: Row) -> Suite:
-    suite = built_in(run.suite)
-    if str(suite.digest) != run.request["suite_digest"]:
-        raise InvalidInput(
-            f"suite {run.suite} has changed since the run was queued",
-            fix="queue it again: deltareg verify REF --again",
-        )
-    return suite
 
 
 def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
@@ -142,13 +135,18 @@ def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
     missing = [
         spec.name
         for spec in suite.checks
-        if spec.required and outcomes.get(spec.name) not in _HAS_RUN
+        if spec.required and not _has_run(spec, outcomes.get(spec.name))
     ]
     if failed or missing:
         what = f"{failed[0]} failed" if failed else f"{missing[0]} did not run"
         raise InvalidInput(
             f"this is no pass: {what}", fix="a check that did not run makes it inconclusive"
         )
+
+
+def _has_run(spec: CheckSpec, outcome: str | None) -> bool:
+    may_not_apply = spec.form is not None and spec.form.may_not_apply
+    return outcome in _HAS_RUN or (outcome == "n/a" and may_not_apply)
 
 
 def _insert(
@@ -166,4 +164,5 @@ def _insert(
         "suite": run.suite, "policy_digest": run.request.get("policy_digest", ""),
         "created_by": created_by,
     }  # fmt: skip
-    queries.add_verdict(conn, {**found, **bound})
+    compared_with = run.request.get("promoted_digest", "")
+    queries.add_verdict(conn, {**found, **bound}, compared_with=compared_with)

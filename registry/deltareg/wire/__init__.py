@@ -52,6 +52,7 @@ from deltareg.wire.runs import (
     VerdictReport,
 )
 from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
+from deltareg.wire.suites import SuiteCheck, SuiteInfo, SuitePush
 from deltareg.wire.uploads import ReceivedPack, UploadComplete, UploadInfo, UploadOpen
 from deltareg.wire.versions import (
     LineageAnswer,
@@ -112,6 +113,9 @@ __all__ = [
     "StorageRow",
     "StoreBytes",
     "StoredChange",
+    "SuiteCheck",
+    "SuiteInfo",
+    "SuitePush",
     "Text",
     "TokenCreate",
     "TokenCreated",

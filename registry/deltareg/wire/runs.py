@@ -58,16 +58,21 @@ class VerdictInfo(Answer):
     checks: list[CheckResult]
     environment: dict[str, str]
     sandbox: str
+    compared_with: str = ""
     created_at: str
     created_by: str
 
 
 class RunCreate(Request):
-    """Queue a run, or join one that is already under way for the same thing."""
+    """Queue a run, or join one that is already under way for the same thing.
+
+    `channel` is whose version a suite compares with, where it does: `prod` when it is not said.
+    """
 
     what: Literal["verify"] = "verify"
     ref: Annotated[str, Field(max_length=300)]
     suite: str = "smoke"
+    channel: str | None = None
     again: bool = False
     labels: dict[str, str] = {}
 
@@ -114,6 +119,7 @@ class LeaseGrant(Answer):
     """A run given to a worker until the lease ends.
 
     A re-encode run has no suite; `against` says what the version is to be encoded against.
+    `promoted` is the version that the suite compares with, when it does and there is one.
     """
 
     run: str
@@ -127,6 +133,8 @@ class LeaseGrant(Answer):
     suite: str
     suite_digest: str
     against: str = ""
+    promoted: str = ""
+    promoted_digest: str = ""
 
 
 class LeaseHold(Request):

@@ -6,12 +6,26 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.rows import Row
-from deltareg.db.tables import deltas, namespaces, principals, verdicts, versions
+from deltareg.db.tables import (
+    comparisons,
+    deltas,
+    namespaces,
+    principals,
+    suites,
+    verdicts,
+    versions,
+)
 from deltareg.db.upsert import batches
 
 
 def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
-    """Start a query for verdicts as shown, with the version's name and what it is now."""
+    """Start a query for verdicts as shown, with what their version and their suite are now."""
+    suite_now = (
+        sa.select(suites.c.digest)
+        .where(suites.c.name == verdicts.c.suite)
+        .order_by(suites.c.number.desc())
+        .limit(1)
+    )
     return (
         sa.select(
             verdicts,
@@ -21,17 +35,24 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
             versions.c.manifest_digest.label("version_digest"),
             versions.c.base_root.label("version_base"),
             principals.c.name.label("maker"),
+            sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
+            suite_now.correlate(verdicts).scalar_subquery().label("suite_now"),
         )
         .join(versions, versions.c.id == verdicts.c.version_id)
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .outerjoin(principals, principals.c.id == verdicts.c.created_by)
+        .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
     )
 
 
-def add_verdict(conn: sa.Connection, values: Mapping[str, object]) -> None:
+def add_verdict(
+    conn: sa.Connection, values: Mapping[str, object], *, compared_with: str = ""
+) -> None:
     """Insert a verdict; the database refuses a second one for a run."""
     conn.execute(sa.insert(verdicts).values(dict(values)))
+    if compared_with:
+        conn.execute(sa.insert(comparisons).values(verdict_id=values["id"], digest=compared_with))
 
 
 def verdict_row(conn: sa.Connection, verdict_id: str) -> Row | None:
@@ -59,12 +80,19 @@ def verdict_rows(
 
 
 def newest_verdict(
-    conn: sa.Connection, version_id: int, *, suite: str, suite_digest: str | None = None
+    conn: sa.Connection,
+    version_id: int,
+    *,
+    suite: str,
+    suite_digest: str | None = None,
+    compared_with: str | None = None,
 ) -> Row | None:
     """Find the newest verdict of a suite about a version, whatever the suite was or as it was."""
     query = select_verdicts().where(verdicts.c.version_id == version_id, verdicts.c.suite == suite)
     if suite_digest is not None:
         query = query.where(verdicts.c.suite_digest == suite_digest)
+    if compared_with is not None:
+        query = query.where(sa.func.coalesce(comparisons.c.digest, "") == compared_with)
     newest = query.order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc()).limit(1)
     return conn.execute(newest).one_or_none()
 

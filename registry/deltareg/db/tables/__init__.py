@@ -17,7 +17,8 @@ from deltareg.db.tables.packs import (
     version_shares,
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
-from deltareg.db.tables.runs import runs, verdicts, workers
+from deltareg.db.tables.runs import comparisons, runs, verdicts, workers
+from deltareg.db.tables.suites import suite_files, suite_uses, suites
 from deltareg.db.tables.versions import (
     base_relations,
     bases,
@@ -35,6 +36,7 @@ __all__ = [
     "base_shares",
     "bases",
     "channels",
+    "comparisons",
     "deltas",
     "freezes",
     "idempotency",
@@ -49,6 +51,9 @@ __all__ = [
     "revisions",
     "revocations",
     "runs",
+    "suite_files",
+    "suite_uses",
+    "suites",
     "tokens",
     "upload_packs",
     "uploads",

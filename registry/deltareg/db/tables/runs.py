@@ -92,6 +92,14 @@ verdicts = sa.Table(
     sa.Index(None, "version_id", "suite", "created_at"),
 )
 
+# The manifest digest of the version that a suite compared with; append-only, as verdicts are bound.
+comparisons = sa.Table(
+    "comparisons",
+    metadata,
+    sa.Column("verdict_id", sa.Text, sa.ForeignKey("verdicts.id"), primary_key=True),
+    text("digest"),
+)
+
 workers = sa.Table(
     "workers",
     metadata,

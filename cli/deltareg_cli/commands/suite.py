@@ -1,0 +1,131 @@
+"""`deltareg suite`: what verifications check."""
+
+from pathlib import Path
+
+import click
+
+from deltareg_cli.blocks import Answer, Column, Table
+from deltareg_cli.command_tree import command, group
+from deltareg_cli.documents import fields, page_fields
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import cursor_option, limit_option, option
+from deltareg_cli.paging import note_more
+from deltareg_cli.views.suites import suite_blocks, suite_table
+
+FIRST = ("name", "version", "digest", "created", "checks", "sets")
+
+
+@group(
+    "suite",
+    Example("what there is", "deltareg suite ls"),
+    Example("one of your own", "deltareg suite push reviews.yaml"),
+    see_also=("verify", "channel policy"),
+)
+def suite() -> None:
+    """Say what verifications check, with which samples and thresholds.
+
+    A suite is one YAML file. Each push makes a version of it; a verdict counts while the suite is
+    what it was.
+    """
+
+
+@command("ls", Example("all of them", "deltareg suite ls"), see_also=("suite show",))
+@click.pass_obj
+def ls(invocation: Invocation) -> None:
+    """List the suites, built-in ones first."""
+    page = invocation.client.suites.all()
+    table = suite_table(page.items, now=invocation.now)
+    invocation.output.show(Answer(page_fields(page), [table], [one.name for one in page.items]))
+
+
+@command(
+    "show",
+    Example("its checks", "deltareg suite show smoke"),
+    Example("to begin one of your own", "deltareg suite show deep --yaml > mine.yaml"),
+    see_also=("suite push", "suite ls"),
+)
+@click.argument("name", help="The suite.")
+@option("--digest", metavar="SHA256", help="As it was under this digest, which verdicts name.")
+@option("--versions", "is_versions", is_flag=True, help="List its versions instead.")
+@option("--yaml", "is_yaml", is_flag=True, help="Write it as YAML, every default filled in.")
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def show(
+    invocation: Invocation,
+    name: str,
+    *,
+    digest: str | None,
+    is_versions: bool,
+    is_yaml: bool,
+    limit: int,
+    cursor: str | None,
+) -> None:
+    """Show a suite with its checks, thresholds and probe sets."""
+    suites = invocation.client.suites
+    if is_versions:
+        page = suites.versions(name, cursor=cursor, limit=limit)
+        table = suite_table(page.items, now=invocation.now)
+        invocation.output.show(
+            Answer(page_fields(page), [table], [one.digest for one in page.items])
+        )
+        note_more(invocation.output, page.next_cursor)
+        return
+    found = suites.show(name, digest=digest)
+    blocks = suite_blocks(found, now=invocation.now)
+    raw = suites.as_yaml(found) if is_yaml else None
+    invocation.output.show(Answer(fields(found, *FIRST), blocks, [found.digest], raw=raw))
+
+
+@command(
+    "push",
+    Example("with the files that it names", "deltareg suite push reviews.yaml"),
+    Example("only look whether it is right", "deltareg suite push reviews.yaml --dry-run"),
+    see_also=("suite show", "explain below_threshold"),
+)
+@click.argument(
+    "path", metavar="FILE", type=click.Path(path_type=Path), help="The suite's YAML file."
+)
+@option("--dry-run", is_flag=True, help="Read and check everything, send nothing.")
+@click.pass_obj
+def push(invocation: Invocation, path: Path, *, dry_run: bool) -> None:
+    """Keep a new version of a suite, with the files of its probe sets.
+
+    The files lie beside it. A suite that is the newest version already is left as it is. Needs a
+    token that may administer: a suite decides what may be promoted.
+    """
+    suites = invocation.client.suites
+    found = suites.look(path) if dry_run else suites.push(path)
+    blocks = suite_blocks(found, now=invocation.now)
+    invocation.output.show(Answer(fields(found, *FIRST), blocks, [found.digest]))
+    if not dry_run and not found.created:
+        invocation.output.note(f"{found.name} v{found.version} is that already")
+
+
+@command(
+    "checks", Example("what a suite may name", "deltareg suite checks"), see_also=("suite push",)
+)
+@click.pass_obj
+def checks(invocation: Invocation) -> None:
+    """List the checks that a suite may name, with their parameters."""
+    found = invocation.client.suites.checks()
+    columns = [
+        Column("check"), Column("shows", is_prose=True), Column("probes"), Column("against"),
+        Column("parameters", is_prose=True),
+    ]  # fmt: skip
+    rows = [
+        [one.name, one.form.about, ", ".join(one.form.probes), ", ".join(one.form.against),
+         ", ".join(f"{name} {value}" for name, value in one.form.parameters.items())]
+        for one in found
+    ]  # fmt: skip
+    items = [one.document for one in found]
+    invocation.output.show(
+        Answer({"items": items}, [Table(columns, rows)], [one.name for one in found])
+    )
+
+
+suite.add_command(ls)
+suite.add_command(show)
+suite.add_command(push)
+suite.add_command(checks)

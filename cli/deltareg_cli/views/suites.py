@@ -1,0 +1,70 @@
+"""Suites and their checks."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from deltareg.wire import SuiteCheck, SuiteInfo
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title
+from deltareg_cli.wording import moment, short
+
+
+def suite_table(suites: Sequence[SuiteInfo], *, now: datetime) -> Table:
+    """Show suites as rows."""
+    columns = [
+        Column("suite"), Column("version"), Column("digest"), Column("checks", is_number=True),
+        Column("pushed"), Column("about", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(one.name, "name"), _version(one), short(one.digest), str(len(one.checks)),
+            _pushed(one, now=now), one.about,
+        ]
+        for one in suites
+    ]  # fmt: skip
+    return Table(columns, rows, if_empty="no suite yet: deltareg suite push FILE")
+
+
+def suite_blocks(suite: SuiteInfo, *, now: datetime) -> list[Block]:
+    """Show a suite with its checks."""
+    sets = ", ".join(f"{name} ({what})" for name, what in suite.sets.items())
+    return [
+        Title(suite.name, suite.about),
+        Facts([
+            ("version", _version(suite)),
+            ("digest", suite.digest),
+            ("pushed", _pushed(suite, now=now)),
+            ("seed", str(suite.seed)),
+            ("dtype", "as the base is stored" if suite.dtype == "keep" else suite.dtype),
+            ("probe sets", sets),
+        ]),
+        Title("Checks"),
+        _check_table(suite.checks),
+    ]  # fmt: skip
+
+
+def _check_table(checks: Sequence[SuiteCheck]) -> Table:
+    columns = [
+        Column("check"), Column("required"), Column("probes"), Column("must be", is_prose=True),
+        Column("parameters", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            one.name if one.name == one.check else f"{one.name} ({one.check})",
+            "yes" if one.required else Cell("no", "dim"), one.probes, one.threshold,
+            ", ".join(f"{name} {value}" for name, value in one.parameters.items()),
+        ]
+        for one in checks
+    ]  # fmt: skip
+    return Table(columns, rows)
+
+
+def _version(suite: SuiteInfo) -> Text:
+    if suite.is_built_in:
+        return Cell("built in", "dim")
+    return "not pushed" if suite.version is None else f"v{suite.version}"
+
+
+def _pushed(suite: SuiteInfo, *, now: datetime) -> str:
+    if suite.created_at is None:
+        return ""
+    return f"{moment(suite.created_at, now=now)} by {suite.created_by}"

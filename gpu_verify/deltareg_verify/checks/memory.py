@@ -1,0 +1,16 @@
+"""The most memory held: on the device, or by the process on a CPU."""
+
+from deltareg.estimate import Estimate
+from deltareg.suite import CheckSpec
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+from deltareg_verify.measured import judged
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Read the peak so far."""
+    peak = float(case.engine.peak_bytes())
+    return judged(spec, Estimate(peak, peak, peak, 1), None, told="bytes at most")
+
+
+CHECK = Check("memory", run)

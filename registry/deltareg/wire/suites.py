@@ -1,0 +1,47 @@
+"""Suites on the wire."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from deltareg.wire.messages import Answer, Request
+
+
+class SuitePush(Request):
+    """A new version of a suite: its document, and the files of its probe sets in base64.
+
+    A file that the registry has already may be left out.
+    """
+
+    document: Annotated[str, Field(max_length=1 << 20)]
+    files: dict[str, str] = {}
+
+
+class SuiteCheck(Answer):
+    """One check of a suite, in words."""
+
+    name: str
+    check: str
+    required: bool
+    parameters: dict[str, str | int]
+    threshold: str = ""
+    against: str = ""
+    probes: str = ""
+
+
+class SuiteInfo(Answer):
+    """A version of a suite; `document` is the canonical JSON that the digest is taken over."""
+
+    name: str
+    version: int | None = None
+    digest: str
+    about: str
+    is_built_in: bool
+    created: bool = False
+    seed: int
+    dtype: str
+    checks: list[SuiteCheck]
+    sets: dict[str, str]
+    created_at: str | None = None
+    created_by: str = "registry"
+    document: str = ""
