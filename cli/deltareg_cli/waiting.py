@@ -16,16 +16,25 @@ def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunIn
     Raises:
         WaitTimeout: It was not over in time; it goes on, and its id has been shown.
     """
+    try:
+        return follow(invocation, run, timeout_s=timeout_s)
+    except WaitTimeout:
+        invocation.output.show(run_answer(invocation.client.run(run.id), invocation))
+        raise
+
+
+def follow(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
+    """Wait as `wait_for` does, and show no result: the caller has one of its own.
+
+    Raises:
+        WaitTimeout: It was not over in time; it goes on.
+    """
 
     def tell(changed: RunInfo) -> None:
         worker = f" on {changed.worker}" if changed.worker and changed.state == "running" else ""
         invocation.output.note(clean(f"run {changed.id}: {changed.state}{worker}"))
 
-    try:
-        return invocation.client.wait_run(run.id, timeout_s=timeout_s, on_change=tell)
-    except WaitTimeout:
-        invocation.output.show(run_answer(invocation.client.run(run.id), invocation))
-        raise
+    return invocation.client.wait_run(run.id, timeout_s=timeout_s, on_change=tell)
 
 
 def run_answer(run: RunInfo, invocation: Invocation) -> Answer:

@@ -1,52 +1,27 @@
 """Words and numbers for people: sizes, times, counts, and text of others made safe to print."""
 
-import re
 from datetime import UTC, datetime
 
-# Characters that move the cursor, hide text or turn its direction: C0, C1, bidi, zero-width.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
+from deltareg.client.wording import clean, clean_lines, number, seconds, short, size
+
+__all__ = [
+    "clean",
+    "clean_lines",
+    "count",
+    "moment",
+    "number",
+    "rate",
+    "seconds",
+    "short",
+    "size",
+]
+
 _SPANS = ((60, "s"), (60, "min"), (24, "h"), (30, "day"), (12, "month"), (10**9, "year"))
-
-
-def clean(text: str) -> str:
-    """Make text of others safe to print on one line."""
-    return _UNSAFE.sub("", re.sub(r"[\t\r\n]+", " ", text))
-
-
-def clean_lines(text: str) -> str:
-    """Make text of others safe to print, its line ends kept."""
-    return _UNSAFE.sub("", text.replace("\t", "    "))
-
-
-def size(size_bytes: int) -> str:
-    """Write a number of bytes in three digits: `13.6 MB`."""
-    value, unit = float(size_bytes), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
-    digits = 0 if unit == "B" or value >= 99.95 else 1
-    return f"{value:.{digits}f} {unit}"
 
 
 def rate(size_bytes: int, seconds: float) -> str:
     """Write bytes a second: `42.0 MB/s`."""
     return f"{size(int(size_bytes / max(seconds, 1e-3)))}/s"
-
-
-def seconds(value: float) -> str:
-    """Write a stretch of time: `35 ms`, `1.4 s`, `3 min 20 s`, `2 h 5 min`."""
-    if value < 0.0995:
-        return f"{value * 1000:.0f} ms"
-    if value < 59.5:
-        return f"{value:.1f} s" if value < 9.95 else f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def moment(at: str, *, now: datetime) -> str:
@@ -76,17 +51,3 @@ def _span(distance: float) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Write a number with its noun: `1 tensor`, `4,096 tensors`, `2 entries`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def short(text: str) -> str:
-    """Shorten the digests in a text to twelve digits: `sha256:4f2a19c0d3b1`."""
-    return re.sub(r"((?:sha256|blake3):[0-9a-f]{12})[0-9a-f]{52}", r"\1", text)
-
-
-def number(value: object) -> str:
-    """Write a measured value: a few digits of a float, anything else as it is."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else clean(str(value))

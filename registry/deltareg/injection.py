@@ -28,7 +28,7 @@ def injection_points(effects: Iterable[Effect]) -> list[InjectionPoint]:
         path = _module_of(effect)
         if not path:
             continue
-        within, layer, module = _split(path)
+        within, layer, module = split_path(path)
         layers = found.setdefault((within, module), set())
         if layer is not None:
             layers.add(layer)
@@ -46,6 +46,17 @@ def told(points: Sequence[InjectionPoint]) -> list[str]:
         within = point.within.rpartition(".")[2] if is_one else point.within
         groups.setdefault((within, point.layers), []).append(point.module)
     return [_group(within, layers, modules) for (within, layers), modules in groups.items()]
+
+
+def split_path(path: str) -> tuple[str, int | None, str]:
+    """Split a path into its list of layers, the layer's number, and the rest; none outside."""
+    parts = path.split(".")
+    at = next((n for n, part in enumerate(parts) if part.isdecimal()), None)
+    if at is None:
+        return "", None, path
+    # Numbers further down count experts, heads or blocks: they are one module here.
+    inner = ["*" if part.isdecimal() else part for part in parts[at + 1 :]]
+    return ".".join(parts[:at]), int(parts[at]), ".".join(inner) or "layer"
 
 
 def _group(within: str, layers: tuple[int, ...], modules: list[str]) -> str:
@@ -74,13 +85,3 @@ def _module_of(effect: Effect) -> str:
             return effect.module or effect.site
         case BaseCopy():
             return ""
-
-
-def _split(path: str) -> tuple[str, int | None, str]:
-    parts = path.split(".")
-    at = next((n for n, part in enumerate(parts) if part.isdecimal()), None)
-    if at is None:
-        return "", None, path
-    # Numbers further down count experts, heads or blocks: they are one module here.
-    inner = ["*" if part.isdecimal() else part for part in parts[at + 1 :]]
-    return ".".join(parts[:at]), int(parts[at]), ".".join(inner) or "layer"

@@ -1,15 +1,24 @@
 """`deltareg gate`: ask whether a version may go to a channel."""
 
+import time
+from dataclasses import dataclass
+
 import click
 
+from deltareg.client.missing import missing_verifications
+from deltareg.client.report_files.writing import ReportPaths
+from deltareg.errors import WaitTimeout
+from deltareg.wire import GateAnswer, RunInfo
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.documents import fields
 from deltareg_cli.exits import Exit, gate_status
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Channel, option
+from deltareg_cli.options import Channel, Duration, option
+from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.views.channels import gate_blocks
+from deltareg_cli.waiting import follow, is_over
 
 
 @group(
@@ -21,26 +30,104 @@ def gate() -> None:
     """Ask whether a version may go to a channel."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    """The runs that were waited for, by suite, and the error of the first that is not over."""
+
+    runs: dict[str, RunInfo]
+    late: WaitTimeout | None = None
+
+
 @command(
     "check",
     Example("may it go to prod?", "deltareg gate check me/chat:v3 --channel prod"),
+    Example(
+        "have missing verdicts made first, and wait",
+        "deltareg gate check me/chat:v3 --channel prod --wait --timeout 30m",
+    ),
+    Example(
+        "for a pipeline",
+        "deltareg gate check me/chat:v3 --channel prod --wait --junit gate.xml --report-md gate.md",
+    ),
     see_also=("promote", "verify", "help exit-codes"),
+    is_resumable=True,
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
+@option("--wait", is_flag=True, help="Have missing verdicts made, and wait for them.")
+@option(
+    "--timeout",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    help="How long to wait; the runs go on after that.",
+)
+@report_options
 @click.pass_obj
-def check(invocation: Invocation, ref: str, *, channel: str) -> Exit:
+def check(
+    invocation: Invocation,
+    ref: str,
+    *,
+    channel: str,
+    wait: bool,
+    timeout: float,
+    against: str,
+    paths: ReportPaths,
+) -> Exit:
     """Ask whether a version may go to a channel.
 
-    Lists what is unmet, each with the command that would change it. Nothing is changed. Exit
+    Lists what is unmet, each with the command that would change it. Nothing is changed; --wait
+    queues the verifications that are missing. Reports are written whatever the answer is. Exit
     status: 0 allowed, 8 a verdict is fail, 9 a verdict is missing, 11 a verdict is inconclusive,
-    13 revoked, quarantined, deleted or frozen.
+    13 revoked, quarantined, deleted or frozen, 124 the wait timed out.
     """
+    paths.check()
     answer = invocation.client.gate(ref, channel)
+    waited = _wait(invocation, answer, timeout_s=timeout) if wait else _Waited({})
+    if waited.runs:
+        answer = invocation.client.gate(answer.ref, channel)
+    status = _status(answer, waited)
+    write_gate_reports(
+        invocation, answer.ref, paths, status=status, answer=answer, runs=waited.runs,
+        against=against,
+    )  # fmt: skip
     invocation.output.show(
         Answer(fields(answer, "allowed", "unmet"), gate_blocks(answer), [answer.ref])
     )
-    return Exit.DONE if answer.allowed else gate_status([rule.rule for rule in answer.unmet])
+    if status is Exit.TIMEOUT and waited.late is not None:
+        raise waited.late
+    return status
+
+
+def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _Waited:
+    """Queue every missing verification, then wait for all of them within one time."""
+    deadline = time.monotonic() + timeout_s
+    runs = {
+        missing.suite: invocation.client.verify(
+            answer.ref, suite=missing.suite, again=missing.again
+        )
+        for missing in missing_verifications(answer)
+    }
+    late: WaitTimeout | None = None
+    for suite, run in runs.items():
+        try:
+            left_s = max(0.0, deadline - time.monotonic())
+            runs[suite] = follow(invocation, run, timeout_s=left_s)
+        except WaitTimeout as error:
+            late = late or error
+            runs[suite] = invocation.client.run(run.id)
+    return _Waited(runs, late)
+
+
+def _status(answer: GateAnswer, waited: _Waited) -> Exit:
+    """Give the status; a run that ended without a verdict could not judge, which is no pass."""
+    if answer.allowed:
+        return Exit.DONE
+    rules = [rule.rule for rule in answer.unmet]
+    if any(is_over(run) and run.verdict is None for run in waited.runs.values()):
+        rules.append("inconclusive")
+    status = gate_status(rules)
+    return Exit.TIMEOUT if status is Exit.GATE_PENDING and waited.late is not None else status
 
 
 gate.add_command(check)

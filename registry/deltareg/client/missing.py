@@ -1,0 +1,44 @@
+"""Which verifications a gate's answer calls missing, read from the commands that it names."""
+
+import shlex
+from dataclasses import dataclass
+
+from deltareg.suite import DEFAULT_SUITE
+from deltareg.wire import GateAnswer
+
+_RULES = frozenset({"missing", "stale"})
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A verification to queue: its suite, and whether although a verdict counts."""
+
+    suite: str
+    again: bool = False
+
+
+def missing_verifications(answer: GateAnswer) -> list[Missing]:
+    """Give what would have to run before the gate can judge; a suite stands there once.
+
+    The server says what to do about each unmet rule (`deltareg verify REF --suite smoke --wait`);
+    whatever rule it comes to ask for, this does that and nothing else.
+    """
+    found: dict[str, Missing] = {}
+    for rule in answer.unmet:
+        wanted = _read(rule.fix) if rule.rule in _RULES else None
+        if wanted is not None:
+            before = found.get(wanted.suite, wanted)
+            again = wanted.again or before.again or rule.rule == "stale"
+            found[wanted.suite] = Missing(wanted.suite, again)
+    return list(found.values())
+
+
+def _read(command: str) -> Missing | None:
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quote: no command
+        return None
+    if words[:2] != ["deltareg", "verify"]:
+        return None
+    at = words.index("--suite") + 1 if "--suite" in words else len(words)
+    return Missing(words[at] if at < len(words) else DEFAULT_SUITE, "--again" in words)

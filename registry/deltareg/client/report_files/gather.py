@@ -1,0 +1,200 @@
+"""Gathers what a report tells from the registry; what only some forms need, on demand."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from deltareg.client.client import Client
+from deltareg.client.report_files.facts import (
+    Compared,
+    GateReport,
+    Judged,
+    Measured,
+    Metric,
+    Waiver,
+)
+from deltareg.errors import DeltaregError
+from deltareg.json_values import is_list, is_object
+from deltareg.wire import (
+    Answer,
+    ChannelInfo,
+    CheckResult,
+    GateAnswer,
+    RunInfo,
+    VerdictInfo,
+    VersionDetail,
+)
+
+Found = TypeVar("Found")
+VERSIONS_BACK = 20
+_VERDICTS = 50
+_ALL_MODULES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a report is to be about.
+
+    Attributes:
+        ref: The version.
+        now: When it is made.
+        answer: The gate's answer; None for a verification.
+        runs: Runs that were waited for, by suite.
+        against: What to compare with; empty for the version that the channel serves.
+        has_diff: Whether a form needs the comparison, which reads tensors.
+        has_history: Whether a form needs the metrics of earlier versions.
+    """
+
+    ref: str
+    now: datetime
+    answer: GateAnswer | None = None
+    runs: Mapping[str, RunInfo] = field(default_factory=dict[str, RunInfo])
+    against: str = ""
+    has_diff: bool = True
+    has_history: bool = True
+
+
+def gather(client: Client, asked: Asked, *, status: int) -> GateReport:
+    """Gather everything; what cannot be had beside the answer itself is left out with a note."""
+    version = client.show(asked.ref)
+    verdicts = client.verdicts(version.ref, limit=_VERDICTS).items
+    channel, note = _channel(client, asked, version)
+    suites = _suites(asked, channel, verdicts)
+    base, _ = _tried(lambda: client.base(version.base.name))
+    return GateReport(
+        version=version,
+        status=status,
+        made_at=asked.now,
+        suites=suites,
+        answer=asked.answer,
+        base=base,
+        compared=_compared(client, asked, version, channel, note) if asked.has_diff else Compared(),
+        history=_history(client, version, suites) if asked.has_history else (),
+        waivers=_waivers([asked.answer, *(judged.verdict for judged in suites)]),
+    )
+
+
+def _channel(
+    client: Client, asked: Asked, version: VersionDetail
+) -> tuple[ChannelInfo | None, str]:
+    answer = asked.answer
+    if answer is None:
+        return None, ""
+    line = f"{version.namespace}/{version.name}"
+    return _tried(lambda: client.channel(line, answer.channel))
+
+
+def _suites(
+    asked: Asked, channel: ChannelInfo | None, verdicts: Sequence[VerdictInfo]
+) -> list[Judged]:
+    """Give what came of every suite that the channel asks for or that was waited for."""
+    names = dict.fromkeys([*(channel.suites if channel else ()), *asked.runs])
+    found: list[Judged] = []
+    for suite in names:
+        run = asked.runs.get(suite)
+        newest = next((v for v in verdicts if v.suite == suite and v.counts), None)
+        own = run.verdict if run is not None else None
+        found.append(Judged(suite, own or newest, run))
+    return found
+
+
+def _compared(
+    client: Client, asked: Asked, version: VersionDetail, channel: ChannelInfo | None, note: str
+) -> Compared:
+    """Compare with what was named, or with what the channel serves, or with nothing."""
+    if asked.against:
+        return _diff(client, asked.against, version.ref, Compared(asked.against))
+    if channel is not None and channel.ref is not None:
+        return _diff(client, channel.ref, version.ref, Compared(f"what {channel.channel} serves"))
+    if channel is not None:
+        note = f"{channel.channel} serves nothing yet, so there is nothing to compare with"
+    return _diff(client, version.ref, version.ref, Compared(note=note))
+
+
+def _diff(client: Client, a: str, b: str, words: Compared) -> Compared:
+    diff, note = _tried(lambda: client.diff(a, b, top=_ALL_MODULES))
+    if diff is not None and words.what and diff.a.digest == diff.b.digest:
+        return Compared(words.what, diff, f"{diff.b.ref} is {words.what} already")
+    return Compared(words.what, diff, note or words.note)
+
+
+def _history(client: Client, version: VersionDetail, suites: Sequence[Judged]) -> list[Metric]:
+    """Follow what the checks of the suites measured through the versions before this one."""
+    line = f"{version.namespace}/{version.name}"
+    page, _ = _tried(lambda: client.versions(line, limit=VERSIONS_BACK))
+    earlier = [v for v in (page.items if page else []) if v.version < version.version]
+    told: dict[int, Sequence[VerdictInfo]] = {}
+    for one in earlier:
+        verdicts, _ = _tried(partial(client.verdicts, one.ref, limit=_VERDICTS))
+        told[one.version] = verdicts.items if verdicts else ()
+    return [
+        metric
+        for judged in suites
+        if judged.verdict is not None
+        for check in judged.verdict.checks
+        if (metric := _metric(judged.verdict, check, version.version, told)) is not None
+    ]
+
+
+def _metric(
+    verdict: VerdictInfo,
+    check: CheckResult,
+    version: int,
+    told: Mapping[int, Sequence[VerdictInfo]],
+) -> Metric | None:
+    value = measured(check.value)
+    if value is None or isinstance(check.value, int):  # a count, of tensors and the like
+        return None
+    points = [Measured(version, value, is_this=True)]
+    for number, verdicts in told.items():
+        before = _value_of(verdicts, verdict.suite, check.name)
+        if before is not None:
+            points.append(Measured(number, before))
+    points.sort(key=lambda point: point.version)
+    return Metric(verdict.suite, check.name, tuple(points), measured(check.threshold))
+
+
+def _value_of(verdicts: Iterable[VerdictInfo], suite: str, check: str) -> float | None:
+    newest = next((verdict for verdict in verdicts if verdict.suite == suite), None)
+    checks = newest.checks if newest is not None else []
+    return next((measured(c.value) for c in checks if c.name == check), None)
+
+
+def measured(value: object) -> float | None:
+    """Give a value as a number; None for words, and for what is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    number = float(value)
+    return number if abs(number) < float("inf") else None
+
+
+def _waivers(answers: Iterable[Answer | None]) -> list[Waiver]:
+    """Read the waivers that answers bring; a server that knows none brings none."""
+    found: list[Waiver] = []
+    for answer in answers:
+        raw = {} if answer is None else answer.model_dump(mode="json")
+        items = raw.get("waivers")
+        found += [_waiver(item) for item in items if is_object(item)] if is_list(items) else []
+    return list(dict.fromkeys(found))
+
+
+def _waiver(item: Mapping[str, object]) -> Waiver:
+    def word(*keys: str) -> str:
+        return next((str(item[key]) for key in keys if item.get(key)), "")
+
+    return Waiver(
+        " ".join(filter(None, [word("rule"), word("suite"), word("check", "what")])),
+        word("reason"),
+        word("expires_at", "until", "expires"),
+        word("actor", "granted_by", "created_by"),
+    )
+
+
+def _tried(ask: Callable[[], Found]) -> tuple[Found | None, str]:
+    """Ask for something that a report can do without; gives it, or why it is missing."""
+    try:
+        return ask(), ""
+    except DeltaregError as error:
+        return None, error.message

@@ -1,0 +1,95 @@
+"""Differences of weights as a grid: which layer, which module, how much."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deltareg.injection import split_path
+
+if TYPE_CHECKING:
+    from deltareg.compare import WeightDifference
+
+OUTSIDE = "outside the layers"
+
+
+@dataclass(slots=True)
+class Change:
+    """Squares of norms, added up over weights.
+
+    Attributes:
+        apart: Of ΔW_b - ΔW_a; None as long as nothing was measured.
+        a: Of ΔW_a.
+        b: Of ΔW_b.
+    """
+
+    apart: float = 0.0
+    a: float = 0.0
+    b: float = 0.0
+
+    @property
+    def norms(self) -> tuple[float, float]:
+        """‖ΔW_a‖ and ‖ΔW_b‖."""
+        return math.sqrt(self.a), math.sqrt(self.b)
+
+    @property
+    def relative(self) -> float:
+        """‖ΔW_b - ΔW_a‖ / ‖ΔW_a‖; 1 where only b changes anything, 0 where neither does."""
+        if self.a > 0:
+            return math.sqrt(self.apart / self.a)
+        return 1.0 if self.b > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The changed modules of one list of layers.
+
+    Attributes:
+        within: The list's path, `model.layers`; words for modules outside of any.
+        layers: Numbers of layers, rising; none outside.
+        modules: Paths in a layer.
+        cells: By layer (-1 outside) and module; what is not there was not changed or measured.
+    """
+
+    within: str
+    layers: tuple[int, ...]
+    modules: tuple[str, ...]
+    cells: dict[tuple[int, str], Change]
+
+    def by_layer(self) -> list[Change]:
+        """Add up each layer's modules."""
+        return [
+            _total(self.cells[key] for m in self.modules if (key := (layer, m)) in self.cells)
+            for layer in self.layers
+        ]
+
+
+def grids(modules: Sequence["WeightDifference"]) -> list[Grid]:
+    """Sort weights into grids, that with most layers first and what is outside of all last."""
+    found: dict[str, dict[tuple[int, str], Change]] = {}
+    for weight in modules:
+        if weight.relative_norm is None or weight.norm_a is None or weight.norm_b is None:
+            continue
+        within, layer, module = split_path(weight.module.removesuffix(".weight"))
+        cells = found.setdefault(within or OUTSIDE, {})
+        change = cells.setdefault((-1 if layer is None else layer, module), Change())
+        scale = weight.norm_a if weight.norm_a > 0 else weight.norm_b
+        change.apart += (weight.relative_norm * scale) ** 2
+        change.a += weight.norm_a**2
+        change.b += weight.norm_b**2
+    made = [_grid(within, cells) for within, cells in found.items()]
+    return sorted(made, key=lambda g: (g.within == OUTSIDE, -len(g.layers), g.within))
+
+
+def _grid(within: str, cells: dict[tuple[int, str], Change]) -> Grid:
+    layers = tuple(sorted({layer for layer, _ in cells if layer >= 0}))
+    return Grid(within, layers, tuple(dict.fromkeys(sorted(m for _, m in cells))), cells)
+
+
+def _total(changes: Iterable[Change]) -> Change:
+    total = Change()
+    for change in changes:
+        total.apart += change.apart
+        total.a += change.a
+        total.b += change.b
+    return total
