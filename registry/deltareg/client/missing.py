@@ -1,4 +1,4 @@
-"""Which verifications a gate's answer calls missing, read from the commands that it names."""
+"""Which verifications a gate's answer still needs, read from the commands that it names."""
 
 import shlex
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from deltareg.suite import DEFAULT_SUITE
 from deltareg.wire import GateAnswer
 
-_RULES = frozenset({"missing", "stale"})
+# An inconclusive verdict judged nothing, so what was asked for is as missing as before.
+_RULES = frozenset({"missing", "stale", "inconclusive"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Missing:
 
 
 def missing_verifications(answer: GateAnswer) -> list[Missing]:
-    """Give what would have to run before the gate can judge; a suite stands there once.
+    """Give what has to run before the gate can judge; a suite stands there once.
 
     The server says what to do about each unmet rule (`deltareg verify REF --suite smoke --wait`);
     whatever rule it comes to ask for, this does that and nothing else.

@@ -19,6 +19,7 @@ def to_document(report: GateReport) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "report": "verify" if answer is None else "gate",
         "standing": report.standing,
+        "verdict": _gravest(report),
         "exit_status": report.status,
         "made_at": report.made_at.isoformat(timespec="seconds"),
         "ref": version.ref,
@@ -49,6 +50,13 @@ def _finite(value: object) -> object:
     if isinstance(value, tuple):
         return [_finite(item) for item in cast("tuple[object, ...]", value)]
     return [_finite(item) for item in value] if is_list(value) else value
+
+
+def _gravest(report: GateReport) -> str:
+    """Give the word of the suite that matters most; `missing` when there is no suite."""
+    words = {judged.word for judged in report.suites} or {"missing"}
+    known = ("fail", "inconclusive", "missing")
+    return next((word for word in known if word in words), min(words, key=lambda w: w == "pass"))
 
 
 def _suite(judged: Judged) -> dict[str, object]:

@@ -18,6 +18,7 @@ from deltareg.wire import CheckResult
 
 POLICY = "policy"
 MOST_DETAIL = 4_000
+_MOST_WORD = 300
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BLOCKING = ("revoked", "quarantined", "deleted", "frozen")
 _FAILING = {*_BLOCKING, "failed"}
@@ -128,7 +129,7 @@ def _testsuite(
         "time": f"{sum(case.seconds for case in cases):.3f}",
     }  # fmt: skip
     told = [f"    <property{_attributes({'name': k, 'value': v})}/>" for k, v in properties]
-    notes = "\n".join(f"{c.name}: {_detail(c.detail)}" for c in cases if c.detail and not c.mark)
+    notes = "\n".join(_detail(f"{c.name}: {c.detail}") for c in cases if c.detail and not c.mark)
     return "\n".join(
         [
             f"  <testsuite{_attributes(attributes)}>",
@@ -146,7 +147,7 @@ def _testcase(suite: str, case: Case) -> str:
     if not case.mark:
         return f"    <testcase{open_tag}/>"
     message = _detail(case.detail).partition("\n")[0]
-    told = {"message": cut(message, 300)}
+    told = {"message": message}
     if case.mark != "skipped":
         told["type"] = case.code or case.mark
     inner = f"<{case.mark}{_attributes(told)}>{escape(_detail(case.detail))}</{case.mark}>"
@@ -158,7 +159,9 @@ def _detail(text: str) -> str:
 
 
 def _attributes(values: dict[str, str]) -> str:
-    return "".join(f" {name}={quoteattr(_xml(text))}" for name, text in values.items())
+    return "".join(
+        f" {name}={quoteattr(cut(_xml(text), _MOST_WORD))}" for name, text in values.items()
+    )
 
 
 def _xml(text: str) -> str:

@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from deltareg.client.wording import clean, cut
+
 STEPS = 9
 _LABEL_CHARS = 34
 _CHAR_WIDTH = 6.8
+_MOST_WORDS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,9 @@ def _cell(
     x, y, width, height = place
     box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3"'
     if value is None:
-        return f'<rect {box} class="none"><title>{escape(told)}: unchanged</title></rect>'
+        return f'<rect {box} class="none"><title>{_safe(told)}: unchanged</title></rect>'
     step = _step(value, most)
-    mark = f'<rect {box} class="h{step}"><title>{escape(told)}: {value:.4g}</title></rect>'
+    mark = f'<rect {box} class="h{step}"><title>{_safe(told)}: {value:.4g}</title></rect>'
     if width < 40:
         return mark
     tone = "on" if step > STEPS // 2 else "off"
@@ -127,7 +130,7 @@ def _drawn(
     path = " ".join(f"{at_x(n):.1f},{at_y(v):.1f}" for n, v in points)
     marks = [f'<polyline points="{path}" class="line {line.style}"/>']
     for n, value in points:
-        told = f"{escape(line.name)}, {escape(columns[n])}: {value:.4g}"
+        told = f"{_safe(line.name)}, {_safe(columns[n])}: {value:.4g}"
         marks.append(
             f'<circle cx="{at_x(n):.1f}" cy="{at_y(value):.1f}" r="3" class="dot {line.style}">'
             f"<title>{told}</title></circle>"
@@ -180,7 +183,11 @@ def _clip(text: str) -> str:
 
 
 def _text(x: float, y: float, text: str, style: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{_safe(text)}</text>'
+
+
+def _safe(text: str) -> str:
+    return escape(cut(clean(text), _MOST_WORDS))
 
 
 def _svg(
@@ -189,6 +196,6 @@ def _svg(
     width, height = size
     fixed = f' width="{width:.0f}" height="{height:.0f}"' if is_fixed else ' class="plot"'
     return (
-        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width:.0f} {height:.0f}"'
+        f'<svg role="img" aria-label="{_safe(label)}" viewBox="0 0 {width:.0f} {height:.0f}"'
         f'{fixed} xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )
