@@ -23,8 +23,9 @@ from deltareg.wire import (
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 DIGEST = "sha256:" + "ab" * 32
 HOSTILE = (
-    "a|b `c` ``d`` ]]> <script>alert(1)</script> <!-- x --> --> & \" ' @ada #12 \u202egnp.exe\u202c"
-    " \x00\x01\x1b[31m\x7f\ufffe\ud800 [l](http://evil.example) ![i](x) www.evil.example\r\n# h\t*b*"
+    "a|b `c` ``d`` ]]> <script>alert(1)</script> <!-- x --> --> & \" ' @ada #12 "
+    "\u202egnp.exe\u202c \x00\x01\x1b[31m\x7f\ufffe\ud800 [l](http://evil.example) ![i](x) "
+    "www.evil.example\r\n# h\t*b*"
 )
 HUGE = "x" * 1_000_000
 SCHEMA = etree.XMLSchema(etree.parse(str(Path(__file__).with_name("junit.xsd"))))

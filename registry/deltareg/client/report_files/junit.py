@@ -73,8 +73,8 @@ def _suite(report: GateReport, judged: Judged) -> tuple[list[tuple[str, str]], l
 
 def _check(check: CheckResult, *, is_open: bool) -> Case:
     mark: Mark = ""
-    if check.verdict == "fail":
-        mark = "failure"
+    if check.verdict == "fail":  # of an inconclusive verdict: the worker or its host failed
+        mark = "error" if is_open else "failure"
     elif check.verdict == "skipped":  # of an inconclusive verdict, it may be the reason
         mark = "error" if is_open else "skipped"
     elif check.verdict == "n/a":
