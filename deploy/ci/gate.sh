@@ -46,15 +46,17 @@ attempt() {
 
 # Give a field of the report; each stands on a line of its own.
 field() {
-    [ ! -f "$json" ] || sed -n "s/^  \"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$json" | head -n 1
+    [ ! -f "$json" ] ||
+        sed -n "s/^  \"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$json" | head -n 1
 }
 
+# Give what later steps and jobs read, a line each.
 outputs() {
     allowed=false
     [ "$status" -ne 0 ] || allowed=true
-    printf '%s\n' "$1allowed=$allowed" "$1status=$status" "$1verdict=$(field verdict)" \
-        "$1ref=$(field ref)" "$1version=$(field version)" "$1digest=$(field digest)" \
-        "$1report=$GATE_DIR/gate.html"
+    printf '%s\n' "allowed=$allowed" "status=$status" "verdict=$(field verdict)" \
+        "ref=$(field ref)" "version=$(field version)" "digest=$(field digest)" \
+        "report=$GATE_DIR/gate.html"
 }
 
 summary() {
@@ -92,9 +94,9 @@ while { [ "$status" -eq 11 ] || [ "$status" -eq 75 ]; } && [ "$left" -gt 0 ]; do
     attempt
 done
 
-[ -z "${GITHUB_OUTPUT:-}" ] || outputs "" >> "$GITHUB_OUTPUT"
+[ -z "${GITHUB_OUTPUT:-}" ] || outputs >> "$GITHUB_OUTPUT"
 [ -z "${GITHUB_STEP_SUMMARY:-}" ] || summary >> "$GITHUB_STEP_SUMMARY"
-outputs GATE_ > "$GATE_DIR/gate.env"
+outputs | awk -F= '{ name = toupper($1); sub(/^[^=]*/, "GATED_" name); print }' > "$GATE_DIR/gate.env"
 comment
 
 if [ "$GATE_ON_PENDING" = warn ] && { [ "$status" -eq 9 ] || [ "$status" -eq 124 ]; }; then

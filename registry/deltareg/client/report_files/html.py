@@ -8,10 +8,11 @@ from deltareg.client.report_files.difference_html import sections
 from deltareg.client.report_files.facts import GateReport, Judged, Metric, Waiver
 from deltareg.client.report_files.markdown import headline, stored_words
 from deltareg.client.report_files.plots import history
-from deltareg.client.wording import number, seconds, short, size
+from deltareg.client.wording import cut, number, seconds, short, size
 from deltareg.wire import CheckResult
 
 MOST_METRICS = 24
+_MOST_VALUE = 80
 _CHECKS = (
     ("check", ""), ("verdict", ""), ("value", "num"), ("threshold", "num"), ("baseline", "num"),
     ("took", "num"),
@@ -93,9 +94,13 @@ def _check(check: CheckResult) -> list[str]:
     return [
         page.text(check.name),
         page.pill(check.verdict, is_small=True),
-        *(page.text(number(value)) for value in (check.value, check.threshold, check.baseline)),
+        *(_value(value) for value in (check.value, check.threshold, check.baseline)),
         seconds(check.seconds),
     ]
+
+
+def _value(value: object) -> str:
+    return page.text(cut(number(value), _MOST_VALUE))
 
 
 def _waivers(waivers: Sequence[Waiver]) -> str:

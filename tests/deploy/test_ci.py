@@ -1,0 +1,289 @@
+"""The CI files do what they say: their steps are run in a shell, against a real server and worker.
+
+The two files are read as a CI would: inputs filled in, variables set, `run:` and `script:` carried
+out by a POSIX shell. `gh` is a recorder on PATH, for there is no GitHub here.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.architecture.tree import REPOSITORY
+from tests.client.report_values import junit
+from tests.e2e.demo import Story, registry
+
+pytestmark = pytest.mark.slow
+CI = REPOSITORY / "deploy" / "ci"
+SAMPLES = REPOSITORY / "tests" / "samples"
+BIN = Path(sys.executable).parent
+GITHUB = yaml.safe_load((CI / "github" / "action.yml").read_text())
+GITLAB_SPEC, GITLAB_JOBS = (CI / "gitlab" / "template.yml").read_text().split("\n---\n")
+REPORTS = ["gate.html", "gate.json", "gate.log", "gate.md", "gate.xml"]
+GH = """#!/bin/sh
+printf '%s\\n' "$*" >> "$GH_LOG"
+case "$*" in *--jq*) printf '%s' "$GH_FOUND" ;; esac
+exit "${GH_STATUS:-0}"
+"""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    """Run a registry with a worker, a good and a bad line in it; gives a user's environment."""
+    folder = tmp_path_factory.mktemp("ci")
+    story = Story(folder)
+    with registry(folder, story):
+        story.quietly("base", "push", str(SAMPLES / "bases" / "tinyllama"), "tinyllama")
+        for path, line in (("deltas/tinyllama/lora", "ci/good"), ("bad/dead_zero_b", "ci/bad")):
+            story.quietly("push", str(SAMPLES / path), line, "--base", "tinyllama")
+        token = story.quietly("token", "create", "--for", "pipeline", "--scope", "read",
+                              "--scope", "push", "--expires", "1h", "--quiet")  # fmt: skip
+        home = {k: v for k, v in story.environ.items() if not k.startswith("DELTAREG_")}
+        home |= {
+            f"XDG_{name}_HOME": str(folder / "ci" / name.lower()) for name in ("CONFIG", "CACHE")
+        }
+        yield home, story.environ["DELTAREG_SERVER"], token.strip()
+
+
+@pytest.fixture
+def job(up, tmp_path):
+    """Give a function that runs steps of one of the files as its CI would."""
+    environ, server, token = up
+    gh = tmp_path / "bin" / "gh"
+    gh.parent.mkdir()
+    gh.write_text(GH)
+    gh.chmod(0o755)
+    return Job(tmp_path, environ, server, token)
+
+
+class Job:
+    """A job's folder, the files that a CI hands to it, and what it left in them."""
+
+    def __init__(self, folder, environ, server, token):
+        self.folder, self._server, self._token = folder, server, token
+        path = f"{folder / 'bin'}:{BIN}:{environ['PATH']}"
+        self._environ = environ | {"PATH": path, "GH_LOG": str(folder / "gh.log"), "GH_FOUND": ""}
+
+    def github(self, *, pr="", found="", gh_status="0", **inputs):
+        """Run the action's steps that run anything; gives the last one's end."""
+        given = {"server": self._server, "token": self._token} | inputs
+        values = {name: str(spec.get("default", "")) for name, spec in GITHUB["inputs"].items()}
+        values |= {name.replace("_", "-"): value for name, value in given.items()}
+        (step,) = [step for step in GITHUB["runs"]["steps"] if "run" in step]
+        variables = {
+            name: filled(value, values, {"github.event.pull_request.number": pr})
+            for name, value in step["env"].items()
+        }
+        return self._shell(
+            step["run"],
+            variables | {
+                "GITHUB_ACTION_PATH": str(CI / "github"), "GITHUB_ACTIONS": "true",
+                "GITHUB_REPOSITORY": "team/model", "GITHUB_OUTPUT": str(self.folder / "outputs"),
+                "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"), "GH_FOUND": found,
+                "GH_STATUS": gh_status, "GATE_RETRY_WAIT": "0",
+            },
+        )  # fmt: skip
+
+    def gitlab(self, **inputs):
+        """Run the job's script, and give its end and the job as GitLab would see it."""
+        spec = yaml.safe_load(GITLAB_SPEC)["spec"]["inputs"]
+        given = {"server": self._server, "image": "x", "script": str(CI / "gate.sh")} | inputs
+        values = {name: given.get(name, field.get("default")) for name, field in spec.items()}
+        assert None not in values.values()
+        text = re.sub(
+            r"\$\[\[ inputs\.([\w-]+) \]\]", lambda m: json.dumps(values[m[1]]), GITLAB_JOBS
+        )
+        (made,) = yaml.safe_load(text.replace('"deltareg-gate":', "deltareg-gate:")).values()
+        variables = made["variables"] | {"DELTAREG_TOKEN": self._token, "GATE_RETRY_WAIT": "0"}
+        return self._shell("\n".join(made["script"]), variables), made
+
+    def file(self, name):
+        return self.folder / "work" / "deltareg-gate" / name
+
+    @property
+    def outputs(self):
+        lines = (self.folder / "outputs").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    @property
+    def summary(self):
+        return (self.folder / "summary.md").read_text()
+
+    @property
+    def gh(self):
+        log = self.folder / "gh.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def _shell(self, script, variables):
+        work = self.folder / "work"
+        work.mkdir(exist_ok=True)
+        return subprocess.run(
+            ["sh", "-e", "-c", script], env=self._environ | variables, cwd=work, text=True,
+            capture_output=True, check=False,
+        )  # fmt: skip
+
+
+def filled(text, inputs, others):
+    """Fill in the `${{ … }}` of a value."""
+    known = {f"inputs.{name}": value for name, value in inputs.items()} | others
+    return re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda match: known[match[1]], text)
+
+
+def test_the_files_have_the_form_that_their_ci_reads():
+    check = subprocess.run(
+        [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions",
+         CI / "github" / "action.yml"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert check.returncode == 0, check.stdout
+    assert set(yaml.safe_load(GITLAB_SPEC)["spec"]["inputs"]) == set(
+        re.findall(r"inputs\.([\w-]+)", GITLAB_JOBS)
+    )
+
+
+def test_what_people_type_is_never_text_of_a_script():
+    scripts = [step.get("run", "") for step in GITHUB["runs"]["steps"]]
+
+    assert not [script for script in scripts if "${{" in script]
+    assert not re.findall(r"^\s*- .*\$\[\[", GITLAB_JOBS, flags=re.M)
+
+
+def test_a_github_job_lets_a_good_delta_pass(job):
+    ended = job.github(ref="ci/good", channel="prod", pr="7", github_token="secret-gh")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert job.outputs["allowed"] == "true"
+    assert job.outputs["verdict"] == "pass"
+    assert (job.outputs["ref"], job.outputs["version"]) == ("ci/good:v1", "1")
+    assert job.outputs["digest"].startswith("sha256:")
+    assert (job.folder / "work" / job.outputs["report"]).is_file()
+    assert job.summary.startswith("<!-- deltareg:gate ci/good@prod -->\n✅ **Allowed**")
+    assert sorted(p.name for p in job.file("").iterdir()) == sorted([*REPORTS, "gate.env"])
+    assert [s.get("failures") for s in junit(job.file("gate.xml").read_text())] == ["0", "0"]
+    assert job.gh[-1] == "pr comment 7 --repo team/model --body-file deltareg-gate/gate.md"
+
+
+def test_a_github_job_stops_a_bad_delta(job):
+    ended = job.github(
+        ref="ci/bad", channel="prod", pr="7", github_token="secret-gh", found="4711\n"
+    )
+
+    smoke, policy = junit(job.file("gate.xml").read_text())
+    assert ended.returncode == 8
+    assert job.outputs["allowed"] == "false"
+    assert job.outputs["verdict"] == "fail"
+    assert smoke.find("testcase[@name='effect']/failure").get("type") == "no_effect"
+    assert policy.find("testcase[@name='failed']/failure") is not None
+    assert "❌ **Failed**" in job.summary
+    assert "| `effect` | ❌ fail |" in job.summary
+    assert 'startswith("<!-- deltareg:gate ci/bad@prod -->")' in job.gh[0]
+    assert job.gh[1:] == [
+        "api --method PATCH repos/team/model/issues/comments/4711 --field "
+        "body=@deltareg-gate/gate.md"
+    ]
+
+
+def test_a_comment_that_fails_does_not_change_the_answer(job):
+    ended = job.github(
+        ref="ci/good", channel="prod", pr="7", github_token="secret-gh", gh_status="1"
+    )
+
+    assert ended.returncode == 0
+    assert "the comment could not be written" in ended.stderr
+
+
+def test_no_token_no_comment(job):
+    job.github(ref="ci/good", channel="prod", pr="7")
+
+    assert job.gh == []
+
+
+def test_a_github_job_without_a_channel_verifies(job):
+    ended = job.github(ref="ci/bad")
+
+    assert ended.returncode == 8
+    assert job.summary.startswith("<!-- deltareg:verify ci/bad smoke -->")
+
+
+@pytest.mark.parametrize(("on_pending", "status"), [("warn", 0), ("fail", 124)])
+def test_nothing_judged_in_time_is_neutral_or_not(job, up, on_pending, status):
+    fresh = f"ci/late-{on_pending}"
+    held_back(up, fresh)
+
+    ended = job.github(ref=fresh, channel="prod", timeout="0.1s", on_pending=on_pending)
+
+    if job.outputs["verdict"] == "pass":
+        pytest.skip("the worker was faster than the wait")
+    assert ended.returncode == status, ended.stdout
+    assert job.outputs["allowed"] == "false"
+    assert ("::warning" in ended.stdout) == (on_pending == "warn")
+
+
+def held_back(up, line):
+    """Push a version that its worker cannot have judged yet."""
+    environ, server, token = up
+    subprocess.run(
+        [BIN / "deltareg", "push", SAMPLES / "deltas" / "tinyllama" / "full", line,
+         "--base", "tinyllama"],
+        env=environ | {"DELTAREG_SERVER": server, "DELTAREG_TOKEN": token},
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def test_a_server_that_is_away_is_asked_again_and_told_in_the_summary(job):
+    ended = job.github(ref="ci/good", channel="prod", server="http://127.0.0.1:1", retries="1")
+
+    assert ended.returncode == 75
+    assert ended.stdout.count("asking again") == 1
+    assert job.outputs["allowed"] == "false"
+    assert "**No answer** (status 75)" in job.summary
+
+
+def test_a_version_that_is_not_there_is_not_asked_for_again(job):
+    ended = job.github(ref="ci/none", channel="prod")
+
+    assert ended.returncode == 3
+    assert "asking again" not in ended.stdout
+
+
+def test_what_looks_like_an_option_is_a_reference(job):
+    ended = job.github(ref="--help", channel="prod")
+
+    assert ended.returncode == 2
+    assert job.outputs["allowed"] == "false"
+
+
+def test_a_gitlab_job_lets_a_good_delta_pass(job):
+    ended, made = job.gitlab(ref="ci/good", channel="prod")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    junit((job.folder / "work" / made["artifacts"]["reports"]["junit"]).read_text())
+    env = (job.folder / "work" / made["artifacts"]["reports"]["dotenv"]).read_text().splitlines()
+    assert {"GATED_ALLOWED=true", "GATED_REF=ci/good:v1", "GATED_VERSION=1"} <= set(env)
+    assert all(re.fullmatch(r"GATED_[A-Z]+=\S*", line) for line in env)
+
+
+def test_a_gitlab_job_stops_a_bad_delta(job):
+    ended, made = job.gitlab(ref="ci/bad", channel="prod", suite="smoke")
+
+    assert ended.returncode == 8
+    assert made["allow_failure"]["exit_codes"] == [9, 124]
+    assert made["artifacts"]["when"] == "always"
+    assert "❌ **Failed**" in job.file("gate.md").read_text()
+
+
+def test_the_script_runs_in_every_posix_shell():
+    shells = [shell for name in ("dash", "bash", "busybox") if (shell := shutil.which(name))]
+
+    assert shells
+    for shell in shells:
+        words = [shell, "sh"] if shell.endswith("busybox") else [shell]
+        assert subprocess.run([*words, "-n", CI / "gate.sh"], check=False).returncode == 0
+    assert os.access(CI / "gate.sh", os.X_OK)
