@@ -39,7 +39,7 @@ def report_options(body: Callable[..., object]) -> Callable[..., object]:
     }
     decorated: Callable[..., object] = option(
         "--against", default="", metavar="REF", section=_SECTION,
-        help="What the reports compare with; default: what the channel serves.",
+        help="What the reports compare with; by default what the channel serves, if one is asked.",
     )(collected)  # fmt: skip
     for name, words in reversed(told.items()):
         decorated = option(name, type=_FILE, metavar="FILE", section=_SECTION, help=words)(

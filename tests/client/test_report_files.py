@@ -34,7 +34,7 @@ WAIVED = Waiver("effect", "known, see the ticket", "2026-03-01", "bo")
 class Page(HTMLParser):
     """Reads a page: its elements, the text of each, and whether all that opens closes."""
 
-    VOID = frozenset({"meta", "rect", "circle", "line", "polyline"})
+    VOID = frozenset({"meta", "wbr", "rect", "circle", "line", "polyline"})
 
     def __init__(self, text):
         super().__init__()
@@ -294,6 +294,15 @@ def test_nothing_to_compare_with_shows_the_norms_of_its_own_change():
     assert "Norm of the change by layer and module" in page.text
     assert "prod serves nothing yet" in page.text
     assert "relative change" not in page.text
+
+
+def test_a_verification_without_a_comparison_says_nothing_of_one():
+    alone = replace(diff(), a=diff().b)
+
+    page = Page(to_html(report(answer=None, compared=Compared(diff=alone))))
+
+    assert "Norm of the change by layer and module" in page.text
+    assert not re.search(r"(^|\s)\.\s", page.text)
 
 
 def test_two_that_are_the_same_say_so():

@@ -91,9 +91,8 @@ def check(
         invocation, answer.ref, paths, status=status, answer=answer, runs=waited.runs,
         against=against,
     )  # fmt: skip
-    invocation.output.show(
-        Answer(fields(answer, "allowed", "unmet"), gate_blocks(answer), [answer.ref])
-    )
+    shown = Answer(fields(answer, "allowed", "unmet"), gate_blocks(answer), [answer.ref])
+    invocation.output.show(shown)
     if status is Exit.TIMEOUT and waited.late is not None:
         raise waited.late
     return status

@@ -147,7 +147,7 @@ def _profile(diff: "DiffReport", grid: Grid, *, is_alone: bool) -> str:
 def _modules(modules: Sequence["WeightDifference"]) -> str:
     rows = [
         [
-            page.code(module.module),
+            page.path(module.module),
             *(
                 page.text(number(value))
                 for value in (

@@ -92,7 +92,7 @@ def _surroundings(judged: Judged) -> str:
 
 def _check(check: CheckResult) -> list[str]:
     return [
-        page.text(check.name),
+        page.text(check.name).replace("_", "_<wbr>"),
         page.pill(check.verdict, is_small=True),
         *(_value(value) for value in (check.value, check.threshold, check.baseline)),
         seconds(check.seconds),
@@ -116,9 +116,13 @@ def _difference(report: GateReport) -> str:
     if compared.diff is None:
         return page.section("Change", f"<p>{page.text(compared.note)}</p>") if compared.note else ""
     if not compared.has_other:
-        return sections(compared.diff, lead=f"{compared.note}.", is_alone=True)
+        return sections(compared.diff, lead=_sentence(compared.note), is_alone=True)
     words = f"A is {compared.diff.a.ref}, {compared.what}; B is {compared.diff.b.ref}."
-    return sections(compared.diff, lead=f"{compared.note}." if compared.note else words)
+    return sections(compared.diff, lead=_sentence(compared.note) or words)
+
+
+def _sentence(words: str) -> str:
+    return f"{words.rstrip('.')}." if words else ""
 
 
 def _history(metrics: Sequence[Metric]) -> str:

@@ -57,6 +57,11 @@ def code(words: str) -> str:
     return f"<code>{text(words)}</code>"
 
 
+def path(words: str) -> str:
+    """Write a dotted path, which a narrow screen breaks behind a dot."""
+    return f"<code>{text(words).replace('.', '.<wbr>')}</code>"
+
+
 def pill(word: str, *, is_small: bool = False) -> str:
     """Write a word of the glossary in its colour."""
     tone = TONES.get(word, "")
