@@ -1,0 +1,140 @@
+"""How long a verification takes in a warm worker: `python tests/benchmarks/bench_verify.py`.
+
+The smoke suite runs over LoRAs of bases of two sizes, each time in a fresh child of a warm zygote,
+as a worker does it: fork, sandbox, checks, report. What stands before that, bringing the version
+and its base, is not in it. The table gives the middle of the runs by check, and the whole run.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import peft
+import torch
+import transformers
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from deltareg.client.base_folder import open_base
+from deltareg.client.cache import Cache
+from deltareg.suite import built_in
+from deltareg_verify.assignment import Assignment
+from deltareg_verify.report import listen
+from deltareg_verify.zygote import Zygote
+from tests.benchmarks.page import write_page
+from tests.verify.bench import SAMPLES, Bench
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+_WALL_S = 600.0
+_SIZES = {
+    "tinyllama (sample)": None,
+    "Llama, 270 M parameters": {
+        "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16,
+        "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 32000,
+    },
+}  # fmt: skip
+
+
+@dataclass
+class Times:
+    """Seconds of every run, whole and by check."""
+
+    whole: list = field(default_factory=list)
+    checks: dict = field(default_factory=dict)
+    verdicts: dict = field(default_factory=dict)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each set")
+    parser.add_argument("--suite", default="smoke")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into its page")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = {
+            name: measure(Path(folder) / str(number), size, options)
+            for number, (name, size) in enumerate(_SIZES.items())
+        }
+    text = table(found, options)
+    print(text)
+    if options.write_docs:
+        write_page(PAGE, "verify", text)
+
+
+def measure(folder, size, options):
+    folder.mkdir()
+    base, delta = sample() if size is None else made(folder, size)
+    assignment = lay_out(folder, base, delta, options)
+    times = Times()
+    with Zygote(folder, environment={}) as zygote:
+        for number in range(options.repeat + 1):
+            began = time.perf_counter()
+            said = zygote.run(b"verify " + assignment.encode(), wall_s=_WALL_S)
+            took = time.perf_counter() - began
+            if number:  # the first run also starts the zygote
+                times.whole.append(took)
+                for check in listen(said).checks:
+                    times.checks.setdefault(check.name, []).append(check.seconds)
+                    times.verdicts[check.name] = check.verdict
+    return times
+
+
+def sample():
+    return SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
+
+
+def made(folder, size):
+    torch.manual_seed(5)
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**size))
+    network.save_pretrained(folder / "base")
+    config = peft.LoraConfig(r=16, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    adapter = peft.get_peft_model(network, config)
+    with torch.no_grad():
+        for name, value in adapter.named_parameters():
+            if "lora_" in name:
+                value.normal_(0, 0.02)
+    adapter.save_pretrained(folder / "delta")
+    (folder / "delta" / "README.md").unlink(missing_ok=True)
+    return folder / "base", folder / "delta"
+
+
+def lay_out(folder, base, delta, options):
+    bench = Bench(delta, base, folder / "cache")
+    opened = open_base(base, Cache(folder / "cache"))
+    (folder / "manifest.json").write_bytes(bench.manifest.encode())
+    (folder / "base.json").write_bytes(opened.manifest.encode())
+    (folder / "suite.json").write_bytes(built_in(options.suite).document)
+    for name in ("own", "probes"):
+        (folder / name).mkdir()
+    return Assignment(
+        delta=delta, manifest=folder / "manifest.json", base=base,
+        base_manifest=folder / "base.json", model_type="llama", suite=folder / "suite.json",
+        probes=folder / "probes", scratch=folder / "own", device=options.device, threads=0,
+        wall_s=_WALL_S, memory_bytes=0,
+    )  # fmt: skip
+
+
+def table(found, options):
+    names = list(found)
+    checks = list(next(iter(found.values())).checks)
+    lines = [
+        f"{f'suite {options.suite}, {options.device}':<34}" + "".join(f"{n:>26}" for n in names)
+    ]
+    for check in checks:
+        cells = [
+            f"{statistics.median(times.checks[check]):.3f} s {times.verdicts[check]:>5}"
+            for times in found.values()
+        ]
+        lines.append(f"{check:<34}" + "".join(f"{cell:>26}" for cell in cells))
+    whole = [f"{statistics.median(t.whole):.3f} s      " for t in found.values()]
+    lines.append(f"{'the run: fork, sandbox, checks':<34}" + "".join(f"{w:>26}" for w in whole))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
