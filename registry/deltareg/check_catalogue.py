@@ -45,7 +45,19 @@ CATALOGUE: Mapping[str, CheckForm] = {
     "finite": CheckForm("no stored value is NaN or infinite"),
     "norm_ratio": CheckForm(
         "no weight changes out of proportion to itself or to its like",
-        {"warn_over_median": 10, "fail_above": 30, "matrix_floor": "0.01", "vector_floor": "0.5"},
+        {
+            "warn_over_median": 10, "fail_over_median": 20, "fail_above": 30,
+            "matrix_floor": "0.01", "vector_floor": "0.5",
+        },
+        may_not_apply=True,
+    ),
+    "idle": CheckForm(
+        "every part that was set up has moved", {"most_idle": "0.25"}, may_not_apply=True
+    ),
+    "overflow": CheckForm("everything is finite where it is served", {"dtypes": "BF16 F16"}),
+    "spectral": CheckForm(
+        "no product is too strong in one direction",
+        {"fail_above": 30, "fail_over_median": 20, "matrix_floor": "0.01"},
         may_not_apply=True,
     ),
     "effect": CheckForm(

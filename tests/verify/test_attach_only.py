@@ -40,7 +40,7 @@ def test_a_sound_delta_passes(cache_dir):
 
     assert verdict == "pass", results
     does_not_apply = {name for name, result in results.items() if result.verdict == "n/a"}
-    assert does_not_apply == {"attached_equals_folded", "golden", "norm_ratio"}
+    assert does_not_apply == {"attached_equals_folded", "golden", "idle", "norm_ratio", "spectral"}
     assert "1 effects took part" in results["effect"].detail
 
 

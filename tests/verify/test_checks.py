@@ -44,7 +44,8 @@ def test_the_catalogue_of_suites_is_what_the_worker_has():
 
 def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
     assert names_that_may_not_apply() == {
-        "norm_ratio", "attached_equals_folded", "golden", "perplexity", "accuracy", "retrieval",
+        "norm_ratio", "idle", "spectral", "attached_equals_folded", "golden", "perplexity",
+        "accuracy", "retrieval",
     }  # fmt: skip
 
 
@@ -61,13 +62,21 @@ class TestNormRatio:
         assert (finding.verdict, finding.code) == ("fail", "norm_ratio")
         assert "a.weight" in finding.detail
 
-    def test_one_sick_layer_among_healthy_ones_is_warned_of(self, find):
+    @pytest.mark.parametrize(("rms", "verdict"), [(0.9, "pass"), (1.9, "warn"), (2.1, "fail")])
+    def test_one_sick_layer_among_healthy_ones_is_noticed(self, find, rms, verdict):
         layers = [Change(f"layers.{n}.q.weight", 0.1, 1.0) for n in range(5)]
 
-        finding = find("norm_ratio", sizes=(*layers, Change("layers.5.q.weight", 5.0, 1.0)))
+        finding = find("norm_ratio", sizes=(*layers, Change("layers.5.q.weight", rms, 1.0)))
+
+        assert finding.verdict == verdict
+        assert "layers.5.q.weight" in finding.detail
+
+    def test_one_of_its_kind_among_healthy_others_is_warned_of_only(self, find):
+        layers = [Change(f"layers.{n}.q.weight", 0.1, 1.0) for n in range(5)]
+
+        finding = find("norm_ratio", sizes=(*layers, Change("embed.weight", 5.0, 1.0)))
 
         assert (finding.verdict, finding.code) == ("warn", "norm_ratio")
-        assert "layers.5.q.weight" in finding.detail
 
     def test_no_change_at_all_is_left_to_another_check(self, find):
         assert find("norm_ratio", sizes=(Change("a.weight", 0.0, 1.0),)).verdict == "pass"

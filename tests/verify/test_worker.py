@@ -123,7 +123,7 @@ def test_a_healthy_version_passes(desk, worker, queued):
 @pytest.mark.parametrize(
     ("sample", "check", "code"),
     [
-        ("bad/dead_zero_b", "effect", "no_effect"),
+        ("bad/dead_zero_b", "idle", "no_effect"),
         ("bad/exploding", "norm_ratio", "norm_ratio"),
         ("bad/other_base_embeddings", "accounting", "base_mismatch"),
         ("bad/inf", "finite", "non_finite"),
@@ -145,8 +145,8 @@ def test_every_check_of_the_suite_is_in_the_verdict(desk, worker, queued):
 
     checks = desk.show(queued).verdict.checks
     assert [check.name for check in checks] == [
-        "digests", "accounting", "finite", "norm_ratio", "effect", "attached_equals_folded",
-        "golden", "perplexity", "deterministic", "resources",
+        "digests", "accounting", "finite", "norm_ratio", "idle", "overflow", "spectral", "effect",
+        "attached_equals_folded", "golden", "perplexity", "deterministic", "resources",
     ]  # fmt: skip
     assert {check.verdict for check in checks[4:]} == {"skipped"}
 
@@ -189,8 +189,8 @@ def words(**outcomes):
 
 
 GOOD = dict.fromkeys(
-    ["digests", "accounting", "finite", "norm_ratio", "effect", "attached_equals_folded",
-     "golden", "deterministic"], "pass",
+    ["digests", "accounting", "finite", "norm_ratio", "idle", "overflow", "spectral", "effect",
+     "attached_equals_folded", "golden", "deterministic"], "pass",
 )  # fmt: skip
 
 

@@ -16,7 +16,11 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
-    """Hold each ratio against a hard cap, and against the median of its layer type."""
+    """Hold each ratio against a hard cap, and against the median of its layer type.
+
+    Far above its like in other layers a weight fails; standing out from all others, as an embedding
+    rightly may, it is only warned of.
+    """
     changes = case.engine.changes()
     if not changes:
         return Finding("n/a", detail="no effect changes a weight")
@@ -27,6 +31,12 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     cap, factor = spec.number("fail_above"), spec.number("warn_over_median")
     if not ratios[worst] <= cap:  # a NaN is not below any cap
         return Finding("fail", ratios[worst], cap, code="norm_ratio", detail=_told(worst, ratios))
+    far = over_type(ratios)
+    sick = max(far, key=lambda name: far[name], default="")
+    most = spec.number("fail_over_median")
+    if sick and not far[sick] <= most:
+        detail = f"{far[sick]:.3g} times the median of its layer type: {_told(sick, ratios)}"
+        return Finding("fail", far[sick], most, code="norm_ratio", detail=detail)
     odd = outliers(ratios, factor=factor)
     if odd:
         detail = f"more than {factor:g} times the median of its layer type: {_told(odd[0], ratios)}"
@@ -64,6 +74,16 @@ def outliers(ratios: Mapping[str, float], *, factor: float) -> list[str]:
     # Where the usual change is zero, any change at all would be an outlier.
     odd = [n for n, ratio in ratios.items() if ratio > factor * usual[layer_type(n)] > 0]
     return sorted(odd, key=lambda name: -ratios[name])
+
+
+def over_type(ratios: Mapping[str, float]) -> dict[str, float]:
+    """Give ratios in units of the median of their layer type, where that has enough members."""
+    types: dict[str, list[float]] = defaultdict(list)
+    for name, ratio in ratios.items():
+        types[layer_type(name)].append(ratio)
+    usual = {kind: median(of) for kind, of in types.items() if len(of) >= _FEW}
+    known = ((name, ratio, usual.get(layer_type(name), 0.0)) for name, ratio in ratios.items())
+    return {name: ratio / own for name, ratio, own in known if own > 0}
 
 
 def layer_type(name: str) -> str:

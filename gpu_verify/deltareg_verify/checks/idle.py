@@ -1,0 +1,90 @@
+"""No part of a trained delta stands still while others moved.
+
+A product whose second factor is still zero was set up and never trained: a frozen pipeline stage,
+an optimizer that was given the head alone. Such a part takes part in every forward and changes
+nothing, so no other check sees it.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from deltareg.formula import Stored
+from deltareg.kind import Account, WeightUpdate
+from deltareg.suite import CheckSpec
+from deltareg.updates import Add
+from deltareg.updates_sparse import Elements
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+from deltareg_verify.checks.norm_ratio import layer_type
+from deltareg_verify.engine import Change
+
+_CODE = "partial_application"
+_EXPERT = ".experts."
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Count the weights that a delta computes a change for, and that stay as they were."""
+    computed = computed_targets(case.account)
+    sized = case.engine.changes()
+    changes = [change for change in sized if change.target in computed]
+    if not changes:
+        return _stored(sized)
+    idle = [change.target for change in changes if not change.delta_rms]
+    if not idle:
+        return Finding("pass", 0, 0, detail=f"all of {len(changes)} weights change")
+    most = spec.number("most_idle")
+    share = len(idle) / len(changes)
+    told = f"{len(idle)} of {len(changes)} weights stay as they were, such as {idle[0]}"
+    if len(idle) == len(changes):
+        is_all = not any(change.delta_rms for change in sized)
+        code = "no_effect" if is_all else _CODE
+        return Finding("fail", share, most, code=code, detail=f"{told}: nothing was trained")
+    worst = partly_idle(changes)
+    if worst > most:
+        return Finding("fail", worst, most, code=_CODE, detail=told)
+    return Finding("warn", share, most, code=_CODE, detail=told)
+
+
+def _stored(changes: Sequence[Change]) -> Finding:
+    """Tell of whole weights that are the base's own: frozen layers, or a file half written."""
+    if not changes:
+        return Finding("n/a", detail="the delta acts on activations alone")
+    share = partly_idle(changes)
+    if not share:
+        return Finding("n/a", detail="the delta holds whole weights")
+    idle = sum(not change.delta_rms for change in changes)
+    detail = (
+        f"{idle} of {len(changes)} stored weights are the base's own while their like in other"
+        " layers changed: layers were frozen, or the checkpoint was half written"
+    )
+    return Finding("warn", share, 0, code=_CODE, detail=detail)
+
+
+def computed_targets(account: Account) -> Collection[str]:
+    """Name the weights whose change comes from trained parts and is not stored as it is.
+
+    A stored weight may well be the base's own: a full tune with frozen layers is no mistake.
+    """
+    return {
+        effect.target
+        for effect in account.effects
+        if isinstance(effect, WeightUpdate)
+        and not isinstance(effect.update, (Stored, Add, Elements))
+    }
+
+
+def partly_idle(changes: Sequence[Change]) -> float:
+    """Give the largest share of still weights within a layer type of which others moved.
+
+    A whole type may stand still rightly: the vision tower of a delta that was trained on text. So
+    may an expert to which no token was sent.
+    """
+    types: dict[str, list[bool]] = defaultdict(list)
+    for change in changes:
+        if _EXPERT not in change.target:
+            types[layer_type(change.target)].append(not change.delta_rms)
+    shares = [sum(still) / len(still) for still in types.values() if not all(still)]
+    return max(shares, default=0.0)
+
+
+CHECK = Check("idle", run, is_static=True, may_not_apply=True)

@@ -1,0 +1,80 @@
+"""Everything stays finite in the dtypes that servers run in, folded or not.
+
+A base of float32 hides what bfloat16 and float16 cannot hold: both factors of a product and the
+weight that they are folded into are rounded to each dtype.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from deltareg.array import F32, from_f32, is_finite, to_f32, view
+from deltareg.fold import Folding
+from deltareg.formula import Tensor
+from deltareg.low_rank import LowRankChange, low_rank_change
+from deltareg.suite import CheckSpec
+from deltareg.tensors import FLOAT_DTYPES
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+from deltareg_verify.stream import pieces
+
+_LARGEST = {"F16": 65_504.0, "BF16": 3.3895e38, "F32": 3.4028e38}
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Round stored values and folded weights to every dtype that is asked for."""
+    dtypes = str(spec.parameters["dtypes"]).split()
+    stored = list(case.folder.tensors.values())
+    for dtype in dtypes:
+        sick = [tensor.name for tensor in stored if _overflows(_blocks_of(tensor), dtype)]
+        sick = sick or _folded(case, dtype)
+        if sick:
+            detail = f"not finite once rounded to {dtype}: {', '.join(sorted(sick)[:3])}"
+            return Finding("fail", len(sick), 0, code="overflow_after_cast", detail=detail)
+    return Finding("pass", 0, 0, detail=f"finite in {', '.join(dtypes)}")
+
+
+def _folded(case: Case, dtype: str) -> list[str]:
+    """Name weights that only the delta makes too large; what the base has itself is no finding."""
+    weights = [e for e in case.account.effects if not hasattr(e, "module")]
+    folding = Folding(weights, case.base.tensors)
+    found: list[str] = []
+    for target in folding.changed:
+        source = folding.source(target)
+        if source.dtype not in FLOAT_DTYPES or _is_surely_small(folding, target, dtype):
+            continue
+        if _overflows(folding.blocks(target), dtype) and not _overflows(_blocks_of(source), dtype):
+            found.append(target)
+    return found
+
+
+def _is_surely_small(folding: Folding, target: str, dtype: str) -> bool:
+    """Whether a bound from the factors alone is below the dtype's largest value.
+
+    |W + s·L·R| is at most max|W| + |s| · max‖row of L‖ · max‖column of R‖ (Cauchy and Schwarz).
+    """
+    change = low_rank_change([effect.update for effect in folding.updates(target)])
+    if change is None:
+        return False
+    own = (float(np.max(np.abs(block))) for block in _blocks_of(folding.source(target)))
+    return max(own) + largest_element(change) < _LARGEST[dtype]
+
+
+def largest_element(change: LowRankChange) -> float:
+    """Bound the largest element of a product from its factors."""
+    rows = np.linalg.norm(change.left, axis=1).max(initial=0)
+    columns = np.linalg.norm(change.right, axis=0).max(initial=0)
+    return abs(change.scale) * float(rows) * float(columns)
+
+
+def _blocks_of(tensor: Tensor) -> Iterator[F32]:
+    if tensor.dtype in FLOAT_DTYPES:
+        for shape, data in pieces(tensor):
+            yield to_f32(view(data, tensor.dtype, shape), tensor.dtype)
+
+
+def _overflows(blocks: Iterator[F32], dtype: str) -> bool:
+    return not all(is_finite(from_f32(block, dtype), dtype) for block in blocks)
+
+
+CHECK = Check("overflow", run, is_static=True)

@@ -1,0 +1,91 @@
+"""`python -m tests.planted.measure`: make the planted set, put it through the gate, write the page.
+
+    python -m tests.planted.measure --jobs 2               # docs/planted.md
+    python -m tests.planted.measure --values FILE.jsonl    # and keep every measured value
+    python -m tests.planted.measure --from FILE.jsonl      # the page anew, for other thresholds
+
+It takes a few minutes on one core. The same seeds give the same deltas.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from transformers import logging
+
+from deltareg.wire import CheckResult
+from tests.planted.bases import SUBJECTS
+from tests.planted.deltas import Planted, planted_set
+from tests.planted.gate import Seen, look_at
+from tests.planted.page import page
+from tests.planted.workshop import Workshop
+from tests.small_networks import quiet
+
+PAGE = Path(__file__).parents[2] / "docs" / "planted.md"
+
+
+def survey(wanted: Sequence[Planted], folder: Path) -> list[Seen]:
+    """Put deltas through push and checks, one after the other."""
+    workshop = Workshop(folder)
+    with quiet():
+        return [look_at(planted, workshop, folder) for planted in wanted]
+
+
+def survey_in_parallel(wanted: Sequence[Planted], folder: Path, *, jobs: int) -> list[Seen]:
+    """The same with a process for every base at most; the results are in the order of the set."""
+    parts = [[one for one in wanted if one.order.recipe.base == base] for base in SUBJECTS]
+    tasks = [(part, folder / str(number)) for number, part in enumerate(parts)]
+    with get_context("spawn").Pool(jobs, _still) as pool:
+        found = pool.starmap(survey, tasks, chunksize=1)
+    by_id = {seen.planted.id: seen for part in found for seen in part}
+    return [by_id[planted.id] for planted in wanted]
+
+
+def main() -> None:
+    """Measure the whole set and write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--values", type=Path, help="also keep all that was found")
+    parser.add_argument("--from", type=Path, dest="kept", help="take what an earlier run kept")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args()
+    started = time.monotonic()
+    found = _read(options.kept) if options.kept else _measured(options.jobs)
+    if options.values:
+        options.values.write_text("".join(f"{_line(seen)}\n" for seen in found))
+    options.page.write_text(page(found))
+    print(f"{len(found)} deltas in {time.monotonic() - started:.0f} s: {options.page}")
+
+
+def _measured(jobs: int) -> list[Seen]:
+    with tempfile.TemporaryDirectory() as folder:
+        return survey_in_parallel(planted_set(), Path(folder), jobs=jobs)
+
+
+def _line(seen: Seen) -> str:
+    results = {name: result.model_dump() for name, result in seen.results.items()}
+    return json.dumps([seen.planted.id, seen.refusal, results, seen.measured])
+
+
+def _read(path: Path) -> list[Seen]:
+    known = {planted.id: planted for planted in planted_set()}
+    found: list[Seen] = []
+    for line in path.read_text().splitlines():
+        name, refusal, results, measured = json.loads(line)
+        outcomes = {check: CheckResult(**result) for check, result in results.items()}
+        found.append(Seen(known[name], refusal, outcomes, measured))
+    return found
+
+
+def _still() -> None:
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()
+
+
+if __name__ == "__main__":
+    main()

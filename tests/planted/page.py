@@ -1,0 +1,160 @@
+"""docs/planted.md: how the set is made, what catches what, where thresholds come from."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from tests.planted.broken import EDITED, TRAINED
+from tests.planted.deltas import DEFECTS
+from tests.planted.gate import OWN, Seen, caught_by
+from tests.planted.rules import RULES, Rule
+from tests.verify.bench import SMOKE
+
+_HEAD = """\
+# The planted set: what the gate catches
+
+Written by `python -m tests.planted.measure`; do not edit by hand.
+
+A gate is worth what it stops. Here {bases} small networks are trained for some seconds each: a
+causal language model of Llama's form, one of GPT-2's, a text classifier of BERT's and an image
+classifier of ViT's. {healthy} healthy deltas are tuned for another domain and saved by the
+libraries that people use; {broken} more are broken as deltas are broken in real life. All of it
+follows from seeds (`tests/planted`). There are {kinds} kinds:
+{names}.
+
+Everything comes twice, with other seeds, ranks, learning rates and lengths: thresholds were set on
+one half, and what follows is told of the other. The suite is `smoke` with `norm_ratio` at {cap} in
+place of {smoke:g}: networks as small as these are tuned at high rates, and set the scale. With
+`smoke` as it is, {loose} more of the broken ones would need samples or golden outputs to be stopped.
+
+## What passes
+
+| gate | broken that pass | healthy that fail |
+|---|---:|---:|
+"""
+_GATES: tuple[tuple[str, set[str]], ...] = (
+    (
+        "push alone",
+        {"idle", "norm_ratio", "overflow", "spectral", "effect", "attached_equals_folded",
+         "deterministic", "golden", "in_domain", "general"},
+    ),
+    ("push and `smoke`, nothing from the publisher", {"golden", "in_domain", "general"}),
+    ("the same with samples of both domains", {"golden"}),
+    ("the same with golden outputs instead", {"in_domain", "general"}),
+    ("all of it", set()),
+)  # fmt: skip
+_COLUMNS = (
+    "push", "idle", "norm_ratio", "overflow", "spectral", "effect", "attached_equals_folded",
+    "in_domain", "general", "golden",
+)  # fmt: skip
+
+
+def page(found: Sequence[Seen]) -> str:
+    """Write the page from what was seen of the whole set."""
+    held_out = [seen for seen in found if seen.planted.half == "held-out"]
+    healthy = [seen for seen in found if not seen.planted.defect]
+    kinds = sorted({seen.planted.order.recipe.kind for seen in healthy})
+    bases = {seen.planted.order.recipe.base for seen in found}
+    head = _HEAD.format(
+        bases={4: "four", 3: "three"}.get(len(bases), len(bases)), healthy=len(healthy),
+        kinds=len(kinds), names=", ".join(kinds), broken=len(found) - len(healthy),
+        cap=OWN["norm_ratio"]["fail_above"], smoke=_smoke_cap(),
+        loose=sum(_is_stopped_by_the_cap(seen) for seen in held_out),
+    )  # fmt: skip
+    parts = [
+        head + "\n".join(_gate_rows(held_out)),
+        "## Which check catches what\n\nHow many of each defect, on the half that no threshold has"
+        " seen. Here every check runs; at work the first\nstatic failure stops the others.\n\n"
+        + _catches(held_out),
+        "## Caught by one check only\n\n" + _lone(held_out),
+        "## Where the thresholds come from\n\n" + _thresholds(found),
+        "## The defects\n\n" + _defects(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _smoke_cap() -> float:
+    return next(s.number("fail_above") for s in SMOKE.checks if s.name == "norm_ratio")
+
+
+def _is_stopped_by_the_cap(seen: Seen) -> bool:
+    """Whether nothing but the lower cap stops a delta that comes without samples or outputs."""
+    alone = set(caught_by(seen)) - {"golden", "in_domain", "general"} == {"norm_ratio"}
+    value = seen.results["norm_ratio"].value if alone else None
+    return isinstance(value, float) and value <= _smoke_cap()
+
+
+def _gate_rows(found: Sequence[Seen]) -> Iterable[str]:
+    for name, without in _GATES:
+        passed = [seen for seen in found if not set(caught_by(seen)) - without]
+        broken = sum(bool(seen.planted.defect) for seen in found)
+        let, good = sum(bool(seen.planted.defect) for seen in passed), len(found) - broken
+        kept = good - (len(passed) - let)
+        yield f"| {name} | {let} of {broken} | {kept} of {good} |"
+
+
+def _catches(found: Sequence[Seen]) -> str:
+    lines = [_row("defect", "of", *(f"`{name}`" for name in _COLUMNS)), _rule(len(_COLUMNS) + 2)]
+    for defect in (*DEFECTS, ""):
+        of = [seen for seen in found if seen.planted.defect == defect]
+        counts = Counter(name for seen in of for name in caught_by(seen))
+        cells = [str(counts[name] or "") for name in _COLUMNS]
+        lines.append(_row(defect.replace("_", " ") or "*healthy*", str(len(of)), *cells))
+    return "\n".join(lines)
+
+
+def _lone(found: Sequence[Seen]) -> str:
+    lone: dict[str, list[str]] = {}
+    for seen in found:
+        names = [name for name in caught_by(seen) if name != "push"]
+        if seen.planted.defect and len(names) == 1:
+            lone.setdefault(names[0], []).append(seen.planted.id)
+    lines = [
+        f"- `{name}`: {', '.join(f'`{i}`' for i in ids)}" for name, ids in sorted(lone.items())
+    ]
+    return "\n".join(lines)
+
+
+def _thresholds(found: Sequence[Seen]) -> str:
+    lines = [
+        "Worst healthy and best broken of the tuning half, among the broken ones that nothing else"
+        " but golden outputs\nstops. Perplexity: the share by which it falls; accuracy: by how much"
+        " it rises.\n",
+        _row("rule", "asked", "worst healthy", "best broken", "worst healthy held out"),
+        _rule(5),
+    ]
+    tuning = [seen for seen in found if seen.planted.half == "tuning" and not seen.refusal]
+    others = [seen for seen in found if seen.planted.half == "held-out" and not seen.refusal]
+    for rule in RULES:
+        healthy = _least(rule, (s for s in tuning if not s.planted.defect), min)
+        left = (s for s in tuning if s.planted.defect and _needs(rule, s))
+        outside = _least(rule, (s for s in others if not s.planted.defect), min)
+        sort = "perplexity" if rule.is_language else "accuracy"
+        what = f"`{rule.name}`, {sort}"
+        lines.append(_row(what, f"{rule.change:+g}", healthy, _least(rule, left, max), outside))
+    return "\n".join(lines)
+
+
+def _needs(rule: Rule, seen: Seen) -> bool:
+    return set(caught_by(seen)) - {"golden"} == {rule.name}
+
+
+def _least(rule: Rule, found: Iterable[Seen], pick: Callable[[list[float]], float]) -> str:
+    values = [
+        rule.found(seen.measured)
+        for seen in found
+        if seen.planted.order.recipe.subject.is_language == rule.is_language
+    ]
+    return f"{pick(values):+.3f}" if values else "none"
+
+
+def _defects() -> str:
+    told = {name: one.__doc__ or "" for name, one in {**EDITED, **TRAINED}.items()}
+    return "\n".join(f"- **{n.replace('_', ' ')}**: {text.strip()}" for n, text in told.items())
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rule(count: int) -> str:
+    return f"|---|{'---:|' * (count - 1)}"

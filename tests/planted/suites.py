@@ -1,0 +1,90 @@
+"""The planted rules as files that `deltareg suite push` takes: a suite for every base, and probes.
+
+    python -m tests.planted.suites FOLDER
+
+Texts go into lines of JSON, pictures into safetensors; both with labels where there are classes.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from tests.planted import data
+from tests.planted.bases import SUBJECTS
+from tests.planted.measures import samples
+from tests.planted.rules import Rule, rules_of
+
+_HEAD = """\
+name: planted-{base}
+about: What the planted deltas of {base} are held against.
+seed: 20260117
+sets:
+  tuned: {{file: {base}-tuned.{suffix}}}
+  general: {{file: {base}-general.{suffix}}}
+checks:
+  - digests
+  - accounting
+  - finite
+  - norm_ratio
+  - idle
+  - overflow
+  - spectral
+  - effect
+  - attached_equals_folded
+  - golden
+"""
+_RULE = """\
+  - check: {check}
+    name: {name}
+    probes: {domain}
+    threshold: {{{term}: {change}, greater_is_better: {better}}}
+"""
+
+
+def write_suite(base: str, folder: Path) -> Path:
+    """Write a base's suite and the probe files that it names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = "safetensors" if base == "vit" else "jsonl"
+    for domain in ("general", "tuned"):
+        _write_probes(base, domain, folder / f"{base}-{domain}.{suffix}")
+    rules = rules_of(is_language=SUBJECTS[base].is_language)
+    path = folder / f"planted-{base}.yaml"
+    path.write_text(_HEAD.format(base=base, suffix=suffix) + "".join(map(_rule, rules)))
+    return path
+
+
+def _rule(rule: Rule) -> str:
+    return _RULE.format(
+        check="perplexity" if rule.is_language else "accuracy",
+        name=rule.name.replace("_", "-"),
+        domain=rule.domain,
+        term="min_relative_change" if rule.is_language else "min_absolute_change",
+        change=rule.change,
+        better=str(not rule.is_language).lower(),
+    )
+
+
+def _write_probes(base: str, domain: data.Domain, path: Path) -> None:
+    probe = samples(base, domain)
+    if path.suffix == ".safetensors":
+        save_file(probe, path)
+        return
+    words = data.vocabulary()
+    texts = [" ".join(words[number] for number in row) for row in probe["input_ids"].tolist()]
+    lines = [{"text": text} for text in texts]
+    if not SUBJECTS[base].is_language:
+        labelled = zip(texts, probe["labels"].tolist(), strict=True)
+        lines = [{"text": text, "label": label} for text, label in labelled]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def main(folder: Path) -> None:
+    """Write the suites of all bases."""
+    for base in SUBJECTS:
+        print(write_suite(base, folder))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
