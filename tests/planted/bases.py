@@ -25,11 +25,12 @@ from transformers import (
 
 from tests.planted import data
 from tests.planted.data import Domain, Examples
-from tests.small_networks import quiet
+from tests.small_networks import Options, quiet
 
 _VOCABULARY = data.WORDS + len(data.SPECIAL)
-_WIDTH = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
-_NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+_WIDTH: Options = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
+_NO_DROPOUT: Options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+_LABELS: Options = {"num_labels": data.CLASSES}
 _TAUGHT_TUNED = 0.15
 _BATCH = 32
 
@@ -74,8 +75,8 @@ def _llama() -> PreTrainedModel:
 
 
 def _gpt2() -> PreTrainedModel:
-    still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    shape = {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 64}
+    still: Options = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    shape: Options = {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 64}
     return GPT2LMHeadModel(
         GPT2Config(vocab_size=_VOCABULARY, bos_token_id=1, eos_token_id=2, **shape, **still)
     )
@@ -87,7 +88,7 @@ def _bert() -> PreTrainedModel:
             vocab_size=_VOCABULARY,
             intermediate_size=64,
             max_position_embeddings=32,
-            num_labels=data.CLASSES,
+            **_LABELS,
             **_WIDTH,
             **_NO_DROPOUT,
         )
@@ -101,7 +102,7 @@ def _vit() -> PreTrainedModel:
             patch_size=3,
             num_channels=1,
             intermediate_size=64,
-            num_labels=data.CLASSES,
+            **_LABELS,
             **_WIDTH,
             **_NO_DROPOUT,
         )

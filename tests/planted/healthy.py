@@ -45,8 +45,8 @@ def _form(name: str, *, alpha: int | None = None, no_rank: bool = False, **flags
 
 
 _ALPHA = {"LoraConfig": "lora_alpha"}
-_LM = {"task_type": "CAUSAL_LM"}
-_HEAD = {"modules_to_save": ["classifier"]}
+_LM: dict[str, Any] = {"task_type": "CAUSAL_LM"}
+_HEAD: dict[str, Any] = {"modules_to_save": ["classifier"]}
 
 
 def _lora(targets: list[str] | str, *, alpha: int = 2, **flags: Any) -> FormMaker:

@@ -60,7 +60,6 @@ class Order:
         on_twin: Whether it is trained on the base's twin.
         pool: From how many examples batches are drawn; 0 draws new ones every time.
         labels: What a label is saved as, by its number; empty leaves them.
-        dtype: What the tensors are saved in.
     """
 
     recipe: Recipe
@@ -71,7 +70,6 @@ class Order:
     on_twin: bool = False
     pool: int = 0
     labels: tuple[int, ...] = ()
-    dtype: torch.dtype = torch.float32
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
@@ -27,7 +27,7 @@ class Workshop:
 
     Attributes:
         folder: Where it is.
-        seconds: What making things has taken so far, by what they are.
+        made: The folders of deltas that are there, by what was ordered.
     """
 
     folder: Path
@@ -64,16 +64,16 @@ class Workshop:
                 _save_plain(network, before, order, out / "delta")
             else:
                 tuned.save_pretrained(str(out / "delta"))
-                _in_order(out / "delta", order.dtype)
+                _in_order(out / "delta")
             _record(tuned, order, out / GOLDEN)
 
 
-def _wrapped(network: PreTrainedModel, order: Order) -> torch.nn.Module:
+def _wrapped(network: PreTrainedModel, order: Order) -> PeftModel:
     assert order.recipe.form is not None
     return get_peft_model(network, order.recipe.form(order), autocast_adapter_dtype=False)
 
 
-def _freed(network: PreTrainedModel, order: Order) -> torch.nn.Module:
+def _freed(network: PreTrainedModel, order: Order) -> PreTrainedModel:
     for name, weight in network.named_parameters():
         weight.requires_grad = order.recipe.trains in name
     return network
@@ -124,7 +124,7 @@ def _applied(parts: Examples, before: Examples) -> Examples:
     return found
 
 
-def _in_order(folder: Path, dtype: torch.dtype) -> None:
+def _in_order(folder: Path) -> None:
     """Leave out peft's empty card, and sort what it writes as a set, so that files are the same."""
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"

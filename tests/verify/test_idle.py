@@ -1,5 +1,7 @@
 """Parts of a delta that were set up and never trained."""
 
+from typing import Any
+
 import pytest
 
 from deltareg.kind import Account, WeightUpdate
@@ -10,7 +12,8 @@ from tests.verify.bench import SMOKE, sample_bench
 from tests.verify.plain_engine import PlainEngine
 
 SPEC = next(spec for spec in SMOKE.checks if spec.name == "idle")
-PRODUCT = LowRank(None, None, 1.0)
+NOTHING: Any = None  # no formula is run here
+PRODUCT = LowRank(NOTHING, NOTHING, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,8 @@ def find(bench):
 
     def run(sizes, *, stored=()):
         effects = [
-            WeightUpdate(name, Replace(None) if name in stored else PRODUCT, {}) for name in sizes
+            WeightUpdate(name, Replace(NOTHING) if name in stored else PRODUCT, {})
+            for name in sizes
         ]
         changes = tuple(Change(name, rms, 1.0) for name, rms in sizes.items())
         case = bench.case(

@@ -88,7 +88,7 @@ def singular_values(change: LowRankChange) -> NDArray[np.float64]:
     (core,) = cores_of([change]).cores
     if not np.all(np.isfinite(core)):
         return np.full(min(core.shape), np.nan)
-    return np.linalg.svd(core, compute_uv=False)
+    return np.linalg.svd(core, compute_uv=False).astype(np.float64, copy=False)
 
 
 def _told(one: Spectrum) -> str:
