@@ -23,6 +23,7 @@ from deltareg.errors import (
     Unavailable,
 )
 from deltareg_verify import sandbox
+from deltareg_verify.escape_trial import stand_trial
 from deltareg_verify.materials import Stock
 from deltareg_verify.options import Options
 from deltareg_verify.probing import probe
@@ -114,8 +115,13 @@ def _run(options: Options, server: str | None) -> None:
         with stop.waiting():
             _introduce(client)
             found = _describe(zygote, options)
-        log.info("worker=%s device=%s sandbox=%s", options.name, found.environment["device"],
-                 found.sandbox)  # fmt: skip
+            device = found.environment["device"]
+            log.info("worker=%s device=%s sandbox=%s", options.name, device, found.sandbox)
+            escapes = stand_trial(
+                zygote, options.scratch,
+                memory_bytes=sandbox.memory_bound(device, options.memory_bytes),
+                accepted=options.accepted_layers,
+            )  # fmt: skip
         stock = Stock(client, base_dirs=options.base_dirs)
         Worker(
             registry=client,
@@ -123,8 +129,9 @@ def _run(options: Options, server: str | None) -> None:
             reencode=stock.reencode,
             children=zygote,
             options=options,
-            device=found.environment["device"],
+            device=device,
             labels=labels(found),
+            escapes=escapes,
             stop=stop,
         ).serve()
 

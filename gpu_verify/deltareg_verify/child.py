@@ -25,6 +25,7 @@ from deltareg_verify import sandbox
 from deltareg_verify.assignment import Assignment, VersionOnBase
 from deltareg_verify.case import Case, DeltaFolder, Parts
 from deltareg_verify.engine import Engine
+from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
 from deltareg_verify.report import Speaker
 from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, warm, warm_for
@@ -37,13 +38,16 @@ _SPARE_CPU_S = 60
 def prepare(request: bytes) -> Callable[[BinaryIO], None]:
     """Read a request, in the zygote, and give what the child is to do.
 
-    `verify ASSIGNMENT` runs a suite; `describe {"device": …, "scratch": …}` tells about the device.
+    `verify ASSIGNMENT` runs a suite; `describe {"device": …, "scratch": …}` tells about the device;
+    `escape TARGETS` tries to get out of the sandbox.
     """
     verb, _, body = request.partition(b" ")
     if verb == b"verify":
         assignment = Assignment.decode(body)
         warm_for(assignment.model_type)  # stays imported for all later runs
         return partial(verify, assignment)
+    if verb == b"escape":
+        return partial(escape, targets_of(body))
     wanted: dict[str, str] = json.loads(body)
     return partial(describe, device=wanted["device"], scratch=Path(wanted["scratch"]))
 
@@ -79,7 +83,6 @@ def describe(out: BinaryIO, *, device: str, scratch: Path) -> None:
 
 def _bounds(assignment: Assignment) -> sandbox.Bounds:
     threads = assignment.threads or len(os.sched_getaffinity(0))
-    is_limited = assignment.device == "cpu" and assignment.memory_bytes > 0
     # A hub's cache is made of links into another folder.
     others = [one for one in (assignment.below, assignment.promoted) if one is not None]
     bases = [assignment.base, *(one.base for one in others)]
@@ -95,7 +98,7 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
         readable=(*own, *below, *promoted, *sorted(linked)),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
-        memory_bytes=assignment.memory_bytes if is_limited else None,
+        memory_bytes=sandbox.memory_bound(assignment.device, assignment.memory_bytes),
     )
 
 

@@ -3,13 +3,23 @@
 import ctypes
 import os
 import platform
+import struct
 import sys
 
-_NUMBERS = {"landlock_create_ruleset": 444, "landlock_add_rule": 445, "landlock_restrict_self": 446}
+# From 424 on a call has the same number on every processor.
+_NUMBERS = {
+    "mount_setattr": 442,
+    "landlock_create_ruleset": 444,
+    "landlock_add_rule": 445,
+    "landlock_restrict_self": 446,
+}
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+_SEIZE = 0x4206
+_CAPABILITY_VERSION = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -43,8 +53,38 @@ def unshare(flags: int) -> None:
     _check("unshare", ctypes.c_int(flags))
 
 
+def mount(source: str, target: str, *, kind: str = "", flags: int = 0, options: str = "") -> None:
+    """Mount a file system or, by its flags, bind or change one.
+
+    Raises:
+        OSError: The kernel refused it.
+    """
+    texts = [word.encode() if word else None for word in (source, target, kind)]
+    data = ctypes.c_char_p(options.encode() or None)
+    _check("mount", *map(ctypes.c_char_p, texts), ctypes.c_ulong(flags), data)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability for good, those over namespaces of one's own included.
+
+    Raises:
+        OSError: The kernel refused it.
+    """
+    head = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    _check("capset", ctypes.c_char_p(head), ctypes.c_char_p(bytes(24)))
+
+
+def trace(pid: int) -> None:
+    """Become the tracer of a process, which goes on running.
+
+    Raises:
+        OSError: The kernel refused it.
+    """
+    _check("ptrace", *(ctypes.c_ulong(value) for value in (_SEIZE, pid, 0, 0)))
+
+
 def syscall(name: str, *values: int | bytes | None) -> int:
-    """Call a Landlock system call by name; its number is one on every processor.
+    """Call a system call by name that the C library may have no function for.
 
     Raises:
         OSError: The kernel refused it or does not have it.

@@ -20,6 +20,7 @@ class Options:
         stop_grace_s: Seconds that a run may still take once the worker is to stop.
         threads: Processor threads of a child; 0 takes all.
         memory_bytes: Private memory of a child on a CPU; 0 sets no limit.
+        accepted_layers: Layers of the sandbox whose escapes are accepted where they are missing.
         is_once: Whether to end after one run, or when there is none.
     """
 
@@ -32,9 +33,15 @@ class Options:
     stop_grace_s: float
     threads: int
     memory_bytes: int
+    accepted_layers: frozenset[str] = frozenset()
     is_once: bool = False
 
 
 def default_name() -> str:
     """Name this process as a worker: host and process id."""
     return f"{socket.gethostname()}-{os.getpid()}"[:120]
+
+
+def most_memory() -> int:
+    """Nine tenths of the machine's memory: the rest is for the system and the supervisor."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 9 // 10

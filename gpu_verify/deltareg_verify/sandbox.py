@@ -10,13 +10,14 @@ import signal
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg_verify import kernel, landlock, seccomp
+from deltareg_verify import kernel, landlock, mounts, namespaces, seccomp
 
-_NEW_USER, _NEW_NET, _NEW_IPC = 0x10000000, 0x40000000, 0x08000000
-_FILE_BYTES = 64 << 20
+LAYERS = ("limits", "no_new_privs", "network", "files", "calls", "pid", "mount")
+FILE_BYTES = 64 << 20
 _OPEN_FILES = 1024
 _SYSTEM = (
     "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/proc", "/sys",
@@ -45,17 +46,27 @@ class Bounds:
 def enter(bounds: Bounds) -> str:
     """Restrict this process for good, and tell which layers held.
 
+    Where the kernel allows a pid namespace it returns in a new process, the first one there.
+
     Returns:
-        Such as `session limits no_new_privs network files calls`, missing ones as `-files`.
+        Such as `session limits no_new_privs network files calls pid mount`, missing ones as `-pid`.
     """
     layers: list[tuple[str, Callable[[], None]]] = [
+        ("network", namespaces.leave_network),
+        ("pid", namespaces.become_first),
+        ("mount", lambda: _leave_mounts(bounds)),
         ("limits", lambda: _limit(bounds)),
-        ("no_new_privs", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)),
-        ("network", _leave_network),
+        ("no_new_privs", _give_up_rights),
         ("files", lambda: _hide_files(bounds)),
         ("calls", seccomp.restrict),
     ]
-    return " ".join(["session", *(_attempt(name, layer) for name, layer in layers)])
+    held = {name for name, layer in layers if _holds(layer)}
+    return " ".join(["session", *(name if name in held else f"-{name}" for name in LAYERS)])
+
+
+def memory_bound(device: str, memory_bytes: int) -> int | None:
+    """Say what `Bounds` bounds memory by, of a device and what an operator allows; 0 is no bound."""
+    return memory_bytes if device == "cpu" and memory_bytes > 0 else None
 
 
 def detach(supervisor: int) -> None:
@@ -72,6 +83,12 @@ def end_with(parent: int, number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
 
 
+def adopt() -> None:
+    """Become the parent of all that one's children leave behind, so that it can be ended."""
+    if kernel.is_linux():
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+
+
 def conceal() -> None:
     """Keep other processes of the same user from reading this one's memory and environment."""
     if kernel.is_linux():
@@ -84,18 +101,18 @@ def interpreter_folders() -> list[Path]:
     return sorted({Path(item).resolve() for item in known if item and Path(item).exists()})
 
 
-def _attempt(name: str, layer: Callable[[], None]) -> str:
+def _holds(layer: Callable[[], None]) -> bool:
     try:
         layer()
-    except (OSError, ValueError):  # the kernel lacks it or forbids it here; the name says so
-        return f"-{name}"
-    return name
+    except (OSError, ValueError):  # the kernel lacks it or forbids it here; the level says so
+        return False
+    return True
 
 
 def _limit(bounds: Bounds) -> None:
     limits = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: _FILE_BYTES,
+        resource.RLIMIT_FSIZE: FILE_BYTES,
         resource.RLIMIT_NOFILE: _OPEN_FILES,
         resource.RLIMIT_CPU: bounds.cpu_s,
     }
@@ -105,19 +122,19 @@ def _limit(bounds: Bounds) -> None:
         _, hard = resource.getrlimit(what)
         ceiling = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (ceiling, ceiling))
+    with suppress(OSError):  # when memory runs out, this process goes and not who holds the token
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _leave_network() -> None:
-    user, group = os.getuid(), os.getgid()
-    try:
-        kernel.unshare(_NEW_USER | _NEW_NET | _NEW_IPC)
-    except OSError:
-        kernel.unshare(_NEW_NET | _NEW_IPC)  # root where user namespaces are off
-        return
-    # Without a map every file of one's own would look like somebody else's.
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+def _give_up_rights() -> None:
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    # The first process of a user namespace may do anything there, such as undoing its mounts.
+    kernel.drop_capabilities()
+
+
+def _leave_mounts(bounds: Bounds) -> None:
+    readable = [*interpreter_folders(), *bounds.readable]
+    mounts.isolate(readable=readable, writable=bounds.writable)
 
 
 def _hide_files(bounds: Bounds) -> None:

@@ -1,8 +1,9 @@
-"""A seccomp filter: the child starts no program and no process, and traces no other.
+"""A seccomp filter: the child starts no program and no process, traces none, and calls nobody.
 
 Classic BPF over `struct seccomp_data` (seccomp(2)): a refused call returns EPERM. `clone3` answers
 ENOSYS, because a filter cannot see its flags; the C library then uses `clone`, which is allowed for
-threads only.
+threads only. Sockets are those of files, which lead nowhere from a mount namespace: a family that
+reaches another machine, such as vsock, need not be one that a network namespace holds back.
 """
 
 import ctypes
@@ -26,6 +27,8 @@ _FORBIDDEN: dict[str, tuple[int, ...]] = {
     ),
 }  # fmt: skip
 _CLONE = {"x86_64": 56, "aarch64": 220}
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+_FILE_SOCKETS = 1
 _CLONE3 = 435
 _CLONE_THREAD = 0x00010000
 _X32_BIT = 0x40000000
@@ -68,6 +71,11 @@ def program(machine: str) -> bytes:
     lines += [
         _line(_EQUAL, _CLONE3, 0, 1),
         _line(_RETURN, _ERRNO | errno.ENOSYS),
+        _line(_EQUAL, _SOCKET[machine], 0, 4),
+        _line(_LOAD, _FIRST_ARGUMENT),
+        _line(_EQUAL, _FILE_SOCKETS, 0, 1),
+        _line(_RETURN, _ALLOW),
+        _line(_RETURN, _ERRNO | errno.EPERM),
         _line(_EQUAL, _CLONE[machine], 0, 3),
         _line(_LOAD, _FIRST_ARGUMENT),
         _line(_HAS_BITS, _CLONE_THREAD, 1, 0),

@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deltareg.errors import InvalidInput
-from deltareg_verify.options import Options, default_name
+from deltareg_verify.escape_trial import accepted_layers
+from deltareg_verify.options import Options, default_name, most_memory
 
 
 class WorkerSettings(BaseSettings):
@@ -43,8 +44,20 @@ class WorkerSettings(BaseSettings):
         int, Field(ge=0, description="Processor threads of a child; 0 takes all.")
     ] = 0
     memory_bytes: Annotated[
-        int, Field(ge=0, description="Private memory of a child on a CPU; 0 sets no limit.")
-    ] = 0
+        int,
+        Field(
+            ge=0,
+            description="Private memory of a child on a CPU; 0 sets no limit. "
+            "Default: nine tenths of the machine's.",
+        ),
+    ] = Field(default_factory=most_memory)
+    allow_escapes: Annotated[
+        str,
+        Field(
+            description="Layers of the sandbox that may be missing though a child can then escape: "
+            "some of `network files calls limits`. A layer that holds and leaks is never allowed."
+        ),
+    ] = ""
 
     def options(self, *, is_once: bool) -> Options:
         """Hand the settings down as plain values."""
@@ -58,6 +71,7 @@ class WorkerSettings(BaseSettings):
             stop_grace_s=self.stop_grace_s,
             threads=self.threads,
             memory_bytes=self.memory_bytes,
+            accepted_layers=accepted_layers(self.allow_escapes),
             is_once=is_once,
         )
 

@@ -95,6 +95,7 @@ class Worker:
         device: `cpu` or `cuda:N`, as the start found it.
         labels: What the worker offers, for runs that ask for something.
         stop: Whether it is to end.
+        escapes: What the trial at the start found and the operator accepts; empty without a trial.
     """
 
     registry: Registry
@@ -105,6 +106,7 @@ class Worker:
     device: str
     labels: Mapping[str, str]
     stop: Stop
+    escapes: str = ""
 
     def serve(self) -> None:
         """Take runs until asked to stop, or until the first has ended with `is_once`.
@@ -165,7 +167,11 @@ class Worker:
             wall_s=assignment.wall_s,
             interrupted=lambda: self._interruption(heart),
         )
-        return verdict_report(grant, suite, listen(said), materials)
+        report = verdict_report(grant, suite, listen(said), materials)
+        if not self.escapes:
+            return report
+        told = {**report.environment, "escapes": self.escapes}
+        return report.model_copy(update={"environment": told})
 
     def _assignment(self, materials: Materials, folder: Path) -> Assignment:
         own = folder / "own"

@@ -112,7 +112,8 @@ class Zygote:
             return self._seat
         self.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        program = ["-m", "deltareg_verify.zygote_process", str(theirs.fileno()), self._child]
+        # -P: the folder that the worker was started in is none to import from, nor to be read.
+        program = ["-P", "-m", "deltareg_verify.zygote_process", str(theirs.fileno()), self._child]
         began = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, *program],

@@ -6,8 +6,8 @@ child does, in the zygote, so that what it imports is there for all later runs.
 
 The supervisor sends one request at a time over a socket, with the child's two pipes; the zygote
 answers `started` and, when the child is gone, `ended STATUS`. Whatever comes over the socket
-meanwhile, its end included, kills the child with its whole process group: no child outlives its
-supervisor.
+meanwhile, its end included, kills the child with its whole process group, its pid namespace and
+whatever it left elsewhere: no child outlives its supervisor.
 """
 
 import importlib
@@ -19,6 +19,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from deltareg.garbage import collect_rarely
@@ -28,12 +29,14 @@ Prepare = Callable[[bytes], Callable[[BinaryIO], None]]
 
 REQUEST_BYTES = 1 << 16
 _FAILED = 70
+_ROUNDS = 10_000
 
 
 def main() -> None:
     """Import what is dear, say so, and serve until the supervisor is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
     collect_rarely()
+    sandbox.adopt()
     seat = socket.socket(fileno=int(sys.argv[1]))
     module = importlib.import_module(sys.argv[2])
     module.warm()
@@ -94,7 +97,22 @@ def _wait(seat: socket.socket, pid: int) -> int:
     _, status = os.waitpid(pid, 0)
     with suppress(ProcessLookupError):  # what it may have left in its process group
         os.killpg(pid, signal.SIGKILL)
+    _end_strays()
     return os.waitstatus_to_exitcode(status)
+
+
+def _end_strays() -> None:
+    """Kill what the child started in sessions of its own, and what that started."""
+    for _ in range(_ROUNDS):
+        try:
+            strays = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        except FileNotFoundError:  # a kernel without that list; a pid namespace does not need it
+            return
+        if not strays:
+            return
+        for stray in map(int, strays):
+            os.kill(stray, signal.SIGKILL)
+            os.waitpid(stray, 0)
 
 
 if __name__ == "__main__":

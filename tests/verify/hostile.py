@@ -4,6 +4,7 @@ A request is JSON: `act`, with what it needs. With `scratch` the child enters th
 answers with one line of JSON: what it could do, or the name of the error that stopped it.
 """
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -15,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from deltareg_verify import kernel, sandbox
+from deltareg_verify import escapes, kernel, sandbox
 
 
 def warm():
@@ -24,6 +25,8 @@ def warm():
 
 def prepare(request):
     wanted = json.loads(request)
+    if wanted["act"] == "escape":
+        wanted["targets"] = escapes.targets_of(wanted["targets"].encode())
     return lambda out: perform(out, **wanted)
 
 
@@ -142,6 +145,78 @@ def hang(out, pid_file=None):
         time.sleep(60)
 
 
+def abort(out):
+    os.abort()
+
+
+def spin(out):
+    while True:
+        pass
+
+
+def daemonize_and_hang(out, token):
+    """Leave processes in sessions of their own, each known by a word on its command line."""
+    for _ in range(3):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.execv("/bin/sleep", ["sleep", token])
+            hang(out)
+    hang(out)
+
+
+def bomb(out, token, most):
+    """Fork as fast as it goes, up to a limit, each child doing so too."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for _ in range(most):
+        with contextlib.suppress(OSError):
+            if os.fork() == 0:
+                os.setsid()
+                os.execv("/bin/sleep", ["sleep", token])
+    hang(out)
+
+
+def devour(out):
+    """Eat memory until there is none, and touch all of it."""
+    eaten = []
+    while True:
+        eaten.append(bytearray(b"x" * (64 << 20)))
+
+
+def processes(out):
+    return sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def look_around(out, folders):
+    return {folder: sorted(os.listdir(folder)) for folder in folders}
+
+
+def call(out, path):
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(path)
+    return "connected"
+
+
+def open_socket(out, family):
+    socket.socket(family, socket.SOCK_STREAM).close()
+    return "opened"
+
+
+def capabilities(out):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return [line.split()[1] for line in lines if line.startswith(("CapEff", "CapPrm"))]
+
+
+def remount(out, path):
+    kernel.mount("none", path, flags=0x1020)
+    return "remounted"
+
+
+def escape(out, targets):
+    """Try all twelve escapes of the worker's start."""
+    return escapes.succeeded(targets)
+
+
 def flood(out):
     while True:
         out.write(b"x" * (1 << 16))
@@ -171,6 +246,7 @@ ACTS = {
     for act in (
         connect, environment, read, write, through_link, execute, fork, thread, kill, attach,
         unshare, swallow, fill, cache, say, segfault, leave, hang, flood, close_and_hang,
-        leave_child_behind, look,
+        leave_child_behind, look, abort, spin, daemonize_and_hang, bomb, devour, processes,
+        look_around, call, open_socket, capabilities, remount, escape,
     )
 }  # fmt: skip

@@ -1,0 +1,89 @@
+"""A mount namespace: the child's own view of the files, read-only but for its folder.
+
+Places where other programs leave files and sockets are empty there, `/proc` shows its own processes
+alone. Flags as in mount(2) and mount_setattr(2).
+"""
+
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg_verify import kernel
+
+_NEW_MOUNTS = 0x00020000
+_NO_SUID, _NO_DEVICES, _NO_EXECUTION = 0x2, 0x4, 0x8
+_BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000
+_READ_ONLY = 0x1
+_HERE, _AT_RECURSIVE = -100, 0x8000
+_SHARED = "/dev/shm"  # noqa: S108  # libraries share memory there, with nobody here
+_ROOM = "size=1g,mode=0755"
+# Landlock says nothing about connecting to a socket file, and these hold all of them.
+_EMPTIED = ("/tmp", "/var/tmp", "/run", _SHARED)  # noqa: S108
+
+
+def isolate(*, readable: Iterable[Path], writable: Path) -> None:
+    """Leave the mounts of the machine for a view that is this process's alone.
+
+    Args:
+        readable: Paths that stay visible where the places that are emptied hold them.
+        writable: The one folder that is not read-only.
+
+    Raises:
+        OSError: The kernel refuses; the view is then partly restricted.
+    """
+    kernel.unshare(_NEW_MOUNTS)
+    kernel.mount("none", "/", flags=_RECURSIVE | _PRIVATE)
+    emptied = _places()
+    kept = [_Kept.hold(path) for path in _topmost(readable, emptied)]
+    own = _Kept.hold(writable.resolve())
+    for place in emptied:
+        kernel.mount("tmpfs", str(place), kind="tmpfs", flags=_NO_SUID | _NO_DEVICES, options=_ROOM)
+    for item in (*kept, own):
+        item.bind()
+    os.chdir(own.path)
+    _set("/", read_only=True, flags=_AT_RECURSIVE)
+    for path in (str(own.path), _SHARED):
+        _set(path, read_only=False)
+    kernel.mount("proc", "/proc", kind="proc", flags=_NO_SUID | _NO_DEVICES | _NO_EXECUTION)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A path that is held open while something else is mounted over it."""
+
+    path: Path
+    descriptor: int
+
+    @classmethod
+    def hold(cls, path: Path) -> "_Kept":
+        return cls(path, os.open(path, os.O_PATH | os.O_CLOEXEC))
+
+    def bind(self) -> None:
+        source = f"/proc/self/fd/{self.descriptor}"
+        if not self.path.exists():
+            is_folder = Path(source).is_dir()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir() if is_folder else self.path.touch()
+        kernel.mount(source, str(self.path), flags=_BIND | _RECURSIVE)
+        os.close(self.descriptor)
+
+
+def _places() -> list[Path]:
+    """Folders that are emptied, each once: `/var/tmp` may be a link to `/tmp`."""
+    return sorted({Path(item).resolve() for item in _EMPTIED if Path(item).is_dir()})
+
+
+def _topmost(paths: Iterable[Path], emptied: Sequence[Path]) -> list[Path]:
+    """Paths below the emptied places, but none below another of them."""
+    real = sorted({path.resolve() for path in paths if path.exists()})
+    hidden = [path for path in real if any(path.is_relative_to(place) for place in emptied)]
+    return [path for path in hidden if not any(other in path.parents for other in hidden)]
+
+
+def _set(path: str, *, read_only: bool, flags: int = 0) -> None:
+    # struct mount_attr: flags to set, flags to clear, propagation, a user namespace.
+    wanted = (_READ_ONLY, 0) if read_only else (0, _READ_ONLY)
+    attributes = struct.pack("=QQQQ", *wanted, 0, 0)
+    kernel.syscall("mount_setattr", _HERE, path.encode(), flags, attributes, len(attributes))

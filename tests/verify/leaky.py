@@ -1,0 +1,54 @@
+"""What the worker's child does in a trial, with one wall of its sandbox taken down on purpose, yet said to stand.
+
+The file `leak` in its home names the wall, as a zygote inherits no variable but those it should.
+"""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from deltareg_verify import escapes, landlock, mounts, namespaces, sandbox, seccomp
+
+
+def warm():
+    """Take the walls down in the process that all children come from."""
+    for wall in Path(os.environ["HOME"], "leak").read_text().split():
+        WALLS[wall]()
+
+
+def prepare(request):
+    return partial(escapes.escape, escapes.targets_of(request.removeprefix(b"escape ")))
+
+
+def calls():
+    seccomp.restrict = lambda: None
+
+
+def network():
+    namespaces.leave_network = lambda: None
+
+
+def files():
+    landlock.restrict = lambda **_: None
+
+
+def mount():
+    mounts.isolate = lambda **_: None
+
+
+def pid():
+    namespaces.become_first = lambda: None
+
+
+def limits():
+    sandbox._limit = lambda _: None
+
+
+def missing_files():
+    def refuse(**_):
+        raise OSError("this kernel has no Landlock")
+
+    landlock.restrict = mounts.isolate = refuse
+
+
+WALLS = {wall.__name__: wall for wall in (calls, network, files, mount, pid, limits, missing_files)}
