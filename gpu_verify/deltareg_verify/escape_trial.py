@@ -1,8 +1,8 @@
 """At start-up a child tries to escape; a worker whose sandbox lets it out takes no runs.
 
-What counts is what gets out, not which layer the kernel lacks: most escapes are closed twice. One that
-succeeds though a layer against it holds is a broken sandbox, and nobody can accept that. One that
-succeeds because its layers are missing is accepted by naming the layer, by whoever runs the worker.
+What counts is what gets out, not which layer the kernel lacks: most escapes are closed twice. One
+that succeeds though a layer against it holds is a broken sandbox, and nobody can accept that. One
+that succeeds because its layers are missing can be accepted by naming the layer, in a setting.
 """
 
 import logging
@@ -82,7 +82,9 @@ def stand_trial(
     refuse_leaks(out, held)
     refuse_gaps(out, accepted)
     for escape in out:
-        log.warning("accepted: a child can %s, as layer %s is missing", escape.deed, escape.layers[0])
+        log.warning(
+            "accepted: a child can %s, as layer %s is missing", escape.deed, escape.layers[0]
+        )
     if missing := [name for name in found.sandbox.split() if name.startswith("-")]:
         log.warning("the kernel or container allows no %s; verdicts say so",
                     ", ".join(name.lstrip("-") for name in missing))  # fmt: skip
@@ -98,8 +100,8 @@ def refuse_leaks(out: Sequence[Escape], held: Collection[str]) -> None:
     for escape in out:
         if leaking := [layer for layer in escape.layers if layer in held]:
             raise Misconfigured(
-                f"the sandbox leaks: a child can {escape.deed} (escape {escape.name}), though layer "
-                f"{leaking[0]} is said to hold",
+                f"the sandbox leaks: a child can {escape.deed} (escape {escape.name}), "
+                f"though layer {leaking[0]} is said to hold",
                 fix="run no worker on this host; report its kernel and container runtime",
             )
 
@@ -137,9 +139,7 @@ def _try(children: Children, scratch: Path, *, memory_bytes: int | None) -> Surr
             memory_bytes=memory_bytes, file_bytes=sandbox.FILE_BYTES,
         )  # fmt: skip
         try:
-            return listen(
-                children.run(b"escape " + targets.encode(), wall_s=_TRIAL_S)
-            ).surroundings
+            return listen(children.run(b"escape " + targets.encode(), wall_s=_TRIAL_S)).surroundings
         except Inconclusive as error:
             raise Misconfigured(
                 f"whether the sandbox holds could not be tried: {error.message}", fix=error.fix

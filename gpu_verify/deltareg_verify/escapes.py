@@ -25,7 +25,8 @@ _PATIENCE_S = 0.25
 _FORKS = 32
 _CPU_S = 60
 _NO_RESERVE = 0x4000  # MAP_NORESERVE: however little memory is free, what counts is the bound
-_SHADOW = Path("/etc/shadow")
+# The machine's passwords, and a file that every user may read and no run needs.
+_SYSTEM = (Path("/etc/shadow"), Path("/etc/passwd"))
 # A question for the address of `example.`, as RFC 1035 section 4 writes it.
 _QUESTION = b"\x5e\xa1\x01\x00\x00\x01\0\0\0\0\0\0\x07example\0\0\x01\0\x01"
 
@@ -131,8 +132,8 @@ def resolve(targets: Targets) -> bool:
 
 
 def read_file(targets: Targets) -> bool:
-    """Read a file of somebody else, also that with the machine's passwords."""
-    return any(_is_readable(path) for path in (targets.outside / "secret", _SHADOW))
+    """Read a file of somebody else, also of the system."""
+    return any(map(_is_readable, _foreign(targets)))
 
 
 def write_file(targets: Targets) -> bool:
@@ -145,12 +146,7 @@ def write_file(targets: Targets) -> bool:
 
 def follow_link(targets: Targets) -> bool:
     """Read a file of somebody else through a link in the own folder."""
-    link = targets.own / "link"
-    link.symlink_to(targets.outside / "secret")
-    try:
-        return _is_readable(link)
-    finally:
-        link.unlink()
+    return any(_is_readable_by_link(targets.own / "link", path) for path in _foreign(targets))
 
 
 def execute(targets: Targets) -> bool:
@@ -185,8 +181,7 @@ def multiply(targets: Targets) -> bool:
     del targets
     started: list[int] = []
     with suppress(OSError):
-        for _ in range(_FORKS):
-            started.append(_fork_sleeper())
+        started.extend(_fork_sleeper() for _ in range(_FORKS))
     for pid in started:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -208,6 +203,18 @@ def fill_disk(targets: Targets) -> bool:
 def _answers(address: Address) -> bool:
     with socket.create_connection(address, timeout=_PATIENCE_S):
         return True
+
+
+def _foreign(targets: Targets) -> tuple[Path, ...]:
+    return targets.outside / "secret", *_SYSTEM
+
+
+def _is_readable_by_link(link: Path, path: Path) -> bool:
+    link.symlink_to(path)
+    try:
+        return _is_readable(link)
+    finally:
+        link.unlink()
 
 
 def _is_readable(path: Path) -> bool:

@@ -4,6 +4,7 @@ import os
 import resource
 import select
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from deltareg_verify import kernel
@@ -63,7 +64,8 @@ def _end_as(pid: int) -> None:
         _, ended = os.waitpid(pid, 0)
         status = os.waitstatus_to_exitcode(ended)
         if status < 0:
-            signal.signal(-status, signal.SIG_DFL)
+            with suppress(OSError):  # nobody can handle SIGKILL, so nobody can reset it
+                signal.signal(-status, signal.SIG_DFL)
             os.kill(os.getpid(), -status)
     finally:
         os._exit(status if status >= 0 else _FAILED)

@@ -65,7 +65,7 @@ def enter(bounds: Bounds) -> str:
 
 
 def memory_bound(device: str, memory_bytes: int) -> int | None:
-    """Say what `Bounds` bounds memory by, of a device and what an operator allows; 0 is no bound."""
+    """Say what `Bounds` bounds memory by, for a device and what is allowed, where 0 is no bound."""
     return memory_bytes if device == "cpu" and memory_bytes > 0 else None
 
 

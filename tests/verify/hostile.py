@@ -1,7 +1,8 @@
 """A child that does what no delta should make a child do. Runs in a real zygote, as its module.
 
-A request is JSON: `act`, with what it needs. With `scratch` the child enters the sandbox first. It
-answers with one line of JSON: what it could do, or the name of the error that stopped it.
+A request is JSON: `act`, with what it needs. With `scratch` the child enters the sandbox first, but
+for the walls in `without`. It answers with one line of JSON: what it could do, or the name of the
+error that stopped it.
 """
 
 import contextlib
@@ -12,11 +13,13 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 from deltareg_verify import escapes, kernel, sandbox
+from tests.verify import leaky
 
 
 def warm():
@@ -30,10 +33,14 @@ def prepare(request):
     return lambda out: perform(out, **wanted)
 
 
-def perform(out, *, act, scratch=None, readable=(), memory_bytes=None, **given):
+def perform(
+    out, *, act, scratch=None, readable=(), memory_bytes=None, cpu_s=60, without=(), **given
+):
     level = ""
+    for wall in without:
+        leaky.WALLS[wall]()
     if scratch is not None:
-        bounds = sandbox.Bounds(tuple(map(Path, readable)), Path(scratch), 60, memory_bytes)
+        bounds = sandbox.Bounds(tuple(map(Path, readable)), Path(scratch), cpu_s, memory_bytes)
         level = sandbox.enter(bounds)
     try:
         result = ACTS[act](out=out, **given)
@@ -154,33 +161,35 @@ def spin(out):
         pass
 
 
-def daemonize_and_hang(out, token):
-    """Leave processes in sessions of their own, each known by a word on its command line."""
+def leave_the_session(out, word):
+    """Leave processes in sessions of their own; each has the word on its command line."""
     for _ in range(3):
         if os.fork() == 0:
             os.setsid()
-            if os.fork() == 0:
-                os.execv("/bin/sleep", ["sleep", token])
+            start_sleeper(word)
             hang(out)
     hang(out)
 
 
-def bomb(out, token, most):
-    """Fork as fast as it goes, up to a limit, each child doing so too."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+def multiply(out, word, most):
+    """Fork as fast as it goes, up to a limit, and into other sessions."""
     for _ in range(most):
         with contextlib.suppress(OSError):
-            if os.fork() == 0:
-                os.setsid()
-                os.execv("/bin/sleep", ["sleep", token])
+            start_sleeper(word)
     hang(out)
 
 
+def start_sleeper(word):
+    if os.fork() == 0:
+        os.setsid()
+        os.execv(sys.executable, [sys.executable, "-S", "-c", "import time; time.sleep(600)", word])
+
+
 def devour(out):
-    """Eat memory until there is none, and touch all of it."""
+    """Eat memory until there is no more, and use all of it."""
     eaten = []
     while True:
-        eaten.append(bytearray(b"x" * (64 << 20)))
+        eaten.append(bytearray(b"x" * (16 << 20)))
 
 
 def processes(out):
@@ -188,7 +197,7 @@ def processes(out):
 
 
 def look_around(out, folders):
-    return {folder: sorted(os.listdir(folder)) for folder in folders}
+    return {folder: sorted(entry.name for entry in Path(folder).iterdir()) for folder in folders}
 
 
 def call(out, path):
@@ -246,7 +255,7 @@ ACTS = {
     for act in (
         connect, environment, read, write, through_link, execute, fork, thread, kill, attach,
         unshare, swallow, fill, cache, say, segfault, leave, hang, flood, close_and_hang,
-        leave_child_behind, look, abort, spin, daemonize_and_hang, bomb, devour, processes,
+        leave_child_behind, look, abort, spin, leave_the_session, multiply, devour, processes,
         look_around, call, open_socket, capabilities, remount, escape,
     )
 }  # fmt: skip

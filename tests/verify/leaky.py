@@ -1,4 +1,4 @@
-"""What the worker's child does in a trial, with one wall of its sandbox taken down on purpose, yet said to stand.
+"""What the worker's child does in a trial, with walls of its sandbox taken down on purpose.
 
 The file `leak` in its home names the wall, as a zygote inherits no variable but those it should.
 """

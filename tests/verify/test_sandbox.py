@@ -173,6 +173,62 @@ def test_a_supervisor_that_conceals_itself_is_not_read(inside, tmp_path):
     assert stopped(result)
 
 
+def test_no_other_process_is_seen(inside, holds):
+    need(holds, "pid")
+    need(holds, "mount")
+
+    assert inside("processes") == [1]
+
+
+def test_places_where_others_leave_files_are_empty(inside, holds, scratch, tmp_path):
+    """With the wall open that would keep them from being read."""
+    need(holds, "mount")
+    (tmp_path / "secret").write_text("secret")
+    folders = [str(tmp_path), "/run", "/dev/shm"]
+
+    found = inside("look_around", folders=folders, without=["files"])
+
+    assert found["/run"] == found["/dev/shm"] == []
+    if "/tmp" in map(str, scratch.parents):
+        assert found[str(tmp_path)] == ["own"]
+
+
+def test_no_socket_of_others_is_called(inside, holds, tmp_path):
+    """Such as that of a container engine, which is the way to all of the machine."""
+    need(holds, "mount")
+    path = Path("/run" if os.access("/run", os.W_OK) else "/tmp", f"deltareg-{os.getpid()}")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        result = inside("call", path=str(path))
+        path.unlink()
+
+    assert stopped(result)
+
+
+def test_nothing_else_is_written_though_files_were_open(inside, holds, repository):
+    need(holds, "mount")
+
+    assert stopped(inside("write", path=str(repository / "written"), without=["files"]))
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, 16, 17, 40])
+def test_no_socket_leads_to_another_machine(inside, holds, family):
+    """IP, netlink, packets and virtual machines' own, whatever namespaces say of them."""
+    need(holds, "calls")
+
+    assert inside("open_socket", family=family) == {"error": "EPERM"}
+    assert inside("open_socket", family=socket.AF_UNIX) == "opened"
+
+
+def test_no_right_is_left_to_undo_it(inside, holds):
+    need(holds, "no_new_privs")
+
+    assert set(inside("capabilities")) == {"0" * 16}
+    assert stopped(inside("remount", path="/", without=["calls"]))
+
+
 def test_memory_is_bounded(inside):
     assert inside("swallow", size_bytes=1 << 20, memory_bytes=4 << 30) == 1 << 20
     assert inside("swallow", size_bytes=8 << 30, memory_bytes=4 << 30) == {"error": "MemoryError"}

@@ -1,5 +1,6 @@
 """The supervisor over a real queue, with a real zygote: every run ends as it should."""
 
+import json
 import os
 import signal
 import threading
@@ -421,3 +422,49 @@ class TestStop:
         finally:
             for number, action in kept.items():
                 signal.signal(number, action)
+
+
+@pytest.fixture(scope="module")
+def rogue_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("rogue")
+
+
+@pytest.fixture(scope="module")
+def rogue(rogue_home, repository):
+    """Make children that misbehave as the file `act` in their home says, from one zygote."""
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    with Zygote(rogue_home, environment=environment, child="tests.verify.rogue") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("act", "budget_s", "told"),
+    [
+        ("hang", 1.0, "ran out of time"),
+        ("leave_the_session", 1.0, "ran out of time"),
+        ("multiply", 1.0, "ran out of time"),
+        ("devour", 30.0, "MemoryError"),
+        ("segfault", 30.0, "signal 11"),
+        ("flood", 30.0, "more than a report may hold"),
+    ],
+)
+def test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives(
+    desk, registry, worker, queued, rogue, rogue_home, act, budget_s, told
+):
+    described = {"device": "cpu", "scratch": str(rogue_home)}
+    rogue.run(b"describe " + json.dumps(described).encode(), wall_s=60)  # it is warm from here on
+    (rogue_home / "act").write_text(act)
+    began = time.monotonic()
+    for _ in range(3):
+        worker(children=rogue, run_timeout_s=budget_s, memory_bytes=1 << 30).serve()
+    took = time.monotonic() - began
+    (rogue_home / "act").unlink()
+    run = desk.show(queued)
+
+    again = queue_run(registry, rows.caller(registry.engine), RunCreate(ref="lab/x:v1", again=True))
+    worker(children=rogue).serve()
+
+    assert (run.state, run.verdict.verdict) == ("dead", "inconclusive")
+    assert told in run.error
+    assert took < 3 * (budget_s + 5.0)
+    assert outcome(desk, again.id) == ("done", "pass")

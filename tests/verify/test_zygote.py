@@ -1,5 +1,6 @@
 """The zygote: a child per request, and no way for a child to take its supervisor with it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -123,6 +124,107 @@ def test_what_a_child_leaves_behind_is_killed_with_it(zygote, tmp_path):
     assert run(zygote, "leave_child_behind", pid_file=str(tmp_path / "pid")) == "left"
 
     assert gone(appeared(tmp_path / "pid"))
+
+
+@pytest.mark.parametrize("act", ["leave_the_session", "multiply"])
+@pytest.mark.parametrize("is_sandboxed", [True, False], ids=["in_the_sandbox", "without"])
+def test_everything_that_a_child_starts_is_killed_in_time(zygote, tmp_path, act, is_sandboxed):
+    """Also what leaves its session, with the wall open that lets it start anything."""
+    word = f"{act}-{tmp_path.name}"
+    given = {"word": word, **({"most": 60} if act == "multiply" else {})}
+    if is_sandboxed:
+        given |= {"scratch": str(tmp_path), "without": ["calls"]}
+    began = time.monotonic()
+
+    with pytest.raises(Inconclusive, match="ran out of time"):
+        run(zygote, act, wall_s=2.0, interrupted=watch(word, seen := set()), **given)
+
+    assert seen
+    assert time.monotonic() - began < 2.0 + DEADLINE_S
+    assert not running(word)
+    assert run(zygote, "say", text="still here") == "still here"
+
+
+def watch(word, seen):
+    def look():
+        seen.update(running(word))
+        return ""
+
+    return look
+
+
+def running(word):
+    """Tell the processes of this machine that have a word on their command line."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and word in (entry / "cmdline").read_text().split("\0"):
+                found.add(entry.name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [("segfault", "signal 11"), ("abort", "signal (6|11)"), ("spin", "signal 9")],
+)
+def test_a_crash_inside_the_sandbox_is_told_as_outside(zygote, tmp_path, act, told):
+    with pytest.raises(Inconclusive, match=told):
+        run(zygote, act, scratch=str(tmp_path), cpu_s=1)
+
+    assert run(zygote, "say", text="still here") == "still here"
+
+
+def test_memory_that_is_eaten_is_the_childs_alone(zygote, tmp_path):
+    eaten = run(zygote, "devour", scratch=str(tmp_path), memory_bytes=1 << 30)
+
+    assert eaten == {"error": "MemoryError"}
+    assert run(zygote, "say", text="still here") == "still here"
+
+
+def test_a_zygote_that_is_killed_takes_a_sandboxed_child_along(tmp_path, surroundings_of_zygote):
+    children = []
+
+    def kill_zygote():
+        if made.pid and not children:
+            children.extend(below(made.pid))
+            if len(children) == 2:  # the child, and its first process in a pid namespace
+                os.kill(made.pid, signal.SIGKILL)
+            else:
+                children.clear()
+        return ""
+
+    with Zygote(tmp_path, environment=surroundings_of_zygote, child="tests.verify.hostile") as made:
+        level = json.loads(made.run(request("say", text="", scratch=str(tmp_path)), wall_s=60))
+        if "pid" not in level["level"].split():
+            pytest.skip("needs the layer pid, which this kernel or container does not allow")
+        with pytest.raises(Inconclusive, match="it restarts"):
+            run(made, "hang", scratch=str(tmp_path), interrupted=kill_zygote)
+
+    assert all(gone(pid) for pid in children)
+
+
+def below(pid):
+    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children")
+                for c in task.read_text().split()]  # fmt: skip
+    return children + [deeper for child in children for deeper in below(child)]
+
+
+def test_the_folder_that_a_worker_starts_in_is_none_of_its_childs(
+    tmp_path, surroundings_of_zygote, monkeypatch
+):
+    """`python -m` would put it on the path, and what is on the path may be read."""
+    (tmp_path / "secret").write_text("secret")
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own"
+    own.mkdir()
+
+    with Zygote(own, environment=surroundings_of_zygote, child="tests.verify.hostile") as made:
+        wanted = request("read", path=str(tmp_path / "secret"), scratch=str(own))
+        said = json.loads(made.run(wanted, wall_s=60))
+
+    if "files" not in said["level"].split():
+        pytest.skip("needs the layer files, which this kernel does not have")
+    assert "error" in said["result"]
 
 
 def test_a_zygote_that_is_killed_is_started_again(tmp_path, surroundings_of_zygote):

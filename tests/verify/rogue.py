@@ -1,0 +1,32 @@
+"""The worker's child, which does what a hostile delta might make it do before it verifies.
+
+The file `act` in its home names what; without the file it is the child as it is.
+"""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from deltareg_verify import child
+from deltareg_verify.assignment import Assignment
+from tests.verify import hostile, leaky
+
+warm = child.warm
+
+
+def prepare(request):
+    act = Path(os.environ["HOME"], "act")
+    if not act.exists():
+        return child.prepare(request)
+    assignment = Assignment.decode(request.partition(b" ")[2])
+    return partial(misbehave, assignment, act.read_text())
+
+
+def misbehave(assignment, act, out):
+    """Enter the sandbox as a run does, but for the wall that lets it start processes."""
+    leaky.WALLS["calls"]()
+    child.sandbox.enter(child._bounds(assignment))
+    hostile.ACTS[act](out=out, **GIVEN.get(act, {}))
+
+
+GIVEN = {"leave_the_session": {"word": "rogue"}, "multiply": {"word": "rogue", "most": 60}}
