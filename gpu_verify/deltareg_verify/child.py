@@ -99,6 +99,7 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=sandbox.memory_bound(assignment.device, assignment.memory_bytes),
+        used_bytes=assignment.memory_bytes or None,
     )
 
 

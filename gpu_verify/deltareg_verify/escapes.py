@@ -95,8 +95,8 @@ def targets_of(request: bytes) -> Targets:
 
 def escape(targets: Targets, out: BinaryIO) -> None:
     """Enter the sandbox as for a run and say which escapes succeed there all the same."""
-    bounds = Bounds((), targets.own, cpu_s=_CPU_S, memory_bytes=targets.memory_bytes)
-    level = enter(bounds)
+    memory_bytes = targets.memory_bytes
+    level = enter(Bounds((), targets.own, _CPU_S, memory_bytes, used_bytes=memory_bytes))
     names = " ".join(succeeded(targets))
     Speaker(out).end(dtype="", sandbox=level, environment={"escapes": names})
 

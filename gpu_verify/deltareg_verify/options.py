@@ -5,6 +5,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg_verify import cgroup
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -43,5 +45,10 @@ def default_name() -> str:
 
 
 def most_memory() -> int:
-    """Nine tenths of the machine's memory: the rest is for the system and the supervisor."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 9 // 10
+    """Nine tenths of the memory that is the worker's: the rest is for system and supervisor."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = cgroup.memory_limit(cgroup.own_group())
+    except OSError:  # no cgroup v2, so no limit of a container
+        limit = None
+    return min(machine, limit or machine) * 9 // 10

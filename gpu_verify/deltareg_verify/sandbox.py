@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg_verify import kernel, landlock, mounts, namespaces, seccomp
+from deltareg_verify import cgroup, kernel, landlock, mounts, namespaces, seccomp
 
-LAYERS = ("limits", "no_new_privs", "network", "files", "calls", "pid", "mount")
+LAYERS = ("limits", "no_new_privs", "network", "files", "calls", "pid", "mount", "cgroup")
 FILE_BYTES = 64 << 20
 _OPEN_FILES = 1024
 _SYSTEM = (
@@ -35,12 +35,14 @@ class Bounds:
         writable: The folder that it may write.
         cpu_s: Seconds of processor time, over all threads.
         memory_bytes: Private memory; None with a GPU, whose driver reserves far more than it uses.
+        used_bytes: Memory in use, shared memory too; it takes a control group.
     """
 
     readable: Sequence[Path]
     writable: Path
     cpu_s: int
     memory_bytes: int | None
+    used_bytes: int | None = None
 
 
 def enter(bounds: Bounds) -> str:
@@ -49,9 +51,11 @@ def enter(bounds: Bounds) -> str:
     Where the kernel allows a pid namespace it returns in a new process, the first one there.
 
     Returns:
-        Such as `session limits no_new_privs network files calls pid mount`, missing ones as `-pid`.
+        Such as `session limits no_new_privs network files calls pid mount -cgroup`, where a `-`
+        is before what is missing.
     """
     layers: list[tuple[str, Callable[[], None]]] = [
+        ("cgroup", lambda: _join_group(bounds)),
         ("network", namespaces.leave_network),
         ("pid", namespaces.become_first),
         ("mount", lambda: _leave_mounts(bounds)),
@@ -124,6 +128,11 @@ def _limit(bounds: Bounds) -> None:
         resource.setrlimit(what, (ceiling, ceiling))
     with suppress(OSError):  # when memory runs out, this process goes and not who holds the token
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _join_group(bounds: Bounds) -> None:
+    parent = os.getppid()
+    cgroup.join(cgroup.own_group(), number=parent, memory_bytes=bounds.used_bytes)
 
 
 def _give_up_rights() -> None:

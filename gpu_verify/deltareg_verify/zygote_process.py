@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deltareg.garbage import collect_rarely
-from deltareg_verify import sandbox
+from deltareg_verify import cgroup, sandbox
 
 Prepare = Callable[[bytes], Callable[[BinaryIO], None]]
 
@@ -37,6 +37,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
     collect_rarely()
     sandbox.adopt()
+    with suppress(OSError):  # no group was handed to this worker; the level says so
+        cgroup.claim(cgroup.own_group())
     seat = socket.socket(fileno=int(sys.argv[1]))
     module = importlib.import_module(sys.argv[2])
     module.warm()
@@ -98,6 +100,8 @@ def _wait(seat: socket.socket, pid: int) -> int:
     with suppress(ProcessLookupError):  # what it may have left in its process group
         os.killpg(pid, signal.SIGKILL)
     _end_strays()
+    with suppress(OSError):
+        cgroup.end(cgroup.own_group(), number=os.getpid())
     return os.waitstatus_to_exitcode(status)
 
 

@@ -16,6 +16,7 @@ from deltareg_verify.settings import resolve
 from tests.fixtures.processes import until
 from tests.verify.bench import SAMPLES, sample_base
 
+REPOSITORY = str(Path(__file__).parents[2])
 RUN = (sys.executable, "-m", "deltareg_verify", "run")
 
 
@@ -33,11 +34,11 @@ def start(server, processes, tmp_path):
     """Start a worker with a token that may read and verify."""
     token = server.token("read", "verify", principal="worker", kind="wrk")
 
-    def run(*options, token=token, url=server.url, **variables):
+    def run(*options, token=token, url=server.url, program=RUN, **variables):
         environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_SERVER=url,
                                     DELTAREG_WORKER_THREADS="1", **variables)  # fmt: skip
         scratch = str(tmp_path / "scratch")
-        return processes.start("worker", *RUN, "--scratch", scratch, *options, environ=environ)
+        return processes.start("worker", *program, "--scratch", scratch, *options, environ=environ)
 
     return run
 
@@ -110,6 +111,50 @@ def test_a_device_that_is_not_there_stops_the_start(start):
     assert worker.wait() == 2
     assert "torch sees no device cuda:99" in worker.errors
     assert "--gpu cpu" in worker.errors
+
+
+@pytest.mark.parametrize(
+    ("wall", "variables", "told"),
+    [
+        ("calls", {}, "the sandbox leaks: a child can start a shell"),
+        ("calls", {"DELTAREG_WORKER_ALLOW_ESCAPES": "calls"}, "the sandbox leaks"),
+        ("missing_files", {}, "DELTAREG_WORKER_ALLOW_ESCAPES='files'"),
+        ("", {"DELTAREG_WORKER_ALLOW_ESCAPES": "walls"}, "'walls'"),
+    ],
+)
+def test_a_worker_does_not_start_where_a_child_gets_out(start, tmp_path, wall, variables, told):
+    program = leaking(tmp_path, wall)
+
+    worker = start("--gpu", "cpu", program=program, PYTHONPATH=REPOSITORY, **variables)
+
+    assert worker.wait() == 2, worker.errors
+    assert told in worker.errors
+    assert "fix:" in worker.errors
+
+
+@pytest.mark.slow
+def test_what_is_accepted_is_in_the_verdict(server, start, tmp_path):
+    program = leaking(tmp_path, "missing_files")
+
+    worker = start("--once", "--gpu", "cpu", program=program, PYTHONPATH=REPOSITORY,
+                   DELTAREG_WORKER_ALLOW_ESCAPES="files")  # fmt: skip
+
+    assert worker.wait() == 0, worker.errors
+    found = server.client(("read",), principal="asker").verdicts("team/lora").items[0]
+    assert {"read", "symlink"} <= set(found.environment["escapes"].split())
+
+
+def leaking(folder, wall):
+    """Run the worker with a wall of its sandbox taken down on purpose."""
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    (scratch / "leak").write_text(wall)
+    script = (
+        "import functools, sys; import deltareg_verify.__main__ as worker\n"
+        "worker.Zygote = functools.partial(worker.Zygote, child='tests.verify.leaky')\n"
+        "worker.main(['run', *sys.argv[1:]])"
+    )
+    return (sys.executable, "-c", script)
 
 
 def test_a_token_that_is_not_known_stops_the_worker(start):
