@@ -36,16 +36,18 @@ def isolate(*, readable: Iterable[Path], writable: Path) -> None:
     kernel.unshare(_NEW_MOUNTS)
     kernel.mount("none", "/", flags=_RECURSIVE | _PRIVATE)
     emptied = _places()
-    kept = [_Kept.hold(path) for path in _topmost(readable, emptied)]
+    kept = [_Kept.hold(path) for path in _topmost([*readable, writable], emptied)]
     own = _Kept.hold(writable.resolve())
     for place in emptied:
+        place.mkdir(parents=True, exist_ok=True)  # it may lie in one that is empty by now
         kernel.mount("tmpfs", str(place), kind="tmpfs", flags=_NO_SUID | _NO_DEVICES, options=_ROOM)
     for item in (*kept, own):
         item.bind()
     os.chdir(own.path)
     _set("/", read_only=True, flags=_AT_RECURSIVE)
-    for path in (str(own.path), _SHARED):
-        _set(path, read_only=False)
+    shared = [Path(_SHARED)] if Path(_SHARED).is_dir() else []
+    for path in (own.path, writable.absolute(), *shared):
+        _set(str(path), read_only=False)
     kernel.mount("proc", "/proc", kind="proc", flags=_NO_SUID | _NO_DEVICES | _NO_EXECUTION)
 
 
@@ -76,9 +78,9 @@ def _places() -> list[Path]:
 
 
 def _topmost(paths: Iterable[Path], emptied: Sequence[Path]) -> list[Path]:
-    """Paths below the emptied places, but none below another of them."""
-    real = sorted({path.resolve() for path in paths if path.exists()})
-    hidden = [path for path in real if any(path.is_relative_to(place) for place in emptied)]
+    """Paths below the emptied places, as given and as links lead, but none below another."""
+    every = {way for path in paths if path.exists() for way in (path.absolute(), path.resolve())}
+    hidden = [path for path in sorted(every) if any(map(path.is_relative_to, emptied))]
     return [path for path in hidden if not any(other in path.parents for other in hidden)]
 
 

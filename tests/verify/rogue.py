@@ -7,7 +7,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from deltareg_verify import child
+from deltareg_verify import child, sandbox
 from deltareg_verify.assignment import Assignment
 from tests.verify import hostile, leaky
 
@@ -25,8 +25,11 @@ def prepare(request):
 def misbehave(assignment, act, out):
     """Enter the sandbox as a run does, but for the wall that lets it start processes."""
     leaky.WALLS["calls"]()
-    child.sandbox.enter(child._bounds(assignment))
+    sandbox.enter(child._bounds(assignment))
     hostile.ACTS[act](out=out, **GIVEN.get(act, {}))
 
 
-GIVEN = {"leave_the_session": {"word": "rogue"}, "multiply": {"word": "rogue", "most": 60}}
+GIVEN: dict[str, dict[str, object]] = {
+    "leave_the_session": {"word": "rogue"},
+    "multiply": {"word": "rogue", "most": 60},
+}

@@ -112,6 +112,29 @@ def test_what_is_given_is_read(inside, tmp_path):
     assert inside("read", path=str(given / "file"), readable=[given]) == "weights"
 
 
+def test_what_is_given_is_read_where_a_link_leads(inside, tmp_path):
+    given = tmp_path / "delta"
+    given.mkdir()
+    (given / "file").write_text("weights")
+    (tmp_path / "link").symlink_to(given)
+
+    read = inside("read", path=str(tmp_path / "link" / "file"), readable=[tmp_path / "link"])
+
+    assert read == "weights"
+
+
+def test_the_own_folder_may_be_behind_a_link(zygote, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    request = {"act": "write", "scratch": str(tmp_path / "link"),
+               "path": str(tmp_path / "link" / "file")}  # fmt: skip
+
+    said = json.loads(zygote.run(json.dumps(request).encode(), wall_s=60))
+
+    assert said["result"] == "written"
+    assert (tmp_path / "real" / "file").exists()
+
+
 def test_what_is_given_to_read_is_not_written(inside, holds, tmp_path):
     need(holds, "files")
     given = tmp_path / "delta"

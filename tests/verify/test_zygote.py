@@ -134,10 +134,11 @@ def test_everything_that_a_child_starts_is_killed_in_time(zygote, tmp_path, act,
     given = {"word": word, **({"most": 60} if act == "multiply" else {})}
     if is_sandboxed:
         given |= {"scratch": str(tmp_path), "without": ["calls"]}
+    seen: set[str] = set()
     began = time.monotonic()
 
     with pytest.raises(Inconclusive, match="ran out of time"):
-        run(zygote, act, wall_s=2.0, interrupted=watch(word, seen := set()), **given)
+        run(zygote, act, wall_s=2.0, interrupted=watch(word, seen), **given)
 
     assert seen
     assert time.monotonic() - began < 2.0 + DEADLINE_S
@@ -182,7 +183,7 @@ def test_memory_that_is_eaten_is_the_childs_alone(zygote, tmp_path):
 
 
 def test_a_zygote_that_is_killed_takes_a_sandboxed_child_along(tmp_path, surroundings_of_zygote):
-    children = []
+    children: list[int] = []
 
     def kill_zygote():
         if made.pid and not children:
