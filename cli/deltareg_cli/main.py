@@ -56,7 +56,11 @@ SECTIONS = {
         "revoke": "revoke:revoke",
         "unrevoke": "unrevoke:unrevoke",
     },
-    "Channels": {"channel": "channel:channel"},
+    "Channels": {
+        "channel": "channel:channel",
+        "agent": "agent:agent",
+        "fleet": "fleet:fleet",
+    },
     "Bases": {"base": "bases:bases"},
     "Operate": {
         "server": "server:server",

@@ -49,6 +49,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/runs/{run_id}:replace": {"fence": 1, "upload": "u", "storage_map": "{}"},
     "POST /api/v1/runs/{run_id}:fail": {"fence": 1, "error": "x"},
     "PATCH /api/v1/leases": {"run": "r", "fence": 1},
+    "PUT /api/v1/fleet/agents/{agent}": {"engine": "dir", "every_s": 10, "serves": []},
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"kind": "rollback"},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:revoke": {"reason": "x"},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:unrevoke": {"reason": "x"},
@@ -75,7 +76,7 @@ def ask(http, route, *, worker="authz"):
     body = {"worker": worker} if path.endswith("/leases") and method == "POST" else None
     return http.request(
         method,
-        path.format(**NAMES),
+        path.format(**NAMES, agent=worker),
         params=QUERIES.get(route),
         json=body or BODIES.get(route),
         headers=HEADERS.get(route),

@@ -69,6 +69,10 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
                    "reason": "first", "verdict_ids": ["v"], "break_glass": False}),
     (t.freezes, {"id": 1, "revision_id": 1, "ends_at": T0}),
     (t.quarantines, {"id": 1, "channel_id": 1, "version_id": 1, "revision_id": 1}),
+    (t.agents, {"id": 1, "name": "host", "principal_id": 1, "engine": "dir", "every_us": 1,
+                "seen_at": T0}),
+    (t.followers, {"id": 1, "agent_id": 1, "channel_id": 1, "revision": 1, "version": 1,
+                   "digest": "sha256:1", "state": "ok", "error": "", "since": T0}),
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput, Misconfigured
 from tests.migrations.populated import ROWS, contents, populate
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
+REVISIONS = [f"{number:04}" for number in range(1, 13)]
 
 
 def test_there_is_one_line_of_revisions_and_the_code_is_written_for_its_head():
@@ -50,14 +50,16 @@ def test_an_upgrade_may_be_repeated(database_url):
 
 def test_an_empty_database_is_at_no_revision(empty_database_url):
     assert migrations.current(empty_database_url) is None
-    assert migrations.check(empty_database_url) == ["the schema is absent, the newest is 0011"]
+    assert migrations.check(empty_database_url) == [
+        f"the schema is absent, the newest is {db.HEAD}"
+    ]
 
 
 def test_a_server_refuses_a_database_of_another_revision(empty_database_url):
     migrations.upgrade(empty_database_url, revision="0002")
     engine = create_engine(empty_database_url)
 
-    with pytest.raises(Misconfigured, match="has schema 0002, this server needs 0011"):
+    with pytest.raises(Misconfigured, match=f"has schema 0002, this server needs {db.HEAD}"):
         check_schema(engine)
 
     migrations.upgrade(empty_database_url)

@@ -25,6 +25,7 @@ from deltareg_cli.views.channels import (
     ledger_table,
     move_blocks,
 )
+from deltareg_cli.views.fleet import followers_of_channel
 
 
 @group(
@@ -83,18 +84,27 @@ def create(invocation: Invocation, line: str, name: str) -> None:
     Example(
         "what prod served then", "deltareg channel show me/chat prod --at 2026-03-01T12:00:00Z"
     ),
-    see_also=("channel history", "rollback"),
+    see_also=("channel history", "fleet", "rollback"),
 )
 @line_argument
 @channel_argument
 @option("--at", metavar="TIME", help="As of this time: RFC 3339, as in 2026-03-01T12:00:00Z.")
 @click.pass_obj
 def show(invocation: Invocation, line: str, name: str | None, *, at: str | None) -> None:
-    """Show a channel: what it serves, since when, by whom and why."""
+    """Show a channel: what it serves, since when, by whom and why, and who follows it.
+
+    For every follower it says which version it serves, whether that is the one that the channel
+    says, and when it reported last. As of an earlier time followers are not known.
+    """
     line, name = _place(line, name)
     found = invocation.client.channel(line, name, at=at)
     blocks = channel_blocks(found, line, now=invocation.now)
-    invocation.output.show(Answer(fields(found), blocks, [found.ref] if found.ref else []))
+    document = fields(found)
+    if at is None:
+        followers = invocation.client.followers(f"{line}@{name}", limit=200).items
+        document |= {"followers": [fields(follower) for follower in followers]}
+        blocks += followers_of_channel(followers)
+    invocation.output.show(Answer(document, blocks, [found.ref] if found.ref else []))
 
 
 @command(

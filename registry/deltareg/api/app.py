@@ -16,6 +16,7 @@ from deltareg.api.routes import (
     blobs,
     channels,
     deltas,
+    fleet,
     health,
     operations,
     runs,
@@ -49,7 +50,8 @@ def create_app(
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
     """
     modules = (
-        health, access, bases, deltas, channels, suites, uploads, blobs, runs, stats, operations,
+        health, access, bases, deltas, channels, suites, uploads, blobs, runs, fleet, stats,
+        operations,
     )  # fmt: skip
     app = FastAPI(
         routes=[route for module in modules for route in module.router.routes],

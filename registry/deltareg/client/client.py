@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.client import channels, deltas, pull_files, resolving, runs, stats, use_cases
-from deltareg.client.leased import Leased
+from deltareg.client.fleet import Fleet
 from deltareg.client.pull_report import PullReport
 from deltareg.client.update_report import UpdateReport
 from deltareg.refs import LineRef, Ref, parse_id
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from deltareg.client.merge import MergeOptions, Weighted
 
 
-class Client(Leased):
+class Client(Fleet):
     """A registry, as one user sees it. Synchronous; safe to use from several threads."""
 
     # Access

@@ -57,6 +57,13 @@ def show_channel(
         return _describe(conn, line, row, revision, at_us=at_us)
 
 
+def read_revision(registry: Registry, caller: Caller, line: LineRef, name: str) -> int | None:
+    """Give the number of a channel's newest revision, for those who wait for the next."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return queries.newest_revision(conn, line.namespace, line.name, name)
+
+
 def list_revisions(
     registry: Registry, caller: Caller, line: LineRef, name: str, *, cursor: str | None, limit: int
 ) -> Page[RevisionInfo]:

@@ -24,6 +24,14 @@ from deltareg.wire.channels import (
     RevisionKind,
     UnmetRule,
 )
+from deltareg.wire.fleet import (
+    AgentReport,
+    Drift,
+    EngineName,
+    FollowerInfo,
+    FollowState,
+    Observed,
+)
 from deltareg.wire.messages import (
     API,
     SCHEMA_VERSION,
@@ -69,6 +77,7 @@ from deltareg.wire.versions import (
 __all__ = [
     "API",
     "SCHEMA_VERSION",
+    "AgentReport",
     "Answer",
     "AuditRow",
     "BaseInfo",
@@ -79,6 +88,10 @@ __all__ = [
     "CheckOutcome",
     "CheckResult",
     "CollectReport",
+    "Drift",
+    "EngineName",
+    "FollowState",
+    "FollowerInfo",
     "FsckFinding",
     "FsckReport",
     "GateAnswer",
@@ -91,6 +104,7 @@ __all__ = [
     "LogEntry",
     "Meta",
     "MoveResult",
+    "Observed",
     "Outcome",
     "Page",
     "ProblemDocument",

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from deltareg.wire.messages import API, Answer, Request, Text
 
-Scope = Literal["read", "push", "promote", "verify", "admin"]
+Scope = Literal["read", "push", "promote", "verify", "serve", "admin"]
 TokenKind = Literal["pat", "ci", "wrk"]
 
 

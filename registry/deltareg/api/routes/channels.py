@@ -1,6 +1,11 @@
 """Channels: what they serve, their ledgers, promotions and rollbacks."""
 
-from fastapi import Request, Response
+from functools import partial
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from fastapi import Query, Request, Response
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
@@ -19,6 +24,7 @@ from deltareg.wire import (
 )
 
 router = closed_router("channels", prefix="/deltas/{ns}/{name}/channels")
+_PAUSE_S, _FULL_LOOK_S = 0.2, 5.0
 
 
 @router.get("")
@@ -28,11 +34,38 @@ def list_channels(registry: InRegistry, by: By, line: Line) -> Page[ChannelInfo]
 
 
 @router.get("/{channel}", response_model=ChannelInfo)
-def show_channel(
-    request: Request, registry: InRegistry, by: By, line: Line, channel: str, at: str | None = None
+async def show_channel(
+    request: Request,
+    registry: InRegistry,
+    by: By,
+    line: Line,
+    channel: str,
+    at: str | None = None,
+    wait: Annotated[float, Query(ge=0, le=60)] = 0,
 ) -> Response:
-    """Show what a channel serves, or with `at` what it served then."""
-    found = service.show_channel(registry, by, line, channel, at=at)
+    """Show what a channel serves, or with `at` what it served then.
+
+    With `wait` and `If-None-Match`, the answer comes as soon as the channel is another than the
+    caller has seen, and is 304 when it was not for so many seconds. A wait holds no thread.
+    """
+
+    def look() -> ChannelInfo:
+        return service.show_channel(registry, by, line, channel, at=at)
+
+    found = await anyio.to_thread.run_sync(look)
+    deadline = anyio.current_time() + (wait if at is None else 0)
+    read_revision = partial(service.read_revision, registry, by, line, channel)
+    # Moves are looked for often, by one short query; all else (a revocation, a freeze that ends) is
+    # found by a full look now and then.
+    while answer(request, found).status_code == 304 and anyio.current_time() < deadline:
+        full_look = min(anyio.current_time() + _FULL_LOOK_S, deadline)
+        revision: int | None = found.revision
+        while revision == found.revision and anyio.current_time() < full_look:
+            await anyio.sleep(_PAUSE_S)
+            if await request.is_disconnected():
+                return answer(request, found)
+            revision = await anyio.to_thread.run_sync(read_revision)
+        found = await anyio.to_thread.run_sync(look)
     return answer(request, found)
 
 

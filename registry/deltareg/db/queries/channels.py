@@ -8,7 +8,16 @@ from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.clock import now_us
 from deltareg.db.rows import Row
-from deltareg.db.tables import channels, freezes, principals, quarantines, revisions, versions
+from deltareg.db.tables import (
+    channels,
+    deltas,
+    freezes,
+    namespaces,
+    principals,
+    quarantines,
+    revisions,
+    versions,
+)
 
 
 def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False) -> Row | None:
@@ -23,6 +32,17 @@ def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[Row]:
     """List the channels of a line in the order that they were made."""
     query = sa.select(channels).where(channels.c.delta_id == delta_id).order_by(channels.c.id)
     return conn.execute(query).all()
+
+
+def newest_revision(conn: sa.Connection, namespace: str, line: str, name: str) -> int | None:
+    """Give the number of a channel's newest revision; None when there is no such channel."""
+    query = (
+        sa.select(channels.c.revision)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(namespaces.c.name == namespace, deltas.c.name == line, channels.c.name == name)
+    )
+    return conn.execute(query).scalar()
 
 
 def add_channel(

@@ -4,6 +4,7 @@ Every time is a BIGINT of microseconds since the epoch, by the database's clock 
 """
 
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
+from deltareg.db.tables.fleet import agents, followers
 from deltareg.db.tables.metadata import metadata
 from deltareg.db.tables.packs import (
     base_packs,
@@ -30,6 +31,7 @@ from deltareg.db.tables.versions import (
 )
 
 __all__ = [
+    "agents",
     "audit",
     "base_packs",
     "base_relations",
@@ -38,6 +40,7 @@ __all__ = [
     "channels",
     "comparisons",
     "deltas",
+    "followers",
     "freezes",
     "idempotency",
     "lineage",

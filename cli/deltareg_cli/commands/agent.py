@@ -1,0 +1,169 @@
+"""`deltareg agent`: keep this host on what channels say."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deltareg_cli.blocks import Answer
+from deltareg_cli.command_tree import command, group
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Duration, option
+
+if TYPE_CHECKING:
+    from deltareg.client.follow import Agent, FollowEvent
+
+VLLM = "Engine vllm"
+
+
+@group(
+    "agent",
+    Example("a folder", "deltareg agent run --channel me/chat@prod --dir /srv/chat"),
+    see_also=("fleet", "channel show", "rollback"),
+)
+def agent() -> None:
+    """Run agents, which keep serving hosts on what channels say."""
+
+
+@command(
+    "run",
+    Example("a folder", "deltareg agent run --channel me/chat@prod --dir /srv/chat"),
+    Example(
+        "the adapters of a vLLM server",
+        "deltareg agent run --channel me/chat@prod --engine vllm \\\n"
+        "      --url http://127.0.0.1:8000 --dir /srv/adapters",
+    ),
+    Example("once, as a step of a deployment", "deltareg agent run --once …"),
+    see_also=("fleet", "channel show", "token create"),
+)
+@option(
+    "--channel",
+    "channels",
+    metavar="NS/NAME@CHANNEL",
+    multiple=True,
+    required=True,
+    help="A channel to follow; may be repeated.",
+)
+@option(
+    "--engine",
+    type=click.Choice(["dir", "vllm"]),
+    default="dir",
+    show_default=True,
+    help="What serves: dir is a folder with a link, vllm a vLLM server.",
+)
+@option(
+    "--dir",
+    "folders",
+    metavar="DIR",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where versions go; with dir one for each channel, in their order.",
+)
+@option("--name", metavar="NAME", help="How it calls itself; each agent needs another name.")
+@option(
+    "--interval",
+    type=Duration(),
+    default="2s",
+    show_default=True,
+    help="How often the engine is looked at; the channel is heard at once.",
+)
+@option(
+    "--keep",
+    type=click.IntRange(0, 1000),
+    default=2,
+    show_default=True,
+    help="Versions that stay beside the one that is served.",
+)
+@option(
+    "--alias-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where it says what is served as which name; DIR/serving.json else.",
+)
+@option("--once", is_flag=True, help="Bring everything to what the channels say now, then stop.")
+@option("--url", metavar="URL", section=VLLM, help="Where vLLM listens.")
+@option(
+    "--drain",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    section=VLLM,
+    help="How long an old version stays loaded.",
+)
+@click.pass_obj
+def run(
+    invocation: Invocation,
+    *,
+    channels: tuple[str, ...],
+    engine: str,
+    folders: tuple[Path, ...],
+    name: str | None,
+    interval: float,
+    keep: int,
+    alias_file: Path | None,
+    once: bool,
+    url: str | None,
+    drain: float,
+) -> None:
+    """Keep this host on what channels say.
+
+    A promotion or a rollback is heard at once and served when its bytes are here; those of versions
+    that were served lately are kept, so that a rollback moves none. With dir, DIR/current is a link
+    to the folder of the version that is served. With vllm, every version is loaded under a name of
+    its own, and the one before stays until it has drained.
+
+    The registry may be away: what is served stays served. A version that is revoked, or that cannot
+    be pulled or loaded, is not served, and the one before stays. What is served is reported, which
+    needs a token that may read and serve; see channel show and fleet.
+    """
+    from deltareg.client.fleet import default_agent_name  # the engines bring what --help need not
+    from deltareg.client.follow import Followed, FollowOptions
+    from deltareg.client.follow.opening import open_engine
+    from deltareg_cli.views.fleet import observed_table
+
+    followed = [Followed.parse(channel) for channel in channels]
+    opened = open_engine(
+        "vllm" if engine == "vllm" else "dir", followed, folders, url=url, drain_s=drain
+    )
+    options = FollowOptions(
+        agent=name or default_agent_name(folders[0]), interval_s=interval, keep=keep,
+        alias_file=alias_file,
+    )  # fmt: skip
+    if once:
+        found = invocation.client.agent(opened, followed, options).once()
+        document = {"agent": options.agent, "items": [each.model_dump() for each in found]}
+        ids = [f"{each.channel} v{each.version}" for each in found]
+        invocation.output.show(Answer(document, [observed_table(found)], ids))
+        return
+    made = invocation.client.agent(
+        opened, followed, options, on_event=lambda event: _tell(invocation, event)
+    )
+    _stop_on_signals(made)
+    invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
+    made.run()
+
+
+def _tell(invocation: Invocation, event: "FollowEvent") -> None:
+    from deltareg_cli.views.fleet import event_blocks
+
+    if event.observed.state == "pulling" and not invocation.output.is_for_scripts:
+        return
+    document = {
+        "event": event.observed.state, **event.observed.model_dump(), "previous": event.previous,
+        "served": event.served, "fetched_bytes": event.fetched_bytes,
+        "seconds": round(event.seconds, 3),
+    }  # fmt: skip
+    line = f"{event.observed.channel} v{event.observed.version} {event.observed.state}"
+    invocation.output.show(Answer(document, event_blocks(event), [line]))
+
+
+def _stop_on_signals(agent: "Agent") -> None:
+    """End in order: being stopped is how an agent ends, and no failure."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: agent.stop())
+
+
+agent.add_command(run)

@@ -1,0 +1,105 @@
+"""Followers: what each serves beside what its channel says, and what an agent does."""
+
+from collections.abc import Sequence
+
+from deltareg.client.follow import FollowEvent
+from deltareg.wire import FollowerInfo, Observed
+from deltareg_cli.blocks import Block, Cell, Column, Lines, Table, Text, Title, Tone
+from deltareg_cli.wording import seconds, short, size
+
+_TONES: dict[str, Tone] = {"none": "good", "behind": "warn", "failed": "bad", "silent": "bad"}
+
+
+def fleet_table(
+    followers: Sequence[FollowerInfo],
+    *,
+    if_empty: str = "nobody follows: deltareg agent run --help",
+) -> Table:
+    """Show followers of several channels as rows."""
+    columns = [
+        Column("agent"), Column("channel"), Column("says"), Column("serves"), Column("drift"),
+        Column("engine"), Column("reported"), Column("error", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(follower.agent, "name"),
+            follower.channel,
+            _version(follower.desired_version),
+            _version(follower.version),
+            _drift(follower),
+            follower.engine,
+            f"{seconds(follower.seen_age_s)} ago",
+            follower.error,
+        ]
+        for follower in followers
+    ]
+    return Table(columns, rows, if_empty=if_empty)
+
+
+def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
+    """Show who follows one channel; nothing where nobody does."""
+    if not followers:
+        return []
+    columns = [
+        Column("agent"), Column("serves"), Column("drift"), Column("engine"), Column("reported"),
+        Column("error", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(follower.agent, "name"),
+            _version(follower.version),
+            _drift(follower),
+            follower.engine,
+            f"{seconds(follower.seen_age_s)} ago",
+            follower.error,
+        ]
+        for follower in followers
+    ]
+    says = _version(followers[0].desired_version)
+    said = says if isinstance(says, str) else says.text
+    return [Title("Followers", f"the channel says {said}"), Table(columns, rows)]
+
+
+def event_blocks(event: FollowEvent) -> list[Block]:
+    """Show in one line what has changed on this host."""
+    observed = event.observed
+    channel = Cell(observed.channel, "name")
+    if observed.state == "failed":
+        served = f"; serves v{observed.version} on" if observed.version else ""
+        return [Lines([[channel, Cell("failed:", "bad"), f"{observed.error}{served}"]])]
+    if observed.state == "pulling":
+        return [Lines([[channel, Cell("brings what the channel says now", "dim")]])]
+    before = "" if event.previous in {None, observed.version} else f", was v{event.previous}"
+    travelled = f"{size(event.fetched_bytes)} came" if event.fetched_bytes else "nothing came"
+    took = f"revision {observed.revision}, {travelled}, {seconds(event.seconds)}"
+    return [
+        Lines([[
+            channel, Cell(f"serves v{observed.version}{before}", "good"), f"as {event.served}",
+            Cell(took, "dim"),
+        ]])
+    ]  # fmt: skip
+
+
+def observed_table(observed: Sequence[Observed]) -> Table:
+    """Show what an agent has brought its channels to."""
+    columns = [
+        Column("channel"), Column("revision", is_number=True), Column("serves"), Column("digest"),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(each.channel, "name"),
+            str(each.revision),
+            _version(each.version),
+            Cell(short(each.digest or ""), "dim"),
+        ]
+        for each in observed
+    ]
+    return Table(columns, rows)
+
+
+def _version(number: int | None) -> Text:
+    return Cell("nothing", "dim") if number is None else f"v{number}"
+
+
+def _drift(follower: FollowerInfo) -> Cell:
+    return Cell(follower.drift, _TONES.get(follower.drift, ""))

@@ -1,0 +1,53 @@
+"""The fleet from the client's side: an agent for this host, and what all agents say."""
+
+import hashlib
+import re
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltareg.client.leased import Leased
+from deltareg.refs import parse_name
+from deltareg.wire import FollowerInfo, Page
+
+if TYPE_CHECKING:
+    from deltareg.client.follow import Agent, Followed, FollowEvent, FollowOptions
+    from deltareg.client.follow.engine import Engine
+
+_HOST_CHARACTERS = 50
+
+
+class Fleet(Leased):
+    """Follows channels, and looks at those who do."""
+
+    def agent(
+        self,
+        engine: "Engine",
+        followed: "Sequence[Followed]",
+        options: "FollowOptions",
+        *,
+        on_event: "Callable[[FollowEvent], None]" = lambda _: None,
+    ) -> "Agent":
+        """Make an agent, which keeps an engine on what channels say; it runs when told to."""
+        from deltareg.client.follow import Agent  # what no other command needs
+
+        return Agent(self._context, engine, followed, options, on_event=on_event)
+
+    def followers(
+        self, of: str | None = None, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[FollowerInfo]:
+        """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all."""
+        return self._api.get("/fleet/agents", Page[FollowerInfo], of=of, cursor=cursor, limit=limit)
+
+    def forget_agent(self, name: str) -> None:
+        """Take an agent that is gone out of the lists."""
+        self._api.send("DELETE", f"/fleet/agents/{parse_name(name, 'agent')}")
+
+
+def default_agent_name(folder: Path) -> str:
+    """Name the agent of a folder of this host; the same at every start."""
+    host = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower())[:_HOST_CHARACTERS]
+    digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:6]
+    host = re.sub(r"\.{2,}", ".", host).strip("._-")
+    return f"{host or 'host'}-{digest}"

@@ -1,0 +1,201 @@
+"""Followers: a serving host that keeps itself on what channels say.
+
+An agent is one process that follows channels and hands their versions to one engine. Each channel
+is listened to by a long poll in a thread; versions are pulled in threads; what is served is changed
+in one place, here, step by step, so that a channel that moves while a version is on its way is
+served from what is kept at once. A kill at any moment leaves what was served served.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.context import Context
+from deltareg.client.follow.aliases import AliasFile
+from deltareg.client.follow.engine import Engine
+from deltareg.client.follow.following import FollowEvent, Following
+from deltareg.client.follow.kept import kept_alone, prune
+from deltareg.client.follow.release import Followed, Release
+from deltareg.client.follow.reporter import Reporter
+from deltareg.client.follow.watch import Watch
+from deltareg.errors import DeltaregError, Unavailable
+from deltareg.refs import parse_name
+from deltareg.wire import Observed
+
+__all__ = ["Agent", "FollowEvent", "FollowOptions", "Followed"]
+
+log = logging.getLogger(__name__)
+ALIAS_FILE = "serving.json"
+_PRUNE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FollowOptions:
+    """How an agent works.
+
+    Attributes:
+        agent: How it calls itself; one name an agent.
+        interval_s: How often the engine is looked at; the channel is heard at once.
+        keep: How many versions stay beside those that are served.
+        report_s: How often the registry is told, when nothing changes.
+        alias_file: One alias file for all channels, instead of one in each folder.
+    """
+
+    agent: str
+    interval_s: float = 2.0
+    keep: int = 2
+    report_s: float = 10.0
+    alias_file: Path | None = None
+
+
+class Agent:
+    """Follows channels for one engine until it is stopped."""
+
+    def __init__(
+        self,
+        context: Context,
+        engine: Engine,
+        followed: Sequence[Followed],
+        options: FollowOptions,
+        *,
+        on_event: Callable[[FollowEvent], None] = lambda _: None,
+    ) -> None:
+        """Prepare; `run` or `once` begin.
+
+        Args:
+            context: The client's surroundings.
+            engine: What serves.
+            followed: The channels.
+            options: How to work.
+            on_event: Is told what changes, in the thread that runs.
+        """
+        parse_name(options.agent, "agent")
+        self._context, self._engine, self._options = context, engine, options
+        self._followed, self._on_event = list(followed), on_event
+        self._stop, self._wake = threading.Event(), threading.Event()
+        self._reporter = Reporter(
+            context, options.agent, engine.name, every_s=options.report_s, stop=self._stop
+        )
+        self._following: list[Following] = []
+        self._pruned_at, self._trouble = float("-inf"), ""
+
+    def stop(self) -> None:
+        """Ask it to end, from a signal or another thread; what is served stays served."""
+        self._stop.set()
+        self._wake.set()
+        self._reporter.wake()
+
+    def run(self) -> None:
+        """Follow until stopped.
+
+        Raises:
+            DeltaregError: A channel does not exist, the token is not good, or another agent has the
+                folder. That nobody answers is no reason to end.
+        """
+        with self._begun():
+            for following in self._following:
+                try:
+                    following.watch.look()
+                except Unavailable as error:
+                    log.warning("channel=%s is not heard yet: %s", following.followed,
+                                error.message)  # fmt: skip
+                following.watch.start()
+            self._reporter.start()
+            while not self._stop.is_set():
+                self._wake.clear()
+                self._round()
+                self._wake.wait(self._options.interval_s)
+
+    def once(self) -> list[Observed]:
+        """Bring every channel to what it says now, and give what is served then.
+
+        Raises:
+            DeltaregError: It could not be.
+        """
+        with self._begun():
+            for following in self._following:
+                following.watch.look()
+            while True:
+                self._wake.clear()
+                is_settled = self._round()
+                if self._stop.is_set() or (is_settled and self._is_at_rest()):
+                    break
+                self._wake.wait(min(self._options.interval_s, 0.2))
+            self._report_once()
+            for following in self._following:
+                if following.error is not None:
+                    raise following.error
+            return [following.observed for following in self._following]
+
+    def _begun(self) -> ExitStack:
+        with ExitStack() as held:
+            for home in sorted({self._engine.versions(each).parent for each in self._followed}):
+                held.enter_context(kept_alone(home))
+            files: dict[Path, AliasFile] = {}
+            self._following = []
+            for each in self._followed:
+                path = self._options.alias_file or self._home(each) / ALIAS_FILE
+                aliases = files.setdefault(path, AliasFile.read(path, self._followed))
+                watch = Watch(self._context, each, self._wake.set, self._stop)
+                self._following.append(
+                    Following(
+                        self._context, each, self._engine, aliases, watch=watch,
+                        on_change=self._wake.set,
+                    )
+                )  # fmt: skip
+            held.callback(self._stop.set)
+            return held.pop_all()
+
+    def _home(self, followed: Followed) -> Path:
+        return self._engine.versions(followed).parent
+
+    def _is_at_rest(self) -> bool:
+        return all(following.is_at_rest for following in self._following)
+
+    def _round(self) -> bool:
+        """Go a step with every channel; True when the engine holds nothing that may go."""
+        for following in self._following:
+            event = following.step()
+            if event is not None:
+                self._on_event(event)
+        self._reporter.put([following.observed for following in self._following])
+        # Before every channel was served by this run, nobody knows what may go.
+        if any(f.served is None and f.wanted is not None for f in self._following):
+            return True
+        if any(f.watch.seen is None for f in self._following):
+            return True
+        try:
+            is_settled = self._engine.settle(self._in_use())
+            self._prune()
+        except (DeltaregError, OSError) as error:
+            if str(error) != self._trouble:
+                log.warning("cannot clear away: %s", error)
+            self._trouble = str(error)
+            return True
+        self._trouble = ""
+        return is_settled
+
+    def _in_use(self) -> list[Release]:
+        served = [following.served for following in self._following]
+        wanted = [following.wanted for following in self._following]
+        return [release for release in (*served, *wanted) if release is not None]
+
+    def _prune(self) -> None:
+        if time.monotonic() - self._pruned_at < _PRUNE_S:
+            return
+        self._pruned_at = time.monotonic()
+        kept = {release.folder for release in self._in_use()}
+        for versions in {self._engine.versions(each) for each in self._followed}:
+            held = kept | set(self._engine.holds(versions))
+            for name in prune(versions, keep=self._options.keep, held=held):
+                log.info("pruned=%s", name)
+
+    def _report_once(self) -> None:
+        try:
+            self._reporter.send()
+        except DeltaregError as error:
+            log.warning("the report is not taken: %s", error.message)

@@ -1,0 +1,81 @@
+"""The alias file: under which name each channel is served here, for those who send requests."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from deltareg.client.drafts import draft_name
+from deltareg.client.follow.release import Followed
+
+_SCHEMA = 1
+
+
+class Alias(BaseModel):
+    """One channel's entry.
+
+    Attributes:
+        served: The name to ask the engine for; of the engine `dir`, the folder to read.
+        version: The version's number.
+        digest: The version's digest.
+        revision: The channel's revision that is carried out.
+        path: The folder that holds the version.
+    """
+
+    served: str
+    version: int
+    digest: str
+    revision: int
+    path: str
+
+
+class _Document(BaseModel):
+    schema_version: int = _SCHEMA
+    channels: dict[str, Alias] = {}
+
+
+@dataclass(slots=True)
+class AliasFile:
+    """One such file, written anew whole at every change.
+
+    Attributes:
+        path: Where it lies.
+        entries: What it says, by channel.
+    """
+
+    path: Path
+    entries: dict[str, Alias] = field(default_factory=dict[str, Alias])
+
+    @classmethod
+    def read(cls, path: Path, followed: list[Followed]) -> "AliasFile":
+        """Read what an earlier run wrote; channels that are not followed any more are left out."""
+        wanted = {str(each) for each in followed}
+        try:
+            found = _Document.model_validate_json(path.read_bytes()).channels
+        except (OSError, ValidationError):  # not there yet, or not ours: it is written anew
+            found = {}
+        return cls(path, {name: alias for name, alias in found.items() if name in wanted})
+
+    def put(self, followed: Followed, alias: Alias) -> None:
+        """Change one entry; who reads sees the file before or after it, never between."""
+        if self.entries.get(str(followed)) == alias and self.path.exists():
+            return
+        self.entries[str(followed)] = alias
+        _write(self.path, self.entries)
+
+
+def _write(path: Path, entries: Mapping[str, Alias]) -> None:
+    document = _Document(channels=dict(sorted(entries.items())))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = draft_name(path.parent)
+    try:
+        with draft.open("x") as file:
+            file.write(json.dumps(document.model_dump(), indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""Engine `dir`: a link `current` to the folder of the version that is served.
+
+::
+
+    DIR/versions/ns--name--v3-<12 hex>/     whole, or absent
+    DIR/current -> versions/ns--name--v3-<12 hex>
+
+Whoever opens a file below `current` keeps it, whatever happens to the link afterwards.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from deltareg.client.follow.release import Followed, Release
+from deltareg.errors import InvalidInput
+from deltareg.wire import EngineName
+
+_VERSIONS, _CURRENT, _NEXT = "versions", "current", ".current.next"
+
+
+class DirEngine:
+    """Keeps one folder a channel."""
+
+    name: ClassVar[EngineName] = "dir"
+
+    def __init__(self, folders: Mapping[Followed, Path]) -> None:
+        """Take the folder of each channel.
+
+        Raises:
+            InvalidInput: Something that is no link lies where the link belongs.
+        """
+        self._folders = dict(folders)
+        for folder in self._folders.values():
+            current = folder / _CURRENT
+            if current.exists() and not current.is_symlink():
+                raise InvalidInput(
+                    f"{current} is there and is no link", fix="move it away, or name another --dir"
+                )
+
+    def versions(self, followed: Followed) -> Path:
+        """Give `DIR/versions`."""
+        return self._folders[followed] / _VERSIONS
+
+    def serves(self, followed: Followed, release: Release) -> bool:
+        """Whether the link leads to it."""
+        return _target(self._folders[followed]) == f"{_VERSIONS}/{release.folder}"
+
+    def serve(self, followed: Followed, release: Release, folder: Path) -> str:
+        """Turn the link in one step."""
+        home = self._folders[followed]
+        draft = home / _NEXT
+        draft.unlink(missing_ok=True)  # of a run that was killed; the lock says that it is gone
+        draft.symlink_to(f"{_VERSIONS}/{folder.name}")
+        draft.replace(home / _CURRENT)
+        _sync(home)
+        return str(home / _CURRENT)
+
+    def settle(self, wanted: Collection[Release]) -> bool:
+        """Do nothing: who reads an old version keeps its files."""
+        return True
+
+    def holds(self, versions: Path) -> Collection[str]:
+        """Give what the link leads to."""
+        target = _target(versions.parent)
+        return [] if target is None else [target.removeprefix(f"{_VERSIONS}/")]
+
+
+def _target(home: Path) -> str | None:
+    try:
+        return str((home / _CURRENT).readlink())
+    except OSError:
+        return None
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

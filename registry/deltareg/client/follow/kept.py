@@ -1,0 +1,141 @@
+"""The versions that a follower keeps: each whole in a folder of its own, or not there at all."""
+
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Collection, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from deltareg.client import pull_files
+from deltareg.client.context import Context
+from deltareg.client.drafts import is_draft, sweep_drafts
+from deltareg.client.follow.release import Release
+from deltareg.client.holding import holds
+from deltareg.client.placing import replaced
+from deltareg.errors import Blocked, Conflict, IntegrityFailure, InvalidInput
+from deltareg.manifest import Manifest
+from deltareg.refs import Ref
+
+log = logging.getLogger(__name__)
+GRACE_S = 60.0
+"""How long a version stays after it was served, whatever there are of others.
+
+Who has looked where `current` leads may still be opening its files, one after the other.
+"""
+
+
+@contextmanager
+def kept_alone(folder: Path) -> Generator[None, None, None]:
+    """Keep other followers out of a folder while the block lasts; a kill lets go of it, too.
+
+    Raises:
+        Conflict: Another process has it.
+        InvalidInput: It cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".follower", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InvalidInput(
+            f"{folder} cannot be written to: {error.strerror}",
+            fix="name a folder that you may write to: --dir",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Conflict(
+            f"another agent keeps {folder}", fix="stop it, or name another folder: --dir"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def bring(context: Context, release: Release, versions: Path) -> tuple[Path, int]:
+    """Have a version in its folder, every byte checked; gives the bytes that had to travel.
+
+    A version that is kept is only looked at: no server is asked. A folder that somebody has written
+    into is made anew beside it and takes its place in one step.
+
+    Raises:
+        Blocked: The version is revoked.
+        IntegrityFailure: The server has another version under this name.
+    """
+    folder = versions / release.folder
+    if _is_whole(context, release, folder):
+        return folder, 0
+    versions.mkdir(parents=True, exist_ok=True)
+    sweep_drafts(versions)
+    if not folder.exists():
+        return folder, _pull(context, release, folder)
+    log.warning("folder=%s holds something else and is made anew", folder)
+    with replaced(folder) as draft:
+        fetched = _pull(context, release, draft)
+    return folder, fetched
+
+
+def leave(folder: Path) -> None:
+    """Note that a version has just ceased to be served."""
+    with suppress(OSError):
+        os.utime(folder)
+
+
+def prune(
+    versions: Path, *, keep: int, held: Collection[str], now: float | None = None
+) -> list[str]:
+    """Take away versions beyond those that are held and `keep` that were served last.
+
+    Args:
+        versions: The folder of versions.
+        keep: How many stay beside those that are held.
+        held: Those that stay whatever their age.
+        now: The time, seconds since the epoch.
+    """
+    moment = time.time() if now is None else now
+    found = [path for path in _folders(versions) if path.name not in held]
+    by_use = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    gone = [path for path in by_use[keep:] if moment - path.stat().st_mtime > GRACE_S]
+    for path in gone:
+        # Under another name first: what a kill leaves half deleted is not taken for a version.
+        draft = path.with_name(f".gone-{path.name}")
+        path.rename(draft)
+        shutil.rmtree(draft, ignore_errors=True)
+    for draft in versions.glob(".gone-*"):
+        shutil.rmtree(draft, ignore_errors=True)
+    return [path.name for path in gone]
+
+
+def _is_whole(context: Context, release: Release, folder: Path) -> bool:
+    raw = context.cache.manifest(release.digest)
+    return raw is not None and holds(context.cache, folder, Manifest.decode(raw))
+
+
+def _pull(context: Context, release: Release, to: Path) -> int:
+    report = pull_files.pull(context, Ref.parse(release.ref), to, is_temporary=True)
+    if report.digest != str(release.digest):
+        shutil.rmtree(to, ignore_errors=True)
+        raise IntegrityFailure(
+            f"{release.ref} is {report.digest}, and the channel says {release.digest}",
+            fix="is --server the registry that the channel belongs to?",
+        )
+    if report.revocation is not None:
+        raise Blocked(
+            f"{release.ref} was revoked by {report.revocation.actor}: {report.revocation.reason}",
+            fix="roll the channel back",
+        )
+    return report.fetched_bytes
+
+
+def _folders(versions: Path) -> list[Path]:
+    if not versions.is_dir():
+        return []
+    return [
+        path
+        for path in versions.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and not is_draft(path)
+    ]

@@ -1,0 +1,74 @@
+"""Telling the registry what is served here, without ever holding up the serving."""
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from deltareg.client.context import Context
+from deltareg.errors import DeltaregError
+from deltareg.wire import AgentReport, EngineName, Observed
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Sends the newest state when it has changed, and again every so often, in a thread."""
+
+    def __init__(
+        self,
+        context: Context,
+        agent: str,
+        engine: EngineName,
+        *,
+        every_s: float,
+        stop: threading.Event,
+    ) -> None:
+        """Prepare; `start` sends."""
+        self._context, self._agent, self._engine = context, agent, engine
+        self._every_s, self._stop = every_s, stop
+        self._changed = threading.Event()
+        self._state: Sequence[Observed] = ()
+        self._is_heard = True
+
+    def put(self, state: Sequence[Observed]) -> None:
+        """Take the newest state; it is sent soon if it is another."""
+        if list(state) != list(self._state):
+            self._state = state
+            self._changed.set()
+
+    def send(self) -> None:
+        """Send what was put last.
+
+        Raises:
+            DeltaregError: Nobody answers, the name is taken, or the token may not report.
+        """
+        report = AgentReport(engine=self._engine, every_s=self._every_s, serves=list(self._state))
+        self._context.api.send("PUT", f"/fleet/agents/{self._agent}", body=report)
+
+    def start(self) -> None:
+        """Go on sending until asked to stop."""
+        threading.Thread(target=self._run, name="report", daemon=True).start()
+
+    def wake(self) -> None:
+        """Let the thread look whether it is to stop."""
+        self._changed.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._changed.wait(self._every_s)
+            self._changed.clear()
+            if self._stop.is_set() or not self._state:
+                continue
+            try:
+                self.send()
+            except DeltaregError as error:
+                if self._is_heard and not self._stop.is_set():
+                    fix = f"; {error.fix}" if error.fix else ""
+                    log.warning("reports are not taken: %s%s", error.message, fix)
+                self._is_heard = False
+            except RuntimeError:  # the client was closed meanwhile
+                if self._stop.is_set():
+                    return
+                raise
+            else:
+                self._is_heard = True

@@ -1,0 +1,114 @@
+"""Agents and the channels that they follow, beside what those channels say now."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import Row
+from deltareg.db.tables import (
+    agents,
+    channels,
+    deltas,
+    followers,
+    namespaces,
+    principals,
+    revisions,
+    versions,
+)
+from deltareg.db.upsert import insert
+
+
+def see_agent(
+    conn: sa.Connection, name: str, *, principal_id: int, engine: str, every_us: int
+) -> int | None:
+    """Note that an agent reported, and give its id; None when the name is another principal's."""
+    added = insert(conn, agents).values(
+        name=name, principal_id=principal_id, engine=engine, every_us=every_us, seen_at=now_us()
+    )
+    new = added.excluded
+    seen = added.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"engine": new.engine, "every_us": new.every_us, "seen_at": new.seen_at},
+        where=agents.c.principal_id == principal_id,
+    )
+    return conn.execute(seen.returning(agents.c.id)).scalar()
+
+
+def put_follower(conn: sa.Connection, agent_id: int, channel_id: int, **observed: object) -> None:
+    """Note what an agent serves of a channel; `since` stays while version and state do."""
+    added = insert(conn, followers).values(
+        agent_id=agent_id, channel_id=channel_id, since=now_us(), **observed
+    )
+    new = added.excluded
+    is_same = sa.and_(
+        followers.c.state == new.state, followers.c.digest.is_not_distinct_from(new.digest)
+    )
+    since = sa.case((is_same, followers.c.since), else_=new.since)
+    changed = {name: new[name] for name in observed} | {"since": since}
+    conn.execute(
+        added.on_conflict_do_update(index_elements=["agent_id", "channel_id"], set_=changed)
+    )
+
+
+def keep_followers(conn: sa.Connection, agent_id: int, channel_ids: Sequence[int]) -> None:
+    """Forget the channels that an agent does not follow any more."""
+    conn.execute(
+        sa.delete(followers).where(
+            followers.c.agent_id == agent_id, followers.c.channel_id.not_in(channel_ids)
+        )
+    )
+
+
+def agent_row(conn: sa.Connection, name: str) -> Row | None:
+    """Find an agent."""
+    return conn.execute(sa.select(agents).where(agents.c.name == name)).one_or_none()
+
+
+def delete_agent(conn: sa.Connection, agent_id: int) -> None:
+    """Take an agent out, with what it followed."""
+    conn.execute(sa.delete(agents).where(agents.c.id == agent_id))
+
+
+def follower_rows(
+    conn: sa.Connection,
+    *,
+    delta_id: int | None,
+    channel_id: int | None,
+    after: int | None,
+    limit: int,
+) -> Sequence[Row]:
+    """List followers in the order that they came, of a line, of a channel or of all."""
+    query = _select_followers().order_by(followers.c.id).limit(limit)
+    if delta_id is not None:
+        query = query.where(channels.c.delta_id == delta_id)
+    if channel_id is not None:
+        query = query.where(channels.c.id == channel_id)
+    if after is not None:
+        query = query.where(followers.c.id > after)
+    return conn.execute(query).all()
+
+
+def _select_followers() -> sa.Select[*tuple[Any, ...]]:
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )
+    return (
+        sa.select(
+            followers, agents.c.name.label("agent"), agents.c.engine, agents.c.seen_at,
+            agents.c.every_us, (now_us() - agents.c.seen_at).label("age_us"),
+            principals.c.name.label("owner"), namespaces.c.name.label("namespace"),
+            deltas.c.name.label("line"), channels.c.name.label("channel"),
+            channels.c.revision.label("desired_revision"),
+            versions.c.number.label("desired_version"),
+            revisions.c.digest.label("desired_digest"),
+        )
+        .join(agents, agents.c.id == followers.c.agent_id)
+        .join(principals, principals.c.id == agents.c.principal_id)
+        .join(channels, channels.c.id == followers.c.channel_id)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .outerjoin(revisions, newest)
+        .outerjoin(versions, versions.c.id == revisions.c.version_id)
+    )  # fmt: skip

@@ -1,0 +1,34 @@
+"""What is served elsewhere: agents that follow channels, and what each said of every one."""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import count, metadata, one_of, required, row_id, text
+
+agents = sa.Table(
+    "agents",
+    metadata,
+    row_id(),
+    text("name"),
+    required("principal_id", "principals.id"),
+    text("engine"),
+    count("every_us"),
+    count("seen_at"),
+    sa.UniqueConstraint("name"),
+)
+
+followers = sa.Table(
+    "followers",
+    metadata,
+    row_id(),
+    required("agent_id", "agents.id", ondelete="CASCADE"),
+    required("channel_id", "channels.id"),
+    count("revision"),
+    sa.Column("version", sa.BigInteger),
+    sa.Column("digest", sa.Text),
+    text("state"),
+    text("error"),
+    count("since"),
+    one_of("state", "ok", "pulling", "failed"),
+    sa.UniqueConstraint("agent_id", "channel_id"),
+    sa.Index(None, "channel_id"),
+)

@@ -1,0 +1,134 @@
+"""The fleet: agents that keep serving hosts on what channels say, and what they say of themselves.
+
+What an agent reports is believed and shown, and decides nothing: no gate and no collection looks at
+it. An agent's name belongs to the principal that used it first.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import fleet as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Forbidden, InvalidInput, NotFound
+from deltareg.refs import Ref, parse_name
+from deltareg.service.clock import rfc3339
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel, find_line
+from deltareg.wire import AgentReport, Drift, FollowerInfo, Observed, Page
+
+_MISSED_REPORTS = 3
+
+
+def report_agent(registry: Registry, caller: Caller, name: str, report: AgentReport) -> None:
+    """Note all that an agent follows, and how it goes with each.
+
+    Raises:
+        Forbidden: The token does not allow it, or the name is another principal's.
+        NotFound: A channel that it follows does not exist.
+    """
+    caller.require("serve")
+    parse_name(name, "agent")
+    followed = [(parse_followed(observed.channel), observed) for observed in report.serves]
+
+    def transaction(conn: sa.Connection) -> None:
+        channels = {_channel_id(conn, ref): observed for ref, observed in followed}
+        agent_id = queries.see_agent(
+            conn, name, principal_id=caller.principal_id, engine=report.engine,
+            every_us=round(report.every_s * US_PER_S),
+        )  # fmt: skip
+        if agent_id is None:
+            raise Forbidden(
+                f"an agent of another principal is called {name!r}",
+                fix="give each agent a name of its own: --name NAME",
+            )
+        queries.keep_followers(conn, agent_id, list(channels))
+        for channel_id, observed in sorted(channels.items()):
+            queries.put_follower(conn, agent_id, channel_id, **_columns(observed))
+
+    with_retry(registry.engine, transaction)
+
+
+def list_followers(
+    registry: Registry, caller: Caller, of: str | None, *, cursor: str | None, limit: int
+) -> Page[FollowerInfo]:
+    """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all."""
+    caller.require("read")
+    after = read_number_cursor(cursor)
+    ref = None if of is None else Ref.parse(of)
+    if ref is not None and not ref.is_bare:
+        ref = parse_followed(str(ref))
+    with read(registry.engine) as conn:
+        line = None if ref is None else find_line(conn, ref.line)
+        channel = None if ref is None or ref.channel is None else _channel_id(conn, ref)
+        rows = queries.follower_rows(
+            conn, delta_id=None if line is None else line.id, channel_id=channel, after=after,
+            limit=check_limit(limit) + 1,
+        )  # fmt: skip
+    return page(rows, limit, show=_show, key=lambda row: row.id)
+
+
+def forget_agent(registry: Registry, caller: Caller, name: str) -> None:
+    """Take an agent out of the lists; one that still runs comes back with its next report.
+
+    Raises:
+        NotFound: There is none of that name.
+        Forbidden: It is another principal's, and the caller is no admin.
+    """
+    caller.require("serve")
+
+    def transaction(conn: sa.Connection) -> None:
+        row = queries.agent_row(conn, name)
+        if row is None:
+            raise NotFound(f"there is no agent {name[:64]!r}", fix="deltareg fleet ls")
+        if row.principal_id != caller.principal_id:
+            caller.require("admin")
+        queries.delete_agent(conn, row.id)
+        caller.record(conn, "agent.forget", f"agent/{name}", before={"agent": name}, after=None)
+
+    with_retry(registry.engine, transaction)
+
+
+def parse_followed(text: str) -> Ref:
+    """Read `ns/name@channel`.
+
+    Raises:
+        InvalidInput: It is another kind of reference.
+    """
+    ref = Ref.parse(text)
+    if ref.channel is None or ref.host or str(ref) != f"{ref.line}@{ref.channel}":
+        raise InvalidInput(f"{text[:120]!r} names no channel", fix="write ns/name@prod")
+    return ref
+
+
+def _channel_id(conn: sa.Connection, ref: Ref) -> int:
+    found = find_channel(conn, find_line(conn, ref.line), ref.line, ref.channel or "")
+    return int(found.id)
+
+
+def _columns(observed: Observed) -> dict[str, object]:
+    return {
+        "revision": observed.revision, "version": observed.version, "digest": observed.digest,
+        "state": observed.state, "error": observed.error,
+    }  # fmt: skip
+
+
+def _show(row: Row) -> FollowerInfo:
+    return FollowerInfo(
+        agent=row.agent, owner=row.owner, engine=row.engine,
+        channel=f"{row.namespace}/{row.line}@{row.channel}",
+        desired_revision=row.desired_revision, desired_version=row.desired_version,
+        desired_digest=row.desired_digest, revision=row.revision, version=row.version,
+        digest=row.digest, state=row.state, error=row.error, drift=_drift(row),
+        since=rfc3339(row.since), seen_at=rfc3339(row.seen_at),
+        seen_age_s=max(0, row.age_us) / US_PER_S,
+    )  # fmt: skip
+
+
+def _drift(row: Row) -> Drift:
+    if row.age_us > _MISSED_REPORTS * row.every_us:
+        return "silent"
+    if row.state == "failed":
+        return "failed"
+    return "none" if row.digest == row.desired_digest else "behind"

@@ -1,0 +1,72 @@
+"""Followers on the wire: what an agent says of itself, and what that is beside its channels."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from deltareg.wire.messages import Answer, Request, Text
+
+EngineName = Literal["dir", "vllm"]
+FollowState = Literal["ok", "pulling", "failed"]
+Drift = Literal["none", "behind", "failed", "silent"]
+
+
+class Observed(Request):
+    """What a follower serves for one channel, as it sees it itself.
+
+    Attributes:
+        channel: `ns/name@prod`.
+        revision: The newest revision that it has carried out; 0 before the first.
+        version: What it serves; None where it serves nothing, or cannot tell yet.
+        digest: The same by its manifest.
+        state: How it goes with what the channel says now.
+        error: Why it failed; empty unless it did.
+    """
+
+    channel: Annotated[str, Field(max_length=200)]
+    revision: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
+    version: Annotated[int, Field(ge=1, lt=1 << 31)] | None = None
+    digest: Annotated[str, Field(max_length=100)] | None = None
+    state: FollowState = "ok"
+    error: Text = ""
+
+
+class AgentReport(Request):
+    """All that an agent follows; what an earlier report named and this does not is forgotten.
+
+    Attributes:
+        engine: How it serves.
+        every_s: Seconds until its next report at the latest.
+        serves: One entry a channel.
+    """
+
+    engine: EngineName
+    every_s: Annotated[float, Field(gt=0, le=3_600)]
+    serves: Annotated[list[Observed], Field(max_length=64)]
+
+
+class FollowerInfo(Answer):
+    """One channel that one agent follows: what the channel says, and what the agent serves.
+
+    Attributes:
+        drift: `none`; `silent` when three reports in a row did not come; `failed` when the agent
+            cannot serve what the channel says; `behind` while it serves something else.
+        since: When the agent began to serve this version in this state.
+    """
+
+    agent: str
+    owner: str
+    engine: str
+    channel: str
+    desired_revision: int
+    desired_version: int | None
+    desired_digest: str | None
+    revision: int
+    version: int | None
+    digest: str | None
+    state: str
+    error: str
+    drift: Drift
+    since: str
+    seen_at: str
+    seen_age_s: float
