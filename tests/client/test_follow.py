@@ -96,7 +96,7 @@ def test_the_registry_is_away_and_comes_back(local_registry, maker, tmp_path, br
     with running_agent(host, tmp_path / "served"):
         until(serves(tmp_path / "served", 2), "v2 is served")
         for _ in range(6):
-            proxy.breaks(r".", "cut")
+            proxy.breaks(r".", "reset")
         maker.rollback(LINE, "prod")
         until(serves(tmp_path / "served", 1), "v1 is served", timeout_s=20)
 
@@ -107,7 +107,7 @@ def test_it_starts_while_the_registry_is_away(local_registry, maker, tmp_path):
     make_agent(here, tmp_path)[0].once()
 
     with running_agent(away, tmp_path) as events:
-        until(lambda: (tmp_path / ".follower").exists(), "it runs")
+        until((tmp_path / ".follower").exists, "it runs")
         assert served_version(tmp_path) == 2
 
     assert events == []

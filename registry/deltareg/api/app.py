@@ -63,6 +63,7 @@ def create_app(
     app.state.store_kind = store_kind
     app.state.lease_s = lease_s
     app.state.upload_grace_s = upload_grace_s
+    app.state.is_closing = False  # once true, those who wait for something are sent home
     app.state.metrics = Metrics()
     app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)
     problems.install(app)

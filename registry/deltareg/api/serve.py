@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 import uvicorn
+from fastapi import FastAPI
 
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
 from deltareg.api.first_start import (
@@ -200,7 +201,20 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
             f"the certificate cannot be used: {error.strerror or error}",
             fix="DELTAREG_TLS_CERT and DELTAREG_TLS_KEY are two PEM files that belong together",
         ) from error
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config, app).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Does not let those who wait for a channel to move hold up its end."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, by a signal."""
+        self._app.state.is_closing = True
+        super().handle_exit(sig, frame)
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:

@@ -29,7 +29,7 @@ def report_agent(registry: Registry, caller: Caller, name: str, report: AgentRep
         NotFound: A channel that it follows does not exist.
     """
     caller.require("serve")
-    parse_name(name, "agent")
+    parse_name(name, "name for an agent")
     followed = [(parse_followed(observed.channel), observed) for observed in report.serves]
 
     def transaction(conn: sa.Connection) -> None:

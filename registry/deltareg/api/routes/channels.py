@@ -62,7 +62,7 @@ async def show_channel(
         revision: int | None = found.revision
         while revision == found.revision and anyio.current_time() < full_look:
             await anyio.sleep(_PAUSE_S)
-            if await request.is_disconnected():
+            if request.app.state.is_closing or await request.is_disconnected():
                 return answer(request, found)
             revision = await anyio.to_thread.run_sync(read_revision)
         found = await anyio.to_thread.run_sync(look)

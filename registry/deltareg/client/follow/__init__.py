@@ -53,7 +53,7 @@ class FollowOptions:
 
 
 class Agent:
-    """Follows channels for one engine until it is stopped."""
+    """Follows channels for one engine until it is stopped; `run` or `once` is called one time."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Agent:
             options: How to work.
             on_event: Is told what changes, in the thread that runs.
         """
-        parse_name(options.agent, "agent")
+        parse_name(options.agent, "name for an agent")
         self._context, self._engine, self._options = context, engine, options
         self._followed, self._on_event = list(followed), on_event
         self._stop, self._wake = threading.Event(), threading.Event()
@@ -133,6 +133,7 @@ class Agent:
 
     def _begun(self) -> ExitStack:
         with ExitStack() as held:
+            held.callback(self._engine.close)
             for home in sorted({self._engine.versions(each).parent for each in self._followed}):
                 held.enter_context(kept_alone(home))
             files: dict[Path, AliasFile] = {}

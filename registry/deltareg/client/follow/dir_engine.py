@@ -66,6 +66,9 @@ class DirEngine:
         target = _target(versions.parent)
         return [] if target is None else [target.removeprefix(f"{_VERSIONS}/")]
 
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
 
 def _target(home: Path) -> str | None:
     try:

@@ -42,3 +42,7 @@ class Engine(Protocol):
     def holds(self, versions: Path) -> Collection[str]:
         """The names of folders that are served, or may still be read: they are not pruned."""
         ...
+
+    def close(self) -> None:
+        """Close what it has open; what is served stays served."""
+        ...

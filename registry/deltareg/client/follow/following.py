@@ -92,6 +92,7 @@ class Following:
         self._on_change, self._clock = on_change, clock
         self._bringing: dict[Release, _Bringing] = {}
         self._since, self._retry_at, self._pause_s = clock(), 0.0, _FIRST_PAUSE_S
+        self._seen: ChannelInfo | None = None
         self._wanted: Release | None = None
         self.followed, self.watch = followed, watch
         self.served: Release | None = None
@@ -114,9 +115,9 @@ class Following:
         if seen is None:
             return None
         wanted = Release.of(self.followed.line, seen)
-        if wanted != self._wanted:
+        if seen is not self._seen:  # whatever has changed may be what was in the way
             self._since, self._retry_at, self._pause_s = self._clock(), 0.0, _FIRST_PAUSE_S
-            self._wanted = wanted
+            self._seen, self._wanted = seen, wanted
         # What the channel moved away from meanwhile lies in its folder now, to be looked at anew.
         self._bringing = {
             release: bringing
