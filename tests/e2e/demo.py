@@ -27,6 +27,7 @@ from tests.e2e import train
 
 DELTAREG = Path(sys.executable).with_name("deltareg")
 START_S = 60
+SERVED_S = 30
 _BOLD, _DIM, _GREEN, _RED, _OFF = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m"
 
 
@@ -126,6 +127,24 @@ class Story:
         if status:
             self.say(f"{self.colour(_DIM)}  (exit status {status}){self.colour(_OFF)}")
 
+    @contextmanager
+    def background(self, *words: str) -> Iterator[None]:
+        """Run a command in the background while the block lasts."""
+        self.say(f"{self.colour(_GREEN)}$ deltareg {shlex.join(words)} &{self.colour(_OFF)}")
+        with (self.folder / f"{words[0]}.log").open("wb") as log:
+            running = subprocess.Popen(
+                [DELTAREG, *words], env=self.environ, cwd=self.folder, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        try:
+            yield
+        finally:
+            running.send_signal(signal.SIGTERM)
+            try:
+                running.wait(START_S)
+            except subprocess.TimeoutExpired:
+                running.kill()
+
 
 _XDG = ("CONFIG", "CACHE", "DATA", "STATE")
 
@@ -196,10 +215,18 @@ def play(story: Story) -> None:
     train.train_other_base_lora(folder / "other", folder / "other-base", on_step=_bar)
     story.run("push", "other", "team/names", "--base", "minilm", status=2, lines=8)
 
-    story.chapter("An incident: prod goes back, and the next CI run cannot undo that")
-    story.run("rollback", "team/names", "--channel", "prod", "-m", "summaries got worse")
-    story.run("promote", "team/names:v2", "--channel", "prod", status=13)
-    story.run("channel", "history", "team/names", "prod")
+    story.chapter("A serving host follows prod")
+    with story.background("agent", "run", "--channel", "team/names@prod", "--dir", "host"):
+        _wait_for_host(story, "v2")
+
+        story.chapter(
+            "An incident: prod goes back, the host follows, the next CI run cannot undo it"
+        )
+        story.run("rollback", "team/names", "--channel", "prod", "-m", "summaries got worse")
+        _wait_for_host(story, "v1")
+        story.run("channel", "show", "team/names", "prod")
+        story.run("promote", "team/names:v2", "--channel", "prod", status=13)
+        story.run("channel", "history", "team/names", "prod")
 
     story.chapter("What prod serves, byte for byte")
     story.run("pull", "team/names@prod", "--to", "served")
@@ -217,6 +244,21 @@ def play(story: Story) -> None:
     story.chapter("What it costs")
     story.run("ls")
     _costs(story)
+
+
+def _wait_for_host(story: Story, version: str) -> None:
+    """Wait until the serving host has the version, and say how long it took.
+
+    Raises:
+        Unexpected: It takes longer than promised.
+    """
+    current, started = story.folder / "host" / "current", time.monotonic()
+    while not (current.exists() and f"--{version}-" in current.readlink().name):
+        if time.monotonic() - started > SERVED_S:
+            raise Unexpected(f"the host does not serve {version} after {SERVED_S} s")
+        time.sleep(0.01)
+    took = time.monotonic() - started
+    story.say(f"  host/current -> {current.readlink()}  (after {took:.1f} s)")
 
 
 def _tell(story: Story, trained: train.Trained) -> None:

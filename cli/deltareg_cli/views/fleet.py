@@ -70,12 +70,12 @@ def event_blocks(event: FollowEvent) -> list[Block]:
     if observed.state == "pulling":
         return [Lines([[channel, Cell("brings what the channel says now", "dim")]])]
     before = "" if event.previous in {None, observed.version} else f", was v{event.previous}"
-    travelled = f"{size(event.fetched_bytes)} came" if event.fetched_bytes else "nothing came"
-    took = f"revision {observed.revision}, {travelled}, {seconds(event.seconds)}"
+    fetched, took = size(event.fetched_bytes), seconds(event.seconds)
+    told = f"(revision {observed.revision}, {fetched} fetched, took {took})"
     return [
         Lines([[
             channel, Cell(f"serves v{observed.version}{before}", "good"), f"as {event.served}",
-            Cell(took, "dim"),
+            Cell(told, "dim"),
         ]])
     ]  # fmt: skip
 
