@@ -3,8 +3,9 @@
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
-from deltareg.client.follow import Followed, FollowOptions
+from deltareg.client.follow import Followed, FollowEvent, FollowOptions
 from deltareg.client.follow.opening import open_engine
 from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
@@ -18,9 +19,10 @@ def make_agent(client, *folders, channels=(PROD,), engine="dir", url=None, drain
     """Make an agent that looks often."""
     followed = [Followed.parse(channel) for channel in channels]
     opened = open_engine(engine, followed, folders, url=url, drain_s=drain_s)
-    settings = {"agent": "host", "interval_s": 0.05, "report_s": 0.5} | options
-    events = []
-    return client.agent(opened, followed, FollowOptions(**settings), on_event=events.append), events
+    plain = FollowOptions(agent="host", interval_s=0.05, report_s=0.5)
+    events: list[FollowEvent] = []
+    agent = client.agent(opened, followed, replace(plain, **options), on_event=events.append)
+    return agent, events
 
 
 @contextmanager

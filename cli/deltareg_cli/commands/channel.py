@@ -91,10 +91,10 @@ def create(invocation: Invocation, line: str, name: str) -> None:
 @option("--at", metavar="TIME", help="As of this time: RFC 3339, as in 2026-03-01T12:00:00Z.")
 @click.pass_obj
 def show(invocation: Invocation, line: str, name: str | None, *, at: str | None) -> None:
-    """Show a channel: what it serves, since when, by whom and why, and who follows it.
+    """Show what a channel serves, by whom and why, and who follows.
 
-    For every follower it says which version it serves, whether that is the one that the channel
-    says, and when it reported last. As of an earlier time followers are not known.
+    For every follower (see deltareg agent) it says which version it serves, whether that is the one
+    that the channel says, and when it reported last. As of an earlier time followers are not known.
     """
     line, name = _place(line, name)
     found = invocation.client.channel(line, name, at=at)

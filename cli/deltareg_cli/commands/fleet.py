@@ -42,7 +42,7 @@ of_argument = click.argument(
 @cursor_option()
 @click.pass_obj
 def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None) -> None:
-    """List followers: what each channel says, and what each agent serves of it.
+    """List what channels say, and what each agent serves of them.
 
     Drift is none where both are the same; behind while an agent serves something else; failed when
     it cannot serve what the channel says; silent when three of its reports did not come.

@@ -117,7 +117,7 @@ class Following:
         wanted = Release.of(self.followed.line, seen)
         if seen is not self._seen:  # whatever has changed may be what was in the way
             self._since, self._retry_at, self._pause_s = self._clock(), 0.0, _FIRST_PAUSE_S
-            self._seen, self._wanted = seen, wanted
+            self._seen, self._wanted, self.error = seen, wanted, None
         # What the channel moved away from meanwhile lies in its folder now, to be looked at anew.
         self._bringing = {
             release: bringing
@@ -145,6 +145,8 @@ class Following:
             self._bringing[wanted] = _Bringing(
                 lambda: bring(self._context, wanted, versions), self._on_change
             )
+            if self.error is not None:  # tried again: still failed, as far as people care
+                return None
             return self._tell(self.observed.model_copy(update={"state": "pulling", "error": ""}))
         if not bringing.is_over:
             return None
