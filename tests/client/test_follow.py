@@ -156,6 +156,18 @@ def test_a_kept_version_that_was_written_to_is_made_anew(host, maker, tmp_path):
     ]
 
 
+def test_a_kept_version_is_known_again_without_what_the_cache_knew(local_registry, host, tmp_path):
+    make_agent(host, tmp_path)[0].once()
+    before = (tmp_path / "current").resolve().stat().st_ino
+    fresh = local_registry.client(SCOPES, principal="host")
+    traffic = Traffic(fresh)
+
+    make_agent(fresh, tmp_path)[0].once()
+
+    assert traffic.blobs == []
+    assert (tmp_path / "current").resolve().stat().st_ino == before
+
+
 def test_a_link_that_somebody_took_away_is_made_again(host, tmp_path):
     with running_agent(host, tmp_path):
         until(serves(tmp_path, 2), "v2 is served")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from deltareg.client.drafts import draft_name
 from deltareg.client.follow.release import Followed
 
 _SCHEMA = 1
@@ -70,12 +69,9 @@ class AliasFile:
 def _write(path: Path, entries: Mapping[str, Alias]) -> None:
     document = _Document(channels=dict(sorted(entries.items())))
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = draft_name(path.parent)
-    try:
-        with draft.open("x") as file:
-            file.write(json.dumps(document.model_dump(), indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    draft = path.with_name(f".{path.name}.next")  # one name: what a kill leaves is written over
+    with draft.open("w") as file:
+        file.write(json.dumps(document.model_dump(), indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

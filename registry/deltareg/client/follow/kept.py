@@ -15,6 +15,7 @@ from deltareg.client.drafts import is_draft, sweep_drafts
 from deltareg.client.follow.release import Release
 from deltareg.client.holding import holds
 from deltareg.client.placing import replaced
+from deltareg.client.resolving import fetch_manifest, resolve
 from deltareg.errors import Blocked, Conflict, IntegrityFailure, InvalidInput
 from deltareg.manifest import Manifest
 from deltareg.refs import Ref
@@ -111,8 +112,15 @@ def prune(
 
 
 def _is_whole(context: Context, release: Release, folder: Path) -> bool:
+    """Whether the folder holds the version; the server is asked what that is where we forgot it."""
+    if not folder.exists():
+        return False
     raw = context.cache.manifest(release.digest)
-    return raw is not None and holds(context.cache, folder, Manifest.decode(raw))
+    if raw is not None:
+        return holds(context.cache, folder, Manifest.decode(raw))
+    version = resolve(context, Ref.parse(release.ref), bare="newest")
+    is_it = version.digest == str(release.digest)
+    return is_it and holds(context.cache, folder, fetch_manifest(context, version))
 
 
 def _pull(context: Context, release: Release, to: Path) -> int:
