@@ -20,12 +20,12 @@ FIRST = ("name", "version", "digest", "created", "checks", "sets")
     "suite",
     Example("what there is", "deltareg suite ls"),
     Example("one of your own", "deltareg suite push reviews.yaml"),
-    see_also=("verify", "channel policy"),
+    see_also=("verify", "gate"),
 )
 def suite() -> None:
-    """Say what verifications check, with which samples and thresholds.
+    """Say what verifications check, on which samples.
 
-    A suite is one YAML file. Each push makes a version of it; a verdict counts while the suite is
+    A suite is one YAML file: checks, thresholds, probe sets. Each push makes a version of it; a verdict counts while the suite is
     what it was.
     """
 
@@ -82,7 +82,7 @@ def show(
     "push",
     Example("with the files that it names", "deltareg suite push reviews.yaml"),
     Example("only look whether it is right", "deltareg suite push reviews.yaml --dry-run"),
-    see_also=("suite show", "explain below_threshold"),
+    see_also=("suite show", "verify"),
 )
 @click.argument(
     "path", metavar="FILE", type=click.Path(path_type=Path), help="The suite's YAML file."
@@ -90,7 +90,7 @@ def show(
 @option("--dry-run", is_flag=True, help="Read and check everything, send nothing.")
 @click.pass_obj
 def push(invocation: Invocation, path: Path, *, dry_run: bool) -> None:
-    """Keep a new version of a suite, with the files of its probe sets.
+    """Keep a new version of a suite with its probe sets.
 
     The files lie beside it. A suite that is the newest version already is left as it is. Needs a
     token that may administer: a suite decides what may be promoted.
