@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import deltareg.errors as e
-from deltareg.lifecycle import Outcome
+from deltareg.lifecycle import RULE_ERRORS, Outcome
 
 
 class Exit(IntEnum):
@@ -49,7 +49,7 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning(Exit.INTEGRITY, "integrity: bytes do not have their digest", "pull again"),
     Meaning(Exit.BASE_MISMATCH, "the base is not the one that the delta was made for", "no"),
     Meaning(Exit.GATE_FAILED, "gate failed: the verdict is fail", "no"),
-    Meaning(Exit.GATE_PENDING, "gate not met yet: a verdict is missing", "later"),
+    Meaning(Exit.GATE_PENDING, "gate not met yet: a verdict or an approval is missing", "later"),
     Meaning(Exit.DIFFERENT, "a difference was found (`diff --exit-code`, `fleet drift`)", ""),
     Meaning(Exit.INCONCLUSIVE, "verification inconclusive; never a pass", "yes"),
     Meaning(Exit.QUOTA, "quota or disk full", "no"),
@@ -91,15 +91,7 @@ OUTCOME_STATUS: dict[Outcome, Exit] = {
 }
 
 # The gravest unmet rule decides, in this order; a rule that a newer server brings is "not met yet".
-RULE_STATUS: dict[str, Exit] = {
-    "revoked": Exit.BLOCKED,
-    "quarantined": Exit.BLOCKED,
-    "deleted": Exit.BLOCKED,
-    "frozen": Exit.BLOCKED,
-    "failed": Exit.GATE_FAILED,
-    "inconclusive": Exit.INCONCLUSIVE,
-    "missing": Exit.GATE_PENDING,
-}
+RULE_STATUS: dict[str, Exit] = {rule: STATUS[error] for rule, error in RULE_ERRORS.items()}
 
 
 def exit_status(error: e.DeltaregError) -> Exit:

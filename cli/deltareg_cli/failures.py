@@ -15,8 +15,9 @@ def for_people(error: DeltaregError, surface: Surface) -> str:
     """Write an error: what is wrong, what to do, where to read on."""
     head = surface.paint("error:", "bad")
     lines = [f"{head} {clean(error.message)}"]
-    if isinstance(error, Refused) and len(error.problems) > 1:
-        lines = [f"{head} refused: {count(len(error.problems), 'problem')}"]
+    if len(error.problems) > 1:
+        what = "problem" if isinstance(error, Refused) else "unmet rule"
+        lines = [f"{head} refused: {count(len(error.problems), what)}"]
         lines.append(draw([problem_lines(error.problems[:MOST_PROBLEMS])], surface).rstrip())
         if len(error.problems) > MOST_PROBLEMS:
             lines.append(f"  and {len(error.problems) - MOST_PROBLEMS} more")

@@ -4,5 +4,3 @@ The supervisor (`worker`) holds the token and talks to the registry; the zygote 
 has torch imported and forks one child per run; the child (`child`) touches tenant bytes without
 credentials and network. Only `torch_engine` imports torch.
 """
-
-VERIFIER = "deltareg-verify/1"

@@ -22,6 +22,7 @@ from deltareg.errors import (
     Unauthenticated,
     Unavailable,
 )
+from deltareg.verifier import VERIFIER
 from deltareg_verify import sandbox
 from deltareg_verify.escape_trial import stand_trial
 from deltareg_verify.materials import Stock
@@ -144,9 +145,10 @@ def sweep(scratch: Path, *, now: float) -> None:
 
 
 def labels(found: Surroundings) -> dict[str, str]:
-    """Say what a worker offers: device, GPU and its memory in GiB."""
+    """Say what a worker offers: device, GPU and its memory in GiB, and what verifies with what."""
     environment = found.environment
-    told = {"device": environment["device"].partition(":")[0]}
+    told = {"device": environment["device"].partition(":")[0], "verifier": VERIFIER}
+    told |= {key: environment[key] for key in ("torch", "cuda", "driver") if key in environment}
     if "gpu" in environment:
         told["gpu"] = environment["gpu"]
         told["gpu_memory_gib"] = str(int(environment["gpu_memory_bytes"]) // _GIB)

@@ -18,6 +18,7 @@ from typing import Protocol
 import deltareg
 from deltareg.errors import DeltaregError, LeaseLost, Unavailable
 from deltareg.suite import Suite
+from deltareg.verifier import VERIFIER
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
@@ -29,7 +30,6 @@ from deltareg.wire import (
     VerdictReport,
     request_of,
 )
-from deltareg_verify import VERIFIER
 from deltareg_verify import verdict as verdicts
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.checks import names_that_may_not_apply

@@ -65,11 +65,15 @@ class DeltaregError(Exception):
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        """Keep the message and, apart from it, the step that would repair things."""
+    def __init__(self, message: str, *, fix: str = "", problems: Sequence[Problem] = ()) -> None:
+        """Keep the message and, apart from it, the step that would repair things.
+
+        Where several things are wrong, the message is the gravest and `problems` has all of them.
+        """
         super().__init__(message)
         self.message = message
         self.fix = fix
+        self.problems = tuple(problems)
 
 
 class InvalidInput(DeltaregError):
@@ -85,13 +89,14 @@ class Refused(InvalidInput):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         """Take the problems; the first error among them names the refusal."""
-        self.problems = tuple(problems)
         first = next((p for p in problems if p.severity == "error"), problems[0])
         self.problem_code = first.code
         where = f" [{first.tensor}]" if first.tensor else ""
         errors = sum(p.severity == "error" for p in problems)
         more = f" (and {errors - 1} more)" if errors > 1 else ""
-        super().__init__(f"{first.code}: {first.message}{where}{more}", fix=first.fix)
+        super().__init__(
+            f"{first.code}: {first.message}{where}{more}", fix=first.fix, problems=problems
+        )
 
 
 class NotFound(DeltaregError):

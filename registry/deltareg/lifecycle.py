@@ -2,51 +2,53 @@
 
 A version is pushed, verified (pass, fail or inconclusive), promoted to a channel, perhaps rolled
 back from it and then quarantined there. Nothing here reads a clock or a database: the caller brings
-the facts, and gets back what is missing and which command repairs it.
+the facts, and gets back every rule with what was found, and which command repairs what is unmet.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from deltareg.digest import Digest
-from deltareg.errors import Blocked, DeltaregError, GateFailed, GatePending, Inconclusive
+from deltareg.errors import (
+    Blocked,
+    DeltaregError,
+    GateFailed,
+    GatePending,
+    Inconclusive,
+    Problem,
+)
+from deltareg.freeze_window import standing_window
+from deltareg.policy import Policy, RollbackWindow
+from deltareg.ruling import Rule, Ruling
+from deltareg.verdict_rules import SuiteFact, VerdictFact, VerdictSubject, rule_on_suite
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
-ROLLBACK_WINDOW_REVISIONS = 5
-ROLLBACK_WINDOW_DAYS = 30
 
-
-@dataclass(frozen=True, slots=True)
-class VerdictKey:
-    """What a verdict was given for; when any of it differs, the verdict does not count."""
-
-    manifest: Digest
-    base: Digest
-    suite: str
-    suite_digest: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictFact:
-    """A verdict as the gate sees it."""
-
-    id: str
-    key: VerdictKey
-    outcome: Outcome
-    failed_checks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a channel asks of a version.
-
-    Attributes:
-        suites: Names of the suites that must have passed.
-    """
-
-    suites: tuple[str, ...] = ("smoke",)
+# What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
+RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
+    "revoked": Blocked,
+    "quarantined": Blocked,
+    "deleted": Blocked,
+    "frozen": Blocked,
+    "kind": Blocked,
+    "base": Blocked,
+    "failed": GateFailed,
+    "inconclusive": Inconclusive,
+    "missing": GatePending,
+    "suite_changed": GatePending,
+    "foreign": GatePending,
+    "verifier": GatePending,
+    "policy": GatePending,
+    "environment": GatePending,
+    "stale": GatePending,
+    "sandbox": GatePending,
+    "evidence": GatePending,
+    "approvals": GatePending,
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Candidate:
         ref: As shown, `ns/name:v3`.
         manifest: Its identity.
         base: Its base's root.
+        base_name: What its base is called; empty when it is not registered.
+        kind: Its kind.
         is_quarantined: Rolled back from this channel and not cleared.
         is_deleted: Deleted.
         revoked: By whom, when and why it was withdrawn; empty when it was not.
@@ -66,6 +70,8 @@ class Candidate:
     ref: str
     manifest: Digest
     base: Digest
+    base_name: str = ""
+    kind: str = ""
     is_quarantined: bool = False
     is_deleted: bool = False
     revoked: str = ""
@@ -73,14 +79,58 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Unmet:
-    """One rule that is not met, and the command that would change it."""
+class Circumstances:
+    """What else the gate goes by, as of now.
 
-    rule: Literal[
-        "revoked", "quarantined", "deleted", "frozen", "failed", "inconclusive", "missing"
-    ]
-    message: str
-    fix: str
+    Attributes:
+        channel: The channel's name, for the commands in the answer.
+        now_us: The database's time, in microseconds since the epoch.
+        policy_digest: Of the channel's policy as it is.
+        suites: The suites as they are, by name; a name that is not here names no suite.
+        environments: The environments of today's workers.
+        frozen: Says that somebody froze the channel, until when and why; empty when nobody did.
+        approvals: Who approves of the move, the uploader left out.
+    """
+
+    channel: str
+    now_us: int
+    policy_digest: str = ""
+    suites: Mapping[str, SuiteFact] = field(default_factory=dict[str, SuiteFact])
+    environments: frozenset[str] = frozenset()
+    frozen: str = ""
+    approvals: Sequence[str] = ()
+
+
+def judge(
+    candidate: Candidate,
+    policy: Policy,
+    verdicts: Sequence[VerdictFact],
+    *,
+    now: Circumstances,
+) -> list[Ruling]:
+    """Hold a version against every rule of a channel; give them all, met and unmet.
+
+    Args:
+        candidate: The version.
+        policy: The channel's policy.
+        verdicts: Newest first.
+        now: What else there is to go by.
+    """
+    rulings = [*_on_standing(candidate, now), _on_freeze(candidate, policy, now)]
+    if policy.kinds is not None:
+        rulings.append(_on_kind(candidate, policy.kinds, now))
+    if policy.bases is not None:
+        rulings.append(_on_base(candidate, policy.bases, now))
+    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    for suite in policy.suites:
+        rulings += rule_on_suite(
+            subject, suite, policy, verdicts,
+            suite=now.suites.get(suite.name), policy_digest=now.policy_digest,
+            environments=now.environments, now_us=now.now_us,
+        )  # fmt: skip
+    if policy.approvals:
+        rulings.append(_on_approvals(candidate, policy.approvals, now))
+    return rulings
 
 
 def gate(
@@ -88,88 +138,119 @@ def gate(
     policy: Policy,
     verdicts: Sequence[VerdictFact],
     *,
-    channel: str,
-    suite_digests: dict[str, Digest],
-    frozen: str = "",
-) -> list[Unmet]:
-    """Judge whether a version may go to a channel; an empty list means yes.
+    now: Circumstances,
+) -> list[Ruling]:
+    """Judge whether a version may go to a channel: its unmet rules; an empty list means yes."""
+    return [ruling for ruling in judge(candidate, policy, verdicts, now=now) if not ruling.is_met]
 
-    Args:
-        candidate: The version.
-        policy: The channel's policy.
-        verdicts: Newest first; those for other bytes, base or suite digest are ignored.
-        channel: The channel's name, for the commands in the answer.
-        suite_digests: The digest of each suite as it is now.
-        frozen: Says that the channel accepts no move, who decided so and why; empty when it does.
+
+def refusal(unmet: Sequence[Ruling]) -> DeltaregError | None:
+    """Give the one error that stands for a list of unmet rules, the gravest first.
+
+    It names the gravest rule and holds all of them.
     """
-    unmet = _blocked(candidate, channel=channel, frozen=frozen)
-    for suite in policy.suites:
-        key = VerdictKey(candidate.manifest, candidate.base, suite, suite_digests[suite])
-        newest = next((v for v in verdicts if v.key == key), None)
-        unmet += _judge(candidate, suite, newest)
-    return unmet
+    ranks = {rule: rank for rank, rule in enumerate(RULE_ERRORS)}
+    ordered = sorted(unmet, key=lambda ruling: ranks[ruling.rule])
+    if not ordered:
+        return None
+    first = ordered[0]
+    problems = [Problem(one.rule, one.message, fix=one.fix) for one in ordered]
+    return RULE_ERRORS[first.rule](first.message, fix=first.fix, problems=problems)
 
 
-def refusal(unmet: Sequence[Unmet]) -> DeltaregError | None:
-    """Give the one error that stands for a list of unmet rules, the gravest first."""
-    classes: list[tuple[set[str], type[DeltaregError]]] = [
-        ({"revoked", "quarantined", "deleted", "frozen"}, Blocked),
-        ({"failed"}, GateFailed),
-        ({"inconclusive"}, Inconclusive),
-        ({"missing"}, GatePending),
-    ]
-    for rules, error in classes:
-        hit = next((u for u in unmet if u.rule in rules), None)
-        if hit is not None:
-            return error(hit.message, fix=hit.fix)
-    return None
-
-
-def is_in_window(*, behind: int, age_s: float) -> bool:
-    """Whether a rollback may reuse an old verdict: 5 revisions or 30 days, whichever is more.
+def is_in_window(*, behind: int, age_s: float, window: RollbackWindow) -> bool:
+    """Whether a rollback may rest on an old verdict: the wider of the two bounds holds.
 
     Args:
         behind: How many revisions before the current one the target was served.
         age_s: Seconds since it stopped being the channel's version.
+        window: The channel's.
     """
-    return behind <= ROLLBACK_WINDOW_REVISIONS or age_s <= ROLLBACK_WINDOW_DAYS * 86_400
+    return behind <= window.revisions or age_s <= window.days * 86_400
 
 
-def _blocked(candidate: Candidate, *, channel: str, frozen: str) -> list[Unmet]:
+def freeze_window(policy: Policy, *, now_us: int) -> str:
+    """Say which freeze window stands; empty while none does."""
+    standing = standing_window(policy.freeze, _EPOCH + timedelta(microseconds=now_us))
+    return "" if standing is None else str(standing)
+
+
+def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
     ref = candidate.ref
-    line = ref.partition(":")[0]
-    found: list[Unmet] = []
+    line, _, version = ref.partition(":")
+    told: dict[Rule, tuple[str, str]] = {}
     if candidate.is_deleted:
-        found.append(Unmet("deleted", f"{ref} is deleted", "push it again"))
+        told["deleted"] = (f"{ref} is deleted", "push it again")
+    if candidate.is_quarantined:
+        told["quarantined"] = (
+            f"{ref} was rolled back from {now.channel} and is quarantined there",
+            f"deltareg channel clear {line} {now.channel} {version} -m REASON",
+        )
+    if candidate.revoked_below:
+        what = f"{ref} stands on {candidate.revoked_below}"
+        told["revoked"] = (what, "push it again on another base")
     if candidate.revoked:
         fix = f"choose another version, or: deltareg unrevoke {ref} -m REASON"
-        found.append(Unmet("revoked", f"{ref} was {candidate.revoked}", fix))
-    if candidate.revoked_below:
-        told = f"{ref} stands on {candidate.revoked_below}"
-        found.append(Unmet("revoked", told, "push it again on another base"))
-    if candidate.is_quarantined:
-        found.append(
-            Unmet(
-                "quarantined",
-                f"{ref} was rolled back from {channel} and is quarantined there",
-                f"deltareg channel clear {line} {channel} {ref.partition(':')[2]} -m REASON",
-            )
-        )
-    if frozen:
-        fix = f"wait, or: deltareg channel unfreeze {line} {channel} -m REASON"
-        found.append(Unmet("frozen", frozen, fix))
-    return found
+        told["revoked"] = (f"{ref} was {candidate.revoked}", fix)
+    fine: dict[Rule, str] = {
+        "deleted": f"{ref} is there",
+        "revoked": f"{ref} is not revoked",
+        "quarantined": f"{ref} is not quarantined on {now.channel}",
+    }
+    return [
+        Ruling(rule, told[rule][0], fix=told[rule][1]) if rule in told else Ruling(rule, message)
+        for rule, message in fine.items()
+    ]
 
 
-def _judge(candidate: Candidate, suite: str, newest: VerdictFact | None) -> list[Unmet]:
-    ref = candidate.ref
-    verify = f"deltareg verify {ref} --suite {suite} --wait"
-    if newest is None:
-        return [Unmet("missing", f"{ref} has no verdict of suite {suite}", verify)]
-    if newest.outcome == "pass":
-        return []
-    if newest.outcome == "inconclusive":
-        return [Unmet("inconclusive", f"suite {suite} could not judge {ref}", verify)]
-    checks = ", ".join(newest.failed_checks) or "see the verdict"
-    show = f"deltareg verdict show {newest.id}"
-    return [Unmet("failed", f"{ref} failed suite {suite}: {checks}", show)]
+def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruling:
+    line = candidate.ref.partition(":")[0]
+    if now.frozen:
+        fix = f"wait, or: deltareg channel unfreeze {line} {now.channel} -m REASON"
+        return Ruling("frozen", now.frozen, fix=fix)
+    window = freeze_window(policy, now_us=now.now_us)
+    if window:
+        fix = f"wait, or change the policy: deltareg channel policy set {line} {now.channel} FILE"
+        return Ruling("frozen", f"{now.channel} is in {window}", fix=fix)
+    return Ruling("frozen", f"{now.channel} is not frozen")
+
+
+def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> Ruling:
+    known = ", ".join(kinds)
+    if candidate.kind in kinds:
+        return Ruling("kind", f"kind {candidate.kind} is among {known}")
+    return Ruling(
+        "kind",
+        f"{candidate.ref} is of kind {candidate.kind}, {now.channel} takes {known}",
+        fix=f"promote another version, or: {_set_policy(candidate, now)}",
+    )
+
+
+def _on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
+    known = ", ".join(bases)
+    name = candidate.base_name or str(candidate.base)
+    if {candidate.base_name, str(candidate.base)} & set(bases):
+        return Ruling("base", f"base {name} is among {known}")
+    return Ruling(
+        "base",
+        f"{candidate.ref} is for base {name}, {now.channel} takes {known}",
+        fix=f"promote another version, or: {_set_policy(candidate, now)}",
+    )
+
+
+def _on_approvals(candidate: Candidate, due: int, now: Circumstances) -> Ruling:
+    people = ", ".join(now.approvals)
+    by = f": {people}" if people else ""
+    message = f"{candidate.ref} has {len(now.approvals)} of {due} approvals for {now.channel}{by}"
+    if len(now.approvals) >= due:
+        return Ruling("approvals", message)
+    fix = (
+        f"deltareg promote {candidate.ref} --channel {now.channel} opens a request;"
+        " then somebody else: deltareg request approve ID"
+    )
+    return Ruling("approvals", message, fix=fix)
+
+
+def _set_policy(candidate: Candidate, now: Circumstances) -> str:
+    line = candidate.ref.partition(":")[0]
+    return f"deltareg channel policy set {line} {now.channel} FILE"

@@ -8,7 +8,7 @@ read in the same way.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import yaml
@@ -97,3 +97,24 @@ def _depth(value: object) -> int:
     if isinstance(value, list):
         return 1 + max((_depth(item) for item in cast("list[object]", value)), default=0)
     return 0
+
+
+def key_lines(raw: bytes) -> dict[str, int]:
+    """Give the line of every key and item of a document that `read_yaml` reads, by path.
+
+    A path is written `freeze[0].zone`; a key's line is where the key stands.
+    """
+    return dict(_lines(yaml.compose(raw.decode("utf-8-sig"), _StrictLoader), ""))
+
+
+def _lines(node: yaml.Node | None, path: str) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = f"{path}.{key.value}" if path else str(key.value)
+            yield below, key.start_mark.line + 1
+            yield from _lines(value, below)
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            below = f"{path}[{number}]"
+            yield below, item.start_mark.line + 1
+            yield from _lines(item, below)

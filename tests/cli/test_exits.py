@@ -6,7 +6,8 @@ import signal
 import pytest
 
 from deltareg.errors import BaseMismatch, DiskFull
-from deltareg.lifecycle import Unmet, refusal
+from deltareg.lifecycle import refusal
+from deltareg.ruling import Ruling
 from deltareg_cli.exits import RULE_STATUS, Exit, exit_status, gate_status
 from deltareg_cli.main import as_ours
 from tests.cli.steps import BAD, BASES, push, push_base
@@ -129,7 +130,7 @@ def test_13_quarantined(user, local_registry):
 
 @pytest.mark.parametrize("rule", RULE_STATUS)
 def test_a_rule_leads_to_the_status_of_its_refusal(rule):
-    error = refusal([Unmet(rule, "why", "how")])
+    error = refusal([Ruling(rule, "why", "how")])
 
     assert error is not None
     assert gate_status([rule]) == exit_status(error)

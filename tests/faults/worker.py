@@ -13,6 +13,7 @@ from deltareg.client import Client
 from deltareg.client.config import load_config
 from deltareg.errors import DeltaregError, LeaseLost, Unavailable
 from deltareg.suite import built_in
+from deltareg.verifier import VERIFIER
 from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
 
 
@@ -50,8 +51,8 @@ def work(client, grant, work_s):
 def report(grant):
     checks = [CheckResult(name=spec.name, verdict="pass") for spec in built_in(grant.suite).checks]
     return VerdictReport(
-        fence=grant.fence, verdict="pass", verifier="scripted", suite_digest=grant.suite_digest,
-        dtype="float32", seed=7, base_evidence="exact", checks=checks,
+        fence=grant.fence, verdict="pass", verifier=VERIFIER, suite_digest=grant.suite_digest,
+        dtype="float32", seed=built_in(grant.suite).seed, base_evidence="exact", checks=checks,
         environment={"device": "none"},
     )  # fmt: skip
 

@@ -68,6 +68,8 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
                    "digest": "sha256:1", "base_root": "blake3:aa", "actor_id": 1,
                    "reason": "first", "verdict_ids": ["v"], "break_glass": False}),
     (t.freezes, {"id": 1, "revision_id": 1, "ends_at": T0}),
+    (t.waivers, {"id": "w", "verdict_id": "v", "check_name": "effect", "reason": "known",
+                 "expires_at": T0, "actor_id": 1}),
     (t.quarantines, {"id": 1, "channel_id": 1, "version_id": 1, "revision_id": 1}),
     (t.agents, {"id": 1, "name": "host", "principal_id": 1, "engine": "dir", "every_us": 1,
                 "seen_at": T0}),

@@ -13,7 +13,7 @@ from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput, Misconfigured
 from tests.migrations.populated import ROWS, contents, populate
 
-REVISIONS = [f"{number:04}" for number in range(1, 13)]
+REVISIONS = [f"{number:04}" for number in range(1, 14)]
 
 
 def test_there_is_one_line_of_revisions_and_the_code_is_written_for_its_head():

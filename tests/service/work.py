@@ -9,6 +9,7 @@ from deltareg.db.session import with_retry, write
 from deltareg.service.leases import claim_lease
 from deltareg.service.registry import Caller
 from deltareg.suite import built_in
+from deltareg.verifier import VERIFIER
 from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
 from tests.service import rows
 
@@ -27,7 +28,7 @@ def report(grant, *, verdict="pass", checks=None, skip=None, fail=None, suite_di
     if checks is None:
         checks = [CheckResult(name=name, verdict=found) for name, found in outcomes.items()]
     return VerdictReport(
-        fence=grant.fence, verdict=verdict, verifier="1.0", dtype="float32", seed=7,
+        fence=grant.fence, verdict=verdict, verifier=VERIFIER, dtype="float32", seed=SMOKE.seed,
         suite_digest=suite_digest or grant.suite_digest, base_evidence="exact", checks=checks,
         environment={"device": "cpu"}, sandbox="full",
     )  # fmt: skip

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from deltareg.errors import Inconclusive
+from deltareg.verifier import VERIFIER
 from deltareg_verify.__main__ import labels
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.report import Surroundings, listen
@@ -130,9 +131,13 @@ def test_a_device_that_is_not_there_is_told(zygote, tmp_path):
 
 
 def test_labels_say_what_a_worker_offers():
-    found = {"device": "cuda:1", "gpu": "NVIDIA H100", "gpu_memory_bytes": str(80 << 30)}
+    found = {
+        "device": "cuda:1", "gpu": "NVIDIA H100", "gpu_memory_bytes": str(80 << 30),
+        "torch": "2.10.0", "cuda": "13.0", "driver": "580.95.05", "python": "3.11",
+    }  # fmt: skip
     surroundings = Surroundings(dtype="", sandbox="", environment=found)
 
     assert labels(surroundings) == {
-        "device": "cuda", "gpu": "NVIDIA H100", "gpu_memory_gib": "80",
+        "device": "cuda", "gpu": "NVIDIA H100", "gpu_memory_gib": "80", "verifier": VERIFIER,
+        "torch": "2.10.0", "cuda": "13.0", "driver": "580.95.05",
     }  # fmt: skip

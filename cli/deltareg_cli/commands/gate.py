@@ -49,7 +49,7 @@ class _Waited:
         "for a pipeline",
         "deltareg gate check me/chat:v3 --channel prod --wait --junit gate.xml --report-md gate.md",
     ),
-    see_also=("promote", "verify", "help exit-codes"),
+    see_also=("promote", "verify", "channel policy", "help exit-codes"),
     is_resumable=True,
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
@@ -77,9 +77,10 @@ def check(
     """Ask whether a version may go to a channel.
 
     Lists what is unmet, each with the command that would change it. Nothing is changed; --wait
-    queues the verifications that are missing. Reports are written whatever the answer is. Exit
-    status: 0 allowed, 8 a verdict is fail, 9 a verdict is missing, 11 a verdict is inconclusive,
-    13 revoked, quarantined, deleted or frozen, 124 the wait timed out.
+    queues the verifications that are missing, bound to the channel's policy. Reports are written
+    whatever the answer is. Exit status: 0 allowed, 8 a verdict is fail, 9 a verdict or an approval
+    is missing, too old or does not count, 11 a verdict is inconclusive, 13 revoked, quarantined,
+    deleted, frozen, or of a kind or base that the channel does not take, 124 the wait timed out.
     """
     paths.check()
     answer = invocation.client.gate(ref, channel)
@@ -103,7 +104,7 @@ def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _W
     deadline = time.monotonic() + timeout_s
     runs = {
         missing.suite: invocation.client.verify(
-            answer.ref, suite=missing.suite, again=missing.again
+            answer.ref, suite=missing.suite, again=missing.again, channel=answer.channel
         )
         for missing in missing_verifications(answer)
     }

@@ -4,6 +4,7 @@ import click
 
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command, group
+from deltareg_cli.commands.waive import unwaive, waive
 from deltareg_cli.documents import fields, page_fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
 from deltareg_cli.help_page import Example
@@ -18,7 +19,7 @@ from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks, verdict_t
     see_also=("verify", "gate"),
 )
 def verdict() -> None:
-    """Look at verdicts, check by check."""
+    """Look at verdicts, check by check, and waive a check for a while."""
 
 
 @command(
@@ -56,5 +57,5 @@ def show(invocation: Invocation, verdict_id: str) -> Exit:
     return OUTCOME_STATUS[found.verdict]
 
 
-verdict.add_command(ls)
-verdict.add_command(show)
+for _command in (ls, show, waive, unwaive):
+    verdict.add_command(_command)

@@ -11,7 +11,7 @@ from deltareg_cli.command_tree import command
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Duration, option
+from deltareg_cli.options import Channel, Duration, option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.waiting import run_answer, run_status, wait_for
 
@@ -30,6 +30,11 @@ from deltareg_cli.waiting import run_answer, run_status, wait_for
 )
 @click.argument("ref", help="What to verify; a bare NS/NAME is its newest version.")
 @option("--suite", default="smoke", show_default=True, help="The checks to make.")
+@option(
+    "--channel",
+    type=Channel(),
+    help="Bind the verdict to this channel's policy: it does not count there under another one.",
+)
 @option("--again", is_flag=True, help="Make the checks anew although a verdict counts.")
 @option("--wait", is_flag=True, help="Wait for the verdict.")
 @option(
@@ -46,6 +51,7 @@ def verify(
     ref: str,
     *,
     suite: str,
+    channel: str | None,
     again: bool,
     wait: bool,
     timeout: float,
@@ -54,15 +60,15 @@ def verify(
 ) -> Exit:
     """Have a version checked on its base by a worker.
 
-    The verdict is bound to the version, its base and the suite. A run is queued, or joined if one
-    is under way for the same version, base and suite. With --wait the exit status is the verdict:
-    0 pass, 8 fail, 11 inconclusive. A check that should have run and did not makes the verdict
-    inconclusive, which never counts as pass.
+    The verdict is bound to the version, its base, the suite and the verifier's version. A run is
+    queued, or joined if one is under way for the same version, base and suite. With --wait the exit
+    status is the verdict: 0 pass, 8 fail, 11 inconclusive. A check that should have run and did not
+    makes the verdict inconclusive, which never counts as pass.
     """
     if paths.wanted and not wait:
         raise InvalidInput("a report needs the verdict", fix="add --wait")
     paths.check()
-    run = invocation.client.verify(ref, suite=suite, again=again)
+    run = invocation.client.verify(ref, suite=suite, again=again, channel=channel)
     if wait:
         run = _waited(invocation, run, paths, timeout_s=timeout, against=against)
     invocation.output.show(run_answer(run, invocation))

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from deltareg.wire import ChannelInfo, GateAnswer, MoveResult, RevisionInfo
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, toned
+from deltareg_cli.views.policies import policy_in_short
+from deltareg_cli.views.verdicts import told_waiver
 from deltareg_cli.wording import moment, short
 
 _VERBS = {
@@ -23,7 +25,9 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
             ("revision", str(channel.revision)),
             (_VERBS.get(channel.kind or "", "moved"), moved),
             ("reason", channel.reason),
-            ("asks for", ", ".join(channel.suites)),
+            ("frozen", Cell(channel.frozen_because, "warn")),
+            ("asks for", policy_in_short(channel.policy) if channel.policy else _suites(channel)),
+            *[("waived", Cell(told_waiver(waiver, now=now), "warn")) for waiver in channel.waivers],
             ("quarantined", Cell(versions(channel.quarantined), "warn")),
             ("digest", channel.digest or ""),
         ]),
@@ -34,7 +38,8 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> Table:
     """Show the channels of a line as rows."""
     columns = [
         Column("channel"), Column("serves"), Column("revision", is_number=True), Column("moved"),
-        Column("by"), Column("quarantined"), Column("reason", is_prose=True),
+        Column("by"), Column("quarantined"), Column("asks for", is_prose=True),
+        Column("reason", is_prose=True),
     ]  # fmt: skip
     rows: list[list[Text]] = [
         [
@@ -44,7 +49,8 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> Table:
             moment(channel.at, now=now) if channel.at else Cell("never", "dim"),
             channel.actor or "",
             Cell(versions(channel.quarantined), "warn"),
-            f"{frozen(channel)}: {channel.reason}" if channel.is_frozen else channel.reason,
+            policy_in_short(channel.policy) if channel.policy else _suites(channel),
+            _why(channel),
         ]
         for channel in channels
     ]
@@ -99,6 +105,20 @@ def gate_blocks(answer: GateAnswer) -> list[Block]:
         lines.append([Cell(f"  {rule.rule}:", "bad"), rule.message])
         lines.append([Cell("    fix:", "good"), rule.fix])
     return [Lines(lines)]
+
+
+def _why(channel: ChannelInfo) -> str:
+    """Give the reason of the newest revision, after what freezes the channel."""
+    if not channel.is_frozen:
+        return channel.reason
+    if channel.kind == "freeze":
+        return f"{frozen(channel)}: {channel.reason}"
+    return f"{channel.frozen_because}" if channel.frozen_because else frozen(channel)
+
+
+def _suites(channel: ChannelInfo) -> str:
+    """Name the suites, as a server tells them that has no policies yet."""
+    return ", ".join(channel.suites)
 
 
 def frozen(channel: ChannelInfo) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from deltareg.wire import CheckResult, RunInfo, VerdictInfo
+from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
 from deltareg_cli.wording import moment, number, seconds, short, size
 
@@ -11,7 +11,7 @@ RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 
 def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
     """Show a verdict with its checks."""
-    counts = "" if verdict.counts else "does not count: the suite or the version has changed since"
+    counts = "" if verdict.counts else f"does not count: {verdict.not_counting}"
     environment = ", ".join(
         f"{key} {short(text)}" for key, text in sorted(verdict.environment.items())
     )
@@ -19,12 +19,14 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
         Title(verdict.ref, f"suite {verdict.suite}"),
         Facts([
             ("verdict", [toned(verdict.verdict), Cell(counts, "warn")]),
+            *_waivers(verdict, now=now),
             ("id", verdict.id),
             ("digest", short(verdict.digest)),
             ("base", [short(verdict.base_root), Cell(verdict.base_evidence, "dim")]),
             ("given", f"{moment(verdict.created_at, now=now)} by {verdict.verifier}"),
             ("run with", f"{verdict.dtype}, seed {verdict.seed}"),
             ("sandbox", verdict.sandbox),
+            ("policy", short(verdict.policy_digest)),
             ("environment", environment),
         ]),
         Title("Checks"),
@@ -68,11 +70,36 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
             toned(verdict.verdict),
             "yes" if verdict.counts else Cell("no", "warn"),
             moment(verdict.created_at, now=now),
-            ", ".join(check.name for check in verdict.checks if check.verdict == "fail"),
+            ", ".join(_failed(verdict)),
         ]
         for verdict in verdicts
     ]
     return Table(columns, rows, if_empty="no verdict yet: deltareg verify REF --wait")
+
+
+def told_waiver(waiver: Waiver, *, now: datetime) -> str:
+    """Say a waiver: `perplexity, ends in 30 days, by ada: known`."""
+    what = f"{waiver.check}, ends {moment(waiver.expires_at, now=now)}"
+    if not waiver.stands:
+        how = f"ended by {waiver.revoked_by}" if waiver.revoked_by else "expired"
+        what = f"{waiver.check}, {how} {moment(waiver.revoked_at or waiver.expires_at, now=now)}"
+    return f"{what}, by {waiver.created_by}: {waiver.reason}"
+
+
+def _waivers(verdict: VerdictInfo, *, now: datetime) -> list[tuple[str, Text]]:
+    return [
+        (
+            "waived" if waiver.stands else "was waived",
+            Cell(told_waiver(waiver, now=now), "warn" if waiver.stands else "dim"),
+        )
+        for waiver in verdict.waivers
+    ]
+
+
+def _failed(verdict: VerdictInfo) -> list[str]:
+    waived = {waiver.check for waiver in verdict.waivers if waiver.stands}
+    names = [check.name for check in verdict.checks if check.verdict == "fail"]
+    return [f"{name} (waived)" if name in waived else name for name in names]
 
 
 def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:

@@ -6,9 +6,11 @@
 
 import os
 import platform
+import re
 import resource
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 import transformers
@@ -63,6 +65,7 @@ def environment(device: torch.device) -> Mapping[str, str]:
         known["gpu_memory_bytes"] = str(properties.total_memory)
         known["cuda"] = str(torch.version.cuda)
         known["cudnn"] = str(torch.backends.cudnn.version())
+        known |= _driver()
     return known
 
 
@@ -70,6 +73,16 @@ def finish(device: torch.device) -> None:
     """Wait until a device has done what it was given, so that a clock may be read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _driver() -> dict[str, str]:
+    """Name the version of the GPU's driver, where the kernel tells it."""
+    try:
+        told = Path("/proc/driver/nvidia/version").read_text("utf-8")
+    except OSError:
+        return {}
+    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", told)
+    return {} if found is None else {"driver": found[1]}
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -41,6 +42,27 @@ def seen_revision(request: Request) -> int:
             fix="read the channel first and send its ETag",
         )
     return int(match[1])
+
+
+def policy_tag(digest: str) -> str:
+    """Give the ETag of a channel's policy: its digest."""
+    return f'"{digest}"'
+
+
+def seen_policy(request: Request) -> Callable[[str], bool]:
+    """Read which policy of a channel the caller has seen, to hold digests against.
+
+    Raises:
+        PreconditionRequired: The request does not say.
+    """
+    tags = request.headers.get("If-Match", "")
+    if not tags.strip():
+        raise PreconditionRequired(
+            "a policy is replaced only by somebody who has seen the one that stands: send If-Match",
+            fix="read the policy first and send its ETag",
+        )
+    seen = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+    return lambda digest: policy_tag(digest) in seen
 
 
 def json_answer(

@@ -27,6 +27,7 @@ from deltareg.api.one_host import one_host
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.service.registry import Registry
+from deltareg.service.reverify import queue_reverification
 from deltareg.settings import Settings
 from deltareg.store import open_store
 
@@ -183,6 +184,7 @@ def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
 def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> None:
     # The server ends by the signal it was sent, after it has closed; what is around it ends first.
     signal.signal(signal.SIGTERM, _exit)
+    queue_reverification(registry)
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
         registry, store_kind=settings.effective_store_url.partition(":")[0],

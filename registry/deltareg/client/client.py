@@ -15,7 +15,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltareg.client import channels, deltas, pull_files, resolving, runs, stats, use_cases
+from deltareg.client import (
+    channels,
+    deltas,
+    policies,
+    pull_files,
+    resolving,
+    runs,
+    stats,
+    use_cases,
+    verdicts,
+)
 from deltareg.client.fleet import Fleet
 from deltareg.client.pull_report import PullReport
 from deltareg.client.update_report import UpdateReport
@@ -32,6 +42,8 @@ from deltareg.wire import (
     LogEntry,
     MoveResult,
     Page,
+    PolicyChange,
+    PolicyInfo,
     RevisionInfo,
     RunInfo,
     StorageReport,
@@ -217,9 +229,11 @@ class Client(Fleet):
 
     # Verification
 
-    def verify(self, ref: str, *, suite: str = "smoke", again: bool = False) -> RunInfo:
-        """Queue a verification, or join the one under way."""
-        return runs.verify(self._context, ref, suite=suite, again=again)
+    def verify(
+        self, ref: str, *, suite: str = "smoke", again: bool = False, channel: str | None = None
+    ) -> RunInfo:
+        """Queue a verification, or join the one under way; for a channel, bound to its policy."""
+        return runs.verify(self._context, ref, suite=suite, again=again, channel=channel)
 
     def wait_run(
         self, run_id: str, *, timeout_s: float, on_change: Callable[[RunInfo], None] | None = None
@@ -250,6 +264,25 @@ class Client(Fleet):
     def verdict(self, verdict_id: str) -> VerdictInfo:
         """Show a verdict and what it is bound to."""
         return self._api.get(f"/verdicts/{parse_id(verdict_id, 'verdict')}", VerdictInfo)
+
+    def waive(
+        self,
+        verdict_id: str,
+        check: str,
+        *,
+        reason: str,
+        expires_in_s: float | None = None,
+        expires_at: str | None = None,
+    ) -> VerdictInfo:
+        """Waive a failed check of a verdict until a time, or for a while."""
+        return verdicts.waive(
+            self._context, verdict_id, check, reason=reason, expires_in_s=expires_in_s,
+            expires_at=expires_at,
+        )  # fmt: skip
+
+    def unwaive(self, verdict_id: str, check: str) -> VerdictInfo:
+        """End the waiver of a check before its time."""
+        return verdicts.unwaive(self._context, verdict_id, check)
 
     # Channels
 
@@ -305,6 +338,24 @@ class Client(Fleet):
     def create_channel(self, line: str, name: str) -> ChannelInfo:
         """Make a channel."""
         return channels.create(self._context, LineRef.parse(line), name)
+
+    def policy(self, line: str, channel: str) -> PolicyInfo:
+        """Show what a channel asks of a version."""
+        return policies.show(self._context, LineRef.parse(line), channel)
+
+    def set_policy(
+        self,
+        line: str,
+        channel: str,
+        policy: dict[str, object],
+        *,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> PolicyChange:
+        """Replace a channel's policy, or say what that would change."""
+        return policies.replace(
+            self._context, LineRef.parse(line), channel, policy, reason=reason, dry_run=dry_run
+        )
 
     def history(
         self, line: str, channel: str, *, cursor: str | None = None, limit: int = 50

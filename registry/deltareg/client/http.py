@@ -226,15 +226,16 @@ def read_problem(response: httpx.Response) -> DeltaregError:
             return Unavailable(text, fix="try again")
         return InvalidInput(text, fix="is this address a Delta Registry server?")
     known = error_classes().get(problem.code)
-    if problem.errors and known in {None, Refused, *_OF_UPLOADS}:
-        return Refused([
-            Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix)
-            for e in problem.errors
-        ])  # fmt: skip
+    problems = [
+        Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix)
+        for e in problem.errors
+    ]
+    if problems and known in {None, Refused, *_OF_UPLOADS}:
+        return Refused(problems)
     if known is None or known is Refused:
         known = Unavailable if response.status_code in _TEMPORARY else DeltaregError
     error = known.__new__(known)  # a class may ask for facts that the answer has in words only
-    DeltaregError.__init__(error, problem.detail, fix=problem.fix)
+    DeltaregError.__init__(error, problem.detail, fix=problem.fix, problems=problems)
     return error
 
 

@@ -17,9 +17,9 @@ _ENDED = {"done", "dead", "cancelled"}
 _GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
 
-def verify(context: Context, ref: str, *, suite: str, again: bool) -> RunInfo:
+def verify(context: Context, ref: str, *, suite: str, again: bool, channel: str | None) -> RunInfo:
     """Queue a verification, or join the one under way, or give the one that has judged."""
-    wanted = request_of(RunCreate, ref=ref, suite=suite, again=again)
+    wanted = request_of(RunCreate, ref=ref, suite=suite, again=again, channel=channel)
     return context.api.post("/runs", wanted, RunInfo)
 
 

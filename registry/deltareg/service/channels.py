@@ -2,19 +2,30 @@
 
 import sqlalchemy as sa
 
+from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import NotFound
+from deltareg.freeze_window import standing_window
+from deltareg.policy import policy_digest, policy_fields
 from deltareg.refs import LineRef, parse_channel
-from deltareg.service.clock import parse_time, rfc3339, rfc3339_or_none
-from deltareg.service.freeze import is_freezing
+from deltareg.service.clock import (
+    moment_of,
+    parse_time,
+    rfc3339,
+    rfc3339_of,
+    rfc3339_or_none,
+)
+from deltareg.service.freeze import is_freezing, tell_freeze
 from deltareg.service.gate import FRESH_POLICY, read_policy
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
-from deltareg.wire import ChannelInfo, Page, RevisionInfo
+from deltareg.service.waivers import describe_waivers
+from deltareg.wire import ChannelInfo, Page, RevisionInfo, Waiver
 
 DEFAULT_CHANNELS = ("dev", "staging", "prod")
 
@@ -134,21 +145,49 @@ def describe_channel(conn: sa.Connection, line: LineRef, row: Row) -> ChannelInf
 def _describe(
     conn: sa.Connection, line: LineRef, row: Row, revision: Row | None, *, at_us: int | None = None
 ) -> ChannelInfo:
+    policy = read_policy(row)
+    now_us = read_clock(conn) if at_us is None else at_us
+    standing = standing_window(policy.freeze, moment_of(now_us))
     info = ChannelInfo(
         channel=row.name, revision=0, version=None, digest=None, ref=None,
-        suites=list(read_policy(row).suites), quarantined=queries.quarantined(conn, row.id),
+        suites=[suite.name for suite in policy.suites], policy=policy_fields(policy),
+        policy_digest=str(policy_digest(policy)), quarantined=queries.quarantined(conn, row.id),
+        is_frozen=standing is not None, frozen_because="" if standing is None else str(standing),
+        frozen_until=None if standing is None else rfc3339_of(standing.ends),
     )  # fmt: skip
     if revision is None:
         return info
     number = revision.version
     return info.model_copy(
-        update={
+        update=_frozen_by_hand(conn, row, revision, now_us=now_us)
+        | {
             "revision": revision.number, "version": number, "digest": revision.digest,
             "ref": None if number is None else f"{line}:v{number}",
             "is_revoked": revision.revoked_at is not None, "kind": revision.kind,
-            "is_frozen": is_freezing(conn, revision, at_us=at_us),
-            "frozen_until": rfc3339_or_none(revision.ends_at),
+            "waivers": _waivers(conn, revision.version_id),
             "actor": revision.actor,
             "reason": revision.reason, "at": rfc3339(revision.created_at),
         }
     )  # fmt: skip
+
+
+def _frozen_by_hand(
+    conn: sa.Connection, row: Row, revision: Row, *, now_us: int
+) -> dict[str, object]:
+    """Say what a standing freeze by hand, which is told before any window, changes."""
+    if not is_freezing(conn, revision, at_us=now_us):
+        return {}
+    return {
+        "is_frozen": True,
+        "frozen_until": rfc3339_or_none(revision.ends_at),
+        "frozen_because": tell_freeze(revision, row.name),
+    }
+
+
+def _waivers(conn: sa.Connection, version_id: int | None) -> list[Waiver]:
+    """Give the waivers that stand on verdicts of the version that is served."""
+    if version_id is None:
+        return []
+    verdicts = [row.id for row in verdict_facts(conn, version_id)]
+    found = describe_waivers(conn, verdicts)
+    return [waiver for waivers in found.values() for waiver in waivers if waiver.stands]

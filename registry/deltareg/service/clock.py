@@ -24,6 +24,16 @@ def rfc3339_or_none(microseconds: int | None) -> str | None:
     return None if microseconds is None else rfc3339(microseconds)
 
 
+def moment_of(microseconds: int) -> datetime:
+    """Give a time of the database as a datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def rfc3339_of(moment: datetime) -> str:
+    """Write a datetime in UTC as the wire does."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def parse_time(text: str) -> int:
     """Read an RFC 3339 time, or a date alone (midnight UTC), as microseconds since the epoch.
 

@@ -15,16 +15,15 @@ from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import collection as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.lifecycle import ROLLBACK_WINDOW_DAYS, ROLLBACK_WINDOW_REVISIONS
+from deltareg.policy import RollbackWindow
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
 from deltareg.wire import CollectReport
 
 DEFAULT_GRACE_S = 24 * 3600.0
 _QUIET_US = 7 * 86_400 * US_PER_S
-_WINDOW = queries.PinWindow(
-    moves=ROLLBACK_WINDOW_REVISIONS, us=ROLLBACK_WINDOW_DAYS * 86_400 * US_PER_S
-)
+_DEFAULT = RollbackWindow()
+_WINDOW = queries.PinWindow(moves=_DEFAULT.revisions, us=_DEFAULT.days * 86_400 * US_PER_S)
 _BATCH = 200
 
 

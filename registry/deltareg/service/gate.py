@@ -1,72 +1,107 @@
-"""The gate: what a channel asks of a version, held against the verdicts that are bound to it."""
+"""The gate: what a channel asks of a version, held against the verdicts that are bound to it.
+
+`check_gate`, `judge` and what explains a policy all go through one function of the core, on facts
+that one function here gathers; so an answer and its explanation cannot differ.
+"""
+
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.digest import Digest
-from deltareg.lifecycle import Candidate, Policy, Unmet, VerdictFact, VerdictKey, gate
+from deltareg.lifecycle import Candidate, Circumstances
+from deltareg.lifecycle import judge as judge_facts
+from deltareg.policy import Policy, parse_policy, policy_digest
 from deltareg.refs import Ref
+from deltareg.ruling import Ruling
 from deltareg.service.describe import ref_of
+from deltareg.service.environments import worker_environments
 from deltareg.service.freeze import standing_freeze, tell_freeze
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line, find_version
 from deltareg.service.revocations import tell_revocation
 from deltareg.service.stacks import revoked_below
-from deltareg.service.suites import find_suite
-from deltareg.wire import GateAnswer, UnmetRule
+from deltareg.service.verdict_facts import fact_of, suite_facts
+from deltareg.service.waivers import standing_waivers
+from deltareg.verdict_rules import VerdictFact
+from deltareg.wire import GateAnswer, GateRule, UnmetRule
 
 FRESH_POLICY: dict[str, object] = {"suites": ["smoke"]}
 
 
 def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> GateAnswer:
-    """Say whether a version may go to a channel, and if not what is missing; changes nothing."""
+    """Hold a version against every rule of a channel, and say what is missing; changes nothing."""
     caller.require("read")
     with read(registry.engine) as conn:
         version = find_version(conn, ref, bare="newest")
         row = find_channel(conn, find_line(conn, ref.line), ref.line, channel)
-        unmet = judge(conn, version, row)
+        rulings = rule(conn, version, row)
+    unmet = [ruling for ruling in rulings if not ruling.is_met]
     return GateAnswer(
         ref=ref_of(version), channel=channel, allowed=not unmet,
         unmet=[UnmetRule(rule=u.rule, message=u.message, fix=u.fix) for u in unmet],
+        rules=[
+            GateRule(rule=r.rule, is_met=r.is_met, message=r.message, fix=r.fix, suite=r.suite)
+            for r in rulings
+        ],
+        policy_digest=str(policy_digest(read_policy(row))),
     )  # fmt: skip
 
 
-def judge(conn: sa.Connection, version: Row, channel: Row) -> list[Unmet]:
-    """Hold a version against a channel's policy inside a transaction."""
+def judge(
+    conn: sa.Connection, version: Row, channel: Row, *, approvals: Sequence[str] = ()
+) -> list[Ruling]:
+    """Give the rules of a channel that a version does not meet; an empty list means yes.
+
+    Args:
+        conn: A transaction.
+        version: The version.
+        channel: The channel.
+        approvals: Who approves of the move under the policy as it is, the uploader left out.
+    """
+    found = rule(conn, version, channel, approvals=approvals)
+    return [ruling for ruling in found if not ruling.is_met]
+
+
+def rule(
+    conn: sa.Connection, version: Row, channel: Row, *, approvals: Sequence[str] = ()
+) -> list[Ruling]:
+    """Hold a version against every rule of a channel's policy inside a transaction."""
     policy = read_policy(channel)
     freeze = standing_freeze(conn, channel)
-    quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
-    candidate = Candidate(
-        ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),
-        base=Digest.parse(version.base_root), is_quarantined=quarantine is not None,
-        is_deleted=version.deleted_at is not None,
-        revoked="" if version.revoked_at is None else tell_revocation(conn, version),
-        revoked_below=revoked_below(conn, version),
+    now = Circumstances(
+        channel=channel.name, now_us=read_clock(conn), policy_digest=str(policy_digest(policy)),
+        suites=suite_facts(conn, (suite.name for suite in policy.suites)),
+        environments=worker_environments(conn) if policy.environment == "strict" else frozenset(),
+        frozen="" if freeze is None else tell_freeze(freeze, channel.name), approvals=approvals,
     )  # fmt: skip
-    return gate(
-        candidate, policy, facts(conn, version.id), channel=channel.name,
-        suite_digests={suite: find_suite(conn, suite).digest for suite in policy.suites},
-        frozen="" if freeze is None else tell_freeze(freeze, channel.name),
-    )  # fmt: skip
+    return judge_facts(_candidate(conn, version, channel), policy, facts(conn, version.id), now=now)
 
 
 def facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:
     """Give the verdicts of a version as the gate sees them, newest first."""
-    return [_fact(row) for row in verdict_facts(conn, version_id)]
+    rows = verdict_facts(conn, version_id)
+    waived = standing_waivers(conn, [row.id for row in rows])
+    return [fact_of(row, waived.get(row.id, {})) for row in rows]
 
 
 def read_policy(channel: Row) -> Policy:
     """Read a channel's policy."""
-    return Policy(suites=tuple(channel.policy["suites"]))
+    return parse_policy(channel.policy)
 
 
-def _fact(row: Row) -> VerdictFact:
-    key = VerdictKey(
-        Digest.parse(row.manifest_digest), Digest.parse(row.base_root), row.suite,
-        Digest.parse(row.suite_digest),
+def _candidate(conn: sa.Connection, version: Row, channel: Row) -> Candidate:
+    quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
+    return Candidate(
+        ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),
+        base=Digest.parse(version.base_root), base_name=version.base_name or "",
+        kind=version.kind, is_quarantined=quarantine is not None,
+        is_deleted=version.deleted_at is not None,
+        revoked="" if version.revoked_at is None else tell_revocation(conn, version),
+        revoked_below=revoked_below(conn, version),
     )  # fmt: skip
-    failed = tuple(check["name"] for check in row.checks if check["verdict"] == "fail")
-    return VerdictFact(row.id, key, row.verdict, failed)

@@ -24,6 +24,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
 from deltareg.service.describe import describe_base, ref_of
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.reverify import queue_reverification
 from deltareg.service.verdicts import describe_verdict, record_inconclusive, record_verdict
 from deltareg.wire import (
     LeaseGrant,
@@ -202,6 +203,8 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
             f"a worker of another principal is called {request.worker!r}",
             fix="give each worker a name of its own",
         )
+    if row is None or row.labels != request.labels:
+        queue_reverification(registry)
 
 
 def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:

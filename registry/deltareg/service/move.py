@@ -17,7 +17,7 @@ from deltareg.db.queries.stacks import stack_below
 from deltareg.db.rows import Row
 from deltareg.db.session import with_retry, write
 from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, StaleRevision
-from deltareg.lifecycle import is_in_window, refusal
+from deltareg.lifecycle import freeze_window, is_in_window, refusal
 from deltareg.refs import LineRef
 from deltareg.service.describe import ref_of
 from deltareg.service.freeze import (
@@ -27,7 +27,7 @@ from deltareg.service.freeze import (
     unfreeze_channel,
     unfreezing,
 )
-from deltareg.service.gate import facts, judge
+from deltareg.service.gate import facts, judge, read_policy
 from deltareg.service.ledger import append
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
@@ -102,10 +102,7 @@ def _roll_back(
 ) -> MoveResult:  # fmt: skip
     if current is None or current.version_id is None:
         raise NotFound(f"nothing was ever on {line}@{channel.name}: nothing to roll back")
-    freeze = standing_freeze(conn, channel)
-    if freeze is not None:
-        told = tell_freeze(freeze, f"{line}@{channel.name}")
-        raise Blocked(told, fix=unfreezing(line, channel.name))
+    _refuse_frozen(conn, line, channel)
     ledger = queries.revision_rows(conn, channel.id, limit=_LEDGER_DEPTH)
     target = _target(line, channel, ledger, current, move)
     version = _held(conn, version_queries.version_by_id(conn, target.version_id))
@@ -117,6 +114,17 @@ def _roll_back(
         return result
     run = queue_default_suite(conn, caller, version, again=True)
     return result.model_copy(update={"verify_run": run})
+
+
+def _refuse_frozen(conn: sa.Connection, line: LineRef, channel: Row) -> None:
+    freeze = standing_freeze(conn, channel)
+    if freeze is not None:
+        told = tell_freeze(freeze, f"{line}@{channel.name}")
+        raise Blocked(told, fix=unfreezing(line, channel.name))
+    window = freeze_window(read_policy(channel), now_us=read_clock(conn))
+    if window:
+        fix = f"wait, or change the policy: deltareg channel policy set {line} {channel.name} FILE"
+        raise Blocked(f"{line}@{channel.name} is in {window}", fix=fix)
 
 
 def _target(
@@ -185,7 +193,7 @@ def _check_target(
     last = max(row.number for row in moves if row.version_id == version.id)
     ended = next((row.created_at for row in reversed(moves) if row.number > last), None)
     age_s = 0.0 if ended is None else (read_clock(conn) - ended) / US_PER_S
-    if is_in_window(behind=behind, age_s=age_s):
+    if is_in_window(behind=behind, age_s=age_s, window=read_policy(channel).rollback):
         return
     unmet = [u for u in judge(conn, version, channel) if u.rule != "quarantined"]
     error = refusal(unmet)

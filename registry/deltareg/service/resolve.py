@@ -89,7 +89,10 @@ def find_channel(conn: sa.Connection, line: Row, ref: LineRef, name: str) -> Row
 def _on_channel(conn: sa.Connection, line: Row, ref: Ref) -> Row:
     channel = find_channel(conn, line, ref.line, ref.channel or "prod")
     number = channel.revision if ref.revision is None else ref.revision
-    revision = channel_queries.revision_at(conn, channel.id, number=number - ref.back)
+    if ref.back:
+        revision = channel_queries.version_back(conn, channel.id, number=number, back=ref.back)
+    else:
+        revision = channel_queries.revision_at(conn, channel.id, number=number)
     if revision is None or revision.version_id is None:
         raise NotFound(
             f"nothing is on {ref.line}@{channel.name}" + (f" at #{number}" if number else ""),

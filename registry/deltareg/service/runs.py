@@ -12,17 +12,21 @@ from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound
+from deltareg.policy import parse_policy
+from deltareg.policy import policy_digest as digest_of_policy
 from deltareg.refs import Ref
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import ref_of
 from deltareg.service.incumbent import incumbent_request
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_version
+from deltareg.service.resolve import find_channel, find_line, find_version
 from deltareg.service.suites import find_suite
+from deltareg.service.verdict_facts import why_uncounted
 from deltareg.service.verdicts import describe_verdict, mark_of
+from deltareg.service.waivers import describe_waivers
 from deltareg.suite import DEFAULT_SUITE, Suite, built_in
-from deltareg.wire import Page, RunCreate, RunInfo, StoredChange
+from deltareg.wire import Page, RunCreate, RunInfo, StoredChange, VerdictInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,13 @@ def queue_run(
 
     def transaction(conn: sa.Connection) -> RunInfo:
         suite = find_suite(conn, request.suite)
-        version = find_version(conn, Ref.parse(request.ref), bare="newest")
+        ref = Ref.parse(request.ref)
+        version = find_version(conn, ref, bare="newest")
+        policy = "" if request.channel is None else _policy_digest(conn, ref, request.channel)
         wanted = str(new_id())
         run_id = _queue_verify(
             conn, caller, version, suite, again=request.again, labels=request.labels,
-            channel=request.channel, new_id=lambda: UUID(wanted),
+            channel=request.channel, policy_digest=policy, new_id=lambda: UUID(wanted),
         )  # fmt: skip
         if run_id == wanted:
             after = {"version": ref_of(version), "suite": suite.name}
@@ -179,7 +185,12 @@ def describe_run(conn: sa.Connection, run_id: str) -> RunInfo:
 def describe_runs(conn: sa.Connection, rows: Sequence[Row]) -> dict[str, RunInfo]:
     """Show runs by id; their verdicts are looked up once for all of them."""
     verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])
-    return {row.id: _show(row, verdicts.get(row.id)) for row in rows}
+    waivers = describe_waivers(conn, [verdict.id for verdict in verdicts.values()])
+    shown = {
+        run_id: describe_verdict(verdict, waivers.get(verdict.id, ()))
+        for run_id, verdict in verdicts.items()
+    }
+    return {row.id: _show(row, shown.get(row.id)) for row in rows}
 
 
 def _queue_verify(
@@ -190,6 +201,7 @@ def _queue_verify(
     *,
     again: bool,
     labels: Mapping[str, str],
+    policy_digest: str = "",
     new_id: Callable[[], UUID],
     channel: str | None = None,
 ) -> str:
@@ -202,14 +214,26 @@ def _queue_verify(
         known = verdict_queries.newest_verdict(
             conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with
         )
-        if known is not None and known.verdict != "inconclusive":
+        if known is not None and _is_as_good(known, policy_digest=policy_digest):
             return str(known.run_id)
-    key = ["verify", str(version.id), digest, *([compared_with] if compared_with else [])]
+    key = ["verify", str(version.id), digest, compared_with, policy_digest]
     return queries.enqueue(
-        conn, run_id=str(new_id()), what="verify", dedup_key=":".join(key),
+        conn, run_id=str(new_id()), what="verify", dedup_key=":".join(filter(None, key)),
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
-        request={"suite_digest": digest, "policy_digest": "", **promoted},
+        request={"suite_digest": digest, "policy_digest": policy_digest, **promoted},
     )  # fmt: skip
+
+
+def _is_as_good(verdict: Row, *, policy_digest: str) -> bool:
+    """Whether a verdict that is there says what a new one would."""
+    is_of_policy = verdict.policy_digest in {"", policy_digest}
+    is_counted = not why_uncounted(verdict)
+    return verdict.verdict != "inconclusive" and is_of_policy and is_counted
+
+
+def _policy_digest(conn: sa.Connection, ref: Ref, channel: str) -> str:
+    row = find_channel(conn, find_line(conn, ref.line), ref.line, channel)
+    return str(digest_of_policy(parse_policy(row.policy)))
 
 
 def _require_queueing(caller: Caller) -> None:
@@ -235,11 +259,11 @@ def _stored_bytes(row: Row) -> StoredChange | None:
     return None if found is None else StoredChange.model_validate(found)
 
 
-def _show(row: Row, verdict: Row | None) -> RunInfo:
+def _show(row: Row, verdict: VerdictInfo | None) -> RunInfo:
     return RunInfo(
         id=row.id, what=row.what, ref="" if row.version_id is None else ref_of(row),
         suite=row.suite, state=row.state, attempt=row.attempt, worker=row.lease_holder,
-        error=row.error, verdict=None if verdict is None else describe_verdict(verdict),
+        error=row.error, verdict=verdict,
         against=row.request.get("against", ""), stored_bytes=_stored_bytes(row),
         created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
         finished_at=rfc3339_or_none(row.finished_at),

@@ -14,7 +14,7 @@ from deltareg.db.queries import verdicts as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read
-from deltareg.errors import InvalidInput, NotFound
+from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import ref_of
@@ -22,8 +22,10 @@ from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.service.suites import suite_of
-from deltareg.suite import CheckSpec, Suite, built_in, built_in_names
-from deltareg.wire import CheckResult, Page, VerdictInfo, VerdictReport
+from deltareg.service.verdict_facts import why_uncounted
+from deltareg.service.waivers import describe_waivers, find_verdict
+from deltareg.suite import CheckSpec, Suite
+from deltareg.wire import CheckResult, Page, VerdictInfo, VerdictReport, Waiver
 
 INFRASTRUCTURE = "infrastructure"
 DIGESTS = "digests"
@@ -47,7 +49,10 @@ def list_verdicts(
         rows = queries.verdict_rows(
             conn, version_id=version_id, suite=suite, before=mark, limit=check_limit(limit) + 1
         )
-    return page(rows, limit, show=describe_verdict, key=mark_of)
+        waivers = describe_waivers(conn, [row.id for row in rows])
+    return page(
+        rows, limit, show=lambda row: describe_verdict(row, waivers.get(row.id, ())), key=mark_of
+    )
 
 
 def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> VerdictInfo:
@@ -58,22 +63,23 @@ def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> Verdict
     """
     caller.require("read")
     with read(registry.engine) as conn:
-        row = queries.verdict_row(conn, verdict_id)
-    if row is None:
-        raise NotFound(f"there is no verdict {verdict_id[:40]}", fix="deltareg verdict ls")
-    return describe_verdict(row)
+        row = find_verdict(conn, verdict_id)
+        waivers = describe_waivers(conn, [verdict_id])
+    return describe_verdict(row, waivers.get(verdict_id, ()))
 
 
-def describe_verdict(row: Row) -> VerdictInfo:
-    """Show a verdict row, and whether it counts for the version as it is now."""
+def describe_verdict(row: Row, waivers: Sequence[Waiver] = ()) -> VerdictInfo:
+    """Show a verdict row with its waivers, and whether it counts for the version as it is now."""
+    uncounted = why_uncounted(row)
     return VerdictInfo(
         id=row.id, run=row.run_id, ref=ref_of(row), digest=row.manifest_digest,
         base_root=row.base_root, suite=row.suite, suite_digest=row.suite_digest,
-        verifier=row.verifier, verdict=row.verdict, counts=_counts(row), dtype=row.dtype,
+        verifier=row.verifier, verdict=row.verdict, counts=not uncounted, dtype=row.dtype,
         seed=row.seed, base_evidence=row.base_evidence,
         checks=[CheckResult.model_validate(check) for check in row.checks],
         environment=row.environment, sandbox=row.sandbox, compared_with=row.compared_with,
         created_at=rfc3339(row.created_at), created_by=row.maker or "registry",
+        policy_digest=row.policy_digest, not_counting=uncounted, waivers=list(waivers),
     )  # fmt: skip
 
 
@@ -117,16 +123,6 @@ def record_inconclusive(
 def mark_of(row: Row) -> str:
     """Write where a list by time and id goes on."""
     return f"{row.created_at}/{row.id}"
-
-
-def _counts(row: Row) -> bool:
-    is_built_in = row.suite in built_in_names()
-    now: str | None = str(built_in(row.suite).digest) if is_built_in else row.suite_now
-    return bool(
-        row.suite_digest == now
-        and row.manifest_digest == row.version_digest
-        and row.base_root == row.version_base
-    )
 
 
 def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:

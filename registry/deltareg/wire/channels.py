@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deltareg.wire.messages import Answer, Request, Text
+from deltareg.wire.runs import Waiver
 
 RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
 
@@ -13,7 +14,9 @@ class ChannelInfo(Answer):
     """A channel as of its newest revision, or of the moment asked for.
 
     `kind`, `actor`, `reason` and `at` are those of the revision, which may be a freeze.
-    `is_revoked` says of the version that it serves that it was revoked, now.
+    `is_revoked` says of the version that it serves that it was revoked, now. A channel is frozen by
+    hand or by a window of its policy; `frozen_because` says which and why. `waivers` are those that
+    stand on verdicts of the version that it serves.
     """
 
     channel: str
@@ -30,6 +33,10 @@ class ChannelInfo(Answer):
     at: str | None = None
     suites: list[str] = []
     quarantined: list[int] = []
+    frozen_because: str = ""
+    policy: dict[str, object] = {}
+    policy_digest: str = ""
+    waivers: list[Waiver] = []
 
 
 class RevisionInfo(Answer):
@@ -91,10 +98,48 @@ class UnmetRule(Answer):
     fix: str
 
 
+class GateRule(Answer):
+    """One rule of the gate with what was found; `fix` is empty when it is met."""
+
+    rule: str
+    is_met: bool
+    message: str
+    fix: str = ""
+    suite: str = ""
+
+
 class GateAnswer(Answer):
-    """Whether a version may go to a channel, and what is missing."""
+    """Whether a version may go to a channel, what is missing, and every rule with its facts."""
 
     ref: str
     channel: str
     allowed: bool
     unmet: list[UnmetRule]
+    rules: list[GateRule] = []
+    policy_digest: str = ""
+
+
+class PolicyInfo(Answer):
+    """A channel's policy, in its one written form, and its digest."""
+
+    channel: str
+    policy: dict[str, object]
+    digest: str
+
+
+class PolicySet(Request):
+    """A new policy for a channel, whole; what it leaves out is the default."""
+
+    policy: dict[str, object]
+    reason: Text = ""
+    dry_run: bool = False
+
+
+class PolicyChange(Answer):
+    """What a policy was and is now, or would be."""
+
+    channel: str
+    before: dict[str, object]
+    after: dict[str, object]
+    digest: str
+    is_changed: bool

@@ -38,7 +38,7 @@ TITLES = {
 
 
 class ProblemItem(Answer):
-    """One problem of a refused upload."""
+    """One problem of a refused upload, or one unmet rule of a refused move."""
 
     code: str
     severity: Literal["error", "warning"] = "error"
@@ -70,7 +70,7 @@ def status_of(error: DeltaregError) -> int:
 def describe_problem(error: DeltaregError, *, request_id: str) -> ProblemDocument:
     """Give the problem document of an error."""
     status = status_of(error)
-    items = [_item(problem) for problem in error.problems] if isinstance(error, Refused) else []
+    items = [_item(problem) for problem in error.problems]
     code = error.problem_code if isinstance(error, Refused) else error.code
     return ProblemDocument(
         type=f"urn:deltareg:problem:{code}", title=TITLES.get(status, "Error"), status=status,

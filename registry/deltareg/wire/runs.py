@@ -39,8 +39,36 @@ class VerdictReport(Request):
     sandbox: Text = ""
 
 
+class Waiver(Answer):
+    """That somebody answers for a failed check of a verdict until a time."""
+
+    id: str
+    check: str
+    reason: str
+    created_at: str
+    created_by: str
+    expires_at: str
+    stands: bool
+    revoked_at: str | None = None
+    revoked_by: str | None = None
+
+
+class WaiverCreate(Request):
+    """Waive a failed check; it ends at `expires_at` (RFC 3339), or `expires_in_s` from now."""
+
+    check: Annotated[str, Field(min_length=1, max_length=60)]
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    expires_in_s: Annotated[int, Field(gt=0, le=366 * 86_400)] = 30 * 86_400
+    expires_at: Annotated[str, Field(max_length=60)] | None = None
+
+
 class VerdictInfo(Answer):
-    """A verdict and what it is bound to."""
+    """A verdict and what it is bound to.
+
+    `counts` says whether it does for the version as it is now, apart from what a channel asks;
+    `not_counting` says why when it does not. `policy_digest` is empty when it was asked for no
+    channel.
+    """
 
     id: str
     run: str
@@ -61,18 +89,22 @@ class VerdictInfo(Answer):
     compared_with: str = ""
     created_at: str
     created_by: str
+    policy_digest: str = ""
+    not_counting: str = ""
+    waivers: list[Waiver] = []
 
 
 class RunCreate(Request):
     """Queue a run, or join one that is already under way for the same thing.
 
-    `channel` is whose version a suite compares with, where it does: `prod` when it is not said.
+    `channel` is whose version a suite compares with, where it does: `prod` when it is not said. With
+    it, the verdict is bound to that channel's policy and does not count there under another one.
     """
 
     what: Literal["verify"] = "verify"
     ref: Annotated[str, Field(max_length=300)]
     suite: str = "smoke"
-    channel: str | None = None
+    channel: Annotated[str, Field(max_length=64)] | None = None
     again: bool = False
     labels: dict[str, str] = {}
 

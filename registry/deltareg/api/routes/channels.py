@@ -9,17 +9,21 @@ from fastapi import Query, Request, Response
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
-from deltareg.api.conditions import answer, seen_revision
+from deltareg.api.conditions import answer, json_answer, policy_tag, seen_policy, seen_revision
 from deltareg.api.idempotency import once
 from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import Line
 from deltareg.service import channels as service
+from deltareg.service import policies
 from deltareg.service.move import move_channel
 from deltareg.wire import (
     ChannelInfo,
     ChannelMove,
     MoveResult,
     Page,
+    PolicyChange,
+    PolicyInfo,
+    PolicySet,
     RevisionInfo,
 )
 
@@ -73,6 +77,22 @@ async def show_channel(
 def create_channel(registry: InRegistry, by: By, line: Line, channel: str) -> ChannelInfo:
     """Make a channel; one that exists is left as it is."""
     return service.create_channel(registry, by, line, channel)
+
+
+@router.get("/{channel}/policy", response_model=PolicyInfo)
+def show_policy(registry: InRegistry, by: By, line: Line, channel: str) -> Response:
+    """Show what a channel asks; the ETag is what replacing it needs."""
+    found = policies.show_policy(registry, by, line, channel)
+    return json_answer(found, headers={"ETag": policy_tag(found.digest)})
+
+
+@router.put("/{channel}/policy", response_model=PolicyChange)
+def set_policy(
+    request: Request, registry: InRegistry, by: By, line: Line, channel: str, body: PolicySet
+) -> Response:
+    """Replace the policy whole; `If-Match` holds the ETag of the one that stands."""
+    found = policies.set_policy(registry, by, line, channel, body, is_seen=seen_policy(request))
+    return json_answer(found, headers={"ETag": policy_tag(found.digest)})
 
 
 @router.get("/{channel}/revisions")

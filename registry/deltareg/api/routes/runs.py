@@ -12,7 +12,7 @@ from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
-from deltareg.service import leases, reencode, verdicts
+from deltareg.service import leases, reencode, verdicts, waiving
 from deltareg.service import runs as service
 from deltareg.wire import (
     LeaseGrant,
@@ -27,6 +27,7 @@ from deltareg.wire import (
     UploadInfo,
     VerdictInfo,
     VerdictReport,
+    WaiverCreate,
 )
 
 router = closed_router("runs")
@@ -165,3 +166,17 @@ def list_verdicts(
 def show_verdict(registry: InRegistry, by: By, verdict_id: str) -> VerdictInfo:
     """Show a verdict and what it is bound to."""
     return verdicts.show_verdict(registry, by, verdict_id)
+
+
+@router.post("/verdicts/{verdict_id}/waivers", response_model=VerdictInfo)
+def waive(
+    request: Request, registry: InRegistry, by: By, verdict_id: str, body: WaiverCreate
+) -> Response:
+    """Waive a failed check of a verdict until a time."""
+    return once(request, registry, by, body, lambda: waiving.waive(registry, by, verdict_id, body))
+
+
+@router.delete("/verdicts/{verdict_id}/waivers/{check}")
+def unwaive(registry: InRegistry, by: By, verdict_id: str, check: str) -> VerdictInfo:
+    """End the waiver of a check before its time."""
+    return waiving.unwaive(registry, by, verdict_id, check)

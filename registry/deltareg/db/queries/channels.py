@@ -58,6 +58,12 @@ def add_channel(
         return
 
 
+def replace_policy(conn: sa.Connection, channel_id: int, *, policy: Mapping[str, object]) -> None:
+    """Give a channel, which the caller has locked, another policy."""
+    update = sa.update(channels).where(channels.c.id == channel_id)
+    conn.execute(update.values(policy=dict(policy)))
+
+
 def advance(conn: sa.Connection, channel_id: int, *, seen: int) -> bool:
     """Move a channel from revision `seen` to the next; False when it had moved already."""
     update = (
@@ -99,6 +105,20 @@ def revision_at(
     if at_us is not None:
         query = query.where(revisions.c.created_at <= at_us)
     return conn.execute(query.order_by(revisions.c.number.desc()).limit(1)).one_or_none()
+
+
+def version_back(conn: sa.Connection, channel_id: int, *, number: int, back: int) -> Row | None:
+    """Give the move that lies so many moves before the one that stood at a revision.
+
+    Freezes and their ends move nothing and are not counted.
+    """
+    query = _select_revisions().where(
+        revisions.c.channel_id == channel_id,
+        revisions.c.number <= number,
+        revisions.c.kind.in_(["promote", "rollback"]),
+    )
+    newest_first = query.order_by(revisions.c.number.desc())
+    return conn.execute(newest_first.offset(back).limit(1)).one_or_none()
 
 
 def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import now_us
+from deltareg.db.clock import US_PER_S, now_us
 from deltareg.db.queries.stacks import holding_stacked, release_base
 from deltareg.db.rows import Row
 from deltareg.db.tables import (
     base_packs,
+    channels,
     lineage,
     packs,
     piece_packs,
@@ -29,6 +30,7 @@ from deltareg.db.tables import (
 from deltareg.db.tables.packs import UNADOPTED
 from deltareg.db.upsert import batches
 
+_DAY_US = 86_400 * US_PER_S
 _IS_REFERENCED = sa.or_(
     sa.exists().where(version_packs.c.pack_id == packs.c.id),
     sa.exists().where(base_packs.c.pack_id == packs.c.id),
@@ -38,6 +40,8 @@ _IS_REFERENCED = sa.or_(
 @dataclass(frozen=True, slots=True)
 class PinWindow:
     """How long a channel pins what it served, so that it can be rolled back to.
+
+    The policy of a channel may say otherwise, and wins.
 
     Attributes:
         moves: For so many moves of the channel after it,
@@ -268,26 +272,54 @@ def _is_idle(idle_us: int) -> sa.ColumnElement[bool]:
     return sa.and_(uploads.c.state == "open", uploads.c.touched_at <= now_us() - idle_us)
 
 
+def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Row]:
+    """List (version_id, policy) for what channels serve or may be rolled back to, deleted left out.
+
+    A version is listed once for each channel.
+    """
+    served = _served(window)
+    query = (
+        sa.select(served.c.version_id, channels.c.policy)
+        .join(channels, channels.c.id == served.c.channel_id)
+        .join(versions, versions.c.id == served.c.version_id)
+        .where(_is_in(served), versions.c.deleted_at.is_(None))
+        .order_by(served.c.version_id, served.c.channel_id, served.c.behind)
+    )
+    return conn.execute(query).all()
+
+
 def _is_pinned(window: PinWindow) -> sa.ColumnElement[bool]:
     """Whether a channel serves a version, or served it within the window of a rollback."""
+    served = _served(window)
+    return sa.exists().where(served.c.version_id == versions.c.id, _is_in(served))
+
+
+def _is_in(served: sa.Subquery) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        served.c.ended_at.is_(None),
+        served.c.behind <= served.c.moves,
+        served.c.ended_at >= now_us() - served.c.us,
+    )
+
+
+def _served(window: PinWindow) -> sa.Subquery:
+    """Every time that a channel served a version, how many moves ago, and its window."""
+    asked = channels.c.policy["rollback"]
+    days = asked["days"].as_integer()
     channel, newest_first = revisions.c.channel_id, revisions.c.number.desc()
     rank = sa.func.row_number().over(partition_by=channel, order_by=newest_first)
     # The move after it, which ended its time; NULL for the current one.
     ended_at = sa.func.lag(revisions.c.created_at).over(partition_by=channel, order_by=newest_first)
-    served = (
+    return (
         sa.select(
+            channel,
             revisions.c.version_id,
             (rank - 1).label("behind"),
             ended_at.label("ended_at"),
+            sa.func.coalesce(asked["revisions"].as_integer(), window.moves).label("moves"),
+            sa.func.coalesce(sa.cast(days, sa.BigInteger) * _DAY_US, window.us).label("us"),
         )
+        .join(channels, channels.c.id == revisions.c.channel_id)
         .where(revisions.c.kind.in_(["promote", "rollback"]))
         .subquery()
-    )
-    return sa.exists().where(
-        served.c.version_id == versions.c.id,
-        sa.or_(
-            served.c.ended_at.is_(None),
-            served.c.behind <= window.moves,
-            served.c.ended_at >= now_us() - window.us,
-        ),
     )

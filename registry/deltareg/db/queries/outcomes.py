@@ -6,19 +6,40 @@ import sqlalchemy as sa
 
 from deltareg.db.rows import Row
 from deltareg.db.tables import verdicts
+from deltareg.db.upsert import batches
 
 
 def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[Row]:
-    """List the verdicts of a version, newest first, with their keys and checks."""
+    """List the verdicts of a version, newest first, with all that binds them and their checks."""
     query = (
         sa.select(
             verdicts.c.id, verdicts.c.manifest_digest, verdicts.c.base_root, verdicts.c.suite,
             verdicts.c.suite_digest, verdicts.c.verdict, verdicts.c.checks, verdicts.c.created_at,
+            verdicts.c.verifier, verdicts.c.policy_digest, verdicts.c.dtype, verdicts.c.seed,
+            verdicts.c.base_evidence, verdicts.c.sandbox, verdicts.c.environment,
         )
         .where(verdicts.c.version_id == version_id)
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     )  # fmt: skip
     return conn.execute(query).all()
+
+
+def newest_makings(
+    conn: sa.Connection, version_ids: Iterable[int]
+) -> dict[tuple[int, str, str], Row]:
+    """Give verifier and environment of the newest verdict by version, suite and suite digest."""
+    found: dict[tuple[int, str, str], Row] = {}
+    for part in batches(sorted(set(version_ids))):
+        query = (
+            sa.select(
+                verdicts.c.version_id, verdicts.c.suite, verdicts.c.suite_digest,
+                verdicts.c.verifier, verdicts.c.environment,
+            )
+            .where(verdicts.c.version_id.in_(part))
+            .order_by(verdicts.c.created_at, verdicts.c.id)
+        )  # fmt: skip
+        found |= {(row.version_id, row.suite, row.suite_digest): row for row in conn.execute(query)}
+    return found
 
 
 def newest_outcomes(

@@ -135,6 +135,14 @@ def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
     return conn.execute(query).all()
 
 
+def was_queued(conn: sa.Connection, version_id: int, *, dedup_key: str) -> bool:
+    """Whether a run about a version was ever queued with a key, whatever has become of it."""
+    query = sa.select(runs.c.id).where(
+        runs.c.version_id == version_id, runs.c.dedup_key == dedup_key
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def renew_attempts(conn: sa.Connection, run_id: str) -> None:
     """Give an active run as many attempts from now on as a new one has."""
     conn.execute(

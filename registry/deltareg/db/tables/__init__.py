@@ -29,6 +29,7 @@ from deltareg.db.tables.versions import (
     version_bases,
     versions,
 )
+from deltareg.db.tables.waivers import waivers
 
 __all__ = [
     "agents",
@@ -65,5 +66,6 @@ __all__ = [
     "version_packs",
     "version_shares",
     "versions",
+    "waivers",
     "workers",
 ]

@@ -1,0 +1,120 @@
+"""`deltareg channel policy`: what a channel asks of a version."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from deltareg.client.policies import read_policy_file
+from deltareg.errors import NotFound
+from deltareg_cli.blocks import Answer
+from deltareg_cli.command_tree import command, group
+from deltareg_cli.documents import fields
+from deltareg_cli.global_options import dry_run
+from deltareg_cli.help_page import Example
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Channel, option, reason_option
+from deltareg_cli.views.policies import change_blocks, ruling_blocks
+from deltareg_cli.yaml_text import to_yaml
+
+
+@group(
+    "policy",
+    Example("what prod asks for", "deltareg channel policy get me/chat prod"),
+    Example(
+        "ask for more", 'deltareg channel policy set me/chat prod policy.yaml -m "two people now"'
+    ),
+    Example("rule by rule, for v3", "deltareg channel policy explain me/chat:v3 --channel prod"),
+    see_also=("gate check", "promote", "channel show"),
+)
+def policy() -> None:
+    """Say what a channel asks of a version, and see what a version lacks.
+
+    A policy names the suites that must have passed and how old their verdicts may be, sandbox and
+    base evidence, allowed kinds and bases, approvals, freeze windows and the window of rollbacks.
+    """
+
+
+line_argument = click.argument("line", metavar="NS/NAME", help="The line.")
+channel_argument = click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
+
+
+@command(
+    "get",
+    Example("as a file to edit", "deltareg channel policy get me/chat prod > policy.yaml"),
+    see_also=("channel policy set",),
+)
+@line_argument
+@channel_argument
+@click.pass_obj
+def get(invocation: Invocation, line: str, name: str) -> None:
+    """Print the policy of a channel, as YAML that `policy set` takes.
+
+    What has its default value is left out.
+    """
+    found = invocation.client.policy(line, name)
+    raw = to_yaml(found.policy)
+    invocation.output.show(Answer(fields(found, "policy", "digest"), [], [found.digest], raw=raw))
+
+
+@command(
+    "set",
+    Example("from a file", 'deltareg channel policy set me/chat prod policy.yaml -m "audit"'),
+    Example("what would change?", "deltareg channel policy set me/chat prod new.yaml --dry-run"),
+    see_also=("channel policy get", "channel policy explain", "audit"),
+)
+@line_argument
+@channel_argument
+@click.argument("file", metavar="FILE|-", help="The policy, as YAML or JSON; - reads stdin.")
+@reason_option()
+@dry_run("Show what would change and change nothing.")
+@click.pass_obj
+def set_(
+    invocation: Invocation, line: str, name: str, file: str, *, reason: str, dry_run: bool
+) -> None:
+    """Replace the policy of a channel, whole: what the file leaves out is the default.
+
+    It takes a token with admin, because whoever promotes does not decide what that takes. Verdicts
+    that were asked for the channel, and approvals, do not count under another policy. What the
+    channel serves is served on. A policy that somebody else replaced meanwhile is refused with 5.
+    """
+    wanted = read_policy_file(_read(file))
+    change = invocation.client.set_policy(line, name, wanted, reason=reason, dry_run=dry_run)
+    blocks = change_blocks(change, f"{line}@{name}", is_dry=dry_run)
+    document = fields(change, "is_changed", "before", "after")
+    invocation.output.show(Answer(document, blocks, [change.digest]))
+
+
+@command(
+    "explain",
+    Example("may v3 go to prod, and why?", "deltareg channel policy explain me/chat:v3 "
+            "--channel prod"),
+    see_also=("gate check", "verdict waive"),
+)  # fmt: skip
+@click.argument("ref", help="The version; a bare NS/NAME is its newest.")
+@option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
+@click.pass_obj
+def explain(invocation: Invocation, ref: str, *, channel: str) -> None:
+    """Show every rule of a channel for a version, met or unmet, with the facts.
+
+    It is the answer of gate check with the rules that are met. Nothing is changed, and the exit
+    status is 0 either way.
+    """
+    answer = invocation.client.gate(ref, channel)
+    document = fields(answer, "allowed", "rules")
+    invocation.output.show(Answer(document, ruling_blocks(answer), [answer.ref]))
+
+
+def _read(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise NotFound(
+            f"cannot read {file}: {error.strerror}", fix="name a file, or - for stdin"
+        ) from error
+
+
+for _command in (get, set_, explain):
+    policy.add_command(_command)

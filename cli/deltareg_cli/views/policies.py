@@ -1,0 +1,82 @@
+"""Policies of channels: in short, as a difference, and rule by rule."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from deltareg.json_values import is_list, is_object
+from deltareg.wire import GateAnswer, PolicyChange
+from deltareg_cli.blocks import Block, Cell, Facts, Lines, Text, Title
+from deltareg_cli.wording import count
+from deltareg_cli.yaml_text import to_yaml
+
+
+def policy_in_short(policy: Mapping[str, object]) -> str:
+    """Say in one line what a policy asks: `smoke, deep (30d), exact base, 1 approval`."""
+    suites = [_suite(item) for item in _items(policy.get("suites"))]
+    asked = suites or ["no suite"]
+    for key, text in (
+        ("sandbox", "sandbox {}"), ("evidence", "base {}"), ("kinds", "kinds {}"),
+        ("bases", "bases {}"), ("rollback", "rollback {}"), ("environment", "{} environment"),
+    ):  # fmt: skip
+        if key in policy:
+            asked.append(text.format(_words(policy[key])))
+    approvals = policy.get("approvals")
+    if isinstance(approvals, int):
+        asked.append(count(approvals, "approval"))
+    if "protected" in policy:
+        asked.append("protected")
+    windows = len(_items(policy.get("freeze")))
+    if windows:
+        asked.append(count(windows, "freeze window"))
+    return ", ".join(asked)
+
+
+def change_blocks(change: PolicyChange, where: str, *, is_dry: bool) -> list[Block]:
+    """Show what a change of a policy changes, key by key."""
+    if not change.is_changed:
+        return [Lines([[Cell(where, "name"), "has this policy already; nothing to do"]])]
+    verb = "would be replaced" if is_dry else "was replaced"
+    lines: list[Text | Sequence[Text]] = [[Cell(where, "name"), f"policy {verb}"]]
+    for key in dict.fromkeys([*change.before, *change.after]):
+        old, new = change.before.get(key), change.after.get(key)
+        if old == new:
+            continue
+        lines += [Cell(f"  - {line}", "bad") for line in _yaml_lines(key, old)]
+        lines += [Cell(f"  + {line}", "good") for line in _yaml_lines(key, new)]
+    return [Lines(lines)]
+
+
+def ruling_blocks(answer: GateAnswer) -> list[Block]:
+    """Show every rule of a channel for a version, met or unmet, with what was found."""
+    word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
+    rows: list[tuple[str, Text | Sequence[Text]]] = []
+    for rule in answer.rules:
+        mark = Cell("met", "good") if rule.is_met else Cell("unmet", "bad")
+        rows.append((rule.rule.replace("_", " "), [mark, rule.message]))
+        if rule.fix:
+            rows.append(("", [Cell("fix:", "good"), rule.fix]))
+    return [
+        Title(f"{answer.ref} → {answer.channel}", f"policy {answer.policy_digest[7:19]}"),
+        Lines([word]),
+        Facts(rows),
+    ]
+
+
+def _yaml_lines(key: str, value: object) -> list[str]:
+    return [] if value is None else to_yaml({key: value}).rstrip("\n").splitlines()
+
+
+def _suite(item: object) -> str:
+    if is_object(item):
+        return f"{item.get('suite')} ({item.get('max_age')})"
+    return str(item)
+
+
+def _words(value: object) -> str:
+    if is_object(value):
+        return " or ".join(f"{number} {key}" for key, number in value.items())
+    return " ".join(str(item) for item in _items(value)) if is_list(value) else str(value)
+
+
+def _items(value: object) -> Sequence[object]:
+    return cast("Sequence[object]", value) if is_list(value) else ()

@@ -1,0 +1,33 @@
+"""What the gate found about one rule of a channel."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Rule = Literal[
+    "revoked", "quarantined", "deleted", "frozen", "kind", "base", "failed", "inconclusive",
+    "missing", "suite_changed", "foreign", "verifier", "policy", "environment", "stale", "sandbox",
+    "evidence", "approvals", "verdict",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """One rule, met or unmet, with the facts in words.
+
+    Attributes:
+        rule: Which rule; `verdict` is one that counts and passed, what else could be wrong with one
+            has a rule of its own.
+        message: What was found.
+        fix: The command that would change it; empty when the rule is met.
+        suite: The suite that it is about; empty for other rules.
+    """
+
+    rule: Rule
+    message: str
+    fix: str = ""
+    suite: str = ""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the rule is met: there is nothing to do about it."""
+        return not self.fix

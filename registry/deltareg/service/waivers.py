@@ -1,0 +1,50 @@
+"""The waivers of verdicts, as the gate and whoever looks at a verdict see them."""
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import verdicts as verdict_queries
+from deltareg.db.queries import waivers as queries
+from deltareg.db.rows import Row
+from deltareg.errors import NotFound
+from deltareg.service.clock import rfc3339, rfc3339_or_none, rfc3339_seconds
+from deltareg.wire import Waiver
+
+
+def standing_waivers(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Say which checks of verdicts are waived now: `until … by ada: …`, by verdict and check."""
+    return {
+        verdict_id: {row.check_name: _tell(row) for row in rows if row.stands}
+        for verdict_id, rows in queries.waivers_of(conn, verdict_ids).items()
+    }
+
+
+def describe_waivers(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, list[Waiver]]:
+    """Show the waivers of verdicts, by verdict, ended ones too."""
+    found = queries.waivers_of(conn, verdict_ids)
+    return {verdict_id: [_show(row) for row in rows] for verdict_id, rows in found.items()}
+
+
+def find_verdict(conn: sa.Connection, verdict_id: str) -> Row:
+    """Find a verdict.
+
+    Raises:
+        NotFound: There is none of that id.
+    """
+    row = verdict_queries.verdict_row(conn, verdict_id)
+    if row is None:
+        raise NotFound(f"there is no verdict {verdict_id[:40]}", fix="deltareg verdict ls")
+    return row
+
+
+def _tell(row: Row) -> str:
+    return f"until {rfc3339_seconds(row.expires_at)} by {row.actor}: {row.reason}"
+
+
+def _show(row: Row) -> Waiver:
+    return Waiver(
+        id=row.id, check=row.check_name, reason=row.reason, created_at=rfc3339(row.created_at),
+        created_by=row.actor, expires_at=rfc3339(row.expires_at), stands=bool(row.stands),
+        revoked_at=rfc3339_or_none(row.revoked_at), revoked_by=row.ender,
+    )  # fmt: skip

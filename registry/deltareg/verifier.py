@@ -1,0 +1,33 @@
+"""The verifier's version, and the environment that it ran in, as verdicts record them.
+
+The version is raised by whoever changes what a check finds. From then on verdicts of an older
+verifier do not count, and the server asks for new ones.
+"""
+
+from collections.abc import Mapping
+
+VERIFIER_VERSION = "1"
+VERIFIER = f"deltareg-verify/{VERIFIER_VERSION}"
+ENVIRONMENT = ("torch", "cuda", "driver", "device", "gpu")
+
+
+def is_current_verifier(told: str) -> bool:
+    """Whether a verdict says that it was made by this version of the verifier.
+
+    Args:
+        told: The verifier as recorded: `deltareg-verify/1 deltareg/0.4.0`.
+    """
+    return told.partition(" ")[0] == VERIFIER
+
+
+def environment_key(told: Mapping[str, str]) -> str:
+    """Name what of an environment may change a result: `torch 2.10.0, device cpu`.
+
+    Args:
+        told: What a verdict recorded, or the labels of a worker; which of several like devices it
+            was (`cuda:1`) makes no difference.
+    """
+    kept = {key: told[key] for key in ENVIRONMENT if told.get(key)}
+    if "device" in kept:
+        kept["device"] = kept["device"].partition(":")[0]
+    return ", ".join(f"{key} {value}" for key, value in kept.items())
