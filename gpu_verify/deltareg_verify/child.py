@@ -32,6 +32,7 @@ from deltareg_verify.torch_engine import TorchEngine, environment, prepare_devic
 
 __all__ = ["describe", "prepare", "verify", "warm"]
 
+_RUN_IN = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # else as the base is stored
 _SPARE_CPU_S = 60
 
 
@@ -62,7 +63,7 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
         case = _case(assignment, partial(TorchEngine, device=device))
         for result in examine(case):
             speaker.check(result)
-        dtype = case.dtype
+        dtype = _RUN_IN.get(case.suite.dtype, case.dtype)
         speaker.end(dtype=dtype, sandbox=level, environment=environment(device))
     except DeltaregError as error:
         speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)

@@ -25,7 +25,7 @@ MATRIX = json.loads(Path(__file__).with_name("authz_matrix.json").read_text())
 NAMES = {
     "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
-    "token_id": "999999", "number": "0", "suite": "smoke",
+    "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
 }  # fmt: skip
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
@@ -44,6 +44,8 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/uploads/{upload_id}:complete-base": {"storage_map": "{}"},
     "POST /api/v1/suites": {"document": "name: mine\nchecks: [effect]"},
     "POST /api/v1/runs": {"ref": "team/lora"},
+    "POST /api/v1/verdicts/{verdict_id}/waivers": {"check": "effect", "reason": "x"},
+    "PUT /api/v1/deltas/{ns}/{name}/channels/{channel}/policy": {"policy": {}},
     "POST /api/v1/runs/{run_id}:complete": REPORT,
     "POST /api/v1/runs/{run_id}:upload": {"run": "r", "fence": 1},
     "POST /api/v1/runs/{run_id}:replace": {"fence": 1, "upload": "u", "storage_map": "{}"},
@@ -55,6 +57,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:unrevoke": {"reason": "x"},
 }
 HEADERS = {
+    "PUT /api/v1/deltas/{ns}/{name}/channels/{channel}/policy": {"If-Match": '"x"'},
     "PUT /api/v1/uploads/{upload_id}/packs/{number}": {"X-Content-Digest": f"sha256:{'0' * 64}"},
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"If-Match": '"r9999"'},
 }

@@ -319,6 +319,43 @@ def test_a_version_that_is_being_promoted_is_not_released(postgresql_engine, sto
     assert freed == [collect.Collected()]
 
 
+@pytest.mark.parametrize(
+    ("rollback", "kept"),
+    [({}, 6), ({"revisions": 8, "days": 0}, 9), ({"revisions": 1, "days": 0}, 2)],
+)
+def test_a_channel_pins_the_window_that_its_policy_says(engine, store, rollback, kept):
+    maker = rows.caller(engine)
+    delta = rows.line(engine, maker=maker)
+    served = [rows.push(engine, store, maker, delta, b"%d" % number) for number in range(12)]
+    channel(engine, maker, delta, served, age_us=40 * DAY_US)
+    with write(engine) as conn:
+        policy = {"rollback": rollback} if rollback else {}
+        conn.execute(sa.update(t.channels).values(policy=policy))
+    for version_id in served:
+        rows.delete(engine, version_id)
+
+    collect.run(engine, store, grace_s=0)
+
+    assert released(engine) == set(served[:-kept])
+
+
+@pytest.mark.parametrize(("days", "freed"), [(60, 0), (20, 6)])
+def test_a_longer_window_of_days_pins_as_long(engine, store, days, freed):
+    maker = rows.caller(engine)
+    delta = rows.line(engine, maker=maker)
+    served = [rows.push(engine, store, maker, delta, b"%d" % number) for number in range(12)]
+    channel(engine, maker, delta, served, age_us=40 * DAY_US)
+    with write(engine) as conn:
+        policy = {"rollback": {"revisions": 5, "days": days}}
+        conn.execute(sa.update(t.channels).values(policy=policy))
+    for version_id in served:
+        rows.delete(engine, version_id)
+
+    collect.run(engine, store, grace_s=0)
+
+    assert len(released(engine)) == freed
+
+
 def finish(engine, upload_id):
     with write(engine) as conn:
         if not rows.is_open(conn, upload_id):

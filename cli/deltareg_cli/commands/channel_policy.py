@@ -69,18 +69,17 @@ def get(invocation: Invocation, line: str, name: str) -> None:
 @reason_option()
 @dry_run("Show what would change and change nothing.")
 @click.pass_obj
-def set_(
-    invocation: Invocation, line: str, name: str, file: str, *, reason: str, dry_run: bool
-) -> None:
+def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str) -> None:
     """Replace the policy of a channel, whole: what the file leaves out is the default.
 
     It takes a token with admin, because whoever promotes does not decide what that takes. Verdicts
     that were asked for the channel, and approvals, do not count under another policy. What the
     channel serves is served on. A policy that somebody else replaced meanwhile is refused with 5.
     """
+    is_dry = invocation.globals.dry_run
     wanted = read_policy_file(_read(file))
-    change = invocation.client.set_policy(line, name, wanted, reason=reason, dry_run=dry_run)
-    blocks = change_blocks(change, f"{line}@{name}", is_dry=dry_run)
+    change = invocation.client.set_policy(line, name, wanted, reason=reason, dry_run=is_dry)
+    blocks = change_blocks(change, f"{line}@{name}", is_dry=is_dry)
     document = fields(change, "is_changed", "before", "after")
     invocation.output.show(Answer(document, blocks, [change.digest]))
 

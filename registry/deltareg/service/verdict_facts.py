@@ -11,6 +11,8 @@ from deltareg.service.suites import find_suite
 from deltareg.suite import Suite, built_in, built_in_names
 from deltareg.verdict_rules import SuiteFact, VerdictFact, VerdictSubject, why_not
 
+_DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to the base
+
 
 def fact_of(row: Row, waived: Mapping[str, str]) -> VerdictFact:
     """Give a verdict's row as a fact, with the waivers of its checks that stand."""
@@ -57,4 +59,4 @@ def _suite_now(row: Row) -> SuiteFact | None:
 
 
 def _fact_of_suite(suite: Suite) -> SuiteFact:
-    return SuiteFact(suite.digest, suite.seed)
+    return SuiteFact(suite.digest, suite.seed, _DTYPES.get(suite.dtype, ""))

@@ -19,6 +19,7 @@ from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.service.clock import parse_time, rfc3339, rfc3339_seconds
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.suites import suite_of
 from deltareg.service.verdicts import describe_verdict
 from deltareg.service.waivers import describe_waivers, find_verdict, standing_waivers
 from deltareg.verdict_rules import NEVER_WAIVED
@@ -49,7 +50,8 @@ def waive(
     def transaction(conn: sa.Connection) -> VerdictInfo:
         verdict = find_verdict(conn, verdict_id)
         _refuse_own(conn, caller, verdict)
-        _refuse_check(verdict, request.check)
+        kind = _kind_of_check(conn, verdict, request.check)
+        _refuse_check(verdict, request.check, kind=kind)
         if request.check in standing_waivers(conn, [verdict_id]).get(verdict_id, {}):
             raise Conflict(
                 f"{request.check} of {verdict_id} is waived already",
@@ -110,10 +112,10 @@ def _refuse_own(conn: sa.Connection, caller: Caller, verdict: Row) -> None:
         )
 
 
-def _refuse_check(verdict: Row, check: str) -> None:
+def _refuse_check(verdict: Row, check: str, *, kind: str) -> None:
     outcomes = {found["name"]: found["verdict"] for found in verdict.checks}
     failed = [name for name, outcome in outcomes.items() if outcome == "fail"]
-    if check in NEVER_WAIVED:
+    if {check, kind} & NEVER_WAIVED:
         raise InvalidInput(
             f"{check} is never waived: it shows that something is not what it claims to be",
             fix="push a version that passes it",
@@ -127,6 +129,15 @@ def _refuse_check(verdict: Row, check: str) -> None:
             f" the verdict {verdict.verdict}",
             fix=f"failed: {', '.join(failed) or 'none'}",
         )
+
+
+def _kind_of_check(conn: sa.Connection, verdict: Row, name: str) -> str:
+    """Say which check a result is of: a suite may give it another name."""
+    try:
+        suite = suite_of(conn, verdict.suite, verdict.suite_digest)
+    except NotFound:  # a built-in suite of another release, whose results have the checks' names
+        return name
+    return next((spec.check or spec.name for spec in suite.checks if spec.name == name), name)
 
 
 def _end(conn: sa.Connection, request: WaiverCreate) -> int:

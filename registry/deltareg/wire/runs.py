@@ -97,8 +97,8 @@ class VerdictInfo(Answer):
 class RunCreate(Request):
     """Queue a run, or join one that is already under way for the same thing.
 
-    `channel` is whose version a suite compares with, where it does: `prod` when it is not said. With
-    it, the verdict is bound to that channel's policy and does not count there under another one.
+    `channel` is whose version a suite compares with, where it does: `prod` when it is not said.
+    With it, the verdict is bound to that channel's policy and does not count there under another.
     """
 
     what: Literal["verify"] = "verify"
