@@ -10,7 +10,7 @@ suites:
 kinds: [ia3]
 approvals: 1
 freeze:
-  - {from: "Fri 16:00", to: "Fri 15:59", zone: Europe/Berlin, reason: always}
+  - {from: 2000-01-01, to: 2100-01-01T00:00:00Z, reason: always}
 """
 
 
@@ -48,7 +48,10 @@ def test_a_policy_is_set_from_a_file_shown_and_explained(verified, tmp_path):
     for rule in checked.json["unmet"]:
         assert rule["message"] in " ".join(explained.out.split())
     assert "3 unmet rules" in refused.err
-    assert "frozen until" in verified("channel", "ls", "me/chat").out
+    assert (
+        "frozen: a freeze window until 2100-01-01T00:00:00Z: always"
+        in verified("channel", "ls", "me/chat").out
+    )
     assert "1 approval" in verified("channel", "show", "me/chat", "prod").out
 
 

@@ -113,7 +113,7 @@ def _why(channel: ChannelInfo) -> str:
         return channel.reason
     if channel.kind == "freeze":
         return f"{frozen(channel)}: {channel.reason}"
-    return f"{channel.frozen_because}" if channel.frozen_because else frozen(channel)
+    return f"frozen: {channel.frozen_because}" if channel.frozen_because else frozen(channel)
 
 
 def _suites(channel: ChannelInfo) -> str:
