@@ -1,5 +1,7 @@
 """Waivers: who may give one, of what, until when, and where it is shown."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -7,6 +9,8 @@ from deltareg.db import tables as t
 from deltareg.db.clock import now_us
 from deltareg.db.session import write
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
+
+END = f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%dT00:00:00Z}"
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def test_a_waived_check_does_not_fail_and_is_shown_everywhere(failed):
     bob, verdict = failed
     assert outcome(bob) == ["failed"]
 
-    given = bob.waive(verdict.id, "effect", reason="known", expires_in_s=3600)
+    given = bob.waive(verdict.id, "effect", reason="known", expires="1h")
 
     assert outcome(bob) == []
     (waiver,) = given.waivers
@@ -53,7 +57,7 @@ def test_a_waived_check_does_not_fail_and_is_shown_everywhere(failed):
 def test_an_expired_waiver_fails_again_and_its_words_stay(failed, registry_server):
     bob, verdict = failed
     engine = registry_server.registry.engine
-    bob.waive(verdict.id, "effect", reason="known", expires_at="2026-12-31T00:00:00Z")
+    bob.waive(verdict.id, "effect", reason="known", expires=END)
     change = sa.update(t.waivers).values(expires_at=now_us() - 1)
 
     with pytest.raises(sa.exc.DBAPIError, match="kept"), write(engine) as conn:
@@ -87,9 +91,9 @@ def test_who_pushed_it_cannot_waive_its_checks_with_any_token(failed, registry_s
         ("finite", {}, InvalidInput, "finite is never waived"),
         ("norm_ratio", {}, InvalidInput, "norm_ratio did not fail"),
         ("nonsense", {}, NotFound, "has no check"),
-        ("effect", {"expires_at": "2020-01-01"}, InvalidInput, "a waiver ends within"),
-        ("effect", {"expires_at": "2200-01-01"}, InvalidInput, "a waiver ends within"),
-        ("effect", {"expires_at": "soon"}, InvalidInput, "not a time"),
+        ("effect", {"expires": "2020-01-01"}, InvalidInput, "a waiver ends within"),
+        ("effect", {"expires": "2200-01-01"}, InvalidInput, "a waiver ends within"),
+        ("effect", {"expires": "to-morrow"}, InvalidInput, "not a time"),
     ],
 )
 def test_what_cannot_be_waived_is_refused(failed, check, end, error, message):

@@ -2,8 +2,6 @@
 
 import click
 
-from deltareg.client.quantities import parse_duration
-from deltareg.errors import InvalidInput
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command
 from deltareg_cli.documents import fields
@@ -48,10 +46,7 @@ def waive(
     is shown with it, at gate check, and in the audit trail. Once it has expired the check fails
     again.
     """
-    seconds, time = _end(expires)
-    found = invocation.client.waive(
-        verdict_id, check, reason=reason, expires_in_s=seconds, expires_at=time
-    )
+    found = invocation.client.waive(verdict_id, check, reason=reason, expires=expires)
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
 
@@ -72,13 +67,3 @@ def unwaive(invocation: Invocation, verdict_id: str, *, check: str) -> None:
     found = invocation.client.unwaive(verdict_id, check)
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
-
-
-def _end(expires: str) -> tuple[float | None, str | None]:
-    """Tell a duration from a time: a time has a date in it."""
-    if "-" in expires:
-        return None, expires
-    seconds = parse_duration(expires)
-    if seconds < 1:
-        raise InvalidInput(f"--expires {expires} is over at once", fix="write --expires 30d")
-    return seconds, None

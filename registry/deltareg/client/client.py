@@ -266,19 +266,10 @@ class Client(Fleet):
         return self._api.get(f"/verdicts/{parse_id(verdict_id, 'verdict')}", VerdictInfo)
 
     def waive(
-        self,
-        verdict_id: str,
-        check: str,
-        *,
-        reason: str,
-        expires_in_s: float | None = None,
-        expires_at: str | None = None,
+        self, verdict_id: str, check: str, *, reason: str, expires: str = "30d"
     ) -> VerdictInfo:
-        """Waive a failed check of a verdict until a time, or for a while."""
-        return verdicts.waive(
-            self._context, verdict_id, check, reason=reason, expires_in_s=expires_in_s,
-            expires_at=expires_at,
-        )  # fmt: skip
+        """Waive a failed check of a verdict for a while (`30d`), or until a time or date."""
+        return verdicts.waive(self._context, verdict_id, check, reason=reason, expires=expires)
 
     def unwaive(self, verdict_id: str, check: str) -> VerdictInfo:
         """End the waiver of a check before its time."""

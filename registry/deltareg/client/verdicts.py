@@ -3,7 +3,8 @@
 import uuid
 
 from deltareg.client.context import Context
-from deltareg.errors import NotFound
+from deltareg.client.quantities import parse_duration
+from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import parse_id, parse_name
 from deltareg.wire import VerdictInfo, WaiverCreate, request_of
 
@@ -14,12 +15,10 @@ def waive(
     check: str,
     *,
     reason: str,
-    expires_in_s: float | None,
-    expires_at: str | None,
+    expires: str,
 ) -> VerdictInfo:
-    """Waive a failed check of a verdict until a time, or for a while."""
-    end: dict[str, object] = {} if expires_in_s is None else {"expires_in_s": round(expires_in_s)}
-    wanted = request_of(WaiverCreate, check=check, reason=reason, expires_at=expires_at, **end)
+    """Waive a failed check of a verdict for a while, or until a time."""
+    wanted = request_of(WaiverCreate, check=check, reason=reason, **_end(expires))
     # With a key of its own, a waiver whose answer was lost is answered again and not refused.
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     return context.api.post(f"{_path(verdict_id)}/waivers", wanted, VerdictInfo, headers=headers)
@@ -41,6 +40,16 @@ def unwaive(context: Context, verdict_id: str, check: str) -> VerdictInfo:
         return context.api.request("DELETE", f"{path}/waivers/{check}", VerdictInfo)
     except NotFound:  # ended meanwhile, perhaps by our own request, whose answer was lost
         return context.api.get(path, VerdictInfo)
+
+
+def _end(expires: str) -> dict[str, object]:
+    """Tell a duration from a time: a time has a date in it."""
+    if "-" in expires:
+        return {"expires_at": expires}
+    seconds = round(parse_duration(expires))
+    if seconds < 1:
+        raise InvalidInput(f"{expires} is over at once", fix="write 30d")
+    return {"expires_in_s": seconds}
 
 
 def _waived(verdict: VerdictInfo) -> set[str]:
