@@ -9,6 +9,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.suite import read_suite
+from deltareg.verifier import VERIFIER
 from deltareg.wire import CheckResult, LeaseRequest, SuitePush, VerdictReport
 from tests.fixtures.registries import SAMPLES
 
@@ -113,7 +114,7 @@ def judge(registry_server, ref, suite, *, outcome="pass"):
     found = worker.suites.fetch(grant.suite, grant.suite_digest)
     checks = [CheckResult(name=spec.name, verdict=outcome) for spec in found.checks]
     report = VerdictReport(
-        fence=grant.fence, verdict=outcome, verifier="test", suite_digest=grant.suite_digest,
+        fence=grant.fence, verdict=outcome, verifier=VERIFIER, suite_digest=grant.suite_digest,
         dtype="F32", seed=found.seed, base_evidence="shapes", checks=checks, environment={},
     )  # fmt: skip
     return worker.complete_run(grant.run, report)
