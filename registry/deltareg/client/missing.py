@@ -7,7 +7,10 @@ from deltareg.suite import DEFAULT_SUITE
 from deltareg.wire import GateAnswer
 
 # An inconclusive verdict judged nothing, so what was asked for is as missing as before.
-_RULES = frozenset({"missing", "stale", "inconclusive"})
+_RULES = frozenset({
+    "missing", "stale", "inconclusive", "suite_changed", "foreign", "verifier", "policy",
+    "environment",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
