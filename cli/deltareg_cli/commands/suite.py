@@ -25,8 +25,8 @@ FIRST = ("name", "version", "digest", "created", "checks", "sets")
 def suite() -> None:
     """Say what verifications check, on which samples.
 
-    A suite is one YAML file: checks, thresholds, probe sets. Each push makes a version of it; a verdict counts while the suite is
-    what it was.
+    A suite is one YAML file: checks, thresholds, probe sets. Each push makes a version of it; a
+    verdict counts while the suite is what it was.
     """
 
 
