@@ -28,7 +28,7 @@ from deltareg_cli.yaml_text import to_yaml
     see_also=("gate check", "promote", "channel show"),
 )
 def policy() -> None:
-    """Say what a channel asks of a version, and see what a version lacks.
+    """Say what a channel asks of a version, and what one lacks.
 
     A policy names the suites that must have passed and how old their verdicts may be, sandbox and
     base evidence, allowed kinds and bases, approvals, freeze windows and the window of rollbacks.
@@ -70,7 +70,9 @@ def get(invocation: Invocation, line: str, name: str) -> None:
 @dry_run("Show what would change and change nothing.")
 @click.pass_obj
 def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str) -> None:
-    """Replace the policy of a channel, whole: what the file leaves out is the default.
+    """Replace the policy of a channel, whole.
+
+    What the file leaves out is the default.
 
     It takes a token with admin, because whoever promotes does not decide what that takes. Verdicts
     that were asked for the channel, and approvals, do not count under another policy. What the
@@ -94,7 +96,7 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
 @option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
 @click.pass_obj
 def explain(invocation: Invocation, ref: str, *, channel: str) -> None:
-    """Show every rule of a channel for a version, met or unmet, with the facts.
+    """Show every rule of a channel for a version, met or unmet.
 
     It is the answer of gate check with the rules that are met. Nothing is changed, and the exit
     status is 0 either way.

@@ -19,7 +19,7 @@ from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks, verdict_t
     see_also=("verify", "gate"),
 )
 def verdict() -> None:
-    """Look at verdicts, check by check, and waive a check for a while."""
+    """Look at verdicts, check by check, and waive a check."""
 
 
 @command(

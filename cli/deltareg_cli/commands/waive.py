@@ -38,7 +38,9 @@ check_option = option("--check", required=True, metavar="NAME", help="The check 
 def waive(
     invocation: Invocation, verdict_id: str, *, check: str, reason: str, expires: str
 ) -> None:
-    """Answer for a failed check of a verdict until a time; until then it does not fail the gate.
+    """Answer for a failed check of a verdict until a time.
+
+    Until then it does not fail the gate.
 
     It takes the right to promote, and another person than the one who pushed the version. Checks
     that show bytes, base or computation to be other than they claim are never waived: digests,
@@ -60,7 +62,7 @@ def waive(
 @check_option
 @click.pass_obj
 def unwaive(invocation: Invocation, verdict_id: str, *, check: str) -> None:
-    """End the waiver of a check before its time: the check fails again.
+    """End the waiver of a check: it fails again.
 
     The waiver and who ended it stay in the record. It takes the right to promote.
     """
