@@ -50,6 +50,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/runs/{run_id}:upload": {"run": "r", "fence": 1},
     "POST /api/v1/runs/{run_id}:replace": {"fence": 1, "upload": "u", "storage_map": "{}"},
     "POST /api/v1/runs/{run_id}:fail": {"fence": 1, "error": "x"},
+    "POST /api/v1/runs/{run_id}/log": {"fence": 1, "first": 0, "lines": [{"text": "x"}]},
     "PATCH /api/v1/leases": {"run": "r", "fence": 1},
     "PUT /api/v1/fleet/agents/{agent}": {"engine": "dir", "every_s": 10, "serves": []},
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"kind": "rollback"},

@@ -52,6 +52,8 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
                       "state": "adopted"}),
     (t.runs, {"id": "r", "what": "verify", "dedup_key": "k", "version_id": 1, "request": {},
               "labels": {"gpu": "any"}, "created_by": 1}),
+    (t.run_log, {"run_id": "r", "seq": 1, "fence": 1, "number": 0, "total_bytes": 9,
+                 "line": {"text": "begun"}}),
     (t.verdicts, {"id": "v", "run_id": "r", "version_id": 1, "manifest_digest": "sha256:1",
                   "base_root": "blake3:aa", "suite": "smoke", "suite_digest": "sha256:s",
                   "verifier": "1", "policy_digest": "", "dtype": "float32", "seed": 0,
@@ -89,13 +91,18 @@ def populate(url):
 
 
 def contents(url):
-    """Return all rows of all tables that the database has."""
+    """Return all rows of all tables that the database has, written out."""
+    return {name: sorted(map(repr, rows)) for name, rows in rows_of(url).items()}
+
+
+def rows_of(url):
+    """Return all rows of all tables that the database has, by column."""
     engine = create_engine(url)
     reflected = sa.MetaData()
     reflected.reflect(engine)
     with read(engine) as conn:
         rows = {
-            name: sorted(repr(row) for row in conn.execute(sa.select(table)))
+            name: sorted((dict(row) for row in conn.execute(sa.select(table)).mappings()), key=repr)
             for name, table in reflected.tables.items()
             if name != "alembic_version"
         }

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
+from deltareg.service.labels import fits
 from deltareg.service.leases import (
     bury_exhausted,
     complete_run,
     fail_run,
-    fits,
     hold_lease,
 )
 from deltareg.service.registry import Registry

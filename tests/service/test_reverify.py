@@ -5,7 +5,8 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
-from deltareg.service.reverify import BACKGROUND, queue_reverification
+from deltareg.service.priority import BACKGROUND
+from deltareg.service.reverify import queue_reverification
 from deltareg.verifier import VERIFIER
 from deltareg.wire import LeaseRequest
 

@@ -13,8 +13,9 @@ from deltareg.service.leases import (
     complete_run,
     hold_lease,
 )
+from deltareg.service.queue import queue_depth
 from deltareg.service.registry import Registry
-from deltareg.service.runs import cancel_run, list_runs, queue_depth, queue_run, rerun, show_run
+from deltareg.service.runs import cancel_run, list_runs, queue_run, rerun, show_run
 from deltareg.service.verdicts import list_verdicts, show_verdict
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import (

@@ -19,6 +19,7 @@ from deltareg.api.routes import (
     fleet,
     health,
     operations,
+    queue,
     runs,
     stats,
     suites,
@@ -50,8 +51,8 @@ def create_app(
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
     """
     modules = (
-        health, access, bases, deltas, channels, suites, uploads, blobs, runs, fleet, stats,
-        operations,
+        health, access, bases, deltas, channels, suites, uploads, blobs, runs, queue, fleet,
+        stats, operations,
     )  # fmt: skip
     app = FastAPI(
         routes=[route for module in modules for route in module.router.routes],

@@ -1,6 +1,14 @@
 """Prometheus metrics: requests by route, and the depth of the queue for autoscaling."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from deltareg.service.queue import QueueDepth, Workforce
+
+# Told of while nothing of it waits, too, so that a scaler sees 0 and not nothing.
+_WHAT = ("verify", "reencode")
+_DEVICE_CHARACTERS = 40
 
 
 class Metrics:
@@ -18,10 +26,15 @@ class Metrics:
             registry=self._collector, buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60),
         )  # fmt: skip
         self._queue = Gauge(
-            "deltareg_queue_runs", "Runs by state.", ["what", "state"], registry=self._collector
-        )
+            "deltareg_queue_runs", "Runs by state and by the hardware that they ask for.",
+            ["what", "state", "device"], registry=self._collector,
+        )  # fmt: skip
         self._oldest = Gauge(
-            "deltareg_queue_oldest_seconds", "Age of the oldest waiting run.", ["what"],
+            "deltareg_queue_oldest_seconds", "Age of the oldest waiting run.", ["what", "device"],
+            registry=self._collector,
+        )  # fmt: skip
+        self._workers = Gauge(
+            "deltareg_workers", "Workers that run now.", ["device", "state"],
             registry=self._collector,
         )  # fmt: skip
 
@@ -30,12 +43,27 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def set_queue(self, what: str, *, waiting: int, running: int, oldest_s: float) -> None:
-        """Note how the queue stands."""
-        self._queue.labels(what, "waiting").set(waiting)
-        self._queue.labels(what, "running").set(running)
-        self._oldest.labels(what).set(oldest_s)
+    def set_queue(self, depths: Sequence[QueueDepth]) -> None:
+        """Note how the queue stands; what is not in it any more is not told of any more."""
+        self._queue.clear()
+        self._oldest.clear()
+        for each in (*(QueueDepth(what, "any", 0, 0, 0.0) for what in _WHAT), *depths):
+            device = _short(each.device)
+            self._queue.labels(each.what, "waiting", device).set(each.waiting)
+            self._queue.labels(each.what, "running", device).set(each.running)
+            self._oldest.labels(each.what, device).set(each.oldest_s)
+
+    def set_workers(self, forces: Sequence[Workforce]) -> None:
+        """Note how many workers there are."""
+        self._workers.clear()
+        for each in forces:
+            self._workers.labels(_short(each.device), "idle").set(each.idle)
+            self._workers.labels(_short(each.device), "busy").set(each.busy)
 
     def text(self) -> bytes:
         """Write all of it in the Prometheus text format."""
         return generate_latest(self._collector)
+
+
+def _short(device: str) -> str:
+    return device[:_DEVICE_CHARACTERS]

@@ -20,6 +20,7 @@ from deltareg.kind import BaseView
 from deltareg.manifest import Manifest, ManifestTensor
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
+from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.service.runs import describe_run
@@ -28,8 +29,6 @@ from deltareg.wire import RunInfo
 
 Against = Literal["base", "smallest"]
 _UNDONE = {"queued", "running", "dead"}
-_PRIORITY = -1
-"""After every verification: somebody waits for those."""
 
 
 def flatten(
@@ -72,7 +71,7 @@ def queue_reencode(
     """
     return queries.enqueue(
         conn, run_id=run_id, what="reencode", dedup_key=f"reencode:{version.id}:{against}",
-        version_id=version.id, request={"against": against}, priority=_PRIORITY,
+        version_id=version.id, request={"against": against}, priority=BACKGROUND,
         created_by=caller.principal_id,
     )  # fmt: skip
 

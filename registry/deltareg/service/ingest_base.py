@@ -30,6 +30,7 @@ from deltareg.service.describe import describe_base
 from deltareg.service.flatten import queue_where_base_was_missed
 from deltareg.service.ingest import adopt_packs, pack_keys, read_back, record_pieces
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs import verify_where_base_was_missed
 from deltareg.service.shares import keep_share
 from deltareg.service.stacks import (
     Ground,
@@ -151,6 +152,7 @@ def _commit(
     if stored is not None and is_new:
         _store(conn, upload, base_id, stored, "" if ground is None else ground.bottom_root)
         queue_where_base_was_missed(conn, caller, base_id)
+        verify_where_base_was_missed(conn, caller, base_id)
     upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
     info = _answer(conn, upload, created=is_new)
     if is_new:

@@ -6,7 +6,7 @@ not replaced may still finish. After the last attempt a run is dead, and what it
 an inconclusive verdict in the same transaction, never a pass.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -23,6 +23,7 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
 from deltareg.service.describe import describe_base, ref_of
+from deltareg.service.labels import fits
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.reverify import queue_reverification
 from deltareg.service.verdicts import describe_verdict, record_inconclusive, record_verdict
@@ -168,24 +169,6 @@ def bury_exhausted(registry: Registry, *, new_id: Callable[[], UUID] = uuid4) ->
     return sum(buried)
 
 
-def fits(required: Mapping[str, str], offered: Mapping[str, str]) -> bool:
-    """Whether a worker's labels are what a run asks for.
-
-    A worker may list several values, `gpu=h100,a100`; a run may ask for a number of at least so
-    much, `memory_gib=>=40`.
-    """
-    return all(_fits(value, offered.get(name, "")) for name, value in required.items())
-
-
-def _fits(required: str, offered: str) -> bool:
-    if required.startswith(">="):
-        try:
-            return float(offered) >= float(required[2:])
-        except ValueError:
-            return False
-    return required in {value.strip() for value in offered.split(",")}
-
-
 def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> None:
     with read(registry.engine) as conn:
         row = worker_queries.worker_row(conn, request.worker)
@@ -209,14 +192,14 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
 
 def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
     """List the runs that a worker could do, best first, a page at a time."""
-    after: tuple[int, int, str] | None = None
+    after: Row | None = None
     while True:
         with read(registry.engine) as conn:
-            rows = queries.claimable(conn, what=request.what, after=after)
+            rows = queries.claimable(conn, what=request.what, only=request.run, after=after)
         if not rows:
             return
         yield from (row.id for row in rows if fits(row.labels, request.labels))
-        after = (rows[-1].priority, rows[-1].created_at, rows[-1].id)
+        after = rows[-1]
 
 
 def _grant(registry: Registry, run: Row, *, lease_s: float) -> LeaseGrant:

@@ -29,6 +29,7 @@ from deltareg.service.freeze import (
 )
 from deltareg.service.gate import facts, judge, read_policy
 from deltareg.service.ledger import append
+from deltareg.service.priority import HIGH
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
 from deltareg.service.revocations import tell_revocation
@@ -112,7 +113,7 @@ def _roll_back(
         queries.add_quarantine(conn, channel.id, current.version_id, revision_id=revision_id)
     if move.dry_run:
         return result
-    run = queue_default_suite(conn, caller, version, again=True)
+    run = queue_default_suite(conn, caller, version, again=True, priority=HIGH)
     return result.model_copy(update={"verify_run": run})
 
 

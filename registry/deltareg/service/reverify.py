@@ -23,13 +23,13 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.policy import RollbackWindow, parse_policy
 from deltareg.service.environments import worker_environments
+from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Registry
 from deltareg.service.verdict_facts import suite_facts
 from deltareg.verifier import VERIFIER, environment_key, is_current_verifier
 
 log = logging.getLogger(__name__)
 
-BACKGROUND = -10
 MOST_RUNS = 1000
 _DEFAULT = RollbackWindow()
 _WINDOW = collection.PinWindow(moves=_DEFAULT.revisions, us=_DEFAULT.days * 86_400 * US_PER_S)

@@ -1,49 +1,32 @@
 """Runs: queueing a verification, or joining the one under way; listing, cancelling, repeating."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import verdicts as verdict_queries
+from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound
+from deltareg.errors import Blocked, Conflict, InvalidInput
 from deltareg.policy import parse_policy
 from deltareg.policy import policy_digest as digest_of_policy
 from deltareg.refs import Ref
-from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service import run_info
 from deltareg.service.describe import ref_of
 from deltareg.service.incumbent import incumbent_request
+from deltareg.service.labels import tell_labels
 from deltareg.service.paging import check_limit, page, read_mark_cursor
+from deltareg.service.priority import LOW, NORMAL, priority_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line, find_version
 from deltareg.service.suites import find_suite
 from deltareg.service.verdict_facts import why_uncounted
-from deltareg.service.verdicts import describe_verdict, mark_of
-from deltareg.service.waivers import describe_waivers
+from deltareg.service.verdicts import mark_of
 from deltareg.suite import DEFAULT_SUITE, Suite, built_in
-from deltareg.wire import Page, RunCreate, RunInfo, StoredChange, VerdictInfo
-
-
-@dataclass(frozen=True, slots=True)
-class QueueDepth:
-    """How much work of a kind there is, for metrics and for scaling workers.
-
-    Attributes:
-        what: The kind of run.
-        waiting: Runs that a worker could claim now.
-        running: Runs under a lease.
-        oldest_s: How long the oldest waiting run has waited.
-    """
-
-    what: str
-    waiting: int
-    running: int
-    oldest_s: float
+from deltareg.wire import Page, RunCreate, RunInfo
 
 
 def queue_default_suite(
@@ -52,6 +35,7 @@ def queue_default_suite(
     version: Row,
     *,
     again: bool = False,
+    priority: int = NORMAL,
     new_id: Callable[[], UUID] = uuid4,
 ) -> str:
     """Queue the default suite in the transaction of a push or a rollback; give the run's id.
@@ -59,7 +43,9 @@ def queue_default_suite(
     Without `again`, a verdict of the suite as it is now is as good as a run.
     """
     suite = built_in(DEFAULT_SUITE)
-    return _queue_verify(conn, caller, version, suite, again=again, labels={}, new_id=new_id)
+    return _queue_verify(
+        conn, caller, version, suite, again=again, labels={}, priority=priority, new_id=new_id
+    )
 
 
 def queue_run(
@@ -72,6 +58,7 @@ def queue_run(
         Blocked: The version is deleted.
     """
     _require_queueing(caller)
+    priority = priority_of(caller, request.priority)
 
     def transaction(conn: sa.Connection) -> RunInfo:
         suite = find_suite(conn, request.suite)
@@ -81,12 +68,13 @@ def queue_run(
         wanted = str(new_id())
         run_id = _queue_verify(
             conn, caller, version, suite, again=request.again, labels=request.labels,
-            channel=request.channel, policy_digest=policy, new_id=lambda: UUID(wanted),
+            priority=priority, channel=request.channel, policy_digest=policy,
+            new_id=lambda: UUID(wanted),
         )  # fmt: skip
         if run_id == wanted:
             after = {"version": ref_of(version), "suite": suite.name}
             caller.record(conn, "run.queue", f"run/{run_id}", before=None, after=after)
-        return _describe(conn, _find(conn, run_id))
+        return describe_run(conn, run_id)
 
     return with_retry(registry.engine, transaction)
 
@@ -110,7 +98,7 @@ def list_runs(
             conn, state=state, what=what, version_id=version_id, before=mark,
             limit=check_limit(limit) + 1,
         )  # fmt: skip
-        shown = describe_runs(conn, rows)
+        shown = run_info.describe_runs(conn, rows)
     return page(rows, limit, show=lambda row: shown[row.id], key=mark_of)
 
 
@@ -122,7 +110,7 @@ def show_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
     """
     caller.require("read")
     with read(registry.engine) as conn:
-        return _describe(conn, _find(conn, run_id))
+        return describe_run(conn, run_id)
 
 
 def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
@@ -135,13 +123,13 @@ def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
     _require_queueing(caller)
 
     def transaction(conn: sa.Connection) -> RunInfo:
-        row = _find(conn, run_id)
+        row = run_info.find_run(conn, run_id)
         state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
         if state is None:
             raise Conflict(f"run {run_id} is {row.state}", fix="deltareg verify REF --again")
         after = {"state": "cancelled"}
         caller.record(conn, "run.cancel", f"run/{run_id}", before={"state": state}, after=after)
-        return _describe(conn, _find(conn, run_id))
+        return describe_run(conn, run_id)
 
     return with_retry(registry.engine, transaction)
 
@@ -157,20 +145,11 @@ def rerun(
     """
     caller.require("read")
     with read(registry.engine) as conn:
-        row = _find(conn, run_id)
+        row = run_info.find_run(conn, run_id)
     if row.what != "verify":
         raise InvalidInput(f"run {run_id} is a {row.what}, only a verification is run again")
     request = RunCreate(ref=ref_of(row), suite=row.suite, again=True, labels=row.labels)
     return queue_run(registry, caller, request, new_id=new_id)
-
-
-def queue_depth(registry: Registry) -> list[QueueDepth]:
-    """Count the work that there is, by kind of run."""
-    with read(registry.engine) as conn:
-        rows = queries.queue_depth(conn)
-    return [
-        QueueDepth(row.what, row.waiting, row.running, row.oldest_us / US_PER_S) for row in rows
-    ]
 
 
 def describe_run(conn: sa.Connection, run_id: str) -> RunInfo:
@@ -179,18 +158,31 @@ def describe_run(conn: sa.Connection, run_id: str) -> RunInfo:
     Raises:
         NotFound: There is none of that id.
     """
-    return _describe(conn, _find(conn, run_id))
+    return run_info.describe_run(conn, run_info.find_run(conn, run_id))
 
 
-def describe_runs(conn: sa.Connection, rows: Sequence[Row]) -> dict[str, RunInfo]:
-    """Show runs by id; their verdicts are looked up once for all of them."""
-    verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])
-    waivers = describe_waivers(conn, [verdict.id for verdict in verdicts.values()])
-    shown = {
-        run_id: describe_verdict(verdict, waivers.get(verdict.id, ()))
-        for run_id, verdict in verdicts.items()
-    }
-    return {row.id: _show(row, shown.get(row.id)) for row in rows}
+def verify_where_base_was_missed(
+    conn: sa.Connection, caller: Caller, base_id: int, *, new_id: Callable[[], UUID] = uuid4
+) -> None:
+    """Queue what could not be verified, now that the base is stored.
+
+    A run under way may have had its last attempt without the base: it gets as many as a new one.
+    One that died is queued again, with the suite as it is now, unless there is a verdict since.
+    """
+    died: dict[tuple[int, str], str] = {}
+    for run in queries.verifies_on_base(conn, base_id):
+        if run.state == "dead":
+            died[run.version_id, run.suite] = run.id
+        else:
+            queries.renew_attempts(conn, run.id)
+    found = version_queries.versions_by_ids(conn, sorted({version for version, _ in died}))
+    for (version_id, suite), run_id in died.items():
+        newest = verdict_queries.newest_verdict(conn, version_id, suite=suite)
+        if newest is None or newest.run_id == run_id:
+            _queue_verify(
+                conn, caller, found[version_id], find_suite(conn, suite), again=True, labels={},
+                priority=LOW, new_id=new_id,
+            )  # fmt: skip
 
 
 def _queue_verify(
@@ -202,6 +194,7 @@ def _queue_verify(
     again: bool,
     labels: Mapping[str, str],
     policy_digest: str = "",
+    priority: int,
     new_id: Callable[[], UUID],
     channel: str | None = None,
 ) -> str:
@@ -210,15 +203,16 @@ def _queue_verify(
     digest = str(suite.digest)
     promoted = incumbent_request(conn, version, suite, channel=channel)
     compared_with = promoted.get("promoted_digest", "")
-    if not again:
+    if not again and not labels:  # who names a worker wants it done there
         known = verdict_queries.newest_verdict(
             conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with
         )
         if known is not None and _is_as_good(known, policy_digest=policy_digest):
             return str(known.run_id)
-    key = ["verify", str(version.id), digest, compared_with, policy_digest]
+    particulars = (compared_with, policy_digest, tell_labels(labels))
+    key = ("verify", str(version.id), digest, *(each for each in particulars if each))
     return queries.enqueue(
-        conn, run_id=str(new_id()), what="verify", dedup_key=":".join(filter(None, key)),
+        conn, run_id=str(new_id()), what="verify", priority=priority, dedup_key=":".join(key),
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
         request={"suite_digest": digest, "policy_digest": policy_digest, **promoted},
     )  # fmt: skip
@@ -240,31 +234,3 @@ def _require_queueing(caller: Caller) -> None:
     # Whoever may push makes runs by pushing; whoever verifies may ask for another one.
     if "verify" not in caller.scopes:
         caller.require("push")
-
-
-def _find(conn: sa.Connection, run_id: str) -> Row:
-    row = queries.run_row(conn, run_id)
-    if row is None:
-        raise NotFound(f"there is no run {run_id[:40]}", fix="deltareg verdict ls")
-    return row
-
-
-def _describe(conn: sa.Connection, row: Row) -> RunInfo:
-    return describe_runs(conn, [row])[row.id]
-
-
-def _stored_bytes(row: Row) -> StoredChange | None:
-    result: dict[str, object] = row.result or {}
-    found = result.get("stored_bytes")
-    return None if found is None else StoredChange.model_validate(found)
-
-
-def _show(row: Row, verdict: VerdictInfo | None) -> RunInfo:
-    return RunInfo(
-        id=row.id, what=row.what, ref="" if row.version_id is None else ref_of(row),
-        suite=row.suite, state=row.state, attempt=row.attempt, worker=row.lease_holder,
-        error=row.error, verdict=verdict,
-        against=row.request.get("against", ""), stored_bytes=_stored_bytes(row),
-        created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
-        finished_at=rfc3339_or_none(row.finished_at),
-    )  # fmt: skip

@@ -48,12 +48,14 @@ from deltareg.wire.messages import (
 )
 from deltareg.wire.operations import AuditRow, CollectReport, FsckFinding, FsckReport
 from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
+from deltareg.wire.queue import LineSent, LogAppend, LogLine, RunLog, WorkerInfo
 from deltareg.wire.runs import (
     CheckOutcome,
     CheckResult,
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
+    Priority,
     ReencodeReport,
     RunCreate,
     RunFailure,
@@ -106,9 +108,12 @@ __all__ = [
     "LeaseHold",
     "LeaseRequest",
     "LineInfo",
+    "LineSent",
     "LineageAnswer",
     "LineageEdge",
+    "LogAppend",
     "LogEntry",
+    "LogLine",
     "Meta",
     "MoveResult",
     "Observed",
@@ -117,6 +122,7 @@ __all__ = [
     "PolicyChange",
     "PolicyInfo",
     "PolicySet",
+    "Priority",
     "ProblemDocument",
     "ProblemItem",
     "QuarantineClear",
@@ -130,6 +136,7 @@ __all__ = [
     "RunCreate",
     "RunFailure",
     "RunInfo",
+    "RunLog",
     "RunState",
     "Scope",
     "StorageFigures",
@@ -157,6 +164,7 @@ __all__ = [
     "Waiver",
     "WaiverCreate",
     "WhoAmI",
+    "WorkerInfo",
     "describe_problem",
     "request_of",
     "status_of",

@@ -9,6 +9,11 @@ from deltareg.wire.messages import Answer, Outcome, Request, Text
 
 CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
+Priority = Literal["high", "normal", "low", "background"]
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=60)], Annotated[str, Field(max_length=120)]],
+    Field(max_length=16),
+]
 
 
 class CheckResult(Answer):
@@ -106,7 +111,8 @@ class RunCreate(Request):
     suite: str = "smoke"
     channel: Annotated[str, Field(max_length=64)] | None = None
     again: bool = False
-    labels: dict[str, str] = {}
+    labels: Labels = {}
+    priority: Priority = "normal"
 
 
 class StoredChange(Answer):
@@ -119,7 +125,9 @@ class StoredChange(Answer):
 class RunInfo(Answer):
     """A run of the queue.
 
-    Of a re-encode run, `against` is `base` or `smallest`, and `stored_bytes` what came of it.
+    Of a re-encode run, `against` is `base` or `smallest`, and `stored_bytes` what came of it. Where
+    it waits, `position` is 1 for the next one, if that was looked up, and `unserved` says that no
+    worker which runs now could take it.
     """
 
     id: str
@@ -133,16 +141,21 @@ class RunInfo(Answer):
     verdict: VerdictInfo | None = None
     against: str = ""
     stored_bytes: StoredChange | None = None
+    priority: Priority = "normal"
+    labels: dict[str, str] = {}
+    position: int | None = None
+    unserved: str = ""
     created_at: str
     started_at: str | None
     finished_at: str | None
 
 
 class LeaseRequest(Request):
-    """A worker asks for work, of the kinds that it does."""
+    """A worker asks for work, of the kinds that it does; with `run`, for that one only."""
 
     worker: Annotated[str, Field(max_length=120)]
     labels: dict[str, str] = {}
+    run: str = ""
     wait_s: Annotated[float, Field(ge=0, le=60)] = 0
     what: list[Literal["verify", "reencode"]] = ["verify"]
 

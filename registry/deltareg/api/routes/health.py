@@ -5,9 +5,8 @@ from fastapi.responses import PlainTextResponse
 
 from deltareg.api.auth import InRegistry
 from deltareg.api.metrics import Metrics
-from deltareg.db.clock import US_PER_S
-from deltareg.db.queries.runs import queue_depth
-from deltareg.db.session import check_schema, read
+from deltareg.db.session import check_schema
+from deltareg.service.queue import queue_depth, workforce
 
 router = APIRouter(tags=["health"])
 
@@ -31,8 +30,6 @@ def metrics(request: Request, registry: InRegistry) -> Response:
     found: object = request.app.state.metrics
     if not isinstance(found, Metrics):
         raise TypeError("the app has no metrics")
-    with read(registry.engine) as conn:
-        for row in queue_depth(conn):
-            oldest_s = (row.oldest_us or 0) / US_PER_S
-            found.set_queue(row.what, waiting=row.waiting, running=row.running, oldest_s=oldest_s)
+    found.set_queue(queue_depth(registry))
+    found.set_workers(workforce(registry))
     return Response(found.text(), media_type="text/plain; version=0.0.4")

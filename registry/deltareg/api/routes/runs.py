@@ -1,7 +1,7 @@
 """Runs, leases and verdicts: the queue that workers live from."""
 
 import random
-from typing import Annotated
+from typing import Annotated, Literal
 
 import anyio
 import anyio.to_thread
@@ -10,6 +10,7 @@ from fastapi import Query, Request, Response
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
+from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, wait_until
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service import leases, reencode, verdicts, waiving
@@ -31,7 +32,6 @@ from deltareg.wire import (
 )
 
 router = closed_router("runs")
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 
 @router.get("/runs")
@@ -40,13 +40,14 @@ def list_runs(
     by: By,
     state: RunState | None = None,
     ref: str | None = None,
+    what: Literal["verify", "reencode"] | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[RunInfo]:
     """List runs, newest first."""
     of = None if ref is None else Ref.parse(ref)
     return service.list_runs(
-        registry, by, state=state, what=None, ref=of, cursor=cursor, limit=limit
+        registry, by, state=state, what=what, ref=of, cursor=cursor, limit=limit
     )
 
 
@@ -69,13 +70,7 @@ async def show_run(
     def look() -> RunInfo:
         return service.show_run(registry, by, run_id)
 
-    with anyio.move_on_after(wait):
-        pause_s = _FIRST_PAUSE_S
-        while (found := await anyio.to_thread.run_sync(look)).state == seen:
-            await anyio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-        return found
-    return await anyio.to_thread.run_sync(look)
+    return await wait_until(look, lambda run: run.state != seen, wait_s=wait)
 
 
 @router.post("/runs/{run_id}:cancel")
@@ -130,14 +125,14 @@ async def claim_lease(
 
     grant = await anyio.to_thread.run_sync(claim)
     deadline = anyio.current_time() + body.wait_s
-    pause_s = _FIRST_PAUSE_S
+    pause_s = FIRST_PAUSE_S
     while grant is None and anyio.current_time() < deadline:
         if await request.is_disconnected():
             return None  # nobody would hear of the lease
         left_s = deadline - anyio.current_time()
         # Jitter keeps workers that came together from asking together for ever.
         await anyio.sleep(min(pause_s * random.uniform(0.5, 1.5), max(left_s, 0)))  # noqa: S311
-        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+        pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
         grant = await anyio.to_thread.run_sync(claim)
     return grant
 

@@ -2,6 +2,11 @@
 
 Every write of a worker names the fence of its claim. A run that was taken over has a higher one, so
 the write of the old holder meets no row.
+
+Among runs of one priority, namespaces take turns: a new run stands one turn behind the last one of
+its namespace, and behind the last one that was served, whichever is later (start-time fair
+queueing, Goyal, Vin and Cheng 1996, with every run of cost one). So a claim reads the head of an
+index, and who queues a thousand runs at once does not keep the one run of somebody else waiting.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +24,15 @@ from deltareg.errors import Unavailable
 
 _ATTEMPTS = 10
 _TRIES = 3
-_EXPIRED = sa.and_(runs.c.state == "running", runs.c.lease_expires_at < now_us())
+EXPIRED = sa.and_(runs.c.state == "running", runs.c.lease_expires_at < now_us())
 _CLAIMABLE = sa.and_(
     ACTIVE,  # implied by what follows; it lets the planner use the partial index
     sa.or_(
-        runs.c.state == "queued", sa.and_(_EXPIRED, runs.c.attempt < runs.c.max_attempts)
+        runs.c.state == "queued", sa.and_(EXPIRED, runs.c.attempt < runs.c.max_attempts)
     ),
 )  # fmt: skip
-_EXHAUSTED = sa.and_(ACTIVE, _EXPIRED, runs.c.attempt >= runs.c.max_attempts)
+ORDER = (runs.c.priority.desc(), runs.c.turn, runs.c.created_at, runs.c.id)
+_EXHAUSTED = sa.and_(ACTIVE, EXPIRED, runs.c.attempt >= runs.c.max_attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,18 @@ def enqueue(
     max_attempts: int = _TRIES,
     created_by: int | None = None,
 ) -> str:
-    """Queue a run, or join the one under way with the same key; give the id of either."""
+    """Queue a run, or join the one under way with the same key; give the id of either.
+
+    A run that is joined while it waits comes as soon as the more urgent of the two.
+    """
+    namespace_id = None if version_id is None else conn.execute(_namespace_of(version_id)).scalar()
     added = (
         insert(conn, runs)
         .values(
             id=run_id, what=what, dedup_key=dedup_key, version_id=version_id, suite=suite,
             request=dict(request), labels=dict(labels or {}), priority=priority,
-            max_attempts=max_attempts, created_by=created_by,
+            max_attempts=max_attempts, created_by=created_by, namespace_id=namespace_id,
+            turn=_next_turn(conn, namespace_id, priority),
         )
         .on_conflict_do_nothing(index_elements=["dedup_key"], index_where=ACTIVE)
         .returning(runs.c.id)
@@ -90,8 +101,34 @@ def enqueue(
     for _ in range(_ATTEMPTS):
         found = conn.execute(added).scalar() or conn.execute(under_way).scalar()
         if found is not None:  # else it ended between the two statements
+            if found != run_id:
+                _raise_priority(conn, found, namespace_id, priority)
             return str(found)
     raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
+
+
+def _namespace_of(version_id: int) -> sa.Select[int]:
+    return (
+        sa.select(deltas.c.namespace_id)
+        .join(versions, versions.c.delta_id == deltas.c.id)
+        .where(versions.c.id == version_id)
+    )
+
+
+def _next_turn(conn: sa.Connection, namespace_id: int | None, priority: int) -> int:
+    newest = sa.select(sa.func.max(runs.c.turn)).where(runs.c.priority == priority)
+    own = newest.where(runs.c.namespace_id == namespace_id, ACTIVE)
+    served = newest.where(runs.c.started_at.is_not(None))
+    return 1 + max(conn.execute(query).scalar() or 0 for query in (own, served))
+
+
+def _raise_priority(
+    conn: sa.Connection, run_id: str, namespace_id: int | None, priority: int
+) -> None:
+    lower = sa.and_(runs.c.id == run_id, runs.c.state == "queued", runs.c.priority < priority)
+    if conn.execute(sa.select(runs.c.id).where(lower)).first() is not None:
+        turn = _next_turn(conn, namespace_id, priority)
+        conn.execute(sa.update(runs).where(lower).values(priority=priority, turn=turn))
 
 
 def run_row(conn: sa.Connection, run_id: str) -> Row | None:
@@ -143,6 +180,25 @@ def was_queued(conn: sa.Connection, version_id: int, *, dedup_key: str) -> bool:
     return conn.execute(query.limit(1)).first() is not None
 
 
+def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
+    """List id, version, suite and state of verifications that have given no verdict of their own.
+
+    Those of versions made for a base that wait, run, or died.
+    """
+    query = (
+        sa.select(runs.c.id, runs.c.version_id, runs.c.suite, runs.c.state)
+        .join(versions, versions.c.id == runs.c.version_id)
+        .where(
+            runs.c.what == "verify",
+            runs.c.state.in_(["queued", "running", "dead"]),
+            versions.c.base_id == base_id,
+            versions.c.deleted_at.is_(None),
+        )
+        .order_by(runs.c.created_at, runs.c.id)
+    )
+    return conn.execute(query).all()
+
+
 def renew_attempts(conn: sa.Connection, run_id: str) -> None:
     """Give an active run as many attempts from now on as a new one has."""
     conn.execute(
@@ -152,54 +208,44 @@ def renew_attempts(conn: sa.Connection, run_id: str) -> None:
     )
 
 
-def queue_depth(conn: sa.Connection) -> Sequence[Row]:
-    """Count active runs: rows of (what, waiting, running, oldest_us), the last in µs of age.
-
-    A run whose lease has run out waits.
-    """
-    waits = sa.or_(runs.c.state == "queued", _EXPIRED)
-    query = (
-        sa.select(
-            runs.c.what,
-            sa.func.count().filter(waits).label("waiting"),
-            sa.func.count().filter(~waits).label("running"),
-            sa.func.max(sa.case((waits, now_us() - runs.c.created_at), else_=0)).label("oldest_us"),
-        )
-        .where(ACTIVE)
-        .group_by(runs.c.what)
-        .order_by(runs.c.what)
-    )
-    return conn.execute(query).all()
-
-
 def claimable(
     conn: sa.Connection,
     *,
     what: Sequence[str],
-    after: tuple[int, int, str] | None = None,
+    only: str = "",
+    after: Row | None = None,
     limit: int = 50,
 ) -> Sequence[Row]:
-    """List runs that may be claimed, the highest priority and then the oldest first.
+    """List runs that may be claimed: by priority, then by turn, then the oldest first.
 
     Queued ones, and those whose lease has run out with attempts left. No row is locked.
 
     Args:
         conn: A transaction.
         what: The kinds of run that the worker does.
-        after: Priority, created_at and id of the last one seen.
+        only: The one run that the worker is for, if it is for one.
+        after: The last one seen.
         limit: How many at most.
     """
     query = (
-        sa.select(runs.c.id, runs.c.labels, runs.c.priority, runs.c.created_at)
+        sa.select(
+            runs.c.id, runs.c.labels, runs.c.priority, runs.c.turn, runs.c.created_at
+        )
         .where(_CLAIMABLE, runs.c.what.in_(what))
-        .order_by(runs.c.priority.desc(), runs.c.created_at, runs.c.id)
+        .order_by(*ORDER)
         .limit(limit)
-    )
+    )  # fmt: skip
+    if only:
+        query = query.where(runs.c.id == only)
     if after is not None:
-        priority, created_at, run_id = after
-        later = sa.tuple_(runs.c.created_at, runs.c.id) > (created_at, run_id)
+        later = sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) > (
+            after.turn, after.created_at, after.id,
+        )  # fmt: skip
         query = query.where(
-            sa.or_(runs.c.priority < priority, sa.and_(runs.c.priority == priority, later))
+            sa.or_(
+                runs.c.priority < after.priority,
+                sa.and_(runs.c.priority == after.priority, later),
+            )
         )
     return conn.execute(query).all()
 
@@ -231,9 +277,10 @@ def extend(conn: sa.Connection, hold: Hold, *, lease_us: int) -> bool:
     return conn.execute(update).rowcount == 1
 
 
-def held_run(conn: sa.Connection, hold: Hold) -> Row | None:
+def held_run(conn: sa.Connection, hold: Hold, *, lock: bool = False) -> Row | None:
     """Give a run to its holder; None when it is not this worker's (any more)."""
-    return conn.execute(sa.select(runs).where(_is_held(hold))).one_or_none()
+    query = sa.select(runs).where(_is_held(hold))
+    return conn.execute(query.with_for_update() if lock else query).one_or_none()
 
 
 def finish(

@@ -18,7 +18,7 @@ from deltareg.db.tables.packs import (
     version_shares,
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
-from deltareg.db.tables.runs import comparisons, runs, verdicts, workers
+from deltareg.db.tables.runs import comparisons, run_log, runs, verdicts, workers
 from deltareg.db.tables.suites import suite_files, suite_uses, suites
 from deltareg.db.tables.versions import (
     base_relations,
@@ -54,6 +54,7 @@ __all__ = [
     "quarantines",
     "revisions",
     "revocations",
+    "run_log",
     "runs",
     "suite_files",
     "suite_uses",

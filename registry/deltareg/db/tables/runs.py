@@ -1,4 +1,4 @@
-"""Work for workers and what came of it: runs, verdicts, workers."""
+"""Work for workers and what came of it: runs, their logs, verdicts, workers."""
 
 import sqlalchemy as sa
 
@@ -40,6 +40,8 @@ runs = sa.Table(
     created_by(),
     sa.Column("error", sa.Text),
     sa.Column("result", Json),
+    optional("namespace_id", "namespaces.id"),
+    count("turn", default=0),
     one_of("what", "verify", "reencode", "compare", "merge"),
     one_of("state", "queued", "running", "done", "dead", "cancelled"),
     sa.CheckConstraint("state <> 'running' OR lease_expires_at IS NOT NULL", name="leased"),
@@ -60,10 +62,40 @@ sa.Index(
 sa.Index(
     "ix_runs_to_claim",
     runs.c.priority.desc(),
+    runs.c.turn,
     runs.c.created_at,
     runs.c.id,
     sqlite_where=ACTIVE,
     postgresql_where=ACTIVE,
+)
+# What gives a new run its turn: the last one of its namespace, and the last one that was served.
+sa.Index(
+    "ix_runs_lane",
+    runs.c.namespace_id,
+    runs.c.priority,
+    runs.c.turn,
+    sqlite_where=ACTIVE,
+    postgresql_where=ACTIVE,
+)
+_SERVED = runs.c.started_at.is_not(None)
+sa.Index(
+    "ix_runs_served",
+    runs.c.priority,
+    runs.c.turn,
+    sqlite_where=_SERVED,
+    postgresql_where=_SERVED,
+)
+
+run_log = sa.Table(
+    "run_log",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    count("fence"),
+    count("number"),
+    count("total_bytes"),
+    sa.Column("line", Json, nullable=False),
+    created_at(),
 )
 
 verdicts = sa.Table(

@@ -1,0 +1,63 @@
+"""The queue as it stands, the workers, and the logs of runs."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
+from deltareg.api.waiting import wait_until
+from deltareg.refs import Ref
+from deltareg.service import queue as service
+from deltareg.service import run_log
+from deltareg.wire import LogAppend, Page, RunInfo, RunLog, RunState, WorkerInfo
+
+router = closed_router("runs")
+
+
+@router.get("/queue")
+def list_queue(
+    registry: InRegistry,
+    by: By,
+    ref: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[RunInfo]:
+    """List what runs, and then what waits, the next one first."""
+    of = None if ref is None else Ref.parse(ref)
+    return service.list_queue(registry, by, ref=of, cursor=cursor, limit=limit)
+
+
+@router.get("/workers")
+def list_workers(registry: InRegistry, by: By) -> Page[WorkerInfo]:
+    """List the workers of the last day, and what each of them runs."""
+    return service.list_workers(registry, by)
+
+
+@router.get("/runs/{run_id}/log")
+async def read_log(
+    registry: InRegistry,
+    by: By,
+    run_id: str,
+    after: Annotated[int, Query(ge=0)] = 0,
+    wait: Annotated[float, Query(ge=0, le=60)] = 0,
+    seen: RunState | None = None,
+) -> RunLog:
+    """Read a log on from a line; with `wait`, answer when there is more or the state is not `seen`.
+
+    Without `seen` only lines are waited for.
+    """
+
+    def look() -> RunLog:
+        return run_log.read_log(registry, by, run_id, after=after)
+
+    def is_news(found: RunLog) -> bool:
+        return bool(found.items) or (seen is not None and found.run.state != seen)
+
+    return await wait_until(look, is_news, wait_s=wait, longest_pause_s=1.0)
+
+
+@router.post("/runs/{run_id}/log", status_code=204)
+def append_log(registry: InRegistry, by: By, run_id: str, body: LogAppend) -> None:
+    """Append to the log of a run, as the worker that holds it."""
+    run_log.append_log(registry, by, run_id, body)

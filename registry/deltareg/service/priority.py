@@ -1,0 +1,40 @@
+"""How urgent a run is: the words of the wire as the numbers of the queue."""
+
+from deltareg.errors import Forbidden
+from deltareg.service.registry import Caller
+from deltareg.wire import Priority
+
+HIGH = 10
+"""Somebody waits at a channel: a promotion, a rollback."""
+NORMAL = 0
+"""A push, or somebody who looks at one version."""
+LOW = -10
+"""What nobody waits for: verified anew because a base came or a suite changed."""
+BACKGROUND = -20
+"""What changes nothing that anybody sees: another stored form."""
+
+_NUMBERS: dict[Priority, int] = {
+    "high": HIGH,
+    "normal": NORMAL,
+    "low": LOW,
+    "background": BACKGROUND,
+}
+
+
+def priority_of(caller: Caller, word: Priority) -> int:
+    """Give the number of a word that a caller asks for.
+
+    Raises:
+        Forbidden: It would come before the runs of others without a right to that.
+    """
+    if word == "high" and not caller.scopes & {"promote", "admin"}:
+        raise Forbidden(
+            f"a run of high priority is for those who promote, {caller.principal} may not",
+            fix="leave --priority out, or use a token with the scope promote",
+        )
+    return _NUMBERS[word]
+
+
+def priority_word(number: int) -> Priority:
+    """Give the nearest word at or below a number of the queue."""
+    return next((word for word, least in _NUMBERS.items() if number >= least), "background")
