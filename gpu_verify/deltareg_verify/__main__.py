@@ -24,6 +24,7 @@ from deltareg.errors import (
 )
 from deltareg.verifier import VERIFIER
 from deltareg_verify import sandbox
+from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.escape_trial import stand_trial
 from deltareg_verify.materials import Stock
 from deltareg_verify.options import Options
@@ -55,6 +56,7 @@ main.add_command(probe)
 @main.command(epilog="Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/settings.md).")
 @click.option("--server", metavar="URL", help="The registry. Default: the client's setting.")
 @click.option("--once", is_flag=True, help="Take one run, if there is one, then stop.")
+@click.option("--run", "only_run", metavar="ID", default="", help="Take this run only, then stop.")
 @click.option("--gpu", metavar="N|cpu|auto", help="The device; auto is the first GPU, if any.")
 @click.option("--name", help="How the worker calls itself; each needs a name of its own.")
 @click.option(
@@ -71,6 +73,7 @@ def run(
     *,
     server: str | None,
     once: bool,
+    only_run: str,
     gpu: str | None,
     name: str | None,
     base_dirs: tuple[Path, ...],
@@ -97,7 +100,7 @@ def run(
     if with_parent is not None:
         sandbox.end_with(with_parent, signal.SIGTERM)
     try:
-        _run(resolve(given, is_once=once), server)
+        _run(resolve(given, is_once=once, only_run=only_run), server)
     except DeltaregError as error:
         click.echo(f"error: {error.message}", err=True)
         if error.fix:
@@ -131,9 +134,10 @@ def _run(options: Options, server: str | None) -> None:
             children=zygote,
             options=options,
             device=device,
-            labels=labels(found),
             escapes=escapes,
+            labels={**labels(found), "worker": options.name},
             stop=stop,
+            base_cache=BaseCache(client.cache, max_bytes=options.base_cache_bytes),
         ).serve()
 
 

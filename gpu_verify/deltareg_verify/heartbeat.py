@@ -58,6 +58,10 @@ class Heartbeat:
         """Whether the run is not ours any more."""
         return self._lost.is_set()
 
+    def lose(self) -> None:
+        """Note that the run is not ours any more, as somebody else was told."""
+        self._lost.set()
+
     def _beat(self) -> None:
         pause_s = self._interval_s
         while not self._ended.wait(pause_s):

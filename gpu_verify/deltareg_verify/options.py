@@ -23,7 +23,9 @@ class Options:
         threads: Processor threads of a child; 0 takes all.
         memory_bytes: Private memory of a child on a CPU; 0 sets no limit.
         accepted_layers: Layers of the sandbox whose escapes are accepted where they are missing.
+        base_cache_bytes: Bytes of fetched bases that stay between runs; 0 sets no limit.
         is_once: Whether to end after one run, or when there is none.
+        only_run: The one run to take, and nothing else.
     """
 
     name: str
@@ -36,7 +38,9 @@ class Options:
     threads: int
     memory_bytes: int
     accepted_layers: frozenset[str] = frozenset()
+    base_cache_bytes: int = 0
     is_once: bool = False
+    only_run: str = ""
 
 
 def default_name() -> str:

@@ -89,6 +89,15 @@ def listen(raw: bytes) -> Report:
     raise Inconclusive(f"the child ended {reached} without a report")
 
 
+def check_in(raw: bytes) -> CheckResult | None:
+    """Give the outcome of a check that a line tells of; None when it tells of none."""
+    try:
+        found = _line(raw)
+    except Inconclusive:
+        return None
+    return found if isinstance(found, CheckResult) else None
+
+
 def _line(raw: bytes) -> CheckResult | Surroundings | str:
     try:
         ((word, value),) = strict_json_object(raw).items()

@@ -59,7 +59,12 @@ class WorkerSettings(BaseSettings):
         ),
     ] = ""
 
-    def options(self, *, is_once: bool) -> Options:
+    base_cache_bytes: Annotated[
+        int,
+        Field(ge=0, description="Bytes of fetched bases kept between runs; 0 sets no limit."),
+    ] = 0
+
+    def options(self, *, is_once: bool, only_run: str = "") -> Options:
         """Hand the settings down as plain values."""
         return Options(
             name=self.name,
@@ -72,11 +77,13 @@ class WorkerSettings(BaseSettings):
             threads=self.threads,
             memory_bytes=self.memory_bytes,
             accepted_layers=accepted_layers(self.allow_escapes),
-            is_once=is_once,
+            base_cache_bytes=self.base_cache_bytes,
+            is_once=is_once or bool(only_run),
+            only_run=only_run,
         )
 
 
-def resolve(flags: Mapping[str, object], *, is_once: bool) -> Options:
+def resolve(flags: Mapping[str, object], *, is_once: bool, only_run: str = "") -> Options:
     """Resolve the settings: a flag that is given wins over the environment.
 
     Raises:
@@ -84,7 +91,7 @@ def resolve(flags: Mapping[str, object], *, is_once: bool) -> Options:
     """
     given = {key: value for key, value in flags.items() if value is not None}
     try:
-        return WorkerSettings.model_validate(given).options(is_once=is_once)
+        return WorkerSettings.model_validate(given).options(is_once=is_once, only_run=only_run)
     except ValidationError as error:
         first = error.errors()[0]
         name = f"DELTAREG_WORKER_{first['loc'][0]}".upper()

@@ -10,6 +10,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
+    LogAppend,
     ReencodeReport,
     RunFailure,
     RunInfo,
@@ -32,11 +34,13 @@ from deltareg.wire import (
 )
 from deltareg_verify import verdict as verdicts
 from deltareg_verify.assignment import Assignment
+from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.checks import names_that_may_not_apply
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.materials import Materials
 from deltareg_verify.options import Options
 from deltareg_verify.report import Report, listen
+from deltareg_verify.run_log import RunLog
 from deltareg_verify.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -57,6 +61,10 @@ class Registry(Protocol):
         """Prolong a lease."""
         ...
 
+    def append_log(self, run_id: str, lines: LogAppend) -> None:
+        """Say how a run goes."""
+        ...
+
     def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
         """End a run with what was found."""
         ...
@@ -73,7 +81,14 @@ class Registry(Protocol):
 class Children(Protocol):
     """What carries out runs; `deltareg_verify.zygote.Zygote` does."""
 
-    def run(self, request: bytes, *, wall_s: float, interrupted: Callable[[], str]) -> bytes:
+    def run(
+        self,
+        request: bytes,
+        *,
+        wall_s: float,
+        interrupted: Callable[[], str],
+        heard: Callable[[bytes], None],
+    ) -> bytes:
         """Have a child do something and give what it said.
 
         Raises:
@@ -96,6 +111,7 @@ class Worker:
         labels: What the worker offers, for runs that ask for something.
         stop: Whether it is to end.
         escapes: What the trial at the start found and the operator accepts; empty without a trial.
+        base_cache: What keeps the bases of a run and lets go of others; None keeps all.
     """
 
     registry: Registry
@@ -107,6 +123,7 @@ class Worker:
     labels: Mapping[str, str]
     stop: Stop
     escapes: str = ""
+    base_cache: BaseCache | None = None
 
     def serve(self) -> None:
         """Take runs until asked to stop, or until the first has ended with `is_once`.
@@ -134,38 +151,50 @@ class Worker:
         """Carry out one run and tell the registry how it ended."""
         log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref, grant.attempt)
         with Heartbeat(self.registry, grant) as heart:
-            try:
-                end = self._work(grant, heart)
-            except (DeltaregError, OSError) as error:
-                end = partial(self._fail, grant, error)
+            with RunLog(self.registry, grant, on_lost=heart.lose) as told:
+                told.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}")
+                try:
+                    end = self._work(grant, heart, told)
+                except (DeltaregError, OSError) as error:
+                    told.say(_reason(error))
+                    end = partial(self._fail, grant, error)
             self._tell(grant, heart, end)
+        if self.base_cache is not None:
+            self.base_cache.trim()
 
     def _ask(self) -> LeaseGrant | None:
         request = LeaseRequest(
             worker=self.options.name, labels=dict(self.labels), wait_s=self.options.lease_wait_s,
-            what=["verify", "reencode"],
+            what=["verify", "reencode"], run=self.options.only_run,
         )  # fmt: skip
         return self.registry.lease(request)
 
-    def _work(self, grant: LeaseGrant, heart: Heartbeat) -> Callable[[], None]:
+    def _work(self, grant: LeaseGrant, heart: Heartbeat, told: RunLog) -> Callable[[], None]:
         """Carry a run out and give what tells the registry of it."""
         self.options.scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))
         try:
-            if grant.what == "reencode":
-                return partial(self._replace, grant, self.reencode(grant, folder))
-            return partial(self._complete, grant, self._report(grant, heart, folder))
+            with self.base_cache.in_use(grant.base) if self.base_cache else nullcontext():
+                if grant.what == "reencode":
+                    told.say(f"stores {grant.ref} anew")
+                    return partial(self._replace, grant, self.reencode(grant, folder))
+                return partial(self._complete, grant, self._report(grant, heart, folder, told))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _report(self, grant: LeaseGrant, heart: Heartbeat, folder: Path) -> VerdictReport:
+    def _report(
+        self, grant: LeaseGrant, heart: Heartbeat, folder: Path, told: RunLog
+    ) -> VerdictReport:
+        told.say(f"gets {grant.ref} and its base {grant.base.name}")
         materials = self.gather(grant, folder)
         suite = materials.suite
+        told.plan([spec.name for spec in suite.checks])
         assignment = self._assignment(materials, folder)
         said = self.children.run(
             b"verify " + assignment.encode(),
             wall_s=assignment.wall_s,
             interrupted=lambda: self._interruption(heart),
+            heard=told.hear,
         )
         report = verdict_report(grant, suite, listen(said), materials)
         if not self.escapes:

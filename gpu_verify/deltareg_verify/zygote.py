@@ -65,7 +65,12 @@ class Zygote:
         return self._process.pid if self._process else None
 
     def run(
-        self, request: bytes, *, wall_s: float, interrupted: Callable[[], str] = lambda: ""
+        self,
+        request: bytes,
+        *,
+        wall_s: float,
+        interrupted: Callable[[], str] = lambda: "",
+        heard: Callable[[bytes], None] = lambda _: None,
     ) -> bytes:
         """Have a child do something and give what it said.
 
@@ -73,6 +78,7 @@ class Zygote:
             request: For `deltareg_verify.child.prepare`.
             wall_s: Seconds after which the child is killed.
             interrupted: Asked ten times a second; a reason in its answer kills the child.
+            heard: Told each piece of what the child says as it comes.
 
         Raises:
             Inconclusive: The child was killed, crashed or could not be started; its words do not
@@ -88,7 +94,7 @@ class Zygote:
                 raise self._died() from error
             finally:
                 os.close(speaks)
-            ear = _Ear(seat, words)
+            ear = _Ear(seat, words, heard)
             said, end = self._attend(ear, time.monotonic() + wall_s, interrupted)
             if end:
                 raise Inconclusive(f"{end}{_tail(errors)}")
@@ -162,8 +168,11 @@ class Zygote:
 class _Ear:
     """Hears the zygote and its child at once, without waiting for either for long."""
 
-    def __init__(self, seat: socket.socket, words: IO[bytes]) -> None:
+    def __init__(
+        self, seat: socket.socket, words: IO[bytes], heard: Callable[[bytes], None]
+    ) -> None:
         self.said = bytearray()
+        self._heard = heard
         self.is_told = False
         self._seat = seat
         self._words = words
@@ -191,6 +200,7 @@ class _Ear:
     def _take(self) -> bool:
         data = self._words.read(1 << 16)
         self.said += data or b""  # None: nothing now, though somebody still holds the other end
+        self._heard(data or b"")
         return bool(data)
 
 

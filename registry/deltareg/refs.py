@@ -161,11 +161,16 @@ def parse_id(text: str, what: str) -> str:
     Raises:
         InvalidInput: It is no UUID in its usual form.
     """
-    if _ID_PATTERN.fullmatch(text) is None:
+    if not is_id(text):
         raise InvalidInput(
             f"not the id of a {what}: {text[:80]!r}", fix="find it: deltareg verdict ls NS/NAME:vN"
         )
     return text
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id of a run or a verdict."""
+    return _ID_PATTERN.fullmatch(text) is not None
 
 
 def parse_semver(text: str) -> str:

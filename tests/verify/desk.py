@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from deltareg.errors import Unavailable
 from deltareg.service.leases import claim_lease, complete_run, fail_run, hold_lease
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.run_log import append_log
 from deltareg.service.runs import show_run
 from deltareg_verify.materials import Materials
 from tests.verify.bench import SMOKE, sample_bench
@@ -14,13 +15,14 @@ from tests.verify.bench import SMOKE, sample_bench
 class Desk:
     """What a worker asks of the registry, answered by the services.
 
-    `outages` counts down: so many calls find nobody there.
+    `outages` counts down: so many calls find nobody there. A log finds nobody while `has_no_log`.
     """
 
     registry: Registry
     caller: Caller
     lease_s: float = 60.0
     outages: int = 0
+    has_no_log: bool = False
     calls: list[str] = field(default_factory=list)
 
     def lease(self, request):
@@ -30,6 +32,11 @@ class Desk:
     def heartbeat(self, hold):
         self._call("heartbeat")
         hold_lease(self.registry, self.caller, hold, lease_s=self.lease_s)
+
+    def append_log(self, run_id, lines):
+        if self.has_no_log:
+            raise Unavailable("nobody answers log")
+        append_log(self.registry, self.caller, run_id, lines)
 
     def complete_run(self, run_id, report):
         self._call("complete")

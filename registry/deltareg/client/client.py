@@ -11,7 +11,7 @@
         client.promote(pushed.version.ref, "prod")
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from deltareg.client import (
 from deltareg.client.fleet import Fleet
 from deltareg.client.pull_report import PullReport
 from deltareg.client.update_report import UpdateReport
+from deltareg.client.verifying import Verifying
 from deltareg.refs import LineRef, Ref, parse_id
 from deltareg.wire import (
     AuditRow,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from deltareg.client.merge import MergeOptions, Weighted
 
 
-class Client(Fleet):
+class Client(Fleet, Verifying):
     """A registry, as one user sees it. Synchronous; safe to use from several threads."""
 
     # Access
@@ -227,33 +228,7 @@ class Client(Fleet):
         """Queue a run that stores a version against its base alone, or join the one under way."""
         return runs.flatten(self._context, Ref.parse(ref))
 
-    # Verification
-
-    def verify(
-        self, ref: str, *, suite: str = "smoke", again: bool = False, channel: str | None = None
-    ) -> RunInfo:
-        """Queue a verification, or join the one under way; for a channel, bound to its policy."""
-        return runs.verify(self._context, ref, suite=suite, again=again, channel=channel)
-
-    def wait_run(
-        self, run_id: str, *, timeout_s: float, on_change: Callable[[RunInfo], None] | None = None
-    ) -> RunInfo:
-        """Wait until a run has ended.
-
-        Raises:
-            WaitTimeout: It goes on.
-        """
-        return runs.wait(self._context, run_id, timeout_s=timeout_s, on_change=on_change)
-
-    def run(self, run_id: str) -> RunInfo:
-        """Show a run."""
-        return self._api.get(f"/runs/{parse_id(run_id, 'run')}", RunInfo)
-
-    def runs(
-        self, *, state: str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> Page[RunInfo]:
-        """List runs, newest first."""
-        return self._api.get("/runs", Page[RunInfo], state=state, cursor=cursor, limit=limit)
+    # Verdicts
 
     def verdicts(
         self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50

@@ -9,6 +9,7 @@ from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
+    LogAppend,
     ReencodeReport,
     RunFailure,
     RunInfo,
@@ -34,6 +35,14 @@ class Leased(Session):
             LeaseLost: The run is somebody else's now.
         """
         self._context.api.send("PATCH", "/leases", body=hold)
+
+    def append_log(self, run_id: str, lines: LogAppend) -> None:
+        """Say how the work goes; the same lines may be sent again.
+
+        Raises:
+            LeaseLost: The run is somebody else's now.
+        """
+        self._context.api.send("POST", f"/runs/{run_id}/log", body=lines)
 
     def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
         """End a run with what was found."""

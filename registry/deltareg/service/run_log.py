@@ -22,6 +22,7 @@ from deltareg.wire import CheckResult, LineSent, LogAppend, LogLine, RunLog
 LOG_BYTES_MAX = 1 << 20
 _LINES = 200
 _TEXT_CHARACTERS = 1_000
+_NAME_CHARACTERS = 100
 _FULL = "the log is full, what follows is not kept"
 
 
@@ -79,6 +80,8 @@ def _numbered(
 
 
 def _plain_line(line: LineSent) -> dict[str, object]:
+    if line.plan:
+        return {"plan": [_plain(name[:_NAME_CHARACTERS]) for name in line.plan]}
     if line.check is None:
         return {"text": _plain(line.text)}
     found = line.check.model_dump()
@@ -96,4 +99,5 @@ def _show(row: Row) -> LogLine:
     return LogLine(
         seq=row.seq, at=rfc3339(row.created_at), attempt=row.fence, text=row.line.get("text", ""),
         check=None if check is None else CheckResult.model_validate(check),
+        plan=row.line.get("plan", []),
     )  # fmt: skip

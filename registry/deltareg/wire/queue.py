@@ -9,10 +9,14 @@ from deltareg.wire.runs import CheckResult, RunInfo
 
 
 class LineSent(Request):
-    """What a worker says about its run: a sentence, or the outcome of a check as it comes."""
+    """What a worker says about its run: a sentence, the outcome of a check as it comes, or a plan.
+
+    A plan names the checks that are going to be made, in their order.
+    """
 
     text: Text = ""
     check: CheckResult | None = None
+    plan: Annotated[list[Text], Field(max_length=200)] = []
 
 
 class LogAppend(Request):
@@ -34,6 +38,7 @@ class LogLine(Answer):
     attempt: int
     text: str = ""
     check: CheckResult | None = None
+    plan: list[str] = []
 
 
 class RunLog(Answer):
