@@ -6,12 +6,12 @@ from deltareg_cli.blocks import Answer
 from deltareg_cli.documents import fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
 from deltareg_cli.invocation import Invocation
+from deltareg_cli.live_run import open_live_run
 from deltareg_cli.views.verdicts import RESULT_FIELDS, run_blocks, verdict_blocks
-from deltareg_cli.wording import clean
 
 
 def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
-    """Wait until a run is over, with a note at each change.
+    """Wait until a run is over, and show how it goes, check by check.
 
     Raises:
         WaitTimeout: It was not over in time; it goes on, and its id has been shown.
@@ -29,12 +29,10 @@ def follow(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo
     Raises:
         WaitTimeout: It was not over in time; it goes on.
     """
-
-    def tell(changed: RunInfo) -> None:
-        worker = f" on {changed.worker}" if changed.worker and changed.state == "running" else ""
-        invocation.output.note(clean(f"run {changed.id}: {changed.state}{worker}"))
-
-    return invocation.client.wait_run(run.id, timeout_s=timeout_s, on_change=tell)
+    with open_live_run(invocation.output, has_progress=invocation.config.progress) as live:
+        return invocation.client.wait_run(
+            run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line
+        )
 
 
 def run_answer(run: RunInfo, invocation: Invocation) -> Answer:

@@ -199,8 +199,8 @@ class Worker:
         report = verdict_report(grant, suite, listen(said), materials)
         if not self.escapes:
             return report
-        told = {**report.environment, "escapes": self.escapes}
-        return report.model_copy(update={"environment": told})
+        environment = {**report.environment, "escapes": self.escapes}
+        return report.model_copy(update={"environment": environment})
 
     def _assignment(self, materials: Materials, folder: Path) -> Assignment:
         own = folder / "own"

@@ -1,41 +1,72 @@
-"""`deltareg verdict`: verdicts that were given."""
+"""`deltareg verdict`: verdicts that were given, the runs behind them, and those to come."""
+
+import math
+from collections.abc import Callable
 
 import click
 
-from deltareg_cli.blocks import Answer
+from deltareg.wire import LogLine, RunInfo
+from deltareg_cli.blocks import Answer, Lines
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.commands.waive import unwaive, waive
-from deltareg_cli.documents import fields, page_fields
+from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
+from deltareg_cli.options import Duration, cursor_option, limit_option, option
+from deltareg_cli.paging import note_more
+from deltareg_cli.views.runs import log_cells, queue_table, standing
 from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks, verdict_table
+from deltareg_cli.waiting import run_answer, run_status, wait_for
+from deltareg_cli.wording import clean
+
+_ANY_ID = "A run, a verdict, or a version whose newest run is meant."
 
 
 @group(
     "verdict",
     Example("the verdicts of a version", "deltareg verdict ls me/chat:v3"),
     Example("one of them, check by check", "deltareg verdict show ID"),
-    see_also=("verify", "gate"),
+    Example("what runs and what waits", "deltareg verdict ls --pending"),
+    Example("how a verification goes, line by line", "deltareg verdict logs me/chat:v3 -f"),
+    see_also=("verify", "gate", "worker ls"),
 )
 def verdict() -> None:
-    """Look at verdicts, check by check, and waive a check."""
+    """Look at verdicts and the runs behind them, and waive a check."""
 
 
 @command(
-    "ls", Example("newest first", "deltareg verdict ls me/chat:v3"), see_also=("verdict show",)
+    "ls",
+    Example("newest first", "deltareg verdict ls me/chat:v3"),
+    Example("those to come, of everybody", "deltareg verdict ls --pending"),
+    see_also=("verdict show", "verdict logs", "worker ls"),
 )
-@click.argument("ref", help="Whose verdicts; a bare NS/NAME is its newest version.")
+@click.argument("ref", required=False, help="Whose verdicts; a bare NS/NAME is its newest version.")
+@option("--pending", is_flag=True, help="What runs and what waits, the next one first.")
+@limit_option()
+@cursor_option()
 @click.pass_obj
-def ls(invocation: Invocation, ref: str) -> None:
-    """List the verdicts of a version, newest first.
+def ls(
+    invocation: Invocation, ref: str | None, *, pending: bool, limit: int, cursor: str | None
+) -> None:
+    """List the verdicts of a version, or of all, newest first.
 
-    A verdict counts while the version, its base and the suite are what they were.
+    A verdict counts while the version, its base and the suite are what they were. With --pending
+    the runs are listed that have no verdict yet: first those under way, then those that wait, with
+    their place. Higher priority goes first; among equals namespaces take turns.
     """
-    page = invocation.client.verdicts(ref)
+    if pending:
+        queue = invocation.client.queue(ref, limit=limit, cursor=cursor)
+        waiting = queue_table(queue.items, now=invocation.now)
+        ids = [run.id for run in queue.items]
+        invocation.output.show(Answer(page_fields(queue), [waiting], ids))
+        note_more(invocation.output, queue.next_cursor)
+        return
+    page = invocation.client.verdicts(ref, limit=limit, cursor=cursor)
     table = verdict_table(page.items, now=invocation.now)
     ids = [verdict.id for verdict in page.items]
     invocation.output.show(Answer(page_fields(page), [table], ids))
+    note_more(invocation.output, page.next_cursor)
 
 
 @command(
@@ -57,5 +88,98 @@ def show(invocation: Invocation, verdict_id: str) -> Exit:
     return OUTCOME_STATUS[found.verdict]
 
 
-for _command in (ls, show, waive, unwaive):
+@command(
+    "logs",
+    Example("what was said so far", "deltareg verdict logs me/chat:v3"),
+    Example("and what comes, until the run ends", "deltareg verdict logs ID -f"),
+    see_also=("verdict ls", "verdict show", "verify"),
+    is_resumable=True,
+)
+@click.argument("named", metavar="ID|REF", help=_ANY_ID)
+@option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.pass_obj
+def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
+    """Show what a worker says about a run: what it does, and each check as it comes.
+
+    Times are in UTC. A run that was taken over by another worker has the lines of both. A log keeps
+    1 MiB. The exit status says nothing of the verdict.
+    """
+    run = invocation.client.find_run(named)
+    kept: list[LogLine] = []
+    is_stream = invocation.output.format in {"table", "jsonl"}
+
+    def take(line: LogLine) -> None:
+        if is_stream:
+            items = items_fields([fields(line)])
+            invocation.output.show(Answer(items, [Lines([log_cells(line)])]))
+        else:
+            kept.append(line)
+
+    if follow:
+        run = invocation.client.wait_run(run.id, timeout_s=math.inf, on_line=take)
+    else:
+        run = _read(invocation, run.id, take)
+    if not is_stream:
+        document = {"run": fields(run), **items_fields([fields(line) for line in kept])}
+        invocation.output.show(Answer(document, []))
+    ended = f": {run.verdict.verdict}" if run.verdict else ""
+    invocation.output.note(clean(f"run {run.id} is {standing(run)}{ended}"))
+
+
+def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) -> RunInfo:
+    page = invocation.client.run_log(run_id)
+    while page.items:
+        for line in page.items:
+            take(line)
+        page = invocation.client.run_log(run_id, after=page.next_seq)
+    return page.run
+
+
+@command(
+    "rerun",
+    Example("queue it once more", "deltareg verdict rerun ID"),
+    Example("and wait", "deltareg verdict rerun ID --wait"),
+    see_also=("verify", "verdict cancel"),
+    is_resumable=True,
+)
+@click.argument("named", metavar="ID|REF", help=_ANY_ID)
+@option("--wait", is_flag=True, help="Wait for the verdict.")
+@option(
+    "--timeout",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    help="How long to wait; the run goes on after that.",
+)
+@click.pass_obj
+def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> Exit:
+    """Queue a verification once more, with the suite as it is now, where it was made before.
+
+    With --wait the exit status is the verdict: 0 pass, 8 fail, 11 inconclusive.
+    """
+    run = invocation.client.rerun(named)
+    if wait:
+        run = wait_for(invocation, run, timeout_s=timeout)
+    invocation.output.show(run_answer(run, invocation))
+    return run_status(run) if wait else Exit.DONE
+
+
+@command(
+    "cancel",
+    Example("a run that waits, or is under way", "deltareg verdict cancel ID"),
+    see_also=("verdict ls", "verdict rerun"),
+)
+@click.argument("named", metavar="ID|REF", help=_ANY_ID)
+@click.pass_obj
+def cancel(invocation: Invocation, named: str) -> None:
+    """End a run that waits or is under way; no verdict comes of it.
+
+    The worker of a run under way learns of it within seconds, and goes on with another one. A run
+    that has ended already is a conflict, exit status 5.
+    """
+    run = invocation.client.cancel_run(named)
+    invocation.output.show(run_answer(run, invocation))
+
+
+for _command in (ls, show, logs, rerun, cancel, waive, unwaive):
     verdict.add_command(_command)

@@ -1,19 +1,19 @@
 """`deltareg verify`: have a version checked on its base."""
 
-from functools import partial
-
 import click
 
 from deltareg.client.report_files.writing import ReportPaths
 from deltareg.errors import InvalidInput, WaitTimeout
-from deltareg.wire import RunInfo
+from deltareg.wire import RunCreate, RunInfo, request_of
 from deltareg_cli.command_tree import command
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
+from deltareg_cli.local_worker import verify_here
 from deltareg_cli.options import Channel, Duration, option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.waiting import run_answer, run_status, wait_for
+from deltareg_cli.where import parse_where
 
 
 @command(
@@ -25,6 +25,8 @@ from deltareg_cli.waiting import run_answer, run_status, wait_for
         "deltareg verify me/chat:v3 --wait --junit checks.xml --report-html verdict.html",
     ),
     Example("once more, although there is a verdict", "deltareg verify me/chat:v3 --again --wait"),
+    Example("on an H100", "deltareg verify me/chat:v3 --on h100 --wait"),
+    Example("here, by a worker of its own", "deltareg verify me/chat:v3 --on local"),
     see_also=("verdict", "gate", "worker", "help exit-codes"),
     is_resumable=True,
 )
@@ -36,6 +38,20 @@ from deltareg_cli.waiting import run_answer, run_status, wait_for
     help="Bind the verdict to this channel's policy: it does not count there under another one.",
 )
 @option("--again", is_flag=True, help="Make the checks anew although a verdict counts.")
+@option(
+    "--on",
+    "places",
+    metavar="PLACE",
+    multiple=True,
+    help="any, local, cpu, cuda, a GPU such as h100, or LABEL=VALUE; may be repeated.",
+)
+@option(
+    "--priority",
+    type=click.Choice(["low", "normal", "high"]),
+    default="normal",
+    show_default=True,
+    help="Before or after other runs; high is for those who promote.",
+)
 @option("--wait", is_flag=True, help="Wait for the verdict.")
 @option(
     "--timeout",
@@ -53,6 +69,8 @@ def verify(
     suite: str,
     channel: str | None,
     again: bool,
+    places: tuple[str, ...],
+    priority: str,
     wait: bool,
     timeout: float,
     against: str,
@@ -61,14 +79,30 @@ def verify(
     """Have a version checked on its base by a worker.
 
     The verdict is bound to the version, its base, the suite and the verifier's version. A run is
-    queued, or joined if one is under way for the same version, base and suite. With --wait the exit
-    status is the verdict: 0 pass, 8 fail, 11 inconclusive. A check that should have run and did not
-    makes the verdict inconclusive, which never counts as pass.
+    queued, or joined if one is under way for the same version, base and suite. With --wait the
+    checks are shown as they come, and the exit status is the verdict: 0 pass, 8 fail, 11
+    inconclusive. A check that should have run and did not makes the verdict inconclusive, which
+    never counts as pass.
+
+    With --on the checks are made where the worker offers what is asked for: h100 is a word of the
+    GPU's name, gpu_memory_gib=40 is at least so much, any other label is as it was given. With
+    --on local this command starts a worker here, for this run only, and waits for it; the token
+    must allow verify, and the verify part must be installed.
     """
-    if paths.wanted and not wait:
+    where = parse_where(places)
+    if paths.wanted and not (wait or where.is_here):
         raise InvalidInput("a report needs the verdict", fix="add --wait")
     paths.check()
-    run = invocation.client.verify(ref, suite=suite, again=again, channel=channel)
+    wanted = request_of(
+        RunCreate, ref=ref, suite=suite, again=again, labels=where.labels, priority=priority,
+        channel=channel,
+    )  # fmt: skip
+    if where.is_here:
+        run = verify_here(invocation, wanted, timeout_s=timeout)
+        _write(invocation, run, paths, against=against)
+        invocation.output.show(run_answer(run, invocation))
+        return run_status(run)
+    run = invocation.client.queue_verification(wanted)
     if wait:
         run = _waited(invocation, run, paths, timeout_s=timeout, against=against)
     invocation.output.show(run_answer(run, invocation))
@@ -79,11 +113,24 @@ def _waited(
     invocation: Invocation, run: RunInfo, paths: ReportPaths, *, timeout_s: float, against: str
 ) -> RunInfo:
     """Wait, and write the reports also when the time was over first."""
-    write = partial(write_gate_reports, invocation, run.ref, paths, against=against)
     try:
         run = wait_for(invocation, run, timeout_s=timeout_s)
     except WaitTimeout:
-        write(status=Exit.TIMEOUT, runs={run.suite: invocation.client.run(run.id)})
+        now = invocation.client.run(run.id)
+        _write(invocation, now, paths, against=against, status=Exit.TIMEOUT)
         raise
-    write(status=run_status(run), runs={run.suite: run})
+    _write(invocation, run, paths, against=against)
     return run
+
+
+def _write(
+    invocation: Invocation,
+    run: RunInfo,
+    paths: ReportPaths,
+    *,
+    against: str,
+    status: Exit | None = None,
+) -> None:
+    ended = run_status(run) if status is None else status
+    runs = {run.suite: run}
+    write_gate_reports(invocation, run.ref, paths, against=against, status=ended, runs=runs)

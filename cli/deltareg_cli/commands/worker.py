@@ -2,15 +2,21 @@
 
 import click
 
+from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command, group
+from deltareg_cli.documents import page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import become, given
 from deltareg_cli.options import option
+from deltareg_cli.views.runs import worker_table
 
 
 @group(
-    "worker", Example("take runs until stopped", "deltareg worker run"), see_also=("up", "verify")
+    "worker",
+    Example("take runs until stopped", "deltareg worker run"),
+    Example("who works, and on what", "deltareg worker ls"),
+    see_also=("up", "verify"),
 )
 def worker() -> None:
     """Run workers, which check versions on their bases."""
@@ -57,4 +63,22 @@ def run(
     become("deltareg_verify", "run", *words, extras=["verify"], environ=environ)
 
 
+@command(
+    "ls",
+    Example("who works, and on what", "deltareg worker ls"),
+    see_also=("worker run", "verdict ls"),
+)
+@click.pass_obj
+def ls(invocation: Invocation) -> None:
+    """List the workers of the last day: what each offers, and what it runs.
+
+    What a worker offers is what verify --on asks for. One that is gone has not asked for work for a
+    while; it may have been stopped.
+    """
+    page = invocation.client.workers()
+    table = worker_table(page.items, now=invocation.now)
+    invocation.output.show(Answer(page_fields(page), [table], [each.name for each in page.items]))
+
+
 worker.add_command(run)
+worker.add_command(ls)

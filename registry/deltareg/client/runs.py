@@ -73,8 +73,9 @@ def follow(
         left_s = max(0.0, deadline - time.monotonic())
         log = read_log(context, run_id, after=after, seen=seen, wait_s=left_s)
         run, after = log.run, log.next_seq
-        for line in log.items if on_line is not None else ():
-            on_line(line)
+        if on_line is not None:
+            for line in log.items:
+                on_line(line)
         if on_change is not None and run != seen:
             on_change(run)
         if run.state in ENDED and not log.items:

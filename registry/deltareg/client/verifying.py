@@ -38,6 +38,10 @@ class Verifying(Leased):
             RunCreate, ref=ref, suite=suite, again=again, labels=dict(labels or {}),
             priority=priority, channel=channel,
         )  # fmt: skip
+        return self.queue_verification(wanted)
+
+    def queue_verification(self, wanted: RunCreate) -> RunInfo:
+        """Queue the verification that a request asks for, or join the one under way."""
         return runs.verify(self._context, wanted)
 
     def wait_run(

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 
 GPU, MEMORY = "gpu", "gpu_memory_gib"
+ONLY_RUN = "only_run"
+"""Kept with a worker that takes one run and no other; nobody can count on it."""
 LABELS_MAX = 16
 LABEL_CHARACTERS = 120
 
@@ -16,6 +18,11 @@ def fits(required: Mapping[str, str], offered: Mapping[str, str]) -> bool:
     name in any case: `h100` is offered by `NVIDIA H100 80GB HBM3`, `h20` is not.
     """
     return all(_fits(name, value, offered.get(name, "")) for name, value in required.items())
+
+
+def is_for_one_run(offered: Mapping[str, str]) -> bool:
+    """Whether a worker takes one run and no other."""
+    return ONLY_RUN in offered
 
 
 def tell_labels(labels: Mapping[str, str]) -> str:

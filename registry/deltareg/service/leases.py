@@ -23,7 +23,7 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
 from deltareg.service.describe import describe_base, ref_of
-from deltareg.service.labels import fits
+from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.reverify import queue_reverification
 from deltareg.service.verdicts import describe_verdict, record_inconclusive, record_verdict
@@ -170,15 +170,16 @@ def bury_exhausted(registry: Registry, *, new_id: Callable[[], UUID] = uuid4) ->
 
 
 def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> None:
+    labels = request.labels | ({ONLY_RUN: request.run} if request.run else {})
     with read(registry.engine) as conn:
         row = worker_queries.worker_row(conn, request.worker)
     is_known = row is not None and row.principal_id == caller.principal_id
-    if row is not None and is_known and row.labels == request.labels and row.age_us < _SEEN_US:
+    if row is not None and is_known and row.labels == labels and row.age_us < _SEEN_US:
         return
     is_own = with_retry(
         registry.engine,
         lambda conn: worker_queries.see_worker(
-            conn, request.worker, principal_id=caller.principal_id, labels=request.labels
+            conn, request.worker, principal_id=caller.principal_id, labels=labels
         ),
     )
     if not is_own:
@@ -186,7 +187,7 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
             f"a worker of another principal is called {request.worker!r}",
             fix="give each worker a name of its own",
         )
-    if row is None or row.labels != request.labels:
+    if not is_for_one_run(labels) and (row is None or row.labels != labels):
         queue_reverification(registry)
 
 

@@ -13,7 +13,7 @@ from deltareg.db.session import read
 from deltareg.refs import Ref
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import ref_of
-from deltareg.service.labels import device_class
+from deltareg.service.labels import device_class, is_for_one_run
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
@@ -86,7 +86,8 @@ def list_workers(registry: Registry, caller: Caller) -> Page[WorkerInfo]:
     caller.require("read")
     with read(registry.engine) as conn:
         rows = queries.worker_rows(conn, seen_within_us=_KNOWN_US)
-    return Page(items=[_show_worker(row) for row in _one_each(rows)])
+    known = [row for row in _one_each(rows) if row.run_id or not is_for_one_run(row.labels)]
+    return Page(items=[_show_worker(row) for row in known])
 
 
 def queue_depth(registry: Registry) -> list[QueueDepth]:
@@ -107,7 +108,8 @@ def queue_depth(registry: Registry) -> list[QueueDepth]:
 def workforce(registry: Registry) -> list[Workforce]:
     """Count the workers that run now."""
     with read(registry.engine) as conn:
-        rows = _one_each(queries.worker_rows(conn, seen_within_us=LIVE_US))
+        found = _one_each(queries.worker_rows(conn, seen_within_us=LIVE_US))
+    rows = [row for row in found if not is_for_one_run(row.labels)]
     devices = sorted({row.labels.get("device", "") for row in rows})
     of = {device: [row for row in rows if row.labels.get("device", "") == device]
           for device in devices}  # fmt: skip

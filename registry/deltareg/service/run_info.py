@@ -12,7 +12,7 @@ from deltareg.db.rows import Row
 from deltareg.errors import NotFound
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import ref_of
-from deltareg.service.labels import fits, tell_labels
+from deltareg.service.labels import fits, is_for_one_run, tell_labels
 from deltareg.service.priority import priority_word
 from deltareg.service.verdicts import describe_verdict
 from deltareg.service.waivers import describe_waivers
@@ -59,7 +59,8 @@ def unserved(conn: sa.Connection, rows: Sequence[Row]) -> dict[str, str]:
 
     Workers of any release ask for the kinds of run that they know; only labels are looked at.
     """
-    offers = [row.labels for row in queue_queries.worker_rows(conn, seen_within_us=LIVE_US)]
+    known = queue_queries.worker_rows(conn, seen_within_us=LIVE_US)
+    offers = [row.labels for row in known if not is_for_one_run(row.labels)]
     return {row.id: _refusal(row.labels, offers) for row in rows}
 
 

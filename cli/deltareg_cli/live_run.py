@@ -1,0 +1,130 @@
+"""Shows on stderr how a run goes, check by check; on a terminal with a bar."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from deltareg.wire import LogLine, RunInfo
+from deltareg_cli.blocks import Lines
+from deltareg_cli.drawing import draw
+from deltareg_cli.output import Output, is_terminal
+from deltareg_cli.views.runs import check_cells, standing
+from deltareg_cli.wording import clean, count
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+
+class LiveRun(Protocol):
+    """What hears of a run and shows it."""
+
+    def change(self, run: RunInfo) -> None:
+        """Show that the run stands otherwise than before."""
+        ...
+
+    def line(self, line: LogLine) -> None:
+        """Show a line of its log."""
+        ...
+
+
+@contextmanager
+def open_live_run(output: Output, *, has_progress: bool) -> Generator[LiveRun]:
+    """Give what fits the one who looks: a bar for a person, lines for a log, nothing for a script.
+
+    No terminal stays without cursor, however the block ends.
+    """
+    if has_progress and output.has_notes and is_terminal(sys.stderr):
+        bars = _make_bars(has_colour=output.has_colour)
+        with bars:
+            yield _Bar(output, bars)
+    else:
+        yield _Notes(output)
+
+
+class _Notes:
+    """A line for each change and each check."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._told = ""
+
+    def change(self, run: RunInfo) -> None:
+        sentence = f"run {run.id}: {standing(run)}"
+        if sentence != self._told:
+            self._told = sentence
+            self._output.note(clean(sentence))
+
+    def line(self, line: LogLine) -> None:
+        if line.check is not None:
+            surface = self._output.surface(sys.stderr)
+            self._output.note(draw([Lines([check_cells(line.check)])], surface).rstrip("\n"))
+
+
+class _Bar:
+    """A bar that counts checks, below the outcomes that have come."""
+
+    def __init__(self, output: Output, bars: "Bars") -> None:
+        self._output = output
+        self._bars = bars
+        self._task: TaskID | None = None
+        self._ref = ""
+        self._to_come: list[str] = []
+        self._made = self._all = self._attempt = 0
+
+    def change(self, run: RunInfo) -> None:
+        sentence = clean(standing(run))
+        if self._task is None:
+            what = clean(f"{run.ref}  {sentence}")
+            self._task = self._bars.add_task(what, total=None, checks="")
+        self._ref = clean(run.ref)
+        self._show(sentence)
+
+    def line(self, line: LogLine) -> None:
+        if line.attempt != self._attempt:
+            self._attempt, self._made, self._all, self._to_come = line.attempt, 0, 0, []
+        if line.plan:
+            self._to_come, self._all = list(line.plan), len(line.plan)
+        elif line.check is not None:
+            self._made += 1
+            self._to_come = self._to_come[1:]
+            surface = self._output.surface(sys.stderr)
+            text = draw([Lines([check_cells(line.check)])], surface).rstrip("\n")
+            self._bars.console.out(text, highlight=False)
+        self._show(self._to_come[0] if self._to_come else line.text or "judging")
+
+    def _show(self, doing: str) -> None:
+        if self._task is None:
+            return
+        of = f"{self._made} of {count(self._all, 'check')}" if self._all else ""
+        self._bars.update(
+            self._task, description=f"{self._ref}  {clean(doing)}", checks=of,
+            total=self._all or None, completed=self._made,
+        )  # fmt: skip
+
+
+def _make_bars(*, has_colour: bool) -> "Bars":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+    from rich.table import Column
+
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
+    label = Column(no_wrap=True, overflow="ellipsis")
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=label),
+        BarColumn(bar_width=None, table_column=Column(max_width=16)),
+        TextColumn("{task.fields[checks]}", markup=False, table_column=whole()),
+        TimeElapsedColumn(table_column=whole()),
+        console=Console(stderr=True, no_color=not has_colour),
+        transient=True,
+    )

@@ -1,0 +1,111 @@
+"""Runs that wait or are under way, their logs, and who works."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from deltareg.wire import CheckResult, LogLine, RunInfo, WorkerInfo
+from deltareg_cli.blocks import Cell, Column, Table, Text, toned
+from deltareg_cli.wording import count, moment, seconds
+
+_VERDICT_WIDTH, _NAME_WIDTH, _TIME_WIDTH = 7, 26, 7
+OWN = "local-"
+"""How the workers of `verify --on local` call themselves; no other takes their runs."""
+_START_ONE = "deltareg worker run"
+
+
+def standing(run: RunInfo) -> str:
+    """Say in a few words how a run stands: `queued, 3 before it`, `running on gpu-7`."""
+    if run.state == "running" and run.worker:
+        return f"running on {run.worker}"
+    if run.state != "queued":
+        return run.state
+    if run.labels.get("worker", "").startswith(OWN):
+        return "queued, its worker starts"
+    if run.unserved:
+        return f"queued; {run.unserved}; start one: {_START_ONE}"
+    if not run.position or run.position == 1:
+        return "queued, the next one" if run.position else "queued"
+    return f"queued, {run.position - 1} before it"
+
+
+def check_cells(check: CheckResult) -> list[Text]:
+    """Show the outcome of a check on a line."""
+    word = toned(check.verdict)
+    told = f"{check.code}: {check.detail}" if check.code else check.detail
+    return [
+        Cell(word.text.ljust(_VERDICT_WIDTH), word.tone),
+        check.name.ljust(_NAME_WIDTH),
+        Cell(seconds(check.seconds).rjust(_TIME_WIDTH), "dim"),
+        Cell(told, "" if check.verdict in {"fail", "warn", "skipped"} else "dim"),
+    ]
+
+
+def log_cells(line: LogLine) -> list[Text]:
+    """Show a line of a log, with the time of day in UTC."""
+    at = Cell(_time_of_day(line.at), "dim")
+    if line.check is not None:
+        return [at, *check_cells(line.check)]
+    if line.plan:
+        return [at, Cell(f"{count(len(line.plan), 'check')}: {', '.join(line.plan)}", "dim")]
+    return [at, line.text]
+
+
+def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> Table:
+    """Show the runs under way and those that wait, the next one first."""
+    columns = [
+        Column("place", is_number=True), Column("id"), Column("ref"), Column("task"),
+        Column("priority"), Column("age", is_number=True), Column("on", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            toned("running") if run.position is None else str(run.position),
+            Cell(run.id, "name"),
+            run.ref,
+            run.suite or run.what,
+            _priority(run),
+            moment(run.created_at, now=now).removesuffix(" ago"),
+            _place(run),
+        ]
+        for run in runs
+    ]
+    return Table(columns, rows, if_empty="nothing waits and nothing runs")
+
+
+def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> Table:
+    """Show workers, their labels, and what each of them runs."""
+    columns = [
+        Column("worker"), Column("state"), Column("runs"), Column("asked"),
+        Column("offers", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(worker.name, "name"),
+            _state(worker),
+            worker.ref or Cell("-", "dim"),
+            moment(worker.seen_at, now=now),
+            ", ".join(f"{k}={v}" for k, v in sorted(worker.labels.items()) if k != "worker"),
+        ]
+        for worker in workers
+    ]
+    return Table(columns, rows, if_empty=f"no worker since yesterday; start one: {_START_ONE}")
+
+
+def _priority(run: RunInfo) -> Cell:
+    return Cell(run.priority, "warn" if run.priority == "high" else "dim")
+
+
+def _place(run: RunInfo) -> Cell:
+    if run.state == "running":
+        return Cell(run.worker or "")
+    asked = ", ".join(f"{name}={value}" for name, value in sorted(run.labels.items()))
+    return Cell(run.unserved, "warn") if run.unserved else Cell(asked or "any", "dim")
+
+
+def _state(worker: WorkerInfo) -> Cell:
+    if worker.run is not None:
+        return Cell("busy", "name")
+    return Cell("idle", "good") if worker.is_live else Cell("gone", "dim")
+
+
+def _time_of_day(at: str) -> str:
+    return datetime.fromisoformat(at).astimezone(UTC).strftime("%H:%M:%S")
