@@ -10,6 +10,7 @@ import pytest
 
 from deltareg.errors import Forbidden, Inconclusive
 from deltareg.service.registry import Registry
+from deltareg.service.run_log import read_log
 from deltareg.service.runs import queue_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import LeaseRequest, RunCreate
@@ -471,3 +472,36 @@ def test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives(
     assert told in run.error
     assert took < 3 * (budget_s + 5.0)
     assert outcome(desk, again.id) == ("done", "pass")
+
+
+def test_the_log_tells_of_each_check(desk, worker, queued):
+    worker("tinyllama/lora_qv").serve()
+
+    lines = read_log(desk.registry, desk.caller, queued, after=0).items
+
+    verdict = desk.show(queued).verdict
+    assert [line.check for line in lines if line.check] == verdict.checks
+    assert lines[0].text == "attempt 1 on w1, cpu"
+    assert [name for line in lines for name in line.plan] == [c.name for c in verdict.checks]
+
+
+def test_the_log_of_a_run_that_failed_says_why(desk, worker, queued):
+    worker(children=Children(error=Inconclusive("out of\x1b luck"))).serve()
+
+    lines = read_log(desk.registry, desk.caller, queued, after=0).items
+
+    assert lines[-1].text == "out of  luck"
+
+
+def test_a_verdict_does_not_hang_on_its_log(desk, worker, queued):
+    desk.has_no_log = True
+
+    worker("tinyllama/lora_qv").serve()
+
+    assert outcome(desk, queued) == ("done", "pass")
+
+
+def test_a_worker_for_one_run_takes_no_other(desk, worker, queued):
+    worker(children=Children(words(**GOOD)), only_run="another").serve()
+
+    assert outcome(desk, queued) == ("queued", None)
