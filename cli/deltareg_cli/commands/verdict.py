@@ -99,9 +99,9 @@ def show(invocation: Invocation, verdict_id: str) -> Exit:
 @option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 @click.pass_obj
 def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
-    """Show what a worker says about a run: what it does, and each check as it comes.
+    """Show what a worker says about a run.
 
-    Times are in UTC. A run that was taken over by another worker has the lines of both. A log keeps
+    It says what it does, and the outcome of each check as it comes. Times are in UTC. A run that was taken over by another worker has the lines of both. A log keeps
     1 MiB. The exit status says nothing of the verdict.
     """
     run = invocation.client.find_run(named)
@@ -153,9 +153,9 @@ def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) 
 )
 @click.pass_obj
 def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> Exit:
-    """Queue a verification once more, with the suite as it is now, where it was made before.
+    """Queue a verification once more.
 
-    With --wait the exit status is the verdict: 0 pass, 8 fail, 11 inconclusive.
+    The suite is taken as it is now, and the worker must offer what it had to before. With --wait the exit status is the verdict: 0 pass, 8 fail, 11 inconclusive.
     """
     run = invocation.client.rerun(named)
     if wait:
@@ -172,9 +172,9 @@ def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> 
 @click.argument("named", metavar="ID|REF", help=_ANY_ID)
 @click.pass_obj
 def cancel(invocation: Invocation, named: str) -> None:
-    """End a run that waits or is under way; no verdict comes of it.
+    """End a run that waits or is under way.
 
-    The worker of a run under way learns of it within seconds, and goes on with another one. A run
+    No verdict comes of it. The worker of a run under way learns of it within seconds, and goes on with another one. A run
     that has ended already is a conflict, exit status 5.
     """
     run = invocation.client.cancel_run(named)
