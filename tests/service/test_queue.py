@@ -47,6 +47,7 @@ def versions_in(engine, namespace, count, *, maker):
         place = deltas.add_namespace(conn, namespace, created_by=maker.principal_id)
         deltas.add_delta(conn, place, "x", created_by=maker.principal_id)
         line = deltas.delta_row(conn, namespace, "x")
+        assert line is not None
         for _ in range(count):
             rows.add_version(conn, line.id)
     return [f"{namespace}/x:v{number}" for number in range(1, count + 1)]

@@ -92,9 +92,9 @@ def test_a_log_is_bounded_and_says_so_once(registry, ada, worker, grant):
         say(registry, worker, grant, *(["é" * 1_000] * 200), first=sent)
         sent += 200
 
-    found, after = [], 0
-    while page := read_log(registry, ada, grant.run, after=after).items:
-        found, after = found + page, page[-1].seq
+    found = read_log(registry, ada, grant.run, after=0).items
+    while page := read_log(registry, ada, grant.run, after=found[-1].seq).items:
+        found = [*found, *page]
 
     assert sum("is full" in line.text for line in found) == 1
     assert "is full" in found[-1].text

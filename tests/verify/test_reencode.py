@@ -14,7 +14,7 @@ from tests.e2e.test_data_path import same_files
 class NoChildren:
     """Nobody: a re-encode run has no need of them."""
 
-    def run(self, request, *, wall_s, interrupted):
+    def run(self, request, *, wall_s, interrupted, heard):
         raise AssertionError("a child was asked for")
 
 

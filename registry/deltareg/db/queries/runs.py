@@ -85,14 +85,14 @@ def enqueue(
 
     A run that is joined while it waits comes as soon as the more urgent of the two.
     """
-    namespace_id = None if version_id is None else conn.execute(_namespace_of(version_id)).scalar()
+    place = _place(conn, version_id, priority)
     added = (
         insert(conn, runs)
         .values(
             id=run_id, what=what, dedup_key=dedup_key, version_id=version_id, suite=suite,
             request=dict(request), labels=dict(labels or {}), priority=priority,
-            max_attempts=max_attempts, created_by=created_by, namespace_id=namespace_id,
-            turn=_next_turn(conn, namespace_id, priority),
+            max_attempts=max_attempts, created_by=created_by, namespace_id=place.namespace_id,
+            turn=place.turn,
         )
         .on_conflict_do_nothing(index_elements=["dedup_key"], index_where=ACTIVE)
         .returning(runs.c.id)
@@ -102,32 +102,33 @@ def enqueue(
         found = conn.execute(added).scalar() or conn.execute(under_way).scalar()
         if found is not None:  # else it ended between the two statements
             if found != run_id:
-                _raise_priority(conn, found, namespace_id, priority)
+                _raise_priority(conn, found, version_id, priority)
             return str(found)
     raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
 
 
-def _namespace_of(version_id: int) -> sa.Select[int]:
-    return (
+def _place(conn: sa.Connection, version_id: int | None, priority: int) -> Row:
+    """Give `namespace_id` and `turn` of a run that is queued now, in one look."""
+    namespace_id = (
         sa.select(deltas.c.namespace_id)
         .join(versions, versions.c.delta_id == deltas.c.id)
         .where(versions.c.id == version_id)
+        .scalar_subquery()
     )
-
-
-def _next_turn(conn: sa.Connection, namespace_id: int | None, priority: int) -> int:
     newest = sa.select(sa.func.max(runs.c.turn)).where(runs.c.priority == priority)
-    own = newest.where(runs.c.namespace_id == namespace_id, ACTIVE)
-    served = newest.where(runs.c.started_at.is_not(None))
-    return 1 + max(conn.execute(query).scalar() or 0 for query in (own, served))
+    own = newest.where(runs.c.namespace_id == namespace_id, ACTIVE).scalar_subquery()
+    served = newest.where(runs.c.started_at.is_not(None)).scalar_subquery()
+    own_turn, served_turn = sa.func.coalesce(own, 0), sa.func.coalesce(served, 0)
+    turn = 1 + sa.case((own_turn > served_turn, own_turn), else_=served_turn)
+    return conn.execute(sa.select(namespace_id.label("namespace_id"), turn.label("turn"))).one()
 
 
 def _raise_priority(
-    conn: sa.Connection, run_id: str, namespace_id: int | None, priority: int
+    conn: sa.Connection, run_id: str, version_id: int | None, priority: int
 ) -> None:
     lower = sa.and_(runs.c.id == run_id, runs.c.state == "queued", runs.c.priority < priority)
     if conn.execute(sa.select(runs.c.id).where(lower)).first() is not None:
-        turn = _next_turn(conn, namespace_id, priority)
+        turn = _place(conn, version_id, priority).turn
         conn.execute(sa.update(runs).where(lower).values(priority=priority, turn=turn))
 
 
