@@ -101,8 +101,9 @@ def show(invocation: Invocation, verdict_id: str) -> Exit:
 def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
     """Show what a worker says about a run.
 
-    It says what it does, and the outcome of each check as it comes. Times are in UTC. A run that was taken over by another worker has the lines of both. A log keeps
-    1 MiB. The exit status says nothing of the verdict.
+    It says what it does, and the outcome of each check as it comes. Times are in UTC. A run that
+    was taken over by another worker has the lines of both. A log keeps 1 MiB. The exit status says
+    nothing of the verdict.
     """
     run = invocation.client.find_run(named)
     kept: list[LogLine] = []
@@ -155,7 +156,8 @@ def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) 
 def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> Exit:
     """Queue a verification once more.
 
-    The suite is taken as it is now, and the worker must offer what it had to before. With --wait the exit status is the verdict: 0 pass, 8 fail, 11 inconclusive.
+    The suite is taken as it is now, and the worker must offer what it had to before. With --wait
+    the exit status is the verdict: 0 pass, 8 fail, 11 inconclusive.
     """
     run = invocation.client.rerun(named)
     if wait:
@@ -174,8 +176,8 @@ def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> 
 def cancel(invocation: Invocation, named: str) -> None:
     """End a run that waits or is under way.
 
-    No verdict comes of it. The worker of a run under way learns of it within seconds, and goes on with another one. A run
-    that has ended already is a conflict, exit status 5.
+    No verdict comes of it. The worker of a run under way learns of it within a heartbeat, and goes
+    on with another one. A run that has ended already is a conflict, exit status 5.
     """
     run = invocation.client.cancel_run(named)
     invocation.output.show(run_answer(run, invocation))

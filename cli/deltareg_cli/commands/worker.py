@@ -70,7 +70,7 @@ def run(
 )
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
-    """List the workers of the last day: what each offers, and what it runs.
+    """List the workers of the last day and what each runs.
 
     What a worker offers is what verify --on asks for. One that is gone has not asked for work for a
     while; it may have been stopped.
