@@ -52,6 +52,7 @@ SECTIONS = {
         "suite": "suite:suite",
         "gate": "gate:gate",
         "promote": "promote:promote",
+        "request": "request:request",
         "rollback": "rollback:rollback",
         "revoke": "revoke:revoke",
         "unrevoke": "unrevoke:unrevoke",

@@ -74,6 +74,21 @@ class VersionNumber(click.ParamType[int]):
         raise InvalidInput(f"not a version: {str(value)[:60]!r}", fix="write v3")
 
 
+class RevisionNumber(click.ParamType[int]):
+    """A revision of a channel that is known already: `#16` or `16`."""
+
+    name = "revision"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read `#16` or `16`."""
+        digits = str(value).removeprefix("#")
+        if digits.isdecimal() and int(digits) > 0:
+            return int(digits)
+        raise InvalidInput(f"not a revision: {str(value)[:60]!r}", fix="write 16, or '#16'")
+
+
 class Channel(click.ParamType[str]):
     """The name of a channel; the shell is offered those that every line has."""
 
@@ -109,6 +124,12 @@ reason_option = partial(
 )
 required_reason_option = partial(
     option, "-m", "--reason", "reason", required=True, metavar="TEXT", help="Why; kept for good."
+)
+break_glass_option = partial(
+    option,
+    "--break-glass",
+    is_flag=True,
+    help="Move it although the rules say no; needs -m, and a review by somebody else.",
 )
 limit_option = partial(
     option,

@@ -1,13 +1,18 @@
-"""Waits for a run, says how it goes, and shows what came of it."""
+"""Waits for a run or a request, says how it goes, and shows what came of it."""
 
-from deltareg.errors import WaitTimeout
-from deltareg.wire import RunInfo
+from collections.abc import Callable
+from contextlib import suppress
+
+from deltareg.errors import ApprovalDue, WaitTimeout
+from deltareg.wire import MoveResult, RequestInfo, RunInfo
 from deltareg_cli.blocks import Answer
 from deltareg_cli.documents import fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.live_run import open_live_run
+from deltareg_cli.views.requests import REQUEST_FIELDS, progress_of, request_blocks
 from deltareg_cli.views.verdicts import RESULT_FIELDS, run_blocks, verdict_blocks
+from deltareg_cli.wording import clean
 
 
 def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
@@ -46,6 +51,40 @@ def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
     ):  # no worker could judge it: inconclusive, which is not pass
         document = _no_verdict(run)
     return Answer(document, run_blocks(run, now=invocation.now), [run.id])
+
+
+def wait_for_request(
+    invocation: Invocation, request_id: int, *, timeout_s: float, retry: Callable[[], MoveResult]
+) -> MoveResult:
+    """Wait until a request was promoted, with a note at each change; give the move.
+
+    Raises:
+        WaitTimeout: It is open still, and has been shown.
+    """
+
+    def tell(changed: RequestInfo) -> None:
+        invocation.output.note(clean(f"request {changed.id}: {progress_of(changed)}"))
+
+    def again() -> None:
+        with suppress(ApprovalDue):
+            retry()
+
+    requests = invocation.client.requests
+    try:
+        done = requests.wait(request_id, timeout_s=timeout_s, on_change=tell, retry=again)
+    except WaitTimeout:
+        invocation.output.show(request_answer(requests.show(request_id), invocation))
+        raise
+    return MoveResult(
+        channel=done.channel, revision=done.revision or 0, kind="promote", version=done.version,
+        digest=done.digest, previous=done.previous,
+    )  # fmt: skip
+
+
+def request_answer(request: RequestInfo, invocation: Invocation) -> Answer:
+    """Show a request."""
+    blocks = request_blocks(request, now=invocation.now)
+    return Answer(fields(request, *REQUEST_FIELDS), blocks, [str(request.id)])
 
 
 def _no_verdict(run: RunInfo) -> dict[str, object]:

@@ -18,6 +18,7 @@
     ├── BaseMismatch                 7   409
     ├── GateFailed                   8   409
     ├── GatePending                  9   409
+    │   └── ApprovalDue              9   409   a request is open, others have to approve it
     ├── Inconclusive                11   409
     ├── QuotaExceeded               12   507
     │   └── DiskFull                12   507
@@ -183,6 +184,17 @@ class GatePending(DeltaregError):
     """Something that the gate asks for is not there yet."""
 
     code = "gate_pending"
+
+
+class ApprovalDue(GatePending):
+    """The channel wants approvals: a request for the move is open, nothing has moved."""
+
+    code = "approval_due"
+
+    def __init__(self, message: str, *, fix: str = "", request: int = 0) -> None:
+        """Name the request; 0 for none yet."""
+        super().__init__(message, fix=fix, problems=[Problem("approvals", message, fix=fix)])
+        self.request = request
 
 
 class Inconclusive(DeltaregError):

@@ -22,7 +22,14 @@ from deltareg.errors import (
 from deltareg.freeze_window import standing_window
 from deltareg.policy import Policy, RollbackWindow
 from deltareg.ruling import Rule, Ruling
-from deltareg.verdict_rules import SuiteFact, VerdictFact, VerdictSubject, rule_on_suite
+from deltareg.verdict_rules import (
+    Bounds,
+    SuiteFact,
+    VerdictFact,
+    VerdictSubject,
+    rule_on_suite,
+    why_not,
+)
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
@@ -42,6 +49,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "foreign": GatePending,
     "verifier": GatePending,
     "policy": GatePending,
+    "incumbent": GatePending,
     "environment": GatePending,
     "stale": GatePending,
     "sandbox": GatePending,
@@ -90,6 +98,8 @@ class Circumstances:
         environments: The environments of today's workers.
         frozen: Says that somebody froze the channel, until when and why; empty when nobody did.
         approvals: Who approves of the move, the uploader left out.
+        incumbent: The manifest of what the channel serves, empty when that is nothing; None when it
+            serves this very version, which is compared with nothing.
     """
 
     channel: str
@@ -99,6 +109,7 @@ class Circumstances:
     environments: frozenset[str] = frozenset()
     frozen: str = ""
     approvals: Sequence[str] = ()
+    incumbent: str | None = None
 
 
 def judge(
@@ -125,12 +136,30 @@ def judge(
     for suite in policy.suites:
         rulings += rule_on_suite(
             subject, suite, policy, verdicts,
-            suite=now.suites.get(suite.name), policy_digest=now.policy_digest,
-            environments=now.environments, now_us=now.now_us,
+            suite=now.suites.get(suite.name), bound=_bounds(policy, now), now_us=now.now_us,
         )  # fmt: skip
     if policy.approvals:
         rulings.append(_on_approvals(candidate, policy.approvals, now))
     return rulings
+
+
+def deciding(
+    candidate: Candidate,
+    policy: Policy,
+    verdicts: Sequence[VerdictFact],
+    *,
+    now: Circumstances,
+) -> list[VerdictFact]:
+    """Give the newest verdict that counts for each suite of a policy that has one."""
+    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    found: list[VerdictFact] = []
+    for required in policy.suites:
+        suite = now.suites.get(required.name)
+        if suite is not None:
+            of = [verdict for verdict in verdicts if verdict.suite == required.name]
+            bound = _bounds(policy, now)
+            found += [v for v in of if why_not(v, subject, suite, bound=bound) is None][:1]
+    return found
 
 
 def gate(
@@ -167,6 +196,11 @@ def is_in_window(*, behind: int, age_s: float, window: RollbackWindow) -> bool:
         window: The channel's.
     """
     return behind <= window.revisions or age_s <= window.days * 86_400
+
+
+def _bounds(policy: Policy, now: Circumstances) -> Bounds:
+    is_strict = policy.environment == "strict"
+    return Bounds(now.policy_digest, now.environments if is_strict else None, now.incumbent)
 
 
 def freeze_window(policy: Policy, *, now_us: int) -> str:

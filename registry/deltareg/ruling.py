@@ -5,8 +5,8 @@ from typing import Literal
 
 Rule = Literal[
     "revoked", "quarantined", "deleted", "frozen", "kind", "base", "failed", "inconclusive",
-    "missing", "suite_changed", "foreign", "verifier", "policy", "environment", "stale", "sandbox",
-    "evidence", "approvals", "verdict",
+    "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent", "environment",
+    "stale", "sandbox", "evidence", "approvals", "verdict",
 ]  # fmt: skip
 
 

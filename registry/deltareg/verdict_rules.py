@@ -31,11 +31,29 @@ class SuiteFact:
         digest: Of all that it says.
         seed: The seed that its verdicts were made with.
         dtype: The dtype that they must have been made in; empty when the base decides.
+        needs_promoted: Whether it compares with the version that a channel serves.
     """
 
     digest: Digest
     seed: int
     dtype: str = ""
+    needs_promoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What else a verdict must have been made under to count.
+
+    Attributes:
+        policy_digest: The channel's policy; None when no channel asks.
+        environments: Those that it may have been made in; None for any.
+        incumbent: The manifest of what the channel serves, for suites that compare with it, empty
+            for nothing; None when it does not matter.
+    """
+
+    policy_digest: str | None = None
+    environments: frozenset[str] | None = None
+    incumbent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,7 @@ class VerdictFact:
         environment: Software and device.
         failed_checks: The checks that failed.
         waived: Until when a failed check is waived, in words, by check.
+        compared_with: The manifest of the version that the suite compared with; may be empty.
     """
 
     id: str
@@ -86,6 +105,7 @@ class VerdictFact:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     failed_checks: tuple[str, ...] = ()
     waived: Mapping[str, str] = field(default_factory=dict[str, str])
+    compared_with: str = ""
 
     @property
     def standing_failures(self) -> tuple[str, ...]:
@@ -106,8 +126,7 @@ def rule_on_suite(
     verdicts: Sequence[VerdictFact],
     *,
     suite: SuiteFact | None,
-    policy_digest: str,
-    environments: frozenset[str],
+    bound: Bounds,
     now_us: int,
 ) -> list[Ruling]:
     """Judge whether a version has the verdict of a suite that a policy asks for.
@@ -118,8 +137,7 @@ def rule_on_suite(
         policy: All that is asked.
         verdicts: Of the version, newest first.
         suite: The suite as it is now; None when there is none of that name.
-        policy_digest: The policy's.
-        environments: Those of today's workers.
+        bound: What else they must have been made under.
         now_us: The database's time.
     """
     name = required.name
@@ -129,11 +147,7 @@ def rule_on_suite(
             Ruling("missing", told, fix="deltareg suite ls; then change the policy", suite=name)
         ]
     theirs = [verdict for verdict in verdicts if verdict.suite == name]
-    strict_in = environments if policy.environment == "strict" else None
-    reasons = [
-        why_not(verdict, subject, suite, policy_digest=policy_digest, environments=strict_in)
-        for verdict in theirs
-    ]
+    reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in theirs]
     counting = [verdict for verdict, reason in zip(theirs, reasons, strict=True) if reason is None]
     if counting:
         return _rule_on_verdict(subject, required, policy, counting[0], now_us=now_us)
@@ -150,8 +164,7 @@ def why_not(
     subject: VerdictSubject,
     suite: SuiteFact,
     *,
-    policy_digest: str | None,
-    environments: frozenset[str] | None,
+    bound: Bounds,
 ) -> tuple[Rule, str] | None:
     """Say by which rule and why a verdict does not count; None when it does.
 
@@ -159,8 +172,7 @@ def why_not(
         verdict: The verdict, of this suite by name.
         subject: The version.
         suite: The suite as it is now.
-        policy_digest: The channel's; None when no channel asks.
-        environments: Those that it may have been made in; None for any.
+        bound: What else it must have been made under.
     """
     about = _why_foreign(verdict, subject, suite)
     if about is not None:
@@ -171,14 +183,10 @@ def why_not(
         told = verdict.verifier.partition(" ")[0] or "nobody"
         return "verifier", f"it was made by {told}, which {VERIFIER} has replaced"
     # A failure is about the bytes, whatever policy it was asked for: it is never forgotten.
-    is_of_policy = verdict.policy_digest in {"", policy_digest} or verdict.outcome != "pass"
-    if policy_digest is not None and not is_of_policy:
+    is_of_policy = verdict.policy_digest in {"", bound.policy_digest} or verdict.outcome != "pass"
+    if bound.policy_digest is not None and not is_of_policy:
         return "policy", "it was asked for under another policy"
-    environment = environment_key(verdict.environment)
-    if environments is not None and environment not in environments:
-        now = "; ".join(sorted(environments)) or "not known"
-        return "environment", f"it was made with {environment}, the workers' is {now}"
-    return None
+    return _why_other(verdict, suite, bound)
 
 
 def tell(verdict: VerdictFact, *, now_us: int) -> str:
@@ -261,6 +269,17 @@ def _rule_on_verdict(
         fix = "" if is_met else _FIXES.get(rule, "{again}").format(again=again)
         rulings.append(Ruling(rule, message, fix=fix, suite=name))
     return rulings
+
+
+def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[Rule, str] | None:
+    if suite.needs_promoted and bound.incumbent not in {None, verdict.compared_with}:
+        with_what = _short(verdict.compared_with) or "nothing"
+        return "incumbent", f"it was compared with {with_what}, the channel serves another now"
+    environment = environment_key(verdict.environment)
+    if bound.environments is not None and environment not in bound.environments:
+        now = "; ".join(sorted(bound.environments)) or "not known"
+        return "environment", f"it was made with {environment}, the workers' is {now}"
+    return None
 
 
 def _short(digest: str) -> str:

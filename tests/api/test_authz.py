@@ -26,6 +26,7 @@ NAMES = {
     "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
     "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
+    "request_id": "999999",
 }  # fmt: skip
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
@@ -56,6 +57,13 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"kind": "rollback"},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:revoke": {"reason": "x"},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:unrevoke": {"reason": "x"},
+}
+BODIES |= {
+    "POST /api/v1/requests/{request_id}:approve": {},
+    "POST /api/v1/requests/{request_id}:reject": {"reason": "x"},
+    "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions/{number}:review": {
+        "message": "x"
+    },
 }
 HEADERS = {
     "PUT /api/v1/deltas/{ns}/{name}/channels/{channel}/policy": {"If-Match": '"x"'},

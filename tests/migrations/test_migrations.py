@@ -13,7 +13,8 @@ from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput, Misconfigured
 from tests.migrations.populated import ROWS, contents, populate, rows_of
 
-REVISIONS = [f"{number:04}" for number in range(1, 15)]
+REVISIONS = [f"{number:04}" for number in range(1, 16)]
+APPEND_ONLY = ["approvals", "audit", "freezes", "reviews", "revisions", "terms", "verdicts"]
 
 
 def test_there_is_one_line_of_revisions_and_the_code_is_written_for_its_head():
@@ -127,8 +128,8 @@ def test_the_release_before_finds_documents_written_out(empty_database_url):
     assert documents(empty_database_url) == kept
 
 
-@pytest.mark.parametrize("table", ["audit", "freezes", "revisions"])
-@pytest.mark.parametrize("change", ["UPDATE {} SET id = id + 100", "DELETE FROM {}"])
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("change", ["UPDATE {} SET id = id", "DELETE FROM {}"])
 def test_an_append_only_table_refuses_changes(database_url, table, change):
     populate(database_url)
     before = contents(database_url)[table]
@@ -141,7 +142,7 @@ def test_an_append_only_table_refuses_changes(database_url, table, change):
     assert contents(database_url)[table] == before
 
 
-@pytest.mark.parametrize("table", ["audit", "freezes", "revisions"])
+@pytest.mark.parametrize("table", APPEND_ONLY)
 def test_a_row_of_an_append_only_table_cannot_be_replaced(sqlite_url, table):
     populate(sqlite_url)
     engine = create_engine(sqlite_url)
@@ -153,7 +154,7 @@ def test_a_row_of_an_append_only_table_cannot_be_replaced(sqlite_url, table):
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("table", ["audit", "freezes", "revisions"])
+@pytest.mark.parametrize("table", APPEND_ONLY)
 def test_an_append_only_table_cannot_be_truncated(postgresql_engine, table):
     with (
         pytest.raises(sa.exc.IntegrityError, match="append-only"),

@@ -311,7 +311,8 @@ def test_a_version_that_is_being_promoted_is_not_released(postgresql_engine, sto
     collector = threading.Thread(target=lambda: freed.append(collect.run(engine, store, grace_s=0)))
 
     with write(engine) as conn:
-        promote(conn, maker, delta, [version_id])
+        with rows.unguarded(conn, t.revisions):  # nothing deleted is promoted otherwise
+            promote(conn, maker, delta, [version_id])
         collector.start()
         until_somebody_waits(engine)
     collector.join()
@@ -397,11 +398,15 @@ def promote(conn, maker, delta, version_ids, *, age_us=0):
         .returning(t.channels.c.id)
     ).scalar_one()
     for number, version_id in enumerate(version_ids, start=1):
+        own = sa.update(t.channels).where(t.channels.c.id == channel_id)
+        conn.execute(own.values(revision=number))
+        digest = sa.select(t.versions.c.manifest_digest).where(t.versions.c.id == version_id)
         conn.execute(
             sa.insert(t.revisions).values(
                 channel_id=channel_id, number=number, kind="promote", version_id=version_id,
-                digest="sha256:m", base_root=rows.BASE_ROOT, actor_id=maker.principal_id,
-                reason="", verdict_ids=[], break_glass=False, created_at=now_us() - age_us,
+                digest=digest.scalar_subquery(), base_root=rows.BASE_ROOT,
+                actor_id=maker.principal_id, reason="", verdict_ids=[], break_glass=False,
+                created_at=now_us() - age_us,
             )
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import (
     Channel,
+    RevisionNumber,
     VersionNumber,
     cursor_option,
     limit_option,
@@ -25,6 +26,8 @@ from deltareg_cli.views.channels import (
     channel_table,
     ledger_table,
     move_blocks,
+    readiness_blocks,
+    reviewed_blocks,
 )
 from deltareg_cli.views.fleet import followers_of_channel
 
@@ -94,17 +97,21 @@ def create(invocation: Invocation, line: str, name: str) -> None:
 def show(invocation: Invocation, line: str, name: str | None, *, at: str | None) -> None:
     """Show what a channel serves, by whom and why, and who follows.
 
-    For every follower (see deltareg agent) it says which version it serves, whether that is the one
-    that the channel says, and when it reported last. As of an earlier time followers are not known.
+    Below that, where a rollback would go now and whether it would get there, light by light: ok,
+    warn, or no; and for every follower (see deltareg agent) which version it serves and when it
+    reported last. Moves that broke the glass are listed until somebody else has reviewed them.
     """
     line, name = _place(line, name)
     found = invocation.client.channel(line, name, at=at)
-    blocks = channel_blocks(found, line, now=invocation.now)
-    document = fields(found)
+    document, blocks = fields(found), channel_blocks(found, line, now=invocation.now)
     if at is None:
+        ready = invocation.client.readiness(line, name)
         followers = invocation.client.followers(f"{line}@{name}", limit=200).items
-        document |= {"followers": [fields(follower) for follower in followers]}
-        blocks += followers_of_channel(followers)
+        document |= {
+            "readiness": fields(ready),
+            "followers": [fields(follower) for follower in followers],
+        }
+        blocks += [*readiness_blocks(ready), *followers_of_channel(followers)]
     invocation.output.show(Answer(document, blocks, [found.ref] if found.ref else []))
 
 
@@ -187,6 +194,30 @@ def unfreeze(invocation: Invocation, line: str, name: str | None, *, reason: str
 
 
 @command(
+    "review",
+    Example(
+        "it was the right thing to do",
+        'deltareg channel review me/chat prod 16 -m "agreed: outage 4711"',
+    ),
+    see_also=("channel show", "rollback", "promote"),
+)
+@click.argument("line", metavar="NS/NAME", help="The line.")
+@click.argument("name", metavar="CHANNEL", type=Channel(), help="The channel.")
+@click.argument("revision", metavar="#REV", type=RevisionNumber(), help="The move, 16 or #16.")
+@option("-m", "--message", "message", required=True, metavar="TEXT", help="What you found.")
+@click.pass_obj
+def review(invocation: Invocation, line: str, name: str, revision: int, *, message: str) -> None:
+    """Close a move that broke the glass, as somebody else.
+
+    It is due within a day; channel show and channel ls say so until it is done. It takes a token
+    that allows approve, and the ledger keeps who has looked.
+    """
+    found = invocation.client.review(line, name, revision, message=message)
+    blocks = reviewed_blocks(found, line, name, now=invocation.now)
+    invocation.output.show(Answer(fields(found), blocks, [f"{line}@{name}#{revision}"]))
+
+
+@command(
     "clear",
     Example(
         "let v3 back on prod", 'deltareg channel clear me/chat prod v3 -m "the probe was wrong"'
@@ -219,5 +250,5 @@ def _place(line: str, name: str | None) -> tuple[str, str]:
     return str(ref.line), name or str(ref.channel)
 
 
-for _command in (ls, create, show, history, freeze, unfreeze, clear, policy):
+for _command in (ls, create, show, history, freeze, unfreeze, review, clear, policy):
     channel.add_command(_command)

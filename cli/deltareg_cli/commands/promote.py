@@ -1,8 +1,12 @@
 """`deltareg promote`: put a version on a channel."""
 
+from functools import partial
+
 import click
 
+from deltareg.errors import ApprovalDue
 from deltareg.refs import Ref
+from deltareg.wire import MoveResult
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command
 from deltareg_cli.documents import fields
@@ -10,8 +14,16 @@ from deltareg_cli.exits import Exit, gate_status
 from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Channel, VersionNumber, option, reason_option
+from deltareg_cli.options import (
+    Channel,
+    Duration,
+    VersionNumber,
+    break_glass_option,
+    option,
+    reason_option,
+)
 from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks
+from deltareg_cli.waiting import request_answer, wait_for_request
 
 
 @command(
@@ -21,7 +33,12 @@ from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks
         "only if prod still serves v2",
         'deltareg promote me/chat:v3 --channel prod --if-current v2 -m "better on refunds"',
     ),
-    see_also=("gate", "rollback", "channel", "help exit-codes"),
+    Example(
+        "and wait until it was approved",
+        "deltareg promote me/chat:v3 --channel prod --wait --timeout 2h",
+    ),
+    see_also=("gate", "request", "rollback", "channel", "help exit-codes"),
+    is_resumable=True,
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @option("--channel", required=True, type=Channel(), help="The channel that shall serve it.")
@@ -32,15 +49,39 @@ from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks
     help="Move only if the channel serves this version now.",
 )
 @reason_option()
+@option("--wait", is_flag=True, help="Wait until others have approved, where that is due.")
+@option(
+    "--timeout",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    help="How long to wait; the request stays open after that.",
+)
+@break_glass_option()
 @dry_run("Ask the gate and move nothing.")
 @click.pass_obj
 def promote(
-    invocation: Invocation, ref: str, *, channel: str, if_current: int | None, reason: str
+    invocation: Invocation,
+    ref: str,
+    *,
+    channel: str,
+    if_current: int | None,
+    reason: str,
+    wait: bool,
+    timeout: float,
+    break_glass: bool,
 ) -> Exit:
     """Put a version on a channel, if its gate allows.
 
     Moves are entries of an append-only ledger. If somebody else moves the channel at the same
     time, one of the two fails with exit status 5 and nothing is lost.
+
+    Where the channel asks for approvals, nothing moves: a request is opened, or joined, and the
+    command ends with 9. Others approve it (deltareg request approve), and the last approval moves
+    the channel. With --wait this command waits for that.
+
+    With --break-glass neither the gate nor approvals are asked. That takes a token made for it and
+    a reason, stands in the ledger for good, and somebody else has to review it within a day.
 
     Refused with 8 when a verdict is fail, 9 when one is missing, 11 when one is inconclusive, 13
     when the version is quarantined there, revoked or deleted, or the channel is frozen.
@@ -50,9 +91,30 @@ def promote(
         document = {**fields(answer, "allowed", "unmet"), "dry_run": True}
         invocation.output.show(Answer(document, gate_blocks(answer), [answer.ref]))
         return Exit.DONE if answer.allowed else gate_status([rule.rule for rule in answer.unmet])
-    move = invocation.client.promote(ref, channel, reason=reason, if_current=if_current)
     line = str(Ref.parse(ref).line)
-    invocation.output.show(
-        Answer(fields(move, *MOVE_FIELDS), move_blocks(move, line), [f"{line}:v{move.version}"])
-    )
+    act = partial(
+        invocation.client.promote, ref, channel, reason=reason, if_current=if_current,
+        break_glass=break_glass,
+    )  # fmt: skip
+    try:
+        move = act()
+    except ApprovalDue as due:
+        if not wait:
+            return _show_request(invocation, due)
+        move = wait_for_request(invocation, due.request, timeout_s=timeout, retry=act)
+    _show_move(invocation, move, line)
     return Exit.DONE
+
+
+def _show_move(invocation: Invocation, move: MoveResult, line: str) -> None:
+    document, blocks = fields(move, *MOVE_FIELDS), move_blocks(move, line)
+    invocation.output.show(Answer(document, blocks, [f"{line}:v{move.version}"]))
+
+
+def _show_request(invocation: Invocation, due: ApprovalDue) -> Exit:
+    """Show the request that was opened instead: nothing has moved."""
+    request = invocation.client.requests.show(due.request)
+    invocation.output.show(request_answer(request, invocation))
+    invocation.output.note(f"nothing has moved yet: {due.message}")
+    invocation.output.note(f"fix: {due.fix}")
+    return Exit.GATE_PENDING

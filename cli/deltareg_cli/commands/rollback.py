@@ -8,7 +8,13 @@ from deltareg_cli.documents import fields
 from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Channel, VersionNumber, option, reason_option
+from deltareg_cli.options import (
+    Channel,
+    VersionNumber,
+    break_glass_option,
+    option,
+    reason_option,
+)
 from deltareg_cli.views.channels import MOVE_FIELDS, move_blocks
 
 TARGET = "Where to (one of them)"
@@ -19,11 +25,16 @@ TARGET = "Where to (one of them)"
     Example("one step back", 'deltareg rollback me/chat --channel prod -m "refunds broke"'),
     Example("to a certain version", "deltareg rollback me/chat --channel prod --version v2 -m why"),
     Example("what would happen?", "deltareg rollback me/chat --channel prod --dry-run"),
-    see_also=("promote", "channel", "help exit-codes"),
+    Example(
+        "although it is frozen",
+        'deltareg rollback me/chat --channel prod --break-glass -m "outage 4711"',
+    ),
+    see_also=("promote", "channel show", "channel review", "help exit-codes"),
 )
 @click.argument("line", metavar="NS/NAME", help="The line.")
 @option("--channel", required=True, type=Channel(), help="The channel to roll back.")
 @reason_option()
+@break_glass_option()
 @dry_run("Show where it would go and move nothing.")
 @option(
     "--version",
@@ -53,6 +64,7 @@ def rollback(
     *,
     channel: str,
     reason: str,
+    break_glass: bool,
     version: int | None,
     revision: int | None,
     steps: int | None,
@@ -64,13 +76,18 @@ def rollback(
     a reason (deltareg channel clear).
 
     Within five revisions or 30 days the old passing verdict is enough, and a fresh run is queued
-    afterwards. Beyond that the gate asks for a verdict first.
+    afterwards. Beyond that the gate asks for a verdict first. deltareg channel show says where a
+    rollback would go now, and whether it would get there.
+
+    With --break-glass it goes through a freeze, and back beyond the window without a verdict; never
+    to a version that is deleted or revoked. That takes a token made for it and a reason, stands in
+    the ledger for good, and somebody else has to review it within a day (deltareg channel review).
     """
     if sum(choice is not None for choice in (version, revision, steps)) > 1:
         raise click.UsageError("give one of --version, --revision and --steps")
     move = invocation.client.rollback(
         line, channel, version=version, revision=revision, steps=steps, reason=reason,
-        dry_run=invocation.globals.dry_run,
+        break_glass=break_glass, dry_run=invocation.globals.dry_run,
     )  # fmt: skip
     is_dry = invocation.globals.dry_run
     blocks = move_blocks(move, line, is_dry=is_dry)

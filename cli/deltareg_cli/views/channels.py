@@ -3,8 +3,27 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from deltareg.wire import ChannelInfo, GateAnswer, MoveResult, RevisionInfo
-from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, toned
+from deltareg.wire import (
+    ChannelInfo,
+    GateAnswer,
+    GlassBroken,
+    Light,
+    MoveResult,
+    ReadinessInfo,
+    RevisionInfo,
+)
+from deltareg_cli.blocks import (
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Lines,
+    Table,
+    Text,
+    Title,
+    Tone,
+    toned,
+)
 from deltareg_cli.views.policies import policy_in_short
 from deltareg_cli.views.verdicts import told_waiver
 from deltareg_cli.wording import moment, short
@@ -31,6 +50,26 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
             ("quarantined", Cell(versions(channel.quarantined), "warn")),
             ("digest", channel.digest or ""),
         ]),
+        *_broken(channel, line, now),
+    ]  # fmt: skip
+
+
+def readiness_blocks(ready: ReadinessInfo) -> list[Block]:
+    """Show where a rollback would go, and whether it would get there."""
+    where = f"goes to {ready.ref}" if ready.ref else "goes nowhere"
+    rows: list[tuple[str, Text | Sequence[Text]]] = [("rollback", [_lit(ready.ready), where])]
+    rows += [(f"  {light.name}", [_lit(light.light), light.message]) for light in ready.lights]
+    return [Facts(rows)]
+
+
+def reviewed_blocks(move: GlassBroken, line: str, channel: str, *, now: datetime) -> list[Block]:
+    """Show a move that somebody has looked at."""
+    return [
+        Lines([[Cell(f"{line}@{channel}#{move.revision}", "name"), "reviewed"]]),
+        Facts([
+            ("glass broken", f"{moment(move.at, now=now)} by {move.actor}"),
+            ("reason", move.reason),
+        ]),
     ]  # fmt: skip
 
 
@@ -50,7 +89,7 @@ def channel_table(channels: Sequence[ChannelInfo], *, now: datetime) -> Table:
             channel.actor or "",
             Cell(versions(channel.quarantined), "warn"),
             policy_in_short(channel.policy) if channel.policy else _suites(channel),
-            _why(channel),
+            _remark(channel, now),
         ]
         for channel in channels
     ]
@@ -71,9 +110,7 @@ def ledger_table(revisions: Sequence[RevisionInfo], *, now: datetime) -> Table:
             Cell(short(revision.digest or ""), "dim"),
             moment(revision.at, now=now),
             revision.actor,
-            f"until {revision.until[:19]}Z: {revision.reason}"
-            if revision.until
-            else revision.reason,
+            _circumstances(revision),
         ]
         for revision in revisions
     ]
@@ -119,6 +156,51 @@ def _why(channel: ChannelInfo) -> str:
 def _suites(channel: ChannelInfo) -> str:
     """Name the suites, as a server tells them that has no policies yet."""
     return ", ".join(channel.suites)
+
+
+def _broken(channel: ChannelInfo, line: str, now: datetime) -> list[Block]:
+    """Show the moves that broke the glass and wait for somebody else to look at them."""
+    lines: list[Text | Sequence[Text]] = []
+    for move in channel.to_review:
+        due, tone = _due(move, now)
+        what = f"#{move.revision} {move.kind} by {move.actor}: {move.reason}"
+        told = f"deltareg channel review {line} {channel.channel} {move.revision} -m TEXT"
+        lines += [
+            [Cell("break-glass:", "bad"), Cell(f"{due};", tone), what],
+            [Cell("  fix:", "good"), f"somebody other than {move.actor}: {told}"],
+        ]
+    return [Lines(lines)] if lines else []
+
+
+def _due(move: GlassBroken, now: datetime) -> tuple[str, Tone]:
+    """Say until when somebody has to have looked at a move."""
+    is_overdue = datetime.fromisoformat(move.due) < now
+    told = moment(move.due, now=now)
+    return (f"review OVERDUE since {told}", "bad") if is_overdue else (f"review due {told}", "warn")
+
+
+def _remark(channel: ChannelInfo, now: datetime) -> str:
+    """Give the reason of the newest revision, after what everybody should know first."""
+    told = [f"break-glass #{move.revision}, {_due(move, now)[0]}" for move in channel.to_review]
+    return ": ".join([*told, why] if (why := _why(channel)) else told)
+
+
+def _circumstances(revision: RevisionInfo) -> str:
+    """Give the reason of a revision, after until when it holds and how it came about."""
+    told: list[str] = []
+    if revision.break_glass:
+        seen = f"reviewed by {revision.reviewed_by}" if revision.reviewed_by else "not reviewed"
+        told.append(f"break-glass, {seen}")
+    if revision.request:
+        told.append(f"request {revision.request}")
+    if revision.until:
+        told.append(f"until {revision.until[:19]}Z")
+    return ": ".join([*told, revision.reason] if revision.reason else told)
+
+
+def _lit(light: Light) -> Cell:
+    tones: dict[Light, Tone] = {"ok": "good", "warn": "warn", "no": "bad"}
+    return Cell(light, tones[light])
 
 
 def frozen(channel: ChannelInfo) -> str:

@@ -20,6 +20,7 @@ from deltareg.api.routes import (
     health,
     operations,
     queue,
+    requests,
     runs,
     stats,
     suites,
@@ -51,7 +52,8 @@ def create_app(
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
     """
     modules = (
-        health, access, bases, deltas, channels, suites, uploads, blobs, runs, queue, fleet,
+        health, access, bases, deltas, channels, requests, suites, uploads, blobs, runs, queue,
+        fleet,
         stats, operations,
     )  # fmt: skip
     app = FastAPI(

@@ -12,8 +12,11 @@ from deltareg.wire import (
     ChannelInfo,
     ChannelMove,
     GateAnswer,
+    GlassBroken,
     MoveResult,
     Page,
+    ReadinessInfo,
+    Review,
     RevisionInfo,
     request_of,
 )
@@ -36,11 +39,18 @@ def gate(context: Context, ref: Ref, channel: str) -> GateAnswer:
 
 
 def promote(
-    context: Context, ref: Ref, channel: str, *, reason: str, if_current: int | None
+    context: Context,
+    ref: Ref,
+    channel: str,
+    *,
+    reason: str,
+    if_current: int | None,
+    break_glass: bool,
 ) -> MoveResult:
     """Move a channel to a version that passes its gate.
 
     Raises:
+        ApprovalDue: It moves once others have approved the request that the error names.
         StaleRevision: `if_current` names another version than the channel serves.
     """
     version = resolve(context, ref, bare="newest")
@@ -50,18 +60,28 @@ def promote(
             f"{ref.line}@{channel} serves v{current.version}, not v{if_current}",
             fix=f"deltareg channel show {ref.line} {channel}",
         )
-    move = request_of(ChannelMove, kind="promote", version=version.version, reason=reason)
+    move = request_of(
+        ChannelMove, kind="promote", version=version.version, reason=reason,
+        break_glass=break_glass,
+    )  # fmt: skip
     return _move(context, ref.line, channel, current, move)
 
 
 def rollback(
-    context: Context, line: LineRef, channel: str, target: Target, *, reason: str, dry_run: bool
+    context: Context,
+    line: LineRef,
+    channel: str,
+    target: Target,
+    *,
+    reason: str,
+    break_glass: bool,
+    dry_run: bool,
 ) -> MoveResult:
     """Move a channel back to a version that it served before."""
     current = show(context, line, channel, at=None)
     move = request_of(
         ChannelMove, kind="rollback", version=target.version, revision=target.revision,
-        steps=target.steps, reason=reason, dry_run=dry_run,
+        steps=target.steps, reason=reason, break_glass=break_glass, dry_run=dry_run,
     )  # fmt: skip
     return _move(context, line, channel, current, move)
 
@@ -92,6 +112,23 @@ def list_channels(context: Context, line: LineRef) -> Page[ChannelInfo]:
 def show(context: Context, line: LineRef, name: str, *, at: str | None) -> ChannelInfo:
     """Show what a channel serves, or served at a time."""
     return context.api.get(_path(line, name), ChannelInfo, at=at)
+
+
+def readiness(context: Context, line: LineRef, name: str) -> ReadinessInfo:
+    """Say where a rollback would go now, and whether it would get there."""
+    return context.api.get(f"{_path(line, name)}/readiness", ReadinessInfo)
+
+
+def review(
+    context: Context, line: LineRef, name: str, revision: int, *, message: str
+) -> GlassBroken:
+    """Close a move that broke the glass, as somebody else than who made it.
+
+    Raises:
+        Forbidden: By who made it.
+    """
+    path = f"{_path(line, name)}/revisions/{revision}:review"
+    return context.api.post(path, request_of(Review, message=message), GlassBroken)
 
 
 def create(context: Context, line: LineRef, name: str) -> ChannelInfo:

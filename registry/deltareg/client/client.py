@@ -28,6 +28,7 @@ from deltareg.client import (
 )
 from deltareg.client.fleet import Fleet
 from deltareg.client.pull_report import PullReport
+from deltareg.client.requests import Requests
 from deltareg.client.update_report import UpdateReport
 from deltareg.client.verifying import Verifying
 from deltareg.refs import LineRef, Ref, parse_id
@@ -38,6 +39,7 @@ from deltareg.wire import (
     CollectReport,
     FsckReport,
     GateAnswer,
+    GlassBroken,
     LineageAnswer,
     LineInfo,
     LogEntry,
@@ -45,6 +47,7 @@ from deltareg.wire import (
     Page,
     PolicyChange,
     PolicyInfo,
+    ReadinessInfo,
     RevisionInfo,
     RunInfo,
     StorageReport,
@@ -257,12 +260,23 @@ class Client(Fleet, Verifying):
         return channels.gate(self._context, Ref.parse(ref), channel)
 
     def promote(
-        self, ref: str, channel: str, *, reason: str = "", if_current: int | None = None
+        self,
+        ref: str,
+        channel: str,
+        *,
+        reason: str = "",
+        if_current: int | None = None,
+        break_glass: bool = False,
     ) -> MoveResult:
-        """Move a channel to a version that passes its gate."""
+        """Move a channel to a version that passes its gate.
+
+        Raises:
+            ApprovalDue: It moves once others have approved the request that the error names.
+        """
         return channels.promote(
-            self._context, Ref.parse(ref), channel, reason=reason, if_current=if_current
-        )
+            self._context, Ref.parse(ref), channel, reason=reason, if_current=if_current,
+            break_glass=break_glass,
+        )  # fmt: skip
 
     def rollback(
         self,
@@ -273,12 +287,29 @@ class Client(Fleet, Verifying):
         revision: int | None = None,
         steps: int | None = None,
         reason: str = "",
+        break_glass: bool = False,
         dry_run: bool = False,
     ) -> MoveResult:
         """Move a channel back to a version that it served before."""
         target = channels.Target(version=version, revision=revision, steps=steps)
         return channels.rollback(
-            self._context, LineRef.parse(line), channel, target, reason=reason, dry_run=dry_run
+            self._context, LineRef.parse(line), channel, target, reason=reason,
+            break_glass=break_glass, dry_run=dry_run,
+        )  # fmt: skip
+
+    @property
+    def requests(self) -> Requests:
+        """The requests for moves that others have to approve."""
+        return Requests(self._context)
+
+    def readiness(self, line: str, channel: str) -> ReadinessInfo:
+        """Say where a rollback would go now, and whether it would get there."""
+        return channels.readiness(self._context, LineRef.parse(line), channel)
+
+    def review(self, line: str, channel: str, revision: int, *, message: str) -> GlassBroken:
+        """Close a move that broke the glass, as somebody else than who made it."""
+        return channels.review(
+            self._context, LineRef.parse(line), channel, revision, message=message
         )
 
     def freeze(

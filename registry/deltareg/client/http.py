@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from deltareg.client.config import ClientConfig
 from deltareg.errors import (
+    ApprovalDue,
     BaseMismatch,
     BlobMissing,
     DeltaregError,
@@ -234,6 +235,8 @@ def read_problem(response: httpx.Response) -> DeltaregError:
         return Refused(problems)
     if known is None or known is Refused:
         known = Unavailable if response.status_code in _TEMPORARY else DeltaregError
+    if known is ApprovalDue:
+        return ApprovalDue(problem.detail, fix=problem.fix, request=problem.request or 0)
     error = known.__new__(known)  # a class may ask for facts that the answer has in words only
     DeltaregError.__init__(error, problem.detail, fix=problem.fix, problems=problems)
     return error

@@ -9,7 +9,7 @@ from deltareg.wire import GateAnswer
 # An inconclusive verdict judged nothing, so what was asked for is as missing as before.
 _RULES = frozenset({
     "missing", "stale", "inconclusive", "suite_changed", "foreign", "verifier", "policy",
-    "environment",
+    "incumbent", "environment",
 })  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from deltareg.service.gate import FRESH_POLICY, read_policy
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.reviews import moves_to_review
 from deltareg.service.waivers import describe_waivers
 from deltareg.wire import ChannelInfo, Page, RevisionInfo, Waiver
 
@@ -90,7 +91,8 @@ def list_revisions(
             channel=name, revision=revision.number, kind=revision.kind, version=revision.version,
             digest=revision.digest, previous=revision.previous, actor=revision.actor,
             reason=revision.reason, verdicts=revision.verdict_ids, at=rfc3339(revision.created_at),
-            until=rfc3339_or_none(revision.ends_at),
+            until=rfc3339_or_none(revision.ends_at), break_glass=revision.break_glass,
+            reviewed_by=revision.reviewed_by, request=revision.request,
         ),
     )  # fmt: skip
 
@@ -154,6 +156,7 @@ def _describe(
         policy_digest=str(policy_digest(policy)), quarantined=queries.quarantined(conn, row.id),
         is_frozen=standing is not None, frozen_because="" if standing is None else str(standing),
         frozen_until=None if standing is None else rfc3339_of(standing.ends),
+        to_review=moves_to_review(conn, [row.id]).get(row.id, []),
     )  # fmt: skip
     if revision is None:
         return info

@@ -12,7 +12,7 @@ from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import LineRef
-from deltareg.service.clock import parse_time, rfc3339_seconds
+from deltareg.service.clock import parse_time, rfc3339, rfc3339_seconds
 from deltareg.service.ledger import append
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
@@ -78,6 +78,19 @@ def unfreeze_channel(
     if standing_freeze(conn, channel) is None:
         raise Conflict(f"{line}@{channel.name} is not frozen", fix="nothing to do")
     return _append(conn, caller, line, channel, current, move)[0]
+
+
+def freeze_again(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, freeze: Row
+) -> None:
+    """Append a freeze once more, after a move that broke through it."""
+    until = None if freeze.ends_at is None else rfc3339(freeze.ends_at)
+    reason = f"still, after #{channel.revision}: {freeze.reason}"[:2_000]
+    move = ChannelMove(kind="freeze", reason=reason, until=until)
+    current = queries.revision_at(conn, channel.id, number=channel.revision)
+    _, revision_id = _append(conn, caller, line, channel, current, move)
+    if freeze.ends_at is not None:
+        queries.add_freeze_end(conn, revision_id, ends_at=freeze.ends_at)
 
 
 def _check(move: ChannelMove) -> None:

@@ -4,17 +4,16 @@
 that one function here gathers; so an answer and its explanation cannot differ.
 """
 
-from collections.abc import Sequence
-
 import sqlalchemy as sa
 
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import requests as request_queries
 from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.digest import Digest
-from deltareg.lifecycle import Candidate, Circumstances
+from deltareg.lifecycle import Candidate, Circumstances, deciding
 from deltareg.lifecycle import judge as judge_facts
 from deltareg.policy import Policy, parse_policy, policy_digest
 from deltareg.refs import Ref
@@ -22,6 +21,7 @@ from deltareg.ruling import Ruling
 from deltareg.service.describe import ref_of
 from deltareg.service.environments import worker_environments
 from deltareg.service.freeze import standing_freeze, tell_freeze
+from deltareg.service.incumbent import incumbent
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line, find_version
 from deltareg.service.revocations import tell_revocation
@@ -53,34 +53,51 @@ def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> Ga
     )  # fmt: skip
 
 
-def judge(
-    conn: sa.Connection, version: Row, channel: Row, *, approvals: Sequence[str] = ()
-) -> list[Ruling]:
-    """Give the rules of a channel that a version does not meet; an empty list means yes.
-
-    Args:
-        conn: A transaction.
-        version: The version.
-        channel: The channel.
-        approvals: Who approves of the move under the policy as it is, the uploader left out.
-    """
-    found = rule(conn, version, channel, approvals=approvals)
-    return [ruling for ruling in found if not ruling.is_met]
+def judge(conn: sa.Connection, version: Row, channel: Row) -> list[Ruling]:
+    """Give the rules of a channel that a version does not meet; an empty list means yes."""
+    return [ruling for ruling in rule(conn, version, channel) if not ruling.is_met]
 
 
-def rule(
-    conn: sa.Connection, version: Row, channel: Row, *, approvals: Sequence[str] = ()
-) -> list[Ruling]:
+def rule(conn: sa.Connection, version: Row, channel: Row) -> list[Ruling]:
     """Hold a version against every rule of a channel's policy inside a transaction."""
     policy = read_policy(channel)
+    now = _circumstances(conn, version, channel, policy)
+    return judge_facts(_candidate(conn, version, channel), policy, facts(conn, version.id), now=now)
+
+
+def deciding_verdicts(conn: sa.Connection, version: Row, channel: Row) -> list[VerdictFact]:
+    """Give the verdict that decides about a version for each suite of a channel that has one."""
+    policy = read_policy(channel)
+    now = _circumstances(conn, version, channel, policy)
+    return deciding(_candidate(conn, version, channel), policy, facts(conn, version.id), now=now)
+
+
+def _circumstances(
+    conn: sa.Connection, version: Row, channel: Row, policy: Policy
+) -> Circumstances:
+    digest = str(policy_digest(policy))
     freeze = standing_freeze(conn, channel)
-    now = Circumstances(
-        channel=channel.name, now_us=read_clock(conn), policy_digest=str(policy_digest(policy)),
+    served = incumbent(conn, channel.delta_id, channel.name)
+    is_served = served is not None and served.id == version.id
+    return Circumstances(
+        channel=channel.name, now_us=read_clock(conn), policy_digest=digest,
         suites=suite_facts(conn, (suite.name for suite in policy.suites)),
         environments=worker_environments(conn) if policy.environment == "strict" else frozenset(),
-        frozen="" if freeze is None else tell_freeze(freeze, channel.name), approvals=approvals,
+        frozen="" if freeze is None else tell_freeze(freeze, channel.name),
+        approvals=_approvals(conn, version, channel, digest),
+        incumbent=None if is_served else "" if served is None else served.manifest_digest,
     )  # fmt: skip
-    return judge_facts(_candidate(conn, version, channel), policy, facts(conn, version.id), now=now)
+
+
+def _approvals(conn: sa.Connection, version: Row, channel: Row, digest: str) -> list[str]:
+    """Name those who approve of a move under the policy as it is."""
+    asked = [
+        request.id
+        for request in request_queries.open_requests(conn, channel.id)
+        if request.version_id == version.id and request.policy_digest == digest
+    ]
+    given = request_queries.approvals_of(conn, asked)
+    return sorted({row.principal for rows in given.values() for row in rows})
 
 
 def facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:

@@ -20,6 +20,7 @@ def append(
     *,
     serves: Row | None,
     verdict_ids: list[str],
+    request: int | None = None,
 ) -> tuple[MoveResult, int]:
     """Append a revision after `current`; give what it says, and the id of its row.
 
@@ -32,6 +33,7 @@ def append(
         move: What is done, and why.
         serves: The version that it serves from now on; None while it serves nothing.
         verdict_ids: What the move rests on.
+        request: The request that it answers.
     """
     if not queries.advance(conn, channel.id, seen=channel.revision):
         raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
@@ -43,13 +45,18 @@ def append(
         digest=None if serves is None else serves.manifest_digest,
         base_root=None if serves is None else serves.base_root,
         actor_id=caller.principal_id, reason=move.reason, verdict_ids=verdict_ids,
-        previous_version_id=None if current is None else current.version_id, break_glass=False,
+        previous_version_id=None if current is None else current.version_id,
+        break_glass=move.break_glass,
     )  # fmt: skip
     version = None if serves is None else serves.number
     before = {"revision": channel.revision, "version": previous}
-    after = {"revision": number, "version": version, "reason": move.reason}
+    after: dict[str, object] = {"revision": number, "version": version, "reason": move.reason}
     if move.until is not None:
         after["until"] = move.until
+    if request is not None:
+        after["request"] = request
+    if move.break_glass:
+        after["break_glass"] = True
     caller.record(
         conn, f"channel.{move.kind}", f"{line}@{channel.name}", before=before, after=after
     )

@@ -12,6 +12,7 @@ from deltareg.errors import InvalidInput, StaleRevision
 from deltareg.kinds import kind_names
 from deltareg.policy import Policy, parse_policy, policy_digest, policy_fields
 from deltareg.refs import LineRef
+from deltareg.service.approvals import end_others
 from deltareg.service.gate import read_policy
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
@@ -93,6 +94,7 @@ def _write(
     *,
     reason: str,
 ) -> None:
+    end_others(conn, caller, channel, but=None, why="the policy changed")
     queries.replace_policy(conn, channel.id, policy=change.after)
     after = {"policy": change.after, "digest": change.digest, "reason": reason}
     caller.record(

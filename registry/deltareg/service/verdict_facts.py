@@ -9,7 +9,7 @@ from deltareg.digest import Digest
 from deltareg.errors import NotFound
 from deltareg.service.suites import find_suite
 from deltareg.suite import Suite, built_in, built_in_names
-from deltareg.verdict_rules import SuiteFact, VerdictFact, VerdictSubject, why_not
+from deltareg.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
 
 _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to the base
 
@@ -23,6 +23,7 @@ def fact_of(row: Row, waived: Mapping[str, str]) -> VerdictFact:
         created_us=row.created_at, verifier=row.verifier, seed=row.seed, dtype=row.dtype,
         policy_digest=row.policy_digest, evidence=row.base_evidence, sandbox=row.sandbox,
         environment=row.environment, failed_checks=failed, waived=waived,
+        compared_with=row.compared_with,
     )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def why_uncounted(row: Row) -> str:
     if suite is None:
         return f"there is no suite {row.suite} any more"
     subject = VerdictSubject("", Digest.parse(row.version_digest), Digest.parse(row.version_base))
-    reason = why_not(fact_of(row, {}), subject, suite, policy_digest=None, environments=None)
+    reason = why_not(fact_of(row, {}), subject, suite, bound=Bounds())
     return "" if reason is None else reason[1]
 
 
@@ -59,4 +60,4 @@ def _suite_now(row: Row) -> SuiteFact | None:
 
 
 def _fact_of_suite(suite: Suite) -> SuiteFact:
-    return SuiteFact(suite.digest, suite.seed, _DTYPES.get(suite.dtype, ""))
+    return SuiteFact(suite.digest, suite.seed, _DTYPES.get(suite.dtype, ""), suite.needs_promoted)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from deltareg.wire.messages import API, Answer, Request, Text
 
-Scope = Literal["read", "push", "promote", "verify", "serve", "admin"]
+Scope = Literal["read", "push", "promote", "approve", "verify", "serve", "break-glass", "admin"]
 TokenKind = Literal["pat", "ci", "wrk"]
 
 

@@ -10,13 +10,26 @@ from deltareg.wire.runs import Waiver
 RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
 
 
+class GlassBroken(Answer):
+    """A move that broke the glass and waits for a review, which is due by `due`."""
+
+    revision: int
+    kind: RevisionKind
+    version: int | None
+    actor: str
+    reason: str
+    at: str
+    due: str
+
+
 class ChannelInfo(Answer):
     """A channel as of its newest revision, or of the moment asked for.
 
     `kind`, `actor`, `reason` and `at` are those of the revision, which may be a freeze.
     `is_revoked` says of the version that it serves that it was revoked, now. A channel is frozen by
     hand or by a window of its policy; `frozen_because` says which and why. `waivers` are those that
-    stand on verdicts of the version that it serves.
+    stand on verdicts of the version that it serves. `to_review` lists the moves
+    that broke the glass and were not reviewed yet.
     """
 
     channel: str
@@ -37,6 +50,7 @@ class ChannelInfo(Answer):
     policy: dict[str, object] = {}
     policy_digest: str = ""
     waivers: list[Waiver] = []
+    to_review: list[GlassBroken] = []
 
 
 class RevisionInfo(Answer):
@@ -53,6 +67,9 @@ class RevisionInfo(Answer):
     verdicts: list[str]
     at: str
     until: str | None = None
+    break_glass: bool = False
+    reviewed_by: str | None = None
+    request: int | None = None
 
 
 class ChannelMove(Request):
@@ -60,7 +77,8 @@ class ChannelMove(Request):
 
     `promote` takes `version`; `rollback` takes at most one of `version`, `revision` and `steps`
     (default: one step back). `freeze` and `unfreeze` need a `reason`; a freeze may end by itself at
-    `until`, an RFC 3339 time.
+    `until`, an RFC 3339 time. With `break_glass`, which takes a scope of its own and a reason, a
+    promotion or a rollback asks neither the gate nor for approvals, and somebody else reviews it.
     """
 
     kind: RevisionKind
@@ -69,6 +87,7 @@ class ChannelMove(Request):
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     reason: Text = ""
     until: Text | None = None
+    break_glass: bool = False
     dry_run: bool = False
 
 

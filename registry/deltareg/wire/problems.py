@@ -3,7 +3,7 @@
 from typing import Literal
 
 from deltareg import errors
-from deltareg.errors import DeltaregError, Problem, Refused
+from deltareg.errors import ApprovalDue, DeltaregError, Problem, Refused
 from deltareg.wire.messages import Answer
 
 # The nearest class of an error's own line of ancestors decides.
@@ -48,7 +48,10 @@ class ProblemItem(Answer):
 
 
 class ProblemDocument(Answer):
-    """An RFC 9457 problem, as `application/problem+json`."""
+    """An RFC 9457 problem, as `application/problem+json`.
+
+    `request` is the number of the request that waits for approvals, where the error is that.
+    """
 
     type: str
     title: str
@@ -59,6 +62,7 @@ class ProblemDocument(Answer):
     retryable: bool = False
     fix: str = ""
     docs: str = ""
+    request: int | None = None
     errors: list[ProblemItem] = []
 
 
@@ -76,6 +80,7 @@ def describe_problem(error: DeltaregError, *, request_id: str) -> ProblemDocumen
         type=f"urn:deltareg:problem:{code}", title=TITLES.get(status, "Error"), status=status,
         detail=error.message, code=code, request_id=request_id, retryable=error.retryable,
         fix=error.fix, docs=f"deltareg explain {code}", errors=items,
+        request=error.request or None if isinstance(error, ApprovalDue) else None,
     )  # fmt: skip
 
 

@@ -16,14 +16,19 @@ from deltareg.api.routes.deltas import Line
 from deltareg.service import channels as service
 from deltareg.service import policies
 from deltareg.service.move import move_channel
+from deltareg.service.readiness import show_readiness
+from deltareg.service.reviews import review_move
 from deltareg.wire import (
     ChannelInfo,
     ChannelMove,
+    GlassBroken,
     MoveResult,
     Page,
     PolicyChange,
     PolicyInfo,
     PolicySet,
+    ReadinessInfo,
+    Review,
     RevisionInfo,
 )
 
@@ -118,6 +123,20 @@ def move(
         request, registry, by, body,
         lambda: move_channel(registry, by, line, channel, body, seen=seen),
     )  # fmt: skip
+
+
+@router.get("/{channel}/readiness")
+def readiness(registry: InRegistry, by: By, line: Line, channel: str) -> ReadinessInfo:
+    """Say where a rollback would go now, and whether it would get there."""
+    return show_readiness(registry, by, line, channel)
+
+
+@router.post("/{channel}/revisions/{number}:review")
+def review(
+    registry: InRegistry, by: By, line: Line, channel: str, number: Number, body: Review
+) -> GlassBroken:
+    """Close a move that broke the glass, as somebody else than who made it."""
+    return review_move(registry, by, line, channel, number, message=body.message)
 
 
 @router.delete("/{channel}/quarantine/{version}")

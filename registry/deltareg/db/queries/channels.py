@@ -15,6 +15,8 @@ from deltareg.db.tables import (
     namespaces,
     principals,
     quarantines,
+    requests,
+    reviews,
     revisions,
     versions,
 )
@@ -26,6 +28,14 @@ def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = F
     if lock:
         query = query.with_for_update()
     return conn.execute(query).one_or_none()
+
+
+def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> Row:
+    """Read a channel that is known to be there; with `lock`, it does not move meanwhile."""
+    query = sa.select(channels).where(channels.c.id == channel_id)
+    if lock:
+        query = query.with_for_update()
+    return conn.execute(query).one()
 
 
 def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[Row]:
@@ -203,7 +213,7 @@ def clear_quarantine(
 
 
 def _select_revisions() -> sa.Select[*tuple[Any, ...]]:
-    previous = versions.alias("previous")
+    previous, reviewer = versions.alias("previous"), principals.alias("reviewer")
     return (
         sa.select(
             revisions,
@@ -212,9 +222,14 @@ def _select_revisions() -> sa.Select[*tuple[Any, ...]]:
             previous.c.number.label("previous"),
             principals.c.name.label("actor"),
             freezes.c.ends_at,
+            requests.c.id.label("request"),
+            reviewer.c.name.label("reviewed_by"),
         )
         .outerjoin(versions, versions.c.id == revisions.c.version_id)
         .outerjoin(previous, previous.c.id == revisions.c.previous_version_id)
         .join(principals, principals.c.id == revisions.c.actor_id)
         .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
+        .outerjoin(requests, requests.c.revision_id == revisions.c.id)
+        .outerjoin(reviews, reviews.c.revision_id == revisions.c.id)
+        .outerjoin(reviewer, reviewer.c.id == reviews.c.principal_id)
     )

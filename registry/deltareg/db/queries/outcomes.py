@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.rows import Row
-from deltareg.db.tables import verdicts
+from deltareg.db.tables import comparisons, verdicts
 from deltareg.db.upsert import batches
 
 
@@ -17,7 +17,9 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[Row]:
             verdicts.c.suite_digest, verdicts.c.verdict, verdicts.c.checks, verdicts.c.created_at,
             verdicts.c.verifier, verdicts.c.policy_digest, verdicts.c.dtype, verdicts.c.seed,
             verdicts.c.base_evidence, verdicts.c.sandbox, verdicts.c.environment,
+            sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
         )
+        .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
         .where(verdicts.c.version_id == version_id)
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     )  # fmt: skip

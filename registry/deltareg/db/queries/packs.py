@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from deltareg.db.rows import Row
 from deltareg.db.tables import (
     base_packs,
     packs,
@@ -137,6 +138,17 @@ def reference_version_anew(conn: sa.Connection, version_id: int, pack_ids: Itera
     """Record that a version needs these packs and none of those that it needed before."""
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
     reference_version(conn, version_id, pack_ids)
+
+
+def packs_of_version(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+    """List the packs that a version needs: state and physical key of each."""
+    query = (
+        sa.select(packs.c.state, packs.c.physical_key)
+        .join(version_packs, version_packs.c.pack_id == packs.c.id)
+        .where(version_packs.c.version_id == version_id)
+        .order_by(packs.c.id)
+    )
+    return conn.execute(query).all()
 
 
 def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:

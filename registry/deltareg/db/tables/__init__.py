@@ -18,6 +18,7 @@ from deltareg.db.tables.packs import (
     version_shares,
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
+from deltareg.db.tables.requests import approvals, requests, reviews, terms
 from deltareg.db.tables.runs import comparisons, run_log, runs, verdicts, workers
 from deltareg.db.tables.suites import suite_files, suite_uses, suites
 from deltareg.db.tables.versions import (
@@ -33,6 +34,7 @@ from deltareg.db.tables.waivers import waivers
 
 __all__ = [
     "agents",
+    "approvals",
     "audit",
     "base_packs",
     "base_relations",
@@ -52,6 +54,8 @@ __all__ = [
     "pieces",
     "principals",
     "quarantines",
+    "requests",
+    "reviews",
     "revisions",
     "revocations",
     "run_log",
@@ -59,6 +63,7 @@ __all__ = [
     "suite_files",
     "suite_uses",
     "suites",
+    "terms",
     "tokens",
     "upload_packs",
     "uploads",

@@ -1,0 +1,90 @@
+"""Requests: who wants what, who agreed, what is still missing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from deltareg.wire import RequestInfo
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.wording import count, moment
+
+REQUEST_FIELDS = ("id", "state", "channel", "ref", "version", "digest", "missing", "revision")
+_TONES: dict[str, Tone] = {
+    "open": "warn", "promoted": "good", "rejected": "bad", "withdrawn": "dim", "stale": "dim",
+}  # fmt: skip
+
+
+def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
+    """Show one request."""
+    before = f"v{request.previous}" if request.previous else "nothing"
+    blocks: list[Block] = [
+        Title(f"request {request.id}", f"{request.line}@{request.channel}"),
+        Facts([
+            ("state", [Cell(request.state, _TONES.get(request.state, "")), _ended(request, now)]),
+            ("move", f"{before} → v{request.version}"),
+            ("opened", f"{moment(request.opened_at, now=now)} by {request.opener}"),
+            ("pushed by", request.uploader or ""),
+            ("reason", request.reason),
+            ("approvals", _approvals(request)),
+            ("still due", _due(request)),
+            ("revision", str(request.revision) if request.revision else ""),
+            ("digest", request.digest),
+        ]),
+    ]  # fmt: skip
+    lines: list[Text | Sequence[Text]] = [
+        ["  ", Cell(given.principal, "good"), moment(given.at, now=now), given.message]
+        for given in request.approvals
+    ]
+    for rule in request.unmet:
+        lines.append([Cell(f"  {rule.rule}:", "bad"), rule.message])
+        lines.append([Cell("    fix:", "good"), rule.fix])
+    return [*blocks, Lines(lines)] if lines else blocks
+
+
+def request_table(requests: Sequence[RequestInfo], *, now: datetime) -> Table:
+    """Show requests as rows."""
+    columns = [
+        Column("id", is_number=True), Column("state"), Column("version"), Column("channel"),
+        Column("approvals"), Column("opened"), Column("by"), Column("reason", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(str(request.id), "name"),
+            Cell(request.state, _TONES.get(request.state, "")),
+            request.ref,
+            request.channel,
+            _approvals(request),
+            moment(request.opened_at, now=now),
+            request.opener,
+            request.decision or request.reason,
+        ]
+        for request in requests
+    ]
+    return Table(columns, rows, if_empty="no requests")
+
+
+def progress_of(request: RequestInfo) -> str:
+    """Say in a line how far a request is."""
+    if request.state != "open":
+        return f"{request.state} by {request.decided_by}" if request.decided_by else request.state
+    if request.missing:
+        return f"open, {_approvals(request)} approvals"
+    return f"approved, {count(len(request.unmet), 'rule')} unmet"
+
+
+def _approvals(request: RequestInfo) -> str:
+    return f"{len(request.approvals)} of {request.due}"
+
+
+def _due(request: RequestInfo) -> str:
+    if not request.missing:
+        return ""
+    barred = sorted({request.opener, request.uploader or request.opener})
+    return f"{request.missing}, not by {' or '.join(barred)}"
+
+
+def _ended(request: RequestInfo, now: datetime) -> str:
+    if request.decided_at is None:
+        return request.decision
+    by = f" by {request.decided_by}" if request.decided_by else ""
+    why = f": {request.decision}" if request.decision else ""
+    return f"{moment(request.decided_at, now=now)}{by}{why}"

@@ -1,0 +1,112 @@
+"""Requests from the client's side: look at them, decide them, wait for them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deltareg.client.context import Context
+from deltareg.errors import Blocked, Conflict, WaitTimeout
+from deltareg.wire import Approve, Page, Reject, RequestInfo, request_of
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The requests of a registry."""
+
+    context: Context
+
+    def ls(
+        self,
+        of: str | None = None,
+        *,
+        state: str | None = None,
+        channel: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[RequestInfo]:
+        """List requests, newest first."""
+        return self.context.api.get(
+            "/requests", Page[RequestInfo], of=of, state=state, channel=channel, cursor=cursor,
+            limit=limit,
+        )  # fmt: skip
+
+    def show(self, request_id: int) -> RequestInfo:
+        """Show a request, and what keeps it from being promoted."""
+        return self.context.api.get(f"/requests/{request_id}", RequestInfo)
+
+    def approve(self, request_id: int, *, message: str = "") -> RequestInfo:
+        """Approve a request; the last approval that is due moves the channel.
+
+        Raises:
+            Forbidden: By who opened it or pushed its version.
+            Conflict: It is not open any more.
+        """
+        body = request_of(Approve, message=message)
+        return self.context.api.post(f"/requests/{request_id}:approve", body, RequestInfo)
+
+    def reject(self, request_id: int, *, reason: str) -> RequestInfo:
+        """Reject a request."""
+        body = request_of(Reject, reason=reason)
+        return self.context.api.post(f"/requests/{request_id}:reject", body, RequestInfo)
+
+    def withdraw(self, request_id: int) -> RequestInfo:
+        """Withdraw a request that one has opened."""
+        return self.context.api.post(f"/requests/{request_id}:withdraw", None, RequestInfo)
+
+    def wait(
+        self,
+        request_id: int,
+        *,
+        timeout_s: float,
+        on_change: Callable[[RequestInfo], None],
+        retry: Callable[[], object],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> RequestInfo:
+        """Wait until a request was promoted.
+
+        Args:
+            request_id: The request.
+            timeout_s: How long to wait.
+            on_change: Told at every change, and at the beginning.
+            retry: Promotes once more, when the approvals are there and the gate was not met.
+            sleep: Waits so many seconds.
+
+        Raises:
+            Blocked: It was rejected.
+            Conflict: It was withdrawn, or it is stale.
+            WaitTimeout: It is open still; it stays so.
+        """
+        deadline, pause_s = time.monotonic() + timeout_s, _FIRST_PAUSE_S
+        seen: RequestInfo | None = None
+        while True:
+            request = self.show(request_id)
+            if request != seen:
+                on_change(request)
+                seen, pause_s = request, _FIRST_PAUSE_S
+            if request.state == "promoted":
+                return request
+            _check_open(request)
+            if request.missing == 0 and not request.unmet:
+                retry()
+                continue
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise WaitTimeout(
+                    f"request {request_id} is still open after {timeout_s:.0f} s; it stays open",
+                    fix=f"look again: deltareg request show {request_id}",
+                )
+            sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+
+
+def _check_open(request: RequestInfo) -> None:
+    why = f": {request.decision}" if request.decision else ""
+    by = f" by {request.decided_by}" if request.decided_by else ""
+    again = f"deltareg promote {request.ref} --channel {request.channel}"
+    told = f"request {request.id} for {request.ref} is {request.state}{by}{why}"
+    if request.state == "rejected":
+        raise Blocked(told, fix="mend what was found and push a new version")
+    if request.state != "open":
+        raise Conflict(told, fix=f"if it is wanted still: {again}")

@@ -1,0 +1,132 @@
+"""Requests and their approvals."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import Row
+from deltareg.db.tables import (
+    approvals,
+    channels,
+    deltas,
+    namespaces,
+    principals,
+    requests,
+    revisions,
+    versions,
+)
+
+
+def add_request(conn: sa.Connection, **values: object) -> int:
+    """Open a request and give its number."""
+    insert = sa.insert(requests).values(**values).returning(requests.c.id)
+    return int(conn.execute(insert).scalar_one())
+
+
+def request_row(conn: sa.Connection, request_id: int) -> Row | None:
+    """Find a request with the names of all that it is about."""
+    return conn.execute(_select_requests().where(requests.c.id == request_id)).one_or_none()
+
+
+def request_rows(
+    conn: sa.Connection,
+    *,
+    state: str | None,
+    delta_id: int | None,
+    channel: str | None,
+    before: int | None,
+    limit: int,
+) -> Sequence[Row]:
+    """List requests, newest first."""
+    query = _select_requests().order_by(requests.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(requests.c.state == state)
+    if delta_id is not None:
+        query = query.where(channels.c.delta_id == delta_id)
+    if channel is not None:
+        query = query.where(channels.c.name == channel)
+    if before is not None:
+        query = query.where(requests.c.id < before)
+    return conn.execute(query).all()
+
+
+def open_requests(conn: sa.Connection, channel_id: int) -> Sequence[Row]:
+    """List the open requests of a channel, oldest first."""
+    query = _select_requests().where(
+        requests.c.channel_id == channel_id, requests.c.state == sa.literal_column("'open'")
+    )
+    return conn.execute(query.order_by(requests.c.id)).all()
+
+
+def decide(
+    conn: sa.Connection, request_id: int, *, state: str, decided_by: int, decision: str
+) -> None:
+    """End an open request with another state than that it was promoted."""
+    conn.execute(
+        sa.update(requests)
+        .where(requests.c.id == request_id, requests.c.state == "open")
+        .values(state=state, decided_at=now_us(), decided_by=decided_by, decision=decision)
+    )
+
+
+def add_approval(
+    conn: sa.Connection, request_id: int, *, principal_id: int, token_id: int | None, message: str
+) -> None:
+    """Insert an approval; the database itself refuses those that do not count."""
+    conn.execute(
+        sa.insert(approvals).values(
+            request_id=request_id, principal_id=principal_id, token_id=token_id, message=message
+        )
+    )
+
+
+def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, list[Row]]:
+    """List the approvals of requests, oldest first, by request."""
+    query = (
+        sa.select(
+            approvals.c.request_id, approvals.c.principal_id, approvals.c.message,
+            approvals.c.created_at, principals.c.name.label("principal"),
+        )
+        .join(principals, principals.c.id == approvals.c.principal_id)
+        .where(approvals.c.request_id.in_(list(request_ids)))
+        .order_by(approvals.c.id)
+    )  # fmt: skip
+    found: dict[int, list[Row]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.request_id, []).append(row)
+    return found
+
+
+def _select_requests() -> sa.Select[*tuple[Any, ...]]:
+    opener, uploader = principals.alias("opener"), principals.alias("uploader")
+    decider, seen = principals.alias("decider"), revisions.alias("seen")
+    served = versions.alias("served")
+    return (
+        sa.select(
+            requests,
+            channels.c.name.label("channel"), channels.c.policy, channels.c.delta_id,
+            namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
+            versions.c.number, versions.c.created_by.label("uploader_id"),
+            opener.c.name.label("opener"), uploader.c.name.label("uploader"),
+            decider.c.name.label("decider"), revisions.c.number.label("revision"),
+            served.c.number.label("previous"),
+        )
+        .join(channels, channels.c.id == requests.c.channel_id)
+        .join(versions, versions.c.id == requests.c.version_id)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .join(opener, opener.c.id == requests.c.opener_id)
+        .outerjoin(uploader, uploader.c.id == versions.c.created_by)
+        .outerjoin(decider, decider.c.id == requests.c.decided_by)
+        .outerjoin(revisions, revisions.c.id == requests.c.revision_id)
+        .outerjoin(
+            seen,
+            sa.and_(
+                seen.c.channel_id == requests.c.channel_id,
+                seen.c.number == requests.c.seen_revision,
+            ),
+        )
+        .outerjoin(served, served.c.id == seen.c.version_id)
+    )  # fmt: skip

@@ -1,0 +1,38 @@
+"""Moves that broke the glass, and their reviews."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import Row
+from deltareg.db.tables import principals, reviews, revisions, versions
+
+
+def to_review(conn: sa.Connection, channel_ids: Sequence[int]) -> Sequence[Row]:
+    """List the moves of channels that broke the glass and have no review, oldest first."""
+    query = (
+        sa.select(
+            revisions.c.channel_id, revisions.c.number, revisions.c.kind, revisions.c.reason,
+            revisions.c.created_at, principals.c.name.label("actor"),
+            versions.c.number.label("version"),
+        )
+        .join(principals, principals.c.id == revisions.c.actor_id)
+        .outerjoin(versions, versions.c.id == revisions.c.version_id)
+        .outerjoin(reviews, reviews.c.revision_id == revisions.c.id)
+        .where(
+            revisions.c.channel_id.in_(channel_ids),
+            revisions.c.break_glass.is_(True),
+            reviews.c.id.is_(None),
+        )
+        .order_by(revisions.c.id)
+    )  # fmt: skip
+    return conn.execute(query).all()
+
+
+def add_review(conn: sa.Connection, revision_id: int, *, principal_id: int, message: str) -> None:
+    """Insert the review of a move; a move has one."""
+    conn.execute(
+        sa.insert(reviews).values(
+            revision_id=revision_id, principal_id=principal_id, message=message
+        )
+    )

@@ -1,0 +1,86 @@
+"""Who agreed to what is served, and on which terms: requests, approvals, reviews, terms.
+
+Rows of approvals, reviews and terms are never changed, nor is a request that was decided; the
+migration adds triggers for that, and for who may approve.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import (
+    Json,
+    count,
+    created_at,
+    metadata,
+    one_of,
+    optional,
+    required,
+    row_id,
+    text,
+    time,
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    row_id(),
+    required("channel_id", "channels.id"),
+    required("version_id", "versions.id"),
+    text("digest"),
+    text("policy_digest"),
+    count("seen_revision"),
+    required("opener_id", "principals.id"),
+    text("reason"),
+    sa.Column("state", sa.Text, nullable=False, server_default="open"),
+    created_at(),
+    time("decided_at"),
+    optional("decided_by", "principals.id"),
+    sa.Column("decision", sa.Text, nullable=False, server_default=""),
+    optional("revision_id", "revisions.id"),
+    one_of("state", "open", "promoted", "rejected", "withdrawn", "stale"),
+    sa.CheckConstraint("(state = 'promoted') = (revision_id IS NOT NULL)", name="promoted"),
+    sa.Index(None, "revision_id"),
+)
+OPEN = requests.c.state == sa.literal_column("'open'")
+sa.Index(
+    "uq_requests_open",
+    requests.c.channel_id,
+    requests.c.version_id,
+    unique=True,
+    sqlite_where=OPEN,
+    postgresql_where=OPEN,
+)
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    row_id(),
+    required("request_id", "requests.id"),
+    required("principal_id", "principals.id"),
+    required("token_id", "tokens.id"),
+    text("message"),
+    created_at(),
+    sa.UniqueConstraint("request_id", "principal_id"),
+)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    row_id(),
+    required("revision_id", "revisions.id"),
+    required("principal_id", "principals.id"),
+    text("message"),
+    created_at(),
+    sa.UniqueConstraint("revision_id"),
+)
+
+# What a channel asked for, when that was written down: its policy's digest, its suites' by name.
+terms = sa.Table(
+    "terms",
+    metadata,
+    row_id(),
+    required("channel_id", "channels.id"),
+    text("policy_digest"),
+    sa.Column("suites", Json, nullable=False),
+    created_at(),
+    sa.Index(None, "channel_id", "id"),
+)

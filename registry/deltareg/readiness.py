@@ -1,0 +1,138 @@
+"""Whether a rollback would get where it would go, as a pure function over facts.
+
+Nobody wants to learn in an incident that the version to go back to is gone. So it is looked at all
+the time, light by light: what is fine, what to keep an eye on, what would refuse the rollback.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Light = Literal["ok", "warn", "no"]
+_RANK: dict[Light, int] = {"ok": 0, "warn": 1, "no": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What is known of the version that a rollback would go to.
+
+    Attributes:
+        ref: As shown, `ns/name:v3`.
+        is_deleted: Deleted.
+        revoked: By whom, when and why it or what it stands on was revoked; empty when it was not.
+        packs: How many packs it needs.
+        packs_lost: How many of them the database does not have any more.
+        objects_lost: How many of them the store does not have; None where it was not asked.
+        base: Its base's name; empty when the base is not registered.
+        is_base_stored: Whether the registry keeps the base's bytes.
+        verdict: Its newest verdict of what the channel asks for; empty when it has none.
+        verdict_age_s: How old that is.
+        is_verdict_counting: Whether it counts today, as for a promotion.
+        behind: How many moves ago it was served.
+        age_s: Seconds since it was served last.
+        is_in_window: Whether the old verdict is enough.
+        unmet: Outside the window: what the gate would ask for.
+    """
+
+    ref: str
+    is_deleted: bool
+    revoked: str
+    packs: int
+    packs_lost: int
+    objects_lost: int | None
+    base: str
+    is_base_stored: bool
+    verdict: str
+    verdict_age_s: float
+    is_verdict_counting: bool
+    behind: int
+    age_s: float
+    is_in_window: bool
+    unmet: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyLight:
+    """One thing that a rollback needs: whether it is there, in words."""
+
+    name: str
+    light: Light
+    message: str
+
+
+def judge_readiness(facts: TargetFacts, *, frozen: str = "") -> list[ReadyLight]:
+    """Judge each thing that a rollback needs.
+
+    Args:
+        facts: What is known of its target.
+        frozen: Says that the channel accepts no move; empty when it does.
+    """
+    lights = [_on_standing(facts), _on_bytes(facts), _on_base(facts), _on_verdict(facts)]
+    lights.append(_on_window(facts))
+    if frozen:
+        lights.append(ReadyLight("channel", "no", f"{frozen}; break-glass goes through it"))
+    return lights
+
+
+def gravest(lights: Sequence[ReadyLight]) -> Light:
+    """Give the gravest of some lights."""
+    return max((light.light for light in lights), key=_RANK.__getitem__, default="no")
+
+
+def _on_standing(facts: TargetFacts) -> ReadyLight:
+    if facts.is_deleted:
+        return ReadyLight("version", "no", f"{facts.ref} is deleted")
+    if facts.revoked:
+        return ReadyLight("version", "no", facts.revoked)
+    return ReadyLight("version", "ok", "neither revoked nor deleted")
+
+
+def _on_bytes(facts: TargetFacts) -> ReadyLight:
+    packs = f"{facts.packs} pack" + ("" if facts.packs == 1 else "s")
+    if facts.packs_lost:
+        told = f"{facts.packs_lost} of {packs} are on their way out; ask for deltareg fsck"
+        return ReadyLight("bytes", "no", told)
+    if facts.objects_lost:
+        told = f"the store lacks {facts.objects_lost} of {packs}; ask for deltareg fsck"
+        return ReadyLight("bytes", "no", told)
+    seen = "" if facts.objects_lost is None else ", and the store has them"
+    return ReadyLight("bytes", "ok", f"{packs} on record{seen}")
+
+
+def _on_base(facts: TargetFacts) -> ReadyLight:
+    if not facts.base:
+        told = "its base is not registered: whoever serves it brings the base along"
+        return ReadyLight("base", "warn", told)
+    if not facts.is_base_stored:
+        return ReadyLight("base", "ok", f"{facts.base} is known; its bytes are kept elsewhere")
+    return ReadyLight("base", "ok", f"{facts.base} is stored")
+
+
+def _on_verdict(facts: TargetFacts) -> ReadyLight:
+    if not facts.verdict:
+        light: Light = "warn" if facts.is_in_window else "no"
+        return ReadyLight("verdict", light, "it has none of what the channel asks for now")
+    told = f"{facts.verdict}, {_age(facts.verdict_age_s)} old"
+    if facts.is_verdict_counting:
+        return ReadyLight("verdict", "ok", told)
+    if facts.is_in_window:
+        return ReadyLight("verdict", "warn", f"{told}; it would not pass the gate today")
+    return ReadyLight("verdict", "no", f"{told}; it does not count any more")
+
+
+def _on_window(facts: TargetFacts) -> ReadyLight:
+    moves = "1 move" if facts.behind == 1 else f"{facts.behind} moves"
+    where = f"served {moves} and {_age(facts.age_s)} ago"
+    if facts.is_in_window:
+        return ReadyLight("window", "ok", f"{where}: the old verdict is enough")
+    if facts.unmet:
+        return ReadyLight("window", "no", f"{where}, too long; the gate says: {facts.unmet[0]}")
+    return ReadyLight("window", "warn", f"{where}, too long: the gate decides, and it is met")
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            whole = int(seconds // size)
+            return f"{whole} {unit}" + ("" if whole == 1 else "s")
+    return "less than a minute"

@@ -1,0 +1,58 @@
+"""Promotions: through the gate and, where they are due, with the approvals of others."""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.errors import Conflict, GatePending, InvalidInput, NotFound
+from deltareg.lifecycle import refusal
+from deltareg.refs import LineRef
+from deltareg.ruling import Ruling
+from deltareg.service.approvals import ask_for_approvals
+from deltareg.service.describe import ref_of
+from deltareg.service.gate import judge
+from deltareg.service.registry import Caller
+from deltareg.service.serving import check_standing, held, serve
+from deltareg.wire import ChannelMove, MoveResult
+
+
+def promote(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> MoveResult | GatePending:  # fmt: skip
+    """Move a channel to a version, or open the request for that.
+
+    Raises:
+        InvalidInput: It names no version.
+        NotFound: There is no such version.
+        GateFailed, GatePending, Inconclusive, Blocked: What the gate asks for is not there.
+        Conflict: The channel serves it already.
+    """
+    if move.version is None:
+        raise InvalidInput("a promotion names a version")
+    version = held(conn, _version(conn, line, channel.delta_id, move.version))
+    if move.break_glass:
+        check_standing(conn, version, fix="choose another version")
+    else:
+        error = refusal(unmet_but_approvals(conn, version, channel))
+        if error is not None:
+            raise error
+    if current is not None and current.version_id == version.id:
+        raise Conflict(f"{ref_of(version)} is on {channel.name} already", fix="nothing to do")
+    if not move.break_glass:
+        waiting = ask_for_approvals(conn, caller, line, channel, version, move)
+        if waiting is not None:
+            return waiting
+    return serve(conn, caller, line, channel, current, version, move)[0]
+
+
+def unmet_but_approvals(conn: sa.Connection, version: Row, channel: Row) -> list[Ruling]:
+    """Hold a version against a channel's gate, its approvals left out: they have a request."""
+    return [unmet for unmet in judge(conn, version, channel) if unmet.rule != "approvals"]
+
+
+def _version(conn: sa.Connection, line: LineRef, delta_id: int, number: int) -> Row:
+    row = version_queries.find_version(conn, delta_id, number=number)
+    if row is None:
+        raise NotFound(f"there is no version {line}:v{number}", fix=f"deltareg log {line}")
+    return row

@@ -1,0 +1,81 @@
+"""Reviews of moves that broke the glass: by somebody else, due within a day."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import reviews as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import with_retry
+from deltareg.errors import Conflict, Forbidden, NotFound
+from deltareg.refs import LineRef
+from deltareg.service.clock import rfc3339
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel, find_line
+from deltareg.wire import GlassBroken
+
+REVIEW_DUE_US = 24 * 3600 * US_PER_S
+
+
+def review_move(
+    registry: Registry, caller: Caller, line: LineRef, name: str, number: int, *, message: str
+) -> GlassBroken:
+    """Close a move that broke the glass: somebody else has looked at it, and says so.
+
+    Raises:
+        NotFound: No such line, channel or revision, or it broke no glass.
+        Forbidden: Who broke the glass does not review it.
+        Conflict: Somebody else has reviewed it.
+    """
+    caller.require("approve")
+
+    def transaction(conn: sa.Connection) -> GlassBroken:
+        found = find_channel(conn, find_line(conn, line), line, name)
+        channel = channel_queries.channel_by_id(conn, found.id, lock=True)
+        move = channel_queries.revision_at(conn, channel.id, number=number)
+        _check(line, name, number, move, caller)
+        if move is None:
+            raise AssertionError("a move that was checked is there")
+        if move.reviewed_by is None:
+            queries.add_review(conn, move.id, principal_id=caller.principal_id, message=message)
+            before, after = {"revision": number, "by": move.actor}, {"message": message}
+            subject = f"{line}@{name}"
+            caller.record(conn, "channel.review", subject, before=before, after=after)
+        return describe_broken(move)
+
+    return with_retry(registry.engine, transaction)
+
+
+def moves_to_review(
+    conn: sa.Connection, channel_ids: Sequence[int]
+) -> dict[int, list[GlassBroken]]:
+    """List the moves of channels that wait for a review, oldest first, by channel."""
+    found: dict[int, list[GlassBroken]] = {}
+    for row in queries.to_review(conn, channel_ids):
+        found.setdefault(row.channel_id, []).append(describe_broken(row))
+    return found
+
+
+def describe_broken(move: Row) -> GlassBroken:
+    """Show a move that broke the glass, and until when somebody has to look at it."""
+    return GlassBroken(
+        revision=move.number, kind=move.kind, version=move.version, actor=move.actor,
+        reason=move.reason, at=rfc3339(move.created_at),
+        due=rfc3339(move.created_at + REVIEW_DUE_US),
+    )  # fmt: skip
+
+
+def _check(line: LineRef, name: str, number: int, move: Row | None, caller: Caller) -> None:
+    history = f"deltareg channel history {line} {name}"
+    if move is None or not move.break_glass:
+        what = "is not there" if move is None else "broke no glass"
+        raise NotFound(f"{line}@{name}#{number} {what}", fix=history)
+    if move.actor_id == caller.principal_id:
+        raise Forbidden(
+            f"{caller.principal} broke the glass, so somebody else has to review it",
+            fix="ask somebody else whose token allows `approve`",
+        )
+    if move.reviewed_by not in {None, caller.principal}:
+        raise Conflict(f"{line}@{name}#{number} was reviewed by {move.reviewed_by}", fix=history)

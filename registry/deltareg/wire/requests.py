@@ -1,0 +1,92 @@
+"""Requests for a move that others have to approve, reviews, and the readiness of a rollback."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from deltareg.wire.channels import UnmetRule
+from deltareg.wire.messages import Answer, Request, Text
+
+RequestState = Literal["open", "promoted", "rejected", "withdrawn", "stale"]
+Light = Literal["ok", "warn", "no"]
+Why = Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class ApprovalInfo(Answer):
+    """Who approved a request, when, and with which words."""
+
+    principal: str
+    message: str
+    at: str
+
+
+class RequestInfo(Answer):
+    """A request to promote a version to a channel.
+
+    `previous` is what the channel served when it was opened, `revision` the entry of the ledger
+    that answered it. `missing` counts the approvals that are still due; `unmet` is what else keeps
+    it from being promoted, where one request is shown.
+    """
+
+    id: int
+    state: RequestState
+    channel: str
+    line: str
+    ref: str
+    version: int
+    digest: str
+    previous: int | None
+    policy_digest: str
+    seen_revision: int
+    opener: str
+    uploader: str | None
+    reason: str
+    opened_at: str
+    due: int
+    missing: int
+    approvals: list[ApprovalInfo]
+    unmet: list[UnmetRule] = []
+    decided_by: str | None = None
+    decided_at: str | None = None
+    decision: str = ""
+    revision: int | None = None
+
+
+class Approve(Request):
+    """An approval, with a word about it."""
+
+    message: Text = ""
+
+
+class Reject(Request):
+    """Why a request is rejected."""
+
+    reason: Why
+
+
+class Review(Request):
+    """What somebody else says of a move that broke the glass."""
+
+    message: Why
+
+
+class ReadinessLight(Answer):
+    """One thing that a rollback needs: whether it is there, in words."""
+
+    name: str
+    light: Light
+    message: str
+
+
+class ReadinessInfo(Answer):
+    """Where a rollback of a channel would go now, and whether it would get there.
+
+    `ref` is null where there is nothing to go back to. `ready` is the gravest of the lights.
+    """
+
+    channel: str
+    ref: str | None
+    version: int | None
+    revision: int | None
+    ready: Light
+    lights: list[ReadinessLight]
