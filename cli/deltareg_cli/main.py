@@ -50,6 +50,7 @@ SECTIONS = {
         "probe": "probe:probe",
         "verdict": "verdict:verdict",
         "suite": "suite:suite",
+        "bisect": "bisect:bisect",
         "gate": "gate:gate",
         "promote": "promote:promote",
         "request": "request:request",

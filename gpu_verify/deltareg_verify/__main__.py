@@ -25,6 +25,7 @@ from deltareg.errors import (
 from deltareg.verifier import VERIFIER
 from deltareg_verify import sandbox
 from deltareg_verify.base_cache import BaseCache
+from deltareg_verify.behavior import behavior
 from deltareg_verify.escape_trial import stand_trial
 from deltareg_verify.materials import Stock
 from deltareg_verify.options import Options
@@ -51,6 +52,7 @@ def main() -> None:
 
 
 main.add_command(probe)
+main.add_command(behavior)
 
 
 @main.command(epilog="Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/settings.md).")

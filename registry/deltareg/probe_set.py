@@ -80,7 +80,7 @@ def _labelled(lines: list[tuple[int, str]], name: str) -> Samples:
     labels: list[int] = []
     for number, line in lines:
         item = _json(line, f"{name}, line {number}")
-        text, label = item.get("text"), item.get("label")
+        text, label = item.get("text", item.get("prompt")), item.get("label")
         if not isinstance(text, str) or not text:
             raise InvalidInput(f'{name}, line {number}: there is no "text"', fix=_FIX)
         texts.append(text)

@@ -1,12 +1,14 @@
 """`deltareg diff`: what differs between two versions."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.client.report_files.writing import ReportPaths, write_whole
+from deltareg.errors import InvalidInput
+from deltareg_cli.behavior import behavior_answer, compare_behavior
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command
 from deltareg_cli.exits import Exit
@@ -19,12 +21,22 @@ if TYPE_CHECKING:
     from deltareg.client import DiffReport
 
 ALL_MODULES = 100_000
+_MODULES, _PROMPTS = 20, 10
+_BEHAVIOR = frozenset({"behavior", "all"})
 
 
 @command(
     "diff",
     Example("what changed from v2 to v3?", "deltareg diff me/chat:v2 me/chat:v3"),
     Example("the newest against what prod serves", "deltareg diff me/chat@prod me/chat"),
+    Example(
+        "what it changes in what the network says",
+        "deltareg diff me/chat@prod me/chat --mode behavior --prompts prompts.txt",
+    ),
+    Example(
+        "a version beside its base, on the samples of a suite",
+        "deltareg diff base me/chat:v3 --mode behavior --suite reviews",
+    ),
     Example(
         "for a comment on a change request",
         "deltareg diff me/chat:v2 me/chat:v3 --format md",
@@ -33,16 +45,21 @@ ALL_MODULES = 100_000
         "as a page with plots",
         "deltareg diff me/chat:v2 me/chat:v3 --report-html diff.html",
     ),
-    see_also=("show", "lineage", "help references"),
+    see_also=("show", "lineage", "bisect", "help references"),
 )
 @click.argument("a", metavar="A", help="The one before; a bare NS/NAME is its newest version.")
 @click.argument("b", metavar="B", help="The one after.")
 @option(
+    "--mode",
+    type=click.Choice(["tensor", "meta", "behavior", "all"]),
+    default="tensor",
+    show_default=True,
+    help="meta leaves out the numbers; behavior runs both; all is tensor and behavior.",
+)
+@option(
     "--top",
     type=click.IntRange(0, 10_000),
-    default=20,
-    show_default=True,
-    help="Modules to show, those that differ most first.",
+    help=f"Modules ({_MODULES}) or prompts ({_PROMPTS}) to show, those that differ most first.",
 )
 @option(
     "--format",
@@ -57,8 +74,92 @@ ALL_MODULES = 100_000
     help="Write all of it as one HTML file with plots, too.",
 )
 @option("--exit-code", is_flag=True, help="Exit status 10 if there is any difference.")
+@option(
+    "--prompts",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    section="Behavior",
+    help='Prompts: .txt, one a line; .jsonl, {"text": …}; or .safetensors, inputs by name.',
+)
+@option(
+    "--suite", metavar="NAME", section="Behavior", help="Take the probe sets of a suite instead."
+)
+@option(
+    "--tokens",
+    type=click.IntRange(0, 1024),
+    default=32,
+    show_default=True,
+    section="Behavior",
+    help="How far the prompts that differ most are continued.",
+)
+@option(
+    "--gpu",
+    metavar="N|cpu|auto",
+    default="auto",
+    show_default=True,
+    section="Behavior",
+    help="The device; auto is the first GPU, if there is one.",
+)
 @click.pass_obj
 def diff(
+    invocation: Invocation,
+    a: str,
+    b: str,
+    *,
+    mode: str,
+    top: int | None,
+    form: str | None,
+    report_html: Path | None,
+    exit_code: bool,
+    prompts: Path | None,
+    suite: str | None,
+    tokens: int,
+    gpu: str,
+) -> Exit:
+    """Compare two versions, tensor by tensor or by what they do.
+
+    Shows what differs in files, config and tensors. For each module: the relative norm of the
+    difference, the cosine between the two changes, their ranks, and how much their subspaces
+    overlap. For LoRA all of it comes from the factors, without the dense product, so it takes
+    little memory whatever the size of the base. The HTML file shows every module by layer.
+
+    With --mode behavior both are run on the same inputs: how far their distributions are apart, how
+    often their first choice is the same, what each goes on to say, and how measures change, with 95
+    % intervals. Either of the two may be the word `base`: the base of the other. An answer is kept,
+    and given at once when the same is asked again.
+    """
+    if form in {"table", "json"}:
+        invocation.output.format = "json" if form == "json" else "table"
+    _check(a, b, mode=mode, inputs=(prompts, suite), has_page=form == "html" or bool(report_html))
+    answer, is_different = Answer({}, []), False
+    if mode != "behavior":
+        top_modules = _MODULES if top is None else top
+        report = _compare(
+            invocation, a, b, top=top_modules, report_html=report_html, form=form,
+            has_numbers=mode != "meta",
+        )  # fmt: skip
+        answer, is_different = report.answer, report.is_different
+    if mode in _BEHAVIOR:
+        found = compare_behavior(
+            invocation, a, b, suite=suite, prompts=prompts, tokens=tokens,
+            top=_PROMPTS if top is None else top, gpu=gpu,
+        )  # fmt: skip
+        other = behavior_answer(found, is_markdown=form == "md")
+        answer = _both(answer, other) if mode == "all" else other
+        is_different = is_different or bool(found["is_different"])
+    invocation.output.show(answer)
+    return Exit.DIFFERENT if exit_code and is_different else Exit.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What two versions are, as an answer."""
+
+    answer: Answer
+    is_different: bool
+
+
+def _compare(
     invocation: Invocation,
     a: str,
     b: str,
@@ -66,27 +167,47 @@ def diff(
     top: int,
     form: str | None,
     report_html: Path | None,
-    exit_code: bool,
-) -> Exit:
-    """Compare two versions, tensor by tensor.
-
-    Shows what differs in files, config and tensors. For each module: the relative norm of the
-    difference, the cosine between the two changes, their ranks, and how much their subspaces
-    overlap. For LoRA all of it comes from the factors, without the dense product, so it takes
-    little memory whatever the size of the base. The HTML file shows every module by layer.
-    """
-    if form in {"table", "json"}:
-        invocation.output.format = "json" if form == "json" else "table"
+    has_numbers: bool,
+) -> _Compared:
     paths = ReportPaths(html=report_html)
     paths.check()
     is_whole = form == "html" or report_html is not None
-    report = invocation.client.diff(a, b, top=ALL_MODULES if is_whole else top)
+    shown = ALL_MODULES if is_whole else top
+    report = invocation.client.diff(a, b, top=shown, has_numbers=has_numbers)
     page = _page(report, invocation) if is_whole else ""
     if report_html is not None:
         write_whole(report_html, page)
     told = replace(report, modules=report.modules[:top])
-    invocation.output.show(_answer(told, raw=_raw(told, form, page)))
-    return Exit.DIFFERENT if exit_code and report.is_different else Exit.DONE
+    return _Compared(_answer(told, raw=_raw(told, form, page)), report.is_different)
+
+
+def _check(
+    a: str, b: str, *, mode: str, inputs: tuple[Path | None, str | None], has_page: bool
+) -> None:
+    if mode not in _BEHAVIOR and any(inputs):
+        raise InvalidInput(
+            "--prompts and --suite are for comparing what versions do", fix="add --mode behavior"
+        )
+    if all(inputs):
+        raise InvalidInput("the inputs are --prompts or --suite, not both", fix="leave one out")
+    if mode in _BEHAVIOR and has_page:
+        raise InvalidInput(
+            f"--mode {mode} has no HTML page", fix="--format md or json, or leave --mode out"
+        )
+    if mode != "behavior" and "base" in {a, b}:
+        raise InvalidInput(
+            f"--mode {mode} compares two versions", fix="a base: --mode behavior, or deltareg show"
+        )
+
+
+def _both(tensors: Answer, behavior: Answer) -> Answer:
+    """Put what they do below what they are."""
+    raw = None if tensors.raw is None else f"{tensors.raw}\n{behavior.raw}"
+    ids = tensors.ids or behavior.ids
+    document = {**tensors.document, "behavior": behavior.document}
+    return replace(
+        behavior, document=document, blocks=[*tensors.blocks, *behavior.blocks], ids=ids, raw=raw
+    )
 
 
 def _answer(report: "DiffReport", *, raw: str | None) -> Answer:

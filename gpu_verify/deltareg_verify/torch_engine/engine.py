@@ -103,6 +103,27 @@ class TorchEngine:
             ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
         return ids[:, -count:].cpu().numpy()
 
+    def continued(self, state: State, text: str, count: int) -> tuple[list[int], str] | None:
+        """Continue a text greedily up to its end, or by so many tokens; gives ids and words.
+
+        Of a text that leaves no room for them the end is taken. None without a generative head or
+        a tokenizer.
+        """
+        tokenizer = self._tokenizer
+        if tokenizer is None or not self._is_generative:
+            return None
+        room = max(self._most_positions - count, 1)
+        encoded = tokenizer(text)["input_ids"][-room:]
+        ids = torch.tensor([encoded], dtype=torch.long, device=self._device)
+        found: list[int] = []
+        while encoded and len(found) < count:
+            following = int(self._logits(state, ids)[0, -1].argmax())
+            if following == tokenizer.eos_token_id:
+                break
+            found.append(following)
+            ids = torch.cat([ids, ids.new_tensor([[following]])], dim=1)
+        return found, str(tokenizer.decode(found))
+
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
         """Sum the loss of every text, one forward each: padded ones would depend on each other."""
         tokenizer = self._tokenizer
@@ -199,8 +220,12 @@ class TorchEngine:
 
     @cached_property
     def _most_tokens(self) -> int:
+        return min(_MOST_TOKENS, self._most_positions)
+
+    @cached_property
+    def _most_positions(self) -> int:
         config = self._network.module.config.get_text_config()
-        return min(_MOST_TOKENS, getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
+        return int(getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
 
     @property
     def _is_generative(self) -> bool:

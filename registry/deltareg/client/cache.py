@@ -8,7 +8,8 @@
       manifests/<64 hex>            manifests by their own digest
       snapshots/<64 hex>/           pulled versions by manifest digest, whole or absent
       bases/<64 hex>/               bases by root, whole or absent
-      digests/<64 hex>              what was found out about local folders, by path and file stat
+      digests/<64 hex>              what was found out about local folders, by path and file stat,
+                                    and comparisons of versions, by all that they depend on
       pins/<64 hex>                 what is never pruned
       tmp/<uuid>                    one process's work in progress
 

@@ -209,9 +209,13 @@ class Client(Fleet, Verifying):
         """Walk to a version's parents and base, and to what was made from it."""
         return deltas.lineage(self._context, Ref.parse(ref), depth=depth)
 
-    def diff(self, a: str, b: str, *, top: int = 20) -> "reports.DiffReport":
+    def diff(
+        self, a: str, b: str, *, top: int = 20, has_numbers: bool = True
+    ) -> "reports.DiffReport":
         """Compare two versions: files, config, tensors, and what each does to every module."""
-        return use_cases.diff.diff(self._context, Ref.parse(a), Ref.parse(b), top=top)
+        return use_cases.diff.diff(
+            self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers
+        )
 
     def delete_version(self, ref: str) -> VersionInfo:
         """Delete a version; its number is never used again."""

@@ -25,7 +25,7 @@ _OTHER_PLACES = "the two act in different places of the network, so nothing of t
 _NO_BASE = "the base is not on this machine; weights that need it are listed without numbers"
 
 
-def diff(context: Context, a: Ref, b: Ref, *, top: int) -> DiffReport:
+def diff(context: Context, a: Ref, b: Ref, *, top: int, has_numbers: bool = True) -> DiffReport:
     """Compare two versions.
 
     Args:
@@ -33,12 +33,14 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int) -> DiffReport:
         a: The one before; a bare `ns/name` means the newest version.
         b: The one after.
         top: How many modules to keep, those that differ most first.
+        has_numbers: Whether the two are fetched, to say what each does to every module.
     """
     one, two = resolve(context, a, bare="newest"), resolve(context, b, bare="newest")
     before, after = fetch_manifest(context, one), fetch_manifest(context, two)
     modules: list[WeightDifference] = []
-    note = _OTHER_BASE
-    if one.base.root == two.base.root:
+    is_same_base = one.base.root == two.base.root
+    note = "" if is_same_base or not has_numbers else _OTHER_BASE
+    if is_same_base and has_numbers:
         pulled = fetch(context, one, before), fetch(context, two, after)
         modules, note = _modules(context, one, pulled)
         trim(context)

@@ -13,6 +13,8 @@ from deltareg.lean_httpx import httpx
 from deltareg.wire import Meta, WhoAmI
 
 if TYPE_CHECKING:
+    from deltareg.client.behavior import Behavior
+    from deltareg.client.bisect import Bisection
     from deltareg.client.suites import Suites
 
 
@@ -49,6 +51,16 @@ class Session:
     def suites(self) -> "Suites":
         """The suites that versions are verified with."""
         return use_cases.suites.Suites(self._context)
+
+    @property
+    def behavior(self) -> "Behavior":
+        """Comparisons of what versions do."""
+        return use_cases.behavior.Behavior(self._context)
+
+    @property
+    def bisection(self) -> "Bisection":
+        """Searches for the version that made a line bad."""
+        return use_cases.bisect.Bisection(self._context)
 
     # The server and access
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deltareg.client import (
+        behavior,
+        bisect,
         convert,
         diff,
         lint,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "behavior",
+    "bisect",
     "convert",
     "diff",
     "lint",

@@ -1,0 +1,216 @@
+"""What two versions do on the same inputs, as blocks and as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.wording import clean, count, number
+
+Fields = Mapping[str, object]
+_COLUMNS = ("KL", "same first", "apart")
+_MEASURES = ("measure", "a", "b", "change", "n")
+_UNITS = {"prompts": "prompt", "suite": "sample", "probe": "seeded sample"}
+_MOST_TEXT = 60
+_MARK = "▸"
+_TIMES = "\u00d7"
+
+
+def behavior_blocks(answer: Fields) -> list[Block]:
+    """Show a comparison: totals, measures, the prompts that differ most and how they go on."""
+    blocks: list[Block] = [
+        Title(f"{answer['a']} → {answer['b']}", "behavior"),
+        Facts(_facts(answer)),
+    ]
+    measures = _measures(answer)
+    if measures:
+        columns = [Column(title, is_number=i > 0) for i, title in enumerate(_MEASURES)]
+        blocks += [
+            Title("Measures", "95 % intervals, on the same samples"),
+            Table(columns, measures),
+        ]
+    prompts = _prompts(answer)
+    if prompts:
+        columns = [Column(title, is_number=True) for title in ("#", *_titles(answer))]
+        rows = [_row(one, answer) for one in prompts]
+        columns.append(Column(_heading(answer)))
+        blocks += [Title("Prompts", "those that differ most first"), Table(columns, rows)]
+    blocks += _continuations(prompts)
+    notes = cast("Sequence[str]", answer["notes"])
+    if notes:
+        blocks += [Lines(["", *(Cell(note, "dim") for note in notes)])]
+    return blocks
+
+
+def behavior_markdown(answer: Fields) -> str:
+    """Write a comparison as Markdown, for a comment or a page."""
+    lines = [f"### {_code(answer['a'])} → {_code(answer['b'])}: behavior", ""]
+    lines += [f"- **{label}**: {_safe(_plain(text))}" for label, text in _facts(answer) if text]
+    measures = _measures(answer)
+    if measures:
+        lines += ["", f"| {' | '.join(_MEASURES)} |", "|---|---:|---:|---:|---:|"]
+        lines += [f"| {' | '.join(_safe(_plain(cell)) for cell in row)} |" for row in measures]
+    prompts = _prompts(answer)
+    if prompts:
+        titles = ("#", *_titles(answer))
+        lines += ["", f"| {' | '.join((*titles, _heading(answer)))} |"]
+        lines += [f"|{'---:|' * len(titles)}---|"]
+        for one in prompts:
+            *cells, text = (_plain(cell) for cell in _row(one, answer))
+            lines.append(f"| {' | '.join((*cells, _code(text) if text else ''))} |")
+    for one in prompts:
+        lines += _continuation_markdown(one)
+    lines += [f"\n{_safe(note)}" for note in cast("Sequence[str]", answer["notes"])]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(answer: Fields) -> list[tuple[str, Text]]:
+    source = str(answer["source"])
+    whole = count(cast("int", answer["samples"]), _UNITS[source])
+    agreement = _estimate(answer["agreement"], is_share=True)
+    tone: Tone = "warn" if answer["is_different"] else "good"
+    unit = "nats a token" if _has_tokens(answer) else "nats"
+    return [
+        ("same first choice", Cell(agreement, tone) if agreement else ""),
+        ("KL(a‖b)", _and_unit(_estimate(answer["kl"]), unit)),
+        ("cosine", _estimate(answer["cosine"])),
+        ("mean difference", _estimate(answer["mean_abs"])),
+        ("differs", Cell("yes" if answer["is_different"] else "no", tone)),
+        ("compared on", whole),
+        ("bases", "" if answer["same_base"] else "two different ones, both loaded"),
+        ("run in", f"{answer['dtype']} on {answer['device']}"),
+    ]  # fmt: skip
+
+
+def _measures(answer: Fields) -> list[list[Text]]:
+    rows: list[list[Text]] = []
+    for one in cast("Sequence[Fields]", answer["measures"]):
+        if one["a"] is None:
+            rows.append([str(one["name"]), "-", "-", Cell("does not apply", "dim"), "-"])
+            continue
+        mark = _TIMES if one["change_is"] == "factor" else ""
+        change = cast("Fields | None", one["change"])
+        told = "-" if change is None else f"{mark}{_interval(change, is_signed=not mark)}"
+        a, b = (cast("Fields", one[side]) for side in ("a", "b"))
+        tone: Tone = "warn" if one["is_decided"] else "dim"
+        rows.append([
+            f"{one['name']} on {one['set']}", number(a["value"]), number(b["value"]),
+            Cell(told, tone), str(a["n"]),
+        ])  # fmt: skip
+    return rows
+
+
+def _row(one: Fields, answer: Fields) -> list[Text]:
+    is_scored = answer["kl"] is not None or answer["agreement"] is not None
+    values = (
+        [one["kl"], one["agreement"], one["mean_abs"]]
+        if is_scored
+        else [one["cosine"], one["mean_abs"]]
+    )
+    shown = [_measure(value) for value in values]
+    if is_scored and isinstance(one["agreement"], float):
+        shown[1] = _share(one["agreement"])
+    label = str(one["number"])
+    text = clean(str(one["text"]))
+    if not text:
+        text = f"{one['set']} {label}"
+    elif len(text) > _MOST_TEXT:
+        text = f"{text[: _MOST_TEXT - 1]}…"
+    return [label, *shown, text]
+
+
+def _titles(answer: Fields) -> tuple[str, ...]:
+    is_scored = answer["kl"] is not None or answer["agreement"] is not None
+    return _COLUMNS if is_scored else ("cosine", "apart")
+
+
+def _heading(answer: Fields) -> str:
+    return "sample" if answer["source"] == "probe" else "prompt"
+
+
+def _continuations(prompts: Sequence[Fields]) -> list[Block]:
+    lines: list[Text | Sequence[Text]] = []
+    for one in prompts:
+        found = cast("Fields | None", one["continued"])
+        if found is None:
+            continue
+        lines.append([Cell(f"#{one['number']}", "strong"), Cell(_end(str(one["text"])), "dim")])
+        if found["parts_at_token"] is None:
+            lines.append([Cell("  both", "good"), _visible(found["a"])])
+            continue
+        at = cast("int", found["parts_at"])
+        for side in ("a", "b"):
+            text = str(found[side])
+            parted = f"{_visible(text[:at])}{_MARK}{_visible(text[at:])}"
+            lines.append([Cell(f"  {side}   ", "name"), parted])
+    if not lines:
+        return []
+    return [Title("Continued", f"greedily; {_MARK} is where the two part"), Lines(lines)]
+
+
+def _continuation_markdown(one: Fields) -> list[str]:
+    found = cast("Fields | None", one["continued"])
+    if found is None or found["parts_at_token"] is None:
+        return []
+    at = cast("int", found["parts_at"])
+    lines = ["", f"**#{one['number']}** {_code(_end(str(one['text'])))}", ""]
+    for side in ("a", "b"):
+        text = str(found[side])
+        lines.append(f"- {side}: {_code(f'{_visible(text[:at])}{_MARK}{_visible(text[at:])}')}")
+    return lines
+
+
+def _visible(text: object) -> str:
+    """Keep a text on one line, its line ends to be seen."""
+    return clean(str(text).replace("\r\n", "\n").replace("\n", "⏎"))
+
+
+def _end(text: str) -> str:
+    shown = _visible(text)
+    return shown if len(shown) <= _MOST_TEXT else f"…{shown[1 - _MOST_TEXT :]}"
+
+
+def _prompts(answer: Fields) -> Sequence[Fields]:
+    return cast("Sequence[Fields]", answer["prompts"])
+
+
+def _has_tokens(answer: Fields) -> bool:
+    return any(isinstance(one["places"], int) and one["places"] > 1 for one in _prompts(answer))
+
+
+def _estimate(value: object, *, is_share: bool = False) -> str:
+    if value is None:
+        return ""
+    fields = cast("Fields", value)
+    return f"{_interval(fields, is_share=is_share)}, n = {fields['n']}"
+
+
+def _interval(fields: Fields, *, is_share: bool = False, is_signed: bool = False) -> str:
+    write = _share if is_share else _measure
+    value, low, high = (fields[name] for name in ("value", "low", "high"))
+    sign = "+" if is_signed and isinstance(value, float) and value > 0 else ""
+    return f"{sign}{write(value)} [{write(low)}, {write(high)}]"
+
+
+def _share(value: object) -> str:
+    return f"{value:.1%}" if isinstance(value, float) else "-"
+
+
+def _measure(value: object) -> str:
+    return number(value) if not isinstance(value, float) else f"{value:.4g}"
+
+
+def _and_unit(text: str, unit: str) -> str:
+    return f"{text} ({unit})" if text else ""
+
+
+def _plain(text: Text) -> str:
+    return text.text if isinstance(text, Cell) else text
+
+
+def _safe(text: str) -> str:
+    """Keep text of others from being read as Markdown or HTML."""
+    return "".join(f"\\{c}" if c in "|`*_<>[]\\" else c for c in clean(text))
+
+
+def _code(text: object) -> str:
+    return f"`{clean(str(text)).replace('`', '').replace('|', '')}`"
