@@ -52,3 +52,11 @@ def test_a_reason_and_a_time_to_come_are_asked_for(promoted):
     assert promoted("channel", "freeze", *PROD, "-m", "").status == 2
     assert promoted("channel", "freeze", *PROD, "-m", "x", "--until", "2020-01-01").status == 2
     assert promoted("channel", "freeze", "me/chat", "absent", "-m", "x").status == 3
+
+
+def test_the_list_of_lines_shows_what_is_frozen(promoted):
+    promoted("channel", "freeze", *PROD, "-m", "release week")
+
+    assert "prod v1 (frozen)" in promoted("ls").out
+    promoted("channel", "unfreeze", *PROD, "-m", "done")
+    assert "(frozen)" not in promoted("ls").out

@@ -75,9 +75,14 @@ def line_table(lines: Sequence[LineInfo]) -> Table:
             kind_of(newest) if newest else "-",
             newest.base.name if newest else "-",
             verdict_of(newest) if newest else toned(None),
-            ", ".join(f"{name} v{version}" for name, version in line.channels.items()),
+            ", ".join(_serves(line, name) for name in line.channels),
         ])  # fmt: skip
     return Table(columns, rows, if_empty="no deltas yet: deltareg push PATH NS/NAME --base REF")
+
+
+def _serves(line: LineInfo, channel: str) -> str:
+    frozen = " (frozen)" if channel in line.frozen else ""
+    return f"{channel} v{line.channels[channel]}{frozen}"
 
 
 def _parse_filters(text: str) -> dict[str, str]:

@@ -4,6 +4,8 @@ A freeze is a revision as any other and says again what is served, so that whoev
 revision finds it there.
 """
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from deltareg.db.clock import read_clock
@@ -11,6 +13,8 @@ from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.errors import Conflict, InvalidInput
+from deltareg.lifecycle import freeze_window
+from deltareg.policy import parse_policy
 from deltareg.refs import LineRef
 from deltareg.service.clock import parse_time, rfc3339, rfc3339_seconds
 from deltareg.service.ledger import append
@@ -31,6 +35,17 @@ def is_freezing(conn: sa.Connection, revision: Row, *, at_us: int | None = None)
     if revision.ends_at is None:
         return True
     return bool(revision.ends_at > (read_clock(conn) if at_us is None else at_us))
+
+
+def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, list[str]]:
+    """Name the channels of lines that accept no move now, by hand or by a window, by line."""
+    now_us = read_clock(conn)
+    found: dict[int, list[str]] = {}
+    for row in queries.standings(conn, delta_ids):
+        by_hand = is_freezing(conn, row, at_us=now_us)
+        if by_hand or freeze_window(parse_policy(row.policy), now_us=now_us):
+            found.setdefault(row.delta_id, []).append(row.name)
+    return found
 
 
 def tell_freeze(freeze: Row, name: str) -> str:

@@ -15,6 +15,7 @@ from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import describe_detail, describe_version, describe_versions, ref_of
+from deltareg.service.freeze import frozen_channels
 from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import Bare, find_line, find_version
@@ -40,11 +41,13 @@ def list_lines(
         serving: dict[int, dict[str, int]] = {}
         for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
             serving.setdefault(pointer.delta_id, {})[pointer.name] = pointer.number
+        frozen = frozen_channels(conn, [row.id for row in rows])
     return page(
         rows, limit, key=lambda row: row.path,
         show=lambda row: LineInfo(
             ref=row.path, versions=row.versions, newest=newest.get(row.newest_id),
-            channels=serving.get(row.id, {}), created_at=rfc3339(row.created_at),
+            channels=serving.get(row.id, {}), frozen=frozen.get(row.id, []),
+            created_at=rfc3339(row.created_at),
         ),
     )  # fmt: skip
 

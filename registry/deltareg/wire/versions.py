@@ -90,12 +90,13 @@ class LogEntry(Answer):
 
 
 class LineInfo(Answer):
-    """A delta line and where it stands."""
+    """A delta line, which version each channel serves, and which of them accept no move."""
 
     ref: str
     versions: int
     newest: VersionInfo | None
     channels: dict[str, int]
+    frozen: list[str] = []
     created_at: str
 
 

@@ -151,6 +151,24 @@ def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:
     return conn.execute(query).all()
 
 
+def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:
+    """List (delta_id, name, policy, kind, ends_at) of channels with a ledger, as of now."""
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )
+    query = (
+        sa.select(
+            channels.c.delta_id, channels.c.name, channels.c.policy, revisions.c.kind,
+            freezes.c.ends_at,
+        )
+        .join(revisions, newest)
+        .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
+        .where(channels.c.delta_id.in_(delta_ids))
+        .order_by(channels.c.id)
+    )  # fmt: skip
+    return conn.execute(query).all()
+
+
 def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:
     """List the channels that point at a version now, in the order that they were made."""
     query = (
