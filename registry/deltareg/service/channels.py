@@ -125,7 +125,8 @@ def clear_quarantine(
 
     def transaction(conn: sa.Connection) -> ChannelInfo:
         delta = find_line(conn, line)
-        channel = find_channel(conn, delta, line, name)
+        # Held as by a move: of two that clear at once one does, and none in the middle of a move.
+        channel = find_channel(conn, delta, line, name, lock=True)
         row = version_queries.find_version(conn, delta.id, number=version)
         found = None if row is None else queries.standing_quarantine(conn, channel.id, row.id)
         if found is None:

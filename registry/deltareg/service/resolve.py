@@ -70,13 +70,15 @@ def find_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> Row:
     return row
 
 
-def find_channel(conn: sa.Connection, line: Row, ref: LineRef, name: str) -> Row:
-    """Find a channel of a line.
+def find_channel(
+    conn: sa.Connection, line: Row, ref: LineRef, name: str, *, lock: bool = False
+) -> Row:
+    """Find a channel of a line; with `lock`, it does not move until the transaction ends.
 
     Raises:
         NotFound: The line has no such channel; the answer lists those it has.
     """
-    row = channel_queries.channel_row(conn, line.id, name)
+    row = channel_queries.channel_row(conn, line.id, name, lock=lock)
     if row is None:
         known = ", ".join(found.name for found in channel_queries.channel_rows(conn, line.id))
         raise NotFound(
