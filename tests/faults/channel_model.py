@@ -1,0 +1,133 @@
+"""A channel as it is meant to be, one operation at a time: a register that is compared and set.
+
+Written from what docs/design.md promises and not from the service, which it is held against. Every
+version passes its gate here; what refuses a move is the revision seen, a freeze or a quarantine.
+"""
+
+from dataclasses import dataclass, replace
+
+MOVES = ("promote", "rollback", "freeze", "unfreeze")
+KINDS = ("read", *MOVES, "clear")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of a channel.
+
+    Attributes:
+        kind: One of `KINDS`.
+        seen: The revision in `If-Match`; reads and clears have none.
+        version: What is promoted, rolled back to (None: one step) or cleared.
+    """
+
+    kind: str
+    seen: int | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is answered: `ok`, or the code of the problem.
+
+    A move that is made answers with its revision and the version served, a read with all.
+    """
+
+    code: str
+    revision: int | None = None
+    version: int | None = None
+    is_frozen: bool | None = None
+    quarantined: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The state.
+
+    Attributes:
+        revision: How many moves were made.
+        stack: Versions, the served one last; a rollback takes off what lies above its target.
+        served: All versions that were ever served.
+        is_frozen: Whether the newest revision is a freeze.
+        quarantined: Versions that were rolled away from and not cleared.
+    """
+
+    revision: int = 0
+    stack: tuple[int, ...] = ()
+    served: frozenset[int] = frozenset()
+    is_frozen: bool = False
+    quarantined: frozenset[int] = frozenset()
+
+    @property
+    def version(self):
+        """The version that is served."""
+        return self.stack[-1] if self.stack else None
+
+
+FRESH = Channel()
+
+
+def step(channel, call):
+    """Give the result of a call, and the channel after it."""
+    if call.kind == "read":
+        return _told(channel), channel
+    if call.kind == "clear":
+        if call.version not in channel.quarantined:
+            return Result("not_found"), channel
+        left = channel.quarantined - {call.version}
+        return Result("ok"), replace(channel, quarantined=left)
+    if call.seen != channel.revision:
+        return Result("stale_revision"), channel
+    code, after = _MOVE[call.kind](channel, call.version)
+    if code != "ok":
+        return Result(code), channel
+    after = replace(
+        after, revision=channel.revision + 1, is_frozen=call.kind == "freeze",
+        served=after.served | set(after.stack[-1:]),
+    )  # fmt: skip
+    return Result("ok", after.revision, after.version), after
+
+
+def _told(channel):
+    return Result(
+        "ok", channel.revision, channel.version, channel.is_frozen,
+        tuple(sorted(channel.quarantined)),
+    )  # fmt: skip
+
+
+def _promote(channel, version):
+    if channel.is_frozen or version in channel.quarantined:
+        return "blocked", channel
+    if version == channel.version:
+        return "conflict", channel
+    return "ok", replace(channel, stack=(*channel.stack, version))
+
+
+def _roll_back(channel, version):
+    if channel.version is None:
+        return "not_found", channel
+    if channel.is_frozen:
+        return "blocked", channel
+    target = version
+    if version is None:
+        below = [one for one in channel.stack if one != channel.version]
+        target = below[-1] if below else None
+    if target not in channel.served:
+        return "not_found", channel
+    if target == channel.version:
+        return "conflict", channel
+    stack = (*channel.stack, target)
+    if target in channel.stack:
+        last = max(index for index, one in enumerate(channel.stack) if one == target)
+        stack = channel.stack[: last + 1]
+    return "ok", replace(channel, stack=stack, quarantined=channel.quarantined | {channel.version})
+
+
+def _freeze(channel, _):
+    return "ok", channel
+
+
+def _unfreeze(channel, _):
+    return "ok" if channel.is_frozen else "conflict", channel
+
+
+_MOVE = {"promote": _promote, "rollback": _roll_back, "freeze": _freeze, "unfreeze": _unfreeze}
