@@ -29,7 +29,7 @@ def promote(
         Conflict: The channel serves it already.
     """
     if move.version is None:
-        raise InvalidInput("a promotion names a version")
+        raise InvalidInput("a promotion names a version", fix="send `version`")
     version = held(conn, _version(conn, line, channel.delta_id, move.version))
     if move.break_glass:
         check_standing(conn, version, fix="choose another version")

@@ -42,7 +42,10 @@ def roll_back(
         GateFailed, GatePending, Inconclusive, Blocked: The target is not what it has to be.
     """
     if current is None or current.version_id is None:
-        raise NotFound(f"nothing was ever on {line}@{channel.name}: nothing to roll back")
+        raise NotFound(
+            f"nothing was ever on {line}@{channel.name}: nothing to roll back",
+            fix=f"deltareg promote {line}:vN --channel {channel.name}",
+        )
     if not move.break_glass:
         _refuse_frozen(conn, line, channel)
     ledger = read_ledger(conn, channel)

@@ -5,6 +5,7 @@ is another one, the verdict does not count any more. A pass has to be earned: ev
 suite requires ran, and none failed.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
@@ -126,6 +127,14 @@ def mark_of(row: Row) -> str:
 
 
 def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
+    names = Counter(check.name for check in checks)
+    strange = sorted(names.keys() - {spec.name for spec in suite.checks})
+    strange += [name for name, count in names.items() if count > 1]
+    if strange:
+        raise InvalidInput(
+            f"this is no pass: {strange[0]!r} is not a check of suite {suite.name}, or there twice",
+            fix="report each check of the suite once; run a worker of the server's release",
+        )
     outcomes = {check.name: check.verdict for check in checks}
     failed = [check.name for check in checks if check.verdict == "fail"]
     missing = [
