@@ -21,6 +21,7 @@ from deltareg.errors import (
     InvalidInput,
     Problem,
     Refused,
+    StoreUnavailable,
     Unavailable,
     error_classes,
 )
@@ -270,6 +271,12 @@ def _ours(server: str) -> Generator[None, None, None]:
     try:
         yield
     except httpx.ConnectError as error:
+        at = error.request.url
+        if (at.host, at.port) != (httpx.URL(server).host, httpx.URL(server).port):
+            raise StoreUnavailable(  # the registry answered, and sent us there
+                f"the store at {at.scheme}://{at.netloc.decode()} does not answer",
+                fix="what was pulled before needs no store; otherwise try again later",
+            ) from error
         raise Unavailable(
             f"no registry answers at {server}",
             fix="start one with `deltareg up`, or name another: --server URL",
@@ -284,7 +291,8 @@ def _ours(server: str) -> Generator[None, None, None]:
 
 def _nobody_listens(error: DeltaregError) -> bool:
     """Whether nothing listens there at all, which patience does not change for a person."""
-    return isinstance(error.__cause__, httpx.ConnectError)
+    is_store = isinstance(error, StoreUnavailable)
+    return isinstance(error.__cause__, httpx.ConnectError) and not is_store
 
 
 def _printable(token: str) -> str:
