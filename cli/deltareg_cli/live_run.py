@@ -40,14 +40,15 @@ def open_live_run(output: Output, *, has_progress: bool) -> Generator[LiveRun]:
         with bars:
             yield _Bar(output, bars)
     else:
-        yield _Notes(output)
+        yield _Notes(output, has_checks=has_progress)
 
 
 class _Notes:
-    """A line for each change and each check."""
+    """A line for each change and, unless progress is not wanted, for each check."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, has_checks: bool) -> None:
         self._output = output
+        self._has_checks = has_checks
         self._told = ""
 
     def change(self, run: RunInfo) -> None:
@@ -57,7 +58,7 @@ class _Notes:
             self._output.note(clean(sentence))
 
     def line(self, line: LogLine) -> None:
-        if line.check is not None:
+        if line.check is not None and self._has_checks:
             surface = self._output.surface(sys.stderr)
             self._output.note(draw([Lines([check_cells(line.check)])], surface).rstrip("\n"))
 

@@ -249,7 +249,9 @@ def _rule_on_verdict(
     if not verdict.is_pass:
         checks = ", ".join(verdict.standing_failures) or "see the verdict"
         show = f"deltareg verdict show {verdict.id}"
-        return [Ruling("failed", f"{told}: {subject.ref} failed {checks}", fix=show, suite=name)]
+        return [
+            Ruling("failed", f"{subject.ref} failed suite {name}: {checks}", fix=show, suite=name)
+        ]
     waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
     rulings = [Ruling("verdict", f"{told}{waived}", suite=name)]
     age_s = (now_us - verdict.created_us) / _US_PER_S

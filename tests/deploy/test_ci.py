@@ -179,10 +179,10 @@ def test_a_github_job_stops_a_bad_delta(job):
     assert ended.returncode == 8
     assert job.outputs["allowed"] == "false"
     assert job.outputs["verdict"] == "fail"
-    assert smoke.find("testcase[@name='effect']/failure").get("type") == "no_effect"
+    assert smoke.find("testcase[@name='idle']/failure").get("type") == "no_effect"
     assert policy.find("testcase[@name='failed']/failure") is not None
     assert "❌ **Failed**" in job.summary
-    assert "| `effect` | ❌ fail |" in job.summary
+    assert "| `idle` | ❌ fail |" in job.summary
     assert 'startswith("<!-- deltareg:gate ci/bad@prod -->")' in job.gh[0]
     assert job.gh[1:] == [
         "api --method PATCH repos/team/model/issues/comments/4711 --field "
