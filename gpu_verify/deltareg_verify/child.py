@@ -18,22 +18,32 @@ from deltareg.delta_manifest import assess
 from deltareg.errors import DeltaregError
 from deltareg.fold import Folding
 from deltareg.kind import Account
+from deltareg.kinds import all_kinds
 from deltareg.manifest import Manifest
 from deltareg.probe_set import read_samples
 from deltareg.suite import parse_suite
 from deltareg_verify import sandbox
 from deltareg_verify.assignment import Assignment, VersionOnBase
 from deltareg_verify.case import Case, DeltaFolder, Parts
+from deltareg_verify.checks import all_checks
 from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
 from deltareg_verify.report import Speaker
-from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, warm, warm_for
+from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, warm_for
+from deltareg_verify.torch_engine import warm as warm_torch
 
 __all__ = ["describe", "prepare", "verify", "warm"]
 
 _RUN_IN = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # else as the base is stored
 _SPARE_CPU_S = 60
+
+
+def warm() -> None:
+    """Import in the zygote what every run needs: the libraries, the kinds, the checks."""
+    warm_torch()
+    all_kinds()
+    all_checks()
 
 
 def prepare(request: bytes) -> Callable[[BinaryIO], None]:
