@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from deltareg.db.session import write
 from tests.fixtures.registries import SCOPES
 
 MOVES = "/deltas/team/lora/channels/prod/revisions"
@@ -90,3 +91,24 @@ def test_two_at_once_under_one_key_are_both_answered(bucket_registry):
 
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+def test_a_move_and_its_answer_are_kept_together_or_not_at_all(local_registry):
+    """A server that ends between the two would call a repeated move stale."""
+    client = local_registry.line("lora", "lora_v2")
+    engine = local_registry.registry.engine
+    trigger = (
+        "CREATE TRIGGER full BEFORE INSERT ON idempotency BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with write(engine) as conn:
+        conn.exec_driver_sql(trigger)
+
+    http = local_registry.http(local_registry.token(*SCOPES))
+    broken = roll_back(http, "k1")
+    with write(engine) as conn:
+        conn.exec_driver_sql("DROP TRIGGER full")
+    mended = roll_back(http, "k1")
+
+    assert broken.status_code >= 400
+    assert mended.status_code == 200
+    assert client.channel("team/lora", "prod").revision == 3

@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 
+import sqlalchemy as sa
 from fastapi import Request, Response
 from pydantic import BaseModel
 
@@ -12,6 +14,8 @@ from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.service.registry import Caller, Registry
 
 _MAX_KEY = 200
+Keep = Callable[[sa.Connection, BaseModel], None]
+"""Keeps an answer, in the transaction that it is called in."""
 
 
 def once(
@@ -28,9 +32,33 @@ def once(
     Raises:
         InvalidInput: The key was used for another request.
     """
+
+    def act_and_keep(keep: Keep) -> BaseModel:
+        answer = act()
+        with_retry(registry.engine, lambda conn: keep(conn, answer))
+        return answer
+
+    return once_and_kept(request, registry, caller, body, act_and_keep)
+
+
+def once_and_kept(
+    request: Request,
+    registry: Registry,
+    caller: Caller,
+    body: BaseModel,
+    act: Callable[[Keep], BaseModel],
+) -> Response:
+    """The same for what is not safe to repeat: `act` keeps its answer where it acts.
+
+    It calls what it is given in its own transaction, so that there is the act with its answer or
+    neither, wherever the process ends.
+
+    Raises:
+        InvalidInput: The key was used for another request.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is None:
-        return Response(act().model_dump_json(), media_type="application/json")
+        return Response(act(_keep_nothing).model_dump_json(), media_type="application/json")
     if not 1 <= len(key) <= _MAX_KEY:
         raise InvalidInput(f"Idempotency-Key must have 1 to {_MAX_KEY} characters")
     raw = f"{request.method} {request.url.path}\n{body.model_dump_json()}".encode()
@@ -39,21 +67,25 @@ def once(
     if kept is not None:
         return kept
     try:
-        answer = act().model_dump_json().encode()
+        answer = act(partial(_keep, caller, key, digest)).model_dump_json().encode()
     except DeltaregError:
         # The first request may have been at work still when this one came, and be done by now.
         kept = _kept(registry, caller, key, digest)
         if kept is not None:
             return kept
         raise
-    with_retry(
-        registry.engine,
-        lambda conn: queries.keep_answer(
-            conn, principal_id=caller.principal_id, key=key, request_digest=digest,
-            status=200, body=answer, headers={},
-        ),
-    )  # fmt: skip
     return Response(answer, media_type="application/json")
+
+
+def _keep_nothing(_conn: sa.Connection, _answer: BaseModel) -> None:
+    """Keep no answer: nobody gave a key to ask for it by."""
+
+
+def _keep(caller: Caller, key: str, digest: str, conn: sa.Connection, answer: BaseModel) -> None:
+    queries.keep_answer(
+        conn, principal_id=caller.principal_id, key=key, request_digest=digest, status=200,
+        body=answer.model_dump_json().encode(), headers={},
+    )  # fmt: skip
 
 
 def _kept(registry: Registry, caller: Caller, key: str, digest: str) -> Response | None:

@@ -4,6 +4,8 @@ All need the database alone, no byte moves. What each kind of move asks for is i
 `roll_back` and `freeze`; here is what all of them ask for.
 """
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 
 from deltareg.db.queries import channels as queries
@@ -36,8 +38,18 @@ def move_channel(
     move: ChannelMove,
     *,
     seen: int,
+    keep: Callable[[sa.Connection, MoveResult], None] | None = None,
 ) -> MoveResult:
     """Append a revision to a channel that is still at the revision that the caller saw.
+
+    Args:
+        registry: Where.
+        caller: Who.
+        line: The line.
+        name: The channel.
+        move: What is to be done, and why.
+        seen: The channel's newest revision, as the caller saw it.
+        keep: Called with the result in the transaction of the move, so that both are or neither.
 
     Raises:
         StaleRevision: It has moved since.
@@ -61,7 +73,10 @@ def move_channel(
             )
         _check_reason(line, channel, move)
         current = queries.revision_at(conn, channel.id, number=channel.revision)
-        return _ACTS[move.kind](conn, caller, line, channel, current, move)
+        result = _ACTS[move.kind](conn, caller, line, channel, current, move)
+        if keep is not None and isinstance(result, MoveResult) and not move.dry_run:
+            keep(conn, result)
+        return result
 
     if not move.dry_run:
         return _moved(with_retry(registry.engine, transaction))

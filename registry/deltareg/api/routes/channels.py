@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer, json_answer, policy_tag, seen_policy, seen_revision
-from deltareg.api.idempotency import once
+from deltareg.api.idempotency import once_and_kept
 from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import Line
 from deltareg.service import channels as service
@@ -119,9 +119,9 @@ def move(
 ) -> Response:
     """Promote, roll back, freeze or unfreeze; `If-Match` holds the channel's ETag as last seen."""
     seen = seen_revision(request)
-    return once(
+    return once_and_kept(
         request, registry, by, body,
-        lambda: move_channel(registry, by, line, channel, body, seen=seen),
+        lambda keep: move_channel(registry, by, line, channel, body, seen=seen, keep=keep),
     )  # fmt: skip
 
 
