@@ -1,7 +1,9 @@
 """`Idempotency-Key`: a request that comes again gets the answer that it had, and acts once."""
 
 import threading
+from contextlib import suppress
 
+import httpx
 import pytest
 
 from deltareg.db.session import write
@@ -104,11 +106,13 @@ def test_a_move_and_its_answer_are_kept_together_or_not_at_all(local_registry):
         conn.exec_driver_sql(trigger)
 
     http = local_registry.http(local_registry.token(*SCOPES))
-    broken = roll_back(http, "k1")
+    with suppress(httpx.TransportError):  # an answer of 500 may be cut short
+        assert roll_back(http, "k1").status_code >= 400
+    before = client.channel("team/lora", "prod").revision
     with write(engine) as conn:
         conn.exec_driver_sql("DROP TRIGGER full")
     mended = roll_back(http, "k1")
 
-    assert broken.status_code >= 400
+    assert before == 2
     assert mended.status_code == 200
     assert client.channel("team/lora", "prod").revision == 3
