@@ -5,9 +5,11 @@ import json
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from tests.api.test_authz import BODIES, HEADERS, NAMES, QUERIES
+from tests.api.test_authz import BODIES, HEADERS, QUERIES
+from tests.api.test_authz import NAMES as PLACES
 from tests.fixtures.registries import SCOPES
 
+NAMES = PLACES | {"agent": "host-1"}
 RAW = [
     "a%00b", "..", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%5c..%5cwindows", "%252e%252e%252f",
     "%ff%fe", "%F0%9F%98%80", "'%20OR%20'1'='1", "%0d%0aSet-Cookie:%20a=b", "A" * 5000, "-1",

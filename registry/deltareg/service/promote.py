@@ -1,10 +1,12 @@
 """Promotions: through the gate and, where they are due, with the approvals of others."""
 
+from typing import cast
+
 import sqlalchemy as sa
 
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
-from deltareg.errors import Conflict, GatePending, InvalidInput, NotFound
+from deltareg.errors import Conflict, DeltaregError, GatePending, InvalidInput, NotFound
 from deltareg.lifecycle import refusal
 from deltareg.refs import LineRef
 from deltareg.ruling import Ruling
@@ -34,9 +36,10 @@ def promote(
     if move.break_glass:
         check_standing(conn, version, fix="choose another version")
     else:
-        error = refusal(unmet_but_approvals(conn, version, channel))
-        if error is not None:
-            raise error
+        unmet = judge(conn, version, channel)
+        # Approvals alone are asked for by a request; with other rules they are told of as well.
+        if any(ruling.rule != "approvals" for ruling in unmet):
+            raise cast(DeltaregError, refusal(unmet))
     if current is not None and current.version_id == version.id:
         raise Conflict(f"{ref_of(version)} is on {channel.name} already", fix="nothing to do")
     if not move.break_glass:
