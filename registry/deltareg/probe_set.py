@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +120,7 @@ def _tensors(raw: bytes, name: str) -> Samples:
         return Samples(arrays=arrays)
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise InvalidInput(f"{name}: labels are {count} whole numbers, one a sample", fix=_FIX)
-    return Samples(arrays=arrays, labels=cast("NDArray[np.int64]", labels.astype(np.int64)))
+    return Samples(arrays=arrays, labels=labels.astype(np.int64))
 
 
 def _array(data: bytes, tensor: TensorInfo) -> NDArray[np.generic]:

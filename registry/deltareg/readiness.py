@@ -76,7 +76,8 @@ def judge_readiness(facts: TargetFacts, *, frozen: str = "") -> list[ReadyLight]
 
 def gravest(lights: Sequence[ReadyLight]) -> Light:
     """Give the gravest of some lights."""
-    return max((light.light for light in lights), key=_RANK.__getitem__, default="no")
+    ranked: list[Light] = sorted((light.light for light in lights), key=lambda light: _RANK[light])
+    return ranked[-1] if ranked else "no"
 
 
 def _on_standing(facts: TargetFacts) -> ReadyLight:

@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -162,8 +163,12 @@ def _tell(invocation: Invocation, event: "FollowEvent") -> None:
 
 def _stop_on_signals(agent: "Agent") -> None:
     """End in order: being stopped is how an agent ends, and no failure."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        agent.stop()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: agent.stop())
+        signal.signal(number, stop)
 
 
 agent.add_command(run)

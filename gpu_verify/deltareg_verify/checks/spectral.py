@@ -87,8 +87,9 @@ def singular_values(change: LowRankChange) -> NDArray[np.float64]:
     """Give the singular values of a product, the largest first; NaN where a factor has one."""
     (core,) = cores_of([change]).cores
     if not np.all(np.isfinite(core)):
-        return np.full(min(core.shape), np.nan)
-    return np.linalg.svd(core, compute_uv=False).astype(np.float64, copy=False)
+        return np.asarray([np.nan] * min(core.shape), dtype=np.float64)
+    values = np.linalg.svd(core, compute_uv=False)
+    return np.asarray(values, dtype=np.float64)
 
 
 def _told(one: Spectrum) -> str:

@@ -17,6 +17,7 @@ from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.suites import Suites
 from deltareg.digest import sha256_of
 from deltareg.errors import InvalidInput, NotFound
+from deltareg.json_values import is_object
 from deltareg.manifest import canonical_json
 from deltareg.refs import Ref
 from deltareg.suite import Suite, parse_suite
@@ -114,7 +115,7 @@ class Behavior:
             kept: object = None if raw is None else json.loads(raw)
         except ValueError:
             return None
-        return kept if isinstance(kept, dict) else None
+        return kept if is_object(kept) else None
 
     def keep(self, question: Question, answer: Fields) -> None:
         """Keep an answer."""

@@ -37,4 +37,5 @@ def priority_of(caller: Caller, word: Priority) -> int:
 
 def priority_word(number: int) -> Priority:
     """Give the nearest word at or below a number of the queue."""
-    return next((word for word, least in _NUMBERS.items() if number >= least), "background")
+    words: list[Priority] = [word for word, least in _NUMBERS.items() if number >= least]
+    return words[0] if words else "background"

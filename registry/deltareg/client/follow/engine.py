@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from deltareg.client.follow.release import Followed, Release
 from deltareg.wire import EngineName
@@ -15,10 +15,8 @@ class Engine(Protocol):
     there how far it had come. Errors are ours: `Unavailable` where trying again may help.
     """
 
-    @property
-    def name(self) -> EngineName:
-        """What it is called on the command line."""
-        ...
+    name: ClassVar[EngineName]
+    """What it is called on the command line."""
 
     def versions(self, followed: Followed) -> Path:
         """The folder that holds the versions it serves for a channel."""

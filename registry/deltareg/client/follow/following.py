@@ -159,7 +159,7 @@ class Following:
         versions = self._engine.versions(self.followed)
         folder = versions / wanted.folder
         served = self._engine.serve(self.followed, wanted, folder)
-        if self.served not in {None, wanted}:
+        if self.served is not None and self.served != wanted:
             leave(versions / self.served.folder)
         self.served = wanted
         alias = self._alias(wanted, seen).model_copy(update={"served": served})

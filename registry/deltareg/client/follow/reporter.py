@@ -24,7 +24,8 @@ class Reporter:
         stop: threading.Event,
     ) -> None:
         """Prepare; `start` sends."""
-        self._context, self._agent, self._engine = context, agent, engine
+        self._context, self._agent = context, agent
+        self._engine: EngineName = engine
         self._every_s, self._stop = every_s, stop
         self._changed = threading.Event()
         self._state: Sequence[Observed] = ()

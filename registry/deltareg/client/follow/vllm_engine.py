@@ -25,6 +25,7 @@ from deltareg.lean_httpx import httpx
 from deltareg.wire import EngineName
 
 log = logging.getLogger(__name__)
+_NOT_FOUND = 404
 _LOOK_TIMEOUT_S, _LOAD_TIMEOUT_S = 10.0, 300.0
 _SETTINGS = "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
 
@@ -108,7 +109,7 @@ class VllmEngine:
         }
         for name in [name for name, due in self._unwanted.items() if due <= now]:
             answer = self._send("unload_lora_adapter", {"lora_name": name})
-            if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
+            if answer.is_error and answer.status_code != _NOT_FOUND:
                 raise self._refusal("unload", name, answer)
             log.info("unloaded name=%s", name)
             del self._unwanted[name]
@@ -159,7 +160,7 @@ class VllmEngine:
             return InvalidInput(text, fix="set VLLM_API_KEY to the key that vLLM was started with")
         if answer.is_server_error:
             return Unavailable(text, fix="look at the log of vLLM")
-        if answer.status_code == httpx.codes.NOT_FOUND and not _is_of_vllm(answer):
+        if answer.status_code == _NOT_FOUND and not _is_of_vllm(answer):
             return NotFound(f"vLLM at {self._url} has no {answer.request.url.path}", fix=_SETTINGS)
         return InvalidInput(text, fix="look at the log of vLLM; it serves LoRA alone")
 
