@@ -48,7 +48,7 @@ assert end(start("whole")) == 0
 whole_s = time.monotonic() - began
 statuses, seen = [], [look()]
 with Client(ClientConfig(server=server, token=mover, cache_dir=folder.parent / "mover")) as mover:
-    for step in range(24):
+    for step in range(8):
         version = 1 + step % 2
         if version == 1:
             mover.rollback("team/lora", "prod")

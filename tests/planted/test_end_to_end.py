@@ -54,7 +54,7 @@ def judged(client, ref):
     return next(iter(client.verdicts(ref).items), None)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_what_is_broken_never_reaches_a_channel_and_what_is_healthy_does(publisher, worker):
     client, push = publisher
