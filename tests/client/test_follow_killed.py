@@ -56,7 +56,7 @@ with Client(ClientConfig(server=server, token=mover, cache_dir=folder.parent / "
         else:
             mover.promote("team/lora:v2", "prod")
         pid = start(f"cache{step // 4}")
-        time.sleep(whole_s * step / 20)  # the fault itself: where it hits is up to chance
+        time.sleep(whole_s * step / 7)  # the fault itself: where it hits is up to chance
         os.kill(pid, signal.SIGKILL)
         statuses.append(end(pid))
         seen.append(look())
