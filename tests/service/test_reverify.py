@@ -9,6 +9,7 @@ from deltareg.service.priority import BACKGROUND
 from deltareg.service.reverify import queue_reverification
 from deltareg.verifier import VERIFIER
 from deltareg.wire import LeaseRequest
+from tests.fixtures.registries import SAMPLES
 from tests.service import rows
 
 NEW = {"device": "cpu", "torch": "3.0.0", "verifier": VERIFIER}
@@ -68,9 +69,12 @@ def test_a_worker_in_another_environment_has_served_versions_verified_there(two,
 
 def test_what_nothing_serves_is_left_alone(registry_server):
     client = registry_server.line("lora")
-    with write(registry_server.registry.engine) as conn, rows.unguarded(conn, t.verdicts):
-        conn.execute(sa.update(t.verdicts).values(verifier="deltareg-verify/0"))
-        conn.execute(sa.update(t.channels).values(revision=0))
-    assert client.channel("team/lora", "staging").version is None
+    path = SAMPLES / "deltas" / "tinyllama" / "lora_v2"
+    registry_server.verified(client.push(path, "team/lora", base="tinyllama").version.ref)
+    registry = registry_server.registry
 
-    assert queue_reverification(registry_server.registry) == 1  # the ledger still has v1
+    outdate(registry, verifier="deltareg-verify/0")
+
+    assert queue_reverification(registry) == 1
+    (run,) = client.queue().items
+    assert run.ref == "team/lora:v1", "v2 was verified, and no channel ever served it"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="needs Linux: the layers are its own"
 )
 LAYERS = ("session", *sandbox.LAYERS)
+HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)  # whatever the environment says
 STOPPED = {"EACCES", "EPERM", "ENETUNREACH", "ESRCH", "EROFS", "ENOENT"}
 
 
@@ -89,7 +91,11 @@ def test_not_even_the_machine_itself_is_reached(inside, holds):
         assert stopped(inside("connect", host="127.0.0.1", port=server.getsockname()[1]))
 
 
-@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/hostname", "/root/.bashrc"])
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/shadow", "/etc/hostname", str(HOME / ".bashrc")],
+    ids=["shadow", "hostname", "home"],
+)
 def test_the_systems_secrets_are_not_read(inside, holds, path):
     need(holds, "files")
 
@@ -268,4 +274,4 @@ def test_the_interpreters_folders_exist_and_are_no_secrets():
     folders = sandbox.interpreter_folders()
 
     assert all(folder.exists() for folder in folders)
-    assert not any(str(folder) in {"/", "/root", "/home", "/etc"} for folder in folders)
+    assert not any(str(folder) in {"/", str(HOME), "/home", "/etc"} for folder in folders)
