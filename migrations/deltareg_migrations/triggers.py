@@ -3,6 +3,8 @@
 A rule is a condition, in SQL that SQLite and PostgreSQL both understand, under which a row is
 refused, with the words that the refusal says. A word in angle brackets in a condition stands for a
 phrase of `PHRASES`, or of `DIALECTS` where the two differ: over JSON and the clock.
+
+Revisions that are released call what is here: what it writes for them never changes.
 """
 
 import re
@@ -144,6 +146,12 @@ def append_only(table: str, *, changes: Sequence[str] = ("UPDATE", "DELETE")) ->
             f"CREATE TRIGGER {table}_{name} BEFORE {event} ON {table}"
             f" FOR EACH {each} EXECUTE FUNCTION {table}_is_append_only()"
         )
+
+
+def drop_append_only(table: str) -> None:
+    """Drop such a table with what made it so."""
+    op.drop_table(table)
+    drop_functions(f"{table}_is_append_only")
 
 
 def drop_triggers(table: str, *names: str) -> None:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from deltareg_migrations.append_only import drop_append_only, refuse_changes
+from deltareg_migrations.triggers import append_only, drop_append_only
 
 revision = "0011"
 down_revision = "0010"
@@ -56,7 +56,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("verdict_id", name="pk_comparisons"),
     )
     for table in ("suites", "suite_files", "suite_uses", "comparisons"):
-        refuse_changes(table)
+        append_only(table)
 
 
 def downgrade() -> None:

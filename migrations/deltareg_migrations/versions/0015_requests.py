@@ -6,6 +6,7 @@ from alembic import op
 from deltareg_migrations.triggers import (
     Rule,
     append_only,
+    drop_append_only,
     drop_functions,
     drop_triggers,
     follow,
@@ -242,13 +243,11 @@ def downgrade() -> None:
         changes = ("no_change", "no_truncate")
     drop_triggers("verdicts", "bound", *changes)
     for table in ("terms", "reviews", "approvals", "requests"):
-        op.drop_table(table)
+        drop_append_only(table)
     drop_functions(
-        "approvals_given_rules", "approvals_is_append_only", "channels_advanced_rules",
-        "channels_policy_follows", "requests_decided_rules", "requests_is_append_only",
-        "requests_opened_rules", "reviews_given_rules", "reviews_is_append_only",
-        "revisions_answers_follows", "revisions_gated_rules", "terms_is_append_only",
-        "verdicts_bound_rules",
+        "approvals_given_rules", "channels_advanced_rules", "channels_policy_follows",
+        "requests_decided_rules", "requests_opened_rules", "reviews_given_rules",
+        "revisions_answers_follows", "revisions_gated_rules", "verdicts_bound_rules",
         "verdicts_is_append_only", "versions_identity_rules",
     )  # fmt: skip
 
