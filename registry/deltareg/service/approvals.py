@@ -11,9 +11,9 @@ from deltareg.db.queries import requests as queries
 from deltareg.db.rows import Row
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
+from deltareg.service.channel_policy import digest_of_policy, policy_of
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller
-from deltareg.service.terms import digest_of_policy, policy_of
 from deltareg.wire import ChannelMove
 
 MOVED_ON = "the channel moved on"

@@ -12,6 +12,7 @@ from deltareg.errors import NotFound
 from deltareg.freeze_window import standing_window
 from deltareg.policy import policy_digest, policy_fields
 from deltareg.refs import LineRef, parse_channel
+from deltareg.service.channel_policy import policy_of
 from deltareg.service.clock import (
     moment_of,
     parse_time,
@@ -20,7 +21,7 @@ from deltareg.service.clock import (
     rfc3339_or_none,
 )
 from deltareg.service.freeze import is_freezing, tell_freeze
-from deltareg.service.gate import FRESH_POLICY, read_policy
+from deltareg.service.gate import FRESH_POLICY
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
@@ -148,7 +149,7 @@ def describe_channel(conn: sa.Connection, line: LineRef, row: Row) -> ChannelInf
 def _describe(
     conn: sa.Connection, line: LineRef, row: Row, revision: Row | None, *, at_us: int | None = None
 ) -> ChannelInfo:
-    policy = read_policy(row)
+    policy = policy_of(row)
     now_us = read_clock(conn) if at_us is None else at_us
     standing = standing_window(policy.freeze, moment_of(now_us))
     info = ChannelInfo(

@@ -14,8 +14,8 @@ from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.lifecycle import freeze_window
-from deltareg.policy import parse_policy
 from deltareg.refs import LineRef
+from deltareg.service.channel_policy import policy_of
 from deltareg.service.clock import parse_time, rfc3339, rfc3339_seconds
 from deltareg.service.ledger import append
 from deltareg.service.registry import Caller
@@ -43,7 +43,7 @@ def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, 
     found: dict[int, list[str]] = {}
     for row in queries.standings(conn, delta_ids):
         by_hand = is_freezing(conn, row, at_us=now_us)
-        if by_hand or freeze_window(parse_policy(row.policy), now_us=now_us):
+        if by_hand or freeze_window(policy_of(row), now_us=now_us):
             found.setdefault(row.delta_id, []).append(row.name)
     return found
 

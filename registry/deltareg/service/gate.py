@@ -15,9 +15,10 @@ from deltareg.db.session import read
 from deltareg.digest import Digest
 from deltareg.lifecycle import Candidate, Circumstances, deciding
 from deltareg.lifecycle import judge as judge_facts
-from deltareg.policy import Policy, parse_policy, policy_digest
+from deltareg.policy import Policy, policy_digest
 from deltareg.refs import Ref
 from deltareg.ruling import Ruling
+from deltareg.service.channel_policy import digest_of_policy, policy_of
 from deltareg.service.describe import ref_of
 from deltareg.service.environments import worker_environments
 from deltareg.service.freeze import standing_freeze, tell_freeze
@@ -49,7 +50,7 @@ def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> Ga
             GateRule(rule=r.rule, is_met=r.is_met, message=r.message, fix=r.fix, suite=r.suite)
             for r in rulings
         ],
-        policy_digest=str(policy_digest(read_policy(row))),
+        policy_digest=digest_of_policy(row),
     )  # fmt: skip
 
 
@@ -60,14 +61,14 @@ def judge(conn: sa.Connection, version: Row, channel: Row) -> list[Ruling]:
 
 def rule(conn: sa.Connection, version: Row, channel: Row) -> list[Ruling]:
     """Hold a version against every rule of a channel's policy inside a transaction."""
-    policy = read_policy(channel)
+    policy = policy_of(channel)
     now = _circumstances(conn, version, channel, policy)
     return judge_facts(_candidate(conn, version, channel), policy, facts(conn, version.id), now=now)
 
 
 def deciding_verdicts(conn: sa.Connection, version: Row, channel: Row) -> list[VerdictFact]:
     """Give the verdict that decides about a version for each suite of a channel that has one."""
-    policy = read_policy(channel)
+    policy = policy_of(channel)
     now = _circumstances(conn, version, channel, policy)
     return deciding(_candidate(conn, version, channel), policy, facts(conn, version.id), now=now)
 
@@ -105,11 +106,6 @@ def facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:
     rows = verdict_facts(conn, version_id)
     waived = standing_waivers(conn, [row.id for row in rows])
     return [fact_of(row, waived.get(row.id, {})) for row in rows]
-
-
-def read_policy(channel: Row) -> Policy:
-    """Read a channel's policy."""
-    return parse_policy(channel.policy)
 
 
 def _candidate(conn: sa.Connection, version: Row, channel: Row) -> Candidate:

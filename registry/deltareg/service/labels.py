@@ -6,8 +6,6 @@ from collections.abc import Mapping
 GPU, MEMORY = "gpu", "gpu_memory_gib"
 ONLY_RUN = "only_run"
 """Kept with a worker that takes one run and no other; nobody can count on it."""
-LABELS_MAX = 16
-LABEL_CHARACTERS = 120
 
 
 def fits(required: Mapping[str, str], offered: Mapping[str, str]) -> bool:

@@ -13,12 +13,12 @@ from deltareg.db.rows import Row
 from deltareg.db.session import with_retry, write
 from deltareg.errors import GatePending, InvalidInput, StaleRevision
 from deltareg.refs import LineRef
+from deltareg.service.channel_policy import policy_of
 from deltareg.service.freeze import freeze_channel, unfreeze_channel
 from deltareg.service.promote import promote
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
 from deltareg.service.roll_back import roll_back
-from deltareg.service.terms import policy_of
 from deltareg.wire import ChannelMove, MoveResult
 
 _FREEZES = {"freeze", "unfreeze"}

@@ -13,7 +13,7 @@ from deltareg.kinds import kind_names
 from deltareg.policy import Policy, parse_policy, policy_digest, policy_fields
 from deltareg.refs import LineRef
 from deltareg.service.approvals import end_others
-from deltareg.service.gate import read_policy
+from deltareg.service.channel_policy import policy_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
 from deltareg.service.verdict_facts import suite_facts
@@ -29,7 +29,7 @@ def show_policy(registry: Registry, caller: Caller, line: LineRef, name: str) ->
     """
     caller.require("read")
     with read(registry.engine) as conn:
-        policy = read_policy(find_channel(conn, find_line(conn, line), line, name))
+        policy = policy_of(find_channel(conn, find_line(conn, line), line, name))
     return PolicyInfo(channel=name, policy=policy_fields(policy), digest=str(policy_digest(policy)))
 
 
@@ -67,7 +67,7 @@ def set_policy(
         find_channel(conn, delta, line, name)
         channel = queries.channel_row(conn, delta.id, name, lock=True)
         assert channel is not None  # channels are never deleted
-        before = read_policy(channel)
+        before = policy_of(channel)
         change = _change(name, before, policy)
         if not change.is_changed:  # perhaps by this very request, whose answer was lost
             return change

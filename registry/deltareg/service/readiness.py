@@ -16,6 +16,7 @@ from deltareg.errors import StoreUnavailable
 from deltareg.lifecycle import freeze_window, is_in_window
 from deltareg.readiness import ReadyLight, TargetFacts, gravest, judge_readiness
 from deltareg.refs import LineRef
+from deltareg.service.channel_policy import policy_of
 from deltareg.service.describe import ref_of
 from deltareg.service.freeze import standing_freeze, tell_freeze
 from deltareg.service.promote import unmet_but_approvals
@@ -24,7 +25,7 @@ from deltareg.service.resolve import find_channel, find_line
 from deltareg.service.revocations import tell_revocation
 from deltareg.service.roll_back import distance, earlier, read_ledger
 from deltareg.service.stacks import revoked_below
-from deltareg.service.terms import policy_of, verdicts_on_terms
+from deltareg.service.terms import verdicts_on_terms
 from deltareg.store import BlobStore
 from deltareg.wire import ReadinessInfo, ReadinessLight
 

@@ -21,7 +21,8 @@ from deltareg.db.queries import runs as queries
 from deltareg.db.queries.outcomes import newest_makings
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.policy import RollbackWindow, parse_policy
+from deltareg.policy import RollbackWindow
+from deltareg.service.channel_policy import policy_of
 from deltareg.service.environments import worker_environments
 from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Registry
@@ -70,7 +71,7 @@ def _due(conn: sa.Connection) -> Iterator[_Due]:
     marker = hashlib.sha256(told.encode()).hexdigest()[:16]
     wanted: dict[tuple[int, str], None] = {}  # in order, each once
     for pinned in collection.pinned_versions(conn, window=_WINDOW):
-        names = [suite.name for suite in parse_policy(pinned.policy).suites]
+        names = [suite.name for suite in policy_of(pinned).suites]
         wanted |= dict.fromkeys((pinned.version_id, name) for name in names)
     suites = suite_facts(conn, {name for _, name in wanted})
     newest = newest_makings(conn, {version_id for version_id, _ in wanted})

@@ -16,6 +16,7 @@ from deltareg.errors import Blocked, Conflict, GatePending, NotFound
 from deltareg.lifecycle import freeze_window, is_in_window, refusal
 from deltareg.refs import LineRef
 from deltareg.service.approvals import approvals_due, tell_count
+from deltareg.service.channel_policy import policy_of
 from deltareg.service.describe import ref_of
 from deltareg.service.freeze import standing_freeze, tell_freeze, unfreezing
 from deltareg.service.priority import HIGH
@@ -23,7 +24,6 @@ from deltareg.service.promote import unmet_but_approvals
 from deltareg.service.registry import Caller
 from deltareg.service.runs import queue_default_suite
 from deltareg.service.serving import check_standing, held, serve
-from deltareg.service.terms import policy_of
 from deltareg.wire import ChannelMove, MoveResult
 
 _LEDGER_DEPTH = 1000

@@ -11,10 +11,9 @@ from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Blocked, Conflict, InvalidInput
-from deltareg.policy import parse_policy
-from deltareg.policy import policy_digest as digest_of_policy
 from deltareg.refs import Ref
 from deltareg.service import run_info
+from deltareg.service.channel_policy import digest_of_policy
 from deltareg.service.describe import ref_of
 from deltareg.service.incumbent import incumbent_request
 from deltareg.service.labels import tell_labels
@@ -226,8 +225,7 @@ def _is_as_good(verdict: Row, *, policy_digest: str) -> bool:
 
 
 def _policy_digest(conn: sa.Connection, ref: Ref, channel: str) -> str:
-    row = find_channel(conn, find_line(conn, ref.line), ref.line, channel)
-    return str(digest_of_policy(parse_policy(row.policy)))
+    return digest_of_policy(find_channel(conn, find_line(conn, ref.line), ref.line, channel))
 
 
 def _require_queueing(caller: Caller) -> None:

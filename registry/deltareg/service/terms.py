@@ -12,19 +12,9 @@ import sqlalchemy as sa
 from deltareg.db.queries import terms as queries
 from deltareg.db.rows import Row
 from deltareg.errors import NotFound
-from deltareg.policy import Policy, parse_policy, policy_digest
+from deltareg.service.channel_policy import digest_of_policy, policy_of
 from deltareg.service.gate import deciding_verdicts
 from deltareg.service.suites import find_suite
-
-
-def policy_of(channel: Row) -> Policy:
-    """Read the policy of a channel."""
-    return parse_policy(channel.policy)
-
-
-def digest_of_policy(channel: Row) -> str:
-    """Give the digest of the policy of a channel."""
-    return str(policy_digest(policy_of(channel)))
 
 
 def write_terms(conn: sa.Connection, channel: Row) -> None:
