@@ -62,13 +62,11 @@ def move_channel(
     _check(move)
 
     def transaction(conn: sa.Connection) -> MoveResult | GatePending:
-        delta = find_line(conn, line)
-        find_channel(conn, delta, line, name)
-        channel = queries.channel_row(conn, delta.id, name, lock=True)
-        if channel is None or channel.revision != seen:
-            now = "gone" if channel is None else f"at #{channel.revision}"
+        channel = find_channel(conn, find_line(conn, line), line, name, lock=True)
+        if channel.revision != seen:
             raise StaleRevision(
-                f"{line}@{name} is {now}, not at #{seen}: somebody moved it meanwhile",
+                f"{line}@{name} is at #{channel.revision}, not at #{seen}: somebody moved it"
+                " meanwhile",
                 fix=f"look again: deltareg channel show {line} {name}",
             )
         _check_reason(line, channel, move)

@@ -63,10 +63,7 @@ def set_policy(
     policy = parse_policy(request.policy)
 
     def transaction(conn: sa.Connection) -> PolicyChange:
-        delta = find_line(conn, line)
-        find_channel(conn, delta, line, name)
-        channel = queries.channel_row(conn, delta.id, name, lock=True)
-        assert channel is not None  # channels are never deleted
+        channel = find_channel(conn, find_line(conn, line), line, name, lock=True)
         before = policy_of(channel)
         change = _change(name, before, policy)
         if not change.is_changed:  # perhaps by this very request, whose answer was lost

@@ -32,8 +32,7 @@ def review_move(
     caller.require("approve")
 
     def transaction(conn: sa.Connection) -> GlassBroken:
-        found = find_channel(conn, find_line(conn, line), line, name)
-        channel = channel_queries.channel_by_id(conn, found.id, lock=True)
+        channel = find_channel(conn, find_line(conn, line), line, name, lock=True)
         move = channel_queries.revision_at(conn, channel.id, number=number)
         _check(line, name, number, move, caller)
         if move is None:
