@@ -9,18 +9,15 @@ from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import NotFound
-from deltareg.freeze_window import standing_window
 from deltareg.policy import policy_digest, policy_fields
 from deltareg.refs import LineRef, parse_channel
 from deltareg.service.channel_policy import policy_of
 from deltareg.service.clock import (
-    moment_of,
     parse_time,
     rfc3339,
-    rfc3339_of,
     rfc3339_or_none,
 )
-from deltareg.service.freeze import is_freezing, tell_freeze
+from deltareg.service.freeze import end_of, tell_frozen, what_freezes
 from deltareg.service.gate import FRESH_POLICY
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
@@ -151,21 +148,21 @@ def _describe(
 ) -> ChannelInfo:
     policy = policy_of(row)
     now_us = read_clock(conn) if at_us is None else at_us
-    standing = standing_window(policy.freeze, moment_of(now_us))
+    frozen = what_freezes(row, revision, at_us=now_us)
     info = ChannelInfo(
         channel=row.name, revision=0, version=None, digest=None, ref=None,
         suites=[suite.name for suite in policy.suites], policy=policy_fields(policy),
         policy_digest=str(policy_digest(policy)), quarantined=queries.quarantined(conn, row.id),
-        is_frozen=standing is not None, frozen_because="" if standing is None else str(standing),
-        frozen_until=None if standing is None else rfc3339_of(standing.ends),
+        is_frozen=frozen is not None,
+        frozen_because="" if frozen is None else tell_frozen(frozen, row.name),
+        frozen_until=None if frozen is None else end_of(frozen),
         to_review=moves_to_review(conn, [row.id]).get(row.id, []),
     )  # fmt: skip
     if revision is None:
         return info
     number = revision.version
     return info.model_copy(
-        update=_frozen_by_hand(conn, row, revision, now_us=now_us)
-        | {
+        update={
             "revision": revision.number, "version": number, "digest": revision.digest,
             "ref": None if number is None else f"{line}:v{number}",
             "is_revoked": revision.revoked_at is not None, "kind": revision.kind,
@@ -174,19 +171,6 @@ def _describe(
             "reason": revision.reason, "at": rfc3339(revision.created_at),
         }
     )  # fmt: skip
-
-
-def _frozen_by_hand(
-    conn: sa.Connection, row: Row, revision: Row, *, now_us: int
-) -> dict[str, object]:
-    """Say what a standing freeze by hand, which is told before any window, changes."""
-    if not is_freezing(conn, revision, at_us=now_us):
-        return {}
-    return {
-        "is_frozen": True,
-        "frozen_until": rfc3339_or_none(revision.ends_at),
-        "frozen_because": tell_freeze(revision, row.name),
-    }
 
 
 def _waivers(conn: sa.Connection, version_id: int | None) -> list[Waiver]:

@@ -13,28 +13,45 @@ from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.errors import Conflict, InvalidInput
-from deltareg.lifecycle import freeze_window
+from deltareg.freeze_window import StandingWindow, standing_window
 from deltareg.refs import LineRef
 from deltareg.service.channel_policy import policy_of
-from deltareg.service.clock import parse_time, rfc3339, rfc3339_seconds
+from deltareg.service.clock import (
+    moment_of,
+    parse_time,
+    rfc3339,
+    rfc3339_of,
+    rfc3339_or_none,
+    rfc3339_seconds,
+)
 from deltareg.service.ledger import append
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
 
 
-def standing_freeze(conn: sa.Connection, channel: Row) -> Row | None:
-    """Give the revision that freezes a channel now; None when none does."""
-    newest = queries.revision_at(conn, channel.id, number=channel.revision)
-    return newest if newest is not None and is_freezing(conn, newest) else None
+def what_freezes(channel: Row, newest: Row | None, *, at_us: int) -> Row | StandingWindow | None:
+    """Give what lets no move through at a time: a freeze by hand, else a window of the policy.
+
+    Args:
+        channel: The channel.
+        newest: Its newest revision then; None for a channel that was never moved.
+        at_us: The time.
+    """
+    freeze = standing_freeze(newest, at_us=at_us)
+    if freeze is not None:
+        return freeze
+    return standing_window(policy_of(channel).freeze, moment_of(at_us))
 
 
-def is_freezing(conn: sa.Connection, revision: Row, *, at_us: int | None = None) -> bool:
-    """Whether a revision, while it is the newest, freezes its channel now or at a time."""
-    if revision.kind != "freeze":
-        return False
-    if revision.ends_at is None:
-        return True
-    return bool(revision.ends_at > (read_clock(conn) if at_us is None else at_us))
+def standing_freeze(newest: Row | None, *, at_us: int) -> Row | None:
+    """Give the newest revision of a channel if it freezes it at a time."""
+    return newest if newest is not None and is_freezing(newest, at_us=at_us) else None
+
+
+def is_freezing(revision: Row, *, at_us: int) -> bool:
+    """Whether a revision, while it is the newest, freezes its channel at a time."""
+    is_open = revision.ends_at is None or revision.ends_at > at_us
+    return bool(revision.kind == "freeze" and is_open)
 
 
 def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, list[str]]:
@@ -42,10 +59,21 @@ def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, 
     now_us = read_clock(conn)
     found: dict[int, list[str]] = {}
     for row in queries.standings(conn, delta_ids):
-        by_hand = is_freezing(conn, row, at_us=now_us)
-        if by_hand or freeze_window(policy_of(row), now_us=now_us):
+        if what_freezes(row, row, at_us=now_us) is not None:
             found.setdefault(row.delta_id, []).append(row.name)
     return found
+
+
+def tell_frozen(frozen: Row | StandingWindow, name: str) -> str:
+    """Say what lets no move of a channel through, and why."""
+    return str(frozen) if isinstance(frozen, StandingWindow) else tell_freeze(frozen, name)
+
+
+def end_of(frozen: Row | StandingWindow) -> str | None:
+    """Say when a channel takes moves again by itself; None when it does not."""
+    if isinstance(frozen, StandingWindow):
+        return rfc3339_of(frozen.ends)
+    return rfc3339_or_none(frozen.ends_at)
 
 
 def tell_freeze(freeze: Row, name: str) -> str:
@@ -90,7 +118,7 @@ def unfreeze_channel(
         Conflict: The channel is not frozen.
     """
     _check(move)
-    if standing_freeze(conn, channel) is None:
+    if standing_freeze(current, at_us=read_clock(conn)) is None:
         raise Conflict(f"{line}@{channel.name} is not frozen", fix="nothing to do")
     return _append(conn, caller, line, channel, current, move)[0]
 

@@ -1,8 +1,11 @@
 """The gate: what a channel asks of a version, held against the verdicts that are bound to it.
 
-`check_gate`, `judge` and what explains a policy all go through one function of the core, on facts
-that one function here gathers; so an answer and its explanation cannot differ.
+Whoever asks, the core decides on facts that one function here gathers, once for a move; so an
+answer, its explanation and the verdicts that a move names cannot differ.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -13,16 +16,14 @@ from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.digest import Digest
-from deltareg.lifecycle import Candidate, Circumstances, deciding
-from deltareg.lifecycle import judge as judge_facts
+from deltareg.lifecycle import Candidate, Circumstances, deciding, gate, judge
 from deltareg.policy import Policy, policy_digest
 from deltareg.refs import Ref
-from deltareg.ruling import Ruling
-from deltareg.service.channel_policy import digest_of_policy, policy_of
+from deltareg.ruling import Rule, Ruling
+from deltareg.service.channel_policy import policy_of
 from deltareg.service.describe import ref_of
 from deltareg.service.environments import worker_environments
 from deltareg.service.freeze import standing_freeze, tell_freeze
-from deltareg.service.incumbent import incumbent
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line, find_version
 from deltareg.service.revocations import tell_revocation
@@ -35,13 +36,45 @@ from deltareg.wire import GateAnswer, GateRule, UnmetRule
 FRESH_POLICY: dict[str, object] = {"suites": ["smoke"]}
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A version before the gate of a channel: all that the gate goes by.
+
+    Attributes:
+        candidate: The version.
+        policy: What the channel asks.
+        verdicts: The verdicts of the version, newest first.
+        now: What else there is to go by.
+    """
+
+    candidate: Candidate
+    policy: Policy
+    verdicts: Sequence[VerdictFact]
+    now: Circumstances
+
+    def rulings(self) -> list[Ruling]:
+        """Hold the version against every rule; give them all, met and unmet."""
+        return judge(self.candidate, self.policy, self.verdicts, now=self.now)
+
+    def unmet(self, *left_out: Rule) -> list[Ruling]:
+        """Give the rules that the version does not meet, but for some; an empty list means yes."""
+        found = gate(self.candidate, self.policy, self.verdicts, now=self.now)
+        return [ruling for ruling in found if ruling.rule not in left_out]
+
+    def passes(self) -> list[str]:
+        """List the verdicts that a move to the version rests on: a pass for each suite."""
+        found = deciding(self.candidate, self.policy, self.verdicts, now=self.now)
+        return [verdict.id for verdict in found if verdict.is_pass]
+
+
 def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> GateAnswer:
     """Hold a version against every rule of a channel, and say what is missing; changes nothing."""
     caller.require("read")
     with read(registry.engine) as conn:
         version = find_version(conn, ref, bare="newest")
         row = find_channel(conn, find_line(conn, ref.line), ref.line, channel)
-        rulings = rule(conn, version, row)
+        case = gather(conn, version, row)
+    rulings = case.rulings()
     unmet = [ruling for ruling in rulings if not ruling.is_met]
     return GateAnswer(
         ref=ref_of(version), channel=channel, allowed=not unmet,
@@ -50,43 +83,33 @@ def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> Ga
             GateRule(rule=r.rule, is_met=r.is_met, message=r.message, fix=r.fix, suite=r.suite)
             for r in rulings
         ],
-        policy_digest=digest_of_policy(row),
+        policy_digest=case.now.policy_digest,
     )  # fmt: skip
 
 
-def judge(conn: sa.Connection, version: Row, channel: Row) -> list[Ruling]:
-    """Give the rules of a channel that a version does not meet; an empty list means yes."""
-    return [ruling for ruling in rule(conn, version, channel) if not ruling.is_met]
-
-
-def rule(conn: sa.Connection, version: Row, channel: Row) -> list[Ruling]:
-    """Hold a version against every rule of a channel's policy inside a transaction."""
+def gather(conn: sa.Connection, version: Row, channel: Row) -> Case:
+    """Gather all that the gate of a channel goes by about a version, inside a transaction."""
     policy = policy_of(channel)
-    now = _circumstances(conn, version, channel, policy)
-    return judge_facts(_candidate(conn, version, channel), policy, facts(conn, version.id), now=now)
-
-
-def deciding_verdicts(conn: sa.Connection, version: Row, channel: Row) -> list[VerdictFact]:
-    """Give the verdict that decides about a version for each suite of a channel that has one."""
-    policy = policy_of(channel)
-    now = _circumstances(conn, version, channel, policy)
-    return deciding(_candidate(conn, version, channel), policy, facts(conn, version.id), now=now)
+    return Case(
+        _candidate(conn, version, channel), policy, _facts(conn, version.id),
+        _circumstances(conn, version, channel, policy),
+    )  # fmt: skip
 
 
 def _circumstances(
     conn: sa.Connection, version: Row, channel: Row, policy: Policy
 ) -> Circumstances:
-    digest = str(policy_digest(policy))
-    freeze = standing_freeze(conn, channel)
-    served = incumbent(conn, channel.delta_id, channel.name)
-    is_served = served is not None and served.id == version.id
+    digest, now_us = str(policy_digest(policy)), read_clock(conn)
+    newest = channel_queries.revision_at(conn, channel.id, number=channel.revision)
+    freeze = standing_freeze(newest, at_us=now_us)
+    served, digest_served = (None, None) if newest is None else (newest.version_id, newest.digest)
     return Circumstances(
-        channel=channel.name, now_us=read_clock(conn), policy_digest=digest,
+        channel=channel.name, now_us=now_us, policy_digest=digest,
         suites=suite_facts(conn, (suite.name for suite in policy.suites)),
         environments=worker_environments(conn) if policy.environment == "strict" else frozenset(),
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
         approvals=_approvals(conn, version, channel, digest),
-        incumbent=None if is_served else "" if served is None else served.manifest_digest,
+        incumbent=None if served == version.id else digest_served or "",
     )  # fmt: skip
 
 
@@ -101,7 +124,7 @@ def _approvals(conn: sa.Connection, version: Row, channel: Row, digest: str) -> 
     return sorted({row.principal for rows in given.values() for row in rows})
 
 
-def facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:
+def _facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:
     """Give the verdicts of a version as the gate sees them, newest first."""
     rows = verdict_facts(conn, version_id)
     waived = standing_waivers(conn, [row.id for row in rows])

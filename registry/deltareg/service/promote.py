@@ -9,10 +9,9 @@ from deltareg.db.rows import Row
 from deltareg.errors import Conflict, DeltaregError, GatePending, InvalidInput, NotFound
 from deltareg.lifecycle import refusal
 from deltareg.refs import LineRef
-from deltareg.ruling import Ruling
 from deltareg.service.approvals import ask_for_approvals
 from deltareg.service.describe import ref_of
-from deltareg.service.gate import judge
+from deltareg.service.gate import gather
 from deltareg.service.registry import Caller
 from deltareg.service.serving import check_standing, held, serve
 from deltareg.wire import ChannelMove, MoveResult
@@ -33,10 +32,11 @@ def promote(
     if move.version is None:
         raise InvalidInput("a promotion names a version", fix="send `version`")
     version = held(conn, _version(conn, line, channel.delta_id, move.version))
+    case = gather(conn, version, channel)
     if move.break_glass:
         check_standing(conn, version, fix="choose another version")
     else:
-        unmet = judge(conn, version, channel)
+        unmet = case.unmet()
         # Approvals alone are asked for by a request; with other rules they are told of as well.
         if any(ruling.rule != "approvals" for ruling in unmet):
             raise cast(DeltaregError, refusal(unmet))
@@ -46,12 +46,7 @@ def promote(
         waiting = ask_for_approvals(conn, caller, line, channel, version, move)
         if waiting is not None:
             return waiting
-    return serve(conn, caller, line, channel, current, version, move)[0]
-
-
-def unmet_but_approvals(conn: sa.Connection, version: Row, channel: Row) -> list[Ruling]:
-    """Hold a version against a channel's gate, its approvals left out: they have a request."""
-    return [unmet for unmet in judge(conn, version, channel) if unmet.rule != "approvals"]
+    return serve(conn, caller, line, channel, current, version, move, case)[0]
 
 
 def _version(conn: sa.Connection, line: LineRef, delta_id: int, number: int) -> Row:

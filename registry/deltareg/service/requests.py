@@ -17,8 +17,8 @@ from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.approvals import approvals_due, end, subject_of, who_may
 from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service.gate import gather
 from deltareg.service.paging import check_limit, page, read_number_cursor
-from deltareg.service.promote import unmet_but_approvals
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
 from deltareg.service.serving import held, serve
@@ -180,12 +180,13 @@ def _promote_if_due(conn: sa.Connection, caller: Caller, request: Row, channel: 
     if len(given) < approvals_due(channel):
         return
     version = held(conn, version_queries.version_by_id(conn, request.version_id))
-    if unmet_but_approvals(conn, version, channel):
+    case = gather(conn, version, channel)
+    if case.unmet("approvals"):
         return
     line = LineRef(request.namespace, request.line)
     current = channel_queries.revision_at(conn, channel.id, number=channel.revision)
     move = ChannelMove(kind="promote", version=version.number, reason=request.reason)
-    serve(conn, caller, line, channel, current, version, move)
+    serve(conn, caller, line, channel, current, version, move, case)
 
 
 def _find(conn: sa.Connection, request_id: int) -> Row:
@@ -204,7 +205,7 @@ def _shown(conn: sa.Connection, request_id: int) -> RequestInfo:
     channel = channel_queries.channel_by_id(conn, request.channel_id)
     unmet = [
         UnmetRule(rule=u.rule, message=u.message, fix=u.fix)
-        for u in unmet_but_approvals(conn, version, channel)
+        for u in gather(conn, version, channel).unmet("approvals")
     ]
     return info.model_copy(update={"unmet": unmet})
 

@@ -13,14 +13,14 @@ from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import Row
 from deltareg.errors import Blocked, Conflict, GatePending, NotFound
-from deltareg.lifecycle import freeze_window, is_in_window, refusal
+from deltareg.freeze_window import StandingWindow
+from deltareg.lifecycle import is_in_window, refusal
 from deltareg.refs import LineRef
-from deltareg.service.approvals import approvals_due, tell_count
-from deltareg.service.channel_policy import policy_of
+from deltareg.service.approvals import tell_count
 from deltareg.service.describe import ref_of
-from deltareg.service.freeze import standing_freeze, tell_freeze, unfreezing
+from deltareg.service.freeze import tell_freeze, unfreezing, what_freezes
+from deltareg.service.gate import Case, gather
 from deltareg.service.priority import HIGH
-from deltareg.service.promote import unmet_but_approvals
 from deltareg.service.registry import Caller
 from deltareg.service.runs import queue_default_suite
 from deltareg.service.serving import check_standing, held, serve
@@ -47,12 +47,13 @@ def roll_back(
             fix=f"deltareg promote {line}:vN --channel {channel.name}",
         )
     if not move.break_glass:
-        _refuse_frozen(conn, line, channel)
+        _refuse_frozen(conn, line, channel, current)
     ledger = read_ledger(conn, channel)
     target = find_target(line, channel, ledger, current, move)
     version = held(conn, version_queries.version_by_id(conn, target.version_id))
-    _check_target(conn, line, channel, ledger, target, version, move)
-    result, revision_id = serve(conn, caller, line, channel, current, version, move)
+    case = gather(conn, version, channel)
+    _check_target(conn, line, channel, ledger, target, version, move, case)
+    result, revision_id = serve(conn, caller, line, channel, current, version, move, case)
     if current.version_id != version.id:
         queries.add_quarantine(conn, channel.id, current.version_id, revision_id=revision_id)
     if move.dry_run:
@@ -61,16 +62,15 @@ def roll_back(
     return result.model_copy(update={"verify_run": run})
 
 
-def _refuse_frozen(conn: sa.Connection, line: LineRef, channel: Row) -> None:
+def _refuse_frozen(conn: sa.Connection, line: LineRef, channel: Row, current: Row) -> None:
     """Refuse a move while somebody, or the policy, says that there is none."""
-    freeze = standing_freeze(conn, channel)
-    if freeze is not None:
-        told = tell_freeze(freeze, f"{line}@{channel.name}")
-        raise Blocked(told, fix=unfreezing(line, channel.name))
-    window = freeze_window(policy_of(channel), now_us=read_clock(conn))
-    if window:
+    frozen = what_freezes(channel, current, at_us=read_clock(conn))
+    if isinstance(frozen, StandingWindow):
         fix = f"wait, or change the policy: deltareg channel policy set {line} {channel.name} FILE"
-        raise Blocked(f"{line}@{channel.name} is in {window}", fix=fix)
+        raise Blocked(f"{line}@{channel.name} is in {frozen}", fix=fix)
+    if frozen is not None:
+        told = tell_freeze(frozen, f"{line}@{channel.name}")
+        raise Blocked(told, fix=unfreezing(line, channel.name))
 
 
 def read_ledger(conn: sa.Connection, channel: Row) -> Sequence[Row]:
@@ -138,7 +138,7 @@ def distance(ledger: Sequence[Row], target: Row, *, now_us: int) -> tuple[int, f
 
 def _check_target(
     conn: sa.Connection, line: LineRef, channel: Row, ledger: Sequence[Row], target: Row,
-    version: Row, move: ChannelMove,
+    version: Row, move: ChannelMove, case: Case,
 ) -> None:  # fmt: skip
     """Hold a rollback's target against what must stand: not revoked, its bytes there, a verdict."""
     history = f"deltareg channel history {line} {channel.name}"
@@ -146,14 +146,13 @@ def _check_target(
     check_standing(conn, version, fix=further)
     if move.break_glass:
         return
-    behind, age_s = distance(ledger, target, now_us=read_clock(conn))
-    if is_in_window(behind=behind, age_s=age_s, window=policy_of(channel).rollback):
+    behind, age_s = distance(ledger, target, now_us=case.now.now_us)
+    if is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback):
         return
-    unmet = [u for u in unmet_but_approvals(conn, version, channel) if u.rule != "quarantined"]
-    error = refusal(unmet)
+    error = refusal(case.unmet("approvals", "quarantined"))
     if error is not None:
         raise error
-    due = approvals_due(channel)
+    due = case.policy.approvals
     if due:
         raise GatePending(
             f"{ref_of(version)} left {channel.name} too long ago to come back without"

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
@@ -12,11 +13,12 @@ from deltareg.refs import LineRef
 from deltareg.service.approvals import MOVED_ON, end_others, note_promoted
 from deltareg.service.describe import ref_of
 from deltareg.service.freeze import freeze_again, standing_freeze
+from deltareg.service.gate import Case
 from deltareg.service.ledger import append
 from deltareg.service.registry import Caller
 from deltareg.service.revocations import tell_revocation
 from deltareg.service.stacks import revoked_below
-from deltareg.service.terms import verdicts_on_terms, write_terms
+from deltareg.service.terms import write_terms
 from deltareg.wire import ChannelMove, MoveResult
 
 
@@ -48,21 +50,23 @@ def check_standing(conn: sa.Connection, version: Row, *, fix: str) -> None:
 
 def serve(
     conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
-    version: Row, move: ChannelMove,
+    version: Row, move: ChannelMove, case: Case,
 ) -> tuple[MoveResult, int]:  # fmt: skip
     """Append the move that lets a channel serve a version; give it and the id of its row.
+
+    It names the verdicts of the case that was judged.
 
     Open requests of the channel are answered or stale after it. A freeze that was broken through
     stands again after it.
     """
     is_promoted = move.kind == "promote"
-    write_terms(conn, channel)
+    write_terms(conn, channel, case)
     end_others(conn, caller, channel, but=version.id if is_promoted else None, why=MOVED_ON)
     request = note_promoted(conn, caller, channel, version) if is_promoted else None
-    freeze = standing_freeze(conn, channel)
+    freeze = standing_freeze(current, at_us=read_clock(conn))
     result, revision_id = append(
         conn, caller, line, channel, current, move, serves=version, request=request,
-        verdict_ids=verdicts_on_terms(conn, channel, version),
+        verdict_ids=case.passes(),
     )  # fmt: skip
     if freeze is not None:
         now = queries.channel_by_id(conn, channel.id)
