@@ -1,11 +1,12 @@
 """Channels: what each serves, its append-only ledger, and the state at any time in the past."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import NotFound
@@ -23,8 +24,8 @@ from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
 from deltareg.service.reviews import moves_to_review
-from deltareg.service.waivers import describe_waivers
-from deltareg.wire import ChannelInfo, Page, RevisionInfo, Waiver
+from deltareg.service.waivers import standing_on_versions
+from deltareg.wire import ChannelInfo, Page, RevisionInfo
 
 DEFAULT_CHANNELS = ("dev", "staging", "prod")
 
@@ -40,8 +41,7 @@ def list_channels(registry: Registry, caller: Caller, line: LineRef) -> Page[Cha
     caller.require("read")
     with read(registry.engine) as conn:
         rows = queries.channel_rows(conn, find_line(conn, line).id)
-        items = [describe_channel(conn, line, row) for row in rows]
-    return Page(items=items)
+        return Page(items=_describe_now(conn, line, rows))
 
 
 def show_channel(
@@ -64,7 +64,7 @@ def show_channel(
                 f"{line}@{name} served nothing yet at {at}",
                 fix=f"deltareg channel history {line} {name}",
             )
-        return _describe(conn, line, row, revision, at_us=at_us)
+        return _describe(conn, line, [(row, revision)], at_us=at_us)[0]
 
 
 def read_revision(registry: Registry, caller: Caller, line: LineRef, name: str) -> int | None:
@@ -140,43 +140,54 @@ def clear_quarantine(
 
 def describe_channel(conn: sa.Connection, line: LineRef, row: Row) -> ChannelInfo:
     """Show a channel as of now."""
-    return _describe(conn, line, row, queries.revision_at(conn, row.id, number=row.revision))
+    return _describe_now(conn, line, [row])[0]
+
+
+def _describe_now(conn: sa.Connection, line: LineRef, rows: Sequence[Row]) -> list[ChannelInfo]:
+    newest = queries.newest_revisions(conn, [row.id for row in rows])
+    found = [(row, newest.get(row.id)) for row in rows]
+    return _describe(conn, line, found, at_us=read_clock(conn))
 
 
 def _describe(
-    conn: sa.Connection, line: LineRef, row: Row, revision: Row | None, *, at_us: int | None = None
-) -> ChannelInfo:
+    conn: sa.Connection, line: LineRef, found: Sequence[tuple[Row, Row | None]], *, at_us: int
+) -> list[ChannelInfo]:
+    """Show channels with the revisions that stood at a time; all else is asked once for all."""
+    ids = [row.id for row, _ in found]
+    quarantined = queries.quarantined(conn, ids)
+    to_review = moves_to_review(conn, ids)
+    served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
+    waivers = standing_on_versions(conn, served.values())
+    return [
+        _show(line, row, newest, at_us=at_us).model_copy(
+            update={
+                "quarantined": quarantined.get(row.id, []),
+                "to_review": to_review.get(row.id, []),
+                "waivers": waivers.get(served[row.id], []) if row.id in served else [],
+            }
+        )
+        for row, newest in found
+    ]
+
+
+def _show(line: LineRef, row: Row, newest: Row | None, *, at_us: int) -> ChannelInfo:
     policy = policy_of(row)
-    now_us = read_clock(conn) if at_us is None else at_us
-    frozen = what_freezes(row, revision, at_us=now_us)
+    frozen = what_freezes(row, newest, at_us=at_us)
     info = ChannelInfo(
         channel=row.name, revision=0, version=None, digest=None, ref=None,
         suites=[suite.name for suite in policy.suites], policy=policy_fields(policy),
-        policy_digest=str(policy_digest(policy)), quarantined=queries.quarantined(conn, row.id),
-        is_frozen=frozen is not None,
+        policy_digest=str(policy_digest(policy)), is_frozen=frozen is not None,
         frozen_because="" if frozen is None else tell_frozen(frozen, row.name),
         frozen_until=None if frozen is None else end_of(frozen),
-        to_review=moves_to_review(conn, [row.id]).get(row.id, []),
     )  # fmt: skip
-    if revision is None:
+    if newest is None:
         return info
-    number = revision.version
+    number = newest.version
     return info.model_copy(
         update={
-            "revision": revision.number, "version": number, "digest": revision.digest,
+            "revision": newest.number, "version": number, "digest": newest.digest,
             "ref": None if number is None else f"{line}:v{number}",
-            "is_revoked": revision.revoked_at is not None, "kind": revision.kind,
-            "waivers": _waivers(conn, revision.version_id),
-            "actor": revision.actor,
-            "reason": revision.reason, "at": rfc3339(revision.created_at),
+            "is_revoked": newest.revoked_at is not None, "kind": newest.kind,
+            "actor": newest.actor, "reason": newest.reason, "at": rfc3339(newest.created_at),
         }
     )  # fmt: skip
-
-
-def _waivers(conn: sa.Connection, version_id: int | None) -> list[Waiver]:
-    """Give the waivers that stand on verdicts of the version that is served."""
-    if version_id is None:
-        return []
-    verdicts = [row.id for row in verdict_facts(conn, version_id)]
-    found = describe_waivers(conn, verdicts)
-    return [waiver for waivers in found.values() for waiver in waivers if waiver.stands]

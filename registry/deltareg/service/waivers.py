@@ -26,6 +26,14 @@ def describe_waivers(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[st
     return {verdict_id: [_show(row) for row in rows] for verdict_id, rows in found.items()}
 
 
+def standing_on_versions(
+    conn: sa.Connection, version_ids: Iterable[int]
+) -> dict[int, list[Waiver]]:
+    """Show the waivers that stand on verdicts of versions, by version."""
+    found = queries.waivers_on_versions(conn, version_ids)
+    return {version_id: [_show(row) for row in rows] for version_id, rows in found.items()}
+
+
 def find_verdict(conn: sa.Connection, verdict_id: str) -> Row:
     """Find a verdict.
 

@@ -117,6 +117,15 @@ def revision_at(
     return conn.execute(query.order_by(revisions.c.number.desc()).limit(1)).one_or_none()
 
 
+def newest_revisions(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, Row]:
+    """Give the newest revisions of channels, by channel; none of one that was never moved."""
+    newest = sa.and_(
+        channels.c.id == revisions.c.channel_id, channels.c.revision == revisions.c.number
+    )
+    query = _select_revisions().join(channels, newest).where(channels.c.id.in_(channel_ids))
+    return {row.channel_id: row for row in conn.execute(query)}
+
+
 def version_back(conn: sa.Connection, channel_id: int, *, number: int, back: int) -> Row | None:
     """Give the move that lies so many moves before the one that stood at a revision.
 
@@ -208,15 +217,18 @@ def standing_quarantine(conn: sa.Connection, channel_id: int, version_id: int) -
     return conn.execute(query).scalar()
 
 
-def quarantined(conn: sa.Connection, channel_id: int) -> list[int]:
-    """List the numbers of the versions quarantined on a channel."""
+def quarantined(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, list[int]]:
+    """List the numbers of the versions quarantined on channels, by channel."""
     query = (
-        sa.select(versions.c.number)
-        .join(quarantines, quarantines.c.version_id == versions.c.id)
-        .where(quarantines.c.channel_id == channel_id, quarantines.c.cleared_at.is_(None))
+        sa.select(quarantines.c.channel_id, versions.c.number)
+        .join(versions, versions.c.id == quarantines.c.version_id)
+        .where(quarantines.c.channel_id.in_(channel_ids), quarantines.c.cleared_at.is_(None))
         .order_by(versions.c.number)
     )
-    return [row[0] for row in conn.execute(query)]
+    found: dict[int, list[int]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.channel_id, []).append(row.number)
+    return found
 
 
 def clear_quarantine(

@@ -1,12 +1,13 @@
 """Waivers of failed checks: given, ended, and which stand now."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.rows import Row
-from deltareg.db.tables import principals, waivers
+from deltareg.db.tables import principals, verdicts, waivers
 from deltareg.db.upsert import batches
 
 _STANDS = sa.and_(waivers.c.revoked_at.is_(None), waivers.c.expires_at > now_us())
@@ -46,21 +47,37 @@ def end_waivers(
 
 def waivers_of(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, list[Row]]:
     """Give the waivers of verdicts, ended ones too, the oldest first; `stands` says which hold."""
-    ender = principals.alias("ender")
     found: dict[str, list[Row]] = {}
     for part in batches(sorted(set(verdict_ids))):
-        query = (
-            sa.select(
-                waivers,
-                _STANDS.label("stands"),
-                principals.c.name.label("actor"),
-                ender.c.name.label("ender"),
-            )
-            .join(principals, principals.c.id == waivers.c.actor_id)
-            .outerjoin(ender, ender.c.id == waivers.c.revoked_by)
-            .where(waivers.c.verdict_id.in_(part))
-            .order_by(waivers.c.created_at, waivers.c.id)
-        )
-        for row in conn.execute(query):
+        for row in conn.execute(_select().where(waivers.c.verdict_id.in_(part))):
             found.setdefault(row.verdict_id, []).append(row)
     return found
+
+
+def waivers_on_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[Row]]:
+    """Give the waivers that stand on the verdicts of versions, the oldest first, by version."""
+    query = (
+        _select()
+        .add_columns(verdicts.c.version_id)
+        .join(verdicts, verdicts.c.id == waivers.c.verdict_id)
+        .where(verdicts.c.version_id.in_(sorted(set(version_ids))), _STANDS)
+    )
+    found: dict[int, list[Row]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.version_id, []).append(row)
+    return found
+
+
+def _select() -> sa.Select[*tuple[Any, ...]]:
+    ender = principals.alias("ender")
+    return (
+        sa.select(
+            waivers,
+            _STANDS.label("stands"),
+            principals.c.name.label("actor"),
+            ender.c.name.label("ender"),
+        )
+        .join(principals, principals.c.id == waivers.c.actor_id)
+        .outerjoin(ender, ender.c.id == waivers.c.revoked_by)
+        .order_by(waivers.c.created_at, waivers.c.id)
+    )

@@ -1,0 +1,54 @@
+"""Channels in lists: the same as each by itself, without a question for each."""
+
+import pytest
+import sqlalchemy as sa
+
+
+@pytest.fixture
+def eventful(local_registry):
+    """Give a line whose channels were rolled back, waived for, broken through and frozen."""
+    maker = local_registry.line("lora", "lora_v2")
+    maker.rollback("team/lora", "prod")
+    verdict = local_registry.verified("team/lora:v1", verdict="fail", again=True)
+    local_registry.client(principal="bob").waive(verdict.id, "effect", reason="known")
+    maker.promote("team/lora:v2", "dev", reason="now", break_glass=True)
+    maker.freeze("team/lora", "prod", reason="weekend")
+    return maker
+
+
+def test_a_list_shows_each_channel_as_it_is_shown_by_itself(eventful):
+    listed = {found.channel: found for found in eventful.channels("team/lora").items}
+
+    assert listed == {name: eventful.channel("team/lora", name) for name in listed}
+    assert listed["prod"].quarantined == [2]
+    assert [waiver.check for waiver in listed["prod"].waivers] == ["effect"]
+    assert listed["prod"].frozen_because.endswith(": weekend")
+    assert [(move.version, move.actor) for move in listed["dev"].to_review] == [(2, "maker")]
+    assert (listed["dev"].quarantined, listed["dev"].waivers) == ([], [])
+    assert (listed["staging"].revision, listed["staging"].is_frozen) == (0, False)
+
+
+def test_a_list_of_more_channels_asks_the_database_no_more(eventful, local_registry):
+    few = questions(local_registry, lambda: eventful.channels("team/lora"))
+    for number in range(3):
+        eventful.create_channel("team/lora", f"c{number}")
+        eventful.promote("team/lora:v2", f"c{number}")
+
+    many = questions(local_registry, lambda: eventful.channels("team/lora"))
+
+    assert len(eventful.channels("team/lora").items) == 6
+    assert many == few
+
+
+def questions(server, act):
+    """Count the statements that a call comes to."""
+    told = []
+
+    def note(_conn, _cursor, statement, *_rest):
+        told.append(statement)
+
+    engine = server.registry.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    act()
+    sa.event.remove(engine, "before_cursor_execute", note)
+    return len(told)
