@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
@@ -63,7 +62,7 @@ def serve(
     write_terms(conn, channel, case)
     end_others(conn, caller, channel, but=version.id if is_promoted else None, why=MOVED_ON)
     request = note_promoted(conn, caller, channel, version) if is_promoted else None
-    freeze = standing_freeze(current, at_us=read_clock(conn))
+    freeze = standing_freeze(current, at_us=case.now.now_us)
     result, revision_id = append(
         conn, caller, line, channel, current, move, serves=version, request=request,
         verdict_ids=case.passes(),
