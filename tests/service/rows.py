@@ -162,6 +162,19 @@ def unguarded(conn, table):
         conn.exec_driver_sql(sql)
 
 
+@contextmanager
+def asked(engine):
+    """Note the statements that the database is sent meanwhile."""
+    statements = []
+
+    def note(_conn, _cursor, statement, *_rest):
+        statements.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    sa.event.remove(engine, "before_cursor_execute", note)
+
+
 def rows(engine, table):
     with read(engine) as conn:
         return conn.execute(sa.select(table).order_by(sa.text("1"))).all()

@@ -1,7 +1,8 @@
 """Channels in lists: the same as each by itself, without a question for each."""
 
 import pytest
-import sqlalchemy as sa
+
+from tests.service import rows
 
 
 @pytest.fixture
@@ -29,26 +30,15 @@ def test_a_list_shows_each_channel_as_it_is_shown_by_itself(eventful):
 
 
 def test_a_list_of_more_channels_asks_the_database_no_more(eventful, local_registry):
-    few = questions(local_registry, lambda: eventful.channels("team/lora"))
+    engine = local_registry.registry.engine
+    with rows.asked(engine) as few:
+        eventful.channels("team/lora")
     for number in range(3):
         eventful.create_channel("team/lora", f"c{number}")
         eventful.promote("team/lora:v2", f"c{number}")
 
-    many = questions(local_registry, lambda: eventful.channels("team/lora"))
+    with rows.asked(engine) as many:
+        found = eventful.channels("team/lora").items
 
-    assert len(eventful.channels("team/lora").items) == 6
-    assert many == few
-
-
-def questions(server, act):
-    """Count the statements that a call comes to."""
-    told = []
-
-    def note(_conn, _cursor, statement, *_rest):
-        told.append(statement)
-
-    engine = server.registry.engine
-    sa.event.listen(engine, "before_cursor_execute", note)
-    act()
-    sa.event.remove(engine, "before_cursor_execute", note)
-    return len(told)
+    assert len(found) == 6
+    assert len(many) == len(few)

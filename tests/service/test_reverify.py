@@ -53,6 +53,17 @@ def test_an_older_verifiers_verdicts_are_asked_for_again_once(two, registry_serv
     assert queue_reverification(registry) == 0, "what came to nothing is not tried for ever"
 
 
+def test_what_was_asked_for_again_is_looked_up_at_once(two, registry_server):
+    registry = registry_server.registry
+    outdate(registry, verifier="deltareg-verify/0")
+    assert queue_reverification(registry) == 2
+
+    with rows.asked(registry.engine) as asked:
+        assert queue_reverification(registry) == 0
+
+    assert len([one for one in asked if "FROM runs" in one]) == 1
+
+
 def test_a_worker_in_another_environment_has_served_versions_verified_there(two, registry_server):
     registry = registry_server.registry
     worker = registry_server.client(("read", "verify"), principal="worker", kind="wrk")

@@ -56,8 +56,9 @@ def queue_reverification(
     """Queue what is due again and was not queued for the same reason before; say how many runs."""
     with read(registry.engine) as conn:
         found = list(_due(conn))
+        known = queries.keys_queued(conn, {due.key: due.version_id for due in found})
     queued = 0
-    for due in found:
+    for due in [due for due in found if due.key not in known]:
         if queued >= most:
             log.warning("more than %d verifications are due again, the rest waits", most)
             break
@@ -91,7 +92,7 @@ def _is_outdated(verdict: Row, environments: frozenset[str]) -> bool:
 
 
 def _queue(conn: sa.Connection, due: _Due, run_id: str) -> bool:
-    if queries.was_queued(conn, due.version_id, dedup_key=due.key):
+    if queries.keys_queued(conn, {due.key: due.version_id}):
         return False
     found = queries.enqueue(
         conn, run_id=run_id, what="verify", dedup_key=due.key, version_id=due.version_id,

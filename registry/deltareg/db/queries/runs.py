@@ -19,7 +19,7 @@ from deltareg.db.clock import now_us
 from deltareg.db.rows import Row
 from deltareg.db.tables import deltas, namespaces, principals, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
-from deltareg.db.upsert import insert
+from deltareg.db.upsert import batches, insert
 from deltareg.errors import Unavailable
 
 _ATTEMPTS = 10
@@ -173,12 +173,16 @@ def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
     return conn.execute(query).all()
 
 
-def was_queued(conn: sa.Connection, version_id: int, *, dedup_key: str) -> bool:
-    """Whether a run about a version was ever queued with a key, whatever has become of it."""
-    query = sa.select(runs.c.id).where(
-        runs.c.version_id == version_id, runs.c.dedup_key == dedup_key
-    )
-    return conn.execute(query.limit(1)).first() is not None
+def keys_queued(conn: sa.Connection, keys: Mapping[str, int]) -> set[str]:
+    """Say with which keys, each of a version, a run was ever queued, whatever has become of it."""
+    found: set[str] = set()
+    for part in batches(list(keys.items())):
+        query = sa.select(runs.c.dedup_key).where(
+            runs.c.version_id.in_({version_id for _, version_id in part}),
+            runs.c.dedup_key.in_([key for key, _ in part]),
+        )
+        found |= set(conn.execute(query).scalars())
+    return found
 
 
 def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
