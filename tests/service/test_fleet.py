@@ -7,6 +7,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.wire import AgentReport, Observed
+from tests.service import rows
 
 LINE, PROD = "team/lora", "team/lora@prod"
 
@@ -35,6 +36,10 @@ def serving(client, version=1, channel=PROD, **more):
 
 def drifts(client, of=None):
     return {(f.agent, f.channel): f.drift for f in client.followers(of).items}
+
+
+def looks(asked):
+    return [one for one in asked if one.startswith("SELECT")]
 
 
 def test_what_is_reported_is_shown_beside_what_the_channel_says(maker, host):
@@ -88,6 +93,21 @@ def test_a_report_replaces_the_one_before(maker, host):
 
     assert drifts(maker, LINE) == {("host-1", f"{LINE}@dev"): "none"}
     assert drifts(maker, PROD) == {}
+    report(host)
+    assert drifts(maker) == {}
+
+
+def test_a_report_of_more_channels_looks_for_them_no_more_often(registry_server, maker, host):
+    prod, dev = serving(host), Observed(channel=f"{LINE}@dev")
+    staging = Observed(channel=f"{LINE}@staging")
+
+    with rows.asked(registry_server.registry.engine) as few:
+        report(host, prod)
+    with rows.asked(registry_server.registry.engine) as many:
+        report(host, prod, dev, staging)
+
+    assert len(maker.followers(LINE).items) == 3
+    assert len(looks(many)) == len(looks(few))
 
 
 def test_a_name_is_its_principals(registry_server, maker, host):

@@ -4,6 +4,8 @@ What an agent reports is believed and shown, and decides nothing: no gate and no
 it. An agent's name belongs to the principal that used it first.
 """
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
@@ -33,7 +35,7 @@ def report_agent(registry: Registry, caller: Caller, name: str, report: AgentRep
     followed = [(parse_followed(observed.channel), observed) for observed in report.serves]
 
     def transaction(conn: sa.Connection) -> None:
-        channels = {_channel_id(conn, ref): observed for ref, observed in followed}
+        channels = _by_channel(conn, followed)
         agent_id = queries.see_agent(
             conn, name, principal_id=caller.principal_id, engine=report.engine,
             every_us=round(report.every_s * US_PER_S),
@@ -44,8 +46,7 @@ def report_agent(registry: Registry, caller: Caller, name: str, report: AgentRep
                 fix="give each agent a name of its own: --name NAME",
             )
         queries.keep_followers(conn, agent_id, list(channels))
-        for channel_id, observed in sorted(channels.items()):
-            queries.put_follower(conn, agent_id, channel_id, **_columns(observed))
+        queries.put_followers(conn, agent_id, channels)
 
     with_retry(registry.engine, transaction)
 
@@ -100,6 +101,22 @@ def parse_followed(text: str) -> Ref:
     if ref.channel is None or ref.host or str(ref) != f"{ref.line}@{ref.channel}":
         raise InvalidInput(f"{text[:120]!r} names no channel", fix="write ns/name@prod")
     return ref
+
+
+def _by_channel(
+    conn: sa.Connection, followed: Sequence[tuple[Ref, Observed]]
+) -> dict[int, dict[str, object]]:
+    """Give what is told of each channel by the channel's id; all are looked up at once."""
+    known = queries.channel_ids(conn, {_name(ref) for ref, _ in followed})
+    # What was not found is looked for by itself, for the words of the refusal.
+    return {
+        known.get(_name(ref)) or _channel_id(conn, ref): _columns(observed)
+        for ref, observed in followed
+    }
+
+
+def _name(ref: Ref) -> tuple[str, str, str]:
+    return ref.line.namespace, ref.line.name, ref.channel or ""
 
 
 def _channel_id(conn: sa.Connection, ref: Ref) -> int:

@@ -1,6 +1,6 @@
 """Agents and the channels that they follow, beside what those channels say now."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +19,8 @@ from deltareg.db.tables import (
 )
 from deltareg.db.upsert import insert
 
+_OBSERVED = ("revision", "version", "digest", "state", "error")
+
 
 def see_agent(
     conn: sa.Connection, name: str, *, principal_id: int, engine: str, every_us: int
@@ -36,20 +38,38 @@ def see_agent(
     return conn.execute(seen.returning(agents.c.id)).scalar()
 
 
-def put_follower(conn: sa.Connection, agent_id: int, channel_id: int, **observed: object) -> None:
-    """Note what an agent serves of a channel; `since` stays while version and state do."""
-    added = insert(conn, followers).values(
-        agent_id=agent_id, channel_id=channel_id, since=now_us(), **observed
+def channel_ids(
+    conn: sa.Connection, names: Collection[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], int]:
+    """Give the ids of channels by (namespace, line, channel); what is not there is left out."""
+    columns = (namespaces.c.name, deltas.c.name, channels.c.name)
+    query = (
+        sa.select(channels.c.id, *columns)
+        .join(deltas, deltas.c.id == channels.c.delta_id)
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .where(sa.tuple_(*columns).in_(names))
     )
+    return {(row[1], row[2], row[3]): row[0] for row in conn.execute(query)}
+
+
+def put_followers(
+    conn: sa.Connection, agent_id: int, observed: Mapping[int, Mapping[str, object]]
+) -> None:
+    """Note what an agent serves of channels, by id; `since` stays while version and state do."""
+    added = insert(conn, followers).values(since=now_us())
     new = added.excluded
     is_same = sa.and_(
         followers.c.state == new.state, followers.c.digest.is_not_distinct_from(new.digest)
     )
     since = sa.case((is_same, followers.c.since), else_=new.since)
-    changed = {name: new[name] for name in observed} | {"since": since}
-    conn.execute(
-        added.on_conflict_do_update(index_elements=["agent_id", "channel_id"], set_=changed)
-    )
+    changed = {name: new[name] for name in _OBSERVED} | {"since": since}
+    put = added.on_conflict_do_update(index_elements=["agent_id", "channel_id"], set_=changed)
+    rows = [
+        {"agent_id": agent_id, "channel_id": channel_id, **found}
+        for channel_id, found in sorted(observed.items())
+    ]
+    if rows:
+        conn.execute(put, rows)
 
 
 def keep_followers(conn: sa.Connection, agent_id: int, channel_ids: Sequence[int]) -> None:
