@@ -16,7 +16,7 @@ from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.digest import Digest
-from deltareg.lifecycle import Candidate, Circumstances, deciding, gate, judge
+from deltareg.lifecycle import Candidate, Circumstances, deciding, judge
 from deltareg.policy import Policy, policy_digest
 from deltareg.refs import Ref
 from deltareg.ruling import Rule, Ruling
@@ -58,8 +58,8 @@ class Case:
 
     def unmet(self, *left_out: Rule) -> list[Ruling]:
         """Give the rules that the version does not meet, but for some; an empty list means yes."""
-        found = gate(self.candidate, self.policy, self.verdicts, now=self.now)
-        return [ruling for ruling in found if ruling.rule not in left_out]
+        unmet = [ruling for ruling in self.rulings() if not ruling.is_met]
+        return [ruling for ruling in unmet if ruling.rule not in left_out]
 
     def passes(self) -> list[str]:
         """List the verdicts that a move to the version rests on: a pass for each suite."""
