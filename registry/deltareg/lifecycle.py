@@ -203,12 +203,6 @@ def _bounds(policy: Policy, now: Circumstances) -> Bounds:
     return Bounds(now.policy_digest, now.environments if is_strict else None, now.incumbent)
 
 
-def freeze_window(policy: Policy, *, now_us: int) -> str:
-    """Say which freeze window stands; empty while none does."""
-    standing = standing_window(policy.freeze, _EPOCH + timedelta(microseconds=now_us))
-    return "" if standing is None else str(standing)
-
-
 def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
     ref = candidate.ref
     line, _, version = ref.partition(":")
@@ -242,8 +236,8 @@ def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruli
     if now.frozen:
         fix = f"wait, or: deltareg channel unfreeze {line} {now.channel} -m REASON"
         return Ruling("frozen", now.frozen, fix=fix)
-    window = freeze_window(policy, now_us=now.now_us)
-    if window:
+    window = standing_window(policy.freeze, _EPOCH + timedelta(microseconds=now.now_us))
+    if window is not None:
         fix = f"wait, or change the policy: deltareg channel policy set {line} {now.channel} FILE"
         return Ruling("frozen", f"{now.channel} is in {window}", fix=fix)
     return Ruling("frozen", f"{now.channel} is not frozen")
