@@ -9,14 +9,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def rfc3339(microseconds: int) -> str:
     """Write a time: `2026-11-24T15:38:33.000001Z`."""
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return rfc3339_of(moment_of(microseconds))
 
 
 def rfc3339_seconds(microseconds: int) -> str:
     """Write a time for a sentence, to the second: `2026-11-24T15:38:33Z`."""
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return moment_of(microseconds).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def rfc3339_or_none(microseconds: int | None) -> str | None:
