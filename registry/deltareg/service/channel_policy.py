@@ -1,7 +1,13 @@
-"""The policy of a channel, as its row has it."""
+"""The policy of a channel, as its row has it, and what holds where it says nothing."""
 
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries.collection import PinWindow
 from deltareg.db.rows import Row
-from deltareg.policy import Policy, parse_policy, policy_digest
+from deltareg.policy import Policy, RollbackWindow, parse_policy, policy_digest
+
+_DEFAULT = RollbackWindow()
+PIN_WINDOW = PinWindow(moves=_DEFAULT.revisions, us=_DEFAULT.days * 86_400 * US_PER_S)
+"""How long a channel pins what it served, where its policy does not say."""
 
 
 def policy_of(channel: Row) -> Policy:

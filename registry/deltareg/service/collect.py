@@ -15,15 +15,13 @@ from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import collection as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.policy import RollbackWindow
+from deltareg.service.channel_policy import PIN_WINDOW
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
 from deltareg.wire import CollectReport
 
 DEFAULT_GRACE_S = 24 * 3600.0
 _QUIET_US = 7 * 86_400 * US_PER_S
-_DEFAULT = RollbackWindow()
-_WINDOW = queries.PinWindow(moves=_DEFAULT.revisions, us=_DEFAULT.days * 86_400 * US_PER_S)
 _BATCH = 200
 
 
@@ -111,7 +109,7 @@ def run(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
 
 def _releasable(conn: sa.Connection, grace_us: int) -> list[int]:
     """List versions to release, children before parents; a child that holds on pins its parent."""
-    waiting = queries.releasable(conn, grace_us=grace_us, window=_WINDOW)
+    waiting = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW)
     children = queries.holding_children(conn, waiting)
     ready: dict[int, None] = {}
     while True:
@@ -126,7 +124,7 @@ def _release(engine: sa.Engine, grace_us: int) -> int:
         ready = _releasable(conn, grace_us)
     return sum(
         [
-            with_retry(engine, partial(queries.release, version_id=version_id, window=_WINDOW))
+            with_retry(engine, partial(queries.release, version_id=version_id, window=PIN_WINDOW))
             for version_id in ready
         ]
     )

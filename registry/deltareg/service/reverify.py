@@ -15,14 +15,12 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import collection
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries.outcomes import newest_makings
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.policy import RollbackWindow
-from deltareg.service.channel_policy import policy_of
+from deltareg.service.channel_policy import PIN_WINDOW, policy_of
 from deltareg.service.environments import worker_environments
 from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Registry
@@ -32,8 +30,6 @@ from deltareg.verifier import VERIFIER, environment_key, is_current_verifier
 log = logging.getLogger(__name__)
 
 MOST_RUNS = 1000
-_DEFAULT = RollbackWindow()
-_WINDOW = collection.PinWindow(moves=_DEFAULT.revisions, us=_DEFAULT.days * 86_400 * US_PER_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ def _due(conn: sa.Connection) -> Iterator[_Due]:
     told = "\n".join([VERIFIER, *sorted(environments)])
     marker = hashlib.sha256(told.encode()).hexdigest()[:16]
     wanted: dict[tuple[int, str], None] = {}  # in order, each once
-    for pinned in collection.pinned_versions(conn, window=_WINDOW):
+    for pinned in collection.pinned_versions(conn, window=PIN_WINDOW):
         names = [suite.name for suite in policy_of(pinned).suites]
         wanted |= dict.fromkeys((pinned.version_id, name) for name in names)
     suites = suite_facts(conn, {name for _, name in wanted})

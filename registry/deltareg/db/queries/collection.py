@@ -275,7 +275,7 @@ def _is_idle(idle_us: int) -> sa.ColumnElement[bool]:
 def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Row]:
     """List (version_id, policy) for what channels serve or may be rolled back to, deleted left out.
 
-    A version is listed once for each channel.
+    A version is listed once for each time that a channel served it.
     """
     served = _served(window)
     query = (
