@@ -8,6 +8,7 @@ import pytest
 
 from deltareg.db.session import write
 from tests.fixtures.registries import SCOPES
+from tests.service import rows
 
 MOVES = "/deltas/team/lora/channels/prod/revisions"
 
@@ -39,6 +40,15 @@ def test_without_a_key_the_second_is_stale(http):
     roll_back(http, None)
 
     assert roll_back(http, None).status_code == 412
+
+
+def test_without_a_key_no_answer_is_written(http, local_registry):
+    http.get(MOVES)  # the token's use is noted
+
+    with rows.asked(local_registry.registry.engine) as asked:
+        http.post("/runs", json={"ref": "team/lora"}).raise_for_status()
+
+    assert asked.count("BEGIN IMMEDIATE") == 1
 
 
 def test_another_request_under_the_key_is_refused(http):

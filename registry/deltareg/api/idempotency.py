@@ -33,9 +33,10 @@ def once(
         InvalidInput: The key was used for another request.
     """
 
-    def act_and_keep(keep: Keep) -> BaseModel:
+    def act_and_keep(keep: Keep | None) -> BaseModel:
         answer = act()
-        with_retry(registry.engine, lambda conn: keep(conn, answer))
+        if keep is not None:
+            with_retry(registry.engine, lambda conn: keep(conn, answer))
         return answer
 
     return once_and_kept(request, registry, caller, body, act_and_keep)
@@ -46,19 +47,19 @@ def once_and_kept(
     registry: Registry,
     caller: Caller,
     body: BaseModel,
-    act: Callable[[Keep], BaseModel],
+    act: Callable[[Keep | None], BaseModel],
 ) -> Response:
     """The same for what is not safe to repeat: `act` keeps its answer where it acts.
 
     It calls what it is given in its own transaction, so that there is the act with its answer or
-    neither, wherever the process ends.
+    neither, wherever the process ends. It is given None when nobody gave a key to ask by.
 
     Raises:
         InvalidInput: The key was used for another request.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
-        return Response(act(_keep_nothing).model_dump_json(), media_type="application/json")
+        return Response(act(None).model_dump_json(), media_type="application/json")
     if not 1 <= len(key) <= _MAX_KEY:
         raise InvalidInput(f"Idempotency-Key must have 1 to {_MAX_KEY} characters")
     raw = f"{request.method} {request.url.path}\n{body.model_dump_json()}".encode()
@@ -75,10 +76,6 @@ def once_and_kept(
             return kept
         raise
     return Response(answer, media_type="application/json")
-
-
-def _keep_nothing(_conn: sa.Connection, _answer: BaseModel) -> None:
-    """Keep no answer: nobody gave a key to ask for it by."""
 
 
 def _keep(caller: Caller, key: str, digest: str, conn: sa.Connection, answer: BaseModel) -> None:
