@@ -26,7 +26,7 @@ def examine(case: Case, *, checks: Mapping[str, Check] | None = None) -> Iterato
     known = all_checks() if checks is None else checks
     failed = ""
     for spec in case.suite.checks:
-        check = known.get(spec.check or spec.name)
+        check = known.get(spec.check)
         if failed:
             yield skipped(spec, f"{failed} failed before it")
         elif check is None:

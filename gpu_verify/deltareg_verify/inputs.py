@@ -78,9 +78,7 @@ def gather_inputs(suite: Suite, probes: Path | None, prompts: Path | None) -> In
 
 def _measured(spec: CheckSpec) -> Measured:
     within = spec.parameters.get("within")
-    return Measured(
-        spec.name, spec.check or spec.name, spec.probes, None if within is None else int(within)
-    )
+    return Measured(spec.name, spec.check, spec.probes, None if within is None else int(within))
 
 
 def _own(path: Path) -> Inputs:

@@ -41,7 +41,7 @@ class CheckSpec:
     name: str
     required: bool
     parameters: Mapping[str, str | int]
-    check: str = ""
+    check: str
     threshold: Threshold | None = None
     against: str = ""
     probes: str = ""
@@ -49,7 +49,7 @@ class CheckSpec:
     @property
     def form(self) -> CheckForm | None:
         """What there is to say about the check; None for one that is not known here."""
-        return CATALOGUE.get(self.check or self.name)
+        return CATALOGUE.get(self.check)
 
     def number(self, key: str) -> float:
         """Give a numeric parameter."""

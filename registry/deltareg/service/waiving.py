@@ -137,7 +137,7 @@ def _kind_of_check(conn: sa.Connection, verdict: Row, name: str) -> str:
         suite = suite_of(conn, verdict.suite, verdict.suite_digest)
     except NotFound:  # a built-in suite of another release, whose results have the checks' names
         return name
-    return next((spec.check or spec.name for spec in suite.checks if spec.name == name), name)
+    return next((spec.check for spec in suite.checks if spec.name == name), name)
 
 
 def _end(conn: sa.Connection, request: WaiverCreate) -> int:
