@@ -40,13 +40,11 @@ class Check:
         name: As suites name it; the name of its file.
         run: The check itself.
         is_static: Whether it looks at stored values only; when it fails, no later check runs.
-        may_not_apply: Whether `n/a` is an answer to it; for all others `n/a` shows nothing.
     """
 
     name: str
     run: Callable[[Case, CheckSpec], Finding]
     is_static: bool = False
-    may_not_apply: bool = False
 
 
 def refusal(problem: Problem, *, value: Value = None) -> Finding:

@@ -45,7 +45,7 @@ def skipped(spec: CheckSpec, reason: str) -> CheckResult:
 def _run(check: Check, spec: CheckSpec, case: Case) -> CheckResult:
     started = case.clock()
     finding = _find(check, spec, case)
-    if finding.verdict == "n/a" and not check.may_not_apply:
+    if finding.verdict == "n/a" and not spec.may_not_apply:
         finding = Finding("skipped", detail=f"says n/a but always applies: {finding.detail}")
     return CheckResult(
         name=spec.name,

@@ -35,7 +35,6 @@ from deltareg.wire import (
 from deltareg_verify import verdict as verdicts
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.base_cache import BaseCache
-from deltareg_verify.checks import names_that_may_not_apply
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.materials import Materials
 from deltareg_verify.options import Options
@@ -274,10 +273,9 @@ def verdict_report(
     grant: LeaseGrant, suite: Suite, report: Report, materials: Materials
 ) -> VerdictReport:
     """Judge what a child reported; the child itself has no say in the verdict."""
-    may_not_apply = names_that_may_not_apply()
-    outcome = verdicts.judge(suite, report.checks, may_not_apply=may_not_apply)
+    outcome = verdicts.judge(suite, report.checks)
     if outcome == "inconclusive":
-        unshown = verdicts.unshown(suite, report.checks, may_not_apply=may_not_apply)
+        unshown = verdicts.unshown(suite, report.checks)
         log.warning("run=%s shows nothing about %s", grant.run, ", ".join(unshown))
     surroundings = report.surroundings
     return request_of(

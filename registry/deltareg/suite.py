@@ -51,6 +51,11 @@ class CheckSpec:
         """What there is to say about the check; None for one that is not known here."""
         return CATALOGUE.get(self.check)
 
+    @property
+    def may_not_apply(self) -> bool:
+        """Whether `n/a` is an answer to it; for all others, unknown ones too, it shows nothing."""
+        return self.form is not None and self.form.may_not_apply
+
     def number(self, key: str) -> float:
         """Give a numeric parameter."""
         return float(self.parameters[key])

@@ -425,7 +425,7 @@ REPORTS = {
         with_one(spec.name, "n/a"), "invalid_input", "inconclusive",
     )
     for spec in REQUIRED
-    if spec.form is not None and not spec.form.may_not_apply
+    if not spec.may_not_apply
 }  # fmt: skip
 
 

@@ -10,7 +10,6 @@ import transformers
 
 from deltareg.errors import Inconclusive
 from deltareg.kind import Tap
-from deltareg_verify.checks import names_that_may_not_apply
 from deltareg_verify.examine import examine
 from deltareg_verify.verdict import judge
 from tests.verify.bench import SAMPLES, SMOKE, Bench, read_arrays, sample_base, sample_bench
@@ -25,7 +24,7 @@ def examined(cache_dir, *effects):
     bench = sample_bench("tinyllama/lora_qv", cache_dir)
     account = replace(bench.assessment.account, effects=effects)
     results = list(examine(bench.case(account=lambda _: account)))
-    verdict = judge(SMOKE, results, may_not_apply=names_that_may_not_apply())
+    verdict = judge(SMOKE, results)
     return verdict, {result.name: result for result in results}
 
 
@@ -138,6 +137,6 @@ def test_a_bias_on_layers_without_one_is_verified(biased, cache_dir):
 
     results = list(examine(bench.case()))
 
-    assert judge(SMOKE, results, may_not_apply=names_that_may_not_apply()) == "pass", results
+    assert judge(SMOKE, results) == "pass", results
     verdicts = {result.name: result.verdict for result in results}
     assert (verdicts["norm_ratio"], verdicts["attached_equals_folded"]) == ("pass", "n/a")

@@ -82,12 +82,15 @@ def test_a_check_that_the_worker_lacks_is_listed_as_skipped(bench):
     assert "upgrade" in results[1].detail
 
 
-def test_not_applicable_from_a_check_that_always_applies_is_skipped(bench):
-    odd, even = check("one", Finding("n/a")), check("two", Finding("n/a"), may_not_apply=True)
+def test_not_applicable_from_a_check_that_always_applies_is_skipped(bench, monkeypatch):
+    monkeypatch.setattr(bench, "suite", suite_of("one", "effect", "golden", "three"))
+    nothing = [check(name, Finding("n/a")) for name in ("one", "effect", "golden")]
 
-    results = run(bench, odd, even, check("three"))
+    results = run(bench, *nothing, check("three"))
 
-    assert verdicts(results) == [("one", "skipped"), ("two", "n/a"), ("three", "pass")]
+    assert verdicts(results) == [
+        ("one", "skipped"), ("effect", "skipped"), ("golden", "n/a"), ("three", "pass"),
+    ]  # fmt: skip
 
 
 def test_a_refusal_is_a_failure_with_its_code(bench):

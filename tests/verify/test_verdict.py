@@ -12,7 +12,6 @@ from tests.verify.bench import suite_of
 
 OUTCOMES = ("pass", "warn", "fail", "skipped", "n/a")
 NAMES = ("digests", "effect", "norm_ratio", "perplexity?")
-MAY = frozenset({"norm_ratio", "perplexity"})
 SUITE = suite_of(*NAMES)
 
 
@@ -21,7 +20,7 @@ def results(**outcomes):
 
 
 def judge(**outcomes):
-    return verdict.judge(SUITE, results(**outcomes), may_not_apply=MAY)
+    return verdict.judge(SUITE, results(**outcomes))
 
 
 def all_pass(**changes):
@@ -82,36 +81,36 @@ def test_not_applicable_counts_only_for_checks_that_may_not_apply():
 def test_a_check_that_reports_twice_is_not_believed(twice):
     found = [*results(**all_pass()), CheckResult(name="digests", verdict=twice)]
 
-    assert verdict.judge(SUITE, found, may_not_apply=MAY) == "inconclusive"
+    assert verdict.judge(SUITE, found) == "inconclusive"
 
 
 def test_a_failure_of_a_check_that_no_suite_knows_fails():
     found = [*results(**all_pass()), CheckResult(name="stranger", verdict="fail")]
 
-    assert verdict.judge(SUITE, found, may_not_apply=MAY) == "fail"
+    assert verdict.judge(SUITE, found) == "fail"
 
 
 def test_passes_of_checks_that_no_suite_knows_show_nothing():
     found = results(stranger="pass", other="pass")
 
-    assert verdict.judge(SUITE, found, may_not_apply=MAY) == "inconclusive"
+    assert verdict.judge(SUITE, found) == "inconclusive"
 
 
 def test_no_results_at_all_are_inconclusive():
-    assert verdict.judge(SUITE, [], may_not_apply=MAY) == "inconclusive"
+    assert verdict.judge(SUITE, []) == "inconclusive"
 
 
 @pytest.mark.parametrize("suite", [suite_of(), suite_of("perplexity?")])
 def test_a_suite_that_requires_nothing_never_passes(suite):
     found = results(perplexity="pass")
 
-    assert verdict.judge(suite, found, may_not_apply=MAY) == "inconclusive"
+    assert verdict.judge(suite, found) == "inconclusive"
 
 
 def test_what_was_not_shown_is_named():
     found = results(digests="pass", effect="skipped")
 
-    assert verdict.unshown(SUITE, found, may_not_apply=MAY) == ["effect", "norm_ratio"]
+    assert verdict.unshown(SUITE, found) == ["effect", "norm_ratio"]
 
 
 def test_every_combination_follows_the_three_rules():
@@ -138,10 +137,10 @@ def test_the_order_of_results_does_not_matter(items):
 def test_taking_a_result_away_never_makes_a_pass(pairs):
     found = [CheckResult(name=name, verdict=outcome) for name, outcome in pairs]
     suite = suite_of("digests", "effect")
-    before = verdict.judge(suite, found, may_not_apply=())
+    before = verdict.judge(suite, found)
 
     for index, (name, outcome) in enumerate(pairs):
         fewer = found[:index] + found[index + 1 :]
         is_twin = sum(other == name for other, _ in pairs) > 1
         if before != "pass" and outcome != "fail" and not is_twin:
-            assert verdict.judge(suite, fewer, may_not_apply=()) != "pass"
+            assert verdict.judge(suite, fewer) != "pass"

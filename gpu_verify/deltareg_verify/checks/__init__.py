@@ -18,8 +18,3 @@ def all_checks() -> Mapping[str, Check]:
         assert module.name.endswith(f".{check.name}"), f"{module.name} holds check {check.name}"
         found[check.name] = check
     return found
-
-
-def names_that_may_not_apply() -> frozenset[str]:
-    """Name the checks that may answer `n/a`."""
-    return frozenset(check.name for check in all_checks().values() if check.may_not_apply)

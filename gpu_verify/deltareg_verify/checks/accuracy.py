@@ -51,4 +51,4 @@ def hits(engine: Engine, state: State, samples: Samples) -> F64 | None:
     return np.concatenate(found).astype(np.float64)
 
 
-CHECK = Check("accuracy", run, may_not_apply=True)
+CHECK = Check("accuracy", run)

@@ -28,4 +28,4 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     )
 
 
-CHECK = Check("attached_equals_folded", run, may_not_apply=True)
+CHECK = Check("attached_equals_folded", run)

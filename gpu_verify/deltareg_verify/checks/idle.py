@@ -87,4 +87,4 @@ def partly_idle(changes: Sequence[Change]) -> float:
     return max(shares, default=0.0)
 
 
-CHECK = Check("idle", run, is_static=True, may_not_apply=True)
+CHECK = Check("idle", run, is_static=True)

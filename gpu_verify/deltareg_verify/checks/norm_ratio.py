@@ -99,4 +99,4 @@ def _told(name: str, ratios: Mapping[str, float]) -> str:
     return f"{name} changes by {ratios[name]:.3g} times its own size"
 
 
-CHECK = Check("norm_ratio", run, is_static=True, may_not_apply=True)
+CHECK = Check("norm_ratio", run, is_static=True)

@@ -36,4 +36,4 @@ def _compared(case: Case, spec: CheckSpec, ours: F64, theirs: F64) -> Finding:
     return judged(spec, found, baseline, told="perplexity", change=change)
 
 
-CHECK = Check("perplexity", run, may_not_apply=True)
+CHECK = Check("perplexity", run)

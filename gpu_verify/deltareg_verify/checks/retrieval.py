@@ -55,4 +55,4 @@ def _is_found(scores: F32, within: int) -> F64:
     return is_found.astype(np.float64)
 
 
-CHECK = Check("retrieval", run, may_not_apply=True)
+CHECK = Check("retrieval", run)

@@ -99,4 +99,4 @@ def _told(one: Spectrum) -> str:
     )
 
 
-CHECK = Check("spectral", run, is_static=True, may_not_apply=True)
+CHECK = Check("spectral", run, is_static=True)

@@ -150,8 +150,7 @@ def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
 
 
 def _has_run(spec: CheckSpec, outcome: str | None) -> bool:
-    may_not_apply = spec.form is not None and spec.form.may_not_apply
-    return outcome in _HAS_RUN or (outcome == "n/a" and may_not_apply)
+    return outcome in _HAS_RUN or (outcome == "n/a" and spec.may_not_apply)
 
 
 def _insert(
