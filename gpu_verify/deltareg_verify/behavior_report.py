@@ -114,7 +114,7 @@ def _measure(one: Measured, inputs: Inputs, a: Running, b: Running, seed: int) -
         return fields | dict.fromkeys(("a", "b", "change", "change_is", "is_decided"))
     return fields | {
         "a": _estimate(found.a), "b": _estimate(found.b),
-        "change": None if found.change is None else _estimate(found.change),
+        "change": _estimate(found.change) if found.is_alike else None,
         "change_is": "factor" if found.is_factor else "difference",
         "is_decided": found.is_decided,
     }  # fmt: skip

@@ -1,47 +1,33 @@
 """From a measure to a finding: the same rule for every check that has a threshold."""
 
-from dataclasses import dataclass
-
 from deltareg.errors import InvalidInput
 from deltareg.estimate import Estimate
 from deltareg.suite import CheckSpec
 from deltareg_verify.case import Case
+from deltareg_verify.changes import Measure, Side
 from deltareg_verify.check import Finding
-from deltareg_verify.engine import Engine, State
 
 WORSE = {"base": "worse_than_base", "promoted": "regression"}
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """What a version is compared with.
+def compared(case: Case, spec: CheckSpec, measure: Measure, *, told: str, needs: str) -> Finding:
+    """Hold a measure against what the check compares it with, on its probe set.
 
-    Attributes:
-        engine: That runs it.
-        state: In which state of that engine.
+    Args:
+        case: The version.
+        spec: The check.
+        measure: Takes the measure of both.
+        told: What is measured, in words.
+        needs: What it takes, for a version of which there is no measure.
     """
-
-    engine: Engine
-    state: State
-
-
-def rival(case: Case, spec: CheckSpec) -> Rival | None:
-    """Give what a check compares with; None when no version is promoted yet."""
-    if spec.against != "promoted":
-        return Rival(case.engine, "base")
-    return None if case.promoted is None else Rival(case.promoted, "attached")
-
-
-def nothing_promoted() -> Finding:
-    """Say that there is nothing to compare with yet."""
-    return Finding("n/a", detail="the channel serves no other version to compare with yet")
-
-
-def missing(spec: CheckSpec, why: str) -> Finding:
-    """Say that there is no measure; a suite that asks for it may say that this does not matter."""
-    if spec.parameters.get("missing") == "n/a":
-        return Finding("n/a", detail=why)
-    return Finding("fail", code="missing_measure", detail=why)
+    other = _rival(case, spec)
+    if other is None:
+        return Finding("n/a", detail="the channel serves no other version to compare with yet")
+    ours = Side(case.engine, "attached")
+    found = measure(other, ours, case.samples(spec.probes), seed=case.suite.seed)
+    if found is None:
+        return _missing(spec, f"needs {needs}")
+    return judged(spec, found.b, found.a.value, told=told, change=found.beside)
 
 
 def judged(
@@ -84,3 +70,17 @@ def judged(
     return Finding(
         "warn" if is_warning else "fail", found.value, mark, baseline, code=code, detail=detail
     )
+
+
+def _rival(case: Case, spec: CheckSpec) -> Side | None:
+    """Give what a check compares with; None when no version is promoted yet."""
+    if spec.against != "promoted":
+        return Side(case.engine, "base")
+    return None if case.promoted is None else Side(case.promoted, "attached")
+
+
+def _missing(spec: CheckSpec, why: str) -> Finding:
+    """Say that there is no measure; a suite that asks for it may say that this does not matter."""
+    if spec.parameters.get("missing") == "n/a":
+        return Finding("n/a", detail=why)
+    return Finding("fail", code="missing_measure", detail=why)
