@@ -12,11 +12,11 @@ from deltareg.errors import Problem
 from deltareg.examine import examine
 from deltareg.fold import Folding
 from deltareg.formula import Tensor
-from deltareg.kind import Account, BaseView, DeltaFiles
+from deltareg.kind import Account, BaseView, DeltaFiles, WeightUpdate
 from deltareg.manifest import Manifest
 from deltareg.probe_set import Samples, read_samples
 from deltareg.suite import ProbeSet, Suite
-from deltareg_verify.engine import Engine, Outputs, State
+from deltareg_verify.engine import Change, Engine, Outputs, State
 from deltareg_verify.stacked_base import contradiction
 
 
@@ -125,6 +125,12 @@ class Case:
         return self._parts.account(self.folder)
 
     @cached_property
+    def folding(self) -> Folding:
+        """The weights that the delta changes; what acts on activations is left aside."""
+        weights = [e for e in self.account.effects if isinstance(e, WeightUpdate)]
+        return Folding(weights, self.base.tensors)
+
+    @cached_property
     def evidence(self) -> Sequence[Problem]:
         """What only the numbers show, read once: NaN, a copy of another base, odd values."""
         return examine(self.account, self.folder.tensors, self.base.tensors, self.folder.files)
@@ -152,6 +158,11 @@ class Case:
     def engine(self) -> Engine:
         """The base with the delta's effects at hand."""
         return self._parts.engine(self.account)
+
+    @cached_property
+    def changes(self) -> Sequence[Change]:
+        """How much the delta changes each weight; the base's values are read for it once."""
+        return self.engine.changes()
 
     @cached_property
     def promoted(self) -> Engine | None:

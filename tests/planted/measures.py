@@ -74,7 +74,7 @@ def _behaviours(engine: Engine, base: str) -> dict[str, float]:
 
 
 def _sizes(case: Case) -> dict[str, float]:
-    changes = case.engine.changes()
+    changes = case.changes
     if not changes:
         return {}
     ratios = size_ratios(changes, matrix_floor=0.01, vector_floor=0.5)

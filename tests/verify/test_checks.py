@@ -49,6 +49,22 @@ def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
     }  # fmt: skip
 
 
+def test_what_a_delta_changes_is_sized_once_for_all_checks(bench):
+    asked = []
+
+    class Counting(PlainEngine):
+        def changes(self):
+            asked.append("sizes")
+            return self.sizes
+
+    case = bench.case(engine=lambda _: Counting())
+
+    for name in ("norm_ratio", "idle", "spectral"):
+        all_checks()[name].run(case, SPECS[name])
+
+    assert asked == ["sizes"]
+
+
 class TestNormRatio:
     def test_a_change_of_the_usual_size_passes(self, find):
         finding = find("norm_ratio", sizes=(Change("a.weight", 0.5, 1.0),))

@@ -45,7 +45,7 @@ def _silent(case: Case, fired: Fired) -> tuple[list[str], list[str]]:
     """
     if not fired.silent:
         return [], []
-    same = {change.target for change in case.engine.changes() if not change.delta_rms}
+    same = {change.target for change in case.changes if not change.delta_rms}
     silent = [name for name in fired.silent if name not in same]
     return silent, [name for name in fired.silent if name in same]
 

@@ -25,7 +25,7 @@ _EXPERT = ".experts."
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Count the weights that a delta computes a change for, and that stay as they were."""
     computed = computed_targets(case.account)
-    sized = case.engine.changes()
+    sized = case.changes
     changes = [change for change in sized if change.target in computed]
     if not changes:
         return _stored(sized)

@@ -21,7 +21,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     Far above its like in other layers a weight fails; standing out from all others, as an embedding
     rightly may, it is only warned of.
     """
-    changes = case.engine.changes()
+    changes = case.changes
     if not changes:
         return Finding("n/a", detail="no effect changes a weight")
     ratios = size_ratios(

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.compare import effective_rank
-from deltareg.fold import Folding
 from deltareg.low_rank import LowRankChange, cores_of, low_rank_change
 from deltareg.suite import CheckSpec
 from deltareg_verify.case import Case
@@ -68,9 +67,8 @@ def spectra(case: Case, *, floor: float) -> list[Spectrum]:
         case: The version.
         floor: The RMS that a weight counts at least.
     """
-    sizes = {change.target: change.weight_rms for change in case.engine.changes()}
-    weights = [e for e in case.account.effects if not hasattr(e, "module")]
-    folding = Folding(weights, case.base.tensors)
+    sizes = {change.target: change.weight_rms for change in case.changes}
+    folding = case.folding
     found: list[Spectrum] = []
     for target in folding.changed:
         change = low_rank_change([effect.update for effect in folding.updates(target)])
