@@ -4,7 +4,9 @@ A base of float32 hides what bfloat16 and float16 cannot hold: both factors of a
 weight that they are folded into are rounded to each dtype.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import numpy as np
 
@@ -25,39 +27,38 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Round stored values and folded weights to every dtype that is asked for."""
     dtypes = str(spec.parameters["dtypes"]).split()
     stored = list(case.folder.tensors.values())
+    bound = cache(partial(_bound, case.folding))  # it reads the base, once for all dtypes
     for dtype in dtypes:
         sick = [tensor.name for tensor in stored if _overflows(_blocks_of(tensor), dtype)]
-        sick = sick or _folded(case, dtype)
+        sick = sick or _folded(case.folding, dtype, bound)
         if sick:
             detail = f"not finite once rounded to {dtype}: {', '.join(sorted(sick)[:3])}"
             return Finding("fail", len(sick), 0, code="overflow_after_cast", detail=detail)
     return Finding("pass", 0, 0, detail=f"finite in {', '.join(dtypes)}")
 
 
-def _folded(case: Case, dtype: str) -> list[str]:
+def _folded(folding: Folding, dtype: str, bound: Callable[[str], float]) -> list[str]:
     """Name weights that only the delta makes too large; what the base has itself is no finding."""
-    weights = [e for e in case.account.effects if not hasattr(e, "module")]
-    folding = Folding(weights, case.base.tensors)
     found: list[str] = []
     for target in folding.changed:
         source = folding.source(target)
-        if source.dtype not in FLOAT_DTYPES or _is_surely_small(folding, target, dtype):
+        if source.dtype not in FLOAT_DTYPES or bound(target) < _LARGEST[dtype]:
             continue
         if _overflows(folding.blocks(target), dtype) and not _overflows(_blocks_of(source), dtype):
             found.append(target)
     return found
 
 
-def _is_surely_small(folding: Folding, target: str, dtype: str) -> bool:
-    """Whether a bound from the factors alone is below the dtype's largest value.
+def _bound(folding: Folding, target: str) -> float:
+    """Bound the largest element of a changed weight from its factors; infinity without any.
 
     |W + s·L·R| is at most max|W| + |s| · max‖row of L‖ · max‖column of R‖ (Cauchy and Schwarz).
     """
     change = low_rank_change([effect.update for effect in folding.updates(target)])
     if change is None:
-        return False
+        return math.inf
     own = (float(np.max(np.abs(block))) for block in _blocks_of(folding.source(target)))
-    return max(own) + largest_element(change) < _LARGEST[dtype]
+    return max(own) + largest_element(change)
 
 
 def largest_element(change: LowRankChange) -> float:
