@@ -66,22 +66,15 @@ def outliers(ratios: Mapping[str, float], *, factor: float) -> list[str]:
 
     A type with fewer than three members says little; its members are held against all targets.
     """
-    types: dict[str, list[float]] = defaultdict(list)
-    for name, ratio in ratios.items():
-        types[layer_type(name)].append(ratio)
-    overall = median(ratios.values())
-    usual = {kind: median(of) if len(of) >= _FEW else overall for kind, of in types.items()}
+    overall, usual = median(ratios.values()), _usual(ratios)
     # Where the usual change is zero, any change at all would be an outlier.
-    odd = [n for n, ratio in ratios.items() if ratio > factor * usual[layer_type(n)] > 0]
+    odd = [n for n, r in ratios.items() if r > factor * usual.get(layer_type(n), overall) > 0]
     return sorted(odd, key=lambda name: -ratios[name])
 
 
 def over_type(ratios: Mapping[str, float]) -> dict[str, float]:
     """Give ratios in units of the median of their layer type, where that has enough members."""
-    types: dict[str, list[float]] = defaultdict(list)
-    for name, ratio in ratios.items():
-        types[layer_type(name)].append(ratio)
-    usual = {kind: median(of) for kind, of in types.items() if len(of) >= _FEW}
+    usual = _usual(ratios)
     known = ((name, ratio, usual.get(layer_type(name), 0.0)) for name, ratio in ratios.items())
     return {name: ratio / own for name, ratio, own in known if own > 0}
 
@@ -89,6 +82,14 @@ def over_type(ratios: Mapping[str, float]) -> dict[str, float]:
 def layer_type(name: str) -> str:
     """Give a weight's name without its layer's number: what its like in all layers share."""
     return _NUMBER.sub("*", name)
+
+
+def _usual(ratios: Mapping[str, float]) -> dict[str, float]:
+    """Give the median of every layer type that has enough members."""
+    types: dict[str, list[float]] = defaultdict(list)
+    for name, ratio in ratios.items():
+        types[layer_type(name)].append(ratio)
+    return {kind: median(of) for kind, of in types.items() if len(of) >= _FEW}
 
 
 def _ratio(delta: float, weight: float) -> float:
