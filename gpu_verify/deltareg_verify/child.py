@@ -96,7 +96,7 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
     threads = assignment.threads or len(os.sched_getaffinity(0))
     # A hub's cache is made of links into another folder.
     others = [one for one in (assignment.below, assignment.promoted) if one is not None]
-    bases = [assignment.base, *(one.base for one in others)]
+    bases = {assignment.base, *(one.base for one in others)}
     files = (path for base in bases for path in base.rglob("*"))
     linked = {path.resolve().parent for path in files if path.is_symlink()}
     own = (

@@ -167,7 +167,7 @@ class TorchEngine:
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
         """Give an engine of another delta, with this one's network."""
         other = TorchEngine(self._base, effects, suite=self._suite, device=self._device)
-        other.__dict__["_network"], other.__dict__["_tokenizer"] = self._network, self._tokenizer
+        other._network, other._tokenizer = self._network, self._tokenizer
         return other
 
     def peak_bytes(self) -> int:
