@@ -11,7 +11,7 @@ from deltareg.base_manifest import CONFIG_FILE
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.bases import remember_base
 from deltareg.client.cache import Cache
-from deltareg.digest import Digest, sha256_of
+from deltareg.digest import Digest
 from deltareg.errors import Conflict, DeltaregError, Inconclusive, NotFound
 from deltareg.manifest import Manifest
 from deltareg.suite import Suite, built_in, built_in_names
@@ -72,25 +72,18 @@ class Stock:
             DeltaregError: The registry cannot be reached or refuses.
         """
         with self.open_base(grant.base) as base:
-            pulled = self._client.pull(grant.ref, into / "delta", is_temporary=True)
-            manifest = self._client.cache.manifest(Digest.parse(grant.digest))
-            if pulled.digest != grant.digest or manifest is None:
-                raise Inconclusive(
-                    f"{grant.ref} is {pulled.digest} now, the run is about {grant.digest}",
-                    fix=f"verify it again: deltareg verify {grant.ref}",
-                )
+            own = self._bring(grant.ref, grant.digest, base, into)
+            manifest = Manifest.decode(own.manifest.read_bytes())
             suite = self._suite(grant)
             (into / "suite.json").write_bytes(suite.document)
-            (into / "manifest.json").write_bytes(manifest)
-            (into / "base.json").write_bytes(base.manifest.encode())
             return Materials(
-                delta=into / "delta",
-                manifest=into / "manifest.json",
-                base=base.path,
-                base_manifest=into / "base.json",
+                delta=own.delta,
+                manifest=own.manifest,
+                base=own.base,
+                base_manifest=own.base_manifest,
                 model_type=grant.base.model_type,
                 base_config=str(base.identity.config),
-                evidence=evidence_of(Manifest.decode(manifest), base.manifest),
+                evidence=evidence_of(manifest, base.manifest),
                 suite=suite,
                 suite_file=into / "suite.json",
                 probes=self._gather_probes(suite, into / "probes"),
@@ -114,25 +107,31 @@ class Stock:
 
     def _gather_promoted(self, grant: LeaseGrant, into: Path) -> VersionOnBase:
         """Bring the version that this one is compared with."""
-        found = self._gather_other(grant.promoted, into / "promoted")
-        if sha256_of(found.manifest.read_bytes()) != Digest.parse(grant.promoted_digest):
-            raise Inconclusive(f"{grant.promoted} is not {grant.promoted_digest} any more")
-        return found
+        return self._gather_other(grant.promoted, into / "promoted", digest=grant.promoted_digest)
 
-    def _gather_other(self, ref: str, into: Path) -> VersionOnBase:
+    def _gather_other(self, ref: str, into: Path, *, digest: str = "") -> VersionOnBase:
         """Bring a version and its base into a folder of their own."""
         into.mkdir()
         version = self._client.show(ref)
         with self.open_base(self._client.base(version.base.name)) as base:
-            self._client.pull(version.ref, into / "delta", is_temporary=True)
-            manifest = self._client.cache.manifest(Digest.parse(version.digest))
-            if manifest is None:
-                raise Inconclusive(f"the manifest of {version.ref} is not at hand")
-            (into / "manifest.json").write_bytes(manifest)
-            (into / "base.json").write_bytes(base.manifest.encode())
-            return VersionOnBase(
-                into / "delta", into / "manifest.json", base.path, into / "base.json"
+            return self._bring(version.ref, digest or version.digest, base, into)
+
+    def _bring(self, ref: str, digest: str, base: BaseFolder, into: Path) -> VersionOnBase:
+        """Pull a version beside the manifests that a child needs.
+
+        Raises:
+            Inconclusive: It is not what was expected.
+        """
+        pulled = self._client.pull(ref, into / "delta", is_temporary=True)
+        manifest = self._client.cache.manifest(Digest.parse(digest))
+        if pulled.digest != digest or manifest is None:
+            raise Inconclusive(
+                f"{ref} is {pulled.digest} now, the run is about {digest}",
+                fix="verify it again: deltareg verify REF",
             )
+        (into / "manifest.json").write_bytes(manifest)
+        (into / "base.json").write_bytes(base.manifest.encode())
+        return VersionOnBase(into / "delta", into / "manifest.json", base.path, into / "base.json")
 
     def _suite(self, grant: LeaseGrant) -> Suite:
         """Give the suite that the run names, as it was when the run was queued."""

@@ -112,3 +112,25 @@ def test_a_version_that_is_not_the_one_of_the_run_is_not_judged(pusher, worker, 
 
     with pytest.raises(Inconclusive, match="the run is about sha256:000"):
         stock().gather(grant, tmp_path)
+
+
+def test_the_version_to_compare_with_comes_with_its_base(pusher, worker, stock, tmp_path):
+    version = push(pusher).version
+    served = {"promoted": version.ref, "promoted_digest": version.digest}
+
+    found = stock().gather(lease(worker).model_copy(update=served), tmp_path)
+
+    assert found.promoted is not None
+    assert same_files(DELTA, found.promoted.delta)
+    assert found.promoted.manifest.read_bytes() == found.manifest.read_bytes()
+    assert found.promoted.base == found.base
+
+
+def test_a_version_that_is_not_the_one_that_was_promoted_is_not_compared_with(
+    pusher, worker, stock, tmp_path
+):
+    version = push(pusher).version
+    served = {"promoted": version.ref, "promoted_digest": "sha256:" + "0" * 64}
+
+    with pytest.raises(Inconclusive, match="the run is about sha256:000"):
+        stock().gather(lease(worker).model_copy(update=served), tmp_path)
