@@ -6,7 +6,6 @@ from it: how far the two are apart on every prompt, what each goes on to say, ho
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -18,10 +17,10 @@ import click
 from deltareg.client.base_folder import BaseFolder, open_base
 from deltareg.client.cache import Cache
 from deltareg.client.folder import open_folder
-from deltareg.delta_manifest import assess
-from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput
+from deltareg.errors import InvalidInput
 from deltareg.kind import Effect
 from deltareg.suite import DEFAULT_SUITE, Suite, built_in, parse_suite
+from deltareg_verify.answering import answer, assess_stored
 from deltareg_verify.behavior_report import compare
 from deltareg_verify.behavior_rows import Running
 from deltareg_verify.changes import Side
@@ -97,12 +96,7 @@ class Question:
 @click.argument("request")
 def behavior(request: str) -> None:
     """Run two versions on the same inputs and say how they differ."""
-    try:
-        answer: Mapping[str, object] = run(Question.decode(request))
-    except DeltaregError as error:
-        answer = {"error": {"code": error.code, "message": error.message, "fix": error.fix}}
-    click.echo(json.dumps(answer, allow_nan=False))
-    sys.exit(1 if "error" in answer else 0)
+    answer(lambda: run(Question.decode(request)))
 
 
 def run(wanted: Question) -> Mapping[str, object]:
@@ -161,7 +155,4 @@ def _effects(side: OnBase, base: BaseFolder, stack: ExitStack) -> tuple[Effect, 
     if side.delta is None:
         return ()
     delta = stack.enter_context(open_folder(side.delta, convention=side.convention))
-    found = assess(delta.files, delta.tensors, base.view)
-    if found.errors:
-        raise IntegrityFailure(f"the stored delta is refused now: {found.errors[0].message}")
-    return tuple(found.account.effects)
+    return tuple(assess_stored(delta, base).account.effects)

@@ -6,7 +6,6 @@ from it: what was computed, or why not.
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,9 +20,9 @@ from deltareg.client.base_folder import open_base
 from deltareg.client.cache import Cache
 from deltareg.client.folder import open_folder
 from deltareg.client.weights_file import Slot, write_header
-from deltareg.delta_manifest import assess
-from deltareg.errors import DeltaregError, IntegrityFailure, InvalidInput
+from deltareg.errors import InvalidInput
 from deltareg.suite import DEFAULT_SUITE, built_in
+from deltareg_verify.answering import answer, assess_stored
 from deltareg_verify.engine import State
 from deltareg_verify.include import included
 
@@ -72,12 +71,7 @@ class Probe:
 @click.argument("request")
 def probe(request: str) -> None:
     """Run one forward of base and delta and write what comes out."""
-    try:
-        answer: dict[str, object] = run(Probe.decode(request))
-    except DeltaregError as error:
-        answer = {"error": {"code": error.code, "message": error.message, "fix": error.fix}}
-    click.echo(json.dumps(answer))
-    sys.exit(1 if "error" in answer else 0)
+    answer(lambda: run(Probe.decode(request)))
 
 
 def run(wanted: Probe) -> dict[str, object]:
@@ -98,9 +92,7 @@ def run(wanted: Probe) -> dict[str, object]:
         open_base(wanted.base, Cache(wanted.cache)) as base,
         open_folder(wanted.delta, convention=wanted.convention) as delta,
     ):
-        found = assess(delta.files, delta.tensors, base.view)
-        if found.errors:
-            raise IntegrityFailure(f"the stored delta is refused now: {found.errors[0].message}")
+        found = assess_stored(delta, base)
         effects = included(found.account.effects, wanted.include, base.view.names)
         engine = TorchEngine(base, effects, suite=built_in(DEFAULT_SUITE), device=device)
         if wanted.is_folded and not engine.is_foldable:

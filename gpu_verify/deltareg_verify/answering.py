@@ -1,0 +1,38 @@
+"""What the processes behind `deltareg probe` and a comparison have in common.
+
+Each is started by the command line, is asked for one thing in JSON and writes one document.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+import click
+
+from deltareg.client.base_folder import BaseFolder
+from deltareg.client.folder import Folder
+from deltareg.delta_manifest import Assessment, assess
+from deltareg.errors import DeltaregError, IntegrityFailure
+
+
+def answer(compute: Callable[[], Mapping[str, object]]) -> NoReturn:
+    """Write what is computed, or the error instead, and end the process."""
+    try:
+        document = compute()
+    except DeltaregError as error:
+        document = {"error": {"code": error.code, "message": error.message, "fix": error.fix}}
+    click.echo(json.dumps(document, allow_nan=False))
+    sys.exit(1 if "error" in document else 0)
+
+
+def assess_stored(delta: Folder, base: BaseFolder) -> Assessment:
+    """Account for the tensors of a version that the registry once took.
+
+    Raises:
+        IntegrityFailure: It is refused now.
+    """
+    found = assess(delta.files, delta.tensors, base.view)
+    if found.errors:
+        raise IntegrityFailure(f"the stored delta is refused now: {found.errors[0].message}")
+    return found
