@@ -128,7 +128,8 @@ def _run(options: Options, server: str | None) -> None:
                 memory_bytes=sandbox.memory_bound(device, options.memory_bytes),
                 accepted=options.accepted_layers,
             )  # fmt: skip
-        stock = Stock(client, base_dirs=options.base_dirs)
+        base_cache = BaseCache(client.cache, max_bytes=options.base_cache_bytes)
+        stock = Stock(client, base_dirs=options.base_dirs, base_cache=base_cache)
         Worker(
             registry=client,
             gather=stock.gather,
@@ -139,7 +140,7 @@ def _run(options: Options, server: str | None) -> None:
             escapes=escapes,
             labels={**labels(found), "worker": options.name},
             stop=stop,
-            base_cache=BaseCache(client.cache, max_bytes=options.base_cache_bytes),
+            base_cache=base_cache,
         ).serve()
 
 

@@ -30,23 +30,22 @@ class BaseCache:
         """Keep at most so many bytes of them between runs; 0 sets no limit."""
         self._cache = cache
         self._max_bytes = max_bytes
+        self._held = ExitStack()
 
-    @contextmanager
-    def in_use(self, base: BaseInfo) -> Generator[None]:
-        """Keep a base, and what it stands on, from being evicted."""
+    def hold(self, base: BaseInfo) -> None:
+        """Keep a base, and what it stands on, from being evicted until this one trims."""
         roots = [base.root] if base.bottom is None else [base.root, base.bottom.root]
-        with ExitStack() as held:
-            for root in roots:
-                # A disk without locks evicts nothing either: the run is as safe.
-                with suppress(OSError):
-                    held.enter_context(self._lock(Digest.parse(root).hex, fcntl.LOCK_SH))
-            yield
+        for root in roots:
+            # A disk without locks evicts nothing either: the run is as safe.
+            with suppress(OSError):
+                self._held.enter_context(self._lock(Digest.parse(root).hex, fcntl.LOCK_SH))
 
     def trim(self) -> int:
-        """Evict bases that no worker uses until the rest fits; gives the bytes that are free now.
+        """Let go of what was held, and evict bases that no worker uses until the rest fits.
 
-        What is pinned stays, and counts.
+        What is pinned stays, and counts. Gives the bytes that are free now.
         """
+        self._held.close()
         if not self._max_bytes:
             return 0
         found = [entry for entry in self._cache.entries() if entry.kind == _KIND]

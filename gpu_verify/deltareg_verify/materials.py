@@ -17,6 +17,7 @@ from deltareg.manifest import Manifest
 from deltareg.suite import Suite, built_in, built_in_names
 from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
 from deltareg_verify.assignment import VersionOnBase
+from deltareg_verify.base_cache import BaseCache
 
 Evidence = Literal["exact", "shapes"]
 _COPIES = {"base_copy", "new_rows"}
@@ -59,10 +60,16 @@ class Materials:
 class Stock:
     """Where materials come from: the registry, and folders of this machine."""
 
-    def __init__(self, client: Client, *, base_dirs: Sequence[Path]) -> None:
-        """Use a client's settings and cache; look for bases in `base_dirs` first."""
+    def __init__(
+        self, client: Client, *, base_dirs: Sequence[Path], base_cache: BaseCache | None = None
+    ) -> None:
+        """Use a client's settings and cache; look for bases in `base_dirs` first.
+
+        What is opened is held in `base_cache`, where others may evict.
+        """
         self._client = client
         self._base_dirs = base_dirs
+        self._base_cache = base_cache
 
     def gather(self, grant: LeaseGrant, into: Path) -> Materials:
         """Bring a run's materials into a folder of its own.
@@ -155,6 +162,8 @@ class Stock:
             Inconclusive: It is nowhere; the message says what would help.
         """
         root, cache = Digest.parse(info.root), self._client.cache
+        if self._base_cache is not None:
+            self._base_cache.hold(info)
         for folder in _folders(self._base_dirs):
             found = _opened(folder, cache)
             if found is not None and found.identity.root == root:

@@ -10,7 +10,6 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,7 +109,7 @@ class Worker:
         labels: What the worker offers, for runs that ask for something.
         stop: Whether it is to end.
         escapes: What the trial at the start found and the operator accepts; empty without a trial.
-        base_cache: What keeps the bases of a run and lets go of others; None keeps all.
+        base_cache: What lets go of the bases of a run when it is over; None keeps all.
     """
 
     registry: Registry
@@ -173,11 +172,10 @@ class Worker:
         self.options.scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=self.options.scratch))
         try:
-            with self.base_cache.in_use(grant.base) if self.base_cache else nullcontext():
-                if grant.what == "reencode":
-                    told.say(f"stores {grant.ref} anew")
-                    return partial(self._replace, grant, self.reencode(grant, folder))
-                return partial(self._complete, grant, self._report(grant, heart, folder, told))
+            if grant.what == "reencode":
+                told.say(f"stores {grant.ref} anew")
+                return partial(self._replace, grant, self.reencode(grant, folder))
+            return partial(self._complete, grant, self._report(grant, heart, folder, told))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

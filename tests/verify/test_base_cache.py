@@ -53,10 +53,11 @@ def test_one_in_use_stays_whoever_trims(cache):
     oldest = keep(cache, "a", used=1)
     keep(cache, "b", used=2)
 
-    with BaseCache(cache, max_bytes=0).in_use(oldest):
-        BaseCache(cache, max_bytes=1).trim()
-        while_used = here(cache)
+    mine = BaseCache(cache, max_bytes=1)
+    mine.hold(oldest)
     BaseCache(cache, max_bytes=1).trim()
+    while_used = here(cache)
+    mine.trim()
 
     assert (while_used, here(cache)) == ({"a"}, set())
 
@@ -65,9 +66,8 @@ def test_two_runs_use_one_base(cache):
     base = keep(cache, "a", used=1)
     mine, others = BaseCache(cache, max_bytes=1), BaseCache(cache, max_bytes=1)
 
-    with mine.in_use(base):
-        with others.in_use(base):
-            pass
-        others.trim()
+    mine.hold(base)
+    others.hold(base)
+    others.trim()
 
     assert here(cache) == {"a"}

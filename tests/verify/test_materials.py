@@ -7,6 +7,7 @@ import pytest
 from deltareg.errors import Inconclusive
 from deltareg.manifest import Manifest
 from deltareg.wire import LeaseRequest
+from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.materials import Stock
 from tests.verify.bench import SAMPLES, sample_base
 
@@ -134,3 +135,33 @@ def test_a_version_that_is_not_the_one_that_was_promoted_is_not_compared_with(
 
     with pytest.raises(Inconclusive, match="the run is about sha256:000"):
         stock().gather(lease(worker).model_copy(update=served), tmp_path)
+
+
+def test_both_bases_of_a_comparison_stay_until_the_run_is_over(pusher, worker, tmp_path):
+    promoted = push_from_afar(pusher, tmp_path, "tinyllama_other")
+    push_from_afar(pusher, tmp_path, "tinyllama")
+    served = {"promoted": promoted.ref, "promoted_digest": promoted.digest}
+    lease(worker)
+    grant = lease(worker).model_copy(update=served)
+    mine, others = (BaseCache(worker.cache, max_bytes=1) for _ in range(2))
+    into = tmp_path / "run"
+    into.mkdir()
+
+    found = Stock(worker, base_dirs=(), base_cache=mine).gather(grant, into)
+
+    others.trim()
+    assert found.promoted is not None
+    assert found.base.is_dir()
+    assert found.promoted.base.is_dir()
+    mine.trim()
+    assert not found.base.exists()
+    assert not found.promoted.base.exists()
+
+
+def push_from_afar(pusher, tmp_path, name):
+    """Push a delta on a base that is nowhere but in the registry."""
+    moved = tmp_path / name
+    moved.symlink_to(sample_base(name))
+    version = push(pusher, name=name, folder=moved).version
+    moved.unlink()
+    return version
