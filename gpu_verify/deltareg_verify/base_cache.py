@@ -1,26 +1,20 @@
 """Bases that were fetched for runs: kept under a size, the one unused for longest goes first.
 
-Several workers may share a cache. Each holds a lock on the bases of its run, in a file beside them,
-which ends with its process; a base under such a lock is never evicted.
+Several workers may share a cache. Each holds the bases of its run, and what is held stays.
 """
 
-import fcntl
 import logging
-import os
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 
 from deltareg.client.cache import Cache
-from deltareg.client.kept_files import remove
-from deltareg.client.pruning import CacheEntry
+from deltareg.client.holds import held
+from deltareg.client.pruning import CacheEntry, evict
 from deltareg.digest import Digest
 from deltareg.wire import BaseInfo
 
 log = logging.getLogger(__name__)
 
 _KIND = "bases"
-_LOCKS = "bases-in-use"
 
 
 class BaseCache:
@@ -38,7 +32,7 @@ class BaseCache:
         for root in roots:
             # A disk without locks evicts nothing either: the run is as safe.
             with suppress(OSError):
-                self._held.enter_context(self._lock(Digest.parse(root).hex, fcntl.LOCK_SH))
+                self._held.enter_context(held(self._cache.path, Digest.parse(root).hex))
 
     def trim(self) -> int:
         """Let go of what was held, and evict bases that no worker uses until the rest fits.
@@ -58,20 +52,9 @@ class BaseCache:
 
     def _evict(self, entry: CacheEntry) -> bool:
         try:
-            with self._lock(entry.digest, fcntl.LOCK_EX):
-                remove(entry.path)
-        except OSError:  # a worker uses it, or nobody can tell
+            is_gone = evict(self._cache.path, entry)
+        except OSError:  # nobody can tell whether a worker uses it
             return False
-        log.info("evicted base=%s bytes=%d", entry.digest[:12], entry.size_bytes)
-        return True
-
-    @contextmanager
-    def _lock(self, name: str, mode: int) -> Generator[None]:
-        folder = self._cache.path / _LOCKS
-        folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / Path(name).name, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(file, mode | fcntl.LOCK_NB)
-            yield
-        finally:
-            os.close(file)
+        if is_gone:
+            log.info("evicted base=%s bytes=%d", entry.digest[:12], entry.size_bytes)
+        return is_gone

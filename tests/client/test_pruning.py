@@ -8,6 +8,7 @@ import pytest
 
 from deltareg.client import Client
 from deltareg.client.cache import Cache
+from deltareg.client.holds import held
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from tests.client.grids import Traffic, assert_served_well, fill, storage_of
@@ -219,3 +220,15 @@ def test_what_is_not_there_is_told(client: Client):
                 act(text)
         with pytest.raises((InvalidInput, NotFound)):
             act("")
+
+
+def test_a_base_that_is_held_stays_over_the_limit(cache):
+    folder = cache.folder_path("bases", Digest("blake3", "a" * 64))
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+
+    with held(cache.path, "a" * 64):
+        while_held = [cache.prune(max_bytes=0, dry_run=is_dry).removed for is_dry in (True, False)]
+    cache.prune(max_bytes=0)
+
+    assert (while_held, cache.entries()) == ([0, 0], [])

@@ -25,6 +25,14 @@ def worker(local_registry):
 
 
 @pytest.fixture
+def small_worker(local_registry):
+    """A worker whose cache has room for no base beside another."""
+    return local_registry.client(
+        ("read", "verify"), principal="worker", kind="wrk", cache_max_bytes=1
+    )
+
+
+@pytest.fixture
 def stock(worker):
     """Make the stock of a worker with some base folders."""
     return lambda *base_dirs: Stock(worker, base_dirs=base_dirs)
@@ -137,17 +145,17 @@ def test_a_version_that_is_not_the_one_that_was_promoted_is_not_compared_with(
         stock().gather(lease(worker).model_copy(update=served), tmp_path)
 
 
-def test_both_bases_of_a_comparison_stay_until_the_run_is_over(pusher, worker, tmp_path):
+def test_both_bases_of_a_comparison_stay_until_the_run_is_over(pusher, small_worker, tmp_path):
     promoted = push_from_afar(pusher, tmp_path, "tinyllama_other")
     push_from_afar(pusher, tmp_path, "tinyllama")
     served = {"promoted": promoted.ref, "promoted_digest": promoted.digest}
-    lease(worker)
-    grant = lease(worker).model_copy(update=served)
-    mine, others = (BaseCache(worker.cache, max_bytes=1) for _ in range(2))
+    lease(small_worker)
+    grant = lease(small_worker).model_copy(update=served)
+    mine, others = (BaseCache(small_worker.cache, max_bytes=1) for _ in range(2))
     into = tmp_path / "run"
     into.mkdir()
 
-    found = Stock(worker, base_dirs=(), base_cache=mine).gather(grant, into)
+    found = Stock(small_worker, base_dirs=(), base_cache=mine).gather(grant, into)
 
     others.trim()
     assert found.promoted is not None

@@ -1,4 +1,4 @@
-"""The client's cache: content-addressed, safe for several processes and network disks, no locks.
+"""The client's cache: content-addressed, safe for several processes and network disks.
 
 ::
 
@@ -8,6 +8,7 @@
       manifests/<64 hex>            manifests by their own digest
       snapshots/<64 hex>/           pulled versions by manifest digest, whole or absent
       bases/<64 hex>/               bases by root, whole or absent
+      bases-in-use/<64 hex>         what workers lock while they use a base, which then stays
       digests/<64 hex>              what was found out about local folders, by path and file stat,
                                     and comparisons of versions, by all that they depend on
       pins/<64 hex>                 what is never pruned

@@ -3,15 +3,18 @@
 import hashlib
 import time
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.drafts import STALE_S, is_draft
+from deltareg.client.holds import unheld
 from deltareg.client.kept_files import remove
 from deltareg.client.parts import is_part_damaged, parts_in
 from deltareg.client.pins import Pins
 
 _PATTERNS = {"blobs": "sha256/*/*", "parts": "sha256/*/*", "snapshots": "*", "bases": "*"}
+_HELD = "bases"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def prune(
 ) -> PruneReport:
     """Remove what was not used for so long, then the oldest until the rest fits.
 
-    What is pinned stays, and counts.
+    What is pinned stays, and so does a base that somebody holds; both count.
 
     Args:
         root: The cache's folder.
@@ -80,13 +83,27 @@ def prune(
     for entry in found:
         is_old = older_than_s is not None and moment - entry.last_used > older_than_s
         is_over = max_bytes is not None and total - freed > max_bytes
-        if (is_old or is_over) and not entry.is_pinned and entry.path not in keep:
+        is_kept = entry.is_pinned or entry.path in keep
+        if (is_old or is_over) and not is_kept and _goes(root, entry, dry_run=dry_run):
             removed, freed = removed + 1, freed + entry.size_bytes
-            if not dry_run:
-                remove(entry.path)
     if not dry_run:
         _sweep_drafts(root, moment)
     return PruneReport(removed, freed, dry_run)
+
+
+def evict(root: Path, entry: CacheEntry, *, dry_run: bool = False) -> bool:
+    """Remove one thing, unless it is a base that somebody holds; says whether it goes.
+
+    Raises:
+        OSError: It cannot be removed, or nobody can tell whether it is held.
+    """
+    try:
+        with unheld(root, entry.digest) if entry.kind == _HELD else nullcontext():
+            if not dry_run:
+                remove(entry.path)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def verify(root: Path, *, fix: bool = False) -> list[str]:
@@ -106,6 +123,15 @@ def is_damaged(path: Path) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() != path.name
     except FileNotFoundError:
         return False
+
+
+def _goes(root: Path, entry: CacheEntry, *, dry_run: bool) -> bool:
+    try:
+        return evict(root, entry, dry_run=dry_run)
+    except OSError:  # a disk without locks, where nobody holds anything
+        if not dry_run:
+            remove(entry.path)
+        return True
 
 
 def _damaged(root: Path) -> Iterator[tuple[str, Path]]:

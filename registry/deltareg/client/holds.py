@@ -1,0 +1,47 @@
+"""Holds: the bases in a cache that processes of this machine work with, so that none is pruned.
+
+A hold is a lock on a file beside the bases, which ends with its process.
+"""
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FOLDER = "bases-in-use"
+
+
+@contextmanager
+def held(root: Path, digest: str) -> Generator[None]:
+    """Hold a base of the cache at `root` while the block lasts; several may, each for itself.
+
+    Raises:
+        BlockingIOError: It is being pruned.
+        OSError: The disk has no locks.
+    """
+    with _locked(root / _FOLDER, digest, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def unheld(root: Path, digest: str) -> Generator[None]:
+    """Keep others from holding a base while the block lasts.
+
+    Raises:
+        BlockingIOError: Somebody holds it.
+        OSError: The disk has no locks.
+    """
+    with _locked(root / _FOLDER, digest, fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, digest: str, mode: int) -> Generator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / Path(digest).name, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
