@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from deltareg.client import Client
+from deltareg.client.behavior import Inputs
 from deltareg.client.cache import Cache
 from deltareg.client.holds import held
 from deltareg.digest import Digest
@@ -138,6 +139,17 @@ def test_what_was_just_given_stays_over_the_limit(server):
 
     assert_served_well(client, path, "team/grid:v1")
     assert [entry.path for entry in client.cache.entries()] == [path]
+
+
+def test_both_sides_of_a_comparison_stay_over_the_limit(server):
+    behavior = server.client(("read",), cache_max_bytes=1).behavior
+    question = behavior.ask("team/grid:v1", "team/grid:v2", Inputs())
+
+    with behavior.at_hand(question) as request:
+        sides = [request[side] for side in ("a", "b")]
+        here = [side[part].is_dir() for side in sides for part in ("base", "delta")]
+
+    assert here == [True] * 4
 
 
 def test_materialize_keeps_the_cache_in_its_limits(server, tmp_path):

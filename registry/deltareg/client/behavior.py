@@ -12,7 +12,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from deltareg.client.context import Context
-from deltareg.client.pull import bring_base, fetch, trim
+from deltareg.client.pull import fetch, fetch_base, trim
 from deltareg.client.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.suites import Suites
 from deltareg.digest import sha256_of
@@ -130,6 +130,9 @@ class Behavior:
                 self._side(version, stack, is_base=alone)
                 for version, alone in zip((question.a, question.b), question.is_base, strict=True)
             )
+            # Not before both are here: the second would drive out the first.
+            given = (*a.values(), *b.values())
+            trim(self.context, keep={path for path in given if isinstance(path, Path)})
             inputs = question.inputs
             yield {
                 "a": a, "b": b, "cache": self.context.cache.path,
@@ -143,11 +146,10 @@ class Behavior:
 
     def _side(self, version: VersionDetail, stack: ExitStack, *, is_base: bool) -> Fields:
         info = self.context.api.get(base_path(version.base.name), BaseInfo)
-        base = stack.enter_context(bring_base(self.context, info))
+        base = stack.enter_context(fetch_base(self.context, info))
         delta = None
         if not is_base:
             delta = fetch(self.context, version, fetch_manifest(self.context, version)).path
-            trim(self.context, keep={delta, base.path})
         convention = str(version.config.get("convention", ""))
         return {"base": base.path, "delta": delta, "convention": convention}
 
