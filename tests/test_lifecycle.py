@@ -7,7 +7,6 @@ import pytest
 from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, GateFailed, GatePending, Inconclusive
 from deltareg.lifecycle import (
-    RULE_ERRORS,
     Candidate,
     Circumstances,
     gate,
@@ -16,7 +15,7 @@ from deltareg.lifecycle import (
     refusal,
 )
 from deltareg.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
-from deltareg.ruling import Ruling
+from deltareg.ruling import RULE_ERRORS, Ruling
 from deltareg.verdict_rules import SuiteFact, VerdictFact
 from deltareg.verifier import VERIFIER
 

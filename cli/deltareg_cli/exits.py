@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import deltareg.errors as e
-from deltareg.lifecycle import RULE_ERRORS, Outcome
+from deltareg.ruling import RULE_ERRORS
+from deltareg.wire.messages import Outcome
 
 
 class Exit(IntEnum):

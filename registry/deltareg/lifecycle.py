@@ -11,17 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from deltareg.digest import Digest
-from deltareg.errors import (
-    Blocked,
-    DeltaregError,
-    GateFailed,
-    GatePending,
-    Inconclusive,
-    Problem,
-)
+from deltareg.errors import DeltaregError, Problem
 from deltareg.freeze_window import standing_window
 from deltareg.policy import Policy, RollbackWindow
-from deltareg.ruling import Rule, Ruling
+from deltareg.ruling import RULE_ERRORS, Rule, Ruling
 from deltareg.verdict_rules import (
     Bounds,
     SuiteFact,
@@ -34,28 +27,6 @@ from deltareg.verdict_rules import (
 Outcome = Literal["pass", "fail", "inconclusive"]
 RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
 
-# What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
-RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
-    "revoked": Blocked,
-    "quarantined": Blocked,
-    "deleted": Blocked,
-    "frozen": Blocked,
-    "kind": Blocked,
-    "base": Blocked,
-    "failed": GateFailed,
-    "inconclusive": Inconclusive,
-    "missing": GatePending,
-    "suite_changed": GatePending,
-    "foreign": GatePending,
-    "verifier": GatePending,
-    "policy": GatePending,
-    "incumbent": GatePending,
-    "environment": GatePending,
-    "stale": GatePending,
-    "sandbox": GatePending,
-    "evidence": GatePending,
-    "approvals": GatePending,
-}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -1,13 +1,38 @@
-"""What the gate found about one rule of a channel."""
+"""What the gate found about one rule of a channel, and what an unmet one is to whoever asks."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from deltareg.errors import Blocked, DeltaregError, GateFailed, GatePending, Inconclusive
 
 Rule = Literal[
     "revoked", "quarantined", "deleted", "frozen", "kind", "base", "failed", "inconclusive",
     "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent", "environment",
     "stale", "sandbox", "evidence", "approvals", "verdict",
 ]  # fmt: skip
+
+# What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
+RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
+    "revoked": Blocked,
+    "quarantined": Blocked,
+    "deleted": Blocked,
+    "frozen": Blocked,
+    "kind": Blocked,
+    "base": Blocked,
+    "failed": GateFailed,
+    "inconclusive": Inconclusive,
+    "missing": GatePending,
+    "suite_changed": GatePending,
+    "foreign": GatePending,
+    "verifier": GatePending,
+    "policy": GatePending,
+    "incumbent": GatePending,
+    "environment": GatePending,
+    "stale": GatePending,
+    "sandbox": GatePending,
+    "evidence": GatePending,
+    "approvals": GatePending,
+}
 
 
 @dataclass(frozen=True, slots=True)

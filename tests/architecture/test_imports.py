@@ -5,10 +5,16 @@ import sys
 
 import pytest
 
+from deltareg_cli.main import SECTIONS
+
 HEAVY = (
     "torch", "transformers", "peft", "sqlalchemy", "alembic", "boto3", "botocore",
     "fastapi", "starlette", "uvicorn", "pydantic_settings", "prometheus_client", "psycopg",
 )  # fmt: skip
+# What describes the problems of tensors names shapes, which brings NumPy.
+COMMANDS = {
+    place.partition(":")[0] for section in SECTIONS.values() for place in section.values()
+} - {"lint", "push"}
 PROBE = "import sys, {module}; print(*sorted(set(sys.modules) & set({heavy})))"
 
 
@@ -44,6 +50,20 @@ def test_the_worker_loads_no_database_and_no_bucket():
 def test_help_comes_without_numpy_or_the_client():
     """`deltareg --help` answers at once: what a command needs is loaded when it runs."""
     assert loaded_by("deltareg_cli.main", heavy=("numpy", "safetensors")) == []
+
+
+def test_commands_are_there_before_what_they_compute_with():
+    """Their help, and what a line was wrong in, need no tensors, no YAML and no connection."""
+    heavy = ("numpy", "safetensors", "yaml", "httpx", "deltareg.lifecycle")
+    modules = ", ".join(f"deltareg_cli.commands.{name}" for name in sorted(COMMANDS))
+
+    assert loaded_by(modules, heavy=heavy) == []
+
+
+def test_asking_a_registry_something_needs_no_tensors_and_no_yaml():
+    heavy = ("numpy", "safetensors", "yaml", "deltareg.lifecycle")
+
+    assert loaded_by("deltareg.client.client", heavy=heavy) == []
 
 
 def test_requests_come_without_the_command_line_of_httpx():

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from deltareg.client.policies import read_policy_file
 from deltareg.errors import NotFound
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command, group
@@ -78,6 +77,8 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     that were asked for the channel, and approvals, do not count under another policy. What the
     channel serves is served on. A policy that somebody else replaced meanwhile is refused with 5.
     """
+    from deltareg.client.policy_file import read_policy_file  # YAML, which reading needs not
+
     is_dry = invocation.globals.dry_run
     wanted = read_policy_file(_read(file))
     change = invocation.client.set_policy(line, name, wanted, reason=reason, dry_run=is_dry)

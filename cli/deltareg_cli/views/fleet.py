@@ -1,11 +1,14 @@
 """Followers: what each serves beside what its channel says, and what an agent does."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from deltareg.client.follow import FollowEvent
 from deltareg.wire import FollowerInfo, Observed
 from deltareg_cli.blocks import Block, Cell, Column, Lines, Table, Text, Title, Tone
 from deltareg_cli.wording import seconds, short, size
+
+if TYPE_CHECKING:
+    from deltareg.client.follow import FollowEvent
 
 _TONES: dict[str, Tone] = {"none": "good", "behind": "warn", "failed": "bad", "silent": "bad"}
 
@@ -60,7 +63,7 @@ def followers_of_channel(followers: Sequence[FollowerInfo]) -> list[Block]:
     return [Title("Followers", f"the channel says {said}"), Table(columns, rows)]
 
 
-def event_blocks(event: FollowEvent) -> list[Block]:
+def event_blocks(event: "FollowEvent") -> list[Block]:
     """Show in one line what has changed on this host."""
     observed = event.observed
     channel = Cell(observed.channel, "name")

@@ -3,14 +3,13 @@
 import shlex
 from dataclasses import dataclass
 
-from deltareg.suite import DEFAULT_SUITE
+from deltareg.errors import GatePending, Inconclusive
+from deltareg.ruling import RULE_ERRORS
 from deltareg.wire import GateAnswer
 
 # An inconclusive verdict judged nothing, so what was asked for is as missing as before.
-_RULES = frozenset({
-    "missing", "stale", "inconclusive", "suite_changed", "foreign", "verifier", "policy",
-    "incumbent", "environment",
-})  # fmt: skip
+_RULES = {rule for rule, error in RULE_ERRORS.items() if error in {GatePending, Inconclusive}}
+_DEFAULT_SUITE = "smoke"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +44,4 @@ def _read(command: str) -> Missing | None:
     if words[:2] != ["deltareg", "verify"]:
         return None
     at = words.index("--suite") + 1 if "--suite" in words else len(words)
-    return Missing(words[at] if at < len(words) else DEFAULT_SUITE, "--again" in words)
+    return Missing(words[at] if at < len(words) else _DEFAULT_SUITE, "--again" in words)

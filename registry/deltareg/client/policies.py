@@ -2,20 +2,8 @@
 
 from deltareg.client.context import Context
 from deltareg.client.deltas import line_path
-from deltareg.policy import parse_policy, policy_fields
 from deltareg.refs import LineRef, parse_channel
 from deltareg.wire import PolicyChange, PolicyInfo, PolicySet, request_of
-from deltareg.yaml_document import key_lines, read_yaml
-
-
-def read_policy_file(raw: bytes) -> dict[str, object]:
-    """Read a policy from YAML or JSON; give it in its one written form.
-
-    Raises:
-        InvalidInput: It is malformed; the message names the line.
-    """
-    fields = read_yaml(raw, what="policy")
-    return policy_fields(parse_policy(fields, lines=key_lines(raw)))
 
 
 def show(context: Context, line: LineRef, name: str) -> PolicyInfo:
