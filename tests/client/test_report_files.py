@@ -105,7 +105,15 @@ def test_what_was_not_judged_is_an_error_and_never_a_pass(judged):
 
 @pytest.mark.parametrize(
     ("rule", "mark"),
-    [("failed", "failure"), ("frozen", "failure"), ("missing", "error"), ("new_rule", "error")],
+    [
+        ("failed", "failure"),
+        ("frozen", "failure"),
+        ("kind", "failure"),
+        ("base", "failure"),
+        ("missing", "error"),
+        ("inconclusive", "error"),
+        ("new_rule", "error"),
+    ],
 )
 def test_an_unmet_rule_is_marked_with_its_fix(rule, mark):
     *_, policy = junit(to_junit(report(status=9, gate=answer(rule))))

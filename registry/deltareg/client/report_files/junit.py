@@ -14,14 +14,16 @@ from xml.sax.saxutils import escape, quoteattr
 
 from deltareg.client.report_files.facts import GateReport, Judged
 from deltareg.client.wording import clean_lines, cut, number
+from deltareg.errors import Blocked, GateFailed
+from deltareg.ruling import RULE_ERRORS
 from deltareg.wire import CheckResult
 
 POLICY = "policy"
 MOST_DETAIL = 4_000
 _MOST_WORD = 300
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_BLOCKING = ("revoked", "quarantined", "deleted", "frozen")
-_FAILING = {*_BLOCKING, "failed"}
+_STANDING = ("revoked", "quarantined", "deleted", "frozen")
+_FAILING = {rule for rule, error in RULE_ERRORS.items() if error in {Blocked, GateFailed}}
 Mark = Literal["", "skipped", "error", "failure"]
 _MARKS: tuple[Mark, ...] = ("failure", "error", "skipped")
 
@@ -106,7 +108,7 @@ def _policy(report: GateReport) -> list[Case]:
         for at, rule in enumerate(answer.unmet)
     ]
     rules = {rule.rule for rule in answer.unmet}
-    met = [Case(f"not {rule}") for rule in _BLOCKING if rule not in rules]
+    met = [Case(f"not {rule}") for rule in _STANDING if rule not in rules]
     met += [Case(f"suite {one.suite}") for one in report.suites if one.word == "pass"]
     return unmet + met
 

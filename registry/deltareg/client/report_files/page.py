@@ -7,15 +7,19 @@ from importlib.resources import files
 from math import isfinite
 
 from deltareg.client.wording import clean, cut
+from deltareg.errors import Blocked, GateFailed
+from deltareg.ruling import RULE_ERRORS
 
 MOST = 2_000
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-TONES = {
+TONES: dict[str, str] = {
+    **{
+        rule: "bad" if error in {Blocked, GateFailed} else "warn"
+        for rule, error in RULE_ERRORS.items()
+    },
     "pass": "good", "allowed": "good", "passed": "good", "added": "good",
-    "fail": "bad", "failed": "bad", "blocked": "bad", "removed": "bad",
-    "revoked": "bad", "quarantined": "bad", "deleted": "bad", "frozen": "bad",
-    "warn": "warn", "inconclusive": "warn", "pending": "warn", "missing": "warn",
-    "skipped": "warn",
+    "fail": "bad", "blocked": "bad", "removed": "bad",
+    "warn": "warn", "pending": "warn", "skipped": "warn",
 }  # fmt: skip
 
 
