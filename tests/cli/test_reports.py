@@ -267,3 +267,20 @@ def test_versions_that_cannot_be_compared_are_reported_without(user, local_regis
     document = json.loads((folder / "gate.json").read_text())
     assert (ended.status, document["diff"]) == (0, None)
     assert "me/none" in (folder / "gate.html").read_text()
+
+
+def test_a_report_tells_the_waivers_that_stand(user, local_registry, outputs):
+    words, folder = outputs
+    failed = local_registry.verified(push(user), verdict="fail")
+    other = local_registry.client(("read", "promote"), principal="bo")
+    other.waive(failed.id, "effect", reason="known")
+    asked = ("gate", "check", "me/chat", "--channel", "prod", *words)
+
+    stood = user(*asked), json.loads((folder / "gate.json").read_text())["waivers"]
+    other.unwaive(failed.id, "effect")
+    ended = user(*asked), json.loads((folder / "gate.json").read_text())["waivers"]
+
+    (waiver,) = stood[1]
+    assert stood[0].status == 0
+    assert (waiver["what"], waiver["reason"], waiver["actor"]) == ("effect", "known", "bo")
+    assert (ended[0].status, ended[1]) == (8, [])

@@ -21,19 +21,19 @@ STANDINGS: dict[int, Standing] = {
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A rule or check that somebody let pass for a while.
+    """A check that somebody let pass for a while.
 
     Attributes:
-        what: The rule, suite or check.
+        what: The check.
         reason: Why.
         until: When it ends, as the server says.
         actor: Who granted it.
     """
 
     what: str
-    reason: str = ""
-    until: str = ""
-    actor: str = ""
+    reason: str
+    until: str
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,7 @@ from deltareg.client.report_files.facts import (
     Waiver,
 )
 from deltareg.errors import DeltaregError
-from deltareg.json_values import is_list, is_object
 from deltareg.wire import (
-    Answer,
     ChannelInfo,
     CheckResult,
     GateAnswer,
@@ -72,7 +70,7 @@ def gather(client: Client, asked: Asked, *, status: int) -> GateReport:
         base=base,
         compared=_compared(client, asked, version, channel, note) if asked.has_diff else Compared(),
         history=_history(client, version, suites) if asked.has_history else (),
-        waivers=_waivers([asked.answer, *(judged.verdict for judged in suites)]),
+        waivers=_waivers(suites),
     )
 
 
@@ -170,26 +168,15 @@ def measured(value: object) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def _waivers(answers: Iterable[Answer | None]) -> list[Waiver]:
-    """Read the waivers that answers bring; a server that knows none brings none."""
-    found: list[Waiver] = []
-    for answer in answers:
-        raw = {} if answer is None else answer.model_dump(mode="json")
-        items = raw.get("waivers")
-        found += [_waiver(item) for item in items if is_object(item)] if is_list(items) else []
-    return list(dict.fromkeys(found))
-
-
-def _waiver(item: Mapping[str, object]) -> Waiver:
-    def word(*keys: str) -> str:
-        return next((str(item[key]) for key in keys if item.get(key)), "")
-
-    return Waiver(
-        " ".join(filter(None, [word("rule"), word("suite"), word("check", "what")])),
-        word("reason"),
-        word("expires_at", "until", "expires"),
-        word("actor", "granted_by", "created_by"),
-    )
+def _waivers(suites: Iterable[Judged]) -> list[Waiver]:
+    """Give the waivers of the verdicts that stand; of those that have ended nothing is let pass."""
+    return [
+        Waiver(waiver.check, waiver.reason, waiver.expires_at, waiver.created_by)
+        for judged in suites
+        if judged.verdict is not None
+        for waiver in judged.verdict.waivers
+        if waiver.stands
+    ]
 
 
 def _tried(ask: Callable[[], Found]) -> tuple[Found | None, str]:
