@@ -29,12 +29,12 @@ def placed(target: Path) -> Generator[Path, None, None]:
     draft = _make_draft(parent)
     try:
         yield draft
-        _sync(draft)
+        _sync_all(draft)
         if is_there:
             _fill(target, draft)
         else:
             _rename(draft, target)
-        _sync_one(parent)
+        sync(parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -61,7 +61,7 @@ def replaced(target: Path) -> Generator[Path, None, None]:
                 f"{target} cannot be replaced: {error.strerror}",
                 fix="name a folder that is neither a mount nor a link",
             ) from error
-        _sync_one(target.parent)
+        sync(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -71,6 +71,15 @@ def is_free(target: Path) -> bool:
     if not target.exists():
         return not target.is_symlink()
     return target.is_dir() and all(is_draft(entry) for entry in target.iterdir())
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _make_draft(parent: Path) -> Path:
@@ -108,18 +117,10 @@ def _taken(target: Path) -> Conflict:
     return Conflict(f"{target} was filled with something else meanwhile", fix="name another folder")
 
 
-def _sync(folder: Path) -> None:
+def _sync_all(folder: Path) -> None:
     """Make a finished folder durable before it gets its name."""
     for path in _files(folder):
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -8,12 +8,12 @@
 Whoever opens a file below `current` keeps it, whatever happens to the link afterwards.
 """
 
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from deltareg.client.follow.release import Followed, Release
+from deltareg.client.placing import sync
 from deltareg.errors import InvalidInput
 from deltareg.wire import EngineName
 
@@ -54,7 +54,7 @@ class DirEngine:
         draft.unlink(missing_ok=True)  # of a run that was killed; the lock says that it is gone
         draft.symlink_to(f"{_VERSIONS}/{folder.name}")
         draft.replace(home / _CURRENT)
-        _sync(home)
+        sync(home)
         return str(home / _CURRENT)
 
     def settle(self, wanted: Collection[Release]) -> bool:
@@ -75,11 +75,3 @@ def _target(home: Path) -> str | None:
         return str((home / _CURRENT).readlink())
     except OSError:
         return None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
