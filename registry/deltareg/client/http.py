@@ -115,7 +115,7 @@ class Api:
             DeltaregError: What the server answered, or `Unavailable` when it did not.
         """
         response = self.send(method, path, body=body, headers=headers, query=query)
-        return _parse(response, model)
+        return read_answer(response, model)
 
     def send(
         self,
@@ -256,7 +256,12 @@ def _checked(response: httpx.Response) -> httpx.Response:
     return response
 
 
-def _parse(response: httpx.Response, model: type[Model]) -> Model:
+def read_answer(response: httpx.Response, model: type[Model]) -> Model:
+    """Read an answer as a model.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
     try:
         return model.model_validate_json(response.content or b"null")
     except ValidationError as error:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from deltareg.client.context import Context
 from deltareg.client.deltas import line_path
 from deltareg.client.follow.release import Followed
-from deltareg.errors import DeltaregError, InvalidInput, Unavailable
+from deltareg.client.http import read_answer
+from deltareg.errors import DeltaregError, Unavailable
 from deltareg.wire import ChannelInfo
 
 log = logging.getLogger(__name__)
@@ -52,13 +53,7 @@ class Watch:
         self.error = None
         if answer.status_code == 304:
             return
-        try:
-            self.seen = ChannelInfo.model_validate_json(answer.content)
-        except ValueError as error:
-            raise InvalidInput(
-                "the server's answer is not what this client understands",
-                fix="compare `deltareg version` here and on the server",
-            ) from error
+        self.seen = read_answer(answer, ChannelInfo)
         self._etag = answer.headers.get("ETag", "")
 
     def start(self) -> None:
