@@ -49,8 +49,7 @@ class _Bringing:
         self.folder: Path | None = None
         self.fetched_bytes = 0
         self.error: DeltaregError | OSError | None = None
-        self.thread = threading.Thread(target=self._run, name="bring", daemon=True)
-        self.thread.start()
+        threading.Thread(target=self._run, name="bring", daemon=True).start()
 
     @property
     def is_over(self) -> bool:
