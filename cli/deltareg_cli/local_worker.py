@@ -15,7 +15,7 @@ from deltareg.wire import RunCreate, RunInfo
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import given, require
 from deltareg_cli.views.runs import OWN
-from deltareg_cli.waiting import is_over, wait_for
+from deltareg_cli.waiting import wait_for
 
 _END_S = 15.0
 _TAIL_BYTES = 1_500
@@ -109,7 +109,7 @@ class LocalWorker:
             self._process.wait()
         with suppress(DeltaregError):
             run = self._client.run(self._run_id)
-            if is_over(run):
+            if run.is_over:
                 return
             self.last_words = run.error or self._tail() or "without a word"
             with suppress(Conflict):  # it ended just now

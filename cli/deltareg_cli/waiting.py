@@ -46,9 +46,7 @@ def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
         blocks = verdict_blocks(run.verdict, now=invocation.now)
         return Answer(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
     document = fields(run, "id", "state")
-    if run.what == "verify" and is_over(
-        run
-    ):  # no worker could judge it: inconclusive, which is not pass
+    if run.what == "verify" and run.is_over:  # no worker could judge it, which is no pass
         document = _no_verdict(run)
     return Answer(document, run_blocks(run, now=invocation.now), [run.id])
 
@@ -103,8 +101,3 @@ def _no_verdict(run: RunInfo) -> dict[str, object]:
 def run_status(run: RunInfo) -> Exit:
     """Give the exit status of a run that is over."""
     return OUTCOME_STATUS[run.verdict.verdict if run.verdict else "inconclusive"]
-
-
-def is_over(run: RunInfo) -> bool:
-    """Tell whether nothing more will happen to a run."""
-    return run.state in {"done", "dead", "cancelled"}

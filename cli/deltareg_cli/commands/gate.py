@@ -18,7 +18,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Channel, Duration, option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.views.channels import gate_blocks
-from deltareg_cli.waiting import follow, is_over
+from deltareg_cli.waiting import follow
 
 
 @group(
@@ -124,7 +124,7 @@ def _status(answer: GateAnswer, waited: _Waited) -> Exit:
     if answer.allowed:
         return Exit.DONE
     rules = [rule.rule for rule in answer.unmet]
-    if any(is_over(run) and run.verdict is None for run in waited.runs.values()):
+    if any(run.is_over and run.verdict is None for run in waited.runs.values()):
         rules.append("inconclusive")
     status = gate_status(rules)
     return Exit.TIMEOUT if status is Exit.GATE_PENDING and waited.late is not None else status

@@ -23,7 +23,6 @@ from deltareg.wire import (
 _POLL_S = 20.0
 _QUEUED_POLL_S = 5.0  # its place in the queue changes without anything being told
 _COMMANDS = {"reencode": "deltareg flatten"}
-ENDED = {"done", "dead", "cancelled"}
 _GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
 
@@ -78,9 +77,9 @@ def follow(
                 on_line(line)
         if on_change is not None and run != seen:
             on_change(run)
-        if run.state in ENDED and not log.items:
+        if run.is_over and not log.items:
             return run
-        if time.monotonic() >= deadline and run.state not in ENDED:
+        if time.monotonic() >= deadline and not run.is_over:
             raise WaitTimeout(
                 f"run {run_id} is still {run.state} after {timeout_s:.0f} s; it goes on",
                 fix=f"look again: {_COMMANDS.get(run.what, 'deltareg verify')} {run.ref} --wait",
@@ -93,7 +92,7 @@ def read_log(
 ) -> RunLog:
     """Read a run and its log on from a line; waits for news of a run that was seen and goes on."""
     path = f"/runs/{parse_id(run_id, 'run')}/log"
-    if seen is None or seen.state in ENDED:
+    if seen is None or seen.is_over:
         return context.api.get(path, RunLog, after=after)
     poll_s = _POLL_S if seen.state == "running" else _QUEUED_POLL_S
     return context.api.get(path, RunLog, after=after, wait=min(poll_s, wait_s), seen=seen.state)

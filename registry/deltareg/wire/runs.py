@@ -149,6 +149,11 @@ class RunInfo(Answer):
     started_at: str | None
     finished_at: str | None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in {"done", "dead", "cancelled"}
+
 
 class LeaseRequest(Request):
     """A worker asks for work, of the kinds that it does; with `run`, for that one only."""

@@ -57,7 +57,7 @@ class Judged:
             return self.verdict.verdict
         if self.run is None:
             return "missing"
-        return "inconclusive" if self.run.state in {"done", "dead", "cancelled"} else self.run.state
+        return "inconclusive" if self.run.is_over else self.run.state
 
 
 @dataclass(frozen=True, slots=True)
