@@ -131,6 +131,14 @@ break_glass_option = partial(
     is_flag=True,
     help="Move it although the rules say no; needs -m, and a review by somebody else.",
 )
+timeout_option = partial(
+    option,
+    "--timeout",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    help="How long to wait; the run goes on after that.",
+)
 limit_option = partial(
     option,
     "--limit",

@@ -11,7 +11,7 @@ from deltareg_cli.command_tree import command, group
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Duration, VersionNumber, option
+from deltareg_cli.options import VersionNumber, option, timeout_option
 
 if TYPE_CHECKING:
     from deltareg.client.bisect import Judge, Step
@@ -59,13 +59,7 @@ def bisect() -> None:
     metavar="COMMAND",
     help="Judge by a command instead: exit 0 good, 125 skip, other bad; {ref} is the version.",
 )
-@option(
-    "--timeout",
-    type=Duration(),
-    default="30m",
-    show_default=True,
-    help="How long to wait for one verification; it goes on after that.",
-)
+@timeout_option(help="How long to wait for one verification; it goes on after that.")
 @click.pass_obj
 def run(
     invocation: Invocation,

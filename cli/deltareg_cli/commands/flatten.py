@@ -6,7 +6,7 @@ from deltareg.errors import Unavailable
 from deltareg_cli.command_tree import command
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Duration, option
+from deltareg_cli.options import option, timeout_option
 from deltareg_cli.waiting import run_answer, wait_for
 
 
@@ -19,13 +19,7 @@ from deltareg_cli.waiting import run_answer, wait_for
 )
 @click.argument("ref", help="The version, named exactly: ns/name:v3, ns/name@prod.")
 @option("--wait", is_flag=True, help="Wait until the version is stored anew.")
-@option(
-    "--timeout",
-    type=Duration(),
-    default="30m",
-    show_default=True,
-    help="How long to wait; the run goes on after that.",
-)
+@timeout_option()
 @click.pass_obj
 def flatten(invocation: Invocation, ref: str, *, wait: bool, timeout: float) -> None:
     """Store a version against its base alone.

@@ -15,7 +15,7 @@ from deltareg_cli.documents import fields
 from deltareg_cli.exits import Exit, gate_status
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Channel, Duration, option
+from deltareg_cli.options import Channel, option, timeout_option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.views.channels import gate_blocks
 from deltareg_cli.waiting import follow
@@ -55,13 +55,7 @@ class _Waited:
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
 @option("--wait", is_flag=True, help="Have missing verdicts made, and wait for them.")
-@option(
-    "--timeout",
-    type=Duration(),
-    default="30m",
-    show_default=True,
-    help="How long to wait; the runs go on after that.",
-)
+@timeout_option(help="How long to wait; the runs go on after that.")
 @report_options
 @click.pass_obj
 def check(

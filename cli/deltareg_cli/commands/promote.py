@@ -16,11 +16,11 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import (
     Channel,
-    Duration,
     VersionNumber,
     break_glass_option,
     option,
     reason_option,
+    timeout_option,
 )
 from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks
 from deltareg_cli.waiting import request_answer, wait_for_request
@@ -50,13 +50,7 @@ from deltareg_cli.waiting import request_answer, wait_for_request
 )
 @reason_option()
 @option("--wait", is_flag=True, help="Wait until others have approved, where that is due.")
-@option(
-    "--timeout",
-    type=Duration(),
-    default="30m",
-    show_default=True,
-    help="How long to wait; the request stays open after that.",
-)
+@timeout_option(help="How long to wait; the request stays open after that.")
 @break_glass_option()
 @dry_run("Ask the gate and move nothing.")
 @click.pass_obj

@@ -8,12 +8,12 @@ import click
 from deltareg.wire import LogLine, RunInfo
 from deltareg_cli.blocks import Answer, Lines
 from deltareg_cli.command_tree import command, group
-from deltareg_cli.commands.waive import unwaive, waive
+from deltareg_cli.commands.waive import unwaive, verdict_argument, waive
 from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Duration, cursor_option, limit_option, option
+from deltareg_cli.options import cursor_option, limit_option, option, timeout_option
 from deltareg_cli.paging import note_more
 from deltareg_cli.views.runs import log_cells, queue_table, standing
 from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks, verdict_table
@@ -74,7 +74,7 @@ def ls(
     Example("check by check", "deltareg verdict show ID"),
     see_also=("verdict ls", "help exit-codes"),
 )
-@click.argument("verdict_id", metavar="ID", help="The verdict, as `verdict ls` names it.")
+@verdict_argument
 @click.pass_obj
 def show(invocation: Invocation, verdict_id: str) -> Exit:
     """Show a verdict with its checks.
@@ -145,13 +145,7 @@ def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) 
 )
 @click.argument("named", metavar="ID|REF", help=_ANY_ID)
 @option("--wait", is_flag=True, help="Wait for the verdict.")
-@option(
-    "--timeout",
-    type=Duration(),
-    default="30m",
-    show_default=True,
-    help="How long to wait; the run goes on after that.",
-)
+@timeout_option()
 @click.pass_obj
 def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> Exit:
     """Queue a verification once more.

@@ -10,7 +10,7 @@ from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.local_worker import verify_here
-from deltareg_cli.options import Channel, Duration, option
+from deltareg_cli.options import Channel, option, timeout_option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.waiting import run_answer, run_status, wait_for
 from deltareg_cli.where import parse_where
@@ -53,13 +53,7 @@ from deltareg_cli.where import parse_where
     help="Before or after other runs; high is for those who promote.",
 )
 @option("--wait", is_flag=True, help="Wait for the verdict.")
-@option(
-    "--timeout",
-    type=Duration(),
-    default="30m",
-    show_default=True,
-    help="How long to wait; the run goes on after that.",
-)
+@timeout_option()
 @report_options
 @click.pass_obj
 def verify(

@@ -7,7 +7,7 @@ from deltareg_cli.command_tree import command
 from deltareg_cli.documents import fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import option
+from deltareg_cli.options import option, required_reason_option
 from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks
 
 verdict_argument = click.argument(
@@ -26,7 +26,7 @@ check_option = option("--check", required=True, metavar="NAME", help="The check 
 )
 @verdict_argument
 @check_option
-@option("-m", "--reason", "reason", required=True, metavar="TEXT", help="Why; kept for good.")
+@required_reason_option()
 @option(
     "--expires",
     default="30d",
