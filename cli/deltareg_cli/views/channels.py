@@ -24,7 +24,7 @@ from deltareg_cli.blocks import (
     Tone,
     toned,
 )
-from deltareg_cli.views.policies import policy_in_short
+from deltareg_cli.views.policies import policy_in_short, unmet_lines
 from deltareg_cli.views.verdicts import told_waiver
 from deltareg_cli.wording import moment, short
 
@@ -137,11 +137,8 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
 def gate_blocks(answer: GateAnswer) -> list[Block]:
     """Show whether a version may go to a channel, and what is missing."""
     word = Cell("allowed", "good") if answer.allowed else Cell("not allowed", "bad")
-    lines: list[Text | Sequence[Text]] = [[Cell(answer.ref, "name"), "→", answer.channel, word]]
-    for rule in answer.unmet:
-        lines.append([Cell(f"  {rule.rule}:", "bad"), rule.message])
-        lines.append([Cell("    fix:", "good"), rule.fix])
-    return [Lines(lines)]
+    head: list[Text] = [Cell(answer.ref, "name"), "→", answer.channel, word]
+    return [Lines([head, *unmet_lines(answer.unmet)])]
 
 
 def _why(channel: ChannelInfo) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from deltareg.json_values import is_list, is_object
-from deltareg.wire import GateAnswer, PolicyChange
+from deltareg.wire import GateAnswer, PolicyChange, UnmetRule
 from deltareg_cli.blocks import Block, Cell, Facts, Lines, Text, Title
 from deltareg_cli.wording import count
 from deltareg_cli.yaml_text import to_yaml
@@ -60,6 +60,15 @@ def ruling_blocks(answer: GateAnswer) -> list[Block]:
         Lines([word]),
         Facts(rows),
     ]
+
+
+def unmet_lines(rules: Sequence[UnmetRule]) -> list[Sequence[Text]]:
+    """Show unmet rules, each with the command that would change it, a line below."""
+    lines: list[Sequence[Text]] = []
+    for rule in rules:
+        lines.append([Cell(f"  {rule.rule}:", "bad"), rule.message])
+        lines.append([Cell("    fix:", "good"), rule.fix])
+    return lines
 
 
 def _yaml_lines(key: str, value: object) -> list[str]:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from deltareg.wire import RequestInfo
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.views.policies import unmet_lines
 from deltareg_cli.wording import count, moment
 
 REQUEST_FIELDS = ("id", "state", "channel", "ref", "version", "digest", "missing", "revision")
@@ -34,9 +35,7 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
         ["  ", Cell(given.principal, "good"), moment(given.at, now=now), given.message]
         for given in request.approvals
     ]
-    for rule in request.unmet:
-        lines.append([Cell(f"  {rule.rule}:", "bad"), rule.message])
-        lines.append([Cell("    fix:", "good"), rule.fix])
+    lines += unmet_lines(request.unmet)
     return [*blocks, Lines(lines)] if lines else blocks
 
 
