@@ -21,13 +21,15 @@ def folder(tmp_path):
 
 def test_a_suite_is_pushed_listed_and_shown(user, folder):
     looked = user("suite", "push", folder / "mine.yaml", "--dry-run")
+    before = user("--dry-run", "suite", "push", folder / "mine.yaml")
     pushed = user("suite", "push", folder / "mine.yaml", "--json")
     again = user("suite", "push", folder / "mine.yaml")
     listed = user("suite", "ls")
     shown = user("suite", "show", "mine")
 
-    assert (looked.status, pushed.status, again.status) == (0, 0, 0)
+    assert (looked.status, before.status, pushed.status, again.status) == (0, 0, 0, 0)
     assert "not pushed" in looked.out
+    assert "not pushed" in before.out
     assert (pushed.json["name"], pushed.json["version"], pushed.json["created"]) == (
         "mine",
         1,

@@ -7,6 +7,7 @@ import click
 from deltareg_cli.blocks import Answer, Column, Table
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.documents import fields, page_fields
+from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
@@ -87,19 +88,19 @@ def show(
 @click.argument(
     "path", metavar="FILE", type=click.Path(path_type=Path), help="The suite's YAML file."
 )
-@option("--dry-run", is_flag=True, help="Read and check everything, send nothing.")
+@dry_run("Read and check everything, send nothing.")
 @click.pass_obj
-def push(invocation: Invocation, path: Path, *, dry_run: bool) -> None:
+def push(invocation: Invocation, path: Path) -> None:
     """Keep a new version of a suite with its probe sets.
 
     The files lie beside it. A suite that is the newest version already is left as it is. Needs a
     token that may administer: a suite decides what may be promoted.
     """
-    suites = invocation.client.suites
-    found = suites.look(path) if dry_run else suites.push(path)
+    suites, is_dry = invocation.client.suites, invocation.globals.dry_run
+    found = suites.look(path) if is_dry else suites.push(path)
     blocks = suite_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *FIRST), blocks, [found.digest]))
-    if not dry_run and not found.created:
+    if not is_dry and not found.created:
         invocation.output.note(f"{found.name} v{found.version} is that already")
 
 
