@@ -52,9 +52,11 @@ def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
 
 
 def wait_for_request(
-    invocation: Invocation, request_id: int, *, timeout_s: float, retry: Callable[[], MoveResult]
+    invocation: Invocation, request_id: int, *, timeout_s: float, retry: Callable[[str], MoveResult]
 ) -> MoveResult:
     """Wait until a request was promoted, with a note at each change; give the move.
+
+    Where the gate was met after the approvals, `retry` promotes the version that was approved.
 
     Raises:
         WaitTimeout: It is open still, and has been shown.
@@ -63,9 +65,11 @@ def wait_for_request(
     def tell(changed: RequestInfo) -> None:
         invocation.output.note(clean(f"request {changed.id}: {progress_of(changed)}"))
 
-    def again() -> None:
+    def again(approved: RequestInfo) -> bool:
         with suppress(ApprovalDue):
-            retry()
+            retry(approved.ref)
+            return True
+        return False
 
     requests = invocation.client.requests
     try:

@@ -76,6 +76,24 @@ def test_two_people(crew, local_registry):
     assert "the diff looks right" in table
 
 
+def test_to_wait_moves_what_was_approved_and_nothing_newer(crew, shell, local_registry):
+    asks(local_registry, approvals=1)
+    assert crew("bob", "promote", "me/chat", "--channel", "prod").status == 9
+    waiting = shell.spawn("promote", "me/chat", "--channel", "prod", "--wait", "--timeout", "60s")
+    assert "request 1: open, 0 of 1 approvals" in waiting.stderr.readline()
+
+    crew("ana", "push", DELTAS / "lora_rslora", "me/chat", "--base", "tinyllama")
+    crew("ana", "channel", "freeze", "me/chat", "prod", "-m", "release week")
+    stuck = crew("cyd", "request", "approve", 1)
+    crew("ana", "channel", "unfreeze", "me/chat", "prod", "-m", "done")
+    out, err = waiting.communicate(timeout=60)
+
+    assert (stuck.status, waiting.returncode) == (9, 0), err
+    assert "v2" in out
+    assert crew("bob", "channel", "show", "me/chat", "prod", "--json").json["version"] == 2
+    assert [r["id"] for r in crew("bob", "request", "ls", "--json").json["items"]] == [1]
+
+
 def test_requests_are_listed_rejected_and_withdrawn(crew, local_registry):
     asks(local_registry, approvals=1)
     promote = ("promote", "me/chat:v2", "--channel", "prod")

@@ -87,11 +87,11 @@ def promote(
         return Exit.DONE if answer.allowed else gate_status([rule.rule for rule in answer.unmet])
     line = str(Ref.parse(ref).line)
     act = partial(
-        invocation.client.promote, ref, channel, reason=reason, if_current=if_current,
+        invocation.client.promote, channel=channel, reason=reason, if_current=if_current,
         break_glass=break_glass,
     )  # fmt: skip
     try:
-        move = act()
+        move = act(ref)
     except ApprovalDue as due:
         if not wait:
             return _show_request(invocation, due)

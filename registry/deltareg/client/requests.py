@@ -61,7 +61,7 @@ class Requests:
         *,
         timeout_s: float,
         on_change: Callable[[RequestInfo], None],
-        retry: Callable[[], object],
+        retry: Callable[[RequestInfo], bool],
         sleep: Callable[[float], None] = time.sleep,
     ) -> RequestInfo:
         """Wait until a request was promoted.
@@ -70,7 +70,8 @@ class Requests:
             request_id: The request.
             timeout_s: How long to wait.
             on_change: Told at every change, and at the beginning.
-            retry: Promotes once more, when the approvals are there and the gate was not met.
+            retry: Promotes its version once more, when the approvals are there and the gate was
+                not met; tells whether it moved.
             sleep: Waits so many seconds.
 
         Raises:
@@ -88,8 +89,7 @@ class Requests:
             if request.state == "promoted":
                 return request
             _check_open(request)
-            if request.missing == 0 and not request.unmet:
-                retry()
+            if request.missing == 0 and not request.unmet and retry(request):
                 continue
             left_s = deadline - time.monotonic()
             if left_s <= 0:
