@@ -136,18 +136,18 @@ class Agent:
             held.callback(self._engine.close)
             for home in sorted({self._engine.versions(each).parent for each in self._followed}):
                 held.enter_context(kept_alone(home))
-            files: dict[Path, AliasFile] = {}
-            self._following = []
-            for each in self._followed:
-                path = self._options.alias_file or self._home(each) / ALIAS_FILE
-                aliases = files.setdefault(path, AliasFile.read(path, self._followed))
-                watch = Watch(self._context, each, self._wake.set, self._stop)
-                self._following.append(
-                    Following(
-                        self._context, each, self._engine, aliases, watch=watch,
-                        on_change=self._wake.set,
-                    )
-                )  # fmt: skip
+            paths = [
+                self._options.alias_file or self._home(each) / ALIAS_FILE for each in self._followed
+            ]
+            files = {path: AliasFile.read(path, self._followed) for path in set(paths)}
+            self._following = [
+                Following(
+                    self._context, each, self._engine, files[path],
+                    watch=Watch(self._context, each, self._wake.set, self._stop),
+                    on_change=self._wake.set,
+                )
+                for each, path in zip(self._followed, paths, strict=True)
+            ]  # fmt: skip
             held.callback(self._stop.set)
             return held.pop_all()
 
