@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
-from deltareg.client.wording import clean, clean_lines, number, seconds, short, size
+from deltareg.client.wording import clean, clean_lines, cut, number, seconds, short, size
 
 __all__ = [
     "clean",
     "clean_lines",
     "count",
+    "cut",
     "moment",
     "number",
     "rate",

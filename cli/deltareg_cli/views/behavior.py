@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
-from deltareg_cli.wording import clean, count, number
+from deltareg_cli.markdown import code, prose
+from deltareg_cli.wording import clean, count, cut, number
 
 Fields = Mapping[str, object]
 _COLUMNS = ("KL", "same first", "apart")
@@ -43,12 +44,12 @@ def behavior_blocks(answer: Fields) -> list[Block]:
 
 def behavior_markdown(answer: Fields) -> str:
     """Write a comparison as Markdown, for a comment or a page."""
-    lines = [f"### {_code(answer['a'])} → {_code(answer['b'])}: behavior", ""]
-    lines += [f"- **{label}**: {_safe(_plain(text))}" for label, text in _facts(answer) if text]
+    lines = [f"### {code(str(answer['a']))} → {code(str(answer['b']))}: behavior", ""]
+    lines += [f"- **{label}**: {prose(_plain(text))}" for label, text in _facts(answer) if text]
     measures = _measures(answer)
     if measures:
         lines += ["", f"| {' | '.join(_MEASURES)} |", "|---|---:|---:|---:|---:|"]
-        lines += [f"| {' | '.join(_safe(_plain(cell)) for cell in row)} |" for row in measures]
+        lines += [f"| {' | '.join(prose(_plain(cell)) for cell in row)} |" for row in measures]
     prompts = _prompts(answer)
     if prompts:
         titles = ("#", *_titles(answer))
@@ -56,10 +57,10 @@ def behavior_markdown(answer: Fields) -> str:
         lines += [f"|{'---:|' * len(titles)}---|"]
         for one in prompts:
             *cells, text = (_plain(cell) for cell in _row(one, answer))
-            lines.append(f"| {' | '.join((*cells, _code(text) if text else ''))} |")
+            lines.append(f"| {' | '.join((*cells, code(text) if text else ''))} |")
     for one in prompts:
         lines += _continuation_markdown(one)
-    lines += [f"\n{_safe(note)}" for note in cast("Sequence[str]", answer["notes"])]
+    lines += [f"\n{prose(note)}" for note in cast("Sequence[str]", answer["notes"])]
     return "\n".join(lines) + "\n"
 
 
@@ -106,15 +107,11 @@ def _row(one: Fields, answer: Fields) -> list[Text]:
         if is_scored
         else [one["cosine"], one["mean_abs"]]
     )
-    shown = [_measure(value) for value in values]
+    shown = [number(value) for value in values]
     if is_scored and isinstance(one["agreement"], float):
         shown[1] = _share(one["agreement"])
     label = str(one["number"])
-    text = clean(str(one["text"]))
-    if not text:
-        text = f"{one['set']} {label}"
-    elif len(text) > _MOST_TEXT:
-        text = f"{text[: _MOST_TEXT - 1]}…"
+    text = cut(clean(str(one["text"])), _MOST_TEXT) or f"{one['set']} {label}"
     return [label, *shown, text]
 
 
@@ -152,10 +149,10 @@ def _continuation_markdown(one: Fields) -> list[str]:
     if found is None or found["parts_at_token"] is None:
         return []
     at = cast("int", found["parts_at"])
-    lines = ["", f"**#{one['number']}** {_code(_end(str(one['text'])))}", ""]
+    lines = ["", f"**#{one['number']}** {code(_end(str(one['text'])))}", ""]
     for side in ("a", "b"):
         text = str(found[side])
-        lines.append(f"- {side}: {_code(f'{_visible(text[:at])}{_MARK}{_visible(text[at:])}')}")
+        lines.append(f"- {side}: {code(f'{_visible(text[:at])}{_MARK}{_visible(text[at:])}')}")
     return lines
 
 
@@ -185,7 +182,7 @@ def _estimate(value: object, *, is_share: bool = False) -> str:
 
 
 def _interval(fields: Fields, *, is_share: bool = False, is_signed: bool = False) -> str:
-    write = _share if is_share else _measure
+    write = _share if is_share else number
     value, low, high = (fields[name] for name in ("value", "low", "high"))
     sign = "+" if is_signed and isinstance(value, float) and value > 0 else ""
     return f"{sign}{write(value)} [{write(low)}, {write(high)}]"
@@ -195,22 +192,9 @@ def _share(value: object) -> str:
     return f"{value:.1%}" if isinstance(value, float) else "-"
 
 
-def _measure(value: object) -> str:
-    return number(value) if not isinstance(value, float) else f"{value:.4g}"
-
-
 def _and_unit(text: str, unit: str) -> str:
     return f"{text} ({unit})" if text else ""
 
 
 def _plain(text: Text) -> str:
     return text.text if isinstance(text, Cell) else text
-
-
-def _safe(text: str) -> str:
-    """Keep text of others from being read as Markdown or HTML."""
-    return "".join(f"\\{c}" if c in "|`*_<>[]\\" else c for c in clean(text))
-
-
-def _code(text: object) -> str:
-    return f"`{clean(str(text)).replace('`', '').replace('|', '')}`"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title
-from deltareg_cli.wording import clean, number, short
+from deltareg_cli.markdown import code, prose
+from deltareg_cli.wording import number, short
 
 if TYPE_CHECKING:
     from deltareg.client import DiffReport
@@ -33,14 +34,14 @@ def difference_blocks(report: "DiffReport") -> list[Block]:
 
 def to_markdown(report: "DiffReport") -> str:
     """Write a comparison as Markdown, for a comment or a page."""
-    lines = [f"### {_code(report.a.ref)} → {_code(report.b.ref)}", ""]
+    lines = [f"### {code(report.a.ref)} → {code(report.b.ref)}", ""]
     changes = _changes(report) if report.is_different else []
-    lines += [f"- **{label}**: {_safe(text)}" for label, text in changes] or ["No difference."]
+    lines += [f"- **{label}**: {prose(text)}" for label, text in changes] or ["No difference."]
     if changes and report.modules:
         lines += ["", f"| module | {' | '.join(COLUMNS)} |", f"|---|{'---:|' * len(COLUMNS)}"]
-        lines += [f"| {_code(name)} | {' | '.join(values)} |" for name, values in _rows(report)]
+        lines += [f"| {code(name)} | {' | '.join(values)} |" for name, values in _rows(report)]
     if report.note:
-        lines += ["", _safe(report.note)]
+        lines += ["", prose(report.note)]
     return "\n".join(lines) + "\n"
 
 
@@ -98,12 +99,3 @@ def _measure(value: float | None) -> str:
 
 def _value(value: object) -> str:
     return "none" if value is None or value == "" else short(str(value))
-
-
-def _safe(text: str) -> str:
-    """Keep text of others from being read as Markdown or HTML."""
-    return "".join(f"\\{c}" if c in "|`*_<>[]\\" else c for c in clean(text))
-
-
-def _code(text: str) -> str:
-    return f"`{clean(text).replace('`', '').replace('|', '')}`"
