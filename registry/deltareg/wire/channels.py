@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deltareg.wire.messages import Answer, Request, Text
+from deltareg.wire.messages import Answer, Reason, Request, Text
 from deltareg.wire.runs import Waiver
 
 RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
@@ -94,7 +94,7 @@ class ChannelMove(Request):
 class QuarantineClear(Request):
     """Why a quarantine ends."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    reason: Reason
 
 
 class MoveResult(Answer):

@@ -15,6 +15,7 @@ API = "/api/v1"
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 Text = Annotated[str, Field(max_length=2_000)]
+Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
 Item = TypeVar("Item")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 

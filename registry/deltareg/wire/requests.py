@@ -1,15 +1,12 @@
 """Requests for a move that others have to approve, reviews, and the readiness of a rollback."""
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from deltareg.wire.channels import UnmetRule
-from deltareg.wire.messages import Answer, Request, Text
+from deltareg.wire.messages import Answer, Reason, Request, Text
 
 RequestState = Literal["open", "promoted", "rejected", "withdrawn", "stale"]
 Light = Literal["ok", "warn", "no"]
-Why = Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
 class ApprovalInfo(Answer):
@@ -61,13 +58,13 @@ class Approve(Request):
 class Reject(Request):
     """Why a request is rejected."""
 
-    reason: Why
+    reason: Reason
 
 
 class Review(Request):
     """What somebody else says of a move that broke the glass."""
 
-    message: Why
+    message: Reason
 
 
 class ReadinessLight(Answer):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deltareg.wire.bases import BaseInfo
-from deltareg.wire.messages import Answer, Outcome, Request, Text
+from deltareg.wire.messages import Answer, Outcome, Reason, Request, Text
 
 CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
@@ -62,7 +62,7 @@ class WaiverCreate(Request):
     """Waive a failed check; it ends at `expires_at` (RFC 3339), or `expires_in_s` from now."""
 
     check: Annotated[str, Field(min_length=1, max_length=60)]
-    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    reason: Reason
     expires_in_s: Annotated[int, Field(gt=0, le=366 * 86_400)] = 30 * 86_400
     expires_at: Annotated[str, Field(max_length=60)] | None = None
 

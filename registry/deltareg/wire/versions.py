@@ -1,13 +1,9 @@
 """Delta lines, versions and their lineage on the wire."""
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from deltareg.wire.bases import BaseName
-from deltareg.wire.messages import Answer, Outcome, Request
-
-Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
+from deltareg.wire.messages import Answer, Outcome, Reason, Request
 
 
 class Revocation(Answer):
