@@ -6,14 +6,7 @@ import pytest
 
 from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, GateFailed, GatePending, Inconclusive
-from deltareg.lifecycle import (
-    Candidate,
-    Circumstances,
-    gate,
-    is_in_window,
-    judge,
-    refusal,
-)
+from deltareg.lifecycle import Candidate, Circumstances, is_in_window, judge, refusal
 from deltareg.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
 from deltareg.ruling import RULE_ERRORS, Ruling
 from deltareg.verdict_rules import SuiteFact, VerdictFact
@@ -49,6 +42,10 @@ NOW = Circumstances(
     environments=frozenset({"torch 2.10.0, device cpu"}), approvals=("bob",),
 )  # fmt: skip
 OTHER = str(sha256_of(b"other"))
+
+
+def gate(candidate, policy, verdicts, *, now):
+    return [r for r in judge(candidate, policy, verdicts, now=now) if not r.is_met]
 
 
 def told(candidate=CANDIDATE, policy=POLICY, verdicts=(VERDICT,), now=NOW):

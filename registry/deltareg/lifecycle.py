@@ -8,7 +8,6 @@ the facts, and gets back every rule with what was found, and which command repai
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError, Problem
@@ -23,9 +22,6 @@ from deltareg.verdict_rules import (
     rule_on_suite,
     why_not,
 )
-
-Outcome = Literal["pass", "fail", "inconclusive"]
-RevisionKind = Literal["promote", "rollback", "freeze", "unfreeze"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -131,17 +127,6 @@ def deciding(
             bound = _bounds(policy, now)
             found += [v for v in of if why_not(v, subject, suite, bound=bound) is None][:1]
     return found
-
-
-def gate(
-    candidate: Candidate,
-    policy: Policy,
-    verdicts: Sequence[VerdictFact],
-    *,
-    now: Circumstances,
-) -> list[Ruling]:
-    """Judge whether a version may go to a channel: its unmet rules; an empty list means yes."""
-    return [ruling for ruling in judge(candidate, policy, verdicts, now=now) if not ruling.is_met]
 
 
 def refusal(unmet: Sequence[Ruling]) -> DeltaregError | None:
