@@ -15,13 +15,12 @@ from deltareg.check_catalogue import CATALOGUE, CheckForm
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import NotFound
 from deltareg.manifest import canonical_json
-from deltareg.suite_document import normalise
+from deltareg.suite_document import Fields, normalise
 from deltareg.tensors import strict_json_object
 from deltareg.threshold import Threshold, threshold_of
 from deltareg.yaml_document import read_yaml
 
 DEFAULT_SUITE = "smoke"
-Fields = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from deltareg.json_values import is_count, is_list, is_object
 
 Fields = Mapping[str, object]
 
-DTYPES = ("keep", "f32", "bf16", "f16")
+_DTYPES = ("keep", "f32", "bf16", "f16")
 _TOP = {"name", "about", "seed", "dtype", "budget", "probe", "sets", "checks"}
 _CHECK = {"check", "name", "required", "parameters", "threshold", "against", "probes"}
 _THRESHOLD = {"threshold", "min_absolute_change", "min_relative_change", "greater_is_better"}
@@ -21,7 +21,8 @@ _PROBE = {"sequences": 4, "tokens": 24}
 _BUDGET = {"seconds": 0, "memory_bytes": 0}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SUFFIXES = {".txt": "text", ".jsonl": "labelled", ".safetensors": "labelled"}
+_TENSORS = ".safetensors"
+_SUFFIXES = (".txt", ".jsonl", _TENSORS)
 _MOST_CHECKS, _MOST_SETS, _MOST_TEXTS = 100, 50, 10_000
 
 
@@ -42,8 +43,8 @@ def normalise(fields: Fields) -> dict[str, object]:
     if twice is not None:
         _refuse("checks", f"names {twice!r} twice; give the second a `name` of its own")
     dtype = fields.get("dtype", "keep")
-    if dtype not in DTYPES:
-        _refuse("dtype", f"is one of {', '.join(DTYPES)}, not {dtype!r}")
+    if dtype not in _DTYPES:
+        _refuse("dtype", f"is one of {', '.join(_DTYPES)}, not {dtype!r}")
     return {
         "name": _name(fields.get("name"), "name"), "about": _text(fields.get("about", ""), "about"),
         "seed": _count(fields.get("seed", 0), "seed"), "dtype": dtype,
@@ -129,15 +130,10 @@ def _probes(
     if not isinstance(name, str) or name not in sets:
         known = ", ".join(sets) or "none: add `sets`"
         _refuse(where, f"needs `probes`, one of the suite's sets: {known}")
-    if "text" in form.probes and "text" not in sets[name] and kind_of(sets[name]) == "arrays":
-        _refuse(where, f"reads texts, and {sets[name]['file']} holds tensors")
+    file = str(sets[name].get("file", ""))
+    if "text" in form.probes and file.endswith(_TENSORS):
+        _refuse(where, f"reads texts, and {file} holds tensors")
     return {"probes": name}
-
-
-def kind_of(item: Fields) -> str:
-    """Say what a probe set holds: `text`, `jsonl` or `arrays`."""
-    name = str(item.get("file", ".txt"))
-    return {".txt": "text", ".jsonl": "jsonl"}.get(name[name.rfind(".") :], "arrays")
 
 
 def _sets(value: object) -> dict[str, Fields]:
@@ -158,7 +154,7 @@ def _set(value: object, where: str) -> Fields:
             _refuse(where, f"text is a list of 1 to {_MOST_TEXTS} texts")
         return {"text": [_text(item, where) for item in texts]}
     name = given["file"]
-    if not isinstance(name, str) or not _FILE.fullmatch(name) or not _suffix(name):
+    if not isinstance(name, str) or not _FILE.fullmatch(name) or not name.endswith(_SUFFIXES):
         known = ", ".join(_SUFFIXES)
         _refuse(where, f"file is a name beside the suite, ending in {known}, not {name!r}")
     return {"file": name} | _digest(given.get("digest"), where)
@@ -171,10 +167,6 @@ def _digest(value: object, where: str) -> dict[str, str]:
         return {"digest": str(Digest.parse(str(value)))}
     except DeltaregError:
         _refuse(where, f"digest is sha256:…, not {str(value)[:80]!r}; leave it out to have it made")
-
-
-def _suffix(name: str) -> bool:
-    return any(name.endswith(suffix) for suffix in _SUFFIXES)
 
 
 def _counts(value: object, known: Mapping[str, int], where: str, *, least: int) -> dict[str, int]:
