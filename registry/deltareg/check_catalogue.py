@@ -18,7 +18,7 @@ class CheckForm:
 
     Attributes:
         about: What it shows, in a line.
-        parameters: What may be set, with what holds when it is not; no default means it is needed.
+        parameters: What may be set, with what holds when it is not.
         probes: What kinds of probe set it can run on; empty when it takes none.
         takes_threshold: Whether it measures something that a threshold is for.
         against: What its measure may be compared with, the default first.
@@ -26,18 +26,17 @@ class CheckForm:
     """
 
     about: str
-    parameters: Mapping[str, str | int | None] = field(default_factory=dict[str, str | int | None])
+    parameters: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
     probes: tuple[Probes, ...] = ()
     takes_threshold: bool = False
     against: tuple[Against, ...] = ()
     may_not_apply: bool = False
 
 
-_UNDECIDED: Mapping[str, str | int | None] = {
-    "undecided": "warn",
-    "missing": "fail",
-    "least_samples": 20,
-}
+_UNDECIDED: Mapping[str, str | int] = {"undecided": "warn", "missing": "fail", "least_samples": 20}
+
+# Parameters that count something; every other number may be a fraction.
+COUNTS = frozenset({"forwards", "least_samples", "new_tokens", "within"})
 
 CATALOGUE: Mapping[str, CheckForm] = {
     "digests": CheckForm("every tensor and file is what the manifest says"),

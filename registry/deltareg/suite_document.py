@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import NoReturn
 
-from deltareg.check_catalogue import CATALOGUE, CheckForm
+from deltareg.check_catalogue import CATALOGUE, COUNTS, CheckForm
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.json_values import is_count, is_list, is_object
@@ -21,9 +21,10 @@ _PROBE = {"sequences": 4, "tokens": 24}
 _BUDGET = {"seconds": 0, "memory_bytes": 0}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _TENSORS = ".safetensors"
 _SUFFIXES = (".txt", ".jsonl", _TENSORS)
-_MOST_CHECKS, _MOST_SETS, _MOST_TEXTS = 100, 50, 10_000
+_MOST_CHECKS, _MOST_SETS, _MOST_TEXTS, _MOST_LETTERS = 100, 50, 10_000, 100_000
 
 
 def normalise(fields: Fields) -> dict[str, object]:
@@ -82,9 +83,9 @@ def _parameters(value: object, form: CheckForm, where: str) -> dict[str, str | i
     made: dict[str, str | int] = {}
     for name, default in form.parameters.items():
         found = _plain(given[name], f"{where}: {name}") if name in given else default
-        if found is None:
-            _refuse(where, f"needs the parameter {name}")
-        if isinstance(default, int) and not isinstance(found, int):
+        if name in COUNTS:
+            found = _count(found, f"{where}: {name}")
+        elif isinstance(default, int) and not isinstance(found, int):
             found = _number(found, f"{where}: {name}")
         made[name] = found
     return made
@@ -207,8 +208,13 @@ def _name(value: object, where: str) -> str:
 
 
 def _text(value: object, where: str) -> str:
-    if not isinstance(value, str) or len(value) > 100_000 or "\0" in value:
+    if not isinstance(value, str):
         _refuse(where, f"is text, not {type(value).__name__}")
+    if len(value) > _MOST_LETTERS or _NO_TEXT.search(value):
+        _refuse(
+            where,
+            f"is text of at most {_MOST_LETTERS} characters, without NUL or half a surrogate pair",
+        )
     return value
 
 
@@ -227,7 +233,7 @@ def _count(value: object, where: str) -> int:
 def _plain(value: object, where: str) -> str | int:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         _refuse(where, f"is a number or a word, not {value!r}")
-    return _number(value, where) if isinstance(value, float) else value
+    return _text(value, where) if isinstance(value, str) else _number(value, where)
 
 
 def _number(value: object, where: str) -> str | int:
@@ -238,6 +244,8 @@ def _number(value: object, where: str) -> str | int:
         found = float(value)
     except ValueError:
         _refuse(where, f"is a number, not {value!r}")
+    except OverflowError:  # of a whole number; others become infinite
+        found = float("inf")
     if found != found or abs(found) == float("inf"):
         _refuse(where, "is a finite number")
     return value if isinstance(value, int) else repr(found)
