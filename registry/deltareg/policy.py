@@ -27,7 +27,9 @@ from deltareg.strict_fields import (
 T = TypeVar("T")
 Environment = Literal["any", "strict"]
 EVIDENCE = ("declared", "shapes", "golden", "exact")
-SANDBOX_LAYERS = ("session", "limits", "no_new_privs", "network", "files", "calls")
+SANDBOX_LAYERS = (
+    "session", "limits", "no_new_privs", "network", "files", "calls", "pid", "mount", "cgroup",
+)  # fmt: skip
 KEYS = (
     "suites", "sandbox", "evidence", "kinds", "bases", "protected", "approvals", "freeze",
     "rollback", "environment",

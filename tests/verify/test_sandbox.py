@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deltareg.policy import SANDBOX_LAYERS
 from deltareg_verify import sandbox
 from deltareg_verify.zygote import Zygote
 
@@ -68,6 +69,10 @@ def stopped(result):
 def test_every_layer_is_told_whether_it_holds(holds):
     assert {layer.lstrip("-") for layer in holds} == set(LAYERS)
     assert {"session", "limits"} <= holds
+
+
+def test_a_policy_may_ask_for_every_layer():
+    assert SANDBOX_LAYERS == LAYERS
 
 
 def test_no_secret_is_in_the_environment(inside):
