@@ -7,7 +7,7 @@ digests of their files. A verdict counts only while the suite's digest is what i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import cast
 
@@ -21,6 +21,7 @@ from deltareg.threshold import Threshold, threshold_of
 from deltareg.yaml_document import read_yaml
 
 DEFAULT_SUITE = "smoke"
+_MOST_PARSED = 64  # a server reads the same few again and again; people may push any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def read_suite(raw: bytes) -> Suite:
     return _suite(canonical_json(normalise(read_yaml(raw, what="suite"))))
 
 
-@cache
+@lru_cache(maxsize=_MOST_PARSED)
 def parse_suite(document: bytes) -> Suite:
     """Read the document of a suite, as it is kept.
 
