@@ -1,11 +1,12 @@
 """Writes JSON values as YAML that reads well; strings that YAML would misread are quoted."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-_PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.@+ -]*")
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.@+ -]*")
 _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf", "~"}
 
 
@@ -43,7 +44,17 @@ def _items(value: object) -> Sequence[object]:
 
 
 def _scalar(value: object) -> str:
+    if isinstance(value, float):
+        return _float(value)
     if not isinstance(value, str):
         return json.dumps(value)
     is_plain = _PLAIN.fullmatch(value) and not value.endswith(" ")
     return value if is_plain and value.lower() not in _RESERVED else json.dumps(value)
+
+
+def _float(value: float) -> str:
+    """Write a number so that every version of YAML reads one: 1e-05 is a text to some."""
+    if not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    digits, mark, exponent = repr(value).partition("e")
+    return f"{digits}.0e{exponent}" if mark and "." not in digits else repr(value)

@@ -98,6 +98,8 @@ def test_yaml_says_what_json_says(user):
             ]
         },
         {"odd key": "v", "yes": 1, "1": 2},
+        [".5", ".inf", ".NaN", "...", "./x"],
+        [1e-05, -2e-07, 1.5e-09, 1e22, 0.0, float("inf"), -float("inf")],
         [],
         "plain",
     ],
