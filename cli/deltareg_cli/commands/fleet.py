@@ -2,7 +2,6 @@
 
 import click
 
-from deltareg.wire import FollowerInfo
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.documents import fields, page_fields
@@ -12,8 +11,6 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option
 from deltareg_cli.paging import note_more
 from deltareg_cli.views.fleet import fleet_table
-
-_MOST = 200
 
 
 @group(
@@ -65,14 +62,7 @@ def drift(invocation: Invocation, of: str | None) -> Exit:
 
     Exit status: 0 none, 10 at least one is behind, failed or silent.
     """
-    client, cursor = invocation.client, None
-    astray: list[FollowerInfo] = []
-    while True:
-        page = client.followers(of, cursor=cursor, limit=_MOST)
-        astray += [follower for follower in page.items if follower.drift != "none"]
-        cursor = page.next_cursor
-        if cursor is None:
-            break
+    astray = invocation.client.astray(of)
     table = fleet_table(astray, if_empty="no drift")
     ids = [f"{item.agent} {item.channel}" for item in astray]
     document = {"items": [fields(follower) for follower in astray]}

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from deltareg.bisection import Bounds, Mark, bisect
 from deltareg.client import deltas, runs
 from deltareg.client.context import Context
+from deltareg.client.paging import walk
 from deltareg.client.suites import Suites
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef
@@ -181,11 +183,6 @@ def _step(ref: str, run: RunInfo, measure: Measure, *, source: str) -> Step:
 
 def _live(context: Context, line: LineRef, good: int, bad: int) -> list[int]:
     """Give the numbers of the versions from good to bad that are not deleted, in order."""
-    found: list[int] = []
-    cursor: str | None = None
-    while True:
-        page = deltas.versions(context, line, cursor=cursor, limit=_PAGE)
-        found += [one.version for one in page.items if not one.is_deleted]
-        cursor = page.next_cursor
-        if cursor is None or (found and found[-1] < good):  # newest first
-            return sorted(number for number in found if good <= number <= bad)
+    newest_first = walk(lambda at: deltas.versions(context, line, cursor=at, limit=_PAGE))
+    since = takewhile(lambda one: one.version >= good, newest_first)
+    return sorted(one.version for one in since if one.version <= bad and not one.is_deleted)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltareg.client.leased import Leased
+from deltareg.client.paging import walk
 from deltareg.refs import parse_name
 from deltareg.wire import FollowerInfo, Page
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from deltareg.client.follow.engine import Engine
 
 _HOST_CHARACTERS = 50
+_PAGE = 200
 
 
 class Fleet(Leased):
@@ -39,6 +41,11 @@ class Fleet(Leased):
     ) -> Page[FollowerInfo]:
         """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all."""
         return self._api.get("/fleet/agents", Page[FollowerInfo], of=of, cursor=cursor, limit=limit)
+
+    def astray(self, of: str | None = None) -> list[FollowerInfo]:
+        """Give all followers that do not serve what their channel says."""
+        every = walk(lambda cursor: self.followers(of, cursor=cursor, limit=_PAGE))
+        return [follower for follower in every if follower.drift != "none"]
 
     def forget_agent(self, name: str) -> None:
         """Take an agent that is gone out of the lists."""

@@ -1,7 +1,6 @@
 """Which version a folder holds: noted when it was written, and found out again where it was not."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ from deltareg.client.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.deltas import versions
 from deltareg.client.holding import files_in, holds
+from deltareg.client.paging import walk
 from deltareg.client.resolving import fetch_manifest
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref
@@ -57,7 +57,7 @@ def find_installed(context: Context, folder: Path, line: LineRef) -> Installed:
     Raises:
         InvalidInput: None that is still there.
     """
-    for version in _all_versions(context, line):
+    for version in walk(lambda cursor: versions(context, line, cursor=cursor, limit=_PAGE)):
         manifest = fetch_manifest(context, version)
         if holds(context.cache, folder, manifest):
             files = [file.path for file in manifest.files]
@@ -71,16 +71,6 @@ def find_installed(context: Context, folder: Path, line: LineRef) -> Installed:
 def line_of(installed: Installed) -> LineRef:
     """Give the line of what a folder holds."""
     return Ref.parse(installed.ref).line
-
-
-def _all_versions(context: Context, line: LineRef) -> Iterator[VersionInfo]:
-    cursor = None
-    while True:
-        page = versions(context, line, cursor=cursor, limit=_PAGE)
-        yield from page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            return
 
 
 def _name(folder: Path) -> str:
