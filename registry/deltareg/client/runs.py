@@ -51,7 +51,6 @@ def follow(
     timeout_s: float,
     on_change: Callable[[RunInfo], None] | None = None,
     on_line: Callable[[LogLine], None] | None = None,
-    after: int = 0,
 ) -> RunInfo:
     """Wait until a run has ended; the server answers as soon as something happens.
 
@@ -61,12 +60,12 @@ def follow(
         timeout_s: How long to wait at most.
         on_change: Told of the run whenever it is another one than before.
         on_line: Told of each line of its log, in order.
-        after: The line of the log after which to begin.
 
     Raises:
         WaitTimeout: It goes on.
     """
     deadline = time.monotonic() + timeout_s
+    after = 0
     seen: RunInfo | None = None
     while True:
         left_s = max(0.0, deadline - time.monotonic())
@@ -77,7 +76,7 @@ def follow(
                 on_line(line)
         if on_change is not None and run != seen:
             on_change(run)
-        if run.is_over and not log.items:
+        if run.is_over and (on_line is None or not log.items):
             return run
         if time.monotonic() >= deadline and not run.is_over:
             raise WaitTimeout(

@@ -51,7 +51,6 @@ class Verifying(Leased):
         timeout_s: float,
         on_change: Callable[[RunInfo], None] | None = None,
         on_line: Callable[[LogLine], None] | None = None,
-        after: int = 0,
     ) -> RunInfo:
         """Wait until a run has ended, hearing of its changes and of the lines of its log.
 
@@ -59,9 +58,8 @@ class Verifying(Leased):
             WaitTimeout: It goes on.
         """
         return runs.follow(
-            self._context, run_id, timeout_s=timeout_s, on_change=on_change, on_line=on_line,
-            after=after,
-        )  # fmt: skip
+            self._context, run_id, timeout_s=timeout_s, on_change=on_change, on_line=on_line
+        )
 
     def run(self, run_id: str) -> RunInfo:
         """Show a run."""
