@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from deltareg.errors import InvalidInput
 from deltareg.json_values import is_count, is_list, is_object
 
+_MOST_LETTERS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -62,7 +64,7 @@ def read_list(value: object, place: Place, *, example: str) -> list[object]:
     return value
 
 
-def read_text(value: object, place: Place, *, example: str, most: int = 200) -> str:
+def read_text(value: object, place: Place, *, example: str) -> str:
     """Read a text of one line.
 
     Raises:
@@ -70,9 +72,9 @@ def read_text(value: object, place: Place, *, example: str, most: int = 200) -> 
     """
     if not isinstance(value, str) or not value.strip():
         raise place.wrong(f"takes a text, not {shown(value)}", fix=f"write {example}")
-    if len(value) > most or not value.isprintable():
+    if len(value) > _MOST_LETTERS or not value.isprintable():
         raise place.wrong(
-            f"takes one line of at most {most} characters", fix=f"write {example}, shorter"
+            f"takes one line of at most {_MOST_LETTERS} characters", fix=f"write {example}, shorter"
         )
     return value
 

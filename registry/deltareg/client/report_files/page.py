@@ -73,9 +73,9 @@ def pill(word: str, *, is_small: bool = False) -> str:
     return f'<span class="pill{small} {tone}">{text(word)}</span>'
 
 
-def section(title: str, *parts: str, level: int = 2) -> str:
+def section(title: str, *parts: str) -> str:
     """Write a section under a heading."""
-    return f"<section><h{level}>{text(title)}</h{level}>\n{''.join(parts)}</section>\n"
+    return f"<section><h2>{text(title)}</h2>\n{''.join(parts)}</section>\n"
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:
