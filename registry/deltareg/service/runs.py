@@ -208,13 +208,22 @@ def _queue_verify(
         )
         if known is not None and _is_as_good(known, policy_digest=policy_digest):
             return str(known.run_id)
-    particulars = (compared_with, policy_digest, tell_labels(labels))
-    key = ("verify", str(version.id), digest, *(each for each in particulars if each))
+        if policy_digest:  # one that was asked for no channel will say as much
+            joined = queries.join(
+                conn, _key(version, digest, compared_with), version_id=version.id, priority=priority
+            )
+            if joined is not None:
+                return joined
+    key = _key(version, digest, compared_with, policy_digest, tell_labels(labels))
     return queries.enqueue(
-        conn, run_id=str(new_id()), what="verify", priority=priority, dedup_key=":".join(key),
+        conn, run_id=str(new_id()), what="verify", priority=priority, dedup_key=key,
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
         request={"suite_digest": digest, "policy_digest": policy_digest, **promoted},
     )  # fmt: skip
+
+
+def _key(version: Row, suite_digest: str, *particulars: str) -> str:
+    return ":".join(("verify", str(version.id), suite_digest, *filter(None, particulars)))
 
 
 def _is_as_good(verdict: Row, *, policy_digest: str) -> bool:

@@ -97,14 +97,25 @@ def enqueue(
         .on_conflict_do_nothing(index_elements=["dedup_key"], index_where=ACTIVE)
         .returning(runs.c.id)
     )  # fmt: skip
-    under_way = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, ACTIVE)
     for _ in range(_ATTEMPTS):
-        found = conn.execute(added).scalar() or conn.execute(under_way).scalar()
-        if found is not None:  # else it ended between the two statements
-            if found != run_id:
-                _raise_priority(conn, found, version_id, priority)
-            return str(found)
+        if conn.execute(added).scalar() is not None:
+            return run_id
+        joined = join(conn, dedup_key, version_id=version_id, priority=priority)
+        if joined is not None:  # else it ended between the two statements
+            return joined
     raise Unavailable(f"runs of {dedup_key} come and go", fix="try again")
+
+
+def join(
+    conn: sa.Connection, dedup_key: str, *, version_id: int | None, priority: int
+) -> str | None:
+    """Join the run under way with a key, as `enqueue` does; give its id, or None without one."""
+    under_way = sa.select(runs.c.id).where(runs.c.dedup_key == dedup_key, ACTIVE)
+    found = conn.execute(under_way).scalar()
+    if found is None:
+        return None
+    _raise_priority(conn, str(found), version_id, priority)
+    return str(found)
 
 
 def _place(conn: sa.Connection, version_id: int | None, priority: int) -> Row:
