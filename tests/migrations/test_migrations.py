@@ -84,22 +84,21 @@ def test_every_revision_goes_down_to_nothing_and_up_again(empty_database_url):
 
 
 @pytest.mark.parametrize("lowest", REVISIONS)
-def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(empty_database_url, lowest):
-    migrations.upgrade(empty_database_url)
-    populate(empty_database_url)
-    full = rows_of(empty_database_url)
+def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(database_url, lowest):
+    populate(database_url)
+    full = rows_of(database_url)
 
-    migrations.downgrade(empty_database_url, revision=lowest)
-    kept = rows_of(empty_database_url)
-    migrations.upgrade(empty_database_url)
-    again = rows_of(empty_database_url)
+    migrations.downgrade(database_url, revision=lowest)
+    kept = rows_of(database_url)
+    migrations.upgrade(database_url)
+    again = rows_of(database_url)
 
     assert kept
     assert all(full.values()), "every table has a row to lose"
     assert kept == within(full, kept)
     assert kept == within(again, kept)
     assert not any(rows for table, rows in again.items() if table not in kept)
-    assert migrations.check(empty_database_url) == []
+    assert migrations.check(database_url) == []
 
 
 def test_the_release_before_finds_documents_written_out(empty_database_url):
