@@ -1,7 +1,6 @@
 """Update: what differs travels, the folder is the old version or the new one, nothing is lost."""
 
 import os
-import signal
 import subprocess
 import sys
 
@@ -192,14 +191,28 @@ def test_a_link_is_not_replaced(run, edge, tmp_path):
     assert same_files(run[1], tmp_path / "real")
 
 
+# Forks an update for every line that it is given, and kills it so many seconds later.
 KILLED = """
-import sys
+import os, signal, sys, time
 from pathlib import Path
 from deltareg.client import Client, ClientConfig
-server, token, cache, target, ref = sys.argv[1:]
-with Client(ClientConfig(server=server, token=token, cache_dir=Path(cache))) as client:
-    print("ready", flush=True)
-    client.update(Path(target), ref)
+from deltareg.client import update  # all that an update needs is loaded before the clock runs
+server, token, cache, target = sys.argv[1:]
+config = ClientConfig(server=server, token=token, cache_dir=Path(cache))
+print("ready", flush=True)
+for order in sys.stdin:
+    ref, after_s = order.split()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with Client(config) as client:
+                client.update(Path(target), ref)
+        finally:
+            os._exit(0)
+    time.sleep(float(after_s))  # the fault itself: where it hits is up to chance
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    print("killed", flush=True)
 """
 
 
@@ -208,24 +221,25 @@ def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, 
     edge.pull(f"{LINE}:v1", target)
     seen: set[int] = set()
     step = 0
+    command = [
+        sys.executable, "-c", KILLED, registry_server.url, registry_server.token("read"),
+        str(tmp_path / "edge"), str(target),
+    ]  # fmt: skip
 
-    while step < 16 or (seen != {1, 2} and step < 200):
-        ref = f"{LINE}:v{2 - step % 2}"
-        command = [
-            sys.executable, "-c", KILLED, registry_server.url, registry_server.token("read"),
-            str(tmp_path / "edge"), str(target), ref,
-        ]  # fmt: skip
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            try:
-                process.wait(0.02 * step)  # the fault itself: where it hits is up to chance
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-        held = [number for number in (1, 2) if same_files(run[number], target)]
-        assert len(held) == 1, "the folder is neither the old version nor the new one"
-        seen.add(held[0])
-        step += 1
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as killer:
+        assert killer.stdin is not None
+        assert killer.stdout is not None
+        assert killer.stdout.readline() == "ready\n"
+        while step < 16 or (seen != {1, 2} and step < 200):
+            killer.stdin.write(f"{LINE}:v{2 - step % 2} {0.02 * step}\n")
+            assert killer.stdout.readline() == "killed\n"
+            held = [number for number in (1, 2) if same_files(run[number], target)]
+            assert len(held) == 1, "the folder is neither the old version nor the new one"
+            seen.add(held[0])
+            step += 1
+        killer.stdin.close()
 
     edge.update(target, f"{LINE}:v3")
     assert same_files(run[3], target)
