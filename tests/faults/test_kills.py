@@ -1,4 +1,7 @@
-"""SIGKILL on the installed `deltareg push`, the API server and a worker, over real HTTP."""
+"""SIGKILL on `deltareg push`, the API server and a worker, over real HTTP.
+
+`make test` forks them from a nursery; `make soak` starts them as they are installed.
+"""
 
 import os
 import sys
@@ -15,7 +18,8 @@ MUTANT = (sys.executable, str(Path(__file__).with_name("mutant.py")))
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_kills_lose_nothing(processes, database_url, figures):
+def test_kills_lose_nothing(processes, nursery, database_url, figures):
+    processes.spawn = nursery.spawn
     server = processes.api(database_url=database_url, lease_s=2)
 
     with KillHarness(processes, server, database_url, seed=SEED) as harness:
@@ -43,8 +47,9 @@ def test_a_thousand_kills_lose_nothing(processes, database_url, figures, round_)
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_rows_committed_before_their_bytes_are_found_out(processes, sqlite_url, figures):
+def test_rows_committed_before_their_bytes_are_found_out(processes, nursery, sqlite_url, figures):
     """The harness has teeth: it finds a server that acknowledges what it has not stored."""
+    processes.spawn = nursery.spawn
     server = processes.api(
         database_url=sqlite_url, command=(*MUTANT, "rows-first", "run"), lease_s=2
     )
@@ -58,8 +63,9 @@ def test_rows_committed_before_their_bytes_are_found_out(processes, sqlite_url, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_bytes_written_before_their_row_are_found_out(processes, sqlite_url, figures):
+def test_bytes_written_before_their_row_are_found_out(processes, nursery, sqlite_url, figures):
     """It finds what no collection can, too: only a kill between the two leaves such an object."""
+    processes.spawn = nursery.spawn
     command = (*MUTANT, "bytes-first", "run")
     server = processes.api(database_url=sqlite_url, command=command, lease_s=2)
 
