@@ -4,13 +4,14 @@ It holds what `git bisect` holds: the line was good at one version, is bad at a 
 changed once in between. A version that nobody can judge is skipped for its nearest neighbour.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from deltareg.errors import Inconclusive, InvalidInput
 
 Mark = Literal["good", "bad", "skip"]
+ENDS: Sequence[Mark] = ("good", "bad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +21,51 @@ class Bounds:
     Attributes:
         good: The last version that is known to be good.
         bad: The first one that is known to be bad.
-        skipped: What lies between them, which nobody could judge; empty when `bad` is the first.
+        skipped: What lies between them, which nobody could judge.
+        untried: What lies between them and was not judged yet.
     """
 
     good: int
     bad: int
     skipped: tuple[int, ...] = ()
+    untried: tuple[int, ...] = ()
 
     @property
     def is_found(self) -> bool:
         """Whether there is one first bad version."""
-        return not self.skipped
+        return not self.skipped and not self.untried
+
+    @property
+    def middle(self) -> int | None:
+        """The version to judge next, nearest to the middle; None when there is none."""
+        between = sorted((*self.skipped, *self.untried))
+        centre = (len(between) - 1) / 2
+        places = [i for i, number in enumerate(between) if number in self.untried]
+        nearest = min(places, key=lambda i: abs(i - centre), default=None)
+        return None if nearest is None else between[nearest]
+
+    @property
+    def steps_most(self) -> int:
+        """How many judgements are needed at most if none of them is a skip."""
+        return len(self.untried).bit_length()
+
+
+def bounds_of(numbers: Sequence[int], marks: Mapping[int, Mark]) -> Bounds:
+    """Say where the first bad version is, as far as versions were judged.
+
+    Args:
+        numbers: Versions of the line in order.
+        marks: What was judged, at least one version as good and one as bad.
+
+    Raises:
+        InvalidInput: A good version is not older than a bad one.
+    """
+    good = max(number for number, mark in marks.items() if mark == "good")
+    bad = min(number for number, mark in marks.items() if mark == "bad")
+    check_order(good, bad)
+    between = [number for number in numbers if good < number < bad]
+    skipped = tuple(number for number in between if number in marks)
+    return Bounds(good, bad, skipped, tuple(n for n in between if n not in marks))
 
 
 def bisect(numbers: Sequence[int], judge: Callable[[int], Mark]) -> Bounds:
@@ -47,30 +82,29 @@ def bisect(numbers: Sequence[int], judge: Callable[[int], Mark]) -> Bounds:
     """
     if len(numbers) < 2:
         raise InvalidInput("good and bad are the same version", fix="name a good one and a later")
-    good, bad = numbers[0], numbers[-1]
-    _check_end(good, judge(good), wanted="good")
-    _check_end(bad, judge(bad), wanted="bad")
-    skipped: set[int] = set()
+    marks: dict[int, Mark] = {}
+    for end, wanted in zip((numbers[0], numbers[-1]), ENDS, strict=True):
+        marks[end] = judge(end)
+        _check_end(end, marks[end], wanted=wanted)
     while True:
-        between = [n for n in numbers if good < n < bad]
-        middle = _middle(between, skipped)
+        bounds = bounds_of(numbers, marks)
+        middle = bounds.middle
         if middle is None:
-            return Bounds(good, bad, tuple(between))
-        match judge(middle):
-            case "good":
-                good = middle
-            case "bad":
-                bad = middle
-            case "skip":
-                skipped.add(middle)
+            return bounds
+        marks[middle] = judge(middle)
 
 
-def _middle(between: Sequence[int], skipped: Collection[int]) -> int | None:
-    """Give the version nearest to the middle that is not skipped; None when all are."""
-    places = [i for i, number in enumerate(between) if number not in skipped]
-    centre = (len(between) - 1) / 2
-    nearest = min(places, key=lambda i: abs(i - centre), default=None)
-    return None if nearest is None else between[nearest]
+def check_order(good: int, bad: int) -> None:
+    """Refuse ends that are the wrong way round.
+
+    Raises:
+        InvalidInput: The good version is not the older one.
+    """
+    if good >= bad:
+        raise InvalidInput(
+            f"v{good} is not older than v{bad}",
+            fix="the good version is the older one: --good v3 --bad v12",
+        )
 
 
 def _check_end(number: int, mark: Mark, *, wanted: Mark) -> None:

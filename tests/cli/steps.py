@@ -1,5 +1,7 @@
 """Steps that tests of the command line share: a base and versions in a fresh registry."""
 
+from safetensors.numpy import load_file, save_file
+
 from tests.conftest import REPOSITORY
 
 SAMPLES = REPOSITORY / "tests" / "samples"
@@ -19,3 +21,18 @@ def push(user, delta="lora", *options):
     ended = user("push", DELTAS / delta, "me/chat", "--base", "tinyllama", "--json", *options)
     assert ended.status == 0, ended.err
     return ended.json["ref"]
+
+
+def push_line(user, folder, versions):
+    """Push so many versions of me/chat that differ in one tensor."""
+    push_base(user)
+    tensors = load_file(DELTAS / "lora" / "adapter_model.safetensors")
+    name = min(tensors)
+    for number in range(1, versions + 1):
+        delta = folder / f"delta-{number}"
+        delta.mkdir()
+        for path in (DELTAS / "lora").iterdir():
+            (delta / path.name).write_bytes(path.read_bytes())
+        changed = {**tensors, name: tensors[name] * (1 + number / 100)}
+        save_file(changed, delta / "adapter_model.safetensors", {"format": "pt"})
+        assert user("push", delta, "me/chat", "--base", "tinyllama").status == 0

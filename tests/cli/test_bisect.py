@@ -4,10 +4,9 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from deltareg.wire import LeaseRequest
-from tests.cli.steps import DELTAS, push_base
+from tests.cli.steps import push_line
 from tests.fixtures.registries import report
 
 FIRST_BAD, VERSIONS = 8, 12
@@ -18,17 +17,7 @@ MEASURED = [*LINE, "--suite", "static", "--metric", "finite"]
 @pytest.fixture
 def line(user, tmp_path):
     """A line of twelve versions that differ in one number."""
-    push_base(user)
-    tensors = load_file(DELTAS / "lora" / "adapter_model.safetensors")
-    name = min(tensors)
-    for number in range(1, VERSIONS + 1):
-        folder = tmp_path / f"delta-{number}"
-        folder.mkdir()
-        for path in (DELTAS / "lora").iterdir():
-            (folder / path.name).write_bytes(path.read_bytes())
-        changed = {**tensors, name: tensors[name] * (1 + number / 100)}
-        save_file(changed, folder / "adapter_model.safetensors", {"format": "pt"})
-        assert user("push", folder, "me/chat", "--base", "tinyllama").status == 0
+    push_line(user, tmp_path, VERSIONS)
     return user
 
 

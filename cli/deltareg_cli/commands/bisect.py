@@ -8,6 +8,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
 from deltareg_cli.command_tree import command, group
+from deltareg_cli.commands.bisect_by_hand import bad, good, reset, skip, start, status
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -35,7 +36,11 @@ _RUN = (
 
 @group("bisect", *_RUN[:1], see_also=("diff", "verify", "suite"))
 def bisect() -> None:
-    """Find the version that made a line bad, with few verifications."""
+    """Find the version that made a line bad, with few verifications.
+
+    `run` judges by verdicts or a script. Judge yourself with `start`, then `good`, `bad` or `skip`:
+    each names the version to try next.
+    """
 
 
 @command("run", *_RUN, see_also=("diff", "verify", "help exit-codes"), is_resumable=True)
@@ -131,4 +136,5 @@ def _judge(
     return invocation.client.bisection.by_suite(measure)
 
 
-bisect.add_command(run)
+for _command in (run, start, good, bad, skip, status, reset):
+    bisect.add_command(_command)

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from deltareg.bisection import Bounds, Mark, bisect
+from deltareg.bisection import Bounds, Mark, bisect, check_order
 from deltareg.client import deltas, runs
 from deltareg.client.context import Context
 from deltareg.client.paging import walk
 from deltareg.client.suites import Suites
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef
-from deltareg.wire import CheckResult, RunCreate, RunInfo, VerdictInfo, request_of
+from deltareg.wire import CheckResult, RunCreate, RunInfo, VerdictInfo, VersionInfo, request_of
 
 _PAGE = 200
 _CHECKED: dict[str, Mark] = {"pass": "good", "warn": "good", "fail": "bad"}
@@ -27,7 +27,7 @@ class Step:
         mark: `good`, `bad` or `skip`.
         value: What the check measured, or what the script ended with.
         verdict: The verdict's id; empty where there is none.
-        source: `cached`, `run` or `script`.
+        source: `cached`, `run`, `script` or `hand`.
         detail: Why it was skipped.
     """
 
@@ -127,12 +127,8 @@ class Bisection:
             NotFound: The line has no such version.
             Inconclusive: An end cannot be judged.
         """
-        if good >= bad:
-            raise InvalidInput(
-                f"v{good} is not older than v{bad}",
-                fix="the good version is the older one: --good v3 --bad v12",
-            )
-        numbers = _live(self.context, line, good, bad)
+        check_order(good, bad)
+        numbers = [one.version for one in live_versions(self.context, line, good, bad)]
         for end in (good, bad):
             if end not in numbers:
                 raise NotFound(
@@ -181,8 +177,9 @@ def _step(ref: str, run: RunInfo, measure: Measure, *, source: str) -> Step:
     return Step(ref, found.mark, found.value, found.verdict, source, found.detail)
 
 
-def _live(context: Context, line: LineRef, good: int, bad: int) -> list[int]:
-    """Give the numbers of the versions from good to bad that are not deleted, in order."""
+def live_versions(context: Context, line: LineRef, first: int, last: int) -> list[VersionInfo]:
+    """Give the versions of a line between two numbers that are not deleted, in order."""
     newest_first = walk(lambda at: deltas.versions(context, line, cursor=at, limit=_PAGE))
-    since = takewhile(lambda one: one.version >= good, newest_first)
-    return sorted(one.version for one in since if one.version <= bad and not one.is_deleted)
+    since = takewhile(lambda one: one.version >= first, newest_first)
+    kept = [one for one in since if one.version <= last and not one.is_deleted]
+    return kept[::-1]

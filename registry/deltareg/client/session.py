@@ -15,6 +15,7 @@ from deltareg.wire import Meta, WhoAmI
 if TYPE_CHECKING:
     from deltareg.client.behavior import Behavior
     from deltareg.client.bisect import Bisection
+    from deltareg.client.bisect_by_hand import HandBisection
     from deltareg.client.suites import Suites
 
 
@@ -61,6 +62,11 @@ class Session:
     def bisection(self) -> "Bisection":
         """Searches for the version that made a line bad."""
         return use_cases.bisect.Bisection(self._context)
+
+    @property
+    def bisection_by_hand(self) -> "HandBisection":
+        """The same searches with a person as the judge, remembered between judgements."""
+        return use_cases.bisect_by_hand.HandBisection(self._context)
 
     # The server and access
 

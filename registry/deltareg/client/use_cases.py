@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from deltareg.client import (
         behavior,
         bisect,
+        bisect_by_hand,
         convert,
         diff,
         lint,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "behavior",
     "bisect",
+    "bisect_by_hand",
     "convert",
     "diff",
     "lint",

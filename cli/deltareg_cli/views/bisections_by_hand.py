@@ -1,0 +1,120 @@
+"""How far a bisection by hand is, as a document and as blocks."""
+
+from dataclasses import asdict
+
+from deltareg.bisection import Mark
+from deltareg.client.bisect_by_hand import Standing
+from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Text, Title
+from deltareg_cli.views.bisections import bisect_answer
+from deltareg_cli.wording import count
+
+
+def standing_answer(found: Standing) -> Answer:
+    """Show how far a bisection by hand is: its result, the version to try, or the end to name."""
+    report = found.report
+    if report is not None:
+        done = bisect_answer(report, diff_options="--mode behavior")
+        ending = Lines([[Cell("then:", "dim"), f"deltareg bisect reset {found.line}"]])
+        document = {**done.document, **_progress_fields(found)}
+        return Answer(document, [*done.blocks, ending], done.ids)
+    document = {**_bounds_fields(found), "next": _next(found), **_progress_fields(found)}
+    ids = [] if found.version is None else [found.version.ref]
+    return Answer(document, _blocks(found), ids)
+
+
+def _bounds_fields(found: Standing) -> dict[str, object]:
+    """Give the fields that `bisect run` has, of a search that is not over."""
+    bounds = found.bounds
+    return {
+        "line": str(found.line),
+        "is_found": False,
+        "first_bad": None,
+        "last_good": _last_good(found),
+        "known_bad": _known_bad(found),
+        "between": [] if bounds is None else [f"{found.line}:v{n}" for n in bounds.skipped],
+        "deleted": [f"{found.line}:v{n}" for n in found.deleted],
+        "steps": [asdict(step) for step in found.steps],
+    }
+
+
+def _progress_fields(found: Standing) -> dict[str, object]:
+    bounds, version = found.bounds, found.version
+    return {
+        "try": None if version is None else version.ref,
+        "is_revoked": version is not None and version.is_revoked,
+        "untried": 0 if bounds is None else len(bounds.untried),
+        "steps_most": None if bounds is None else bounds.steps_most,
+        "missing": list(found.missing),
+        "hint": found.hint or None,
+    }
+
+
+def _next(found: Standing) -> str:
+    """Give the command to run next, of a search that is not over."""
+    if found.version is not None:
+        to = f"./{found.line.name}-v{found.version.version}"
+        return f"deltareg pull {found.version.ref} --to {to}"
+    return f"deltareg bisect {found.missing[0]} {found.hint or f'{found.line}:vN'}"
+
+
+def _blocks(found: Standing) -> list[Block]:
+    if found.bounds is None or found.version is None:
+        return _asking(found)
+    version, most = found.version, found.bounds.steps_most
+    title = Title(
+        f"try {version.ref}",
+        f"{count(len(found.bounds.untried), 'version')} left, {count(most, 'step')} at most",
+    )
+    judge = f"deltareg bisect good {version.ref}"
+    following = Lines([
+        "",
+        [Cell("next:", "dim"), _next(found)],
+        [Cell("then:", "dim"), judge, Cell("or bad, or skip", "dim")],
+    ])  # fmt: skip
+    return [title, _facts(found), following]
+
+
+def _asking(found: Standing) -> list[Block]:
+    """Ask for the ends that are missing."""
+    which = " and ".join(f"a {end} version" for end in found.missing)
+    asked: list[Text | list[Text]] = [""]
+    if found.hint:
+        end = found.missing[0]
+        why = "which prod serves" if end == "good" else "the newest"
+        asked.append(f"Is {found.hint}, {why}, {end}?")
+    asked.append([Cell("next:", "dim"), _next(found)])
+    return [Title(f"name {which} of {found.line}"), _facts(found), Lines(asked)]
+
+
+def _facts(found: Standing) -> Facts:
+    good, bad = _last_good(found), _known_bad(found)
+    skipped = [step.ref for step in found.steps if step.mark == "skip"]
+    told = None if found.version is None else found.version.revocation
+    why = (
+        ""
+        if told is None
+        else Cell(f"by {told.actor}: {told.reason}; it comes all the same", "warn")
+    )
+    return Facts([
+        ("last good", Cell(good or "", "good") if good else ""),
+        ("known bad", Cell(bad or "", "bad") if bad else ""),
+        ("skipped", ", ".join(skipped)),
+        ("deleted", ", ".join(f"{found.line}:v{n}" for n in found.deleted)),
+        ("revoked", why),
+    ])  # fmt: skip
+
+
+def _last_good(found: Standing) -> str | None:
+    return max(_named(found, "good"), key=_number, default=None)
+
+
+def _known_bad(found: Standing) -> str | None:
+    return min(_named(found, "bad"), key=_number, default=None)
+
+
+def _named(found: Standing, mark: Mark) -> list[str]:
+    return [step.ref for step in found.steps if step.mark == mark]
+
+
+def _number(ref: str) -> int:
+    return int(ref.rpartition(":v")[2])
