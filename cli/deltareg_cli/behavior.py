@@ -1,13 +1,18 @@
 """Has a process with torch compare what two versions do, or takes an answer of before."""
 
 import json
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deltareg.errors import InvalidInput
 from deltareg_cli.blocks import Answer
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import ask, require
 from deltareg_cli.views.behavior import Fields, behavior_blocks, behavior_markdown
+
+if TYPE_CHECKING:
+    from deltareg.client import DiffReport
 
 # A base is read from this disk; nothing is asked of a hub.
 ENVIRON = {"HF_HUB_OFFLINE": "1"}
@@ -55,6 +60,20 @@ def compare_behavior(
         behavior.keep(question, found)
     named = dict(zip(("a", "b"), question.names, strict=True))
     return {**named, **found}
+
+
+def difference_page(report: "DiffReport | None", found: Fields | None, *, now: datetime) -> str:
+    """Write one HTML file of what two versions are, of what they do, or of both."""
+    # What other forms need not load.
+    from deltareg.client.report_files import behavior_html, difference_html
+    from deltareg.client.report_files.behavior_facts import Comparison
+
+    read = None if found is None else Comparison.model_validate(found)
+    if report is None:
+        assert read is not None
+        return behavior_html.to_html(read, now=now)
+    more = "" if read is None else behavior_html.sections(read)
+    return difference_html.to_html(report, now=now, more=more)
 
 
 def behavior_answer(found: Fields, *, is_markdown: bool) -> Answer:

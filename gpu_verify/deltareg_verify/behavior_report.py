@@ -43,6 +43,7 @@ def compare(
         "source": inputs.source,
         "samples": len(rows),
         **_totals(found, seed),
+        "by_sample": [_apart(row) for row in rows],
         "prompts": told,
         "measures": [_measure(one, inputs, a, b, seed) for one in inputs.measures],
         "notes": _notes(inputs, rows),
@@ -51,15 +52,22 @@ def compare(
 
 def _row(row: Row) -> dict[str, object]:
     found = row.contrast
+    return _apart(row) | {
+        "text": row.text[:_MOST_TEXT],
+        "places": None if found is None else found.places,
+        "mean_abs": None if found is None else _finite(found.mean_abs),
+    }
+
+
+def _apart(row: Row) -> dict[str, object]:
+    """Say how far the two are apart on a sample; nothing where that cannot be said."""
+    found = row.contrast
     fields: dict[str, object] = {"set": row.name, "number": row.number}
-    fields["text"] = row.text[:_MOST_TEXT]
     if found is None:
-        return fields | dict.fromkeys(("places", "kl", "agreement", "mean_abs", "cosine"))
+        return fields | dict.fromkeys(("kl", "agreement", "cosine"))
     return fields | {
-        "places": found.places,
         "kl": None if found.kl is None else found.kl / found.places,
         "agreement": None if found.agreed is None else found.agreed / found.places,
-        "mean_abs": _finite(found.mean_abs),
         "cosine": None if found.cosine is None else _finite(found.cosine),
     }
 

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from deltareg.client import Client
+from deltareg.client.behavior import Inputs
+from deltareg.client.config import load_config
 from deltareg_cli.drawing import Surface, draw
 from deltareg_cli.views.behavior import behavior_blocks, behavior_markdown
 from tests.cli.steps import push
@@ -13,6 +16,10 @@ HALF = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 2}
 ANSWER = {
     "a": A, "b": B, "is_different": True, "source": "prompts", "samples": 2,
     "kl": HALF, "agreement": HALF, "mean_abs": HALF, "cosine": None,
+    "by_sample": [
+        {"set": "prompts", "number": 1, "kl": None, "agreement": 1.0, "cosine": None},
+        {"set": "prompts", "number": 2, "kl": 0.5, "agreement": 0.5, "cosine": None},
+    ],
     "prompts": [
         {
             "set": "prompts", "number": 2, "text": "Say\x1b[31m | it", "places": 4, "kl": 0.5,
@@ -93,6 +100,25 @@ def test_all_shows_what_they_are_and_what_they_do(two):
     assert ended.json["behavior"]["source"] == "probe"
 
 
+@pytest.mark.parametrize("mode", ["behavior", "all"])
+def test_a_page_shows_what_they_do_and_what_they_are(two, mode):
+    pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
+    inputs = Inputs(prompts=two.home / "prompts.txt", tokens=4, device="cpu")
+    with Client(load_config().config) as client:
+        client.behavior.keep(client.behavior.ask(A, B, inputs), ANSWER)  # as if computed before
+
+    written = compare(two, A, B, "--mode", mode, "--report-html", "page.html", "--json")
+    printed = compare(two, A, B, "--mode", mode, "--format", "html")
+
+    page = (two.home / "page.html").read_text()
+    assert written.status == printed.status == 10, written.err
+    assert written.json.get("behavior", written.json)["samples"] == 2
+    assert "Another first choice by sample" in page
+    assert ("Change by layer and module" in page) == (mode == "all")
+    assert printed.out.startswith("<!doctype html>")
+    assert "\x1b" not in page
+
+
 def test_without_numbers_nothing_is_fetched(two):
     ended = two("diff", A, B, "--mode", "meta", "--json", "--exit-code")
 
@@ -108,7 +134,7 @@ def test_without_numbers_nothing_is_fetched(two):
         ([A, "base"], 2, "compares two versions"),
         ([A, B, "--mode", "behavior", "--gpu", "tpu"], 2, "not a device: 'tpu'"),
         (["base", "base", "--mode", "behavior"], 2, "both are the base"),
-        ([A, B, "--mode", "all", "--format", "html"], 2, "--mode all has no HTML page"),
+        ([A, B, "--mode", "behavior", "--report-html", "."], 2, "is a folder"),
         ([A, B, "--mode", "behavior", "--prompts", "gone.txt"], 3, "there is no file gone.txt"),
         ([A, B, "--mode", "behavior", "--suite", "taste"], 3, "there is no suite 'taste'"),
         ([A, "me/chat:v9", "--mode", "behavior"], 3, "me/chat:v9"),

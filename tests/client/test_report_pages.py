@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from deltareg.client.report_files.behavior_html import to_html as behavior_to_html
 from deltareg.client.report_files.difference_html import to_html as diff_to_html
 from deltareg.client.report_files.facts import Compared
 from deltareg.client.report_files.html import to_html
-from tests.client.report_values import HUGE, NOW, diff, hostile, report, weights
+from tests.client.behavior_values import behavior
+from tests.client.report_values import HOSTILE, HUGE, NOW, diff, hostile, report, weights
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="needs playwright: pip install playwright"
@@ -22,6 +24,9 @@ OPTIONS = [
 PAGES = {
     "gate": lambda: to_html(report(compared=Compared("what prod serves", diff(weights(48))))),
     "diff": lambda: diff_to_html(diff(weights(2)), now=NOW),
+    "behavior": lambda: behavior_to_html(behavior(samples=300), now=NOW),
+    "hostile behavior": lambda: behavior_to_html(behavior(HOSTILE), now=NOW),
+    "huge behavior": lambda: behavior_to_html(behavior(HUGE), now=NOW),
     "hostile": lambda: to_html(hostile()),
     "huge": lambda: to_html(hostile(HUGE)),
 }

@@ -3,12 +3,15 @@
 import json
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 
+from deltareg.client.report_files.behavior_facts import Comparison
+from deltareg.client.report_files.behavior_html import to_html
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.estimate import of_difference
 from deltareg.suite import read_suite
@@ -106,6 +109,18 @@ def test_a_version_does_what_it_does(asked):
     assert (found["kl"]["value"], found["agreement"]["value"]) == (0, 1)
     assert found["measures"][0]["change"] == {"value": 1, "low": 1, "high": 1, "n": 3}
     assert {row["continued"]["parts_at_token"] for row in found["prompts"]} == {None}
+
+
+@pytest.mark.parametrize("source", ["prompts", "probe"])
+def test_every_sample_is_told_however_few_are_shown_and_a_page_reads_it(asked, source):
+    wanted = replace(asked, top=1, prompts=asked.prompts if source == "prompts" else None)
+    found = answer(wanted)
+
+    read = Comparison.model_validate({**found, "a": "a", "b": "b"})
+
+    assert (read.source, len(read.prompts), len(read.by_sample)) == (source, 1, read.samples)
+    assert read.prompts[0].kl == max(sample.kl or 0 for sample in read.by_sample)
+    assert "Divergence by sample" in to_html(read, now=datetime.now(UTC))
 
 
 def test_the_base_alone_is_a_side(asked):

@@ -1,6 +1,6 @@
 """`deltareg diff`: what differs between two versions."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,13 +8,14 @@ import click
 
 from deltareg.client.report_files.writing import ReportPaths, write_whole
 from deltareg.errors import InvalidInput
-from deltareg_cli.behavior import behavior_answer, compare_behavior
+from deltareg_cli.behavior import behavior_answer, compare_behavior, difference_page
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
+from deltareg_cli.views.behavior import Fields
 from deltareg_cli.views.differences import difference_blocks, to_markdown
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _BEHAVIOR = frozenset({"behavior", "all"})
         "deltareg diff me/chat:v2 me/chat:v3 --format md",
     ),
     Example(
-        "as a page with plots",
+        "as a page with plots; with --mode all, of what both do, too",
         "deltareg diff me/chat:v2 me/chat:v3 --report-html diff.html",
     ),
     see_also=("show", "lineage", "bisect", "help references"),
@@ -130,98 +131,59 @@ def diff(
     """
     if form in {"table", "json"}:
         invocation.output.format = "json" if form == "json" else "table"
-    _check(a, b, mode=mode, inputs=(prompts, suite), has_page=form == "html" or bool(report_html))
-    answer, is_different = Answer({}, []), False
+    _check(a, b, mode=mode, inputs=(prompts, suite))
+    ReportPaths(html=report_html).check()
+    is_whole = form == "html" or report_html is not None
+    report, found, modules = None, None, _MODULES if top is None else top
     if mode != "behavior":
-        top_modules = _MODULES if top is None else top
-        report = _compare(
-            invocation, a, b, top=top_modules, report_html=report_html, form=form,
-            has_numbers=mode != "meta",
-        )  # fmt: skip
-        answer, is_different = report.answer, report.is_different
+        shown = ALL_MODULES if is_whole else modules
+        report = invocation.client.diff(a, b, top=shown, has_numbers=mode != "meta")
     if mode in _BEHAVIOR:
         found = compare_behavior(
             invocation, a, b, suite=suite, prompts=prompts, tokens=tokens,
             top=_PROMPTS if top is None else top, gpu=gpu,
         )  # fmt: skip
-        other = behavior_answer(found, is_markdown=form == "md")
-        answer = _both(answer, other) if mode == "all" else other
-        is_different = is_different or bool(found["is_different"])
-    invocation.output.show(answer)
-    return Exit.DIFFERENT if exit_code and is_different else Exit.DONE
-
-
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """What two versions are, as an answer."""
-
-    answer: Answer
-    is_different: bool
-
-
-def _compare(
-    invocation: Invocation,
-    a: str,
-    b: str,
-    *,
-    top: int,
-    form: str | None,
-    report_html: Path | None,
-    has_numbers: bool,
-) -> _Compared:
-    paths = ReportPaths(html=report_html)
-    paths.check()
-    is_whole = form == "html" or report_html is not None
-    shown = ALL_MODULES if is_whole else top
-    report = invocation.client.diff(a, b, top=shown, has_numbers=has_numbers)
-    page = _page(report, invocation) if is_whole else ""
+    page = difference_page(report, found, now=invocation.now) if is_whole else ""
     if report_html is not None:
         write_whole(report_html, page)
-    told = replace(report, modules=report.modules[:top])
-    return _Compared(_answer(told, raw=_raw(told, form, page)), report.is_different)
+    told = None if report is None else replace(report, modules=report.modules[:modules])
+    answer = _answer(told, found, is_markdown=form == "md")
+    invocation.output.show(replace(answer, raw=page) if form == "html" else answer)
+    return Exit.DIFFERENT if exit_code and _is_different(report, found) else Exit.DONE
 
 
-def _check(
-    a: str, b: str, *, mode: str, inputs: tuple[Path | None, str | None], has_page: bool
-) -> None:
+def _is_different(report: "DiffReport | None", found: Fields | None) -> bool:
+    is_other = report is not None and report.is_different
+    return is_other or (found is not None and bool(found["is_different"]))
+
+
+def _check(a: str, b: str, *, mode: str, inputs: tuple[Path | None, str | None]) -> None:
     if mode not in _BEHAVIOR and any(inputs):
         raise InvalidInput(
             "--prompts and --suite are for comparing what versions do", fix="add --mode behavior"
         )
     if all(inputs):
         raise InvalidInput("the inputs are --prompts or --suite, not both", fix="leave one out")
-    if mode in _BEHAVIOR and has_page:
-        raise InvalidInput(
-            f"--mode {mode} has no HTML page", fix="--format md or json, or leave --mode out"
-        )
     if mode != "behavior" and "base" in {a, b}:
         raise InvalidInput(
             f"--mode {mode} compares two versions", fix="a base: --mode behavior, or deltareg show"
         )
 
 
-def _both(tensors: Answer, behavior: Answer) -> Answer:
-    """Put what they do below what they are."""
-    raw = None if tensors.raw is None else f"{tensors.raw}\n{behavior.raw}"
-    ids = tensors.ids or behavior.ids
-    document = {**tensors.document, "behavior": behavior.document}
-    return replace(
-        behavior, document=document, blocks=[*tensors.blocks, *behavior.blocks], ids=ids, raw=raw
-    )
-
-
-def _answer(report: "DiffReport", *, raw: str | None) -> Answer:
+def _answer(report: "DiffReport | None", found: Fields | None, *, is_markdown: bool) -> Answer:
+    """Show what they are, and below it what they do."""
+    behavior = None if found is None else behavior_answer(found, is_markdown=is_markdown)
+    if report is None:
+        assert behavior is not None  # every mode is one of the two, or both
+        return behavior
     ids = [report.b.ref] if report.is_different else []
-    return Answer(report.to_json(), difference_blocks(report), ids, raw=raw)
-
-
-def _raw(report: "DiffReport", form: str | None, page: str) -> str | None:
-    if form == "html":
-        return page
-    return to_markdown(report) if form == "md" else None
-
-
-def _page(report: "DiffReport", invocation: Invocation) -> str:
-    from deltareg.client.report_files.difference_html import to_html  # what other forms need not
-
-    return to_html(report, now=invocation.now)
+    raw = to_markdown(report) if is_markdown else None
+    answer = Answer(report.to_json(), difference_blocks(report), ids, raw=raw)
+    if behavior is None:
+        return answer
+    return Answer(
+        {**answer.document, "behavior": behavior.document},
+        [*answer.blocks, *behavior.blocks],
+        answer.ids or behavior.ids,
+        raw=None if raw is None else f"{raw}\n{behavior.raw}",
+    )

@@ -24,7 +24,7 @@ from deltareg.suite import Suite, parse_suite
 from deltareg.wire import BaseInfo, VersionDetail
 
 BASE = "base"
-_FORM = "behavior-1"
+_FORM = "behavior-2"
 Fields = Mapping[str, object]
 
 

@@ -24,15 +24,15 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def to_html(diff: "DiffReport", *, now: datetime) -> str:
-    """Write a comparison as one HTML file."""
+def to_html(diff: "DiffReport", *, now: datetime, more: str = "") -> str:
+    """Write a comparison as one HTML file; `more` is sections of something else, below it."""
     words = "differ" if diff.is_different else "are the same"
     head = (
         f"<header><h1>{page.text(diff.a.ref)} → {page.text(diff.b.ref)}</h1></header>\n"
         f'<p class="lead">The two {words}. A is {page.text(diff.a.ref)}, '
         f"B is {page.text(diff.b.ref)}.</p>\n"
     )
-    body = head + sides(diff) + changes(diff) + sections(diff)
+    body = head + sides(diff) + changes(diff) + sections(diff) + more
     foot = f"deltareg {deltareg.__version__} · {now:%Y-%m-%d %H:%M} UTC"
     return page.page(f"{diff.a.ref} → {diff.b.ref}", body, foot=foot)
 

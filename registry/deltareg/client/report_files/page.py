@@ -18,8 +18,8 @@ TONES: dict[str, str] = {
         for rule, error in RULE_ERRORS.items()
     },
     "pass": "good", "allowed": "good", "passed": "good", "added": "good",
-    "fail": "bad", "blocked": "bad", "removed": "bad",
-    "warn": "warn", "pending": "warn", "skipped": "warn",
+    "fail": "bad", "blocked": "bad", "removed": "bad", "the same": "good",
+    "warn": "warn", "pending": "warn", "skipped": "warn", "differs": "warn",
 }  # fmt: skip
 
 

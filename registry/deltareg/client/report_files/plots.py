@@ -7,14 +7,12 @@ a title to hover over, and every plot a label for those who cannot see it.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from deltareg.client.wording import clean, cut
+from deltareg.client.report_files.strokes import brief, round_ticks, safe, svg, written
 
 STEPS = 9
 _LABEL_CHARS = 34
 _CHAR_WIDTH = 6.8
-_MOST_WORDS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +46,18 @@ def heat_map(heat: Heat) -> str:
     every = max(1, math.ceil(len(heat.columns) * 22 / max(1, width * len(heat.columns))))
     for x, name in enumerate(heat.columns):
         if x % every == 0:
-            parts.append(_text(left + (x + 0.5) * width, 14, name, "mid"))
+            parts.append(written(left + (x + 0.5) * width, 14, name, "mid"))
     for y, row in enumerate(heat.rows):
-        parts.append(_text(left - 8, top + y * height + 16, _clip(row), "end"))
+        parts.append(written(left - 8, top + y * height + 16, _clip(row), "end"))
         for x, value in enumerate(heat.cells[y]):
             place = (left + x * width, top + y * height, width - 2, height - 2)
             told = f"{row}, {heat.columns[x]}"
             parts.append(_cell(place, value, most, told))
     bottom = top + len(heat.rows) * height
-    words = f"0 to {_brief(most)}: {heat.unit}"
+    words = f"0 to {brief(most)}: {heat.unit}"
     parts.append(_scale(left, bottom + 12, words))
     size = (left + max(len(heat.columns) * width, len(words) * _CHAR_WIDTH) + 4, bottom + 42)
-    return _svg(size, heat.label, parts, is_fixed=True)
+    return svg(size, heat.label, parts, is_fixed=True)
 
 
 def _cell_width(columns: int) -> float:
@@ -72,13 +70,13 @@ def _cell(
     x, y, width, height = place
     box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3"'
     if value is None:
-        return f'<rect {box} class="none"><title>{_safe(told)}: unchanged</title></rect>'
+        return f'<rect {box} class="none"><title>{safe(told)}: unchanged</title></rect>'
     step = _step(value, most)
-    mark = f'<rect {box} class="h{step}"><title>{_safe(told)}: {value:.4g}</title></rect>'
+    mark = f'<rect {box} class="h{step}"><title>{safe(told)}: {value:.4g}</title></rect>'
     if width < 40:
         return mark
     tone = "on" if step > STEPS // 2 else "off"
-    return mark + _text(x + width / 2, y + 15, _brief(value), f"mid {tone}")
+    return mark + written(x + width / 2, y + 15, brief(value), f"mid {tone}")
 
 
 def _step(value: float, most: float) -> int:
@@ -92,7 +90,7 @@ def _scale(x: float, y: float, words: str) -> str:
         f'<rect x="{x + step * 14:.1f}" y="{y:.1f}" width="14" height="8" class="h{step}"/>'
         for step in range(STEPS)
     ]
-    return "".join([*boxes, _text(x, y + 23, words, "")])
+    return "".join([*boxes, written(x, y + 23, words, "")])
 
 
 def line_plot(lines: Sequence[Line], columns: Sequence[str], *, label: str) -> str:
@@ -100,7 +98,7 @@ def line_plot(lines: Sequence[Line], columns: Sequence[str], *, label: str) -> s
     width, height, left, bottom = 460.0, 220.0, 52.0, 190.0
     top, right = 12.0, width - 14
     most = max((v for line in lines for v in line.values if math.isfinite(v)), default=0.0)
-    ticks = _ticks(most)
+    ticks = round_ticks(most)
     high = max(ticks[-1], most) or 1.0
 
     def at_x(n: int) -> float:
@@ -111,16 +109,18 @@ def line_plot(lines: Sequence[Line], columns: Sequence[str], *, label: str) -> s
 
     parts = [
         f'<line x1="{left}" x2="{right}" y1="{at_y(t):.1f}" y2="{at_y(t):.1f}" class="rule"/>'
-        + _text(left - 8, at_y(t) + 4, _brief(t), "end")
+        + written(left - 8, at_y(t) + 4, brief(t), "end")
         for t in ticks
     ]
     every = max(1, math.ceil(len(columns) / 12))
     parts += [
-        _text(at_x(n), bottom + 20, name, "mid") for n, name in enumerate(columns) if n % every == 0
+        written(at_x(n), bottom + 20, name, "mid")
+        for n, name in enumerate(columns)
+        if n % every == 0
     ]
     for line in lines:
         parts += _drawn(line, columns, at_x, at_y)
-    return _svg((width, height), label, parts)
+    return svg((width, height), label, parts)
 
 
 def _drawn(
@@ -130,7 +130,7 @@ def _drawn(
     path = " ".join(f"{at_x(n):.1f},{at_y(v):.1f}" for n, v in points)
     marks = [f'<polyline points="{path}" class="line {line.style}"/>']
     for n, value in points:
-        told = f"{_safe(line.name)}, {_safe(columns[n])}: {value:.4g}"
+        told = f"{safe(line.name)}, {safe(columns[n])}: {value:.4g}"
         marks.append(
             f'<circle cx="{at_x(n):.1f}" cy="{at_y(value):.1f}" r="3" class="dot {line.style}">'
             f"<title>{told}</title></circle>"
@@ -160,42 +160,9 @@ def history(values: Sequence[tuple[str, float]], *, threshold: float | None, lab
         parts.append(f'<line x1="0" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" class="limit"/>')
     parts += _drawn(Line(label, numbers, "b"), [name for name, _ in values], at_x, at_y)
     first, last = values[0][0], values[-1][0]
-    parts += [_text(left, 98, first, ""), _text(right, 98, last, "end strong")]
-    return _svg((width, height), label, parts)
-
-
-def _ticks(most: float) -> list[float]:
-    """Give round numbers from zero to about the largest."""
-    if not most > 0:
-        return [0.0]
-    raw = most / 4
-    unit = 10.0 ** math.floor(math.log10(raw))
-    step = next(unit * n for n in (1, 2, 2.5, 5, 10) if unit * n >= raw)
-    return [step * n for n in range(math.ceil(most / step) + 1)]
-
-
-def _brief(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "not finite"
+    parts += [written(left, 98, first, ""), written(right, 98, last, "end strong")]
+    return svg((width, height), label, parts)
 
 
 def _clip(text: str) -> str:
     return text if len(text) <= _LABEL_CHARS else f"…{text[1 - _LABEL_CHARS :]}"
-
-
-def _text(x: float, y: float, text: str, style: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{_safe(text)}</text>'
-
-
-def _safe(text: str) -> str:
-    return escape(cut(clean(text), _MOST_WORDS))
-
-
-def _svg(
-    size: tuple[float, float], label: str, parts: Sequence[str], *, is_fixed: bool = False
-) -> str:
-    width, height = size
-    fixed = f' width="{width:.0f}" height="{height:.0f}"' if is_fixed else ' class="plot"'
-    return (
-        f'<svg role="img" aria-label="{_safe(label)}" viewBox="0 0 {width:.0f} {height:.0f}"'
-        f'{fixed} xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
-    )
