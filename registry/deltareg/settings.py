@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     upload_grace_s: float = Field(
         default=86_400.0, description="How long an idle upload is kept before collection, seconds."
     )
+    run_log_days: float = Field(
+        default=30.0, ge=0, description="How long a log is kept after its run; 0 is for ever, days."
+    )
     s3_endpoint_url: str | None = Field(default=None, description="S3 endpoint; AWS when unset.")
     s3_region: str = Field(default="us-east-1", description="S3 region.")
     s3_access_key_id: str | None = Field(default=None, description="S3 access key id.")
@@ -58,6 +61,11 @@ class Settings(BaseSettings):
     def effective_store_url(self) -> str:
         """The store, or the embedded one."""
         return self.store_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+    @property
+    def keep_logs_s(self) -> float | None:
+        """How long the log of a run is kept after its end, seconds; None for ever."""
+        return self.run_log_days * 86_400 or None
 
     def s3_options(self) -> S3Options:
         """Give the S3 settings as the store takes them."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from deltareg.service.log_retention import drop_old_logs
 from deltareg.wire import CheckResult, LeaseRequest, LineSent, LogAppend
 from tests.cli.steps import push
 
@@ -73,6 +74,22 @@ def test_a_log_is_followed_to_the_end(user, local_registry):
 
     assert ended.status == 0
     assert "is done: pass" in ended.err
+
+
+@pytest.mark.parametrize("follow", [[], ["-f"]])
+def test_a_log_that_was_dropped_is_not_shown_as_an_empty_one(user, worker, local_registry, follow):
+    ref = push(user)
+    grant = take(worker, LineSent(text="begun"))
+    user("verdict", "cancel", grant.run)
+    drop_old_logs(local_registry.registry.engine, keep_s=-1)
+
+    shown = user("verdict", "logs", ref, *follow)
+    document = user("verdict", "logs", ref, "--json", *follow).json
+
+    assert (shown.status, shown.out) == (0, "")
+    assert "is cancelled" in shown.err
+    assert "its log was dropped on 20" in shown.err
+    assert (document["items"], document["dropped_at"] is None) == ([], False)
 
 
 def test_cancel_ends_a_run_and_only_once(user, worker):

@@ -30,7 +30,8 @@ def gc() -> None:
     """Collect bytes that nothing refers to.
 
     Those of deleted versions and of uploads that were given up. It is safe beside pushes, and keeps
-    what channels served of late, so that it can be rolled back to.
+    what channels served of late, so that it can be rolled back to. Logs of runs that ended long ago
+    go, too, as they do by themselves every hour; DELTAREG_RUN_LOG_DAYS of the server says when.
     """
 
 
@@ -59,6 +60,7 @@ def _show(invocation: Invocation, report: CollectReport) -> None:
         ("packs", f"{report.packs:,}"),
         ("objects", f"{report.objects:,}"),
         ("uploads", f"{report.uploads_expired:,} expired"),
+        ("run logs", f"{report.run_logs:,}"),
     ])  # fmt: skip
     invocation.output.show(Answer(fields(report, "dry_run", "bytes"), [Title(title), facts]))
 

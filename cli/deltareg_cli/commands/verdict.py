@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from deltareg.wire import LogLine, RunInfo
+from deltareg.wire import LogLine, RunInfo, RunLog
 from deltareg_cli.blocks import Answer, Lines
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.commands.waive import unwaive, verdict_argument, waive
@@ -102,10 +102,11 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
     """Show what a worker says about a run.
 
     It says what it does, and the outcome of each check as it comes. Times are in UTC. A run that
-    was taken over by another worker has the lines of both. A log keeps 1 MiB. The exit status says
-    nothing of the verdict.
+    was taken over by another worker has the lines of both. A log keeps 1 MiB, and is dropped some
+    time after its run has ended (30 days, unless the server says otherwise); the verdict stays. The
+    exit status says nothing of the verdict.
     """
-    run = invocation.client.find_run(named)
+    run, dropped_at = invocation.client.find_run(named), None
     kept: list[LogLine] = []
     is_stream = invocation.output.format in {"table", "jsonl"}
 
@@ -116,24 +117,36 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
         else:
             kept.append(line)
 
-    if follow:
+    if follow and run.finished_at is None:
         run = invocation.client.wait_run(run.id, timeout_s=math.inf, on_line=take)
     else:
-        run = _read(invocation, run.id, take)
+        page = _read(invocation, run.id, take)
+        run, dropped_at = page.run, page.dropped_at
     if not is_stream:
-        document = {"run": fields(run), **items_fields([fields(line) for line in kept])}
+        items = items_fields([fields(line) for line in kept])
+        document = {"run": fields(run), **items, "dropped_at": dropped_at}
         invocation.output.show(Answer(document, []))
     ended = f": {run.verdict.verdict}" if run.verdict else ""
     invocation.output.note(clean(f"run {run.id} is {standing(run)}{ended}"))
+    if dropped_at is not None:
+        invocation.output.note(clean(_dropped(run, dropped_at)))
 
 
-def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) -> RunInfo:
+def _dropped(run: RunInfo, dropped_at: str) -> str:
+    """Say that there was a log, and what is left."""
+    left = "" if run.verdict is None else f"; what it found: deltareg verdict show {run.verdict.id}"
+    when = dropped_at[:16].replace("T", " ")
+    return f"its log was dropped on {when} UTC, long after its end{left}"
+
+
+def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) -> RunLog:
+    """Read a log to its end; gives the last page."""
     page = invocation.client.run_log(run_id)
     while page.items:
         for line in page.items:
             take(line)
         page = invocation.client.run_log(run_id, after=page.next_seq)
-    return page.run
+    return page
 
 
 @command(

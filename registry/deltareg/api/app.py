@@ -26,6 +26,7 @@ from deltareg.api.routes import (
     suites,
     uploads,
 )
+from deltareg.service.log_retention import DEFAULT_KEEP_S
 from deltareg.service.registry import Registry
 from deltareg.service.tokens import is_live
 from deltareg.wire import API
@@ -40,6 +41,7 @@ def create_app(
     store_kind: str = "memory",
     lease_s: float = 60.0,
     upload_grace_s: float = 86_400.0,
+    keep_logs_s: float | None = DEFAULT_KEEP_S,
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
 ) -> FastAPI:
     """Make the app of one server process.
@@ -49,6 +51,7 @@ def create_app(
         store_kind: What kind of store it is, for `/meta`.
         lease_s: How long a lease lasts, seconds.
         upload_grace_s: How long an idle upload is kept by default, seconds.
+        keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
     """
     modules = (
@@ -66,6 +69,7 @@ def create_app(
     app.state.store_kind = store_kind
     app.state.lease_s = lease_s
     app.state.upload_grace_s = upload_grace_s
+    app.state.keep_logs_s = keep_logs_s
     app.state.is_closing = False  # once true, those who wait for something are sent home
     app.state.metrics = Metrics()
     app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)

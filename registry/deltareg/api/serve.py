@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 import uvicorn
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
 from deltareg.api.first_start import (
@@ -24,6 +25,7 @@ from deltareg.api.first_start import (
     prepare_data_dir,
 )
 from deltareg.api.one_host import one_host
+from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.service.registry import Registry
@@ -95,10 +97,20 @@ def check() -> None:
 
 
 def read_settings(**given: object) -> Settings:
-    """Read the environment; options that were given win."""
-    return Settings.model_validate(
-        Settings().model_dump() | {key: value for key, value in given.items() if value is not None}
-    )
+    """Read the environment; options that were given win.
+
+    Raises:
+        Misconfigured: A setting cannot be read.
+    """
+    wanted = {key: value for key, value in given.items() if value is not None}
+    try:
+        return Settings.model_validate(Settings().model_dump() | wanted)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "_".join(["DELTAREG", *map(str, first["loc"])]).upper()
+        raise Misconfigured(
+            f"{name}: {first['msg'].lower()}", fix=f"set {name} to another value, or unset it"
+        ) from error
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -189,6 +201,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
     app = create_app(
         registry, store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
+        keep_logs_s=settings.keep_logs_s,
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(
@@ -203,7 +216,8 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
             f"the certificate cannot be used: {error.strerror or error}",
             fix="DELTAREG_TLS_CERT and DELTAREG_TLS_KEY are two PEM files that belong together",
         ) from error
-    _Server(config, app).run(sockets=[listener])
+    with upkeep(registry, keep_logs_s=settings.keep_logs_s):
+        _Server(config, app).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

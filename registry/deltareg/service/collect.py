@@ -16,6 +16,7 @@ from deltareg.db.queries import collection as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.service.channel_policy import PIN_WINDOW
+from deltareg.service.log_retention import DEFAULT_KEEP_S, count_old_logs, drop_old_logs
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
 from deltareg.wire import CollectReport
@@ -44,22 +45,47 @@ class Collected:
     size_bytes: int = 0
 
 
-def plan_collection(registry: Registry, caller: Caller, *, grace_s: float) -> CollectReport:
+def plan_collection(
+    registry: Registry,
+    caller: Caller,
+    *,
+    grace_s: float,
+    keep_logs_s: float | None = DEFAULT_KEEP_S,
+) -> CollectReport:
     """Say what `run_collection` would free now; changes nothing."""
     caller.require("admin")
-    return _report(plan(registry.engine, registry.store, grace_s=grace_s), dry_run=True)
+    logs = count_old_logs(registry.engine, keep_s=keep_logs_s)
+    found = plan(registry.engine, registry.store, grace_s=grace_s)
+    return _report(found, run_logs=logs, dry_run=True)
 
 
-def run_collection(registry: Registry, caller: Caller, *, grace_s: float) -> CollectReport:
-    """Free what nothing needs; may run at any time, on several hosts at once."""
+def run_collection(
+    registry: Registry,
+    caller: Caller,
+    *,
+    grace_s: float,
+    keep_logs_s: float | None = DEFAULT_KEEP_S,
+) -> CollectReport:
+    """Free what nothing needs; may run at any time, on several hosts at once.
+
+    Args:
+        registry: The database and the store.
+        caller: Who asks.
+        grace_s: How long deleted versions and stalled pushes stay.
+        keep_logs_s: How long logs stay after their runs have ended; None for ever.
+    """
     caller.require("admin")
+    logs = drop_old_logs(registry.engine, keep_s=keep_logs_s)  # needs no store that answers
     freed = run(registry.engine, registry.store, grace_s=grace_s)
-    after = {"packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes}
+    after = {
+        "packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes,
+        "run_logs": logs,
+    }  # fmt: skip
     with_retry(
         registry.engine,
         partial(caller.record, action="collect.run", subject="store", before=None, after=after),
     )
-    return _report(freed, dry_run=False)
+    return _report(freed, run_logs=logs, dry_run=False)
 
 
 def plan(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
@@ -201,8 +227,8 @@ def _pages(query: Callable[..., Sequence[Row]]) -> Iterator[Row]:
         after = rows[-1].id
 
 
-def _report(freed: Collected, *, dry_run: bool) -> CollectReport:
+def _report(freed: Collected, *, run_logs: int, dry_run: bool) -> CollectReport:
     return CollectReport(
         dry_run=dry_run, uploads_expired=freed.uploads_expired, packs=freed.packs,
-        objects=freed.objects, bytes=freed.size_bytes,
+        objects=freed.objects, bytes=freed.size_bytes, run_logs=run_logs,
     )  # fmt: skip

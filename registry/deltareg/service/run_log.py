@@ -13,7 +13,7 @@ from deltareg.db.queries import run_log as queries
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.service.clock import rfc3339
+from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.leases import lease_lost
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.run_info import describe_run, find_run
@@ -58,9 +58,11 @@ def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> 
     with read(registry.engine) as conn:
         run = describe_run(conn, find_run(conn, run_id))
         rows = queries.lines_after(conn, run_id, after, limit=_LINES)
+        dropped_at = queries.dropped_at(conn, run_id)
     return RunLog(
-        run=run, items=[_show(row) for row in rows], next_seq=rows[-1].seq if rows else after
-    )
+        run=run, items=[_show(row) for row in rows], next_seq=rows[-1].seq if rows else after,
+        dropped_at=rfc3339_or_none(dropped_at),
+    )  # fmt: skip
 
 
 def _numbered(

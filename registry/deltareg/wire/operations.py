@@ -18,13 +18,14 @@ class AuditRow(Answer):
 
 
 class CollectReport(Answer):
-    """What collection freed, or would free."""
+    """What collection freed, or would free; `run_logs` are those of runs that ended long ago."""
 
     dry_run: bool
     uploads_expired: int
     packs: int
     objects: int
     bytes: int
+    run_logs: int = 0
 
 
 class FsckFinding(Answer):

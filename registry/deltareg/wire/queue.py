@@ -42,11 +42,15 @@ class LogLine(Answer):
 
 
 class RunLog(Answer):
-    """A run and what its log says after some line; `next_seq` is where to go on."""
+    """A run and what its log says after some line; `next_seq` is where to go on.
+
+    `dropped_at` says when the log was dropped, where the run ended so long ago that it was.
+    """
 
     run: RunInfo
     items: list[LogLine]
     next_seq: int
+    dropped_at: str | None = None
 
 
 class WorkerInfo(Answer):

@@ -17,16 +17,18 @@ def plan_collection(
 ) -> CollectReport:
     """Say what a collection would free."""
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s
-    return collect.plan_collection(registry, by, grace_s=grace)
+    keep = request.app.state.keep_logs_s
+    return collect.plan_collection(registry, by, grace_s=grace, keep_logs_s=keep)
 
 
 @router.post("/gc/runs")
 def run_collection(
     request: Request, registry: InRegistry, by: By, grace_s: Seconds = None
 ) -> CollectReport:
-    """Free what nothing needs."""
+    """Free what nothing needs, and drop the logs of runs that ended long ago."""
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s
-    return collect.run_collection(registry, by, grace_s=grace)
+    keep = request.app.state.keep_logs_s
+    return collect.run_collection(registry, by, grace_s=grace, keep_logs_s=keep)
 
 
 @router.post("/fsck")

@@ -1,4 +1,4 @@
-"""Logs of runs: lines in order, appended by the worker that holds the run."""
+"""Logs of runs: lines in order, appended by the worker that holds the run, dropped long after."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.rows import Row
-from deltareg.db.tables import run_log
+from deltareg.db.tables import dropped_logs, run_log, runs
+from deltareg.db.upsert import insert
+
+_ENDED = ("done", "dead", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,57 @@ def lines_after(conn: sa.Connection, run_id: str, after: int, *, limit: int) -> 
     """List lines in order, from the one after a number on."""
     query = sa.select(run_log).where(run_log.c.run_id == run_id, run_log.c.seq > after)
     return conn.execute(query.order_by(run_log.c.seq).limit(limit)).all()
+
+
+def old_logs(conn: sa.Connection, *, before: int, lines: int) -> list[str]:
+    """List runs that ended before a time and have a log, by their oldest lines, so many of them.
+
+    A line is older than the end of its run, so old lines lead to old runs by their index.
+    """
+    query = (
+        sa.select(run_log.c.run_id)
+        .join(runs, runs.c.id == run_log.c.run_id)
+        .where(_is_old(before))
+        .order_by(run_log.c.created_at)
+        .limit(lines)
+    )
+    return list(dict.fromkeys(conn.execute(query).scalars()))
+
+
+def count_old_logs(conn: sa.Connection, *, before: int) -> int:
+    """Count runs that ended before a time and have a log."""
+    query = (
+        sa.select(sa.func.count(run_log.c.run_id.distinct()))
+        .join(runs, runs.c.id == run_log.c.run_id)
+        .where(_is_old(before))
+    )
+    return conn.execute(query).scalar_one()
+
+
+def drop_logs(conn: sa.Connection, run_ids: Sequence[str], *, before: int) -> int:
+    """Drop the logs of runs that ended before a time, and note when; say how many it were.
+
+    Runs that another transaction is at are left to it.
+    """
+    ended = sa.select(runs.c.id).where(runs.c.id.in_(run_ids), _has_ended(before))
+    mine = list(conn.execute(ended.with_for_update(skip_locked=True)).scalars())
+    conn.execute(sa.delete(run_log).where(run_log.c.run_id.in_(mine)))
+    if not mine:
+        return 0
+    noted = insert(conn, dropped_logs).values([{"run_id": run_id} for run_id in mine])
+    new = noted.on_conflict_do_nothing().returning(dropped_logs.c.run_id)
+    return len(conn.execute(new).all())
+
+
+def dropped_at(conn: sa.Connection, run_id: str) -> int | None:
+    """Say when the log of a run was dropped; None where it was not."""
+    query = sa.select(dropped_logs.c.created_at).where(dropped_logs.c.run_id == run_id)
+    return conn.execute(query).scalar_one_or_none()
+
+
+def _is_old(before: int) -> sa.ColumnElement[bool]:
+    return sa.and_(run_log.c.created_at < before, _has_ended(before))
+
+
+def _has_ended(before: int) -> sa.ColumnElement[bool]:
+    return sa.and_(runs.c.state.in_(_ENDED), runs.c.finished_at < before)

@@ -19,7 +19,7 @@ from deltareg.db.tables.packs import (
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
 from deltareg.db.tables.requests import approvals, requests, reviews, terms
-from deltareg.db.tables.runs import comparisons, run_log, runs, verdicts, workers
+from deltareg.db.tables.runs import comparisons, dropped_logs, run_log, runs, verdicts, workers
 from deltareg.db.tables.suites import suite_files, suite_uses, suites
 from deltareg.db.tables.versions import (
     base_relations,
@@ -43,6 +43,7 @@ __all__ = [
     "channels",
     "comparisons",
     "deltas",
+    "dropped_logs",
     "followers",
     "freezes",
     "idempotency",

@@ -96,6 +96,15 @@ run_log = sa.Table(
     count("total_bytes"),
     sa.Column("line", Json, nullable=False),
     created_at(),
+    sa.Index(None, "created_at"),
+)
+
+# Runs whose log was dropped, as they ended long ago; `created_at` is when.
+dropped_logs = sa.Table(
+    "dropped_logs",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), primary_key=True),
+    created_at(),
 )
 
 verdicts = sa.Table(

@@ -1,0 +1,65 @@
+"""What a serving process does by itself now and then: drop the logs of runs that ended long ago."""
+
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from deltareg.errors import DeltaregError
+from deltareg.service.log_retention import drop_some_logs
+from deltareg.service.registry import Registry
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 3_600.0
+_PAUSE_S = 0.05
+
+
+@contextmanager
+def upkeep(
+    registry: Registry, *, keep_logs_s: float | None, every_s: float = EVERY_S
+) -> Generator[None, None, None]:
+    """Do it at once and then every so often while the block lasts, beside all else.
+
+    Several processes may do it at once. At the end of the block a batch is finished, not all of
+    them. Where the database does not answer, it is tried again the next time.
+
+    Args:
+        registry: The database.
+        keep_logs_s: How long the log of a run is kept after its end; None for ever.
+        every_s: How long to wait between.
+    """
+    if keep_logs_s is None:
+        yield
+        return
+    ended = threading.Event()
+    arguments = (registry, keep_logs_s, every_s, ended)
+    working = threading.Thread(target=_work, args=arguments, daemon=True, name="upkeep")
+    working.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        working.join()
+
+
+def _work(registry: Registry, keep_logs_s: float, every_s: float, ended: threading.Event) -> None:
+    while True:
+        try:
+            _drop(registry, keep_logs_s, ended)
+        except (DeltaregError, SQLAlchemyError) as error:  # nobody above: it is told, and goes on
+            log.warning("old logs of runs were not dropped, it is tried again: %s", error)
+        if ended.wait(every_s):
+            return
+
+
+def _drop(registry: Registry, keep_logs_s: float, ended: threading.Event) -> None:
+    total = 0
+    while dropped := drop_some_logs(registry.engine, keep_s=keep_logs_s):
+        total += dropped
+        if ended.wait(_PAUSE_S):  # others get their turn between batches
+            break
+    if total:
+        log.info("dropped the logs of %d runs that ended long ago", total)

@@ -1,0 +1,60 @@
+"""Retention of logs: those of runs that ended long ago are dropped; the verdicts stay.
+
+It goes in batches, each its own transaction, so that neither a worker that writes a log nor a
+person who reads one waits for long. It may run at any time, on several hosts at once, and be
+killed: a log is there whole, or dropped whole with a note of when.
+"""
+
+from functools import partial
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S, read_clock
+from deltareg.db.queries import run_log as queries
+from deltareg.db.session import read, with_retry
+
+DEFAULT_KEEP_S = 30 * 86_400.0
+MOST_BATCHES = 50
+_LINES = 1_000  # looked at to find the runs of a batch
+_RUNS = 20  # in a batch; each log is 1 MiB at most
+
+
+def drop_old_logs(engine: sa.Engine, *, keep_s: float | None, batches: int = MOST_BATCHES) -> int:
+    """Drop the logs of runs that ended longer ago than that, while somebody waits; say how many.
+
+    Args:
+        engine: The database.
+        keep_s: How long a log stays after its run has ended, seconds; None for ever.
+        batches: How many are dropped at most; what is left then waits for the next time.
+    """
+    total = 0
+    for _ in range(batches):
+        dropped = drop_some_logs(engine, keep_s=keep_s)
+        total += dropped
+        if not dropped:
+            break
+    return total
+
+
+def drop_some_logs(engine: sa.Engine, *, keep_s: float | None) -> int:
+    """Drop one batch of old logs; 0 where none is left, or another process is at them."""
+    if keep_s is None:
+        return 0
+    with read(engine) as conn:
+        before = _before(conn, keep_s)
+        found = queries.old_logs(conn, before=before, lines=_LINES)[:_RUNS]
+    if not found:
+        return 0
+    return with_retry(engine, partial(queries.drop_logs, run_ids=found, before=before))
+
+
+def count_old_logs(engine: sa.Engine, *, keep_s: float | None) -> int:
+    """Count what `drop_old_logs` would drop."""
+    if keep_s is None:
+        return 0
+    with read(engine) as conn:
+        return queries.count_old_logs(conn, before=_before(conn, keep_s))
+
+
+def _before(conn: sa.Connection, keep_s: float) -> int:
+    return read_clock(conn) - round(keep_s * US_PER_S)
