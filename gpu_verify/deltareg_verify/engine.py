@@ -3,7 +3,7 @@
 Values cross as NumPy arrays in float32, so a check knows no framework.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -51,6 +51,33 @@ class Fired:
     silent: tuple[str, ...]
     not_exercised: tuple[str, ...]
     homeless: tuple[str, ...] = ()
+
+
+class Tokenizer(Protocol):
+    """How the base cuts texts into tokens."""
+
+    @property
+    def begin(self) -> int | None:
+        """The token before a text; None where the base has none."""
+        ...
+
+    @property
+    def end(self) -> int | None:
+        """The token after a text; None where the base has none."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """How many tokens the network takes at once."""
+        ...
+
+    def encode(self, text: str, *, special: bool | None = None) -> list[int]:
+        """Cut a text; `special` says whether marks are put around it, else the base's own way."""
+        ...
+
+    def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """Write tokens as text; `special` says whether marks are written, too."""
+        ...
 
 
 class Engine(Protocol):
@@ -110,6 +137,39 @@ class Engine(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.int64]] | None:
         """Give texts as inputs of the network, padded to one length; None without a tokenizer."""
+        ...
+
+    def tokenizer(self) -> Tokenizer | None:
+        """Give the base's tokenizer; None without one, or without a generative head."""
+        ...
+
+    def log_likelihoods(
+        self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> F64:
+        """Say how likely tokens are after others, on a network with a tokenizer.
+
+        Returns:
+            (n, 2): the sum over the tokens of the second of each pair, and one where each of them
+            is the likeliest at its place, else zero. Of a pair that is too long the end counts.
+        """
+        ...
+
+    def follow(
+        self,
+        state: State,
+        tokens: Sequence[int],
+        count: int,
+        *,
+        is_over: Callable[[Sequence[int]], bool],
+    ) -> list[int]:
+        """Continue tokens greedily, on a network with a tokenizer.
+
+        Args:
+            state: In which state.
+            tokens: At least one.
+            count: How many tokens at most.
+            is_over: Asked after each token, with all that were added; whether to end there.
+        """
         ...
 
     def seconds(self, state: State, count: int) -> Sequence[float]:

@@ -60,6 +60,9 @@ class PlainEngine:
         found = self.perplexities.get(state)
         return None if found is None else np.array([[10 * np.log(found), 10.0]] * len(texts))
 
+    def tokenizer(self):
+        return None
+
     def encode(self, texts):
         return {"input_ids": np.arange(len(texts), dtype=np.int64)[:, None]}
 

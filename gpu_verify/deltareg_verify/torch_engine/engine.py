@@ -6,7 +6,7 @@
 
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -29,6 +29,7 @@ from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.prefix import added_rows, without_added
 from deltareg_verify.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
 from deltareg_verify.torch_engine.swap import swapped
+from deltareg_verify.torch_engine.tokens import BaseTokenizer, score_pairs
 
 _MOST_TOKENS = 512
 
@@ -114,15 +115,45 @@ class TorchEngine:
             return None
         room = max(self._most_positions - count, 1)
         encoded = tokenizer(text)["input_ids"][-room:]
-        ids = torch.tensor([encoded], dtype=torch.long, device=self._device)
-        found: list[int] = []
-        while encoded and len(found) < count:
-            following = int(self._logits(state, ids)[0, -1].argmax())
-            if following == tokenizer.eos_token_id:
-                break
-            found.append(following)
-            ids = torch.cat([ids, ids.new_tensor([[following]])], dim=1)
+        end = tokenizer.eos_token_id
+        found = self.follow(state, encoded, count, is_over=lambda added: added[-1] == end)
+        found = found[:-1] if found and found[-1] == end else found
         return found, str(tokenizer.decode(found))
+
+    def tokenizer(self) -> BaseTokenizer | None:
+        """Give the base's tokenizer."""
+        wrapped = self._tokenizer
+        if wrapped is None or not self._is_generative:
+            return None
+        return BaseTokenizer(wrapped, self._most_positions)
+
+    def log_likelihoods(
+        self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> F64:
+        """Score pairs, one forward for all that share what goes in."""
+        return score_pairs(
+            lambda ids: self._logits(state, ids), pairs,
+            most=self._most_positions, device=self._device,
+        )  # fmt: skip
+
+    def follow(
+        self,
+        state: State,
+        tokens: Sequence[int],
+        count: int,
+        *,
+        is_over: Callable[[Sequence[int]], bool],
+    ) -> list[int]:
+        """Continue tokens without a cache, so that each step is a plain forward."""
+        ids = torch.tensor([list(tokens)], dtype=torch.long, device=self._device)
+        found: list[int] = []
+        while tokens and len(found) < count:
+            following = int(self._logits(state, ids)[0, -1].argmax())
+            found.append(following)
+            if is_over(found):
+                break
+            ids = torch.cat([ids, ids.new_tensor([[following]])], dim=1)
+        return found
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
         """Sum the loss of every text, one forward each: padded ones would depend on each other."""
