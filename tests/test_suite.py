@@ -10,7 +10,8 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg.suite import built_in, built_in_names, parse_suite, read_suite
 
 SETS = (
-    "sets: {code: {file: code.txt}, says: {text: [one, two, three]}, seen: {file: x.safetensors}}\n"
+    "sets: {code: {file: code.txt}, says: {text: [one, two, three]}, seen: {file: x.safetensors},\n"
+    "  asks: {file: asks.yaml}}\n"
 )
 
 
@@ -70,7 +71,7 @@ def test_a_check_runs_on_two_sets_under_two_names():
         ("  - {check: effect, parameters: {min: 1}}\n", "has no key 'min'"),
         ("  - {check: effect, parameters: {min_absolute_change: low}}\n", None),
         ("  - {check: effect, threshold: {threshold: 1}}\n", "nothing that a threshold is for"),
-        ("  - {check: perplexity}\n", "needs `probes`, one of the suite's sets: code, says, seen"),
+        ("  - {check: perplexity}\n", "needs `probes`, one of the suite's sets: code, says, "),
         ("  - {check: perplexity, probes: seen}\n", "x.safetensors holds tensors"),
         ("  - {check: effect, probes: code}\n", "takes no probe set"),
         ("  - {check: latency, against: promoted}\n", "is compared with base, not with 'promoted'"),
@@ -83,6 +84,9 @@ def test_a_check_runs_on_two_sets_under_two_names():
         ("  - {check: latency, parameters: {forwards: 1.5}}\n", "forwards: is a whole number"),
         ("  - {check: latency, parameters: {forwards: '2'}}\n", "forwards: is a whole number"),
         ("  - effect\n  - effect\n", "names 'effect' twice"),
+        ("  - {check: lm_eval, probes: code, parameters: {metric: acc}}\n", "no task: .yaml"),
+        ("  - {check: lm_eval, probes: asks}\n", "needs the parameter metric"),
+        ("  - {check: accuracy, probes: asks}\n", "asks.yaml is a task of lm-eval"),
         ("  []\n", "a list of 1 to 100"),
         ("  - {check: effect, required: 1}\n", "true or false, not 1"),
         ("  - 7\n", "a mapping of keys"),
@@ -110,6 +114,9 @@ def test_a_check_that_is_wrong_is_named_with_what_would_be_right(checks, said):
         ("name: mine\nchecks: [effect]\nprobe: {tokens: 0}", "probe.tokens: is at least 1"),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: ../x.txt}}", "a name beside the suite"),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: x.pkl}}", "ending in .txt"),
+        ("name: mine\nchecks: [effect]\nsets: {a: {file: x.txt, data: {}}}", "only a task"),
+        ("name: mine\nchecks: [effect]\nsets: {a: {file: x.yaml, data: {../x: y}}}", "beside the"),
+        ("name: mine\nchecks: [effect]\nsets: {a: {file: x.yaml, data: {x: null}}}", "digest is"),
         ("name: mine\nchecks: [effect]\nsets: {a: {text: []}}", "1 to 10000 texts"),
         ("name: mine\nchecks: [effect]\nsets: {a: {}}", "either `text`"),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: x.txt, digest: md5}}", "digest is sha256"),

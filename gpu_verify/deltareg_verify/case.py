@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from deltareg.errors import Problem
+from deltareg.errors import InvalidInput, Problem
 from deltareg.examine import examine
 from deltareg.fold import Folding
 from deltareg.formula import Tensor
 from deltareg.kind import Account, BaseView, DeltaFiles, WeightUpdate
+from deltareg.lm_task import LmTask
 from deltareg.manifest import Manifest
 from deltareg.probe_set import Samples, read_samples
 from deltareg.suite import ProbeSet, Suite
@@ -63,6 +64,11 @@ def texts_of(probe_set: ProbeSet) -> Samples:
     return read_samples(probe_set, b"")
 
 
+def no_task(probe_set: ProbeSet) -> LmTask:
+    """Say that the files of a task are not at hand."""
+    raise InvalidInput(f"the files of the task {probe_set.name} are not at hand")
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """How a case gets what it is made of; each is called once, by the first check that needs it.
@@ -73,6 +79,7 @@ class Parts:
         engine: Brings base and effects together.
         below: Folds the version that the base is, when its values were computed; else None.
         samples: Reads a probe set. May raise `InvalidInput`.
+        task: Reads a probe set that is a task of lm-eval. May raise `InvalidInput`.
         promoted: Gives the engine of the version that the suite compares with, from that of this
             one; None when there is no such version.
     """
@@ -82,6 +89,7 @@ class Parts:
     engine: Callable[[Account], Engine]
     below: Callable[[], Folding] | None = None
     samples: Callable[[ProbeSet], Samples] = texts_of
+    task: Callable[[ProbeSet], LmTask] = no_task
     promoted: Callable[[Engine], Engine] | None = None
 
 
@@ -179,6 +187,14 @@ class Case:
         if name not in self._samples:
             self._samples[name] = self._parts.samples(self.suite.sets[name])
         return self._samples[name]
+
+    def task(self, name: str) -> LmTask:
+        """Give a probe set of the suite that is a task of lm-eval.
+
+        Raises:
+            InvalidInput: It is none, or its data is not what it asks for.
+        """
+        return self._parts.task(self.suite.sets[name])
 
     def outputs(self, state: State) -> Outputs:
         """Give the outputs of one forward on the probe; the same forward for every check."""

@@ -19,9 +19,10 @@ from deltareg.errors import DeltaregError
 from deltareg.fold import Folding
 from deltareg.kind import Account
 from deltareg.kinds import all_kinds
+from deltareg.lm_task import LmTask, fill_task, read_task
 from deltareg.manifest import Manifest
 from deltareg.probe_set import read_samples
-from deltareg.suite import parse_suite
+from deltareg.suite import ProbeSet, parse_suite
 from deltareg_verify import sandbox
 from deltareg_verify.assignment import Assignment, VersionOnBase
 from deltareg_verify.case import Case, DeltaFolder, Parts
@@ -132,6 +133,7 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
         engine=lambda account: made(base, account.effects),
         below=None if below is None else lambda: _fold_below(below),
         samples=lambda one: read_samples(one, _probes(assignment.probes / one.file)),
+        task=lambda one: _task(one, assignment.probes),
         promoted=None if promoted is None else lambda ours: _engine_of(promoted, base, ours, made),
     )
     return Case(manifest, base, suite=suite, parts=parts, clock=time.perf_counter)
@@ -139,6 +141,11 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
 
 def _probes(path: Path) -> bytes:
     return path.read_bytes() if path.is_file() else b""
+
+
+def _task(probe_set: ProbeSet, folder: Path) -> LmTask:
+    task = read_task(_probes(folder / probe_set.file), probe_set.file)
+    return fill_task(task, lambda name: _probes(folder / name))
 
 
 def _fold_below(below: VersionOnBase) -> Folding:

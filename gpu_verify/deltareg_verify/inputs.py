@@ -62,11 +62,12 @@ def gather_inputs(suite: Suite, probes: Path | None, prompts: Path | None) -> In
     """
     if prompts is not None:
         return _own(prompts)
-    if probes is None or not suite.sets:
+    if probes is None or all(one.is_task for one in suite.sets.values()):
         return Inputs("probe", {}, ())
     sets = {
         one.name: read_samples(one, (probes / one.file).read_bytes() if one.file else b"")
         for one in suite.sets.values()
+        if not one.is_task
     }
     wanted = {
         (measured.measure, measured.probes, measured.within): measured

@@ -151,8 +151,8 @@ class Stock:
         """Bring the files of a suite's probe sets."""
         into.mkdir()
         for one in suite.sets.values():
-            if one.digest is not None:
-                (into / one.file).write_bytes(self._client.suites.fetch_file(one.digest))
+            for name, digest in one.files.items():
+                (into / name).write_bytes(self._client.suites.fetch_file(digest))
         return into
 
     def open_base(self, info: BaseInfo) -> BaseFolder:

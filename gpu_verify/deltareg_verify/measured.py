@@ -20,13 +20,13 @@ def compared(case: Case, spec: CheckSpec, measure: Measure, *, told: str, needs:
         told: What is measured, in words.
         needs: What it takes, for a version of which there is no measure.
     """
-    other = _rival(case, spec)
+    other = rival(case, spec)
     if other is None:
-        return Finding("n/a", detail="the channel serves no other version to compare with yet")
+        return nothing_promoted()
     ours = Side(case.engine, "attached")
     found = measure(other, ours, case.samples(spec.probes), seed=case.suite.seed)
     if found is None:
-        return _missing(spec, f"needs {needs}")
+        return missing(spec, f"needs {needs}")
     return judged(spec, found.b, found.a.value, told=told, change=found.beside)
 
 
@@ -72,14 +72,19 @@ def judged(
     )
 
 
-def _rival(case: Case, spec: CheckSpec) -> Side | None:
+def rival(case: Case, spec: CheckSpec) -> Side | None:
     """Give what a check compares with; None when no version is promoted yet."""
     if spec.against != "promoted":
         return Side(case.engine, "base")
     return None if case.promoted is None else Side(case.promoted, "attached")
 
 
-def _missing(spec: CheckSpec, why: str) -> Finding:
+def nothing_promoted() -> Finding:
+    """Say that there is nothing to compare with."""
+    return Finding("n/a", detail="the channel serves no other version to compare with yet")
+
+
+def missing(spec: CheckSpec, why: str) -> Finding:
     """Say that there is no measure; a suite that asks for it may say that this does not matter."""
     if spec.parameters.get("missing") == "n/a":
         return Finding("n/a", detail=why)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Probes = Literal["text", "labelled", "pairs"]
+Probes = Literal["text", "labelled", "pairs", "task"]
 Against = Literal["base", "promoted"]
 
 
@@ -18,7 +18,7 @@ class CheckForm:
 
     Attributes:
         about: What it shows, in a line.
-        parameters: What may be set, with what holds when it is not.
+        parameters: What may be set, with what holds when it is not; None for what must be set.
         probes: What kinds of probe set it can run on; empty when it takes none.
         takes_threshold: Whether it measures something that a threshold is for.
         against: What its measure may be compared with, the default first.
@@ -26,17 +26,19 @@ class CheckForm:
     """
 
     about: str
-    parameters: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    parameters: Mapping[str, str | int | None] = field(default_factory=dict[str, str | int | None])
     probes: tuple[Probes, ...] = ()
     takes_threshold: bool = False
     against: tuple[Against, ...] = ()
     may_not_apply: bool = False
 
 
-_UNDECIDED: Mapping[str, str | int] = {"undecided": "warn", "missing": "fail", "least_samples": 20}
+_UNDECIDED: Mapping[str, str | int | None] = {
+    "undecided": "warn", "missing": "fail", "least_samples": 20,
+}  # fmt: skip
 
 # Parameters that count something; every other number may be a fraction.
-COUNTS = frozenset({"forwards", "least_samples", "new_tokens", "within"})
+COUNTS = frozenset({"forwards", "least_samples", "limit", "new_tokens", "within"})
 
 CATALOGUE: Mapping[str, CheckForm] = {
     "digests": CheckForm("every tensor and file is what the manifest says"),
@@ -84,6 +86,14 @@ CATALOGUE: Mapping[str, CheckForm] = {
         "how many texts find their image, and images their text",
         {**_UNDECIDED, "worse": "fail", "within": 1}, probes=("pairs",), takes_threshold=True,
         against=("base", "promoted"), may_not_apply=True,
+    ),
+    "lm_eval": CheckForm(
+        "a task of lm-eval, offline",
+        {
+            **_UNDECIDED, "worse": "fail", "metric": None, "filter": "only", "limit": 0,
+            "num_fewshot": "task",
+        },
+        probes=("task",), takes_threshold=True, against=("base", "promoted"), may_not_apply=True,
     ),
     "deterministic": CheckForm("the same input gives the same output twice", {"new_tokens": 8}),
     "latency": CheckForm(

@@ -14,6 +14,7 @@ F64 = NDArray[np.float64]
 CONFIDENCE = 0.95
 _Z = 1.959963984540054  # the normal quantile of that confidence, two-sided
 _DRAWS = 2_000
+_DEAR_DRAWS = 500  # each of them is a whole statistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,17 @@ def of_difference(ours: F64, theirs: F64, sizes: F64, *, seed: int) -> Estimate:
         seed: Of the draws.
     """
     return of_ratio(ours - theirs, sizes, seed=seed)
+
+
+def rows_drawn(n: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw samples again for what only a whole sample has, such as BLEU: (draws, n) of numbers."""
+    return _draws(n, seed)[:_DEAR_DRAWS]
+
+
+def of_drawn(value: float, drawn: F64, n: int) -> Estimate:
+    """Estimate a statistic from its values on `rows_drawn`."""
+    low, high = np.percentile(drawn, [50 * (1 - CONFIDENCE), 100 - 50 * (1 - CONFIDENCE)])
+    return Estimate(value, float(low), float(high), n)
 
 
 def exponential(estimate: Estimate) -> Estimate:

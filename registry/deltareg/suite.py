@@ -79,12 +79,24 @@ class ProbeSet:
         file: The file's name; empty when the texts stand in the suite itself.
         digest: sha256 of the file; None without one.
         texts: The texts that stand in the suite itself.
+        data: Digests of the files that a task of lm-eval names, by name.
     """
 
     name: str
     file: str = ""
     digest: Digest | None = None
     texts: tuple[str, ...] = ()
+    data: Mapping[str, Digest] = field(default_factory=dict[str, Digest])
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it is a task of lm-eval, which samples cannot be read from."""
+        return self.file.endswith(".yaml")
+
+    @property
+    def files(self) -> Mapping[str, Digest]:
+        """All its files by name, as far as their digests are known."""
+        return self.data if self.digest is None else {self.file: self.digest, **self.data}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,4 +222,8 @@ def _set(name: str, item: Fields) -> ProbeSet:
     if "text" in item:
         return ProbeSet(name, texts=tuple(cast("list[str]", item["text"])))
     digest = item.get("digest")
-    return ProbeSet(name, str(item["file"]), None if digest is None else Digest.parse(str(digest)))
+    data = cast("Mapping[str, str]", item.get("data", {}))
+    return ProbeSet(
+        name, str(item["file"]), None if digest is None else Digest.parse(str(digest)),
+        data={name: Digest.parse(found) for name, found in data.items()},
+    )  # fmt: skip

@@ -16,14 +16,14 @@ _DTYPES = ("keep", "f32", "bf16", "f16")
 _TOP = {"name", "about", "seed", "dtype", "budget", "probe", "sets", "checks"}
 _CHECK = {"check", "name", "required", "parameters", "threshold", "against", "probes"}
 _THRESHOLD = {"threshold", "min_absolute_change", "min_relative_change", "greater_is_better"}
-_SET = {"file", "digest", "text"}
+_SET = {"file", "digest", "text", "data"}
 _PROBE = {"sequences": 4, "tokens": 24}
 _BUDGET = {"seconds": 0, "memory_bytes": 0}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_TENSORS = ".safetensors"
-_SUFFIXES = (".txt", ".jsonl", _TENSORS)
+_TENSORS, _TASK = ".safetensors", ".yaml"
+_SUFFIXES = (".txt", ".jsonl", _TENSORS, _TASK)
 _MOST_CHECKS, _MOST_SETS, _MOST_TEXTS, _MOST_LETTERS = 100, 50, 10_000, 100_000
 
 
@@ -83,6 +83,8 @@ def _parameters(value: object, form: CheckForm, where: str) -> dict[str, str | i
     made: dict[str, str | int] = {}
     for name, default in form.parameters.items():
         found = _plain(given[name], f"{where}: {name}") if name in given else default
+        if found is None:
+            _refuse(where, f"needs the parameter {name}")
         if name in COUNTS:
             found = _count(found, f"{where}: {name}")
         elif isinstance(default, int) and not isinstance(found, int):
@@ -132,6 +134,10 @@ def _probes(
         known = ", ".join(sets) or "none: add `sets`"
         _refuse(where, f"needs `probes`, one of the suite's sets: {known}")
     file = str(sets[name].get("file", ""))
+    is_task = file.endswith(_TASK)
+    if is_task != ("task" in form.probes):
+        given = file or name
+        _refuse(where, f"{given} is a task of lm-eval" if is_task else f"{given} is no task: .yaml")
     if "text" in form.probes and file.endswith(_TENSORS):
         _refuse(where, f"reads texts, and {file} holds tensors")
     return {"probes": name}
@@ -158,7 +164,19 @@ def _set(value: object, where: str) -> Fields:
     if not isinstance(name, str) or not _FILE.fullmatch(name) or not name.endswith(_SUFFIXES):
         known = ", ".join(_SUFFIXES)
         _refuse(where, f"file is a name beside the suite, ending in {known}, not {name!r}")
-    return {"file": name} | _digest(given.get("digest"), where)
+    if "data" in given and not name.endswith(_TASK):
+        _refuse(where, "has `data`, which only a task of lm-eval has")
+    return {"file": name} | _digest(given.get("digest"), where) | _data(given, where)
+
+
+def _data(given: Fields, where: str) -> dict[str, object]:
+    if "data" not in given:
+        return {}
+    files = _mapping(given["data"], f"{where}: data")
+    odd = next((name for name in files if not _FILE.fullmatch(name)), None)
+    if odd is not None:
+        _refuse(f"{where}: data", f"names files beside the suite, not {odd!r}")
+    return {"data": {name: _digest(str(found), where)["digest"] for name, found in files.items()}}
 
 
 def _digest(value: object, where: str) -> dict[str, str]:

@@ -30,6 +30,8 @@ PLANTS = [
     ("pure-core", "registry/deltareg/merging/svd.py", "import torch"),
     ("torch-in-the-engine", "registry/deltareg/fold.py", "def f(): import torch"),
     ("torch-in-the-engine", "gpu_verify/deltareg_verify/__main__.py", "def f(): import torch"),
+    ("lm-eval-in-its-harness", "registry/deltareg/lm_task.py", "import jinja2"),
+    ("lm-eval-in-its-harness", "gpu_verify/deltareg_verify/check.py", "import lm_eval"),
     ("thin-cli", "cli/deltareg_cli/main.py", "import deltareg.service"),
     ("thin-cli", "cli/deltareg_cli/main.py", "import httpx"),
     ("client-sees-the-wire", "registry/deltareg/client/__init__.py", "import deltareg.store"),

@@ -1,16 +1,18 @@
 """Pushing suites over the API, on both databases: versions, files, what verdicts are bound to."""
 
 import base64
+import json
 
 import pytest
 import sqlalchemy as sa
 
+from deltareg.client.suites import read_suite_file
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.suite import read_suite
 from deltareg.verifier import VERIFIER
-from deltareg.wire import CheckResult, LeaseRequest, SuitePush, VerdictReport
+from deltareg.wire import CheckResult, LeaseRequest, SuiteInfo, SuitePush, VerdictReport
 from tests.fixtures.registries import SAMPLES
 
 CHECKS = "checks: [digests, effect, {check: perplexity, probes: code}]\n"
@@ -93,6 +95,97 @@ def test_too_few_samples_for_a_threshold_are_refused_at_push(client, folder):
 
     with pytest.raises(InvalidInput, match="has 2 samples, too few for a threshold"):
         client.suites.push(folder / "mine.yaml")
+
+
+TASK = """\
+task: even
+dataset_path: json
+dataset_kwargs: {data_files: {test: even.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "Is {{number}} even?"
+doc_to_choice: ["no", "yes"]
+doc_to_target: label
+"""
+ASKED = "{check: lm_eval, probes: even, parameters: {metric: METRIC}, threshold: {threshold: 0.5}}"
+
+
+@pytest.fixture
+def asking(tmp_path):
+    """Write a suite that asks a task of so many rows for a metric."""
+
+    def write(*, rows=30, metric="acc", task=TASK):
+        lines = [f'{{"number": {n}, "label": {1 - n % 2}}}\n' for n in range(rows)]
+        (tmp_path / "even.jsonl").write_text("".join(lines))
+        (tmp_path / "even.yaml").write_text(task)
+        check = ASKED.replace("METRIC", metric)
+        sets = "sets: {even: {file: even.yaml}}"
+        (tmp_path / "asks.yaml").write_text(f"name: asks\n{sets}\nchecks: [effect, {check}]\n")
+        return tmp_path / "asks.yaml"
+
+    return write
+
+
+def test_a_task_of_lm_eval_brings_the_data_that_it_names(client, asking):
+    pushed = client.suites.push(asking())
+    again = client.suites.push(asking())
+    more = client.suites.push(asking(rows=31))
+
+    assert (again.digest, again.created) == (pushed.digest, False)
+    assert more.digest != pushed.digest
+    suite = client.suites.fetch("asks", pushed.digest)
+    files = suite.sets["even"].files
+    assert list(files) == ["even.yaml", "even.jsonl"]
+    assert client.suites.fetch_file(files["even.yaml"]) == TASK.encode()
+    assert client.suites.fetch_file(files["even.jsonl"]).count(b"\n") == 30
+    assert read_suite(client.suites.as_yaml(client.suites.show("asks")).encode()).sets
+
+
+def test_what_was_shown_is_the_same_suite_when_it_is_pushed_again(client, asking):
+    path = asking()
+    pushed = client.suites.push(path)
+
+    path.write_text(client.suites.as_yaml(client.suites.show("asks")))
+
+    assert client.suites.push(path).digest == pushed.digest
+    (path.parent / "even.jsonl").write_text('{"number": 1, "label": 0}\n')
+    with pytest.raises(InvalidInput, match=r"even\.jsonl is sha256:.*, the suite says sha256"):
+        client.suites.push(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rows": 0}, "even.jsonl: has 0 rows"),
+        ({"rows": 7}, "has 7 samples, too few for a threshold"),
+        ({"metric": "f1"}, "even reports acc, acc_norm, not f1"),
+        ({"task": f"{TASK}process_docs: !function x.y\n"}, "the tag !function"),
+        ({"task": TASK.replace("json\n", "glue\n")}, "dataset_path is json"),
+        ({"task": "a: ["}, "the task even.yaml is no valid YAML at line 1"),
+    ],
+)
+def test_a_task_that_is_wrong_is_refused_at_push(client, asking, changes, said):
+    with pytest.raises(InvalidInput, match=said):
+        client.suites.push(asking(**changes))
+
+
+def test_a_task_whose_data_is_missing_is_refused_at_push(client, asking):
+    path = asking()
+    (path.parent / "even.jsonl").unlink()
+
+    with pytest.raises(NotFound, match=r"there is no file .*even\.jsonl"):
+        client.suites.push(path)
+
+
+def test_a_task_without_digests_of_its_data_is_not_taken(registry_server, client, asking):
+    suite, files = read_suite_file(asking())
+    lost = json.loads(suite.document)
+    del lost["sets"]["even"]["data"]
+    brought = {"even.yaml": base64.b64encode(files["even.yaml"]).decode()}
+    wanted = SuitePush(document=json.dumps(lost), files=brought)
+
+    with pytest.raises(InvalidInput, match="names data that has none"):
+        client.suites.context.api.post("/suites", wanted, SuiteInfo)
 
 
 def test_no_suite_is_ever_changed_or_deleted_by_sql(registry_server, client, folder):

@@ -17,6 +17,7 @@ from deltareg.estimate import of_difference
 from deltareg.suite import read_suite
 from deltareg_verify.__main__ import main
 from deltareg_verify.behavior import OnBase, Question, run
+from deltareg_verify.inputs import gather_inputs
 from tests.verify.bench import SAMPLES, sample_base
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
@@ -222,3 +223,11 @@ def test_files_that_hold_no_prompts_are_refused(asked, tmp_path, name, content, 
 
     with pytest.raises(error):
         run(replace(asked, prompts=tmp_path / name))
+
+
+def test_a_task_of_lm_eval_is_nothing_that_outputs_are_compared_on(tmp_path):
+    texts = SUITE.replace(b"sets:\n", b"sets:\n  asked: {file: asked.yaml}\n")
+
+    inputs = gather_inputs(read_suite(texts), tmp_path, None)
+
+    assert list(inputs.sets) == ["texts"]

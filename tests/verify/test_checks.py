@@ -45,7 +45,7 @@ def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
 
     assert found == {
         "norm_ratio", "idle", "spectral", "attached_equals_folded", "golden", "perplexity",
-        "accuracy", "retrieval",
+        "accuracy", "retrieval", "lm_eval",
     }  # fmt: skip
 
 

@@ -117,7 +117,8 @@ def checks(invocation: Invocation) -> None:
     ]  # fmt: skip
     rows = [
         [one.name, one.form.about, ", ".join(one.form.probes), ", ".join(one.form.against),
-         ", ".join(f"{name} {value}" for name, value in one.form.parameters.items())]
+         ", ".join(f"{name} {'(needed)' if value is None else value}"
+                   for name, value in one.form.parameters.items())]
         for one in found
     ]  # fmt: skip
     items = [one.document for one in found]

@@ -160,8 +160,8 @@ class Behavior:
         probes = folder / "probes"
         probes.mkdir()
         for one in suite.sets.values():
-            if one.digest is not None:
-                (probes / one.file).write_bytes(Suites(self.context).fetch_file(one.digest))
+            for name, digest in one.files.items():
+                (probes / name).write_bytes(Suites(self.context).fetch_file(digest))
         return {"suite": folder / "suite.json", "probes": probes}
 
 

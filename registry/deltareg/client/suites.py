@@ -10,10 +10,11 @@ from deltareg.check_catalogue import CATALOGUE, CheckForm
 from deltareg.client.context import Context
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
+from deltareg.lm_task import asked_of, fill_task, read_task
 from deltareg.manifest import canonical_json
 from deltareg.probe_set import read_samples
 from deltareg.refs import parse_name
-from deltareg.suite import Suite, parse_suite
+from deltareg.suite import CheckSpec, ProbeSet, Suite, parse_suite
 from deltareg.suite_document import normalise
 from deltareg.tensors import strict_json_object
 from deltareg.wire import Page, SuiteInfo, SuitePush, request_of
@@ -122,8 +123,9 @@ def read_suite_file(path: Path) -> tuple[Suite, dict[str, bytes]]:
         if "file" in item:
             raw = _read(path.parent / str(item["file"]))
             _check_digest(item, sha256_of(raw))
-            sets[name] = {"file": item["file"], "digest": str(sha256_of(raw))}
-            files[str(item["file"])] = raw
+            own = _task_files(path.parent, str(item["file"]), raw)
+            sets[name] = _with_digests(item, raw, own)
+            files |= {str(item["file"]): raw, **own}
     if sum(map(len, files.values())) > _MOST_BYTES:
         raise InvalidInput(f"the files of a suite have at most {_MOST_BYTES >> 20} MiB in all")
     suite = parse_suite(canonical_json(fields))
@@ -136,22 +138,54 @@ def _check_samples(suite: Suite, files: Mapping[str, bytes]) -> None:
         probe_set = suite.sets.get(spec.probes)
         if probe_set is None:
             continue
+        if probe_set.is_task:
+            _check_count(spec, _rows_asked(spec, probe_set, files))
+            continue
         samples = read_samples(probe_set, files.get(probe_set.file, b""))
         if spec.form is not None and "labelled" in spec.form.probes and samples.labels is None:
             raise InvalidInput(
                 f"check {spec.name} needs labels, and {probe_set.file or probe_set.name} has none",
                 fix='give each line as {"text": …, "label": 0}, or a tensor `labels`',
             )
-        least = int(spec.parameters.get("least_samples", 0))
-        if spec.threshold is not None and len(samples) < least:
-            raise InvalidInput(
-                f"check {spec.name} has {len(samples)} samples, too few for a threshold",
-                fix=f"bring {least} or more, or set the parameter least_samples",
-            )
+        _check_count(spec, len(samples))
+
+
+def _check_count(spec: CheckSpec, count: int) -> None:
+    least = int(spec.parameters.get("least_samples", 0))
+    if spec.threshold is not None and count < least:
+        raise InvalidInput(
+            f"check {spec.name} has {count} samples, too few for a threshold",
+            fix=f"bring {least} or more, or set the parameter least_samples",
+        )
+
+
+def _rows_asked(spec: CheckSpec, probe_set: ProbeSet, files: Mapping[str, bytes]) -> int:
+    """Hold a check against the task that it asks; gives of how many rows."""
+    task = read_task(files[probe_set.file], probe_set.file)
+    return asked_of(spec, fill_task(task, files.__getitem__)).limit
+
+
+def _task_files(folder: Path, name: str, raw: bytes) -> dict[str, bytes]:
+    """Read the data that a task of lm-eval names, which lies beside it."""
+    if not name.endswith(".yaml"):
+        return {}
+    return {data: _read(folder / data) for data in read_task(raw, name).file_names}
+
+
+def _with_digests(
+    item: Mapping[str, object], raw: bytes, own: Mapping[str, bytes]
+) -> dict[str, object]:
+    """Complete a probe set with the digests of its files."""
+    said = cast("Mapping[str, str]", item.get("data", {}))
+    for name, content in own.items():
+        _check_digest({"file": name, "digest": said.get(name)}, sha256_of(content))
+    made: dict[str, object] = {"file": item["file"], "digest": str(sha256_of(raw))}
+    data = {name: str(sha256_of(content)) for name, content in own.items()}
+    return made | ({"data": data} if data else {})
 
 
 def _check_digest(item: Mapping[str, object], found: Digest) -> None:
-    if item.get("digest", str(found)) != str(found):
+    if (item.get("digest") or str(found)) != str(found):
         raise InvalidInput(
             f"{item['file']} is {found}, the suite says {item['digest']}",
             fix="leave `digest` out to take the file as it is",

@@ -191,10 +191,10 @@ def _named_files(suite: Suite) -> dict[str, str]:
     """Give the names of a suite's files by their digests."""
     named: dict[str, str] = {}
     for one in suite.sets.values():
-        if one.file and one.digest is None:
+        if one.file and (one.digest is None or (one.is_task and not one.data)):
             raise InvalidInput(
-                f"{one.file} has no digest", fix="let deltareg suite push write the digests"
+                f"{one.file} has no digest, or names data that has none",
+                fix="let deltareg suite push write the digests",
             )
-        if one.file:
-            named[str(one.digest)] = one.file
+        named |= {str(digest): name for name, digest in one.files.items()}
     return named

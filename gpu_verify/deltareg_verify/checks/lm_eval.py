@@ -1,0 +1,48 @@
+"""A task of lm-evaluation-harness, with the delta and beside the base or the promoted version."""
+
+from importlib.util import find_spec
+
+from deltareg.lm_task import Asked, LmTask, asked_of
+from deltareg.suite import CheckSpec
+from deltareg_verify.case import Case
+from deltareg_verify.changes import Side
+from deltareg_verify.check import Check, Finding
+from deltareg_verify.measured import judged, missing, nothing_promoted, rival
+from deltareg_verify.task_measure import measure, no_number
+
+_PACKAGE = "lm_eval"
+
+
+def run(case: Case, spec: CheckSpec) -> Finding:
+    """Ask both the task, and compare row by row."""
+    other = rival(case, spec)
+    if other is None:
+        return nothing_promoted()
+    task = case.task(spec.probes)
+    asked = asked_of(spec, task)
+    if find_spec(_PACKAGE) is None:
+        return Finding(
+            "skipped", detail="this worker has no lm-eval; pip install 'deltareg[lm-eval]' there"
+        )
+    return _compared(case, spec, other, task=task, asked=asked)
+
+
+def _compared(case: Case, spec: CheckSpec, other: Side, *, task: LmTask, asked: Asked) -> Finding:
+    from deltareg_verify.lm_harness import ask  # optional, and dear to import
+
+    tokenizer, theirs = case.engine.tokenizer(), other.engine.tokenizer()
+    if tokenizer is None or theirs is None:
+        return missing(spec, "needs a generative head and a tokenizer in the base")
+    seed = case.suite.seed
+    ours = ask(case.engine, "attached", tokenizer, task=task, asked=asked, seed=seed)
+    rest = ask(other.engine, other.state, theirs, task=task, asked=asked, seed=seed)
+    found = measure(
+        ours.values, rest.values, by=asked.aggregation, aggregate=ours.aggregate, seed=seed
+    )
+    if not ours.is_sane:
+        found = no_number(ours.values, found.baseline)
+    told = f"{asked.metric} of {task.name}, by lm-eval {ours.version}"
+    return judged(spec, found.found, found.baseline, told=told, change=found.change)
+
+
+CHECK = Check("lm_eval", run)
