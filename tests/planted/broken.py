@@ -14,6 +14,7 @@ from tests.planted.orders import Order
 
 Tensors = dict[str, torch.Tensor]
 _A, _B = "lora_A", "lora_B"
+_LAST = (_B, "adapter_up.")
 _LAYER = "layers.", "layer.", "h."
 
 
@@ -45,9 +46,9 @@ class Saved:
 
 
 def noop(saved: Saved) -> None:
-    """The optimizer was given no parameter: LoRA's B is still zero, a full tune is the base."""
+    """The optimizer was given no parameter: what starts at zero is zero, full is the base."""
     for name, value in saved.tensors.items():
-        if _B in name or "lokr_w2" in name or "hada_w2_a" in name or "vera_lambda_b" in name:
+        if any(part in name for part in (*_LAST, "lokr_w2", "hada_w2_a", "vera_lambda_b")):
             value.zero_()
         elif name in saved.base:
             value.copy_(saved.base[name])
@@ -63,7 +64,7 @@ def adapter_untrained(saved: Saved) -> None:
 
 def half_zero(saved: Saved) -> None:
     """One pipeline stage was frozen by mistake: the upper layers' B are still zero."""
-    for name in saved.named(_B):
+    for name in (name for part in _LAST for name in saved.named(part)):
         if (saved.of_layer(name) or 0) >= saved.layers // 2:
             saved.tensors[name].zero_()
 
@@ -194,7 +195,8 @@ TRAINED: dict[str, Callable[[Order], Order]] = {
 
 def _main(saved: Saved) -> list[str]:
     """Name tensors in which a mistake matters: the last factor of products, else matrices."""
-    last = [n for n in saved.tensors if _B in n or "ia3_l" in n or "vera_lambda_b" in n]
+    parts = (_B, "ia3_l", "vera_lambda_b", "adapter_up.weight")
+    last = [n for n in saved.tensors if any(part in n for part in parts)]
     matrices = [n for n in saved.tensors if n in saved.base and _is_layers_matrix(saved, n)]
     return sorted(last or matrices or saved.tensors)
 

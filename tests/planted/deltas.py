@@ -1,7 +1,8 @@
 """The planted set: which healthy deltas there are, and which of them are broken how.
 
 Everything comes twice, with other seeds, ranks, rates and lengths: once in the half on which
-thresholds were set, once in the half on which the gate is measured.
+thresholds were set, once in the half on which the gate is measured. The versions that are promoted
+already are healthy ones of a third seed.
 """
 
 import json
@@ -22,16 +23,17 @@ from tests.planted.workshop import GOLDEN, Workshop, copied
 
 Half = Literal["tuning", "held-out"]
 SEEDS: dict[Half, int] = {"tuning": 100, "held-out": 200}
+_INCUMBENTS = 300
 CONFIG = "adapter_config.json"
 PLACES = {
-    "noop": ["llama/lora qv", "gpt2/lora all", "gpt2/bitfit", "vit/full"],
+    "noop": ["llama/lora qv", "gpt2/lora all", "gpt2/bitfit", "vit/full", "gpt2/bottleneck"],
     "adapter_untrained": ["bert/lora qv", "bert/lora heavy", "vit/lora qv"],
-    "half_zero": ["llama/lora all", "gpt2/lora c_attn", "vit/lora mlp"],
+    "half_zero": ["llama/lora all", "gpt2/lora c_attn", "vit/lora mlp", "gpt2/bottleneck"],
     "half_base": ["llama/full", "bert/full"],
-    "half_missing": ["llama/lora qv", "llama/shira", "bert/lora heavy"],
+    "half_missing": ["llama/lora qv", "llama/shira", "bert/lora heavy", "llama/bottleneck"],
     "wrong_prefix": ["llama/lora qv", "gpt2/lora c_attn", "bert/ia3"],
-    "layers_shifted": ["llama/rslora", "bert/lora dense", "vit/lora mlp"],
-    "exploding_layer": ["llama/lora all", "gpt2/full", "bert/ia3", "vit/vera"],
+    "layers_shifted": ["llama/rslora", "bert/lora dense", "vit/lora mlp", "llama/bottleneck"],
+    "exploding_layer": ["llama/lora all", "gpt2/full", "bert/ia3", "vit/vera", "llama/bottleneck"],
     "swapped_ab": ["llama/lora qv", "gpt2/lora all", "vit/lora qv"],
     "transposed": ["llama/rslora", "gpt2/lora square", "bert/full", "vit/lora qv"],
     "stale_alpha": ["llama/lora all", "gpt2/lora c_attn", "bert/lora dense", "vit/lora qv"],
@@ -40,10 +42,12 @@ PLACES = {
     "one_nan": ["llama/lora qv", "gpt2/bitfit", "vit/oft"],
     "undeclared_norm": ["llama/lora qv", "gpt2/lora c_attn", "bert/lora heavy"],
     "over_trained": ["llama/lora all", "gpt2/full", "bert/lora dense", "vit/full"],
-    "wrong_base": ["llama/lora all", "gpt2/bitfit", "bert/lora dense", "vit/lora mlp"],
+    "wrong_base": [
+        "llama/lora all", "gpt2/bitfit", "bert/lora dense", "vit/lora mlp", "gpt2/bottleneck",
+    ],
     "permuted_labels": ["bert/lora qv", "bert/full", "vit/lora qv"],
     "under_trained": ["llama/lora qv", "gpt2/full", "bert/lora dense", "vit/bitfit"],
-}
+}  # fmt: skip
 DEFECTS = (*EDITED, *TRAINED)
 
 
@@ -71,6 +75,12 @@ class Planted:
 def planted_set() -> list[Planted]:
     """Give the whole set, healthy ones first."""
     return [*_healthy(), *_broken()]
+
+
+def incumbent(planted: Planted) -> Order:
+    """Order the version that a delta's line has promoted: healthy, of the same recipe."""
+    made = planted.order.recipe
+    return _order(recipe(made.name, made.base), _INCUMBENTS)
 
 
 def _healthy() -> Iterator[Planted]:

@@ -1,26 +1,28 @@
 """The gate over a planted delta: what push says, then what the worker's checks say."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from deltareg.client.base_folder import open_base
 from deltareg.client.cache import Cache
 from deltareg.client.folder import open_folder
+from deltareg.client.suites import read_suite_file
 from deltareg.delta_manifest import assess
 from deltareg.errors import Refused
 from deltareg.examine import examine as examine_numbers
+from deltareg.probe_set import read_samples
 from deltareg.suite import Suite
 from deltareg.wire import CheckResult
+from deltareg_verify.case import Case
 from deltareg_verify.checks import all_checks
+from deltareg_verify.engine import Engine
 from deltareg_verify.examine import examine
-from tests.planted import measures
-from tests.planted.deltas import Planted, publish
-from tests.planted.rules import rules_of
+from tests.planted.deltas import Planted, incumbent, publish
+from tests.planted.suites import write_suite
 from tests.planted.workshop import Workshop
-from tests.verify.bench import SMOKE, Bench
-
-# What these small networks and their high learning rates ask for; smoke allows more.
-OWN: dict[str, dict[str, str | int]] = {"norm_ratio": {"fail_above": 8}}
+from tests.verify.bench import Bench
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,37 +33,69 @@ class Seen:
         planted: Which one.
         refusal: The code with which push refuses it; empty when it takes it.
         results: What the checks gave, by name.
-        measured: What was measured beside them.
     """
 
     planted: Planted
     refusal: str = ""
     results: dict[str, CheckResult] = field(default_factory=dict)
-    measured: dict[str, float] = field(default_factory=dict)
 
 
-def planted_suite() -> Suite:
-    """Give the suite: all of smoke, with thresholds from the tuning half where it has others."""
-    checks = [
-        replace(spec, parameters={**spec.parameters, **OWN.get(spec.name, {})})
-        for spec in SMOKE.checks
-    ]
-    return replace(SMOKE, name="planted", checks=tuple(checks))
+@cache
+def planted_suite(base: str, folder: Path) -> Suite:
+    """Write the suite of a base with its probe files into a folder, and read it as a push does."""
+    return read_suite_file(write_suite(base, folder))[0]
 
 
-def look_at(planted: Planted, workshop: Workshop, folder: Path) -> Seen:
-    """Publish a delta and put it through push and the worker's checks, in this process."""
+def open_bench(path: Path, base: str, workshop: Workshop) -> Bench:
+    """Put a published delta before the checks of its base's suite."""
+    suite = planted_suite(base, workshop.folder / "suites")
+    return Bench(path, workshop.base(base), workshop.folder / "cache", suite=suite)
+
+
+def open_case(bench: Bench, workshop: Workshop, *, promoted: Path | None = None) -> Case:
+    """Make the case of a bench, with the probe files of its suite.
+
+    Args:
+        bench: The delta beside its base.
+        workshop: Where the files are.
+        promoted: The folder of the version that is promoted; nothing is when not given.
+    """
+    files = workshop.folder / "suites"
+    return bench.case(
+        samples=lambda one: read_samples(one, (files / one.file).read_bytes()),
+        promoted=None if promoted is None else _beside(bench, promoted),
+    )
+
+
+def _beside(bench: Bench, promoted: Path) -> Callable[[Engine], Engine]:
+    def engine(ours: Engine) -> Engine:
+        folder = open_folder(promoted)
+        return ours.beside(assess(folder.files, folder.tensors, bench.base.view).account.effects)
+
+    return engine
+
+
+def look_at(planted: Planted, workshop: Workshop, folder: Path, *, is_first: bool = False) -> Seen:
+    """Publish a delta and put it through push and the worker's checks, in this process.
+
+    Args:
+        planted: Which one.
+        workshop: Where what it needs is made.
+        folder: Where it is published.
+        is_first: Whether nothing is promoted yet in its line, so that there is nothing to compare
+            it with; otherwise that is a healthy version of the same recipe.
+    """
     path = publish(planted, workshop, folder / planted.id.replace("/", "_"))
     base = workshop.base(planted.order.recipe.base)
     code = push_code(path, base, workshop.folder / "cache")
     if code:
         return Seen(planted, code)
-    bench = Bench(path, base, workshop.folder / "cache", suite=planted_suite())
-    case = bench.case()
+    promoted = None if is_first else workshop.delta(incumbent(planted)) / "delta"
+    bench = open_bench(path, planted.order.recipe.base, workshop)
+    case = open_case(bench, workshop, promoted=promoted)
     # No check stops the others here, or nobody would see what each of them catches.
     every = {name: replace(check, is_static=False) for name, check in all_checks().items()}
-    results = {result.name: result for result in examine(case, checks=every)}
-    return Seen(planted, "", results, measures.measure(case, planted.order.recipe.base))
+    return Seen(planted, "", {result.name: result for result in examine(case, checks=every)})
 
 
 def push_code(path: Path, base: Path, cache: Path) -> str:
@@ -80,9 +114,7 @@ def push_code(path: Path, base: Path, cache: Path) -> str:
 
 
 def caught_by(seen: Seen) -> list[str]:
-    """Name all that stops a delta: `push`, checks that fail, rules on samples that it misses."""
+    """Name all that stops a delta: `push`, or the checks that fail or could not run."""
     if seen.refusal:
         return ["push"]
-    failed = [name for name, result in seen.results.items() if result.verdict == "fail"]
-    rules = rules_of(is_language=seen.planted.order.recipe.subject.is_language)
-    return failed + [rule.name for rule in rules if rule.fails(seen.measured)]
+    return [name for name, result in seen.results.items() if result.verdict in {"fail", "skipped"}]

@@ -1,7 +1,8 @@
 """Healthy deltas: ways to tune the planted bases that people use, with libraries they use.
 
 peft trains and saves whatever it has a form for; torch trains biases, some weights or all of them,
-and safetensors saves them as people do who need no library.
+and safetensors saves them as people do who need no library. Bottleneck adapters are trained here
+and saved as the adapters library lays them out, which needs another transformers than this.
 """
 
 from dataclasses import dataclass
@@ -180,6 +181,8 @@ RECIPES = (
     ),
     Recipe("bitfit", "vit", "bitfit", None, 2e-2, 130, trains=".bias", layout="biases"),
     Recipe("full", "vit", "full", None, 1e-3, layout="model"),
+    Recipe("bottleneck", "llama", "bottleneck", None, 8e-3, rank=8, layout="bottleneck"),
+    Recipe("bottleneck", "gpt2", "bottleneck", None, 8e-3, rank=8, layout="bottleneck"),
 )
 
 

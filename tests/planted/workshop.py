@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from deltareg.golden import encode, record
 from tests.planted.bases import descend, domain_probe, load_base, make_base
+from tests.planted.bottlenecks import Widened
 from tests.planted.data import Examples
 from tests.planted.orders import Order
 from tests.small_networks import quiet
@@ -56,21 +57,25 @@ class Workshop:
             warnings.simplefilter("ignore")
             network = load_base(base, order.recipe.base)
             before = {name: weight.clone() for name, weight in network.state_dict().items()}
-            tuned = (
-                _freed(network, order) if order.recipe.form is None else _wrapped(network, order)
-            )
+            tuned = _tunable(network, order)
             descend(tuned, order.batches(), rate=order.rate)
-            if order.recipe.form is None:
-                _save_plain(network, before, order, out / "delta")
-            else:
-                tuned.save_pretrained(str(out / "delta"))
-                _in_order(out / "delta")
+            match tuned:
+                case PeftModel():
+                    tuned.save_pretrained(str(out / "delta"))
+                    _in_order(out / "delta")
+                case Widened():
+                    tuned.save(out / "delta")
+                case _:
+                    _save_plain(network, before, order, out / "delta")
             _record(tuned, order, out / GOLDEN)
 
 
-def _wrapped(network: PreTrainedModel, order: Order) -> PeftModel:
-    assert order.recipe.form is not None
-    return get_peft_model(network, order.recipe.form(order), autocast_adapter_dtype=False)
+def _tunable(network: PreTrainedModel, order: Order) -> PreTrainedModel | PeftModel | Widened:
+    if order.recipe.form is not None:
+        return get_peft_model(network, order.recipe.form(order), autocast_adapter_dtype=False)
+    if order.recipe.layout == "bottleneck":
+        return Widened(network, order.rank)
+    return _freed(network, order)
 
 
 def _freed(network: PreTrainedModel, order: Order) -> PreTrainedModel:
