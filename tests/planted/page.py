@@ -49,6 +49,14 @@ _SMOKE = frozenset(spec.name for spec in SMOKE.checks) - {"golden"}
 _BESIDE_BASE = frozenset({"in_domain", "general"})
 _GOLDEN = frozenset({"golden"})
 _GIVEN = _GOLDEN | _BESIDE_BASE | KEPT
+_ORIGIN = """\
+Worst healthy and best broken of the tuning half, among the broken ones that no other check stops;
+golden outputs are left aside, and for a comparison with the base those with the promoted version.
+Perplexity: the share by which it falls; accuracy: by how much it rises. Where no broken one is
+left, about twice of what the worst healthy one loses is allowed. Beside the promoted version a
+measure may fall short of what is asked by as much as its interval is wide on that side; but the
+interval tells of the samples alone, and two healthy trainings differ by more than that.
+"""
 # A gate and the checks that it does without.
 _GATES: tuple[tuple[str, Set[str]], ...] = (
     ("push alone", _SMOKE | _GIVEN),
@@ -134,12 +142,7 @@ def _lone(found: Sequence[Seen]) -> str:
 
 def _thresholds(found: Sequence[Seen]) -> str:
     lines = [
-        "Worst healthy and best broken of the tuning half, among the broken ones that only this"
-        " check, or golden\noutputs beside it, stop. Perplexity: the share by which it falls;"
-        " accuracy: by how much it rises. Beside the promoted\nversion a measure may fall short of"
-        " what is asked by as much as its interval is wide on that side. Two healthy\ntrainings"
-        " differ by more than the samples can tell, so more may be lost there than the"
-        " samples alone would allow.\n",
+        _ORIGIN,
         _row("check", "asked", "worst healthy", "best broken", "worst healthy held out"),
         _rule(5),
     ]
