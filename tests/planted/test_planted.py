@@ -5,6 +5,7 @@ A part of the half that no threshold has seen runs always, the whole half in the
 
 import filecmp
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -22,8 +23,7 @@ from tests.verify.bench import SMOKE
 HELD_OUT = [planted for planted in planted_set() if planted.half == "held-out"]
 # Those whose deltas come from few trainings, so that the part takes seconds.
 PREFERRED = (
-    "vit/lora qv", "bert/full", "vit/lora mlp", "llama/lora qv", "vit/full", "llama/bottleneck",
-    "vit/oft",
+    "vit/lora qv", "bert/full", "vit/lora mlp", "vit/full", "llama/lora qv", "llama/bottleneck",
 )  # fmt: skip
 
 
@@ -123,7 +123,8 @@ def test_a_version_worse_than_the_promoted_one_is_caught_beside_it(workshop, tmp
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_same_seed_gives_the_same_files(workshop, tmp_path):
-    planted = planted_as("stale_alpha/vit/lora-qv")
+    whole = planted_as("stale_alpha/vit/lora-qv")
+    planted = replace(whole, order=whole.order.with_(steps=5))
 
     first, second = (
         publish(planted, where, tmp_path / name)
