@@ -4,7 +4,7 @@ Values cross as NumPy arrays in float32, so a check knows no framework.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -45,12 +45,15 @@ class Fired:
         not_exercised: Targets for which this class of the base has no place, such as a new head.
         homeless: Those among them that are weights of the base and no head, so that the network in
             memory should have them: nobody can say what the delta does there.
+        moved: Those that act between modules and stand for no weight, and whether they ever gave
+            back something else than they were given.
     """
 
     effects: int
     silent: tuple[str, ...]
     not_exercised: tuple[str, ...]
     homeless: tuple[str, ...] = ()
+    moved: Mapping[str, bool] = field(default_factory=dict[str, bool])
 
 
 class Tokenizer(Protocol):

@@ -62,7 +62,8 @@ CATALOGUE: Mapping[str, CheckForm] = {
         may_not_apply=True,
     ),
     "effect": CheckForm(
-        "an output changes, and every part takes part", {"min_absolute_change": "0.000001"}
+        "an output changes, and every part takes part",
+        {"min_absolute_change": "0.000001", "most_still": "0.25"},
     ),
     "attached_equals_folded": CheckForm(
         "attached and folded, it gives the same",

@@ -70,6 +70,7 @@ def test_every_hook_is_an_effect_of_its_own(cache_dir):
     fired = sample_bench("tinyllama/lora_qv", cache_dir).engine(hooks).fired()
 
     assert (fired.effects, fired.silent) == (3, ())
+    assert dict(fired.moved) == {MLP: True, f"{MLP} #2": True, "lm_head": False}
 
 
 def test_there_is_no_folded_state(cache_dir):

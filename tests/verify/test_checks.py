@@ -161,6 +161,28 @@ class TestEffect:
         assert finding.verdict == "warn"
         assert "no forward uses cross.weight, and the delta leaves that as it is" in finding.detail
 
+    def test_hooks_of_which_half_give_back_what_they_are_given_fail(self, find):
+        moved = {f"layers.{number}.mlp": number < 2 for number in range(4)}
+
+        finding = find("effect", took_part=Fired(4, (), (), moved=moved))
+
+        assert (finding.verdict, finding.value, finding.threshold) == ("fail", 0.5, 0.25)
+        assert finding.code == "partial_application"
+        assert "2 of 4 give back what they are given, such as layers.2.mlp" in finding.detail
+
+    def test_one_of_many_that_gives_back_what_it_is_given_is_warned_of(self, find):
+        moved = {f"layers.{number}.mlp": number > 0 for number in range(8)}
+
+        finding = find("effect", took_part=Fired(8, (), (), moved=moved))
+
+        assert finding.verdict == "warn"
+        assert "1 of 8 give back what they are given, such as layers.0.mlp" in finding.detail
+
+    def test_a_whole_type_of_hooks_may_stand_still(self, find):
+        moved = {"encoder.0": False, "encoder.1": False, "decoder.0": True, "decoder.1": True}
+
+        assert find("effect", took_part=Fired(4, (), (), moved=moved)).verdict == "pass"
+
     def test_a_weight_that_the_network_has_no_place_for_shows_nothing(self, find):
         lost = ("layers.0.q.weight",)
 

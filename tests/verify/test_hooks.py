@@ -59,7 +59,7 @@ class Net(nn.Module):
 def run(hooks, *args, net=None, **kwargs):
     fired: list[ActivationHook] = []
     net = net or Net()
-    with hooked(net, hooks, OPS, fired.append):
+    with hooked(net, hooks, OPS, lambda one, _: fired.append(one)):
         return net(*args, **kwargs), fired, net
 
 
@@ -141,7 +141,7 @@ def test_a_tap_on_what_is_not_given_is_left_out(tap):
 def test_a_tap_never_reads_an_earlier_forward():
     keeping, net = Keeping(), Net()
 
-    with hooked(net, [hook(keeping, "one", t=Tap("two", "output"))], OPS, lambda _: None):
+    with hooked(net, [hook(keeping, "one", t=Tap("two", "output"))], OPS, lambda *_: None):
         net(X)
         net(X)
 

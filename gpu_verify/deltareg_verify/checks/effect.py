@@ -1,10 +1,19 @@
-"""The delta does something: every effect takes part in a forward, and an output changes."""
+"""The delta does something: every effect takes part in a forward, and an output changes.
+
+A bottleneck whose last matrix is still zero takes part as well, and gives back what it was given:
+that is what `idle` finds of weights.
+"""
+
+from collections.abc import Sequence
 
 from deltareg.suite import CheckSpec
 from deltareg_verify.arrays import all_finite, largest_difference
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
+from deltareg_verify.checks.idle import partly_still
 from deltareg_verify.engine import Fired
+
+_CODE = "partial_application"
 
 
 def run(case: Case, spec: CheckSpec) -> Finding:
@@ -17,15 +26,10 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("fail", None, least, code="non_finite", detail=detail)
     fired = case.engine.fired()
     silent, dead = _silent(case, fired)
-    if silent:
-        detail = f"no forward uses {', '.join(silent[:3])}"
-        return Finding("fail", len(silent), 0, code="partial_application", detail=detail)
-    if fired.homeless:
-        places = ", ".join(fired.homeless[:3])
-        return Finding("skipped", detail=f"the network in memory has no place for {places}")
-    if not fired.effects:
-        places = ", ".join(fired.not_exercised[:3])
-        return Finding("skipped", detail=f"the base's class has no place for anything: {places}")
+    share, still = _still(fired)
+    refused = _refused(fired, silent) or _half_still(spec, share, still)
+    if refused is not None:
+        return refused
     change = largest_difference(base, attached)
     told = f"{fired.effects} effects took part"
     if fired.not_exercised:
@@ -35,7 +39,36 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         return Finding("fail", change, least, code="no_effect", detail=detail)
     if dead:
         told += f"; no forward uses {', '.join(dead[:3])}, and the delta leaves that as it is"
-    return Finding("warn" if dead else "pass", change, least, detail=told)
+    if share:
+        told += f"; {still}"
+    return Finding("warn" if dead or share else "pass", change, least, detail=told)
+
+
+def _refused(fired: Fired, silent: Sequence[str]) -> Finding | None:
+    """Say so where an effect took no part, or could not."""
+    if silent:
+        detail = f"no forward uses {', '.join(silent[:3])}"
+        return Finding("fail", len(silent), 0, code=_CODE, detail=detail)
+    if fired.homeless:
+        places = ", ".join(fired.homeless[:3])
+        return Finding("skipped", detail=f"the network in memory has no place for {places}")
+    if not fired.effects:
+        places = ", ".join(fired.not_exercised[:3])
+        return Finding("skipped", detail=f"the base's class has no place for anything: {places}")
+    return None
+
+
+def _half_still(spec: CheckSpec, share: float, told: str) -> Finding | None:
+    most = spec.number("most_still")
+    return Finding("fail", share, most, code=_CODE, detail=told) if share > most else None
+
+
+def _still(fired: Fired) -> tuple[float, str]:
+    """Give the largest share of still hooks within a layer type of which others moved; tell it."""
+    still = {name: not has_moved for name, has_moved in fired.moved.items()}
+    first = next((name for name, is_still in still.items() if is_still), "")
+    told = f"{sum(still.values())} of {len(still)} give back what they are given, such as {first}"
+    return partly_still(still), told
 
 
 def _silent(case: Case, fired: Fired) -> tuple[list[str], list[str]]:

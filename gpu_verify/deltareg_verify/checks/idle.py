@@ -6,7 +6,7 @@ nothing, so no other check sees it.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from deltareg.formula import Stored
 from deltareg.kind import Account, WeightUpdate
@@ -79,10 +79,18 @@ def partly_idle(changes: Sequence[Change]) -> float:
     A whole type may stand still rightly: the vision tower of a delta that was trained on text. So
     may an expert to which no token was sent.
     """
+    return partly_still({c.target: not c.delta_rms for c in changes if _EXPERT not in c.target})
+
+
+def partly_still(parts: Mapping[str, bool]) -> float:
+    """Give the largest share of still parts within a layer type of which others moved.
+
+    Args:
+        parts: By name, whether it is still.
+    """
     types: dict[str, list[bool]] = defaultdict(list)
-    for change in changes:
-        if _EXPERT not in change.target:
-            types[layer_type(change.target)].append(not change.delta_rms)
+    for name, is_still in parts.items():
+        types[layer_type(name)].append(is_still)
     shares = [sum(still) / len(still) for still in types.values() if not all(still)]
     return max(shares, default=0.0)
 

@@ -38,6 +38,7 @@ from deltareg.kind import ActivationHook, Addition, Effect, PrefixInsert
 from deltareg_verify.case import BaseFolder
 from deltareg_verify.include import included
 from deltareg_verify.torch_engine.forward import Watch, forward, put_on
+from deltareg_verify.torch_engine.hooks import Passed
 from deltareg_verify.torch_engine.load import Network, first_difference, network_of
 from deltareg_verify.torch_engine.ops import KeepingOps
 from deltareg_verify.torch_engine.plan import Plan, make_plan
@@ -226,7 +227,7 @@ class Attached:
         labels = ready.plan.labels
         self._ready, self._hits = ready, Counter()
 
-        def noted(effect: ActivationHook | PrefixInsert) -> None:
+        def noted(effect: ActivationHook | PrefixInsert, _: Passed | None = None, /) -> None:
             self._hits[labels[id(effect)]] += 1
 
         with ExitStack() as stack, _same_grad_mode():

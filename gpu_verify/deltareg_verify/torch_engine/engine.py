@@ -270,10 +270,10 @@ class TorchEngine:
     def _fired(self, inputs: Mapping[str, torch.Tensor]) -> Fired:
         module, plan = self._network.module, self._plan
         with devices.memory_seam("running the attached forward"):
-            _, seen = watched_forward(module, plan, self._running, inputs)
+            watched = watched_forward(module, plan, self._running, inputs)
         planned = plan.effects()
-        silent, homeless = tuple(sorted(planned - seen)), tuple(plan.homeless)
-        return Fired(len(planned), silent, tuple(plan.not_exercised), homeless)
+        silent, homeless = tuple(sorted(planned.difference(watched.seen))), tuple(plan.homeless)
+        return Fired(len(planned), silent, tuple(plan.not_exercised), homeless, watched.moved)
 
     def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -295,5 +295,5 @@ class TorchEngine:
                         return forward(module, inputs)
 
 
-def _nobody(effect: object) -> None:
+def _nobody(effect: object, passed: object = None, /) -> None:
     """Count nothing."""

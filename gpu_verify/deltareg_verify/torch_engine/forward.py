@@ -4,23 +4,48 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import cast
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from deltareg.kind import ActivationHook, PrefixInsert
-from deltareg_verify.torch_engine.hooks import hooked
-from deltareg_verify.torch_engine.ops import TorchOps
+from deltareg_verify.torch_engine.hooks import Passed, hooked
+from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 from deltareg_verify.torch_engine.plan import Plan
 from deltareg_verify.torch_engine.prefix import inserted
 from deltareg_verify.torch_engine.swap import swapped
 
 Result = Mapping[str, object]
-Noted = Callable[[ActivationHook | PrefixInsert], None]
+
+
+class Noted(Protocol):
+    """Told every time that a hook or an insert has done something; a hook says what."""
+
+    def __call__(
+        self, effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /
+    ) -> None:
+        """Take note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What took part in a forward, by name.
+
+    Attributes:
+        result: The outputs.
+        seen: All that took part.
+        moved: The hooks among them that stand for no weight, and whether they ever gave back
+            something else than they were given.
+    """
+
+    result: Result
+    seen: Collection[str]
+    moved: Mapping[str, bool]
 
 
 class Watch(TorchFunctionMode):
@@ -63,7 +88,7 @@ def put_on(
         module: The network.
         plan: The delta on it.
         ops: What its formulas run on.
-        fired: Told every time that a hook or an insert has changed something.
+        fired: Told every time that a hook or an insert has done something.
 
     Yields:
         The new weights that stand in the network, by parameter name.
@@ -88,16 +113,21 @@ def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
 
 def watched_forward(
     module: nn.Module, plan: Plan, ops: TorchOps, inputs: Mapping[str, torch.Tensor]
-) -> tuple[Result, set[str]]:
-    """Run the network once with a plan on it; gives the outputs and what took part, by name."""
+) -> Watched:
+    """Run the network once with a plan on it, and watch."""
     fired: set[str] = set()
+    moved: dict[str, bool] = {}
+    weighed = set(plan.targets.values())
 
-    def noted(effect: ActivationHook | PrefixInsert) -> None:
-        fired.add(plan.labels[id(effect)])
+    def noted(effect: ActivationHook | PrefixInsert, passed: Passed | None = None, /) -> None:
+        name = plan.labels[id(effect)]
+        fired.add(name)
+        if passed is not None and name not in weighed:
+            moved[name] = moved.get(name, False) or not torch.equal(*map(as_torch, passed))
 
     with put_on(module, plan, ops, noted) as weights, Watch(weights) as watch:
         result = forward(module, inputs)
-    return result, fired | {plan.targets[name] for name in watch.seen}
+    return Watched(result, fired | {plan.targets[name] for name in watch.seen}, moved)
 
 
 def _arguments(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> dict[str, object]:

@@ -32,7 +32,9 @@ from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch
 
 Args = tuple[object, ...]
 Kwargs = dict[str, object]
-Noted = Callable[[ActivationHook], None]
+Passed = tuple[Array, Array]
+"""What a hook was given, and what it made of it."""
+Noted = Callable[[ActivationHook, Passed], None]
 
 
 @contextmanager
@@ -45,7 +47,7 @@ def hooked(
         network: The whole network.
         hooks: In the order in which they apply.
         ops: What their formulas run on.
-        fired: Told every time that a hook has changed something.
+        fired: Told every time that a hook has run, with what went in and came out.
 
     Raises:
         Inconclusive: A tap names a module that the network does not have.
@@ -136,8 +138,8 @@ class _Stage:
     ) -> torch.Tensor:
         result = as_array(value.float())
         for hook in hooks:
-            result = hook.hook.apply(result, self._seen(hook, call), self.ops)
-            self.fired(hook)
+            given, result = result, hook.hook.apply(result, self._seen(hook, call), self.ops)
+            self.fired(hook, (given, result))
         return as_torch(result).to(value.dtype)
 
     def _seen(self, hook: ActivationHook, call: "_Call") -> Seen:
