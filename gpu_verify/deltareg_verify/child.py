@@ -31,7 +31,7 @@ from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
 from deltareg_verify.report import Speaker
-from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, warm_for
+from deltareg_verify.torch_engine import Room, TorchEngine, environment, prepare_device, warm_for
 from deltareg_verify.torch_engine import warm as warm_torch
 
 __all__ = ["describe", "prepare", "verify", "warm"]
@@ -71,11 +71,13 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
     level = sandbox.enter(_bounds(assignment))
     try:
         device = prepare_device(assignment.device, threads=assignment.threads)
-        case = _case(assignment, partial(TorchEngine, device=device))
+        room = Room(device, assignment.memory_bytes)
+        case = _case(assignment, partial(TorchEngine, device=device, room=room))
         for result in examine(case):
             speaker.check(result)
         dtype = _RUN_IN.get(case.suite.dtype, case.dtype)
-        speaker.end(dtype=dtype, sandbox=level, environment=environment(device))
+        found = {**environment(device), **room.environment()}
+        speaker.end(dtype=dtype, sandbox=level, environment=found)
     except DeltaregError as error:
         speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
     except MemoryError:

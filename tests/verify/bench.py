@@ -56,7 +56,7 @@ class Bench:
             base=self.base.view,
         )
 
-    def engine(self, effects=None):
+    def engine(self, effects=None, *, room=None):
         """Bring base and effects together; the delta's own effects by default."""
         from deltareg_verify.torch_engine import (
             TorchEngine,
@@ -65,7 +65,7 @@ class Bench:
 
         device = prepare_device(self.device, threads=1)
         used = self.assessment.account.effects if effects is None else effects
-        return TorchEngine(self.base, used, suite=self.suite, device=device)
+        return TorchEngine(self.base, used, suite=self.suite, device=device, room=room)
 
     def case(self, **parts):
         """Make a case, with parts of one's own in place of the real ones."""

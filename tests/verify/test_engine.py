@@ -11,7 +11,7 @@ from deltareg.errors import Inconclusive
 from deltareg.kind import Addition, WeightUpdate
 from deltareg.updates import Replace
 from deltareg_verify.examine import examine
-from deltareg_verify.torch_engine import fold, load, plan
+from deltareg_verify.torch_engine import fold, load
 from deltareg_verify.torch_engine.load import load_tokenizer
 from deltareg_verify.verdict import judge
 from tests.verify.bench import SAMPLES, SMOKE, Bench, listed, read_arrays, sample_base, sample_bench
@@ -196,7 +196,7 @@ def test_a_replaced_weight_that_no_forward_reads_is_silent(bench):
 @pytest.mark.parametrize("bench", ["tinyllama_bf16/lora"], indirect=True)
 def test_a_weight_that_overflows_when_rounded_is_named(bench, monkeypatch):
     honest = fold.fold
-    monkeypatch.setattr(plan, "fold", lambda *given: honest(*given) * 1e39)
+    monkeypatch.setattr(fold, "fold", lambda *given: honest(*given) * 1e39)
 
     assert len(bench.engine().overflowed()) == 4
 
@@ -226,15 +226,14 @@ def test_an_update_of_a_twin_leaves_the_weight_that_it_shared(bench):
 
 def test_a_base_that_loads_as_something_else_is_inconclusive(cache_dir, monkeypatch):
     bench = sample_bench("tinyllama/lora_qv", cache_dir)
-    honest = load._from_files
+    honest = load.network_from
 
-    def changed(path, dtype):
-        module = honest(path, dtype)
-        with torch.no_grad():
-            module.model.norm.weight[0] += 1
+    def changed(*given):
+        module = honest(*given)
+        module.model.norm.weight = torch.nn.Parameter(module.model.norm.weight + 1)
         return module
 
-    monkeypatch.setattr(load, "_from_files", changed)
+    monkeypatch.setattr(load, "network_from", changed)
 
     with pytest.raises(Inconclusive, match=r"model\.norm\.weight"):
         bench.engine().outputs("base")

@@ -23,11 +23,14 @@ from deltareg_verify.engine import F64, Change, Fired, Outputs, State
 from deltareg_verify.torch_engine import device as devices
 from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
+from deltareg_verify.torch_engine.from_files import dtype_of
 from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.prefix import added_rows, without_added
 from deltareg_verify.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
+from deltareg_verify.torch_engine.room import Room, needed
+from deltareg_verify.torch_engine.streamed import Placing
 from deltareg_verify.torch_engine.swap import swapped
 from deltareg_verify.torch_engine.tokens import BaseTokenizer, score_pairs
 
@@ -38,14 +41,20 @@ class TorchEngine:
     """See `deltareg_verify.engine.Engine`, which says what each method promises."""
 
     def __init__(
-        self, base: BaseFolder, effects: Sequence[Effect], *, suite: Suite, device: torch.device
+        self,
+        base: BaseFolder,
+        effects: Sequence[Effect],
+        *,
+        suite: Suite,
+        device: torch.device,
+        room: Room | None = None,
     ) -> None:
         self._base = base
+        self._room = room or Room(device)
         self._tensors = base.tensors
         self._effects = effects
         self._suite = suite
         self._device = device
-        self._ops = TorchOps(device)
         self._running = KeepingOps(device)
 
     @property
@@ -62,8 +71,9 @@ class TorchEngine:
         """Size every weight update."""
         records = self._base.view.tensors
         real = [chain for chain in chains(self._effects) if records[chain.source].dtype in REAL]
+        ops = TorchOps(self._device)
         with devices.memory_seam("sizing the updates"):
-            sized = [change_of(chain, self._tensors, self._ops) for chain in real]
+            sized = [change_of(chain, self._tensors, ops) for chain in real]
         return [change for change in sized if change is not None]
 
     def outputs(self, state: State) -> Outputs:
@@ -197,7 +207,9 @@ class TorchEngine:
 
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
         """Give an engine of another delta, with this one's network."""
-        other = TorchEngine(self._base, effects, suite=self._suite, device=self._device)
+        other = TorchEngine(
+            self._base, effects, suite=self._suite, device=self._device, room=self._room
+        )
         other._network, other._tokenizer = self._network, self._tokenizer
         return other
 
@@ -207,14 +219,28 @@ class TorchEngine:
 
     def environment(self) -> Mapping[str, str]:
         """Describe software and device."""
-        return devices.environment(self._device)
+        return {**devices.environment(self._device), **self._room.environment()}
+
+    @cached_property
+    def _ops(self) -> TorchOps:
+        return TorchOps(self._device, self._placing)
+
+    @cached_property
+    def _dtype(self) -> torch.dtype:
+        """What a suite asks for, or what the base runs in by itself."""
+        return DTYPES.get(self._suite.dtype) or dtype_of(self._base.path, self._tensors)
+
+    @cached_property
+    def _placing(self) -> Placing | None:
+        need = needed(self._base.view, self._effects, self._dtype, self._device)
+        return self._room.placing(need)
 
     @cached_property
     def _network(self) -> Network:
         with devices.memory_seam("loading the base"):
             return load(
                 self._base.path, self._base.view, self._tensors, self._device,
-                dtype=DTYPES.get(self._suite.dtype),
+                dtype=self._dtype, placing=self._placing,
             )  # fmt: skip
 
     @cached_property

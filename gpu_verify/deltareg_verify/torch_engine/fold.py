@@ -10,13 +10,15 @@ The same formulas and blocks as `deltareg.fold`, on torch arrays.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
+from torch import nn
 
 from deltareg.formula import Factored, Stored, Tensor, Update, is_factored
 from deltareg.kind import Effect, WeightUpdate
 from deltareg_verify.engine import Change
-from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch, stored
+from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch, borrowed, stored
 
 BLOCK_ROWS = 1024
 
@@ -52,6 +54,26 @@ def chains(effects: Iterable[Effect]) -> list[Chain]:
             updates, shape = (*old.updates, effect.update), effect.shape or old.shape
             found[effect.target] = replace(old, updates=updates, shape=shape)
     return list(found.values())
+
+
+def new_weight(
+    chain: Chain, at: torch.Tensor, tensors: Mapping[str, Tensor], ops: TorchOps
+) -> torch.Tensor:
+    """Give the new weight for a parameter or buffer: as a value, or one that is made at each call.
+
+    Args:
+        chain: What happens to it.
+        at: What it is to stand for.
+        tensors: The base's stored tensors.
+        ops: Says which of the two.
+    """
+    if ops.placing is None or not isinstance(at, nn.Parameter):
+        return fold(chain, tensors, ops, at.dtype)
+    shape = chain.shape or tensors[chain.source].shape
+    for last in chain.updates[-1:]:
+        if isinstance(last, Stored):
+            return ops.placing.bring(borrowed(last.stored), at.dtype)
+    return ops.placing.make(partial(fold, chain, tensors, ops, at.dtype), shape, at.dtype)
 
 
 def fold(

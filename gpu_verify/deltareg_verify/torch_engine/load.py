@@ -8,11 +8,10 @@ stored tensor would mean that another base is tested than the one that was finge
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 import transformers
@@ -20,9 +19,10 @@ import transformers
 from deltareg.errors import Inconclusive
 from deltareg.formula import Tensor
 from deltareg.kind import BaseView
-from deltareg_verify.torch_engine.ops import NAMES, stored
+from deltareg_verify.torch_engine.from_files import mapped, network_from, outlined
+from deltareg_verify.torch_engine.ops import NAMES, borrowed
+from deltareg_verify.torch_engine.streamed import Placing, stand_in
 
-_FRESH_SEED = 0
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 """What a suite may ask a base to run in, whatever it is stored in."""
 
@@ -75,29 +75,55 @@ def load(
     tensors: Mapping[str, Tensor],
     device: torch.device,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype,
+    placing: Placing | None = None,
 ) -> Network:
     """Load a base and check that what was loaded is what the files hold.
+
+    On a CPU a weight that runs in the dtype that it is stored in is the memory of its file.
 
     Args:
         path: The base's folder.
         view: Its names, shapes and configuration.
         tensors: What its files hold.
         device: Where it is to run.
-        dtype: What it is to run in; as it is stored when not given.
+        dtype: What it is to run in.
+        placing: Where its weights are brought call by call; None brings all of them, to stay.
 
     Raises:
         Inconclusive: transformers has no class for it, or read something else than the files hold,
             or gave its weights names that are not known here.
     """
-    module = _from_files(path, dtype or "auto")
-    module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
+    values = mapped(tensors)
+    kept = dtype if placing is None else _most_common(values, dtype)
+    module = network_from(path, values, kept)
     network = network_of(module, view)
     _check_known(network, view)
     wrong = first_difference(network, tensors)
     if wrong is not None:
         raise Inconclusive(f"transformers loaded {wrong[1]}, which is not {wrong[0]} of the base")
-    return network
+    if placing is None:
+        module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
+        return network_of(module, view)
+    homes = dict(module.named_parameters(remove_duplicate=False))
+    if kept != dtype:
+        # Its buffers, and what no file holds, are what they would be if all of it were converted.
+        filled = {name for name, places in network.places.items() if places[0] in homes}
+        blank = outlined(values, filled | network.slots.keys(), dtype)
+        module = network_from(path, blank, dtype)
+        own = dict(module.named_parameters(remove_duplicate=False))
+        homes |= {name: own[name] for name in network.fresh}
+    stand_in(module, homes, placing)
+    return network_of(module, view)
+
+
+def _most_common(values: Mapping[str, torch.Tensor], default: torch.dtype) -> torch.dtype:
+    """Give the dtype that most elements of a base are stored in, of those that are real numbers."""
+    counts: Counter[torch.dtype] = Counter()
+    for value in values.values():
+        if value.is_floating_point():
+            counts[value.dtype] += value.numel()
+    return counts.most_common(1)[0][0] if counts else default
 
 
 def _check_known(network: Network, view: BaseView) -> None:
@@ -204,30 +230,5 @@ def load_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase | None:
 
 def _is_equal(live: torch.Tensor, file: Tensor) -> bool:
     """Whether a tensor is the files', rounded to the dtype that it has in memory."""
-    value = live.detach().cpu()
-    return value.shape == file.shape and torch.equal(value, stored(file).to(value.dtype))
-
-
-def _from_files(path: Path, dtype: torch.dtype | str) -> transformers.PreTrainedModel:
-    torch.manual_seed(_FRESH_SEED)
-    try:
-        config = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
-        kind = _network_class(config)
-        module: transformers.PreTrainedModel = kind.from_pretrained(
-            path, config=config, local_files_only=True, use_safetensors=True, dtype=dtype
-        )
-    except (ValueError, OSError, KeyError, ImportError) as error:
-        raise Inconclusive(
-            f"transformers {transformers.__version__} cannot load the base {path.name}: {error}",
-            fix="run it on a worker whose transformers knows this architecture",
-        ) from error
-    module.eval()
-    return module
-
-
-def _network_class(config: transformers.PretrainedConfig) -> type[transformers.PreTrainedModel]:
-    for name in config.architectures or ():
-        found = getattr(transformers, name, None)
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return found
-    return cast(type[transformers.PreTrainedModel], transformers.MODEL_MAPPING[type(config)])
+    value, own = live.detach().cpu(), borrowed(file)
+    return value.shape == own.shape and torch.equal(value, own.to(value.dtype))

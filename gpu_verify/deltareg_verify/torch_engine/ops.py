@@ -16,6 +16,7 @@ from torch.nn import functional
 from deltareg.errors import InvalidInput
 from deltareg.formula import Array, Function, Integers, Tensor
 from deltareg.numpy_ops import stored_integers
+from deltareg_verify.torch_engine.streamed import Placing
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -44,11 +45,18 @@ def stored(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Ten
     return flat.reshape(-1, *tensor.shape[1:]) if tensor.shape else flat.reshape(())
 
 
-def _borrowed(tensor: Tensor, start: int, stop: int) -> torch.Tensor:
+def borrowed(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
+    """Give rows in their own dtype to be read only: they may be the memory of the file itself.
+
+    Raises:
+        InvalidInput: torch has no such dtype.
+    """
+    if tensor.dtype not in DTYPES:
+        return stored(tensor, start, stop)
     flat = torch.frombuffer(tensor.read(start, stop), dtype=DTYPES[tensor.dtype])
     if flat.data_ptr() % flat.element_size():  # a header of odd length; torch wants it aligned
         return stored(tensor, start, stop)
-    return flat.reshape(-1, *tensor.shape[1:])
+    return flat.reshape(-1, *tensor.shape[1:]) if tensor.shape else flat.reshape(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +65,11 @@ class TorchOps:
 
     Attributes:
         device: Where arrays live.
+        placing: Where new weights are computed for each call; None computes them once, to stay.
     """
 
     device: torch.device
+    placing: Placing | None = None
 
     def load(
         self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
@@ -73,7 +83,7 @@ class TorchOps:
         """Give rows as float32 to be read only: they may be the memory of the file itself."""
         if tensor.dtype not in REAL:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
-        return _borrowed(tensor, start, stop).to(self.device, torch.float32)
+        return borrowed(tensor, start, stop).to(self.device, torch.float32)
 
     def integers(self, tensor: Tensor, start: int = 0, stop: int | None = None) -> Integers:
         """Read rows of whole numbers; they stay with NumPy."""

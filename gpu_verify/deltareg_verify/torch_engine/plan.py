@@ -7,6 +7,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import assert_never
 
 import torch
@@ -22,7 +23,7 @@ from deltareg.kind import (
 )
 from deltareg.names import NameMap
 from deltareg_verify.torch_engine.branch import as_hook, branch_for, has_branch
-from deltareg_verify.torch_engine.fold import Chain, chains, fold
+from deltareg_verify.torch_engine.fold import Chain, chains, fold, new_weight
 from deltareg_verify.torch_engine.load import Network, Slot
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 
@@ -126,7 +127,7 @@ def fold_plan(
     made: dict[str, torch.Tensor] = {}  # by target: one value serves all of its places
     for place, chain in plan.chains.items():
         if chain.target not in made:
-            made[chain.target] = fold(chain, tensors, ops, network.live[place].dtype)
+            made[chain.target] = new_weight(chain, network.live[place], tensors, ops)
         values[place] = made[chain.target]
     return values
 
@@ -159,12 +160,12 @@ def _attach(
     ops: TorchOps,
 ) -> list[ActivationHook]:
     """Attach the last update as a branch where that can be; what comes before it is folded."""
-    dtype = network.live[places[0]].dtype
-    if not dtype.is_floating_point:  # such as how many batches a BatchNorm has seen
+    first = network.live[places[0]]
+    if not first.dtype.is_floating_point:  # such as how many batches a BatchNorm has seen
         plan.counters.add(chain.target)
     before = replace(chain, updates=chain.updates[:-1])
     is_plain = not before.updates and chain.shape is None
-    beneath = None if is_plain else fold(before, tensors, ops, dtype)
+    beneath = None if is_plain else new_weight(before, first, tensors, ops)
     value: torch.Tensor | None = None
     hooks: list[ActivationHook] = []
     for place in places:
@@ -176,7 +177,7 @@ def _attach(
             weight = network.live[place] if beneath is None else beneath
             branch = branch_for(module, chain.updates[-1], weight, ops)
         if branch is None:
-            value = fold(chain, tensors, ops, dtype) if value is None else value
+            value = new_weight(chain, first, tensors, ops) if value is None else value
             plan.attached[place] = value
             continue
         plan.chains[place] = chain
@@ -196,11 +197,23 @@ def _put_parts(
 ) -> None:
     """Compute the parameters that hold several tensors of the files, each with all its parts."""
     for whole, changes in parts.items():
-        value = network.live[whole].detach().clone()
-        for slot, chain in changes:
-            slot.of(value).copy_(fold(chain, tensors, ops, value.dtype))
-        plan.attached[whole] = value
+        own = network.live[whole]
+        make = partial(_with_parts, own, changes, tensors, ops)
+        later = ops.placing
+        plan.attached[whole] = make() if later is None else later.make(make, own.shape, own.dtype)
         plan.targets[whole] = whole
+
+
+def _with_parts(
+    own: torch.Tensor,
+    changes: Sequence[tuple[Slot, Chain]],
+    tensors: Mapping[str, Tensor],
+    ops: TorchOps,
+) -> torch.Tensor:
+    value = own.detach().clone()
+    for slot, chain in changes:
+        slot.of(value).copy_(fold(chain, tensors, ops, value.dtype))
+    return value
 
 
 def _leave_out(plan: Plan, target: str, names: NameMap) -> None:

@@ -32,7 +32,8 @@ def _swap(module: nn.Module, name: str, value: torch.Tensor, stack: ExitStack) -
     owner = module.get_submodule(path)
     own = getattr(owner, attribute)
     is_parameter = isinstance(own, nn.Parameter)
-    new = nn.Parameter(value, requires_grad=False) if is_parameter else value
+    is_made = isinstance(value, nn.Parameter)
+    new = nn.Parameter(value, requires_grad=False) if is_parameter and not is_made else value
     stack.callback(setattr, owner, attribute, own)
     setattr(owner, attribute, new)
     return new

@@ -1,0 +1,184 @@
+"""Weights that are brought to where a network runs for one call at a time, and leave after it.
+
+A stand-in is a parameter without memory: it knows shape, dtype and device, and gets its value when
+a torch function is called with it, whoever calls. What passes by torch's functions finds storage
+of no bytes, which fails: no result ever comes of a weight that was not there.
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+
+from deltareg.errors import Inconclusive
+
+_PICK = cast("Callable[[torch.Tensor, object], torch.Tensor]", torch.Tensor.__getitem__)
+_VALUES = frozenset({"T", "mT", "H", "mH", "data", "real", "imag"})
+_QUESTIONS = frozenset({
+    "dim", "element_size", "get_device", "is_complex", "is_contiguous", "is_floating_point",
+    "nelement", "numel", "size", "stride", "__len__",
+})  # fmt: skip
+_MEMORY = frozenset({"data_ptr", "storage", "untyped_storage", "__dlpack__"})
+
+
+@dataclass(slots=True)
+class Placing:
+    """Where values are brought.
+
+    Attributes:
+        device: Where the network runs.
+        is_forced: Whether that is done also with what is there already, as tests want it.
+        peak_bytes: The most that was there for one call.
+    """
+
+    device: torch.device
+    is_forced: bool = False
+    peak_bytes: int = 0
+
+    def bring(self, value: torch.Tensor, dtype: torch.dtype) -> nn.Parameter:
+        """Make a parameter of a value that lies somewhere; where it is needed, it is used there."""
+        own = value.detach()
+        if own.device == self.device and own.dtype == dtype and not self.is_forced:
+            return nn.Parameter(own, requires_grad=False)
+        return self._stand_in(own.shape, dtype, home=lambda: own, is_kept=True)
+
+    def make(
+        self, give: Callable[[], torch.Tensor], shape: Sequence[int], dtype: torch.dtype
+    ) -> nn.Parameter:
+        """Make a parameter of a value that is computed for every call."""
+        return self._stand_in(shape, dtype, home=give, is_kept=False)
+
+    def note(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Count what is there for a call."""
+        self.peak_bytes = max(self.peak_bytes, sum(one.nbytes for one in tensors))
+
+    def _stand_in(
+        self,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        *,
+        home: Callable[[], torch.Tensor],
+        is_kept: bool,
+    ) -> "StandIn":
+        outline = torch.empty(tuple(shape), dtype=dtype, device=self.device)
+        outline.untyped_storage().resize_(0)
+        made = StandIn(outline, requires_grad=False)
+        made.home, made.is_kept, made.placing = home, is_kept, self
+        return made
+
+
+class StandIn(nn.Parameter):
+    """A parameter whose value is elsewhere, or not yet computed.
+
+    Attributes:
+        home: Gives the value.
+        is_kept: Whether it stays there, so that a call gets a copy.
+        placing: Where it is brought.
+    """
+
+    home: Callable[[], torch.Tensor]
+    is_kept: bool
+    placing: Placing
+
+    def place(self, index: object = ...) -> torch.Tensor:
+        """Bring the value, or a part of it."""
+        value = self.home().detach()
+        part = value if index is ... else _PICK(value, _on(value.device, index))
+        return part.to(self.placing.device, self.dtype, copy=self.is_kept)
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Answer what is asked about it, or call the function with its value."""
+        given = dict(kwargs or {})
+        if func is torch.Tensor.__getitem__ and isinstance(args[0], cls):
+            part = args[0].place(args[1])
+            args[0].placing.note([part])
+            return part
+        question = _question(func)
+        if question is None:
+            return _called(func, args, given)
+        if question in _MEMORY:
+            raise Inconclusive(
+                "a kernel of the base reads the memory of its weights, so they must stay",
+                fix="run it on a worker with memory for all of it",
+            )
+        with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001  # torch's way to say it
+            return func(*args, **given)
+
+
+def stand_in(module: nn.Module, homes: Mapping[str, torch.Tensor], placing: Placing) -> None:
+    """Put stand-ins in the place of a network's parameters, but for what lies where it is needed.
+
+    What is tied stays tied. Buffers are few and small: they move, once.
+
+    Args:
+        module: The network; shapes and dtypes are its parameters'.
+        homes: Where the values lie, by parameter name.
+        placing: Where they are brought.
+    """
+    made: dict[int, nn.Parameter] = {}
+    for path, owner in module.named_modules():
+        for name, own in list(owner.named_parameters(recurse=False, remove_duplicate=False)):
+            if id(own) not in made:
+                home = homes[f"{path}.{name}" if path else name]
+                made[id(own)] = placing.bring(home, own.dtype)
+            setattr(owner, name, made[id(own)])
+        for name, own_buffer in list(owner.named_buffers(recurse=False)):
+            setattr(owner, name, own_buffer.to(placing.device))
+
+
+def _question(func: Callable[..., object]) -> str | None:
+    """Name what a function asks that needs no value; None for one that computes."""
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        name = str(getattr(getattr(func, "__self__", None), "__name__", ""))
+        return None if name in _VALUES else name
+    return name if name in _QUESTIONS or name in _MEMORY else None
+
+
+def _called(
+    func: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
+) -> object:
+    placed: dict[int, tuple[StandIn, torch.Tensor]] = {}
+
+    def value(given: object) -> object:
+        match given:
+            case StandIn():
+                if id(given) not in placed:
+                    placed[id(given)] = (given, given.place())
+                return placed[id(given)][1]
+            case tuple() | list() if type(given) in {tuple, list}:
+                return type(given)(map(value, cast("Sequence[object]", given)))
+            case dict():
+                return {key: value(one) for key, one in cast("dict[object, object]", given).items()}
+            case _:
+                return given
+
+    new_args = [value(one) for one in args]
+    new_kwargs = {name: value(one) for name, one in kwargs.items()}
+    first = next(one for one, _ in placed.values())
+    first.placing.note([one for _, one in placed.values()])
+    return func(*new_args, **new_kwargs)
+
+
+def _on(device: torch.device, index: object) -> object:
+    """Bring an index to what it picks from."""
+    match index:
+        case torch.Tensor():
+            return index.to(device)
+        case tuple():
+            return tuple(_on(device, one) for one in cast("tuple[object, ...]", index))
+        case _:
+            return index
