@@ -47,8 +47,8 @@ class WorkerSettings(BaseSettings):
         int,
         Field(
             ge=0,
-            description="Private memory of a child on a CPU; 0 sets no limit. "
-            "Default: nine tenths of the machine's.",
+            description="Private memory of a child on a CPU, which pages of the base's files are "
+            "not; 0 sets no limit. Default: nine tenths of the machine's.",
         ),
     ] = Field(default_factory=most_memory)
     allow_escapes: Annotated[

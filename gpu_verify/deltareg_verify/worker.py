@@ -193,7 +193,10 @@ class Worker:
             interrupted=lambda: self._interruption(heart),
             heard=told.hear,
         )
-        report = verdict_report(grant, suite, listen(said), materials)
+        heard = listen(said)
+        if heard.surroundings.environment.get("weights") == "streamed":
+            told.say("the weights do not fit in memory at once: each was brought for its calls")
+        report = verdict_report(grant, suite, heard, materials)
         if not self.escapes:
             return report
         environment = {**report.environment, "escapes": self.escapes}

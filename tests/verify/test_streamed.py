@@ -1,5 +1,7 @@
 """Weights that come and go with the calls give the same bits as those that stay."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -190,6 +192,25 @@ def test_of_a_stand_in_that_is_indexed_only_the_part_is_brought():
     assert placing.peak_bytes == 8
 
 
+def test_what_was_brought_is_gone_after_the_call_without_a_collection():
+    gone = []
+
+    def give():
+        value = torch.ones(2, 2)
+        weakref.finalize(value, gone.append, "gone")
+        return value
+
+    made = Placing(CPU).make(give, (2, 2), torch.float32)
+    gc.disable()
+    try:
+        functional.linear(torch.ones(1, 2), made)
+        torch.cat([made, made])
+
+        assert gone == ["gone"] * 2
+    finally:
+        gc.enable()
+
+
 def test_weights_in_lists_are_brought(cache_dir):
     network = nn.LSTM(4, 4).eval()
     given = torch.ones(2, 1, 4)
@@ -240,7 +261,7 @@ def test_what_does_not_fit_whole_is_streamed_and_what_never_fits_is_said_with_by
 
     assert plenty.placing(wide) is not None
     assert plenty.environment() == {"weights": "streamed"}
-    with pytest.raises(Inconclusive, match=f"{need.least:,} bytes at once"):
+    with pytest.raises(Inconclusive, match=f"or {need.least:,} one after the other"):
         Room(CPU, budget_bytes=1).placing(wide)
 
 

@@ -488,6 +488,16 @@ def test_the_log_tells_of_each_check(desk, worker, queued):
     assert [name for line in lines for name in line.plan] == [c.name for c in verdict.checks]
 
 
+def test_the_log_tells_that_weights_were_streamed(desk, worker, queued):
+    said = words(**GOOD).replace(b'"environment": {}', b'"environment": {"weights": "streamed"}')
+
+    worker(children=Children(said)).serve()
+
+    lines = read_log(desk.registry, desk.caller, queued, after=0).items
+    assert "each was brought for its calls" in lines[-1].text
+    assert desk.show(queued).verdict.environment["weights"] == "streamed"
+
+
 def test_the_log_of_a_run_that_failed_says_why(desk, worker, queued):
     worker(children=Children(error=Inconclusive("out of\x1b luck"))).serve()
 

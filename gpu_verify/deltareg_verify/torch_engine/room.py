@@ -57,16 +57,18 @@ class Room:
         Raises:
             Inconclusive: Not even one weight after the other fits.
         """
-        free = self._free_bytes()
+        free, used = self._memory()
         most = int(free * _FOR_WEIGHTS)
         is_streaming = need.whole > most if self.is_streaming is None else self.is_streaming
         if not is_streaming:
             return None
         if need.least > most:
+            enough = used + math.ceil(need.least / _FOR_WEIGHTS)
             raise Inconclusive(
-                f"the largest weights take {need.least:,} bytes at once, and of "
-                f"{free:,} bytes free {most:,} are for weights",
-                fix="run it on a worker with more memory, or raise DELTAREG_WORKER_MEMORY_BYTES",
+                f"the weights take {need.whole:,} bytes of memory, or {need.least:,} one after "
+                f"the other; free are {free:,}, of which {most:,} are for weights",
+                fix=f"run it where it may have {enough:,} bytes of {self._kind}; what a run may "
+                "have is set by DELTAREG_WORKER_MEMORY_BYTES and by the suite's budget",
             )
         self.placings.append(Placing(self.device, is_forced=bool(self.is_streaming)))
         return self.placings[-1]
@@ -75,13 +77,20 @@ class Room:
         """Tell, for the verdict, whether weights came and went."""
         return {"weights": "streamed" if self.placings else "whole"}
 
-    def _free_bytes(self) -> int:
+    @property
+    def _kind(self) -> str:
+        return "private memory" if self.device.type == "cpu" else "memory of the device"
+
+    def _memory(self) -> tuple[int, int]:
+        """Give bytes that are free, and that this process has already."""
         if self.device.type == "cuda":
-            return int(torch.cuda.mem_get_info(self.device)[0])
-        free = _kibibytes("/proc/meminfo", "MemAvailable")
+            free, total = torch.cuda.mem_get_info(self.device)
+            return int(free), int(total - free)
+        free = _table_bytes("/proc/meminfo", "MemAvailable")
+        used = _table_bytes("/proc/self/status", "VmData")  # what RLIMIT_DATA counts
         if self.budget_bytes:
-            free = min(free, self.budget_bytes - _kibibytes("/proc/self/status", "VmData"))
-        return max(0, free)
+            free = min(free, self.budget_bytes - used)
+        return max(0, free), used
 
 
 def needed(
@@ -114,7 +123,7 @@ def _runs_as(stored: str, dtype: torch.dtype) -> str:
     return NAMES[dtype] if stored in FLOAT_DTYPES else stored
 
 
-def _kibibytes(path: str, name: str) -> int:
+def _table_bytes(path: str, name: str) -> int:
     """Read bytes from one of the kernel's tables; none where there is no such line."""
     try:
         found = re.search(rf"^{name}:\s+(\d+) kB$", Path(path).read_text("ascii"), re.MULTILINE)

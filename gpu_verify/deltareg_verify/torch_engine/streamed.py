@@ -148,29 +148,32 @@ def _question(func: Callable[..., object]) -> str | None:
     return name if name in _QUESTIONS or name in _MEMORY else None
 
 
+_Placed = dict[int, tuple[StandIn, torch.Tensor]]
+
+
 def _called(
     func: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
 ) -> object:
-    placed: dict[int, tuple[StandIn, torch.Tensor]] = {}
-
-    def value(given: object) -> object:
-        match given:
-            case StandIn():
-                if id(given) not in placed:
-                    placed[id(given)] = (given, given.place())
-                return placed[id(given)][1]
-            case tuple() | list() if type(given) in {tuple, list}:
-                return type(given)(map(value, cast("Sequence[object]", given)))
-            case dict():
-                return {key: value(one) for key, one in cast("dict[object, object]", given).items()}
-            case _:
-                return given
-
-    new_args = [value(one) for one in args]
-    new_kwargs = {name: value(one) for name, one in kwargs.items()}
+    placed: _Placed = {}
+    new_args = [_with_values(one, placed) for one in args]
+    new_kwargs = {name: _with_values(one, placed) for name, one in kwargs.items()}
     first = next(one for one, _ in placed.values())
     first.placing.note([one for _, one in placed.values()])
     return func(*new_args, **new_kwargs)
+
+
+def _with_values(given: object, placed: _Placed) -> object:
+    """Put values in the place of stand-ins. No closure: a cycle would keep them until collected."""
+    match given:
+        case StandIn():
+            if id(given) not in placed:
+                placed[id(given)] = (given, given.place())
+            return placed[id(given)][1]
+        case tuple() | list() if type(given) in {tuple, list}:
+            parts = [_with_values(one, placed) for one in cast("Sequence[object]", given)]
+            return type(given)(parts)
+        case _:
+            return given
 
 
 def _on(device: torch.device, index: object) -> object:

@@ -1,0 +1,25 @@
+"""The benchmark of large bases, on a small one: what it compares is verified in a bound too."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tests.benchmarks import bench_large
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc and limits")
+BUDGET_BYTES = 640 << 20  # of which torch and its libraries take some 400 MB
+
+
+def test_a_base_larger_than_the_budget_is_verified_within_it(tmp_path):
+    shape = bench_large.shape_of(0.7, hidden=1024)
+    options = SimpleNamespace(suite="smoke", device="cpu", is_quick=True)
+
+    cases = list(bench_large.laid_out(tmp_path, shape, BUDGET_BYTES, options))
+    bounded = [(what, one) for what, one in cases if what == "LoRA" and one.memory_bytes]
+    runs = list(bench_large.measure(tmp_path, bounded))
+
+    assert shape.size_bytes > BUDGET_BYTES
+    assert [(run.outcome, run.weights) for run in runs] == [("pass", "streamed")] * 2
+    assert [run.dtype for run in runs] == ["BF16", "F32"]
+    assert all(run.private_bytes < BUDGET_BYTES for run in runs)
