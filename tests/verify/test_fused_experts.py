@@ -96,7 +96,7 @@ def test_a_parameter_counts_as_loaded_when_the_files_have_every_part_of_it(mixtr
 def test_experts_of_the_files_are_held_against_memory(mixtral):
     base = mixtral.bench.base
 
-    network = load(base.path, base.view, base.tensors, CPU)
+    network = load(base.path, base.view, base.tensors, CPU, dtype=torch.float32)
 
     assert network.fresh == ()
     assert {*network.places, *network.slots} == base.view.tensors.keys()

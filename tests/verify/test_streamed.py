@@ -1,18 +1,20 @@
 """Weights that come and go with the calls give the same bits as those that stay."""
 
 import gc
+import shutil
 import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
 from deltareg.errors import Inconclusive
 from deltareg.kind import WeightUpdate
-from deltareg.updates import Replace
+from deltareg.updates import Add, Replace
 from deltareg_verify.checks import names_that_may_not_apply
 from deltareg_verify.examine import examine
 from deltareg_verify.torch_engine import Room
@@ -20,7 +22,8 @@ from deltareg_verify.torch_engine.room import needed
 from deltareg_verify.torch_engine.streamed import Placing, StandIn, stand_in
 from deltareg_verify.verdict import judge
 from tests import corpus
-from tests.verify.bench import SMOKE, Bench, sample_bench
+from tests.verify.bench import SAMPLES as SAMPLE_FILES
+from tests.verify.bench import SMOKE, Bench, sample_base, sample_bench
 from tests.verify.library_deltas import LibraryDelta, peft
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
@@ -123,6 +126,22 @@ def test_nothing_differs_in_another_dtype_where_some_weights_keep_theirs(tmp_pat
         bench.suite = replace(SMOKE, dtype="f16")
 
         assert told(bench.engine(room=forced())) == told(bench.engine())
+
+
+def test_nothing_differs_where_the_files_have_several_dtypes(cache_dir, tmp_path):
+    """Nothing is rounded on the way from a wide tensor in a narrow base to a wide network."""
+    base = tmp_path / "base"
+    shutil.copytree(sample_base("tinyllama_bf16"), base)
+    (file,) = base.glob("*.safetensors")
+    weights = load_file(file)
+    weights["model.norm.weight"] = weights["model.norm.weight"].float() + 1e-4
+    save_file(weights, file, metadata={"format": "pt"})
+    suite = replace(SMOKE, dtype="f32")
+    bench = Bench(SAMPLE_FILES / "deltas" / "tinyllama_bf16/lora", base, cache_dir, suite=suite)
+    norm = "model.norm.weight"
+    effect = WeightUpdate(norm, Add(bench.base.tensors[norm]), {})
+
+    assert told(bench.engine([effect], room=forced())) == told(bench.engine([effect]))
 
 
 def test_the_verdict_is_the_same(cache_dir):

@@ -105,10 +105,11 @@ def load(
     if placing is None:
         module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
         return network_of(module, view)
-    homes = dict(module.named_parameters(remove_duplicate=False))
+    homes: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    filled = {file for file, places in network.places.items() if places[0] in homes}
+    homes |= {place: values[file] for file in filled for place in network.places[file]}
     if kept != dtype:
         # Its buffers, and what no file holds, are what they would be if all of it were converted.
-        filled = {name for name, places in network.places.items() if places[0] in homes}
         blank = outlined(values, filled | network.slots.keys(), dtype)
         module = network_from(path, blank, dtype)
         own = dict(module.named_parameters(remove_duplicate=False))

@@ -6,6 +6,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,8 +87,8 @@ class Room:
         if self.device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self.device)
             return int(free), int(total - free)
-        free = _table_bytes("/proc/meminfo", "MemAvailable")
-        used = _table_bytes("/proc/self/status", "VmData")  # what RLIMIT_DATA counts
+        free = _table_bytes("/proc/meminfo", "MemAvailable", sys.maxsize)
+        used = _table_bytes("/proc/self/status", "VmData", 0)  # what RLIMIT_DATA counts
         if self.budget_bytes:
             free = min(free, self.budget_bytes - used)
         return max(0, free), used
@@ -123,10 +124,11 @@ def _runs_as(stored: str, dtype: torch.dtype) -> str:
     return NAMES[dtype] if stored in FLOAT_DTYPES else stored
 
 
-def _table_bytes(path: str, name: str) -> int:
-    """Read bytes from one of the kernel's tables; none where there is no such line."""
+def _table_bytes(path: str, name: str, unknown: int) -> int:
+    """Read bytes from one of Linux's tables; other systems have none."""
     try:
-        found = re.search(rf"^{name}:\s+(\d+) kB$", Path(path).read_text("ascii"), re.MULTILINE)
+        text = Path(path).read_text("utf-8")
     except OSError:
-        return 0
-    return int(found[1]) << 10 if found else 0
+        return unknown
+    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) << 10 if found else unknown
