@@ -32,6 +32,7 @@ from tests.benchmarks.page import write_page
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MB = 1_000_000
 _EVERY_S = 0.05
+_WALL_S = 1800.0
 _VOCABULARY, _HIDDEN = 32000, 2048
 
 
@@ -125,17 +126,18 @@ def suite_file(place, dtype, options):
 def verify(zygote, what, assignment):
     zygote.run(b"describe " + _about(assignment), wall_s=60)  # the first start imports libraries
     began = time.perf_counter()
+    report, outcome = None, ""
     with watched(zygote.pid) as peak:
         try:
-            report = listen(zygote.run(b"verify " + assignment.encode(), wall_s=1800))
+            report = listen(zygote.run(b"verify " + assignment.encode(), wall_s=_WALL_S))
         except Inconclusive as error:
-            report, outcome = None, error.message
-        else:
-            verdicts = {check.verdict for check in report.checks}
-            outcome = "pass" if verdicts <= {"pass", "n/a"} else ", ".join(sorted(verdicts))
+            outcome = error.message
     seconds = time.perf_counter() - began
-    weights = report.surroundings.environment["weights"] if report else "-"
-    dtype = report.surroundings.dtype if report else "-"
+    weights, dtype = "-", "-"
+    if report is not None:
+        weights, dtype = report.surroundings.environment["weights"], report.surroundings.dtype
+        failed = [one.name for one in report.checks if one.verdict not in {"pass", "n/a"}]
+        outcome = f"not passed: {', '.join(failed)}" if failed else "pass"
     return Run(
         what, dtype, assignment.memory_bytes, weights, seconds, peak.private, peak.files, outcome
     )

@@ -4,6 +4,7 @@ import gc
 import shutil
 import weakref
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ REAL = {
     and "expected" in one
     and one["lib"] != "adapters"
 }
-IDS = sorted(REAL) or [pytest.param("", marks=pytest.mark.skip(reason=corpus.MISSING))]
+IDS: list[Any] = sorted(REAL) or [pytest.param("", marks=pytest.mark.skip(reason=corpus.MISSING))]
 QV = ["q_proj", "v_proj"]
 MADE = {
     "experts of a mixtral": ("mixtral", lambda: lora("q_proj", "experts.gate_up_proj")),
@@ -212,7 +213,7 @@ def test_of_a_stand_in_that_is_indexed_only_the_part_is_brought():
 
 
 def test_what_was_brought_is_gone_after_the_call_without_a_collection():
-    gone = []
+    gone: list[str] = []
 
     def give():
         value = torch.ones(2, 2)

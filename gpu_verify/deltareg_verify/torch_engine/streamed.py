@@ -21,8 +21,8 @@ from deltareg.errors import Inconclusive
 _PICK = cast("Callable[[torch.Tensor, object], torch.Tensor]", torch.Tensor.__getitem__)
 _VALUES = frozenset({"T", "mT", "H", "mH", "data", "real", "imag"})
 _QUESTIONS = frozenset({
-    "dim", "element_size", "get_device", "is_complex", "is_contiguous", "is_floating_point",
-    "nelement", "numel", "size", "stride", "__len__",
+    "dim", "element_size", "get_device", "is_complex", "is_floating_point", "nelement", "numel",
+    "size", "__len__",
 })  # fmt: skip
 _MEMORY = frozenset({"data_ptr", "storage", "untyped_storage", "__dlpack__"})
 
@@ -66,7 +66,7 @@ class Placing:
         home: Callable[[], torch.Tensor],
         is_kept: bool,
     ) -> "StandIn":
-        outline = torch.empty(tuple(shape), dtype=dtype, device=self.device)
+        outline = torch.zeros((), dtype=dtype, device=self.device).expand(tuple(shape))
         outline.untyped_storage().resize_(0)
         made = StandIn(outline, requires_grad=False)
         made.home, made.is_kept, made.placing = home, is_kept, self
