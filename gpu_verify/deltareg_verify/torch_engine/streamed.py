@@ -114,8 +114,7 @@ class StandIn(nn.Parameter):
                 "a kernel of the base reads the memory of its weights, so they must stay",
                 fix="run it on a worker with memory for all of it",
             )
-        with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001  # torch's way to say it
-            return func(*args, **given)
+        return super().__torch_function__(func, types, tuple(args), given)  # type: ignore[no-untyped-call]  # torch has no types for it
 
 
 def stand_in(module: nn.Module, homes: Mapping[str, torch.Tensor], placing: Placing) -> None:
