@@ -19,7 +19,8 @@ from deltareg.errors import Inconclusive, Misconfigured
 
 # Read when CUDA starts; with it the same product gives the same bits (cuBLAS manual, 2.1.4).
 REPEATABLE_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-_CPU_OUT_OF_MEMORY = "can't allocate memory"
+# What torch's own allocator says, and oneDNN, which names no reason, when it gets none.
+_CPU_OUT_OF_MEMORY = ("can't allocate memory", "could not create a primitive")
 
 
 def prepare_device(name: str, *, threads: int) -> torch.device:
@@ -100,7 +101,7 @@ def memory_seam(what: str) -> Generator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _too_little(what) from error
     except RuntimeError as error:
-        if _CPU_OUT_OF_MEMORY in str(error):
+        if any(told in str(error) for told in _CPU_OUT_OF_MEMORY):
             raise _too_little(what) from error
         raise
 

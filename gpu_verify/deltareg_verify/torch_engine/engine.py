@@ -100,9 +100,9 @@ class TorchEngine:
 
     def overflowed(self) -> Sequence[str]:
         """Name folded weights that are not finite."""
-        folded = self._folded.items()
-        sick = {self._plan.targets[name] for name, value in folded if not value.isfinite().all()}
-        return sorted(sick)
+        folded, targets = self._folded.items(), self._plan.targets
+        with devices.memory_seam("computing the new weights"):
+            return sorted({targets[name] for name, new in folded if not new.isfinite().all()})
 
     def generate(self, count: int) -> NDArray[np.int64] | None:
         """Continue the probe greedily, without a cache, so that each step is a plain forward."""
