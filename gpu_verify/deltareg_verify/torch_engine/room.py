@@ -16,6 +16,7 @@ import torch
 from deltareg.errors import Inconclusive
 from deltareg.kind import BaseView, Effect
 from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
+from deltareg_verify import kernel
 from deltareg_verify.torch_engine.fold import chains
 from deltareg_verify.torch_engine.ops import NAMES
 from deltareg_verify.torch_engine.streamed import Placing
@@ -71,6 +72,7 @@ class Room:
                 fix=f"run it where it may have {enough:,} bytes of {self._kind}; what a run may "
                 "have is set by DELTAREG_WORKER_MEMORY_BYTES and by the suite's budget",
             )
+        kernel.return_freed_memory()
         self.placings.append(Placing(self.device, is_forced=bool(self.is_streaming)))
         return self.placings[-1]
 
