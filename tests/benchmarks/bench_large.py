@@ -68,14 +68,15 @@ def main():
         if shutil.disk_usage(folder).free < 2.5 * shape.size_bytes:
             print(f"bench_large: needs {2.5 * shape.size_bytes / 1e9:.0f} GB of disk; not measured")
             return
-        budget = options.budget * MB
-        runs = measure(folder, laid_out(folder, shape, budget, options))
-        text = table(shape, list(runs), options)
+        rows = [heading(shape, options)]
+        print(rows[0], flush=True)
+        for run in measure(folder, laid_out(folder, shape, options.budget * MB, options)):
+            rows.append(line(run))
+            print(rows[-1], flush=True)
     finally:
         shutil.rmtree(folder)
-    print(text)
     if options.write_docs:
-        write_page(PAGE, "large", text)
+        write_page(PAGE, "large", "\n".join(rows))
 
 
 def shape_of(gigabytes, *, hidden=_HIDDEN):
@@ -190,20 +191,21 @@ def memory_of(pid):
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
 
 
-def table(shape, runs, options):
+def heading(shape, options):
     suite = "smoke with a short probe" if options.is_quick else "smoke"
-    lines = [
-        f"{suite}, base of {shape.size_bytes / 1e9:.1f} GB, {shape.layers} layers; megabytes", "",
+    return (
+        f"{suite}, base of {shape.size_bytes / 1e9:.1f} GB, {shape.layers} layers; megabytes\n\n"
         f"{'':<6}{'runs in':>9}{'budget':>9}{'weights':>10}{'s':>8}{'private':>9}{'files':>8}"
-        "  outcome",
-    ]  # fmt: skip
-    for run in runs:
-        budget = f"{run.budget_bytes / MB:.0f}" if run.budget_bytes else "none"
-        lines.append(
-            f"{run.what:<6}{run.dtype:>9}{budget:>9}{run.weights:>10}{run.seconds:>8.1f}"
-            f"{run.private_bytes / MB:>9.0f}{run.file_bytes / MB:>8.0f}  {run.outcome}"
-        )
-    return "\n".join(lines)
+        "  outcome"
+    )
+
+
+def line(run):
+    budget = f"{run.budget_bytes / MB:.0f}" if run.budget_bytes else "none"
+    return (
+        f"{run.what:<6}{run.dtype:>9}{budget:>9}{run.weights:>10}{run.seconds:>8.1f}"
+        f"{run.private_bytes / MB:>9.0f}{run.file_bytes / MB:>8.0f}  {run.outcome}"
+    )
 
 
 if __name__ == "__main__":
