@@ -11,6 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /p
 BUDGET_BYTES = 640 << 20  # of which torch and its libraries take some 400 MB
 
 
+@pytest.mark.timeout(600)  # two whole runs over as many bytes as a budget leaves no room for
 def test_a_base_larger_than_the_budget_is_verified_within_it(tmp_path):
     shape = bench_large.shape_of(0.7, hidden=1024)
     options = SimpleNamespace(suite="smoke", device="cpu", is_quick=True)
