@@ -18,9 +18,8 @@ def test_a_base_larger_than_the_budget_is_verified_within_it(tmp_path):
 
     cases = list(bench_large.laid_out(tmp_path, shape, BUDGET_BYTES, options))
     bounded = [(what, one) for what, one in cases if what == "LoRA" and one.memory_bytes]
-    runs = list(bench_large.measure(tmp_path, bounded))
+    (run,) = bench_large.measure(tmp_path, bounded[:1])
 
     assert shape.size_bytes > BUDGET_BYTES
-    assert [(run.outcome, run.weights) for run in runs] == [("pass", "streamed")] * 2
-    assert [run.dtype for run in runs] == ["BF16", "F32"]
-    assert all(run.private_bytes < BUDGET_BYTES for run in runs)
+    assert (run.outcome, run.weights, run.dtype) == ("pass", "streamed", "BF16")
+    assert run.private_bytes < BUDGET_BYTES
