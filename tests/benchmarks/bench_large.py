@@ -94,6 +94,14 @@ def measure(folder, assignments):
             yield verify(zygote, what, assignment)
 
 
+def start_bytes(folder):
+    """Give what a child holds before it has loaded anything, as the bound on its memory counts."""
+    request = {"device": "cpu", "scratch": str(folder)}
+    with Zygote(folder, environment={}) as zygote:
+        zygote.run(b"describe " + json.dumps(request).encode(), wall_s=60)
+        return memory_of(zygote.pid)["VmData"]
+
+
 def laid_out(folder, shape, budget_bytes, options):
     """Write base and deltas; gives each without and with a bound, the LoRA in float32 as well."""
     base = llama_files.write_base(folder / "base", shape)
@@ -187,7 +195,7 @@ def memory_of(pid):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return {}
-    rows = (line.split() for line in lines if line.startswith("Rss"))
+    rows = (line.split() for line in lines if line.startswith(("Rss", "VmData")))
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
 
 
