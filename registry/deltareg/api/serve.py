@@ -221,7 +221,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
 
 
 class _Server(uvicorn.Server):
-    """Does not let those who wait for a channel to move hold up its end."""
+    """Does not let those who wait for something hold up its end."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)

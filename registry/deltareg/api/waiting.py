@@ -1,16 +1,26 @@
-"""Waiting for news without holding a thread: one of the two asynchronous seams."""
+"""Waiting for news without holding a thread, nor up the end of the server.
+
+One of the two asynchronous seams.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
+from fastapi import Request
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 T = TypeVar("T")
 
 
+async def is_in_vain(request: Request) -> bool:
+    """Whether a wait is over whatever comes: its client has gone, or the server is to end."""
+    return request.app.state.is_closing or await request.is_disconnected()
+
+
 async def wait_until(
+    request: Request,
     look: Callable[[], T],
     is_news: Callable[[T], bool],
     *,
@@ -20,6 +30,7 @@ async def wait_until(
     """Look until there is news or the time is up, and give what was seen last.
 
     Args:
+        request: Who waits.
         look: Reads, in a thread.
         is_news: Whether somebody waits for what was read.
         wait_s: How long to wait; 0 looks once.
@@ -30,6 +41,8 @@ async def wait_until(
     found = await anyio.to_thread.run_sync(look)
     while not is_news(found) and (left_s := deadline - anyio.current_time()) > 0:
         await anyio.sleep(min(pause_s, left_s))
+        if await is_in_vain(request):
+            break
         pause_s = min(pause_s * 1.5, longest_pause_s)
         found = await anyio.to_thread.run_sync(look)
     return found

@@ -13,6 +13,7 @@ from deltareg.api.conditions import answer, json_answer, policy_tag, seen_policy
 from deltareg.api.idempotency import once_and_kept
 from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import Line
+from deltareg.api.waiting import is_in_vain
 from deltareg.service import channels as service
 from deltareg.service import policies
 from deltareg.service.move import move_channel
@@ -71,7 +72,7 @@ async def show_channel(
         revision: int | None = found.revision
         while revision == found.revision and anyio.current_time() < full_look:
             await anyio.sleep(_PAUSE_S)
-            if request.app.state.is_closing or await request.is_disconnected():
+            if await is_in_vain(request):
                 return answer(request, found)
             revision = await anyio.to_thread.run_sync(read_revision)
         found = await anyio.to_thread.run_sync(look)

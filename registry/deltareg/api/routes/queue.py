@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
@@ -36,6 +36,7 @@ def list_workers(registry: InRegistry, by: By) -> Page[WorkerInfo]:
 
 @router.get("/runs/{run_id}/log")
 async def read_log(
+    request: Request,
     registry: InRegistry,
     by: By,
     run_id: str,
@@ -54,7 +55,7 @@ async def read_log(
     def is_news(found: RunLog) -> bool:
         return bool(found.items) or (seen is not None and found.run.state != seen)
 
-    return await wait_until(look, is_news, wait_s=wait, longest_pause_s=1.0)
+    return await wait_until(request, look, is_news, wait_s=wait, longest_pause_s=1.0)
 
 
 @router.post("/runs/{run_id}/log", status_code=204)

@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.idempotency import once
-from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, wait_until
+from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, is_in_vain, wait_until
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service import leases, reencode, verdicts, waiving
@@ -59,6 +59,7 @@ def queue_run(request: Request, registry: InRegistry, by: By, body: RunCreate) -
 
 @router.get("/runs/{run_id}")
 async def show_run(
+    request: Request,
     registry: InRegistry,
     by: By,
     run_id: str,
@@ -70,7 +71,7 @@ async def show_run(
     def look() -> RunInfo:
         return service.show_run(registry, by, run_id)
 
-    return await wait_until(look, lambda run: run.state != seen, wait_s=wait)
+    return await wait_until(request, look, lambda run: run.state != seen, wait_s=wait)
 
 
 @router.post("/runs/{run_id}:cancel")
@@ -127,8 +128,8 @@ async def claim_lease(
     deadline = anyio.current_time() + body.wait_s
     pause_s = FIRST_PAUSE_S
     while grant is None and anyio.current_time() < deadline:
-        if await request.is_disconnected():
-            return None  # nobody would hear of the lease
+        if await is_in_vain(request):
+            return None  # nobody would hear of the lease, or not for long
         left_s = deadline - anyio.current_time()
         # Jitter keeps workers that came together from asking together for ever.
         await anyio.sleep(min(pause_s * random.uniform(0.5, 1.5), max(left_s, 0)))  # noqa: S311

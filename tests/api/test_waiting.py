@@ -1,0 +1,40 @@
+"""Those who wait for news are sent home, with an answer, when the server is to end."""
+
+import threading
+import time
+
+import pytest
+
+from tests.fixtures.registries import SAMPLES
+
+LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/runs/{run}?wait=50&seen=done", None),
+        ("GET", "/runs/{run}/log?wait=50", None),
+        ("POST", "/leases", {"worker": "w", "wait_s": 50}),
+    ],
+    ids=["run", "log", "lease"],
+)
+def test_a_wait_ends_with_an_answer_when_the_server_ends(local_registry, method, path, body):
+    client = local_registry.client()
+    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    ref = client.push(LORA, "me/chat", base="tinyllama").version.ref
+    local_registry.verified(ref)  # so that nothing is left to be leased
+    path = path.format(run=client.verify(ref).id)
+    http = local_registry.http(local_registry.token("read", "verify", kind="wrk"))
+    answers = []
+    waiting = threading.Thread(
+        target=lambda: answers.append(http.request(method, path, json=body, timeout=60))
+    )
+    waiting.start()
+    time.sleep(0.5)  # by then it waits; and if not, it is sent home all the same
+    assert not answers
+
+    local_registry.app.state.is_closing = True
+    waiting.join(30)
+
+    assert [answer.status_code for answer in answers] == [200]
