@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deltareg.array import to_f32, view
+from deltareg.tensors.array import to_f32, view
 from tests.folders import open_base
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"

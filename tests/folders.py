@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 
+from deltareg.delta.kind import BaseView, DeltaFiles
+from deltareg.delta.names import name_map_for
 from deltareg.digest import Digest, tensor_digest
-from deltareg.fingerprint import TensorRecord, fingerprint
-from deltareg.kind import BaseView, DeltaFiles
-from deltareg.names import name_map_for
-from deltareg.tensors import TensorInfo, parse_header, strict_json_object
+from deltareg.identity.fingerprint import TensorRecord, fingerprint
+from deltareg.tensors.header import TensorInfo, parse_header, strict_json_object
 
 DOCUMENTS = {
     "config.json", "adapter_config.json", "adapter_interface.json", "head_config.json",

@@ -47,7 +47,7 @@ def compare_behavior(
         DeltaregError: The one that the process tells of.
     """
     require("verify")
-    from deltareg.client.behavior import Inputs
+    from deltareg.client.compare.behavior import Inputs
 
     inputs = Inputs(suite, prompts, tokens, top, device_of(gpu))
     behavior = invocation.client.behavior

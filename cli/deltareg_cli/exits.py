@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import deltareg.errors as e
-from deltareg.ruling import RULE_ERRORS
+from deltareg.gate.ruling import RULE_ERRORS
 from deltareg.wire.messages import Outcome
 
 

@@ -14,7 +14,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from deltareg import __version__
 from deltareg.errors import DeltaregError, DiskFull, InvalidInput
-from deltareg.garbage import collect_rarely
+from deltareg.host.garbage import collect_rarely
 from deltareg_cli.command_tree import Root
 from deltareg_cli.exits import Exit, exit_status
 from deltareg_cli.failures import for_people, for_scripts

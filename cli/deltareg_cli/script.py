@@ -3,9 +3,9 @@
 import shlex
 import subprocess
 
-from deltareg.bisection import Mark
-from deltareg.client.bisect import Judge, Step
+from deltareg.client.compare.bisect import Judge, Step
 from deltareg.errors import InvalidInput
+from deltareg.gate.bisection import Mark
 
 PLACE = "{ref}"
 _STDERR = 2  # stdout is for the result

@@ -2,7 +2,15 @@
 
 from datetime import UTC, datetime
 
-from deltareg.client.wording import clean, clean_lines, cut, number, seconds, short, size
+from deltareg.drawing.wording import (
+    clean,
+    clean_lines,
+    cut,
+    number,
+    seconds,
+    short,
+    size,
+)
 
 __all__ = [
     "clean",

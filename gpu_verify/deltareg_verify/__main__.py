@@ -22,7 +22,7 @@ from deltareg.errors import (
     Unauthenticated,
     Unavailable,
 )
-from deltareg.verifier import VERIFIER
+from deltareg.gate.verifier import VERIFIER
 from deltareg_verify import sandbox
 from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.behavior import behavior

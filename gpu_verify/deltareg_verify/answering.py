@@ -10,9 +10,9 @@ from typing import NoReturn
 
 import click
 
-from deltareg.client.base_folder import BaseFolder
-from deltareg.client.folder import Folder
-from deltareg.delta_manifest import Assessment, assess
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.folders.folder import Folder
+from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.errors import DeltaregError, IntegrityFailure
 
 

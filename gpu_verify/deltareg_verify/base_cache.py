@@ -6,9 +6,9 @@ Several workers may share a cache. Each holds the bases of its run, and what is 
 import logging
 from contextlib import ExitStack, suppress
 
-from deltareg.client.cache import Cache
-from deltareg.client.holds import held
-from deltareg.client.pruning import CacheEntry, evict
+from deltareg.client.cache.cache import Cache
+from deltareg.client.cache.in_use import held
+from deltareg.client.cache.pruning import CacheEntry, evict
 from deltareg.digest import Digest
 from deltareg.wire import BaseInfo
 

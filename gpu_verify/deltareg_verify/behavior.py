@@ -14,12 +14,12 @@ from typing import Self
 
 import click
 
-from deltareg.client.base_folder import BaseFolder, open_base
-from deltareg.client.cache import Cache
-from deltareg.client.folder import open_folder
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.folders.folder import open_folder
+from deltareg.delta.kind import Effect
 from deltareg.errors import InvalidInput
-from deltareg.kind import Effect
-from deltareg.suite import DEFAULT_SUITE, Suite, built_in, parse_suite
+from deltareg.suites.suite import DEFAULT_SUITE, Suite, built_in, parse_suite
 from deltareg_verify.answering import answer, assess_stored
 from deltareg_verify.behavior_report import compare
 from deltareg_verify.behavior_rows import Running

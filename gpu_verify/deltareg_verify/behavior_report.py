@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from deltareg.estimate import Estimate, of_ratio
+from deltareg.suites.estimate import Estimate, of_ratio
 from deltareg_verify.behavior_rows import Row, Running, rows_of, rows_of_probe
 from deltareg_verify.changes import MEASURES, Change
 from deltareg_verify.contrast import Contrast

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.errors import InvalidInput
-from deltareg.probe_set import Samples
+from deltareg.suites.probe_set import Samples
 from deltareg_verify.changes import Side
 from deltareg_verify.contrast import Contrast, contrast
 from deltareg_verify.engine import Outputs, State

@@ -8,21 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from deltareg.delta.examine import examine
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import Account, BaseView, DeltaFiles, WeightUpdate
+from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import InvalidInput, Problem
-from deltareg.examine import examine
-from deltareg.fold import Folding
-from deltareg.formula import Tensor
-from deltareg.kind import Account, BaseView, DeltaFiles, WeightUpdate
-from deltareg.lm_task import LmTask
-from deltareg.manifest import Manifest
-from deltareg.probe_set import Samples, read_samples
-from deltareg.suite import ProbeSet, Suite
+from deltareg.identity.manifest import Manifest
+from deltareg.suites.lm_task import LmTask
+from deltareg.suites.probe_set import Samples, read_samples
+from deltareg.suites.suite import ProbeSet, Suite
 from deltareg_verify.engine import Change, Engine, Outputs, State
 from deltareg_verify.stacked_base import contradiction
 
 
 class DeltaFolder(Protocol):
-    """The pulled files, as `deltareg.client.folder` opens them."""
+    """The pulled files, as `deltareg.client.folders.folder` opens them."""
 
     @property
     def path(self) -> Path:
@@ -41,7 +41,7 @@ class DeltaFolder(Protocol):
 
 
 class BaseFolder(Protocol):
-    """The base's files, as `deltareg.client.folder` opens them."""
+    """The base's files, as `deltareg.client.folders.folder` opens them."""
 
     @property
     def path(self) -> Path:

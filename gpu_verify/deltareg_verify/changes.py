@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.estimate import Estimate, exponential, of_difference, of_ratio, of_share
-from deltareg.probe_set import Samples
+from deltareg.suites.estimate import Estimate, exponential, of_difference, of_ratio, of_share
+from deltareg.suites.probe_set import Samples
 from deltareg_verify.engine import F32, F64, Engine, State
 
 _BATCH = 32

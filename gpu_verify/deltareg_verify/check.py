@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deltareg.errors import Problem
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckOutcome
 from deltareg_verify.case import Case
 

@@ -11,18 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from deltareg.base_manifest import base_identity, base_view
-from deltareg.client.base_folder import BaseFolder
-from deltareg.client.folder import open_folder
-from deltareg.delta_manifest import assess
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.folders.folder import open_folder
+from deltareg.delta.base_manifest import base_identity, base_view
+from deltareg.delta.delta_manifest import assess
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import Account
+from deltareg.delta.kinds import all_kinds
 from deltareg.errors import DeltaregError
-from deltareg.fold import Folding
-from deltareg.kind import Account
-from deltareg.kinds import all_kinds
-from deltareg.lm_task import LmTask, fill_task, read_task
-from deltareg.manifest import Manifest
-from deltareg.probe_set import read_samples
-from deltareg.suite import ProbeSet, parse_suite
+from deltareg.identity.manifest import Manifest
+from deltareg.suites.lm_task import LmTask, fill_task, read_task
+from deltareg.suites.probe_set import read_samples
+from deltareg.suites.suite import ProbeSet, parse_suite
 from deltareg_verify import sandbox
 from deltareg_verify.assignment import Assignment, VersionOnBase
 from deltareg_verify.case import Case, DeltaFolder, Parts

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.kind import Effect
+from deltareg.delta.kind import Effect
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure, Refused
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckResult
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding, Value, refusal

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from deltareg.delta.kind import ActivationHook, Effect, PrefixInsert, WeightUpdate
+from deltareg.delta.maths.updates import Extend, Unchanged
+from deltareg.delta.names import NameMap
 from deltareg.errors import InvalidInput
-from deltareg.kind import ActivationHook, Effect, PrefixInsert, WeightUpdate
-from deltareg.names import NameMap
-from deltareg.updates import Extend, Unchanged
 
 
 def included(effects: Sequence[Effect], globs: Sequence[str], names: NameMap) -> list[Effect]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.probe_set import Samples, read_samples
-from deltareg.suite import CheckSpec, ProbeSet, Suite
+from deltareg.suites.probe_set import Samples, read_samples
+from deltareg.suites.suite import CheckSpec, ProbeSet, Suite
 from deltareg_verify.changes import MEASURES
 
 _OWN = "prompts"

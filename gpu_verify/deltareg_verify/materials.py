@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from deltareg import Client
-from deltareg.base_manifest import CONFIG_FILE
-from deltareg.client.base_folder import BaseFolder, open_base
-from deltareg.client.bases import remember_base
-from deltareg.client.cache import Cache
+from deltareg.client.bases.bases import remember_base
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, DeltaregError, Inconclusive, NotFound
-from deltareg.manifest import Manifest
-from deltareg.suite import Suite, built_in, built_in_names
+from deltareg.identity.manifest import Manifest
+from deltareg.suites.suite import Suite, built_in, built_in_names
 from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
 from deltareg_verify.assignment import VersionOnBase
 from deltareg_verify.base_cache import BaseCache

@@ -1,8 +1,8 @@
 """From a measure to a finding: the same rule for every check that has a threshold."""
 
 from deltareg.errors import InvalidInput
-from deltareg.estimate import Estimate
-from deltareg.suite import CheckSpec
+from deltareg.suites.estimate import Estimate
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import Measure, Side
 from deltareg_verify.check import Finding

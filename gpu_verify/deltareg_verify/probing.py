@@ -15,13 +15,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.client.array_file import read_arrays
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
-from deltareg.client.folder import open_folder
-from deltareg.client.weights_file import Slot, write_header
+from deltareg.client.cache.cache import Cache
+from deltareg.client.disk.weights_file import Slot, write_header
+from deltareg.client.folders.array_file import read_arrays
+from deltareg.client.folders.base_folder import open_base
+from deltareg.client.folders.folder import open_folder
 from deltareg.errors import InvalidInput
-from deltareg.suite import DEFAULT_SUITE, built_in
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg_verify.answering import answer, assess_stored
 from deltareg_verify.engine import State
 from deltareg_verify.include import included

@@ -13,7 +13,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deltareg.errors import Inconclusive, Refused
-from deltareg.tensors import strict_json_object
+from deltareg.tensors.header import strict_json_object
 from deltareg.wire import CheckResult
 
 MOST_BYTES = 1 << 20

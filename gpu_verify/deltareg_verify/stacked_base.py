@@ -7,10 +7,10 @@ float32: another matrix product may leave other last bits, and nothing more.
 
 import numpy as np
 
-from deltareg.array import F32, to_f32, view
-from deltareg.fold import Folding
-from deltareg.formula import Tensor
-from deltareg.kind import Tensors
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import Tensors
+from deltareg.delta.maths.formula import Tensor
+from deltareg.tensors.array import F32, to_f32, view
 
 ULPS = 2
 NOISE = 2.0**-16

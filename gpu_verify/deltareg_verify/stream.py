@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from deltareg.formula import Tensor
-from deltareg.tensors import ITEM_BYTES
+from deltareg.delta.maths.formula import Tensor
+from deltareg.tensors.header import ITEM_BYTES
 
 PIECE_BYTES = 8 << 20
 

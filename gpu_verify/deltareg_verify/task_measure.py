@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from deltareg.estimate import (
+from deltareg.suites.estimate import (
     F64,
     Estimate,
     exponential,

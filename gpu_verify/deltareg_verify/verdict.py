@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from deltareg.suite import CheckSpec, Suite
+from deltareg.suites.suite import CheckSpec, Suite
 from deltareg.wire import CheckResult, Outcome
 
 SHOWN = frozenset({"pass", "warn"})

@@ -17,8 +17,8 @@ from typing import Protocol
 
 import deltareg
 from deltareg.errors import DeltaregError, LeaseLost, Unavailable
-from deltareg.suite import Suite
-from deltareg.verifier import VERIFIER
+from deltareg.gate.verifier import VERIFIER
+from deltareg.suites.suite import Suite
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from deltareg.garbage import collect_rarely
+from deltareg.host.garbage import collect_rarely
 from deltareg_verify import cgroup, sandbox
 
 Prepare = Callable[[bytes], Callable[[BinaryIO], None]]

@@ -3,14 +3,14 @@
 import json
 from dataclasses import dataclass, field, replace
 
-from deltareg.client.bases import resolve_base
-from deltareg.client.folder import open_folder
-from deltareg.client.hashing import hash_folder
-from deltareg.client.transfer import piece_sources
+from deltareg.client.bases.bases import resolve_base
+from deltareg.client.folders.folder import open_folder
+from deltareg.client.folders.hashing import hash_folder
+from deltareg.client.packs.transfer import piece_sources
 from deltareg.codec import PackEncoder
-from deltareg.delta_manifest import assess, build_delta_manifest
+from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.digest import sha256_of
-from deltareg.storage_map import StorageMap
+from deltareg.identity.storage_map import StorageMap
 from tests.fixtures.registries import SAMPLES
 
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from deltareg.api.serve import check_address
+from deltareg.api.settings import Settings
 from deltareg.errors import Misconfigured
-from deltareg.settings import Settings
 
 OPEN = ["0.0.0.0", "::", "192.0.2.7", "example.org", "", "127.0.0.1.example.org", "localhost."]
 TLS = {"tls_cert": "/c.pem", "tls_key": "/k.pem"}

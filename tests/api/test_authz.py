@@ -15,8 +15,8 @@ from deltareg.api.app import create_app
 from deltareg.db import tables as t
 from deltareg.db.clock import now_us
 from deltareg.db.session import write
+from deltareg.service.access.tokens import hash_secret, mint_secret
 from deltareg.service.registry import Registry
-from deltareg.service.tokens import hash_secret, mint_secret
 from deltareg.store import open_store
 from deltareg.wire import API
 from tests.fixtures.registries import SCOPES

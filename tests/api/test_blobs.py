@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg.storage_map import StorageMap
+from deltareg.identity.storage_map import StorageMap
 from tests.fixtures.registries import SAMPLES, SCOPES
 
 UNKNOWN = f"sha256:{'0' * 64}"

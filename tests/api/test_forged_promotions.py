@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.clock import now_us
 from deltareg.db.session import write
-from deltareg.suite import built_in
+from deltareg.suites.suite import built_in
 from tests.api.promotions import Promotions
 from tests.fixtures.registries import running
 from tests.service import rows

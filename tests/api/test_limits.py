@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deltareg.client.base_folder import open_base
+from deltareg.client.folders.base_folder import open_base
 from deltareg.digest import sha256_of
 from deltareg.wire import UploadInfo, UploadOpen
 from tests.fixtures.registries import SAMPLES, SCOPES

@@ -7,9 +7,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
-import deltareg.kinds
-from deltareg.kind import KindReader
-from deltareg.kinds import all_kinds
+import deltareg.delta.kinds
+from deltareg.delta.kind import KindReader
+from deltareg.delta.kinds import all_kinds
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
 
@@ -30,8 +30,8 @@ FOLDS = {True: "yes", False: "no, attached only"}
 def modules() -> dict[str, ModuleType]:
     """Give the file of every reader, by its layout."""
     found: dict[str, ModuleType] = {}
-    for info in iter_modules(deltareg.kinds.__path__):
-        module = import_module(f"deltareg.kinds.{info.name}")
+    for info in iter_modules(deltareg.delta.kinds.__path__):
+        module = import_module(f"deltareg.delta.kinds.{info.name}")
         for value in vars(module).values():
             is_own = not isinstance(value, type) or value.__module__ == module.__name__
             layout = getattr(value, "layout", None)
@@ -63,7 +63,7 @@ def row(reader: KindReader, module: ModuleType) -> str:
     variant, foldable = getattr(reader, "variant", ""), getattr(reader, "foldable", None)
     shown = variant if isinstance(variant, str) and variant else ""
     folds = FOLDS[foldable] if isinstance(foldable, bool) else "as its parts do"
-    link = f"../registry/deltareg/kinds/{module.__name__.rpartition('.')[2]}.py"
+    link = f"../registry/deltareg/delta/kinds/{module.__name__.rpartition('.')[2]}.py"
     return f"| [{reader.layout}]({link}) | {shown} | {folds} | {summary(module)} |"
 
 

@@ -27,11 +27,11 @@ CLIENT = "The client and the command line (`deltareg`)"
 
 def classes() -> dict[str, type[BaseSettings]]:
     """Give every settings class under the process that reads it."""
-    import deltareg.settings
+    import deltareg.api.settings
     import deltareg_verify.settings
 
     return {
-        "The server (`deltareg-server`)": deltareg.settings.Settings,
+        "The server (`deltareg-server`)": deltareg.api.settings.Settings,
         "The worker (`deltareg-worker`)": deltareg_verify.settings.WorkerSettings,
     }
 

@@ -1,6 +1,6 @@
 """The page of the kinds is current, and every kind is in it."""
 
-from deltareg.kinds import all_kinds
+from deltareg.delta.kinds import all_kinds
 from tests.architecture.generate_kinds_docs import PAGE, generate, modules, summary
 from tests.architecture.generated import is_current
 

@@ -23,9 +23,9 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
-from deltareg.fold import Folding
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import open_base
+from deltareg.delta.fold import Folding
 from deltareg_verify.torch_engine.attach import Host, open_delta
 from deltareg_verify.torch_engine.load import network_of
 from deltareg_verify.torch_engine.ops import TorchOps

@@ -25,8 +25,8 @@ from deltareg.codec import (
 )
 from deltareg.codec.codecs import thread_codecs
 from deltareg.digest import tensor_digest
-from deltareg.manifest import Piece
-from deltareg.tensors import ITEM_BYTES, parse_header
+from deltareg.identity.manifest import Piece
+from deltareg.tensors.header import ITEM_BYTES, parse_header
 
 STEP = 6e-5  # moves about a third of MiniLM's bf16 weights, as a real fine-tune at 2e-5 does
 

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg import Client
 from deltareg.client.config import ClientConfig
+from deltareg.delta.fold import Folding
 from deltareg.errors import Refused
-from deltareg.fold import Folding
 from tests import corpus
 from tests.verify.bench import SAMPLES, Bench, convention_of, read_arrays, sample_base
 from tests.verify.oracles import attached_logits, library_logits

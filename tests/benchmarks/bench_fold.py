@@ -25,10 +25,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
-from deltareg.client.fold_folder import fold_folder
-from deltareg.client.folder import open_folder
+from deltareg.client.cache.cache import Cache
+from deltareg.client.fold.fold_folder import fold_folder
+from deltareg.client.folders.base_folder import open_base
+from deltareg.client.folders.folder import open_folder
 from tests.benchmarks import llama_files  # only now the tests can be imported
 from tests.faults.big import peak_memory
 from tests.faults.measured import MB, copy_seconds

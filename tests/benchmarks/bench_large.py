@@ -22,7 +22,7 @@ from types import SimpleNamespace
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg.errors import Inconclusive
-from deltareg.suite import built_in, parse_suite
+from deltareg.suites.suite import built_in, parse_suite
 from deltareg_verify.report import listen
 from deltareg_verify.zygote import Zygote
 from tests.benchmarks import llama_files

@@ -19,9 +19,9 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
-from deltareg.suite import built_in
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import open_base
+from deltareg.suites.suite import built_in
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.report import listen
 from deltareg_verify.zygote import Zygote

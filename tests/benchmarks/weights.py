@@ -18,8 +18,8 @@ import numpy as np
 import platformdirs
 
 from deltareg.digest import tensor_digest
-from deltareg.manifest import Piece
-from deltareg.tensors import ITEM_BYTES, parse_header
+from deltareg.identity.manifest import Piece
+from deltareg.tensors.header import ITEM_BYTES, parse_header
 
 WORDS: dict[int, np.dtype] = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _CUT = "cut"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from deltareg.token_files import read_token, token_path
+from deltareg.host.token_files import read_token, token_path
 
 
 @pytest.fixture

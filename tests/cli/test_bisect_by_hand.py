@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from deltareg.bisection import bisect
 from deltareg.client import Client
-from deltareg.client.bisect_marks import KeptMarks, Marks
+from deltareg.client.compare.bisect_marks import KeptMarks, Marks
 from deltareg.client.config import load_config
 from deltareg.errors import Conflict
+from deltareg.gate.bisection import bisect
 from deltareg.refs import LineRef
 from tests.cli.steps import push_line
 

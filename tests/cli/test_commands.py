@@ -9,7 +9,7 @@ import pytest
 from deltareg.wire import LeaseRequest, RunFailure
 from tests.cli.steps import BAD, BASES, DELTAS, push, push_base
 from tests.client.reencoding import WORKER, work
-from tests.torch_archive import pickles
+from tests.client.torch_archive import pickles
 
 KINDS = {"me/chat:v1": "lora", "me/full": "full"}
 

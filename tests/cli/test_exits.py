@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from deltareg.errors import BaseMismatch, DiskFull
-from deltareg.lifecycle import refusal
-from deltareg.ruling import Ruling
+from deltareg.gate.judge import refusal
+from deltareg.gate.ruling import Ruling
 from deltareg_cli.exits import RULE_STATUS, Exit, exit_status, gate_status
 from deltareg_cli.main import as_ours
 from tests.cli.steps import BAD, BASES, push, push_base

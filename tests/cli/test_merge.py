@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deltareg.merging import all_methods
+from deltareg.delta.merge.methods import all_methods
 from deltareg_cli.commands.merge import METHODS
 from tests.cli.steps import DELTAS, push_base
 

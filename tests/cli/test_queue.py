@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg.service.log_retention import drop_old_logs
+from deltareg.service.runs.log_retention import drop_old_logs
 from deltareg.wire import CheckResult, LeaseRequest, LineSent, LogAppend
 from tests.cli.steps import push
 

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from deltareg.digest import Digest
-from deltareg.storage_map import StorageMap
+from deltareg.identity.storage_map import StorageMap
 
 COUNT, WIDTH = 20, 256
 TENSOR_BYTES = 4 * WIDTH * WIDTH

@@ -7,8 +7,8 @@ from pathlib import Path
 from lxml import etree
 
 from deltareg.client.report_files.facts import Compared, GateReport, Judged, Measured, Metric
-from deltareg.client.reports import DiffReport
-from deltareg.compare import TensorChanges, WeightDifference
+from deltareg.client.results.reports import DiffReport
+from deltareg.delta.compare import TensorChanges, WeightDifference
 from deltareg.wire import (
     BaseInfo,
     BaseName,

@@ -6,8 +6,8 @@ import pytest
 from lxml import html as lxml_html
 
 from deltareg.client.report_files.behavior_html import to_html
-from deltareg.client.report_files.sample_plots import interval, ranked
-from deltareg.client.report_files.side_by_side import MOST_CHARS, marked, plain
+from deltareg.drawing.sample_plots import interval, ranked
+from deltareg.drawing.side_by_side import MOST_CHARS, marked, plain
 from tests.client.behavior_values import behavior, document
 from tests.client.report_values import HOSTILE, HUGE, NOW
 

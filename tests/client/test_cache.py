@@ -4,9 +4,9 @@ import os
 import time
 from threading import Event, Thread
 
-from deltareg.client.cache import Cache
-from deltareg.client.kept_files import put, remove
-from deltareg.client.placing import placed
+from deltareg.client.cache.cache import Cache
+from deltareg.client.disk.kept_files import put, remove
+from deltareg.client.disk.whole_folder import placed
 
 DIGEST = "ab" * 32
 DAY_S = 86_400

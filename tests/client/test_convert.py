@@ -13,8 +13,8 @@ from deltareg import Client
 from deltareg.client.config import ClientConfig
 from deltareg.errors import Conflict, InvalidInput, Refused
 from tests import corpus, tiny
-from tests.kinds.assessing import assessed
-from tests.torch_archive import pickles
+from tests.client.torch_archive import pickles
+from tests.delta.kinds.assessing import assessed
 
 QUERY = "model.layers.0.self_attn.q_proj"
 TINY_BIN = pickles.state(pickles.tensor(), name=f"{tiny.PREFIX}x.lora_A.weight")

@@ -5,11 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from deltareg.client.ahead import ahead
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
-from deltareg.client.fold_folder import fold_folder
-from deltareg.client.folder import open_folder
+from deltareg.client.cache.cache import Cache
+from deltareg.client.fold.fold_folder import fold_folder
+from deltareg.client.folders.base_folder import open_base
+from deltareg.client.folders.folder import open_folder
+from deltareg.client.read_ahead import ahead
 from deltareg.errors import IntegrityFailure, InvalidInput, Refused
 from tests.benchmarks import bench_fold, llama_files
 from tests.fixtures.registries import SAMPLES

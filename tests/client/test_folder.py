@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from deltareg.client.folder import open_folder
+from deltareg.client.folders.folder import open_folder
 from deltareg.errors import Conflict, InvalidInput, NotFound, Refused
 from tests.fixtures.registries import SAMPLES
 

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from deltareg.errors import Conflict, InvalidInput
-from deltareg.golden import GOLDEN_FILE, decode
+from deltareg.suites.golden import GOLDEN_FILE, decode
 from tests import tiny
 
 IDS = np.array([[1, 2, 3]])

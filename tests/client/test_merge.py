@@ -6,11 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from deltareg.array import to_f32, view
 from deltareg.client import MergeOptions
-from deltareg.delta_manifest import assess
+from deltareg.delta.delta_manifest import assess
+from deltareg.delta.fold import Folding
 from deltareg.errors import BaseMismatch, InvalidInput
-from deltareg.fold import Folding
+from deltareg.tensors.array import to_f32, view
 from tests import folders
 from tests.client.attached import biased_lora
 from tests.fixtures.registries import SAMPLES

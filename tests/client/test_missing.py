@@ -2,7 +2,7 @@
 
 import pytest
 
-from deltareg.client.missing import Missing, missing_verifications
+from deltareg.client.resources.missing import Missing, missing_verifications
 from tests.client.report_values import answer
 
 VERIFY = "deltareg verify me/chat:v3 --suite {} --wait"

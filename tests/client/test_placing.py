@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from deltareg.client.drafts import draft_name
-from deltareg.client.kept_files import out_of_space
-from deltareg.client.placing import placed, replaced
+from deltareg.client.disk.drafts import draft_name
+from deltareg.client.disk.kept_files import out_of_space
+from deltareg.client.disk.whole_folder import placed, replaced
 from deltareg.errors import DiskFull, InvalidInput
 
 DAY_S = 86_400

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from deltareg.client import Client
-from deltareg.client.behavior import Inputs
-from deltareg.client.cache import Cache
-from deltareg.client.holds import held
+from deltareg.client.cache.cache import Cache
+from deltareg.client.cache.in_use import held
+from deltareg.client.compare.behavior import Inputs
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from tests.client.grids import Traffic, assert_served_well, fill, storage_of

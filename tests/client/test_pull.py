@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deltareg.client.folder import open_folder
+from deltareg.client.folders.folder import open_folder
 from deltareg.errors import (
     BaseMismatch,
     BlobMissing,

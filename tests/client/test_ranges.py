@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from deltareg.client import Client
-from deltareg.client.cache import Cache
-from deltareg.client.stretches import GAP_BYTES
+from deltareg.client.cache.cache import Cache
+from deltareg.client.cache.spans import GAP_BYTES
 from deltareg.errors import IntegrityFailure, Unavailable
 from tests.client.grids import (
     COUNT,

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from deltareg.client.rebuild import Rebuild
+from deltareg.client.packs.rebuild import Rebuild
 from deltareg.codec import CHUNK_ELEMENTS, OrderedPool, PieceSource
 from deltareg.errors import DeltaregError, IntegrityFailure, Unavailable
-from deltareg.storage_map import StorageMap, StoredPiece
+from deltareg.identity.storage_map import StorageMap, StoredPiece
 from tests.codec.samples import encoded, fetcher, nudged, piece_of, reader, source, weights
 
 

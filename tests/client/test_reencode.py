@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from deltareg.client.pack_reader import PackReader
+from deltareg.client.packs.pack_reader import PackReader
 from deltareg.db import tables as t
 from deltareg.db.queries.runs import enqueue
 from deltareg.db.session import read, write

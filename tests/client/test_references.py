@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from deltareg.client import Client, ClientConfig
 from deltareg.db import tables as t
 from deltareg.db.session import read
-from deltareg.storage_map import DEPTH_MAX, StorageMap
+from deltareg.identity.storage_map import DEPTH_MAX, StorageMap
 from tests.client.checkpoints import LINE, NAMES, trained, weights, write, write_run
 from tests.client.test_push import Meddler
 from tests.e2e.test_data_path import same_files

@@ -3,10 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.client.stretches import GAP_BYTES, LIMIT_BYTES, Span, coalesce, missing, needed_chunks
+from deltareg.client.cache.spans import (
+    GAP_BYTES,
+    LIMIT_BYTES,
+    Span,
+    coalesce,
+    missing,
+    needed_chunks,
+)
 from deltareg.digest import Digest
-from deltareg.manifest import Manifest, ManifestFile, Piece
-from deltareg.storage_map import Chunk, PackRef, StorageMap, StoredPiece
+from deltareg.identity.manifest import Manifest, ManifestFile, Piece
+from deltareg.identity.storage_map import Chunk, PackRef, StorageMap, StoredPiece
 
 PACK = Digest("sha256", "aa" * 32)
 MI = 1 << 20

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deltareg.client import Client, ClientConfig
-from deltareg.client.exchange import exchange
+from deltareg.client.disk.swap import exchange
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from tests.client.checkpoints import LINE, write_run
 from tests.client.grids import Traffic

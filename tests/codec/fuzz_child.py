@@ -25,7 +25,7 @@ from deltareg.codec.codecs import thread_codecs
 from deltareg.codec.kernels import kernel
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, IntegrityFailure, Refused
-from deltareg.storage_map import Chunk, StorageMap, StoredPiece
+from deltareg.identity.storage_map import Chunk, StorageMap, StoredPiece
 from tests.codec.fuzz_corpus import Container, Wanted, containers
 from tests.codec.fuzz_mutations import cut, damage, other_chunks, other_document
 from tests.codec.samples import PACK, reader

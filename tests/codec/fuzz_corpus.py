@@ -11,9 +11,9 @@ from deltareg.codec.codecs import open_codecs
 from deltareg.codec.packs import PackWriter
 from deltareg.codec.sources import PieceSource
 from deltareg.digest import Digest
-from deltareg.manifest import Piece
-from deltareg.storage_map import Chunk, PackRef, StorageMap, StoredPiece
-from deltareg.tensors import ITEM_BYTES
+from deltareg.identity.manifest import Piece
+from deltareg.identity.storage_map import Chunk, PackRef, StorageMap, StoredPiece
+from deltareg.tensors.header import ITEM_BYTES
 from tests.codec.samples import nudged, piece_of, reader, weights
 from tests.conftest import REPOSITORY
 from tests.folders import read_file

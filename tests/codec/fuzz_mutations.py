@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deltareg.codec import CHUNK_ELEMENTS, MAX_CHUNK_BYTES
 from deltareg.digest import Digest
-from deltareg.storage_map import Chunk, StoredPiece
+from deltareg.identity.storage_map import Chunk, StoredPiece
 from tests.codec.samples import forged_frame
 
 FRAME_MAGIC = b"\x28\xb5\x2f\xfd"

@@ -7,9 +7,9 @@ import zstandard
 
 from deltareg.codec import PackEncoder, PieceSource
 from deltareg.digest import Digest, tensor_digest
-from deltareg.manifest import Piece
-from deltareg.storage_map import Chunk
-from deltareg.tensors import ITEM_BYTES
+from deltareg.identity.manifest import Piece
+from deltareg.identity.storage_map import Chunk
+from deltareg.tensors.header import ITEM_BYTES
 
 PACK = Digest("sha256", "0" * 64)
 

@@ -22,7 +22,7 @@ from deltareg.codec.chunk_codec import (
 from deltareg.codec.codecs import open_codecs, thread_codecs
 from deltareg.codec.lengths import MOST_WORDS
 from deltareg.errors import BaseMismatch
-from deltareg.tensors import ITEM_BYTES
+from deltareg.tensors.header import ITEM_BYTES
 from tests.codec.samples import chunks_with_reference, noise, nudged, payload_of, weights
 
 CODECS = open_codecs()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from deltareg.codec import CHUNK_ELEMENTS, OrderedPool, PieceRequest, decode_piece, decode_pieces
 from deltareg.errors import BaseMismatch, IntegrityFailure
-from deltareg.storage_map import StoredPiece
-from deltareg.tensors import ITEM_BYTES
+from deltareg.identity.storage_map import StoredPiece
+from deltareg.tensors.header import ITEM_BYTES
 from tests.codec.samples import encoded, fetcher, noise, nudged, reader, source, weights
 
 

@@ -13,7 +13,7 @@ from deltareg.codec.chunk_codec import CONTEXTS, FLOATS, RAW, ZSTD
 from deltareg.codec.codecs import thread_codecs
 from deltareg.digest import sha256_of
 from deltareg.errors import InvalidInput
-from deltareg.storage_map import StorageMap, StoredPiece
+from deltareg.identity.storage_map import StorageMap, StoredPiece
 from tests.codec.samples import encoded, noise, nudged, piece_of, reader, source, weights
 
 
@@ -203,7 +203,7 @@ import resource
 import numpy as np
 from deltareg.codec import PackEncoder, PieceSource
 from deltareg.digest import Digest
-from deltareg.manifest import Piece
+from deltareg.identity.manifest import Piece
 
 CHUNK = 8 << 20
 SIZE = 48 * CHUNK

@@ -11,7 +11,7 @@ from deltareg.codec import decode_piece, read_pack
 from deltareg.codec.codecs import thread_codecs
 from deltareg.codec.packs import PackWriter
 from deltareg.digest import Digest, sha256_of
-from deltareg.storage_map import Chain
+from deltareg.identity.storage_map import Chain
 from tests.golden.make import CASES, FOLDER
 
 NAMES = sorted(CASES)

@@ -19,7 +19,7 @@ from deltareg.codec import (
 from deltareg.codec.packs import PackEntry, PackWriter
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
-from deltareg.storage_map import Chunk
+from deltareg.identity.storage_map import Chunk
 from tests.codec.samples import encoded, noise, source, weights
 
 

@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deltareg.accounting import account, recognise
-from deltareg.array import to_f32, view
+from deltareg.delta.accounting import account, recognise
+from deltareg.delta.examine import examine
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import AGAIN, Addition, BaseCopy, WeightUpdate
+from deltareg.delta.kinds import all_kinds
+from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Refused
-from deltareg.examine import examine
-from deltareg.fold import Folding
-from deltareg.kind import Addition, BaseCopy, WeightUpdate
-from deltareg.kinds import all_kinds
-from deltareg.peft_layout.peft_kind import AGAIN
-from deltareg.shapes import header_tensors
-from deltareg.tensors import TensorInfo
+from deltareg.tensors.array import to_f32, view
+from deltareg.tensors.header import TensorInfo
 from tests.folders import open_base, open_folder
 from tests.samples.surgery import read_tensors
 

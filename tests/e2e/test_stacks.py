@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.client import MergeOptions
-from deltareg.client.base_folder import open_base
-from deltareg.client.version_base import find_ground, store_version_base
+from deltareg.client.fold.version_base import find_ground, store_version_base
+from deltareg.client.folders.base_folder import open_base
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import BaseMismatch, Blocked, Conflict, InvalidInput, NotFound, Refused
-from deltareg.service import collect
+from deltareg.service.upkeep import collect
 from tests import corpus
 from tests.e2e.test_data_path import same_files
 from tests.service import rows

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from deltareg.db.session import BEGIN_OPTION, read
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.refs import LineRef
-from deltareg.service import channels as service
-from deltareg.service import move as moving
+from deltareg.service.channels import channels as service
+from deltareg.service.channels import move as moving
 from deltareg.wire import ChannelMove
 from tests.faults.channel_model import Call, Result
 

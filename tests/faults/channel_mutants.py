@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.db.queries import channels as queries
 from deltareg.db.session import read
-from deltareg.service import freeze
-from deltareg.service import move as moving
+from deltareg.service.channels import move as moving
+from deltareg.service.ledger import freeze
 from deltareg.service.resolve import find_line
 from tests.faults.mutant import patch
 

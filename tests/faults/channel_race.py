@@ -19,12 +19,12 @@ from math import inf
 
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.session import create_engine, write
-from deltareg.service.channels import clear_quarantine, show_channel
-from deltareg.service.gate import FRESH_POLICY
-from deltareg.service.leases import complete_run
-from deltareg.service.move import move_channel
+from deltareg.service.channels.channels import clear_quarantine, show_channel
+from deltareg.service.channels.gate import FRESH_POLICY
+from deltareg.service.channels.move import move_channel
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs import queue_run
+from deltareg.service.runs.leases import complete_run
+from deltareg.service.runs.runs import queue_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import ChannelMove, RunCreate
 from tests.faults import linear

@@ -12,8 +12,8 @@ import time
 from deltareg.client import Client
 from deltareg.client.config import load_config
 from deltareg.errors import DeltaregError, LeaseLost, Unavailable
-from deltareg.suite import built_in
-from deltareg.verifier import VERIFIER
+from deltareg.gate.verifier import VERIFIER
+from deltareg.suites.suite import built_in
 from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
 
 

@@ -18,9 +18,9 @@ import zstandard
 
 from deltareg.codec import CHUNK_ELEMENTS, PackEncoder, PieceSource
 from deltareg.digest import tensor_digest
-from deltareg.manifest import Piece
-from deltareg.storage_map import Chain
-from deltareg.tensors import ITEM_BYTES
+from deltareg.identity.manifest import Piece
+from deltareg.identity.storage_map import Chain
+from deltareg.tensors.header import ITEM_BYTES
 
 FOLDER = Path(__file__).parent / "v1"
 

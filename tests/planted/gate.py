@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
-from deltareg.client.folder import open_folder
-from deltareg.client.suites import read_suite_file
-from deltareg.delta_manifest import assess
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import open_base
+from deltareg.client.folders.folder import open_folder
+from deltareg.client.resources.suites import read_suite_file
+from deltareg.delta.delta_manifest import assess
+from deltareg.delta.examine import examine as examine_numbers
 from deltareg.errors import Refused
-from deltareg.examine import examine as examine_numbers
-from deltareg.probe_set import read_samples
-from deltareg.suite import Suite
+from deltareg.suites.probe_set import read_samples
+from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult
 from deltareg_verify.case import Case
 from deltareg_verify.checks import all_checks

@@ -11,7 +11,7 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from deltareg.golden import encode, record
+from deltareg.suites.golden import encode, record
 from tests.planted.bases import descend, domain_probe, load_base, make_base
 from tests.planted.bottlenecks import Widened
 from tests.planted.data import Examples

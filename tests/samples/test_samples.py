@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deltareg.errors import FILE_CODES, PROBLEM_CODES, Refused
-from deltareg.tensors import parse_header
+from deltareg.tensors.header import parse_header
 from tests.samples import broken
 from tests.samples.surgery import CANARY, handmade_pickle, read_tensors
 

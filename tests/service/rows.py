@@ -14,7 +14,7 @@ from deltareg.db import tables as t
 from deltareg.db.queries import deltas, packs, principals, uploads, versions
 from deltareg.db.session import read, write
 from deltareg.digest import sha256_of
-from deltareg.manifest import BASE_KIND, Manifest
+from deltareg.identity.manifest import BASE_KIND, Manifest
 from deltareg.service.registry import Caller
 from deltareg.store import fresh_key
 

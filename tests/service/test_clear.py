@@ -9,7 +9,7 @@ from deltareg.db.queries import channels as queries
 from deltareg.db.session import write
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef
-from deltareg.service.channels import clear_quarantine
+from deltareg.service.channels.channels import clear_quarantine
 from deltareg.service.registry import Registry
 from deltareg.store.memory import MemoryStore
 from tests.service import rows

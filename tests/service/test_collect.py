@@ -12,8 +12,8 @@ from deltareg.db.queries import collection, packs, uploads, versions
 from deltareg.db.session import read, write
 from deltareg.digest import sha256_of
 from deltareg.errors import Forbidden, UploadClosed
-from deltareg.service import collect
 from deltareg.service.registry import Registry
+from deltareg.service.upkeep import collect
 from deltareg.store import fresh_key
 from deltareg.store.memory import MemoryStore
 from tests.service import rows

@@ -11,7 +11,7 @@ from deltareg.db.queries import collection, packs, uploads
 from deltareg.db.session import create_engine, read, write
 from deltareg.digest import sha256_of
 from deltareg.errors import UploadClosed
-from deltareg.service import collect
+from deltareg.service.upkeep import collect
 from tests.service import rows
 from tests.service.turns import Turns, TurnStore
 

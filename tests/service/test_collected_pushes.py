@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from deltareg.api.app import create_app
 from deltareg.client import Client, ClientConfig
-from deltareg.service import collect
+from deltareg.service.access.tokens import bootstrap_token
 from deltareg.service.registry import Registry
-from deltareg.service.tokens import bootstrap_token
+from deltareg.service.upkeep import collect
 from deltareg.store.memory import MemoryStore
 from tests.faults.payloads import BASE, payload
 from tests.fixtures.registries import serving

@@ -10,8 +10,8 @@ from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.digest import sha256_of
 from deltareg.errors import Forbidden
-from deltareg.service import collect, fsck
 from deltareg.service.registry import Registry
+from deltareg.service.upkeep import collect, fsck
 from deltareg.store import fresh_key, open_store
 from deltareg.store.memory import MemoryStore
 from tests.service import rows

@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from deltareg.db import tables as t
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.labels import fits
-from deltareg.service.leases import (
+from deltareg.service.registry import Registry
+from deltareg.service.runs.leases import (
     bury_exhausted,
     complete_run,
     fail_run,
     hold_lease,
 )
-from deltareg.service.registry import Registry
-from deltareg.service.runs import cancel_run, queue_run, show_run
-from deltareg.service.verdicts import show_verdict
+from deltareg.service.runs.runs import cancel_run, queue_run, show_run
+from deltareg.service.verdicts.verdicts import show_verdict
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import (
     LeaseHold,

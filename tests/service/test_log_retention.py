@@ -9,13 +9,13 @@ from deltareg.api.upkeep import upkeep
 from deltareg.db import tables as t
 from deltareg.db.clock import US_PER_S
 from deltareg.db.session import create_engine, write
-from deltareg.service import log_retention
-from deltareg.service.collect import plan_collection, run_collection
-from deltareg.service.leases import complete_run
-from deltareg.service.log_retention import count_old_logs, drop_old_logs, drop_some_logs
 from deltareg.service.registry import Registry
-from deltareg.service.run_log import append_log, read_log
-from deltareg.service.runs import cancel_run, queue_run
+from deltareg.service.runs import log_retention
+from deltareg.service.runs.leases import complete_run
+from deltareg.service.runs.log import append_log, read_log
+from deltareg.service.runs.log_retention import count_old_logs, drop_old_logs, drop_some_logs
+from deltareg.service.runs.runs import cancel_run, queue_run
+from deltareg.service.upkeep.collect import plan_collection, run_collection
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import LineSent, LogAppend, RunCreate
 from tests.fixtures.processes import until

@@ -8,11 +8,16 @@ from deltareg.db.queries import deltas
 from deltareg.db.session import write
 from deltareg.errors import Forbidden
 from deltareg.refs import Ref
-from deltareg.service.leases import complete_run, fail_run
-from deltareg.service.queue import list_queue, list_workers, queue_depth, workforce
 from deltareg.service.registry import Registry
 from deltareg.service.resolve import find_version
-from deltareg.service.runs import (
+from deltareg.service.runs.leases import complete_run, fail_run
+from deltareg.service.runs.queue import (
+    list_queue,
+    list_workers,
+    queue_depth,
+    workforce,
+)
+from deltareg.service.runs.runs import (
     cancel_run,
     queue_default_suite,
     queue_run,

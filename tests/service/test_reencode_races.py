@@ -6,32 +6,32 @@ from dataclasses import dataclass
 import pytest
 import sqlalchemy as sa
 
-from deltareg.base_manifest import base_view, build_base_manifest
-from deltareg.client.earlier import Earlier
-from deltareg.client.folder import Folder, open_folder
-from deltareg.client.hashing import hash_folder
-from deltareg.client.rebuild import Rebuild
-from deltareg.client.stored import Stored, stored_of
-from deltareg.client.transfer import piece_sources, reader, references
+from deltareg.client.folders.folder import Folder, open_folder
+from deltareg.client.folders.hashing import hash_folder
+from deltareg.client.packs.rebuild import Rebuild
+from deltareg.client.packs.stored_pieces import Stored, stored_of
+from deltareg.client.packs.transfer import piece_sources, reader, references
+from deltareg.client.push.version_before import Earlier
 from deltareg.codec import OrderedPool, PackEncoder
 from deltareg.db import tables as t
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries.versions import content
 from deltareg.db.session import create_engine, read, write
-from deltareg.delta_manifest import assess, build_delta_manifest
+from deltareg.delta.base_manifest import base_view, build_base_manifest
+from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.errors import BlobMissing, Blocked, Conflict, LeaseLost, NotFound, UploadClosed
-from deltareg.manifest import Manifest
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
-from deltareg.service import collect
-from deltareg.service.flatten import flatten
-from deltareg.service.ingest import complete_upload
-from deltareg.service.ingest_base import register_base
-from deltareg.service.leases import claim_lease
-from deltareg.service.reencode import complete_reencode, open_reencode
+from deltareg.service.lines.versions import delete_version
+from deltareg.service.push.ingest import complete_upload
+from deltareg.service.push.ingest_base import register_base
+from deltareg.service.push.reencode import complete_reencode, open_reencode
+from deltareg.service.push.uploads import open_upload, receive_pack
 from deltareg.service.registry import Registry
-from deltareg.service.uploads import open_upload, receive_pack
-from deltareg.service.versions import delete_version
-from deltareg.storage_map import StorageMap
+from deltareg.service.runs.flatten import flatten
+from deltareg.service.runs.leases import claim_lease
+from deltareg.service.upkeep import collect
 from deltareg.wire import LeaseHold, LeaseRequest, ReencodeReport, UploadComplete, UploadOpen
 from tests.client.checkpoints import write_run
 from tests.service import rows

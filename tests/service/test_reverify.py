@@ -5,9 +5,9 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
+from deltareg.gate.verifier import VERIFIER
 from deltareg.service.priority import BACKGROUND
-from deltareg.service.reverify import queue_reverification
-from deltareg.verifier import VERIFIER
+from deltareg.service.runs.reverify import queue_reverification
 from deltareg.wire import LeaseRequest
 from tests.fixtures.registries import SAMPLES
 from tests.service import rows

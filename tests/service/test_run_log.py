@@ -4,8 +4,8 @@ import pytest
 
 from deltareg.errors import Forbidden, LeaseLost, NotFound
 from deltareg.service.registry import Registry
-from deltareg.service.run_log import LOG_BYTES_MAX, append_log, read_log
-from deltareg.service.runs import cancel_run, queue_run
+from deltareg.service.runs.log import LOG_BYTES_MAX, append_log, read_log
+from deltareg.service.runs.runs import cancel_run, queue_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import CheckResult, LineSent, LogAppend, RunCreate
 from tests.service import rows

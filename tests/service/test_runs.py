@@ -9,14 +9,17 @@ from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
-from deltareg.service.leases import (
-    complete_run,
-    hold_lease,
-)
-from deltareg.service.queue import queue_depth
 from deltareg.service.registry import Registry
-from deltareg.service.runs import cancel_run, list_runs, queue_run, rerun, show_run
-from deltareg.service.verdicts import list_verdicts, show_verdict
+from deltareg.service.runs.leases import complete_run, hold_lease
+from deltareg.service.runs.queue import queue_depth
+from deltareg.service.runs.runs import (
+    cancel_run,
+    list_runs,
+    queue_run,
+    rerun,
+    show_run,
+)
+from deltareg.service.verdicts.verdicts import list_verdicts, show_verdict
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import (
     LeaseHold,

@@ -13,9 +13,9 @@ from deltareg.db.queries.shares import Share
 from deltareg.db.session import read, write
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import Forbidden, InvalidInput, NotFound
-from deltareg.manifest import Manifest, ManifestFile, Piece
-from deltareg.service.shares import measure
-from deltareg.storage_map import Chunk, PackRef, StorageMap, StoredPiece
+from deltareg.identity.manifest import Manifest, ManifestFile, Piece
+from deltareg.identity.storage_map import Chunk, PackRef, StorageMap, StoredPiece
+from deltareg.service.push.shares import measure
 from deltareg.store import fresh_key
 from tests.conftest import REPOSITORY
 from tests.service import rows

@@ -6,12 +6,12 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from deltareg.client.suites import read_suite_file
+from deltareg.client.resources.suites import read_suite_file
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
-from deltareg.suite import read_suite
-from deltareg.verifier import VERIFIER
+from deltareg.gate.verifier import VERIFIER
+from deltareg.suites.suite import read_suite
 from deltareg.wire import CheckResult, LeaseRequest, SuiteInfo, SuitePush, VerdictReport
 from tests.fixtures.registries import SAMPLES
 

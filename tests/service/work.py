@@ -6,10 +6,10 @@ from deltareg.db import tables as t
 from deltareg.db.clock import now_us
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.session import with_retry, write
-from deltareg.service.leases import claim_lease
+from deltareg.gate.verifier import VERIFIER
 from deltareg.service.registry import Caller
-from deltareg.suite import built_in
-from deltareg.verifier import VERIFIER
+from deltareg.service.runs.leases import claim_lease
+from deltareg.suites.suite import built_in
 from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
 from tests.service import rows
 

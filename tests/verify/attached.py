@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from deltareg.accounting import account, recognise
+from deltareg.delta.accounting import account, recognise
 from deltareg_verify.torch_engine.ops import TorchOps
 from deltareg_verify.torch_engine.prefix import inserted
 from tests.folders import open_base, open_folder

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deltareg.check_catalogue import CATALOGUE
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
-from deltareg.client.folder import open_folder
-from deltareg.client.hashing import hash_folder
-from deltareg.delta_manifest import assess, build_delta_manifest
-from deltareg.suite import CheckSpec, ProbeSet, Suite, built_in
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import open_base
+from deltareg.client.folders.folder import open_folder
+from deltareg.client.folders.hashing import hash_folder
+from deltareg.delta.delta_manifest import assess, build_delta_manifest
+from deltareg.suites.catalogue import CATALOGUE
+from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, built_in
 from deltareg_verify.case import Case, Parts
 
 SAMPLES = Path(__file__).parents[1] / "samples"

@@ -3,10 +3,15 @@
 from dataclasses import dataclass, field
 
 from deltareg.errors import Unavailable
-from deltareg.service.leases import claim_lease, complete_run, fail_run, hold_lease
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.run_log import append_log
-from deltareg.service.runs import show_run
+from deltareg.service.runs.leases import (
+    claim_lease,
+    complete_run,
+    fail_run,
+    hold_lease,
+)
+from deltareg.service.runs.log import append_log
+from deltareg.service.runs.runs import show_run
 from deltareg_verify.materials import Materials
 from tests.verify.bench import SMOKE, sample_bench
 

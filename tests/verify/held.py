@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from deltareg.array import from_f32
+from deltareg.tensors.array import from_f32
 
 _NAMES = {"f4": "F32", "f8": "F64", "f2": "F16", "i8": "I64", "i4": "I32"}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from deltareg.array import to_f32, view
-from deltareg.fold import Folding
-from deltareg.tensors import FLOAT_DTYPES
+from deltareg.delta.fold import Folding
+from deltareg.tensors.array import to_f32, view
+from deltareg.tensors.header import FLOAT_DTYPES
 from deltareg_verify.examine import examine
 from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
 from deltareg_verify.verdict import judge

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.adapterhub_layout.opened import SAMPLES, samples
+from tests.delta.adapterhub_layout.opened import SAMPLES, samples
 from tests.verify.bench import Bench, read_arrays
 
 TOLERANCE = 2e-5

@@ -6,11 +6,11 @@ import pytest
 import torch
 import transformers
 
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import open_base
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import Tap
 from deltareg.errors import BaseMismatch, Conflict, Inconclusive, InvalidInput, Refused
-from deltareg.fold import Folding
-from deltareg.kind import Tap
 from deltareg_verify.torch_engine.attach import Delta, Host, attach, open_delta
 from tests.verify.bench import SAMPLES, read_arrays, sample_base
 from tests.verify.toys import Keeping, hook

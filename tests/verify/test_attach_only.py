@@ -8,8 +8,8 @@ import pytest
 import torch
 import transformers
 
+from deltareg.delta.kind import Tap
 from deltareg.errors import Inconclusive
-from deltareg.kind import Tap
 from deltareg_verify.examine import examine
 from deltareg_verify.verdict import judge
 from tests.verify.bench import SAMPLES, SMOKE, Bench, read_arrays, sample_base, sample_bench

@@ -4,11 +4,19 @@ from typing import Any
 
 import pytest
 
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import open_base
 from deltareg_verify.torch_engine.attach import attach, open_delta
-from tests.kinds import peft_oracle as oracle
-from tests.kinds.peft_oracle import QV, gpt2, llama, llama_biased, mistral, peft, torch
+from tests.delta.kinds import peft_oracle as oracle
+from tests.delta.kinds.peft_oracle import (
+    QV,
+    gpt2,
+    llama,
+    llama_biased,
+    mistral,
+    peft,
+    torch,
+)
 
 PROMPT = {"target_modules": None, "adapter_len": 3, "task_type": "CAUSAL_LM"}
 CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {

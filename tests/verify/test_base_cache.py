@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from deltareg.client.cache import Cache
+from deltareg.client.cache.cache import Cache
 from deltareg.digest import Digest
 from deltareg.wire import BaseInfo
 from deltareg_verify.base_cache import BaseCache

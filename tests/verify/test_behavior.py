@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from deltareg.client.report_files.behavior_facts import Comparison
 from deltareg.client.report_files.behavior_html import to_html
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.estimate import of_difference
-from deltareg.suite import read_suite
+from deltareg.suites.estimate import of_difference
+from deltareg.suites.suite import read_suite
 from deltareg_verify.__main__ import main
 from deltareg_verify.behavior import OnBase, Question, run
 from deltareg_verify.inputs import gather_inputs

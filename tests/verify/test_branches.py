@@ -8,11 +8,10 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.array import F32
-from deltareg.fold import Folding
-from deltareg.kind import WeightUpdate
-from deltareg.numpy_ops import NumPyOps
-from deltareg.updates import (
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import WeightUpdate
+from deltareg.delta.maths.numpy_ops import NumPyOps
+from deltareg.delta.maths.updates import (
     Add,
     Extend,
     Factor,
@@ -24,6 +23,7 @@ from deltareg.updates import (
     WithoutOrthonormal,
     WithoutPrincipal,
 )
+from deltareg.tensors.array import F32
 from deltareg_verify.torch_engine.branch import branch_for
 from deltareg_verify.torch_engine.fold import chains, change_of, fold
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deltareg.check_catalogue import CATALOGUE
+from deltareg.delta.kind import Account
 from deltareg.errors import Problem
-from deltareg.kind import Account
+from deltareg.suites.catalogue import CATALOGUE
 from deltareg_verify.checks import all_checks
 from deltareg_verify.checks.norm_ratio import layer_type, outliers, size_ratios
 from deltareg_verify.engine import Change, Fired

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from deltareg.errors import Inconclusive
-from deltareg.verifier import VERIFIER
+from deltareg.gate.verifier import VERIFIER
 from deltareg_verify.__main__ import labels
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.report import Surroundings, listen

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from deltareg.delta.kind import Addition, WeightUpdate
+from deltareg.delta.maths.updates import Replace
 from deltareg.errors import Inconclusive
-from deltareg.kind import Addition, WeightUpdate
-from deltareg.updates import Replace
 from deltareg_verify.examine import examine
 from deltareg_verify.torch_engine import fold, from_files, load
 from deltareg_verify.torch_engine.load import load_tokenizer

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deltareg.client.base_folder import open_base
-from deltareg.client.cache import Cache
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import BaseMismatch
 from deltareg_verify.torch_engine.attach import Host, open_delta
 from deltareg_verify.torch_engine.load import find_slots, load

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.golden import GOLDEN_FILE, encode, record
+from deltareg.suites.golden import GOLDEN_FILE, encode, record
 from deltareg_verify.examine import examine
 from deltareg_verify.verdict import judge
 from tests.verify.bench import SAMPLES, Bench, read_arrays, sample_base, suite_of

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers.utils.generic import ModelOutput
 
+from deltareg.delta.kind import ActivationHook, Tap
 from deltareg.errors import Inconclusive
-from deltareg.kind import ActivationHook, Tap
 from deltareg_verify.torch_engine.hooks import hooked
 from deltareg_verify.torch_engine.ops import TorchOps
 from tests.verify.toys import Keeping, hook

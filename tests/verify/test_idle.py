@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from deltareg.kind import Account, WeightUpdate
-from deltareg.updates import LowRank, Replace
+from deltareg.delta.kind import Account, WeightUpdate
+from deltareg.delta.maths.updates import LowRank, Replace
 from deltareg_verify.checks import all_checks
 from deltareg_verify.engine import Change
 from tests.verify.bench import SMOKE, sample_bench

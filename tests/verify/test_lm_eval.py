@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deltareg.lm_task import fill_task, read_task
-from deltareg.lm_task_document import METRICS
-from deltareg.suite import read_suite
+from deltareg.suites.lm_task import fill_task, read_task
+from deltareg.suites.lm_task_document import METRICS
+from deltareg.suites.suite import read_suite
 from deltareg_verify.examine import examine
 from tests.verify.bench import SAMPLES, Bench, listed, sample_base, sample_bench
 from tests.verify.plain_engine import PlainEngine

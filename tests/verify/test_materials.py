@@ -5,7 +5,7 @@ import filecmp
 import pytest
 
 from deltareg.errors import Inconclusive
-from deltareg.manifest import Manifest
+from deltareg.identity.manifest import Manifest
 from deltareg.wire import LeaseRequest
 from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.materials import Stock

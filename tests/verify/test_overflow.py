@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from deltareg.low_rank import LowRankChange
+from deltareg.delta.maths.low_rank import LowRankChange
 from deltareg_verify.checks import all_checks
 from deltareg_verify.checks.overflow import largest_element
 from tests.verify.bench import SAMPLES, SMOKE, Bench, listed, sample_base, sample_bench

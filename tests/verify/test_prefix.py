@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
+from deltareg.delta.kind import PrefixInsert
 from deltareg.errors import Inconclusive
-from deltareg.kind import PrefixInsert
 from deltareg_verify.torch_engine.ops import as_array
 from deltareg_verify.torch_engine.prefix import inserted
 from tests import tiny

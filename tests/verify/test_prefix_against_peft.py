@@ -5,7 +5,7 @@ import pytest
 import torch
 import transformers
 
-from deltareg.kind import PrefixInsert
+from deltareg.delta.kind import PrefixInsert
 from deltareg_verify.torch_engine.prefix import inserted
 from tests import corpus
 from tests.folders import open_base

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from deltareg.client.array_file import read_arrays as read_arrays_of
+from deltareg.client.folders.array_file import read_arrays as read_arrays_of
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound, Refused
 from deltareg_verify.__main__ import main
 from deltareg_verify.probing import Probe, run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deltareg.policy import SANDBOX_LAYERS
+from deltareg.gate.policy import SANDBOX_LAYERS
 from deltareg_verify import sandbox
 from deltareg_verify.zygote import Zygote
 

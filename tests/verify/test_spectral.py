@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from deltareg.kind import Account, WeightUpdate
-from deltareg.low_rank import LowRankChange
+from deltareg.delta.kind import Account, WeightUpdate
+from deltareg.delta.maths.low_rank import LowRankChange
 from deltareg_verify.checks import all_checks
 from deltareg_verify.checks.spectral import singular_values
 from deltareg_verify.engine import Change

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.client.base_folder import open_base
-from deltareg.client.version_base import find_ground, store_version_base
+from deltareg.client.fold.version_base import find_ground, store_version_base
+from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseRequest
 from deltareg_verify.assignment import Assignment

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.client.folder import open_folder
+from deltareg.client.folders.folder import open_folder
 from deltareg_verify.checks import all_checks
 from deltareg_verify.examine import examine
 from tests.samples import surgery

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
+from deltareg.delta.kind import WeightUpdate
+from deltareg.delta.maths.updates import Add, Replace
 from deltareg.errors import Inconclusive
-from deltareg.kind import WeightUpdate
-from deltareg.updates import Add, Replace
 from deltareg_verify.examine import examine
 from deltareg_verify.torch_engine import Room
 from deltareg_verify.torch_engine.room import needed

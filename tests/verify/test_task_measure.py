@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from deltareg.suite import read_suite
+from deltareg.suites.suite import read_suite
 from deltareg_verify.examine import examine
 from deltareg_verify.task_measure import measure
-from tests.test_lm_task import filled
+from tests.suites.test_lm_task import filled
 from tests.verify.bench import sample_bench
 from tests.verify.plain_engine import PlainEngine
 

@@ -10,8 +10,8 @@ import pytest
 
 from deltareg.errors import Forbidden, Inconclusive
 from deltareg.service.registry import Registry
-from deltareg.service.run_log import read_log
-from deltareg.service.runs import queue_run
+from deltareg.service.runs.log import read_log
+from deltareg.service.runs.runs import queue_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import LeaseRequest, RunCreate
 from deltareg_verify.options import Options

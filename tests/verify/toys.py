@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deltareg.kind import ActivationHook, Tap
+from deltareg.delta.kind import ActivationHook, Tap
 
 
 @dataclass

@@ -6,7 +6,7 @@ import click
 
 from deltareg.client.config import ClientConfig
 from deltareg.errors import InvalidInput, Unauthenticated
-from deltareg.token_files import forget_token, token_path, write_token
+from deltareg.host.token_files import forget_token, token_path, write_token
 from deltareg.wire import WhoAmI
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Title
 from deltareg_cli.command_tree import command, group

@@ -15,7 +15,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import VersionNumber, option, timeout_option
 
 if TYPE_CHECKING:
-    from deltareg.client.bisect import Judge, Step
+    from deltareg.client.compare.bisect import Judge, Step
 
 _RUN = (
     Example(
@@ -118,7 +118,7 @@ def _judge(
     script: str | None,
     timeout_s: float,
 ) -> "Judge":
-    from deltareg.client.bisect import Measure
+    from deltareg.client.compare.bisect import Measure
     from deltareg_cli.script import script_judge
 
     has_mark = least is not None or most is not None

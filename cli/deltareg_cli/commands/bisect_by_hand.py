@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.bisection import Mark
+from deltareg.gate.bisection import Mark
 from deltareg.refs import LineRef
 from deltareg_cli.blocks import Answer, Cell, Lines
 from deltareg_cli.command_tree import command
@@ -14,7 +14,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import VersionNumber, option
 
 if TYPE_CHECKING:
-    from deltareg.client.bisect_by_hand import Standing
+    from deltareg.client.compare.bisect_by_hand import Standing
 
 _SEE = ("bisect status", "bisect run", "pull", "help exit-codes")
 

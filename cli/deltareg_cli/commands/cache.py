@@ -16,7 +16,7 @@ from deltareg_cli.options import Duration, Size, option
 from deltareg_cli.wording import count, moment, size
 
 if TYPE_CHECKING:
-    from deltareg.client.pins import Pin
+    from deltareg.client.cache.pins import Pin
 
 
 @group(

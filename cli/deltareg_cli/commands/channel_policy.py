@@ -77,7 +77,9 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     that were asked for the channel, and approvals, do not count under another policy. What the
     channel serves is served on. A policy that somebody else replaced meanwhile is refused with 5.
     """
-    from deltareg.client.policy_file import read_policy_file  # YAML, which reading needs not
+    from deltareg.client.resources.policy_file import (
+        read_policy_file,  # YAML, which reading needs not
+    )
 
     is_dry = invocation.globals.dry_run
     wanted = read_policy_file(_read(file))

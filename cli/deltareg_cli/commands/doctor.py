@@ -107,7 +107,9 @@ def _try(what: str, look: Callable[[], Finding]) -> Finding:
 
 
 def _kernel() -> Finding:
-    from deltareg.client.machine import codec_kernel  # NumPy, which not every command waits for
+    from deltareg.client.this_machine import (
+        codec_kernel,  # NumPy, which not every command waits for
+    )
 
     if codec_kernel() == "native":
         return Finding("codec", "ok", "native kernel")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import click
 
-from deltareg.client.missing import missing_verifications
 from deltareg.client.report_files.writing import ReportPaths
+from deltareg.client.resources.missing import missing_verifications
 from deltareg.errors import WaitTimeout
 from deltareg.wire import GateAnswer, RunInfo
 from deltareg_cli.blocks import Answer

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deltareg.delta.injection import told
 from deltareg.errors import Problem, Refused
-from deltareg.injection import told
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Title
 from deltareg_cli.command_tree import command
 from deltareg_cli.exits import Exit

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from deltareg.client.bisect import BisectReport, Step
+from deltareg.client.compare.bisect import BisectReport, Step
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
 from deltareg_cli.wording import clean, count, number
 

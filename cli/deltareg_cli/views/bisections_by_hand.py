@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from deltareg.bisection import Mark
-from deltareg.client.bisect_by_hand import Standing
+from deltareg.client.compare.bisect_by_hand import Standing
+from deltareg.gate.bisection import Mark
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Text, Title
 from deltareg_cli.views.bisections import bisect_answer
 from deltareg_cli.wording import count

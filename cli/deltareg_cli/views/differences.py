@@ -9,7 +9,7 @@ from deltareg_cli.wording import number, short
 
 if TYPE_CHECKING:
     from deltareg.client import DiffReport
-    from deltareg.compare import FieldChange
+    from deltareg.delta.compare import FieldChange
 
 MOST_NAMES = 3
 _CONFIG = "config."

@@ -9,7 +9,7 @@ from deltareg_cli.wording import count, number, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import MergePlan, MergeReport
-    from deltareg.merge.conflicts import WeightConflict
+    from deltareg.delta.merge.conflicts import WeightConflict
 
 _MOST_MODULES = 20
 _PAIR = ("signs agree", "cosine", "overlap", "‖ΔW a‖/‖W‖", "‖ΔW b‖/‖W‖")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from deltareg.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.wire import GateAnswer, PolicyChange, UnmetRule
 from deltareg_cli.blocks import Block, Cell, Facts, Lines, Text, Title
 from deltareg_cli.wording import count

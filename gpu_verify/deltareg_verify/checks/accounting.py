@@ -3,7 +3,7 @@
 Copies of base weights in the delta must be this base's, and values must be meant as they are read.
 """
 
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding, refusal
 from deltareg_verify.checks.finite import CODE as NON_FINITE

@@ -1,6 +1,6 @@
 """How many samples of a labelled probe set get their label: texts, images, whatever has a class."""
 
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import accuracy
 from deltareg_verify.check import Check, Finding

@@ -1,6 +1,6 @@
 """The delta attached to the running base and the delta folded into it give the same outputs."""
 
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.arrays import largest_difference, root_mean_square
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding

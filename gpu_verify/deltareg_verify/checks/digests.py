@@ -5,7 +5,7 @@ And a base that is a version is what folding that version gives.
 
 from deltareg.digest import sha256_over, tensor_digest
 from deltareg.errors import IntegrityFailure
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.stream import file_chunks, pieces

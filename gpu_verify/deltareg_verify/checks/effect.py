@@ -6,7 +6,7 @@ that is what `idle` finds of weights.
 
 from collections.abc import Sequence
 
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.arrays import all_finite, largest_difference
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding

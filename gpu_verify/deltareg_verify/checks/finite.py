@@ -1,6 +1,6 @@
 """No stored value is NaN or infinite."""
 
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 

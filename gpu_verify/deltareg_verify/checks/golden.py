@@ -1,8 +1,8 @@
 """Base and delta give here what they gave to the one who trained it."""
 
 from deltareg.errors import InvalidInput
-from deltareg.golden import GOLDEN_FILE, compare, decode
-from deltareg.suite import CheckSpec
+from deltareg.suites.golden import GOLDEN_FILE, compare, decode
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.dtypes import TOLERANCES

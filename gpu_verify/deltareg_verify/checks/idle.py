@@ -8,11 +8,11 @@ nothing, so no other check sees it.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from deltareg.formula import Stored
-from deltareg.kind import Account, WeightUpdate
-from deltareg.suite import CheckSpec
-from deltareg.updates import Add
-from deltareg.updates_sparse import Elements
+from deltareg.delta.kind import Account, WeightUpdate
+from deltareg.delta.maths.formula import Stored
+from deltareg.delta.maths.updates import Add
+from deltareg.delta.updates_sparse import Elements
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.checks.norm_ratio import layer_type

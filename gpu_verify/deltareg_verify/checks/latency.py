@@ -2,8 +2,8 @@
 
 from statistics import median
 
-from deltareg.estimate import Estimate
-from deltareg.suite import CheckSpec
+from deltareg.suites.estimate import Estimate
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.measured import judged

@@ -2,8 +2,8 @@
 
 from importlib.util import find_spec
 
-from deltareg.lm_task import Asked, LmTask, asked_of
-from deltareg.suite import CheckSpec
+from deltareg.suites.lm_task import Asked, LmTask, asked_of
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import Side
 from deltareg_verify.check import Check, Finding

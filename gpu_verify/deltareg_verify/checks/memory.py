@@ -1,7 +1,7 @@
 """The most memory held: on the device, or by the process on a CPU."""
 
-from deltareg.estimate import Estimate
-from deltareg.suite import CheckSpec
+from deltareg.suites.estimate import Estimate
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.measured import judged

@@ -10,12 +10,12 @@ from functools import cache, partial
 
 import numpy as np
 
-from deltareg.array import F32, from_f32, is_finite, to_f32, view
-from deltareg.fold import Folding
-from deltareg.formula import Tensor
-from deltareg.low_rank import LowRankChange, low_rank_change
-from deltareg.suite import CheckSpec
-from deltareg.tensors import FLOAT_DTYPES
+from deltareg.delta.fold import Folding
+from deltareg.delta.maths.formula import Tensor
+from deltareg.delta.maths.low_rank import LowRankChange, low_rank_change
+from deltareg.suites.suite import CheckSpec
+from deltareg.tensors.array import F32, from_f32, is_finite, to_f32, view
+from deltareg.tensors.header import FLOAT_DTYPES
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.stream import pieces

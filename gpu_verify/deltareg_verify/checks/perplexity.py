@@ -1,6 +1,6 @@
 """How likely texts are with the delta: per token, beside the base or the version now promoted."""
 
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import perplexity
 from deltareg_verify.check import Check, Finding

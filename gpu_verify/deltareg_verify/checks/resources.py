@@ -1,6 +1,6 @@
 """What the verification took: seconds and the most memory. It only tells."""
 
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 

@@ -5,7 +5,7 @@ The probe set holds pairs: row i of `pixel_values` belongs to row i of `input_id
 
 from functools import partial
 
-from deltareg.suite import CheckSpec
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import retrieval
 from deltareg_verify.check import Check, Finding

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.compare import effective_rank
-from deltareg.low_rank import LowRankChange, cores_of, low_rank_change
-from deltareg.suite import CheckSpec
+from deltareg.delta.compare import effective_rank
+from deltareg.delta.maths.low_rank import LowRankChange, cores_of, low_rank_change
+from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.checks.norm_ratio import over_type

@@ -25,7 +25,7 @@ from lm_eval.api.registry import get_aggregation
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import evaluate
 
-from deltareg.lm_task import Asked, LmTask
+from deltareg.suites.lm_task import Asked, LmTask
 from deltareg_verify.engine import Engine, State, Tokenizer
 from deltareg_verify.lm_harness.network import EngineNetwork
 

@@ -2,7 +2,7 @@
 
 ::
 
-    with open_base(Path("llama"), cache) as base:  # deltareg.client.base_folder
+    with open_base(Path("llama"), cache) as base:  # deltareg.client.folders.base_folder
         host = Host(model, base)
         chat = host.prepare([open_delta(Path("chat"), base)])
         code = host.prepare([open_delta(Path("code"), base)], include=["*.layers.0"])
@@ -31,10 +31,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from deltareg.client.folder import open_folder
-from deltareg.delta_manifest import assess
+from deltareg.client.folders.folder import open_folder
+from deltareg.delta.delta_manifest import assess
+from deltareg.delta.kind import ActivationHook, Addition, Effect, PrefixInsert
 from deltareg.errors import BaseMismatch, Conflict, InvalidInput, Refused
-from deltareg.kind import ActivationHook, Addition, Effect, PrefixInsert
 from deltareg_verify.case import BaseFolder
 from deltareg_verify.include import included
 from deltareg_verify.torch_engine.forward import Watch, forward, put_on

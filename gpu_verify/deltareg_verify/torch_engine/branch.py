@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from deltareg.formula import Array, Factored, Ops, Update, is_factored
-from deltareg.kind import ActivationHook, Seen, Tap
-from deltareg.updates import WeightDecomposed
+from deltareg.delta.kind import ActivationHook, Seen, Tap
+from deltareg.delta.maths.formula import Array, Factored, Ops, Update, is_factored
+from deltareg.delta.maths.updates import WeightDecomposed
 from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch
 
 Branch = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
+from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
-from deltareg.kind import Addition, BaseCopy, Effect, WeightUpdate
-from deltareg.suite import Suite
+from deltareg.suites.suite import Suite
 from deltareg_verify.case import BaseFolder
 from deltareg_verify.engine import F64, Change, Fired, Outputs, State
 from deltareg_verify.torch_engine import device as devices

@@ -1,6 +1,6 @@
 """Updates folded into weights: float32 in fixed blocks of rows, rounded once.
 
-The same formulas and blocks as `deltareg.fold`, on torch arrays.
+The same formulas and blocks as `deltareg.delta.fold`, on torch arrays.
 """
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
@@ -15,8 +15,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from deltareg.formula import Factored, Stored, Tensor, Update, is_factored
-from deltareg.kind import Effect, WeightUpdate
+from deltareg.delta.kind import Effect, WeightUpdate
+from deltareg.delta.maths.formula import Factored, Stored, Tensor, Update, is_factored
 from deltareg_verify.engine import Change
 from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch, borrowed, stored
 

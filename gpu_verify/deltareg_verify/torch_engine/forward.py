@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from deltareg.kind import ActivationHook, PrefixInsert
+from deltareg.delta.kind import ActivationHook, PrefixInsert
 from deltareg_verify.torch_engine.hooks import Passed, hooked
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 from deltareg_verify.torch_engine.plan import Plan

@@ -16,8 +16,8 @@ from typing import cast
 import torch
 import transformers
 
+from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Inconclusive
-from deltareg.formula import Tensor
 from deltareg_verify.torch_engine.ops import DTYPES, borrowed
 
 _FRESH_SEED = 0

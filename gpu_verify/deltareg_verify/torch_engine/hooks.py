@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from deltareg.delta.kind import ActivationHook, Seen, Tap
+from deltareg.delta.maths.formula import Array
 from deltareg.errors import Inconclusive
-from deltareg.formula import Array
-from deltareg.kind import ActivationHook, Seen, Tap
 from deltareg_verify.torch_engine.calls import (
     argument,
     output_of,

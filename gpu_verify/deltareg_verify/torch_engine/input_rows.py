@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from transformers import Cache, PreTrainedModel
 
+from deltareg.delta.kind import PrefixInsert
 from deltareg.errors import Inconclusive
-from deltareg.kind import PrefixInsert
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 from deltareg_verify.torch_engine.positions import Keywords
 

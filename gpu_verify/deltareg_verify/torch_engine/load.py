@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 import transformers
 
+from deltareg.delta.kind import BaseView
+from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Inconclusive
-from deltareg.formula import Tensor
-from deltareg.kind import BaseView
 from deltareg_verify.torch_engine.from_files import mapped, network_from, outlined
 from deltareg_verify.torch_engine.ops import NAMES, borrowed
 from deltareg_verify.torch_engine.streamed import Placing, stand_in

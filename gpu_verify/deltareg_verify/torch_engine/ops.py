@@ -1,4 +1,4 @@
-"""The operations of `deltareg.formula.Ops` in torch, on any device."""
+"""The operations of `deltareg.delta.maths.formula.Ops` in torch, on any device."""
 
 # torch and transformers are typed in part only; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from deltareg.delta.maths.formula import Array, Function, Integers, Tensor
+from deltareg.delta.maths.numpy_ops import stored_integers
 from deltareg.errors import InvalidInput
-from deltareg.formula import Array, Function, Integers, Tensor
-from deltareg.numpy_ops import stored_integers
 from deltareg_verify.torch_engine.streamed import Placing
 
 DTYPES: dict[str, torch.dtype] = {

@@ -12,8 +12,7 @@ from typing import assert_never
 
 import torch
 
-from deltareg.formula import Tensor
-from deltareg.kind import (
+from deltareg.delta.kind import (
     ActivationHook,
     Addition,
     BaseCopy,
@@ -21,7 +20,8 @@ from deltareg.kind import (
     PrefixInsert,
     WeightUpdate,
 )
-from deltareg.names import NameMap
+from deltareg.delta.maths.formula import Tensor
+from deltareg.delta.names import NameMap
 from deltareg_verify.torch_engine.branch import as_hook, branch_for, has_branch
 from deltareg_verify.torch_engine.fold import Chain, chains, fold, new_weight
 from deltareg_verify.torch_engine.load import Network, Slot

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from deltareg.delta.kind import Hook, PrefixInsert, Seen
 from deltareg.errors import Inconclusive
-from deltareg.kind import Hook, PrefixInsert, Seen
 from deltareg_verify.engine import F32
 from deltareg_verify.torch_engine.attention import KeyValues, put_before
 from deltareg_verify.torch_engine.input_rows import rows_before, submodule

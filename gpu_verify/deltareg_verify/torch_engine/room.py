@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from deltareg.delta.kind import BaseView, Effect
 from deltareg.errors import Inconclusive
-from deltareg.kind import BaseView, Effect
-from deltareg.tensors import FLOAT_DTYPES, ITEM_BYTES
+from deltareg.tensors.header import FLOAT_DTYPES, ITEM_BYTES
 from deltareg_verify import kernel
 from deltareg_verify.torch_engine.fold import chains
 from deltareg_verify.torch_engine.ops import NAMES

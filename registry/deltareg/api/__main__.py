@@ -1,6 +1,6 @@
 """`python -m deltareg.api`, `deltareg-server`: run the server, or a whole registry, or check it."""
 
-from deltareg.garbage import collect_rarely
+from deltareg.host.garbage import collect_rarely
 
 
 def main() -> None:

@@ -26,9 +26,9 @@ from deltareg.api.routes import (
     suites,
     uploads,
 )
-from deltareg.service.log_retention import DEFAULT_KEEP_S
+from deltareg.service.access.tokens import is_live
 from deltareg.service.registry import Registry
-from deltareg.service.tokens import is_live
+from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
 from deltareg.wire import API
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")

@@ -11,8 +11,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deltareg.api.problems import request_id_of
 from deltareg.errors import Unauthenticated
+from deltareg.service.access.tokens import authenticate as authenticate_token
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.tokens import authenticate as authenticate_token
 
 _scheme = HTTPBearer(auto_error=False, description="A token of `deltareg token create`.")
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from deltareg.api.settings import Settings
 from deltareg.db import HEAD
 from deltareg.db.queries.principals import count_tokens, end_tokens_of
 from deltareg.db.session import create_engine, read, schema_head, write
 from deltareg.errors import DeltaregError, Misconfigured
+from deltareg.host.token_files import read_token, write_token
+from deltareg.service.access.tokens import bootstrap_token, mint_secret
 from deltareg.service.registry import Registry
-from deltareg.service.tokens import bootstrap_token, mint_secret
-from deltareg.settings import Settings
-from deltareg.token_files import read_token, write_token
 
 ADMIN = "admin"
 LOCAL_WORKER = "local-worker"

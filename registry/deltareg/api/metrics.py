@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from deltareg.service.queue import QueueDepth, Workforce
+from deltareg.service.runs.queue import QueueDepth, Workforce
 
 # Told of while nothing of it waits, too, so that a scaler sees 0 and not nothing.
 _WHAT = ("verify", "reencode")

@@ -25,12 +25,12 @@ from deltareg.api.first_start import (
     prepare_data_dir,
 )
 from deltareg.api.one_host import one_host
+from deltareg.api.settings import Settings
 from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.service.registry import Registry
-from deltareg.service.reverify import queue_reverification
-from deltareg.settings import Settings
+from deltareg.service.runs.reverify import queue_reverification
 from deltareg.store import open_store
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from sqlalchemy.exc import SQLAlchemyError
 
 from deltareg.errors import DeltaregError
-from deltareg.service.log_retention import drop_some_logs
 from deltareg.service.registry import Registry
+from deltareg.service.runs.log_retention import drop_some_logs
 
 log = logging.getLogger(__name__)
 

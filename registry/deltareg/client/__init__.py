@@ -6,9 +6,9 @@ from deltareg.client.config import ClientConfig
 
 if TYPE_CHECKING:
     from deltareg.client.client import Client
-    from deltareg.client.merge import MergeOptions
-    from deltareg.client.pull_report import PullReport
-    from deltareg.client.reports import (
+    from deltareg.client.push.merge import MergeOptions
+    from deltareg.client.results.pull_report import PullReport
+    from deltareg.client.results.reports import (
         ConvertReport,
         DiffReport,
         Fingerprint,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         MergeReport,
         PushReport,
     )
-    from deltareg.client.update_report import UpdateReport
+    from deltareg.client.results.update_report import UpdateReport
 
 __all__ = [
     "Client",
@@ -42,19 +42,19 @@ def __getattr__(name: str) -> object:
 
         return Client
     if name == "MergeOptions":
-        from deltareg.client.merge import MergeOptions
+        from deltareg.client.push.merge import MergeOptions
 
         return MergeOptions
     if name == "PullReport":
-        from deltareg.client.pull_report import PullReport
+        from deltareg.client.results.pull_report import PullReport
 
         return PullReport
     if name == "UpdateReport":
-        from deltareg.client.update_report import UpdateReport
+        from deltareg.client.results.update_report import UpdateReport
 
         return UpdateReport
     if name in __all__:
-        from deltareg.client import reports
+        from deltareg.client.results import reports
 
         return vars(reports)[name]
     raise AttributeError(f"module 'deltareg.client' has no attribute {name!r}")

@@ -15,19 +15,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltareg.client import (
+from deltareg.client import use_cases
+from deltareg.client.fleet import Fleet
+from deltareg.client.pull import pull
+from deltareg.client.resources import (
     deltas,
-    pull_files,
     resolving,
     runs,
     stats,
-    use_cases,
     verdicts,
 )
-from deltareg.client.fleet import Fleet
-from deltareg.client.pull_report import PullReport
+from deltareg.client.results.pull_report import PullReport
+from deltareg.client.results.update_report import UpdateReport
 from deltareg.client.serving import Serving
-from deltareg.client.update_report import UpdateReport
 from deltareg.client.verifying import Verifying
 from deltareg.refs import LineRef, Ref, parse_id
 from deltareg.wire import (
@@ -50,9 +50,9 @@ from deltareg.wire import (
 )
 
 if TYPE_CHECKING:
-    from deltareg.client import reports
-    from deltareg.client.base_folder import BaseFolder
-    from deltareg.client.merge import MergeOptions, Weighted
+    from deltareg.client.folders.base_folder import BaseFolder
+    from deltareg.client.push.merge import MergeOptions, Weighted
+    from deltareg.client.results import reports
 
 
 class Client(Fleet, Serving, Verifying):
@@ -92,7 +92,7 @@ class Client(Fleet, Serving, Verifying):
 
     def fetch_base(self, info: BaseInfo) -> "BaseFolder":
         """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""
-        return use_cases.pull.bring_base(self._context, info)
+        return use_cases.fetching.bring_base(self._context, info)
 
     def fingerprint(self, path: Path) -> "reports.Fingerprint":
         """Fingerprint a local base; no server is asked."""
@@ -136,7 +136,7 @@ class Client(Fleet, Serving, Verifying):
 
     def pull(self, ref: str, to: Path | None = None, *, is_temporary: bool = False) -> PullReport:
         """Write a version's files into a folder, or into the cache."""
-        return pull_files.pull(self._context, Ref.parse(ref), to, is_temporary=is_temporary)
+        return pull.pull(self._context, Ref.parse(ref), to, is_temporary=is_temporary)
 
     def materialize(
         self,

@@ -16,7 +16,7 @@ import platformdirs
 from deltareg.client.config_file import read_settings
 from deltareg.client.quantities import parse_duration, parse_size
 from deltareg.errors import InvalidInput
-from deltareg.token_files import config_dir, read_token, token_path
+from deltareg.host.token_files import config_dir, read_token, token_path
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8642

@@ -25,7 +25,7 @@ from deltareg.errors import (
     Unavailable,
     error_classes,
 )
-from deltareg.lean_httpx import httpx
+from deltareg.host.lean_httpx import httpx
 from deltareg.wire import API, ProblemDocument
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltareg.client import runs, use_cases
+from deltareg.client import use_cases
+from deltareg.client.resources import runs
 from deltareg.client.session import Session
 from deltareg.wire import (
     LeaseGrant,
@@ -18,7 +19,7 @@ from deltareg.wire import (
 )
 
 if TYPE_CHECKING:
-    from deltareg.client.base_folder import BaseFolder
+    from deltareg.client.folders.base_folder import BaseFolder
 
 
 class Leased(Session):

@@ -1,7 +1,7 @@
 """What channels serve, and every move of them: the part of the client that promotes."""
 
-from deltareg.client import channels, policies
-from deltareg.client.requests import Requests
+from deltareg.client.resources import channels, policies
+from deltareg.client.resources.requests import Requests
 from deltareg.client.session import Session
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import (

@@ -3,20 +3,20 @@
 from typing import TYPE_CHECKING, Self
 
 from deltareg.client import use_cases
-from deltareg.client.cache import Cache
-from deltareg.client.cached import CachedThings
+from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
 from deltareg.client.http import Api
 from deltareg.client.progress import SILENT, Progress
-from deltareg.lean_httpx import httpx
+from deltareg.client.resources.cached import CachedThings
+from deltareg.host.lean_httpx import httpx
 from deltareg.wire import Meta, WhoAmI
 
 if TYPE_CHECKING:
-    from deltareg.client.behavior import Behavior
-    from deltareg.client.bisect import Bisection
-    from deltareg.client.bisect_by_hand import HandBisection
-    from deltareg.client.suites import Suites
+    from deltareg.client.compare.behavior import Behavior
+    from deltareg.client.compare.bisect import Bisection
+    from deltareg.client.compare.bisect_by_hand import HandBisection
+    from deltareg.client.resources.suites import Suites
 
 
 class Session:

@@ -8,22 +8,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deltareg.client import (
-        behavior,
-        bisect,
-        bisect_by_hand,
-        convert,
-        diff,
-        lint,
-        materialize,
-        merge,
-        pull,
-        push,
-        push_base,
-        reencode,
-        suites,
-        update,
-    )
+    from deltareg.client.bases import push_base
+    from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff
+    from deltareg.client.fold import materialize, update
+    from deltareg.client.pull import fetching
+    from deltareg.client.push import convert, lint, merge, push, reencode
+    from deltareg.client.resources import suites
+
+_ROOMS = {
+    "behavior": "compare",
+    "bisect": "compare",
+    "bisect_by_hand": "compare",
+    "convert": "push",
+    "diff": "compare",
+    "fetching": "pull",
+    "lint": "push",
+    "materialize": "fold",
+    "merge": "push",
+    "push": "push",
+    "push_base": "bases",
+    "reencode": "push",
+    "suites": "resources",
+    "update": "fold",
+}
 
 __all__ = [
     "behavior",
@@ -31,10 +38,10 @@ __all__ = [
     "bisect_by_hand",
     "convert",
     "diff",
+    "fetching",
     "lint",
     "materialize",
     "merge",
-    "pull",
     "push",
     "push_base",
     "reencode",
@@ -45,6 +52,6 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a module on first use."""
-    if name in __all__:
-        return import_module(f"deltareg.client.{name}")
+    if name in _ROOMS:
+        return import_module(f"deltareg.client.{_ROOMS[name]}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

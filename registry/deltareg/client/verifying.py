@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from deltareg.client import runs
 from deltareg.client.leased import Leased
+from deltareg.client.resources import runs
 from deltareg.refs import parse_id
 from deltareg.wire import (
     LogLine,

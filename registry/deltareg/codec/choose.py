@@ -13,7 +13,7 @@ from typing import Final
 
 from deltareg.codec.chunk_codec import PCODEC, RAW, ChunkCodec
 from deltareg.codec.sources import PieceSource, ReadRange
-from deltareg.tensors import ITEM_BYTES
+from deltareg.tensors.header import ITEM_BYTES
 
 _ENOUGH: Final = 3
 _SHORT: Final = 2  # bytes of a word in which the first candidate is as good as pcodec

@@ -22,9 +22,9 @@ from deltareg.codec.codecs import thread_codecs
 from deltareg.codec.ordered import OrderedPool
 from deltareg.codec.sources import ReadRange
 from deltareg.digest import open_tensor_hasher
-from deltareg.manifest import Piece
-from deltareg.storage_map import Chunk, StoredPiece
-from deltareg.tensors import ITEM_BYTES
+from deltareg.identity.manifest import Piece
+from deltareg.identity.storage_map import Chunk, StoredPiece
+from deltareg.tensors.header import ITEM_BYTES
 
 Fetch = Callable[[Chunk], bytes | memoryview]
 

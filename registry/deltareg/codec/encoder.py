@@ -26,8 +26,8 @@ from deltareg.codec.packs import PackEntry, PackWriter
 from deltareg.codec.sources import PieceSource
 from deltareg.digest import Digest
 from deltareg.errors import InvalidInput
-from deltareg.storage_map import Chunk, PackRef, StoredPiece
-from deltareg.tensors import ITEM_BYTES
+from deltareg.identity.storage_map import Chunk, PackRef, StoredPiece
+from deltareg.tensors.header import ITEM_BYTES
 
 _BATCH_BYTES = 2 << 20  # small pieces are handed to a thread together
 

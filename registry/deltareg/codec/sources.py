@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from deltareg.manifest import Piece
+from deltareg.identity.manifest import Piece
 
 # Gives bytes [begin, end) of a piece without copying them, as slices of a mapped file are. It is
 # called from several threads at once, and what it gave stays valid until the work is done.

@@ -11,9 +11,9 @@ from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
 from deltareg.db.queries.revocations import standing_revocations
 from deltareg.db.rows import Row
-from deltareg.manifest import Manifest
+from deltareg.identity.manifest import Manifest
 from deltareg.service.clock import rfc3339
-from deltareg.suite import DEFAULT_SUITE, built_in
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionDetail, VersionInfo
 
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deltareg.codec import decode_piece
-from deltareg.delta_manifest import is_document
+from deltareg.delta.delta_manifest import is_document
+from deltareg.delta.kind import DeltaFiles
 from deltareg.digest import Digest, sha256_of
 from deltareg.errors import IntegrityFailure, Problem, Refused
-from deltareg.kind import DeltaFiles
-from deltareg.manifest import BASE_KIND, Manifest, ManifestFile
-from deltareg.storage_map import Chunk, StorageMap
+from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile
+from deltareg.identity.storage_map import Chunk, StorageMap
 from deltareg.store import BlobStore
-from deltareg.tensors import (
+from deltareg.tensors.header import (
     FULL_LIMITS,
     Limits,
     SafetensorsHeader,

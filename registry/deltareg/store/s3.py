@@ -21,7 +21,7 @@ from deltareg.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
-from deltareg.lean_httpx import httpx
+from deltareg.host.lean_httpx import httpx
 from deltareg.store.blob_store import (
     CHUNK_BYTES,
     check_prefix,

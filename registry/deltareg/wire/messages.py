@@ -7,8 +7,8 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import InvalidInput
-from deltareg.json_values import is_list, is_object
 
 SCHEMA_VERSION = 1
 API = "/api/v1"

@@ -14,8 +14,8 @@ from deltareg.codec import PackEncoder, PieceRequest, PieceSource, decode_pieces
 from deltareg.codec.kernels import kernel
 from deltareg.db.document import pack_document, pack_map
 from deltareg.digest import sha256_of, tensor_digest
-from deltareg.manifest import Manifest, ManifestFile, ManifestTensor, Piece
-from deltareg.storage_map import StorageMap
+from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor, Piece
+from deltareg.identity.storage_map import StorageMap
 from tests.benchmarks.peers.peer import Peer, Stored
 from tests.benchmarks.weights import header
 

@@ -7,10 +7,10 @@ from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer
 from deltareg.api.parameters import Number
-from deltareg.service import audit as audit_service
-from deltareg.service import tokens as service
+from deltareg.service.access import audit as audit_service
+from deltareg.service.access import tokens as service
 from deltareg.service.registry import PACK_BYTES_MAX
-from deltareg.suite import built_in_names
+from deltareg.suites.suite import built_in_names
 from deltareg.wire import AuditRow, Meta, Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
 
 router = closed_router("access")

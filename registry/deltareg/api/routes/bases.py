@@ -5,7 +5,7 @@ from fastapi import Request, Response
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer
-from deltareg.service import bases as service
+from deltareg.service.bases import bases as service
 from deltareg.wire import BaseInfo, Page
 
 router = closed_router("bases", prefix="/bases")

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.digest import Digest
-from deltareg.service.blobs import Blob, find_blob, read_blob
+from deltareg.service.lines.blobs import Blob, find_blob, read_blob
 
 router = closed_router("blobs", prefix="/blobs")
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)

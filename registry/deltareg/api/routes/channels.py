@@ -14,11 +14,11 @@ from deltareg.api.idempotency import once_and_kept
 from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import Line
 from deltareg.api.waiting import is_in_vain
-from deltareg.service import channels as service
-from deltareg.service import policies
-from deltareg.service.move import move_channel
-from deltareg.service.readiness import show_readiness
-from deltareg.service.reviews import review_move
+from deltareg.service.channels import channels as service
+from deltareg.service.channels import policies
+from deltareg.service.channels.move import move_channel
+from deltareg.service.channels.readiness import show_readiness
+from deltareg.service.channels.reviews import review_move
 from deltareg.wire import (
     ChannelInfo,
     ChannelMove,

@@ -11,14 +11,14 @@ from deltareg.api.conditions import answer
 from deltareg.api.parameters import Number
 from deltareg.db.queries.deltas import LineFilter
 from deltareg.refs import LineRef, Ref, parse_name
-from deltareg.service import bases as base_service
-from deltareg.service import flatten as flatten_service
-from deltareg.service import gate as gate_service
-from deltareg.service import lineage as lineage_service
-from deltareg.service import log as log_service
-from deltareg.service import revocations as revocation_service
-from deltareg.service import versions as service
+from deltareg.service.bases import bases as base_service
+from deltareg.service.channels import gate as gate_service
+from deltareg.service.lines import lineage as lineage_service
+from deltareg.service.lines import log as log_service
+from deltareg.service.lines import revocations as revocation_service
+from deltareg.service.lines import versions as service
 from deltareg.service.resolve import Bare
+from deltareg.service.runs import flatten as flatten_service
 from deltareg.wire import (
     BaseInfo,
     GateAnswer,

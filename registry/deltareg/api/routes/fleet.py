@@ -2,7 +2,7 @@
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
-from deltareg.service import fleet as service
+from deltareg.service.channels import fleet as service
 from deltareg.wire import AgentReport, FollowerInfo, Page
 
 router = closed_router("fleet", prefix="/fleet/agents")

@@ -6,7 +6,7 @@ from fastapi.responses import PlainTextResponse
 from deltareg.api.auth import InRegistry
 from deltareg.api.metrics import Metrics
 from deltareg.db.session import check_schema
-from deltareg.service.queue import queue_depth, workforce
+from deltareg.service.runs.queue import queue_depth, workforce
 
 router = APIRouter(tags=["health"])
 

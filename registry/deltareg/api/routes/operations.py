@@ -5,7 +5,7 @@ from fastapi import Request
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Seconds
-from deltareg.service import collect, fsck
+from deltareg.service.upkeep import collect, fsck
 from deltareg.wire import CollectReport, FsckReport
 
 router = closed_router("operations")

@@ -8,8 +8,8 @@ from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.waiting import wait_until
 from deltareg.refs import Ref
-from deltareg.service import queue as service
-from deltareg.service import run_log
+from deltareg.service.runs import log
+from deltareg.service.runs import queue as service
 from deltareg.wire import LogAppend, Page, RunInfo, RunLog, RunState, WorkerInfo
 
 router = closed_router("runs")
@@ -50,7 +50,7 @@ async def read_log(
     """
 
     def look() -> RunLog:
-        return run_log.read_log(registry, by, run_id, after=after)
+        return log.read_log(registry, by, run_id, after=after)
 
     def is_news(found: RunLog) -> bool:
         return bool(found.items) or (seen is not None and found.run.state != seen)
@@ -61,4 +61,4 @@ async def read_log(
 @router.post("/runs/{run_id}/log", status_code=204)
 def append_log(registry: InRegistry, by: By, run_id: str, body: LogAppend) -> None:
     """Append to the log of a run, as the worker that holds it."""
-    run_log.append_log(registry, by, run_id, body)
+    log.append_log(registry, by, run_id, body)

@@ -8,7 +8,7 @@ from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Number
 from deltareg.refs import LineRef
-from deltareg.service import requests as service
+from deltareg.service.channels import requests as service
 from deltareg.wire import Approve, Page, Reject, RequestInfo, RequestState
 
 router = closed_router("requests", prefix="/requests")

@@ -13,8 +13,11 @@ from deltareg.api.idempotency import once
 from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, is_in_vain, wait_until
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
-from deltareg.service import leases, reencode, verdicts, waiving
-from deltareg.service import runs as service
+from deltareg.service.push import reencode
+from deltareg.service.runs import leases
+from deltareg.service.runs import runs as service
+from deltareg.service.verdicts import verdicts
+from deltareg.service.verdicts import waive as waivers
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
@@ -169,10 +172,10 @@ def waive(
     request: Request, registry: InRegistry, by: By, verdict_id: str, body: WaiverCreate
 ) -> Response:
     """Waive a failed check of a verdict until a time."""
-    return once(request, registry, by, body, lambda: waiving.waive(registry, by, verdict_id, body))
+    return once(request, registry, by, body, lambda: waivers.waive(registry, by, verdict_id, body))
 
 
 @router.delete("/verdicts/{verdict_id}/waivers/{check}")
 def unwaive(registry: InRegistry, by: By, verdict_id: str, check: str) -> VerdictInfo:
     """End the waiver of a check before its time."""
-    return waiving.unwaive(registry, by, verdict_id, check)
+    return waivers.unwaive(registry, by, verdict_id, check)

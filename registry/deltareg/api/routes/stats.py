@@ -8,7 +8,7 @@ from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_name
-from deltareg.service import stats as service
+from deltareg.service.upkeep import stats as service
 from deltareg.wire import StorageReport
 
 router = closed_router("stats", prefix="/stats")

@@ -6,7 +6,7 @@ from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer
 from deltareg.refs import parse_name
-from deltareg.service import suites as service
+from deltareg.service.verdicts import suites as service
 from deltareg.wire import Page, SuiteInfo, SuitePush
 
 router = closed_router("suites")

@@ -14,8 +14,8 @@ from deltareg.api.idempotency import once
 from deltareg.api.parameters import Number
 from deltareg.digest import Digest
 from deltareg.errors import QuotaExceeded, Unavailable
-from deltareg.service import ingest, ingest_base
-from deltareg.service import uploads as service
+from deltareg.service.push import ingest, ingest_base
+from deltareg.service.push import uploads as service
 from deltareg.service.registry import PACK_BYTES_MAX
 from deltareg.wire import BaseInfo, ReceivedPack, UploadComplete, UploadInfo, UploadOpen
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from deltareg.client.disk.whole_folder import sync
 from deltareg.client.follow.release import Followed, Release
-from deltareg.client.placing import sync
 from deltareg.errors import InvalidInput
 from deltareg.wire import EngineName
 

@@ -9,15 +9,15 @@ from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deltareg.client import pull_files
 from deltareg.client.context import Context
-from deltareg.client.drafts import is_draft, sweep_drafts
+from deltareg.client.disk.drafts import is_draft, sweep_drafts
+from deltareg.client.disk.whole_folder import replaced
 from deltareg.client.follow.release import Release
-from deltareg.client.holding import holds
-from deltareg.client.placing import replaced
-from deltareg.client.resolving import fetch_manifest, resolve
+from deltareg.client.pull import pull
+from deltareg.client.pull.intact import holds
+from deltareg.client.resources.resolving import fetch_manifest, resolve
 from deltareg.errors import Blocked, Conflict, IntegrityFailure, InvalidInput
-from deltareg.manifest import Manifest
+from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def _is_whole(context: Context, release: Release, folder: Path) -> bool:
 
 
 def _pull(context: Context, release: Release, to: Path) -> int:
-    report = pull_files.pull(context, Ref.parse(release.ref), to, is_temporary=True)
+    report = pull.pull(context, Ref.parse(release.ref), to, is_temporary=True)
     if report.digest != str(release.digest):
         shutil.rmtree(to, ignore_errors=True)
         raise IntegrityFailure(

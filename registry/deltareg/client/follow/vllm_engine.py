@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from deltareg.client.follow.release import Followed, Release
 from deltareg.errors import Conflict, InvalidInput, NotFound, Unavailable
-from deltareg.lean_httpx import httpx
+from deltareg.host.lean_httpx import httpx
 from deltareg.wire import EngineName
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 
 from deltareg.client.context import Context
-from deltareg.client.deltas import line_path
 from deltareg.client.follow.release import Followed
 from deltareg.client.http import read_answer
+from deltareg.client.resources.deltas import line_path
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.wire import ChannelInfo
 

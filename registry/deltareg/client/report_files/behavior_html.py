@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import deltareg
-from deltareg.client.report_files import page
 from deltareg.client.report_files.behavior_facts import (
     Comparison,
     Continued,
@@ -13,9 +12,10 @@ from deltareg.client.report_files.behavior_facts import (
     Prompt,
     Sample,
 )
-from deltareg.client.report_files.sample_plots import interval, ranked
-from deltareg.client.report_files.side_by_side import marked, plain
-from deltareg.client.wording import clean, number
+from deltareg.drawing import page
+from deltareg.drawing.sample_plots import interval, ranked
+from deltareg.drawing.side_by_side import marked, plain
+from deltareg.drawing.wording import clean, number
 
 _UNITS = {"prompts": "prompts", "suite": "samples of the suite", "probe": "seeded samples"}
 _MOST_PROMPTS = 200

@@ -5,14 +5,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import deltareg
-from deltareg.client.report_files import page
 from deltareg.client.report_files.layers import OUTSIDE, Change, Grid, grids
-from deltareg.client.report_files.plots import Heat, Line, heat_map, line_plot
-from deltareg.client.wording import number, short
+from deltareg.drawing import page
+from deltareg.drawing.plots import (
+    Heat,
+    Line,
+    heat_map,
+    line_plot,
+)
+from deltareg.drawing.wording import number, short
 
 if TYPE_CHECKING:
-    from deltareg.client.reports import DiffReport
-    from deltareg.compare import WeightDifference
+    from deltareg.client.results.reports import DiffReport
+    from deltareg.delta.compare import WeightDifference
 
 MOST_ROWS = 40
 _MOST_BARS = 16

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import cast
 
 from deltareg.client.report_files.facts import GateReport, Judged
-from deltareg.json_values import is_list, is_object
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.wire import SCHEMA_VERSION
 
 MOST_MODULES = 200

@@ -9,7 +9,7 @@ from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, GateAnswer, RunInfo, VerdictInfo, VersionDetail
 
 if TYPE_CHECKING:
-    from deltareg.client.reports import DiffReport
+    from deltareg.client.results.reports import DiffReport
 
 Standing = Literal["allowed", "failed", "pending", "inconclusive", "blocked"]
 

@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 
 import deltareg
-from deltareg.client.report_files import page
 from deltareg.client.report_files.difference_html import sections
 from deltareg.client.report_files.facts import GateReport, Judged, Metric, Waiver
 from deltareg.client.report_files.markdown import headline, stored_words
-from deltareg.client.report_files.plots import history
-from deltareg.client.wording import cut, number, seconds, short, size
+from deltareg.drawing import page
+from deltareg.drawing.plots import history
+from deltareg.drawing.wording import (
+    cut,
+    number,
+    seconds,
+    short,
+    size,
+)
 from deltareg.wire import CheckResult
 
 MOST_METRICS = 24

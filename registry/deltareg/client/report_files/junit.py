@@ -13,9 +13,9 @@ from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from deltareg.client.report_files.facts import GateReport, Judged
-from deltareg.client.wording import clean_lines, cut, number
+from deltareg.drawing.wording import clean_lines, cut, number
 from deltareg.errors import Blocked, GateFailed
-from deltareg.ruling import RULE_ERRORS
+from deltareg.gate.ruling import RULE_ERRORS
 from deltareg.wire import CheckResult
 
 POLICY = "policy"

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deltareg.injection import split_path
+from deltareg.delta.injection import split_path
 
 if TYPE_CHECKING:
-    from deltareg.compare import WeightDifference
+    from deltareg.delta.compare import WeightDifference
 
 OUTSIDE = "outside the layers"
 

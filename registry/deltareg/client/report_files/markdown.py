@@ -9,11 +9,18 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from deltareg.client.report_files.facts import GateReport, Judged, Standing, Waiver
-from deltareg.client.wording import clean, cut, number, seconds, short, size
+from deltareg.drawing.wording import (
+    clean,
+    cut,
+    number,
+    seconds,
+    short,
+    size,
+)
 from deltareg.wire import CheckResult
 
 if TYPE_CHECKING:
-    from deltareg.compare import WeightDifference
+    from deltareg.delta.compare import WeightDifference
 
 MOST = 60_000
 MOST_MODULES = 10

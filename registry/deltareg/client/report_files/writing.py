@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from deltareg.client.kept_files import out_of_space
+from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.report_files.facts import GateReport
 from deltareg.errors import InvalidInput
 

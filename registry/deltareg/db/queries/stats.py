@@ -28,7 +28,7 @@ from deltareg.db.tables import (
     versions,
 )
 from deltareg.db.tables.packs import UNADOPTED
-from deltareg.manifest import BASE_KIND
+from deltareg.identity.manifest import BASE_KIND
 
 _FIGURES = ("referenced_bytes", "referenced_payload", "alone_bytes", "alone_payload")
 _STREAM_ROWS = 500

@@ -1,0 +1,1 @@
+"""Bases: found on this machine or fetched, and pushed."""

@@ -1,0 +1,84 @@
+"""Pushing a base with its bytes, or registering it without."""
+
+from pathlib import Path
+
+from deltareg.client.bases.bases import remember_base
+from deltareg.client.context import Context
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.packs.transfer import piece_sources, send_pieces
+from deltareg.client.results.reports import Fingerprint
+from deltareg.errors import UploadClosed
+from deltareg.refs import parse_name
+from deltareg.wire import BaseInfo, UploadComplete, UploadInfo, UploadOpen, request_of
+
+_TRIES = 8
+
+
+def push_base(context: Context, path: Path, name: str) -> BaseInfo:
+    """Store a base with its bytes; a second time it is only looked at.
+
+    Raises:
+        Refused: The name belongs to another base.
+    """
+    parse_name(name, "base")
+    with open_base(path, context.cache, progress=context.progress) as base:
+        for attempt in range(_TRIES):
+            try:
+                info = _send(context, base, name)
+                break
+            except UploadClosed:
+                if attempt == _TRIES - 1:
+                    raise
+        else:
+            raise AssertionError("unreachable: the last attempt breaks or raises")
+        remember_base(context.cache, base.identity.root, path)
+        return info
+
+
+def register_base(context: Context, path: Path, name: str) -> BaseInfo:
+    """Record a base's fingerprint; its bytes stay where they are.
+
+    Raises:
+        Refused: The name belongs to another base.
+    """
+    parse_name(name, "base")
+    with open_base(path, context.cache, progress=context.progress) as base:
+        request = _request(base, name, register_only=True)
+        upload = context.api.post("/uploads", request, UploadInfo)
+        remember_base(context.cache, base.identity.root, path)
+        if upload.base is not None:
+            return upload.base
+        return context.api.post(f"/uploads/{upload.id}:register-base", None, BaseInfo)
+
+
+def fingerprint(context: Context, path: Path) -> Fingerprint:
+    """Fingerprint a local base; no server is asked."""
+    with open_base(path, context.cache, progress=context.progress) as base:
+        return Fingerprint(
+            root=base.identity.root,
+            tensors=len(base.view.tensors),
+            size_bytes=base.manifest.logical_bytes,
+            model_type=str(base.manifest.config.get("model_type", "")),
+            config_digest=base.identity.config,
+            tokenizer_digest=base.identity.tokenizer,
+        )
+
+
+def _request(base: BaseFolder, name: str, *, register_only: bool) -> UploadOpen:
+    return request_of(
+        UploadOpen, subject="base", target=name, manifest=base.manifest.encode().decode(),
+        location=str(base.path.absolute()), register_only=register_only,
+    )  # fmt: skip
+
+
+def _send(context: Context, base: BaseFolder, name: str) -> BaseInfo:
+    request = _request(base, name, register_only=False)
+    upload = context.api.post("/uploads", request, UploadInfo)
+    if upload.base is not None:
+        return upload.base
+    sources = piece_sources(base.folder, base.manifest, {})
+    sent = send_pieces(context, upload, base.manifest, sources)
+    base.folder.check_unchanged()
+    complete = UploadComplete(storage_map=sent.storage.encode().decode())
+    info = context.api.post(f"/uploads/{upload.id}:complete-base", complete, BaseInfo)
+    return info.model_copy(update={"uploaded_bytes": sent.uploaded_bytes})

@@ -1,0 +1,1 @@
+"""The client's cache: what lies in it, what it keeps, and what goes."""

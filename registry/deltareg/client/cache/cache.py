@@ -1,0 +1,162 @@
+"""The client's cache: content-addressed, safe for several processes and network disks.
+
+::
+
+    <cache dir>/
+      blobs/sha256/ab/<64 hex>      packs
+      parts/sha256/ab/<64 hex>/     parts of packs, by the bytes that they hold
+      manifests/<64 hex>            manifests by their own digest
+      snapshots/<64 hex>/           pulled versions by manifest digest, whole or absent
+      bases/<64 hex>/               bases by root, whole or absent
+      bases-in-use/<64 hex>         what workers lock while they use a base, which then stays
+      digests/<64 hex>              what was found out about local folders, by path and file stat,
+                                    and comparisons of versions, by all that they depend on
+      pins/<64 hex>                 what is never pruned
+      tmp/<uuid>                    one process's work in progress
+
+All files are read-only. Correctness never depends on a lock: a file under its final name is whole,
+because it got there by a rename, and two processes that make the same thing make the same bytes.
+"""
+
+import hashlib
+from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xxhash
+
+from deltareg.client.cache import pruning
+from deltareg.client.cache.parts import Parts
+from deltareg.client.cache.pins import Pins
+from deltareg.client.cache.pruning import CacheEntry, PruneReport
+from deltareg.client.disk.kept_files import (
+    draft_in,
+    keep_note,
+    out_of_space,
+    put,
+    read_note,
+    remove,
+    touched,
+    write_draft,
+)
+from deltareg.digest import Digest
+from deltareg.errors import IntegrityFailure
+
+
+class Cache:
+    """The cache under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Use a folder; it is made when something is first kept."""
+        self.path = root
+        self.parts = Parts(root)
+        self.pins = Pins(root)
+
+    def blob_path(self, digest: Digest) -> Path:
+        """Where a pack lies, or would lie."""
+        return self.path / "blobs" / "sha256" / digest.hex[:2] / digest.hex
+
+    def folder_path(self, kind: str, digest: Digest) -> Path:
+        """Where a snapshot or base lies, or would lie."""
+        return self.path / kind / digest.hex
+
+    def find_blob(self, digest: Digest) -> Path | None:
+        """Give a pack that is here, and note that it is in use."""
+        return touched(self.blob_path(digest))
+
+    def find_folder(self, kind: str, digest: Digest) -> Path | None:
+        """Give a snapshot or base that is here, and note that it is in use."""
+        return touched(self.folder_path(kind, digest))
+
+    def drop_folder(self, kind: str, digest: Digest) -> None:
+        """Take a snapshot or base out, if it is there."""
+        remove(self.folder_path(kind, digest))
+
+    def drop_damaged(self, digests: Collection[Digest]) -> bool:
+        """Read some packs and their parts again and take out what is damaged; tells if any was.
+
+        When all is as it was written, the parts go: the wrong bytes may have come for one of them.
+        """
+        blobs = [path for path in map(self.blob_path, digests) if pruning.is_damaged(path)]
+        for path in blobs:
+            remove(path)
+        parts = [digest for digest in digests if self.parts.drop_damaged(digest)]
+        if blobs or parts:
+            return True
+        return bool([digest for digest in digests if self.parts.drop(digest)])
+
+    def keep_blob(self, digest: Digest, body: Iterable[bytes], *, size_bytes: int) -> Path | None:
+        """Write a pack and check it on the way; one that breaks off becomes a part, and no path.
+
+        Raises:
+            IntegrityFailure: The bytes are not what the digest says; nothing is kept.
+            DiskFull: There is no room.
+        """
+        whole, part = hashlib.sha256(), xxhash.xxh3_64()
+
+        def hashed() -> Iterator[bytes]:
+            for chunk in body:
+                whole.update(chunk)
+                part.update(chunk)
+                yield chunk
+
+        target = self.blob_path(digest)
+        with self.draft() as draft, out_of_space(self.path):
+            size = write_draft(draft, hashed())
+            if size < size_bytes:
+                self.parts.take(digest, 0, draft, size=size, check=part.hexdigest())
+                return None
+            if whole.hexdigest() != digest.hex:
+                raise IntegrityFailure(
+                    f"pack {digest.short} arrived as {whole.hexdigest()[:12]}",
+                    fix="pull again; if it happens again, ask for `deltareg fsck --read-data`",
+                )
+            put(draft, target)
+        self.parts.drop(digest)
+        return target
+
+    def manifest(self, digest: Digest) -> bytes | None:
+        """Give a manifest that is here."""
+        raw = read_note(self.path / "manifests" / digest.hex)
+        return raw if raw and hashlib.sha256(raw).hexdigest() == digest.hex else None
+
+    def keep_manifest(self, digest: Digest, raw: bytes) -> None:
+        """Keep a manifest."""
+        keep_note(self.path, self.path / "manifests" / digest.hex, raw)
+
+    def note(self, name: str) -> bytes | None:
+        """Give a note on local digests."""
+        return read_note(self.path / "digests" / name)
+
+    def keep_note(self, name: str, raw: bytes) -> None:
+        """Keep a note on local digests."""
+        keep_note(self.path, self.path / "digests" / name, raw)
+
+    @contextmanager
+    def draft(self) -> Generator[Path, None, None]:
+        """Give a fresh name to work under; what is still there at the end goes."""
+        with draft_in(self.path) as draft:
+            yield draft
+
+    def entries(self) -> list[CacheEntry]:
+        """List everything that pruning may remove, least recently used first."""
+        return pruning.entries(self.path)
+
+    def prune(
+        self,
+        *,
+        max_bytes: int | None = None,
+        older_than_s: float | None = None,
+        dry_run: bool = False,
+        now: float | None = None,
+        keep: Collection[Path] = (),
+    ) -> PruneReport:
+        """Remove what was not used for so long, then the oldest until the rest fits."""
+        return pruning.prune(
+            self.path, max_bytes=max_bytes, older_than_s=older_than_s, dry_run=dry_run, now=now,
+            keep=keep,
+        )  # fmt: skip
+
+    def verify(self, *, fix: bool = False) -> list[str]:
+        """Read every pack and part again and list those that are damaged; with `fix`, drop them."""
+        return pruning.verify(self.path, fix=fix)

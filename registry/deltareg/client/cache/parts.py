@@ -1,0 +1,147 @@
+"""Parts of packs in the cache: what ranges brought, and what was there when a download broke off.
+
+::
+
+    parts/sha256/ab/<64 hex>/<begin>-<end>-<16 hex>
+
+The last field is the xxh3 of the file, so a part that was damaged on disk is known by itself.
+Whether the right bytes came says the check value of each chunk.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from deltareg.client.cache.spans import Span
+from deltareg.client.disk.kept_files import (
+    draft_in,
+    out_of_space,
+    put,
+    remove,
+    touched,
+    write_draft,
+)
+from deltareg.digest import Digest
+
+_STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Part:
+    """A part of a pack.
+
+    Attributes:
+        span: Which bytes of the pack it holds.
+        path: Where it is.
+    """
+
+    span: Span
+    path: Path
+
+
+class Parts:
+    """The parts below the folder of a cache."""
+
+    def __init__(self, root: Path) -> None:
+        """Use a cache's folder; it is made when something is first kept."""
+        self._root = root
+
+    def folder(self, digest: Digest) -> Path:
+        """Where the parts of a pack lie, or would lie."""
+        return self._root / "parts" / "sha256" / digest.hex[:2] / digest.hex
+
+    def find(self, digest: Digest) -> list[Part]:
+        """Give the parts of a pack in their order, and note that they are in use."""
+        folder = touched(self.folder(digest))
+        return [] if folder is None else sorted(parts_in(folder))
+
+    def keep(self, digest: Digest, begin: int, body: Iterable[bytes]) -> Part:
+        """Write a part, which ends where the body ends; those inside of it go.
+
+        Raises:
+            DiskFull: There is no room.
+        """
+        hasher = xxhash.xxh3_64()
+        with draft_in(self._root) as draft, out_of_space(self._root):
+            size = write_draft(draft, _hashed(body, hasher))
+            return self.take(digest, begin, draft, size=size, check=hasher.hexdigest())
+
+    def take(self, digest: Digest, begin: int, draft: Path, *, size: int, check: str) -> Part:
+        """Make a finished draft a part; an empty one is none."""
+        span = Span(begin, begin + size)
+        part = Part(span, self.folder(digest) / f"{span.begin}-{span.end}-{check}")
+        if size:
+            put(draft, part.path)
+            for other in self.find(digest):
+                if span.holds(other.span) and span != other.span:
+                    remove(other.path)
+        return part
+
+    def drop(self, digest: Digest) -> bool:
+        """Take all parts of a pack out; tells if there were any."""
+        folder = self.folder(digest)
+        was_there = folder.is_dir()
+        remove(folder)
+        return was_there
+
+    def drop_damaged(self, digest: Digest) -> bool:
+        """Read the parts of a pack again and take out what is damaged; tells if there was any."""
+        found = [part for part in self.find(digest) if is_part_damaged(part.path)]
+        for part in found:
+            remove(part.path)
+        return bool(found)
+
+    def read(self, digest: Digest, *, until: int) -> Iterator[bytes]:
+        """Give a pack's bytes as far as its parts hold them without a gap."""
+        position = 0
+        for part in self.find(digest):
+            if part.span.begin <= position < part.span.end:
+                with part.path.open("rb") as file:
+                    file.seek(position - part.span.begin)
+                    while position < until and (chunk := file.read(_STEP)):
+                        position += len(chunk)
+                        yield chunk
+
+
+def parts_in(folder: Path) -> Iterator[Part]:
+    """Give the whole parts that a folder holds; what has another length than its name says goes."""
+    for path in _listed(folder):
+        begin, _, rest = path.name.partition("-")
+        end = rest.partition("-")[0]
+        if begin.isdecimal() and end.isdecimal():
+            span = Span(int(begin), int(end))
+            try:
+                is_whole = path.stat().st_size == span.size_bytes > 0
+            except FileNotFoundError:  # another process has just taken it away
+                continue
+            if is_whole:
+                yield Part(span, path)
+            else:
+                remove(path)
+
+
+def is_part_damaged(path: Path) -> bool:
+    """Whether a part is not what its name says."""
+    hasher = xxhash.xxh3_64()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_STEP):
+                hasher.update(chunk)
+    except FileNotFoundError:
+        return False
+    return hasher.hexdigest() != path.name.rpartition("-")[2]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _hashed(body: Iterable[bytes], hasher: xxhash.xxh3_64) -> Iterator[bytes]:
+    for chunk in body:
+        hasher.update(chunk)
+        yield chunk

@@ -1,0 +1,1 @@
+"""Versions compared: by numbers, by what they do, and by bisection."""

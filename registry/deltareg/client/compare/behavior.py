@@ -1,0 +1,193 @@
+"""What has to be at hand to compare what two versions do, and answers that were given before.
+
+The comparison itself needs torch, and is made by a process of its own; the answer depends on
+nothing but the digests here, so it is kept and given again.
+"""
+
+import json
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from deltareg.client.context import Context
+from deltareg.client.pull.fetching import fetch, fetch_base, trim
+from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.resources.suites import Suites
+from deltareg.digest import sha256_of
+from deltareg.documents.json_values import is_object
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.identity.manifest import canonical_json
+from deltareg.refs import Ref
+from deltareg.suites.suite import Suite, parse_suite
+from deltareg.wire import BaseInfo, VersionDetail
+
+BASE = "base"
+_FORM = "behavior-2"
+Fields = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What two versions are to be compared on, and how.
+
+    Attributes:
+        suite: The name of a suite whose probe sets are the inputs.
+        prompts: A file of one's own, which is taken instead.
+        tokens: How far the prompts that differ most are continued.
+        top: How many prompts to tell of.
+        device: `cpu`, `cuda:N` or `auto`.
+    """
+
+    suite: str | None = None
+    prompts: Path | None = None
+    tokens: int = 32
+    top: int = 10
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A comparison that is to be made.
+
+    Attributes:
+        a: The one before; the version itself, or the one whose base alone is meant.
+        b: The one after.
+        inputs: What they are compared on.
+        suite: The suite, as it is now.
+        is_base: Which of the two is a base alone.
+        key: Digest of all that the answer depends on.
+    """
+
+    a: VersionDetail
+    b: VersionDetail
+    inputs: Inputs
+    suite: Suite | None
+    is_base: tuple[bool, bool]
+    key: str
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """How the two are called."""
+        a, b = (
+            one.base.name if alone else one.ref
+            for one, alone in zip((self.a, self.b), self.is_base, strict=True)
+        )
+        return a, b
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """Comparisons of what versions do."""
+
+    context: Context
+
+    def ask(self, a: str, b: str, inputs: Inputs) -> Question:
+        """Say what is to be compared; nothing is fetched yet.
+
+        Args:
+            a: The one before, a bare `ns/name` is its newest version; `base` is the base of b.
+            b: The one after, or `base`.
+            inputs: What to compare them on.
+
+        Raises:
+            InvalidInput: Both are `base`.
+            NotFound: A version, the suite or the file does not exist.
+        """
+        if a == b == BASE:
+            raise InvalidInput("both are the base", fix="name a version beside it: NS/NAME:v1 base")
+        one, two = (None if x == BASE else self._version(x) for x in (a, b))
+        before, after = one or two, two or one
+        assert before is not None
+        assert after is not None
+        suite = None
+        if inputs.suite is not None:
+            suite = parse_suite(Suites(self.context).show(inputs.suite).document.encode())
+        is_base = (a == BASE, b == BASE)
+        key = _key((before, after), is_base, inputs, suite)
+        return Question(before, after, inputs, suite, is_base, key)
+
+    def answered(self, question: Question) -> Fields | None:
+        """Give the answer if this was asked before."""
+        raw = self.context.cache.note(question.key)
+        try:
+            kept: object = None if raw is None else json.loads(raw)
+        except ValueError:
+            return None
+        return kept if is_object(kept) else None
+
+    def keep(self, question: Question, answer: Fields) -> None:
+        """Keep an answer."""
+        self.context.cache.keep_note(question.key, json.dumps(answer, allow_nan=False).encode())
+
+    @contextmanager
+    def at_hand(self, question: Question) -> Generator[Fields, None, None]:
+        """Bring versions, bases and probe sets here, and give the request of the process."""
+        with ExitStack() as stack, self.context.cache.draft() as draft:
+            draft.mkdir()
+            a, b = (
+                self._side(version, stack, is_base=alone)
+                for version, alone in zip((question.a, question.b), question.is_base, strict=True)
+            )
+            # Not before both are here: the second would drive out the first.
+            given = (*a.values(), *b.values())
+            trim(self.context, keep={path for path in given if isinstance(path, Path)})
+            inputs = question.inputs
+            yield {
+                "a": a, "b": b, "cache": self.context.cache.path,
+                "prompts": None if inputs.prompts is None else inputs.prompts.absolute(),
+                "tokens": inputs.tokens, "top": inputs.top, "device": inputs.device,
+                **self._suite(question.suite, draft),
+            }  # fmt: skip
+
+    def _version(self, text: str) -> VersionDetail:
+        return resolve(self.context, Ref.parse(text), bare="newest")
+
+    def _side(self, version: VersionDetail, stack: ExitStack, *, is_base: bool) -> Fields:
+        info = self.context.api.get(base_path(version.base.name), BaseInfo)
+        base = stack.enter_context(fetch_base(self.context, info))
+        delta = None
+        if not is_base:
+            delta = fetch(self.context, version, fetch_manifest(self.context, version)).path
+        convention = str(version.config.get("convention", ""))
+        return {"base": base.path, "delta": delta, "convention": convention}
+
+    def _suite(self, suite: Suite | None, folder: Path) -> Fields:
+        if suite is None:
+            return {"suite": None, "probes": None}
+        (folder / "suite.json").write_bytes(suite.document)
+        probes = folder / "probes"
+        probes.mkdir()
+        for one in suite.sets.values():
+            for name, digest in one.files.items():
+                (probes / name).write_bytes(Suites(self.context).fetch_file(digest))
+        return {"suite": folder / "suite.json", "probes": probes}
+
+
+def _key(
+    versions: tuple[VersionDetail, VersionDetail],
+    is_base: tuple[bool, bool],
+    inputs: Inputs,
+    suite: Suite | None,
+) -> str:
+    sides = [
+        [one.base.root, "" if alone else one.digest]
+        for one, alone in zip(versions, is_base, strict=True)
+    ]
+    told: Fields = {
+        "form": _FORM, "sides": sides, "suite": None if suite is None else str(suite.digest),
+        "prompts": None if inputs.prompts is None else _digest_of(inputs.prompts),
+        "tokens": inputs.tokens, "top": inputs.top, "device": inputs.device,
+        "software": [installed_version(name) for name in ("torch", "transformers", "deltareg")],
+    }  # fmt: skip
+    return sha256_of(canonical_json(told)).hex
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        return f"{path.suffix} {sha256_of(path.read_bytes())}"
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path}", fix="name one with --prompts") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error

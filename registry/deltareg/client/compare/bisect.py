@@ -1,0 +1,185 @@
+"""Bisection over the versions of a line; verdicts are what it remembers, so it can be resumed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from deltareg.client.context import Context
+from deltareg.client.paging import walk
+from deltareg.client.resources import deltas, runs
+from deltareg.client.resources.suites import Suites
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.gate.bisection import Bounds, Mark, bisect, check_order
+from deltareg.refs import LineRef
+from deltareg.wire import CheckResult, RunCreate, RunInfo, VerdictInfo, VersionInfo, request_of
+
+_PAGE = 200
+_CHECKED: dict[str, Mark] = {"pass": "good", "warn": "good", "fail": "bad"}
+_JUDGED: dict[str, Mark] = {"pass": "good", "fail": "bad", "inconclusive": "skip"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One version as it was judged.
+
+    Attributes:
+        ref: The version.
+        mark: `good`, `bad` or `skip`.
+        value: What the check measured, or what the script ended with.
+        verdict: The verdict's id; empty where there is none.
+        source: `cached`, `run`, `script` or `hand`.
+        detail: Why it was skipped.
+    """
+
+    ref: str
+    mark: Mark
+    value: float | int | str | None = None
+    verdict: str = ""
+    source: str = "run"
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What makes a version good.
+
+    Attributes:
+        suite: That it is verified with.
+        check: Whose measure counts; empty: the verdict itself.
+        least: The least value of a good version.
+        most: The greatest value of a good version. With neither, the check's own outcome counts.
+        timeout_s: How long one verification may take.
+    """
+
+    suite: str
+    check: str = ""
+    least: float | None = None
+    most: float | None = None
+    timeout_s: float = 1800.0
+
+    def mark(self, verdict: VerdictInfo) -> Step:
+        """Judge a version by its verdict."""
+        if not self.check:
+            return Step(verdict.ref, _JUDGED[verdict.verdict], verdict.verdict, verdict.id)
+        found = next((one for one in verdict.checks if one.name == self.check), None)
+        if found is None:
+            return Step(verdict.ref, "skip", None, verdict.id, detail="the check did not run")
+        mark, detail = self._of_check(found)
+        return Step(verdict.ref, mark, found.value, verdict.id, detail=detail)
+
+    def _of_check(self, found: CheckResult) -> tuple[Mark, str]:
+        if self.least is None and self.most is None:
+            mark = _CHECKED.get(found.verdict, "skip")
+            return mark, "" if mark != "skip" else found.detail or f"the check is {found.verdict}"
+        if not isinstance(found.value, int | float):
+            return "skip", found.detail or "the check has no number"
+        is_low = self.least is not None and not found.value >= self.least
+        is_high = self.most is not None and not found.value <= self.most
+        return ("bad" if is_low or is_high else "good"), ""
+
+
+@dataclass(frozen=True, slots=True)
+class BisectReport:
+    """What a bisection found.
+
+    Attributes:
+        line: The line.
+        bounds: Between which versions the change is.
+        steps: Every version that was judged, in order.
+        deleted: Versions between the two that are no more.
+    """
+
+    line: str
+    bounds: Bounds
+    steps: Sequence[Step]
+    deleted: Sequence[int] = ()
+
+    @property
+    def first_bad(self) -> Step | None:
+        """The first bad version; None when only skipped ones are left."""
+        return self.step(self.bounds.bad) if self.bounds.is_found else None
+
+    def step(self, number: int) -> Step:
+        """Give how a version was judged."""
+        return next(one for one in self.steps if one.ref == f"{self.line}:v{number}")
+
+
+Judge = Callable[[str], Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Bisection:
+    """Finds the version that made a line bad."""
+
+    context: Context
+
+    def find(self, line: LineRef, *, good: int, bad: int, judge: Judge) -> BisectReport:
+        """Find the first bad version of a line between two of its versions.
+
+        Args:
+            line: The line.
+            good: A version that is good.
+            bad: A later one that is bad.
+            judge: Judges a version by its reference.
+
+        Raises:
+            InvalidInput: The ends are the wrong way round, or are not what they were said to be.
+            NotFound: The line has no such version.
+            Inconclusive: An end cannot be judged.
+        """
+        check_order(good, bad)
+        numbers = [one.version for one in live_versions(self.context, line, good, bad)]
+        for end in (good, bad):
+            if end not in numbers:
+                raise NotFound(
+                    f"there is no {line}:v{end}, or it is deleted", fix=f"deltareg ls {line}"
+                )
+        steps: list[Step] = []
+
+        def mark(number: int) -> Mark:
+            steps.append(judge(f"{line}:v{number}"))
+            return steps[-1].mark
+
+        bounds = bisect(numbers, mark)
+        deleted = set(range(bounds.good, bounds.bad)) - set(numbers)
+        return BisectReport(str(line), bounds, steps, sorted(deleted))
+
+    def by_suite(self, measure: Measure) -> Judge:
+        """Judge by verdicts: the one that counts, or that of a new run, which is waited for.
+
+        Raises:
+            InvalidInput: The suite has no such check.
+            NotFound: There is no such suite.
+        """
+        shown = Suites(self.context).show(measure.suite)
+        names = [one.name for one in shown.checks]
+        if measure.check and measure.check not in names:
+            raise InvalidInput(
+                f"suite {measure.suite} has no check {measure.check[:80]!r}",
+                fix=f"checks: {', '.join(names)}",
+            )
+
+        def judge(ref: str) -> Step:
+            wanted = request_of(RunCreate, ref=ref, suite=measure.suite)
+            run = runs.verify(self.context, wanted)
+            is_cached = run.verdict is not None
+            if not is_cached:
+                run = runs.follow(self.context, run.id, timeout_s=measure.timeout_s)
+            return _step(ref, run, measure, source="cached" if is_cached else "run")
+
+        return judge
+
+
+def _step(ref: str, run: RunInfo, measure: Measure, *, source: str) -> Step:
+    if run.verdict is None:
+        return Step(ref, "skip", source=source, detail=run.error or f"the run is {run.state}")
+    found = measure.mark(run.verdict)
+    return Step(ref, found.mark, found.value, found.verdict, source, found.detail)
+
+
+def live_versions(context: Context, line: LineRef, first: int, last: int) -> list[VersionInfo]:
+    """Give the versions of a line between two numbers that are not deleted, in order."""
+    newest_first = walk(lambda at: deltas.versions(context, line, cursor=at, limit=_PAGE))
+    since = takewhile(lambda one: one.version >= first, newest_first)
+    kept = [one for one in since if one.version <= last and not one.is_deleted]
+    return kept[::-1]

@@ -1,0 +1,222 @@
+"""Bisection with a person as the judge: one judgement at a time, remembered between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deltareg.client.compare.bisect import BisectReport, Step, live_versions
+from deltareg.client.compare.bisect_marks import KeptMarks, Marks
+from deltareg.client.context import Context
+from deltareg.client.resources import channels, deltas
+from deltareg.client.resources.resolving import resolve
+from deltareg.errors import Conflict, InvalidInput, NotFound
+from deltareg.gate.bisection import ENDS, Bounds, Mark, bounds_of, check_order
+from deltareg.refs import LineRef, Ref
+from deltareg.wire import VersionInfo
+
+_PROD = "prod"
+_NEWEST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a bisection by hand is.
+
+    Attributes:
+        line: The line.
+        steps: Every version that was judged, in order.
+        bounds: Between which versions the change is; None until both a good and a bad one are
+            known.
+        deleted: Versions between the two that are no more.
+        version: The version to try next; None when there is none.
+        missing: The ends that nobody has named yet.
+        hint: A version that may well be the end that is missing: what `prod` serves for a good
+            one, the newest for a bad one. It is told, never taken.
+    """
+
+    line: LineRef
+    steps: Sequence[Step]
+    bounds: Bounds | None = None
+    deleted: Sequence[int] = ()
+    version: VersionInfo | None = None
+    missing: Sequence[Mark] = ()
+    hint: str = ""
+
+    @property
+    def report(self) -> BisectReport | None:
+        """What was found; None while versions are left to be tried."""
+        if self.bounds is None or self.version is not None:
+            return None
+        return BisectReport(str(self.line), self.bounds, self.steps, self.deleted)
+
+
+@dataclass(frozen=True, slots=True)
+class HandBisection:
+    """Searches for the version that made a line bad, as a person judges them."""
+
+    context: Context
+
+    def start(self, line: LineRef, *, good: int | None, bad: int | None) -> Standing:
+        """Begin a search, with the ends that are known.
+
+        Raises:
+            Conflict: One goes on of this line.
+            InvalidInput: The ends are the wrong way round.
+            NotFound: There is no such line or version.
+        """
+        if good is not None and bad is not None:
+            check_order(good, bad)
+        if self._kept.read(line) is not None:
+            raise Conflict(
+                f"a bisection of {line} goes on",
+                fix=f"deltareg bisect status {line}, or end it: deltareg bisect reset {line}",
+            )
+        deltas.versions(self.context, line, cursor=None, limit=1)  # there is such a line
+        marks = Marks()
+        for number, mark in zip((good, bad), ENDS, strict=True):
+            if number is not None:
+                self._find(Ref(line, version=number))
+                marks = marks.marked(number, mark)
+        return self._keep(line, None, marks)
+
+    def mark(self, named: str | None, mark: Mark) -> Standing:
+        """Judge a version.
+
+        Args:
+            named: A reference, `vN` of the line in search, or a line: its version that was
+                proposed. None where only one search goes on.
+            mark: How it is judged; what was said of it before is replaced.
+
+        Raises:
+            Conflict: The search went on in another place meanwhile.
+            InvalidInput: It contradicts what was judged before, or no version is meant.
+            NotFound: No bisection goes on, or there is no such version.
+        """
+        line, ref = self._meant(named)
+        before = self._read(line)
+        number = self._proposed(line, before, mark) if ref is None else self._find(ref)
+        return self._keep(line, before, before.marked(number, mark))
+
+    def status(self, line: LineRef | None) -> Standing:
+        """Say how far a search is; a proposal that was deleted meanwhile is replaced.
+
+        Raises:
+            InvalidInput: Several go on, and none is named.
+            NotFound: No bisection goes on.
+        """
+        line = line or self._only()
+        marks = self._read(line)
+        return self._keep(line, marks, marks)
+
+    def reset(self, line: LineRef | None) -> LineRef | None:
+        """End a search and forget its judgements; gives its line, or None if there was none.
+
+        Raises:
+            InvalidInput: Several go on, and none is named.
+        """
+        if line is None:
+            if not self._kept.lines():
+                return None
+            line = self._only()
+        return line if self._kept.forget(line) else None
+
+    @property
+    def _kept(self) -> KeptMarks:
+        return KeptMarks.of_server(self.context.config.server)
+
+    def _keep(self, line: LineRef, before: Marks | None, marks: Marks) -> Standing:
+        """Find out what to try next, and keep it with the judgements."""
+        found = self._standing(line, marks)
+        proposed = None if found.version is None else found.version.version
+        self._kept.swap(line, before, marks.proposing(proposed))
+        return found
+
+    def _standing(self, line: LineRef, marks: Marks) -> Standing:
+        judged = marks.by_version()
+        steps = [Step(f"{line}:v{n}", mark, source="hand") for n, mark in judged.items()]
+        missing: list[Mark] = [end for end in ENDS if end not in judged.values()]
+        if missing:
+            return Standing(line, steps, missing=missing, hint=self._hint(line, judged, missing[0]))
+        good = max(n for n, mark in judged.items() if mark == "good")
+        bad = min(n for n, mark in judged.items() if mark == "bad")
+        _check_marks(line, good, bad)
+        live = {one.version: one for one in live_versions(self.context, line, good, bad)}
+        bounds = bounds_of(list(live), judged)
+        still = marks.proposed if marks.proposed in bounds.untried else bounds.middle
+        deleted = sorted(set(range(good, bad + 1)) - set(live))
+        version = None if still is None else live[still]
+        return Standing(line, steps, bounds, deleted, version)
+
+    def _hint(self, line: LineRef, judged: dict[int, Mark], missing: Mark) -> str:
+        """Name a version that may be the end that is missing; empty where none comes to mind."""
+        if missing == "good":
+            served = channels.show(self.context, line, _PROD, at=None)
+            number = None if served.is_revoked else served.version
+        else:
+            newest = deltas.versions(self.context, line, cursor=None, limit=_NEWEST).items
+            number = next((one.version for one in newest if not one.is_deleted), None)
+        if number is None or number in judged:
+            return ""
+        bad = (n for n, mark in judged.items() if mark == "bad")
+        good = (n for n, mark in judged.items() if mark == "good")
+        is_between = max(good, default=0) < number < min(bad, default=number + 1)
+        return f"{line}:v{number}" if is_between else ""
+
+    def _meant(self, named: str | None) -> tuple[LineRef, Ref | None]:
+        """Give the line that is meant, and the version of it; None is the one proposed."""
+        if named is None:
+            return self._only(), None
+        if "/" not in named:
+            line = self._only()
+            return line, Ref.parse(f"{line}:v{named.removeprefix('v')}")
+        ref = Ref.parse(named)
+        return ref.line, None if ref.is_bare else ref
+
+    def _only(self) -> LineRef:
+        lines = self._kept.lines()
+        if not lines:
+            raise _nothing_goes_on()
+        if len(lines) > 1:
+            raise InvalidInput(
+                f"{len(lines)} bisections go on: {', '.join(map(str, lines))[:400]}",
+                fix=f"name the line: {lines[0]}",
+            )
+        return lines[0]
+
+    def _read(self, line: LineRef) -> Marks:
+        found = self._kept.read(line)
+        if found is None:
+            raise _nothing_goes_on(line)
+        return found
+
+    def _proposed(self, line: LineRef, marks: Marks, mark: Mark) -> int:
+        """Give the version that was proposed; refuses where there was none."""
+        if marks.proposed is not None:
+            return marks.proposed
+        said = f"say which version is {mark}" if mark != "skip" else "say which version to skip"
+        raise InvalidInput(
+            f"there is no version of {line} to try now: {said}",
+            fix=f"deltareg bisect {mark} {line}:vN; where it is: deltareg bisect status {line}",
+        )
+
+    def _find(self, ref: Ref) -> int:
+        found = resolve(self.context, ref, bare="newest")
+        if found.is_deleted:
+            raise NotFound(f"{found.ref} is deleted", fix=f"deltareg ls {ref.line}")
+        return found.version
+
+
+def _check_marks(line: LineRef, good: int, bad: int) -> None:
+    if good > bad:
+        raise InvalidInput(
+            f"v{good} cannot be good while v{bad}, which is older, is bad",
+            fix=f"judge one of the two anew: deltareg bisect bad {line}:v{good}, or "
+            f"deltareg bisect good {line}:v{bad}",
+        )
+
+
+def _nothing_goes_on(line: LineRef | None = None) -> NotFound:
+    of = f" of {line}" if line else ""
+    return NotFound(
+        f"no bisection{of} goes on",
+        fix=f"deltareg bisect start {line or 'NS/NAME'} --good vN --bad vN",
+    )

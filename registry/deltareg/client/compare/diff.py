@@ -1,0 +1,85 @@
+"""Diff: what differs between two versions, of one kind or of two."""
+
+from deltareg.client.bases.bases import base_manifest, find_base
+from deltareg.client.context import Context
+from deltareg.client.pull.fetching import Pulled, fetch, trim
+from deltareg.client.pull.opened import open_version
+from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.results.reports import DiffReport
+from deltareg.delta.base_manifest import base_view
+from deltareg.delta.compare import (
+    WeightDifference,
+    field_changes,
+    file_changes,
+    tensor_changes,
+    tensor_differences,
+    weight_differences,
+)
+from deltareg.delta.kind import BaseView, Tensors
+from deltareg.digest import Digest
+from deltareg.refs import Ref
+from deltareg.wire import BaseInfo, VersionDetail
+
+_OTHER_BASE = "the two are for different bases, so what they do to weights is not compared"
+_OTHER_PLACES = "the two act in different places of the network, so nothing of theirs coincides"
+_NO_BASE = "the base is not on this machine; weights that need it are listed without numbers"
+
+
+def diff(context: Context, a: Ref, b: Ref, *, top: int, has_numbers: bool = True) -> DiffReport:
+    """Compare two versions.
+
+    Args:
+        context: The client's surroundings.
+        a: The one before; a bare `ns/name` means the newest version.
+        b: The one after.
+        top: How many modules to keep, those that differ most first.
+        has_numbers: Whether the two are fetched, to say what each does to every module.
+    """
+    one, two = resolve(context, a, bare="newest"), resolve(context, b, bare="newest")
+    before, after = fetch_manifest(context, one), fetch_manifest(context, two)
+    modules: list[WeightDifference] = []
+    is_same_base = one.base.root == two.base.root
+    note = "" if is_same_base or not has_numbers else _OTHER_BASE
+    if is_same_base and has_numbers:
+        pulled = fetch(context, one, before), fetch(context, two, after)
+        modules, note = _modules(context, one, pulled)
+        trim(context)
+    return DiffReport(
+        one, two, file_changes(before, after), field_changes(before, after),
+        tensor_changes(before, after), modules[:top], note,
+    )  # fmt: skip
+
+
+def _modules(
+    context: Context, version: VersionDetail, pulled: tuple[Pulled, Pulled]
+) -> tuple[list[WeightDifference], str]:
+    info = context.api.get(base_path(version.base.name), BaseInfo)
+    view = base_view(base_manifest(context.api, context.cache, info))
+    root = Digest.parse(info.root)
+    base = find_base(context.cache, root, location=info.location, progress=context.progress)
+    try:
+        tensors = None if base is None else base.tensors
+        found = _compare(view, tensors, pulled)
+    finally:
+        if base is not None:
+            base.folder.close()
+    found.sort(key=lambda m: (-(m.relative_norm or 0.0), m.module))
+    return found, _note(found)
+
+
+def _compare(
+    view: BaseView, base: Tensors | None, pulled: tuple[Pulled, Pulled]
+) -> list[WeightDifference]:
+    with open_version(pulled[0], view) as a, open_version(pulled[1], view) as b:
+        tensors = a.folder.tensors, b.folder.tensors
+        return [
+            *weight_differences(a.effects, b.effects, base),
+            *tensor_differences(a.effects, b.effects, tensors),
+        ]
+
+
+def _note(found: list[WeightDifference]) -> str:
+    if any(module.relative_norm is None for module in found):
+        return _NO_BASE
+    is_disjoint = bool(found) and not any(m.norm_a and m.norm_b for m in found)
+    return _OTHER_PLACES if is_disjoint else ""

@@ -1,0 +1,1 @@
+"""Deltas folded into their base: whole models, and versions as bases."""

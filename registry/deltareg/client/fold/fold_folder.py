@@ -1,0 +1,243 @@
+"""A base's folder and a delta's folder made into the folder of one model, a block at a time.
+
+The result has the base's file names and shards. Weights that the delta does not touch are copied;
+others are folded in float32 and rounded once (`deltareg.delta.fold`). What is held is a few blocks
+of rows, whatever the size of the base. What the delta holds as it will be is written as it comes.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, groupby
+from math import prod
+from pathlib import Path
+from typing import Protocol, cast
+
+from deltareg.client.disk.kept_files import out_of_space
+from deltareg.client.disk.weights_file import Slot, write_header, write_stream
+from deltareg.client.disk.whole_folder import placed
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.folders.folder import MappedFile, MappedTensor
+from deltareg.client.packs.stored_delta import StoredTensor
+from deltareg.client.progress import SILENT, Meter
+from deltareg.client.read_ahead import ahead
+from deltareg.delta.delta_manifest import assess
+from deltareg.delta.fold import BLOCK_ROWS, Folding
+from deltareg.delta.kind import DeltaFiles
+from deltareg.delta.maths.formula import Tensor
+from deltareg.delta.stack import BESIDE_WEIGHTS, stacked_config
+from deltareg.digest import Digest, open_tensor_hasher
+from deltareg.errors import IntegrityFailure, Refused
+from deltareg.identity.fingerprint import TensorRecord, fingerprint
+from deltareg.tensors.array import rounded_bytes, to_f32, view
+from deltareg.tensors.header import FLOAT_DTYPES, ITEM_BYTES, SafetensorsHeader
+
+_CONFIG_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+_INDEX = ".safetensors.index.json"
+_CONFIG = "config.json"
+
+
+class Delta(Protocol):
+    """A delta that is folded: an open folder, or one as it is stored."""
+
+    @property
+    def contents(self) -> Mapping[str, MappedFile]:
+        """Every file by path; those of tensors with their headers, maybe without their data."""
+        ...
+
+    @property
+    def files(self) -> DeltaFiles:
+        """The files as a kind sees them."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All tensors by name."""
+        ...
+
+    def stream(self, names: Iterable[str]) -> Iterator[memoryview]:
+        """Give the bytes of tensors, one after another."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One fold under way."""
+
+    base: BaseFolder
+    delta: Delta
+    folding: Folding
+    dtype: str | None
+    meter: Meter
+    records: list[TensorRecord]
+
+
+def fold_folder(
+    base: BaseFolder,
+    delta: Delta,
+    out: Path,
+    *,
+    dtype: str | None = None,
+    expect: str | None = None,
+    meter: Meter | None = None,
+) -> Digest:
+    """Fold a delta into its base, write the full model and give its root.
+
+    Args:
+        base: The base, open.
+        delta: The delta, open.
+        out: A folder that is empty or not there.
+        dtype: In which floats are written; None keeps each as it is.
+        expect: The root that the result must have.
+        meter: Is told of bytes that are written.
+
+    Raises:
+        Refused: The delta is none of this base.
+        InvalidInput: It acts on activations.
+        IntegrityFailure: The result's root is not the expected one.
+    """
+    assessment = assess(delta.files, delta.tensors, base.view)
+    if assessment.errors:
+        raise Refused(assessment.account.problems)
+    folding = Folding(assessment.account.effects, base.tensors)
+    job = _Job(base, delta, folding, dtype, meter or SILENT.task("folding", None), [])
+    with placed(out) as draft, out_of_space(draft):
+        _write_weights(job, draft)
+        _copy_rest(job, draft)
+        root = fingerprint(job.records)
+        if expect is not None and expect != str(root):
+            raise IntegrityFailure(
+                f"the result has the root {root}, not {expect}",
+                fix="check base and version; folds of other machines may differ in last bits",
+            )
+    return root
+
+
+def _write_weights(job: _Job, draft: Path) -> None:
+    headers = job.base.folder.files.headers
+    untied = [t for t in job.folding.changed if t not in job.base.view.tensors]
+    extra = [*sorted(untied), *sorted(job.folding.additions)]
+    added: dict[str, str] = {}
+    for path, header in headers.items():
+        is_last = path == max(headers)
+        names = [*header.tensors, *(extra if is_last else [])]
+        added |= dict.fromkeys(extra if is_last else [], path)
+        slots = [_slot(job, header, name) for name in names]
+        target = draft / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        body = _body(job, slots, header.metadata)
+        write_stream(target, ahead(body), meter=job.meter)
+    _write_index(job, draft, added)
+
+
+def _slot(job: _Job, header: SafetensorsHeader, name: str) -> Slot:
+    if name in job.folding.changed:
+        dtype, shape = job.folding.dtype(name), job.folding.shape(name)
+    elif name in job.folding.additions:
+        tensor = job.folding.additions[name]
+        dtype, shape = tensor.dtype, tensor.shape
+    else:
+        info = header.tensors[name]
+        dtype, shape = info.dtype, info.shape
+    if job.dtype is not None and dtype in FLOAT_DTYPES:
+        dtype = job.dtype
+    return Slot(name, dtype, shape)
+
+
+def _body(
+    job: _Job, slots: list[Slot], metadata: Mapping[str, str]
+) -> Iterator[bytes | memoryview]:
+    yield write_header(slots, metadata)
+    blocks = ahead(_blocks(job, slots))
+    for slot in slots:
+        hasher = open_tensor_hasher(slot.dtype, slot.shape)
+        left = slot.size_bytes
+        while left > 0:
+            block = next(blocks)
+            left -= len(block)
+            hasher.update(block)
+            yield block
+        digest = Digest("blake3", hasher.hexdigest())
+        job.records.append(TensorRecord(slot.name, slot.dtype, slot.shape, digest))
+
+
+def _blocks(job: _Job, slots: Iterable[Slot]) -> Iterator[memoryview]:
+    """Give the bytes of all tensors; those that the delta holds as they are come in one go."""
+    named = ((slot, _held(job, slot)) for slot in slots)
+    for is_held, run in groupby(named, key=lambda pair: pair[1] is not None):
+        if is_held:
+            yield from job.delta.stream(name for _, name in run if name is not None)
+        else:
+            yield from chain.from_iterable(_rows(job, slot) for slot, _ in run)
+
+
+def _held(job: _Job, slot: Slot) -> str | None:
+    """Name the delta's tensor that is the result bit for bit, if there is one."""
+    if slot.name in job.folding.changed:
+        tensor = job.folding.stored(slot.name)
+    else:
+        tensor = job.folding.additions.get(slot.name)
+    is_plain = isinstance(tensor, (MappedTensor, StoredTensor)) and tensor.dtype == slot.dtype
+    return tensor.name if tensor is not None and is_plain else None
+
+
+def _rows(job: _Job, slot: Slot) -> Iterator[memoryview]:
+    """Give a tensor's bytes by blocks of rows: folded, added or as the base has it."""
+    folding, name = job.folding, slot.name
+    if name in folding.changed:
+        if slot.dtype == folding.dtype(name):
+            yield from folding.rows(name)
+        else:
+            yield from map(partial(rounded_bytes, dtype=slot.dtype), folding.blocks(name))
+        return
+    tensor = folding.additions.get(name) or job.base.tensors[name]
+    yield from _cast(tensor, slot.dtype)
+
+
+def _cast(tensor: Tensor, dtype: str) -> Iterator[memoryview]:
+    height = tensor.shape[0] if tensor.shape else 1
+    for start in range(0, height, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, height)
+        block = tensor.read(start, stop)
+        if tensor.dtype == dtype:
+            yield block
+            continue
+        shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
+        values = to_f32(view(block, tensor.dtype, shape), tensor.dtype)
+        yield rounded_bytes(values, dtype)
+
+
+def _write_index(job: _Job, draft: Path, added: Mapping[str, str]) -> None:
+    """Write the index of a sharded model again when tensors or sizes differ from the base's."""
+    for name, document in job.base.folder.documents.items():
+        if not name.endswith(_INDEX):
+            continue
+        places = _mapping(document.get("weight_map"))
+        total = sum(prod(r.shape) * ITEM_BYTES[r.dtype] for r in job.records)
+        content = {**document, "metadata": {"total_size": total}, "weight_map": {**places, **added}}
+        (draft / name).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _copy_rest(job: _Job, draft: Path) -> None:
+    """Copy what is beside the weights; the delta's own tokenizer and config win."""
+    for name, file in job.base.folder.contents.items():
+        if file.header is None and not name.endswith(_INDEX):
+            target = draft / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.data)
+    for name, file in job.delta.contents.items():
+        if file.header is None and name in BESIDE_WEIGHTS:
+            (draft / name).write_bytes(file.data)
+    path = draft / _CONFIG
+    config = _mapping(json.loads(path.read_bytes())) if path.exists() else {}
+    changed = stacked_config(job.folding, config, None)
+    if job.dtype is not None:
+        key = "torch_dtype" if "torch_dtype" in config else "dtype"
+        changed[key] = _CONFIG_DTYPES[job.dtype]
+    if config and changed != config:
+        path.write_text(json.dumps(changed, indent=2) + "\n")
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}

@@ -1,0 +1,190 @@
+"""Materialize: base + delta = a full model, with both found, fetched and checked before."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.bases.bases import need_base, remember_base
+from deltareg.client.cache.cache import Cache
+from deltareg.client.context import Context
+from deltareg.client.disk.whole_folder import is_free
+from deltareg.client.fold.fold_folder import Delta, fold_folder
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.folders.folder import open_folder
+from deltareg.client.progress import Meter
+from deltareg.client.pull.fetching import (
+    fetch,
+    fetch_base_counted,
+    read_stored,
+    trim,
+)
+from deltareg.client.pull.installed import noted_installed, remember_installed
+from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.results.pull_report import PullReport
+from deltareg.delta.fold import RECIPE
+from deltareg.digest import Digest
+from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, Refused
+from deltareg.identity.manifest import Manifest
+from deltareg.refs import Ref
+from deltareg.wire import BaseInfo, VersionDetail
+
+# Their tensors are the result, bit for bit: they need not lie in a folder before.
+_TAKEN_AS_THEY_ARE = {"full", "full_subset"}
+_DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
+
+
+def materialize(
+    context: Context,
+    ref: Ref,
+    out: Path,
+    *,
+    base: Path | None,
+    dtype: str,
+    expect: str | None,
+) -> PullReport:
+    """Fold a version into its base and write the full model.
+
+    Raises:
+        InvalidInput: The delta cannot be folded, or the dtype is none of keep, bf16, f16, f32.
+        BaseMismatch: `base` is not the base that the delta was made for.
+        IntegrityFailure: The result's root is not the expected one.
+    """
+    started = time.monotonic()
+    if dtype not in _DTYPES:
+        raise InvalidInput(f"no dtype {dtype!r}", fix=f"use {', '.join(_DTYPES)}")
+    if expect is not None:
+        Digest.parse(expect)
+    if not is_free(out):
+        raise Conflict(f"{out} exists and is not empty", fix=_fix(context, out, ref))
+    version = resolve(context, ref, bare="prod")
+    if not version.foldable:
+        raise InvalidInput(
+            f"{version.ref} ({version.kind}) cannot be folded into weights",
+            fix="attach it to the running base instead",
+        )
+    options = FoldOptions(base=base, dtype=_DTYPES[dtype], expect=expect)
+    made = fold_version(context, version, out, options)
+    if options.dtype is None:
+        note_fold(context.cache, version, made.root)
+        remember_base(context.cache, made.root, out)
+        remember_installed(context.cache, out, version, root=str(made.root))
+    trim(context)
+    return PullReport(
+        version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
+        time.monotonic() - started, root=str(made.root), recipe=_recipe(),
+        revocation=version.revocation,
+    )  # fmt: skip
+
+
+def _fix(context: Context, out: Path, ref: Ref) -> str:
+    installed = noted_installed(context.cache, out)
+    if installed is None or not installed.root:
+        return "name another folder with --out"
+    return f"make it that version: deltareg update {out} --to {ref}; or name another folder"
+
+
+@dataclass(frozen=True, slots=True)
+class FoldOptions:
+    """How a version is folded.
+
+    Attributes:
+        base: The folder of the base; found by its root when it is None.
+        dtype: In which floats are written; None keeps each as it is.
+        expect: The root that the result must have.
+    """
+
+    base: Path | None = None
+    dtype: str | None = None
+    expect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What folding wrote: its root, and how many bytes had to come for it."""
+
+    root: Digest
+    fetched_bytes: int
+    cached_bytes: int
+
+
+def fold_version(
+    context: Context, version: VersionDetail, out: Path, options: FoldOptions | None = None
+) -> Folded:
+    """Fold a version into its base, which may itself be a version, and write the full model.
+
+    Raises:
+        BaseMismatch: The base named is not the one that the delta was made for.
+        IntegrityFailure: The result's root is not the expected one.
+    """
+    options = options or FoldOptions()
+    root = Digest.parse(version.base.root)
+    folder, came = (
+        fetch_base_counted(context, context.api.get(base_path(version.base.name), BaseInfo))
+        if options.base is None
+        else (
+            need_base(
+                context.cache, root, version.base.name, options.base, progress=context.progress
+            ),
+            0,
+        )
+    )
+    with folder:
+        manifest = fetch_manifest(context, version)
+        meter = context.progress.task(f"folding {version.ref}", folder.manifest.logical_bytes)
+
+        def fold(delta: Delta) -> Digest:
+            return _fold(folder, delta, out, options, meter)
+
+        try:
+            if _is_streamed(context, version, manifest, options):
+                packs, found = read_stored(context, version, manifest, fold, meter=meter)
+                return Folded(found, came + packs.fetched_bytes, packs.cached_bytes)
+            pulled = fetch(context, version, manifest)
+            with open_folder(pulled.path, convention=_convention(version.config)) as delta:
+                return Folded(fold(delta), came + pulled.fetched_bytes, pulled.cached_bytes)
+        finally:
+            meter.close()
+
+
+def _is_streamed(
+    context: Context, version: VersionDetail, manifest: Manifest, options: FoldOptions
+) -> bool:
+    """Whether the result is written straight from packs: no folder holds the version, or need."""
+    kept = context.cache.find_folder("snapshots", Digest.parse(version.digest))
+    return kept is None and manifest.kind in _TAKEN_AS_THEY_ARE and options.dtype is None
+
+
+def note_fold(cache: Cache, version: VersionDetail, root: Digest) -> None:
+    """Note the root that folding a version gave here; the folder may be found by it later."""
+    cache.keep_note(_fold_note(version), str(root).encode())
+
+
+def folded_root(cache: Cache, version: VersionDetail) -> Digest | None:
+    """Give the root that folding a version gave here before."""
+    raw = cache.note(_fold_note(version))
+    try:
+        return None if raw is None else Digest.parse(raw.decode())
+    except (InvalidInput, UnicodeDecodeError):  # damaged: it is found out again
+        return None
+
+
+def _fold_note(version: VersionDetail) -> str:
+    return f"fold-{Digest.parse(version.digest).hex}"
+
+
+def _recipe() -> str:
+    return f"{RECIPE.library}, {RECIPE.block_rows} rows at a time, in {RECIPE.dtype}"
+
+
+def _convention(config: Mapping[str, object]) -> str:
+    return str(config.get("convention", ""))
+
+
+def _fold(base: BaseFolder, delta: Delta, out: Path, options: FoldOptions, meter: Meter) -> Digest:
+    try:
+        return fold_folder(
+            base, delta, out, dtype=options.dtype, expect=options.expect, meter=meter
+        )
+    except Refused as refused:
+        raise IntegrityFailure(f"the stored delta is refused now: {refused}") from refused

@@ -1,0 +1,219 @@
+"""Update: an installed version becomes another one, and only what differs travels.
+
+Pieces that the folder holds are not fetched; pieces that are stored against such a one need their
+difference alone. What is neither comes as in any pull. The new folder is made beside the old one
+and takes its place in one step.
+"""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from deltareg.client.bases.bases import find_base
+from deltareg.client.cache.spans import needed_chunks
+from deltareg.client.context import Context
+from deltareg.client.disk.whole_folder import replaced
+from deltareg.client.fold.materialize import fold_version, note_fold
+from deltareg.client.folders.base_folder import open_base
+from deltareg.client.folders.known_folders import file_states, remember_version
+from deltareg.client.packs.at_hand import pieces_in, with_at_hand
+from deltareg.client.packs.pack_reader import lacking_bytes
+from deltareg.client.pull.fetching import (
+    Held,
+    Pulled,
+    fetch,
+    fetch_storage,
+    trim,
+)
+from deltareg.client.pull.installed import (
+    Installed,
+    find_installed,
+    line_of,
+    noted_installed,
+    remember_installed,
+)
+from deltareg.client.pull.intact import files_in, holds, remember_held
+from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.results.update_report import UpdateReport
+from deltareg.digest import Digest
+from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.refs import Ref
+from deltareg.wire import BaseInfo, VersionDetail
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A folder, what it holds, and what it is to hold."""
+
+    context: Context
+    folder: Path
+    installed: Installed
+    version: VersionDetail
+    manifest: Manifest
+
+
+def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateReport:
+    """Make a folder that holds a version hold another one.
+
+    Args:
+        context: The client's surroundings.
+        folder: Where a version was pulled or materialized to.
+        to: A reference; `@prod` or `:v3` means the line of what is installed.
+        is_plan: Only say what would travel.
+
+    Raises:
+        InvalidInput: Nobody knows what the folder holds.
+        Conflict: It holds files of others, which would be lost.
+    """
+    started = time.monotonic()
+    job = _job(context, folder, to)
+    is_intact = _is_intact(job)
+    done = partial(_report, job, is_changed=not is_intact, is_plan=is_plan)
+    if is_intact and job.installed.digest == job.version.digest:
+        return done("none", 0, 0, seconds=time.monotonic() - started)
+    with _held(job, is_intact=is_intact) as held:
+        needed, full = _travels(job, held)
+        plan: Literal["patch", "full"] = "patch" if needed < full else "full"
+        if not is_plan:
+            needed = _folded(job) if job.installed.root else _pulled(job, held)
+    trim(context)
+    return done(plan, needed, full, seconds=time.monotonic() - started)
+
+
+def _job(context: Context, folder: Path, to: str) -> _Job:
+    is_of_line = to.startswith(("@", ":"))
+    if not is_of_line and "/" not in to:
+        raise InvalidInput(f"not a reference: {to!r}", fix="write :v3, @prod or ns/name:v3")
+    if not folder.is_dir():
+        whole = f"ns/name{to}" if is_of_line else to
+        raise NotFound(f"there is no folder {folder}", fix=f"deltareg pull {whole} --to {folder}")
+    installed = noted_installed(context.cache, folder)
+    if is_of_line:
+        if installed is None:
+            raise InvalidInput(
+                f"nothing is known of what {folder} holds", fix=f"name the line: --to ns/name{to}"
+            )
+        to = f"{line_of(installed)}{to}"
+    ref = Ref.parse(to)
+    installed = installed or find_installed(context, folder, ref.line)
+    version = resolve(context, ref, bare="prod")
+    return _Job(context, folder, installed, version, fetch_manifest(context, version))
+
+
+def _is_intact(job: _Job) -> bool:
+    """Whether the folder holds what it was made from.
+
+    Raises:
+        Conflict: It holds files beside that, which their owner may want.
+    """
+    others = sorted(files_in(job.folder) - set(job.installed.files))
+    if others:
+        raise Conflict(
+            f"{job.folder} holds files that are not of {job.installed.ref}:"
+            f" {', '.join(others[:_SHOWN])}",
+            fix="move them elsewhere, then again",
+        )
+    if not job.installed.root:
+        return holds(job.context.cache, job.folder, _before(job))
+    with open_base(job.folder, job.context.cache, progress=job.context.progress) as base:
+        return str(base.identity.root) == job.installed.root
+
+
+@contextmanager
+def _held(job: _Job, *, is_intact: bool) -> Generator[Held, None, None]:
+    """Give the pieces that the folder holds; none where it was written to, or is a folded model."""
+    if not is_intact or job.installed.root:
+        yield {}
+        return
+    with pieces_in(job.folder, _before(job)) as held:
+        yield held
+
+
+def _before(job: _Job) -> Manifest:
+    """Give the manifest of what is installed, whose version may have been deleted since."""
+    digest = Digest.parse(job.installed.digest)
+    raw = job.context.cache.manifest(digest)
+    if raw is not None:
+        return Manifest.decode(raw)
+    ref = Ref.parse(job.installed.ref)
+    return fetch_manifest(job.context, resolve(job.context, ref, bare="newest"))
+
+
+def _travels(job: _Job, held: Held) -> tuple[int, int]:
+    """Say how many bytes would come, and how many if nothing of the folder could be used."""
+    storage = fetch_storage(job.context, job.version)
+    full = _lacking(job, storage, storage.outside)
+    if not held:
+        return full, full
+    rest = with_at_hand(storage, held)
+    return _lacking(job, rest, rest.outside - held.keys()), full
+
+
+def _lacking(job: _Job, storage: StorageMap, outside: frozenset[Digest]) -> int:
+    """Count what the cache lacks of a version, and of its base if that is needed."""
+    cache = job.context.cache
+    total = lacking_bytes(cache, storage, needed_chunks(job.manifest, storage))
+    if not outside and not job.installed.root:
+        return total
+    info = job.context.api.get(base_path(job.version.base.name), BaseInfo)
+    base = find_base(cache, Digest.parse(info.root), location=info.location)
+    if base is not None:
+        base.folder.close()
+        return total
+    raw = job.context.api.send("GET", f"{base_path(info.name)}/storage").content
+    whole = StorageMap.decode(raw)
+    chunks = (chunk for piece in whole.pieces.values() for chunk in piece.chunks)
+    return total + lacking_bytes(cache, whole, chunks)
+
+
+def _pulled(job: _Job, held: Held) -> int:
+    with replaced(job.folder) as draft:
+        try:
+            pulled = _fetched(job, draft, held)
+        except IntegrityFailure:  # the folder was written to and does not show it: without it, then
+            if not held:
+                raise
+            pulled = _fetched(job, draft, {})
+    remember_held(job.context.cache, job.folder, job.manifest)
+    states = file_states(job.folder, job.manifest)
+    remember_version(job.context.cache, Digest.parse(job.version.digest), job.folder, states)
+    remember_installed(job.context.cache, job.folder, job.version)
+    return pulled.fetched_bytes
+
+
+def _fetched(job: _Job, draft: Path, held: Held) -> Pulled:
+    return fetch(job.context, job.version, job.manifest, to=draft, held=held, is_noted=False)
+
+
+def _folded(job: _Job) -> int:
+    with replaced(job.folder) as draft:
+        made = fold_version(job.context, job.version, draft)
+    note_fold(job.context.cache, job.version, made.root)
+    remember_installed(job.context.cache, job.folder, job.version, root=str(made.root))
+    return made.fetched_bytes
+
+
+def _report(
+    job: _Job,
+    plan: Literal["none", "patch", "full"],
+    fetched: int,
+    full: int,
+    *,
+    seconds: float,
+    is_changed: bool,
+    is_plan: bool,
+) -> UpdateReport:
+    return UpdateReport(
+        ref=job.version.ref, from_ref=job.installed.ref, path=job.folder,
+        digest=job.version.digest, plan=plan, fetched_bytes=fetched, full_bytes=full,
+        seconds=seconds, is_plan=is_plan, is_changed=is_changed,
+        revocation=job.version.revocation,
+    )  # fmt: skip

@@ -1,0 +1,228 @@
+"""A version as a base: found, or folded here and stored, so that a delta can be pushed onto it.
+
+The first push onto a version stores what folding gave; from then on it is a base like any other,
+with the same bits for everybody, and nobody has to fold it again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.bases.bases import (
+    KnownBase,
+    base_manifest,
+    find_base,
+    remember_base,
+    resolve_base,
+)
+from deltareg.client.context import Context
+from deltareg.client.disk.kept_files import make_read_only
+from deltareg.client.fold.materialize import fold_version, folded_root, note_fold
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.packs.transfer import piece_sources, references, send_pieces
+from deltareg.client.pull.fetching import fetch_base, trim
+from deltareg.client.resources.resolving import base_path, resolve
+from deltareg.codec import PieceSource
+from deltareg.delta.base_manifest import base_view
+from deltareg.delta.stack import check_stackable
+from deltareg.errors import InvalidInput, NotFound, Refused, UploadClosed
+from deltareg.refs import Ref
+from deltareg.wire import (
+    BaseInfo,
+    UploadComplete,
+    UploadInfo,
+    UploadOpen,
+    VersionDetail,
+    request_of,
+)
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A base to push onto.
+
+    Attributes:
+        known: The base.
+        version: The version that it is, while the server does not know it as a base yet.
+    """
+
+    known: KnownBase
+    version: VersionDetail | None = None
+
+
+def named_base(context: Context, text: str) -> KnownBase:
+    """Find the base that `--base` means: a folder, for which no server is asked, a name, a version.
+
+    Raises:
+        NotFound: There is no such base or version.
+    """
+    if Path(text).is_dir():
+        folder = open_base(Path(text), context.cache, progress=context.progress)
+        return KnownBase(Path(text).name, folder.view, folder.tensors, folder)
+    return find_ground(context, text).known
+
+
+def find_ground(context: Context, text: str) -> Ground:
+    """Find what `--base` means: a folder, a base's name, or a version.
+
+    A version that was not a base before is folded into the cache; nothing is sent.
+
+    Raises:
+        NotFound: There is no such base or version.
+        InvalidInput: The version cannot be folded, or the stack would be too high.
+        Blocked: The version is revoked.
+    """
+    if Path(text).exists() or not ("/" in text or ":" in text):
+        known = resolve_base(context.api, context.cache, text, progress=context.progress)
+        return Ground(known)
+    version = _stackable(context, text)
+    recorded = _recorded(context, version)
+    if recorded is not None:
+        return Ground(recorded)
+    folder = _fold(context, version)
+    return Ground(KnownBase(version.ref, folder.view, folder.tensors, folder), version)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A base that the server knows.
+
+    Attributes:
+        known: The base.
+        uploaded_bytes: Bytes that were sent so that it does; None when it did before.
+    """
+
+    known: KnownBase
+    uploaded_bytes: int | None = None
+
+
+def settle(context: Context, ground: Ground) -> Settled:
+    """Store a version that becomes a base with this push; give the base as the server knows it.
+
+    Somebody else may have stored another fold of it meanwhile, with other last bits; theirs counts.
+    """
+    if ground.version is None or ground.known.folder is None:
+        return Settled(ground.known)
+    try:
+        sent = store_version_base(context, ground.version, ground.known.folder)
+    except Refused as refused:
+        recorded = _recorded(context, ground.version)
+        if refused.problem_code != "base_mismatch" or recorded is None:
+            raise
+        ground.known.close()
+        return Settled(recorded)
+    return Settled(ground.known, sent)
+
+
+def _stackable(context: Context, text: str) -> VersionDetail:
+    ref = _parse(text)
+    version = resolve(context, ref, bare="newest")
+    if version.is_deleted:
+        raise NotFound(f"{version.ref} is deleted", fix=f"deltareg log {ref.line}")
+    depth, revoked = max(len(version.stack), 1), version.is_revoked
+    check_stackable(version.ref, foldable=version.foldable, depth=depth, is_revoked=revoked)
+    return version
+
+
+def _parse(text: str) -> Ref:
+    try:
+        ref = Ref.parse(text)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"not a base: {text[:120]!r} is no folder, no base's name and no version",
+            fix="deltareg base ls, or name a version: ns/name:v3",
+        ) from error
+    if ref.is_bare:
+        raise InvalidInput(
+            f"not a base: {text[:120]!r} is no folder, and as a delta it needs a version",
+            fix=f"name one: {ref}:v3 or {ref}@prod",
+        )
+    return ref
+
+
+def _recorded(context: Context, version: VersionDetail) -> KnownBase | None:
+    """Give a version that is a base already, with its bytes when they are at hand."""
+    try:
+        info = context.api.get(base_path(version.ref), BaseInfo)
+    except NotFound:
+        return None
+    view = base_view(base_manifest(context.api, context.cache, info))
+    folder = find_base(context.cache, view.root, progress=context.progress)
+    return KnownBase(info.name, view, None if folder is None else folder.tensors, folder)
+
+
+def _fold(context: Context, version: VersionDetail) -> BaseFolder:
+    """Fold a version into the cache, unless its result is on this machine already."""
+    cache = context.cache
+    root = folded_root(cache, version)
+    found = None if root is None else find_base(cache, root, progress=context.progress)
+    if found is not None:
+        return found
+    with cache.draft() as draft:
+        root = fold_version(context, version, draft).root
+        target = cache.folder_path("bases", root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if cache.find_folder("bases", root) is None:
+            make_read_only(draft)
+            _move(draft, target)
+    note_fold(cache, version, root)
+    remember_base(cache, root, target)
+    trim(context, keep={target})
+    return open_base(target, cache, progress=context.progress)
+
+
+def _move(draft: Path, target: Path) -> None:
+    try:
+        draft.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process made the same at the same time
+            raise
+
+
+def store_version_base(context: Context, version: VersionDetail, folder: BaseFolder) -> int | None:
+    """Store a folder as what a version is as a base, and give the bytes that were sent.
+
+    Args:
+        context: The client's surroundings.
+        version: The version.
+        folder: What folding it gave.
+
+    Returns:
+        None when the server had it already.
+
+    Raises:
+        Refused: The server has another fold of it, or this cannot be one.
+    """
+    below = _info(context, version.base.name)
+    bottom = below if below.bottom is None else _info(context, below.bottom.name)
+    request = request_of(
+        UploadOpen, subject="base", target=version.ref, manifest=folder.manifest.encode().decode()
+    )
+    with fetch_base(context, bottom) as ground:
+        pairs = references(folder.folder, ground.view, ground.tensors)
+        sources = piece_sources(folder.folder, folder.manifest, pairs)
+        for attempt in range(_TRIES):
+            try:
+                return _send(context, request, folder, sources)
+            except UploadClosed:
+                if attempt == _TRIES - 1:
+                    raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _send(
+    context: Context, request: UploadOpen, folder: BaseFolder, sources: list[PieceSource]
+) -> int | None:
+    upload = context.api.post("/uploads", request, UploadInfo)
+    if upload.base is not None:
+        return None
+    sent = send_pieces(context, upload, folder.manifest, sources)
+    folder.folder.check_unchanged()
+    complete = UploadComplete(storage_map=sent.storage.encode().decode())
+    context.api.post(f"/uploads/{upload.id}:complete-base", complete, BaseInfo)
+    return sent.uploaded_bytes
+
+
+def _info(context: Context, name: str) -> BaseInfo:
+    return context.api.get(base_path(name), BaseInfo)

@@ -1,0 +1,1 @@
+"""Folders of deltas and bases on this machine, read."""

@@ -1,0 +1,111 @@
+"""A local base: opened, fingerprinted, and remembered so that the next command finds it at once."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ValidationError
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.folder import Folder, open_folder
+from deltareg.client.folders.hashing import hash_folder
+from deltareg.client.progress import SILENT, Progress
+from deltareg.delta.base_manifest import BaseIdentity, base_identity, base_view, build_base_manifest
+from deltareg.delta.kind import BaseView
+from deltareg.delta.maths.formula import Tensor
+from deltareg.identity.manifest import Manifest
+
+
+class _Note(BaseModel):
+    """What was found out about a base folder, and the files as they were then."""
+
+    form: Literal["deltareg.base-note/1"] = "deltareg.base-note/1"
+    stat: dict[str, list[int]]
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFolder:
+    """An opened base.
+
+    Attributes:
+        path: Where it is.
+        folder: Its files.
+        manifest: What it is.
+        view: What a kind may see of it.
+        identity: Its digests.
+    """
+
+    path: Path
+    folder: Folder
+    manifest: Manifest
+    view: BaseView
+    identity: BaseIdentity
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+        return self.folder.tensors
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of the block."""
+        self.folder.close()
+
+
+def open_base(path: Path, cache: Cache, *, progress: Progress = SILENT) -> BaseFolder:
+    """Open a base folder and fingerprint it; unchanged files are not hashed again.
+
+    Raises:
+        NotFound: There is nothing at the path.
+        Refused: A file that may not be carried, or a header that does not pass.
+    """
+    folder = open_folder(path, purpose="base")
+    try:
+        manifest = _remembered(folder, cache) or _fingerprint(folder, cache, progress)
+    except BaseException:
+        folder.close()
+        raise
+    return BaseFolder(path, folder, manifest, base_view(manifest), base_identity(manifest))
+
+
+def _fingerprint(folder: Folder, cache: Cache, progress: Progress) -> Manifest:
+    total = sum(file.size_bytes for file in folder.contents.values())
+    meter = progress.task(f"fingerprinting {folder.path.name}", total)
+    hashed = hash_folder(folder, meter=meter)
+    config = folder.contents.get("config.json")
+    manifest = build_base_manifest(
+        headers=folder.files.headers, files=hashed.files, digests=hashed.digests,
+        config_text="{}" if config is None else bytes(config.data).decode("utf-8"),
+    )  # fmt: skip
+    note = _Note(stat=_stat(folder), manifest=manifest.encode().decode())
+    cache.keep_note(_note_name(folder), note.model_dump_json().encode())
+    return manifest
+
+
+def _remembered(folder: Folder, cache: Cache) -> Manifest | None:
+    """Give the manifest of an earlier time, if no file was touched since."""
+    raw = cache.note(_note_name(folder))
+    if raw is None:
+        return None
+    try:
+        note = _Note.model_validate_json(raw)
+    except ValidationError:  # of another release, or damaged: find it out again
+        return None
+    return Manifest.decode(note.manifest.encode()) if note.stat == _stat(folder) else None
+
+
+def _stat(folder: Folder) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for name in folder.contents:
+        stat = (folder.path / name).stat()
+        found[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    return found
+
+
+def _note_name(folder: Folder) -> str:
+    return hashlib.sha256(str(folder.path.absolute()).encode()).hexdigest()

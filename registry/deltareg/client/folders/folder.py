@@ -1,0 +1,390 @@
+"""A folder with a delta or a base: its files sorted out, headers checked, tensors mapped.
+
+Nothing is executed and no link is followed. What does not belong to a delta is either refused
+(code, pickles, links) or left out and named: a push never carries or drops a file silently.
+"""
+
+import mmap
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Never, Protocol, Self, cast
+
+from safetensors import SafetensorError, safe_open
+
+from deltareg.delta.delta_manifest import is_document
+from deltareg.delta.kind import DeltaFiles
+from deltareg.delta.maths.formula import Tensor
+from deltareg.errors import Conflict, NotFound, Problem, Refused
+from deltareg.identity.manifest import check_path, check_paths
+from deltareg.tensors.header import (
+    CONVERT_FIX,
+    FULL_LIMITS,
+    LENGTH_BYTES,
+    Limits,
+    SafetensorsHeader,
+    TensorInfo,
+    check_size,
+    header_length,
+    limits_for,
+    looks_like_pickle,
+    parse_header,
+    strict_json_object,
+)
+
+Purpose = Literal["delta", "base", "conversion"]
+_DOCUMENT_BYTES = 4 << 20
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npz")
+_CODE = (".py", ".pyc", ".so", ".dll", ".dylib", ".sh", ".ipynb", ".js")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".xz", ".bz2", ".zst")
+_CARRIED = (".json", ".md", ".txt", ".jinja", ".model", ".yaml", ".yml", ".tiktoken")
+_TAKEN = (".safetensors", *_PICKLES, *_CARRIED)
+_CARRIED_NAMES = frozenset({"LICENSE", "NOTICE", "LICENCE"})
+_TRAINER_FILES = frozenset({
+    "trainer_state.json", "training_args.bin", "training_args.json", "optimizer.pt",
+    "optimizer.bin", "scheduler.pt", "scheduler.bin", "scaler.pt", "latest", "zero_to_fp32.py",
+})  # fmt: skip
+_TRAINER_PREFIXES = ("rng_state", "events.out.tfevents", "optimizer.", "scheduler.")
+_LEFT_FOLDERS = ("checkpoint-", "global_step", "runs", "wandb", "onnx", "openvino", "coreml")
+
+
+@dataclass(frozen=True, slots=True)
+class MappedTensor:
+    """A tensor of a memory-mapped file; reading it costs no memory of our own."""
+
+    info: TensorInfo
+    data: memoryview
+
+    @property
+    def name(self) -> str:
+        """Its name in the file."""
+        return self.info.name
+
+    @property
+    def dtype(self) -> str:
+        """The safetensors dtype."""
+        return self.info.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions."""
+        return self.info.shape
+
+    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
+        """Give the bytes of rows `start:stop`."""
+        if not self.shape:
+            return self.data
+        row = self.data.nbytes // self.shape[0]
+        return self.data[start * row : None if stop is None else stop * row]
+
+
+@dataclass(frozen=True, slots=True)
+class MappedFile:
+    """A file that is carried, mapped for as long as its folder is open."""
+
+    path: str
+    data: memoryview
+    header: SafetensorsHeader | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length."""
+        return self.data.nbytes
+
+
+@dataclass(slots=True)
+class Folder:
+    """An opened folder.
+
+    Attributes:
+        path: Where it is.
+        contents: Every carried file, by relative path.
+        documents: JSON files, parsed strictly.
+        left_out: Files that are not carried, each with the reason.
+        convention: What the user said about BitFit values.
+    """
+
+    path: Path
+    contents: dict[str, MappedFile] = field(default_factory=dict[str, MappedFile])
+    documents: dict[str, Mapping[str, object]] = field(
+        default_factory=dict[str, Mapping[str, object]]
+    )
+    left_out: list[str] = field(default_factory=list[str])
+    convention: str = ""
+    _open: list[mmap.mmap] = field(default_factory=list[mmap.mmap])
+    _seen: dict[Path, tuple[int, ...]] = field(default_factory=dict[Path, tuple[int, ...]])
+
+    @property
+    def files(self) -> DeltaFiles:
+        """The folder as a kind sees it."""
+        sizes = {path: file.size_bytes for path, file in self.contents.items()}
+        headers = {path: f.header for path, f in self.contents.items() if f.header is not None}
+        return DeltaFiles(sizes, headers, self.documents, self.convention)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name; a copy in another file is no second tensor.
+
+        Raises:
+            Refused: Two files hold different tensors of the same name.
+        """
+        found: dict[str, Tensor] = {}
+        for path, file in self.contents.items():
+            for name, tensor in self.tensors_of(path).items():
+                if name in found and not _is_copy(tensor, found[name]):
+                    message = f"two files hold it, and they differ ({file.path} is one)"
+                    raise Refused([Problem("ambiguous", message, tensor=name, fix="keep one")])
+                found.setdefault(name, tensor)
+        return found
+
+    def tensors_of(self, path: str) -> dict[str, MappedTensor]:
+        """The tensors of one file, in the order of their data."""
+        file = self.contents[path]
+        if file.header is None:
+            return {}
+        start = file.header.size_bytes
+        return {
+            name: MappedTensor(info, file.data[start + info.begin : start + info.end])
+            for name, info in file.header.tensors.items()
+        }
+
+    def stream(self, names: Iterable[str]) -> Iterator[memoryview]:
+        """Give the bytes of tensors, one after another."""
+        tensors = self.tensors
+        return (tensors[name].read() for name in names)
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of the block."""
+        self.close()
+
+    def map_file(self, path: Path, size_bytes: int) -> memoryview:
+        """Map a file for as long as the folder is open."""
+        if size_bytes == 0:
+            return memoryview(b"")
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._seen[path] = file_state(os.fstat(file.fileno()))
+        self._open.append(mapped)
+        return memoryview(mapped)
+
+    def check_unchanged(self) -> None:
+        """Make sure that what was read at several times was the same all the time.
+
+        Raises:
+            Conflict: A file was written, replaced or removed since the folder was opened.
+        """
+        for path, seen in self._seen.items():
+            if not path.exists() or file_state(path.stat()) != seen:
+                raise Conflict(
+                    f"{path} changed while it was read", fix="push again when nothing writes to it"
+                )
+
+    def states(self) -> dict[str, list[int]]:
+        """Give the state that every file of tensors had when it was opened (`file_state`)."""
+        files = (path for path, file in self.contents.items() if file.header is not None)
+        return {path: list(self._seen[self.path / path]) for path in files}
+
+    def close(self) -> None:
+        """Unmap everything; arrays that still look at a file keep it mapped until they go."""
+        self.contents.clear()
+        for mapped in self._open:
+            try:
+                mapped.close()
+            except BufferError:  # a view is alive; the map goes with it
+                continue
+        self._open.clear()
+
+
+def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "") -> Folder:
+    """Open a folder, or one safetensors file alone.
+
+    Args:
+        path: The folder or file.
+        purpose: A `base` may be made of links (as in a hub cache) and have more and larger files;
+            for a `conversion` pickles are carried, as bytes that nobody reads yet.
+        convention: `absolute` or `additive`, when the user says so.
+
+    Raises:
+        NotFound: There is nothing at the path.
+        Refused: A file that may not be carried, or a header that does not pass.
+    """
+    if not path.exists():
+        raise NotFound(f"there is nothing at {path}", fix="name the folder that holds the files")
+    root = path if path.is_dir() else path.parent
+    chosen = sorted(_walk(path, root) if path.is_dir() else [path])
+    folder = Folder(root, convention=convention)
+    try:
+        carried = _choose(chosen, root, purpose, folder.left_out)
+        _check_roles(carried, folder.left_out, purpose)
+        limits = FULL_LIMITS if purpose == "base" else limits_for(carried)
+        for name, file in carried.items():
+            if is_pickle(name):
+                folder.contents[name] = MappedFile(name, folder.map_file(file, file.stat().st_size))
+            else:
+                _load(folder, name, file, limits)
+        _check_whole(folder, limits)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+def is_pickle(name: str) -> bool:
+    """Whether a file is a pickle, by its name."""
+    return name.endswith(_PICKLES)
+
+
+def file_state(found: os.stat_result) -> tuple[int, ...]:
+    """Give what changes when a file is written or replaced: device, inode, size, time."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def in_file(error: Refused, name: str) -> Refused:
+    """Put the name of the file before every problem of a refusal."""
+    return Refused([
+        Problem(p.code, f"{name}: {p.message}", severity=p.severity, tensor=p.tensor, fix=p.fix)
+        for p in error.problems
+    ])  # fmt: skip
+
+
+def _walk(path: Path, root: Path) -> Iterator[Path]:
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            if entry.name.startswith((".", *_LEFT_FOLDERS)) or entry == root:
+                yield entry  # named once as left out, not file by file
+            else:
+                yield from _walk(entry, root)
+        else:
+            yield entry
+
+
+def _choose(
+    found: list[Path], root: Path, purpose: Purpose, left_out: list[str]
+) -> dict[str, Path]:
+    carried: dict[str, Path] = {}
+    for path in found:
+        name = path.relative_to(root).as_posix()
+        reason = _left_out(path)
+        if reason:
+            left_out.append(f"{name} ({reason})")
+            continue
+        _check_file(path, name, purpose)
+        if path.name.endswith((*_CODE, *_ARCHIVES)) and purpose == "base":
+            left_out.append(f"{name} (not part of a base)")
+        elif path.name.endswith(_TAKEN) or path.name in _CARRIED_NAMES:
+            carried[name] = path
+        else:
+            left_out.append(f"{name} (not a file that deltas are made of)")
+    return carried
+
+
+def _left_out(path: Path) -> str:
+    name = path.name
+    if name.startswith("."):
+        return "hidden"
+    if path.is_dir() and not path.is_symlink():
+        return "a folder of the trainer"
+    if name in _TRAINER_FILES or name.startswith(_TRAINER_PREFIXES):
+        return "trainer state"
+    return ""
+
+
+def _check_file(path: Path, name: str, purpose: Purpose) -> None:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode) and purpose == "base" and path.is_file():
+        return
+    if not stat.S_ISREG(mode):
+        what = "a link" if stat.S_ISLNK(mode) else "not a regular file"
+        _refuse("link", f"{name} is {what}", "replace it by the file itself")
+    if purpose == "delta" and name.endswith(_CODE):
+        _refuse("code_file", f"{name} is code; a delta carries none", "take it out of the folder")
+    if purpose == "delta" and name.endswith(_ARCHIVES):
+        _refuse("not_safetensors", f"{name} is an archive", "unpack it and push the folder")
+
+
+def _check_roles(carried: dict[str, Path], left_out: list[str], purpose: Purpose) -> None:
+    """Refuse pickles, and two weight files of which nobody could say which one counts."""
+    pickles = [name for name in carried if is_pickle(name)]
+    stems = {name.removesuffix(".safetensors") for name in carried if name.endswith(".safetensors")}
+    has_tensors = bool(stems)
+    for name in pickles:
+        if purpose == "conversion" and name.rpartition(".")[0] not in stems:
+            continue
+        if purpose == "base" and has_tensors:
+            del carried[name]
+            left_out.append(f"{name} (a pickle; the safetensors files are carried)")
+        elif name.rpartition(".")[0] in stems or has_tensors:
+            _refuse("ambiguous", f"{name} lies beside a safetensors file", "keep one of the two")
+        else:
+            _refuse(
+                "pickle", f"{name} is a pickle, which can run code when it is read", CONVERT_FIX
+            )
+    if not has_tensors and not (purpose == "conversion" and pickles):
+        _refuse("empty", "the folder holds no safetensors file", "name the folder that does")
+
+
+def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
+    check_path(name)
+    size = path.stat().st_size
+    data = folder.map_file(path, size)
+    if name.endswith(".safetensors"):
+        try:
+            header = _header(data, limits)
+        except Refused as error:
+            raise in_file(error, name) from error
+        _check_with_library(path, name, header)
+        folder.contents[name] = MappedFile(name, data, header)
+        return
+    if looks_like_pickle(bytes(data[:4])):
+        _refuse("pickle", f"{name} is a pickle under another name", CONVERT_FIX)
+    folder.contents[name] = MappedFile(name, data)
+    if is_document(name):
+        if size > _DOCUMENT_BYTES:
+            _refuse("limits", f"{name} has {size} bytes, at most {_DOCUMENT_BYTES}", "")
+        folder.documents[name] = strict_json_object(bytes(data))
+
+
+def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:
+    length = header_length(bytes(data[:LENGTH_BYTES]), data.nbytes, limits)
+    return parse_header(bytes(data[: LENGTH_BYTES + length]), data.nbytes, limits)
+
+
+class _Library(Protocol):
+    """What we use of the library's reader, which has no types of its own."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def keys(self) -> list[str]: ...
+
+
+def _check_with_library(path: Path, name: str, header: SafetensorsHeader) -> None:
+    """Ask the format's own library as well: what we take must be what every loader takes."""
+    try:
+        with cast("_Library", safe_open(path, framework="numpy")) as file:
+            keys = set(file.keys())
+    except SafetensorError as error:
+        message = f"{name}: the safetensors library refuses it: {error}"
+        raise Refused([Problem("header", message, fix="save it again")]) from error
+    if keys != header.tensors.keys():
+        _refuse("header", f"{name}: the safetensors library sees other tensors", "save it again")
+
+
+def _check_whole(folder: Folder, limits: Limits) -> None:
+    check_paths(folder.contents)
+    total = sum(file.size_bytes for file in folder.contents.values())
+    check_size(len(folder.contents), total, limits)
+
+
+def _refuse(code: str, message: str, fix: str) -> Never:
+    raise Refused([Problem(code, message, fix=fix)])
+
+
+def _is_copy(tensor: Tensor, other: Tensor) -> bool:
+    is_alike = (tensor.dtype, tensor.shape) == (other.dtype, other.shape)
+    return is_alike and tensor.read() == other.read()

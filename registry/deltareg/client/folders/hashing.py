@@ -1,0 +1,105 @@
+"""Digests of local files and tensors, in one pass over mapped bytes, two files at a time."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self
+
+from deltareg.client.folders.folder import Folder, MappedFile, MappedTensor
+from deltareg.client.progress import SILENT, Meter
+from deltareg.digest import Digest, tensor_digest
+from deltareg.identity.manifest import ManifestFile, Piece
+
+_STEP = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """What a folder is by content.
+
+    Attributes:
+        files: Every carried file, sorted by path.
+        digests: Tensor digest by (file, tensor name).
+    """
+
+    files: tuple[ManifestFile, ...]
+    digests: dict[tuple[str, str], Digest]
+
+
+def hash_folder(folder: Folder, *, workers: int = 2, meter: Meter | None = None) -> Hashed:
+    """Hash every file and every tensor of a folder.
+
+    Args:
+        folder: An open folder.
+        workers: Files hashed at the same time; hashing releases the interpreter lock.
+        meter: Is told of bytes that are done, and closed at the end.
+    """
+    with Hashing(folder, workers=workers, meter=meter) as hashing:
+        return hashing.finish()
+
+
+class Hashing:
+    """Hashing of a folder, under way in threads while something else looks at it.
+
+    Use it as a context manager around `finish`; leaving it without that gives up what is left.
+    """
+
+    def __init__(self, folder: Folder, *, workers: int = 2, meter: Meter | None = None) -> None:
+        """Begin; see `hash_folder`."""
+        self._folder = folder
+        self._meter = meter or SILENT.task("hashing", None)
+        self._is_over = False
+        self._pool = ThreadPoolExecutor(workers, "deltareg-hash")
+        self._whole: dict[str, Future[ManifestFile]] = {}
+        self._tensors: dict[tuple[str, str], Future[Digest]] = {}
+        self._begin()
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for nothing but the steps that threads are at."""
+        self._is_over = True
+        self._meter.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def finish(self) -> Hashed:
+        """Wait for all of it, and for files that the folder got since."""
+        self._begin()
+        whole = tuple(self._whole[path].result() for path in sorted(self._whole))
+        digests = {key: found.result() for key, found in self._tensors.items()}
+        self._meter.close()
+        return Hashed(whole, digests)
+
+    def _begin(self) -> None:
+        """Hand out whole files first: one large file takes longer than all of its tensors."""
+        new = [path for path in sorted(self._folder.contents) if path not in self._whole]
+        for path in new:
+            self._whole[path] = self._pool.submit(self._file, self._folder.contents[path])
+        for path in new:
+            for name, tensor in self._folder.tensors_of(path).items():
+                self._tensors[path, name] = self._pool.submit(_hash_tensor, tensor)
+
+    def _file(self, file: MappedFile) -> ManifestFile:
+        hasher = hashlib.sha256()
+        for step in _steps(file.data):
+            if self._is_over:
+                raise CancelledError
+            hasher.update(step)
+            self._meter.add(step.nbytes)
+        part = file.data if file.header is None else file.data[: file.header.size_bytes]
+        digest = tensor_digest("U8", (part.nbytes,), [part])
+        piece = Piece(digest, "U8", (part.nbytes,), part.nbytes)
+        whole = Digest("sha256", hasher.hexdigest())
+        return ManifestFile(file.path, file.size_bytes, whole, piece, file.header is not None)
+
+
+def _hash_tensor(tensor: MappedTensor) -> Digest:
+    return tensor_digest(tensor.dtype, tensor.shape, [tensor.data])
+
+
+def _steps(data: memoryview) -> Iterator[memoryview]:
+    for begin in range(0, data.nbytes, _STEP):
+        yield data[begin : begin + _STEP]

@@ -1,0 +1,88 @@
+"""Where the files of versions lie on this machine: folders that were pushed, pulled to, or cached.
+
+A note by the manifest's digest names folders, with the state that every file of tensors had when
+its bytes were known to be the version's. A folder counts only while none was touched since, so
+nothing is hashed again; one that was touched is as good as none.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.folders.folder import file_state
+from deltareg.digest import Digest
+from deltareg.errors import DeltaregError
+from deltareg.identity.manifest import Manifest
+
+_PLACES_MAX = 4
+States = dict[str, list[int]]
+
+
+class _Place(BaseModel):
+    """A folder, and its files of tensors as they were then."""
+
+    path: str
+    files: States
+
+
+class _Note(BaseModel):
+    """Folders that hold one version, the latest first."""
+
+    form: Literal["deltareg.version-note/1"] = "deltareg.version-note/1"
+    places: list[_Place]
+
+
+def file_states(folder: Path, manifest: Manifest) -> States:
+    """Give the state of every file of a version that holds tensors.
+
+    Raises:
+        OSError: One is not there.
+    """
+    files = [file.path for file in manifest.files if file.is_tensors]
+    return {path: list(file_state((folder / path).lstat())) for path in files}
+
+
+def remember_version(cache: Cache, digest: Digest, folder: Path, files: States) -> None:
+    """Note that a folder holds a version.
+
+    Args:
+        cache: Where notes are kept.
+        digest: The manifest's.
+        folder: The folder.
+        files: The state of its files when their bytes were known to be the version's.
+    """
+    here = _Place(path=str(folder.absolute()), files=files)
+    others = [place for place in _places(cache, digest) if place.path != here.path]
+    note = _Note(places=[here, *others][:_PLACES_MAX])
+    with suppress(DeltaregError, OSError):  # a full disk: the next push does without it
+        cache.keep_note(_name(digest), note.model_dump_json().encode())
+
+
+def find_version_folder(cache: Cache, digest: Digest, manifest: Manifest) -> Path | None:
+    """Give a folder that holds a version's files, untouched since that was known."""
+    for place in _places(cache, digest):
+        path = Path(place.path)
+        with suppress(OSError):
+            if file_states(path, manifest) == place.files:
+                return path
+    return None
+
+
+def is_remembered(cache: Cache, digest: Digest) -> bool:
+    """Whether there is a note of folders that held a version."""
+    return cache.note(_name(digest)) is not None
+
+
+def _places(cache: Cache, digest: Digest) -> Iterable[_Place]:
+    try:
+        return _Note.model_validate_json(cache.note(_name(digest)) or b'{"places": []}').places
+    except ValidationError:  # damaged, or of another release: as good as none
+        return []
+
+
+def _name(digest: Digest) -> str:
+    return f"version-{digest.hex}"

@@ -1,0 +1,1 @@
+"""Packs: sent, read by ranges, and put together again."""

@@ -1,0 +1,323 @@
+"""Reading packs: what the cache lacks of them is fetched ahead, in the order of need, by ranges."""
+
+import mmap
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.cache.parts import Part
+from deltareg.client.cache.spans import (
+    WHOLE_SHARE,
+    Span,
+    coalesce,
+    missing,
+    span_of,
+)
+from deltareg.client.context import Context
+from deltareg.digest import Digest
+from deltareg.errors import IntegrityFailure, Unavailable
+from deltareg.host.lean_httpx import httpx
+from deltareg.identity.storage_map import Chunk, StorageMap
+
+_OPEN_FILES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file of the cache, and the byte of the pack that it begins with."""
+
+    path: Path
+    begin: int = 0
+
+
+@dataclass(slots=True)
+class _Source:
+    """Where some chunks come from: how to bring it, and where it is or will be."""
+
+    bring: Callable[[], _Place]
+    place: _Place | Future[_Place] | None = None
+
+    def wait(self) -> _Place:
+        """Give the place, once it was brought."""
+        if isinstance(self.place, Future):
+            return self.place.result()
+        return self.bring() if self.place is None else self.place
+
+
+class PackReader:
+    """The chunks that a manifest needs: fetched ahead, kept in the cache, mapped for reading.
+
+    Use it as a context manager; leaving it unmaps everything and stops what is still fetching.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        storage: StorageMap,
+        chunks: Iterable[Chunk],
+        *,
+        of: str,
+        concurrency: int,
+        moved: Callable[[int], None],
+    ) -> None:
+        """Start fetching nothing yet.
+
+        Args:
+            context: The client's surroundings.
+            storage: Where everything is.
+            chunks: What will be read, in the order of need.
+            of: What needs the packs: `ns/name:v3` or `base:NAME`.
+            concurrency: Requests at the same time.
+            moved: Is told of bytes that came.
+        """
+        self.fetched_bytes = 0
+        self.cached_bytes = 0
+        self._context, self._api, self._of = context, context.api, of
+        self._moved = moved
+        self._exits = ExitStack()
+        self._cache = self._own = context.cache
+        self._sizes = {pack.digest: pack.size_bytes for pack in storage.packs}
+        self._spans: dict[Digest, dict[Span, None]] = {}
+        for chunk in chunks:
+            self._spans.setdefault(chunk.pack, {})[span_of(chunk)] = None
+        self._pool = ThreadPoolExecutor(concurrency)
+        self._sources: dict[tuple[Digest, Span], _Source] = {}
+        self._maps: dict[Path, memoryview] = {}
+        self._lock = Lock()
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        """See what the cache has and begin to fetch the rest, in the order of need."""
+        self._own = Cache(self._exits.enter_context(self._cache.draft()))
+        for digest, spans in self._spans.items():
+            for source in list(self._plan(digest, list(spans))):
+                source.place = self._pool.submit(source.bring)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Unmap; what waits to be fetched is dropped, and what is being fetched is given up."""
+        self._is_over = True
+        # Ctrl-C does not wait for threads that may be stuck in a network that gives nothing.
+        self._pool.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
+        self._maps.clear()
+        self._exits.close()
+
+    def read(self, chunk: Chunk) -> memoryview:
+        """Give a chunk's encoded bytes."""
+        source = self._sources[chunk.pack, span_of(chunk)]
+        place = source.wait()
+        while (data := self._map(place.path)) is None:
+            # Another process has just pruned the cache, or joined its parts. When it prunes all the
+            # time, what is still needed comes into a place that nobody prunes.
+            place = source.place = source.bring()
+            if not place.path.exists():
+                self._cache = self._own
+        return data[chunk.offset - place.begin : chunk.offset - place.begin + chunk.length]
+
+    def drop_damaged(self) -> bool:
+        """Take what is damaged out of the cache, to be fetched again; tells if there was any."""
+        return self._context.cache.drop_damaged(self._spans)
+
+    def _map(self, path: Path) -> memoryview | None:
+        """Map a file; None when it is not there any more."""
+        with self._lock:
+            found = self._maps.get(path)
+            if found is None:
+                try:
+                    with path.open("rb") as file:
+                        found = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                except FileNotFoundError:
+                    return None
+                if len(self._maps) == _OPEN_FILES:
+                    del self._maps[next(iter(self._maps))]  # who reads from it keeps it open
+                self._maps[path] = found
+            return found
+
+    def _plan(self, digest: Digest, spans: list[Span]) -> Iterator[_Source]:
+        """Find a source for each span of a pack, and give those that have to be brought."""
+        whole = partial(self._whole, digest)
+        blob = self._blob(digest)
+        parts = self._cache.parts.find(digest)
+        if blob is not None:
+            self._hold(digest, spans, _Source(whole, _Place(blob)))
+            return
+        held = {span: part for span in spans if (part := _holder(parts, span)) is not None}
+        stretches = coalesce(span for span in spans if span not in held)
+        wanted = sum(stretch.size_bytes for stretch in (*stretches, *coalesce(held)))
+        if stretches and wanted >= WHOLE_SHARE * self._sizes[digest]:
+            self.cached_bytes += sum(span.size_bytes for span in held)
+            yield self._assign(digest, spans, _Source(whole))
+            return
+        for span, part in held.items():
+            place = _Place(part.path, part.span.begin)
+            self._hold(digest, [span], _Source(partial(self._stretch, digest, span), place))
+        order = {span: number for number, span in enumerate(spans)}
+        for stretch in sorted(stretches, key=lambda s: min(order[i] for i in stretches[s])):
+            source = _Source(partial(self._stretch, digest, stretch))
+            yield self._assign(digest, stretches[stretch], source)
+
+    def _hold(self, digest: Digest, spans: list[Span], source: _Source) -> None:
+        self._assign(digest, spans, source)
+        self.cached_bytes += sum(span.size_bytes for span in spans)
+
+    def _assign(self, digest: Digest, spans: list[Span], source: _Source) -> _Source:
+        self._sources |= {(digest, span): source for span in spans}
+        return source
+
+    def _blob(self, digest: Digest) -> Path | None:
+        found = self._cache.find_blob(digest)
+        try:
+            is_whole = found is not None and found.stat().st_size == self._sizes[digest]
+        except FileNotFoundError:  # pruned at this moment
+            return None
+        return found if is_whole else None
+
+    def _stretch(self, digest: Digest, span: Span) -> _Place:
+        """Bring a stretch of a pack, unless another process did."""
+        blob = self._blob(digest)
+        if blob is not None:
+            return _Place(blob)
+        part = _holder(self._cache.parts.find(digest), span)
+        if part is not None:
+            return _Place(part.path, part.span.begin)
+        return self._api.patiently(partial(self._download, digest, span))
+
+    def _whole(self, digest: Digest) -> _Place:
+        """Bring a whole pack, unless another process did."""
+        blob = self._blob(digest)
+        return (
+            self._api.patiently(partial(self._complete, digest)) if blob is None else _Place(blob)
+        )
+
+    def _complete(self, digest: Digest) -> _Place:
+        """Fetch what no part holds of a pack, and join the parts."""
+        size = self._sizes[digest]
+        absent = missing((part.span for part in self._cache.parts.find(digest)), size)
+        if sum(span.size_bytes for span in absent) < size:
+            for span in absent:
+                self._download(digest, span)
+            joined = self._joined(digest)
+            if joined is not None:
+                return joined
+        return self._download(digest, Span(0, size))
+
+    def _joined(self, digest: Digest) -> _Place | None:
+        """Make a pack of its parts; None when one of them is damaged or was pruned."""
+        size = self._sizes[digest]
+        body = self._cache.parts.read(digest, until=size)
+        try:
+            path = self._cache.keep_blob(digest, body, size_bytes=size)
+        except (FileNotFoundError, IntegrityFailure):
+            path = None
+        if path is None:
+            self._cache.parts.drop(digest)
+        return None if path is None else _Place(path)
+
+    def _download(self, digest: Digest, span: Span) -> _Place:
+        """Fetch bytes of a pack once; what comes before they break off is kept."""
+        size = self._sizes[digest]
+        is_whole = span == Span(0, size)
+        headers = {} if is_whole else {"Range": f"bytes={span.begin}-{span.end - 1}"}
+        with self._api.download(
+            f"/blobs/{digest}", query={"of": self._of}, headers=headers
+        ) as response:
+            if response.status_code == 200:  # the whole pack, also where something knows no ranges
+                body = _Body(response, size, self._go_on)
+                blob = self._cache.keep_blob(digest, body, size_bytes=size)
+                body.check()
+                return _Place(self._cache.blob_path(digest) if blob is None else blob)
+            _check_range(response, span, size)
+            body = _Body(response, span.size_bytes, self._go_on)
+            part = self._cache.parts.keep(digest, span.begin, body)
+            body.check()
+            return _Place(part.path, part.span.begin)
+
+    def _go_on(self, received_bytes: int) -> None:
+        """Count what came, and stop when nobody waits for the rest: Ctrl-C, for one."""
+        if self._is_over:
+            raise CancelledError
+        with self._lock:
+            self.fetched_bytes += received_bytes
+        self._moved(received_bytes)
+
+
+class _Body:
+    """The bytes of an answer; where they break off it ends, and `check` tells why."""
+
+    def __init__(
+        self, response: httpx.Response, size_bytes: int, go_on: Callable[[int], None]
+    ) -> None:
+        self._response, self._size, self._go_on = response, size_bytes, go_on
+        self._error: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._size
+        try:
+            for chunk in self._response.iter_bytes():
+                self._go_on(len(chunk))
+                yield chunk[:left]
+                left -= len(chunk)
+                if left < 0:
+                    break
+        except (httpx.HTTPError, CancelledError) as error:
+            self._error = error
+        if self._error is None and left != 0:
+            self._error = Unavailable(
+                "a pack came with another length than it has", fix="try again"
+            )
+
+    def check(self) -> None:
+        """Raise what broke it off, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+
+def lacking_bytes(cache: Cache, storage: StorageMap, chunks: Iterable[Chunk]) -> int:
+    """Give how many bytes a reader of some chunks would fetch, those between them included."""
+    sizes = {pack.digest: pack.size_bytes for pack in storage.packs}
+    spans: dict[Digest, set[Span]] = {}
+    for chunk in chunks:
+        spans.setdefault(chunk.pack, set()).add(span_of(chunk))
+    total = 0
+    for digest, wanted in spans.items():
+        if cache.find_blob(digest) is None:
+            parts = cache.parts.find(digest)
+            held = coalesce(span for span in wanted if _holder(parts, span) is not None)
+            absent = coalesce(span for span in wanted if _holder(parts, span) is None)
+            needed = sum(stretch.size_bytes for stretch in (*held, *absent))
+            is_whole = absent and needed >= WHOLE_SHARE * sizes[digest]
+            lacking = missing((part.span for part in parts), sizes[digest]) if is_whole else absent
+            total += sum(stretch.size_bytes for stretch in lacking)
+    return total
+
+
+def _holder(parts: Iterable[Part], span: Span) -> Part | None:
+    """Give a part that holds all of a span."""
+    return next((part for part in parts if part.span.holds(span)), None)
+
+
+def _check_range(response: httpx.Response, span: Span, size_bytes: int) -> None:
+    """Check that an answer is the range that was asked for.
+
+    Raises:
+        IntegrityFailure: The stored pack has another length.
+    """
+    expected = f"bytes {span.begin}-{span.end - 1}/{size_bytes}"
+    found = response.headers.get("Content-Range", "")
+    if response.status_code != 206 or found != expected:
+        raise IntegrityFailure(
+            f"a pack was asked for {expected} and gave {found[:80] or 'no range'}",
+            fix="ask for `deltareg fsck --read-data`",
+        )

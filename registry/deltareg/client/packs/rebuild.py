@@ -1,0 +1,109 @@
+"""The bytes of pieces, put together from a storage map, its packs and the base.
+
+A piece whose reference is a stored piece itself has that one decoded beside it, chunk by chunk and
+never as a whole, down to the base or to what stands alone. So memory is a few chunks a thread.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from deltareg.codec import Fetch, OrderedPool, PieceRequest, ReadRange, decode_chunk, decode_pieces
+from deltareg.codec.codecs import thread_codecs
+from deltareg.digest import Digest
+from deltareg.errors import IntegrityFailure, Unavailable
+from deltareg.identity.manifest import Piece
+from deltareg.identity.storage_map import Chunk, StorageMap
+from deltareg.tensors.header import ITEM_BYTES
+
+
+class Rebuild:
+    """Gives the bytes of pieces, one after another."""
+
+    def __init__(
+        self,
+        storage: StorageMap,
+        fetch: Fetch,
+        references: Mapping[Digest, ReadRange],
+        pool: OrderedPool,
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            storage: Where everything is.
+            fetch: Gives a chunk's encoded bytes.
+            references: Tensors whose bytes are at hand; they are used before what is stored.
+            pool: Threads to decode with.
+        """
+        self._storage, self._fetch = storage, fetch
+        self._references, self._pool = references, pool
+
+    def __call__(self, pieces: Iterable[Piece]) -> Iterator[memoryview]:
+        """Give the bytes of pieces in order, each checked at its end.
+
+        Raises:
+            IntegrityFailure: A piece is not what was pushed.
+            Unavailable: A tensor of the base is needed and not at hand.
+        """
+        requests = map(self._request, pieces)
+        return decode_pieces(requests, fetch=self._fetch, pool=self._pool)
+
+    def _request(self, piece: Piece) -> PieceRequest:
+        if piece.digest not in self._storage.pieces:
+            raise IntegrityFailure(f"the storage map has no place for {piece.digest}")
+        chain = self._storage.chain(piece.digest)
+        return PieceRequest(chain.piece, piece, self._read(chain.piece.reference, piece.dtype))
+
+    def _read(self, digest: Digest | None, dtype: str) -> ReadRange | None:
+        """Give a reader of a reference, which has the dtype of what refers to it."""
+        if digest is None:
+            return None
+        at_hand = self._references.get(digest)
+        if at_hand is not None:
+            return at_hand
+        stored = self._storage.find(digest)
+        if stored is None:
+            raise Unavailable(f"the base tensor {digest.short} is needed and not at hand")
+        below = self._read(stored.reference, dtype)
+        return _StoredRange(stored.chunks, self._fetch, below, ITEM_BYTES[dtype])
+
+
+class _StoredRange:
+    """Reads ranges of a stored piece: a reference, of which no whole is ever made.
+
+    The last chunk is kept, for ranges that are shorter than chunks. Threads may read at once.
+    """
+
+    def __init__(
+        self, chunks: Sequence[Chunk], fetch: Fetch, below: ReadRange | None, item_bytes: int
+    ) -> None:
+        self._chunks, self._fetch = chunks, fetch
+        self._below, self._item_bytes = below, item_bytes
+        self._begins = [0, *accumulate(chunk.size_bytes for chunk in chunks)]
+        self._last: tuple[int, memoryview] = (-1, memoryview(b""))
+
+    def __call__(self, begin: int, end: int) -> memoryview:
+        if not 0 <= begin <= end <= self._begins[-1]:
+            raise IntegrityFailure("a chunk reaches beyond the end of its reference")
+        parts: list[memoryview] = []
+        number = bisect_right(self._begins, begin) - 1
+        while begin < end:
+            first, stop = self._begins[number], min(end, self._begins[number + 1])
+            parts.append(self._decoded(number)[begin - first : stop - first])
+            begin, number = stop, number + 1
+        return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+
+    def _decoded(self, number: int) -> memoryview:
+        kept, data = self._last
+        if kept == number:
+            return data
+        chunk = self._chunks[number]
+        begin, end = self._begins[number], self._begins[number + 1]
+        reference = None
+        if self._below is not None and thread_codecs()[chunk.codec].uses_reference:
+            reference = self._below(begin, end)
+        data = decode_chunk(
+            self._fetch(chunk), chunk, item_bytes=self._item_bytes, reference=reference
+        ).cast("B")
+        self._last = (number, data)
+        return data

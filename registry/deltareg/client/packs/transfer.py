@@ -1,0 +1,205 @@
+"""Sending packs: encoding goes on in threads while packs travel; memory stays bounded."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from types import MappingProxyType
+
+from deltareg.client.context import Context
+from deltareg.client.folders.folder import Folder
+from deltareg.client.packs.stored_pieces import Stored, stored_of
+from deltareg.client.progress import Meter
+from deltareg.codec import EncodedPack, PackEncoder, PieceSource, ReadRange, Reference, cores
+from deltareg.delta.kind import BaseView, Tensors
+from deltareg.delta.maths.formula import Tensor
+from deltareg.identity.manifest import Manifest, Piece
+from deltareg.identity.storage_map import StorageMap
+from deltareg.wire import UploadInfo
+
+_SENDERS = 2  # while the server syncs one pack, another one travels
+_FLYING = 2 * _SENDERS  # with none that waits, encoding would wait for the network
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What an upload sent.
+
+    Attributes:
+        storage: How every piece of the manifest is stored now.
+        uploaded_bytes: Bytes that really travelled this time.
+    """
+
+    storage: StorageMap
+    uploaded_bytes: int
+
+
+def send_pieces(
+    context: Context,
+    upload: UploadInfo,
+    manifest: Manifest,
+    sources: Iterable[PieceSource],
+    stored: Stored | None = None,
+    *,
+    keep: Callable[[EncodedPack], None] | None = None,
+) -> Sent:
+    """Encode and send what the server does not have.
+
+    The same sources make the same packs, so a push that was interrupted encodes again and sends
+    only the packs that are not there; no state is kept on this side.
+
+    Args:
+        context: The client's surroundings.
+        upload: The upload.
+        manifest: What is uploaded.
+        sources: All of its pieces.
+        stored: What need not be sent; by default what the server offers.
+        keep: Is given every pack before it is sent.
+    """
+    stored = stored_of(upload) if stored is None else stored
+    wanted = [source for source in sources if source.piece.digest not in stored]
+    total = sum(source.piece.size_bytes for source in wanted)
+    meter = context.progress.task(f"pushing {total_label(len(wanted))}", total)
+    encoder = PackEncoder(wanted, workers=cores(), profile=context.config.compression)
+    received = {pack.digest for pack in upload.received}
+    try:
+        packs = encoder.packs() if keep is None else _kept(encoder.packs(), keep)
+        uploaded = _send(context, upload, packs, received, meter)
+    finally:
+        meter.close()
+    storage = stored.storage_map(manifest, encoder.pieces, encoder.pack_refs)
+    return Sent(storage, uploaded)
+
+
+def piece_sources(
+    folder: Folder,
+    manifest: Manifest,
+    references: Mapping[str, tuple[Piece, Tensor]],
+    earlier: Mapping[tuple[str, str], Reference] = MappingProxyType({}),
+) -> list[PieceSource]:
+    """List every piece of a folder in the order of its files, headers and small files first.
+
+    Args:
+        folder: The open folder.
+        manifest: What it is.
+        references: By tensor name, the base's tensor that it may be encoded against.
+        earlier: By file and tensor name, the tensor of an earlier version that it may be.
+    """
+    heads: list[PieceSource] = []
+    for file in manifest.files:
+        data = folder.contents[file.path].data[: file.part.size_bytes]
+        heads.append(PieceSource(file.part, reader(data)))
+    bodies: list[PieceSource] = []
+    for item in manifest.tensors:
+        tensor = folder.tensors_of(item.file)[item.name]
+        piece, other = references.get(item.name, (None, None))
+        read = None if other is None else reader(other.read())
+        before = earlier.get((item.file, item.name))
+        others = () if before is None else (before,)
+        bodies.append(PieceSource(item.piece, reader(tensor.data), piece, read, others))
+    return heads + bodies
+
+
+def references(folder: Folder, base: BaseView, tensors: Tensors) -> dict[str, tuple[Piece, Tensor]]:
+    """Pair a folder's tensors with the base tensors of the same name, dtype and shape."""
+    found: dict[str, tuple[Piece, Tensor]] = {}
+    for name, tensor in folder.tensors.items():
+        own = base.names.tensor(name) or name
+        record, other = base.tensors.get(own), tensors.get(own)
+        if record is None or other is None:
+            continue
+        if (record.dtype, record.shape) == (tensor.dtype, tensor.shape):
+            size = other.read().nbytes
+            found[name] = (Piece(record.digest, record.dtype, record.shape, size), other)
+    return found
+
+
+def reader(data: memoryview) -> ReadRange:
+    """Read ranges of mapped bytes."""
+    return _Range(data.cast("B") if data.format != "B" else data)
+
+
+def total_label(count: int) -> str:
+    """Word how many pieces there are to send."""
+    return "1 piece" if count == 1 else f"{count} pieces"
+
+
+def _kept(
+    packs: Iterable[EncodedPack], keep: Callable[[EncodedPack], None]
+) -> Iterator[EncodedPack]:
+    for pack in packs:
+        keep(pack)
+        yield pack
+
+
+def _send(
+    context: Context,
+    upload: UploadInfo,
+    packs: Iterable[EncodedPack],
+    received: set[str],
+    meter: Meter,
+) -> int:
+    uploaded = 0
+    flying = deque[Future[None]]()
+    with _sender() as (pool, is_over):
+        for pack in packs:
+            while len(flying) >= _FLYING:
+                flying.popleft().result()
+            original = sum(entry.size_bytes for entry in pack.entries)
+            if str(pack.digest) in received:
+                meter.add(original)
+                continue
+            uploaded += pack.data.nbytes
+            count = _counter(meter, original / pack.data.nbytes, is_over)
+            flying.append(pool.submit(_put, context, upload, pack, count))
+        for sent in flying:
+            sent.result()
+    return uploaded
+
+
+@contextmanager
+def _sender() -> Generator[tuple[ThreadPoolExecutor, Event], None, None]:
+    """Give threads that send, and an event that is set when the block ends with an error.
+
+    Ctrl-C does not wait for the threads: they may be stuck in a network that takes nothing.
+    """
+    pool, is_over = ThreadPoolExecutor(_SENDERS), Event()
+    try:
+        yield pool, is_over
+    except BaseException as error:
+        is_over.set()
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _counter(meter: Meter, scale: float, is_over: Event) -> Callable[[int], None]:
+    """Count original bytes, as they are on the user's disk; end the sending when all is over."""
+
+    def count(sent: int) -> None:
+        meter.add(round(sent * scale))
+        meter.moved(sent)
+        if sent > 0 and is_over.is_set():  # nobody waits for the rest of this pack
+            raise CancelledError
+
+    return count
+
+
+def _put(
+    context: Context, upload: UploadInfo, pack: EncodedPack, count: Callable[[int], None]
+) -> None:
+    """Send one pack."""
+    path = f"/uploads/{upload.id}/packs/{pack.number}"
+    context.api.upload(path, pack.data, digest=str(pack.digest), meter=count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Reads a byte range of mapped bytes."""
+
+    data: memoryview
+
+    def __call__(self, begin: int, end: int) -> memoryview:
+        return self.data[begin:end]

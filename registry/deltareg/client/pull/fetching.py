@@ -1,0 +1,333 @@
+"""Fetching versions and bases: rebuild every file byte for byte, move the folder into place."""
+
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from deltareg.client.bases.bases import base_manifest, find_base
+from deltareg.client.cache.spans import needed_chunks
+from deltareg.client.context import Context
+from deltareg.client.disk.kept_files import make_read_only
+from deltareg.client.disk.whole_folder import placed
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.folders.known_folders import file_states, remember_version
+from deltareg.client.packs.at_hand import with_at_hand
+from deltareg.client.packs.pack_reader import PackReader
+from deltareg.client.packs.rebuild import Rebuild
+from deltareg.client.packs.rebuilt_files import write_files
+from deltareg.client.packs.stored_delta import StoredDelta
+from deltareg.client.packs.transfer import reader
+from deltareg.client.progress import Meter
+from deltareg.client.pull.intact import find_intact, holds, remember_held
+from deltareg.client.resources.resolving import base_path, version_path
+from deltareg.codec import OrderedPool, ReadRange, cores
+from deltareg.digest import Digest
+from deltareg.errors import Conflict, IntegrityFailure, NotFound
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.refs import Ref
+from deltareg.wire import BaseInfo, VersionDetail, VersionInfo
+
+T = TypeVar("T")
+Held = Mapping[Digest, ReadRange]
+_NOTHING: Final[Held] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A version on this machine.
+
+    Attributes:
+        version: What was resolved.
+        manifest: What it is.
+        path: The folder that holds its files.
+        fetched_bytes: Bytes that came over the network, those of the base with them.
+        cached_bytes: Bytes that the cache had.
+        storage: How it was stored when it was fetched; None when it was here already.
+    """
+
+    version: VersionDetail
+    manifest: Manifest
+    path: Path
+    fetched_bytes: int
+    cached_bytes: int
+    storage: StorageMap | None = None
+
+
+def fetch(
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    *,
+    to: Path | None = None,
+    held: Held = _NOTHING,
+    is_noted: bool = True,
+) -> Pulled:
+    """Bring a version to this machine.
+
+    Args:
+        context: The client's surroundings.
+        version: The version.
+        manifest: What it is.
+        to: Where it goes; a snapshot of the cache by default.
+        held: Pieces that are here already and need not be fetched.
+        is_noted: Whether the place is remembered, for what comes later.
+    """
+    digest = Digest.parse(version.digest)
+    if to is None:
+        kept = find_intact(context.cache, "snapshots", digest, manifest)
+        if kept is not None:
+            return Pulled(version, manifest, kept, 0, manifest.logical_bytes)
+    target = context.cache.folder_path("snapshots", digest) if to is None else to
+
+    def write(source: _Source) -> Pulled:
+        fetched, cached = _write(context, target, replace(source, is_noted=is_noted))
+        fetched += source.base_fetched_bytes
+        return Pulled(version, manifest, target, fetched, cached, source.storage)
+
+    return _from_source(context, version, manifest, write, held)
+
+
+def read_stored(
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    use: Callable[[StoredDelta], T],
+    *,
+    meter: Meter,
+) -> tuple[PackReader, T]:
+    """Do something with a version as it is stored, maybe again; no folder is made of it.
+
+    Raises:
+        IntegrityFailure: What the server has is damaged.
+    """
+
+    def read(source: _Source) -> tuple[PackReader, T]:
+        return _reading(context, source, lambda own: use(StoredDelta(manifest, own)), meter)
+
+    return _from_source(context, version, manifest, read)
+
+
+def fetch_storage(context: Context, version: VersionInfo) -> StorageMap:
+    """Ask how a version is stored now."""
+    path = version_path(Ref.parse(version.ref))
+    return StorageMap.decode(context.api.send("GET", f"{path}/storage").content)
+
+
+def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
+    """Open a base on this machine, or bring it into the cache from the server.
+
+    A version that is a base is put together from the base at its foot, whatever lies between.
+
+    Raises:
+        NotFound: It is registered without its bytes, and no folder here holds it.
+        IntegrityFailure: What the server has is another base.
+    """
+    return fetch_base_counted(context, info)[0]
+
+
+def fetch_base_counted(context: Context, info: BaseInfo) -> tuple[BaseFolder, int]:
+    """Bring a base as `fetch_base` does, and say how many bytes came over the network for it."""
+    root = Digest.parse(info.root)
+    found = find_base(context.cache, root, location=info.location, progress=context.progress)
+    if found is not None:
+        return found, 0
+    manifest = base_manifest(context.api, context.cache, info)
+    raw = context.api.send("GET", f"{base_path(info.name)}/storage").content
+    storage = StorageMap.decode(raw)
+    target = context.cache.folder_path("bases", root)
+    fetched = 0
+    if find_intact(context.cache, "bases", root, manifest) is None:
+        fetched = _put_together(context, info, target, manifest, storage)
+    folder = open_base(target, context.cache, progress=context.progress)
+    if folder.identity.root != root:
+        folder.folder.close()
+        raise IntegrityFailure(f"the base {info.name} came as {folder.identity.root}, not {root}")
+    return folder, fetched
+
+
+def _put_together(
+    context: Context, info: BaseInfo, target: Path, manifest: Manifest, storage: StorageMap
+) -> int:
+    bottom, below = None, 0
+    if info.bottom is not None:
+        own = context.api.get(base_path(info.bottom.name), BaseInfo)
+        bottom, below = fetch_base_counted(context, own)
+    try:
+        references = _readers_by_digest(bottom, storage)
+        source = _Source(f"base:{info.name}", manifest, storage, references)
+        return below + _write(context, target, source)[0]
+    finally:
+        if bottom is not None:
+            bottom.folder.close()
+
+
+def bring_base(context: Context, info: BaseInfo) -> BaseFolder:
+    """Open a base as `fetch_base` does, and keep the cache in its limits."""
+    base = fetch_base(context, info)
+    trim(context, keep={base.path})
+    return base
+
+
+def trim(context: Context, *, keep: Collection[Path] = ()) -> None:
+    """Bring the cache back to the size in the settings; what somebody was just given stays."""
+    context.cache.prune(max_bytes=context.config.cache_max_bytes, keep=keep)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a folder is built from.
+
+    Attributes:
+        of: What the packs are asked for by.
+        manifest: What is built.
+        storage: How it is stored.
+        references: Tensors of the base, by digest.
+        version: The manifest's digest; None for a base.
+        is_noted: Whether the folder is remembered.
+        base_fetched_bytes: How many bytes came for the base, before any of the version.
+    """
+
+    of: str
+    manifest: Manifest
+    storage: StorageMap
+    references: Mapping[Digest, ReadRange]
+    version: Digest | None = None
+    is_noted: bool = True
+    base_fetched_bytes: int = 0
+
+
+def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
+    """Build the folder and give the bytes fetched and those that the cache had.
+
+    Raises:
+        IntegrityFailure: What the server has is damaged.
+        Conflict: Something else got to the target meanwhile.
+    """
+    meter = context.progress.task(f"pulling {source.of}", source.manifest.logical_bytes)
+    try:
+        packs, _ = _reading(
+            context, source, lambda own: _write_once(context, target, source, own, meter), meter
+        )
+    finally:
+        meter.close()
+    return packs.fetched_bytes, packs.cached_bytes
+
+
+def _reading(
+    context: Context, source: _Source, use: Callable[[Rebuild], T], meter: Meter
+) -> tuple[PackReader, T]:
+    """Do something with the pieces of a version; what was damaged in the cache is fetched anew.
+
+    Raises:
+        IntegrityFailure: What the server has is damaged.
+    """
+    for is_last in (False, True):
+        packs = PackReader(
+            context,
+            source.storage,
+            needed_chunks(source.manifest, source.storage),
+            of=source.of,
+            concurrency=context.config.concurrency,
+            moved=meter.moved,
+        )
+        try:
+            with packs, OrderedPool(cores()) as pool:
+                return packs, use(Rebuild(source.storage, packs.read, source.references, pool))
+        except IntegrityFailure:
+            if not packs.drop_damaged() or is_last:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _write_once(
+    context: Context, target: Path, source: _Source, rebuild: Rebuild, meter: Meter
+) -> None:
+    """Build the folder; what another process put there meanwhile is as good if it is the same."""
+    try:
+        with placed(target) as draft:
+            write_files(draft, source.manifest, rebuild, meter=meter)
+            if target.is_relative_to(context.cache.path):
+                make_read_only(draft)
+            states = file_states(draft, source.manifest)
+        if source.version is not None and source.is_noted:
+            remember_version(context.cache, source.version, target, states)
+    except Conflict:
+        if not holds(context.cache, target, source.manifest):
+            raise
+    else:
+        if source.is_noted:
+            remember_held(context.cache, target, source.manifest)
+
+
+def _from_source(
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    use: Callable[[_Source], T],
+    held: Held = _NOTHING,
+) -> T:
+    """Ask how a version is stored and use that; once more when it is stored in another way now.
+
+    Raises:
+        NotFound: Something of it is gone, and it is stored as it was.
+    """
+    storage = fetch_storage(context, version)
+    try:
+        with _source(context, version, manifest, storage, held) as source:
+            return use(source)
+    except NotFound:  # its old packs may have been collected meanwhile
+        now = fetch_storage(context, version)
+        if now == storage:
+            raise
+    with _source(context, version, manifest, now, held) as source:
+        return use(source)
+
+
+@contextmanager
+def _source(
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    storage: StorageMap,
+    held: Held = _NOTHING,
+) -> Generator[_Source, None, None]:
+    """Give what a version is built from, the base open if its pieces refer to it."""
+    storage = with_at_hand(storage, held)
+    base, came = _reference_base(context, version, storage.outside - held.keys(), manifest)
+    try:
+        references = {**_readers_by_digest(base, storage), **held}
+        digest = Digest.parse(version.digest)
+        yield _Source(
+            version.ref, manifest, storage, references, version=digest, base_fetched_bytes=came
+        )
+    finally:
+        if base is not None:
+            base.folder.close()
+
+
+def _reference_base(
+    context: Context, version: VersionDetail, outside: Collection[Digest], manifest: Manifest
+) -> tuple[BaseFolder | None, int]:
+    if not outside:
+        return None, 0
+    info = context.api.get(base_path(version.base.name), BaseInfo)
+    base, came = fetch_base_counted(context, info)
+    if base.identity.root != manifest.base:
+        raise IntegrityFailure(f"the base {info.name} is not the one that {version.ref} is for")
+    return base, came
+
+
+def _readers_by_digest(base: BaseFolder | None, storage: StorageMap) -> dict[Digest, ReadRange]:
+    if base is None:
+        return {}
+    wanted = storage.outside
+    tensors = base.tensors
+    return {
+        record.digest: reader(tensors[name].read())
+        for name, record in base.view.tensors.items()
+        if record.digest in wanted
+    }

@@ -1,0 +1,77 @@
+"""Which version a folder holds: noted when it was written, and found out again where it was not."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.context import Context
+from deltareg.client.paging import walk
+from deltareg.client.pull.intact import files_in, holds
+from deltareg.client.resources.deltas import versions
+from deltareg.client.resources.resolving import fetch_manifest
+from deltareg.errors import InvalidInput
+from deltareg.refs import LineRef, Ref
+from deltareg.wire import VersionInfo
+
+_PAGE = 50
+
+
+class Installed(BaseModel):
+    """What a folder was made from.
+
+    Attributes:
+        ref: The version, by its number.
+        digest: Its manifest's digest.
+        files: The paths of its files; others are not ours to replace.
+        root: Where base and delta were folded into one model, its fingerprint; else empty.
+    """
+
+    form: Literal["deltareg.installed/1"] = "deltareg.installed/1"
+    ref: str
+    digest: str
+    files: list[str]
+    root: str = ""
+
+
+def remember_installed(cache: Cache, folder: Path, version: VersionInfo, *, root: str = "") -> None:
+    """Note what a folder was just made from."""
+    files = sorted(files_in(folder))
+    note = Installed(ref=version.ref, digest=version.digest, files=files, root=root)
+    cache.keep_note(_name(folder), note.model_dump_json().encode())
+
+
+def noted_installed(cache: Cache, folder: Path) -> Installed | None:
+    """Give the note of a folder."""
+    try:
+        return Installed.model_validate_json(cache.note(_name(folder)) or b"")
+    except ValidationError:  # none, of another release, or damaged
+        return None
+
+
+def find_installed(context: Context, folder: Path, line: LineRef) -> Installed:
+    """Find out which version of a line a folder holds, newest first.
+
+    Raises:
+        InvalidInput: None that is still there.
+    """
+    for version in walk(lambda cursor: versions(context, line, cursor=cursor, limit=_PAGE)):
+        manifest = fetch_manifest(context, version)
+        if holds(context.cache, folder, manifest):
+            files = [file.path for file in manifest.files]
+            return Installed(ref=version.ref, digest=version.digest, files=files)
+    raise InvalidInput(
+        f"{folder} holds no version of {line} as it was pushed",
+        fix=f"name an empty folder: deltareg pull {line} --to DIR",
+    )
+
+
+def line_of(installed: Installed) -> LineRef:
+    """Give the line of what a folder holds."""
+    return Ref.parse(installed.ref).line
+
+
+def _name(folder: Path) -> str:
+    return hashlib.sha256(f"version in {folder.absolute()}".encode()).hexdigest()

@@ -1,0 +1,104 @@
+"""Whether a folder holds a version's files: hashed once, then known by the stat of every file."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.disk.drafts import is_draft
+from deltareg.digest import Digest
+from deltareg.identity.manifest import Manifest
+
+_Stats = dict[str, tuple[int, int, int, int]]
+
+
+class _Note(BaseModel):
+    """The digest over a folder's files, and the files as they were when it was taken."""
+
+    form: Literal["deltareg.folder-note/1"] = "deltareg.folder-note/1"
+    files: str
+    stats: _Stats
+
+
+def holds(cache: Cache, folder: Path, manifest: Manifest) -> bool:
+    """Whether a folder holds exactly these files with these digests.
+
+    Files that were not touched since they were hashed or written are not read.
+    """
+    stats = _stats(folder)
+    sizes = {file.path: file.size_bytes for file in manifest.files}
+    if stats is None or {path: stat[0] for path, stat in stats.items()} != sizes:
+        return False
+    known = _remembered(cache, folder)
+    if known == _note(manifest, stats):
+        return True
+    is_held = all(_is_file(folder / file.path, file.digest.hex) for file in manifest.files)
+    if is_held:
+        _remember(cache, folder, _note(manifest, stats))
+    return is_held
+
+
+def remember_held(cache: Cache, folder: Path, manifest: Manifest) -> None:
+    """Note that a folder's files have just been written from a manifest, each checked."""
+    stats = _stats(folder)
+    if stats is not None and stats.keys() == {file.path for file in manifest.files}:
+        _remember(cache, folder, _note(manifest, stats))
+
+
+def files_in(folder: Path) -> set[str]:
+    """Give the relative paths of a folder's files."""
+    return set(_stats(folder) or ())
+
+
+def find_intact(cache: Cache, kind: str, digest: Digest, manifest: Manifest) -> Path | None:
+    """Give a folder of the cache; one that somebody wrote into is taken out."""
+    kept = cache.find_folder(kind, digest)
+    if kept is None or holds(cache, kept, manifest):
+        return kept
+    cache.drop_folder(kind, digest)
+    return None
+
+
+def _note(manifest: Manifest, stats: _Stats) -> _Note:
+    hasher = hashlib.sha256()
+    for file in manifest.files:
+        hasher.update(f"{file.path}\0{file.digest}\0".encode())
+    return _Note(files=hasher.hexdigest(), stats=stats)
+
+
+def _stats(folder: Path) -> _Stats | None:
+    """Give size, mtime, inode and ctime of every file; None where there is no folder."""
+    if not folder.is_dir():
+        return None
+    entries = [entry for entry in folder.iterdir() if not is_draft(entry)]
+    paths = [path for entry in entries for path in (entry, *entry.rglob("*"))]
+    found: _Stats = {}
+    for path in paths:
+        if path.is_file():
+            stat = path.stat()
+            known = stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
+            found[path.relative_to(folder).as_posix()] = known
+    return found
+
+
+def _is_file(path: Path, sha256: str) -> bool:
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest() == sha256
+
+
+def _remembered(cache: Cache, folder: Path) -> _Note | None:
+    raw = cache.note(_name(folder))
+    try:
+        return None if raw is None else _Note.model_validate_json(raw)
+    except ValidationError:  # of another release, or damaged: find it out again
+        return None
+
+
+def _remember(cache: Cache, folder: Path, note: _Note) -> None:
+    cache.keep_note(_name(folder), note.model_dump_json().encode())
+
+
+def _name(folder: Path) -> str:
+    return hashlib.sha256(f"files of {folder.absolute()}".encode()).hexdigest()

@@ -1,0 +1,70 @@
+"""Pull: look up what is here already; what is not is fetched, and the cache kept in its limits."""
+
+import time
+from pathlib import Path
+
+from deltareg.client.context import Context
+from deltareg.client.disk.whole_folder import is_free
+from deltareg.client.pull.installed import noted_installed, remember_installed
+from deltareg.client.pull.intact import find_intact, holds
+from deltareg.client.resources.resolving import fetch_manifest, resolve
+from deltareg.client.results.pull_report import PullReport
+from deltareg.digest import Digest
+from deltareg.errors import Conflict
+from deltareg.identity.manifest import Manifest
+from deltareg.refs import Ref
+
+
+def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = False) -> PullReport:
+    """Write a version's files into a folder, or into the cache when no folder is named.
+
+    Args:
+        context: The client's surroundings.
+        ref: The version.
+        to: The folder.
+        is_temporary: Whether the folder will go soon, so that it is not worth a note.
+
+    Raises:
+        Conflict: The folder exists and holds something else.
+        IntegrityFailure: A byte is not what was pushed.
+    """
+    started = time.monotonic()
+    version = resolve(context, ref, bare="prod")
+    manifest = fetch_manifest(context, version)
+    here = _here(context, Digest.parse(version.digest), manifest, to)
+    if here is not None:
+        if to is not None:
+            remember_installed(context.cache, to, version)
+        size, seconds = manifest.logical_bytes, time.monotonic() - started
+        return PullReport(
+            version.ref, here, version.digest, 0, size, seconds, revocation=version.revocation
+        )
+    # Looked at again: another pull may have brought it since.
+    if to is not None and not is_free(to) and not holds(context.cache, to, manifest):
+        raise Conflict(
+            f"{to} exists and holds something else than {version.ref}",
+            fix=_fix(context, to, version.ref),
+        )
+    from deltareg.client.pull import fetching  # brings NumPy, which a pull of what is here spares
+
+    pulled = fetching.fetch(context, version, manifest, to=to, is_noted=not is_temporary)
+    if to is not None and not is_temporary:
+        remember_installed(context.cache, to, version)
+    fetching.trim(context, keep={pulled.path})
+    return PullReport(
+        version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
+        time.monotonic() - started, revocation=version.revocation,
+    )  # fmt: skip
+
+
+def _fix(context: Context, to: Path, ref: str) -> str:
+    if noted_installed(context.cache, to) is None:
+        return "name another folder with --to, or empty this one"
+    return f"make it that version: deltareg update {to} --to {ref}; or name another folder"
+
+
+def _here(context: Context, digest: Digest, manifest: Manifest, to: Path | None) -> Path | None:
+    """Give the folder where a version's files are wanted, if they are there."""
+    if to is None:
+        return find_intact(context.cache, "snapshots", digest, manifest)
+    return to if holds(context.cache, to, manifest) else None

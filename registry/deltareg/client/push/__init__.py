@@ -1,0 +1,1 @@
+"""Push, and what ends in one: lint, merge, convert, re-encode."""

@@ -1,0 +1,182 @@
+"""What the stack machine makes: names that stand for things, storages, tensors over them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from deltareg.errors import Problem, Refused
+from deltareg.tensors.header import ITEM_BYTES
+
+# The names that a file of tensors may hold: what they stand for here.
+STORAGES: dict[str, str] = {
+    "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
+    "Float8_e4m3fnStorage": "F8_E4M3", "Float8_e5m2Storage": "F8_E5M2",
+    "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8",
+    "ByteStorage": "U8", "BoolStorage": "BOOL",
+}  # fmt: skip
+MAPPING, SIZE = "collections.OrderedDict", "torch.Size"
+TENSOR, PARAMETER = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"
+CALLABLE = frozenset({MAPPING, SIZE, TENSOR, PARAMETER})
+KNOWN = CALLABLE | {f"torch.{name}" for name in STORAGES}
+_MOST_DIMENSIONS = 8
+_LARGEST = 1 << 48
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that the file refers to; it is never looked up."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A run of elements that tensors look at.
+
+    Attributes:
+        key: What the archive calls it.
+        dtype: Of its elements, as safetensors spells it.
+        elements: How many there are.
+    """
+
+    key: str
+    dtype: str
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A tensor: a part of a storage, in steps that need not be those of its shape.
+
+    Attributes:
+        storage: What it looks at.
+        offset: First element.
+        shape: Dimensions.
+        strides: Elements from one place to the next, along each dimension.
+    """
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveTensor:
+    """A tensor of an archive, readable.
+
+    Attributes:
+        name: Its name.
+        view: Which part of which storage.
+        data: The storage's bytes.
+    """
+
+    name: str
+    view: View
+    data: memoryview
+
+    @property
+    def dtype(self) -> str:
+        """As safetensors spells it."""
+        return self.view.storage.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions."""
+        return self.view.shape
+
+    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
+        """Give the bytes of rows `start:stop` in the order of the shape."""
+        size = ITEM_BYTES[self.dtype]
+        words = np.frombuffer(self.data, f"<u{size}")[self.view.offset :]
+        strides = [step * size for step in self.view.strides]
+        whole = np.lib.stride_tricks.as_strided(words, self.shape, strides, writeable=False)
+        rows = whole[start:stop] if self.shape else whole
+        return np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+
+
+def call(name: str, args: tuple[object, ...]) -> object:
+    """Stand in for a call of one of `CALLABLE`.
+
+    Raises:
+        Refused: The arguments are not those of a tensor or an empty mapping.
+    """
+    if name == MAPPING and not args:
+        return dict[object, object]()
+    if name == SIZE and len(args) == 1 and isinstance(args[0], tuple):
+        return cast("tuple[object, ...]", args[0])
+    if name == PARAMETER and args and isinstance(args[0], View):
+        return args[0]
+    if name == TENSOR and len(args) >= 4:
+        return _tensor(*args[:4])
+    raise refused(f"{name} is called with arguments that make no tensor")
+
+
+def storage(value: object) -> Storage:
+    """Read a persistent id: the word, the type, a key, where it was, the count, no view.
+
+    Raises:
+        Refused: It is something else.
+    """
+    if not isinstance(value, tuple):
+        raise refused("something other than a storage is kept outside of the pickle")
+    word, kind, key, _, count, *more = (*cast("tuple[object, ...]", value), *[None] * 5)[:6]
+    dtype = STORAGES.get(kind.text.removeprefix("torch.")) if isinstance(kind, Name) else None
+    is_plain = word == "storage" and isinstance(key, str) and key.isascii() and key.isdecimal()
+    if not is_plain or dtype is None or not is_index(count) or more != [None]:
+        raise refused("a storage is described in a way that is not known here")
+    return Storage(cast("str", key), dtype, cast("int", count))
+
+
+def is_index(value: object) -> bool:
+    """Whether a value is a count or a place."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
+
+
+def refused(why: str, code: str = "pickle") -> Refused:
+    """Give the refusal of an archive."""
+    fix = "save the tensors again with safetensors, where you trust the file"
+    return Refused([Problem(code, f"{why}; nothing of it was carried out", fix=fix)])
+
+
+def bytes_of(data: Mapping[str, memoryview], stored: Storage) -> memoryview:
+    """Give a storage's bytes.
+
+    Raises:
+        Refused: The archive does not hold them all.
+    """
+    wanted = stored.elements * ITEM_BYTES[stored.dtype]
+    held = data.get(stored.key)
+    if held is None or held.nbytes < wanted:
+        size = 0 if held is None else held.nbytes
+        raise refused(f"storage {stored.key} has {size} bytes, {wanted} are expected", "truncated")
+    return held[:wanted]
+
+
+def _tensor(held: object, offset: object, shape: object, strides: object) -> View:
+    if not isinstance(held, Storage) or not is_index(offset):
+        raise refused("a tensor is made of something other than a storage")
+    dims, steps = _indices(shape), _indices(strides)
+    if len(dims) != len(steps) or len(dims) > _MOST_DIMENSIONS:
+        raise refused(f"a tensor has {len(dims)} dimensions and {len(steps)} strides")
+    first, count = cast("int", offset), math.prod(dims)
+    last = first + sum((n - 1) * step for n, step in zip(dims, steps, strict=True))
+    if count == 0:
+        raise refused(f"a tensor of shape {list(dims)} holds nothing", "header")
+    if last >= held.elements:
+        raise refused(f"a tensor of shape {list(dims)} reaches beyond its storage", "header")
+    if count > held.elements:  # a stride of zero would make terabytes of a few bytes
+        raise refused(
+            f"a tensor of shape {list(dims)} repeats the elements of its storage", "limits"
+        )
+    return View(held, first, dims, steps)
+
+
+def _indices(value: object) -> tuple[int, ...]:
+    listed = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
+    if not isinstance(value, (tuple, list)) or not all(map(is_index, listed)):
+        raise refused("a shape or a stride is not made of counts")
+    return tuple(cast("Sequence[int]", listed))

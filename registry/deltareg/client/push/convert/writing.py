@@ -1,0 +1,105 @@
+"""What a conversion will write, and writing it: the same tensors always make the same bytes."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deltareg.client.disk.weights_file import Slot, write_header, write_stream
+from deltareg.client.folders.folder import Folder
+from deltareg.client.progress import Meter
+from deltareg.delta.delta_manifest import Assessment
+from deltareg.delta.examine import row_blocks
+from deltareg.delta.maths.formula import Tensor
+from deltareg.tensors.header import parse_header
+
+PLAIN_METADATA = {"format": "pt"}
+_INDEX = ".index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A tensor of a new file.
+
+    Attributes:
+        slot: Name, dtype and shape.
+        blocks: Gives its bytes, a few megabytes at a time; called once.
+    """
+
+    slot: Slot
+    blocks: Callable[[], Iterable[bytes | memoryview]]
+
+
+def no_proof(written: Assessment) -> None:
+    """Ask for no proof beyond the strict reading that every new folder gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What will be written.
+
+    Attributes:
+        source: What there was.
+        result: What there will be.
+        files: New safetensors files -> their tensors.
+        source_bytes: Bytes of the files that these are made of.
+        metadata: Of every new file.
+        beside: Other files -> their content.
+        left_out: What is not taken over, each with the reason.
+        prove: Holds what was written against what was read.
+    """
+
+    source: str
+    result: str
+    files: Mapping[str, list[Part]]
+    source_bytes: int
+    metadata: Mapping[str, str] = field(default_factory=lambda: PLAIN_METADATA)
+    beside: Mapping[str, bytes | memoryview] = field(
+        default_factory=dict[str, "bytes | memoryview"]
+    )
+    left_out: tuple[str, ...] = ()
+    prove: Callable[[Assessment], None] = no_proof
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of tensors."""
+        return sum(part.slot.size_bytes for parts in self.files.values() for part in parts)
+
+
+def write(draft: Path, conversion: Conversion, meter: Meter) -> None:
+    """Write all files into a folder.
+
+    Raises:
+        Refused: A tensor has a name or a shape that no reader would take.
+    """
+    for path, parts in conversion.files.items():
+        target = draft / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ordered = sorted(parts, key=lambda part: part.slot.name)
+        write_stream(target, _body(ordered, conversion.metadata), meter=meter)
+    for path, content in conversion.beside.items():
+        target = draft / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def copied(name: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> Part:
+    """Take a tensor over as it is, under a name and perhaps in another shape."""
+    slot = Slot(name, tensor.dtype, tensor.shape if shape is None else shape)
+    return Part(slot, lambda: (tensor.read(*rows) for rows in row_blocks(tensor)))
+
+
+def documents(folder: Folder) -> dict[str, bytes | memoryview]:
+    """Give the files that go along unchanged: all but weights and what lists them."""
+    return {
+        name: file.data
+        for name, file in folder.contents.items()
+        if file.header is None and not name.endswith(_INDEX)
+    }
+
+
+def _body(parts: list[Part], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    header = write_header([part.slot for part in parts], metadata)
+    parse_header(header, len(header) + sum(part.slot.size_bytes for part in parts))
+    yield header
+    for part in parts:
+        yield from part.blocks()

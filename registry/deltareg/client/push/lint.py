@@ -1,0 +1,79 @@
+"""Lint: what a folder is and what is wrong with it, without a server when the base is a folder."""
+
+from collections import Counter
+from pathlib import Path
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.context import Context
+from deltareg.client.fold.version_base import named_base
+from deltareg.client.folders.folder import Folder, open_folder
+from deltareg.client.results.reports import LintReport
+from deltareg.delta.delta_manifest import Assessment, assess
+from deltareg.delta.examine import examine
+from deltareg.delta.injection import injection_points
+from deltareg.delta.kind import BaseView
+from deltareg.delta.names import name_map_for
+from deltareg.digest import Digest
+from deltareg.errors import Problem, Refused
+
+NO_BASE = BaseView(Digest("blake3", "0" * 64), {}, {}, name_map_for({}, ()))
+
+
+def lint(context: Context, path: Path, *, base: str | None, convention: str = "") -> LintReport:
+    """Examine a folder as a push would; every problem is in the report, none is raised."""
+    known = KnownBase("", NO_BASE) if base is None else named_base(context, base)
+    try:
+        with open_folder(path, convention=convention) as folder:
+            return _report(folder, known)
+    except Refused as refused:
+        return LintReport(problems=refused.problems)
+    finally:
+        known.close()
+
+
+def _report(folder: Folder, known: KnownBase) -> LintReport:
+    try:
+        assessment = assess(folder.files, folder.tensors, known.view)
+    except Refused as refused:
+        return LintReport(
+            problems=refused.problems, tensors=len(folder.tensors), left_out=folder.left_out
+        )
+    problems = list(assessment.account.problems)
+    if known.view is NO_BASE:
+        problems = _without_base(problems)
+    elif not assessment.errors:
+        problems += examine(assessment.account, folder.tensors, known.tensors, folder.files)
+    return _accepted(folder, known, assessment, problems)
+
+
+def _accepted(
+    folder: Folder, known: KnownBase, assessment: Assessment, problems: list[Problem]
+) -> LintReport:
+    kind, config = assessment.kind, assessment.kind.config()
+    has_errors = any(problem.severity == "error" for problem in problems)
+    match = "none" if known.view is NO_BASE or has_errors else "shapes"
+    if match == "shapes" and assessment.account.has_base_evidence:
+        match = "exact"
+    dtypes = Counter(tensor.dtype for tensor in folder.tensors.values())
+    return LintReport(
+        kind=kind.name, variant=kind.variant, foldable=kind.foldable, base_match=match,
+        modules=assessment.account.modules, tensors=len(folder.tensors), problems=problems,
+        evidence=assessment.match.evidence, rank=str(config.get("r", "")),
+        scale=str(config.get("scale", config.get("lora_alpha", ""))),
+        dtype=", ".join(sorted(dtypes)), left_out=folder.left_out,
+        targets=sorted({target for _, target in assessment.account.roles.values() if target}),
+        injection=injection_points(assessment.account.effects),
+    )  # fmt: skip
+
+
+def _without_base(problems: list[Problem]) -> list[Problem]:
+    """Without a base nothing can be said about targets; say that instead of refusing."""
+    note = Problem(
+        "base_evidence", "no base was named, so targets and shapes were not checked",
+        severity="warning", fix="deltareg lint PATH --base NAME|FOLDER",
+    )  # fmt: skip
+    needs_base = {
+        "no_tensor_applied", "partial_application", "unexpected_tensors", "missing_tensors",
+        "shape", "undeclared_base_override",
+    }  # fmt: skip
+    return [*(p for p in problems if p.code not in needs_base), note]

@@ -1,0 +1,185 @@
+"""Push: recognise, account, encode against the base, send what is missing, commit."""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.context import Context
+from deltareg.client.fold.version_base import find_ground, settle
+from deltareg.client.folders.folder import Folder, open_folder
+from deltareg.client.folders.golden import add_golden
+from deltareg.client.folders.hashing import Hashing
+from deltareg.client.folders.known_folders import remember_version
+from deltareg.client.packs.stored_pieces import stored_of
+from deltareg.client.packs.transfer import piece_sources, references, send_pieces
+from deltareg.client.push.version_before import earlier_at_hand
+from deltareg.client.results.reports import PushReport
+from deltareg.delta.delta_manifest import Assessment, assess, build_delta_manifest
+from deltareg.delta.examine import examine
+from deltareg.digest import Digest
+from deltareg.errors import Refused, UploadClosed
+from deltareg.identity.manifest import Manifest
+from deltareg.refs import LineRef
+from deltareg.wire import (
+    UploadComplete,
+    UploadInfo,
+    UploadOpen,
+    VersionDetail,
+    VersionInfo,
+    request_of,
+)
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """What a push may say beside what it carries.
+
+    Attributes:
+        kind: A kind's name to insist on, or `auto`.
+        convention: `absolute` or `additive`, for values that do not say so themselves.
+        parents: Refs of the versions that this one was made from.
+        message: For people.
+        semver: A label such as `1.4.0`.
+        labels: More labels.
+        idempotency_key: Sent along, so that a repeated push is answered alike.
+        golden: A file with outputs that the publisher computed (`deltareg.client.folders.golden`).
+    """
+
+    kind: str = "auto"
+    convention: str = ""
+    parents: Sequence[str] = ()
+    message: str = ""
+    semver: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    idempotency_key: str | None = None
+    golden: Path | None = None
+
+
+def push(
+    context: Context, path: Path, line: LineRef, *, base: str, options: PushOptions
+) -> PushReport:
+    """Push a folder as a new version of a line; the same push again gives the same version.
+
+    Raises:
+        Refused: The folder is not a delta of this base; nothing was sent.
+    """
+    started = time.monotonic()
+    ground = find_ground(context, base)
+    known = ground.known
+    try:
+        with (
+            open_folder(path, convention=options.convention) as folder,
+            _hashing(context, folder) as hashing,
+        ):
+            assessment = _accept(folder, known, options)
+            settled = settle(context, ground)
+            known = settled.known
+            if known is not ground.known:
+                assessment = _accept(folder, known, options)
+            if options.golden is not None:
+                add_golden(folder, options.golden)
+            manifest = _manifest(context, folder, assessment, known, options, hashing)
+            version, uploaded = _send_patiently(context, folder, manifest, known, line, options)
+            remember_version(context.cache, manifest.digest, folder.path, folder.states())
+            left_out = list(folder.left_out)
+    finally:
+        known.close()
+    warnings = [p for p in assessment.account.problems if p.severity == "warning"]
+    seconds = time.monotonic() - started
+    return PushReport(
+        version, version.created, uploaded, seconds, left_out, warnings, settled.uploaded_bytes
+    )
+
+
+def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessment:
+    """Recognise and account, then look at the data; what is wrong is told before any byte goes."""
+    assessment = assess(folder.files, folder.tensors, known.view, kind=options.kind)
+    if assessment.errors:
+        raise Refused(assessment.account.problems)
+    found = examine(assessment.account, folder.tensors, known.tensors, folder.files)
+    if any(problem.severity == "error" for problem in found):
+        raise Refused(found)
+    return assessment
+
+
+def _hashing(context: Context, folder: Folder) -> Hashing:
+    """Hash while the folder is looked at."""
+    total = sum(file.size_bytes for file in folder.contents.values())
+    return Hashing(folder, meter=context.progress.task("hashing", total))
+
+
+def _manifest(
+    context: Context,
+    folder: Folder,
+    assessment: Assessment,
+    known: KnownBase,
+    options: PushOptions,
+    hashing: Hashing,
+) -> Manifest:
+    hashed = hashing.finish()
+    parents = [
+        Digest.parse(context.api.get("/resolve", VersionDetail, ref=parent).digest)
+        for parent in options.parents
+    ]
+    return build_delta_manifest(
+        assessment, delta=folder.files, files=hashed.files, digests=hashed.digests,
+        base=known.view, parents=parents,
+    )  # fmt: skip
+
+
+def _send_patiently(
+    context: Context,
+    folder: Folder,
+    manifest: Manifest,
+    known: KnownBase,
+    line: LineRef,
+    options: PushOptions,
+) -> tuple[VersionInfo, int]:
+    """Send, and start over when the server gave the upload up meanwhile (a collection, say)."""
+    request = request_of(
+        UploadOpen, subject="delta", target=str(line), manifest=manifest.encode().decode(),
+        message=options.message, semver=options.semver, labels=dict(options.labels),
+        base=known.name,
+    )  # fmt: skip
+    for attempt in range(_TRIES):
+        try:
+            return _send(context, folder, manifest, known, request, options.idempotency_key)
+        except UploadClosed:
+            if attempt == _TRIES - 1:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _send(
+    context: Context,
+    folder: Folder,
+    manifest: Manifest,
+    known: KnownBase,
+    request: UploadOpen,
+    idempotency_key: str | None,
+) -> tuple[VersionInfo, int]:
+    upload = context.api.post("/uploads", request, UploadInfo)
+    if upload.version is not None:
+        return upload.version, 0
+    pairs = {} if known.tensors is None else references(folder, known.view, known.tensors)
+    stored = stored_of(upload)
+    with earlier_at_hand(context, LineRef.parse(request.target), manifest) as earlier:
+        before = {} if earlier is None else earlier.references(manifest, stored)
+        sources = piece_sources(folder, manifest, pairs, before)
+        sent = send_pieces(context, upload, manifest, sources, stored)
+    complete = UploadComplete(storage_map=sent.storage.encode().decode())
+    folder.check_unchanged()
+    # With a key, a completion whose answer was lost is answered again as the first time.
+    key = idempotency_key or uuid.uuid4().hex
+    done = context.api.post(
+        f"/uploads/{upload.id}:complete", complete, UploadInfo,
+        headers={"Idempotency-Key": key},
+    )  # fmt: skip
+    if done.version is None:
+        raise UploadClosed("the upload was given up meanwhile", fix="run the same push again")
+    return done.version, sent.uploaded_bytes

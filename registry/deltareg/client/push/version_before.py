@@ -1,0 +1,133 @@
+"""The version before the one that is pushed: its tensors may be better references than the base's.
+
+They are used where they are at hand without a download, and where the map of that version says that
+they are stored with few enough references below them.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from deltareg.client.context import Context
+from deltareg.client.folders.folder import Folder
+from deltareg.client.folders.known_folders import find_version_folder, is_remembered
+from deltareg.client.packs.at_hand import open_files
+from deltareg.client.packs.stored_pieces import Stored
+from deltareg.client.packs.transfer import reader
+from deltareg.client.pull.fetching import fetch_storage
+from deltareg.client.resources.deltas import line_path
+from deltareg.client.resources.resolving import fetch_manifest
+from deltareg.codec import Reference
+from deltareg.digest import Digest
+from deltareg.errors import Conflict, NotFound, Refused, UploadClosed
+from deltareg.identity.manifest import Manifest, ManifestTensor
+from deltareg.identity.storage_map import DEPTH_MAX, StorageMap
+from deltareg.refs import LineRef
+from deltareg.wire import Page, VersionInfo
+
+_LOOKED_AT = 50
+References = dict[tuple[str, str], Reference]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier version of a line, with its bytes.
+
+    Attributes:
+        manifest: What it is.
+        storage: How it is stored.
+        folder: Its files, mapped.
+    """
+
+    manifest: Manifest
+    storage: StorageMap
+    folder: Folder
+
+    def references(self, manifest: Manifest, stored: Stored) -> References:
+        """Give, by file and name, the tensors that those of another version may be encoded against.
+
+        Args:
+            manifest: The other version.
+            stored: Takes the places of those tensors.
+        """
+        own = {(t.file, t.name): t for t in self.manifest.tensors}
+        by_name = {t.name: t for t in self.manifest.tensors}
+        packs = {pack.digest: pack for pack in self.storage.packs}
+        found: References = {}
+        for tensor in manifest.tensors:
+            place = (tensor.file, tensor.name)
+            other = own.get(place) or by_name.get(tensor.name)
+            if other is None or (other.dtype, other.shape) != (tensor.dtype, tensor.shape):
+                continue
+            chain = self.storage.chain(other.digest)
+            if chain.piece.is_unchanged or not stored.add(chain, packs):
+                continue
+            if other.digest != tensor.digest and chain.depth < DEPTH_MAX:
+                found[place] = Reference(other.piece, reader(self._data(other)))
+        return found
+
+    def _data(self, tensor: ManifestTensor) -> memoryview:
+        return self.folder.tensors_of(tensor.file)[tensor.name].data
+
+
+def earlier_version(
+    context: Context, line: LineRef, manifest: Manifest, *, before: int | None = None
+) -> VersionInfo | None:
+    """Find the version that a new one of the line follows: its parent there, else the newest alike.
+
+    Args:
+        context: The client's surroundings.
+        line: The line.
+        manifest: The new version.
+        before: Its number, when it has one already.
+    """
+    path = f"{line_path(line)}/versions"
+    try:
+        page = context.api.get(path, Page[VersionInfo], limit=_LOOKED_AT)
+    except NotFound:  # the line begins with this push
+        return None
+    own, base = str(manifest.digest), str(manifest.base)
+    rows = [v for v in page.items if v.digest != own and (before is None or v.version < before)]
+    parents = {str(parent) for parent in manifest.parents}
+    declared = [version for version in rows if version.digest in parents]
+    alike = [v for v in rows if v.base.root == base and v.kind == manifest.kind]
+    return next(iter(declared + alike), None)
+
+
+@contextmanager
+def earlier_at_hand(
+    context: Context, line: LineRef, manifest: Manifest
+) -> Generator[Earlier | None, None, None]:
+    """Open the version that a new one follows, if its files are on this machine.
+
+    Raises:
+        UploadClosed: At the end of the block: a file was written to or taken away meanwhile, and
+            what was encoded against it does not count.
+    """
+    version = earlier_version(context, line, manifest)
+    found = None if version is None else _open(context, version)
+    if found is None:
+        yield None
+        return
+    try:
+        yield found
+        found.folder.check_unchanged()
+    except Conflict as error:
+        raise UploadClosed(error.message, fix="run the same push again") from error
+    finally:
+        found.folder.close()
+
+
+def _open(context: Context, version: VersionInfo) -> Earlier | None:
+    digest = Digest.parse(version.digest)
+    if not is_remembered(context.cache, digest):
+        return None
+    manifest = fetch_manifest(context, version)
+    path = find_version_folder(context.cache, digest, manifest)
+    if path is None:
+        return None
+    storage = fetch_storage(context, version)
+    try:
+        return Earlier(manifest, storage, open_files(path, manifest))
+    except (OSError, Refused):  # somebody has just taken it away
+        return None

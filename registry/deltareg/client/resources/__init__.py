@@ -1,0 +1,1 @@
+"""What a registry has, asked for over HTTP: one kind of thing a file."""

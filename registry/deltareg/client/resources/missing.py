@@ -1,0 +1,47 @@
+"""Which verifications a gate's answer still needs, read from the commands that it names."""
+
+import shlex
+from dataclasses import dataclass
+
+from deltareg.errors import GatePending, Inconclusive
+from deltareg.gate.ruling import RULE_ERRORS
+from deltareg.wire import GateAnswer
+
+# An inconclusive verdict judged nothing, so what was asked for is as missing as before.
+_RULES = {rule for rule, error in RULE_ERRORS.items() if error in {GatePending, Inconclusive}}
+_DEFAULT_SUITE = "smoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A verification to queue: its suite, and whether although a verdict counts."""
+
+    suite: str
+    again: bool = False
+
+
+def missing_verifications(answer: GateAnswer) -> list[Missing]:
+    """Give what has to run before the gate can judge; a suite stands there once.
+
+    The server says what to do about each unmet rule (`deltareg verify REF --suite smoke --wait`);
+    whatever rule it comes to ask for, this does that and nothing else.
+    """
+    found: dict[str, Missing] = {}
+    for rule in answer.unmet:
+        wanted = _read(rule.fix) if rule.rule in _RULES else None
+        if wanted is not None:
+            before = found.get(wanted.suite, wanted)
+            again = wanted.again or before.again or rule.rule == "stale"
+            found[wanted.suite] = Missing(wanted.suite, again)
+    return list(found.values())
+
+
+def _read(command: str) -> Missing | None:
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quote: no command
+        return None
+    if words[:2] != ["deltareg", "verify"]:
+        return None
+    at = words.index("--suite") + 1 if "--suite" in words else len(words)
+    return Missing(words[at] if at < len(words) else _DEFAULT_SUITE, "--again" in words)

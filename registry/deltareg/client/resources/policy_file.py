@@ -1,0 +1,14 @@
+"""A policy as people write it, in a file."""
+
+from deltareg.documents.yaml_document import key_lines, read_yaml
+from deltareg.gate.policy import parse_policy, policy_fields
+
+
+def read_policy_file(raw: bytes) -> dict[str, object]:
+    """Read a policy from YAML or JSON; give it in its one written form.
+
+    Raises:
+        InvalidInput: It is malformed; the message names the line.
+    """
+    fields = read_yaml(raw, what="policy")
+    return policy_fields(parse_policy(fields, lines=key_lines(raw)))

@@ -1,0 +1,43 @@
+"""Which version a reference means, what it is, and where the API has it."""
+
+from deltareg.client.context import Context
+from deltareg.digest import Digest
+from deltareg.errors import IntegrityFailure
+from deltareg.identity.manifest import Manifest
+from deltareg.refs import Ref, parse_name
+from deltareg.wire import VersionDetail, VersionInfo
+
+
+def resolve(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
+    """Ask the server which version a reference means."""
+    return context.api.get("/resolve", VersionDetail, ref=str(ref), bare=bare)
+
+
+def fetch_manifest(context: Context, version: VersionInfo) -> Manifest:
+    """Give the manifest of a version, from the cache when it is there.
+
+    Raises:
+        IntegrityFailure: The server gave another one.
+    """
+    digest = Digest.parse(version.digest)
+    raw = context.cache.manifest(digest)
+    if raw is None:
+        path = version_path(Ref.parse(version.ref))
+        raw = context.api.send("GET", f"{path}/manifest").content
+        if Manifest.digest_of(raw) != digest:
+            raise IntegrityFailure(f"the manifest of {version.ref} is not what its digest says")
+        context.cache.keep_manifest(digest, raw)
+    return Manifest.decode(raw)
+
+
+def version_path(ref: Ref) -> str:
+    """Give the API path of a version that is named by its number."""
+    return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}"
+
+
+def base_path(name: str) -> str:
+    """Give the API path of a base, which may be a version (`ns/name:v3`)."""
+    if "/" not in name:
+        return f"/bases/{parse_name(name, 'base')}"
+    ref = Ref.parse(name)
+    return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}/as-base"

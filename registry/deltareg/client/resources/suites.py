@@ -1,0 +1,201 @@
+"""Suites from the client's side: read, completed with the digests of their files, pushed."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from deltareg.client.context import Context
+from deltareg.digest import Digest, sha256_of
+from deltareg.documents.yaml_document import read_yaml, write_yaml
+from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
+from deltareg.identity.manifest import canonical_json
+from deltareg.refs import parse_name
+from deltareg.suites.catalogue import CATALOGUE, CheckForm
+from deltareg.suites.document import normalise
+from deltareg.suites.lm_task import asked_of, fill_task, read_task
+from deltareg.suites.probe_set import read_samples
+from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, parse_suite
+from deltareg.tensors.header import strict_json_object
+from deltareg.wire import Page, SuiteInfo, SuitePush, request_of
+
+_MOST_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCheck:
+    """A check that a suite may name."""
+
+    name: str
+    form: CheckForm
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The check as plain values."""
+        form = self.form
+        return {
+            "name": self.name, "about": form.about, "parameters": dict(form.parameters),
+            "probes": list(form.probes), "against": list(form.against),
+            "takes_threshold": form.takes_threshold, "may_not_apply": form.may_not_apply,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Suites:
+    """The suites of a registry."""
+
+    context: Context
+
+    def all(self) -> Page[SuiteInfo]:
+        """List all suites as they are now."""
+        return self.context.api.get("/suites", Page[SuiteInfo])
+
+    def show(self, name: str, *, digest: str | None = None) -> SuiteInfo:
+        """Show a suite with its document, as it is now or as it was under a digest."""
+        path = f"/suites/{parse_name(name, 'suite')}"
+        return self.context.api.get(path, SuiteInfo, digest=digest)
+
+    def versions(self, name: str, *, cursor: str | None, limit: int) -> Page[SuiteInfo]:
+        """List the versions of a suite, newest first."""
+        path = f"/suites/{parse_name(name, 'suite')}/versions"
+        return self.context.api.get(path, Page[SuiteInfo], cursor=cursor, limit=limit)
+
+    def push(self, path: Path) -> SuiteInfo:
+        """Push the suite in a YAML file, with the files of its probe sets beside it.
+
+        Raises:
+            NotFound: The file, or one that it names, does not exist.
+            InvalidInput: It is no suite, or a check has too few samples for its threshold.
+        """
+        suite, files = read_suite_file(path)
+        encoded = {name: base64.b64encode(raw).decode() for name, raw in files.items()}
+        wanted = request_of(SuitePush, document=suite.document.decode(), files=encoded)
+        return self.context.api.post("/suites", wanted, SuiteInfo)
+
+    def look(self, path: Path) -> SuiteInfo:
+        """Read and check what `push` would push, and send nothing."""
+        suite, _ = read_suite_file(path)
+        return SuiteInfo.model_validate({**suite.described(), "is_built_in": False})
+
+    def checks(self) -> list[KnownCheck]:
+        """List the checks that a suite may name, in the order in which they are best run."""
+        return [KnownCheck(name, form) for name, form in CATALOGUE.items()]
+
+    def as_yaml(self, suite: SuiteInfo) -> str:
+        """Write a suite as YAML, every default filled in; pushed again, it is the same suite."""
+        return write_yaml(strict_json_object(suite.document.encode()))
+
+    def fetch(self, name: str, digest: str) -> Suite:
+        """Bring a suite as it was under a digest.
+
+        Raises:
+            IntegrityFailure: What came is another one.
+        """
+        suite = parse_suite(self.show(name, digest=digest).document.encode())
+        if str(suite.digest) != digest:
+            raise IntegrityFailure(f"suite {name} came as {suite.digest}, not {digest}")
+        return suite
+
+    def fetch_file(self, digest: Digest) -> bytes:
+        """Bring the file of a probe set.
+
+        Raises:
+            IntegrityFailure: What came is another one.
+        """
+        raw = self.context.api.send("GET", f"/suite-files/{digest}").content
+        if sha256_of(raw) != digest:
+            raise IntegrityFailure(f"the probe set {digest.short} came as something else")
+        return raw
+
+
+def read_suite_file(path: Path) -> tuple[Suite, dict[str, bytes]]:
+    """Read a suite's file and those that it names; gives the suite with their digests, and them.
+
+    Raises:
+        NotFound: One does not exist.
+        InvalidInput: One is not what it should be.
+    """
+    fields = normalise(read_yaml(_read(path), what="suite"))
+    sets = cast("dict[str, dict[str, object]]", fields["sets"])
+    files: dict[str, bytes] = {}
+    for name, item in sets.items():
+        if "file" in item:
+            raw = _read(path.parent / str(item["file"]))
+            _check_digest(item, sha256_of(raw))
+            own = _task_files(path.parent, str(item["file"]), raw)
+            sets[name] = _with_digests(item, raw, own)
+            files |= {str(item["file"]): raw, **own}
+    if sum(map(len, files.values())) > _MOST_BYTES:
+        raise InvalidInput(f"the files of a suite have at most {_MOST_BYTES >> 20} MiB in all")
+    suite = parse_suite(canonical_json(fields))
+    _check_samples(suite, files)
+    return suite, files
+
+
+def _check_samples(suite: Suite, files: Mapping[str, bytes]) -> None:
+    for spec in suite.checks:
+        probe_set = suite.sets.get(spec.probes)
+        if probe_set is None:
+            continue
+        if probe_set.is_task:
+            _check_count(spec, _rows_asked(spec, probe_set, files))
+            continue
+        samples = read_samples(probe_set, files.get(probe_set.file, b""))
+        if spec.form is not None and "labelled" in spec.form.probes and samples.labels is None:
+            raise InvalidInput(
+                f"check {spec.name} needs labels, and {probe_set.file or probe_set.name} has none",
+                fix='give each line as {"text": …, "label": 0}, or a tensor `labels`',
+            )
+        _check_count(spec, len(samples))
+
+
+def _check_count(spec: CheckSpec, count: int) -> None:
+    least = int(spec.parameters.get("least_samples", 0))
+    if spec.threshold is not None and count < least:
+        raise InvalidInput(
+            f"check {spec.name} has {count} samples, too few for a threshold",
+            fix=f"bring {least} or more, or set the parameter least_samples",
+        )
+
+
+def _rows_asked(spec: CheckSpec, probe_set: ProbeSet, files: Mapping[str, bytes]) -> int:
+    """Hold a check against the task that it asks; gives of how many rows."""
+    task = read_task(files[probe_set.file], probe_set.file)
+    return asked_of(spec, fill_task(task, files.__getitem__)).limit
+
+
+def _task_files(folder: Path, name: str, raw: bytes) -> dict[str, bytes]:
+    """Read the data that a task of lm-eval names, which lies beside it."""
+    if not name.endswith(".yaml"):
+        return {}
+    return {data: _read(folder / data) for data in read_task(raw, name).file_names}
+
+
+def _with_digests(
+    item: Mapping[str, object], raw: bytes, own: Mapping[str, bytes]
+) -> dict[str, object]:
+    """Complete a probe set with the digests of its files."""
+    said = cast("Mapping[str, str]", item.get("data", {}))
+    for name, content in own.items():
+        _check_digest({"file": name, "digest": said.get(name)}, sha256_of(content))
+    made: dict[str, object] = {"file": item["file"], "digest": str(sha256_of(raw))}
+    data = {name: str(sha256_of(content)) for name, content in own.items()}
+    return made | ({"data": data} if data else {})
+
+
+def _check_digest(item: Mapping[str, object], found: Digest) -> None:
+    if (item.get("digest") or str(found)) != str(found):
+        raise InvalidInput(
+            f"{item['file']} is {found}, the suite says {item['digest']}",
+            fix="leave `digest` out to take the file as it is",
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path}", fix="name a suite's YAML file") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error

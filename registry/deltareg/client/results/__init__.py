@@ -1,0 +1,1 @@
+"""What the client's longer methods give back."""

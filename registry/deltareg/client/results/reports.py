@@ -1,0 +1,287 @@
+"""What the client's longer methods give back, with the JSON that scripts may rely on."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deltareg.delta.compare import FieldChange, FileChange, TensorChanges, WeightDifference
+from deltareg.delta.injection import InjectionPoint
+from deltareg.delta.merge.conflicts import WeightConflict
+from deltareg.delta.merge.recipe import MergeRecipe
+from deltareg.digest import Digest
+from deltareg.errors import BaseMismatch, DeltaregError, Problem
+from deltareg.wire import SCHEMA_VERSION, VersionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a local base is.
+
+    Attributes:
+        root: Over all tensors; the same for any sharding, order and metadata.
+        tensors: How many there are.
+        size_bytes: Bytes of all carried files.
+        model_type: As its config says.
+        config_digest: Over `config.json`.
+        tokenizer_digest: Over the tokenizer's files; None when there are none.
+    """
+
+    root: Digest
+    tensors: int
+    size_bytes: int
+    model_type: str
+    config_digest: Digest
+    tokenizer_digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class LintReport:
+    """What a folder is and what is wrong with it."""
+
+    kind: str = ""
+    variant: str = ""
+    foldable: bool = False
+    base_match: str = "none"
+    modules: int = 0
+    tensors: int = 0
+    problems: Sequence[Problem] = ()
+    evidence: str = ""
+    rank: str = ""
+    scale: str = ""
+    dtype: str = ""
+    targets: Sequence[str] = ()
+    left_out: Sequence[str] = ()
+    injection: Sequence[InjectionPoint] = ()
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether a push would accept it as far as this can tell."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg lint --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": self.kind, "variant": self.variant, "foldable": self.foldable,
+            "base_match": self.base_match, "modules": self.modules, "tensors": self.tensors,
+            "problems": [
+                {
+                    "code": p.code, "severity": p.severity, "tensor": p.tensor,
+                    "message": p.message, "fix": p.fix,
+                }
+                for p in self.problems
+            ],
+            "evidence": self.evidence, "rank": self.rank, "scale": self.scale,
+            "dtype": self.dtype, "targets": list(self.targets), "left_out": list(self.left_out),
+            "injection": [
+                {"within": p.within, "module": p.module, "layers": list(p.layers)}
+                for p in self.injection
+            ],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """What a push did.
+
+    Attributes:
+        version: The version.
+        created: Whether it is new.
+        uploaded_bytes: Bytes that were sent for it.
+        seconds: How long it took.
+        left_out: Files that are no part of a delta.
+        warnings: What is odd about it.
+        base_uploaded_bytes: Bytes that were sent for its base, a version that became one with this
+            push; None when it was one before.
+    """
+
+    version: VersionInfo
+    created: bool
+    uploaded_bytes: int
+    seconds: float
+    left_out: Sequence[str] = ()
+    warnings: Sequence[Problem] = ()
+    base_uploaded_bytes: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg push --json`."""
+        v = self.version
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "ref": v.ref, "version": v.version, "digest": v.digest, "kind": v.kind,
+            "foldable": v.foldable, "created": self.created, "logical_bytes": v.logical_bytes,
+            "stored_bytes": v.stored_bytes, "uploaded_bytes": self.uploaded_bytes,
+            "variant": v.variant, "base": v.base.model_dump(), "seconds": round(self.seconds, 3),
+            "left_out": list(self.left_out), "base_uploaded_bytes": self.base_uploaded_bytes or 0,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertReport:
+    """What a conversion wrote.
+
+    Attributes:
+        path: The folder.
+        source: What there was: `pickle`, `kohya`, `diffusers` or `full`.
+        result: What there is: `safetensors`, or a kind.
+        files: The files that were written anew.
+        tensors: How many tensors they hold.
+        size_bytes: Bytes of tensors now.
+        source_bytes: Bytes of the files that they were made of.
+        left_out: What was not taken over, each with the reason.
+    """
+
+    path: Path
+    source: str
+    result: str
+    files: Sequence[str]
+    tensors: int
+    size_bytes: int
+    source_bytes: int
+    left_out: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg convert --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "path": str(self.path), "source": self.source, "result": self.result,
+            "files": list(self.files), "tensors": self.tensors, "size_bytes": self.size_bytes,
+            "source_bytes": self.source_bytes, "left_out": list(self.left_out),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DiffReport:
+    """What differs between two versions.
+
+    Attributes:
+        a: The one before.
+        b: The one after.
+        files: Files that differ.
+        config: Settings that differ.
+        tensors: Tensors that differ, by name and digest.
+        modules: What the two do to each weight, those that differ most first.
+        note: Why modules are missing or not all measured; empty when nothing is.
+    """
+
+    a: VersionInfo
+    b: VersionInfo
+    files: Sequence[FileChange]
+    config: Sequence[FieldChange]
+    tensors: TensorChanges
+    modules: Sequence[WeightDifference]
+    note: str = ""
+
+    @property
+    def is_different(self) -> bool:
+        """Whether the two are not one and the same version's content."""
+        return self.a.digest != self.b.digest
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg diff --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "a": _side(self.a), "b": _side(self.b),
+            "files": [{"path": f.path, "change": f.change} for f in self.files],
+            "config": [{"key": c.field, "a": c.a, "b": c.b} for c in self.config],
+            "tensors": {
+                "added": list(self.tensors.added), "removed": list(self.tensors.removed),
+                "changed": list(self.tensors.changed), "identical": self.tensors.identical,
+            },
+            "modules": [asdict(module) for module in self.modules],
+            "note": self.note,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What a merge made.
+
+    Attributes:
+        pushed: The version.
+        recipe: How it was made.
+        seconds: All of it took.
+    """
+
+    pushed: PushReport
+    recipe: MergeRecipe
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg merge --json`: that of a push, and the recipe."""
+        recipe = self.recipe
+        modules = {name: error for name, error in recipe.relative_error.items() if name}
+        return self.pushed.to_json() | {
+            "seconds": round(self.seconds, 3),
+            "method": recipe.method,
+            "parents": [asdict(parent) for parent in recipe.parents],
+            "parameters": dict(recipe.parameters),
+            "relative_error": recipe.relative_error.get(""),
+            "modules": [{"module": n, "relative_error": e} for n, e in sorted(modules.items())],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MergePlan:
+    """What a merge would meet; nothing was pushed.
+
+    Attributes:
+        method: The method's name.
+        parents: The versions, in order.
+        weights: Their weights.
+        hindrance: Why they cannot be merged; None when they can.
+        conflicts: Every pair on every weight that either changes; without a module, on all.
+    """
+
+    method: str
+    parents: Sequence[VersionInfo]
+    weights: Sequence[float]
+    hindrance: DeltaregError | None
+    conflicts: Sequence[WeightConflict]
+
+    @property
+    def bases_differ(self) -> bool:
+        """Whether the parents are for different bases."""
+        return isinstance(self.hindrance, BaseMismatch)
+
+    @property
+    def pairs(self) -> list[WeightConflict]:
+        """Every pair over all weights."""
+        return [conflict for conflict in self.conflicts if not conflict.module]
+
+    @property
+    def modules(self) -> list[WeightConflict]:
+        """Every pair on every weight, those whose signs agree least first."""
+        found = [conflict for conflict in self.conflicts if conflict.module]
+        return sorted(found, key=lambda c: (c.sign_agreement is None, c.sign_agreement, c.module))
+
+    def to_json(self) -> dict[str, object]:
+        """The object of `deltareg merge --plan --json`."""
+        pairs = zip(self.parents, self.weights, strict=True)
+        stops = self.hindrance
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "method": self.method,
+            "can_merge": stops is None,
+            "bases_differ": self.bases_differ,
+            "problem": None
+            if stops is None
+            else {"code": stops.code, "message": stops.message, "fix": stops.fix},
+            "parents": [{**_side(version), "weight": weight} for version, weight in pairs],
+            "pairs": [_pair(conflict) for conflict in self.pairs],
+            "modules": [{"module": c.module, **_pair(c)} for c in self.modules],
+        }
+
+
+def _pair(conflict: WeightConflict) -> dict[str, object]:
+    found = asdict(conflict)
+    del found["module"]
+    return found
+
+
+def _side(version: VersionInfo) -> dict[str, object]:
+    return {
+        "ref": version.ref, "digest": version.digest, "kind": version.kind,
+        "variant": version.variant, "base": version.base.model_dump(),
+        "verdict": version.verdict,
+    }  # fmt: skip

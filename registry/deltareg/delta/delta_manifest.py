@@ -1,0 +1,121 @@
+"""The manifest of a delta, built in the one way that client and server share.
+
+The client builds it to push; the server builds it again from the headers and documents that really
+arrived and refuses a push whose claim differs. So nothing that a manifest says is taken on trust.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from deltareg.delta.accounting import account, recognise
+from deltareg.delta.kind import Account, BaseView, DeltaFiles, DeltaKind, Match, Tensors
+from deltareg.digest import Digest
+from deltareg.errors import Problem, Refused
+from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor
+
+_DOCUMENTS = frozenset({
+    "adapter_config.json", "adapter_interface.json", "config.json", "head_config.json",
+})  # fmt: skip
+
+
+def is_document(path: str) -> bool:
+    """Whether a kind may have to read this file; every other file is carried unread."""
+    return path in _DOCUMENTS or path.endswith(".safetensors.index.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a folder is, as far as headers and documents say.
+
+    Attributes:
+        match: By what the kind was recognised.
+        kind: The kind with its configuration; None when it could not be read.
+        account: Effects, roles and problems.
+    """
+
+    match: Match
+    kind: DeltaKind
+    account: Account
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that refuse it."""
+        return [p for p in self.account.problems if p.severity == "error"]
+
+
+def assess(
+    files: DeltaFiles, tensors: Tensors, base: BaseView, *, kind: str = "auto"
+) -> Assessment:
+    """Recognise a delta and account for every tensor of it; no data is read.
+
+    Args:
+        files: Headers and documents.
+        tensors: The tensors by name; they need not be readable.
+        base: The base that it is for.
+        kind: A kind's name to insist on, or `auto`.
+
+    Raises:
+        Refused: No kind fits, the kind is not the one insisted on, or its config is refused.
+    """
+    found, match = recognise(files, base)
+    if kind not in {"auto", match.kind}:
+        message = f"the files are of kind {match.kind} ({match.evidence}), not {kind}"
+        raise Refused([Problem("kind_mismatch", message, fix="leave --kind out")])
+    parsed = found.parse(files, base)
+    return Assessment(match, parsed, account(parsed, files, tensors, base))
+
+
+def build_delta_manifest(
+    assessment: Assessment,
+    *,
+    delta: DeltaFiles,
+    files: Iterable[ManifestFile],
+    digests: Mapping[tuple[str, str], Digest],
+    base: BaseView,
+    parents: Sequence[Digest] = (),
+) -> Manifest:
+    """Build the manifest of a delta that has been accounted for.
+
+    Args:
+        assessment: From `assess`, without errors.
+        delta: What `assess` saw.
+        files: All carried files.
+        digests: Tensor digest by (file, tensor name).
+        base: The base.
+        parents: Manifest digests of the versions it was made from.
+
+    Raises:
+        Refused: The assessment holds errors, or two files hold different tensors of one name.
+    """
+    if assessment.errors:
+        raise Refused(assessment.account.problems)
+    _check_copies(digests)
+    kind, roles = assessment.kind, assessment.account.roles
+    tensors = (
+        ManifestTensor(
+            path, name, *roles.get(name, ("", "")), info.dtype, info.shape, digests[path, name]
+        )
+        for path, header in delta.headers.items()
+        for name, info in header.tensors.items()
+    )  # fmt: skip
+    return Manifest(
+        kind=kind.name,
+        variant=kind.variant,
+        foldable=kind.foldable,
+        base=base.root,
+        config=kind.config(),
+        tensors=tuple(sorted(tensors, key=lambda t: (t.file, t.name))),
+        files=tuple(sorted(files, key=lambda f: f.path)),
+        parents=tuple(parents),
+        source=kind.source,
+    )
+
+
+def _check_copies(digests: Mapping[tuple[str, str], Digest]) -> None:
+    """Refuse two tensors of one name, unless one is a copy of the other."""
+    found: dict[str, tuple[str, Digest]] = {}
+    for (path, name), digest in sorted(digests.items()):
+        first, own = found.setdefault(name, (path, digest))
+        if own != digest:
+            told = f"{first} and {path} hold it, and they differ"
+            raise Refused([Problem("ambiguous", told, tensor=name, fix="keep one of them")])

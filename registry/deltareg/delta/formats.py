@@ -1,0 +1,48 @@
+"""Layouts of fine-tuning deltas, by the evidence in names: for telling users what they have.
+
+Kinds recognise themselves; this only finds words for what none of them does.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+from deltareg.delta.kind import DeltaFiles
+from deltareg.delta.layouts.peft.config import CONFIG_FILE, adapter_config, peft_type
+from deltareg.delta.layouts.peft.marks import is_adapterhub, marks
+from deltareg.delta.layouts.peft.refused import reason
+
+_TASK_VECTOR_FILES = ("task_vector", "delta", "diff")
+
+
+def describe(files: DeltaFiles) -> str:
+    """Say in words what a folder seems to hold, and by what that was seen."""
+    if is_adapterhub(files):
+        return f"an adapter of the adapters library ({_architecture(files)}), by its {CONFIG_FILE}"
+    named = peft_type(files)
+    if named:
+        why = reason(named)
+        return f"a peft delta of peft_type {named[:80]!r}" + (f" ({why})" if why else "")
+    layout = next((told for told, test in _LAYOUTS.items() if any(map(test, files.names))), "")
+    if layout:
+        return layout
+    types = marks(files.names)
+    if types:
+        return f"a peft delta ({', '.join(sorted(types))}) without its {CONFIG_FILE}"
+    if any(path.startswith(_TASK_VECTOR_FILES) for path in files.headers):
+        return "a task vector or a part of one, by its file name"
+    return "weights that are only a part of the base's"
+
+
+_LAYOUTS: dict[str, Callable[[str], bool]] = {
+    "a LoRA in the GGUF layout, by its names ….lora_a, ….lora_b": (
+        lambda name: name.endswith((".lora_a", ".lora_b"))
+    ),
+}
+
+
+def _architecture(files: DeltaFiles) -> str:
+    inner = (adapter_config(files) or {}).get("config")
+    value = (
+        cast("dict[str, object]", inner).get("architecture") if isinstance(inner, dict) else None
+    )
+    return str(value)[:40] if value else "bottleneck"

@@ -1,0 +1,88 @@
+"""Deltas of a kind that is a value: what they say of themselves is what their kind says.
+
+Many kinds are one way of reading names, told apart by a value: a library's layout, a `peft_type`.
+What a delta of one does is a single plan, which headers make for its problems and tensors for its
+effects.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from deltareg.delta.kind import BaseView, DeltaFiles, Effect, Tensors
+from deltareg.delta.shapes import header_tensors
+from deltareg.errors import Problem
+
+
+class KindValue(Protocol):
+    """A kind as a value; see `deltareg.delta.kind.KindReader` for what else it does."""
+
+    @property
+    def name(self) -> str:
+        """The kind's name."""
+        ...
+
+    @property
+    def variant(self) -> str:
+        """The variant within the kind; may be empty."""
+        ...
+
+    @property
+    def foldable(self) -> bool:
+        """Whether every effect is on weights."""
+        ...
+
+
+class Planned(Protocol):
+    """What a delta does to a base, and what is wrong with it."""
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong."""
+        ...
+
+    @property
+    def effects(self) -> list[Effect]:
+        """What it does."""
+        ...
+
+
+K = TypeVar("K", bound=KindValue)
+
+
+@dataclass(frozen=True)
+class DeltaOfValue(ABC, Generic[K]):
+    """A delta of such a kind.
+
+    Attributes:
+        kind: The kind.
+    """
+
+    kind: K
+
+    @property
+    def name(self) -> str:
+        """The kind's name."""
+        return self.kind.name
+
+    @property
+    def variant(self) -> str:
+        """The kind's variant."""
+        return self.kind.variant
+
+    @property
+    def foldable(self) -> bool:
+        """Whether every effect is on weights."""
+        return self.kind.foldable
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        """See `deltareg.delta.kind.DeltaKind`."""
+        return self.plan(header_tensors(files), base).problems
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        """See `deltareg.delta.kind.DeltaKind`."""
+        return self.plan(tensors, base).effects
+
+    @abstractmethod
+    def plan(self, tensors: Tensors, base: BaseView) -> Planned:
+        """Work out what the delta does, from tensors with data or from headers alone."""

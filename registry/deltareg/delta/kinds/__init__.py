@@ -1,0 +1,60 @@
+"""The kinds of delta: a file for each layout of one, found by looking into this folder.
+
+A file holds readers (`deltareg.delta.kind.KindReader`): classes, or values at module level. Another
+distribution adds one under the entry-point group `deltareg.delta.kinds`.
+"""
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import cast
+
+from deltareg.delta.kind import KindReader
+from deltareg.errors import Misconfigured
+
+GROUP = "deltareg.kinds"
+_METHODS = ("recognise", "parse")
+_WORDS = ("name", "layout")
+
+
+@cache
+def all_kinds() -> dict[str, KindReader]:
+    """Give every reader by its layout.
+
+    Raises:
+        Misconfigured: Two read the same layout, or an entry point is no kind.
+    """
+    modules = sorted(module.name for module in iter_modules(__path__))
+    found = [kind for name in modules for kind in _kinds_of(import_module(f"{__name__}.{name}"))]
+    found += [_loaded(point.value, point.load()) for point in entry_points(group=GROUP)]
+    kinds: dict[str, KindReader] = {}
+    for kind in found:
+        if kinds.setdefault(kind.layout, kind) is not kind:
+            raise Misconfigured(f"two kinds read {kind.layout}", fix="uninstall one of them")
+    return kinds
+
+
+def kind_names() -> list[str]:
+    """Give the words for kinds, in order."""
+    return sorted({kind.name for kind in all_kinds().values()})
+
+
+def _kinds_of(module: ModuleType) -> list[KindReader]:
+    """Give a module's own readers; what it imports is somebody else's."""
+    classes = [v for v in vars(module).values() if isinstance(v, type)]
+    own = [value for value in classes if value.__module__ == module.__name__]
+    values = [v for v in vars(module).values() if not isinstance(v, (type, ModuleType))]
+    return [cast("KindReader", value) for value in (*own, *values) if _is_kind(value)]
+
+
+def _loaded(where: str, value: object) -> KindReader:
+    if _is_kind(value):
+        return cast("KindReader", value)
+    raise Misconfigured(f"{where} is no kind of delta", fix="uninstall what brought it")
+
+
+def _is_kind(value: object) -> bool:
+    words = all(isinstance(getattr(value, word, None), str) for word in _WORDS)
+    return words and all(callable(getattr(value, method, None)) for method in _METHODS)

@@ -1,0 +1,50 @@
+"""LoRA in the old layouts of diffusers: dotted names, `lora_linear_layer` or `processor.to_q_lora`.
+
+The scale is one unless a tensor `alpha` stands beside a pair; nothing else could hold it.
+"""
+
+from deltareg.delta.kind import BaseView
+from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
+from deltareg.delta.layouts.bare_pairs.plan import Name, Where
+
+_SIDES = {".up.weight": "up", ".down.weight": "down"}
+_LAYER = ".lora_linear_layer"
+_SHORT_LAYER = ".lora"
+_PROCESSOR = ".processor."
+_PROCESSED = {
+    "to_q_lora": "to_q", "to_k_lora": "to_k", "to_v_lora": "to_v", "to_out_lora": "to_out.0",
+}  # fmt: skip
+_PARTS = ("unet.", "text_encoder.", "text_encoder_2.", "text_encoder_3.", "transformer.")
+_ALPHA = ".alpha"
+
+
+def finder(base: BaseView) -> Finder:
+    """Find modules by their dotted names, with or without the part of the pipeline before them."""
+
+    def find(module: str) -> Where:
+        spellings = (module, *(module.removeprefix(p) for p in _PARTS if module.startswith(p)))
+        found = (base.names.tensor(f"{spelling}.weight") for spelling in spellings)
+        return next(((tensor,) for tensor in found if tensor is not None), ())
+
+    return find
+
+
+def read(name: str) -> Name | None:
+    """Take a name apart, by its end and by the layer that holds the factors."""
+    if name.endswith(_ALPHA):
+        return Name(_module(name.removesuffix(_ALPHA)), "alpha")
+    side = next((side for side in _SIDES if name.endswith(side)), "")
+    layer = name.removesuffix(side)
+    module = _module(layer) if side else layer
+    return Name(module, _SIDES[side]) if module != layer else None
+
+
+def _module(layer: str) -> str:
+    """Give the module that a layer of factors is on; the layer's own name when it is none."""
+    above, is_processed, last = layer.rpartition(_PROCESSOR)
+    if is_processed and last in _PROCESSED:
+        return f"{above}.{_PROCESSED[last]}"
+    return layer.removesuffix(_LAYER).removesuffix(_SHORT_LAYER)
+
+
+DIFFUSERS = PairKind("diffusers", read, finder)

@@ -1,0 +1,144 @@
+"""Full fine-tuning: every weight of the base with a new value, in one file or in shards."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar, Self, cast
+
+from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.delta.layouts.conventions import convention
+from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
+from deltareg.delta.layouts.plain_weights import (
+    all_infos,
+    followers,
+    is_most_of,
+    is_weight_file,
+    known_names,
+    misfits,
+    stored_twice,
+    taken_twice,
+    target_of,
+)
+from deltareg.delta.maths.updates import Replace
+from deltareg.errors import Problem
+from deltareg.identity.manifest import Source
+
+_INDEX = "model.safetensors.index.json"
+_MOST_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """All weights anew.
+
+    Attributes:
+        source: The library that wrote the config.
+    """
+
+    name: ClassVar[str] = "full"
+    foldable: ClassVar[bool] = True
+    layout: ClassVar[str] = "transformers weights"
+    source: Source
+
+    @property
+    def variant(self) -> str:
+        return ""
+
+    @classmethod
+    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
+        if PEFT_CONFIG in files.documents or not files.headers:
+            return None
+        if convention(files) == "additive" or all(name.endswith(".bias") for name in files.names):
+            return None
+        if not base.tensors:  # no base is at hand: files that look like all of one
+            is_whole = "config.json" in files.documents and all(map(is_weight_file, files.headers))
+            return Match(cls.name, "weight files beside a config.json", 1) if is_whole else None
+        if not is_most_of(files, base):
+            return None
+        told = f"{known_names(files, base)} of the base's {len(base.tensors)} tensors"
+        return Match(cls.name, f"{told}, in {', '.join(sorted(files.headers))}"[:300], 1)
+
+    @classmethod
+    def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
+        config = files.documents.get("config.json", {})
+        version = config.get("transformers_version")
+        return cls(Source("transformers" if version else "", str(version or "")))
+
+    def config(self) -> dict[str, object]:
+        return {"convention": "absolute"}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        problems = _index_problems(files)
+        given: dict[str, str] = {}
+        for info in all_infos(files):
+            name = info.name
+            target, _ = target_of(name, base)
+            if not target:
+                problems += _unknown(name, base)
+            elif target in given:
+                problems.append(taken_twice(name, given[target], target))
+            else:
+                given[target] = name
+                problems += misfits(info, target, base)
+        return [*problems, *_missing(given.keys(), files.names, base)]
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        effects: list[Effect] = []
+        for name in sorted(tensors):
+            tensor = tensors[name]
+            target, reads = target_of(name, base)
+            if not target:
+                role = "buffer" if base.names.is_buffer(name) else "head"
+                effects.append(Addition(name, tensor, {name: role}))
+                continue
+            record = base.tensors[reads or target]
+            shape = tensor.shape if tensor.shape != record.shape else None
+            consumes = {name: "weight"}
+            effects.append(
+                WeightUpdate(target, Replace(tensor), consumes, reads, shape, tensor.dtype)
+            )
+        return [*effects, *followers(effects, base)]
+
+
+def _unknown(name: str, base: BaseView) -> list[Problem]:
+    if base.names.is_buffer(name) or base.names.is_head(base.names.canonical(name)):
+        return []
+    told = "the base has no such tensor, and it is part of no head"
+    return [Problem("unexpected_tensors", told, tensor=name, fix="take it out, or check the base")]
+
+
+def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> list[Problem]:
+    twice = stored_twice(base)
+    has_other_head = any(
+        not target_of(name, base)[0] and base.names.is_head(base.names.canonical(name))
+        for name in names
+    )
+    lost = [
+        name
+        for name in sorted(base.tensors)
+        if name not in given
+        and not base.names.is_buffer(name)
+        and twice.get(name) not in given
+        and not (has_other_head and base.names.is_head(base.names.canonical(name)))
+    ]
+    told = f"{len(lost)} of the base's {len(base.tensors)} tensors did not come"
+    fix = 'push all shards; of a part of the weights, say so: metadata delta_kind "full_subset"'
+    return [Problem("missing_tensors", told, tensor=name, fix=fix) for name in lost[:_MOST_LISTED]]
+
+
+def _index_problems(files: DeltaFiles) -> list[Problem]:
+    index = files.documents.get(_INDEX)
+    if index is None:
+        if len(files.headers) == 1:
+            return []
+        told = f"there are {len(files.headers)} weight files and no {_INDEX}"
+        return [Problem("bad_config", told, fix="save it again, or push the index too")]
+    table = index.get("weight_map")
+    if not isinstance(table, dict):
+        return [Problem("bad_config", f"{_INDEX} has no weight_map")]
+    listed = {(name, str(path)) for name, path in cast("dict[str, object]", table).items()}
+    held = {(name, path) for path, header in files.headers.items() for name in header.tensors}
+    lost = sorted(f"{name} in {path}" for name, path in listed - held)
+    more = sorted(f"{name} in {path}" for name, path in held - listed)
+    problems = [Problem("missing_tensors", f"{_INDEX} lists {text}, not there") for text in lost]
+    problems += [Problem("unexpected_tensors", f"{_INDEX} lacks {text}") for text in more]
+    return problems[:_MOST_LISTED]

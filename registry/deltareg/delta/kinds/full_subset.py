@@ -1,0 +1,78 @@
+"""A part of a fine-tune: some of the base's weights with new values, the others as they were.
+
+There is no standard layout. Here it is tensors under the base's own names, without a config; layers
+that were frozen in training are left out (docs/format-deltas.md).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.delta.layouts.conventions import (
+    convention,
+    declared,
+    declared_kind,
+    needed,
+    told_convention,
+)
+from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
+from deltareg.delta.layouts.plain_weights import (
+    followers,
+    is_head,
+    is_most_of,
+    misfits,
+    place_problems,
+    target_of,
+    with_target,
+)
+from deltareg.delta.maths.updates import Replace
+from deltareg.errors import Problem
+from deltareg.identity.manifest import Source
+
+
+@dataclass(frozen=True, slots=True)
+class FullSubset:
+    """Some weights anew; each keeps the dtype that it has in the base."""
+
+    name: ClassVar[str] = "full_subset"
+    layout: ClassVar[str] = "some weights"
+    variant: ClassVar[str] = ""
+    foldable: ClassVar[bool] = True
+    source: ClassVar[Source] = Source()
+
+    @classmethod
+    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
+        if PEFT_CONFIG in files.documents or not files.headers:
+            return None
+        if declared_kind(files):
+            return declared(files, cls.name)
+        here = with_target(files, base)
+        if not here or convention(files) == "additive" or is_most_of(files, base):
+            return None
+        return Match(
+            cls.name, f"{here} of its {len(files.names)} tensors are the base's, by name", 1
+        )
+
+    @classmethod
+    def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
+        if told_convention(files, "the values of a part of the weights") == "additive":
+            raise needed("a part of the weights holds new values, and differences are announced")
+        return cls()
+
+    def config(self) -> dict[str, object]:
+        return {"convention": "absolute"}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        return place_problems(files, base, misfit=misfits, is_new=is_head)
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        effects: list[Effect] = []
+        for name in sorted(tensors):
+            tensor, (target, reads) = tensors[name], target_of(name, base)
+            if not target:
+                effects.append(Addition(name, tensor, {name: "head"}))
+                continue
+            shape, own = tensor.shape, base.tensors[reads or target].shape
+            grown = shape if shape != own else None
+            effects.append(WeightUpdate(target, Replace(tensor), {name: "weight"}, reads, grown))
+        return [*effects, *followers(effects, base)]

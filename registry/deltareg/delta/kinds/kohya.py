@@ -1,0 +1,63 @@
+"""LoRA in the layout of sd-scripts (kohya): module names joined by underscores, alpha as a tensor.
+
+`lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight` could be read in many ways, so the
+names of the base decide; one that fits two of its modules is refused. LoCon's convolutions come in
+the same file, with or without a core (`lora_mid`).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from deltareg.delta.kind import BaseView, DeltaFiles
+from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
+from deltareg.delta.layouts.bare_pairs.plan import Name, Where
+from deltareg.errors import Problem
+
+_PREFIXES = ("lora_te1_", "lora_te2_", "lora_te3_", "lora_te_", "lora_unet_", "lora_vision_")
+_ENDINGS = {
+    ".lora_up.weight": "up",
+    ".lora_down.weight": "down",
+    ".lora_mid.weight": "core",
+    ".alpha": "alpha",
+}
+_ALPHA_TOLD = "ss_network_alpha"
+
+
+def read(name: str) -> Name | None:
+    """Take a name apart, by its beginning and its end."""
+    ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
+    is_ours = ending and name.startswith(_PREFIXES)
+    return Name(name.removesuffix(ending), _ENDINGS[ending]) if is_ours else None
+
+
+def finder(base: BaseView) -> Finder:
+    """Index the base's weights by every spelling of their modules, dots as underscores."""
+    spelled: dict[str, set[str]] = defaultdict(set)
+    names = base.names
+    for tensor, record in base.tensors.items():
+        if len(record.shape) > 1 and tensor.endswith(".weight"):
+            for path in {tensor, names.canonical(tensor), names.memory(tensor) or tensor}:
+                spelled[path.removesuffix(".weight").replace(".", "_")].add(tensor)
+    table: Mapping[str, set[str]] = spelled
+
+    def find(module: str) -> Where:
+        prefix = next(prefix for prefix in _PREFIXES if module.startswith(prefix))
+        return tuple(sorted(table.get(module.removeprefix(prefix), ())))
+
+    return find
+
+
+def lost(files: DeltaFiles) -> list[Problem]:
+    """Find that an alpha was told in metadata, and no tensor holds one."""
+    if any(name.endswith(".alpha") for name in files.names):
+        return []
+    told = (header.metadata.get(_ALPHA_TOLD) for header in files.headers.values())
+    return [_lost_alpha(alpha) for alpha in told if alpha is not None and alpha != "None"]
+
+
+def _lost_alpha(told: str) -> Problem:
+    message = f"metadata says {_ALPHA_TOLD} {told[:40]!r}, and no tensor holds an alpha"
+    return Problem("missing_tensors", message, fix="save it again, with the alpha of every module")
+
+
+KOHYA = PairKind("kohya", read, finder, lost)

@@ -1,0 +1,64 @@
+"""Merged weights: new values of some of the base's weights, as `deltareg merge` writes them.
+
+The tensors are named as the base's and hold what the weights become, in `merged.safetensors`, whose
+metadata says `layout: deltareg-merge/1`. Unlike a part of a fine-tune they say everything: they
+have their own dtype, and a weight that is not there stays as it is, tied or not. A merge that
+changes every weight is a `full` delta.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.delta.layouts.plain_weights import is_head, misfits, place_problems, target_of
+from deltareg.delta.maths.updates import Replace
+from deltareg.errors import Problem
+from deltareg.identity.manifest import Source
+
+LAYOUT = "deltareg-merge/1"
+_METADATA = "layout"
+
+
+@dataclass(frozen=True, slots=True)
+class MergedWeights:
+    """Some weights anew."""
+
+    name: ClassVar[str] = "full_subset"
+    layout: ClassVar[str] = "merged weights"
+    variant: ClassVar[str] = ""
+    foldable: ClassVar[bool] = True
+    source: ClassVar[Source] = Source("deltareg")
+
+    @classmethod
+    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
+        told = {header.metadata.get(_METADATA) for header in files.headers.values()}
+        return Match(cls.name, f'metadata {_METADATA} "{LAYOUT}"', 3) if told == {LAYOUT} else None
+
+    @classmethod
+    def parse(cls, files: DeltaFiles, base: BaseView) -> Self:
+        return cls()
+
+    def config(self) -> dict[str, object]:
+        return {"convention": "absolute"}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        return place_problems(files, base, misfit=misfits, is_new=_is_new)
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        effects: list[Effect] = []
+        for name in sorted(tensors):
+            tensor, (target, reads) = tensors[name], target_of(name, base)
+            if not target:
+                effects.append(Addition(name, tensor, {name: "head"}))
+                continue
+            own = base.tensors[reads or target].shape
+            shape = tensor.shape if tensor.shape != own else None
+            consumes = {name: "weight"}
+            effects.append(
+                WeightUpdate(target, Replace(tensor), consumes, reads, shape, tensor.dtype)
+            )
+        return effects
+
+
+def _is_new(name: str, base: BaseView) -> bool:
+    return base.names.is_buffer(name) or is_head(name, base)

@@ -1,0 +1,95 @@
+"""PVeRA: VeRA whose hidden values have a mean and a spread; applied by the mean.
+
+W' = W + diag(b) B diag(d) A with the first half of d and of A's rows (arXiv 2512.07703). A and B
+serve all modules, by their leading rows and columns, and must have been saved.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deltareg.delta.kind import Effect
+from deltareg.delta.layouts.peft.config import Fields
+from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
+from deltareg.delta.layouts.peft.sides import check_rank, low_rank, sizes
+from deltareg.delta.maths.formula import Array, Ops, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Pvera:
+    """What the config says.
+
+    Attributes:
+        r: The rank; half of the rows of A.
+    """
+
+    r: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledCorner:
+    """The leading rows and columns of a matrix, with a number on each row.
+
+    Attributes:
+        matrix: At least as large.
+        factors: At least as many as rows; the first ones count.
+        height: Rows.
+        width: Columns.
+    """
+
+    matrix: Tensor
+    factors: Tensor
+    height: int
+    width: int
+
+    def whole(self, ops: Ops) -> Array:
+        return self.rows(0, self.height, ops)
+
+    def rows(self, start: int, stop: int, ops: Ops) -> Array:
+        factors = ops.load(self.factors, start, stop, is_part=True).reshape(-1, 1)
+        return ops.load(self.matrix, start, stop, is_part=True)[:, : self.width] * factors
+
+
+def read(fields: Fields) -> Pvera:
+    """Read the rank; a delta without its projections, or one that draws lots, is refused."""
+    fields.ignored(
+        "d_initial", "generator_seed", "init_weights", "projection_prng_key", "pvera_dropout"
+    )
+    if not fields.flag("save_projection", default=True):
+        fields.refuse(
+            "save_projection",
+            "leaves the projections to a random number generator",
+            code="not_self_contained",
+            fix="set save_projection and save the delta again from the training process",
+        )
+    if fields.flag("sample_at_inference"):
+        fields.refuse(
+            "sample_at_inference",
+            "draws other values at every forward, so the delta does nothing that can be checked",
+            fix="set sample_at_inference to false: the mean is used",
+        )
+    return Pvera(fields.integer("r", 256))
+
+
+def effects(site: Site, settings: Pvera) -> Iterable[Effect]:
+    """Add the product of the two scaled corners."""
+    (n_out,), (height,) = sizes(site, "lambda_b", 1), sizes(site, "lambda_d", 1)
+    a, b = sizes(site, "projection_A"), sizes(site, "projection_B")
+    check_rank(site, (b[1],), settings.r)
+    check_rank(site, (height, a[0]), 2 * settings.r)
+    n_in = site.out_in()[1]
+    if a[1] < n_in or b[0] < n_out:
+        raise site.refuse("shape", f"A {list(a)} and B {list(b)} are too small for {site.target}")
+    left = ScaledCorner(site.tensors["projection_B"], site.tensors["lambda_b"], n_out, settings.r)
+    right = ScaledCorner(site.tensors["projection_A"], site.tensors["lambda_d"], settings.r, n_in)
+    yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=1.0))
+
+
+PVERA = PeftKind(
+    "lora",
+    "pvera",
+    "PVERA",
+    {("pvera_lambda_b", ""): "lambda_b", ("pvera_lambda_d", ""): "lambda_d"},
+    read,
+    effects,
+    shared={"pvera_A": "projection_A", "pvera_B": "projection_B"},
+)

@@ -1,0 +1,68 @@
+"""Trainable tokens: a few rows of an embedding with new values, the row numbers in the config.
+
+The stored rows are the new ones, whatever their name says. A head that shares the embedding's
+tensor goes along, because the library adapts both; one that is adapted itself gets its own copy.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from deltareg.delta.kind import BaseView, Effect, WeightUpdate
+from deltareg.delta.layouts.peft.config import Fields
+from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
+from deltareg.delta.maths.updates import ReplaceRows
+from deltareg.tensors.header import FLOAT_DTYPES
+
+_MARKER = "trainable_tokens_delta"
+_ROWS = "token_rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Which tokens were trained.
+
+    Attributes:
+        token_indices: Row numbers, in the order of the stored rows.
+    """
+
+    token_indices: tuple[int, ...]
+
+
+def read(fields: Fields) -> Tokens:
+    """Read the row numbers."""
+    fields.ignored("init_weights")
+    value = fields.value("token_indices")
+    listed = cast("list[object]", value) if isinstance(value, list) else []
+    rows = tuple(n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0)
+    if not rows or len(set(rows)) != len(listed):
+        fields.refuse("token_indices", "is not a list of distinct row numbers")
+    return Tokens(rows)
+
+
+def effects(site: Site, settings: Tokens) -> Iterable[Effect]:
+    """Replace the rows, of a stored twin too."""
+    tensor, rows, shape = site.tensors[_ROWS], settings.token_indices, site.shape
+    if tensor.shape != (len(rows), *shape[1:]) or tensor.dtype not in FLOAT_DTYPES:
+        told = f"{tensor.dtype} {list(tensor.shape)} are not {len(rows)} rows of {list(shape)}"
+        raise site.refuse("shape", f"{told}, {site.target}", _ROWS)
+    if max(rows) >= shape[0]:
+        told = f"token_indices names row {max(rows)}, and {site.target} has {shape[0]}"
+        raise site.refuse("shape", told, _ROWS, "check the base, and whether it was resized")
+    update = ReplaceRows(rows, tensor)
+    yield site.changes(update)
+    for twin in _stored_twins(site.target, site.base):
+        yield WeightUpdate(twin, update, {}, shape=site.grown)
+
+
+def _stored_twins(target: str, base: BaseView) -> list[str]:
+    """Give names that files store again although they share this tensor in the network."""
+    names, found = base.names, list[str]()
+    for twin, stored in names.rules.tied if names.ties else ():
+        own = names.tensor(twin)
+        if own is not None and own != target and names.tensor(stored) == target:
+            found.append(own)
+    return found
+
+
+TOKENS = PeftKind("tokens", "", "TRAINABLE_TOKENS", {(_MARKER, ""): _ROWS}, read, effects)

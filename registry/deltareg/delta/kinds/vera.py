@@ -1,0 +1,78 @@
+"""VeRA: one pair of random matrices for all modules, and two vectors for each.
+
+W' = W + diag(b) B diag(d) A (Kopiczko et al. 2023, arXiv 2310.11454, equation 2), with the leading
+rows of B and columns of A that fit the module. A and B must have been saved: drawn again on another
+machine they differ in the last bit.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deltareg.delta.kind import Effect
+from deltareg.delta.layouts.peft.config import Fields
+from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
+from deltareg.delta.layouts.peft.sides import ScaledRows, check_rank, layer, low_rank, sizes
+from deltareg.delta.maths.formula import Array, Ops, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the config says.
+
+    Attributes:
+        r: The rank.
+    """
+
+    r: int
+
+
+@dataclass(frozen=True, slots=True)
+class Corner:
+    """The leading rows and columns of a matrix."""
+
+    tensor: Tensor
+    height: int
+    width: int
+
+    def whole(self, ops: Ops) -> Array:
+        return self.rows(0, self.height, ops)
+
+    def rows(self, start: int, stop: int, ops: Ops) -> Array:
+        return ops.load(self.tensor, start, stop, is_part=True)[:, : self.width]
+
+
+def read(fields: Fields) -> Settings:
+    """Read the rank; a delta without its projections is refused."""
+    fields.ignored("d_initial", "init_weights", "projection_prng_key", "vera_dropout")
+    if not fields.flag("save_projection", default=True):
+        fields.refuse(
+            "save_projection",
+            "leaves the projections to a random number generator",
+            code="not_self_contained",
+            fix="set save_projection and save the delta again from the training process",
+        )
+    return Settings(fields.integer("r", 256))
+
+
+def effects(site: Site, settings: Settings) -> Iterable[Effect]:
+    """Add the product of the two scaled corners."""
+    (n_out,), (rank,) = sizes(site, "lambda_b", 1), sizes(site, "lambda_d", 1)
+    a, b = sizes(site, "projection_A"), sizes(site, "projection_B")
+    check_rank(site, (rank, a[0], b[1]), settings.r)
+    n_in = layer(site)[1]
+    if a[1] < n_in or b[0] < n_out:
+        raise site.refuse("shape", f"A {list(a)} and B {list(b)} are too small for {site.target}")
+    left = ScaledRows(Corner(site.tensors["projection_B"], n_out, rank), site.tensors["lambda_b"])
+    right = ScaledRows(Corner(site.tensors["projection_A"], rank, n_in), site.tensors["lambda_d"])
+    yield site.changes(low_rank(site, left, right, out_in=(n_out, n_in), scale=1.0))
+
+
+VERA = PeftKind(
+    "lora",
+    "vera",
+    "VERA",
+    {("vera_lambda_b", ""): "lambda_b", ("vera_lambda_d", ""): "lambda_d"},
+    read,
+    effects,
+    shared={"vera_A": "projection_A", "vera_B": "projection_B"},
+)

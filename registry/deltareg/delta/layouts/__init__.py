@@ -1,0 +1,1 @@
+"""How libraries lay deltas out on disk."""

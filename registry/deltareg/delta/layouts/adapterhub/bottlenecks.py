@@ -1,0 +1,183 @@
+"""Bottleneck adapters as functions of a running network: narrow, activate, widen, add.
+
+Houlsby et al. 2019, arXiv 1902.00751; Pfeiffer et al. 2020, arXiv 2005.00247; in parallel, He et
+al. 2021, arXiv 2110.04366. A hook changes what a sublayer gives before the network adds the
+residual to it (and normalises the sum, where it does), so the network goes on as it always does.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from deltareg.delta.kind import Seen
+from deltareg.delta.maths.formula import Array, Function, Ops, Tensor
+
+RESIDUAL = "residual"
+NORM = "norm"
+
+
+class Projection(Protocol):
+    """A map of the last dimension."""
+
+    def project(self, array: Array, ops: Ops) -> Array:
+        """Give (…, n_out) for (…, n_in)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """x Wᵀ + b.
+
+    Attributes:
+        weight: (n_out, n_in).
+        bias: (n_out,), or None.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def project(self, array: Array, ops: Ops) -> Array:
+        """Give (…, n_out) for (…, n_in)."""
+        made = array @ ops.load(self.weight).T
+        return made if self.bias is None else made + ops.load(self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class KroneckerSum:
+    """x H + b with H = Σᵢ Aᵢ ⊗ (Lᵢ Rᵢ): Compacter (Karimi Mahabadi et al. 2021, arXiv 2106.04647).
+
+    Attributes:
+        rule: A, (n, n, n).
+        left: L, (n, n_in / n, r).
+        right: R, (n, r, n_out / n).
+        bias: (n_out,), or None.
+    """
+
+    rule: Tensor
+    left: Tensor
+    right: Tensor
+    bias: Tensor | None
+
+    def project(self, array: Array, ops: Ops) -> Array:
+        """Give (…, n_out) for (…, n_in)."""
+        rule, parts = ops.load(self.rule), ops.load(self.left) @ ops.load(self.right)
+        size, rows, columns = parts.shape
+        matrix = ops.zeros(size * rows, size * columns)
+        for at in range(size):
+            block = parts[at : at + 1].reshape(rows, columns)
+            matrix = matrix + ops.kron(rule[at : at + 1].reshape(size, size), block)
+        made = array @ matrix
+        return made if self.bias is None else made + ops.load(self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """sigmoid(x wᵀ + b), averaged over the sequence: UniPELT (Mao et al. 2021, arXiv 2110.07577).
+
+    A row's gate depends on all of its positions, padding and what comes later included.
+
+    Attributes:
+        weight: (gates, features).
+        bias: (gates,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def of(self, array: Array, ops: Ops) -> Array:
+        """Give (rows, 1, gates) for (rows, positions, features)."""
+        gates = ops.apply("sigmoid", Linear(self.weight, self.bias).project(array, ops))
+        return ops.total(gates, 1) / gates.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """up(f(down(x))) · scale · gate, without what goes round it.
+
+    Attributes:
+        down: To the narrow side.
+        up: Back.
+        function: f; None for none.
+        scale: A number, or a trained tensor of one or of all features.
+        gate: The gate, if there is one.
+    """
+
+    down: Projection
+    up: Projection
+    function: Function | None
+    scale: float | Tensor
+    gate: Gate | None
+
+    def made(self, array: Array, ops: Ops) -> Array:
+        """Give what is added, (rows, positions, features)."""
+        narrow = self.down.project(array, ops)
+        if self.function is not None:
+            narrow = ops.apply(self.function, narrow)
+        scale = self.scale if isinstance(self.scale, (int, float)) else ops.load(self.scale)
+        made = self.up.project(narrow, ops) * scale
+        return made if self.gate is None else made * self.gate.of(array, ops)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequential:
+    """What the sublayer gives goes through the adapter.
+
+    Attributes:
+        body: The adapter.
+        adds_before: Whether the adapter reads h + r (normalised, where a norm is tapped) instead
+            of h; r is the residual.
+        around: What goes round it: h, h + r, or what it reads.
+    """
+
+    body: Body
+    adds_before: bool
+    around: Literal["hidden", "sum", "input"]
+
+    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+        """Give the sublayer's new output."""
+        read = total = value
+        if self.adds_before:
+            read = total = value + seen.arrays[RESIDUAL]
+            if NORM in seen.functions:
+                read = seen.functions[NORM](total)
+        around = {"hidden": value, "sum": total, "input": read}[self.around]
+        return self.body.made(read, ops) + around
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """The adapter reads what the sublayer reads, before any norm of it, and adds to what it gives.
+
+    Attributes:
+        body: The adapter.
+    """
+
+    body: Body
+
+    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+        """Give the sublayer's new output."""
+        return value + self.body.made(seen.arrays[RESIDUAL], ops)
+
+
+@dataclass(frozen=True, slots=True)
+class Invertible:
+    """y₁ = x₁ + F(x₂), y₂ = x₂ + G(y₁) over the halves of the features.
+
+    NICE couplings (Dinh et al. 2014, arXiv 1410.8516) after the embeddings, as in MAD-X (Pfeiffer
+    et al. 2020, arXiv 2005.00052).
+
+    Attributes:
+        first: F.
+        second: G.
+    """
+
+    first: Body
+    second: Body
+
+    def apply(self, value: Array, seen: Seen, ops: Ops) -> Array:
+        """Give the new embeddings."""
+        half = value.shape[-1] // 2
+        rest = (slice(None),) * (len(value.shape) - 1)
+        left, right = value[(*rest, slice(half))], value[(*rest, slice(half, None))]
+        left = left + self.first.made(right, ops)
+        right = right + self.second.made(left, ops)
+        return ops.concat([left, right], len(rest))

@@ -1,0 +1,95 @@
+"""The prediction head that the library saves beside an adapter: trained with it, so it counts.
+
+A head's tensors stand under the names of the network itself (`classifier.weight`), in a file of
+their own, and `head_config.json` says of which class. Heads that the library builds itself (flex
+heads) are part of no class of transformers and are refused.
+"""
+
+from collections.abc import Container
+
+from deltareg.delta.kind import Addition, BaseCopy, BaseView, DeltaFiles, Tensors, WeightUpdate
+from deltareg.delta.layouts.adapterhub.keys import Key
+from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.maths.updates import Replace
+from deltareg.errors import Problem
+
+HEAD_CONFIG = "head_config.json"
+_FRAME = frozenset({
+    "config", "hidden_size", "label2id", "model_class", "model_name", "model_type", "name",
+    "num_labels", "version",
+})  # fmt: skip
+
+
+def head_names(tensors: Tensors, keys: list[Key]) -> list[str]:
+    """Give the tensors that are no adapter's, by name."""
+    own = {key.name for key in keys}
+    return sorted(name for name in tensors if name not in own)
+
+
+def head_problems(names: list[str], files: DeltaFiles) -> list[Problem]:
+    """Hold a head's tensors against its config."""
+    config = files.documents.get(HEAD_CONFIG)
+    if config is None:
+        told = f"it is no tensor of the adapter, and no {HEAD_CONFIG} declares a head"
+        return [Problem("unexpected_tensors", told, tensor=n, fix="take it out") for n in names]
+    problems = [
+        Problem("bad_config", f"{HEAD_CONFIG}: {field[:80]} is not known here")
+        for field in sorted(config.keys() - _FRAME)
+    ]
+    if config.get("config") is not None or config.get("name") is not None:
+        told = f"{HEAD_CONFIG} describes a head that the library builds, which no class here has"
+        fix = "train with the head of a transformers class, or save the adapter with_head=False"
+        problems.append(Problem("bad_config", told, fix=fix))
+    elif not names:
+        told = f"{HEAD_CONFIG} declares a head, and none of its tensors came"
+        problems.append(Problem("missing_tensors", told, fix="push the head's file, too"))
+    return problems
+
+
+def plan_head(plan: Plan, names: list[str], *, tensors: Tensors, base: BaseView) -> None:
+    """Add to a plan what a head's tensors do.
+
+    A tensor that the network shares with its embeddings is no head's own: training leaves it as it
+    was, so it must be a copy of the base's.
+
+    Args:
+        plan: Gets effects and problems.
+        names: The head's tensors.
+        tensors: All tensors.
+        base: The base.
+    """
+    own = {tensor: _head(tensor, base) for tensor in base.tensors}
+    heads = {_head(name, base) for name in names} - {""}
+    given = {base.names.tensor(name) for name in names}
+    for lost in (t for t, head in own.items() if head in heads and t not in given):
+        told = f"other tensors of the head came, and none for {lost}"
+        plan.refuse("missing_tensors", told, lost, "push the whole head")
+    held = set(own.values())
+    for name in names:
+        _plan_tensor(plan, name, tensors=tensors, base=base, held=held)
+
+
+def _plan_tensor(
+    plan: Plan, name: str, *, tensors: Tensors, base: BaseView, held: Container[str]
+) -> None:
+    tensor, consumes, head = tensors[name], {name: "head"}, _head(name, base)
+    own, twin = base.names.tensor(name), base.names.stored_twin(name)
+    if own is not None and head:
+        shape = tensor.shape if tensor.shape != base.tensors[own].shape else None
+        plan.effects.append(WeightUpdate(own, Replace(tensor), consumes, shape=shape))
+    elif own is not None:
+        told = f"it would overwrite {own} of the base, which is part of no head"
+        plan.refuse("undeclared_base_override", told, name, "take it out")
+    elif twin is not None:
+        plan.effects.append(BaseCopy(twin, tensor, {name: "base_copy"}))
+    elif head and head not in held:
+        plan.effects.append(Addition(name, tensor, consumes))
+    else:
+        told = "neither the base nor the adapter has it, and it is part of no new head"
+        plan.refuse("unexpected_tensors", told, name, "take it out")
+
+
+def _head(name: str, base: BaseView) -> str:
+    """Give the head that a tensor is of; empty when it is of none."""
+    path = base.names.canonical(name)
+    return path.partition(".")[0] if base.names.is_head(path) else ""

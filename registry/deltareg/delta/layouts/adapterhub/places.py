@@ -1,0 +1,114 @@
+"""Where in the base a module of the library's network lies: its layer, and the sublayer within.
+
+Containers of older networks (`attention.attention`, `output`) have no counterpart in newer ones, so
+only the layer is found by name; the rest is told by the library's own words and the site table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from deltareg.delta.kind import BaseView
+from deltareg.delta.sites import Layer, Sites, Sublayer, sites_of
+from deltareg.delta.sites.sites import Part
+from deltareg.errors import Problem, Refused
+
+_WORDS: Mapping[str, Part] = {
+    "attention_adapters": "attention",
+    "output_adapters": "ffn",
+    "cross_attention_adapters": "cross",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A sublayer of a layer.
+
+    Attributes:
+        number: The layer's number in the library: stacks are counted through.
+        layer: The layer.
+        part: Which sublayer.
+    """
+
+    number: int
+    layer: Layer
+    part: Part
+
+    @property
+    def sublayer(self) -> Sublayer:
+        """Where things are hooked."""
+        return self.layer.parts[self.part]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The layers of one base, by the library's paths and numbers.
+
+    Attributes:
+        base: The base.
+        sites: Its layers.
+    """
+
+    base: BaseView
+    sites: Sites
+
+    @classmethod
+    def of(cls, base: BaseView) -> "Places":
+        """Find the layers of a base.
+
+        Raises:
+            Refused: `unknown_kind` for a type of network whose layers are not known here.
+        """
+        sites = sites_of(base)
+        if sites is None or not sites.layers:
+            told = f"the layers of model type {base.names.model_type[:80]!r} are not known here"
+            fix = (
+                "add registry/deltareg/delta/sites/<model_type>.json, which says where adapters "
+                "go in"
+            )
+            raise Refused([Problem("unknown_kind", told, fix=fix)])
+        return cls(base, sites)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers in the order in which the library counts them."""
+        return self.sites.layers
+
+    @cached_property
+    def _by_path(self) -> dict[str, tuple[int, Layer]]:
+        names = self.base.names
+        return {names.canonical(x.path): (n, x) for n, x in enumerate(self.layers)}
+
+    def layer(self, holder: str) -> tuple[int, Layer, str] | None:
+        """Give the layer in which a module of the library's network lies.
+
+        Returns:
+            The layer's number, the layer, and the rest of the path; None for no layer of the base.
+        """
+        parts = self.base.names.canonical(holder).split(".")
+        for at in range(len(parts), 0, -1):
+            found = self._by_path.get(".".join(parts[:at]))
+            if found is not None:
+                return (*found, ".".join(parts[at:]))
+        return None
+
+    def part(self, holder: str) -> Place | None:
+        """Give the sublayer whose adapters a module of the library's network holds."""
+        found = self.layer(holder)
+        if found is None:
+            return None
+        number, layer, rest = found
+        word = _WORDS.get(rest.rpartition(".")[2])
+        if word in layer.parts:
+            return Place(number, layer, word)
+        for part, sublayer in layer.parts.items():
+            parent = sublayer.hook.removeprefix(f"{layer.path}.").rpartition(".")[0]
+            if rest and rest == parent:
+                return Place(number, layer, part)
+        return None
+
+    def width(self, sublayer: Sublayer) -> int | None:
+        """Give how many features go through a sublayer; None when the base does not tell."""
+        module = sublayer.norm or sublayer.residual.module
+        name = self.base.names.tensor(f"{module}.weight")
+        return None if name is None else self.base.tensors[name].shape[-1]

@@ -1,0 +1,82 @@
+"""A LoRA whose file says everything in names, as a value: how they are read and where they lead."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deltareg.delta.kind import BaseView, DeltaFiles, Match, Tensors
+from deltareg.delta.kind_value import DeltaOfValue
+from deltareg.delta.layouts.bare_pairs.plan import Name, PairPlan, Where, plan_pairs, ranks_of
+from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
+from deltareg.errors import Problem
+from deltareg.identity.manifest import Source
+
+Reader = Callable[[str], Name | None]
+Finder = Callable[[str], Where]
+
+
+def _nothing(_: DeltaFiles) -> list[Problem]:
+    return []
+
+
+@dataclass(frozen=True)
+class PairKind:
+    """One layout of bare pairs.
+
+    Attributes:
+        layout: Its name, which is also that of the library.
+        read: Takes a tensor's name apart; None for one that says nothing.
+        finder: Gives, for a base, what finds the weights that a module's name fits.
+        lost: Finds what is missing by other evidence than names.
+    """
+
+    layout: str
+    read: Reader
+    finder: Callable[[BaseView], Finder]
+    lost: Callable[[DeltaFiles], list[Problem]] = _nothing
+    name: str = field(default="lora", init=False)
+    variant: str = field(default="", init=False)  # all that these layouts can say is plain LoRA
+    foldable: bool = field(default=True, init=False)
+
+    def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
+        """By the names of factors; an alpha alone says nothing."""
+        if PEFT_CONFIG in files.documents:
+            return None
+        for name in sorted(files.names):
+            found = self.read(name)
+            if found is not None and found.role != "alpha":
+                return Match(self.name, f"tensor names such as {name[:80]}", 2)
+        return None
+
+    def parse(self, files: DeltaFiles, base: BaseView) -> "PairDelta":
+        """Read the ranks off the shapes."""
+        shapes = {n: i.shape for h in files.headers.values() for n, i in h.tensors.items()}
+        return PairDelta(self, tuple(sorted(ranks_of(shapes, self.read))))
+
+
+@dataclass(frozen=True)
+class PairDelta(DeltaOfValue[PairKind]):
+    """A delta in such a layout.
+
+    Attributes:
+        ranks: The ranks that occur.
+    """
+
+    ranks: tuple[int, ...]
+
+    @property
+    def source(self) -> Source:
+        """The library, whose version no file tells."""
+        return Source(self.kind.layout)
+
+    def config(self) -> dict[str, object]:
+        """The layout and the rank, or the ranks."""
+        ranks = self.ranks
+        return {"layout": self.kind.layout, "r": ranks[0] if len(ranks) == 1 else [*ranks]}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        """See `deltareg.delta.kind.DeltaKind`."""
+        return [*super().problems(files, base), *self.kind.lost(files)]
+
+    def plan(self, tensors: Tensors, base: BaseView) -> PairPlan:
+        """Pair the factors, and find where each pair leads."""
+        return plan_pairs(tensors, base, read=self.kind.read, find=self.kind.finder(base))

@@ -1,0 +1,132 @@
+"""Pairs of factors found in the base: every tensor has a module, every module its pair."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from deltareg.delta.kind import BaseView, Effect, Tensors, WeightUpdate
+from deltareg.delta.layouts.bare_pairs.pair import Pair
+from deltareg.delta.layouts.plain_weights import taken_twice, unapplied
+from deltareg.delta.maths.formula import Tensor
+from deltareg.errors import Problem
+from deltareg.tensors.header import FLOAT_DTYPES
+
+ROLES = frozenset({"up", "down", "alpha", "core"})
+Where = tuple[str, ...]
+"""Weights of the base that a module's name fits: one when all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A tensor's name, taken apart.
+
+    Attributes:
+        module: The module, as the layout spells it.
+        role: One of `ROLES`.
+    """
+
+    module: str
+    role: str
+
+
+@dataclass(slots=True)
+class PairPlan:
+    """Effects and problems as they are found."""
+
+    effects: list[Effect] = field(default_factory=list[Effect])
+    problems: list[Problem] = field(default_factory=list[Problem])
+
+
+def plan_pairs(
+    tensors: Tensors,
+    base: BaseView,
+    *,
+    read: Callable[[str], Name | None],
+    find: Callable[[str], Where],
+) -> PairPlan:
+    """Say what pairs do, or what is wrong with them.
+
+    Args:
+        tensors: The delta's tensors; only their shapes are looked at.
+        base: The base.
+        read: Takes a tensor's name apart; None for one that says nothing.
+        find: Gives the weights that a module's name fits.
+    """
+    plan, lost = PairPlan(), list[str]()
+    modules = _by_module(tensors, read, plan)
+    has_alphas = any("alpha" in roles for roles in modules.values())
+    taken: dict[str, str] = {}
+    for module, roles in modules.items():
+        name = next(iter(roles.values())).name
+        match find(module):
+            case ():
+                lost += [tensor.name for tensor in roles.values()]
+            case (target,) if target in taken:
+                plan.problems.append(taken_twice(name, taken[target], target))
+            case (target,):
+                taken[target] = name
+                if _is_whole(roles, plan, has_alphas=has_alphas):
+                    _add(plan, roles, target, base)
+            case where:
+                plan.problems.append(_unclear(name, where))
+    plan.problems += unapplied(lost, is_some_applied=bool(taken))
+    return plan
+
+
+def ranks_of(shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], Name | None]) -> set[int]:
+    """Give the ranks that occur.
+
+    Args:
+        shapes: Of the delta's tensors, by name.
+        read: Takes a tensor's name apart.
+    """
+    names = {name: found for name in shapes if (found := read(name)) is not None}
+    return {shapes[n][0] for n, found in names.items() if found.role == "down" and shapes[n]}
+
+
+def _by_module(
+    tensors: Tensors, read: Callable[[str], Name | None], plan: PairPlan
+) -> dict[str, dict[str, Tensor]]:
+    modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name in sorted(tensors):
+        found = read(name)
+        if found is None or found.role in modules[found.module]:
+            told = "its name says nothing to a LoRA in this layout"
+            problem = Problem("unexpected_tensors", told, tensor=name, fix="take it out")
+            plan.problems.append(problem)
+        else:
+            modules[found.module][found.role] = tensors[name]
+    return {module: roles for module, roles in modules.items() if roles}
+
+
+def _unclear(name: str, where: Where) -> Problem:
+    told = f"its name fits {' and '.join(where[:3])} of the base"
+    fix = "convert it where the modules are known, to the layout of peft"
+    return Problem("ambiguous", told, tensor=name, fix=fix)
+
+
+def _is_whole(roles: Mapping[str, Tensor], plan: PairPlan, *, has_alphas: bool) -> bool:
+    needed = ["up", "down", *(["alpha"] if has_alphas else [])]
+    missing = [role for role in needed if role not in roles]
+    if missing:
+        name = next(iter(roles.values())).name
+        others = ", and other modules have one" if missing == ["alpha"] else ""
+        told = f"its {' and '.join(missing)} did not come{others}"
+        plan.problems.append(Problem("missing_tensors", told, tensor=name, fix="save it again"))
+    return not missing
+
+
+def _add(plan: PairPlan, roles: Mapping[str, Tensor], target: str, base: BaseView) -> None:
+    is_flipped = base.names.is_transposed(target)
+    alpha, core = roles.get("alpha"), roles.get("core")
+    pair = Pair(roles["up"], roles["down"], alpha, core, is_flipped)
+    odd = next((tensor for tensor in roles.values() if tensor.dtype not in FLOAT_DTYPES), None)
+    why = pair.misfit(base.tensors[target].shape)
+    if odd is not None or why:
+        told = why or "it holds no real numbers"
+        name = (odd or pair.up).name
+        problem = Problem("shape", f"{told} ({target})", tensor=name, fix="check the base")
+        plan.problems.append(problem)
+        return
+    consumes = {tensor.name: f"lora_{role}" for role, tensor in roles.items()}
+    plan.effects.append(WeightUpdate(target, pair, consumes))

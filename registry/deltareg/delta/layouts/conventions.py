@@ -1,0 +1,125 @@
+"""What plain weight files mean: W' itself (absolute) or W' - W (additive).
+
+No format says it, so names and metadata are evidence, the user may state it, and where the base's
+data is at hand the size of the numbers must agree (docs/design.md, Kinds and effects).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, cast
+
+from deltareg.delta.kind import DeltaFiles, Match
+from deltareg.errors import Problem, Refused
+
+Convention = Literal["absolute", "additive"]
+Told = Literal["absolute", "additive", ""]
+FORMAT = "1"
+_METADATA = "convention"
+_KIND = "delta_kind"
+_FORMAT = "delta_format"
+_ADDITIVE_STEMS = ("task_vector", "delta", "diff")
+_ADDITIVE_PART = "delta"
+
+
+def convention(files: DeltaFiles) -> Told:
+    """Give the convention: what the user says, else metadata, else file names; empty if unknown.
+
+    Raises:
+        Refused: `convention_needed` when the evidence contradicts itself or the user.
+    """
+    words = [files.convention, *(h.metadata.get(_METADATA, "") for h in files.headers.values())]
+    told = _agreed(map(_word, words), "metadata and --convention")
+    return told or _agreed(map(_by_name, files.headers), "file names")
+
+
+def declared_kind(files: DeltaFiles) -> str:
+    """Give the kind that the metadata of our own formats names; empty when none does."""
+    told = {header.metadata.get(_KIND, "") for header in files.headers.values()} - {""}
+    return told.pop() if len(told) == 1 else ""
+
+
+def declared(files: DeltaFiles, kind: str) -> Match | None:
+    """Give the match of a kind that the metadata names; None when it names none or another."""
+    told = declared_kind(files)
+    return Match(kind, f'metadata {_KIND} "{told}"', 3) if told == kind else None
+
+
+def own_metadata(kind: str, convention: Convention) -> dict[str, str]:
+    """Give the metadata of a file in one of our own formats (docs/format-deltas.md)."""
+    return {_KIND: kind, _FORMAT: FORMAT, _METADATA: convention, "format": "pt"}
+
+
+def check_format(files: DeltaFiles) -> None:
+    """Refuse a format of ours that is newer than this program.
+
+    Raises:
+        Refused: `bad_config`.
+    """
+    for path, header in files.headers.items():
+        told = header.metadata.get(_FORMAT, FORMAT)
+        if told != FORMAT:
+            message = f"{path}: {_FORMAT} {told[:40]!r} is not known here, {FORMAT} is"
+            raise Refused([Problem("bad_config", message, fix="use a newer deltareg")])
+
+
+def told_convention(files: DeltaFiles, what: str) -> Convention:
+    """Give the convention of a file in one of our own formats, which must say it.
+
+    Args:
+        files: The files.
+        what: What they hold, for people: `biases`.
+
+    Raises:
+        Refused: `convention_needed`, `bad_config`.
+    """
+    check_format(files)
+    told = convention(files)
+    if not told:
+        raise needed(f"neither file names nor metadata say whether {what} are new or added")
+    return told
+
+
+def needed(why: str) -> Refused:
+    """Give the refusal that asks the user to state the convention."""
+    return Refused([needed_problem(why)])
+
+
+def needed_problem(why: str, tensor: str = "") -> Problem:
+    """Give the problem that asks the user to state the convention."""
+    return Problem(
+        "convention_needed",
+        why,
+        tensor=tensor,
+        fix="say --convention absolute (the new values) or --convention additive (new minus old)",
+    )
+
+
+def vocabulary(config: Mapping[str, object]) -> int:
+    """Give the vocabulary's size, from the top of a config or its text part; 0 if it has none."""
+    for part in (config, config.get("text_config")):
+        if isinstance(part, dict):
+            size = cast("dict[str, object]", part).get("vocab_size")
+            if isinstance(size, int):
+                return size
+    return 0
+
+
+def _agreed(words: Iterable[Told], whose: str) -> Told:
+    agreed: Told = ""
+    for word in words:
+        if agreed and word and word != agreed:
+            raise needed(f"{whose} say both absolute and additive")
+        agreed = agreed or word
+    return agreed
+
+
+def _word(text: str) -> Told:
+    if text in {"absolute", "additive"}:
+        return cast("Convention", text)
+    return ""
+
+
+def _by_name(path: str) -> Told:
+    stem = path.rpartition("/")[2].removesuffix(".safetensors").lower()
+    if stem.startswith(_ADDITIVE_STEMS) or _ADDITIVE_PART in stem:
+        return "additive"
+    return "absolute" if stem.startswith(("model", "pytorch_model")) else ""

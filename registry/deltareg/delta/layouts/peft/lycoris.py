@@ -1,0 +1,46 @@
+"""What the configs of LoHa and LoKr say alike (Yeh et al. 2023, LyCORIS, arXiv 2309.14859)."""
+
+from dataclasses import dataclass, field
+
+from deltareg.delta.layouts.peft.config import Fields
+from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.targets import read_numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Ranks and scales.
+
+    Attributes:
+        r: The rank of modules that `ranks` does not name.
+        alpha: The numerator of the scale for modules that `alphas` does not name.
+        use_effective_conv2d: Whether kernels go through a core.
+        ranks: Ranks of those modules.
+        alphas: Numerators of those modules.
+    """
+
+    r: int
+    alpha: float
+    use_effective_conv2d: bool
+    ranks: Numbers = field(default_factory=Numbers)
+    alphas: Numbers = field(default_factory=Numbers)
+
+    def rank(self, module: str) -> float:
+        """Give the rank that the config says a module has."""
+        return self.ranks.of(module, self.r)
+
+    def scale(self, module: str) -> float:
+        """Give the factor on a module's product."""
+        return self.alphas.of(module, self.alpha) / self.rank(module)
+
+
+def read_settings(fields: Fields) -> Settings:
+    """Read rank, scale and what is done to kernels."""
+    fields.ignored("init_weights", "module_dropout", "rank_dropout")
+    return Settings(
+        r=fields.integer("r", 8),
+        alpha=fields.number("alpha", 8),
+        use_effective_conv2d=fields.flag("use_effective_conv2d"),
+        ranks=read_numbers(fields, "rank_pattern", whole=True),
+        alphas=read_numbers(fields, "alpha_pattern"),
+    )

@@ -1,0 +1,45 @@
+"""Which library wrote a delta, and which of its types, by the evidence in names and config."""
+
+from collections.abc import Iterable
+
+from deltareg.delta.kind import DeltaFiles
+from deltareg.delta.layouts.peft.config import adapter_config
+
+# A component of a tensor name (or its beginning) -> the peft_type that writes it.
+_PEFT_MARKS = {
+    "lora_A": "LORA", "lora_B": "LORA", "lora_embedding_A": "LORA", "lora_embedding_B": "LORA",
+    "lora_E": "ADALORA", "ia3_l": "IA3", "hada_": "LOHA", "lokr_": "LOKR", "oft_R": "OFT",
+    "boft_": "BOFT", "hra_u": "HRA", "road_": "ROAD", "vera_lambda": "VERA",
+    "randlora_": "RANDLORA", "vblora_": "VBLORA", "delora_": "DELORA", "gralora_": "GRALORA",
+    "hira_": "HIRA", "fourierft_": "FOURIERFT", "c3a_kernel": "C3A", "waveft_": "WAVEFT",
+    "miss_block": "MISS", "ln_tuning_layers": "LN_TUNING", "shira_": "SHIRA",
+    "trainable_tokens_delta": "TRAINABLE_TOKENS", "prompt_embeddings": "PROMPT_TUNING",
+    # Multiplicative, sparse and rarer types.
+    "adamss_": "ADAMSS", "adaption_": "ADAPTION_PROMPT", "beft_bias": "BEFT", "deft_": "DEFT",
+    "frod_": "FROD", "glora_": "GLORA", "lily_": "LILY", "oft_embedding_R": "OFT",
+    "osf_svd_params": "OSF", "peanut_": "PEANUT", "poly_": "POLY", "psoft_": "PSOFT",
+    "pvera_": "PVERA", "shadow_": "SHADOW", "supertuning_": "SUPERTUNING",
+    "tinylora_": "TINYLORA", "unilora_": "UNILORA",
+}  # fmt: skip
+
+
+def marks(names: Iterable[str]) -> frozenset[str]:
+    """Give the peft types whose own tensor names occur."""
+    found: set[str] = set()
+    for name in names:
+        for part in name.split("."):
+            exact = _PEFT_MARKS.get(part)
+            if exact is not None:
+                found.add(exact)
+            elif "_" in part:
+                found.update(t for mark, t in _PEFT_MARKS.items() if part.startswith(mark))
+    if "ADALORA" in found:
+        found.discard("LORA")
+    return frozenset(found)
+
+
+def is_adapterhub(files: DeltaFiles) -> bool:
+    """Whether the config is one that the adapters library writes."""
+    config = adapter_config(files) or {}
+    version = config.get("version")
+    return isinstance(version, str) and version.startswith("adapters") and "config" in config

@@ -1,0 +1,157 @@
+"""Tensors sorted by the module they belong to, and what is wrong when the base lacks a module."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from deltareg.delta.kind import BaseView, WeightUpdate
+from deltareg.delta.layouts.peft.keys import PREFIX, Key
+from deltareg.delta.layouts.peft.marks import marks
+from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.maths.updates import Extend, ReplaceRows, Unchanged
+
+Roles = Mapping[tuple[str, str], str]
+_CLASS_OF_TASK = {
+    "CAUSAL_LM": ("ForCausalLM", "LMHeadModel"),
+    "SEQ_2_SEQ_LM": ("ForConditionalGeneration",),
+}
+
+
+def by_module(keys: Iterable[Key], roles: Roles) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Sort tensors by module and role.
+
+    Args:
+        keys: Taken apart with the kind's markers.
+        roles: (marker, parameter) -> role.
+
+    Returns:
+        Module -> role -> tensor name, and names that have no role or one that is taken.
+    """
+    markers = {marker for marker, _ in roles}
+    modules: dict[str, dict[str, str]] = defaultdict(dict)
+    odd: list[str] = []
+    for key in keys:
+        if key.marker in markers:
+            role = roles.get((key.marker, key.parameter), "")
+            if not role or role in modules[key.module]:
+                odd.append(key.name)
+            else:
+                modules[key.module][role] = key.name
+    return {module: found for module, found in modules.items() if found}, odd
+
+
+def weight_of(module: str, base: BaseView) -> tuple[str, str]:
+    """Give the weight that a module's tensors act on, and the base's tensor it shares if any.
+
+    Returns:
+        (target, reads); both empty when the base has no such module.
+    """
+    path = f"{module}.weight"
+    own = base.names.tensor(path)
+    if own is not None:
+        return own, ""
+    twin = base.names.stored_twin(path)
+    return (base.names.spelled_like(path, twin), twin) if twin is not None else ("", "")
+
+
+def is_stored_transposed(
+    weight: str, shape: tuple[int, ...], made: tuple[int, int], base: BaseView, *, told: bool
+) -> bool:
+    """Whether a weight is stored (in, out): by the type, else by the shapes, else by the config.
+
+    Args:
+        weight: The base's tensor.
+        shape: Its own, or what it has grown to.
+        made: (out, in) of the layer, as the delta's tensors have it.
+        base: The base.
+        told: `fan_in_fan_out`.
+    """
+    if base.names.is_transposed(weight):
+        return True
+    if base.names.rules.is_known or len(shape) != 2:
+        return False
+    is_plain, is_flipped = made == shape, made[::-1] == shape
+    return told if is_plain and is_flipped else is_flipped
+
+
+def is_same_class(config: Mapping[str, object], named: str, base: BaseView) -> bool:
+    """Whether the network that was trained has every module of the base's own class.
+
+    Args:
+        config: The adapter's.
+        named: The class that `auto_mapping` names; may be empty.
+        base: The base.
+    """
+    architecture = base.names.architecture
+    if named:
+        return named == architecture
+    endings = _CLASS_OF_TASK.get(str(config.get("task_type")), ())
+    return architecture.endswith(endings) if endings else False
+
+
+def refuse_without_modules(plan: Plan, names: Iterable[str], peft_type: str) -> None:
+    """Note that a config came without a single tensor of its kind."""
+    listed = sorted(names)
+    others = marks(listed) - {peft_type}
+    first = listed[0] if listed else ""
+    if others:
+        told = f"the config says {peft_type}, and the tensors are those of"
+        told = f"{told} {', '.join(sorted(others))}"
+        plan.refuse("kind_mismatch", told, first, "push each delta with its own config")
+    else:
+        told = f"the config says {peft_type}, and no tensors of it came under {PREFIX}…"
+        plan.refuse("no_tensor_applied", told, first, "save the delta again with the library")
+
+
+def refuse_unapplied(
+    plan: Plan,
+    modules: Mapping[str, Mapping[str, str]],
+    hit: Mapping[str, str],
+    odd: list[str],
+    *,
+    kind: str,
+) -> None:
+    """Note tensors of modules that the base does not have, and names that mean nothing."""
+    lost = [name for m, roles in modules.items() if m not in hit for name in roles.values()]
+    if lost:
+        total = sum(len(roles) for roles in modules.values())
+        plan.refuse(
+            "partial_application" if hit else "no_tensor_applied",
+            f"{len(lost)} of {total} factors belong to modules that the base does not have",
+            lost[0],
+            "check the base, and the part of the name before the layers",
+        )
+    for name in odd:
+        plan.refuse("unexpected_tensors", f"its name says nothing to a {kind}", name, "take it out")
+
+
+def untie(plan: Plan, base: BaseView) -> None:
+    """Give a name its own copy of a shared weight, when the weight changes under another name only.
+
+    The library adapts modules and not weights, so the twin goes on with the weight as it was.
+    """
+    changed = {e.target: e for e in plan.effects if isinstance(e, WeightUpdate)}
+    for twin, stored in base.names.absent_twins().items():
+        effect = changed.get(stored)
+        if twin in changed or effect is None or isinstance(effect.update, (ReplaceRows, Extend)):
+            continue
+        grown = plan.grown.get(stored)
+        original = plan.originals.get(stored)
+        if grown is None:
+            plan.effects.append(WeightUpdate(twin, Unchanged(), {}, stored))
+        elif original is not None:
+            kept = base.tensors[stored].shape[0]
+            plan.effects.append(WeightUpdate(twin, Extend(original, kept), {}, stored, grown))
+
+
+def refuse_half_grown(plan: Plan, base: BaseView) -> None:
+    """Refuse new tokens that the embedding has and the base's own head does not.
+
+    The library leaves a resized head out of some deltas; whoever loads one gets random rows.
+    """
+    grown = {base.tensors[t].shape[0]: t for t in plan.grown if t in base.tensors}
+    for name, record in base.tensors.items():
+        embedding = grown.get(record.shape[0]) if len(record.shape) > 1 else None
+        if embedding and name not in plan.grown and base.names.is_head(base.names.canonical(name)):
+            told = f"{embedding} has new rows, and those of {name} did not come along"
+            fix = f"name {name.removesuffix('.weight')} in modules_to_save, and train again"
+            plan.refuse("not_self_contained", told, "", fix)

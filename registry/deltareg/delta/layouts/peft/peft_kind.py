@@ -1,0 +1,326 @@
+"""A kind that peft writes, as a value: its names, its configuration and its formula.
+
+Everything that such kinds share is here: names taken apart, modules found in the base, modules
+saved whole, targets held against what came, tied weights. A kind's file adds what is its own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from deltareg.delta.kind import AGAIN, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
+from deltareg.delta.kind_value import DeltaOfValue
+from deltareg.delta.layouts.peft.config import (
+    CONFIG_FILE,
+    Fields,
+    adapter_config,
+    auto_class,
+    canonical_number,
+    missing_config,
+    peft_source,
+    peft_type,
+)
+from deltareg.delta.layouts.peft.keys import PREFIX, read_keys
+from deltareg.delta.layouts.peft.marks import is_adapterhub, marks
+from deltareg.delta.layouts.peft.modules import (
+    Roles,
+    by_module,
+    is_same_class,
+    is_stored_transposed,
+    refuse_half_grown,
+    refuse_unapplied,
+    refuse_without_modules,
+    untie,
+    weight_of,
+)
+from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
+from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.layouts.peft.targets import Targets, read_saved, read_targets, unadapted
+from deltareg.delta.maths.formula import Tensor, Update
+from deltareg.errors import Problem, Refused
+from deltareg.identity.manifest import Source
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S")
+_ROOT = "base_model."
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A module that is adapted, with all that a formula may ask about it.
+
+    Attributes:
+        module: By the path that the training process used.
+        tensors: The module's own tensors by role, and the delta's shared ones by theirs.
+        target: The weight that changes, by its name in the base's files.
+        reads: The base's weight, when the module only shares it; else empty.
+        shape: The weight's, after any rows that were added.
+        own: Names of the tensors that this site consumes -> their roles.
+        base: The base.
+        told_transposed: `fan_in_fan_out` of the config.
+        modules: Every module that the delta adapts.
+        grown: The weight's shape when rows were added to it; else None.
+    """
+
+    module: str
+    tensors: Mapping[str, Tensor]
+    target: str
+    reads: str
+    shape: tuple[int, ...]
+    own: Mapping[str, str]
+    base: BaseView = field(repr=False)
+    told_transposed: bool = False
+    modules: frozenset[str] = field(default=frozenset(), repr=False)
+    grown: tuple[int, ...] | None = None
+
+    @property
+    def bias(self) -> str:
+        """The module's bias in the base's files; empty when it has none."""
+        return self.base.names.tensor(f"{self.module}.bias") or ""
+
+    @property
+    def path(self) -> str:
+        """The module's path in the running network."""
+        weight = self.base.names.memory(self.target) or self.target
+        return weight.removesuffix(".weight")
+
+    def is_transposed(self, n_out: int, n_in: int) -> bool:
+        """Whether the weight of a layer n_in -> n_out is stored (in, out)."""
+        weight = self.reads or self.target
+        made, told = (n_out, n_in), self.told_transposed
+        return is_stored_transposed(weight, self.shape, made, self.base, told=told)
+
+    def out_in(self) -> tuple[int, int]:
+        """Give n_out and n_in of the layer; a kernel (out, in, h, w) has in·h·w inputs.
+
+        By the base's type alone: formulas whose tensors tell more use `is_transposed`.
+        """
+        height, width = self.shape[0], 1
+        for size in self.shape[1:]:
+            width *= size
+        is_flipped = self.base.names.is_transposed(self.reads or self.target)
+        return (width, height) if is_flipped else (height, width)
+
+    def changes(self, update: Update) -> WeightUpdate:
+        """Give a formula's effect on this site's weight, which consumes all that is its own."""
+        return WeightUpdate(self.target, update, self.own, self.reads, self.grown)
+
+    def refuse(self, code: str, message: str, role: str = "", fix: str = "") -> Refused:
+        """Give the refusal of this site, by one of its tensors."""
+        tensor = self.tensors[role].name if role else next(iter(self.own), "")
+        return Refused([Problem(code, message, tensor=tensor, fix=fix)])
+
+
+@dataclass(frozen=True)
+class PeftKind(Generic[S]):
+    """One `peft_type`.
+
+    Attributes:
+        name: The kind.
+        variant: The variant within the kind; may be empty.
+        peft_type: As in the config.
+        roles: (marker, parameter) in tensor names -> role: `("hada_w1_a", "")`.
+        read: Reads the kind's own fields; all that change the maths are in the dataclass it gives.
+        effects: Declares what one site does. May raise `Refused`, which refuses the delta.
+        shared: Markers of tensors of the whole delta (`base_model.<marker>`) -> role.
+        optional: Roles that a module may lack.
+        foldable: Whether every effect is on weights.
+        bias_words: What its documentation calls itself in `bias`, when that is something else.
+        has_vectors: Whether weights of one dimension are adapted, so that one may be missing.
+    """
+
+    name: str
+    variant: str
+    peft_type: str
+    roles: Roles
+    read: Callable[[Fields], S]
+    effects: Callable[[Site, S], Iterable[Effect]]
+    shared: Mapping[str, str] = field(default_factory=dict[str, str])
+    optional: frozenset[str] = frozenset()
+    foldable: bool = True
+    bias_words: tuple[str, ...] = ()
+    has_vectors: bool = False
+
+    @property
+    def layout(self) -> str:
+        """What it reads."""
+        return f"peft {self.peft_type}"
+
+    @property
+    def _bias_words(self) -> frozenset[str]:
+        """What `bias` may say: any word that ends in `_only` means the same to the library."""
+        own = {f"{word}_only" for word in (self.variant, self.peft_type.lower(), *self.bias_words)}
+        return frozenset({"none", "all", *own})
+
+    @property
+    def markers(self) -> frozenset[str]:
+        """The kind's own parts of tensor names."""
+        return frozenset(marker for marker, _ in self.roles)
+
+    def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
+        """By `peft_type`, else by tensor names of its own."""
+        named = peft_type(files)
+        if named:
+            told = f'peft_type "{self.peft_type}" in {CONFIG_FILE}'
+            return Match(self.name, told, 3) if named == self.peft_type else None
+        if is_adapterhub(files) or self.peft_type not in marks(files.names):
+            return None
+        told = f"tensor names {', '.join(sorted(self.markers)[:3])}"
+        return Match(self.name, told, 2) if _has_prefix(files.names) else None
+
+    def parse(self, files: DeltaFiles, base: BaseView) -> "PeftDelta[S]":
+        """Read the config; see `deltareg.delta.kind.KindReader`."""
+        config = adapter_config(files)
+        if config is None:
+            raise missing_config()
+        fields_ = Fields(config)
+        if peft_type(files) != self.peft_type:
+            told = f"does not say {self.peft_type}, and the tensors are those of one"
+            fields_.refuse("peft_type", told)
+        saved = read_saved(fields_, task_type=config.get("task_type"))
+        required = fields_.texts("modules_to_save")
+        bias = fields_.choice("bias", "none", self._bias_words)
+        settings = self.read(fields_)
+        delta = PeftDelta(
+            kind=self,
+            settings=settings,
+            targets=read_targets(fields_, saved=saved),
+            declared=Declared(saved, required, "lora_only" if bias.endswith("_only") else bias),
+            same_class=is_same_class(config, auto_class(config), base),
+            told_transposed=fields_.flag("fan_in_fan_out"),
+            source=peft_source(config),
+        )
+        fields_.finish()
+        return delta
+
+
+@dataclass(frozen=True)
+class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
+    """A delta of such a kind.
+
+    Attributes:
+        settings: What its config says of the formula.
+        targets: The modules that the config asks for.
+        declared: What is saved whole.
+        same_class: Whether it was trained on the class that the base's config names.
+        told_transposed: `fan_in_fan_out`.
+        source: The library and its version.
+    """
+
+    settings: S
+    targets: Targets
+    declared: Declared
+    same_class: bool
+    told_transposed: bool
+    source: Source
+
+    def config(self) -> dict[str, object]:
+        """Every field of the settings, and what is saved whole."""
+        own = {
+            f.name: _plain(getattr(self.settings, f.name))
+            for f in fields(cast("DataclassInstance", self.settings))
+        }
+        saved = {"bias": self.declared.bias, "modules_to_save": sorted(self.declared.required)}
+        return {**own, **saved, "fan_in_fan_out": self.told_transposed}
+
+    def plan(self, tensors: Tensors, base: BaseView) -> Plan:
+        """Find the module of every tensor, and what the formula makes of it."""
+        plan, kind = Plan(), self.kind
+        shared = _shared(tensors, kind.shared)
+        parameters = {parameter for _, parameter in kind.roles}
+        own = (name for name in tensors if name not in shared)
+        keys = read_keys(own, kind.markers, parameters=parameters)
+        modules, odd = by_module(keys.read.values(), kind.roles)
+        if not modules:
+            refuse_without_modules(plan, tensors, kind.peft_type)
+            return plan
+        hit = {m: target for m in modules if (target := weight_of(m, base)[0])}
+        rest = [key for key in keys.read.values() if key.marker not in kind.markers]
+        plan_saved(plan, rest, self.declared, tensors=tensors, base=base, adapted=frozenset(hit))
+        consumed: Mapping[str, str] = shared  # by the first site, on behalf of all
+        for module in hit:
+            site = self._site(plan, module, modules[module], shared, consumed, tensors, base)
+            site = replace(site, modules=frozenset(hit))
+            if _has_roles(plan, site, kind):
+                try:
+                    plan.effects += kind.effects(site, self.settings)
+                except Refused as refused:
+                    plan.problems += refused.problems
+            consumed = {}
+        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type)
+        if hit:
+            rank = 1 if kind.has_vectors else 2
+            same_class = self.same_class
+            plan.problems += unadapted(hit, self.targets, base, same_class=same_class, rank=rank)
+        refuse_half_grown(plan, base)
+        untie(plan, base)
+        return plan
+
+    def _site(
+        self,
+        plan: Plan,
+        module: str,
+        roles: Mapping[str, str],
+        shared: Mapping[str, str],
+        consumed: Mapping[str, str],
+        tensors: Tensors,
+        base: BaseView,
+    ) -> Site:
+        target, reads = weight_of(module, base)
+        repeated = frozenset(shared.values())
+        own = {n: f"{r}{AGAIN}" if r in repeated else r for r, n in roles.items()}
+        by_role = {role: tensors[name] for name, role in {**shared, **own}.items()}
+        grown = plan.grown.get(target)
+        return Site(
+            module, by_role, target, reads, grown or base.tensors[reads or target].shape,
+            {**consumed, **own}, base, self.told_transposed, grown=grown,
+        )  # fmt: skip
+
+
+def _has_roles(plan: Plan, site: Site, kind: PeftKind[S]) -> bool:
+    """Whether every role that the kind must have is there; a delta without one is refused."""
+    needed = {*kind.roles.values(), *kind.shared.values()} - kind.optional
+    for role, tensor in site.tensors.items():
+        first = site.tensors.get(role.removesuffix(AGAIN))
+        if first is not None and first.shape != tensor.shape:
+            told = f"{list(tensor.shape)} does not repeat {first.name} {list(first.shape)}"
+            plan.refuse("shape", told, tensor.name)
+    lost = sorted(needed - site.tensors.keys())
+    if lost:
+        plan.refuse("missing_tensors", f"its {lost[0]} is missing", next(iter(site.own)))
+    return not lost
+
+
+def _shared(names: Iterable[str], markers: Mapping[str, str]) -> dict[str, str]:
+    """Find tensors of the whole delta, `base_model.<marker>` with the adapter's name or without.
+
+    A marker that ends in a dot, `tinylora_v.`, is of several: what follows it is in the role too.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        marker, dot, rest = name.removeprefix(_ROOT).partition(".")
+        if name.startswith(_ROOT) and marker in markers:
+            found[name] = markers[marker]
+        elif name.startswith(_ROOT) and marker + dot in markers:
+            found[name] = markers[marker + dot] + rest
+    return found
+
+
+def _has_prefix(names: Iterable[str]) -> bool:
+    return any(name.startswith(PREFIX) for name in names)
+
+
+def _plain(value: object) -> object:
+    """Write a setting for the manifest, which holds no floats and no types of ours."""
+    match value:
+        case bool() | int() | str() | None:
+            return value
+        case float():
+            return canonical_number(value)
+        case Numbers():
+            pairs = zip(value.modules.entries, value.values, strict=True)
+            return [[f"^{s.text}" if s.anchored else s.text, canonical_number(n)] for s, n in pairs]
+        case _:
+            return [_plain(item) for item in cast("Iterable[object]", value)]

@@ -1,0 +1,177 @@
+"""A kind of prompt learning that peft writes: one tensor of vectors, and heads saved whole.
+
+All of them store their vectors under the same name, `prompt_embeddings`; only `peft_type` tells
+them apart. Names of modules saved beside it begin with `base_model.`, one component less than
+those of the kinds that adapt modules.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from deltareg.delta.kind import BaseView, DeltaFiles, Match, PrefixInsert, Tensors
+from deltareg.delta.kind_value import DeltaOfValue
+from deltareg.delta.layouts.peft.config import (
+    CONFIG_FILE,
+    Fields,
+    adapter_config,
+    missing_config,
+    peft_source,
+    peft_type,
+)
+from deltareg.delta.layouts.peft.keys import PREFIX, Key, read_keys
+from deltareg.delta.layouts.peft.modules import refuse_without_modules
+from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
+from deltareg.delta.layouts.peft.targets import read_saved
+from deltareg.delta.maths.formula import Tensor
+from deltareg.errors import Problem, Refused
+from deltareg.identity.manifest import Source
+from deltareg.tensors.header import FLOAT_DTYPES
+
+VECTORS = "prompt_embeddings"
+_ROOT = "base_model."
+_TWO_STACKS = "SEQ_2_SEQ_LM"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a config says of the vectors; zero where it is silent.
+
+    Attributes:
+        tokens: How many virtual tokens there are.
+        width: Numbers for each, and for a prefix in each layer for keys alone.
+        heads: How many heads these are divided into.
+        layers: How many layers there are.
+        stacks: Two for an encoder with a decoder.
+    """
+
+    tokens: int
+    width: int
+    heads: int
+    layers: int
+    stacks: int
+
+
+Inserts = Callable[[Sizes, Tensor, BaseView], Sequence[PrefixInsert]]
+
+
+@dataclass(frozen=True)
+class PromptKind:
+    """One `peft_type` of prompt learning.
+
+    Attributes:
+        name: The kind.
+        variant: The variant within the kind; may be empty.
+        peft_type: As in the config.
+        training: Fields that say how the vectors came about, and nothing of what they do.
+        inserts: Declares what the vectors do. Raises `Refused`.
+        foldable: Never: vectors change no weight.
+    """
+
+    name: str
+    variant: str
+    peft_type: str
+    training: tuple[str, ...]
+    inserts: Inserts
+    foldable: bool = field(default=False, init=False)
+
+    @property
+    def layout(self) -> str:
+        """What it reads."""
+        return f"peft {self.peft_type}"
+
+    def recognise(self, files: DeltaFiles, base: BaseView) -> Match | None:
+        """By `peft_type` alone."""
+        if peft_type(files) != self.peft_type:
+            return None
+        return Match(self.name, f'peft_type "{self.peft_type}" in {CONFIG_FILE}', 3)
+
+    def parse(self, files: DeltaFiles, base: BaseView) -> "PromptDelta":
+        """Read the config; see `deltareg.delta.kind.KindReader`."""
+        config = adapter_config(files)
+        if config is None:
+            raise missing_config()
+        fields = Fields(config)
+        two = 2 if config.get("task_type") == _TWO_STACKS else 1
+        sizes = Sizes(
+            tokens=fields.integer("num_virtual_tokens", 0, least=1),
+            width=fields.integer("token_dim", 0),
+            heads=fields.integer("num_attention_heads", 0),
+            layers=fields.integer("num_layers", 0),
+            stacks=fields.integer("num_transformer_submodules", two),
+        )
+        if sizes.stacks != (2 if base.config.get("is_encoder_decoder") is True else 1):
+            told = "does not say what the base is, an encoder with a decoder or one stack"
+            fields.refuse("num_transformer_submodules", told)
+        saved = read_saved(fields, task_type=config.get("task_type"))
+        required = fields.texts("modules_to_save")
+        fields.ignored(*self.training)
+        fields.finish()
+        return PromptDelta(self, sizes, Declared(saved, required), peft_source(config))
+
+
+@dataclass(frozen=True)
+class PromptDelta(DeltaOfValue[PromptKind]):
+    """A delta of such a kind.
+
+    Attributes:
+        sizes: What its config says.
+        declared: What is saved whole.
+        source: The library and its version.
+    """
+
+    sizes: Sizes
+    declared: Declared
+    source: Source
+
+    def config(self) -> dict[str, object]:
+        """The sizes, and what is saved whole."""
+        sizes = self.sizes
+        return {
+            "num_virtual_tokens": sizes.tokens,
+            "token_dim": sizes.width,
+            "num_attention_heads": sizes.heads,
+            "num_layers": sizes.layers,
+            "num_transformer_submodules": sizes.stacks,
+            "modules_to_save": sorted(self.declared.required),
+        }
+
+    def plan(self, tensors: Tensors, base: BaseView) -> Plan:
+        """Place the vectors, and what is saved whole."""
+        plan, vectors = Plan(), tensors.get(VECTORS)
+        if vectors is None:
+            refuse_without_modules(plan, tensors, self.kind.peft_type)
+            return plan
+        if vectors.dtype not in FLOAT_DTYPES:
+            plan.refuse("shape", f"{vectors.dtype} holds no vectors", VECTORS)
+            return plan
+        try:
+            plan.effects += self.kind.inserts(self.sizes, vectors, base)
+        except Refused as refused:
+            plan.problems += refused.problems
+        keys, odd = _saved_keys(name for name in tensors if name != VECTORS)
+        plan_saved(plan, keys, self.declared, tensors=tensors, base=base, adapted=frozenset())
+        for name in odd:
+            told = f"its name says nothing to a {self.kind.peft_type}"
+            plan.refuse("unexpected_tensors", told, name, "take it out")
+        return plan
+
+
+def refuse_shape(vectors: Tensor, wanted: Sequence[int], why: str) -> Refused:
+    """Give the refusal of vectors that do not have the shape that config and base ask for."""
+    told = f"{list(vectors.shape)} is not {list(wanted)}: {why}"
+    return Refused([Problem("shape", told, tensor=vectors.name)])
+
+
+def refuse_base(code: str, message: str, fix: str = "") -> Refused:
+    """Give the refusal of a base on which the vectors have no place."""
+    return Refused([Problem(code, message, tensor=VECTORS, fix=fix)])
+
+
+def _saved_keys(names: Iterable[str]) -> tuple[list[Key], list[str]]:
+    """Take the names of saved modules apart, and give those that mean nothing."""
+    longer = {f"{PREFIX}{name.removeprefix(_ROOT)}": name for name in names}
+    odd = [name for name in longer.values() if not name.startswith(_ROOT)]
+    keys = read_keys(longer, frozenset())
+    odd += [longer[name] for name in keys.unread if longer[name] not in odd]
+    read = [replace(key, name=longer[key.name]) for key in keys.read.values()]
+    return [key for key in read if key.name not in odd], odd

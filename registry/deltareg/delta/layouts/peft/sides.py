@@ -1,0 +1,166 @@
+"""How formulas of the LoRA family lie in a weight: sides that are computed, and which way round.
+
+A formula is written for a layer n_in -> n_out as a matrix (n_out, n_in). Where the weight is stored
+(in, out), as GPT-2's Conv1D is, both sides are flipped and change places.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deltareg.delta.layouts.peft.peft_kind import Site
+from deltareg.delta.layouts.peft.suffixes import Numbers
+from deltareg.delta.maths.formula import Array, Ops, Tensor
+from deltareg.delta.maths.updates import Factor, LowRank, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Flipped:
+    """The transpose of a side."""
+
+    side: Side
+
+    def whole(self, ops: Ops) -> Array:
+        return self.side.whole(ops).T
+
+    def rows(self, start: int, stop: int, ops: Ops) -> Array:
+        return self.side.whole(ops)[:, start:stop].T
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledRows:
+    """A matrix with a number on each row.
+
+    Attributes:
+        matrix: (n, m).
+        factors: As many numbers as the matrix has rows, in any shape.
+    """
+
+    matrix: Side
+    factors: Tensor
+
+    def whole(self, ops: Ops) -> Array:
+        return self.matrix.whole(ops) * ops.load(self.factors).reshape(-1, 1)
+
+    def rows(self, start: int, stop: int, ops: Ops) -> Array:
+        factors = ops.load(self.factors).reshape(-1, 1)
+        return self.matrix.rows(start, stop, ops) * factors[start:stop]
+
+
+def layer(site: Site) -> tuple[int, int]:
+    """Give n_out and n_in of a layer where the delta's tensors do not tell.
+
+    A base of a type that is not known is believed to be stored as `fan_in_fan_out` says.
+    """
+    n_out, n_in = site.out_in()
+    is_flipped_by_word = site.told_transposed and not site.base.names.rules.is_known
+    return (n_in, n_out) if is_flipped_by_word else (n_out, n_in)
+
+
+def is_flipped(site: Site, n_out: int, n_in: int) -> bool:
+    """Hold a layer n_in -> n_out against the weight and say which way round that is stored.
+
+    Args:
+        site: Where it is.
+        n_out: Outputs, by the delta's tensors.
+        n_in: Inputs; a kernel (out, in, h, w) has in·h·w.
+
+    Raises:
+        Refused: `shape` when the weight is of another layer.
+    """
+    flipped = site.is_transposed(n_out, n_in)
+    made = (n_in, n_out) if flipped else (n_out, n_in)
+    if made != (site.shape[0], math.prod(site.shape[1:])):
+        told = f"its tensors are for {n_in} -> {n_out}, and {site.target} is {list(site.shape)}"
+        raise site.refuse("shape", told)
+    return flipped
+
+
+def plain_layer(site: Site, n_out: int, n_in: int) -> None:
+    """Hold a layer against a weight that can only be stored (out, in).
+
+    Raises:
+        Refused: `shape` when it does not fit, or when it is stored (in, out), for which the
+            library has no such update.
+    """
+    if is_flipped(site, n_out, n_in):
+        told = f"{site.target} is stored (in, out), and the library writes no such delta for that"
+        raise site.refuse("shape", told, fix="check the base")
+
+
+def low_rank(
+    site: Site, left: Side, right: Side, *, out_in: tuple[int, int], scale: float
+) -> LowRank:
+    """Give W + scale · left @ right, the right way round.
+
+    Args:
+        site: Where it is.
+        left: (n_out, r).
+        right: (r, n_in).
+        out_in: n_out and n_in, by the delta's tensors.
+        scale: The factor on the product.
+
+    Raises:
+        Refused: `shape` when the weight is of another layer.
+    """
+    if is_flipped(site, *out_in):
+        return LowRank(_flip(right), _flip(left), scale)
+    return LowRank(left, right, scale)
+
+
+def sizes(site: Site, role: str, dims: int = 2) -> tuple[int, ...]:
+    """Give the shape of a site's tensor, which must have so many dimensions.
+
+    Raises:
+        Refused: `shape` when it has more or fewer.
+    """
+    shape = site.tensors[role].shape
+    if len(shape) != dims:
+        raise site.refuse("shape", f"{list(shape)} does not have {dims} dimensions", role)
+    return shape
+
+
+def require(site: Site, *roles: str) -> None:
+    """Ask for tensors that come together.
+
+    Raises:
+        Refused: `missing_tensors` when one is not there.
+    """
+    for role in roles:
+        if role not in site.tensors:
+            raise site.refuse("missing_tensors", f"its {role} is missing")
+
+
+def check_rank(site: Site, found: Iterable[int], told: float) -> None:
+    """Hold the rank that tensors have against the config's.
+
+    Raises:
+        Refused: `rank` when they differ.
+    """
+    other = [rank for rank in found if rank != told]
+    if other:
+        fix = "the config must be the one that was trained with"
+        raise site.refuse("rank", f"it is of rank {other[0]}, and the config says {told}", fix=fix)
+
+
+def check_size(site: Site, found: int, default: int, some: Numbers) -> None:
+    """Hold a size that some modules have differently against all that the config says.
+
+    Which module a pattern means differs between the kinds, and the tensors have the size anyway.
+
+    Raises:
+        Refused: `rank` when the config does not know the size.
+    """
+    known = {float(default), *some.values}
+    if found not in known:
+        listed = ", ".join(str(int(size)) for size in sorted(known))
+        fix = "the config must be the one that was trained with"
+        raise site.refuse("rank", f"its size is {found}, and the config says {listed}", fix=fix)
+
+
+def _flip(side: Side) -> Side:
+    if isinstance(side, Flipped):
+        return side.side
+    if isinstance(side, Factor):
+        return Factor(side.tensor, flipped=not side.flipped)
+    return Flipped(side)

@@ -1,0 +1,270 @@
+"""Which modules a peft config asks for, by literal names; no text of a config becomes a pattern.
+
+peft matches `target_modules` strings, `rank_pattern`, `alpha_pattern` and `modules_to_save` as
+regular expressions over every module name, and one of thirty characters can run for minutes. Here
+names come from the tensors, and the config is held against them letter by letter.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from deltareg.delta.kind import BaseView
+from deltareg.delta.layouts.peft.config import Fields, is_number
+from deltareg.delta.layouts.peft.suffixes import (
+    LITERAL,
+    Numbers,
+    Suffix,
+    Suffixes,
+    is_within,
+    suffix,
+)
+from deltareg.delta.names import NameMap
+from deltareg.errors import Problem
+
+ALL_LINEAR = "all-linear"
+# One atom of a pattern that cannot run away: a literal, a class shorthand or a dot, of which the
+# last two may repeat; a group bracket or an alternation, which may not.
+_TAME_ATOM = re.compile(r"(?:\\[.dw]|\.)[*+]?|[A-Za-z0-9_\-]|\(\?:|\((?!\?)|\)(?![*+?{])|\||\^|\$")
+_MOST_REPEATS = 3
+_LONGEST_PATTERN = 512
+_EXPERTS = ".experts.N."
+_MOST_SAVED = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a config says of the modules it adapts.
+
+    Attributes:
+        listed: Names of modules, or their ends; empty when the config does not list them.
+        is_all_linear: Whether every linear layer is meant.
+        excluded: Names of modules, or their ends, that are left out.
+        saved: Modules that are saved whole and so not adapted.
+        layers: The only layer numbers that are adapted; None for all.
+        layer_lists: Names of the lists that the numbers count in; empty for the first number.
+    """
+
+    listed: Suffixes = field(default_factory=Suffixes)
+    is_all_linear: bool = False
+    excluded: Suffixes = field(default_factory=Suffixes)
+    saved: tuple[str, ...] = ()
+    layers: frozenset[int] | None = None
+    layer_lists: tuple[str, ...] = ()
+
+    def entry(self, module: str) -> int | None:
+        """Give the position of the entry by which the config asks for a module."""
+        found = self.listed.first(module)
+        if found is None or self.leaves_out(module) or not self._is_in_layers(module):
+            return None
+        return found
+
+    def leaves_out(self, module: str) -> bool:
+        """Whether the config says that a module is not adapted."""
+        return self.excluded.first(module) is not None or any(
+            is_within(module, name) for name in self.saved
+        )
+
+    def _is_in_layers(self, module: str) -> bool:
+        if self.layers is None:
+            return True
+        parts = module.split(".")
+        for at in range(1, len(parts) - 1):
+            above = ".".join(parts[:at])
+            counted = at >= 2 if not self.layer_lists else self._is_list(above)
+            if parts[at].isdecimal() and counted:
+                return int(parts[at]) in self.layers
+        return False
+
+    def _is_list(self, path: str) -> bool:
+        return any(path == name or path.endswith(f".{name}") for name in self.layer_lists)
+
+
+def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> Targets:
+    """Read `target_modules`, `exclude_modules`, `layers_to_transform` and `layers_pattern`."""
+    excluded = _plain_list(fields, "exclude_modules")
+    layers = _layers(fields)
+    lists = _plain_list(fields, "layers_pattern")
+    value = fields.value("target_modules")
+    if isinstance(value, str):
+        return _one_text(fields, value, excluded, saved)
+    listed = _plain_list(fields, "target_modules")
+    names = tuple(entry.text for entry in lists.entries)
+    return Targets(listed, excluded=excluded, saved=saved, layers=layers, layer_lists=names)
+
+
+def read_parameters(fields: Fields) -> Suffixes:
+    """Read `target_parameters`: names of parameters, or their ends."""
+    return _plain_list(fields, "target_parameters")
+
+
+def with_weights(targets: Targets, parameters: Suffixes) -> Targets:
+    """Add to the modules that are asked for those whose weight is asked for as a parameter."""
+    ends = [
+        e.text.removesuffix(".weight") for e in parameters.entries if e.text.endswith(".weight")
+    ]
+    listed = Suffixes.of([*targets.listed.entries, *(Suffix(end) for end in ends)])
+    return replace(targets, listed=listed)
+
+
+def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> Numbers:
+    """Read `rank_pattern` (whole numbers) or `alpha_pattern`: ends of names, a number each."""
+    entries: list[Suffix] = []
+    values: list[float] = []
+    for text, value in fields.table(name).items():
+        key = suffix(text)
+        if key is None:
+            fields.refuse(name, f"has a regular expression ({text[:80]}); write module names")
+        elif not isinstance(value, (int, float)) or not is_number(value):
+            fields.refuse(name, f"has no number for {text[:80]}")
+        elif whole and (value < 1 or value != int(value)):
+            fields.refuse(name, f"has no whole number for {text[:80]}")
+        else:
+            entries.append(key)
+            values.append(value)
+    return Numbers(Suffixes.of(entries), tuple(values))
+
+
+def read_saved(fields: Fields, *, task_type: object) -> tuple[str, ...]:
+    """Read `modules_to_save`, with the heads that the library saves for some tasks unasked."""
+    named = [entry.text for entry in _plain_list(fields, "modules_to_save").entries]
+    if len(named) > _MOST_SAVED:
+        fields.refuse("modules_to_save", f"names more than {_MOST_SAVED} modules")
+    heads = _TASK_HEADS.get(task_type, ()) if isinstance(task_type, str) else ()
+    return tuple(dict.fromkeys([*named, *heads]))
+
+
+_TASK_HEADS: dict[str, tuple[str, ...]] = {
+    "SEQ_CLS": ("classifier", "score"),
+    "TOKEN_CLS": ("classifier", "score"),
+    "QUESTION_ANS": ("qa_outputs",),
+}
+
+
+def unadapted(
+    hit: Mapping[str, str], targets: Targets, base: BaseView, *, same_class: bool, rank: int = 2
+) -> list[Problem]:
+    """Find the modules that the config asks for and that have no tensors.
+
+    Args:
+        hit: Module path -> the base's weight, for every module with tensors.
+        targets: What the config says.
+        base: The base.
+        same_class: Whether the delta was trained on the class that the base's config names; only
+            then must every module of the base have been there.
+        rank: How many dimensions the weight of an adaptable module has at least.
+    """
+    spell = _speller(hit, base.names)
+    hits: Counter[str] = Counter(_template(spell(name)) for name in hit.values())
+    entries = {targets.entry(module) for module in hit}
+    missing: dict[str, list[str]] = defaultdict(list)
+    loud: set[str] = set()
+    adapted = set(hit.values())
+    for name, record in base.tensors.items():
+        if len(record.shape) < rank or not name.endswith(".weight") or name in adapted:
+            continue
+        module = spell(name)
+        template = _template(module)
+        entry = _entry(targets, module, base.names)
+        is_like = targets.is_all_linear and hits[template] and not targets.leaves_out(module)
+        if entry is None and not is_like:
+            continue
+        if not hits[template] and _EXPERTS in f"{template}.":
+            continue  # newer libraries fuse experts into one parameter, which has no module
+        missing[template].append(name)
+        lost = entry is not None and entry not in entries and ".N." in template
+        if hits[template] or same_class or lost:
+            loud.add(template)
+    return [_missing(t, names, hits[t], is_error=t in loud) for t, names in missing.items()]
+
+
+def _missing(template: str, names: list[str], hits: int, *, is_error: bool) -> Problem:
+    message = f"{len(names)} of {len(names) + hits} modules {template} have no tensors"
+    return Problem(
+        "missing_tensors",
+        f"{message}, and the config asks for them",
+        "error" if is_error else "warning",
+        names[0],
+        "save the delta again from the training process; part of it was lost",
+    )
+
+
+class _Speller:
+    """Spells a base's weights as the delta spells its modules: newest, or as the files do."""
+
+    def __init__(self, names: NameMap, *, is_old: bool) -> None:
+        self._names = names
+        self._is_old = is_old
+
+    def __call__(self, file_name: str) -> str:
+        spell = self._names.old_style if self._is_old else self._names.canonical
+        return spell(file_name).removesuffix(".weight")
+
+
+def _speller(hit: Iterable[str], names: NameMap) -> _Speller:
+    paths = [f"{module}.weight" for module in hit]
+    return _Speller(names, is_old=any(names.old_style(p) != names.canonical(p) for p in paths))
+
+
+def _entry(targets: Targets, module: str, names: NameMap) -> int | None:
+    spellings = [module, *(f"{prefix}.{module}" for prefix in names.rules.strip)]
+    return next((entry for s in spellings if (entry := targets.entry(s)) is not None), None)
+
+
+def _template(module: str) -> str:
+    return ".".join("N" if part.isdecimal() else part for part in module.split("."))
+
+
+def _one_text(fields: Fields, text: str, excluded: Suffixes, saved: tuple[str, ...]) -> Targets:
+    if text == ALL_LINEAR:
+        return Targets(is_all_linear=True, excluded=excluded, saved=saved)
+    whole = suffix(text)
+    if whole is not None:
+        listed = Suffixes.of([Suffix(whole.text, anchored=True)])
+        return Targets(listed, excluded=excluded, saved=saved)
+    if not _is_tame(text):
+        fields.refuse(
+            "target_modules",
+            "is a regular expression that cannot be shown to be harmless",
+            fix="write target_modules as a list of module names",
+        )
+    return Targets(excluded=excluded, saved=saved)
+
+
+def _is_tame(pattern: str) -> bool:
+    """Whether matching a pattern takes bounded time: few repeats, none nested, none of a group."""
+    if len(pattern) > _LONGEST_PATTERN:
+        return False
+    atoms: list[str] = []
+    at = 0
+    while at < len(pattern):
+        atom = _TAME_ATOM.match(pattern, at)
+        if atom is None:
+            return False
+        atoms.append(atom[0])
+        at = atom.end()
+    return sum(atom[-1] in "*+" for atom in atoms) <= _MOST_REPEATS
+
+
+def _plain_list(fields: Fields, name: str) -> Suffixes:
+    value = fields.value(name)
+    names = (value,) if isinstance(value, str) else fields.texts(name)
+    wrong = next((text for text in names if LITERAL.fullmatch(text) is None), None)
+    if wrong is not None:
+        fields.refuse(name, "holds a regular expression", fix="write plain module names")
+        return Suffixes()
+    return Suffixes.of(Suffix(text) for text in names)
+
+
+def _layers(fields: Fields) -> frozenset[int] | None:
+    value = fields.value("layers_to_transform")
+    if value is None or value == []:
+        return None
+    listed = cast("list[object]", value) if isinstance(value, list) else [value]
+    numbers = [n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    if len(numbers) == len(listed):
+        return frozenset(numbers)
+    fields.refuse("layers_to_transform", "is not a list of layer numbers")
+    return None

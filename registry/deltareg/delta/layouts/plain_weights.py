@@ -1,0 +1,147 @@
+"""Weights under the base's own names, without a config: found in the base and held against it.
+
+Full fine-tunes, parts of one and task vectors are all laid out so. Names may carry a prefix or be
+of another version of the library; a name that shares a tensor with another stands for it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from deltareg.delta.kind import BaseView, DeltaFiles, Effect, WeightUpdate
+from deltareg.delta.layouts.conventions import vocabulary
+from deltareg.errors import Problem
+from deltareg.tensors.header import FLOAT_DTYPES, TensorInfo
+
+
+def all_infos(files: DeltaFiles) -> list[TensorInfo]:
+    """Give the tensors of all files in the order of their names."""
+    found = (info for header in files.headers.values() for info in header.tensors.values())
+    return sorted(found, key=lambda info: info.name)
+
+
+def target_of(name: str, base: BaseView) -> tuple[str, str]:
+    """Give the weight that a tensor stands for, and the base's that it shares if it has none.
+
+    Returns:
+        (target, reads); both empty when the base has no such weight.
+    """
+    own = base.names.tensor(name)
+    if own is not None:
+        return own, ""
+    twin = base.names.stored_twin(name)
+    return (base.names.spelled_like(name, twin), twin) if twin is not None else ("", "")
+
+
+def with_target(files: DeltaFiles, base: BaseView) -> int:
+    """Count the tensors of the files that stand for a weight of the base."""
+    return sum(bool(target_of(name, base)[0]) for name in files.names)
+
+
+def known_names(files: DeltaFiles, base: BaseView) -> int:
+    """Count how many of the base's weights the files have; buffers do not count."""
+    found = {base.names.tensor(name) for name in files.names}
+    return sum(name in found for name in base.tensors if not base.names.is_buffer(name))
+
+
+def is_most_of(files: DeltaFiles, base: BaseView) -> bool:
+    """Whether these are the files of a whole network: named so, with most of the base's weights."""
+    if not files.headers or not all(map(is_weight_file, files.headers)):
+        return False
+    weights = sum(not base.names.is_buffer(name) for name in base.tensors)
+    return known_names(files, base) * 2 > weights
+
+
+def is_weight_file(path: str) -> bool:
+    """Whether a file has the name that a whole network's weights are saved under."""
+    return path.startswith(("model.", "model-")) and path.endswith(".safetensors")
+
+
+def stored_twice(base: BaseView) -> dict[str, str]:
+    """Give tied names that the base stores both: twin -> the one that is kept."""
+    names = base.names
+    pairs = [(names.tensor(t), names.tensor(s)) for t, s in names.rules.tied if names.ties]
+    return {twin: stored for twin, stored in pairs if twin is not None and stored is not None}
+
+
+def followers(effects: Sequence[Effect], base: BaseView) -> list[Effect]:
+    """Let a name that the base stores twice follow the one that the delta stores once."""
+    given = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
+    found: list[Effect] = []
+    for twin, stored in stored_twice(base).items():
+        leader = given.get(stored)
+        if leader is not None and twin not in given:
+            found.append(replace(leader, target=twin, consumes={}))
+    return found
+
+
+def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
+    """Say what keeps a tensor from taking a weight's place: its dtype or its shape.
+
+    A head may have another size, and an embedding more tokens.
+    """
+    record = base.tensors.get(target) or base.tensors[base.names.stored_twin(target) or ""]
+    is_number = info.dtype in FLOAT_DTYPES and record.dtype in FLOAT_DTYPES
+    if not is_number and info.dtype != record.dtype:
+        told = f"it is {info.dtype}, and {target} of the base is {record.dtype}"
+        return [Problem("shape", told, tensor=info.name)]
+    own, shape = info.shape, record.shape
+    if own == shape or (
+        base.names.is_head(base.names.canonical(target)) and len(own) == len(shape)
+    ):
+        return []
+    more_tokens = len(own) > 1 and own[1:] == shape[1:] and own[0] > shape[0]
+    if more_tokens and shape[0] == vocabulary(base.config):
+        return []
+    told = f"{list(own)} does not fit {target} {list(shape)}"
+    return [Problem("shape", told, tensor=info.name, fix="check the base")]
+
+
+def place_problems(
+    files: DeltaFiles,
+    base: BaseView,
+    *,
+    misfit: Callable[[TensorInfo, str, BaseView], list[Problem]],
+    is_new: Callable[[str, BaseView], bool],
+) -> list[Problem]:
+    """Find tensors that stand for no weight, or for one that another stands for, or do not fit.
+
+    Args:
+        files: The delta's.
+        base: The base.
+        misfit: Says what keeps a tensor from the weight that it stands for.
+        is_new: Whether a name may be one that the base lacks.
+    """
+    problems: list[Problem] = []
+    given: dict[str, str] = {}
+    lost: list[str] = []
+    for info in all_infos(files):
+        target, _ = target_of(info.name, base)
+        if not target:
+            lost += [] if is_new(info.name, base) else [info.name]
+        elif target in given:
+            problems.append(taken_twice(info.name, given[target], target))
+        else:
+            given[target] = info.name
+            problems += misfit(info, target, base)
+    return [*problems, *unapplied(lost, is_some_applied=bool(given))]
+
+
+def is_head(name: str, base: BaseView) -> bool:
+    """Whether a name is that of a head, which a base may lack."""
+    return base.names.is_head(base.names.canonical(name))
+
+
+def taken_twice(name: str, other: str, target: str) -> Problem:
+    """Give the problem of two tensors that stand for one weight."""
+    told = f"it and {other} are both {target} of the base"
+    return Problem("unexpected_tensors", told, tensor=name, fix="keep one of them")
+
+
+def unapplied(lost: Sequence[str], *, is_some_applied: bool) -> list[Problem]:
+    """Give the problem of tensors that the base has no place for; none when there are none."""
+    if not lost:
+        return []
+    others = f", nor {len(lost) - 1} others of the delta" if len(lost) > 1 else ""
+    code = "partial_application" if is_some_applied else "no_tensor_applied"
+    fix = "check the base and the names"
+    return [Problem(code, f"the base has no such tensor{others}", tensor=lost[0], fix=fix)]

@@ -1,0 +1,89 @@
+"""Changes that are products of two thin matrices, taken together without the dense product.
+
+With QR of all left sides and of all right sides, each change becomes a matrix of a few rows and
+columns in one shared basis. Every norm, angle and singular value of a change, and of a sum of
+changes, is that of its small matrix.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.delta.maths.formula import Update, is_factored
+from deltareg.delta.maths.numpy_ops import NumPyOps
+from deltareg.tensors.array import F32
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LowRankChange:
+    """ΔW = scale · left @ right, in float64.
+
+    Attributes:
+        left: (n_out, r).
+        right: (r, n_in).
+        scale: The factor.
+    """
+
+    left: F64
+    right: F64
+    scale: float
+
+    @property
+    def rank(self) -> int:
+        """Its rank by construction."""
+        return int(self.right.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the product."""
+        return self.left.shape[0], self.right.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Changes in one shared basis: ΔW = left_basis @ core @ right_basis.T, exactly.
+
+    Attributes:
+        left_basis: (n_out, k), orthonormal columns.
+        right_basis: (n_in, k'), orthonormal columns.
+        cores: A matrix (k, k') for each change; zero where there was none.
+    """
+
+    left_basis: F64
+    right_basis: F64
+    cores: tuple[F64, ...]
+
+
+def low_rank_change(updates: Sequence[Update]) -> LowRankChange | None:
+    """Give what the updates of one weight are as a product; None when they are something else."""
+    first = updates[0] if len(updates) == 1 else None
+    if first is None or not is_factored(first):
+        return None
+    left, right, scale = first.factors(NumPyOps())
+    return LowRankChange(_f64(left), _f64(right), scale)
+
+
+def cores_of(changes: Sequence[LowRankChange | None]) -> Cores:
+    """Bring changes of one weight, of which one at least is given, into a shared basis."""
+    given = [change for change in changes if change is not None]
+    tall = np.linalg.qr(np.concatenate([c.left for c in given], axis=1))
+    wide = np.linalg.qr(np.concatenate([c.right for c in given], axis=0).T)
+    cores: list[F64] = []
+    at = 0
+    for change in changes:
+        if change is None:
+            cores.append(np.zeros((tall.R.shape[0], wide.R.shape[0])))
+            continue
+        columns = slice(at, at + change.rank)
+        cores.append(change.scale * (tall.R[:, columns] @ wide.R[:, columns].T))
+        at += change.rank
+    return Cores(tall.Q, wide.Q, tuple(cores))
+
+
+def _f64(array: object) -> F64:
+    return cast("F32", array).astype(np.float64)

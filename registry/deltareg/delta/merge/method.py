@@ -1,0 +1,151 @@
+"""What a merge method is: it makes one change to a weight out of several.
+
+A method sees changes ΔW = W' - W and never the factors of one parent by themselves: products of
+summed factors have cross terms that no parent has. There are two sorts. A `ValueMethod` gives the
+merged change itself, rows at a time; a `FactorMethod` gives two thin matrices, for a LoRA.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.delta.maths.low_rank import F64, LowRankChange
+from deltareg.errors import InvalidInput
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSettings:
+    """The parameters of a merge; a method takes those that it names.
+
+    Attributes:
+        density: The share of elements that a method which drops some keeps.
+        seed: Where random choices start from.
+        scale: A factor on the merged change (λ of task arithmetic).
+        normalize: Whether weights are made to sum up to one; None leaves it to the method.
+        rank: Of the factors that a method makes.
+    """
+
+    density: float = 0.5
+    seed: int = 0
+    scale: float = 1.0
+    normalize: bool | None = None
+    rank: int = 0
+
+    def check(self) -> None:
+        """Refuse values that mean nothing.
+
+        Raises:
+            InvalidInput: A value is out of its range.
+        """
+        if not 0 < self.density <= 1:
+            raise InvalidInput(f"density {self.density} is not above 0 and at most 1")
+        if not np.isfinite(self.scale):
+            raise InvalidInput(f"scale {self.scale} is not a number")
+        if not 0 <= self.seed < 1 << 63:
+            raise InvalidInput(f"seed {self.seed} is not a whole number from 0 to 2^63 - 1")
+        if self.rank < 0:
+            raise InvalidInput(f"rank {self.rank} is not above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one weight, as every parent changes them.
+
+    Attributes:
+        target: The weight's name.
+        first: The position of the first element in the whole weight, row by row.
+        base: W (rows, …), float64.
+        changes: ΔW of each parent, of the same shape; zero where a parent leaves the weight alone.
+        weights: A finite number for each parent; negative ones subtract.
+        keys: What tells the parents apart, for random choices: equal for equal parents.
+    """
+
+    target: str
+    first: int
+    base: F64
+    changes: Sequence[F64]
+    weights: Sequence[float]
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMethod:
+    """A method that merges values.
+
+    Attributes:
+        name: As typed.
+        summary: What it does, in a line.
+        merge: Gives the merged ΔW of some rows, float64.
+        takes: The parameters that it heeds, of `MergeSettings`.
+        needs_whole: Whether it must see all rows of a weight at once.
+        parents: How many it merges; None for any number.
+        allows_negative: Whether weights may be negative.
+    """
+
+    name: str
+    summary: str
+    merge: Callable[[Rows, MergeSettings], F64]
+    takes: frozenset[str] = field(default_factory=frozenset[str])
+    needs_whole: bool = False
+    parents: int | None = None
+    allows_negative: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one parent does to one weight, seen as a matrix (n_out, n_in).
+
+    Attributes:
+        weight: The parent's.
+        low_rank: The change as a product; None when it is no such thing.
+        dense: Gives the change itself, float64.
+    """
+
+    weight: float
+    low_rank: LowRankChange | None
+    dense: Callable[[], F64]
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """ΔW ≈ scale · left @ right.
+
+    Attributes:
+        left: (n_out, r).
+        right: (r, n_in).
+        scale: The factor.
+        norm: ‖ΔW‖, Frobenius.
+        lost: ‖ΔW - scale · left @ right‖ before the factors are rounded.
+    """
+
+    left: F64
+    right: F64
+    scale: float
+    norm: float = 0.0
+    lost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FactorMethod:
+    """A method that gives a LoRA.
+
+    Attributes:
+        name: As typed.
+        summary: What it does, in a line.
+        merge: Gives the factors of one weight from what each parent that changes it does.
+        takes: The parameters that it heeds, of `MergeSettings`.
+        needs_factors: Whether every part must be a product already.
+    """
+
+    name: str
+    summary: str
+    merge: Callable[[Sequence[Part], MergeSettings], Factors]
+    takes: frozenset[str] = field(default_factory=frozenset[str])
+    needs_factors: bool = False
+
+
+MergeMethod = ValueMethod | FactorMethod

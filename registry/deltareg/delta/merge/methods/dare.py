@@ -1,0 +1,18 @@
+"""DARE: drop elements of every change at random, scale up the rest, then take the weighted sum.
+
+Yu et al. 2023, arXiv 2311.03099: ΔW = Σ wᵢ · mᵢ ⊙ ΔWᵢ / d with mᵢ ~ Bernoulli(d); the paper's drop
+rate p is 1 - d. What is drawn follows from the seed (`deltareg.delta.merge.steps`).
+"""
+
+from deltareg.delta.maths.low_rank import F64
+from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.merge.steps import dropped_at_random, weighted_sum
+
+
+def _merge(rows: Rows, settings: MergeSettings) -> F64:
+    return weighted_sum(dropped_at_random(rows, settings), rows.weights)
+
+
+DARE = ValueMethod(
+    "dare", "drop at random, scale up, sum", _merge, takes=frozenset({"density", "seed"})
+)

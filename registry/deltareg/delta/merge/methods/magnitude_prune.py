@@ -1,0 +1,18 @@
+"""Magnitude pruning: of every change only the largest elements stay, then the weighted sum.
+
+ΔW = Σ wᵢ · top_d(ΔWᵢ), without scaling up (Han et al. 2015, arXiv 1506.02626, on task vectors).
+"""
+
+from deltareg.delta.maths.low_rank import F64
+from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.merge.steps import trimmed, weighted_sum
+
+
+def _merge(rows: Rows, settings: MergeSettings) -> F64:
+    return weighted_sum(trimmed(rows, settings), rows.weights)
+
+
+MAGNITUDE_PRUNE = ValueMethod(
+    "magnitude_prune", "keep the largest, sum", _merge,
+    takes=frozenset({"density"}), needs_whole=True,
+)  # fmt: skip

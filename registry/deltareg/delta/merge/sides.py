@@ -1,0 +1,208 @@
+"""The parents of a merge side by side: which weights each changes, and to what."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deltareg.delta.fold import BLOCK_ROWS, Folding
+from deltareg.delta.kind import Effect, Tensors
+from deltareg.delta.maths.formula import Stored, Tensor
+from deltareg.delta.maths.low_rank import F64
+from deltareg.errors import InvalidInput
+from deltareg.tensors.array import to_f32, view
+from deltareg.tensors.header import FLOAT_DTYPES
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A delta that is merged.
+
+    Attributes:
+        name: For people.
+        key: Its identity; two parents with the same one are the same delta.
+        weight: A finite number; negative ones subtract.
+        effects: All of its effects.
+    """
+
+    name: str
+    key: str
+    weight: float
+    effects: Sequence[Effect]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Rows of one weight, as the base and every parent have them.
+
+    Attributes:
+        first: The position of the first element in the whole weight.
+        base: W, float64; zero where it has no such rows.
+        values: W' of each parent, before rounding; the very array of `base` where it is left alone.
+    """
+
+    first: int
+    base: F64
+    values: list[F64]
+
+
+class Side:
+    """One parent over the base."""
+
+    def __init__(self, parent: Parent, base: Tensors) -> None:
+        """Sort its effects; nothing is read.
+
+        Raises:
+            InvalidInput: It acts on activations.
+        """
+        self.parent = parent
+        self.folding = Folding(parent.effects, base)
+        self.targets = frozenset(self.folding.changed) | self.folding.additions.keys()
+        self._base = base
+
+    def name_of(self, target: str, source: str) -> str:
+        """Give the name under which it changes a weight, or the tensor that the weight shares.
+
+        Empty when it leaves the weight as it is.
+        """
+        if target in self.targets:
+            return target
+        is_shared = target not in self._base and source in self.folding.changed
+        return source if is_shared else ""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Give the shape of a tensor after the change."""
+        addition = self.folding.additions.get(name)
+        return self.folding.shape(name) if addition is None else addition.shape
+
+    def dtype(self, name: str) -> str:
+        """Give the dtype of a tensor after the change."""
+        addition = self.folding.additions.get(name)
+        return self.folding.dtype(name) if addition is None else addition.dtype
+
+    def raw(self, name: str) -> bytes:
+        """Give a tensor's bytes after the change."""
+        addition = self.folding.additions.get(name)
+        return b"".join(self.folding.rows(name)) if addition is None else bytes(addition.read())
+
+    def values(self, name: str) -> Iterator[F64]:
+        """Give a tensor's values after the change and before rounding, by blocks of rows."""
+        stored = self._stored(name)
+        if stored is None:
+            yield from (block.astype(np.float64) for block in self.folding.blocks(name))
+            return
+        height = stored.shape[0] if stored.shape else 1
+        for start in range(0, height, BLOCK_ROWS):
+            yield read_f64(stored, start, min(start + BLOCK_ROWS, height))
+
+    def _stored(self, name: str) -> Tensor | None:
+        addition = self.folding.additions.get(name)
+        if addition is not None:
+            return addition
+        last = self.folding.updates(name)[-1].update
+        return last.stored if isinstance(last, Stored) else None
+
+
+class Sides:
+    """All parents over the base.
+
+    Attributes:
+        parents: In order.
+        targets: Every weight that one of them changes or brings along, in a fixed order.
+    """
+
+    def __init__(self, parents: Sequence[Parent], base: Tensors) -> None:
+        """Sort the effects of every parent; nothing is read.
+
+        Raises:
+            InvalidInput: One of them acts on activations.
+        """
+        self.parents = tuple(parents)
+        self._sides = [Side(parent, base) for parent in parents]
+        self._base = base
+        self.targets = tuple(sorted({t for side in self._sides for t in side.targets}))
+
+    def __iter__(self) -> Iterator[Side]:
+        """Go through the parents in order."""
+        return iter(self._sides)
+
+    def source(self, target: str) -> Tensor | None:
+        """Give the base's tensor that a weight starts from; None when the base has none."""
+        for side in self._sides:
+            if target in side.folding.changed:
+                return side.folding.source(target)
+        return self._base.get(target)
+
+    def changing(self, target: str) -> list[tuple[Side, str]]:
+        """Give the parents that change a weight, with the name under which each does."""
+        source = self.source(target)
+        named = [(s, s.name_of(target, "" if source is None else source.name)) for s in self._sides]
+        return [(side, name) for side, name in named if name]
+
+    def shape(self, target: str) -> tuple[int, ...]:
+        """Give the shape after the change: that of the parents; of a vocabulary, the largest.
+
+        Raises:
+            InvalidInput: Two parents make it of shapes that do not go together.
+        """
+        found = {side.shape(name): side for side, name in self.changing(target)}
+        source = self.source(target)
+        if len(found) == 1:
+            return next(iter(found))
+        tails = {shape[1:] for shape in found}
+        if source is None or tails != {source.shape[1:]} or min(found)[0] < source.shape[0]:
+            told = ", ".join(f"{s.parent.name} {list(shape)}" for shape, s in found.items())
+            raise InvalidInput(f"{target} has shapes that do not go together: {told}")
+        return max(found)
+
+    def dtypes(self, target: str) -> set[str]:
+        """Give the dtypes that the parents that change a weight give it."""
+        return {side.dtype(name) for side, name in self.changing(target)}
+
+    def is_number(self, target: str) -> bool:
+        """Whether a weight holds real numbers, in the base and with every parent."""
+        source = self.source(target)
+        own = set[str]() if source is None else {source.dtype}
+        return self.dtypes(target) | own <= FLOAT_DTYPES
+
+    def runs(self, target: str) -> Iterator[Run]:
+        """Give a weight as the base and every parent have it, a run of rows at a time."""
+        shape, source = self.shape(target), self.source(target)
+        height = shape[0] if shape else 1
+        named = dict(self.changing(target))
+        streams = [side.values(named[side]) if side in named else iter(()) for side in self._sides]
+        for start in range(0, height, BLOCK_ROWS):
+            base = base_rows(source, shape, start, min(start + BLOCK_ROWS, height))
+            row = int(base[0].size) if shape else 1
+            yield Run(start * row, base, [_over(base, next(stream, None)) for stream in streams])
+
+
+def read_f64(tensor: Tensor, start: int, stop: int) -> F64:
+    """Read rows of a tensor of real numbers, exactly."""
+    shape = (stop - start, *tensor.shape[1:]) if tensor.shape else ()
+    raw = view(tensor.read(start, stop), tensor.dtype, shape)
+    if tensor.dtype == "F64":
+        return raw.astype(np.float64)
+    return to_f32(raw, tensor.dtype).astype(np.float64)
+
+
+def base_rows(source: Tensor | None, shape: tuple[int, ...], start: int, stop: int) -> F64:
+    """Give rows of W under the shape that a weight is to have; rows that W lacks are zero."""
+    found = np.zeros((stop - start, *shape[1:]) if shape else ())
+    if source is None or source.shape[1:] != shape[1:]:
+        return found
+    if not shape:
+        return read_f64(source, 0, 1)
+    inside = min(stop, source.shape[0])
+    if start < inside:
+        found[: inside - start] = read_f64(source, start, inside)
+    return found
+
+
+def _over(base: F64, block: F64 | None) -> F64:
+    """Put a parent's rows over W's; those that the parent lacks are W's."""
+    if block is None or block.shape == base.shape:
+        return base if block is None else block
+    found = base.copy()
+    found[: block.shape[0]] = block
+    return found

@@ -1,0 +1,168 @@
+"""Merging: several deltas of one base as new values of its weights, a block of rows at a time.
+
+Every parent is folded in float32, as it would be by itself, and ΔW = W' - W is taken in float64,
+where the difference of two float32 numbers is exact unless they are 2²⁹ apart. The method merges
+the changes, the sum W + ΔW is taken in float64 and rounded to float32, and that is rounded once to
+the stored dtype. An element that comes out as one parent has it gets that parent's value itself,
+and one that does not change keeps W's: so a merge of one delta with weight 1 folds to the very bits
+that the delta folds to, and a delta less itself leaves the base as it was
+(docs/adr/0015-merges.md).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from deltareg.delta.kind import Tensors
+from deltareg.delta.maths.low_rank import F64
+from deltareg.delta.merge.method import MergeSettings, Rows, ValueMethod
+from deltareg.delta.merge.sides import Parent, Run, Sides
+from deltareg.errors import InvalidInput
+from deltareg.tensors.array import from_f32
+from deltareg.tensors.header import FLOAT_DTYPES
+
+_WIDEST = ("F64", "F32")
+
+
+class Merging:
+    """Several deltas over one base, merged by values.
+
+    Attributes:
+        targets: Every weight that changes or is new, in a fixed order.
+    """
+
+    def __init__(
+        self,
+        parents: Sequence[Parent],
+        base: Tensors,
+        *,
+        method: ValueMethod,
+        settings: MergeSettings,
+        dtype: str = "",
+    ) -> None:
+        """Take the parents; nothing is read.
+
+        Args:
+            parents: In order.
+            base: The base's tensors by their names in its files.
+            method: How changes become one.
+            settings: Its parameters.
+            dtype: Of the result's numbers; empty keeps what the parents and the base have.
+
+        Raises:
+            InvalidInput: The method cannot merge these parents.
+        """
+        _check(method, parents)
+        self._sides = Sides(parents, base)
+        self._method = method
+        self._settings = settings
+        self._dtype = dtype
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self.targets = self._sides.targets
+
+    def is_new(self, target: str) -> bool:
+        """Whether the base has no such weight, under this name or another."""
+        return self._sides.source(target) is None
+
+    def shape(self, target: str) -> tuple[int, ...]:
+        """Give the shape of the result: without added rows if these cancel out (see `Sides.shape`).
+
+        Rows that a parent adds to a vocabulary are computed to know that.
+        """
+        if target not in self._shapes:
+            self._shapes[target] = self._settled_shape(target)
+        return self._shapes[target]
+
+    def dtype(self, target: str) -> str:
+        """Give the dtype of the result: that of the parents, of several the widest."""
+        found = self._sides.dtypes(target)
+        if self._dtype and found <= FLOAT_DTYPES:
+            return self._dtype
+        if len(found) == 1:
+            return found.pop()
+        return next((dtype for dtype in _WIDEST if dtype in found), "F32")
+
+    def is_zero(self, target: str) -> bool:
+        """Whether all of a result is zero: a new tensor that is nothing."""
+        return self._sides.is_number(target) and not any(map(np.any, self._blocks(target)))
+
+    def rows(self, target: str) -> Iterator[bytes]:
+        """Give the raw bytes of a result, a block of rows at a time.
+
+        Raises:
+            InvalidInput: The weight holds no real numbers, and the parents differ in it.
+        """
+        if not self._sides.is_number(target):
+            yield self._common(target)
+            return
+        dtype, left = self.dtype(target), (self.shape(target) or (1,))[0]
+        for block in self._blocks(target):
+            kept = block[:left] if block.ndim else block
+            left -= kept.shape[0] if kept.ndim else 1
+            yield _rounded(kept, dtype)
+
+    def _settled_shape(self, target: str) -> tuple[int, ...]:
+        shape, source = self._sides.shape(target), self._sides.source(target)
+        if source is None or not shape or shape[0] <= source.shape[0]:
+            return shape
+        above = source.shape[0]
+        for block in self._blocks(target):
+            if np.any(block[max(0, above) :]):
+                return shape
+            above -= block.shape[0]
+        return source.shape
+
+    def _blocks(self, target: str) -> Iterator[F64]:
+        runs = self._sides.runs(target)
+        if self._method.needs_whole:
+            runs = iter([_joined(list(runs))])
+        for run in runs:
+            yield self._merged(target, run)
+
+    def _merged(self, target: str, run: Run) -> F64:
+        parents = self._sides.parents
+        # An overflow shows as an infinity, which the push refuses by name.
+        with np.errstate(all="ignore"):
+            changes = [own - run.base for own in run.values]
+            weights, keys = [p.weight for p in parents], [p.key for p in parents]
+            rows = Rows(target, run.first, run.base, changes, weights, keys)
+            change = self._method.merge(rows, self._settings)
+            result = np.where(change == 0, run.base, run.base + change)
+            # Another sign of zero is no change, except where one parent alone is to be met.
+            is_moved = (change != 0) | (len(parents) == 1)
+            for own, own_change in zip(run.values, changes, strict=True):
+                result = np.where((change == own_change) & is_moved, own, result)
+        return result
+
+    def _common(self, target: str) -> bytes:
+        """Give what all parents say of a tensor that cannot be added up, such as an index."""
+        source = self._sides.source(target)
+        found = {side.raw(name) for side, name in self._sides.changing(target)}
+        own = None if source is None else bytes(source.read())
+        is_kept = sum(parent.weight for parent in self._sides.parents) == 1
+        if len(found) == 1 and (found == {own} or is_kept):
+            return found.pop()
+        raise InvalidInput(f"{target} holds no real numbers, and the parents differ in it")
+
+
+def _check(method: ValueMethod, parents: Sequence[Parent]) -> None:
+    if method.parents is not None and len(parents) != method.parents:
+        raise InvalidInput(f"{method.name} merges {method.parents} versions, not {len(parents)}")
+    if not method.allows_negative and any(parent.weight < 0 for parent in parents):
+        raise InvalidInput(f"{method.name} takes no negative weights", fix="use task_arithmetic")
+
+
+def _joined(runs: Sequence[Run]) -> Run:
+    if len(runs) == 1:
+        return runs[0]
+    values = zip(*(run.values for run in runs), strict=True)
+    base = np.concatenate([run.base for run in runs])
+    return Run(0, base, [np.concatenate(blocks) for blocks in values])
+
+
+def _rounded(values: F64, dtype: str) -> bytes:
+    """Write float64 values in a stored dtype: to float32 first, then once."""
+    with np.errstate(over="ignore"):
+        if dtype == "F64":
+            return values.astype("<f8").tobytes()
+        return from_f32(np.ascontiguousarray(values, dtype=np.float32), dtype).tobytes()

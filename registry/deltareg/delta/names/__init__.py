@@ -1,0 +1,11 @@
+"""Name maps: tensor names in a base's files ↔ module names in memory, as data per model type.
+
+A delta speaks of modules (`bert.encoder.layer.0…`), a base's file of tensors (`encoder.layer.0…`);
+the two differ by a prefix, by the library's version, or both. What a model type needs is one JSON
+file beside this module; `default.json` serves every other type.
+"""
+
+from deltareg.delta.names.name_map import NameMap, Part, name_map_for
+from deltareg.delta.names.rules import Rules, rules_for
+
+__all__ = ["NameMap", "Part", "Rules", "name_map_for", "rules_for"]

@@ -1,0 +1,187 @@
+"""One base's name map, built from its config and the names in its files."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from deltareg.delta.names.rules import Rules, rules_for
+
+_EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
+_LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a tensor of the files lies in a parameter that is made of several.
+
+    Attributes:
+        whole: The parameter's name in the running network.
+        row: Which of its rows along the first dimension: an expert.
+        place: Which of the equal parts that the row has along its own first dimension.
+        places: How many these are.
+    """
+
+    whole: str
+    row: int
+    place: int
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class NameMap:
+    """Finds a base's tensor for a module name, whatever prefix or library version it is under.
+
+    Attributes:
+        model_type: As in the base's config; empty when unknown.
+        files: Every tensor's own name and its canonical spelling -> its name in the base's files.
+            A spelling that would mean two tensors means none.
+        rules: What is known of the type.
+        architecture: The class named in the base's config; empty when none is.
+        ties: Whether names that can share a tensor do, as far as the config says.
+    """
+
+    model_type: str
+    files: Mapping[str, str]
+    rules: Rules = field(default_factory=lambda: rules_for(""))
+    architecture: str = ""
+    ties: bool = True
+
+    def canonical(self, path: str) -> str:
+        """Give the newest spelling of a name, without the prefix of the plain network."""
+        return self._stripped(self._renamed(path))
+
+    def old_style(self, path: str) -> str:
+        """Give the spelling as it stands, only without the prefix of the plain network."""
+        return self._stripped(path)
+
+    def tensor(self, module_path: str) -> str | None:
+        """Give the base's tensor name for a parameter path such as `bert.encoder….weight`."""
+        path = self.canonical(module_path)
+        found = self.files.get(module_path) or self.files.get(path)
+        if found is not None or self.rules.is_known:
+            return found
+        tops = {name.partition(".")[0] for name in self.files}
+        below = {self.files[f"{top}.{path}"] for top in tops if f"{top}.{path}" in self.files}
+        return below.pop() if len(below) == 1 else None
+
+    def memory(self, file_name: str) -> str | None:
+        """Give the parameter's name in the running network; None for what is no parameter.
+
+        The running network is an instance of the class that the base's config names. What is only
+        a part of a parameter there (`part`) keeps a name of its own, in the newest spelling.
+        """
+        if self.is_buffer(file_name):
+            return None
+        name, prefix = self._renamed(file_name), self.rules.prefix
+        if not prefix or not self.architecture:
+            return name
+        if self._is_plain_class:
+            return name.removeprefix(f"{prefix}.")
+        if name.startswith(f"{prefix}.") or self.is_head(name):
+            return name
+        return f"{prefix}.{name}"
+
+    def part(self, file_name: str) -> Part | None:
+        """Say where a tensor lies that newer networks keep within a larger one; else None."""
+        match = _EXPERT.fullmatch(self.memory(file_name) or "")
+        if match is None:
+            return None
+        experts, number, module = match.groups()
+        for parameter, modules in self.rules.fused:
+            container, _, own = parameter.rpartition(".")
+            if module in modules and f".{experts}".endswith(f".{container}"):
+                place = modules.index(module)
+                return Part(f"{experts}.{own}", int(number), place, len(modules))
+        return None
+
+    def stored_twin(self, module_path: str) -> str | None:
+        """Give the base's tensor that a tied name shares; None when it has its own, or none."""
+        path = self.canonical(module_path)
+        if not self.ties or path in self.files:
+            return None
+        found = {self._ending(stored) for twin, stored in self.rules.tied if twin == path}
+        found.discard(None)
+        return found.pop() if len(found) == 1 else None
+
+    def absent_twins(self) -> dict[str, str]:
+        """Give every name that shares a stored tensor in memory and has none of its own in files.
+
+        Returns:
+            Twin -> the stored tensor's name.
+        """
+        tops = {name.partition(".")[0] for name in self.files}
+        found: dict[str, str] = {}
+        for twin, _ in self.rules.tied:
+            stored = self.stored_twin(twin)
+            is_there = self._has_language_head if self.is_head(twin) else _top(twin) in tops
+            if stored is not None and is_there:
+                found[self.spelled_like(twin, stored)] = stored
+        return found
+
+    def spelled_like(self, path: str, stored: str) -> str:
+        """Give a name the prefix, if any, that one of the base's own names carries."""
+        path, (top, dot, rest) = self.canonical(path), self._renamed(stored).partition(".")
+        is_inside = rest and top in self.rules.strip and not self.is_head(path)
+        return f"{top}{dot}{path}" if is_inside else path
+
+    def is_buffer(self, name: str) -> bool:
+        """Whether a name is one of those that files carry and training does not change."""
+        return any(name == end or name.endswith(f".{end}") for end in self.rules.buffers)
+
+    def is_head(self, name: str) -> bool:
+        """Whether a name belongs to a head that a class puts on the plain network."""
+        return name.partition(".")[0] in self.rules.heads
+
+    def is_transposed(self, file_name: str) -> bool:
+        """Whether this weight is stored (in, out): a GPT-2 style Conv1D."""
+        module = self.canonical(file_name).removesuffix(".weight")
+        return any(module == end or module.endswith(f".{end}") for end in self.rules.transposed)
+
+    @property
+    def _is_plain_class(self) -> bool:
+        is_plain = self.architecture.endswith("Model") and not self._has_language_head
+        return is_plain or self.architecture in self.rules.unprefixed
+
+    @property
+    def _has_language_head(self) -> bool:
+        return any(word in self.architecture for word in _LANGUAGE_HEADS)
+
+    def _renamed(self, path: str) -> str:
+        bounded = f".{path}."
+        for old, new in self.rules.renames:
+            bounded = bounded.replace(f".{old}.", f".{new}.")
+        return bounded[1:-1]
+
+    def _stripped(self, path: str) -> str:
+        first, _, rest = path.partition(".")
+        return rest if rest and first in self.rules.strip and not self.is_head(rest) else path
+
+    def _ending(self, stored: str) -> str | None:
+        if stored in self.files:
+            return self.files[stored]
+        found = {name for path, name in self.files.items() if path.endswith(f".{stored}")}
+        return found.pop() if len(found) == 1 else None
+
+
+def _top(path: str) -> str:
+    return path.partition(".")[0]
+
+
+def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
+    """Build the map of a base from its `config.json` and the tensor names of its files."""
+    model_type = config.get("model_type")
+    known = model_type if isinstance(model_type, str) else ""
+    classes = config.get("architectures")
+    listed = cast("list[object]", classes) if isinstance(classes, list) else []
+    architecture = str(listed[0]) if listed else ""
+    ties = config.get("tie_word_embeddings") is not False
+    empty = NameMap(known, {}, rules_for(known), architecture, ties)
+    own = list(names)
+    spelled: dict[str, list[str]] = defaultdict(list)
+    for name in own:
+        spelled[empty.canonical(name)].append(name)
+    files = {path: found[0] for path, found in spelled.items() if len(found) == 1}
+    files.update({name: name for name in own})
+    return NameMap(known, files, empty.rules, architecture, ties)

@@ -1,0 +1,54 @@
+"""Formulas run on shapes alone: whether an update fits its weight, without reading a byte.
+
+Every kind gets this check from the engine, so a formula that would stretch, repeat or cut a tensor
+to make it fit is refused before any data is touched.
+"""
+
+from dataclasses import dataclass
+
+from deltareg.delta.kind import DeltaFiles
+from deltareg.delta.maths.formula import Tensor, Update
+from deltareg.delta.maths.shape_ops import Shape, ShapeOps, told
+from deltareg.errors import InvalidInput
+from deltareg.tensors.header import TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderTensor:
+    """A tensor of which only the header is at hand."""
+
+    info: TensorInfo
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def dtype(self) -> str:
+        return self.info.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.info.shape
+
+    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
+        raise InvalidInput(f"only the header of {self.name} is at hand, its data is not")
+
+
+def header_tensors(files: DeltaFiles) -> dict[str, Tensor]:
+    """Give the tensors of all headers, without data."""
+    return {
+        name: HeaderTensor(info)
+        for header in files.headers.values()
+        for name, info in header.tensors.items()
+    }
+
+
+def misfit(update: Update, shape: tuple[int, ...]) -> str:
+    """Say why an update does not fit a weight of this shape; empty when it does."""
+    try:
+        rows = shape[0] if shape else 1
+        result = update.fold(Shape(shape), 0, rows, ShapeOps(rows))
+    except InvalidInput as error:
+        return error.message
+    return "" if result.shape == shape else f"makes {told(result.shape)} of {told(shape)}"

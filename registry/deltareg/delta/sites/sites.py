@@ -1,0 +1,151 @@
+"""The attention and feedforward sublayers of one base, by the paths of its running network.
+
+All that is known of an architecture is one JSON file a model type. Everything is relative to the
+list of layers, whose place is found by the names of the base's weights, so a class with a head and
+one without it need no rows of their own.
+"""
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal, NotRequired, TypedDict
+
+from deltareg.delta.kind import BaseView, Tap
+
+Part = Literal["attention", "cross", "ffn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sublayer:
+    """One attention or feedforward part of a layer.
+
+    Attributes:
+        hook: Its last module before the residual is added: its output is what adapters change.
+        residual: What is added to that output, before any normalisation of the sublayer.
+        norm: The normalisation after the addition; empty where it comes before the sublayer.
+        attention: The module that holds the attention; empty for a feedforward part.
+    """
+
+    hook: str
+    residual: Tap
+    norm: str
+    attention: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        stack: Which list it is in: `decoder`, `encoder`, `text`, `vision`.
+        number: Its place there.
+        path: Its module.
+        parts: Its sublayers.
+    """
+
+    stack: str
+    number: int
+    path: str
+    parts: dict[Part, Sublayer]
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """All layers of one base.
+
+    Attributes:
+        model_type: The base's.
+        layers: By stack, then in order.
+        embeddings: The module whose output the first layer takes, by stack.
+    """
+
+    model_type: str
+    layers: tuple[Layer, ...]
+    embeddings: dict[str, str]
+
+    def stack(self, name: str) -> list[Layer]:
+        """Give the layers of one stack, in order."""
+        return [layer for layer in self.layers if layer.stack == name]
+
+    def layer_above(self, path: str) -> Layer | None:
+        """Give the layer that a module lies in."""
+        return next((x for x in self.layers if f"{path}.".startswith(f"{x.path}.")), None)
+
+
+def sites_of(base: BaseView) -> Sites | None:
+    """Find the sublayers of a base; None for a model type without a file here."""
+    document = _documents().get(base.names.model_type)
+    if document is None:
+        return None
+    names = [memory for name in base.tensors if (memory := base.names.memory(name))]
+    layers: list[Layer] = []
+    embeddings: dict[str, str] = {}
+    for stack in document["stacks"]:
+        found = _layer_paths(names, stack["layers"])
+        layers += [_layer(stack, number, path) for number, path in sorted(found.items())]
+        if found and "embeddings" in stack:
+            root = next(iter(found.values())).removesuffix(f"{stack['layers']}.{min(found)}")
+            embeddings[stack["name"]] = f"{root}{stack['embeddings']}"
+    return Sites(base.names.model_type, tuple(layers), embeddings)
+
+
+class _Part(TypedDict):
+    hook: str
+    residual: tuple[str, Literal["input"], int]
+    norm: NotRequired[str]
+    attention: NotRequired[str]
+
+
+class _Stack(TypedDict):
+    name: str
+    layers: str
+    embeddings: NotRequired[str]
+    parts: dict[Part, _Part]
+
+
+class _Document(TypedDict):
+    stacks: list[_Stack]
+
+
+@cache
+def _documents() -> dict[str, _Document]:
+    folder = resources.files("deltareg.delta.sites")
+    return {
+        entry.name.removesuffix(".json"): json.loads(entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".json")
+    }
+
+
+def _layer_paths(names: list[str], layers: str) -> dict[int, str]:
+    """Find `<root>.<layers>.<number>` in names of weights: number -> path."""
+    pattern = re.compile(rf"((?:.*\.)?{re.escape(layers)})\.(\d+)\.")
+    found: dict[int, set[str]] = defaultdict(set)
+    for name in names:
+        match = pattern.match(name)
+        if match:
+            found[int(match[2])].add(f"{match[1]}.{match[2]}")
+    return {number: paths.pop() for number, paths in found.items() if len(paths) == 1}
+
+
+def _layer(stack: _Stack, number: int, path: str) -> Layer:
+    return Layer(
+        stack["name"],
+        number,
+        path,
+        {name: _sublayer(path, part) for name, part in stack["parts"].items()},
+    )
+
+
+def _sublayer(path: str, part: _Part) -> Sublayer:
+    module, what, argument = part["residual"]
+    norm, attention = part.get("norm", ""), part.get("attention", "")
+    return Sublayer(
+        hook=f"{path}.{part['hook']}",
+        residual=Tap(f"{path}.{module}", what, argument),
+        norm=f"{path}.{norm}" if norm else "",
+        attention=f"{path}.{attention}" if attention else "",
+    )

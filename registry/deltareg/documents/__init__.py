@@ -1,0 +1,1 @@
+"""Reading documents strictly: what people write, and what programs send."""

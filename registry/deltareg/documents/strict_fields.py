@@ -1,0 +1,119 @@
+"""Reading documents that people write: every mistake is named with its place and its repair."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.errors import InvalidInput
+
+_MOST_LETTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a document a value stands.
+
+    Attributes:
+        path: Such as `freeze[0].zone`; empty for the document itself.
+        lines: The line of each path, where the document came as text.
+    """
+
+    path: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def at(self, key: str | int) -> "Place":
+        """Give the place of a key of an object, or of an item of a list."""
+        if isinstance(key, int):
+            return Place(f"{self.path}[{key}]", self.lines)
+        return Place(f"{self.path}.{key}" if self.path else key, self.lines)
+
+    def wrong(self, message: str, *, fix: str) -> InvalidInput:
+        """Make the error for a value that stands here."""
+        line = self.lines.get(self.path)
+        where = "" if line is None else f"line {line}: "
+        name = f"{self.path}: " if self.path else ""
+        return InvalidInput(f"{where}{name}{message}", fix=fix)
+
+
+def read_object(value: object, place: Place, *, known: Collection[str]) -> dict[str, object]:
+    """Read an object that has no other keys than these.
+
+    Raises:
+        InvalidInput: It is something else, or has a key that is not known.
+    """
+    keys = ", ".join(known)
+    if not is_object(value):
+        raise place.wrong(f"takes keys and values, not {shown(value)}", fix=f"keys: {keys}")
+    for key in value:
+        if key not in known:
+            nearest = get_close_matches(str(key), known, n=1)
+            fix = f"did you mean {nearest[0]}?" if nearest else f"keys: {keys}"
+            raise place.at(str(key)).wrong("there is no such key", fix=fix)
+    return value
+
+
+def read_list(value: object, place: Place, *, example: str) -> list[object]:
+    """Read a list.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    if not is_list(value):
+        raise place.wrong(f"takes a list, not {shown(value)}", fix=f"write {example}")
+    return value
+
+
+def read_text(value: object, place: Place, *, example: str) -> str:
+    """Read a text of one line.
+
+    Raises:
+        InvalidInput: It is something else, empty, too long, or has control characters.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise place.wrong(f"takes a text, not {shown(value)}", fix=f"write {example}")
+    if len(value) > _MOST_LETTERS or not value.isprintable():
+        raise place.wrong(
+            f"takes one line of at most {_MOST_LETTERS} characters", fix=f"write {example}, shorter"
+        )
+    return value
+
+
+def read_count(value: object, place: Place, *, most: int) -> int:
+    """Read a whole number from zero on.
+
+    Raises:
+        InvalidInput: It is something else, or more than `most`.
+    """
+    if not is_count(value, below=most + 1):
+        raise place.wrong(
+            f"takes a whole number, not {shown(value)}", fix=f"write a number from 0 to {most}"
+        )
+    return value
+
+
+def read_word(value: object, place: Place, *, words: Collection[str]) -> str:
+    """Read one word of a few.
+
+    Raises:
+        InvalidInput: It is none of them.
+    """
+    choices = ", ".join(words)
+    if not isinstance(value, str) or value not in words:
+        nearest = get_close_matches(value, words, n=1) if isinstance(value, str) else []
+        fix = f"did you mean {nearest[0]}? One of: {choices}" if nearest else f"one of: {choices}"
+        raise place.wrong(f"does not know {shown(value)}", fix=fix)
+    return value
+
+
+def shown(value: object) -> str:
+    """Name a value in a message, without its whole contents."""
+    if is_object(value):
+        return "keys and values"
+    if is_list(value):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)[:60]

@@ -1,0 +1,63 @@
+"""Two texts side by side, with what differs marked, as HTML; what others wrote stays text."""
+
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from html import escape
+
+from deltareg.drawing.wording import clean_lines
+
+MOST_CHARS = 6_000
+_MOST_WORDS = 800
+_WORD = re.compile(r"\S+\s*|\s+")
+_BLANK = re.compile(r"\n{3,}")
+_RUN = re.compile(r"(\S+(?: +\S+)*)")
+
+
+def marked(a: str, b: str) -> tuple[str, str]:
+    """Give both texts with the words that the other has not marked; equal ones have no mark."""
+    ours, theirs = (_words(text) for text in (a, b))
+    told: tuple[list[str], list[str]] = ([], [])
+    for change, i, j, k, end in _changes(ours, theirs):
+        for side, words in zip(told, (ours[i:j], theirs[k:end]), strict=True):
+            side.append(_piece("".join(words), is_marked=change != "equal", is_b=side is told[1]))
+    return "".join(told[0]), "".join(told[1])
+
+
+def plain(text: str) -> str:
+    """Give a text without marks."""
+    return escape("".join(_words(text)))
+
+
+def _words(text: str) -> list[str]:
+    shown = clean_lines(text.replace("\r\n", "\n"))
+    short = _BLANK.sub(lambda run: f"⏎×{len(run[0])}\n", shown)  # noqa: RUF001  # so many times
+    cut = short if len(short) <= MOST_CHARS else f"{short[: MOST_CHARS - 1]}…"
+    return _WORD.findall(cut)
+
+
+def _changes(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+    """Say which words are the same; what is too long to compare word by word differs as a whole."""
+    same = next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+    head = [("equal", 0, same, 0, same)]
+    if max(len(a), len(b)) - same > _MOST_WORDS:
+        return [*head, ("replace", same, len(a), same, len(b))]
+    found = SequenceMatcher(None, a[same:], b[same:]).get_opcodes()
+    return head + [(tag, i + same, j + same, k + same, end + same) for tag, i, j, k, end in found]
+
+
+def _piece(text: str, *, is_marked: bool, is_b: bool) -> str:
+    """Write a piece; marks are put on words, and on line ends where nothing else differs."""
+    if not is_marked:
+        return escape(text)
+    style = "b" if is_b else "a"
+    if not text.strip():
+        return "".join(_mark("⏎", style) + end if end == "\n" else end for end in text)
+    parts = _RUN.split(text)  # what stands between runs, and each run, by turns
+    return "".join(_mark(part, style) if i % 2 else part for i, part in enumerate(parts))
+
+
+def _mark(text: str, style: str) -> str:
+    return f'<mark class="{style}">{escape(text)}</mark>'

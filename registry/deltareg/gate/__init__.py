@@ -1,0 +1,1 @@
+"""The gate: what a channel asks of a version, as pure functions over facts."""

@@ -1,0 +1,240 @@
+"""The life of a version on a channel, and the gate, as pure functions over facts.
+
+A version is pushed, verified (pass, fail or inconclusive), promoted to a channel, perhaps rolled
+back from it and then quarantined there. Nothing here reads a clock or a database: the caller brings
+the facts, and gets back every rule with what was found, and which command repairs what is unmet.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from deltareg.digest import Digest
+from deltareg.errors import DeltaregError, Problem
+from deltareg.gate.freeze_window import standing_window
+from deltareg.gate.policy import Policy, RollbackWindow
+from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
+from deltareg.gate.verdict_rules import (
+    Bounds,
+    SuiteFact,
+    VerdictFact,
+    VerdictSubject,
+    rule_on_suite,
+    why_not,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version that somebody wants on a channel.
+
+    Attributes:
+        ref: As shown, `ns/name:v3`.
+        manifest: Its identity.
+        base: Its base's root.
+        base_name: What its base is called; empty when it is not registered.
+        kind: Its kind.
+        is_quarantined: Rolled back from this channel and not cleared.
+        is_deleted: Deleted.
+        revoked: By whom, when and why it was withdrawn; empty when it was not.
+        revoked_below: The same of a version that it stands on, with its name.
+    """
+
+    ref: str
+    manifest: Digest
+    base: Digest
+    base_name: str = ""
+    kind: str = ""
+    is_quarantined: bool = False
+    is_deleted: bool = False
+    revoked: str = ""
+    revoked_below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What else the gate goes by, as of now.
+
+    Attributes:
+        channel: The channel's name, for the commands in the answer.
+        now_us: The database's time, in microseconds since the epoch.
+        policy_digest: Of the channel's policy as it is.
+        suites: The suites as they are, by name; a name that is not here names no suite.
+        environments: The environments of today's workers.
+        frozen: Says that somebody froze the channel, until when and why; empty when nobody did.
+        approvals: Who approves of the move, the uploader left out.
+        incumbent: The manifest of what the channel serves, empty when that is nothing; None when it
+            serves this very version, which is compared with nothing.
+    """
+
+    channel: str
+    now_us: int
+    policy_digest: str = ""
+    suites: Mapping[str, SuiteFact] = field(default_factory=dict[str, SuiteFact])
+    environments: frozenset[str] = frozenset()
+    frozen: str = ""
+    approvals: Sequence[str] = ()
+    incumbent: str | None = None
+
+
+def judge(
+    candidate: Candidate,
+    policy: Policy,
+    verdicts: Sequence[VerdictFact],
+    *,
+    now: Circumstances,
+) -> list[Ruling]:
+    """Hold a version against every rule of a channel; give them all, met and unmet.
+
+    Args:
+        candidate: The version.
+        policy: The channel's policy.
+        verdicts: Newest first.
+        now: What else there is to go by.
+    """
+    rulings = [*_on_standing(candidate, now), _on_freeze(candidate, policy, now)]
+    if policy.kinds is not None:
+        rulings.append(_on_kind(candidate, policy.kinds, now))
+    if policy.bases is not None:
+        rulings.append(_on_base(candidate, policy.bases, now))
+    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    for suite in policy.suites:
+        rulings += rule_on_suite(
+            subject, suite, policy, verdicts,
+            suite=now.suites.get(suite.name), bound=_bounds(policy, now), now_us=now.now_us,
+        )  # fmt: skip
+    if policy.approvals:
+        rulings.append(_on_approvals(candidate, policy.approvals, now))
+    return rulings
+
+
+def deciding(
+    candidate: Candidate,
+    policy: Policy,
+    verdicts: Sequence[VerdictFact],
+    *,
+    now: Circumstances,
+) -> list[VerdictFact]:
+    """Give the newest verdict that counts for each suite of a policy that has one."""
+    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    found: list[VerdictFact] = []
+    for required in policy.suites:
+        suite = now.suites.get(required.name)
+        if suite is not None:
+            of = [verdict for verdict in verdicts if verdict.suite == required.name]
+            bound = _bounds(policy, now)
+            found += [v for v in of if why_not(v, subject, suite, bound=bound) is None][:1]
+    return found
+
+
+def refusal(unmet: Sequence[Ruling]) -> DeltaregError | None:
+    """Give the one error that stands for a list of unmet rules, the gravest first.
+
+    It names the gravest rule and holds all of them.
+    """
+    ranks = {rule: rank for rank, rule in enumerate(RULE_ERRORS)}
+    ordered = sorted(unmet, key=lambda ruling: ranks[ruling.rule])
+    if not ordered:
+        return None
+    first = ordered[0]
+    problems = [Problem(one.rule, one.message, fix=one.fix) for one in ordered]
+    return RULE_ERRORS[first.rule](first.message, fix=first.fix, problems=problems)
+
+
+def is_in_window(*, behind: int, age_s: float, window: RollbackWindow) -> bool:
+    """Whether a rollback may rest on an old verdict: the wider of the two bounds holds.
+
+    Args:
+        behind: How many revisions before the current one the target was served.
+        age_s: Seconds since it stopped being the channel's version.
+        window: The channel's.
+    """
+    return behind <= window.revisions or age_s <= window.days * 86_400
+
+
+def _bounds(policy: Policy, now: Circumstances) -> Bounds:
+    is_strict = policy.environment == "strict"
+    return Bounds(now.policy_digest, now.environments if is_strict else None, now.incumbent)
+
+
+def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
+    ref = candidate.ref
+    line, _, version = ref.partition(":")
+    told: dict[Rule, tuple[str, str]] = {}
+    if candidate.is_deleted:
+        told["deleted"] = (f"{ref} is deleted", "push it again")
+    if candidate.is_quarantined:
+        told["quarantined"] = (
+            f"{ref} was rolled back from {now.channel} and is quarantined there",
+            f"deltareg channel clear {line} {now.channel} {version} -m REASON",
+        )
+    if candidate.revoked_below:
+        what = f"{ref} stands on {candidate.revoked_below}"
+        told["revoked"] = (what, "push it again on another base")
+    if candidate.revoked:
+        fix = f"choose another version, or: deltareg unrevoke {ref} -m REASON"
+        told["revoked"] = (f"{ref} was {candidate.revoked}", fix)
+    fine: dict[Rule, str] = {
+        "deleted": f"{ref} is there",
+        "revoked": f"{ref} is not revoked",
+        "quarantined": f"{ref} is not quarantined on {now.channel}",
+    }
+    return [
+        Ruling(rule, told[rule][0], fix=told[rule][1]) if rule in told else Ruling(rule, message)
+        for rule, message in fine.items()
+    ]
+
+
+def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruling:
+    line = candidate.ref.partition(":")[0]
+    if now.frozen:
+        fix = f"wait, or: deltareg channel unfreeze {line} {now.channel} -m REASON"
+        return Ruling("frozen", now.frozen, fix=fix)
+    window = standing_window(policy.freeze, _EPOCH + timedelta(microseconds=now.now_us))
+    if window is not None:
+        fix = f"wait, or change the policy: deltareg channel policy set {line} {now.channel} FILE"
+        return Ruling("frozen", f"{now.channel} is in {window}", fix=fix)
+    return Ruling("frozen", f"{now.channel} is not frozen")
+
+
+def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> Ruling:
+    known = ", ".join(kinds)
+    if candidate.kind in kinds:
+        return Ruling("kind", f"kind {candidate.kind} is among {known}")
+    return Ruling(
+        "kind",
+        f"{candidate.ref} is of kind {candidate.kind}, {now.channel} takes {known}",
+        fix=f"promote another version, or: {_set_policy(candidate, now)}",
+    )
+
+
+def _on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
+    known = ", ".join(bases)
+    name = candidate.base_name or str(candidate.base)
+    if {candidate.base_name, str(candidate.base)} & set(bases):
+        return Ruling("base", f"base {name} is among {known}")
+    return Ruling(
+        "base",
+        f"{candidate.ref} is for base {name}, {now.channel} takes {known}",
+        fix=f"promote another version, or: {_set_policy(candidate, now)}",
+    )
+
+
+def _on_approvals(candidate: Candidate, due: int, now: Circumstances) -> Ruling:
+    people = ", ".join(now.approvals)
+    by = f": {people}" if people else ""
+    message = f"{candidate.ref} has {len(now.approvals)} of {due} approvals for {now.channel}{by}"
+    if len(now.approvals) >= due:
+        return Ruling("approvals", message)
+    fix = (
+        f"deltareg promote {candidate.ref} --channel {now.channel} opens a request;"
+        " then somebody else: deltareg request approve ID"
+    )
+    return Ruling("approvals", message, fix=fix)
+
+
+def _set_policy(candidate: Candidate, now: Circumstances) -> str:
+    line = candidate.ref.partition(":")[0]
+    return f"deltareg channel policy set {line} {now.channel} FILE"

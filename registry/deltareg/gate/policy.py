@@ -1,0 +1,263 @@
+"""A channel's policy: what it asks of a version, of its verdicts and of whoever moves it.
+
+People write it as YAML, the wire and the database hold it as JSON, and both are read by the one
+strict reader below. Its digest is taken over what is asked, so a key with its default value, or a
+list in another order, is the same policy. Verdicts asked for a channel and approvals are bound to
+this digest: when the policy changes, they do not count any more.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from deltareg.digest import Digest, sha256_of
+from deltareg.documents.strict_fields import (
+    Place,
+    read_count,
+    read_list,
+    read_object,
+    read_text,
+    read_word,
+    shown,
+)
+from deltareg.gate.freeze_window import FreezeWindow, parse_window
+from deltareg.identity.manifest import canonical_json
+
+T = TypeVar("T")
+Environment = Literal["any", "strict"]
+EVIDENCE = ("declared", "shapes", "golden", "exact")
+SANDBOX_LAYERS = (
+    "session", "limits", "no_new_privs", "network", "files", "calls", "pid", "mount", "cgroup",
+)  # fmt: skip
+KEYS = (
+    "suites", "sandbox", "evidence", "kinds", "bases", "protected", "approvals", "freeze",
+    "rollback", "environment",
+)  # fmt: skip
+MOST_APPROVALS = 20
+_MOST_ITEMS = 200
+_SECONDS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+_AGE = re.compile(r"(\d{1,6})([wdhms])")
+_SUITE_EXAMPLE = "[smoke, {suite: deep, max_age: 30d}]"
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredSuite:
+    """A suite that must have passed.
+
+    Attributes:
+        name: Of the suite.
+        max_age_s: How old its verdict may be, in seconds; None for any age.
+    """
+
+    name: str
+    max_age_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackWindow:
+    """How far back a rollback rests on the old verdict: the wider of the two holds."""
+
+    revisions: int = 5
+    days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a channel asks.
+
+    Attributes:
+        suites: The suites that must have passed.
+        sandbox: The least layers of the sandbox that their verdicts were made in.
+        evidence: The least evidence that the base was the right one; empty when any will do.
+        kinds: The kinds that it takes; None for all.
+        bases: The bases that it takes, by name or exact root; None for all.
+        is_protected: Every move needs a reason.
+        approvals: How many people other than the uploader must approve.
+        freeze: When it accepts no move.
+        rollback: The window of rollbacks on the old verdict.
+        environment: `strict` when a verdict counts only in the environment of today's workers.
+    """
+
+    suites: tuple[RequiredSuite, ...] = (RequiredSuite("smoke"),)
+    sandbox: tuple[str, ...] = ()
+    evidence: str = ""
+    kinds: tuple[str, ...] | None = None
+    bases: tuple[str, ...] | None = None
+    is_protected: bool = False
+    approvals: int = 0
+    freeze: tuple[FreezeWindow, ...] = ()
+    rollback: RollbackWindow = RollbackWindow()
+    environment: Environment = "any"
+
+
+def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> Policy:
+    """Read a policy.
+
+    Args:
+        fields: The document.
+        lines: The line of each path in it, where it came as text.
+
+    Raises:
+        InvalidInput: An unknown key, or a value that the key does not take.
+    """
+    root, default = Place("", lines or {}), Policy()
+    given = read_object(fields, root, known=KEYS)
+
+    def read(key: str, how: Callable[[object, Place], T], otherwise: T) -> T:
+        return how(given[key], root.at(key)) if key in given else otherwise
+
+    return Policy(
+        suites=read("suites", _suites, default.suites),
+        sandbox=read("sandbox", _sandbox, default.sandbox),
+        evidence=read("evidence", _evidence, default.evidence),
+        kinds=read("kinds", _names("[lora, ia3]"), default.kinds),
+        bases=read("bases", _names('[llama-3.1-8b, "sha256:…"]'), default.bases),
+        is_protected=read("protected", _protected, default.is_protected),
+        approvals=read("approvals", _approvals, default.approvals),
+        freeze=read("freeze", _windows, default.freeze),
+        rollback=read("rollback", _rollback, default.rollback),
+        environment=read("environment", _environment, default.environment),
+    )
+
+
+def policy_fields(policy: Policy) -> dict[str, object]:
+    """Write a policy as JSON; apart from the suites, only what is not the default is in it."""
+    fields: dict[str, object] = {"suites": [_suite_field(suite) for suite in policy.suites]}
+    optional: dict[str, object] = {
+        "sandbox": list(policy.sandbox) or None,
+        "evidence": policy.evidence or None,
+        "kinds": None if policy.kinds is None else list(policy.kinds),
+        "bases": None if policy.bases is None else list(policy.bases),
+        "protected": policy.is_protected or None,
+        "approvals": policy.approvals or None,
+        "freeze": [window.fields() for window in policy.freeze] or None,
+        "rollback": _rollback_field(policy.rollback),
+        "environment": None if policy.environment == "any" else policy.environment,
+    }
+    return fields | {key: value for key, value in optional.items() if value is not None}
+
+
+def policy_digest(policy: Policy) -> Digest:
+    """Give the digest of what a policy asks, whatever the order in which it was written."""
+    ordered = replace(
+        policy,
+        suites=tuple(sorted(policy.suites, key=lambda suite: suite.name)),
+        kinds=None if policy.kinds is None else tuple(sorted(policy.kinds)),
+        bases=None if policy.bases is None else tuple(sorted(policy.bases)),
+        freeze=tuple(sorted(policy.freeze, key=lambda window: str(window.fields()))),
+    )
+    return sha256_of(canonical_json(policy_fields(ordered)))
+
+
+def write_age(seconds: int) -> str:
+    """Write an age in the largest unit that holds it: `30d`, `36h`."""
+    unit = next(unit for unit, size in _SECONDS.items() if seconds % size == 0 and unit != "w")
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
+def _suites(value: object, place: Place) -> tuple[RequiredSuite, ...]:
+    items = _items(value, place, example=_SUITE_EXAMPLE)
+    suites = tuple(_suite(item, place.at(number)) for number, item in enumerate(items))
+    _unlike([suite.name for suite in suites], place)
+    return suites
+
+
+def _suite(value: object, place: Place) -> RequiredSuite:
+    if isinstance(value, str):
+        return RequiredSuite(read_text(value, place, example="smoke"))
+    fields = read_object(value, place, known=("suite", "max_age"))
+    if "suite" not in fields:
+        raise place.wrong("names no suite", fix="write {suite: deep, max_age: 30d}")
+    name = read_text(fields["suite"], place.at("suite"), example="suite: deep")
+    if "max_age" not in fields:
+        return RequiredSuite(name)
+    return RequiredSuite(name, _age(fields["max_age"], place.at("max_age")))
+
+
+def _age(value: object, place: Place) -> int:
+    match = _AGE.fullmatch(value) if isinstance(value, str) else None
+    seconds = 0 if match is None else int(match[1]) * _SECONDS[match[2]]
+    if seconds == 0:
+        raise place.wrong(f"is no age: {shown(value)}", fix="write 30d, 12h or 90m")
+    return seconds
+
+
+def _sandbox(value: object, place: Place) -> tuple[str, ...]:
+    items = _items(value, place, example="[network, files, calls]")
+    layers = [
+        read_word(item, place.at(number), words=SANDBOX_LAYERS) for number, item in enumerate(items)
+    ]
+    return tuple(layer for layer in SANDBOX_LAYERS if layer in layers)
+
+
+def _names(example: str) -> Callable[[object, Place], tuple[str, ...]]:
+    def read(value: object, place: Place) -> tuple[str, ...]:
+        items = _items(value, place, example=example)
+        if not items:
+            raise place.wrong("is empty, and so nothing could pass", fix="leave the key out")
+        names = [
+            read_text(item, place.at(number), example=example) for number, item in enumerate(items)
+        ]
+        _unlike(names, place)
+        return tuple(names)
+
+    return read
+
+
+def _protected(value: object, place: Place) -> bool:
+    if not isinstance(value, bool):
+        raise place.wrong(f"takes true or false, not {shown(value)}", fix="write true or false")
+    return value
+
+
+def _windows(value: object, place: Place) -> tuple[FreezeWindow, ...]:
+    items = _items(value, place, example='[{from: "Fri 16:00", to: "Mon 08:00"}]')
+    return tuple(parse_window(item, place.at(number)) for number, item in enumerate(items))
+
+
+def _evidence(value: object, place: Place) -> str:
+    return read_word(value, place, words=EVIDENCE)
+
+
+def _approvals(value: object, place: Place) -> int:
+    return read_count(value, place, most=MOST_APPROVALS)
+
+
+def _environment(value: object, place: Place) -> Environment:
+    is_strict = read_word(value, place, words=("any", "strict")) == "strict"
+    return "strict" if is_strict else "any"
+
+
+def _rollback(value: object, place: Place) -> RollbackWindow:
+    fields = read_object(value, place, known=("revisions", "days"))
+    default = RollbackWindow()
+    return RollbackWindow(
+        read_count(fields.get("revisions", default.revisions), place.at("revisions"), most=1000),
+        read_count(fields.get("days", default.days), place.at("days"), most=3650),
+    )
+
+
+def _items(value: object, place: Place, *, example: str) -> list[object]:
+    items = read_list(value, place, example=example)
+    if len(items) > _MOST_ITEMS:
+        raise place.wrong(f"has {len(items)} items", fix=f"name at most {_MOST_ITEMS}")
+    return items
+
+
+def _unlike(names: list[str], place: Place) -> None:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise place.at(number).wrong(f"names {name} twice", fix="name it once")
+
+
+def _suite_field(suite: RequiredSuite) -> object:
+    if suite.max_age_s is None:
+        return suite.name
+    return {"suite": suite.name, "max_age": write_age(suite.max_age_s)}
+
+
+def _rollback_field(window: RollbackWindow) -> object:
+    if window == RollbackWindow():
+        return None
+    return {"revisions": window.revisions, "days": window.days}

@@ -1,0 +1,303 @@
+"""Which verdicts count for a version on a channel, and what the one that decides has to show.
+
+A verdict is bound to the manifest, the base, the suite, the seed and dtype that the suite says, the
+verifier's version and, when it was asked for a channel, that channel's policy. When any of it is
+another one now, the verdict does not count. Of those that count the newest decides (ADR 26).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from deltareg.digest import Digest
+from deltareg.gate.policy import EVIDENCE, Policy, RequiredSuite, write_age
+from deltareg.gate.ruling import Rule, Ruling
+from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
+
+# A waiver says that somebody answers for a finding. For these nobody can: what they find is that
+# the bytes, the base or the computation are not what they claim to be, or that there was no check.
+NEVER_WAIVED = frozenset({
+    "digests", "accounting", "finite", "overflow", "overflow_after_cast", "attached_equals_folded",
+    "golden", "infrastructure",
+})  # fmt: skip
+_US_PER_S = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteFact:
+    """A suite as it is now.
+
+    Attributes:
+        digest: Of all that it says.
+        seed: The seed that its verdicts were made with.
+        dtype: The dtype that they must have been made in; empty when the base decides.
+        needs_promoted: Whether it compares with the version that a channel serves.
+    """
+
+    digest: Digest
+    seed: int
+    dtype: str = ""
+    needs_promoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What else a verdict must have been made under to count.
+
+    Attributes:
+        policy_digest: The channel's policy; None when no channel asks.
+        environments: Those that it may have been made in; None for any.
+        incumbent: The manifest of what the channel serves, for suites that compare with it, empty
+            for nothing; None when it does not matter.
+    """
+
+    policy_digest: str | None = None
+    environments: frozenset[str] | None = None
+    incumbent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictSubject:
+    """The version that verdicts are wanted about: its name, its manifest and its base's root."""
+
+    ref: str
+    manifest: Digest
+    base: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFact:
+    """A verdict as the gate sees it; its digests are as recorded, whatever that is.
+
+    Attributes:
+        id: Its name.
+        manifest: The manifest that was verified.
+        base: The root of the base that it was verified on.
+        suite: The suite's name.
+        suite_digest: What the suite was.
+        outcome: What was found.
+        created_us: When, in microseconds since the epoch, by the database's clock.
+        verifier: Who found it, with its version.
+        seed: Of everything random.
+        dtype: What the base ran in.
+        policy_digest: The policy that it was asked for; empty when it was asked for no channel.
+        evidence: How sure it was that the base is the right one.
+        sandbox: The layers that the verifier's child ran in, as it tells them.
+        environment: Software and device.
+        failed_checks: The checks that failed.
+        waived: Until when a failed check is waived, in words, by check.
+        compared_with: The manifest of the version that the suite compared with; may be empty.
+    """
+
+    id: str
+    manifest: str
+    base: str
+    suite: str
+    suite_digest: str
+    outcome: Literal["pass", "fail", "inconclusive"]
+    created_us: int
+    verifier: str
+    seed: int
+    dtype: str = ""
+    policy_digest: str = ""
+    evidence: str = ""
+    sandbox: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    failed_checks: tuple[str, ...] = ()
+    waived: Mapping[str, str] = field(default_factory=dict[str, str])
+    compared_with: str = ""
+
+    @property
+    def standing_failures(self) -> tuple[str, ...]:
+        """The failed checks that nobody waived."""
+        return tuple(name for name in self.failed_checks if name not in self.waived)
+
+    @property
+    def is_pass(self) -> bool:
+        """Whether it passed, or every check that failed is waived."""
+        is_waived = bool(self.failed_checks) and not self.standing_failures
+        return self.outcome == "pass" or (self.outcome == "fail" and is_waived)
+
+
+def rule_on_suite(
+    subject: VerdictSubject,
+    required: RequiredSuite,
+    policy: Policy,
+    verdicts: Sequence[VerdictFact],
+    *,
+    suite: SuiteFact | None,
+    bound: Bounds,
+    now_us: int,
+) -> list[Ruling]:
+    """Judge whether a version has the verdict of a suite that a policy asks for.
+
+    Args:
+        subject: The version.
+        required: The suite.
+        policy: All that is asked.
+        verdicts: Of the version, newest first.
+        suite: The suite as it is now; None when there is none of that name.
+        bound: What else they must have been made under.
+        now_us: The database's time.
+    """
+    name = required.name
+    if suite is None:
+        told = f"there is no suite {name}, which the policy asks for"
+        return [
+            Ruling("missing", told, fix="deltareg suite ls; then change the policy", suite=name)
+        ]
+    theirs = [verdict for verdict in verdicts if verdict.suite == name]
+    reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in theirs]
+    counting = [verdict for verdict, reason in zip(theirs, reasons, strict=True) if reason is None]
+    if counting:
+        return _rule_on_verdict(subject, required, policy, counting[0], now_us=now_us)
+    if reasons and reasons[0] is not None:
+        rule, told = reasons[0]
+        found = f"{tell(theirs[0], now_us=now_us)}, does not count: {told}"
+        return [Ruling(rule, found, fix=_verify(subject, name, again=True), suite=name)]
+    told = f"{subject.ref} has no verdict of suite {name}"
+    return [Ruling("missing", told, fix=_verify(subject, name), suite=name)]
+
+
+def why_not(
+    verdict: VerdictFact,
+    subject: VerdictSubject,
+    suite: SuiteFact,
+    *,
+    bound: Bounds,
+) -> tuple[Rule, str] | None:
+    """Say by which rule and why a verdict does not count; None when it does.
+
+    Args:
+        verdict: The verdict, of this suite by name.
+        subject: The version.
+        suite: The suite as it is now.
+        bound: What else it must have been made under.
+    """
+    about = _why_foreign(verdict, subject, suite)
+    if about is not None:
+        return about
+    if verdict.outcome == "inconclusive" and not verdict.verifier:
+        return None  # it was not made: the run came to nothing
+    if not is_current_verifier(verdict.verifier):
+        told = verdict.verifier.partition(" ")[0] or "nobody"
+        return "verifier", f"it was made by {told}, which {VERIFIER} has replaced"
+    # A failure is about the bytes, whatever policy it was asked for: it is never forgotten.
+    is_of_policy = verdict.policy_digest in {"", bound.policy_digest} or verdict.outcome != "pass"
+    if bound.policy_digest is not None and not is_of_policy:
+        return "policy", "it was asked for under another policy"
+    return _why_other(verdict, suite, bound)
+
+
+def tell(verdict: VerdictFact, *, now_us: int) -> str:
+    """Say a verdict in words: `smoke: pass, 3 h ago (1f3c…)`."""
+    outcome: str = verdict.outcome
+    if outcome == "fail" and verdict.is_pass:
+        outcome = "pass with waivers"
+    age = tell_age(now_us - verdict.created_us)
+    return f"{verdict.suite}: {outcome}, {age} ago ({verdict.id[:8]})"
+
+
+def tell_age(microseconds: int) -> str:
+    """Say how long ago something was, in its largest unit: `3 h`."""
+    seconds = max(0, microseconds // _US_PER_S)
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _why_foreign(
+    verdict: VerdictFact, subject: VerdictSubject, suite: SuiteFact
+) -> tuple[Rule, str] | None:
+    was_made = verdict.outcome != "inconclusive"  # else it may have ended before there was a seed
+    differences: list[tuple[bool, Rule, str]] = [
+        (
+            verdict.manifest != str(subject.manifest),
+            "foreign", f"it is about other bytes, {_short(verdict.manifest)}",
+        ),
+        (
+            verdict.base != str(subject.base),
+            "foreign", f"it is about another base, {_short(verdict.base)}",
+        ),
+        (verdict.suite_digest != str(suite.digest), "suite_changed", "the suite has changed since"),
+        (
+            was_made and verdict.seed != suite.seed,
+            "foreign", f"it was made with seed {verdict.seed}, the suite says {suite.seed}",
+        ),
+        (
+            was_made and suite.dtype not in {"", verdict.dtype},
+            "foreign", f"it was made in {verdict.dtype}, the suite says {suite.dtype}",
+        ),
+    ]  # fmt: skip
+    return next(((rule, told) for differs, rule, told in differences if differs), None)
+
+
+def _rule_on_verdict(
+    subject: VerdictSubject,
+    required: RequiredSuite,
+    policy: Policy,
+    verdict: VerdictFact,
+    *,
+    now_us: int,
+) -> list[Ruling]:
+    name = required.name
+    told = tell(verdict, now_us=now_us)
+    again = _verify(subject, name, again=True)
+    if verdict.outcome == "inconclusive":
+        return [Ruling("inconclusive", f"{told}: it could not be judged", fix=again, suite=name)]
+    if not verdict.is_pass:
+        checks = ", ".join(verdict.standing_failures) or "see the verdict"
+        show = f"deltareg verdict show {verdict.id}"
+        return [
+            Ruling("failed", f"{subject.ref} failed suite {name}: {checks}", fix=show, suite=name)
+        ]
+    waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
+    rulings = [Ruling("verdict", f"{told}{waived}", suite=name)]
+    age_s = (now_us - verdict.created_us) / _US_PER_S
+    shown: list[tuple[Rule, bool, str]] = []
+    if required.max_age_s is not None:
+        most = write_age(required.max_age_s)
+        shown.append(("stale", age_s <= required.max_age_s, f"{told}, may be {most} old"))
+    if policy.sandbox:
+        lacking = [layer for layer in policy.sandbox if layer not in verdict.sandbox.split()]
+        found = f"lacking {', '.join(lacking)}" if lacking else f"with {', '.join(policy.sandbox)}"
+        shown.append(("sandbox", not lacking, f"{name}: made in a sandbox {found}"))
+    if policy.evidence:
+        is_enough = _rank(verdict.evidence) >= _rank(policy.evidence)
+        least = f"{name}: base evidence {verdict.evidence or 'none'}, at least {policy.evidence}"
+        shown.append(("evidence", is_enough, f"{least} is asked"))
+    for rule, is_met, message in shown:
+        fix = "" if is_met else _FIXES.get(rule, "{again}").format(again=again)
+        rulings.append(Ruling(rule, message, fix=fix, suite=name))
+    return rulings
+
+
+def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[Rule, str] | None:
+    if suite.needs_promoted and bound.incumbent not in {None, verdict.compared_with}:
+        with_what = _short(verdict.compared_with) or "nothing"
+        return "incumbent", f"it was compared with {with_what}, the channel serves another now"
+    environment = environment_key(verdict.environment)
+    if bound.environments is not None and environment not in bound.environments:
+        now = "; ".join(sorted(bound.environments)) or "not known"
+        return "environment", f"it was made with {environment}, the workers' is {now}"
+    return None
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:12]
+
+
+def _rank(evidence: str) -> int:
+    return EVIDENCE.index(evidence) if evidence in EVIDENCE else -1
+
+
+def _verify(subject: VerdictSubject, suite: str, *, again: bool = False) -> str:
+    once_more = " --again" if again else ""
+    return f"deltareg verify {subject.ref} --suite {suite}{once_more} --wait"
+
+
+_FIXES = {
+    "sandbox": "run a worker where these layers hold (deltareg doctor), then: {again}",
+    "evidence": "give the worker the base that was pushed against, then: {again}",
+}

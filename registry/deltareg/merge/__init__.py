@@ -1,1 +1,0 @@
-"""Merging: the changes of several deltas into one, by a method of `deltareg.merging`."""

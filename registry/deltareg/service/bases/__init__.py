@@ -1,0 +1,1 @@
+"""Bases, and versions that became one."""

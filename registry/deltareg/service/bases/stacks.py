@@ -1,0 +1,169 @@
+"""A version that becomes the base of others: whether it may, and whether a claim of it can be true.
+
+Its tensors arrive like those of any base, and are held against the version and the base below it
+(`deltareg.delta.stack`): the server reads headers and digests, and folds nothing.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import stacks as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read
+from deltareg.delta.base_manifest import CONFIG_FILE, base_view
+from deltareg.delta.delta_manifest import assess
+from deltareg.delta.kind import DeltaFiles
+from deltareg.delta.shapes import header_tensors
+from deltareg.delta.stack import Stacking, check_stackable
+from deltareg.digest import Digest
+from deltareg.errors import Blocked, Conflict, InvalidInput, NotFound, Refused
+from deltareg.identity.fingerprint import TensorRecord
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.refs import Ref
+from deltareg.service.describe import ref_of
+from deltareg.service.lines.revocations import tell_revocation
+from deltareg.service.readback import Readback
+from deltareg.service.registry import Registry, namespace_scope
+from deltareg.service.resolve import find_version
+
+FINETUNED_FROM_RULE = "1"
+"""Version of the rule by which a folded version is a fine-tune of the base below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a version is folded into to be a base.
+
+    Attributes:
+        version: The version.
+        below: Its base.
+        depth: How many versions are folded, itself included.
+        bottom_id: The base at the foot of the stack.
+        bottom_root: Its root; stored bytes may be encoded against its tensors.
+    """
+
+    version: Row
+    below: Row
+    depth: int
+    bottom_id: int
+    bottom_root: str
+
+
+def is_version_base(target: str) -> bool:
+    """Whether an upload of a base is of a version folded into its base."""
+    return "/" in target
+
+
+def parse_version_base(target: str) -> Ref:
+    """Read the target of such an upload.
+
+    Raises:
+        InvalidInput: It does not name one version by its number.
+    """
+    ref = Ref.parse(target)
+    if ref.version is None or str(ref) != target or ref.host:
+        raise InvalidInput(f"not a version: {target[:120]!r}", fix="write ns/name:v3")
+    return ref
+
+
+def find_ground(conn: sa.Connection, target: str) -> Ground:
+    """Find a version that is to be a base, and what it stands on.
+
+    Raises:
+        NotFound: There is no such version, or it is deleted.
+        InvalidInput: It cannot be folded, or the stack would be too high.
+        Blocked: It, or what it stands on, is revoked.
+    """
+    version = find_version(conn, parse_version_base(target), bare="newest")
+    if version.deleted_at is not None:
+        raise NotFound(f"{target} is deleted", fix="name another version")
+    rows = base_queries.base_rows(conn, base_id=version.base_id, limit=1)
+    if not rows:
+        raise NotFound(f"the base of {target} is not here")
+    below = rows[0]
+    depth = (below.depth or 0) + 1
+    lower = revoked_below(conn, version)
+    if lower:
+        raise Blocked(f"{target} stands on {lower}", fix="use a version of another base")
+    is_revoked = version.revoked_at is not None
+    check_stackable(target, foldable=version.foldable, depth=depth, is_revoked=is_revoked)
+    if below.version_id is None:
+        return Ground(version, below, depth, below.id, below.root)
+    return Ground(version, below, depth, below.bottom_id, below.bottom_root)
+
+
+def bottom_records(conn: sa.Connection, ground: Ground) -> dict[str, TensorRecord]:
+    """Give the tensors of the base at the foot, by name."""
+    raw = base_queries.base_content(conn, ground.bottom_id).manifest
+    return Manifest.decode(raw).records()
+
+
+def check_result(registry: Registry, ground: Ground, result: Manifest) -> str:
+    """Hold a claimed result against the version and its base, and give its recipe.
+
+    Raises:
+        Refused: It cannot be what folding gives.
+    """
+    with read(registry.engine) as conn:
+        below = Manifest.decode(base_queries.base_content(conn, ground.below.id).manifest)
+        content = version_queries.content(conn, ground.version.id)
+    delta, view = Manifest.decode(content.manifest), base_view(below)
+    try:
+        files = _files_of(registry, ground.version, delta)
+    except NotFound:  # stored in another way meanwhile, perhaps, and the old packs are collected
+        files = _files_of(registry, ground.version, delta)
+    assessment = assess(files, header_tensors(files), view)
+    if assessment.errors:
+        raise Refused(assessment.errors)
+    own = files.documents.get(CONFIG_FILE)
+    stacking = Stacking(assessment.account, delta, below, view, own)
+    problems = stacking.problems(result)
+    if problems:
+        raise Refused(problems)
+    return stacking.recipe()
+
+
+def record_stack(conn: sa.Connection, ground: Ground, base_id: int, *, recipe: str) -> None:
+    """Record, with the base, of which version it is.
+
+    Raises:
+        Conflict: The version was deleted meanwhile.
+    """
+    version = ground.version
+    if version.id not in pack_queries.lock_versions(conn, [version.id]):
+        raise Conflict(f"{ref_of(version)} was deleted meanwhile", fix="name another version")
+    queries.record_version_base(
+        conn, base_id, version_id=version.id, bottom_id=ground.bottom_id, depth=ground.depth,
+        recipe=recipe,
+    )  # fmt: skip
+    base_queries.add_relation(
+        conn, base_id, other_root=ground.below.root, relation="finetuned_from",
+        rule_version=FINETUNED_FROM_RULE,
+    )  # fmt: skip
+
+
+def revoked_below(conn: sa.Connection, version: Row) -> str:
+    """Name a revoked version that a version stands on, and say why; empty when there is none."""
+    if version.base_id is None:
+        return ""
+    below = queries.stack_below(conn, version.base_id)
+    row = next((row for row in below if row.revoked_at is not None), None)
+    return "" if row is None else f"{ref_of(row)}, which was {tell_revocation(conn, row)}"
+
+
+def _files_of(registry: Registry, version: Row, manifest: Manifest) -> DeltaFiles:
+    """Read headers and documents of a version, where its map says that they are now."""
+    with read(registry.engine) as conn:
+        raw = version_queries.content(conn, version.id).storage_map
+        storage = StorageMap.decode(raw)
+        scope = namespace_scope(version.namespace)
+        found = pack_queries.physical_keys(conn, scope, (str(p.digest) for p in storage.packs))
+    keys = {Digest.parse(digest): key for digest, (key, _) in found.items()}
+    if len(keys) < len(storage.packs):
+        raise NotFound(f"the bytes of {ref_of(version)} are gone", fix="deltareg fsck")
+    return Readback(registry.store, keys, storage).delta_files(manifest)

@@ -1,0 +1,1 @@
+"""Channels: their policies, the gate, and every move."""

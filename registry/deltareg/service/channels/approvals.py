@@ -1,0 +1,124 @@
+"""Requests inside a move: opened when approvals are due, joined when one is open, counted.
+
+Who may approve is checked here for the words of the refusal, and by triggers for the rest of the
+world (ADR 27). A move answers the open request of its version and ends the others of its channel;
+the triggers do that as well, so what this module adds is the audit trail.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import requests as queries
+from deltareg.db.rows import Row
+from deltareg.errors import ApprovalDue, GatePending
+from deltareg.refs import LineRef
+from deltareg.service.describe import ref_of
+from deltareg.service.ledger.channel_policy import digest_of_policy, policy_of
+from deltareg.service.registry import Caller
+from deltareg.wire import ChannelMove
+
+MOVED_ON = "the channel moved on"
+
+
+def approvals_due(channel: Row) -> int:
+    """Give how many approvals a promotion to a channel needs."""
+    return policy_of(channel).approvals
+
+
+def ask_for_approvals(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, version: Row,
+    move: ChannelMove,
+) -> ApprovalDue | GatePending | None:  # fmt: skip
+    """Open the request that a promotion needs, or join it; None when it has its approvals.
+
+    What comes back is to be raised once the transaction has been committed.
+    """
+    due = approvals_due(channel)
+    found = next(
+        (r for r in queries.open_requests(conn, channel.id) if r.version_id == version.id), None
+    )
+    given = 0 if found is None else len(queries.approvals_of(conn, [found.id]).get(found.id, []))
+    if given >= due:
+        return None
+    if move.dry_run:
+        told = f"{line}@{channel.name} asks for {tell_count(due - given)} more"
+        return GatePending(told, fix="promote it: that opens a request")
+    request_id = _open(conn, caller, line, channel, version, move) if found is None else found.id
+    request = queries.request_row(conn, request_id)
+    if request is None:
+        raise AssertionError("a request that was opened is there")
+    what = "opened" if found is None else "open already"
+    return ApprovalDue(
+        f"{ref_of(version)} waits for {tell_count(due - given)} on {channel.name}:"
+        f" request {request_id} is {what}",
+        fix=f"{who_may(request)}: deltareg request approve {request_id}",
+        request=request_id,
+    )
+
+
+def who_may(request: Row) -> str:
+    """Say who may approve a request."""
+    barred = sorted({request.opener, request.uploader or request.opener})
+    return f"somebody other than {' and '.join(barred)} whose token allows `approve`"
+
+
+def tell_count(number: int) -> str:
+    """Write a number of approvals."""
+    return f"{number} approval" + ("" if number == 1 else "s")
+
+
+def end_others(
+    conn: sa.Connection, caller: Caller, channel: Row, *, but: int | None, why: str
+) -> None:
+    """Let the open requests of a channel be stale, but for that of one version.
+
+    Call it before the channel moves, or before its policy changes, in the same transaction.
+    """
+    for request in queries.open_requests(conn, channel.id):
+        if request.version_id != but:
+            end(conn, caller, request, state="stale", decision=why)
+
+
+def end(conn: sa.Connection, caller: Caller, request: Row, *, state: str, decision: str) -> None:
+    """End an open request without a move, with its audit row."""
+    queries.decide(conn, request.id, state=state, decided_by=caller.principal_id, decision=decision)
+    verb = {"rejected": "reject", "withdrawn": "withdraw", "stale": "stale"}[state]
+    after = {"state": state, "version": request.number, "reason": decision}
+    caller.record(
+        conn, f"request.{verb}", subject_of(request), before={"state": "open"}, after=after
+    )
+
+
+def note_promoted(conn: sa.Connection, caller: Caller, channel: Row, version: Row) -> int | None:
+    """Give the request that a promotion is about to answer, with its audit row."""
+    for request in queries.open_requests(conn, channel.id):
+        if request.version_id == version.id:
+            given = queries.approvals_of(conn, [request.id]).get(request.id, [])
+            after = {
+                "state": "promoted", "version": request.number,
+                "approved_by": [row.principal for row in given],
+            }  # fmt: skip
+            before = {"state": "open"}
+            caller.record(conn, "request.promote", subject_of(request), before=before, after=after)
+            return int(request.id)
+    return None
+
+
+def subject_of(request: Row) -> str:
+    """Name a request in the audit trail: below its channel."""
+    return f"{request.namespace}/{request.line}@{request.channel}/request/{request.id}"
+
+
+def _open(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, version: Row,
+    move: ChannelMove,
+) -> int:  # fmt: skip
+    digest = digest_of_policy(channel)
+    request_id = queries.add_request(
+        conn, channel_id=channel.id, version_id=version.id, digest=version.manifest_digest,
+        policy_digest=digest, seen_revision=channel.revision,
+        opener_id=caller.principal_id, reason=move.reason,
+    )  # fmt: skip
+    after = {"state": "open", "version": version.number, "reason": move.reason, "policy": digest}
+    subject = f"{line}@{channel.name}/request/{request_id}"
+    caller.record(conn, "request.open", subject, before=None, after=after)
+    return request_id

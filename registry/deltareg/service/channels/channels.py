@@ -1,0 +1,193 @@
+"""Channels: what each serves, its append-only ledger, and the state at any time in the past."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import read_clock
+from deltareg.db.queries import channels as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.errors import NotFound
+from deltareg.gate.policy import policy_digest, policy_fields
+from deltareg.refs import LineRef, parse_channel
+from deltareg.service.channels.gate import FRESH_POLICY
+from deltareg.service.channels.reviews import moves_to_review
+from deltareg.service.clock import (
+    parse_time,
+    rfc3339,
+    rfc3339_or_none,
+)
+from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.ledger.freeze import end_of, tell_frozen, what_freezes
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.verdicts.waivers import standing_on_versions
+from deltareg.wire import ChannelInfo, Page, RevisionInfo
+
+DEFAULT_CHANNELS = ("dev", "staging", "prod")
+
+
+def add_default_channels(conn: sa.Connection, delta_id: int) -> None:
+    """Give a new line the channels that every line has."""
+    for name in DEFAULT_CHANNELS:
+        queries.add_channel(conn, delta_id, name, policy=FRESH_POLICY)
+
+
+def list_channels(registry: Registry, caller: Caller, line: LineRef) -> Page[ChannelInfo]:
+    """List the channels of a line with what they serve."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        rows = queries.channel_rows(conn, find_line(conn, line).id)
+        return Page(items=_describe_now(conn, line, rows))
+
+
+def show_channel(
+    registry: Registry, caller: Caller, line: LineRef, name: str, *, at: str | None
+) -> ChannelInfo:
+    """Show what a channel serves, or served at a time.
+
+    Raises:
+        NotFound: No such channel, or it served nothing yet at that time.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        row = find_channel(conn, find_line(conn, line), line, name)
+        if at is None:
+            return describe_channel(conn, line, row)
+        at_us = parse_time(at)
+        revision = queries.revision_at(conn, row.id, at_us=at_us)
+        if revision is None:
+            raise NotFound(
+                f"{line}@{name} served nothing yet at {at}",
+                fix=f"deltareg channel history {line} {name}",
+            )
+        return _describe(conn, line, [(row, revision)], at_us=at_us)[0]
+
+
+def read_revision(registry: Registry, caller: Caller, line: LineRef, name: str) -> int | None:
+    """Give the number of a channel's newest revision, for those who wait for the next."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return queries.newest_revision(conn, line.namespace, line.name, name)
+
+
+def list_revisions(
+    registry: Registry, caller: Caller, line: LineRef, name: str, *, cursor: str | None, limit: int
+) -> Page[RevisionInfo]:
+    """List a ledger, newest first."""
+    caller.require("read")
+    before = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        row = find_channel(conn, find_line(conn, line), line, name)
+        rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
+    return page(
+        rows, limit, key=lambda revision: revision.number,
+        show=lambda revision: RevisionInfo(
+            channel=name, revision=revision.number, kind=revision.kind, version=revision.version,
+            digest=revision.digest, previous=revision.previous, actor=revision.actor,
+            reason=revision.reason, verdicts=revision.verdict_ids, at=rfc3339(revision.created_at),
+            until=rfc3339_or_none(revision.ends_at), break_glass=revision.break_glass,
+            reviewed_by=revision.reviewed_by, request=revision.request,
+        ),
+    )  # fmt: skip
+
+
+def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str) -> ChannelInfo:
+    """Make a channel with the policy that a fresh one has; one that exists is left as it is."""
+    caller.require("promote")
+    parse_channel(name)
+
+    def transaction(conn: sa.Connection) -> ChannelInfo:
+        delta = find_line(conn, line, lock=True)
+        if queries.channel_row(conn, delta.id, name) is None:
+            queries.add_channel(conn, delta.id, name, policy=FRESH_POLICY)
+            subject = f"{line}@{name}"
+            caller.record(conn, "channel.create", subject, before=None, after=FRESH_POLICY)
+        return describe_channel(conn, line, find_channel(conn, delta, line, name))
+
+    return with_retry(registry.engine, transaction)
+
+
+def clear_quarantine(
+    registry: Registry, caller: Caller, line: LineRef, name: str, version: int, *, reason: str
+) -> ChannelInfo:
+    """Let a version that was rolled back be promoted again, with a reason.
+
+    Raises:
+        NotFound: The version is not quarantined there.
+    """
+    caller.require("promote")
+
+    def transaction(conn: sa.Connection) -> ChannelInfo:
+        delta = find_line(conn, line)
+        # Held as by a move: of two that clear at once one does, and none in the middle of a move.
+        channel = find_channel(conn, delta, line, name, lock=True)
+        row = version_queries.find_version(conn, delta.id, number=version)
+        found = None if row is None else queries.standing_quarantine(conn, channel.id, row.id)
+        if found is None:
+            raise NotFound(f"{line}:v{version} is not quarantined on {name}")
+        queries.clear_quarantine(conn, found, cleared_by=caller.principal_id, reason=reason)
+        subject = f"{line}@{name}"
+        before, after = {"quarantined": version}, {"cleared": version, "reason": reason}
+        caller.record(conn, "channel.clear", subject, before=before, after=after)
+        return describe_channel(conn, line, channel)
+
+    return with_retry(registry.engine, transaction)
+
+
+def describe_channel(conn: sa.Connection, line: LineRef, row: Row) -> ChannelInfo:
+    """Show a channel as of now."""
+    return _describe_now(conn, line, [row])[0]
+
+
+def _describe_now(conn: sa.Connection, line: LineRef, rows: Sequence[Row]) -> list[ChannelInfo]:
+    newest = queries.newest_revisions(conn, [row.id for row in rows])
+    found = [(row, newest.get(row.id)) for row in rows]
+    return _describe(conn, line, found, at_us=read_clock(conn))
+
+
+def _describe(
+    conn: sa.Connection, line: LineRef, found: Sequence[tuple[Row, Row | None]], *, at_us: int
+) -> list[ChannelInfo]:
+    """Show channels with the revisions that stood at a time; all else is asked once for all."""
+    ids = [row.id for row, _ in found]
+    quarantined = queries.quarantined(conn, ids)
+    to_review = moves_to_review(conn, ids)
+    served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
+    waivers = standing_on_versions(conn, served.values())
+    return [
+        _show(line, row, newest, at_us=at_us).model_copy(
+            update={
+                "quarantined": quarantined.get(row.id, []),
+                "to_review": to_review.get(row.id, []),
+                "waivers": waivers.get(served[row.id], []) if row.id in served else [],
+            }
+        )
+        for row, newest in found
+    ]
+
+
+def _show(line: LineRef, row: Row, newest: Row | None, *, at_us: int) -> ChannelInfo:
+    policy = policy_of(row)
+    frozen = what_freezes(row, newest, at_us=at_us)
+    info = ChannelInfo(
+        channel=row.name, revision=0, version=None, digest=None, ref=None,
+        suites=[suite.name for suite in policy.suites], policy=policy_fields(policy),
+        policy_digest=str(policy_digest(policy)), is_frozen=frozen is not None,
+        frozen_because="" if frozen is None else tell_frozen(frozen, row.name),
+        frozen_until=None if frozen is None else end_of(frozen),
+    )  # fmt: skip
+    if newest is None:
+        return info
+    number = newest.version
+    return info.model_copy(
+        update={
+            "revision": newest.number, "version": number, "digest": newest.digest,
+            "ref": None if number is None else f"{line}:v{number}",
+            "is_revoked": newest.revoked_at is not None, "kind": newest.kind,
+            "actor": newest.actor, "reason": newest.reason, "at": rfc3339(newest.created_at),
+        }
+    )  # fmt: skip

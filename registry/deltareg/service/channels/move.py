@@ -1,0 +1,108 @@
+"""Moves of a channel: a compare-and-set on it, appended to its ledger.
+
+All need the database alone, no byte moves. What each kind of move asks for is in `promote`,
+`roll_back` and `freeze`; here is what all of them ask for.
+"""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import channels as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import with_retry, write
+from deltareg.errors import GatePending, InvalidInput, StaleRevision
+from deltareg.refs import LineRef
+from deltareg.service.channels.promote import promote
+from deltareg.service.channels.roll_back import roll_back
+from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.ledger.freeze import freeze_channel, unfreeze_channel
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel, find_line
+from deltareg.wire import ChannelMove, MoveResult
+
+_FREEZES = {"freeze", "unfreeze"}
+_ACTS = {
+    "promote": promote,
+    "rollback": roll_back,
+    "freeze": freeze_channel,
+    "unfreeze": unfreeze_channel,
+}
+
+
+def move_channel(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    name: str,
+    move: ChannelMove,
+    *,
+    seen: int,
+    keep: Callable[[sa.Connection, MoveResult], None] | None = None,
+) -> MoveResult:
+    """Append a revision to a channel that is still at the revision that the caller saw.
+
+    Args:
+        registry: Where.
+        caller: Who.
+        line: The line.
+        name: The channel.
+        move: What is to be done, and why.
+        seen: The channel's newest revision, as the caller saw it.
+        keep: Called with the result in the transaction of the move, so that both are or neither.
+
+    Raises:
+        StaleRevision: It has moved since.
+        GateFailed, GatePending, Inconclusive, Blocked: What the gate asks for is not there.
+        ApprovalDue: It moves once others have approved; the request is open.
+        NotFound: No such line, channel or version, or nothing to roll back to.
+        InvalidInput: A reason is missing, or the move is none.
+    """
+    caller.require("break-glass" if move.break_glass else "promote")
+    _check(move)
+
+    def transaction(conn: sa.Connection) -> MoveResult | GatePending:
+        channel = find_channel(conn, find_line(conn, line), line, name, lock=True)
+        if channel.revision != seen:
+            raise StaleRevision(
+                f"{line}@{name} is at #{channel.revision}, not at #{seen}: somebody moved it"
+                " meanwhile",
+                fix=f"look again: deltareg channel show {line} {name}",
+            )
+        _check_reason(line, channel, move)
+        current = queries.revision_at(conn, channel.id, number=channel.revision)
+        result = _ACTS[move.kind](conn, caller, line, channel, current, move)
+        if keep is not None and isinstance(result, MoveResult) and not move.dry_run:
+            keep(conn, result)
+        return result
+
+    if not move.dry_run:
+        return _moved(with_retry(registry.engine, transaction))
+    with write(registry.engine) as conn, conn.begin_nested() as trial:
+        result = transaction(conn)
+        trial.rollback()
+    return _moved(result)
+
+
+def _moved(result: MoveResult | GatePending) -> MoveResult:
+    """Raise what is due, now that the request for it is committed."""
+    if isinstance(result, GatePending):
+        raise result
+    return result
+
+
+def _check(move: ChannelMove) -> None:
+    if move.until is not None and move.kind != "freeze":
+        raise InvalidInput("only a freeze ends by itself", fix="leave `until` out")
+    if move.break_glass and move.kind in _FREEZES:
+        raise InvalidInput(f"no glass is broken to {move.kind} a channel", fix="leave it out")
+    if move.break_glass and not move.reason.strip():
+        raise InvalidInput("breaking the glass takes a reason", fix="say why: -m REASON")
+
+
+def _check_reason(line: LineRef, channel: Row, move: ChannelMove) -> None:
+    if policy_of(channel).is_protected and not move.reason.strip():
+        raise InvalidInput(
+            f"{line}@{channel.name} is protected: every move takes a reason",
+            fix="say why: -m REASON",
+        )

@@ -1,0 +1,139 @@
+"""A channel's policy: read, and replaced whole by somebody who has seen the one that stands."""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import channels as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.delta.kinds import kind_names
+from deltareg.documents.strict_fields import Place, read_word
+from deltareg.errors import InvalidInput, StaleRevision
+from deltareg.gate.policy import Policy, parse_policy, policy_digest, policy_fields
+from deltareg.refs import LineRef
+from deltareg.service.channels.approvals import end_others
+from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.verdicts.facts import suite_facts
+from deltareg.wire import PolicyChange, PolicyInfo, PolicySet
+
+
+def show_policy(registry: Registry, caller: Caller, line: LineRef, name: str) -> PolicyInfo:
+    """Show the policy of a channel.
+
+    Raises:
+        NotFound: No such line or channel.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        policy = policy_of(find_channel(conn, find_line(conn, line), line, name))
+    return PolicyInfo(channel=name, policy=policy_fields(policy), digest=str(policy_digest(policy)))
+
+
+def set_policy(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef,
+    name: str,
+    request: PolicySet,
+    *,
+    is_seen: Callable[[str], bool],
+) -> PolicyChange:
+    """Replace the policy of a channel that is still the one that the caller saw.
+
+    Whoever promotes does not decide what a promotion takes: this asks for `admin`.
+
+    Args:
+        registry: Where.
+        caller: Who.
+        line: The line.
+        name: The channel.
+        request: The policy, whole, and why.
+        is_seen: Whether the caller has seen the policy with this digest.
+
+    Raises:
+        InvalidInput: The policy is malformed, names what is not here, or a reason is due.
+        NotFound: No such line or channel.
+        StaleRevision: The policy is another one meanwhile.
+    """
+    caller.require("admin")
+    policy = parse_policy(request.policy)
+
+    def transaction(conn: sa.Connection) -> PolicyChange:
+        channel = find_channel(conn, find_line(conn, line), line, name, lock=True)
+        before = policy_of(channel)
+        change = _change(name, before, policy)
+        if not change.is_changed:  # perhaps by this very request, whose answer was lost
+            return change
+        if not is_seen(str(policy_digest(before))):
+            raise StaleRevision(
+                f"the policy of {line}@{name} was changed meanwhile",
+                fix=f"look again: deltareg channel policy get {line} {name}",
+            )
+        _check_names(conn, policy)
+        _check_reason(before, policy, request.reason)
+        if not request.dry_run:
+            _write(conn, caller, line, channel, change, reason=request.reason)
+        return change
+
+    return with_retry(registry.engine, transaction)
+
+
+def _write(
+    conn: sa.Connection,
+    caller: Caller,
+    line: LineRef,
+    channel: Row,
+    change: PolicyChange,
+    *,
+    reason: str,
+) -> None:
+    end_others(conn, caller, channel, but=None, why="the policy changed")
+    queries.replace_policy(conn, channel.id, policy=change.after)
+    after = {"policy": change.after, "digest": change.digest, "reason": reason}
+    caller.record(
+        conn, "channel.policy", f"{line}@{channel.name}", before={"policy": change.before},
+        after=after,
+    )  # fmt: skip
+
+
+def _change(name: str, before: Policy, after: Policy) -> PolicyChange:
+    return PolicyChange(
+        channel=name, before=policy_fields(before), after=policy_fields(after),
+        digest=str(policy_digest(after)), is_changed=policy_fields(before) != policy_fields(after),
+    )  # fmt: skip
+
+
+def _check_names(conn: sa.Connection, policy: Policy) -> None:
+    """Refuse names of nothing: a rule that could never be met is a slip of the pen."""
+    for number, suite in enumerate(policy.suites):
+        if suite.name not in suite_facts(conn, [suite.name]):
+            raise (
+                Place("suites")
+                .at(number)
+                .wrong(f"there is no suite {suite.name!r}", fix="name one that the server has")
+            )
+    for number, kind in enumerate(policy.kinds or ()):
+        read_word(kind, Place("kinds").at(number), words=kind_names())
+    for number, base in enumerate(policy.bases or ()):
+        is_root = ":" in base and "/" not in base
+        if not is_root and not base_queries.base_rows(conn, name=base, limit=1):
+            raise (
+                Place("bases")
+                .at(number)
+                .wrong(
+                    f"there is no base {base!r}",
+                    fix="deltareg base ls; a base that is still to come is named by its root",
+                )
+            )
+
+
+def _check_reason(before: Policy, after: Policy, reason: str) -> None:
+    if (before.is_protected or after.is_protected) and not reason:
+        raise InvalidInput(
+            "the channel is protected: a change of its policy takes a reason",
+            fix="say why: -m REASON",
+        )

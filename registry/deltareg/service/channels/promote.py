@@ -1,0 +1,56 @@
+"""Promotions: through the gate and, where they are due, with the approvals of others."""
+
+from typing import cast
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.errors import Conflict, DeltaregError, GatePending, InvalidInput, NotFound
+from deltareg.gate.judge import refusal
+from deltareg.refs import LineRef
+from deltareg.service.channels.approvals import ask_for_approvals
+from deltareg.service.channels.gate import gather
+from deltareg.service.channels.serve import check_standing, held, serve
+from deltareg.service.describe import ref_of
+from deltareg.service.registry import Caller
+from deltareg.wire import ChannelMove, MoveResult
+
+
+def promote(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> MoveResult | GatePending:  # fmt: skip
+    """Move a channel to a version, or open the request for that.
+
+    Raises:
+        InvalidInput: It names no version.
+        NotFound: There is no such version.
+        GateFailed, GatePending, Inconclusive, Blocked: What the gate asks for is not there.
+        Conflict: The channel serves it already.
+    """
+    if move.version is None:
+        raise InvalidInput("a promotion names a version", fix="send `version`")
+    version = held(conn, _version(conn, line, channel.delta_id, move.version))
+    case = gather(conn, version, channel)
+    if move.break_glass:
+        check_standing(conn, version, fix="choose another version")
+    else:
+        unmet = case.unmet()
+        # Approvals alone are asked for by a request; with other rules they are told of as well.
+        if any(ruling.rule != "approvals" for ruling in unmet):
+            raise cast(DeltaregError, refusal(unmet))
+    if current is not None and current.version_id == version.id:
+        raise Conflict(f"{ref_of(version)} is on {channel.name} already", fix="nothing to do")
+    if not move.break_glass:
+        waiting = ask_for_approvals(conn, caller, line, channel, version, move)
+        if waiting is not None:
+            return waiting
+    return serve(conn, caller, line, channel, current, version, move, case)[0]
+
+
+def _version(conn: sa.Connection, line: LineRef, delta_id: int, number: int) -> Row:
+    row = version_queries.find_version(conn, delta_id, number=number)
+    if row is None:
+        raise NotFound(f"there is no version {line}:v{number}", fix=f"deltareg log {line}")
+    return row

@@ -1,0 +1,238 @@
+"""Requests: looked at, approved, rejected, withdrawn.
+
+Whatever decides a request holds its channel, as every move does. So of two approvals at once the
+later counts the earlier, and the one that completes them moves the channel in its own transaction.
+"""
+
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import requests as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Conflict, Forbidden, NotFound
+from deltareg.refs import LineRef
+from deltareg.service.channels.approvals import (
+    approvals_due,
+    end,
+    subject_of,
+    who_may,
+)
+from deltareg.service.channels.gate import gather
+from deltareg.service.channels.serve import held, serve
+from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_line
+from deltareg.wire import ApprovalInfo, ChannelMove, Page, RequestInfo, RequestState, UnmetRule
+
+_LIST = "deltareg request ls"
+
+
+def list_requests(
+    registry: Registry,
+    caller: Caller,
+    line: LineRef | None,
+    *,
+    state: RequestState | None,
+    channel: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[RequestInfo]:
+    """List requests of a line, or of all, newest first."""
+    caller.require("read")
+    before = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        delta_id = None if line is None else find_line(conn, line).id
+        rows = queries.request_rows(
+            conn, state=state, delta_id=delta_id, channel=channel, before=before,
+            limit=check_limit(limit) + 1,
+        )  # fmt: skip
+        given = queries.approvals_of(conn, [row.id for row in rows])
+    return page(
+        rows, limit, key=lambda row: row.id, show=lambda row: _describe(row, given.get(row.id, []))
+    )
+
+
+def show_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
+    """Show a request, and what keeps it from being promoted now.
+
+    Raises:
+        NotFound: There is none of that number.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return _shown(conn, request_id)
+
+
+def approve_request(
+    registry: Registry, caller: Caller, request_id: int, *, message: str
+) -> RequestInfo:
+    """Approve a request; the last approval that is due moves the channel if the gate is met.
+
+    Approving again changes nothing.
+
+    Raises:
+        Forbidden: Who opened it or pushed the version does not approve it.
+        Conflict: It is not open any more.
+    """
+    caller.require("approve")
+
+    def act(conn: sa.Connection, request: Row, channel: Row) -> None:
+        _check_other(caller, request)
+        given = queries.approvals_of(conn, [request.id]).get(request.id, [])
+        if caller.principal_id not in {row.principal_id for row in given}:
+            queries.add_approval(
+                conn, request.id, principal_id=caller.principal_id, token_id=caller.token_id,
+                message=message,
+            )  # fmt: skip
+            after = {"version": request.number, "message": message, "approvals": len(given) + 1}
+            before = {"approvals": len(given)}
+            caller.record(conn, "request.approve", subject_of(request), before=before, after=after)
+        _promote_if_due(conn, caller, request, channel)
+
+    def is_done(conn: sa.Connection, request: Row) -> bool:
+        given = queries.approvals_of(conn, [request.id]).get(request.id, [])
+        is_mine = caller.principal_id in {row.principal_id for row in given}
+        return bool(request.state == "promoted") and is_mine
+
+    return _decide(registry, request_id, act, is_done=is_done)
+
+
+def reject_request(
+    registry: Registry, caller: Caller, request_id: int, *, reason: str
+) -> RequestInfo:
+    """Reject a request, with a reason.
+
+    Raises:
+        Conflict: It is not open any more.
+    """
+    caller.require("approve")
+
+    def act(conn: sa.Connection, request: Row, _channel: Row) -> None:
+        end(conn, caller, request, state="rejected", decision=reason)
+
+    def is_done(_conn: sa.Connection, request: Row) -> bool:
+        return (request.state, request.decided_by) == ("rejected", caller.principal_id)
+
+    return _decide(registry, request_id, act, is_done=is_done)
+
+
+def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
+    """Withdraw a request, as who opened it.
+
+    Raises:
+        Forbidden: Somebody else opened it.
+        Conflict: It is not open any more.
+    """
+    caller.require("promote")
+
+    def act(conn: sa.Connection, request: Row, _channel: Row) -> None:
+        if caller.principal_id != request.opener_id and "admin" not in caller.scopes:
+            raise Forbidden(
+                f"request {request.id} was opened by {request.opener}",
+                fix=f"ask {request.opener}, or: deltareg request reject {request.id} -m REASON",
+            )
+        end(conn, caller, request, state="withdrawn", decision="")
+
+    def is_done(_conn: sa.Connection, request: Row) -> bool:
+        return (request.state, request.decided_by) == ("withdrawn", caller.principal_id)
+
+    return _decide(registry, request_id, act, is_done=is_done)
+
+
+def _decide(
+    registry: Registry,
+    request_id: int,
+    act: Callable[[sa.Connection, Row, Row], None],
+    *,
+    is_done: Callable[[sa.Connection, Row], bool],
+) -> RequestInfo:
+    """Act on an open request while its channel is held; what is done already stays so."""
+
+    def transaction(conn: sa.Connection) -> RequestInfo:
+        found = _find(conn, request_id)
+        channel = channel_queries.channel_by_id(conn, found.channel_id, lock=True)
+        request = _find(conn, request_id)
+        if request.state != "open" and is_done(conn, request):
+            return _shown(conn, request_id)
+        if request.state != "open":
+            raise Conflict(
+                f"request {request.id} is {request.state}{_by(request)}",
+                fix=f"deltareg request show {request.id}",
+            )
+        act(conn, request, channel)
+        return _shown(conn, request_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def _check_other(caller: Caller, request: Row) -> None:
+    whose = {request.opener_id: "opened it", request.uploader_id: "pushed its version"}
+    if caller.principal_id in whose:
+        raise Forbidden(
+            f"{caller.principal} {whose[caller.principal_id]}, so somebody else has to approve"
+            f" request {request.id}",
+            fix=f"ask {who_may(request)}",
+        )
+
+
+def _promote_if_due(conn: sa.Connection, caller: Caller, request: Row, channel: Row) -> None:
+    given = queries.approvals_of(conn, [request.id]).get(request.id, [])
+    if len(given) < approvals_due(channel):
+        return
+    version = held(conn, version_queries.version_by_id(conn, request.version_id))
+    case = gather(conn, version, channel)
+    if case.unmet("approvals"):
+        return
+    line = LineRef(request.namespace, request.line)
+    current = channel_queries.revision_at(conn, channel.id, number=channel.revision)
+    move = ChannelMove(kind="promote", version=version.number, reason=request.reason)
+    serve(conn, caller, line, channel, current, version, move, case)
+
+
+def _find(conn: sa.Connection, request_id: int) -> Row:
+    row = queries.request_row(conn, request_id)
+    if row is None:
+        raise NotFound(f"there is no request {request_id}", fix=_LIST)
+    return row
+
+
+def _shown(conn: sa.Connection, request_id: int) -> RequestInfo:
+    request = _find(conn, request_id)
+    info = _describe(request, queries.approvals_of(conn, [request.id]).get(request.id, []))
+    if request.state != "open":
+        return info
+    version = version_queries.version_by_id(conn, request.version_id)
+    channel = channel_queries.channel_by_id(conn, request.channel_id)
+    unmet = [
+        UnmetRule(rule=u.rule, message=u.message, fix=u.fix)
+        for u in gather(conn, version, channel).unmet("approvals")
+    ]
+    return info.model_copy(update={"unmet": unmet})
+
+
+def _describe(row: Row, given: Sequence[Row]) -> RequestInfo:
+    due = approvals_due(row)
+    return RequestInfo(
+        id=row.id, state=row.state, channel=row.channel, line=f"{row.namespace}/{row.line}",
+        ref=f"{row.namespace}/{row.line}:v{row.number}", version=row.number, digest=row.digest,
+        previous=row.previous, policy_digest=row.policy_digest, seen_revision=row.seen_revision,
+        opener=row.opener, uploader=row.uploader, reason=row.reason,
+        opened_at=rfc3339(row.created_at), due=due,
+        missing=max(0, due - len(given)) if row.state == "open" else 0,
+        approvals=[
+            ApprovalInfo(principal=a.principal, message=a.message, at=rfc3339(a.created_at))
+            for a in given
+        ],
+        decided_by=row.decider, decided_at=rfc3339_or_none(row.decided_at),
+        decision=row.decision, revision=row.revision,
+    )  # fmt: skip
+
+
+def _by(request: Row) -> str:
+    told = f" by {request.decider}" if request.decider else ""
+    return f"{told}: {request.decision}" if request.decision else told

@@ -1,0 +1,73 @@
+"""What promotions and rollbacks share: a version that is held, and serving it from now on."""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import channels as queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.stacks import stack_below
+from deltareg.db.rows import Row
+from deltareg.errors import Blocked
+from deltareg.refs import LineRef
+from deltareg.service.bases.stacks import revoked_below
+from deltareg.service.channels.approvals import MOVED_ON, end_others, note_promoted
+from deltareg.service.channels.gate import Case
+from deltareg.service.channels.terms import write_terms
+from deltareg.service.describe import ref_of
+from deltareg.service.ledger.append import append
+from deltareg.service.ledger.freeze import freeze_again, standing_freeze
+from deltareg.service.lines.revocations import tell_revocation
+from deltareg.service.registry import Caller
+from deltareg.wire import ChannelMove, MoveResult
+
+
+def held(conn: sa.Connection, version: Row) -> Row:
+    """Read a version again, held with what it stands on: none is revoked or deleted until the end.
+
+    What was read before may have been revoked by somebody who has committed since.
+    """
+    below = [] if version.base_id is None else stack_below(conn, version.base_id)
+    pack_queries.lock_versions(conn, [version.id, *(row.id for row in below)])
+    return version_queries.version_by_id(conn, version.id)
+
+
+def check_standing(conn: sa.Connection, version: Row, *, fix: str) -> None:
+    """Refuse a version that no channel takes, whatever glass is broken.
+
+    Raises:
+        Blocked: It is deleted, revoked or stands on one that is.
+    """
+    ref = ref_of(version)
+    if version.deleted_at is not None:
+        raise Blocked(f"{ref} is deleted", fix=fix)
+    if version.revoked_at is not None:
+        raise Blocked(f"{ref} was {tell_revocation(conn, version)}", fix=fix)
+    below = revoked_below(conn, version)
+    if below:
+        raise Blocked(f"{ref} stands on {below}", fix=fix)
+
+
+def serve(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    version: Row, move: ChannelMove, case: Case,
+) -> tuple[MoveResult, int]:  # fmt: skip
+    """Append the move that lets a channel serve a version; give it and the id of its row.
+
+    It names the verdicts of the case that was judged.
+
+    Open requests of the channel are answered or stale after it. A freeze that was broken through
+    stands again after it.
+    """
+    is_promoted = move.kind == "promote"
+    write_terms(conn, channel, case)
+    end_others(conn, caller, channel, but=version.id if is_promoted else None, why=MOVED_ON)
+    request = note_promoted(conn, caller, channel, version) if is_promoted else None
+    freeze = standing_freeze(current, at_us=case.now.now_us)
+    result, revision_id = append(
+        conn, caller, line, channel, current, move, serves=version, request=request,
+        verdict_ids=case.passes(),
+    )  # fmt: skip
+    if freeze is not None:
+        now = queries.channel_by_id(conn, channel.id)
+        freeze_again(conn, caller, line, now, freeze)
+    return result, revision_id

@@ -1,0 +1,1 @@
+"""A channel's ledger: what its newest revisions say, and the appending of another."""

@@ -1,0 +1,152 @@
+"""Freezing a channel: while the newest revision is a freeze that has not ended, nothing moves it.
+
+A freeze is a revision as any other and says again what is served, so that whoever reads the newest
+revision finds it there.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import read_clock
+from deltareg.db.queries import channels as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.errors import Conflict, InvalidInput
+from deltareg.gate.freeze_window import StandingWindow, standing_window
+from deltareg.refs import LineRef
+from deltareg.service.clock import (
+    moment_of,
+    parse_time,
+    rfc3339,
+    rfc3339_of,
+    rfc3339_or_none,
+    rfc3339_seconds,
+)
+from deltareg.service.ledger.append import append
+from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.registry import Caller
+from deltareg.wire import ChannelMove, MoveResult
+
+
+def what_freezes(channel: Row, newest: Row | None, *, at_us: int) -> Row | StandingWindow | None:
+    """Give what lets no move through at a time: a freeze by hand, else a window of the policy.
+
+    Args:
+        channel: The channel.
+        newest: Its newest revision then; None for a channel that was never moved.
+        at_us: The time.
+    """
+    freeze = standing_freeze(newest, at_us=at_us)
+    if freeze is not None:
+        return freeze
+    return standing_window(policy_of(channel).freeze, moment_of(at_us))
+
+
+def standing_freeze(newest: Row | None, *, at_us: int) -> Row | None:
+    """Give the newest revision of a channel if it freezes it at a time."""
+    return newest if newest is not None and is_freezing(newest, at_us=at_us) else None
+
+
+def is_freezing(revision: Row, *, at_us: int) -> bool:
+    """Whether a revision, while it is the newest, freezes its channel at a time."""
+    is_open = revision.ends_at is None or revision.ends_at > at_us
+    return bool(revision.kind == "freeze" and is_open)
+
+
+def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, list[str]]:
+    """Name the channels of lines that accept no move now, by hand or by a window, by line."""
+    now_us = read_clock(conn)
+    found: dict[int, list[str]] = {}
+    for row in queries.standings(conn, delta_ids):
+        if what_freezes(row, row, at_us=now_us) is not None:
+            found.setdefault(row.delta_id, []).append(row.name)
+    return found
+
+
+def tell_frozen(frozen: Row | StandingWindow, name: str) -> str:
+    """Say what lets no move of a channel through, and why."""
+    return str(frozen) if isinstance(frozen, StandingWindow) else tell_freeze(frozen, name)
+
+
+def end_of(frozen: Row | StandingWindow) -> str | None:
+    """Say when a channel takes moves again by itself; None when it does not."""
+    if isinstance(frozen, StandingWindow):
+        return rfc3339_of(frozen.ends)
+    return rfc3339_or_none(frozen.ends_at)
+
+
+def tell_freeze(freeze: Row, name: str) -> str:
+    """Say that a channel is frozen, by whom, since and until when, and why."""
+    since = rfc3339_seconds(freeze.created_at)
+    until = "" if freeze.ends_at is None else f" until {rfc3339_seconds(freeze.ends_at)}"
+    return f"{name} was frozen by {freeze.actor} at {since}{until}: {freeze.reason}"
+
+
+def unfreezing(line: LineRef | str, name: str) -> str:
+    """Give the command that ends a freeze."""
+    return f"deltareg channel unfreeze {line} {name} -m REASON"
+
+
+def freeze_channel(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> MoveResult:  # fmt: skip
+    """Append a freeze; one on a frozen channel says anew why, and until when.
+
+    Raises:
+        InvalidInput: It has no reason, names a version, or would have ended already.
+    """
+    _check(move)
+    ends_at = None if move.until is None else parse_time(move.until)
+    if ends_at is not None and ends_at <= read_clock(conn):
+        raise InvalidInput(f"{move.until} has passed", fix="name a time to come")
+    result, revision_id = _append(conn, caller, line, channel, current, move)
+    if ends_at is not None:
+        queries.add_freeze_end(conn, revision_id, ends_at=ends_at)
+    return result
+
+
+def unfreeze_channel(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> MoveResult:  # fmt: skip
+    """Append the end of a freeze.
+
+    Raises:
+        InvalidInput: It has no reason, or names a version.
+        Conflict: The channel is not frozen.
+    """
+    _check(move)
+    if standing_freeze(current, at_us=read_clock(conn)) is None:
+        raise Conflict(f"{line}@{channel.name} is not frozen", fix="nothing to do")
+    return _append(conn, caller, line, channel, current, move)[0]
+
+
+def freeze_again(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, freeze: Row
+) -> None:
+    """Append a freeze once more, after a move that broke through it."""
+    until = None if freeze.ends_at is None else rfc3339(freeze.ends_at)
+    reason = f"still, after #{channel.revision}: {freeze.reason}"[:2_000]
+    move = ChannelMove(kind="freeze", reason=reason, until=until)
+    current = queries.revision_at(conn, channel.id, number=channel.revision)
+    _, revision_id = _append(conn, caller, line, channel, current, move)
+    if freeze.ends_at is not None:
+        queries.add_freeze_end(conn, revision_id, ends_at=freeze.ends_at)
+
+
+def _check(move: ChannelMove) -> None:
+    if not move.reason:
+        raise InvalidInput(f"to {move.kind} a channel takes a reason", fix="say why: -m REASON")
+    if (move.version, move.revision, move.steps) != (None, None, None):
+        raise InvalidInput(f"to {move.kind} a channel names no version")
+
+
+def _append(
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
+    move: ChannelMove,
+) -> tuple[MoveResult, int]:  # fmt: skip
+    served = None if current is None else current.version_id
+    serves = None if served is None else version_queries.version_by_id(conn, served)
+    return append(conn, caller, line, channel, current, move, serves=serves, verdict_ids=[])

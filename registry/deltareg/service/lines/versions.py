@@ -1,0 +1,141 @@
+"""Reading versions: list, show, manifest, storage, log, lineage; and deleting one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import stacks
+from deltareg.db.queries import versions as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Conflict
+from deltareg.refs import LineRef, Ref
+from deltareg.service.clock import rfc3339
+from deltareg.service.describe import describe_detail, describe_version, describe_versions, ref_of
+from deltareg.service.ledger.freeze import frozen_channels
+from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import Bare, find_line, find_version
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
+from deltareg.wire import LineInfo, Page, VersionDetail, VersionInfo
+
+
+def list_lines(
+    registry: Registry,
+    caller: Caller,
+    *,
+    only: delta_queries.LineFilter,
+    cursor: str | None,
+    limit: int,
+) -> Page[LineInfo]:
+    """List delta lines by name with their newest version and what their channels serve."""
+    caller.require("read")
+    after = read_cursor(cursor)
+    with read(registry.engine) as conn:
+        wanted = replace(only, suite_digest=str(built_in(DEFAULT_SUITE).digest))
+        rows = delta_queries.line_rows(conn, only=wanted, after=after, limit=check_limit(limit) + 1)
+        newest = _newest(conn, rows)
+        serving: dict[int, dict[str, int]] = {}
+        for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
+            serving.setdefault(pointer.delta_id, {})[pointer.name] = pointer.number
+        frozen = frozen_channels(conn, [row.id for row in rows])
+    return page(
+        rows, limit, key=lambda row: row.path,
+        show=lambda row: LineInfo(
+            ref=row.path, versions=row.versions, newest=newest.get(row.newest_id),
+            channels=serving.get(row.id, {}), frozen=frozen.get(row.id, []),
+            created_at=rfc3339(row.created_at),
+        ),
+    )  # fmt: skip
+
+
+def list_versions(
+    registry: Registry, caller: Caller, line: LineRef, *, cursor: str | None, limit: int
+) -> Page[VersionInfo]:
+    """List the versions of a line, newest first."""
+    caller.require("read")
+    before = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        delta = find_line(conn, line)
+        rows = queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1)
+        shown = {info.version: info for info in describe_versions(conn, rows)}
+    return page(rows, limit, show=lambda row: shown[row.number], key=lambda row: row.number)
+
+
+def show_version(registry: Registry, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
+    """Show the version that a reference means."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return describe_detail(conn, find_version(conn, ref, bare=bare))
+
+
+def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
+    """Give the manifest of a version, as it was received."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return queries.content(conn, find_version(conn, ref, bare="newest").id).manifest
+
+
+def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
+    """Give the storage map of a version, as it is now."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        return queries.content(conn, find_version(conn, ref, bare="newest").id).storage_map
+
+
+def delete_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
+    """Delete a version; its number is never used again, its bytes go with the next collection.
+
+    Raises:
+        Conflict: A channel serves it, another version was made from it, or stands on it as a base.
+    """
+    caller.require("admin")
+
+    def transaction(conn: sa.Connection) -> VersionInfo:
+        find_line(conn, ref.line, lock=True)
+        row = find_version(conn, ref, bare="newest")
+        queries.lock_version(conn, row.id)
+        if row.deleted_at is None:
+            _refuse_if_needed(conn, row)
+            queries.delete_version(conn, row.id)
+            after = {"deleted": True}
+            caller.record(
+                conn, "version.delete", ref_of(row), before={"deleted": False}, after=after
+            )
+        return describe_version(conn, queries.version_by_id(conn, row.id))
+
+    return with_retry(registry.engine, transaction)
+
+
+def _newest(conn: sa.Connection, rows: Sequence[Row]) -> dict[int, VersionInfo]:
+    found = queries.versions_by_ids(
+        conn, [row.newest_id for row in rows if row.newest_id is not None]
+    )
+    infos = describe_versions(conn, list(found.values()))
+    return dict(zip(found, infos, strict=True))
+
+
+def _refuse_if_needed(conn: sa.Connection, row: Row) -> None:
+    ref = ref_of(row)
+    serving = channel_queries.serving_channels(conn, row.id)
+    if serving:
+        channel = serving[0]
+        line = f"{row.namespace}/{row.line}"
+        raise Conflict(
+            f"{ref} is what {channel} serves",
+            fix=f"promote another version first, or: deltareg rollback {line} --channel {channel}",
+        )
+    children = queries.children_of(conn, row.id)
+    if children:
+        raise Conflict(
+            f"{ref_of(children[0])} was made from {ref}", fix="delete the newer one first"
+        )
+    standing = stacks.stacked_on(conn, row.id)
+    if standing:
+        above = ref_of(standing[0])
+        raise Conflict(
+            f"{ref} is the base of {above}", fix=f"remove that one first: deltareg rm {above}"
+        )

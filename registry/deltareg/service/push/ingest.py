@@ -1,0 +1,333 @@
+"""A push, second half: what was uploaded becomes a version, in one transaction, or nothing does.
+
+Before the transaction the server reads back every header and document and builds the manifest
+itself; in it, the upload must still be open, every pack durable and live, and then manifest,
+storage map, pack references, version, queued verification and audit row are one commit.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import uploads as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.delta.base_manifest import base_view
+from deltareg.delta.delta_manifest import assess, build_delta_manifest
+from deltareg.delta.kind import BaseView, DeltaFiles
+from deltareg.delta.shapes import header_tensors
+from deltareg.digest import Digest
+from deltareg.errors import (
+    BlobMissing,
+    Conflict,
+    DeltaregError,
+    InvalidInput,
+    Problem,
+    Refused,
+    UploadClosed,
+)
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.refs import LineRef
+from deltareg.service.bases.stacks import find_ground
+from deltareg.service.channels.channels import add_default_channels
+from deltareg.service.describe import describe_version
+from deltareg.service.push.shares import keep_share
+from deltareg.service.push.uploads import (
+    abort_upload,
+    check_open,
+    find_own_upload,
+    is_of_run,
+    show_upload,
+)
+from deltareg.service.readback import Readback
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.flatten import misses_its_base, queue_reencode
+from deltareg.service.runs.runs import queue_default_suite
+from deltareg.wire import UploadComplete, UploadInfo
+
+_AGAIN = "run the same push again; what is stored already is not sent twice"
+
+
+def complete_upload(
+    registry: Registry,
+    caller: Caller,
+    upload_id: str,
+    request: UploadComplete,
+    *,
+    new_id: Callable[[], UUID] = uuid4,
+) -> UploadInfo:
+    """Turn an upload into a version; doing it again gives the same version.
+
+    Raises:
+        Refused: What arrived is not what the manifest claims, or is refused by its kind; nothing
+            of it is kept.
+        UploadClosed: The upload was given up, or a pack that it relied on is gone: push again.
+    """
+    caller.require("push")
+    with read(registry.engine) as conn:
+        upload = find_own_upload(conn, caller, upload_id, lock=False)
+    if upload.state == "complete":
+        return show_upload(registry, caller, upload_id)
+    if upload.subject != "delta" or is_of_run(upload):
+        raise InvalidInput("this upload is of a base, or of a run")
+    check_open(upload)
+    try:
+        storage = StorageMap.decode(request.storage_map.encode())
+        base = _check_claim(registry, upload, storage)
+    except DeltaregError as error:
+        if not error.retryable:
+            abort_upload(registry, caller, upload_id)
+        raise
+    again = misses_its_base(Manifest.decode(upload.manifest), storage, base)
+    stored = _Stored(
+        storage, request.storage_map.encode(), reencode_run=new_id() if again else None
+    )
+    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """How a version is stored.
+
+    Attributes:
+        storage: The storage map.
+        raw: The same, as it was received.
+        reencode_run: The id of a run that stores it anew, with the base; None without need.
+    """
+
+    storage: StorageMap
+    raw: bytes
+    reencode_run: UUID | None
+
+
+def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Digest, str]:
+    """Find the physical key of every pack of a map: of this upload, or live in its scope.
+
+    Raises:
+        UploadClosed: One is neither; the push has to start again.
+    """
+    found = {
+        row.digest: (row.physical_key, row.size_bytes)
+        for row in queries.received_packs(conn, upload.id)
+    }
+    others = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in found]
+    found |= pack_queries.physical_keys(conn, upload.scope, others)
+    for pack in storage.packs:
+        if str(pack.digest) not in found:
+            raise UploadClosed(f"pack {pack.digest.short} is not stored (any more)", fix=_AGAIN)
+        if found[str(pack.digest)][1] != pack.size_bytes:
+            wrong = f"pack {pack.digest.short} does not have {pack.size_bytes} bytes"
+            raise Refused([Problem("header", wrong, fix="push it with a current client")])
+    return {Digest.parse(digest): key for digest, (key, _) in found.items()}
+
+
+def read_back(
+    registry: Registry, upload: Row, keys: Mapping[Digest, str], storage: StorageMap
+) -> DeltaFiles:
+    """Read the headers and documents of an upload.
+
+    Raises:
+        Refused: They are not what the manifest claims.
+        UploadClosed: A collection took the upload, or a pack that it relied on, meanwhile.
+    """
+    try:
+        return Readback(registry.store, keys, storage).delta_files(Manifest.decode(upload.manifest))
+    except BlobMissing as error:
+        with read(registry.engine) as conn:
+            now = queries.upload_row(conn, upload.id)
+            is_open = now is not None and now.state == "open"
+            if is_open and pack_keys(conn, upload, storage) == keys:
+                raise
+        raise UploadClosed("what the upload had was collected meanwhile", fix=_AGAIN) from error
+
+
+def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[str, int]:
+    """Make the upload's packs live and lock the others; give every pack's row id by digest.
+
+    Raises:
+        UploadClosed: A pack that should be there already is gone.
+    """
+    received = {row.digest: row for row in queries.received_packs(conn, upload.id)}
+    found: dict[str, int] = {}
+    others: list[str] = []
+    # Sorted, so that two completions lock rows in the same order and cannot block each other.
+    for digest in sorted(str(pack.digest) for pack in storage.packs):
+        row = received.get(digest)
+        if row is None:
+            others.append(digest)
+            continue
+        found[digest] = pack_queries.adopt(
+            conn, scope=upload.scope, digest=digest, size_bytes=row.size_bytes,
+            physical_key=row.physical_key,
+        )  # fmt: skip
+    return found | pack_queries.lock_live(conn, upload.scope, others)
+
+
+def record_pieces(
+    conn: sa.Connection,
+    upload: Row,
+    storage: StorageMap,
+    pack_ids: Mapping[str, int],
+    reference_root: str,
+) -> None:
+    """Remember where each piece is, so that another push of the namespace need not send it.
+
+    Only the pieces of the upload's own manifest are remembered, each with its whole chain.
+    """
+    chains = map(storage.chain, Manifest.decode(upload.manifest).pieces())
+    found = (
+        pack_queries.FoundPiece(
+            digest=str(chain.piece.digest),
+            base_root="" if chain.outside is None else reference_root,
+            entry=chain.encode(), pack_ids=[pack_ids[str(pack)] for pack in sorted(chain.packs)],
+        )
+        for chain in chains
+        if chain.piece.chunks
+    )  # fmt: skip
+    pack_queries.record_pieces(conn, upload.scope, found)
+
+
+def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> BaseView:
+    """Hold an upload against what it brought, and give its base."""
+    manifest = Manifest.decode(upload.manifest)
+    with read(registry.engine) as conn:
+        base = _base_of(conn, manifest)
+        keys = pack_keys(conn, upload, storage)
+    storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
+    files = read_back(registry, upload, keys, storage)
+    assessment = assess(files, header_tensors(files), base)
+    built = build_delta_manifest(
+        assessment, delta=files, files=manifest.files,
+        digests={(t.file, t.name): t.digest for t in manifest.tensors},
+        base=base, parents=manifest.parents,
+    )  # fmt: skip
+    if built.encode() != manifest.encode():
+        raise Refused([
+            Problem(
+                "kind_mismatch", "the manifest does not follow from the files that came with it",
+                fix="push with a client of the server's version: deltareg version",
+            )
+        ])  # fmt: skip
+    return base
+
+
+def _base_of(conn: sa.Connection, manifest: Manifest) -> BaseView:
+    row = _base_row(conn, str(manifest.base))
+    return base_view(Manifest.decode(base_queries.base_content(conn, row.id).manifest))
+
+
+def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> Row:
+    row = base_queries.find_base_for(conn, root, name=name)
+    if row is None:
+        raise Conflict("the base was deleted meanwhile", fix="name another base")
+    return row
+
+
+def _base_meant(conn: sa.Connection, upload: Row, manifest: Manifest) -> Row:
+    """Find the base that a push is for; several may have its root.
+
+    Raises:
+        Blocked: It is a version, and that or what it stands on is revoked.
+    """
+    row = _base_row(conn, str(manifest.base), name=upload.request.get("base", ""))
+    if row.version_id is not None:
+        find_ground(conn, row.name)
+    return row
+
+
+def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored) -> UploadInfo:
+    upload = find_own_upload(conn, caller, upload_id, lock=True)
+    if upload.state == "complete":  # by another request of the same push, meanwhile
+        row = version_queries.version_by_id(conn, upload.version_id)
+        return _answer(conn, upload, row, created=False)
+    check_open(upload)
+    delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
+    known = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
+    if known is not None:
+        queries.close_upload(conn, upload_id, state="complete", version_id=known.id)
+        return _answer(conn, upload, known, created=False)
+    pack_ids = adopt_packs(conn, upload, stored.storage)
+    version_id = _add_version(conn, caller, upload, delta, stored)
+    pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
+    manifest = Manifest.decode(upload.manifest)
+    keep_share(conn, Held(version_id), manifest, stored.storage)
+    record_pieces(conn, upload, stored.storage, pack_ids, str(manifest.base))
+    queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
+    row = version_queries.version_by_id(conn, version_id)
+    queue_default_suite(conn, caller, row)
+    if stored.reencode_run is not None:
+        run_id = str(stored.reencode_run)
+        queue_reencode(conn, caller, row, against="smallest", run_id=run_id)
+    info = _answer(conn, upload, row, created=True)
+    after = {"digest": row.manifest_digest, "kind": row.kind, "base": row.base_root}
+    subject = f"{row.namespace}/{row.line}:v{row.number}"
+    caller.record(conn, "version.push", subject, before=None, after=after)
+    return info
+
+
+def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> Row:
+    row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
+    if row is not None:
+        return row
+    namespace = delta_queries.namespace_id(conn, line.namespace)
+    if namespace is None:
+        namespace = delta_queries.add_namespace(
+            conn, line.namespace, created_by=caller.principal_id
+        )
+    delta_queries.add_delta(conn, namespace, line.name, created_by=caller.principal_id)
+    row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
+    if row is None:
+        raise UploadClosed(f"{line} could not be made", fix=_AGAIN)
+    add_default_channels(conn, row.id)
+    return row
+
+
+def _add_version(
+    conn: sa.Connection, caller: Caller, upload: Row, delta: Row, stored: _Stored
+) -> int:
+    manifest = Manifest.decode(upload.manifest)
+    base = _base_meant(conn, upload, manifest)
+    line = LineRef.parse(upload.target)
+    digests = [str(parent) for parent in manifest.parents]
+    parents = version_queries.version_ids_by_digest(conn, line.namespace, digests)
+    unknown = [digest for digest in digests if digest not in parents]
+    if unknown or len(parents) < len(digests):
+        wrong = f"no version here has the digest {unknown[0]}" if unknown else "a parent is twice"
+        raise Refused([Problem("bad_config", wrong, fix="name each parent once: --parent")])
+    semver = upload.request["semver"]
+    if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
+        raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
+    version_id = version_queries.add_version(
+        conn, delta_id=delta.id, number=delta_queries.take_number(conn, delta.id),
+        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=stored.raw,
+        kind=manifest.kind, variant=manifest.variant, foldable=manifest.foldable,
+        base_root=str(manifest.base), base_id=base.id, message=upload.request["message"],
+        semver=semver, labels=upload.request["labels"],
+        logical_bytes=manifest.logical_bytes,
+        stored_bytes=stored.storage.stored_bytes(manifest.pieces()),
+        uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
+    )  # fmt: skip
+    below = [] if base.version_id is None else [base.version_id]
+    standing = pack_queries.lock_versions(conn, [*parents.values(), *below])
+    if not standing >= set(below):
+        raise Conflict(f"the base {base.name} was deleted meanwhile", fix="name another base")
+    gone = [digest for digest, row_id in parents.items() if row_id not in standing]
+    if gone:
+        raise Conflict(f"the parent {gone[0]} was deleted meanwhile", fix="leave --parent out")
+    version_queries.add_parents(conn, version_id, [parents[digest] for digest in digests])
+    return version_id
+
+
+def _answer(conn: sa.Connection, upload: Row, row: Row, *, created: bool) -> UploadInfo:
+    version = describe_version(conn, row, created=created)
+    return UploadInfo(
+        id=upload.id, state="complete", manifest_digest=upload.manifest_digest, version=version
+    )

@@ -1,0 +1,229 @@
+"""A base, pushed with its bytes or only registered; its fingerprint is worked out here.
+
+A base may be a version folded into its own base; it is then held against those as well.
+
+For a base that is pushed, every header is read back and every tensor digest that the manifest
+claims is what the worker's `digests` check and each pull hold the bytes against.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import uploads as upload_queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.delta.base_manifest import (
+    SAME_PARAMETERS_RULE,
+    base_identity,
+    base_view,
+    build_base_manifest,
+    parameters_root,
+)
+from deltareg.delta.kind import BaseView
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.service.bases.stacks import (
+    Ground,
+    bottom_records,
+    check_result,
+    find_ground,
+    is_version_base,
+    record_stack,
+)
+from deltareg.service.describe import describe_base
+from deltareg.service.push.ingest import (
+    adopt_packs,
+    pack_keys,
+    read_back,
+    record_pieces,
+)
+from deltareg.service.push.shares import keep_share
+from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.flatten import queue_where_base_was_missed
+from deltareg.service.runs.runs import verify_where_base_was_missed
+from deltareg.wire import BaseInfo, UploadComplete
+
+
+def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInfo:
+    """Turn an upload without packs into a base whose bytes stay where they are.
+
+    Raises:
+        UploadClosed: The upload was given up: register again.
+    """
+    caller.require("push")
+    with read(registry.engine) as conn:
+        _find_upload(conn, caller, upload_id)
+    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, None))
+
+
+def complete_base(
+    registry: Registry, caller: Caller, upload_id: str, request: UploadComplete
+) -> BaseInfo:
+    """Turn an upload into a stored base; a registered one of the same content gets its bytes.
+
+    Doing it again gives the same base.
+
+    Raises:
+        Refused: What arrived is not what the manifest claims.
+        UploadClosed: The upload was given up: push again.
+    """
+    caller.require("push")
+    with read(registry.engine) as conn:
+        upload = _find_upload(conn, caller, upload_id)
+        if upload.state == "complete":
+            return _answer(conn, upload, created=False)
+    check_open(upload)
+    raw = request.storage_map.encode()
+    try:
+        storage = StorageMap.decode(raw)
+        recipe = _check_claim(registry, upload, storage)
+    except DeltaregError as error:
+        if not error.retryable:
+            abort_upload(registry, caller, upload_id)
+        raise
+    stored = _Stored(storage, raw, recipe)
+    return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
+
+
+def _find_upload(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
+    upload = find_own_upload(conn, caller, upload_id, lock=False)
+    if upload.subject != "base":
+        raise InvalidInput("this upload is of a delta")
+    return upload
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """How a base's bytes are stored.
+
+    Attributes:
+        storage: The storage map.
+        raw: The same, as it was received.
+        recipe: By what values were computed, for a version that is a base.
+    """
+
+    storage: StorageMap
+    raw: bytes
+    recipe: str
+
+
+def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> str:
+    """Hold an upload against what it brought; give the recipe of a version that is a base."""
+    manifest = Manifest.decode(upload.manifest)
+    with read(registry.engine) as conn:
+        ground = _ground(conn, upload)
+        below = {} if ground is None else bottom_records(conn, ground)
+    storage.check_covers(manifest, (record.digest for record in below.values()))
+    with read(registry.engine) as conn:
+        keys = pack_keys(conn, upload, storage)
+    files = read_back(registry, upload, keys, storage)
+    built = build_base_manifest(
+        headers=files.headers, files=manifest.files,
+        digests={(t.file, t.name): t.digest for t in manifest.tensors},
+        config_text=str(manifest.config["config_json"]),
+    )  # fmt: skip
+    if built.encode() != manifest.encode():
+        message = "the manifest does not follow from the files that came with it"
+        raise Refused([Problem("kind_mismatch", message, fix="push with the server's version")])
+    return "" if ground is None else check_result(registry, ground, manifest)
+
+
+def _ground(conn: sa.Connection, upload: Row) -> Ground | None:
+    return find_ground(conn, upload.target) if is_version_base(upload.target) else None
+
+
+def _commit(
+    conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored | None
+) -> BaseInfo:
+    upload = find_own_upload(conn, caller, upload_id, lock=True)
+    if upload.state == "complete":
+        return _answer(conn, upload, created=False)
+    check_open(upload)
+    ground = _ground(conn, upload)
+    is_added = _add(conn, caller, upload)
+    known = _known(conn, upload)
+    base_id = known.id
+    if is_added:
+        _relate(conn, base_id, base_view(Manifest.decode(upload.manifest)))
+        if ground is not None and stored is not None:
+            record_stack(conn, ground, base_id, recipe=stored.recipe)
+    is_new = is_added or (stored is not None and not known.is_stored)
+    if stored is not None and is_new:
+        _store(conn, upload, base_id, stored, "" if ground is None else ground.bottom_root)
+        queue_where_base_was_missed(conn, caller, base_id)
+        verify_where_base_was_missed(conn, caller, base_id)
+    upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
+    info = _answer(conn, upload, created=is_new)
+    if is_new:
+        action = "base.register" if stored is None else "base.push"
+        after = {"root": info.root, "is_stored": info.is_stored}
+        caller.record(conn, action, f"base/{info.name}", before=None, after=after)
+    return info
+
+
+def _answer(conn: sa.Connection, upload: Row, *, created: bool) -> BaseInfo:
+    rows = queries.base_rows(conn, name=upload.target, limit=1)
+    if not rows:
+        raise _deleted(upload)
+    sent = upload_queries.uploaded_bytes(conn, upload.id)
+    return describe_base(conn, rows[0], created=created).model_copy(update={"uploaded_bytes": sent})
+
+
+def _deleted(upload: Row) -> Conflict:
+    return Conflict(f"{upload.target} was deleted meanwhile", fix="name another version")
+
+
+def _known(conn: sa.Connection, upload: Row) -> Row:
+    rows = queries.base_rows(conn, name=upload.target, limit=1, lock=True)
+    if not rows:
+        raise _deleted(upload)
+    root = str(base_identity(Manifest.decode(upload.manifest)).root)
+    is_same_fold = is_version_base(upload.target) and rows[0].root == root
+    if rows[0].manifest_digest != upload.manifest_digest and not is_same_fold:
+        raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
+    return rows[0]
+
+
+def _store(
+    conn: sa.Connection, upload: Row, base_id: int, stored: _Stored, reference_root: str
+) -> None:
+    storage = stored.storage
+    pack_ids = adopt_packs(conn, upload, storage)
+    size = storage.stored_bytes(Manifest.decode(upload.manifest).pieces())
+    queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=size)
+    pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
+    held = Held(base_id, is_base=True)
+    keep_share(conn, held, Manifest.decode(upload.manifest), storage)
+    record_pieces(conn, upload, storage, pack_ids, reference_root)
+
+
+def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
+    """Record, both ways, which other bases have the same parameters under another fingerprint."""
+    own = parameters_root(view)
+    for row in queries.contents_of_others(conn, base_id):
+        other = base_view(Manifest.decode(row.manifest))
+        if other.root != view.root and parameters_root(other) == own:
+            for one, two in ((base_id, other.root), (row.id, view.root)):
+                queries.add_relation(
+                    conn, one, other_root=str(two), relation="same_parameters",
+                    rule_version=SAME_PARAMETERS_RULE,
+                )  # fmt: skip
+
+
+def _add(conn: sa.Connection, caller: Caller, upload: Row) -> bool:
+    manifest = Manifest.decode(upload.manifest)
+    identity = base_identity(manifest)
+    return queries.add_base(
+        conn, name=upload.target, root=str(identity.root), config_digest=str(identity.config),
+        tokenizer_digest=None if identity.tokenizer is None else str(identity.tokenizer),
+        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=None,
+        location=None if is_version_base(upload.target) else upload.request["location"],
+        logical_bytes=manifest.logical_bytes,
+        stored_bytes=0, created_by=caller.principal_id,
+    )  # fmt: skip

@@ -1,0 +1,216 @@
+"""Re-encoding: a worker that holds the run stores a version in another way, under the same name.
+
+What it sends goes through an upload, by protocol D like a push. The end is one transaction: the run
+is still held under its fence, the upload is open, every pack durable and live; then the map, what
+the version needs of packs and where its pieces are found change together, and the run is done.
+Packs that nothing needs any more are left to collection.
+"""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.document import Documents
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import runs as run_queries
+from deltareg.db.queries import uploads as upload_queries
+from deltareg.db.queries import versions as queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.delta.base_manifest import base_view
+from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.service.describe import ref_of
+from deltareg.service.push.ingest import (
+    adopt_packs,
+    pack_keys,
+    read_back,
+    record_pieces,
+)
+from deltareg.service.push.shares import keep_share
+from deltareg.service.push.uploads import check_open, find_own_upload
+from deltareg.service.registry import Caller, Registry, namespace_scope
+from deltareg.service.runs.leases import lease_lost
+from deltareg.service.runs.runs import describe_run
+from deltareg.wire import LeaseHold, ReceivedPack, ReencodeReport, RunInfo, UploadInfo
+
+_AGAIN = "claim the run again"
+_CURRENT = "run the worker of the registry's release"
+
+
+def open_reencode(
+    registry: Registry, caller: Caller, hold: LeaseHold, *, new_id: Callable[[], UUID] = uuid4
+) -> UploadInfo:
+    """Open an upload for the new form of a version, as the holder of its run.
+
+    What is offered as known are pieces in packs that others need as well: those stay whatever comes
+    of this one, so it costs nothing to use them on.
+
+    Raises:
+        LeaseLost: The run is not the caller's.
+        Conflict: The version was deleted meanwhile.
+    """
+    caller.require("verify")
+    own = run_queries.Hold(hold.run, hold.fence, caller.principal_id)
+    upload_id = str(new_id())
+
+    def transaction(conn: sa.Connection) -> UploadInfo:
+        version = _held_version(conn, own)
+        content = queries.content(conn, version.id)
+        upload_queries.add_upload(
+            conn, upload_id=upload_id, principal_id=caller.principal_id,
+            scope=namespace_scope(version.namespace), subject="delta", target=ref_of(version),
+            manifest_digest=version.manifest_digest, manifest=content.manifest,
+            request={"run": hold.run, "fence": hold.fence},
+        )  # fmt: skip
+        known, refs = _shared(conn, version, content)
+        return UploadInfo(
+            id=upload_id, state="open", manifest_digest=version.manifest_digest, known=known,
+            known_packs=refs,
+        )  # fmt: skip
+
+    return with_retry(registry.engine, transaction)
+
+
+def complete_reencode(
+    registry: Registry, caller: Caller, run_id: str, report: ReencodeReport
+) -> RunInfo:
+    """Replace a version's storage map and end the run; the same report again is answered alike.
+
+    Raises:
+        LeaseLost: The run is not the caller's (any more); nothing changes.
+        Refused: The map does not cover the version, or its headers are not what they were.
+        UploadClosed: A pack that the map relies on is gone, or the upload was given up.
+        Conflict: The version was deleted meanwhile.
+    """
+    caller.require("verify")
+    own = run_queries.Hold(run_id, report.fence, caller.principal_id)
+    with read(registry.engine) as conn:
+        upload = find_own_upload(conn, caller, report.upload, lock=False)
+        done = _answered_before(conn, own)
+    if done is not None:
+        return done
+    if upload.request.get("run") != run_id:
+        raise InvalidInput("this upload is not of this run")
+    check_open(upload, fix=_AGAIN)
+    storage = StorageMap.decode(report.storage_map.encode())
+    _check_claim(registry, upload, storage)
+    return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
+
+
+def _held_version(conn: sa.Connection, own: run_queries.Hold) -> Row:
+    run = run_queries.held_run(conn, own)
+    if run is None or run.what != "reencode":
+        raise lease_lost(conn, own)
+    version = queries.version_by_id(conn, run.version_id)
+    if version.deleted_at is not None:
+        raise Conflict(f"{ref_of(version)} was deleted meanwhile", fix="drop the run")
+    return version
+
+
+def _shared(
+    conn: sa.Connection, version: Row, content: Documents
+) -> tuple[dict[str, str], list[ReceivedPack]]:
+    """Give the pieces of a version in packs that something else needs too, and those packs."""
+    storage = StorageMap.decode(content.storage_map)
+    shared = pack_queries.shared_packs(conn, version.id)
+    chains = map(storage.chain, Manifest.decode(content.manifest).pieces())
+    known = {
+        str(chain.piece.digest): chain.encode().decode()
+        for chain in chains
+        if chain.piece.chunks and {str(pack) for pack in chain.packs} <= shared.keys()
+    }
+    return known, [ReceivedPack(digest=d, size_bytes=size) for d, size in shared.items()]
+
+
+def _answered_before(conn: sa.Connection, own: run_queries.Hold) -> RunInfo | None:
+    """Show the run if this holder has ended it, and the answer may have been lost."""
+    run = run_queries.run_row(conn, own.run_id)
+    is_done = run is not None and run.state == "done" and run.fence == own.fence
+    return describe_run(conn, own.run_id) if is_done else None
+
+
+def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
+    """Hold a new map against the manifest, the base, and the files that can be read without it."""
+    manifest = Manifest.decode(upload.manifest)
+    with read(registry.engine) as conn:
+        row = base_queries.find_base_for(conn, str(manifest.base), name="")
+        if row is None:
+            raise NotFound(f"the base of {upload.target} is not here", fix="deltareg base ls")
+        base = base_view(Manifest.decode(base_queries.base_content(conn, row.id).manifest))
+        keys = pack_keys(conn, upload, storage)
+    storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
+    read_back(registry, upload, keys, storage)
+
+
+def _commit(
+    conn: sa.Connection,
+    caller: Caller,
+    own: run_queries.Hold,
+    report: ReencodeReport,
+    storage: StorageMap,
+) -> RunInfo:
+    upload = find_own_upload(conn, caller, report.upload, lock=True)
+    check_open(upload, fix=_AGAIN)
+    version = _held_version(conn, own)
+    queries.lock_version(conn, version.id)
+    version = _held_version(conn, own)  # it may have been deleted before it was locked
+    run = run_queries.run_row(conn, own.run_id)
+    manifest = Manifest.decode(upload.manifest)
+    before = StorageMap.decode(queries.content(conn, version.id).storage_map)
+    is_kept = run is not None and not _is_wanted(run, manifest, before, storage)
+    sizes = {
+        "before": before.stored_bytes(manifest.pieces()),
+        "after": (before if is_kept else storage).stored_bytes(manifest.pieces()),
+    }
+    if not is_kept:
+        _replace(conn, upload, version, storage, report.storage_map.encode())
+        subject = ref_of(version)
+        caller.record(
+            conn, "version.reencode", subject, before={"stored_bytes": sizes["before"]},
+            after={"stored_bytes": sizes["after"], "run": own.run_id},
+        )  # fmt: skip
+    state = "aborted" if is_kept else "complete"
+    upload_queries.close_upload(conn, upload.id, state=state, version_id=version.id)
+    if run_queries.finish(conn, own, state="done", result={"stored_bytes": sizes}) is None:
+        raise lease_lost(conn, own)
+    return describe_run(conn, own.run_id)
+
+
+def _is_wanted(run: Row, manifest: Manifest, before: StorageMap, after: StorageMap) -> bool:
+    """Whether the new form is to replace the old one.
+
+    Raises:
+        Refused: It was to be against the base alone, and is not.
+    """
+    own = manifest.pieces()
+    if run.request["against"] == "base":
+        if any(len(after.chain(digest).pieces) > 1 for digest in own):
+            wrong = "storage map: it is not against the base alone"
+            raise Refused([Problem("header", wrong, fix=_CURRENT)])
+        return True
+
+    def cost(storage: StorageMap) -> tuple[int, int]:
+        # At equal bytes of its own a version that needs less of others' is better.
+        return storage.stored_bytes(own), storage.stored_bytes(storage.pieces)
+
+    return cost(after) < cost(before)
+
+
+def _replace(
+    conn: sa.Connection, upload: Row, version: Row, storage: StorageMap, raw: bytes
+) -> None:
+    manifest = Manifest.decode(upload.manifest)
+    pack_ids = adopt_packs(conn, upload, storage)
+    queries.replace_storage(
+        conn, version.id, storage_map=raw, stored_bytes=storage.stored_bytes(manifest.pieces())
+    )
+    pack_queries.reference_version_anew(conn, version.id, sorted(pack_ids.values()))
+    keep_share(conn, Held(version.id), manifest, storage)
+    digests = [str(digest) for digest in manifest.pieces()]
+    pack_queries.forget_pieces_for(conn, upload.scope, digests, str(manifest.base))
+    record_pieces(conn, upload, storage, pack_ids, str(manifest.base))

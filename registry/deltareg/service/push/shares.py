@@ -1,0 +1,75 @@
+"""What a version or a base has in each of its packs: measured from its storage map, and kept.
+
+`measure` is the one rule. It is applied where a storage map becomes one of a version (`keep_share`
+in that transaction), and by `measure_missing` to what was stored before anybody measured.
+"""
+
+from functools import partial
+
+import sqlalchemy as sa
+
+from deltareg.codec.codecs import thread_codecs
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import shares as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held, Share
+from deltareg.db.session import read, with_retry
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import Chunk, StorageMap
+
+_BATCH = 200
+
+
+def measure(manifest: Manifest, storage: StorageMap) -> dict[str, Share]:
+    """Add up, by pack, what the chunks of a manifest's own pieces decode to and take.
+
+    Each place in a pack counts once. Pieces that only serve others as references count nowhere:
+    the bytes of theirs that a pack holds are left to its framing.
+    """
+    found: dict[str, Share] = {}
+    seen: set[tuple[str, int]] = set()
+    for digest in manifest.pieces():
+        piece = storage.pieces.get(digest)
+        for chunk in () if piece is None else piece.chunks:
+            place = (str(chunk.pack), chunk.offset)
+            if place not in seen:
+                seen.add(place)
+                found[place[0]] = found.get(place[0], Share()) + _share_of(chunk)
+    return found
+
+
+def keep_share(conn: sa.Connection, held: Held, manifest: Manifest, storage: StorageMap) -> None:
+    """Keep what a version or a base has in its packs, in place of what was kept before.
+
+    To be called in the transaction that gives it a storage map, once its packs are recorded.
+    """
+    queries.keep_shares(conn, held, measure(manifest, storage))
+
+
+def measure_missing(engine: sa.Engine) -> None:
+    """Measure what has not been yet, one after another, each in a transaction of its own."""
+    while True:
+        with read(engine) as conn:
+            waiting = queries.unmeasured(conn, limit=_BATCH)
+        if not waiting:
+            return
+        for held in waiting:
+            with_retry(engine, partial(_measure_again, held=held))
+
+
+def _measure_again(conn: sa.Connection, held: Held) -> None:
+    if held.is_base:
+        base_queries.base_rows(conn, base_id=held.row_id, limit=1, lock=True)
+        content = base_queries.base_content(conn, held.row_id)
+    else:
+        version_queries.lock_version(conn, held.row_id)
+        content = version_queries.content(conn, held.row_id)
+    storage = StorageMap.decode(content.storage_map)
+    keep_share(conn, held, Manifest.decode(content.manifest), storage)
+
+
+def _share_of(chunk: Chunk) -> Share:
+    codec = thread_codecs().get(chunk.codec)
+    if codec is not None and codec.uses_reference:
+        return Share(referenced_bytes=chunk.size_bytes, referenced_payload=chunk.length)
+    return Share(alone_bytes=chunk.size_bytes, alone_payload=chunk.length)

@@ -1,0 +1,347 @@
+"""A push, first half: open an upload and receive packs, each into a fresh key, hashed on the way.
+
+Protocol D (docs/design.md, Stored form): the physical key is written to the database before its
+first byte to the store, is never used twice, and counts only once the upload is complete. Whatever
+is killed in between leaves bytes that collection finds and nothing else.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import uploads as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.runs import Hold, held_run
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.delta.base_manifest import base_identity, base_view
+from deltareg.digest import Digest
+from deltareg.errors import (
+    DeltaregError,
+    IntegrityFailure,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    Problem,
+    QuotaExceeded,
+    Refused,
+    UploadClosed,
+)
+from deltareg.identity.manifest import BASE_KIND, Manifest
+from deltareg.identity.storage_map import Chain
+from deltareg.refs import LineRef, parse_name, parse_semver
+from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
+from deltareg.service.describe import describe_base, describe_version
+from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
+from deltareg.store import fresh_key
+from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
+
+_CURRENT = "push it with a current client"
+_LABELS_MAX, _LABEL_CHARACTERS = 64, 256
+_AGAIN = "run the same push again; what is stored already is not sent twice"
+
+
+def open_upload(
+    registry: Registry,
+    caller: Caller,
+    request: UploadOpen,
+    *,
+    new_id: Callable[[], UUID] = uuid4,
+) -> UploadInfo:
+    """Start a push, or find the open one of the same content, or the version that it made.
+
+    Raises:
+        Refused: The manifest is malformed, or its base is unknown here.
+        Forbidden: The token does not allow it.
+    """
+    caller.require("push")
+    manifest = Manifest.decode(request.manifest.encode())
+    scope = _check_target(request, manifest)
+    digest = str(Manifest.digest_of(request.manifest.encode()))
+
+    def transaction(conn: sa.Connection) -> UploadInfo:
+        done = _find_done(conn, request, manifest, digest)
+        if done is not None:
+            return done
+        row = queries.open_upload_for(
+            conn, principal_id=caller.principal_id, target=request.target, manifest_digest=digest
+        )
+        if row is None:
+            upload_id = str(new_id())
+            queries.add_upload(
+                conn, upload_id=upload_id, principal_id=caller.principal_id, scope=scope,
+                subject=request.subject, target=request.target, manifest_digest=digest,
+                manifest=request.manifest.encode(),
+                request=request.model_dump(exclude={"manifest"}),
+            )  # fmt: skip
+        else:
+            upload_id = row.id
+            queries.touch_upload(conn, upload_id)
+        root = _reference_root(conn, request.target, manifest)
+        return _show(conn, upload_id, digest, scope, manifest, root)
+
+    return with_retry(registry.engine, transaction)
+
+
+def receive_pack(
+    registry: Registry,
+    caller: Caller,
+    upload_id: str,
+    *,
+    number: int,
+    digest: Digest,
+    body: Iterable[bytes],
+    new_id: Callable[[], UUID] = uuid4,
+) -> ReceivedPack:
+    """Stream one pack into a fresh key; the server's own hash decides whether it counts.
+
+    Raises:
+        UploadClosed: The upload is not open (any more).
+        LeaseLost: It is of a run that the caller does not hold (any more).
+        IntegrityFailure: The bytes are not what `digest` says; nothing is kept.
+        QuotaExceeded: The pack is larger than a pack may be.
+    """
+    if "verify" not in caller.scopes:
+        caller.require("push")
+    key = fresh_key(digest, attempt=new_id())
+
+    def register(conn: sa.Connection) -> int:
+        _find_open(conn, caller, upload_id)
+        return queries.add_upload_pack(conn, upload_id, number=number, physical_key=key)
+
+    pack_id = with_retry(registry.engine, register)
+    hasher = hashlib.sha256()
+    try:
+        size = registry.store.write(key, _hashed(body, hasher.update))
+        if hasher.hexdigest() != digest.hex:
+            raise IntegrityFailure(
+                f"pack {number} was announced as {digest.short}, {hasher.hexdigest()[:12]} came",
+                fix=_AGAIN,
+            )
+    except DeltaregError:
+        registry.store.delete(key)
+        raise
+
+    def receive(conn: sa.Connection) -> None:
+        _find_open(conn, caller, upload_id)
+        queries.touch_upload(conn, upload_id)
+        if not queries.receive_upload_pack(conn, pack_id, digest=str(digest), size_bytes=size):
+            raise UploadClosed("the upload was given up meanwhile", fix=_AGAIN)
+
+    with_retry(registry.engine, receive)
+    return ReceivedPack(digest=str(digest), size_bytes=size)
+
+
+def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
+    """Give an upload up; its bytes are deleted at once as far as they are known."""
+    caller.require("push")
+
+    def close(conn: sa.Connection) -> list[str]:
+        _find_own(conn, caller, upload_id)
+        queries.close_upload(conn, upload_id, state="aborted")
+        return [row.physical_key for row in queries.received_packs(conn, upload_id)]
+
+    for key in with_retry(registry.engine, close):
+        registry.store.delete(key)
+
+
+def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInfo:
+    """Show an upload: what it has, or what it became."""
+    caller.require("push")
+    with read(registry.engine) as conn:
+        row = _find_own(conn, caller, upload_id)
+        if row.state == "open":
+            manifest = Manifest.decode(row.manifest)
+            root = _reference_root(conn, row.target, manifest)
+            return _show(conn, row.id, row.manifest_digest, row.scope, manifest, root)
+        info = UploadInfo(id=row.id, state=row.state, manifest_digest=row.manifest_digest)
+        if row.version_id is None:
+            return info
+        version = describe_version(conn, version_queries.version_by_id(conn, row.version_id))
+        return info.model_copy(update={"version": version})
+
+
+def find_own_upload(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool) -> Row:
+    """Find an upload of the caller's; others' are as unknown as none.
+
+    Raises:
+        NotFound: It is not there.
+    """
+    return _find_own(conn, caller, upload_id, lock=lock)
+
+
+def _find_own(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool = False) -> Row:
+    row = queries.upload_row(conn, upload_id, lock=lock)
+    if row is None or row.principal_id != caller.principal_id:
+        raise NotFound(f"there is no upload {upload_id[:40]}", fix=_AGAIN)
+    return row
+
+
+def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
+    row = _find_own(conn, caller, upload_id, lock=True)
+    check_open(row)
+    _check_right(conn, caller, row)
+    return row
+
+
+def check_open(upload: Row, *, fix: str = _AGAIN) -> None:
+    """Refuse an upload that is not open (any more): it has no manifest.
+
+    Raises:
+        UploadClosed: Its state is another one.
+    """
+    if upload.state != "open":
+        raise UploadClosed(f"the upload is {upload.state}", fix=fix)
+
+
+def is_of_run(upload: Row) -> bool:
+    """Whether an upload brings the new form of a version, for the worker that holds the run."""
+    return "run" in upload.request
+
+
+def _check_right(conn: sa.Connection, caller: Caller, upload: Row) -> None:
+    """Let a pusher send what is pushed, and a worker what belongs to a run that it holds."""
+    if not is_of_run(upload):
+        caller.require("push")
+        return
+    own = Hold(upload.request["run"], upload.request["fence"], caller.principal_id)
+    if held_run(conn, own) is None:
+        raise LeaseLost(f"run {own.run_id} is not under your lease (any more)", fix="claim another")
+
+
+def _check_target(request: UploadOpen, manifest: Manifest) -> str:
+    if request.semver is not None:
+        parse_semver(request.semver)
+    _check_labels(request.labels)
+    is_base = request.subject == "base"
+    if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
+        raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
+    if is_base:
+        _check_base(manifest)
+        return _base_scope(request)
+    return namespace_scope(LineRef.parse(request.target).namespace)
+
+
+def _base_scope(request: UploadOpen) -> str:
+    if not is_version_base(request.target):
+        parse_name(request.target, "base")
+        return BASES
+    if request.register_only:
+        raise InvalidInput("a version that is a base is stored, not registered")
+    return namespace_scope(parse_version_base(request.target).line.namespace)
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    sizes = [len(text) for pair in labels.items() for text in pair]
+    if len(labels) > _LABELS_MAX or max(sizes, default=0) > _LABEL_CHARACTERS:
+        raise InvalidInput(
+            f"a version may have {_LABELS_MAX} labels of {_LABEL_CHARACTERS} characters",
+            fix="put longer notes into the README.md of the folder",
+        )
+
+
+def _check_base(manifest: Manifest) -> None:
+    """Refuse a base that nobody could push a delta for, because it cannot be read as one."""
+    wrong = "it has no tensors" if not manifest.tensors else ""
+    if not isinstance(manifest.config.get("config_json"), str):
+        wrong = "it does not say what its config.json holds"
+    if wrong:
+        raise Refused([Problem("header", f"manifest of a base: {wrong}", fix=_CURRENT)])
+    try:
+        base_view(manifest)
+        base_identity(manifest)
+    except UnicodeEncodeError as error:
+        what = f"manifest of a base: no text ({error.reason})"
+        raise Refused([Problem("header", what, fix=_CURRENT)]) from error
+
+
+def _find_done(
+    conn: sa.Connection, request: UploadOpen, manifest: Manifest, digest: str
+) -> UploadInfo | None:
+    if request.subject == "base":
+        return _find_base(conn, request, manifest, digest)
+    base = base_queries.find_base_for(conn, str(manifest.base), name=request.base)
+    if base is None:
+        raise Refused([
+            Problem(
+                "base_mismatch", f"no base here has the root {manifest.base}",
+                fix="store the base first: deltareg base push PATH NAME",
+            )
+        ])  # fmt: skip
+    if base.version_id is not None:
+        find_ground(conn, base.name)  # it may have been revoked since
+    line = LineRef.parse(request.target)
+    delta = delta_queries.delta_row(conn, line.namespace, line.name)
+    row = None if delta is None else version_queries.find_version(conn, delta.id, digest=digest)
+    if row is None:
+        return None
+    info = UploadInfo(id="", state="complete", manifest_digest=digest)
+    return info.model_copy(update={"version": describe_version(conn, row)})
+
+
+def _find_base(
+    conn: sa.Connection, request: UploadOpen, manifest: Manifest, digest: str
+) -> UploadInfo | None:
+    rows = base_queries.base_rows(conn, name=request.target, limit=1)
+    if not rows:
+        if is_version_base(request.target):
+            find_ground(conn, request.target)
+        return None
+    row = rows[0]
+    # Two folds of one version may carry other notes beside the same tensors.
+    is_same = row.version_id is not None and row.root == str(base_identity(manifest).root)
+    if row.manifest_digest != digest and not is_same:
+        raise Refused([
+            Problem(
+                "base_mismatch", f"the base {row.name} is another one (root {row.root})",
+                fix="a base never changes; choose another name for these weights",
+            )
+        ])  # fmt: skip
+    if not row.is_stored and not request.register_only:
+        return None
+    info = UploadInfo(id="", state="complete", manifest_digest=digest)
+    return info.model_copy(update={"base": describe_base(conn, row)})
+
+
+def _reference_root(conn: sa.Connection, target: str, manifest: Manifest) -> str:
+    """Give the root of the base that pieces may be encoded against; empty for none."""
+    if manifest.base is not None:
+        return str(manifest.base)
+    return find_ground(conn, target).bottom_root if is_version_base(target) else ""
+
+
+def _show(
+    conn: sa.Connection, upload_id: str, digest: str, scope: str, manifest: Manifest, root: str
+) -> UploadInfo:
+    received = [
+        ReceivedPack(digest=row.digest, size_bytes=row.size_bytes)
+        for row in queries.received_packs(conn, upload_id)
+    ]
+    digests = [str(digest) for digest in manifest.pieces()]
+    known = pack_queries.known_pieces(conn, scope, digests, root)
+    packs = {
+        piece: {str(pack) for pack in Chain.decode(Digest.parse(piece), entry).packs}
+        for piece, entry in known.items()
+    }
+    sizes = pack_queries.physical_keys(conn, scope, set[str]().union(*packs.values()))
+    return UploadInfo(
+        id=upload_id, state="open", manifest_digest=digest, received=received,
+        # A collection may have taken a pack between the two statements: offer only what has all.
+        known={p: entry.decode() for p, entry in known.items() if packs[p] <= sizes.keys()},
+        known_packs=[ReceivedPack(digest=d, size_bytes=size) for d, (_, size) in sizes.items()],
+    )  # fmt: skip
+
+
+def _hashed(body: Iterable[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:
+    size = 0
+    for chunk in body:
+        size += len(chunk)
+        if size > PACK_BYTES_MAX:
+            raise QuotaExceeded(f"a pack may have {PACK_BYTES_MAX} bytes, this one has more")
+        update(chunk)
+        yield chunk

@@ -1,0 +1,1 @@
+"""Runs: queued, leased to workers, logged, ended."""

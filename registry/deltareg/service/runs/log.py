@@ -1,0 +1,105 @@
+"""The log of a run: what its worker says while it goes on, bounded, and plain text only.
+
+What a worker tells may come from a tenant's bytes. It is cut, and every character that a terminal
+might act on becomes a space.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import run_log as queries
+from deltareg.db.queries import runs as run_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.info import describe_run, find_run
+from deltareg.service.runs.leases import lease_lost
+from deltareg.wire import CheckResult, LineSent, LogAppend, LogLine, RunLog
+
+LOG_BYTES_MAX = 1 << 20
+_LINES = 200
+_TEXT_CHARACTERS = 1_000
+_NAME_CHARACTERS = 100
+_FULL = "the log is full, what follows is not kept"
+
+
+def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppend) -> None:
+    """Append what a worker says about the run that it holds; the same lines again change nothing.
+
+    Raises:
+        LeaseLost: The run was given to another worker, was cancelled or has ended: stop.
+    """
+    caller.require("verify")
+    own = run_queries.Hold(run_id, request.fence, caller.principal_id)
+
+    def transaction(conn: sa.Connection) -> None:
+        if run_queries.held_run(conn, own, lock=True) is None:
+            raise lease_lost(conn, own)
+        last = queries.last_line(conn, run_id)
+        known = last.number + 1 if last is not None and last.fence == request.fence else 0
+        new = request.lines[max(0, known - request.first) :]
+        number = max(known, request.first)
+        lines = list(_numbered(new, last, number=number))
+        queries.append_lines(conn, run_id, request.fence, lines)
+
+    with_retry(registry.engine, transaction)
+
+
+def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> RunLog:
+    """Show a run and its log from the line after a number on, a page at a time.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        run = describe_run(conn, find_run(conn, run_id))
+        rows = queries.lines_after(conn, run_id, after, limit=_LINES)
+        dropped_at = queries.dropped_at(conn, run_id)
+    return RunLog(
+        run=run, items=[_show(row) for row in rows], next_seq=rows[-1].seq if rows else after,
+        dropped_at=rfc3339_or_none(dropped_at),
+    )  # fmt: skip
+
+
+def _numbered(
+    lines: Sequence[LineSent], last: Row | None, *, number: int
+) -> Iterator[queries.Line]:
+    """Give each line its place, up to the one that fills the log."""
+    seq, total = (0, 0) if last is None else (last.seq, last.total_bytes)
+    for index, line in enumerate(lines):
+        if total >= LOG_BYTES_MAX:
+            return
+        told = _plain_line(line)
+        total += len(json.dumps(told))
+        if total >= LOG_BYTES_MAX:
+            told = {"text": _FULL}
+        seq += 1
+        yield queries.Line(seq, number + index, total, told)
+
+
+def _plain_line(line: LineSent) -> dict[str, object]:
+    if line.plan:
+        return {"plan": [_plain(name[:_NAME_CHARACTERS]) for name in line.plan]}
+    if line.check is None:
+        return {"text": _plain(line.text)}
+    found = line.check.model_dump()
+    return {"check": {key: _plain(value) for key, value in found.items()}}
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isprintable() else " " for c in value[:_TEXT_CHARACTERS])
+
+
+def _show(row: Row) -> LogLine:
+    check = row.line.get("check")
+    return LogLine(
+        seq=row.seq, at=rfc3339(row.created_at), attempt=row.fence, text=row.line.get("text", ""),
+        check=None if check is None else CheckResult.model_validate(check),
+        plan=row.line.get("plan", []),
+    )  # fmt: skip

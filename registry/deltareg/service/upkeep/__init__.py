@@ -1,0 +1,1 @@
+"""Upkeep of the whole registry: collection, fsck, accounting."""

@@ -1,0 +1,234 @@
+"""Collection: free what nothing needs, beside pushes, other collections and crashes at any point.
+
+Protocol D (docs/design.md, Stored form). Its safety needs no clock: an object is deleted only under
+a physical key that no row can come to name again. The grace period decides how long a deleted
+version or a stalled push can still be had, and nothing else; 0 is safe.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries import collection as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.service.ledger.channel_policy import PIN_WINDOW
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.log_retention import DEFAULT_KEEP_S, count_old_logs, drop_old_logs
+from deltareg.store import BlobStore
+from deltareg.wire import CollectReport
+
+DEFAULT_GRACE_S = 24 * 3600.0
+_QUIET_US = 7 * 86_400 * US_PER_S
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection freed, or a plan would free.
+
+    Attributes:
+        versions: Deleted versions that let go of their packs.
+        uploads_expired: Stalled pushes that were closed.
+        packs: Packs that nothing needs.
+        objects: Objects in the store, of packs and of pushes that came to nothing.
+        size_bytes: Their bytes.
+    """
+
+    versions: int = 0
+    uploads_expired: int = 0
+    packs: int = 0
+    objects: int = 0
+    size_bytes: int = 0
+
+
+def plan_collection(
+    registry: Registry,
+    caller: Caller,
+    *,
+    grace_s: float,
+    keep_logs_s: float | None = DEFAULT_KEEP_S,
+) -> CollectReport:
+    """Say what `run_collection` would free now; changes nothing."""
+    caller.require("admin")
+    logs = count_old_logs(registry.engine, keep_s=keep_logs_s)
+    found = plan(registry.engine, registry.store, grace_s=grace_s)
+    return _report(found, run_logs=logs, dry_run=True)
+
+
+def run_collection(
+    registry: Registry,
+    caller: Caller,
+    *,
+    grace_s: float,
+    keep_logs_s: float | None = DEFAULT_KEEP_S,
+) -> CollectReport:
+    """Free what nothing needs; may run at any time, on several hosts at once.
+
+    Args:
+        registry: The database and the store.
+        caller: Who asks.
+        grace_s: How long deleted versions and stalled pushes stay.
+        keep_logs_s: How long logs stay after their runs have ended; None for ever.
+    """
+    caller.require("admin")
+    logs = drop_old_logs(registry.engine, keep_s=keep_logs_s)  # needs no store that answers
+    freed = run(registry.engine, registry.store, grace_s=grace_s)
+    after = {
+        "packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes,
+        "run_logs": logs,
+    }  # fmt: skip
+    with_retry(
+        registry.engine,
+        partial(caller.record, action="collect.run", subject="store", before=None, after=after),
+    )
+    return _report(freed, run_logs=logs, dry_run=False)
+
+
+def plan(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
+    """Count what `run` would free, in one snapshot of the database."""
+    grace_us = round(grace_s * US_PER_S)
+    with read(engine) as conn:
+        versions = _releasable(conn, grace_us)
+        packs = _packs_to_free(conn, versions)
+        idle = queries.count_idle_uploads(conn, idle_us=grace_us)
+        left = partial(queries.leftovers, conn, limit=_BATCH, idle_us=grace_us)
+        keys = [row.physical_key for row in _pages(left)]
+    sizes = [size for key in keys if (size := store.size(key)) is not None]
+    return Collected(
+        versions=len(versions),
+        uploads_expired=idle,
+        packs=len(packs),
+        objects=len(packs) + len(sizes),
+        size_bytes=sum(packs.values()) + sum(sizes),
+    )
+
+
+def run(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
+    """Free what nothing needs, in the order versions, uploads, packs.
+
+    A crash, or a fault of the store or the database, at any point leaves work for the next
+    collection and nothing else.
+
+    Raises:
+        StoreUnavailable: The store does not answer.
+        Unavailable: The database does not answer.
+    """
+    grace_us = round(grace_s * US_PER_S)
+    versions = _release(engine, grace_us)
+    expired = with_retry(engine, partial(queries.expire_uploads, idle_us=grace_us))
+    with_retry(engine, queries.drop_manifests)
+    left = _sweep_leftovers(engine, store)
+    _mark(engine)
+    freed = _delete_marked(engine, store)
+    return Collected(
+        versions=versions,
+        uploads_expired=expired,
+        packs=len(freed),
+        objects=len(left) + len(freed),
+        size_bytes=sum(left) + sum(freed),
+    )
+
+
+def _releasable(conn: sa.Connection, grace_us: int) -> list[int]:
+    """List versions to release, children before parents; a child that holds on pins its parent."""
+    waiting = queries.releasable(conn, grace_us=grace_us, window=PIN_WINDOW)
+    children = queries.holding_children(conn, waiting)
+    ready: dict[int, None] = {}
+    while True:
+        more = [v for v in waiting if v not in ready and ready.keys() >= set(children.get(v, ()))]
+        if not more:
+            return list(ready)
+        ready |= dict.fromkeys(more)
+
+
+def _release(engine: sa.Engine, grace_us: int) -> int:
+    with read(engine) as conn:
+        ready = _releasable(conn, grace_us)
+    return sum(
+        [
+            with_retry(engine, partial(queries.release, version_id=version_id, window=PIN_WINDOW))
+            for version_id in ready
+        ]
+    )
+
+
+def _sweep_leftovers(engine: sa.Engine, store: BlobStore) -> list[int]:
+    """Delete what pushes left that came to nothing; give the sizes of the objects."""
+    sizes: list[int] = []
+    after = 0
+    while True:
+        with read(engine) as conn:
+            rows = queries.leftovers(conn, after=after, limit=_BATCH)
+        if not rows:
+            return sizes
+        for row in rows:
+            size = store.size(row.physical_key)
+            if size is not None:
+                store.delete(row.physical_key)
+                sizes.append(size)
+        ids = [row.id for row in rows]
+        with_retry(engine, partial(queries.forget_leftovers, ids=ids, quiet_us=_QUIET_US))
+        after = ids[-1]
+
+
+def _mark(engine: sa.Engine) -> None:
+    after = 0
+    while True:
+        with read(engine) as conn:
+            rows = queries.unreferenced(conn, after=after, limit=_BATCH)
+        if not rows:
+            return
+        ids = [row.id for row in rows]
+        with_retry(engine, partial(queries.mark_deleting, pack_ids=ids))
+        after = ids[-1]
+
+
+def _delete_marked(engine: sa.Engine, store: BlobStore) -> list[int]:
+    """Delete the objects of marked packs, then their rows; give the sizes of those freed."""
+    sizes: list[int] = []
+    after = 0
+    while True:
+        with read(engine) as conn:
+            rows = queries.deleting(conn, after=after, limit=_BATCH)
+        if not rows:
+            return sizes
+        sure = with_retry(engine, partial(queries.recheck, marked=rows))
+        for row in sure:
+            store.delete(row.physical_key)
+        dropped = with_retry(engine, partial(_drop, rows=sure))
+        sizes += [row.size_bytes for row in dropped]
+        after = rows[-1].id
+
+
+def _drop(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if queries.drop_pack(conn, row.id, physical_key=row.physical_key)]
+
+
+def _packs_to_free(conn: sa.Connection, releasable: Sequence[int]) -> dict[int, int]:
+    """Give the sizes of packs that are free already, or would be without some versions."""
+    leaving = set(releasable)
+    found = queries.packs_of_versions(conn, releasable)
+    for row in queries.references(conn, list(found)):
+        if row.version_id not in leaving:
+            found.pop(row.pack_id, None)
+    for query in (queries.unreferenced, queries.deleting):
+        found |= {r.id: r.size_bytes for r in _pages(partial(query, conn, limit=_BATCH))}
+    return found
+
+
+def _pages(query: Callable[..., Sequence[Row]]) -> Iterator[Row]:
+    after = 0
+    while rows := query(after=after):
+        yield from rows
+        after = rows[-1].id
+
+
+def _report(freed: Collected, *, run_logs: int, dry_run: bool) -> CollectReport:
+    return CollectReport(
+        dry_run=dry_run, uploads_expired=freed.uploads_expired, packs=freed.packs,
+        objects=freed.objects, bytes=freed.size_bytes, run_logs=run_logs,
+    )  # fmt: skip

@@ -1,0 +1,212 @@
+"""What is stored and what was saved by which means, agreeing with the bytes in the store.
+
+Every byte of a pack, its framing included, belongs to the oldest live version or base that needs
+the pack; to any other that needs it, it is saved by dedup (docs/design.md, Stored form).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import stats as queries
+from deltareg.db.queries.shares import unmeasured
+from deltareg.db.queries.stats import Part
+from deltareg.db.rows import Row
+from deltareg.db.session import read
+from deltareg.errors import NotFound, Unavailable
+from deltareg.refs import LineRef, Ref
+from deltareg.service.describe import ref_of
+from deltareg.service.paging import check_limit
+from deltareg.service.push.shares import measure_missing
+from deltareg.service.registry import BASES, Caller, Registry, namespace_scope
+from deltareg.service.resolve import find_line, find_version
+from deltareg.store import BlobStore
+from deltareg.wire import StorageFigures, StorageReport, StorageRow, StoreBytes
+
+View = Literal["registry", "namespace", "line", "version"]
+PartOf = Literal["namespace", "bases", "line", "version", "base", "kind"]
+Key = tuple[PartOf, str]
+Counts = dict[str, int]
+Name = TypeVar("Name", bound=str | Key)
+_ATTEMPTS = 3
+
+
+def show_storage(
+    registry: Registry, caller: Caller, of: str | LineRef | Ref | None, *, limit: int
+) -> StorageReport:
+    """Show what is stored of everything, of a namespace (by name), of a line, or of a version.
+
+    Raises:
+        NotFound: There is none of that name, or the version is deleted.
+    """
+    caller.require("read")
+    check_limit(limit)
+    for _ in range(_ATTEMPTS):
+        measure_missing(registry.engine)
+        with read(registry.engine) as conn:
+            if not unmeasured(conn, limit=1):
+                found = _look(conn, of)
+                break
+    else:
+        raise Unavailable("storage maps change faster than they are measured", fix="try again")
+    _weigh_loose(registry.store, found)
+    return _report(found, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one snapshot of the database says; figures are added to it.
+
+    Attributes:
+        view: What was asked for.
+        name: Its name.
+        parts: Figures by part.
+        kinds: Figures by kind.
+        beside: By scope, what lies in the store beside packs that are needed.
+        loose: Keys that may hold an object which is no live pack.
+    """
+
+    view: View
+    name: str
+    loose: Sequence[Row] = ()
+    parts: dict[Key, Counts] = field(default_factory=dict)
+    kinds: dict[Key, Counts] = field(default_factory=dict)
+    beside: dict[str, Counts] = field(default_factory=dict)
+
+
+def _look(conn: sa.Connection, of: str | LineRef | Ref | None) -> _Found:
+    view, name, part = _part(conn, of)
+    has_store = view in {"registry", "namespace"}
+    loose = queries.loose_keys(conn, part.scope) if has_store else ()
+    # The first push into a namespace makes it when it is complete; until then it has loose keys.
+    if view == "namespace" and not loose and delta_queries.namespace_id(conn, name) is None:
+        raise NotFound(f"there is no namespace {name}", fix="deltareg ls")
+    found = _Found(view, name, loose)
+    for row in queries.holder_rows(conn, part):
+        figures = _figures(row)
+        _add(found.parts, _key(view, row), figures)
+        _add(found.kinds, ("kind", row.kind), figures)
+        _add(found.beside, _scope(row), {"garbage_bytes": -row.pack_bytes})
+    for scope, size in queries.live_pack_bytes(conn).items() if has_store else ():
+        if part.scope in {None, scope}:
+            _add(found.beside, scope, {"garbage_bytes": size})
+    return found
+
+
+def _part(conn: sa.Connection, of: str | LineRef | Ref | None) -> tuple[View, str, Part]:
+    if of is None:
+        return "registry", "", Part()
+    if isinstance(of, str):
+        return "namespace", of, Part(namespace_scope(of))
+    if isinstance(of, LineRef):
+        return "line", str(of), Part(namespace_scope(of.namespace), find_line(conn, of).id)
+    row = find_version(conn, of, bare="newest")
+    if row.deleted_at is not None:
+        raise NotFound(f"{ref_of(row)} is deleted", fix="deltareg gc plan")
+    scope = namespace_scope(row.namespace)
+    return "version", ref_of(row), Part(scope, row.delta_id, row.id)
+
+
+def _key(view: View, row: Row) -> Key:
+    if row.namespace is None:
+        return "bases", BASES
+    if view == "registry":
+        return "namespace", row.namespace
+    if view == "namespace":
+        return "line", f"{row.namespace}/{row.line}"
+    return "base" if row.is_base else "version", ref_of(row)
+
+
+def _figures(row: Row) -> Counts:
+    """Split the logical bytes of a holder into what it stores and what it need not."""
+    own = row.referenced_bytes + row.alone_bytes
+    return {
+        "versions": 1 - row.is_base, "bases": row.is_base,
+        "logical_bytes": row.logical_bytes, "pack_bytes": row.pack_bytes,
+        "manifest_bytes": row.manifest_bytes, "map_bytes": row.map_bytes,
+        "saved_by_references": row.referenced_bytes - row.referenced_payload,
+        "saved_by_dedup": row.logical_bytes - own,
+        "saved_by_entropy": row.alone_bytes - row.alone_payload,
+        "unchanged_bytes": row.logical_bytes - own - row.shared_bytes,
+        "framing_bytes": row.pack_bytes - row.referenced_payload - row.alone_payload,
+    }  # fmt: skip
+
+
+def _weigh_loose(store: BlobStore, found: _Found) -> None:
+    """Add the objects that are no live pack; one that is gone already has no bytes."""
+    for row in found.loose:
+        size = store.size(row.physical_key) if row.size_bytes is None else row.size_bytes
+        name = "upload_bytes" if row.is_open else "garbage_bytes"
+        _add(found.beside, row.scope, {name: size or 0})
+
+
+def _report(found: _Found, limit: int) -> StorageReport:
+    total = _sum(found.kinds.values())
+    parts = {key: dict(counts) for key, counts in found.parts.items()}
+    if found.view == "registry":
+        for scope, counts in found.beside.items():
+            _add(parts, _part_of_scope(scope), {"garbage_bytes": 0, "upload_bytes": 0} | counts)
+    return StorageReport(
+        of=found.view, name=found.name, total=_shown(total),
+        store=_store(total, found) if found.view in {"registry", "namespace"} else None,
+        parts=list(_rows(parts, limit)), kinds=list(_rows(found.kinds, len(found.kinds))),
+    )  # fmt: skip
+
+
+def _store(total: Counts, found: _Found) -> StoreBytes:
+    counts = _sum(found.beside.values())
+    packs = total.get("pack_bytes", 0)
+    garbage, uploads = counts.get("garbage_bytes", 0), counts.get("upload_bytes", 0)
+    return StoreBytes(
+        pack_bytes=packs, garbage_bytes=garbage, upload_bytes=uploads,
+        total_bytes=packs + garbage + uploads,
+    )  # fmt: skip
+
+
+def _rows(parts: Mapping[Key, Counts], limit: int) -> Iterator[StorageRow]:
+    """Give the largest parts, and all others as one."""
+    largest = sorted(parts, key=lambda key: (-parts[key].get("pack_bytes", 0), key))
+    for key in largest[:limit]:
+        yield _row(key[0], key[1], parts[key])
+    rest = largest[limit:]
+    if rest:
+        yield _row("rest", str(len(rest)), _sum(parts[key] for key in rest))
+
+
+def _row(of: PartOf | Literal["rest"], name: str, counts: Counts) -> StorageRow:
+    return StorageRow(
+        of=of, name=name, garbage_bytes=counts.get("garbage_bytes"),
+        upload_bytes=counts.get("upload_bytes"), **_shown(counts).model_dump(),
+    )  # fmt: skip
+
+
+def _shown(counts: Counts) -> StorageFigures:
+    names = StorageFigures.model_fields.keys() - {"ratio"}
+    figures: dict[str, object] = {name: counts.get(name, 0) for name in names}
+    kept = sum(counts.get(name, 0) for name in ("pack_bytes", "manifest_bytes", "map_bytes"))
+    ratio = counts.get("logical_bytes", 0) / kept if kept else None
+    return StorageFigures.model_validate(figures | {"ratio": ratio})
+
+
+def _scope(row: Row) -> str:
+    return BASES if row.namespace is None else namespace_scope(row.namespace)
+
+
+def _part_of_scope(scope: str) -> Key:
+    return ("bases", BASES) if scope == BASES else ("namespace", scope.removeprefix("ns:"))
+
+
+def _add(sums: dict[Name, Counts], key: Name, counts: Counts) -> None:
+    into = sums.setdefault(key, {})
+    for name, count in counts.items():
+        into[name] = into.get(name, 0) + count
+
+
+def _sum(counts: Iterable[Counts]) -> Counts:
+    sums: dict[str, Counts] = {"": {}}
+    for one in counts:
+        _add(sums, "", one)
+    return sums[""]

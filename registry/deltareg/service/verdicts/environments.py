@@ -1,0 +1,28 @@
+"""In what environment verdicts are made today: what the workers that came last have told."""
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S
+from deltareg.db.queries.workers import worker_rows
+from deltareg.gate.verifier import environment_key, is_current_verifier
+from deltareg.service.labels import is_for_one_run
+
+_RECENT_US = 86_400 * US_PER_S
+
+
+def worker_environments(conn: sa.Connection) -> frozenset[str]:
+    """Give the environments of the workers seen within a day of the one that was seen last.
+
+    So a fleet that is scaled to nothing overnight has those that it had, and one that was replaced
+    has the new ones a day later. A worker that does not tell its environment gives none, nor does
+    one that somebody started for a single run.
+    """
+    rows = [
+        row
+        for row in worker_rows(conn)
+        if is_current_verifier(row.labels.get("verifier", "")) and not is_for_one_run(row.labels)
+    ]
+    newest = min((row.age_us for row in rows), default=0)
+    return frozenset(
+        environment_key(row.labels) for row in rows if row.age_us <= newest + _RECENT_US
+    )

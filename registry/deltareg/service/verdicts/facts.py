@@ -1,0 +1,63 @@
+"""Verdicts and suites as the rules of the core see them."""
+
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import Row
+from deltareg.digest import Digest
+from deltareg.errors import NotFound
+from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
+from deltareg.service.verdicts.suites import find_suite
+from deltareg.suites.suite import Suite, built_in, built_in_names
+
+_DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to the base
+
+
+def fact_of(row: Row, waived: Mapping[str, str]) -> VerdictFact:
+    """Give a verdict's row as a fact, with the waivers of its checks that stand."""
+    failed = tuple(check["name"] for check in row.checks if check["verdict"] == "fail")
+    return VerdictFact(
+        id=row.id, manifest=row.manifest_digest, base=row.base_root,
+        suite=row.suite, suite_digest=row.suite_digest, outcome=row.verdict,
+        created_us=row.created_at, verifier=row.verifier, seed=row.seed, dtype=row.dtype,
+        policy_digest=row.policy_digest, evidence=row.base_evidence, sandbox=row.sandbox,
+        environment=row.environment, failed_checks=failed, waived=waived,
+        compared_with=row.compared_with,
+    )  # fmt: skip
+
+
+def suite_facts(conn: sa.Connection, names: Iterable[str]) -> dict[str, SuiteFact]:
+    """Give the suites as they are; a name that is not there names none."""
+    found: dict[str, SuiteFact] = {}
+    for name in names:
+        try:
+            found[name] = _fact_of_suite(find_suite(conn, name))
+        except NotFound:
+            continue
+    return found
+
+
+def why_uncounted(row: Row) -> str:
+    """Say why a verdict does not count for its version as it is now; empty when it does.
+
+    Args:
+        row: A verdict with what its version and its suite are now, as `select_verdicts` gives it.
+    """
+    suite = _suite_now(row)
+    if suite is None:
+        return f"there is no suite {row.suite} any more"
+    subject = VerdictSubject("", Digest.parse(row.version_digest), Digest.parse(row.version_base))
+    reason = why_not(fact_of(row, {}), subject, suite, bound=Bounds())
+    return "" if reason is None else reason[1]
+
+
+def _suite_now(row: Row) -> SuiteFact | None:
+    if row.suite in built_in_names():
+        return _fact_of_suite(built_in(row.suite))
+    # The gate reads the suite's document; to show a verdict, its digest says enough.
+    return None if row.suite_now is None else SuiteFact(Digest.parse(row.suite_now), row.seed)
+
+
+def _fact_of_suite(suite: Suite) -> SuiteFact:
+    return SuiteFact(suite.digest, suite.seed, _DTYPES.get(suite.dtype, ""), suite.needs_promoted)

@@ -1,0 +1,200 @@
+"""Suites: pushed as new versions, found by name as they are now, or by digest as they were.
+
+The built-in ones stand beside them under names of their own, which nobody else can take.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import suites as queries
+from deltareg.db.rows import Row
+from deltareg.db.session import read, with_retry
+from deltareg.digest import sha256_of
+from deltareg.errors import Conflict, InvalidInput, NotFound
+from deltareg.service.clock import rfc3339
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.suites.suite import Suite, built_in, built_in_names, parse_suite, read_suite
+from deltareg.wire import Page, SuiteInfo, SuitePush
+
+MOST_FILE_BYTES = 32 << 20
+
+
+def push_suite(registry: Registry, caller: Caller, request: SuitePush) -> SuiteInfo:
+    """Keep a new version of a suite; one that is the newest already is left as it is.
+
+    Raises:
+        InvalidInput: It is no suite, its name is a built-in one's, or a file does not fit.
+        Conflict: A file of its probe sets is neither here nor in the request, or somebody pushed
+            the same suite in the same moment.
+    """
+    caller.require("admin")
+    suite = read_suite(request.document.encode())
+    if suite.name in built_in_names():
+        raise InvalidInput(
+            f"{suite.name} is a built-in suite",
+            fix=f"give it another name, such as my-{suite.name}",
+        )
+    wanted = _named_files(suite)
+    brought = _files(request.files, wanted)
+
+    def transaction(conn: sa.Connection) -> SuiteInfo:
+        newest = queries.newest_suite(conn, suite.name)
+        if newest is not None and newest.digest == str(suite.digest):
+            return describe_suite(suite, newest)
+        for digest, content in brought.items():
+            queries.add_file(conn, digest, content)
+        missing = wanted.keys() - queries.known_files(conn, wanted)
+        if missing:
+            raise Conflict(
+                f"the registry does not have {wanted[min(missing)]}",
+                fix="push the suite again, with its files beside it",
+            )
+        number = 1 if newest is None else newest.number + 1
+        suite_id = queries.add_suite(
+            conn, name=suite.name, number=number, digest=str(suite.digest),
+            document=suite.document, created_by=caller.principal_id,
+        )  # fmt: skip
+        if suite_id is None:
+            raise Conflict(f"somebody pushed {suite.name} v{number} just now", fix="push it again")
+        queries.use_files(conn, suite_id, wanted)
+        before = None if newest is None else {"digest": newest.digest, "version": newest.number}
+        after = {"digest": str(suite.digest), "version": number}
+        caller.record(conn, "suite.push", f"suite/{suite.name}", before=before, after=after)
+        row = queries.newest_suite(conn, suite.name)
+        return describe_suite(suite, row).model_copy(update={"created": True})
+
+    return with_retry(registry.engine, transaction)
+
+
+def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:
+    """List all suites as they are now, built-in ones first."""
+    caller.require("read")
+    with read(registry.engine) as conn:
+        rows = queries.newest_suites(conn)
+    ours = [describe_suite(built_in(name), None) for name in built_in_names()]
+    return Page(items=[*ours, *(describe_suite(parse_suite(row.document), row) for row in rows)])
+
+
+def list_versions(
+    registry: Registry, caller: Caller, name: str, *, cursor: str | None, limit: int
+) -> Page[SuiteInfo]:
+    """List the versions of a suite, newest first."""
+    caller.require("read")
+    before = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        find_suite(conn, name)
+        rows = queries.suite_versions(conn, name, before=before, limit=check_limit(limit) + 1)
+    return page(
+        rows, limit, show=lambda row: describe_suite(parse_suite(row.document), row),
+        key=lambda row: row.number,
+    )  # fmt: skip
+
+
+def show_suite(
+    registry: Registry, caller: Caller, name: str, *, digest: str | None = None
+) -> SuiteInfo:
+    """Show a suite as it is now, or as it was, with its document.
+
+    Raises:
+        NotFound: There is none of that name, or it was never that.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        suite = find_suite(conn, name) if digest is None else suite_of(conn, name, digest)
+        row = queries.suite_by_digest(conn, str(suite.digest))
+    shown = describe_suite(suite, row)
+    return shown.model_copy(update={"document": suite.document.decode()})
+
+
+def read_file(registry: Registry, caller: Caller, digest: str) -> bytes:
+    """Read the file of a probe set.
+
+    Raises:
+        NotFound: There is none of that digest.
+    """
+    caller.require("read")
+    with read(registry.engine) as conn:
+        content = queries.file_content(conn, digest)
+    if content is None:
+        raise NotFound(f"there is no probe set {digest[:80]}", fix="deltareg suite ls")
+    return content
+
+
+def find_suite(conn: sa.Connection, name: str) -> Suite:
+    """Give a suite as it is now.
+
+    Raises:
+        NotFound: There is none of that name.
+    """
+    if name in built_in_names():
+        return built_in(name)
+    row = queries.newest_suite(conn, name)
+    if row is None:
+        known = ", ".join([*built_in_names(), *(one.name for one in queries.newest_suites(conn))])
+        raise NotFound(f"there is no suite {name[:80]!r}", fix=f"suites: {known}")
+    return parse_suite(row.document)
+
+
+def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
+    """Give a suite as it was when its document had a digest.
+
+    Raises:
+        NotFound: It was never that, or it is a built-in suite of another release.
+    """
+    if name in built_in_names() and str(built_in(name).digest) == digest:
+        return built_in(name)
+    row = queries.suite_by_digest(conn, digest)
+    if row is None or row.name != name:
+        raise NotFound(
+            f"suite {name[:80]} was never {digest[:80]}", fix=f"deltareg suite show {name}"
+        )
+    return parse_suite(row.document)
+
+
+def describe_suite(suite: Suite, row: Row | None) -> SuiteInfo:
+    """Show a suite; without a row it is a built-in one."""
+    shown = SuiteInfo.model_validate({**suite.described(), "is_built_in": row is None})
+    if row is None:
+        return shown
+    pushed = {
+        "version": row.number, "created_at": rfc3339(row.created_at),
+        "created_by": row.maker or "registry",
+    }  # fmt: skip
+    return shown.model_copy(update=pushed)
+
+
+def _files(given: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, bytes]:
+    """Read the files of a request, by digest; each must be one that the suite names."""
+    found: dict[str, bytes] = {}
+    for name, text in given.items():
+        try:
+            content = base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            raise InvalidInput(f"the file {name[:80]!r} is no base64") from error
+        digest = str(sha256_of(content))
+        if digest not in wanted:
+            raise InvalidInput(
+                f"the suite names no file with the content of {name[:80]!r}",
+                fix="let deltareg suite push write the digests",
+            )
+        found[digest] = content
+    if sum(map(len, found.values())) > MOST_FILE_BYTES:
+        raise InvalidInput(f"the files of a suite have at most {MOST_FILE_BYTES >> 20} MiB in all")
+    return found
+
+
+def _named_files(suite: Suite) -> dict[str, str]:
+    """Give the names of a suite's files by their digests."""
+    named: dict[str, str] = {}
+    for one in suite.sets.values():
+        if one.file and (one.digest is None or (one.is_task and not one.data)):
+            raise InvalidInput(
+                f"{one.file} has no digest, or names data that has none",
+                fix="let deltareg suite push write the digests",
+            )
+        named |= {str(digest): name for name, digest in one.files.items()}
+    return named

@@ -1,5 +1,0 @@
-"""Where adapters and prefixes go in: the sublayers of transformer layers, as data by model type."""
-
-from deltareg.sites.sites import Layer, Sites, Sublayer, sites_of
-
-__all__ = ["Layer", "Sites", "Sublayer", "sites_of"]

@@ -1,0 +1,1 @@
+"""Suites: which checks a verification runs, on what, and what counts as enough."""

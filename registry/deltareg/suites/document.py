@@ -1,0 +1,273 @@
+"""From a suite as people write it to the one document of it: strict, complete, without floats."""
+
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import NoReturn
+
+from deltareg.digest import Digest
+from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.errors import DeltaregError, InvalidInput
+from deltareg.suites.catalogue import CATALOGUE, COUNTS, CheckForm
+
+Fields = Mapping[str, object]
+
+_DTYPES = ("keep", "f32", "bf16", "f16")
+_TOP = {"name", "about", "seed", "dtype", "budget", "probe", "sets", "checks"}
+_CHECK = {"check", "name", "required", "parameters", "threshold", "against", "probes"}
+_THRESHOLD = {"threshold", "min_absolute_change", "min_relative_change", "greater_is_better"}
+_SET = {"file", "digest", "text", "data"}
+_PROBE = {"sequences": 4, "tokens": 24}
+_BUDGET = {"seconds": 0, "memory_bytes": 0}
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_TENSORS, _TASK = ".safetensors", ".yaml"
+_SUFFIXES = (".txt", ".jsonl", _TENSORS, _TASK)
+_MOST_CHECKS, _MOST_SETS, _MOST_TEXTS, _MOST_LETTERS = 100, 50, 10_000, 100_000
+
+
+def normalise(fields: Fields) -> dict[str, object]:
+    """Check a suite and give its document; what this gave comes back unchanged.
+
+    Raises:
+        InvalidInput: A key, check, set or value is not allowed; the message names it.
+    """
+    _known(fields, _TOP, "the suite")
+    sets = _sets(fields.get("sets", {}))
+    checks = fields.get("checks")
+    if not is_list(checks) or not checks or len(checks) > _MOST_CHECKS:
+        _refuse("checks", f"is a list of 1 to {_MOST_CHECKS} checks")
+    specs = [_check(item, sets, number) for number, item in enumerate(checks, 1)]
+    names = [spec["name"] for spec in specs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        _refuse("checks", f"names {twice!r} twice; give the second a `name` of its own")
+    dtype = fields.get("dtype", "keep")
+    if dtype not in _DTYPES:
+        _refuse("dtype", f"is one of {', '.join(_DTYPES)}, not {dtype!r}")
+    return {
+        "name": _name(fields.get("name"), "name"), "about": _text(fields.get("about", ""), "about"),
+        "seed": _count(fields.get("seed", 0), "seed"), "dtype": dtype,
+        "budget": _counts(fields.get("budget", {}), _BUDGET, "budget", least=0),
+        "probe": _counts(fields.get("probe", {}), _PROBE, "probe", least=1),
+        "sets": sets, "checks": specs,
+    }  # fmt: skip
+
+
+def _check(item: object, sets: Mapping[str, Fields], number: int) -> dict[str, object]:
+    fields: Fields = {"check": item} if isinstance(item, str) else _mapping(item, f"check {number}")
+    where = f"check {number}"
+    _known(fields, _CHECK, where)
+    check = fields.get("check", fields.get("name"))
+    form = CATALOGUE.get(check) if isinstance(check, str) else None
+    if form is None or not isinstance(check, str):
+        _refuse(
+            where, f"{check!r} is no check{_near(str(check), CATALOGUE)}; see deltareg suite checks"
+        )
+    where = f"check {number} ({check})"
+    made: dict[str, object] = {
+        "check": check, "name": _name(fields.get("name", check), f"{where}: name"),
+        "required": _flag(fields.get("required", True), f"{where}: required"),
+        "parameters": _parameters(fields.get("parameters", {}), form, where),
+    }  # fmt: skip
+    if "threshold" in fields:
+        made["threshold"] = _threshold(fields["threshold"], form, where)
+    made |= _baseline(fields, form, where)
+    return made | _probes(fields, form, sets, where)
+
+
+def _parameters(value: object, form: CheckForm, where: str) -> dict[str, str | int]:
+    given = _mapping(value, f"{where}: parameters")
+    _known(given, form.parameters, f"{where}: parameters")
+    made: dict[str, str | int] = {}
+    for name, default in form.parameters.items():
+        found = _plain(given[name], f"{where}: {name}") if name in given else default
+        if found is None:
+            _refuse(where, f"needs the parameter {name}")
+        if name in COUNTS:
+            found = _count(found, f"{where}: {name}")
+        elif isinstance(default, int) and not isinstance(found, int):
+            found = _number(found, f"{where}: {name}")
+        made[name] = found
+    return made
+
+
+def _threshold(value: object, form: CheckForm, where: str) -> dict[str, object]:
+    if not form.takes_threshold:
+        _refuse(where, "measures nothing that a threshold is for; see its parameters")
+    given = _mapping(value, f"{where}: threshold")
+    _known(given, _THRESHOLD, f"{where}: threshold")
+    better = _flag(given.get("greater_is_better", True), f"{where}: greater_is_better")
+    numbers = {
+        key: _number(found, f"{where}: {key}")
+        for key, found in given.items()
+        if key != "greater_is_better"
+    }
+    if not numbers:
+        _refuse(f"{where}: threshold", "has threshold, min_absolute_change or min_relative_change")
+    changes = numbers.keys() - {"threshold"}
+    if changes and not form.against:
+        _refuse(f"{where}: threshold", f"asks for {min(changes)}, but there is nothing to compare")
+    return {**numbers, "greater_is_better": better}
+
+
+def _baseline(fields: Fields, form: CheckForm, where: str) -> dict[str, str]:
+    against = fields.get("against", form.against[0] if form.against else None)
+    if against is None:
+        return {}
+    if against not in form.against:
+        known = ", ".join(form.against) or "nothing"
+        _refuse(where, f"is compared with {known}, not with {against!r}")
+    return {"against": str(against)}
+
+
+def _probes(
+    fields: Fields, form: CheckForm, sets: Mapping[str, Fields], where: str
+) -> dict[str, str]:
+    name = fields.get("probes")
+    if not form.probes:
+        if name is not None:
+            _refuse(where, "takes no probe set")
+        return {}
+    if not isinstance(name, str) or name not in sets:
+        known = ", ".join(sets) or "none: add `sets`"
+        _refuse(where, f"needs `probes`, one of the suite's sets: {known}")
+    file = str(sets[name].get("file", ""))
+    is_task = file.endswith(_TASK)
+    if is_task != ("task" in form.probes):
+        given = file or name
+        _refuse(where, f"{given} is a task of lm-eval" if is_task else f"{given} is no task: .yaml")
+    if "text" in form.probes and file.endswith(_TENSORS):
+        _refuse(where, f"reads texts, and {file} holds tensors")
+    return {"probes": name}
+
+
+def _sets(value: object) -> dict[str, Fields]:
+    given = _mapping(value, "sets")
+    if len(given) > _MOST_SETS:
+        _refuse("sets", f"has at most {_MOST_SETS}")
+    return {_name(name, "sets"): _set(item, f"set {name}") for name, item in given.items()}
+
+
+def _set(value: object, where: str) -> Fields:
+    given = _mapping(value, where)
+    _known(given, _SET, where)
+    if ("text" in given) == ("file" in given):
+        _refuse(where, "has either `text`, a list of texts, or `file`")
+    if "text" in given:
+        texts = given["text"]
+        if not is_list(texts) or not texts or len(texts) > _MOST_TEXTS:
+            _refuse(where, f"text is a list of 1 to {_MOST_TEXTS} texts")
+        return {"text": [_text(item, where) for item in texts]}
+    name = given["file"]
+    if not isinstance(name, str) or not _FILE.fullmatch(name) or not name.endswith(_SUFFIXES):
+        known = ", ".join(_SUFFIXES)
+        _refuse(where, f"file is a name beside the suite, ending in {known}, not {name!r}")
+    if "data" in given and not name.endswith(_TASK):
+        _refuse(where, "has `data`, which only a task of lm-eval has")
+    return {"file": name} | _digest(given.get("digest"), where) | _data(given, where)
+
+
+def _data(given: Fields, where: str) -> dict[str, object]:
+    if "data" not in given:
+        return {}
+    files = _mapping(given["data"], f"{where}: data")
+    odd = next((name for name in files if not _FILE.fullmatch(name)), None)
+    if odd is not None:
+        _refuse(f"{where}: data", f"names files beside the suite, not {odd!r}")
+    return {"data": {name: _digest(str(found), where)["digest"] for name, found in files.items()}}
+
+
+def _digest(value: object, where: str) -> dict[str, str]:
+    if value is None:
+        return {}
+    try:
+        return {"digest": str(Digest.parse(str(value)))}
+    except DeltaregError:
+        _refuse(where, f"digest is sha256:…, not {str(value)[:80]!r}; leave it out to have it made")
+
+
+def _counts(value: object, known: Mapping[str, int], where: str, *, least: int) -> dict[str, int]:
+    given = _mapping(value, where)
+    _known(given, known, where)
+    made = {
+        key: _count(given.get(key, default), f"{where}.{key}") for key, default in known.items()
+    }
+    small = next((key for key, number in made.items() if number < least), None)
+    if small is not None:
+        _refuse(f"{where}.{small}", f"is at least {least}")
+    return made
+
+
+def _known(given: Fields, known: Collection[str], where: str) -> None:
+    odd = next((key for key in given if key not in known), None)
+    if odd is not None:
+        _refuse(where, f"has no key {odd!r}{_near(odd, known)}")
+
+
+def _near(word: str, known: Collection[str]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+
+
+def _mapping(value: object, where: str) -> Fields:
+    if not is_object(value):
+        _refuse(where, "is a mapping of keys to values")
+    return value
+
+
+def _name(value: object, where: str) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        _refuse(
+            where, f"is lower-case letters, digits and . _ -, at most 64, not {str(value)[:80]!r}"
+        )
+    return value
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        _refuse(where, f"is text, not {type(value).__name__}")
+    if len(value) > _MOST_LETTERS or _NO_TEXT.search(value):
+        _refuse(
+            where,
+            f"is text of at most {_MOST_LETTERS} characters, without NUL or half a surrogate pair",
+        )
+    return value
+
+
+def _flag(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        _refuse(where, f"is true or false, not {value!r}")
+    return value
+
+
+def _count(value: object, where: str) -> int:
+    if not is_count(value):
+        _refuse(where, f"is a whole number from 0 on, not {value!r}")
+    return value
+
+
+def _plain(value: object, where: str) -> str | int:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        _refuse(where, f"is a number or a word, not {value!r}")
+    return _text(value, where) if isinstance(value, str) else _number(value, where)
+
+
+def _number(value: object, where: str) -> str | int:
+    """Write a number: whole ones as they are, others as the shortest text that gives them again."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        _refuse(where, f"is a number, not {value!r}")
+    try:
+        found = float(value)
+    except ValueError:
+        _refuse(where, f"is a number, not {value!r}")
+    except OverflowError:  # of a whole number; others become infinite
+        found = float("inf")
+    if found != found or abs(found) == float("inf"):
+        _refuse(where, "is a finite number")
+    return value if isinstance(value, int) else repr(found)
+
+
+def _refuse(where: str, what: str) -> NoReturn:
+    raise InvalidInput(f"{where}: {what}", fix="see docs/howto/suites.md")

@@ -1,0 +1,229 @@
+"""A suite: which checks a verification runs, with thresholds and probe sets.
+
+People write it as YAML. What is kept, and what the digest is taken over, is one canonical JSON
+document with everything in it that may change an outcome: defaults filled in, probe sets by the
+digests of their files. A verdict counts only while the suite's digest is what it was.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import cast
+
+from deltareg.digest import Digest, sha256_of
+from deltareg.documents.yaml_document import read_yaml
+from deltareg.errors import NotFound
+from deltareg.identity.manifest import canonical_json
+from deltareg.suites.catalogue import CATALOGUE, CheckForm
+from deltareg.suites.document import Fields, normalise
+from deltareg.suites.threshold import Threshold, threshold_of
+from deltareg.tensors.header import strict_json_object
+
+DEFAULT_SUITE = "smoke"
+_MOST_PARSED = 64  # a server reads the same few again and again; people may push any number
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """One check of a suite.
+
+    Attributes:
+        name: What its result is called; a suite may run one check on two probe sets.
+        check: Which check it is, a file in `deltareg_verify.checks`.
+        required: Whether a check that should have run and did not makes the verdict inconclusive.
+        parameters: Counts and tolerances; numbers that are not whole are strings.
+        threshold: What its measure must reach; None when it only tells.
+        against: What its measure is compared with: `base`, `promoted`, or nothing.
+        probes: The probe set that it runs on; empty for the seeded probe.
+    """
+
+    name: str
+    required: bool
+    parameters: Mapping[str, str | int]
+    check: str
+    threshold: Threshold | None = None
+    against: str = ""
+    probes: str = ""
+
+    @property
+    def form(self) -> CheckForm | None:
+        """What there is to say about the check; None for one that is not known here."""
+        return CATALOGUE.get(self.check)
+
+    @property
+    def may_not_apply(self) -> bool:
+        """Whether `n/a` is an answer to it; for all others, unknown ones too, it shows nothing."""
+        return self.form is not None and self.form.may_not_apply
+
+    def number(self, key: str) -> float:
+        """Give a numeric parameter."""
+        return float(self.parameters[key])
+
+    def described(self) -> dict[str, object]:
+        """Describe it for people: its threshold in words."""
+        told = "" if self.threshold is None else self.threshold.told(self.against)
+        return {
+            "name": self.name, "check": self.check, "required": self.required,
+            "parameters": dict(self.parameters), "threshold": told, "against": self.against,
+            "probes": self.probes,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSet:
+    """Samples that checks run on.
+
+    Attributes:
+        name: As checks call it.
+        file: The file's name; empty when the texts stand in the suite itself.
+        digest: sha256 of the file; None without one.
+        texts: The texts that stand in the suite itself.
+        data: Digests of the files that a task of lm-eval names, by name.
+    """
+
+    name: str
+    file: str = ""
+    digest: Digest | None = None
+    texts: tuple[str, ...] = ()
+    data: Mapping[str, Digest] = field(default_factory=dict[str, Digest])
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it is a task of lm-eval, which samples cannot be read from."""
+        return self.file.endswith(".yaml")
+
+    @property
+    def files(self) -> Mapping[str, Digest]:
+        """All its files by name, as far as their digests are known."""
+        return self.data if self.digest is None else {self.file: self.digest, **self.data}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may take; zero leaves it to the worker.
+
+    Attributes:
+        seconds: Wall-clock time.
+        memory_bytes: Private memory on a CPU.
+    """
+
+    seconds: int = 0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A named list of checks.
+
+    Attributes:
+        name: `smoke`, ….
+        checks: In the order that they run, cheap to dear.
+        seed: Seed of everything random.
+        probes: How many sequences of how many tokens the seeded probe has.
+        digest: sha256 over the document.
+        document: The canonical JSON of all of it.
+        about: What it is for.
+        dtype: What the base runs in: `keep`, `f32`, `bf16` or `f16`.
+        sets: Probe sets by name.
+        budget: What a run may take.
+    """
+
+    name: str
+    checks: tuple[CheckSpec, ...]
+    seed: int
+    probes: Mapping[str, int]
+    digest: Digest
+    document: bytes = b""
+    about: str = ""
+    dtype: str = "keep"
+    sets: Mapping[str, ProbeSet] = field(default_factory=dict[str, ProbeSet])
+    budget: Budget = field(default_factory=Budget)
+
+    @property
+    def needs_promoted(self) -> bool:
+        """Whether a check compares with the version that a channel serves."""
+        return any(spec.against == "promoted" for spec in self.checks)
+
+    def described(self) -> dict[str, object]:
+        """Describe it for people: checks with their thresholds in words, sets by what they are."""
+        sets = {one.name: one.file or f"{len(one.texts)} texts" for one in self.sets.values()}
+        return {
+            "name": self.name, "digest": str(self.digest), "about": self.about, "seed": self.seed,
+            "dtype": self.dtype, "sets": sets, "checks": [spec.described() for spec in self.checks],
+        }  # fmt: skip
+
+
+@cache
+def built_in(name: str) -> Suite:
+    """Give a built-in suite.
+
+    Raises:
+        NotFound: There is no suite of that name.
+    """
+    if name not in built_in_names():
+        known = ", ".join(built_in_names())
+        raise NotFound(f"there is no suite {name!r}", fix=f"suites: {known}")
+    return read_suite((files("deltareg") / "suites" / f"{name}.yaml").read_bytes())
+
+
+@cache
+def built_in_names() -> tuple[str, ...]:
+    """Names of the built-in suites, sorted."""
+    folder = files("deltareg") / "suites"
+    found = (item.name for item in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
+
+
+def read_suite(raw: bytes) -> Suite:
+    """Read a suite as people write it.
+
+    Raises:
+        InvalidInput: It is no suite; the message names the place.
+    """
+    return _suite(canonical_json(normalise(read_yaml(raw, what="suite"))))
+
+
+@lru_cache(maxsize=_MOST_PARSED)
+def parse_suite(document: bytes) -> Suite:
+    """Read the document of a suite, as it is kept.
+
+    Raises:
+        InvalidInput: It is no suite.
+    """
+    return _suite(canonical_json(normalise(strict_json_object(document))))
+
+
+def _suite(document: bytes) -> Suite:
+    fields = strict_json_object(document)
+    probe = cast("Mapping[str, int]", fields["probe"])
+    budget = cast("Mapping[str, int]", fields["budget"])
+    sets = cast("Mapping[str, Fields]", fields["sets"])
+    checks = cast("list[Fields]", fields["checks"])
+    return Suite(
+        name=str(fields["name"]), checks=tuple(_spec(item) for item in checks),
+        seed=cast(int, fields["seed"]), probes=probe, digest=sha256_of(document),
+        document=document, about=str(fields["about"]), dtype=str(fields["dtype"]),
+        sets={name: _set(name, item) for name, item in sets.items()}, budget=Budget(**budget),
+    )  # fmt: skip
+
+
+def _spec(item: Fields) -> CheckSpec:
+    threshold = cast("Mapping[str, str | int | bool] | None", item.get("threshold"))
+    return CheckSpec(
+        name=str(item["name"]), check=str(item["check"]), required=bool(item["required"]),
+        parameters=cast("Mapping[str, str | int]", item["parameters"]),
+        threshold=None if threshold is None else threshold_of(threshold),
+        against=str(item.get("against", "")), probes=str(item.get("probes", "")),
+    )  # fmt: skip
+
+
+def _set(name: str, item: Fields) -> ProbeSet:
+    if "text" in item:
+        return ProbeSet(name, texts=tuple(cast("list[str]", item["text"])))
+    digest = item.get("digest")
+    data = cast("Mapping[str, str]", item.get("data", {}))
+    return ProbeSet(
+        name, str(item["file"]), None if digest is None else Digest.parse(str(digest)),
+        data={name: Digest.parse(found) for name, found in data.items()},
+    )  # fmt: skip
