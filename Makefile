@@ -36,10 +36,11 @@ fmt: $(VENV)/.ready-test    ## write the format and the safe fixes
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-docs: $(VENV)/.ready-test   ## write the generated pages: command line, settings, kinds, OpenAPI
+docs: $(VENV)/.ready-test   ## write what comes from the code: command line, settings, kinds, checks, OpenAPI
 	@$(BIN)/python -m tests.architecture.generate_cli_docs --write
 	@$(BIN)/python -m tests.architecture.generate_settings_docs --write
 	@$(BIN)/python -m tests.architecture.generate_kinds_docs --write
+	@$(BIN)/python -m tests.architecture.generate_check_catalogue --write
 	@$(BIN)/python -m tests.architecture.generate_openapi --write
 
 soak: $(VENV)/.ready-test   ## the full counts: thousands of kills, long races

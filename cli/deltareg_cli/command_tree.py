@@ -1,18 +1,21 @@
 """The two nodes of the command tree: a command and a group, each with a page that teaches."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pkgutil import iter_modules
 
 import click
 
-from deltareg_cli.front_page import front_page
+from deltareg_cli.front_page import SECTIONS, front_page
 from deltareg_cli.global_options import with_global_options
 from deltareg_cli.help_page import Example, Teaching, write_page
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Option
 
 Body = Callable[..., object]
+_COMMANDS = "deltareg_cli.commands"
 
 
 class Command(click.Command):
@@ -78,10 +81,24 @@ class Group(click.Group):
         return write_page(self, ctx, self.teaching)
 
 
-class Root(Group):
-    """The root: its commands are loaded from their files when they are asked for."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command stands on the first page.
 
-    sections: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    Attributes:
+        section: One of `front_page.SECTIONS`.
+        order: What it is sorted by within the section.
+    """
+
+    section: str
+    order: int
+
+
+class Root(Group):
+    """The root: each command is a file of its name, loaded when it is asked for.
+
+    A file that has no `PLACE` holds no command of its own.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the line; `--help TOPIC` is `help TOPIC`."""
@@ -91,24 +108,50 @@ class Root(Group):
 
     def get_help(self, ctx: click.Context) -> str:
         """Write the first page."""
-        return front_page(self, ctx, self.sections)
+        return front_page(self, ctx, sections())
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the names in the order of the page."""
-        return [name for names in self.sections.values() for name in names]
+        return [name for names in sections().values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load a command."""
-        place = {k: v for names in self.sections.values() for k, v in names.items()}.get(cmd_name)
-        if place is None:
-            return None
-        module, _, attribute = place.partition(":")
-        found: object = getattr(
-            importlib.import_module(f"deltareg_cli.commands.{module}"), attribute
+        return _load(cmd_name)[1] if cmd_name in _files() else None
+
+
+def sections() -> dict[str, list[str]]:
+    """Give the sections of the first page with their commands in order; loads every command."""
+    places = {name: place for name in _files() if (place := _load(name)[0]) is not None}
+    return {
+        title: sorted(
+            (name for name, place in places.items() if place.section == title),
+            key=lambda name: places[name].order,
         )
-        if not isinstance(found, click.Command):
-            raise TypeError(f"{place} is not a command")  # a mistake in the table of main.py
-        return found
+        for title in SECTIONS
+    }
+
+
+@cache
+def _files() -> frozenset[str]:
+    return frozenset(
+        module.name for module in iter_modules(importlib.import_module(_COMMANDS).__path__)
+    )
+
+
+def _load(name: str) -> tuple[Place | None, click.Command | None]:
+    """Load the file of a command; gives nothing where it holds parts of another one."""
+    module = importlib.import_module(f"{_COMMANDS}.{name}")
+    place: object = getattr(module, "PLACE", None)
+    if place is None:
+        return None, None
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, Command | Group) and value.name == name
+    ]
+    if not isinstance(place, Place) or place.section not in SECTIONS or len(found) != 1:
+        raise TypeError(f"{module.__name__} has no command {name!r} with a place on the page")
+    return place, found[0]
 
 
 def command(

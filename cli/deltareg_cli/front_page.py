@@ -7,6 +7,9 @@ import click
 from deltareg_cli.help_page import Example, heading, listing, page_width, summary
 
 INTRODUCTION = "Store, verify, promote and roll back fine-tuning deltas."
+SECTIONS = (
+    "Start here", "Deltas", "Verify and promote", "Channels", "Bases", "Operate", "Setup",
+)  # fmt: skip
 FIRST_STEPS = (
     Example("a registry on this machine", "deltareg up"),
     Example("what deltas are made on", "deltareg base push ./llama llama"),

@@ -21,67 +21,6 @@ from deltareg_cli.failures import for_people, for_scripts
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.output import to_json, with_schema
 
-# Section of the first page -> command -> its file and name in `deltareg_cli.commands`.
-SECTIONS = {
-    "Start here": {
-        "up": "up:up",
-        "doctor": "doctor:doctor",
-        "explain": "explain:explain",
-        "help": "topics:topics",
-    },
-    "Deltas": {
-        "lint": "lint:lint",
-        "convert": "convert:convert",
-        "push": "push:push",
-        "pull": "pull:pull",
-        "materialize": "materialize:materialize",
-        "update": "update:update",
-        "show": "show:show",
-        "ls": "ls:ls",
-        "log": "log:log",
-        "lineage": "lineage:lineage",
-        "diff": "diff:diff",
-        "merge": "merge:merge",
-        "flatten": "flatten:flatten",
-        "rm": "rm:rm",
-    },
-    "Verify and promote": {
-        "verify": "verify:verify",
-        "probe": "probe:probe",
-        "verdict": "verdict:verdict",
-        "suite": "suite:suite",
-        "bisect": "bisect:bisect",
-        "gate": "gate:gate",
-        "promote": "promote:promote",
-        "request": "request:request",
-        "rollback": "rollback:rollback",
-        "revoke": "revoke:revoke",
-        "unrevoke": "unrevoke:unrevoke",
-    },
-    "Channels": {
-        "channel": "channel:channel",
-        "agent": "agent:agent",
-        "fleet": "fleet:fleet",
-    },
-    "Bases": {"base": "bases:bases"},
-    "Operate": {
-        "server": "server:server",
-        "worker": "worker:worker",
-        "gc": "gc:gc",
-        "fsck": "fsck:fsck",
-        "stats": "stats:stats",
-        "audit": "audit:audit",
-    },
-    "Setup": {
-        "auth": "auth:auth",
-        "token": "token:token",
-        "config": "config:config",
-        "cache": "cache:cache",
-        "completion": "completion:completion",
-        "version": "version:version",
-    },
-}
-
 
 @click.group(
     cls=Root,
@@ -94,9 +33,6 @@ def cli(ctx: click.Context) -> None:
     """Store, verify, promote and roll back fine-tuning deltas."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), color=ctx.color)
-
-
-cli.sections = SECTIONS
 
 
 def main() -> NoReturn:

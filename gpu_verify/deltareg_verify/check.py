@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deltareg.errors import Problem
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckOutcome
 from deltareg_verify.case import Case
@@ -39,11 +40,13 @@ class Check:
     Attributes:
         name: As suites name it; the name of its file.
         run: The check itself.
+        form: What a suite may say about it.
         is_static: Whether it looks at stored values only; when it fails, no later check runs.
     """
 
     name: str
     run: Callable[[Case, CheckSpec], Finding]
+    form: CheckForm
     is_static: bool = False
 
 

@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from deltareg.client.config import SETTINGS
-from deltareg_cli.commands.topics import OTHER_VARIABLES
+from deltareg_cli.commands.help import OTHER_VARIABLES
 from tests.architecture.generated import compare_or_write
 from tests.architecture.tree import REPOSITORY
 

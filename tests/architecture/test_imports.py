@@ -5,16 +5,14 @@ import sys
 
 import pytest
 
-from deltareg_cli.main import SECTIONS
+from deltareg_cli.command_tree import sections
 
 HEAVY = (
     "torch", "transformers", "peft", "sqlalchemy", "alembic", "boto3", "botocore",
     "fastapi", "starlette", "uvicorn", "pydantic_settings", "prometheus_client", "psycopg",
 )  # fmt: skip
 # What describes the problems of tensors names shapes, which brings NumPy.
-COMMANDS = {
-    place.partition(":")[0] for section in SECTIONS.values() for place in section.values()
-} - {"lint", "push"}
+COMMANDS = {name for names in sections().values() for name in names} - {"lint", "push"}
 PROBE = "import sys, {module}; print(*sorted(set(sys.modules) & set({heavy})))"
 
 

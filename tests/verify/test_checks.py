@@ -9,6 +9,8 @@ from deltareg.suites.catalogue import CATALOGUE
 from deltareg_verify.checks import all_checks
 from deltareg_verify.checks.norm_ratio import layer_type, outliers, size_ratios
 from deltareg_verify.engine import Change, Fired
+from tests.architecture.generate_check_catalogue import FILE, generate
+from tests.architecture.generated import is_current
 from tests.verify.bench import SMOKE, sample_bench
 from tests.verify.plain_engine import PlainEngine, array
 
@@ -37,7 +39,8 @@ def test_every_check_of_the_smoke_suite_exists():
 
 
 def test_the_catalogue_of_suites_is_what_the_worker_has():
-    assert set(all_checks()) == set(CATALOGUE)
+    assert {name: check.form for name, check in all_checks().items()} == dict(CATALOGUE)
+    assert is_current(FILE, generate()), "suites/catalogue.json is behind; run: make docs"
 
 
 def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():

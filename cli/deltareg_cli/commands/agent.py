@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, option
 
 if TYPE_CHECKING:
     from deltareg.client.follow import Agent, FollowEvent
+
+PLACE = Place("Channels", 20)
 
 VLLM = "Engine vllm"
 

@@ -6,13 +6,15 @@ from typing import cast
 import click
 
 from deltareg_cli.blocks import Answer, Cell, Column, Table, Text
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
 from deltareg_cli.wording import moment, short
+
+PLACE = Place("Operate", 60)
 
 
 @group("audit", Example("newest first", "deltareg audit ls"), see_also=("log", "token"))

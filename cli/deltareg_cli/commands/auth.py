@@ -9,11 +9,13 @@ from deltareg.errors import InvalidInput, Unauthenticated
 from deltareg.host.token_files import forget_token, token_path, write_token
 from deltareg.wire import WhoAmI
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Title
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
 from deltareg_cli.wording import moment
+
+PLACE = Place("Setup", 10)
 
 
 @group(

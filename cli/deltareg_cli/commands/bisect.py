@@ -7,7 +7,7 @@ import click
 
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.commands.bisect_by_hand import bad, good, reset, skip, start, status
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
@@ -16,6 +16,8 @@ from deltareg_cli.options import VersionNumber, option, timeout_option
 
 if TYPE_CHECKING:
     from deltareg.client.compare.bisect import Judge, Step
+
+PLACE = Place("Verify and promote", 50)
 
 _RUN = (
     Example(

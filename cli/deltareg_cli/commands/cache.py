@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import items_fields
 from deltareg_cli.exits import Exit
 from deltareg_cli.global_options import dry_run
@@ -17,6 +17,8 @@ from deltareg_cli.wording import count, moment, size
 
 if TYPE_CHECKING:
     from deltareg.client.cache.pins import Pin
+
+PLACE = Place("Setup", 40)
 
 
 @group(

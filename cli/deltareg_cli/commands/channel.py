@@ -5,7 +5,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.commands.channel_policy import policy
 from deltareg_cli.documents import fields, page_fields
 from deltareg_cli.help_page import Example
@@ -30,6 +30,8 @@ from deltareg_cli.views.channels import (
     reviewed_blocks,
 )
 from deltareg_cli.views.fleet import followers_of_channel
+
+PLACE = Place("Channels", 10)
 
 
 @group(

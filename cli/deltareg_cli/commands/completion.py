@@ -4,9 +4,11 @@ import click
 from click.shell_completion import get_completion_class
 
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
+
+PLACE = Place("Setup", 50)
 
 SHELLS = {"bash": "bash", "zsh": "zsh", "fish": "fish", "pwsh": "powershell"}
 VARIABLE = "_DELTAREG_COMPLETE"

@@ -5,11 +5,13 @@ import click
 from deltareg.client.config import KEYS, check_value, config_path
 from deltareg.client.config_file import set_value, unset_value
 from deltareg_cli.blocks import Answer, Cell, Column, Facts, Lines, Table, Text
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import items_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
+
+PLACE = Place("Setup", 30)
 
 
 @group(

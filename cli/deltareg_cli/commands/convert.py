@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
@@ -15,6 +15,8 @@ from deltareg_cli.wording import count, size
 
 if TYPE_CHECKING:
     from deltareg.client import ConvertReport
+
+PLACE = Place("Deltas", 20)
 
 MOST_LEFT_OUT = 3
 

@@ -10,7 +10,7 @@ from deltareg.client.report_files.writing import ReportPaths, write_whole
 from deltareg.errors import InvalidInput
 from deltareg_cli.behavior import behavior_answer, compare_behavior, difference_page
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -20,6 +20,8 @@ from deltareg_cli.views.differences import difference_blocks, to_markdown
 
 if TYPE_CHECKING:
     from deltareg.client import DiffReport
+
+PLACE = Place("Deltas", 110)
 
 ALL_MODULES = 100_000
 _MODULES, _PROMPTS = 20, 10

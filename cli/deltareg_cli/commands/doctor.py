@@ -14,7 +14,7 @@ from deltareg import __version__
 from deltareg.client.config import config_path
 from deltareg.errors import DeltaregError, Unauthenticated
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Lines, Table, Text, Title, toned
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import items_fields
 from deltareg_cli.exits import Exit, exit_status
 from deltareg_cli.failures import fix_of
@@ -22,6 +22,8 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import missing_of
 from deltareg_cli.wording import size
+
+PLACE = Place("Start here", 20)
 
 LITTLE_ROOM = 2_000_000_000
 LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")

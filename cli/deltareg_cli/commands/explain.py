@@ -10,14 +10,16 @@ from click.shell_completion import CompletionItem
 from deltareg import errors
 from deltareg.errors import NotFound
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Table, Text, Title
-from deltareg_cli.command_tree import command
-from deltareg_cli.commands.topics import exit_codes
+from deltareg_cli.command_tree import Place, command
+from deltareg_cli.commands.help import exit_codes
 from deltareg_cli.documents import items_fields
 from deltareg_cli.drawing import Surface
 from deltareg_cli.exits import REFUSAL_STATUS, STATUS, Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.wording import clean
+
+PLACE = Place("Start here", 30)
 
 EXIT_CODES = "exit-codes"
 SECTIONS = {

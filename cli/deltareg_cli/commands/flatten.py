@@ -3,11 +3,13 @@
 import click
 
 from deltareg.errors import Unavailable
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option, timeout_option
 from deltareg_cli.waiting import run_answer, wait_for
+
+PLACE = Place("Deltas", 130)
 
 
 @command(

@@ -3,7 +3,7 @@
 import click
 
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import fields, page_fields
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
@@ -11,6 +11,8 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option
 from deltareg_cli.paging import note_more
 from deltareg_cli.views.fleet import fleet_table
+
+PLACE = Place("Channels", 30)
 
 
 @group(

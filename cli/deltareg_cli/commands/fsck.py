@@ -3,13 +3,15 @@
 import click
 
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Lines, Table, Text
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import fields
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
 from deltareg_cli.wording import count, size
+
+PLACE = Place("Operate", 40)
 
 
 @command(

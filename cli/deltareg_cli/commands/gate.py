@@ -10,7 +10,7 @@ from deltareg.client.resources.missing import missing_verifications
 from deltareg.errors import WaitTimeout
 from deltareg.wire import GateAnswer, RunInfo
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import fields
 from deltareg_cli.exits import Exit, gate_status
 from deltareg_cli.help_page import Example
@@ -19,6 +19,8 @@ from deltareg_cli.options import Channel, option, timeout_option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.views.channels import gate_blocks
 from deltareg_cli.waiting import follow
+
+PLACE = Place("Verify and promote", 60)
 
 
 @group(

@@ -4,13 +4,15 @@ import click
 
 from deltareg.wire import CollectReport
 from deltareg_cli.blocks import Answer, Facts, Title
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import fields
 from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, option
 from deltareg_cli.wording import size
+
+PLACE = Place("Operate", 30)
 
 grace_option = option(
     "--grace",

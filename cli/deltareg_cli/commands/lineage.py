@@ -6,11 +6,13 @@ import click
 
 from deltareg.wire import LineageAnswer, LineageEdge
 from deltareg_cli.blocks import Answer, Cell, Lines, Text
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
+
+PLACE = Place("Deltas", 100)
 
 Row = tuple[str, str, str]
 

@@ -9,7 +9,7 @@ import click
 from deltareg.delta.injection import told
 from deltareg.errors import Problem, Refused
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Lines, Title
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -19,6 +19,8 @@ from deltareg_cli.wording import count
 
 if TYPE_CHECKING:
     from deltareg.client import LintReport
+
+PLACE = Place("Deltas", 10)
 
 MOST_TARGETS = 3
 BASE_MATCHES = {

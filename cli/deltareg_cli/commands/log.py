@@ -4,13 +4,15 @@ import click
 
 from deltareg.wire import LogEntry
 from deltareg_cli.blocks import Answer, Cell, Column, Table, Text, toned
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Channel, cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
 from deltareg_cli.wording import moment
+
+PLACE = Place("Deltas", 90)
 
 
 @command(

@@ -7,13 +7,15 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.wire import LineInfo
 from deltareg_cli.blocks import Answer, Cell, Column, Table, Text, toned
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
 from deltareg_cli.views.versions import kind_of, verdict_of, version_table
+
+PLACE = Place("Deltas", 80)
 
 
 @command(

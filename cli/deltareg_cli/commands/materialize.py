@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.commands.pull import show_pulled
 from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
+
+PLACE = Place("Deltas", 50)
 
 
 @command(

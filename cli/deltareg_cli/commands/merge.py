@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deltareg.delta.merge import method_names
 from deltareg.errors import InvalidInput
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.exits import Exit, exit_status
 from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
@@ -19,10 +20,9 @@ from deltareg_cli.waiting import run_status, wait_for
 if TYPE_CHECKING:
     from deltareg.client import MergeOptions
 
-METHODS = (
-    "cat", "dare", "dare_ties", "linear", "magnitude_prune", "slerp", "svd", "task_arithmetic",
-    "ties",
-)  # fmt: skip
+PLACE = Place("Deltas", 120)
+
+METHODS = method_names()
 PARAMETERS, RECORD, VERIFICATION = "Parameters", "For the record", "Verification"
 
 
@@ -81,7 +81,7 @@ def parse_weights(
     metavar="METHOD",
     default="linear",
     show_default=True,
-    help="How: linear, task_arithmetic, slerp, ties, dare, dare_ties, magnitude_prune, cat or svd.",
+    help=f"How: {', '.join(METHODS[:-1])} or {METHODS[-1]}.",
 )
 @option("--plan", is_flag=True, help="Say where the changes conflict, and push nothing.")
 @option(

@@ -9,12 +9,14 @@ import click
 
 from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.blocks import Answer, Block, Column, Facts, Table, Title
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import ask, require
 from deltareg_cli.options import option
 from deltareg_cli.wording import clean, count
+
+PLACE = Place("Verify and promote", 20)
 
 # A base is read from this disk; nothing is asked of a hub.
 ENVIRON = {"HF_HUB_OFFLINE": "1"}

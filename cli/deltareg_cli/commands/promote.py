@@ -8,7 +8,7 @@ from deltareg.errors import ApprovalDue
 from deltareg.refs import Ref
 from deltareg.wire import MoveResult
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import fields
 from deltareg_cli.exits import Exit, gate_status
 from deltareg_cli.global_options import dry_run
@@ -24,6 +24,8 @@ from deltareg_cli.options import (
 )
 from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks
 from deltareg_cli.waiting import request_answer, wait_for_request
+
+PLACE = Place("Verify and promote", 70)
 
 
 @command(

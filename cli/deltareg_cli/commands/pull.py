@@ -8,7 +8,7 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.blocks import Answer, Cell, Facts, Title
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -18,6 +18,8 @@ from deltareg_cli.wording import rate, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import PullReport
+
+PLACE = Place("Deltas", 40)
 
 
 @command(

@@ -7,7 +7,7 @@ import click
 
 from deltareg.wire import RunInfo, VersionInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.commands.lint import lint_answer
 from deltareg_cli.exits import Exit
 from deltareg_cli.global_options import compression_option, concurrency_option, dry_run
@@ -21,6 +21,8 @@ from deltareg_cli.wording import clean, rate, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import PushReport
+
+PLACE = Place("Deltas", 30)
 
 RECORD, VERIFICATION = "For the record", "Verification"
 

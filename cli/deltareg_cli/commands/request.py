@@ -6,7 +6,7 @@ import click
 
 from deltareg.wire import RequestState
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import page_fields
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
@@ -22,6 +22,8 @@ from deltareg_cli.options import (
 from deltareg_cli.paging import note_more
 from deltareg_cli.views.requests import request_table
 from deltareg_cli.waiting import request_answer
+
+PLACE = Place("Verify and promote", 80)
 
 STATES: tuple[RequestState, ...] = get_args(RequestState)
 id_argument = click.argument(

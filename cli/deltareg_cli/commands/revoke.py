@@ -3,12 +3,14 @@
 import click
 
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option, required_reason_option
 from deltareg_cli.views.versions import revocation_blocks
+
+PLACE = Place("Verify and promote", 100)
 
 
 @command(

@@ -5,10 +5,12 @@ import click
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.blocks import Answer, Cell, Lines
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
+
+PLACE = Place("Deltas", 140)
 
 
 @command(

@@ -3,7 +3,7 @@
 import click
 
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import fields
 from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
@@ -16,6 +16,8 @@ from deltareg_cli.options import (
     reason_option,
 )
 from deltareg_cli.views.channels import MOVE_FIELDS, move_blocks
+
+PLACE = Place("Verify and promote", 90)
 
 TARGET = "Where to (one of them)"
 

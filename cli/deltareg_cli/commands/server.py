@@ -3,11 +3,13 @@
 import click
 
 from deltareg.errors import InvalidInput
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import become, given
 from deltareg_cli.options import option
+
+PLACE = Place("Operate", 10)
 
 
 @group(

@@ -3,11 +3,13 @@
 import click
 
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.views.versions import version_blocks
+
+PLACE = Place("Deltas", 70)
 
 
 @command(

@@ -4,12 +4,14 @@ import click
 
 from deltareg.wire import StorageReport
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
 from deltareg_cli.views.storage import storage_blocks
+
+PLACE = Place("Operate", 50)
 
 
 @group(

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deltareg_cli.blocks import Answer, Column, Table
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import fields, page_fields
 from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
@@ -13,6 +13,8 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
 from deltareg_cli.views.suites import suite_blocks, suite_table
+
+PLACE = Place("Verify and promote", 40)
 
 FIRST = ("name", "version", "digest", "created", "checks", "sets")
 

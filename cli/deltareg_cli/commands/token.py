@@ -8,12 +8,14 @@ import click
 
 from deltareg.wire import Scope, TokenCreate, TokenInfo, TokenKind, request_of
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text, Title
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import fields, page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, option
 from deltareg_cli.wording import moment
+
+PLACE = Place("Setup", 20)
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 KINDS: tuple[TokenKind, ...] = get_args(TokenKind)

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.help_page import Example
 from deltareg_cli.launch import become, given
 from deltareg_cli.options import option
+
+PLACE = Place("Start here", 10)
 
 
 @command(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltareg_cli.blocks import Answer, Cell, Facts, Title
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -16,6 +16,8 @@ from deltareg_cli.wording import rate, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import UpdateReport
+
+PLACE = Place("Deltas", 60)
 
 
 @command(

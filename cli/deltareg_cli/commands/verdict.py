@@ -7,7 +7,7 @@ import click
 
 from deltareg.wire import LogLine, RunInfo, RunLog
 from deltareg_cli.blocks import Answer, Lines
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.commands.waive import unwaive, verdict_argument, waive
 from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
@@ -19,6 +19,8 @@ from deltareg_cli.views.runs import log_cells, queue_table, standing
 from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks, verdict_table
 from deltareg_cli.waiting import run_answer, run_status, wait_for
 from deltareg_cli.wording import clean
+
+PLACE = Place("Verify and promote", 30)
 
 _ANY_ID = "A run, a verdict, or a version whose newest run is meant."
 

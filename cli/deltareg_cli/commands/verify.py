@@ -5,7 +5,7 @@ import click
 from deltareg.client.report_files.writing import ReportPaths
 from deltareg.errors import InvalidInput, WaitTimeout
 from deltareg.wire import RunCreate, RunInfo, request_of
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -14,6 +14,8 @@ from deltareg_cli.options import Channel, option, timeout_option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.waiting import run_answer, run_status, wait_for
 from deltareg_cli.where import parse_where
+
+PLACE = Place("Verify and promote", 10)
 
 
 @command(

@@ -7,10 +7,12 @@ import click
 
 from deltareg import __version__
 from deltareg_cli.blocks import Answer, Facts, Title
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import NEEDS, missing_of
+
+PLACE = Place("Setup", 60)
 
 
 @command("version", Example("for a report", "deltareg version --json"), see_also=("doctor",))

@@ -3,13 +3,15 @@
 import click
 
 from deltareg_cli.blocks import Answer
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import become, given
 from deltareg_cli.options import option
 from deltareg_cli.views.runs import worker_table
+
+PLACE = Place("Operate", 20)
 
 
 @group(

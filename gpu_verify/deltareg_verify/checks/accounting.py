@@ -3,6 +3,7 @@
 Copies of base weights in the delta must be this base's, and values must be meant as they are read.
 """
 
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding, refusal
@@ -27,4 +28,9 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     return Finding("warn" if notes else "pass", value=account.modules, detail="; ".join(notes))
 
 
-CHECK = Check("accounting", run, is_static=True)
+CHECK = Check(
+    "accounting",
+    run,
+    CheckForm("every tensor has one use, and every use fits the base"),
+    is_static=True,
+)

@@ -1,5 +1,6 @@
 """How many samples of a labelled probe set get their label: texts, images, whatever has a class."""
 
+from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import accuracy
@@ -13,4 +14,16 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return compared(case, spec, accuracy, told="accuracy", needs=needs)
 
 
-CHECK = Check("accuracy", run)
+CHECK = Check(
+    "accuracy",
+    run,
+    CheckForm(
+        "how many samples get their label",
+        {**UNDECIDED, "worse": "fail"},
+        counts=("least_samples",),
+        probes=("labelled",),
+        takes_threshold=True,
+        against=("base", "promoted"),
+        may_not_apply=True,
+    ),
+)

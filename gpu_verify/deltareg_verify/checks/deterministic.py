@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
@@ -32,4 +33,10 @@ def _finding(differing: int, what: str) -> Finding:
     return Finding("pass", differing, 0, detail=f"{what} are equal")
 
 
-CHECK = Check("deterministic", run)
+CHECK = Check(
+    "deterministic",
+    run,
+    CheckForm(
+        "the same input gives the same output twice", {"new_tokens": 8}, counts=("new_tokens",)
+    ),
+)

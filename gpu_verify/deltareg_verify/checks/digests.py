@@ -5,6 +5,7 @@ And a base that is a version is what folding that version gives.
 
 from deltareg.digest import sha256_over, tensor_digest
 from deltareg.errors import IntegrityFailure
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
@@ -42,4 +43,6 @@ def _same_names(what: str, found: set[str], expected: set[str]) -> None:
         raise IntegrityFailure(f"{what} differ from the manifest's: {', '.join(odd[:3])}")
 
 
-CHECK = Check("digests", run, is_static=True)
+CHECK = Check(
+    "digests", run, CheckForm("every tensor and file is what the manifest says"), is_static=True
+)

@@ -6,6 +6,7 @@ that is what `idle` finds of weights.
 
 from collections.abc import Sequence
 
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.arrays import all_finite, largest_difference
 from deltareg_verify.case import Case
@@ -83,4 +84,11 @@ def _silent(case: Case, fired: Fired) -> tuple[list[str], list[str]]:
     return silent, [name for name in fired.silent if name in same]
 
 
-CHECK = Check("effect", run)
+CHECK = Check(
+    "effect",
+    run,
+    CheckForm(
+        "an output changes, and every part takes part",
+        {"min_absolute_change": "0.000001", "most_still": "0.25"},
+    ),
+)

@@ -1,5 +1,6 @@
 """No stored value is NaN or infinite."""
 
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
@@ -16,4 +17,4 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     return Finding("pass", value=0, threshold=0)
 
 
-CHECK = Check("finite", run, is_static=True)
+CHECK = Check("finite", run, CheckForm("no stored value is NaN or infinite"), is_static=True)

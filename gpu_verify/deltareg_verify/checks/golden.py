@@ -1,6 +1,7 @@
 """Base and delta give here what they gave to the one who trained it."""
 
 from deltareg.errors import InvalidInput
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.golden import GOLDEN_FILE, compare, decode
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
@@ -30,4 +31,12 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return Finding("fail", found.difference, tolerance, code=_CODE, detail=told)
 
 
-CHECK = Check("golden", run)
+CHECK = Check(
+    "golden",
+    run,
+    CheckForm(
+        "it gives what it gave to the one who trained it",
+        {"f32": "0.001", "bf16": "0.2", "f16": "0.05", "least_agreement": "0.95"},
+        may_not_apply=True,
+    ),
+)

@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.estimate import Estimate
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
@@ -19,4 +20,14 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return judged(spec, ratio, 1.0, told=told)
 
 
-CHECK = Check("latency", run)
+CHECK = Check(
+    "latency",
+    run,
+    CheckForm(
+        "how much slower a forward is than the base's",
+        {"forwards": 5, "worse": "fail"},
+        counts=("forwards",),
+        takes_threshold=True,
+        against=("base",),
+    ),
+)

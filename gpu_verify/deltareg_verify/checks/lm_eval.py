@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.lm_task import Asked, LmTask, asked_of
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
@@ -45,4 +46,23 @@ def _compared(case: Case, spec: CheckSpec, other: Side, *, task: LmTask, asked: 
     return judged(spec, found.found, found.baseline, told=told, change=found.change)
 
 
-CHECK = Check("lm_eval", run)
+CHECK = Check(
+    "lm_eval",
+    run,
+    CheckForm(
+        "a task of lm-eval, offline",
+        {
+            **UNDECIDED,
+            "worse": "fail",
+            "metric": None,
+            "filter": "only",
+            "limit": 0,
+            "num_fewshot": "task",
+        },
+        counts=("least_samples", "limit"),
+        probes=("task",),
+        takes_threshold=True,
+        against=("base", "promoted"),
+        may_not_apply=True,
+    ),
+)

@@ -1,5 +1,6 @@
 """The most memory held: on the device, or by the process on a CPU."""
 
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.estimate import Estimate
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
@@ -13,4 +14,8 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return judged(spec, Estimate(peak, peak, peak, 1), None, told="bytes at most")
 
 
-CHECK = Check("memory", run)
+CHECK = Check(
+    "memory",
+    run,
+    CheckForm("the most memory held, in bytes", {"worse": "fail"}, takes_threshold=True),
+)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
@@ -100,4 +101,19 @@ def _told(name: str, ratios: Mapping[str, float]) -> str:
     return f"{name} changes by {ratios[name]:.3g} times its own size"
 
 
-CHECK = Check("norm_ratio", run, is_static=True)
+CHECK = Check(
+    "norm_ratio",
+    run,
+    CheckForm(
+        "no weight changes out of proportion to itself or to its like",
+        {
+            "warn_over_median": 10,
+            "fail_over_median": 20,
+            "fail_above": 30,
+            "matrix_floor": "0.01",
+            "vector_floor": "0.5",
+        },
+        may_not_apply=True,
+    ),
+    is_static=True,
+)

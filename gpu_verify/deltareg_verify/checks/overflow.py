@@ -13,6 +13,7 @@ import numpy as np
 from deltareg.delta.fold import Folding
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.maths.low_rank import LowRankChange, low_rank_change
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.tensors.array import F32, from_f32, is_finite, to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -78,4 +79,9 @@ def _overflows(blocks: Iterator[F32], dtype: str) -> bool:
     return not all(is_finite(from_f32(block, dtype), dtype) for block in blocks)
 
 
-CHECK = Check("overflow", run, is_static=True)
+CHECK = Check(
+    "overflow",
+    run,
+    CheckForm("everything is finite where it is served", {"dtypes": "BF16 F16"}),
+    is_static=True,
+)

@@ -1,5 +1,6 @@
 """How likely texts are with the delta: per token, beside the base or the version now promoted."""
 
+from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import perplexity
@@ -13,4 +14,16 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     return compared(case, spec, perplexity, told="perplexity", needs=needs)
 
 
-CHECK = Check("perplexity", run)
+CHECK = Check(
+    "perplexity",
+    run,
+    CheckForm(
+        "how likely texts are",
+        {**UNDECIDED, "worse": "fail"},
+        counts=("least_samples",),
+        probes=("text",),
+        takes_threshold=True,
+        against=("base", "promoted"),
+        may_not_apply=True,
+    ),
+)

@@ -1,5 +1,6 @@
 """What the verification took: seconds and the most memory. It only tells."""
 
+from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
@@ -12,4 +13,4 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     return Finding("pass", value=seconds, detail=f"{seconds:g} s, at most {peak / 1e6:.0f} MB")
 
 
-CHECK = Check("resources", run)
+CHECK = Check("resources", run, CheckForm("what the verification took"))

@@ -5,6 +5,7 @@ The probe set holds pairs: row i of `pixel_values` belongs to row i of `input_id
 
 from functools import partial
 
+from deltareg.suites.catalogue import UNDECIDED, CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import retrieval
@@ -21,4 +22,16 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     )  # fmt: skip
 
 
-CHECK = Check("retrieval", run)
+CHECK = Check(
+    "retrieval",
+    run,
+    CheckForm(
+        "how many texts find their image, and images their text",
+        {**UNDECIDED, "worse": "fail", "within": 1},
+        counts=("least_samples", "within"),
+        probes=("pairs",),
+        takes_threshold=True,
+        against=("base", "promoted"),
+        may_not_apply=True,
+    ),
+)

@@ -1,12 +1,17 @@
-"""What checks there are and what a suite may say about each; the worker has a file for each one.
+"""What checks there are and what a suite may say about each, as the worker's files declare it.
 
-The server knows no check's code. This list lets it refuse a suite that names a check wrongly, and a
-verdict that says "does not apply" of a check that always does.
+The server has no check's code. `catalogue.json`, which `make docs` writes from the worker's folder
+of checks, lets it refuse a suite that names a check wrongly, and a verdict that says "does not
+apply" of a check that always does.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from typing import Literal
+
+from pydantic import TypeAdapter
 
 Probes = Literal["text", "labelled", "pairs", "task"]
 Against = Literal["base", "promoted"]
@@ -19,6 +24,7 @@ class CheckForm:
     Attributes:
         about: What it shows, in a line.
         parameters: What may be set, with what holds when it is not; None for what must be set.
+        counts: Those parameters that count something; every other number may be a fraction.
         probes: What kinds of probe set it can run on; empty when it takes none.
         takes_threshold: Whether it measures something that a threshold is for.
         against: What its measure may be compared with, the default first.
@@ -27,80 +33,27 @@ class CheckForm:
 
     about: str
     parameters: Mapping[str, str | int | None] = field(default_factory=dict[str, str | int | None])
+    counts: tuple[str, ...] = ()
     probes: tuple[Probes, ...] = ()
     takes_threshold: bool = False
     against: tuple[Against, ...] = ()
     may_not_apply: bool = False
 
 
-_UNDECIDED: Mapping[str, str | int | None] = {
+# What a check of samples does where their number decides nothing.
+UNDECIDED: Mapping[str, str | int | None] = {
     "undecided": "warn", "missing": "fail", "least_samples": 20,
 }  # fmt: skip
 
-# Parameters that count something; every other number may be a fraction.
-COUNTS = frozenset({"forwards", "least_samples", "limit", "new_tokens", "within"})
 
-CATALOGUE: Mapping[str, CheckForm] = {
-    "digests": CheckForm("every tensor and file is what the manifest says"),
-    "accounting": CheckForm("every tensor has one use, and every use fits the base"),
-    "finite": CheckForm("no stored value is NaN or infinite"),
-    "norm_ratio": CheckForm(
-        "no weight changes out of proportion to itself or to its like",
-        {
-            "warn_over_median": 10, "fail_over_median": 20, "fail_above": 30,
-            "matrix_floor": "0.01", "vector_floor": "0.5",
-        },
-        may_not_apply=True,
-    ),
-    "idle": CheckForm(
-        "every part that was set up has moved", {"most_idle": "0.25"}, may_not_apply=True
-    ),
-    "overflow": CheckForm("everything is finite where it is served", {"dtypes": "BF16 F16"}),
-    "spectral": CheckForm(
-        "no product is too strong in one direction",
-        {"fail_above": 30, "fail_over_median": 20, "matrix_floor": "0.01"},
-        may_not_apply=True,
-    ),
-    "effect": CheckForm(
-        "an output changes, and every part takes part",
-        {"min_absolute_change": "0.000001", "most_still": "0.25"},
-    ),
-    "attached_equals_folded": CheckForm(
-        "attached and folded, it gives the same",
-        {"f32": "0.0001", "bf16": "0.2", "f16": "0.05"},
-        may_not_apply=True,
-    ),
-    "golden": CheckForm(
-        "it gives what it gave to the one who trained it",
-        {"f32": "0.001", "bf16": "0.2", "f16": "0.05", "least_agreement": "0.95"},
-        may_not_apply=True,
-    ),
-    "perplexity": CheckForm(
-        "how likely texts are", {**_UNDECIDED, "worse": "fail"}, probes=("text",),
-        takes_threshold=True, against=("base", "promoted"), may_not_apply=True,
-    ),
-    "accuracy": CheckForm(
-        "how many samples get their label", {**_UNDECIDED, "worse": "fail"}, probes=("labelled",),
-        takes_threshold=True, against=("base", "promoted"), may_not_apply=True,
-    ),
-    "retrieval": CheckForm(
-        "how many texts find their image, and images their text",
-        {**_UNDECIDED, "worse": "fail", "within": 1}, probes=("pairs",), takes_threshold=True,
-        against=("base", "promoted"), may_not_apply=True,
-    ),
-    "lm_eval": CheckForm(
-        "a task of lm-eval, offline",
-        {
-            **_UNDECIDED, "worse": "fail", "metric": None, "filter": "only", "limit": 0,
-            "num_fewshot": "task",
-        },
-        probes=("task",), takes_threshold=True, against=("base", "promoted"), may_not_apply=True,
-    ),
-    "deterministic": CheckForm("the same input gives the same output twice", {"new_tokens": 8}),
-    "latency": CheckForm(
-        "how much slower a forward is than the base's", {"forwards": 5, "worse": "fail"},
-        takes_threshold=True, against=("base",),
-    ),
-    "memory": CheckForm("the most memory held, in bytes", {"worse": "fail"}, takes_threshold=True),
-    "resources": CheckForm("what the verification took"),
-}  # fmt: skip
+def read_catalogue(document: bytes) -> Mapping[str, CheckForm]:
+    """Read `catalogue.json`: the form of every check, in the order in which they are shown."""
+    return TypeAdapter(dict[str, CheckForm]).validate_json(document)
+
+
+def write_catalogue(forms: Mapping[str, CheckForm]) -> str:
+    """Write what `read_catalogue` reads."""
+    return json.dumps({name: asdict(form) for name, form in forms.items()}, indent=2) + "\n"
+
+
+CATALOGUE = read_catalogue((files("deltareg") / "suites" / "catalogue.json").read_bytes())

@@ -8,7 +8,7 @@ from typing import NoReturn
 from deltareg.digest import Digest
 from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import DeltaregError, InvalidInput
-from deltareg.suites.catalogue import CATALOGUE, COUNTS, CheckForm
+from deltareg.suites.catalogue import CATALOGUE, CheckForm
 
 Fields = Mapping[str, object]
 
@@ -85,7 +85,7 @@ def _parameters(value: object, form: CheckForm, where: str) -> dict[str, str | i
         found = _plain(given[name], f"{where}: {name}") if name in given else default
         if found is None:
             _refuse(where, f"needs the parameter {name}")
-        if name in COUNTS:
+        if name in form.counts:
             found = _count(found, f"{where}: {name}")
         elif isinstance(default, int) and not isinstance(found, int):
             found = _number(found, f"{where}: {name}")

@@ -23,14 +23,13 @@ from deltareg.client.pull.installed import noted_installed, remember_installed
 from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.results.pull_report import PullReport
 from deltareg.delta.fold import RECIPE
+from deltareg.delta.kinds import holds_results
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
-# Their tensors are the result, bit for bit: they need not lie in a folder before.
-_TAKEN_AS_THEY_ARE = {"full", "full_subset"}
 _DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
 
 
@@ -152,7 +151,7 @@ def _is_streamed(
 ) -> bool:
     """Whether the result is written straight from packs: no folder holds the version, or need."""
     kept = context.cache.find_folder("snapshots", Digest.parse(version.digest))
-    return kept is None and manifest.kind in _TAKEN_AS_THEY_ARE and options.dtype is None
+    return kept is None and holds_results(manifest.kind) and options.dtype is None
 
 
 def note_fold(cache: Cache, version: VersionDetail, root: Digest) -> None:

@@ -1,7 +1,7 @@
 """The kinds of delta: a file for each layout of one, found by looking into this folder.
 
 A file holds readers (`deltareg.delta.kind.KindReader`): classes, or values at module level. Another
-distribution adds one under the entry-point group `deltareg.delta.kinds`.
+distribution adds one under the entry-point group `deltareg.kinds`.
 """
 
 from functools import cache
@@ -39,6 +39,15 @@ def all_kinds() -> dict[str, KindReader]:
 def kind_names() -> list[str]:
     """Give the words for kinds, in order."""
     return sorted({kind.name for kind in all_kinds().values()})
+
+
+def holds_results(kind: str) -> bool:
+    """Tell whether the tensors of a kind are what weights become, bit for bit, with no formula.
+
+    Readers of such a kind say so: `holds_results = True`.
+    """
+    readers = [reader for reader in all_kinds().values() if reader.name == kind]
+    return bool(readers) and all(getattr(reader, "holds_results", False) for reader in readers)
 
 
 def _kinds_of(module: ModuleType) -> list[KindReader]:

@@ -36,6 +36,7 @@ class Full:
 
     name: ClassVar[str] = "full"
     foldable: ClassVar[bool] = True
+    holds_results: ClassVar[bool] = True
     layout: ClassVar[str] = "transformers weights"
     source: Source
 

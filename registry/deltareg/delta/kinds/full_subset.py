@@ -38,6 +38,7 @@ class FullSubset:
     layout: ClassVar[str] = "some weights"
     variant: ClassVar[str] = ""
     foldable: ClassVar[bool] = True
+    holds_results: ClassVar[bool] = True
     source: ClassVar[Source] = Source()
 
     @classmethod

@@ -27,6 +27,7 @@ class MergedWeights:
     layout: ClassVar[str] = "merged weights"
     variant: ClassVar[str] = ""
     foldable: ClassVar[bool] = True
+    holds_results: ClassVar[bool] = True
     source: ClassVar[Source] = Source("deltareg")
 
     @classmethod

@@ -1,1 +1,9 @@
 """Merging: the changes of several deltas into one, by one of the `methods`."""
+
+from pathlib import Path
+from pkgutil import iter_modules
+
+
+def method_names() -> list[str]:
+    """Give the names of all methods, in order, and load none: a file has its method's name."""
+    return sorted(module.name for module in iter_modules([str(Path(__file__).parent / "methods")]))

@@ -17,9 +17,8 @@ from deltareg.client.push.convert import differences, pairs, pickles
 from deltareg.client.push.convert.writing import Conversion, write
 from deltareg.client.results.reports import ConvertReport
 from deltareg.delta.delta_manifest import Assessment, assess
+from deltareg.delta.kinds import holds_results
 from deltareg.errors import Conflict, InvalidInput, Refused
-
-_PLAIN = frozenset({"full", "full_subset"})
 
 
 def convert(context: Context, path: Path, to: Path, *, base: str | None = None) -> ConvertReport:
@@ -58,7 +57,7 @@ def _plan(folder: Folder, known: KnownBase) -> Conversion:
     found = _assessed(folder, known)
     if pairs.are_in(found.account.effects):
         return pairs.plan(folder, found, known)
-    if found.kind.name in _PLAIN:
+    if holds_results(found.kind.name):
         if known.tensors is None:
             raise InvalidInput(
                 f"the weights of {known.name} are not on this machine",

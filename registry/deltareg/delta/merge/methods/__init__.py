@@ -1,12 +1,13 @@
 """The merge methods: one file each, found by looking into this folder.
 
-A file holds one `MergeMethod` at module level, and no file imports another.
+A file holds one `MergeMethod` at module level, under its own name; no file imports another.
 """
 
 from functools import cache
 from importlib import import_module
-from pkgutil import iter_modules
+from types import ModuleType
 
+from deltareg.delta.merge import method_names
 from deltareg.delta.merge.method import FactorMethod, MergeMethod, ValueMethod
 from deltareg.errors import InvalidInput
 
@@ -14,9 +15,7 @@ from deltareg.errors import InvalidInput
 @cache
 def all_methods() -> dict[str, MergeMethod]:
     """Give every method by its name, in order."""
-    modules = sorted(module.name for module in iter_modules(__path__))
-    values = [v for name in modules for v in vars(import_module(f"{__name__}.{name}")).values()]
-    return {value.name: value for value in values if isinstance(value, ValueMethod | FactorMethod)}
+    return {name: _method_of(import_module(f"{__name__}.{name}"), name) for name in method_names()}
 
 
 def method_named(name: str) -> MergeMethod:
@@ -29,3 +28,9 @@ def method_named(name: str) -> MergeMethod:
     if found is None:
         raise InvalidInput(f"no merge method {name!r}", fix=f"use {', '.join(all_methods())}")
     return found
+
+
+def _method_of(module: ModuleType, name: str) -> MergeMethod:
+    found = [v for v in vars(module).values() if isinstance(v, ValueMethod | FactorMethod)]
+    assert [method.name for method in found] == [name], f"{name}.py holds one method, {name!r}"
+    return found[0]

@@ -8,7 +8,7 @@ import click
 
 from deltareg.wire import BaseInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
-from deltareg_cli.command_tree import command, group
+from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import fields, page_fields
 from deltareg_cli.global_options import compression_option
 from deltareg_cli.help_page import Example
@@ -16,6 +16,8 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option
 from deltareg_cli.paging import note_more
 from deltareg_cli.wording import count, moment, short, size
+
+PLACE = Place("Bases", 10)
 
 FIRST = ("name", "root", "is_stored", "created")
 path_argument = click.argument(

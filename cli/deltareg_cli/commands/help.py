@@ -9,13 +9,15 @@ from click.shell_completion import CompletionItem
 from deltareg.client.config import SETTINGS, Setting
 from deltareg.errors import NotFound
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Lines, Table, Text, Title
-from deltareg_cli.command_tree import command
+from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import items_fields
 from deltareg_cli.exits import MEANINGS
 from deltareg_cli.global_options import global_options
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Option
+
+PLACE = Place("Start here", 40)
 
 DEFAULTS = {"cache_dir": "~/.cache/deltareg", "progress": ""}  # said better than stored
 OTHER_VARIABLES = (
