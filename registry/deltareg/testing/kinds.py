@@ -1,0 +1,278 @@
+"""What every kind must do, held against a real sample of each.
+
+A sample is recognised, accounted for and folded as its library folds it; then it is broken in the
+ways in which uploads break, and each must be refused.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Protocol, cast
+from unittest import SkipTest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.delta.accounting import account, recognise
+from deltareg.delta.examine import examine
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import (
+    AGAIN,
+    Account,
+    Addition,
+    BaseCopy,
+    BaseView,
+    DeltaFiles,
+    Tensors,
+    WeightUpdate,
+)
+from deltareg.delta.kinds import all_kinds
+from deltareg.delta.shapes import header_tensors
+from deltareg.errors import Refused
+from deltareg.tensors.array import to_f32, view
+from deltareg.tensors.header import TensorInfo
+from deltareg.testing.folders import Folder, open_base, open_folder
+
+_CLOSE = 1e-6
+_CONFIG = "adapter_config.json"
+_SURPRISE = "base_model.model.model.layers.0.self_attn.q_proj.surprise"
+
+Header = Mapping[str, TensorInfo]
+open_base_once = cache(open_base)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A real delta of a kind, as its library wrote it, and what that library makes of it.
+
+    Attributes:
+        delta: Its folder.
+        base: The folder of the base that it was trained on; small enough to be read whole.
+        folds: Whether all of it is on stored weights.
+        merged: By the base's name in its files or in memory, weights as the library merges them,
+            in float32; empty where it merges nothing.
+        config: The name of the document that holds its settings; empty when it has none.
+    """
+
+    delta: Path
+    base: Path
+    folds: bool = True
+    merged: Callable[[], Mapping[str, NDArray[np.float32]]] = field(
+        default=dict[str, NDArray[np.float32]]
+    )
+    config: str = _CONFIG
+
+    def opened(self) -> tuple[Folder, BaseView, Tensors]:
+        """Read the delta's folder, and the base's once for all samples."""
+        return open_folder(self.delta), *open_base_once(self.base)
+
+
+class _Cases(Protocol):
+    """The part of pytest's `Metafunc` that gives every test its samples."""
+
+    fixturenames: Sequence[str]
+
+    def parametrize(self, name: str, values: Iterable[object], /, *, ids: Iterable[str]) -> None:
+        """Run a test once for each value."""
+        ...
+
+
+class KindTests:
+    """The tests; a subclass whose name begins with `Test` has pytest run them on its samples."""
+
+    samples: ClassVar[Mapping[str, Sample]] = {}
+
+    def pytest_generate_tests(self, metafunc: _Cases) -> None:
+        """Run every test on every sample."""
+        if "sample" in metafunc.fixturenames:
+            metafunc.parametrize("sample", self.samples.values(), ids=list(self.samples))
+
+    def test_one_reader_claims_it_most(self, sample: Sample) -> None:
+        """Nobody has to guess which kind it is."""
+        folder, base, _ = sample.opened()
+        found = (kind.recognise(folder.files, base) for kind in all_kinds().values())
+
+        claims = [match.strength for match in found if match]
+
+        assert claims.count(max(claims)) == 1
+
+    def test_every_tensor_is_used_and_nothing_is_wrong(self, sample: Sample) -> None:
+        """As it is, it is accepted, its numbers too."""
+        folder, base, weights = sample.opened()
+
+        found = assessed(folder.files, folder.tensors, base)
+
+        assert [*found.problems, *examine(found, folder.tensors, weights, folder.files)] == []
+        assert found.roles.keys() == folder.files.names
+        assert found.modules > 0
+
+    def test_headers_alone_tell_the_same_effects(self, sample: Sample) -> None:
+        """The server, which reads no tensor, sees what the pusher saw."""
+        folder, base, _ = sample.opened()
+
+        blind = assessed(folder.files, header_tensors(folder.files), base)
+
+        assert blind.roles == assessed(folder.files, folder.tensors, base).roles
+
+    def test_it_folds_when_all_of_it_is_on_weights(self, sample: Sample) -> None:
+        """What it says of folding is what its effects are."""
+        folder, base, _ = sample.opened()
+
+        found = assessed(folder.files, folder.tensors, base)
+
+        is_weights = all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in found.effects)
+        assert found.delta is not None
+        assert found.delta.foldable == is_weights == sample.folds
+
+    def test_it_folds_into_what_the_library_merges(self, sample: Sample) -> None:
+        """Weights become what the library makes of them."""
+        expected = sample.merged()
+        if not expected:
+            raise SkipTest("its library merges nothing")
+        folder, base, weights = sample.opened()
+        found = assessed(folder.files, folder.tensors, base)
+
+        folding = Folding(found.effects, weights)
+
+        for name, want in expected.items():
+            target = base.names.tensor(name) or name
+            got = view(b"".join(folding.rows(target)), folding.dtype(target), folding.shape(target))
+            assert np.max(np.abs(to_f32(got, folding.dtype(target)) - want)) <= _CLOSE, name
+
+    def test_its_settings_are_plain_and_hold_no_floats(self, sample: Sample) -> None:
+        """The manifest is canonical JSON, where a float has no one form."""
+        folder, base, _ = sample.opened()
+
+        found = assessed(folder.files, folder.tensors, base).delta
+
+        assert found is not None
+        config = json.loads(json.dumps(found.config()))
+        assert not any(isinstance(value, float) for value in _flat(config))
+
+    def test_no_tensor_may_be_lost(self, sample: Sample) -> None:
+        """Half of a delta is refused, whichever half it is."""
+        folder, base, _ = sample.opened()
+        roles = assessed(folder.files, folder.tensors, base).roles
+        twice = {role for role, _ in roles.values() if role.endswith(AGAIN)}
+        twice |= {role.removesuffix(AGAIN) for role in twice}  # either says all there is
+        names = sorted(name for name, (role, _) in roles.items() if role not in twice)
+
+        taken = [name for name in names if not codes(_changed(folder.files, _without(name)), base)]
+
+        assert taken == []
+
+    def test_no_tensor_may_be_one_too_many(self, sample: Sample) -> None:
+        """What nobody uses is refused."""
+        folder, base, _ = sample.opened()
+        surprise = TensorInfo(_SURPRISE, "F32", (2, 2), 0, 16)
+
+        found = codes(_changed(folder.files, lambda all_: {**all_, _SURPRISE: surprise}), base)
+
+        assert found != []
+
+    def test_no_tensor_may_have_another_shape(self, sample: Sample) -> None:
+        """What does not fit is found before a byte of it is read."""
+        folder, base, _ = sample.opened()
+        names = sorted(folder.files.names)
+
+        taken = [name for name in names if not codes(_changed(folder.files, _grown(name)), base)]
+
+        assert taken == []
+
+    def test_a_module_that_the_base_lacks_is_refused(self, sample: Sample) -> None:
+        """A delta of a deeper base is not half applied."""
+        folder, base, _ = sample.opened()
+        if not any("layers.0" in name or ".h.0" in name for name in folder.files.names):
+            raise SkipTest("its tensors belong to no layer")
+
+        assert codes(_changed(folder.files, _moved), base) != []
+
+    def test_what_the_config_says_and_nobody_knows_is_refused(self, sample: Sample) -> None:
+        """A flag may change the maths: none is ignored."""
+        folder, base, _ = sample.opened()
+
+        found = codes(_with_config(sample, folder.files, surprising_flag="on"), base)
+
+        assert found == ["bad_config"]
+
+    def test_code_to_import_is_refused(self, sample: Sample) -> None:
+        """Nothing that an uploader names is ever imported."""
+        folder, base, _ = sample.opened()
+        mapping = {"base_model_class": "Evil", "parent_library": "evil"}
+
+        found = codes(_with_config(sample, folder.files, auto_mapping=mapping), base)
+
+        assert found == ["custom_code"]
+
+    def test_its_tensors_without_a_config_are_refused(self, sample: Sample) -> None:
+        """A scale that nobody told is not made up."""
+        folder, base, _ = sample.opened()
+        _config_of(sample, folder.files)
+        documents = {n: d for n, d in folder.files.documents.items() if n != sample.config}
+
+        assert codes(replace(folder.files, documents=documents), base) != []
+
+
+def assessed(files: DeltaFiles, tensors: Tensors, base: BaseView) -> Account:
+    """Recognise and account as a push does.
+
+    Raises:
+        Refused: It is of no known kind, or its configuration is refused.
+    """
+    kind, _ = recognise(files, base)
+    return account(kind.parse(files, base), files, tensors, base)
+
+
+def codes(files: DeltaFiles, base: BaseView) -> list[str]:
+    """Give the codes of the errors that an upload gets from its headers and documents."""
+    try:
+        found = assessed(files, header_tensors(files), base)
+    except Refused as refused:
+        return [problem.code for problem in refused.problems]
+    return [problem.code for problem in found.problems if problem.severity == "error"]
+
+
+def _changed(files: DeltaFiles, change: Callable[[Header], Header]) -> DeltaFiles:
+    """Give files whose one header has other tensors."""
+    ((path, header),) = files.headers.items()
+    return replace(files, headers={path: replace(header, tensors=change(header.tensors))})
+
+
+def _with_config(sample: Sample, files: DeltaFiles, **fields: object) -> DeltaFiles:
+    document = {**_config_of(sample, files), **fields}
+    return replace(files, documents={**files.documents, sample.config: document})
+
+
+def _config_of(sample: Sample, files: DeltaFiles) -> Mapping[str, object]:
+    if not sample.config:
+        raise SkipTest("it has no config")
+    return files.documents[sample.config]
+
+
+def _without(name: str) -> Callable[[Header], Header]:
+    return lambda tensors: {other: info for other, info in tensors.items() if other != name}
+
+
+def _grown(name: str) -> Callable[[Header], Header]:
+    def grow(tensors: Header) -> Header:
+        shape = tuple(size + 1 for size in tensors[name].shape)
+        return {**tensors, name: replace(tensors[name], shape=shape)}
+
+    return grow
+
+
+def _moved(tensors: Header) -> Header:
+    names = {n: n.replace("layers.0.", "layers.7.").replace(".h.0.", ".h.7.") for n in tensors}
+    return {new: replace(tensors[old], name=new) for old, new in names.items()}
+
+
+def _flat(value: object) -> Iterator[object]:
+    yield value
+    if isinstance(value, dict):
+        inside = list(cast("dict[str, object]", value).values())
+    else:
+        inside = cast("list[object]", value) if isinstance(value, list) else []
+    for item in inside:
+        yield from _flat(item)
