@@ -39,7 +39,7 @@ _CLOSE = 1e-6
 _CONFIG = "adapter_config.json"
 _SURPRISE = "base_model.model.model.layers.0.self_attn.q_proj.surprise"
 
-Header = Mapping[str, TensorInfo]
+Header = dict[str, TensorInfo]
 open_base_once = cache(open_base)
 
 
@@ -237,7 +237,7 @@ def codes(files: DeltaFiles, base: BaseView) -> list[str]:
 def _changed(files: DeltaFiles, change: Callable[[Header], Header]) -> DeltaFiles:
     """Give files whose one header has other tensors."""
     ((path, header),) = files.headers.items()
-    return replace(files, headers={path: replace(header, tensors=change(header.tensors))})
+    return replace(files, headers={path: replace(header, tensors=change(dict(header.tensors)))})
 
 
 def _with_config(sample: Sample, files: DeltaFiles, **fields: object) -> DeltaFiles:
