@@ -7,8 +7,8 @@ import click
 import pytest
 
 import deltareg_cli.commands
+from deltareg_cli.frame import SECTIONS, cli
 from deltareg_cli.help_page import summary
-from deltareg_cli.main import SECTIONS, cli
 
 TOPICS = ("exit-codes", "options", "environment", "references", "output")
 

@@ -85,7 +85,8 @@ def test_every_setting_can_be_given_by_its_variable(places):
     values = {
         "server": "https://x.example", "profile": "home", "cache_dir": "/cache",
         "cache_max_size": "2GB", "output": "yaml", "progress": "1",
-        "concurrency": "9", "compression": "fast", "timeout": "2m", "retries": "0", "patience": "5s",
+        "concurrency": "9", "compression": "fast", "timeout": "2m", "retries": "0",
+        "patience": "5s",
     }  # fmt: skip
     assert set(values) == set(KEYS)
 

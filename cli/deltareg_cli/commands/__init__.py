@@ -1,1 +1,1 @@
-"""The commands, one file a command or group; `deltareg_cli.main` lists and loads them."""
+"""The commands, one file a command or group; `deltareg_cli.frame` lists and loads them."""
