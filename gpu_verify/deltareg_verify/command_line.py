@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from deltareg import Client
-from deltareg.client.config import load_config
+from deltareg.client.config import ClientConfig, load_config
 from deltareg.errors import (
     Inconclusive,
     InvalidInput,
@@ -108,7 +109,7 @@ def _run(options: Options, server: str | None) -> None:
     sweep(options.scratch, now=time.time())
     with Client(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
         with stop.waiting():
-            _introduce(client)
+            _introduce(config)
             found = _describe(zygote, options)
             device = found.environment["device"]
             log.info("worker=%s device=%s sandbox=%s", options.name, device, found.sandbox)
@@ -151,14 +152,15 @@ def labels(found: Surroundings) -> dict[str, str]:
     return told
 
 
-def _introduce(client: Client) -> None:
+def _introduce(config: ClientConfig) -> None:
     """Learn at once whether the token is good; a server that is not up yet may come later.
 
     Raises:
         Unauthenticated: It is not.
     """
     try:
-        client.whoami()
+        with Client(replace(config, patience_s=0.0)) as client:
+            client.whoami()
     except Unavailable as error:
         log.warning("the registry does not answer yet: %s", error.message)
 

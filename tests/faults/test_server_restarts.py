@@ -82,7 +82,12 @@ class Commands:
     def _run(self, verb, number, *words):
         began = time.monotonic()
         running = self._processes.deltareg(
-            verb, *words, server=self._server.url, token=self._token, home=f"{verb}-{number}"
+            verb,
+            *words,
+            server=self._server.url,
+            token=self._token,
+            home=f"{verb}-{number}",
+            DELTAREG_PATIENCE="30s",
         )
         status = running.wait()
         with self._lock:

@@ -24,8 +24,10 @@ from deltareg.api.first_start import (
     migrate_embedded,
     prepare_data_dir,
 )
+from deltareg.api.log_lines import start_log
 from deltareg.api.one_host import one_host
 from deltareg.api.one_up import one_start_at_a_time, only_up
+from deltareg.api.room import Room
 from deltareg.api.settings import Settings
 from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
@@ -140,7 +142,7 @@ def check_address(settings: Settings) -> None:
 @contextmanager
 def _explained() -> Generator[None, None, None]:
     """End with one clear line instead of a stack trace."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    start_log()
     with explained():
         yield
 
@@ -204,7 +206,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
     app = create_app(
         registry, store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
-        keep_logs_s=settings.keep_logs_s,
+        keep_logs_s=settings.keep_logs_s, room=Room(settings.own_disks()),
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(

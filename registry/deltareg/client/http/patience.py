@@ -3,7 +3,8 @@
 A server that is being restarted refuses connections for some seconds and cuts those that it has;
 one that is overloaded, or whose database is away, says so with a 503. Neither is a reason to fail.
 All that a client sends is safe to send again, so one rule serves for it: again, while fewer than
-`retries` tries were made or less than `window_s` has gone by since the first failure.
+`retries` tries were made or less than `window_s` has gone by since the first failure. Where nothing
+listens at all it is the window alone.
 
 A name that nothing resolves and a certificate that nobody trusts do not get better by waiting, so
 they end it at once, unless this server has answered before.
@@ -22,7 +23,7 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from deltareg.client.progress import SILENT, Meter, Progress
-from deltareg.errors import Unavailable
+from deltareg.errors import StoreUnavailable, Unavailable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Patience:
 
         Args:
             act: What to do.
-            is_hasty: Try so many times and no longer, and not at all where nobody listens.
+            is_hasty: Do so as if the window were none.
 
         Raises:
             DeltaregError: The failure that does not pass, or the last one.
@@ -78,7 +79,7 @@ class Patience:
                     now = self._clock()
                     began = now if began is None else began
                     left_s = 0.0 if is_hasty else began + self._window_s - now
-                    if self._is_over(error, attempt, left_s) or (is_hasty and _is_refused(error)):
+                    if self._is_over(error, attempt, left_s):
                         raise
                     if now - began + pause_s >= _WORTH_A_WORD_S:
                         tell(error, left_s)
@@ -91,7 +92,7 @@ class Patience:
     def _is_over(self, error: Unavailable, attempt: int, left_s: float) -> bool:
         if not self._retries or (_is_hopeless(error) and not self._was_answered):
             return True
-        return attempt >= self._retries and left_s <= 0
+        return left_s <= 0 and (attempt >= self._retries or _is_refused(error))
 
     @contextmanager
     def watched(self, what: str) -> Generator[Callable[[], None], None, None]:
@@ -146,8 +147,10 @@ def _is_hopeless(error: Unavailable) -> bool:
 
 
 def _is_refused(error: Unavailable) -> bool:
-    """Whether nothing listens there at all."""
-    return any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+    """Whether no registry listens there at all: nothing but time changes that."""
+    return not isinstance(error, StoreUnavailable) and any(
+        isinstance(cause, ConnectionRefusedError) for cause in _causes(error)
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
