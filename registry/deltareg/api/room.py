@@ -61,10 +61,10 @@ class Room:
                 found = os.statvfs(folder)
                 free = found.f_bavail * found.f_frsize
                 if free < self.least_bytes:
-                    return f"the disk of the {what} has {free // 1_000_000} MB left ({folder})"
+                    return f"the disk of the {what} has {free // 1_000_000} MB left"
                 _write(folder / f".room-{os.getpid()}")
             except OSError as error:
-                return f"the disk of the {what} takes nothing ({folder}): {error.strerror}"
+                return f"the disk of the {what} takes nothing: {error.strerror}"
         return ""
 
 
