@@ -101,7 +101,7 @@ REFUSED = ConnectionRefusedError(111, "Connection refused")
 
 
 def test_a_server_that_comes_back_within_the_window_is_no_failure(clock, progress):
-    act = failing(of_network(REFUSED), times=9)
+    act = failing(of_network(REFUSED), times=25)
 
     assert patient(clock, progress).run(act) == "done"
     assert 10 < clock.now - 100 < 30
@@ -118,11 +118,19 @@ def test_the_window_ends(clock, progress):
 
 def test_pauses_grow_and_are_spread(clock, progress):
     with pytest.raises(Unavailable):
-        patient(clock, progress).run(failing(of_network(REFUSED)))
+        patient(clock, progress).run(failing(lambda: Unavailable("busy")))
 
     bounds = [0.2, 0.4, 0.8, 1.6, 3.2, *[5.0] * 20]
     assert all(b / 2 <= p <= b for p, b in zip(clock.pauses, bounds, strict=False))
     assert len({round(pause / bound, 6) for pause, bound in zip(clock.pauses, bounds)}) > 1  # noqa: B905
+
+
+def test_where_nobody_listens_it_is_asked_often(clock, progress):
+    with pytest.raises(Unavailable):
+        patient(clock, progress).run(failing(of_network(REFUSED)))
+
+    assert max(clock.pauses) <= 1.0
+    assert len(clock.pauses) < 70
 
 
 def test_slow_failures_are_tried_again_so_often_at_least(clock, progress):

@@ -89,7 +89,7 @@ class Commands:
             home=f"{verb}-{number}",
             DELTAREG_PATIENCE="30s",
         )
-        status = running.wait()
+        status = running.wait(300)
         with self._lock:
             self.longest[verb] = max(self.longest[verb], time.monotonic() - began)
             if status:

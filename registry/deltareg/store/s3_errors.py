@@ -90,5 +90,9 @@ def _translate_failure(error: BotoCoreError, where: str) -> DeltaregError:
             fix="let this machine trust the endpoint's certificate (AWS_CA_BUNDLE)",
         )
     if isinstance(error, _TEMPORARY_ERRORS):
-        return StoreUnavailable(f"{where} does not answer: {error}")
+        what = str(error).partition(" URL: ")[0]  # what follows names the object, signature and all
+        return StoreUnavailable(
+            f"the store at {where} does not answer: {what}",
+            fix="try again; who runs the registry can look: deltareg server check",
+        )
     return StoreMisconfigured(f"{where} cannot be used: {error}", fix=_OTHER_FIX)

@@ -28,6 +28,7 @@ from deltareg.errors import StoreUnavailable, Unavailable
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_LONGEST_REFUSED_S = 1.0  # asking costs nobody anything there, and who restarts is soon back
 _LONGEST_ASKED_S = 60.0
 _WORTH_A_WORD_S = 1.0
 SILENCE_S = 10.0
@@ -135,6 +136,8 @@ def _pauses() -> Iterator[float]:
 
 def _length(pause_s: float, error: Unavailable) -> float:
     """Spread a pause, so that all whom one restart cut off do not come back together."""
+    if _is_refused(error):
+        pause_s = min(pause_s, _LONGEST_REFUSED_S)
     own_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load
     asked_s = error.retry_after_s
     return max(own_s, asked_s + own_s / 2 if asked_s else 0.0)
