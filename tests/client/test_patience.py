@@ -8,9 +8,11 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
+from deltareg.client.http import patience
 from deltareg.client.http.answers import our_errors
 from deltareg.client.http.patience import Patience, asked_pause_s
 from deltareg.errors import Conflict, StoreUnavailable, Unavailable
+from tests.fixtures.processes import until
 
 SERVER = "http://registry.example"
 
@@ -178,11 +180,11 @@ def test_what_waiting_does_not_change_fails_at_once(clock, progress, cause):
 
 
 def test_a_name_that_was_known_may_come_back(clock, progress):
-    patience = patient(clock, progress)
-    patience.run(lambda: None)
+    one = patient(clock, progress)
+    one.run(lambda: None)
     act = failing(of_network(socket.gaierror(-3, "Temporary failure")), times=3)
 
-    assert patience.run(act) == "done"
+    assert one.run(act) == "done"
 
 
 def test_other_errors_are_not_tried_again(clock, progress):
@@ -241,16 +243,36 @@ def test_a_store_that_stops_in_the_middle_is_named_too(broken, told):
         raise broken("x", request=request)
 
 
+def test_silence_is_told_until_it_ends(progress, clock, monkeypatch):
+    monkeypatch.setattr(patience, "SILENCE_S", 0.05)
+
+    with patient(clock, progress).watched("nobody has answered"):
+        until(lambda: progress.said, "it speaks")
+
+    assert progress.said[0].startswith("nobody has answered for 0 s")
+    assert progress.closed == 1
+
+
+def test_what_moves_is_not_silent(progress, clock, monkeypatch):
+    monkeypatch.setattr(patience, "SILENCE_S", 30.0)
+
+    with patient(clock, progress).watched("nobody has answered") as has_moved:
+        for _ in range(100):
+            has_moved()
+
+    assert progress.said == []
+
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        ("3", 3), ("0", 0), (" 12 ", 12), ("86400", 60), ("9" * 400, 60), ("-5", 0), ("", 0),
+        ("3", 3), ("0", 0), (" 12 ", 12), ("86400", 30), ("9" * 400, 30), ("-5", 0), ("", 0),
         (None, 0), ("soon", 0), ("1.5", 0), ("٣", 0),
         (format_datetime(NOW + timedelta(seconds=20), usegmt=True), 20),
-        (format_datetime(NOW + timedelta(days=9), usegmt=True), 60),
+        (format_datetime(NOW + timedelta(days=9), usegmt=True), 30),
         (format_datetime(NOW - timedelta(days=9), usegmt=True), 0),
         ("Thu, 01 Jan 2026 00:00:05 -0000", 5),
     ],

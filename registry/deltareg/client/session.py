@@ -6,6 +6,7 @@ from deltareg.client import use_cases
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
+from deltareg.client.http.answers import read_answer
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.resources.cached import CachedThings
@@ -79,5 +80,5 @@ class Session:
         return self._api.get("/whoami", WhoAmI)
 
     def meta(self) -> Meta:
-        """What the server is."""
-        return self._api.get("/meta", Meta)
+        """What the server is; who asks wants to know at once that it is not there."""
+        return read_answer(self._api.send("GET", "/meta", is_patient=False), Meta)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _LONGEST_REFUSED_S = 1.0  # asking costs nobody anything there, and who restarts is soon back
-_LONGEST_ASKED_S = 60.0
+_LONGEST_ASKED_S = 30.0
 _WORTH_A_WORD_S = 1.0
 SILENCE_S = 10.0
 """How long nothing may come before somebody who watches is told what is waited for."""
@@ -214,26 +214,34 @@ class _Silence:
 
     def __init__(self, progress: Progress, what: str) -> None:
         self._progress, self._what = progress, what
+        self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._meter: Meter | None = None
+        self._is_over = progress is SILENT
 
     def begin(self) -> None:
         """Start it anew."""
-        if self._progress is SILENT or self._meter is not None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = threading.Timer(SILENCE_S, self._speak)
-        self._timer.daemon = True
-        self._timer.start()
+        with self._lock:
+            if self._is_over or self._meter is not None:
+                return
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = threading.Timer(SILENCE_S, self._speak)
+            self._timer.daemon = True
+            self._timer.start()
 
     def end(self) -> None:
         """Stop it."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._meter is not None:
-            self._meter.close()
+        with self._lock:
+            self._is_over = True
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._meter is not None:
+                self._meter.close()
 
     def _speak(self) -> None:
-        self._meter = self._progress.task("waiting for an answer", None)
-        self._meter.note(f"{self._what} for {SILENCE_S:.0f} s; it may be waiting for its store")
+        with self._lock:
+            if self._is_over:
+                return
+            self._meter = self._progress.task("waiting for an answer", None)
+            self._meter.note(f"{self._what} for {SILENCE_S:.0f} s; it may be waiting for its store")
