@@ -26,7 +26,7 @@ def global_options() -> list[Option]:
         _option(["--server"], "The registry's address.", metavar="URL"),
         _option(["--profile"], "The profile of config.toml to use.", metavar="NAME"),
         _option(["--timeout"], "How long one request may take.", metavar="DURATION"),
-        _option(["--retries"], "Tries after a failure that may pass.", metavar="N"),
+        _option(["--retries"], "Tries after a failure that may pass; 0: none.", metavar="N"),
         _option(["--request-id"], "Sent along, to find a request in the log.", metavar="ID"),
         _option(["-v", "--verbose"], "Log to stderr; -vv logs more.", count=True),
         _flag(["--debug"], "Log all, and show where an error comes from."),

@@ -1,6 +1,5 @@
 """Starts the processes of the other packages, in place of this one or beside it; imports none."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -8,13 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, cast
 
-from deltareg.errors import DeltaregError, Inconclusive, Misconfigured, error_classes
+from deltareg.errors import DeltaregError, Inconclusive, error_classes
+from deltareg.host.parts import NEEDS, missing_of, require
 
-# What a process needs beyond the base install, by extra; the first import that is missing tells.
-NEEDS = {
-    "server": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "pydantic_settings"),
-    "verify": ("torch", "transformers", "pydantic_settings"),
-}
+__all__ = ["NEEDS", "ask", "become", "given", "missing_of", "require"]
 
 
 def become(
@@ -68,25 +64,6 @@ def _told(fields: Mapping[str, str]) -> DeltaregError:
     error = known.__new__(known)  # a class may ask for facts that are here in words only
     DeltaregError.__init__(error, fields["message"], fix=fields["fix"])
     return error
-
-
-def require(extra: str) -> None:
-    """Refuse to go on without an extra.
-
-    Raises:
-        Misconfigured: It is not installed.
-    """
-    missing = missing_of(extra)
-    if missing:
-        raise Misconfigured(
-            f"this needs the {extra} part, which is not installed ({', '.join(missing)})",
-            fix="pip install 'deltareg[all]'",
-        )
-
-
-def missing_of(extra: str) -> list[str]:
-    """Name what an extra would bring and is not there, without importing any of it."""
-    return [name for name in NEEDS[extra] if importlib.util.find_spec(name) is None]
 
 
 def given(**options: object) -> list[str]:

@@ -1,131 +1,17 @@
-"""The schema, revision by revision, for SQLite and PostgreSQL; shipped in the wheel.
+"""The schema of the registry's database, as revisions that go up and down."""
 
-Rules for a new revision: it works with the code that is still running (expand first, contract a
-release later), it keeps every row on the way up and down, and it imports nothing from `deltareg`,
-whose tables will have changed when it runs. PostgreSQL commits after each revision, SQLite after
-all of them; one process migrates at a time, others wait.
-"""
+from typing import TYPE_CHECKING
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
+if TYPE_CHECKING:
+    from deltareg_migrations.schema import check, current, downgrade, newest_revision, upgrade
 
-import sqlalchemy as sa
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
-
-from deltareg.db.faults import named_faults
-from deltareg.db.session import BEGIN_OPTION, create_engine, schema_head
-from deltareg.db.tables import metadata
-from deltareg.errors import InvalidInput
-
-_ADVISORY_LOCK = 0x64656C7461726567  # "deltareg" in ASCII
-# A migration that waits for a lock blocks everybody who comes after it: give up early.
-_TIMEOUTS = "SET lock_timeout = '4s'; SET statement_timeout = '120s'"
-_TURN_TIMEOUT = "SET lock_timeout = '300s'"
+__all__ = ["check", "current", "downgrade", "newest_revision", "upgrade"]
 
 
-def upgrade(url: str | sa.URL, *, revision: str = "head") -> None:
-    """Bring the database to a newer revision; nothing happens if it is there already.
+def __getattr__(name: str) -> object:
+    """Load what changes a schema on first use: without the server's part it is not there."""
+    if name in __all__:
+        from deltareg_migrations import schema  # lazy on purpose, see above
 
-    Raises:
-        InvalidInput: There is no such revision.
-        Misconfigured: The URL is malformed.
-        Unavailable: The database cannot answer now, or a lock was not free in time.
-    """
-    with _ready(url) as conn, _known_revision(revision):
-        command.upgrade(_config(conn), revision)
-
-
-def downgrade(url: str | sa.URL, *, revision: str) -> None:
-    """Take the database back to an older revision (`base` for an empty database).
-
-    Tables that the older revision does not have are dropped with their rows.
-
-    Raises:
-        InvalidInput: There is no such revision.
-        Misconfigured: The URL is malformed.
-        Unavailable: The database cannot answer now, or a lock was not free in time.
-    """
-    with _ready(url) as conn, _known_revision(revision):
-        command.downgrade(_config(conn), revision)
-
-
-def current(url: str | sa.URL) -> str | None:
-    """Read which revision the database is at; None when it is empty."""
-    engine = create_engine(url, pool_size=1)
-    try:
-        return schema_head(engine)
-    finally:
-        engine.dispose()
-
-
-def check(url: str | sa.URL) -> list[str]:
-    """Say what keeps the database from being what this release expects; nothing when it fits."""
-    found, newest = current(url), newest_revision()
-    if found != newest:
-        return [f"the schema is {found or 'absent'}, the newest is {newest}"]
-    with _ready(url) as conn:
-        context = MigrationContext.configure(conn)
-        return [f"drift: {difference!r}" for difference in compare_metadata(context, metadata)]
-
-
-def newest_revision() -> str | None:
-    """Name the newest revision that this release brings."""
-    return ScriptDirectory.from_config(_config(None)).get_current_head()
-
-
-def _config(conn: sa.Connection | None) -> Config:
-    config = Config(attributes={"connection": conn})
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-@contextmanager
-def _known_revision(revision: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except CommandError as error:
-        raise InvalidInput(
-            f"cannot go to revision {revision[:40]!r}: {error}",
-            fix="`deltareg-migrate current` shows where the database is",
-        ) from error
-
-
-@contextmanager
-def _ready(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
-    """Connect, and on PostgreSQL wait for the turn; SQLite's write transaction is a turn itself."""
-    engine = create_engine(url, pool_size=1)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _foreign_keys_off)
-    try:
-        with named_faults(), engine.connect() as conn:
-            conn.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
-            if engine.dialect.name == "postgresql":
-                _take_turn(conn)
-            yield conn
-    finally:
-        engine.dispose()  # closes the session, which frees the advisory lock
-
-
-def _take_turn(conn: sa.Connection) -> None:
-    conn.exec_driver_sql(_TURN_TIMEOUT)
-    conn.execute(sa.select(sa.func.pg_advisory_lock(_ADVISORY_LOCK)))
-    conn.exec_driver_sql(_TIMEOUTS)
-    conn.commit()
-
-
-def _foreign_keys_off(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # A batch rebuilds a table by copy, drop and rename; with foreign keys on, the drop would take
-    # the rows that refer to it along. Inside a transaction the pragma does nothing, hence here.
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = OFF")
-    cursor.close()
+        return getattr(schema, name)
+    raise AttributeError(f"module 'deltareg_migrations' has no attribute {name!r}")

@@ -1,80 +1,17 @@
-"""`deltareg-migrate`: make or change the schema of the registry's database."""
+"""`python -m deltareg_migrations`, `deltareg-migrate`: make or change the registry's schema."""
 
-from typing import NoReturn
-
-import click
-
-import deltareg_migrations as migrations
-from deltareg.errors import DeltaregError
+from deltareg.host.interrupts import ending_at_once
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--url",
-    envvar="DELTAREG_DATABASE_URL",
-    show_envvar=True,
-    required=True,
-    help="The database: sqlite:///path/to/file.db or postgresql+psycopg://user@host/name.",
-)
-@click.pass_context
-def main(context: click.Context, url: str) -> None:
-    """Make or change the schema of the registry's database."""
-    context.obj = url
+def main() -> None:
+    """Run the process's command line. `deltareg server migrate` calls this."""
+    with ending_at_once():
+        from deltareg.host.process import need
 
+        need("server")
+        from deltareg_migrations.command_line import main as run  # not before that
 
-@main.command()
-@click.argument("revision", default="head")
-@click.pass_obj
-def upgrade(url: str, revision: str) -> None:
-    """Bring the database to REVISION, by default to the newest; safe to repeat."""
-    try:
-        migrations.upgrade(url, revision=revision)
-        click.echo(f"the schema is at {migrations.current(url)}")
-    except DeltaregError as error:
-        _fail(error)
-
-
-@main.command()
-@click.argument("revision")
-@click.confirmation_option("-y", "--yes", prompt="Newer tables are dropped with their rows. Go on?")
-@click.pass_obj
-def downgrade(url: str, revision: str) -> None:
-    """Take the database back to REVISION; `base` drops everything."""
-    try:
-        migrations.downgrade(url, revision=revision)
-        click.echo(f"the schema is at {migrations.current(url) or 'base'}")
-    except DeltaregError as error:
-        _fail(error)
-
-
-@main.command()
-@click.pass_obj
-def current(url: str) -> None:
-    """Show the revision that the database is at."""
-    try:
-        click.echo(migrations.current(url) or "base")
-    except DeltaregError as error:
-        _fail(error)
-
-
-@main.command()
-@click.pass_obj
-def check(url: str) -> None:
-    """Exit with 1 unless the database is at the newest revision and has not drifted."""
-    try:
-        problems = migrations.check(url)
-    except DeltaregError as error:
-        _fail(error)
-    for problem in problems:
-        click.echo(problem)
-    if problems:
-        raise SystemExit(1)
-    click.echo("the schema is what this release expects")
-
-
-def _fail(error: DeltaregError) -> NoReturn:
-    fix = f"\n{error.fix}" if error.fix else ""
-    raise click.ClickException(f"{error.message}{fix}") from error
+    run()
 
 
 if __name__ == "__main__":

@@ -223,10 +223,15 @@ class Blocked(DeltaregError):
 
 
 class Unavailable(DeltaregError):
-    """The server or the network cannot answer now."""
+    """The server or the network cannot answer now.
+
+    Attributes:
+        retry_after_s: How long who answered asks to wait before the next try; 0 where nobody said.
+    """
 
     code = "unavailable"
     retryable = True
+    retry_after_s: float = 0.0
 
 
 class StoreUnavailable(Unavailable):

@@ -11,7 +11,7 @@ from deltareg import errors
 from deltareg.api import problems
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
-from deltareg.client.http import read_problem
+from deltareg.client.http.answers import read_problem
 from deltareg.errors import DeltaregError, Problem, Refused, error_classes
 from deltareg.wire import ProblemDocument, status_of
 from tests.fixtures.registries import SCOPES, serving

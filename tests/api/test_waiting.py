@@ -3,8 +3,10 @@
 import threading
 import time
 
+import httpx
 import pytest
 
+from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
 
 LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
@@ -38,3 +40,17 @@ def test_a_wait_ends_with_an_answer_when_the_server_ends(local_registry, method,
     waiting.join(30)
 
     assert [answer.status_code for answer in answers] == [200]
+
+
+def test_a_worker_that_hangs_up_while_it_waits_is_gone(local_registry):
+    client = local_registry.client()
+    http = local_registry.http(local_registry.token("read", "verify", kind="wrk"))
+    with pytest.raises(httpx.ReadTimeout):
+        http.post("/leases", json={"worker": "w", "wait_s": 50}, timeout=0.5)
+
+    http.close()
+
+    until(lambda: not client.workers().items[0].is_live, "the server notices", timeout_s=20)
+    again = local_registry.http(local_registry.token("read", "verify", kind="wrk"))
+    again.post("/leases", json={"worker": "w", "wait_s": 0})
+    assert client.workers().items[0].is_live

@@ -19,7 +19,7 @@ the two, so edit the commands and not this page.
 
 def root() -> click.Group:
     """Load the root of the command tree."""
-    from deltareg_cli.main import cli
+    from deltareg_cli.frame import cli
 
     return cli
 

@@ -24,7 +24,7 @@ def loaded_by(module, *, heavy=HEAVY):
     return run.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["deltareg", "deltareg.client", "deltareg_cli.main"])
+@pytest.mark.parametrize("module", ["deltareg", "deltareg.client", "deltareg_cli.frame"])
 def test_the_client_and_the_command_line_load_nothing_heavy(module):
     assert loaded_by(module) == []
 
@@ -36,7 +36,7 @@ def test_the_core_loads_nothing_heavy(module):
     assert loaded_by(module) == []
 
 
-@pytest.mark.parametrize("module", ["deltareg.api.app", "deltareg_migrations"])
+@pytest.mark.parametrize("module", ["deltareg.api.app", "deltareg_migrations.schema"])
 def test_the_server_loads_no_torch(module):
     assert loaded_by(module, heavy=("torch", "transformers", "peft")) == []
 
@@ -44,14 +44,14 @@ def test_the_server_loads_no_torch(module):
 def test_the_worker_loads_no_database_and_no_bucket():
     heavy = ("sqlalchemy", "alembic", "boto3", "botocore", "fastapi", "psycopg")
 
-    assert loaded_by("deltareg_verify.__main__", heavy=heavy) == []
+    assert loaded_by("deltareg_verify.command_line", heavy=heavy) == []
 
 
 def test_help_comes_without_numpy_or_the_client():
     """`deltareg --help` answers at once: what a command needs is loaded when it runs."""
     heavy = ("numpy", "safetensors", "yaml", "deltareg.gate.judge", "deltareg.gate.policy")
 
-    assert loaded_by("deltareg_cli.main", heavy=heavy) == []
+    assert loaded_by("deltareg_cli.frame", heavy=heavy) == []
 
 
 def test_commands_are_there_before_what_they_compute_with():

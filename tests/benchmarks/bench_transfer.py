@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig
 from deltareg.client.folders.base_folder import open_base  # only now the tests can be imported
-from deltareg.client.http import Api
+from deltareg.client.http.api import Api
 from deltareg.digest import sha256_of
 from deltareg.wire import UploadInfo, UploadOpen, request_of
 from tests.benchmarks.page import write_page

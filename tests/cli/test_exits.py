@@ -9,7 +9,7 @@ from deltareg.errors import BaseMismatch, DiskFull
 from deltareg.gate.judge import refusal
 from deltareg.gate.ruling import Ruling
 from deltareg_cli.exits import RULE_STATUS, Exit, exit_status, gate_status
-from deltareg_cli.main import as_ours
+from deltareg_cli.frame import as_ours
 from tests.cli.steps import BAD, BASES, push, push_base
 
 

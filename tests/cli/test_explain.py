@@ -9,7 +9,7 @@ import pytest
 from deltareg.errors import PROBLEM_CODES, error_classes
 from deltareg_cli.commands.explain import codes, page, status_of_code
 from deltareg_cli.exits import MEANINGS
-from deltareg_cli.main import cli
+from deltareg_cli.frame import cli
 from tests.architecture.tree import PACKAGES
 
 SECTIONS = ["What it looks like", "What to do"]

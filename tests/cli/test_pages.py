@@ -8,9 +8,9 @@ import pytest
 
 import deltareg_cli.commands
 from deltareg_cli.command_tree import sections
+from deltareg_cli.frame import cli
 from deltareg_cli.front_page import SECTIONS
 from deltareg_cli.help_page import summary
-from deltareg_cli.main import cli
 
 TOPICS = ("exit-codes", "options", "environment", "references", "output")
 

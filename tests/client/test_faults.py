@@ -32,7 +32,7 @@ def proxy(server, break_network):
 @pytest.fixture
 def client(server, proxy):
     made = server.client(retries=4, server=proxy.url)
-    made._api._sleep = lambda _: None
+    made._api._patience._sleep = lambda _: None
     return made
 
 
@@ -109,7 +109,7 @@ def test_a_run_is_judged_once(server, proxy, kind):
     worker = server.client(
         ("read", "verify"), principal="worker", kind="wrk", server=proxy.url, retries=4
     )
-    worker._api._sleep = lambda _: None
+    worker._api._patience._sleep = lambda _: None
     run = queued(server, worker)
     proxy.breaks(r"POST \S+:complete", kind)
     proxy.breaks(r"PATCH \S+/leases", kind)
@@ -173,7 +173,7 @@ def test_a_failed_run_is_given_back_once(server, proxy):
     worker = server.client(
         ("read", "verify"), principal="worker", kind="wrk", server=proxy.url, retries=4
     )
-    worker._api._sleep = lambda _: None
+    worker._api._patience._sleep = lambda _: None
     run = queued(server, worker)
     grant = worker.lease(LeaseRequest(worker="scripted"))
     proxy.breaks(r"POST \S+:fail", "reset")

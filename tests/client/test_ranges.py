@@ -247,7 +247,7 @@ def test_what_came_before_a_connection_broke_is_kept(local, tmp_path):
 def test_a_pack_goes_on_where_the_connection_broke(local, tmp_path):
     config = local.client(("read",)).config
     with Client(config, transport=Breaking(times=1)) as client:
-        client._api._sleep = lambda _: None
+        client._api._patience._sleep = lambda _: None
 
         report = client.pull("team/grid:v1", tmp_path / "out")
 

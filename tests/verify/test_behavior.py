@@ -15,8 +15,8 @@ from deltareg.client.report_files.behavior_html import to_html
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.suites.estimate import of_difference
 from deltareg.suites.suite import read_suite
-from deltareg_verify.__main__ import main
 from deltareg_verify.behavior import OnBase, Question, run
+from deltareg_verify.command_line import main
 from deltareg_verify.inputs import gather_inputs
 from tests.verify.bench import SAMPLES, sample_base
 

@@ -9,8 +9,8 @@ import pytest
 
 from deltareg.errors import Inconclusive
 from deltareg.gate.verifier import VERIFIER
-from deltareg_verify.__main__ import labels
 from deltareg_verify.assignment import Assignment
+from deltareg_verify.command_line import labels
 from deltareg_verify.report import Surroundings, listen
 from deltareg_verify.zygote import Zygote
 from tests.verify.desk import lay_out

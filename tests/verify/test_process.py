@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from deltareg.errors import InvalidInput
-from deltareg_verify.__main__ import main, sweep
+from deltareg_verify.command_line import main, sweep
 from deltareg_verify.settings import resolve
 from tests.fixtures.processes import until
 from tests.verify.bench import SAMPLES, sample_base
@@ -150,7 +150,7 @@ def leaking(folder, wall):
     scratch.mkdir()
     (scratch / "leak").write_text(wall)
     script = (
-        "import functools, sys; import deltareg_verify.__main__ as worker\n"
+        "import functools, sys; import deltareg_verify.command_line as worker\n"
         "worker.Zygote = functools.partial(worker.Zygote, child='tests.verify.leaky')\n"
         "worker.main(['run', *sys.argv[1:]])"
     )
@@ -182,7 +182,7 @@ def test_help_says_what_it_does(words):
 
 
 def test_help_needs_no_torch():
-    script = "import sys, deltareg_verify.__main__; print('torch' in sys.modules)"
+    script = "import sys, deltareg_verify.command_line; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert run.stdout.strip() == "False"

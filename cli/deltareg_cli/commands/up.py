@@ -42,7 +42,8 @@ def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) 
     one folder. Only this machine can reach it. A token for you is made on the first start and kept
     where the other commands find it, so that nobody has to log in.
 
-    Stop it with Ctrl-C. To serve other machines see deltareg server run.
+    Stop it with Ctrl-C. A folder has one of these: a second one says where the first is, and ends
+    with 5. To serve other machines see deltareg server run.
     """
     extras = ("server", "verify") if workers else ("server",)
     options = given(data_dir=data_dir, host=host, port=port, workers=workers)

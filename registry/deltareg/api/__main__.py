@@ -1,14 +1,20 @@
 """`python -m deltareg.api`, `deltareg-server`: run the server, or a whole registry, or check it."""
 
-from deltareg.host.garbage import collect_rarely
+from deltareg.host.interrupts import ending_at_once
 
 
 def main() -> None:
     """Run the process's command line. `deltareg up` and `deltareg server` call this."""
-    collect_rarely()
-    from deltareg.api.serve import server  # here, because its imports are most of a start
+    with ending_at_once():
+        from deltareg.host.garbage import collect_rarely
 
-    server()
+        collect_rarely()  # before what is dear
+        from deltareg.host.process import need
+
+        need("server")
+        from deltareg.api.serve import server as run  # not before that
+
+    run()
 
 
 if __name__ == "__main__":

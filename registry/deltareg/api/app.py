@@ -10,6 +10,7 @@ from deltareg import __version__
 from deltareg.api import problems
 from deltareg.api.metrics import Metrics
 from deltareg.api.middleware import RequestContext
+from deltareg.api.room import Room
 from deltareg.api.routes import (
     access,
     bases,
@@ -43,6 +44,7 @@ def create_app(
     upload_grace_s: float = 86_400.0,
     keep_logs_s: float | None = DEFAULT_KEEP_S,
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
+    room: Room | None = None,
 ) -> FastAPI:
     """Make the app of one server process.
 
@@ -53,6 +55,7 @@ def create_app(
         upload_grace_s: How long an idle upload is kept by default, seconds.
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
+        room: The disks without which the server is not ready; None for none of its own.
     """
     modules = (
         health, access, bases, deltas, channels, requests, suites, uploads, blobs, runs, queue,
@@ -70,6 +73,7 @@ def create_app(
     app.state.lease_s = lease_s
     app.state.upload_grace_s = upload_grace_s
     app.state.keep_logs_s = keep_logs_s
+    app.state.room = room
     app.state.is_closing = False  # once true, those who wait for something are sent home
     app.state.metrics = Metrics()
     app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)

@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from deltareg.api.settings import Settings
 from deltareg.db import HEAD
@@ -13,7 +14,7 @@ from deltareg.db.queries.principals import count_tokens, end_tokens_of
 from deltareg.db.session import create_engine, read, schema_head, write
 from deltareg.errors import DeltaregError, Misconfigured
 from deltareg.host.token_files import read_token, write_token
-from deltareg.service.access.tokens import bootstrap_token, mint_secret
+from deltareg.service.access.tokens import bootstrap_token, is_live, mint_secret
 from deltareg.service.registry import Registry
 
 ADMIN = "admin"
@@ -78,7 +79,12 @@ def local_token(registry: Registry, settings: Settings, url: str) -> Path | None
     secret = kept.read_text().strip()
     if is_new:
         scopes = ["read", "push", "promote", "admin"]
-        bootstrap_token(registry, principal=ADMIN, kind="pat", scopes=scopes, secret=secret)
+        try:
+            bootstrap_token(registry, principal=ADMIN, kind="pat", scopes=scopes, secret=secret)
+        except IntegrityError:  # another replica, which starts at this moment, was quicker
+            if not is_live(registry, f"Bearer {secret}"):  # with a folder and a token of its own
+                kept.unlink()
+                return None
     if read_token(url) == secret:
         return None
     return write_token(url, secret)
@@ -109,9 +115,16 @@ def _is_current(url: str) -> bool:
 
 
 def _write_private(path: Path, secret: str) -> None:
+    """Keep a secret in a file of this user's, unless another process has just done so."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret + "\n")
         file.flush()
         os.fsync(file.fileno())
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()

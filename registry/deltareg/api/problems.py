@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from deltareg.errors import DeltaregError
+from deltareg.errors import DeltaregError, Unavailable
 from deltareg.wire import API, ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.problems import TITLES
 
@@ -49,8 +50,24 @@ async def _deltareg_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, DeltaregError):
         raise error
     if status_of(error) >= 500:
-        logger.error("request failed", exc_info=error, extra={"request_id": request_id_of(request)})
+        _tell(request, error)
     return problem_response(error, request_id=request_id_of(request))
+
+
+def _tell(request: Request, error: DeltaregError) -> None:
+    """Write a line about a fault that has a name; where it came from is in it."""
+    if type(error) is DeltaregError:  # nobody named it
+        request_id = request_id_of(request)
+        logger.error("bug request=%s", request_id, exc_info=error, extra={"request_id": request_id})
+        return
+    is_passing = isinstance(error, Unavailable)
+    has_left = isinstance(error.__cause__, ClientDisconnect)  # Ctrl-C at the other end
+    level = logging.INFO if has_left else logging.WARNING if is_passing else logging.ERROR
+    logger.log(
+        level, "%s %s answered %d %s: %s request=%s", request.method, request.url.path,
+        status_of(error), error.code, error.message, request_id_of(request),
+        extra={"request_id": request_id_of(request), "series": error.code if is_passing else ""},
+    )  # fmt: skip
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -85,6 +102,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
-    logger.error("bug", exc_info=error, extra={"request_id": request_id_of(request)})
+    request_id = request_id_of(request)
+    logger.error("bug request=%s", request_id, exc_info=error, extra={"request_id": request_id})
     bug = DeltaregError("the server has a bug", fix="report it with the request id of this answer")
     return problem_response(bug, request_id=request_id_of(request))

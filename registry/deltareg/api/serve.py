@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -24,17 +24,22 @@ from deltareg.api.first_start import (
     migrate_embedded,
     prepare_data_dir,
 )
+from deltareg.api.log_lines import start_log
 from deltareg.api.one_host import one_host
+from deltareg.api.one_up import one_start_at_a_time, only_up
+from deltareg.api.room import Room
 from deltareg.api.settings import Settings
 from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
-from deltareg.errors import DeltaregError, Misconfigured
+from deltareg.errors import Misconfigured
+from deltareg.host.process import explained
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.store import open_store
 
 logger = logging.getLogger(__name__)
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_ENDED_BY = 128
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,17 +57,14 @@ def up(data_dir: Path | None, host: str | None, port: int | None, workers: int) 
     with _explained():
         settings = read_settings(data_dir=data_dir, host=host, port=port)
         prepare_data_dir(settings.data_dir)
-        migrate_embedded(settings)
-        registry = open_registry(settings)
-        listener = _listen(settings)
-        url = _url(settings, listener)
-        token_file = local_token(registry, settings, url)
-        _announce(url, token_file, settings)
-        with (
-            one_host(settings.effective_database_url),
-            _workers(registry, settings, url, workers),
-        ):
-            _serve(registry, settings, listener)
+        with only_up(settings.data_dir) as tell_address:
+            listener, url, registry = _begin(settings)
+            tell_address(url)
+            with (
+                one_host(settings.effective_database_url),
+                _workers(registry, settings, url, workers),
+            ):
+                _serve(registry, settings, listener)
 
 
 @server.command()
@@ -74,11 +76,7 @@ def run(host: str | None, port: int | None) -> None:
         settings = read_settings(host=host, port=port)
         if settings.effective_database_url.startswith("sqlite"):
             prepare_data_dir(settings.data_dir)
-            migrate_embedded(settings)
-        registry = open_registry(settings)
-        listener = _listen(settings)
-        url = _url(settings, listener)
-        _announce(url, local_token(registry, settings, url), settings)
+        listener, _, registry = _begin(settings)
         with one_host(settings.effective_database_url):
             _serve(registry, settings, listener)
 
@@ -144,18 +142,26 @@ def check_address(settings: Settings) -> None:
 @contextmanager
 def _explained() -> Generator[None, None, None]:
     """End with one clear line instead of a stack trace."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
+    start_log()
+    with explained():
         yield
-    except DeltaregError as error:
-        click.echo(f"error: {error.message}", err=True)
-        if error.fix:
-            click.echo(f"fix:   {error.fix}", err=True)
-        raise SystemExit(2) from None
+
+
+def _begin(settings: Settings) -> tuple[socket.socket, str, Registry]:
+    """Take the address, open the registry and say where it is; a new one is made first."""
+    check_address(settings)
+    is_embedded = settings.effective_database_url.startswith("sqlite")
+    with one_start_at_a_time(settings.data_dir) if is_embedded else nullcontext():
+        listener = _listen(settings)
+        migrate_embedded(settings)
+        registry = open_registry(settings)
+        url = _url(settings, listener)
+        token_file = local_token(registry, settings, url)
+    _announce(url, token_file, settings)
+    return listener, url, registry
 
 
 def _listen(settings: Settings) -> socket.socket:
-    check_address(settings)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # Named by number: asyncio turns Nagle off only for sockets that say they are TCP.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -194,14 +200,13 @@ def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
 
 
 def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> None:
-    # The server ends by the signal it was sent, after it has closed; what is around it ends first.
     signal.signal(signal.SIGTERM, _exit)
     queue_reverification(registry)
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
         registry, store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
-        keep_logs_s=settings.keep_logs_s,
+        keep_logs_s=settings.keep_logs_s, room=Room(settings.own_disks()),
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(
@@ -216,7 +221,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
             f"the certificate cannot be used: {error.strerror or error}",
             fix="DELTAREG_TLS_CERT and DELTAREG_TLS_KEY are two PEM files that belong together",
         ) from error
-    with upkeep(registry, keep_logs_s=settings.keep_logs_s):
+    with upkeep(registry, keep_logs_s=settings.keep_logs_s), _asked_to_end():
         _Server(config, app).run(sockets=[listener])
 
 
@@ -235,7 +240,22 @@ class _Server(uvicorn.Server):
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:
     """End as a process does that a signal ended, with everything closed on the way."""
-    raise SystemExit(128 + number)
+    raise SystemExit(_ENDED_BY + number)
+
+
+@contextmanager
+def _asked_to_end() -> Generator[None, None, None]:
+    """Go on to the end when the server was asked to stop: it has closed, and that is no failure.
+
+    uvicorn raises the signal once more that it was sent, when it has answered all that it had.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    except SystemExit as ended:
+        if ended.code != _ENDED_BY + signal.SIGTERM:
+            raise
 
 
 @contextmanager
@@ -254,7 +274,10 @@ def _workers(
                 "--name", f"local-{number}", "--scratch", str(scratch),
                 "--with-parent", str(os.getpid()),
             ]  # fmt: skip
-            started.append(subprocess.Popen(command, env=environ))  # noqa: S603  # our own module
+            # In a group of their own: Ctrl-C is for us, and we end them when nobody needs them.
+            started.append(
+                subprocess.Popen(command, env=environ, process_group=0)  # noqa: S603  # ours
+            )
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -66,6 +67,16 @@ class Settings(BaseSettings):
     def keep_logs_s(self) -> float | None:
         """How long the log of a run is kept after its end, seconds; None for ever."""
         return self.run_log_days * 86_400 or None
+
+    def own_disks(self) -> dict[str, Path]:
+        """Give the folders on this machine that the server writes to, by what lies there."""
+        database, store = urlsplit(self.effective_database_url), urlsplit(self.effective_store_url)
+        folders: dict[str, Path] = {}
+        if database.scheme.startswith("sqlite"):
+            folders["database"] = Path(database.path[1:]).absolute().parent
+        if store.scheme == "file":
+            folders["store"] = Path(unquote(store.path))
+        return folders
 
     def s3_options(self) -> S3Options:
         """Give the S3 settings as the store takes them."""

@@ -45,7 +45,8 @@ class ClientConfig:
         cache_dir: Where pulled bytes are kept.
         cache_max_bytes: How much of them is kept.
         timeout_s: How long one request may take to answer.
-        retries: How often a request that may work later is tried again.
+        retries: How often a request that may work later is tried again at least; 0 for never.
+        patience_s: How long it is tried again at least: a server that is restarted is no failure.
         concurrency: How many requests carry bytes at once.
         compression: Which codecs a push tries.
         output: How the command line writes results.
@@ -60,6 +61,7 @@ class ClientConfig:
     cache_max_bytes: int = 50_000_000_000
     timeout_s: float = 30.0
     retries: int = 5
+    patience_s: float = 30.0
     concurrency: int = 4
     compression: str = "default"
     output: OutputFormat = "table"
@@ -96,7 +98,18 @@ SETTINGS: tuple[Setting, ...] = (
         f"How hard a push compresses: {', '.join(COMPRESSIONS)}.",
     ),
     Setting("timeout", "DELTAREG_TIMEOUT", "30s", "How long one request may take to answer."),
-    Setting("retries", "DELTAREG_RETRIES", "5", "Tries after a failure that may pass."),
+    Setting(
+        "retries",
+        "DELTAREG_RETRIES",
+        "5",
+        "Tries after a failure that may pass, at least; 0: none.",
+    ),
+    Setting(
+        "patience",
+        "DELTAREG_PATIENCE",
+        "30s",
+        "How long a server that is away or cannot answer is tried again, at least.",
+    ),
 )
 KEYS = tuple(setting.key for setting in SETTINGS)
 
@@ -265,6 +278,7 @@ def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -
         cache_max_bytes=parse_size(texts["cache_max_size"]),
         timeout_s=parse_duration(texts["timeout"]),
         retries=_whole(texts["retries"], least=0),
+        patience_s=parse_duration(texts["patience"]),
         concurrency=_whole(texts["concurrency"], least=1),
         compression=_one_of(COMPRESSIONS, texts["compression"]),
         output=output,

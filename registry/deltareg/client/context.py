@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig
-from deltareg.client.http import Api
+from deltareg.client.http.api import Api
 from deltareg.client.progress import Progress
 
 

@@ -6,7 +6,8 @@ from deltareg.client import use_cases
 from deltareg.client.cache.cache import Cache
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.client.context import Context
-from deltareg.client.http import Api
+from deltareg.client.http.answers import read_answer
+from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.resources.cached import CachedThings
 from deltareg.host.lean_httpx import httpx
@@ -32,7 +33,7 @@ class Session:
         """Use the given settings, or those of the environment and the settings files."""
         self.config = config if config is not None else load_config().config
         self.cache = Cache(self.config.cache_dir)
-        self._api = Api(self.config, transport=transport)
+        self._api = Api(self.config, transport=transport, progress=progress)
         self._context = Context(self._api, self.cache, self.config, progress)
         self.cached = CachedThings(self._context)
 
@@ -79,5 +80,5 @@ class Session:
         return self._api.get("/whoami", WhoAmI)
 
     def meta(self) -> Meta:
-        """What the server is."""
-        return self._api.get("/meta", Meta)
+        """What the server is; who asks wants to know at once that it is not there."""
+        return read_answer(self._api.send("GET", "/meta", is_patient=False), Meta)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import exc
 
-from deltareg.errors import DeltaregError, DiskFull, Unavailable
+from deltareg.errors import DeltaregError, DiskFull, Misconfigured, Unavailable
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TEMPORARY_CLASSES = ("08", "40", "57P")  # connection, rollback (deadlock), operator intervention
@@ -19,6 +19,7 @@ _TEMPORARY_STATES = frozenset(
     }
 )
 _DISK_FULL_STATE = "53100"
+_MAKE_ROOM = "who runs the server has to make room on its database's disk"
 
 
 @contextmanager
@@ -28,6 +29,7 @@ def named_faults() -> Generator[None, None, None]:
     Raises:
         Unavailable: The database is locked, restarting, unreachable or out of connections.
         DiskFull: The disk of the database is full.
+        Misconfigured: There is no such database file, or it is something else.
     """
     try:
         yield
@@ -47,7 +49,7 @@ def name_fault(error: exc.DBAPIError) -> DeltaregError | None:
         return _name_sqlite(cause)
     state = _sqlstate(cause)
     if state == _DISK_FULL_STATE:
-        return DiskFull("the disk of the database is full", fix="free space on the database host")
+        return DiskFull("the disk of the database is full", fix=_MAKE_ROOM)
     if error.connection_invalidated or _is_temporary(error, state):
         return Unavailable(
             f"the database cannot answer now ({_first_line(cause)})", fix="try again"
@@ -66,7 +68,13 @@ def _name_sqlite(cause: sqlite3.Error) -> DeltaregError | None:
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Unavailable("the database is busy with another writer", fix="try again")
     if code == sqlite3.SQLITE_FULL:
-        return DiskFull("the disk of the database is full", fix="free space on this machine")
+        return DiskFull("the server's disk is full, where its database is", fix=_MAKE_ROOM)
+    if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB}:
+        return Misconfigured(
+            f"the database cannot be opened ({cause})",
+            fix="`deltareg up` makes one in its data folder; is DELTAREG_DATA_DIR or"
+            " DELTAREG_DATABASE_URL the right one?",
+        )
     return None
 
 

@@ -243,8 +243,8 @@ def _translate(error: OSError, path: Path) -> DeltaregError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in _FULL:
         return DiskFull(
-            f"no room to write {path}: {reason}",
-            fix="make room on that disk, or collect what no version needs: `deltareg gc`",
+            f"no room on the server's disk to write {path}: {reason}",
+            fix="who runs the server has to make room there, or: deltareg gc run",
         )
     if error.errno in _WRONG_FOLDER:
         return StoreMisconfigured(

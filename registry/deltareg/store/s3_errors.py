@@ -76,7 +76,7 @@ def _translate_answer(error: ClientError, where: str, *, key: str | None = None)
     if key is not None and code in {"NoSuchKey", "404", "NotFound"}:
         return BlobMissing(key)
     if code in _FULL_CODES or status == 507:  # Insufficient Storage
-        return DiskFull(said, fix="raise the quota, or collect what no version needs")
+        return DiskFull(said, fix="raise the store's quota, or: deltareg gc run")
     if code in _TEMPORARY_CODES or status in _TEMPORARY_STATUS:
         return StoreUnavailable(said)
     return StoreMisconfigured(said, fix=_FIXES.get(code, _OTHER_FIX))
@@ -90,5 +90,9 @@ def _translate_failure(error: BotoCoreError, where: str) -> DeltaregError:
             fix="let this machine trust the endpoint's certificate (AWS_CA_BUNDLE)",
         )
     if isinstance(error, _TEMPORARY_ERRORS):
-        return StoreUnavailable(f"{where} does not answer: {error}")
+        what = str(error).partition(" URL: ")[0]  # what follows names the object, signature and all
+        return StoreUnavailable(
+            f"the store at {where} does not answer: {what}",
+            fix="try again; who runs the registry can look: deltareg server check",
+        )
     return StoreMisconfigured(f"{where} cannot be used: {error}", fix=_OTHER_FIX)

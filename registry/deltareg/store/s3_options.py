@@ -35,9 +35,9 @@ class S3Options:
     secret_access_key: str | None = field(default=None, repr=False)
     addressing: Addressing | None = None
     checksums: ChecksumMode | None = None
-    max_attempts: int = 5
-    connect_timeout_s: float = 5.0
-    read_timeout_s: float = 60.0
+    max_attempts: int = 3
+    connect_timeout_s: float = 3.0
+    read_timeout_s: float = 20.0
 
     def __post_init__(self) -> None:
         """Refuse half a credential.

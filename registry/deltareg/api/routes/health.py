@@ -5,7 +5,9 @@ from fastapi.responses import PlainTextResponse
 
 from deltareg.api.auth import InRegistry
 from deltareg.api.metrics import Metrics
+from deltareg.api.room import Room
 from deltareg.db.session import check_schema
+from deltareg.errors import DiskFull, Unavailable
 from deltareg.service.runs.queue import queue_depth, workforce
 
 router = APIRouter(tags=["health"])
@@ -18,9 +20,15 @@ async def livez() -> str:
 
 
 @router.get("/readyz", response_class=PlainTextResponse)
-def readyz(registry: InRegistry) -> str:
-    """The database answers and has the right schema."""
+def readyz(request: Request, registry: InRegistry) -> str:
+    """The database answers and has the right schema, and the server's own disks have room."""
     check_schema(registry.engine)
+    room: object = request.app.state.room
+    if isinstance(room, Room):
+        try:
+            room.check()
+        except DiskFull as error:
+            raise Unavailable(error.message, fix=error.fix) from error  # 503 is what probes know
     return "ok\n"
 
 

@@ -131,8 +131,10 @@ async def claim_lease(
     deadline = anyio.current_time() + body.wait_s
     pause_s = FIRST_PAUSE_S
     while grant is None and anyio.current_time() < deadline:
-        if await is_in_vain(request):
-            return None  # nobody would hear of the lease, or not for long
+        if await is_in_vain(request):  # nobody would hear of the lease, or not for long
+            if not request.app.state.is_closing:
+                await anyio.to_thread.run_sync(leases.lose_worker, registry, by, body.worker)
+            return None
         left_s = deadline - anyio.current_time()
         # Jitter keeps workers that came together from asking together for ever.
         await anyio.sleep(min(pause_s * random.uniform(0.5, 1.5), max(left_s, 0)))  # noqa: S311

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import BaseFolder, open_base
-from deltareg.client.http import Api
+from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
 from deltareg.client.resources.resolving import base_path
 from deltareg.delta.base_manifest import base_view

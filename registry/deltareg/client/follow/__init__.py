@@ -118,7 +118,7 @@ class Agent:
         """
         with self._begun():
             for following in self._following:
-                following.watch.look()
+                following.watch.look(is_patient=True)
             while True:
                 self._wake.clear()
                 is_settled = self._round()

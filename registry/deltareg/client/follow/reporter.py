@@ -44,7 +44,8 @@ class Reporter:
             DeltaregError: Nobody answers, the name is taken, or the token may not report.
         """
         report = AgentReport(engine=self._engine, every_s=self._every_s, serves=list(self._state))
-        self._context.api.send("PUT", f"/fleet/agents/{self._agent}", body=report)
+        path = f"/fleet/agents/{self._agent}"
+        self._context.api.send("PUT", path, body=report, is_patient=False)
 
     def start(self) -> None:
         """Go on sending until asked to stop."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from deltareg.client.context import Context
 from deltareg.client.follow.release import Followed
-from deltareg.client.http import read_answer
+from deltareg.client.http.answers import read_answer
 from deltareg.client.resources.deltas import line_path
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.wire import ChannelInfo
@@ -39,8 +39,10 @@ class Watch:
         self.seen: ChannelInfo | None = None
         self.error: DeltaregError | None = None
 
-    def look(self, *, wait_s: float = 0) -> None:
+    def look(self, *, wait_s: float = 0, is_patient: bool = False) -> None:
         """Ask once; with a wait, the answer comes when something has changed.
+
+        Who follows for good is not patient: what is kept is served while nobody answers.
 
         Raises:
             DeltaregError: There is no such channel, the token is not good, or nobody answers.
@@ -48,7 +50,11 @@ class Watch:
         path = f"{line_path(self._followed.line)}/channels/{self._followed.channel}"
         headers = {"If-None-Match": self._etag} if self._etag else {}
         answer = self._context.api.send(
-            "GET", path, headers=headers, query={"wait": wait_s if self._etag else None}
+            "GET",
+            path,
+            headers=headers,
+            query={"wait": wait_s if self._etag else None},
+            is_patient=is_patient,
         )
         self.error = None
         if answer.status_code == 304:

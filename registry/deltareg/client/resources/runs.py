@@ -136,5 +136,6 @@ def _run_of(context: Context, verdict_id: str) -> str:
 
 def lease(context: Context, request: LeaseRequest) -> LeaseGrant | None:
     """Ask for work; None when there was none within the time to wait."""
-    response = context.api.send("POST", "/leases", body=request)
+    # A worker asks for as long as it lives, and says so when nobody answers.
+    response = context.api.send("POST", "/leases", body=request, is_patient=False)
     return _GRANT.validate_json(response.content)

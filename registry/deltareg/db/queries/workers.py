@@ -35,3 +35,9 @@ def see_worker(
         where=workers.c.principal_id == principal_id,
     )
     return conn.execute(seen.returning(workers.c.id)).first() is not None
+
+
+def lose_worker(conn: sa.Connection, name: str, *, principal_id: int, unseen_us: int) -> None:
+    """Note that a worker has gone, as if it had not been seen for so long."""
+    is_it = sa.and_(workers.c.name == name, workers.c.principal_id == principal_id)
+    conn.execute(sa.update(workers).where(is_it).values(last_seen_at=now_us() - unseen_us))

@@ -30,6 +30,7 @@ from deltareg.errors import (
     Problem,
     QuotaExceeded,
     Refused,
+    StoreUnavailable,
     UploadClosed,
 )
 from deltareg.identity.manifest import BASE_KIND, Manifest
@@ -123,6 +124,8 @@ def receive_pack(
                 f"pack {number} was announced as {digest.short}, {hasher.hexdigest()[:12]} came",
                 fix=_AGAIN,
             )
+    except StoreUnavailable:  # it would not take a deletion either; collection finds what it kept
+        raise
     except DeltaregError:
         registry.store.delete(key)
         raise

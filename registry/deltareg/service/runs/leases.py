@@ -25,6 +25,7 @@ from deltareg.errors import DeltaregError, Forbidden, InvalidInput, LeaseLost, N
 from deltareg.service.describe import describe_base, ref_of
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.info import LIVE_US
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.verdicts.verdicts import describe_verdict, record_inconclusive, record_verdict
 from deltareg.wire import (
@@ -65,6 +66,17 @@ def claim_lease(
         if run is not None:
             return _grant(registry, run, lease_s=lease_s)
     return None
+
+
+def lose_worker(registry: Registry, caller: Caller, worker: str) -> None:
+    """Note that a worker hung up while it waited for work: it is gone, unless it asks again."""
+    caller.require("verify")
+    with_retry(
+        registry.engine,
+        lambda conn: worker_queries.lose_worker(
+            conn, worker, principal_id=caller.principal_id, unseen_us=LIVE_US + US_PER_S
+        ),
+    )
 
 
 def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: float) -> None:

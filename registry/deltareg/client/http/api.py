@@ -1,39 +1,26 @@
 """Speaking HTTP to a registry: tokens, retries, errors turned back into ours."""
 
-import random
 import ssl
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from deltareg.client.config import ClientConfig
-from deltareg.errors import (
-    ApprovalDue,
-    BaseMismatch,
-    BlobMissing,
-    DeltaregError,
-    IntegrityFailure,
-    InvalidInput,
-    Problem,
-    Refused,
-    StoreUnavailable,
-    Unavailable,
-    error_classes,
-)
+from deltareg.client.http.answers import checked, our_errors, read_answer, store_failure
+from deltareg.client.http.patience import Patience
+from deltareg.client.progress import SILENT, Progress
+from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.host.lean_httpx import httpx
-from deltareg.wire import API, ProblemDocument
+from deltareg.wire import API
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _BODY_TIMEOUT_S = 120.0
-_TEMPORARY = {429, 502, 503, 504}
-_OF_UPLOADS = (BaseMismatch, IntegrityFailure)  # their codes are also those of single problems
 
 
 @cache
@@ -60,6 +47,7 @@ class Api:
         config: ClientConfig,
         *,
         transport: httpx.BaseTransport | None = None,
+        progress: Progress = SILENT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Prepare; the first request opens a connection.
@@ -67,13 +55,16 @@ class Api:
         Args:
             config: Where the server is and how patient to be.
             transport: Another way to reach an app than a socket, for tests.
+            progress: Is told when an answer is long in coming.
             sleep: Waits so many seconds between tries.
         """
         headers = {"User-Agent": "deltareg"}
         if config.token:
             headers["Authorization"] = f"Bearer {_printable(config.token)}"
         self._config = config
-        self._sleep = sleep
+        self._patience = Patience(
+            retries=config.retries, window_s=config.patience_s, progress=progress, sleep=sleep
+        )
         self._http = httpx.Client(
             base_url=config.server, headers=headers, follow_redirects=True, transport=transport,
             verify=_LateTrust(ssl.PROTOCOL_TLS_CLIENT),
@@ -125,8 +116,13 @@ class Api:
         body: BaseModel | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str | float | bool | None] | None = None,
+        is_patient: bool = True,
     ) -> httpx.Response:
-        """Send a request, again after a failure that may pass, and give the whole answer."""
+        """Send a request, again after a failure that may pass, and give the whole answer.
+
+        Those who ask again by themselves for as long as they live are not patient: they have to
+        learn soon that nobody answers, to say so and to go on with what they have.
+        """
         content = None if body is None else body.model_dump_json(exclude_unset=False).encode()
         sent = dict(headers or {})
         if content is not None:
@@ -134,13 +130,14 @@ class Api:
         params = {key: _text(value) for key, value in (query or {}).items() if value is not None}
 
         def once() -> httpx.Response:
-            response = self._http.request(
-                method, API + path, content=content, params=params,
-                headers=sent | self._request_id(),
-            )  # fmt: skip
-            return _checked(response)
+            with self._watched(is_quiet="wait" in params):
+                response = self._http.request(
+                    method, API + path, content=content, params=params,
+                    headers=sent | self._request_id(),
+                )  # fmt: skip
+            return checked(response)
 
-        return self.patiently(once)
+        return self._patience.run(lambda: self._at_once(once), is_hasty=not is_patient)
 
     def upload(
         self, path: str, data: memoryview, *, digest: str, meter: Callable[[int], None]
@@ -154,16 +151,19 @@ class Api:
             }  # fmt: skip
             sent = 0
 
-            def body() -> Iterator[bytes]:
+            def body(has_moved: Callable[[], None]) -> Iterator[bytes]:
                 nonlocal sent
                 for begin in range(0, data.nbytes, 1 << 20):
                     chunk = bytes(data[begin : begin + (1 << 20)])
                     yield chunk
+                    has_moved()
                     sent += len(chunk)
                     meter(len(chunk))
 
             try:
-                _checked(self._http.put(API + path, content=body(), headers=headers))
+                with self._watched() as has_moved:
+                    put = self._http.put(API + path, content=body(has_moved), headers=headers)
+                checked(put)
             except BaseException:
                 meter(-sent)
                 raise
@@ -176,7 +176,7 @@ class Api:
     ) -> Generator[httpx.Response, None, None]:
         """Open a streamed answer; the caller reads it inside the block and retries by itself."""
         with (
-            _ours(self._config.server),
+            our_errors(self._config.server),
             self._http.stream(
                 "GET", API + path, params=dict(query), headers=dict(headers or {})
             ) as response,
@@ -189,8 +189,8 @@ class Api:
             if response.is_error:
                 response.read()
                 if response.history:  # it was not the registry that answered
-                    raise _of_the_store(response, path)
-            yield _checked(response)
+                    raise store_failure(response, path)
+            yield checked(response)
 
     def is_ready(self) -> bool:
         """Whether the server answers and is ready."""
@@ -201,103 +201,20 @@ class Api:
 
     def patiently(self, act: Callable[[], T]) -> T:
         """Run something again after failures that may pass, with growing pauses."""
-        pause_s = _FIRST_PAUSE_S
-        for attempt in range(self._config.retries + 1):
-            try:
-                with _ours(self._config.server):
-                    return act()
-            except DeltaregError as error:
-                is_last = attempt == self._config.retries
-                if is_last or not isinstance(error, Unavailable) or _nobody_listens(error):
-                    raise
-            self._sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        raise AssertionError("retries must not be negative")
+        return self._patience.run(lambda: self._at_once(act))
+
+    def _at_once(self, act: Callable[[], T]) -> T:
+        with our_errors(self._config.server):
+            return act()
+
+    def _watched(self, *, is_quiet: bool = False) -> AbstractContextManager[Callable[[], None]]:
+        """Say what is waited for when it takes long, but not of what is asked to take long."""
+        if is_quiet:
+            return nullcontext(lambda: None)
+        return self._patience.watched(f"{self._config.server} has not answered")
 
     def _request_id(self) -> dict[str, str]:
         return {"X-Request-Id": self._config.request_id or uuid.uuid4().hex}
-
-
-def read_problem(response: httpx.Response) -> DeltaregError:
-    """Turn an error answer into the exception that the server raised."""
-    try:
-        problem = ProblemDocument.model_validate_json(response.content)
-    except ValidationError:
-        text = f"the server answered {response.status_code} {response.reason_phrase}"
-        if response.status_code in _TEMPORARY:
-            return Unavailable(text, fix="try again")
-        return InvalidInput(text, fix="is this address a Delta Registry server?")
-    known = error_classes().get(problem.code)
-    problems = [
-        Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix)
-        for e in problem.errors
-    ]
-    if problems and known in {None, Refused, *_OF_UPLOADS}:
-        return Refused(problems)
-    if known is None or known is Refused:
-        known = Unavailable if response.status_code in _TEMPORARY else DeltaregError
-    if known is ApprovalDue:
-        return ApprovalDue(problem.detail, fix=problem.fix, request=problem.request or 0)
-    error = known.__new__(known)  # a class may ask for facts that the answer has in words only
-    DeltaregError.__init__(error, problem.detail, fix=problem.fix, problems=problems)
-    return error
-
-
-def _of_the_store(response: httpx.Response, path: str) -> DeltaregError:
-    if response.status_code == 404:
-        return BlobMissing(path.rpartition("/")[2])
-    text = f"the object store answered {response.status_code} {response.reason_phrase}"
-    return Unavailable(text, fix="try again; compare the clocks of this machine and the store")
-
-
-def _checked(response: httpx.Response) -> httpx.Response:
-    if response.is_error:
-        raise read_problem(response)
-    return response
-
-
-def read_answer(response: httpx.Response, model: type[Model]) -> Model:
-    """Read an answer as a model.
-
-    Raises:
-        InvalidInput: It is something else.
-    """
-    try:
-        return model.model_validate_json(response.content or b"null")
-    except ValidationError as error:
-        raise InvalidInput(
-            "the server's answer is not what this client understands",
-            fix="compare `deltareg version` here and on the server",
-        ) from error
-
-
-@contextmanager
-def _ours(server: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except httpx.ConnectError as error:
-        at = error.request.url
-        if (at.host, at.port) != (httpx.URL(server).host, httpx.URL(server).port):
-            raise StoreUnavailable(  # the registry answered, and sent us there
-                f"the store at {at.scheme}://{at.netloc.decode()} does not answer",
-                fix="what was pulled before needs no store; otherwise try again later",
-            ) from error
-        raise Unavailable(
-            f"no registry answers at {server}",
-            fix="start one with `deltareg up`, or name another: --server URL",
-        ) from error
-    except httpx.TimeoutException as error:
-        raise Unavailable(
-            f"{server} did not answer in time", fix="try again, or --timeout"
-        ) from error
-    except httpx.HTTPError as error:
-        raise Unavailable(f"the connection to {server} failed: {error}", fix="try again") from error
-
-
-def _nobody_listens(error: DeltaregError) -> bool:
-    """Whether nothing listens there at all, which patience does not change for a person."""
-    is_store = isinstance(error, StoreUnavailable)
-    return isinstance(error.__cause__, httpx.ConnectError) and not is_store
 
 
 def _printable(token: str) -> str:

@@ -1,0 +1,177 @@
+"""The commands of `deltareg-worker`: take runs, or carry out one thing and say what came of it."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from deltareg import Client
+from deltareg.client.config import ClientConfig, load_config
+from deltareg.errors import (
+    Inconclusive,
+    InvalidInput,
+    Misconfigured,
+    Unavailable,
+)
+from deltareg.gate.verifier import VERIFIER
+from deltareg.host.process import explained
+from deltareg_verify import sandbox
+from deltareg_verify.base_cache import BaseCache
+from deltareg_verify.behavior import behavior
+from deltareg_verify.escape_trial import stand_trial
+from deltareg_verify.materials import Stock
+from deltareg_verify.options import Options
+from deltareg_verify.probing import probe
+from deltareg_verify.report import Surroundings, listen
+from deltareg_verify.settings import resolve
+from deltareg_verify.stop import Stop
+from deltareg_verify.worker import RUN_PREFIX, Worker
+from deltareg_verify.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+_DESCRIBE_S = 60.0
+_GIB = 1 << 30
+_STALE_S = 2 * 86_400
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Verify the versions of a Delta Registry on their bases."""
+
+
+main.add_command(probe)
+main.add_command(behavior)
+
+
+@main.command(epilog="Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/settings.md).")
+@click.option("--server", metavar="URL", help="The registry. Default: the client's setting.")
+@click.option("--once", is_flag=True, help="Take one run, if there is one, then stop.")
+@click.option("--run", "only_run", metavar="ID", default="", help="Take this run only, then stop.")
+@click.option("--gpu", metavar="N|cpu|auto", help="The device; auto is the first GPU, if any.")
+@click.option("--name", help="How the worker calls itself; each needs a name of its own.")
+@click.option(
+    "--base-dir", "base_dirs", metavar="PATH", multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with a base, or with folders of bases; may be given often.",
+)  # fmt: skip
+@click.option("--scratch", type=click.Path(path_type=Path), help="Where runs are unpacked.")
+@click.option("--lease-wait", "lease_wait_s", type=click.FloatRange(0, 60), metavar="SECONDS",
+              help="How long one request for work waits.")  # fmt: skip
+@click.option("--with-parent", metavar="PID", type=int,
+              help="End when the process that started it ends, which has this number.")  # fmt: skip
+def run(
+    *,
+    server: str | None,
+    once: bool,
+    only_run: str,
+    gpu: str | None,
+    name: str | None,
+    base_dirs: tuple[Path, ...],
+    scratch: Path | None,
+    lease_wait_s: float | None,
+    with_parent: int | None,
+) -> None:
+    """Take runs from the registry, check versions on their bases, and send verdicts.
+
+    The worker needs a token that may read and verify (DELTAREG_TOKEN, DELTAREG_TOKEN_FILE, or one
+    that `deltareg auth login` keeps), and no database and no bucket. A base is found by its
+    fingerprint: in --base-dir, where a client pushed or registered it from, in the Hugging Face
+    cache, else it is fetched from the registry.
+
+    What it reads of a version is read by a child process without credentials and network. SIGTERM
+    ends the worker at once while it waits, and after its run or a grace while it works.
+    """
+    given = {
+        "gpu": gpu, "name": name, "scratch": scratch, "lease_wait_s": lease_wait_s,
+        "base_dirs": ":".join(map(str, base_dirs)) or None,
+    }  # fmt: skip
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if with_parent is not None:
+        sandbox.end_with(with_parent, signal.SIGTERM)
+    with explained():
+        _run(resolve(given, is_once=once, only_run=only_run), server)
+
+
+def _run(options: Options, server: str | None) -> None:
+    sandbox.conceal()
+    stop = Stop(options.stop_grace_s)
+    stop.listen()
+    config = load_config(flags={"server": server} if server else {}).config
+    options.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sweep(options.scratch, now=time.time())
+    with Client(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
+        with stop.waiting():
+            _introduce(config)
+            found = _describe(zygote, options)
+            device = found.environment["device"]
+            log.info("worker=%s device=%s sandbox=%s", options.name, device, found.sandbox)
+            escapes = stand_trial(
+                zygote, options.scratch,
+                memory_bytes=sandbox.memory_bound(device, options.memory_bytes),
+                accepted=options.accepted_layers,
+            )  # fmt: skip
+        base_cache = BaseCache(client.cache, max_bytes=options.base_cache_bytes)
+        stock = Stock(client, base_dirs=options.base_dirs, base_cache=base_cache)
+        Worker(
+            registry=client,
+            gather=stock.gather,
+            reencode=stock.reencode,
+            children=zygote,
+            options=options,
+            device=device,
+            escapes=escapes,
+            labels={**labels(found), "worker": options.name},
+            stop=stop,
+            base_cache=base_cache,
+        ).serve()
+
+
+def sweep(scratch: Path, *, now: float) -> None:
+    """Remove run folders that a killed worker left, once no run can be using them any more."""
+    for folder in scratch.glob(f"{RUN_PREFIX}*"):
+        if now - folder.stat().st_mtime > _STALE_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def labels(found: Surroundings) -> dict[str, str]:
+    """Say what a worker offers: device, GPU and its memory in GiB, and what verifies with what."""
+    environment = found.environment
+    told = {"device": environment["device"].partition(":")[0], "verifier": VERIFIER}
+    told |= {key: environment[key] for key in ("torch", "cuda", "driver") if key in environment}
+    if "gpu" in environment:
+        told["gpu"] = environment["gpu"]
+        told["gpu_memory_gib"] = str(int(environment["gpu_memory_bytes"]) // _GIB)
+    return told
+
+
+def _introduce(config: ClientConfig) -> None:
+    """Learn at once whether the token is good; a server that is not up yet may come later.
+
+    Raises:
+        Unauthenticated: It is not.
+    """
+    try:
+        with Client(replace(config, patience_s=0.0)) as client:
+            client.whoami()
+    except Unavailable as error:
+        log.warning("the registry does not answer yet: %s", error.message)
+
+
+def _describe(zygote: Zygote, options: Options) -> Surroundings:
+    device = f"cuda:{options.gpu}" if options.gpu.isdecimal() else options.gpu
+    if device not in {"cpu", "auto"} and not options.gpu.isdecimal():
+        raise InvalidInput(f"not a device: {options.gpu[:40]!r}", fix="--gpu 0, --gpu cpu or auto")
+    wanted = json.dumps({"device": device, "scratch": str(options.scratch.absolute())})
+    try:
+        said = zygote.run(b"describe " + wanted.encode(), wall_s=_DESCRIBE_S)
+        return listen(said).surroundings
+    except Inconclusive as error:
+        raise Misconfigured(error.message, fix=error.fix) from error

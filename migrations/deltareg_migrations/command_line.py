@@ -1,0 +1,77 @@
+"""The commands of `deltareg-migrate`, which makes or changes the schema."""
+
+from typing import NoReturn
+
+import click
+
+from deltareg.errors import DeltaregError
+from deltareg_migrations import schema as migrations
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--url",
+    envvar="DELTAREG_DATABASE_URL",
+    show_envvar=True,
+    required=True,
+    help="The database: sqlite:///path/to/file.db or postgresql+psycopg://user@host/name.",
+)
+@click.pass_context
+def main(context: click.Context, url: str) -> None:
+    """Make or change the schema of the registry's database."""
+    context.obj = url
+
+
+@main.command()
+@click.argument("revision", default="head")
+@click.pass_obj
+def upgrade(url: str, revision: str) -> None:
+    """Bring the database to REVISION, by default to the newest; safe to repeat."""
+    try:
+        migrations.upgrade(url, revision=revision)
+        click.echo(f"the schema is at {migrations.current(url)}")
+    except DeltaregError as error:
+        _fail(error)
+
+
+@main.command()
+@click.argument("revision")
+@click.confirmation_option("-y", "--yes", prompt="Newer tables are dropped with their rows. Go on?")
+@click.pass_obj
+def downgrade(url: str, revision: str) -> None:
+    """Take the database back to REVISION; `base` drops everything."""
+    try:
+        migrations.downgrade(url, revision=revision)
+        click.echo(f"the schema is at {migrations.current(url) or 'base'}")
+    except DeltaregError as error:
+        _fail(error)
+
+
+@main.command()
+@click.pass_obj
+def current(url: str) -> None:
+    """Show the revision that the database is at."""
+    try:
+        click.echo(migrations.current(url) or "base")
+    except DeltaregError as error:
+        _fail(error)
+
+
+@main.command()
+@click.pass_obj
+def check(url: str) -> None:
+    """Exit with 1 unless the database is at the newest revision and has not drifted."""
+    try:
+        problems = migrations.check(url)
+    except DeltaregError as error:
+        _fail(error)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise SystemExit(1)
+    click.echo("the schema is what this release expects")
+
+
+def _fail(error: DeltaregError) -> NoReturn:
+    fix = f"\n{error.fix}" if error.fix else ""
+    raise click.ClickException(f"{error.message}{fix}") from error

@@ -1,0 +1,63 @@
+"""One `deltareg up` for a data folder, and one start at a time.
+
+Locks are the kernel's, on files in the folder: whoever dies lets go of them, however it dies. What
+is written in them is for people.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deltareg.errors import Conflict
+
+_UP, _START = "up.lock", "start.lock"
+
+
+@contextmanager
+def only_up(folder: Path) -> Generator[Callable[[str], None], None, None]:
+    """Be the one `up` of a folder while the block lasts; the block is given what says its address.
+
+    Raises:
+        Conflict: There is one already; its worker's token must not end with our start.
+    """
+    descriptor = _open(folder / _UP)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _runs_already(folder, os.pread(descriptor, 1000, 0).decode()) from None
+
+        def tell(url: str) -> None:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {url}".encode(), 0)
+
+        tell("")
+        yield tell
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def one_start_at_a_time(folder: Path) -> Generator[None, None, None]:
+    """Wait for other starts on a folder: two that begin a new one together make it once."""
+    descriptor = _open(folder / _START)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _runs_already(folder: Path, told: str) -> Conflict:
+    pid, _, url = told.partition(" ")
+    where = f"{url} (process {pid})" if url else f"process {pid or 'unknown'}, which is starting"
+    return Conflict(
+        f"a registry runs on {folder} already: {where}",
+        fix="use that one; or stop it, or name another folder: --data-dir DIR",
+    )

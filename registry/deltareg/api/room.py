@@ -1,0 +1,81 @@
+"""Whether the disks of an embedded server have room, looked at now and then.
+
+Only what lies on this machine is looked at: the folder of the store and that of a SQLite database,
+by the free space of their file systems and by a small file, since a quota is in no such number. A
+bucket or another database server that is full or away says so to those who need it, and reads and
+rollbacks go on meanwhile, which a replica that nobody is sent to could not serve.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deltareg.errors import DiskFull
+
+LEAST_BYTES = 64 << 20
+"""Less room than this is none: the longest pack would not fit."""
+_EVERY_S = 5.0
+_PROBE = bytes(4096)
+
+
+@dataclass(slots=True)
+class Room:
+    """Knows the disks of a server; safe to ask from several threads.
+
+    Attributes:
+        folders: By what lies there: `store`, `database`.
+        least_bytes: How much has to be free.
+        every_s: How long an answer is given again, seconds.
+        clock: Gives the time, seconds.
+    """
+
+    folders: Mapping[str, Path]
+    least_bytes: int = LEAST_BYTES
+    every_s: float = _EVERY_S
+    clock: Callable[[], float] = time.monotonic
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _looked_at: float = float("-inf")
+    _found: str = ""
+
+    def check(self) -> None:
+        """Refuse where there is no room.
+
+        Raises:
+            DiskFull: One of the disks is full, or will be after the next pack.
+        """
+        with self._lock:
+            if self.clock() - self._looked_at >= self.every_s:
+                self._found = self._look()
+                self._looked_at = self.clock()
+            found = self._found
+        if found:
+            raise DiskFull(found, fix="make room there, or collect: deltareg gc run")
+
+    def _look(self) -> str:
+        for what, folder in self.folders.items():
+            try:
+                found = os.statvfs(folder)
+                free = found.f_bavail * found.f_frsize
+                if free < self.least_bytes:
+                    return f"the disk of the {what} has {free // 1_000_000} MB left"
+                _write(folder / f".room-{os.getpid()}")
+            except OSError as error:
+                return f"the disk of the {what} takes nothing: {error.strerror}"
+        return ""
+
+
+def _write(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, _PROBE)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        with suppress(OSError):
+            path.unlink()

@@ -1,0 +1,151 @@
+"""What came back over HTTP, read: as a model, as the error that the server raised, or as ours."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from deltareg.client.http.patience import asked_pause_s
+from deltareg.errors import (
+    ApprovalDue,
+    BaseMismatch,
+    BlobMissing,
+    DeltaregError,
+    IntegrityFailure,
+    InvalidInput,
+    Problem,
+    Refused,
+    StoreUnavailable,
+    Unavailable,
+    error_classes,
+)
+from deltareg.host.lean_httpx import httpx
+from deltareg.wire import ProblemDocument
+
+Model = TypeVar("Model", bound=BaseModel)
+_TEMPORARY = {429, 502, 503, 504}
+_OF_UPLOADS = (BaseMismatch, IntegrityFailure)  # their codes are also those of single problems
+
+
+def read_problem(response: httpx.Response) -> DeltaregError:
+    """Turn an error answer into the exception that the server raised."""
+    try:
+        problem = ProblemDocument.model_validate_json(response.content)
+    except ValidationError:
+        text = f"the server answered {response.status_code} {response.reason_phrase}"
+        if response.status_code in _TEMPORARY:
+            return Unavailable(text, fix="try again")
+        return InvalidInput(text, fix="is this address a Delta Registry server?")
+    known = error_classes().get(problem.code)
+    problems = [
+        Problem(e.code, e.message, severity=e.severity, tensor=e.tensor, fix=e.fix)
+        for e in problem.errors
+    ]
+    if problems and known in {None, Refused, *_OF_UPLOADS}:
+        return Refused(problems)
+    if known is None or known is Refused:
+        known = Unavailable if response.status_code in _TEMPORARY else DeltaregError
+    if known is ApprovalDue:
+        return ApprovalDue(problem.detail, fix=problem.fix, request=problem.request or 0)
+    error = known.__new__(known)  # a class may ask for facts that the answer has in words only
+    DeltaregError.__init__(error, problem.detail, fix=problem.fix, problems=problems)
+    return error
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """Give an answer back, unless it is an error.
+
+    Raises:
+        DeltaregError: The one that the server raised.
+    """
+    if not response.is_error:
+        return response
+    error = read_problem(response)
+    if isinstance(error, Unavailable):
+        error.retry_after_s = asked_pause_s(response.headers.get("Retry-After"))
+    raise error
+
+
+def store_failure(response: httpx.Response, path: str) -> DeltaregError:
+    """Give the error for what the object store answered, where the registry had sent us there."""
+    if response.status_code == 404:
+        return BlobMissing(path.rpartition("/")[2])
+    text = (
+        f"the store at {_origin(response.url)} answered {response.status_code}"
+        f" {response.reason_phrase}"
+    )
+    return StoreUnavailable(text, fix="try again; compare the clocks of this machine and the store")
+
+
+def read_answer(response: httpx.Response, model: type[Model]) -> Model:
+    """Read an answer as a model.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    try:
+        return model.model_validate_json(response.content or b"null")
+    except ValidationError as error:
+        raise InvalidInput(
+            "the server's answer is not what this client understands",
+            fix="compare `deltareg version` here and on the server",
+        ) from error
+
+
+@contextmanager
+def our_errors(server: str) -> Generator[None, None, None]:
+    """Raise our errors for what befalls a request, naming who it was that did not answer.
+
+    Raises:
+        StoreUnavailable: The registry answered, and the store that it sent us to did not.
+        Unavailable: The registry did not answer, or not to the end.
+    """
+    try:
+        yield
+    except httpx.HTTPError as error:
+        store = _store_of(error, server)
+        if store:
+            raise _no_store(error, store) from error
+        raise _no_registry(error, server) from error
+
+
+def _store_of(error: httpx.HTTPError, server: str) -> str:
+    """Name the store that a request was sent on to; empty where it was for the registry itself."""
+    try:
+        at = error.request.url
+    except RuntimeError:  # it failed before there was a request
+        return ""
+    home = httpx.URL(server)
+    return "" if (at.host, at.port) == (home.host, home.port) else _origin(at)
+
+
+def _no_store(error: httpx.HTTPError, store: str) -> StoreUnavailable:
+    match error:
+        case httpx.ConnectError():
+            told = f"the store at {store} does not answer"
+        case httpx.TimeoutException():
+            told = f"the store at {store} did not answer in time"
+        case _:
+            told = f"the connection to the store at {store} failed: {error}"
+    return StoreUnavailable(
+        told, fix="what was pulled before needs no store; otherwise try again later"
+    )
+
+
+def _no_registry(error: httpx.HTTPError, server: str) -> Unavailable:
+    match error:
+        case httpx.ConnectError():
+            return Unavailable(
+                f"no registry answers at {server}",
+                fix="start one with `deltareg up`, or name another: --server URL",
+            )
+        case httpx.TimeoutException():
+            return Unavailable(f"{server} did not answer in time", fix="try again, or --timeout")
+        case _:
+            return Unavailable(f"the connection to {server} failed: {error}", fix="try again")
+
+
+def _origin(url: httpx.URL) -> str:
+    """Write where something is without what may be signed."""
+    return f"{url.scheme}://{url.netloc.decode()}"
