@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deltareg.errors import NotFound, Unavailable
 from deltareg.wire import RunInfo, VersionInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
 from deltareg_cli.command_tree import command
@@ -14,6 +15,7 @@ from deltareg_cli.global_options import compression_option, concurrency_option, 
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, message_option, option, parse_pairs
+from deltareg_cli.views.runs import unserved
 from deltareg_cli.views.verdicts import check_table
 from deltareg_cli.views.versions import kind_of
 from deltareg_cli.waiting import run_status, wait_for
@@ -172,11 +174,22 @@ def push(
     run = client.verify(report.version.ref, suite=suite or "smoke") if suite or wait else None
     if run is not None and wait:
         run = wait_for(invocation, run, timeout_s=wait_timeout)
-    invocation.output.show(push_answer(report, run))
+    waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
+    invocation.output.show(push_answer(report, run, waits=waits))
     return run_status(run) if run is not None and wait else Exit.DONE
 
 
-def push_answer(report: "PushReport", run: RunInfo | None) -> Answer:
+def _why_it_waits(invocation: Invocation, ref: str) -> str:
+    """Say why no worker takes the verification that the push queued; a script is not told."""
+    if invocation.output.is_for_scripts or invocation.output.is_quiet:
+        return ""
+    try:
+        return unserved(invocation.client.find_run(ref))
+    except (NotFound, Unavailable):  # the push is done, whatever becomes of this
+        return ""
+
+
+def push_answer(report: "PushReport", run: RunInfo | None, *, waits: str = "") -> Answer:
     """Show the version, what was sent, and its run if one was asked for."""
     version = report.version
     document = dict(report.to_json())
@@ -190,7 +203,7 @@ def push_answer(report: "PushReport", run: RunInfo | None) -> Answer:
             ("base", version.base.name),
             ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
             ("sent", _sent(report)),
-            ("verdict", _verdict(run, version)),
+            ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
             ("digest", version.digest),
         ]),
     ]  # fmt: skip
