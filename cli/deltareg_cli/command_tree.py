@@ -52,7 +52,9 @@ class Command(click.Command):
         except NotFound as error:
             if type(error) is not NotFound:
                 raise
-            from deltareg_cli.nearest import with_nearest  # what a line without a slip need not load
+            from deltareg_cli.nearest import (
+                with_nearest,
+            )  # what a line without a slip need not load
 
             raise with_nearest(error, invocation) from error
         return result

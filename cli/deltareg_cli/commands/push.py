@@ -1,5 +1,6 @@
 """`deltareg push`: bring a folder in as a new version."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from deltareg_cli.views.runs import unserved
 from deltareg_cli.views.verdicts import check_table
 from deltareg_cli.views.versions import kind_of
 from deltareg_cli.waiting import run_status, wait_for
-from deltareg_cli.wording import clean, rate, seconds, size
+from deltareg_cli.wording import clean, count, rate, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import PushReport
@@ -164,8 +165,8 @@ def push(
         message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
         golden=golden,
     )  # fmt: skip
-    for name in report.left_out:
-        invocation.output.note(f"left out {clean(name)}: state of the trainer, not of the delta")
+    if report.left_out:
+        invocation.output.note(clean(_left_out(report.left_out)))
     for problem in report.warnings:
         invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
     if report.base_uploaded_bytes is not None:
@@ -177,6 +178,16 @@ def push(
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
     invocation.output.show(push_answer(report, run, waits=waits))
     return run_status(run) if run is not None and wait else Exit.DONE
+
+
+def _left_out(entries: Sequence[str]) -> str:
+    """Say in a line which files were left out, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for entry in entries:
+        name, _, reason = entry.removesuffix(")").rpartition(" (")
+        by_reason.setdefault(reason, []).append(name)
+    told = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    return f"left out, {count(len(entries), 'file')}: {'; '.join(told)}"
 
 
 def _why_it_waits(invocation: Invocation, ref: str) -> str:

@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command
-from deltareg_cli.documents import fields
+from deltareg_cli.documents import as_it_is
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option, required_reason_option
@@ -39,4 +39,4 @@ def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: boo
     Revoking again changes nothing; the first reason stays until deltareg unrevoke.
     """
     found = invocation.client.revoke(ref, reason=reason, even_if_served=even_if_served)
-    invocation.output.show(Answer(fields(found), revocation_blocks(found), [found.ref]))
+    invocation.output.show(Answer(as_it_is(found), revocation_blocks(found), [found.ref]))

@@ -6,7 +6,7 @@ from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.blocks import Answer, Cell, Lines
 from deltareg_cli.command_tree import command
-from deltareg_cli.documents import fields
+from deltareg_cli.documents import as_it_is
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 
@@ -32,4 +32,4 @@ def rm(invocation: Invocation, ref: str) -> None:
     invocation.confirm(f"Delete {ref}?")
     version = invocation.client.delete_version(ref)
     lines = Lines([[Cell(version.ref, "name"), "is deleted; deltareg gc frees its bytes"]])
-    invocation.output.show(Answer(fields(version), [lines], [version.ref]))
+    invocation.output.show(Answer(as_it_is(version), [lines], [version.ref]))

@@ -36,6 +36,7 @@ from deltareg.wire import BaseInfo, VersionDetail
 
 # Their tensors are the result, bit for bit: they need not lie in a folder before.
 _TAKEN_AS_THEY_ARE = {"full", "full_subset"}
+_EXPECT = "write blake3: and 64 hex digits, the fingerprint that materialize prints"
 _DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
 
 
@@ -61,8 +62,8 @@ def materialize(
     started = time.monotonic()
     if dtype not in _DTYPES:
         raise InvalidInput(f"no dtype {dtype!r}", fix=f"use {', '.join(_DTYPES)}")
-    if expect is not None:
-        Digest.parse(expect)
+    if expect is not None and Digest.parse(expect).algorithm != "blake3":
+        raise InvalidInput(f"{expect[:19]}… is no fingerprint of weights", fix=_EXPECT)
     there = None if is_free(out) else noted_fold(context.cache, out)
     if not is_free(out) and (there is None or dtype != "keep"):
         raise Conflict(f"{out} exists and is not empty", fix=_fix(context, out, ref))
