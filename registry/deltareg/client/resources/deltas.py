@@ -46,11 +46,10 @@ def lines(
     Raises:
         InvalidInput: A filter of another name.
     """
-    unknown = set(filters) - set(_FILTERS)
+    unknown = {name for name in filters if not name.startswith("label.")} - set(_FILTERS)
     if unknown:
-        raise InvalidInput(
-            f"no filter is called {sorted(unknown)[0]!r}", fix=f"filters: {', '.join(_FILTERS)}"
-        )
+        known = ", ".join((*_FILTERS, "label.KEY"))
+        raise InvalidInput(f"no filter is called {min(unknown)!r}", fix=f"filters: {known}")
     path = "/deltas" if namespace is None else f"/deltas/{parse_name(namespace, 'namespace')}"
     return context.api.get(path, Page[LineInfo], cursor=cursor, limit=limit, **filters)
 
