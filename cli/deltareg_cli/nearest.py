@@ -29,6 +29,7 @@ _ELSEWHERE = {
 _LINE = re.compile(r"there is no delta ([^\s/]+)/(\S+)")
 _BASE = re.compile(r"there is no base '([^']+)'")
 _NAMESPACE = re.compile(r"there is no namespace (\S+)")
+_FEW = 10
 _MOST = 200  # of a longer list those beyond are not looked at
 
 
@@ -45,11 +46,19 @@ def with_nearest(error: NotFound, invocation: Invocation) -> NotFound:
     """
     try:
         near = next(_near(error.message, invocation), None)
+        if near is None:
+            return _with_bases(error, invocation)
     except DeltaregError:  # what was wrong first is what matters
         return error
-    if near is None:
-        return error
     return NotFound(f"{error.message}; did you mean {clean(near)}?", fix=error.fix)
+
+
+def _with_bases(error: NotFound, invocation: Invocation) -> NotFound:
+    """Name the bases that there are, where they are few."""
+    if _BASE.search(error.message) is None:
+        return error
+    known = ", ".join(each.name for each in invocation.client.bases(limit=_FEW).items)
+    return NotFound(error.message, fix=f"{error.fix}; bases here: {known}") if known else error
 
 
 def _near(message: str, invocation: Invocation) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.errors import NotFound, Unavailable
+from deltareg.errors import InvalidInput, NotFound, Unavailable
 from deltareg.wire import RunInfo, VersionInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
 from deltareg_cli.command_tree import command
@@ -58,9 +58,9 @@ RECORD, VERIFICATION = "For the record", "Verification"
 @click.argument("line", metavar="NS/NAME", help="The line that gets the new version.")
 @option(
     "--base",
-    required=True,
     metavar="NAME|PATH|REF",
-    help="The base that it was made against: a base, a folder, or a version such as ns/name:v3.",
+    help="The base that it was made against: a base, a folder, a version such as ns/name:v3, or a "
+    "model in the Hugging Face cache. Without it, what adapter_config.json names, if it is here.",
 )
 @option("--kind", default="auto", show_default=True, help="Its kind, if it must be this one.")
 @option(
@@ -125,7 +125,7 @@ def push(
     path: Path,
     line: str,
     *,
-    base: str,
+    base: str | None,
     kind: str,
     convention: str | None,
     message: str,
@@ -156,6 +156,7 @@ def push(
     fails where base and delta do not give them again.
     """
     client = invocation.client
+    base = base or _base_in_config(invocation, path)
     if invocation.globals.dry_run:
         found = client.lint(path, base=base, convention=convention or "")
         invocation.output.show(lint_answer(found, path))
@@ -178,6 +179,27 @@ def push(
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
     invocation.output.show(push_answer(report, run, waits=waits))
     return run_status(run) if run is not None and wait else Exit.DONE
+
+
+def _base_in_config(invocation: Invocation, path: Path) -> str:
+    """Give the folder that the adapter's config names; its fingerprint says which base that is.
+
+    Raises:
+        InvalidInput: It names none, or none that is on this machine.
+    """
+    from deltareg.client.bases.hub import base_in_config, named_place
+
+    named = base_in_config(path)
+    place = named_place(named)
+    if place is not None:
+        invocation.output.note(clean(f"base: {place}, which adapter_config.json names"))
+        return str(place)
+    known = ", ".join(found.name for found in invocation.client.bases(limit=20).items)
+    told = f"; its config says {named[:120]!r}, which is not on this machine" if named else ""
+    raise InvalidInput(
+        f"no base is named{told}",
+        fix=f"--base with one of: {known}" if known else "store it: deltareg base push PATH NAME",
+    )
 
 
 def _left_out(entries: Sequence[str]) -> str:
