@@ -10,6 +10,8 @@ from deltareg_cli.documents import as_it_is
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 
+LATER = "deltareg gc run frees its bytes after a time of grace, gc plan says how many"
+
 
 @command(
     "rm",
@@ -23,13 +25,14 @@ def rm(invocation: Invocation, ref: str) -> None:
     """Delete a version; its number is never used again.
 
     Nobody can pull or promote it any more. Its ledger entries, verdicts and audit rows stay. Its
-    bytes are freed by collection (deltareg gc), where nothing else refers to them. A version that
-    a channel serves, or that another version was made from or has as its base, is not deleted.
+    bytes are freed by collection (deltareg gc run) when its grace is over, a day unless the server
+    says otherwise, where nothing else refers to them. A version that a channel serves, or that
+    another version was made from or has as its base, is not deleted.
     """
     parsed = Ref.parse(ref)
     if parsed.version is None and parsed.digest is None:
         raise InvalidInput(f"{ref} does not name one version", fix="write ns/name:v3")
     invocation.confirm(f"Delete {ref}?")
     version = invocation.client.delete_version(ref)
-    lines = Lines([[Cell(version.ref, "name"), "is deleted; deltareg gc frees its bytes"]])
+    lines = Lines([[Cell(version.ref, "name"), f"is deleted; {LATER}"]])
     invocation.output.show(Answer(as_it_is(version), [lines], [version.ref]))

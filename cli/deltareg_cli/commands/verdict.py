@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 
 from deltareg.errors import NotFound
-from deltareg.refs import is_id
+from deltareg.refs import Ref, is_id
 from deltareg.wire import LogLine, RunInfo, RunLog, VerdictInfo
 from deltareg_cli.blocks import Answer, Lines
 from deltareg_cli.command_tree import command, group
@@ -100,7 +100,7 @@ def _find(invocation: Invocation, named: str) -> VerdictInfo:
     """
     client = invocation.client
     if not is_id(named):
-        found = client.verdicts(named, limit=1).items
+        found = client.verdicts(str(Ref.parse(named)), limit=1).items
         if not found:
             fix = f"deltareg verify {named} --wait"
             raise NotFound(f"there is no verdict about {named} yet", fix=fix)
