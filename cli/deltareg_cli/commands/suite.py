@@ -12,6 +12,7 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
+from deltareg_cli.views.policy_warnings import warn_of_suite
 from deltareg_cli.views.suites import suite_blocks, suite_table
 
 FIRST = ("name", "version", "digest", "checks", "sets")
@@ -101,6 +102,7 @@ def push(invocation: Invocation, path: Path) -> None:
     found = suites.look(path) if is_dry else suites.push(path)
     blocks = suite_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *PUSHED), blocks, [found.digest]))
+    warn_of_suite(invocation, found)
     if not is_dry and not found.created:
         invocation.output.note(f"{found.name} v{found.version} is that already")
 

@@ -23,6 +23,7 @@ class CheckForm:
         takes_threshold: Whether it measures something that a threshold is for.
         against: What its measure may be compared with, the default first.
         may_not_apply: Whether it may say that it does not apply to a version, and count as shown.
+        only_reports: Whether it says something and never fails.
     """
 
     about: str
@@ -31,6 +32,7 @@ class CheckForm:
     takes_threshold: bool = False
     against: tuple[Against, ...] = ()
     may_not_apply: bool = False
+    only_reports: bool = False
 
 
 _UNDECIDED: Mapping[str, str | int | None] = {
@@ -102,5 +104,13 @@ CATALOGUE: Mapping[str, CheckForm] = {
         takes_threshold=True, against=("base",),
     ),
     "memory": CheckForm("the most memory held, in bytes", {"worse": "fail"}, takes_threshold=True),
-    "resources": CheckForm("what the verification took"),
+    "resources": CheckForm("what the verification took", only_reports=True),
 }  # fmt: skip
+
+
+def judges(check: str, *, has_threshold: bool) -> bool:
+    """Whether a version can fail a check; one that is not known here may."""
+    form = CATALOGUE.get(check)
+    if form is None:
+        return True
+    return not form.only_reports and (has_threshold or not form.takes_threshold)
