@@ -28,7 +28,9 @@ def fix_of_two(folder: Path, one: str, other: str) -> str:
     places = sorted({str((folder / path).parent) for path in (one, other)} - {str(folder)})
     if not places:
         return "keep one"
-    return f"push one alone: {' or '.join(places)}; or keep one"
+    if len(places) == 1:
+        return f"push {places[0]} alone, or move it out to push the other"
+    return f"push one of them alone: {' or '.join(places)}"
 
 
 def is_part_of_adapter(file: Path) -> bool:
