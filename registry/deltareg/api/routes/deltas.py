@@ -95,7 +95,10 @@ def resolve(
 def list_lines(
     registry: InRegistry, by: By, only: Only, cursor: str | None = None, limit: int = 50
 ) -> Page[LineInfo]:
-    """List all delta lines by name, those whose newest version fits the filters."""
+    """List all delta lines by name, those whose newest version fits the filters.
+
+    `label.NAME=VALUE` is a filter, too, and may be given for several labels.
+    """
     return service.list_lines(registry, by, only=only, cursor=cursor, limit=limit)
 
 
