@@ -1,5 +1,7 @@
 """Commands that are run again, and what is said beside an answer so that nobody has to ask."""
 
+import json
+
 import pytest
 import sqlalchemy as sa
 
@@ -161,3 +163,41 @@ def test_a_policy_a_suite_and_a_freeze_say_what_they_take_for_granted(ana):
     ]
     assert "taken as UTC: 2099-01-01T08:00:00Z" in freeze.err
     assert exact.err == ""
+
+
+def test_a_dry_run_says_whether_a_version_may_go_and_leaves_it(ana):
+    ana("push", DELTAS / "lora_dora", "team/kept", "--base", "tinyllama")
+
+    served = ana("rm", "team/lora:v1", "--dry-run")
+    gone = ana("rm", "team/kept:v1", "--dry-run")
+    withdrawn = ana("revoke", "team/kept:v1", "-m", "x", "--dry-run", "--json")
+    refused = ana("revoke", "team/lora:v1", "-m", "x", "--dry-run")
+
+    found = ana("show", "team/kept:v1", "--json").json
+    assert (served.status, gone.status, withdrawn.status, refused.status) == (5, 0, 0, 5)
+    assert "would be deleted" in gone.out
+    assert withdrawn.json["dry_run"]
+    assert (found["is_deleted"], found["is_revoked"]) == (False, False)
+    assert ana("audit", "ls", "--subject", "team/kept:v1", "--action", "revoke", "-q").out == ""
+
+
+def test_a_lineage_is_drawn_as_a_graph(ana):
+    dot = ana("lineage", "team/lora:v1", "--format", "dot").out
+    mermaid = ana("lineage", "team/lora:v1", "--format", "mermaid").out
+
+    assert dot.startswith("digraph lineage {")
+    assert '  "base:tinyllama" -> "team/lora:v1" [label="base"];\n' in dot
+    assert mermaid.splitlines()[0] == "graph BT"
+    assert '  n0["team/lora:v1"]' in mermaid
+    assert '  n1 -->|"base"| n0' in mermaid
+
+
+def test_the_audit_trail_is_exported_whole(ana, monkeypatch):
+    monkeypatch.setattr("deltareg_cli.commands.audit.MOST", 2)
+    lines = ana("audit", "export", "--action", "token.create").out.splitlines()
+    whole = ana("audit", "export", "--action", "token.create", "--json").json["items"]
+
+    ids = [json.loads(line)["id"] for line in lines]
+    assert len(ids) > 2
+    assert ids == sorted(ids, reverse=True)
+    assert [row["id"] for row in whole] == ids

@@ -139,9 +139,11 @@ def show_version(request: Request, registry: InRegistry, by: By, version: Versio
 
 
 @router.delete("/deltas/{ns}/{name}/versions/{version}")
-def delete_version(registry: InRegistry, by: By, version: Version) -> VersionInfo:
-    """Delete a version; its number is never used again."""
-    return service.delete_version(registry, by, version)
+def delete_version(
+    registry: InRegistry, by: By, version: Version, *, dry_run: bool = False
+) -> VersionInfo:
+    """Delete a version; its number is never used again. With `dry_run` only look whether it may."""
+    return service.delete_version(registry, by, version, dry_run=dry_run)
 
 
 @router.post("/deltas/{ns}/{name}/versions/{version}:revoke")
