@@ -97,8 +97,10 @@ class Group(click.Group):
         except NoSuchCommand as error:
             from deltareg_cli.nearest import nearest_commands
 
-            error.possibilities = nearest_commands(error.command_name, self.list_commands(ctx))
-            raise
+            near = nearest_commands(error.command_name, self.list_commands(ctx))
+            meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            told = f"No such command {error.command_name!r}.{meant}"
+            raise NoSuchCommand(error.command_name, told, ctx=ctx) from None
 
 
 class Root(Group):

@@ -156,7 +156,10 @@ def test_people_see_where_two_texts_part_and_no_control_characters():
 
 def test_one_sample_has_no_interval():
     one = {"value": 0.5, "low": 0.5, "high": 0.5, "n": 1}
-    measure = ANSWER["measures"][0] | {"a": one, "b": one, "change": one}
+    measure = {
+        "name": "general", "measure": "perplexity", "set": "texts", "a": one, "b": one,
+        "change": one, "change_is": "factor", "is_decided": True,
+    }  # fmt: skip
 
     text = draw(behavior_blocks({**ANSWER, "measures": [measure]}), Surface(100, False, False))
 

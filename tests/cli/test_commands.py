@@ -246,7 +246,7 @@ def test_verdict_show_wants_an_id_or_a_version(shell, given):
     ended = shell("verdict", "show", given)
 
     assert ended.status == 2
-    assert "write ns/name" in ended.err
+    assert "deltareg explain invalid_input" in ended.err
 
 
 def test_pull_gives_the_files_back(promoted):

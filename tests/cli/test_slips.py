@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from deltareg.host.token_files import write_token
 from tests.cli.steps import BASES, DELTAS
 
-SLIPS = [
+SLIPS: list[tuple[list[str | Path], int, str]] = [
     (["promot", "team/lora:v1"], 2, "Did you mean 'promote'?"),
     (["login"], 2, "Did you mean 'auth login'?"),
     (["channel", "list", "team/lora"], 2, "Did you mean 'ls'?"),
