@@ -7,7 +7,9 @@ from functools import cache
 from pkgutil import iter_modules
 
 import click
+from click.exceptions import NoSuchCommand
 
+from deltareg.errors import NotFound
 from deltareg_cli.front_page import SECTIONS, front_page
 from deltareg_cli.global_options import with_global_options
 from deltareg_cli.help_page import Example, Teaching, write_page
@@ -48,7 +50,16 @@ class Command(click.Command):
         if invocation.globals.dry_run and not self._has_dry_run():
             raise click.UsageError(f"{ctx.command_path} has no --dry-run", ctx)
         invocation.begin(is_resumable=self.is_resumable, is_tolerant=self.is_tolerant)
-        result: object = super().invoke(ctx)
+        try:
+            result: object = super().invoke(ctx)
+        except NotFound as error:
+            if type(error) is not NotFound:
+                raise
+            from deltareg_cli.nearest import (
+                with_nearest,
+            )  # what a line without a slip need not load
+
+            raise with_nearest(error, invocation) from error
         return result
 
     def get_help(self, ctx: click.Context) -> str:
@@ -79,6 +90,20 @@ class Group(click.Group):
     def get_help(self, ctx: click.Context) -> str:
         """Write the group's page."""
         return write_page(self, ctx, self.teaching)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the line names; where there is none, say which may be meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            from deltareg_cli.nearest import nearest_commands
+
+            near = nearest_commands(error.command_name, self.list_commands(ctx))
+            meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            told = f"No such command {error.command_name!r}.{meant}"
+            raise NoSuchCommand(error.command_name, told, ctx=ctx) from None
 
 
 @dataclass(frozen=True, slots=True)

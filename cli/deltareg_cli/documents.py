@@ -14,9 +14,19 @@ def fields(message: Answer, *first: str) -> dict[str, object]:
     return {**{name: everything[name] for name in first}, **everything}
 
 
+def as_it_is(message: Answer, *first: str) -> dict[str, object]:
+    """Give the fields of a thing that is only looked at: whether a push has made it says nothing.
+
+    Only the answer to a push can say that, so that elsewhere `created` would be false throughout.
+    """
+    document = fields(message, *first)
+    document.pop("created", None)
+    return document
+
+
 def page_fields(page: Page[Item]) -> dict[str, object]:
     """Give a page of a list as its items and where to go on."""
-    return items_fields([fields(item) for item in page.items], next_cursor=page.next_cursor)
+    return items_fields([as_it_is(item) for item in page.items], next_cursor=page.next_cursor)
 
 
 def items_fields(

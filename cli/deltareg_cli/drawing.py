@@ -101,6 +101,9 @@ def _table(block: Table, surface: Surface) -> Iterator[str]:
         return
     rows = [[_one(cell) for cell in row] for row in block.rows]
     widths = _widths(block.columns, rows)
+    if surface.is_terminal and _least_width(block.columns, widths) > surface.width:
+        yield from _with_widest_above(block.columns, rows, widths, surface)
+        return
     prose = next((i for i, column in enumerate(block.columns) if column.is_prose), None)
     room = surface.width - sum(widths) - GAP * (len(widths) - 1)
     has_room = prose is None or not surface.is_terminal or widths[prose] + room >= LEAST_PROSE
@@ -112,6 +115,33 @@ def _table(block: Table, surface: Surface) -> Iterator[str]:
             yield from _row(row, block.columns, widths, surface)
         else:
             yield from _row_with_prose_below(row, block.columns, widths, surface)
+
+
+def _least_width(columns: Sequence[Column], widths: Sequence[int]) -> int:
+    """Give the width of a table whose prose stands below its rows."""
+    kept = [width for column, width in zip(columns, widths, strict=True) if not column.is_prose]
+    return sum(kept) + GAP * (len(kept) - 1)
+
+
+def _with_widest_above(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Cell]],
+    widths: Sequence[int],
+    surface: Surface,
+) -> Iterator[str]:
+    """Draw a table that the terminal would break: its widest column above the others of the row."""
+    kept = [i for i, column in enumerate(columns) if not column.is_prose]
+    widest = max(kept, key=lambda i: widths[i])
+    others = [i for i in range(len(columns)) if i != widest]
+    below = Surface(surface.width - GAP, surface.is_terminal, surface.has_colour)
+    titles = [Cell(column.title.upper(), "dim") for column in columns]
+    for row in [titles, *rows]:
+        yield surface.paint(row[widest].text, row[widest].tone)
+        for line in _row_with_prose_below(
+            [row[i] for i in others], [columns[i] for i in others], [widths[i] for i in others],
+            below,
+        ):  # fmt: skip
+            yield f"{' ' * GAP}{line}"
 
 
 def _one(text: Text) -> Cell:

@@ -1,5 +1,6 @@
 """Shows on stderr how a run goes, check by check; on a terminal with a bar."""
 
+import math
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+_LIVE_S = 10.0  # of checks without a word, so that whoever waits sees that it goes on
+
 
 class LiveRun(Protocol):
     """What hears of a run and shows it."""
@@ -30,26 +33,38 @@ class LiveRun(Protocol):
 
 
 @contextmanager
-def open_live_run(output: Output, *, has_progress: bool) -> Generator[LiveRun]:
+def open_live_run(output: Output, *, has_progress: bool, is_listed: bool) -> Generator[LiveRun]:
     """Give what fits the one who looks: a bar for a person, lines for a log, nothing for a script.
 
     No terminal stays without cursor, however the block ends.
+
+    Args:
+        output: Where it is shown.
+        has_progress: Whether progress is wanted.
+        is_listed: Whether the result lists every check, so that they are only counted before.
     """
     if has_progress and output.has_notes and is_terminal(sys.stderr):
         bars = _make_bars(has_colour=output.has_colour)
         with bars:
-            yield _Bar(output, bars)
+            yield _Bar(output, bars, is_listed=is_listed)
+    elif is_listed:
+        yield _Notes(output, count_every_s=_LIVE_S if has_progress else math.inf)
     else:
         yield _Notes(output, has_checks=has_progress)
 
 
 class _Notes:
-    """A line for each change and, unless progress is not wanted, for each check."""
+    """A line for each change; for each check as well, or where they take long for how many."""
 
-    def __init__(self, output: Output, *, has_checks: bool) -> None:
+    def __init__(
+        self, output: Output, *, has_checks: bool = False, count_every_s: float = math.inf
+    ) -> None:
         self._output = output
         self._has_checks = has_checks
+        self._count_every_s = count_every_s
         self._told = ""
+        self._made = self._all = 0
+        self._silent_s = 0.0
 
     def change(self, run: RunInfo) -> None:
         sentence = f"run {run.id}: {standing(run)}"
@@ -58,16 +73,25 @@ class _Notes:
             self._output.note(clean(sentence))
 
     def line(self, line: LogLine) -> None:
-        if line.check is not None and self._has_checks:
-            surface = self._output.surface(sys.stderr)
-            self._output.note(draw([Lines([check_cells(line.check)])], surface).rstrip("\n"))
+        if line.plan:
+            self._made, self._all = 0, len(line.plan)
+        elif line.check is not None:
+            self._made += 1
+            self._silent_s += line.check.seconds
+            if self._has_checks:
+                surface = self._output.surface(sys.stderr)
+                self._output.note(draw([Lines([check_cells(line.check)])], surface).rstrip("\n"))
+            elif self._silent_s >= self._count_every_s:
+                self._silent_s = 0.0
+                self._output.note(f"{self._made} of {count(self._all, 'check')} made")
 
 
 class _Bar:
-    """A bar that counts checks, below the outcomes that have come."""
+    """A bar that counts checks, below the outcomes that have come and are not listed later."""
 
-    def __init__(self, output: Output, bars: "Bars") -> None:
+    def __init__(self, output: Output, bars: "Bars", *, is_listed: bool) -> None:
         self._output = output
+        self._is_listed = is_listed
         self._bars = bars
         self._task: TaskID | None = None
         self._ref = ""
@@ -90,9 +114,10 @@ class _Bar:
         elif line.check is not None:
             self._made += 1
             self._to_come = self._to_come[1:]
-            surface = self._output.surface(sys.stderr)
-            text = draw([Lines([check_cells(line.check)])], surface).rstrip("\n")
-            self._bars.console.out(text, highlight=False)
+            if not self._is_listed:
+                surface = self._output.surface(sys.stderr)
+                text = draw([Lines([check_cells(line.check)])], surface).rstrip("\n")
+                self._bars.console.out(text, highlight=False)
         self._show(self._to_come[0] if self._to_come else line.text or "judging")
 
     def _show(self, doing: str) -> None:

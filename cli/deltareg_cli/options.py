@@ -144,7 +144,7 @@ limit_option = partial(
     "--limit",
     default=50,
     show_default=True,
-    type=click.IntRange(1, 500),
+    type=click.IntRange(1, 200),
     section="Pages",
     help="How many entries a page has.",
 )

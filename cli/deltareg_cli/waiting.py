@@ -16,25 +16,30 @@ from deltareg_cli.wording import clean
 
 
 def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
-    """Wait until a run is over, and show how it goes, check by check.
+    """Wait until a run is over, and show how it goes; the caller's result lists its checks.
 
     Raises:
         WaitTimeout: It was not over in time; it goes on, and its id has been shown.
     """
     try:
-        return follow(invocation, run, timeout_s=timeout_s)
+        is_listed = not invocation.output.is_for_scripts
+        return follow(invocation, run, timeout_s=timeout_s, is_listed=is_listed)
     except WaitTimeout:
         invocation.output.show(run_answer(invocation.client.run(run.id), invocation))
         raise
 
 
-def follow(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo:
-    """Wait as `wait_for` does, and show no result: the caller has one of its own.
+def follow(
+    invocation: Invocation, run: RunInfo, *, timeout_s: float, is_listed: bool = False
+) -> RunInfo:
+    """Wait until a run is over, and show how it goes, check by check where none is listed later.
 
     Raises:
         WaitTimeout: It was not over in time; it goes on.
     """
-    with open_live_run(invocation.output, has_progress=invocation.config.progress) as live:
+    with open_live_run(
+        invocation.output, has_progress=invocation.config.progress, is_listed=is_listed
+    ) as live:
         return invocation.client.wait_run(
             run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line
         )

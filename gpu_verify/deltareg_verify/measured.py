@@ -55,8 +55,9 @@ def judged(
     if found.n < int(spec.parameters.get("least_samples", 0)):
         raise InvalidInput(f"{found.n} samples are too few for a threshold: {detail}")
     weighed = change if change is not None and threshold.needs_baseline else found
-    if weighed is not found:
-        detail += f"; beside the same samples of the {spec.against} {weighed}"
+    if weighed is not found and baseline is not None:
+        whom = "the promoted version" if spec.against == "promoted" else f"the {spec.against}"
+        detail += f"; {whom} has {baseline:.4g}; paired with it, sample by sample: {weighed}"
     mark = threshold.mark(baseline)
     judgement = threshold.judge(weighed, baseline)
     if judgement == "pass":

@@ -32,6 +32,12 @@ class LineRef:
         parts = text.split("/")
         if len(parts) != 2:
             raise InvalidInput(f"not NAMESPACE/NAME: {text[:80]!r}", fix="write ns/name")
+        name = re.split("[:@]", parts[1])[0]
+        if name != parts[1]:
+            raise InvalidInput(
+                f"{text[:80]!r} names a version, and a line is wanted",
+                fix=f"write {parts[0]}/{name}; the registry numbers versions itself",
+            )
         return cls(parse_name(parts[0], "namespace"), parse_name(parts[1], "name"))
 
     def __str__(self) -> str:
@@ -135,12 +141,16 @@ def parse_name(text: str, what: str = "name") -> str:
     Raises:
         InvalidInput: Not 1-64 of a-z 0-9 . _ - between letters or digits, or contains `..`.
     """
-    if _NAME_PATTERN.fullmatch(text) is None or ".." in text:
-        raise InvalidInput(
-            f"not a {what}: {text[:80]!r}",
-            fix="use 1-64 lower-case letters, digits and . _ - (first and last: letter or digit)",
-        )
+    if not _is_name(text):
+        allowed = "1-64 lower-case letters, digits and . _ - (first and last: letter or digit)"
+        near = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")
+        fix = f"write {near}; a {what} has {allowed}" if _is_name(near) else f"use {allowed}"
+        raise InvalidInput(f"not a {what}: {text[:80]!r}", fix=fix)
     return text
+
+
+def _is_name(text: str) -> bool:
+    return _NAME_PATTERN.fullmatch(text) is not None and ".." not in text
 
 
 def parse_channel(text: str) -> str:

@@ -78,8 +78,9 @@ def test_two_people(crew, local_registry):
 
 def test_to_wait_moves_what_was_approved_and_nothing_newer(crew, shell, local_registry):
     asks(local_registry, approvals=1)
-    assert crew("bob", "promote", "me/chat", "--channel", "prod").status == 9
-    waiting = shell.spawn("promote", "me/chat", "--channel", "prod", "--wait", "--timeout", "60s")
+    assert crew("bob", "promote", "me/chat", "--channel", "prod", "--yes").status == 9
+    line = ("promote", "me/chat:v2", "--channel", "prod")
+    waiting = shell.spawn(*line, "--wait", "--timeout", "60s")
     assert "request 1: open, 0 of 1 approvals" in waiting.stderr.readline()
 
     crew("ana", "push", DELTAS / "lora_rslora", "me/chat", "--base", "tinyllama")

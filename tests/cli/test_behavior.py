@@ -154,6 +154,18 @@ def test_people_see_where_two_texts_part_and_no_control_characters():
     assert text == EXPECTED
 
 
+def test_one_sample_has_no_interval():
+    one = {"value": 0.5, "low": 0.5, "high": 0.5, "n": 1}
+    measure = {
+        "name": "general", "measure": "perplexity", "set": "texts", "a": one, "b": one,
+        "change": one, "change_is": "factor", "is_decided": True,
+    }  # fmt: skip
+
+    text = draw(behavior_blocks({**ANSWER, "measures": [measure]}), Surface(100, False, False))
+
+    assert "[0.5, 0.5]" not in text
+
+
 def test_markdown_holds_the_same_and_escapes_what_others_wrote():
     text = behavior_markdown(ANSWER)
 

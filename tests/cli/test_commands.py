@@ -101,7 +101,8 @@ def test_push_says_what_it_leaves_out(user):
     ended = user("push", DELTAS / "lora_checkpoint", "me/chat", "--base", "tinyllama")
 
     assert ended.status == 0
-    assert "left out optimizer" in ended.err
+    assert ended.err.count("left out") == 1
+    assert "optimizer" in ended.err
     assert "left out" not in ended.out
 
 
@@ -240,13 +241,12 @@ def test_verdict_ls_and_show(promoted):
     )
 
 
-@pytest.mark.parametrize("given", ["me/chat:v1", "../deltas", "1", ""])
-def test_verdict_show_wants_an_id(shell, given):
+@pytest.mark.parametrize("given", ["../deltas", "1", ""])
+def test_verdict_show_wants_an_id_or_a_version(shell, given):
     ended = shell("verdict", "show", given)
 
     assert ended.status == 2
-    assert "not the id of a verdict" in ended.err
-    assert "deltareg verdict ls" in ended.err
+    assert "deltareg explain invalid_input" in ended.err
 
 
 def test_pull_gives_the_files_back(promoted):
@@ -276,7 +276,7 @@ def test_materialize_has_the_names_of_the_base(promoted):
     assert ended.status == 0
     assert ended.json["ref"] == "me/chat:v2"
     assert (promoted.home / "full" / "model.safetensors").is_file()
-    assert promoted("materialize", "me/chat", "--out", "full").status == 5
+    assert promoted("materialize", "me/chat:v1", "--out", "full").status == 5
 
 
 def test_diff_in_every_format(promoted):

@@ -82,7 +82,7 @@ def test_5_conflict(user, local_registry):
     local_registry.verified(ref)
     user("promote", ref, "--channel", "prod")
 
-    assert user("promote", ref, "--channel", "prod").status == 5
+    assert user("promote", ref, "--channel", "prod", "--if-current", "v2").status == 5
 
 
 def test_6_integrity(user):

@@ -131,6 +131,17 @@ def test_prose_goes_below_its_row_where_there_is_no_room():
     assert lines[:3] == ["NAME     SIZE", "a           7", "    short"]
 
 
+def test_a_row_that_a_terminal_would_break_stands_on_two_lines():
+    table = Table(
+        [Column("id"), Column("ref"), Column("failed", is_prose=True)],
+        [[Cell("c0ac67e8-fdc2", "name"), "me/chat:v2", "effect"]],
+    )
+
+    lines = draw([table], Surface(width=20, is_terminal=True, has_colour=False)).splitlines()
+
+    assert lines == ["ID", "  REF", "c0ac67e8-fdc2", "  me/chat:v2", "      effect"]
+
+
 def test_an_empty_table_says_so():
     assert draw([Table([Column("x")], [], if_empty="no bases yet")], PIPE) == "no bases yet\n"
 

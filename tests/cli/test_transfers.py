@@ -46,7 +46,8 @@ def test_an_update_says_that_a_folder_was_changed(user):
     after = user("update", "v1", "--to", ":v1", "--json").json
 
     assert lines(plan)["was"] == "me/chat:v1, changed since"
-    assert (document["is_changed"], after["is_changed"], after["plan"]) == (True, False, "none")
+    assert (document["was_written_to"], document["is_changed"]) == (True, True)
+    assert (after["was_written_to"], after["is_changed"], after["plan"]) == (False, False, "none")
 
 
 def test_an_update_of_nothing_says_what_to_write(user):

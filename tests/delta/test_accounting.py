@@ -178,6 +178,7 @@ def test_two_equal_claims_are_refused():
     ("names", "documents", "told"),
     [
         (["blk.0.attn_q.weight.lora_a"], {}, "GGUF"),
+        (["model.layers.0.self_attn.q_proj.lora_a"], {}, "MLX"),
         (["a"], {"adapter_config.json": {"peft_type": "XLORA"}}, "XLORA"),
         (
             ["h.0.adapters.x.adapter_down.0.weight"],

@@ -1,12 +1,14 @@
 """`deltareg agent`: keep this host on what channels say."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
+from deltareg.errors import InvalidInput
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.help_page import Example
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 PLACE = Place("Channels", 20)
 
 VLLM = "Engine vllm"
+MOST_BETWEEN_S = 3_600.0
 
 
 @group(
@@ -38,7 +41,7 @@ def agent() -> None:
         "deltareg agent run --channel me/chat@prod --engine vllm \\\n"
         "      --url http://127.0.0.1:8000 --dir /srv/adapters",
     ),
-    Example("once, as a step of a deployment", "deltareg agent run --once …"),
+    Example("once, as a step of a deployment or from cron", "deltareg agent run --once …"),
     see_also=("fleet", "channel show", "token create"),
 )
 @option(
@@ -87,6 +90,13 @@ def agent() -> None:
     help="Where it says what is served as which name; DIR/serving.json else.",
 )
 @option("--once", is_flag=True, help="Bring everything to what the channels say now, then stop.")
+@option(
+    "--every",
+    type=Duration(),
+    default="1h",
+    show_default=True,
+    help="With --once: how often it is run, an hour at most; after three times it is silent.",
+)
 @option("--url", metavar="URL", section=VLLM, help="Where vLLM listens.")
 @option(
     "--drain",
@@ -108,6 +118,7 @@ def run(
     keep: int,
     alias_file: Path | None,
     once: bool,
+    every: float,
     url: str | None,
     drain: float,
 ) -> None:
@@ -121,6 +132,9 @@ def run(
     The registry may be away: what is served stays served. A version that is revoked, or that cannot
     be pulled or loaded, is not served, and the one before stays. What is served is reported, which
     needs a token that may read and serve; see channel show and fleet.
+
+    From cron: --once, and --every with how often that is. The registry then waits so long for the
+    next report, and fleet drift does not call the agent silent between two runs.
     """
     from deltareg.client.fleet import default_agent_name  # the engines bring what --help need not
     from deltareg.client.follow import Followed, FollowOptions
@@ -136,6 +150,7 @@ def run(
         alias_file=alias_file,
     )  # fmt: skip
     if once:
+        options = replace(options, report_s=_between_runs(every))
         found = invocation.client.agent(opened, followed, options).once()
         document = {"agent": options.agent, "items": [each.model_dump() for each in found]}
         ids = [f"{each.channel} v{each.version}" for each in found]
@@ -147,6 +162,19 @@ def run(
     _stop_on_signals(made)
     invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
     made.run()
+
+
+def _between_runs(every_s: float) -> float:
+    """Check how often somebody starts an agent that ends by itself.
+
+    Raises:
+        InvalidInput: More seldom than the registry waits for a report, or never.
+    """
+    if not 0 < every_s <= MOST_BETWEEN_S:
+        raise InvalidInput(
+            "an agent reports once an hour at least", fix="--every 1h, and have it run so often"
+        )
+    return every_s
 
 
 def _tell(invocation: Invocation, event: "FollowEvent") -> None:

@@ -7,14 +7,17 @@ import click
 
 from deltareg_cli.blocks import Answer, Cell, Column, Table, Text
 from deltareg_cli.command_tree import Place, command, group
-from deltareg_cli.documents import page_fields
+from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
+from deltareg_cli.output import to_json
 from deltareg_cli.paging import note_more
 from deltareg_cli.wording import moment, short
 
 PLACE = Place("Operate", 60)
+
+MOST = 200  # rows of a page
 
 
 @group("audit", Example("newest first", "deltareg audit ls"), see_also=("log", "token"))
@@ -75,6 +78,44 @@ def ls(
     note_more(invocation.output, page.next_cursor)
 
 
+@command(
+    "export",
+    Example("all of it, a line a change", "deltareg audit export > audit.jsonl"),
+    Example("what ana did", "deltareg audit export --actor ana > ana.jsonl"),
+    see_also=("audit ls",),
+)
+@option("--actor", metavar="PRINCIPAL", help="Only what this principal did.")
+@option("--action", metavar="ACTION", help="Only this action, as the list names it.")
+@option("--subject", metavar="NAME", help="Only what was done to this.")
+@click.pass_obj
+def export(
+    invocation: Invocation, *, actor: str | None, action: str | None, subject: str | None
+) -> None:
+    """Write every change as a line of JSON, newest first.
+
+    Page by page, so it may be long. With --json or -o yaml it is one document.
+    """
+    is_document = invocation.output.format in {"json", "yaml"}
+    kept: list[dict[str, object]] = []
+    cursor: str | None = None
+    while True:
+        page = invocation.client.audit(
+            actor=actor, action=action, subject=subject, cursor=cursor, limit=MOST
+        )
+        items = [fields(row) for row in page.items]
+        if is_document:
+            kept += items
+        elif items:
+            lines = "".join(map(to_json, items))
+            ids = [str(row.id) for row in page.items]
+            invocation.output.show(Answer(items_fields(items), [], ids, raw=lines))
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    if is_document:
+        invocation.output.show(Answer(items_fields(kept), []))
+
+
 def _brief(state: object) -> str:
     text = "" if state is None else json.dumps(state, ensure_ascii=False)
     if isinstance(state, dict):
@@ -84,3 +125,4 @@ def _brief(state: object) -> str:
 
 
 audit.add_command(ls)
+audit.add_command(export)

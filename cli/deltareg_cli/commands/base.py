@@ -9,7 +9,7 @@ import click
 from deltareg.wire import BaseInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
 from deltareg_cli.command_tree import Place, command, group
-from deltareg_cli.documents import fields, page_fields
+from deltareg_cli.documents import as_it_is, fields, page_fields
 from deltareg_cli.global_options import compression_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -19,7 +19,7 @@ from deltareg_cli.wording import count, moment, short, size
 
 PLACE = Place("Bases", 10)
 
-FIRST = ("name", "root", "is_stored", "created")
+FIRST = ("name", "root", "is_stored")
 path_argument = click.argument(
     "path", type=click.Path(path_type=Path), help="The folder with its config and weights."
 )
@@ -94,7 +94,9 @@ def ls(invocation: Invocation, *, limit: int, cursor: str | None) -> None:
 @click.pass_obj
 def show(invocation: Invocation, name: str) -> None:
     """Show a base: fingerprint, size, and where it lies."""
-    _show(invocation, invocation.client.base(name))
+    found = invocation.client.base(name)
+    blocks = _blocks(found, "", now=invocation.now)
+    invocation.output.show(Answer(as_it_is(found, *FIRST), blocks, [found.name]))
 
 
 @command(
@@ -147,12 +149,9 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
 
 
 def _show_added(invocation: Invocation, base: BaseInfo) -> None:
-    _show(invocation, base, note="" if base.created else "was there already")
-
-
-def _show(invocation: Invocation, base: BaseInfo, *, note: str = "") -> None:
+    note = "" if base.created else "was there already"
     blocks = _blocks(base, note, now=invocation.now)
-    invocation.output.show(Answer(fields(base, *FIRST), blocks, [base.name]))
+    invocation.output.show(Answer(fields(base, *FIRST, "created"), blocks, [base.name]))
 
 
 def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:

@@ -30,6 +30,7 @@ from deltareg_cli.views.channels import (
     reviewed_blocks,
 )
 from deltareg_cli.views.fleet import followers_of_channel
+from deltareg_cli.views.policy_warnings import warn_of_time
 
 PLACE = Place("Channels", 10)
 
@@ -170,6 +171,7 @@ def freeze(
     """
     line, name = _place(line, name)
     move = invocation.client.freeze(line, name, reason=reason, until=until)
+    warn_of_time(invocation, until)
     blocks = move_blocks(move, line)
     invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
 

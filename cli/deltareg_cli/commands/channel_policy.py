@@ -14,6 +14,7 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Channel, option, reason_option
 from deltareg_cli.views.policies import change_blocks, ruling_blocks
+from deltareg_cli.views.policy_warnings import warn_of_policy
 from deltareg_cli.yaml_text import to_yaml
 
 
@@ -80,12 +81,16 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     from deltareg.client.resources.policy_file import (
         read_policy_file,  # YAML, which reading needs not
     )
+    from deltareg.documents.yaml_document import read_yaml
 
-    is_dry = invocation.globals.dry_run
-    wanted = read_policy_file(_read(file))
+    is_dry, raw = invocation.globals.dry_run, _read(file)
+    wanted = read_policy_file(raw)
     change = invocation.client.set_policy(line, name, wanted, reason=reason, dry_run=is_dry)
     blocks = change_blocks(change, f"{line}@{name}", is_dry=is_dry)
-    document = fields(change, "is_changed", "before", "after")
+    document = {
+        **fields(change, "is_changed", "before", "after"),
+        "warnings": warn_of_policy(invocation, read_yaml(raw, what="policy")),
+    }
     invocation.output.show(Answer(document, blocks, [change.digest]))
 
 

@@ -12,7 +12,7 @@ import click
 
 from deltareg import __version__
 from deltareg.client.config import config_path
-from deltareg.errors import DeltaregError, Unauthenticated
+from deltareg.errors import DeltaregError, Forbidden, Unauthenticated
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Lines, Table, Text, Title, toned
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import items_fields
@@ -21,7 +21,8 @@ from deltareg_cli.failures import fix_of
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import missing_of
-from deltareg_cli.wording import size
+from deltareg_cli.views.runs import START_ONE
+from deltareg_cli.wording import count, size
 
 PLACE = Place("Start here", 20)
 
@@ -98,7 +99,10 @@ def _look(invocation: Invocation) -> Iterator[Finding]:
     server = _try("server", lambda: _server(invocation))
     yield server
     if server.state != "fail":
-        yield _try("token", lambda: _token(invocation))
+        token = _try("token", lambda: _token(invocation))
+        yield token
+        if token.state != "fail":
+            yield _try("workers", lambda: _workers(invocation))
 
 
 def _try(what: str, look: Callable[[], Finding]) -> Finding:
@@ -167,3 +171,18 @@ def _token(invocation: Invocation) -> Finding:
         raise Unauthenticated("there is none for this server", fix="deltareg auth login")
     who = invocation.client.whoami()
     return Finding("token", "ok", f"{who.principal} ({who.kind}) may {', '.join(who.scopes)}")
+
+
+def _workers(invocation: Invocation) -> Finding:
+    try:
+        live = [worker.name for worker in invocation.client.workers().items if worker.is_live]
+    except Forbidden:
+        return Finding("workers", "note", "not known: this token may not read")
+    if not live:
+        return Finding("workers", "note", "none runs, so verifications wait", START_ONE)
+    waiting = [run for run in invocation.client.queue().items if run.unserved]
+    detail = f"{count(len(live), 'worker')}: {', '.join(live)}"
+    if waiting:
+        detail += f"; {count(len(waiting), 'run')} of the queue fits none, for one: "
+        return Finding("workers", "warn", f"{detail}{waiting[0].unserved}", "deltareg worker ls")
+    return Finding("workers", "ok", detail)

@@ -18,6 +18,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Channel, option, timeout_option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.views.channels import gate_blocks
+from deltareg_cli.views.warnings import warn_of
 from deltareg_cli.waiting import follow
 
 PLACE = Place("Verify and promote", 60)
@@ -88,8 +89,11 @@ def check(
         invocation, answer.ref, paths, status=status, answer=answer, runs=waited.runs,
         against=against,
     )  # fmt: skip
-    shown = Answer(fields(answer, "allowed", "unmet"), gate_blocks(answer), [answer.ref])
-    invocation.output.show(shown)
+    document = {
+        **fields(answer, "allowed", "unmet"),
+        "warnings": warn_of(invocation, answer.ref),
+    }
+    invocation.output.show(Answer(document, gate_blocks(answer), [answer.ref]))
     if status is Exit.TIMEOUT and waited.late is not None:
         raise waited.late
     return status

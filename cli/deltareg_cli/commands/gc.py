@@ -31,8 +31,9 @@ grace_option = option(
 def gc() -> None:
     """Collect bytes that nothing refers to.
 
-    Those of deleted versions and of uploads that were given up. It is safe beside pushes, and keeps
-    what channels served of late, so that it can be rolled back to. Logs of runs that ended long ago
+    Those of deleted versions and of uploads that were given up, once their grace is over: a day,
+    unless the server or --grace says otherwise. It is safe beside pushes, and keeps what channels
+    served of late, so that it can be rolled back to. Logs of runs that ended long ago
     go, too, as they do by themselves every hour; DELTAREG_RUN_LOG_DAYS of the server says when.
     """
 
@@ -42,7 +43,7 @@ def gc() -> None:
 @click.pass_obj
 def plan(invocation: Invocation, *, grace: float | None) -> None:
     """Say what collection would free, and free nothing."""
-    _show(invocation, invocation.client.collect(dry_run=True, grace_s=grace))
+    _show(invocation, invocation.client.collect(dry_run=True, grace_s=grace), grace)
 
 
 @command("run", Example("free it", "deltareg gc run"), see_also=("gc plan", "fsck"))
@@ -52,10 +53,11 @@ def plan(invocation: Invocation, *, grace: float | None) -> None:
 def run(invocation: Invocation, *, grace: float | None) -> None:
     """Free the bytes that nothing refers to."""
     is_dry = invocation.globals.dry_run
-    _show(invocation, invocation.client.collect(dry_run=is_dry, grace_s=grace))
+    _show(invocation, invocation.client.collect(dry_run=is_dry, grace_s=grace), grace)
 
 
-def _show(invocation: Invocation, report: CollectReport) -> None:
+def _show(invocation: Invocation, report: CollectReport, grace: float | None) -> None:
+    waiting = _waiting(invocation, report) if grace is None else 0
     title = "would be freed" if report.dry_run else "freed"
     facts = Facts([
         ("bytes", size(report.bytes)),
@@ -63,8 +65,17 @@ def _show(invocation: Invocation, report: CollectReport) -> None:
         ("objects", f"{report.objects:,}"),
         ("uploads", f"{report.uploads_expired:,} expired"),
         ("run logs", f"{report.run_logs:,}"),
+        ("waiting", f"{size(waiting)} until their grace is over; --grace 0s does not wait"
+                    if waiting else ""),
     ])  # fmt: skip
-    invocation.output.show(Answer(fields(report, "dry_run", "bytes"), [Title(title), facts]))
+    document = {**fields(report, "dry_run", "bytes"), "waiting_bytes": waiting}
+    invocation.output.show(Answer(document, [Title(title), facts]))
+
+
+def _waiting(invocation: Invocation, report: CollectReport) -> int:
+    """Count the bytes that the server's grace keeps yet."""
+    whole = invocation.client.collect(dry_run=True, grace_s=0.0)
+    return max(0, whole.bytes - (report.bytes if report.dry_run else 0))
 
 
 gc.add_command(plan)

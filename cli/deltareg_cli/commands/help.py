@@ -34,7 +34,7 @@ OTHER_VARIABLES = (
 )
 REFERENCES = (
     ("ns/name", "The newest version where one looks (show, diff, verify); what prod serves where"
-     " one takes (pull, materialize). --frozen refuses it."),
+     " one takes (pull, materialize). --frozen refuses it, and promote asks."),
     ("ns/name:v12", "Version 12. Numbers are given by the server and never used again."),
     ("ns/name:1.4.0", "The version with this label."),
     ("ns/name@prod", "What the channel serves now."),

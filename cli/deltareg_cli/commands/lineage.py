@@ -11,6 +11,7 @@ from deltareg_cli.documents import fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
+from deltareg_cli.wording import clean
 
 PLACE = Place("Deltas", 100)
 
@@ -21,6 +22,7 @@ Row = tuple[str, str, str]
     "lineage",
     Example("both ways", "deltareg lineage me/chat:v3"),
     Example("only what was made from it", "deltareg lineage me/chat:v3 --down"),
+    Example("as a picture", "deltareg lineage me/chat:v3 --format dot | dot -Tsvg > lineage.svg"),
     see_also=("show", "diff"),
 )
 @click.argument("ref", help="Where to begin; a bare NS/NAME is its newest version.")
@@ -29,11 +31,21 @@ Row = tuple[str, str, str]
 @option(
     "--depth", type=click.IntRange(1, 100), default=10, show_default=True, help="Steps at most."
 )
+@option(
+    "--format",
+    "form",
+    type=click.Choice(["tree", "dot", "mermaid"]),
+    default="tree",
+    show_default=True,
+    help="As a tree, or as a graph for Graphviz or Mermaid.",
+)
 @click.pass_obj
-def lineage(invocation: Invocation, ref: str, *, up: bool, down: bool, depth: int) -> None:
+def lineage(
+    invocation: Invocation, ref: str, *, up: bool, down: bool, depth: int, form: str
+) -> None:
     """Show what a version was made from, and what from it.
 
-    Versions and bases, as a tree each way.
+    Versions and bases, as a tree each way, or as one graph.
     """
     answer = invocation.client.lineage(ref, depth=depth)
     if up != down:
@@ -43,7 +55,50 @@ def lineage(invocation: Invocation, ref: str, *, up: bool, down: bool, depth: in
     if len(lines) == 1:
         lines.append(Cell("  nothing there", "dim"))
     ids = [edge.parent for edge in answer.up] + [edge.child for edge in answer.down]
-    invocation.output.show(Answer(fields(answer), [Lines(lines)], ids))
+    raw = None if form == "tree" else _GRAPHS[form](answer)
+    invocation.output.show(Answer(fields(answer), [Lines(lines)], ids, raw=raw))
+
+
+def _edges(answer: LineageAnswer) -> list[LineageEdge]:
+    """Give every edge once, those above first."""
+    return list({(e.parent, e.child, e.relation): e for e in (*answer.up, *answer.down)}.values())
+
+
+def _names(answer: LineageAnswer) -> list[str]:
+    edges = _edges(answer)
+    return list(dict.fromkeys([answer.ref, *(name for e in edges for name in (e.parent, e.child))]))
+
+
+def _dot(answer: LineageAnswer) -> str:
+    """Write the graph for Graphviz; a name is a quoted string, in which it knows one escape."""
+
+    def quoted(name: str) -> str:
+        text = clean(name).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{text}"'
+
+    nodes = [f"  {quoted(answer.ref)} [style=bold];"]
+    edges = [
+        f"  {quoted(e.parent)} -> {quoted(e.child)} [label={quoted(e.relation)}];"
+        for e in _edges(answer)
+    ]
+    return "\n".join(["digraph lineage {", "  rankdir=BT;", *nodes, *edges, "}", ""])
+
+
+def _mermaid(answer: LineageAnswer) -> str:
+    """Write the graph for Mermaid, whose ids are numbers here and whose names stand in quotes."""
+
+    def quoted(name: str) -> str:
+        return clean(name).replace('"', "#quot;")
+
+    ids = {name: f"n{number}" for number, name in enumerate(_names(answer))}
+    nodes = [f'  {ids[name]}["{quoted(name)}"]' for name in ids]
+    edges = [
+        f'  {ids[e.parent]} -->|"{quoted(e.relation)}"| {ids[e.child]}' for e in _edges(answer)
+    ]
+    return "\n".join(["graph BT", *nodes, *edges, ""])
+
+
+_GRAPHS = {"dot": _dot, "mermaid": _mermaid}
 
 
 def _side(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from deltareg.errors import InvalidInput
+from deltareg.errors import InvalidInput, NotFound
 from deltareg.wire import LineInfo
 from deltareg_cli.blocks import Answer, Cell, Column, Table, Text, toned
 from deltareg_cli.command_tree import Place, command
@@ -16,6 +16,8 @@ from deltareg_cli.paging import note_more
 from deltareg_cli.views.versions import kind_of, verdict_of, version_table
 
 PLACE = Place("Deltas", 80)
+
+NO_LINES = "no deltas yet: deltareg push PATH NS/NAME --base REF"
 
 
 @command(
@@ -57,12 +59,26 @@ def ls(
     lines = invocation.client.lines(
         name, filters=_parse_filters(filters), cursor=cursor, limit=limit
     )
+    if name and not (lines.items or cursor):
+        _check_namespace(invocation, name, is_whole=not filters)
     ids = [line.ref for line in lines.items]
-    invocation.output.show(Answer(page_fields(lines), [line_table(lines.items)], ids))
+    if_empty = "no line matches" if filters else NO_LINES
+    table = line_table(lines.items, if_empty=if_empty)
+    invocation.output.show(Answer(page_fields(lines), [table], ids))
     note_more(invocation.output, lines.next_cursor)
 
 
-def line_table(lines: Sequence[LineInfo]) -> Table:
+def _check_namespace(invocation: Invocation, name: str, *, is_whole: bool) -> None:
+    """Make sure that a namespace of which nothing is listed is there.
+
+    Raises:
+        NotFound: It is not.
+    """
+    if is_whole or not invocation.client.lines(name, limit=1).items:
+        raise NotFound(f"there is no namespace {name}", fix="deltareg ls")
+
+
+def line_table(lines: Sequence[LineInfo], *, if_empty: str = NO_LINES) -> Table:
     """Show lines as rows, with what their newest version is and what their channels serve."""
     columns = [
         Column("line"), Column("versions", is_number=True), Column("kind"), Column("base"),
@@ -79,7 +95,7 @@ def line_table(lines: Sequence[LineInfo]) -> Table:
             verdict_of(newest) if newest else toned(None),
             ", ".join(_serves(line, name) for name in line.channels),
         ])  # fmt: skip
-    return Table(columns, rows, if_empty="no deltas yet: deltareg push PATH NS/NAME --base REF")
+    return Table(columns, rows, if_empty=if_empty)
 
 
 def _serves(line: LineInfo, channel: str) -> str:

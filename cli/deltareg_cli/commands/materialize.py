@@ -42,7 +42,7 @@ PLACE = Place("Deltas", 50)
     help="What weights are written as.",
 )
 @concurrency_option()
-@option("--expect", metavar="DIGEST", help="Fail unless the result has this fingerprint.")
+@option("--expect", metavar="blake3:…", help="Fail unless the result has this fingerprint.")
 @click.pass_obj
 def materialize(
     invocation: Invocation,
@@ -62,6 +62,8 @@ def materialize(
 
     Full, sparse and BitFit deltas come out bit for bit as they were trained. A LoRA is added to
     the base in float32 and rounded once.
+
+    A folder that holds just that already, every file as it was written, is left as it is.
     """
     report = invocation.client.materialize(ref, out, base=base, dtype=dtype, expect=expect)
     show_pulled(invocation, report)

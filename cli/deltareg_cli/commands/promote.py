@@ -4,7 +4,7 @@ from functools import partial
 
 import click
 
-from deltareg.errors import ApprovalDue
+from deltareg.errors import ApprovalDue, Conflict, InvalidInput
 from deltareg.refs import Ref
 from deltareg.wire import MoveResult
 from deltareg_cli.blocks import Answer
@@ -23,6 +23,7 @@ from deltareg_cli.options import (
     timeout_option,
 )
 from deltareg_cli.views.channels import MOVE_FIELDS, gate_blocks, move_blocks
+from deltareg_cli.views.warnings import warn_of
 from deltareg_cli.waiting import request_answer, wait_for_request
 
 PLACE = Place("Verify and promote", 70)
@@ -42,7 +43,7 @@ PLACE = Place("Verify and promote", 70)
     see_also=("gate", "request", "rollback", "channel", "help exit-codes"),
     is_resumable=True,
 )
-@click.argument("ref", help="The version; a bare NS/NAME is its newest.")
+@click.argument("ref", help="The version, named exactly: ns/name:v3, ns/name@staging.")
 @option("--channel", required=True, type=Channel(), help="The channel that shall serve it.")
 @option(
     "--if-current",
@@ -70,7 +71,12 @@ def promote(
     """Put a version on a channel, if its gate allows.
 
     Moves are entries of an append-only ledger. If somebody else moves the channel at the same
-    time, one of the two fails with exit status 5 and nothing is lost.
+    time, one of the two fails with exit status 5 and nothing is lost. A version that the channel
+    serves already stays there, with 0, so that a job can be run again. Warnings of the verdicts
+    that count are shown beside the move.
+
+    A bare NS/NAME would be its newest version: that is asked about, and refused where nobody can
+    be asked, unless --yes says so.
 
     Where the channel asks for approvals, nothing moves: a request is opened, or joined, and the
     command ends with 9. Others approve it (deltareg request approve), and the last approval moves
@@ -84,9 +90,11 @@ def promote(
     """
     if invocation.globals.dry_run:
         answer = invocation.client.gate(ref, channel)
-        document = {**fields(answer, "allowed", "unmet"), "dry_run": True}
+        warnings = warn_of(invocation, answer.ref)
+        document = {**fields(answer, "allowed", "unmet"), "warnings": warnings, "dry_run": True}
         invocation.output.show(Answer(document, gate_blocks(answer), [answer.ref]))
         return Exit.DONE if answer.allowed else gate_status([rule.rule for rule in answer.unmet])
+    ref = _exact(invocation, ref, channel)
     line = str(Ref.parse(ref).line)
     act = partial(
         invocation.client.promote, channel=channel, reason=reason, if_current=if_current,
@@ -98,13 +106,53 @@ def promote(
         if not wait:
             return _show_request(invocation, due)
         move = wait_for_request(invocation, due.request, timeout_s=timeout, retry=act)
+    except Conflict as conflict:
+        served = _served(invocation, ref, channel) if type(conflict) is Conflict else None
+        if served is None:
+            raise
+        move = served
     _show_move(invocation, move, line)
     return Exit.DONE
 
 
+def _exact(invocation: Invocation, ref: str, channel: str) -> str:
+    """Give the reference; for a bare line its newest version, if somebody says that it is meant.
+
+    Raises:
+        InvalidInput: Nobody is there to say so.
+    """
+    if not Ref.parse(ref).is_bare:
+        return ref
+    newest = invocation.client.show(ref).ref
+    if not (invocation.globals.yes or invocation.may_ask):
+        raise InvalidInput(
+            f"{ref} names no version, and its newest may not be the one that you mean",
+            fix=f"deltareg promote {newest} --channel {channel}",
+        )
+    invocation.confirm(f"Promote {newest}, the newest, to {channel}?")
+    return newest
+
+
+def _served(invocation: Invocation, ref: str, channel: str) -> MoveResult | None:
+    """Give a channel that serves the version already, as a move that moves nothing."""
+    version = invocation.client.show(ref)
+    found = invocation.client.channel(str(Ref.parse(ref).line), channel)
+    if found.digest != version.digest:
+        return None
+    return MoveResult(
+        channel=found.channel, revision=found.revision, kind="promote", version=found.version,
+        digest=found.digest, previous=found.version,
+    )  # fmt: skip
+
+
 def _show_move(invocation: Invocation, move: MoveResult, line: str) -> None:
-    document, blocks = fields(move, *MOVE_FIELDS), move_blocks(move, line)
-    invocation.output.show(Answer(document, blocks, [f"{line}:v{move.version}"]))
+    ref = f"{line}:v{move.version}"
+    warnings = warn_of(invocation, ref)
+    document = {
+        **fields(move, *MOVE_FIELDS), "is_changed": move.previous != move.version,
+        "warnings": warnings,
+    }  # fmt: skip
+    invocation.output.show(Answer(document, move_blocks(move, line), [ref]))
 
 
 def _show_request(invocation: Invocation, due: ApprovalDue) -> Exit:

@@ -41,7 +41,8 @@ def pull(invocation: Invocation, ref: str, *, to: Path | None, frozen: bool) -> 
     The files are those that were pushed, under the same names. Bytes that the cache has are not
     fetched again, and every tensor and file is checked against its digest before it is put in
     place. Without --to the files stay in the cache and their folder is printed. A folder is put in
-    place whole or not at all. A version that is revoked comes as well, with a warning.
+    place whole or not at all. Of a version that is stored against another one, what is read of that
+    counts as well. A version that is revoked comes with a warning.
     """
     if frozen and Ref.parse(ref).is_bare:
         raise InvalidInput(
@@ -58,7 +59,7 @@ def show_pulled(invocation: Invocation, report: "PullReport") -> None:
     speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
     facts = Facts([
         ("path", Cell(str(report.path), "name")),
-        ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} from the cache"),
+        ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
         ("took", seconds(report.seconds)),
         ("digest", report.digest),
         ("fingerprint", report.root),

@@ -1,10 +1,12 @@
 """`deltareg push`: bring a folder in as a new version."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from deltareg.errors import InvalidInput, NotFound, Unavailable
 from deltareg.wire import RunInfo, VersionInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
 from deltareg_cli.command_tree import Place, command
@@ -14,10 +16,11 @@ from deltareg_cli.global_options import compression_option, concurrency_option, 
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, message_option, option, parse_pairs
+from deltareg_cli.views.runs import unserved
 from deltareg_cli.views.verdicts import check_table
 from deltareg_cli.views.versions import kind_of
 from deltareg_cli.waiting import run_status, wait_for
-from deltareg_cli.wording import clean, rate, seconds, size
+from deltareg_cli.wording import clean, count, rate, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import PushReport
@@ -57,9 +60,9 @@ RECORD, VERIFICATION = "For the record", "Verification"
 @click.argument("line", metavar="NS/NAME", help="The line that gets the new version.")
 @option(
     "--base",
-    required=True,
     metavar="NAME|PATH|REF",
-    help="The base that it was made against: a base, a folder, or a version such as ns/name:v3.",
+    help="The base that it was made against: a base, a folder, a version such as ns/name:v3, or a "
+    "model in the Hugging Face cache. Without it, what adapter_config.json names, if it is here.",
 )
 @option("--kind", default="auto", show_default=True, help="Its kind, if it must be this one.")
 @option(
@@ -124,7 +127,7 @@ def push(
     path: Path,
     line: str,
     *,
-    base: str,
+    base: str | None,
     kind: str,
     convention: str | None,
     message: str,
@@ -155,6 +158,7 @@ def push(
     fails where base and delta do not give them again.
     """
     client = invocation.client
+    base = base or _base_in_config(invocation, path)
     if invocation.globals.dry_run:
         found = client.lint(path, base=base, convention=convention or "")
         invocation.output.show(lint_answer(found, path))
@@ -164,8 +168,8 @@ def push(
         message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
         golden=golden,
     )  # fmt: skip
-    for name in report.left_out:
-        invocation.output.note(f"left out {clean(name)}: state of the trainer, not of the delta")
+    if report.left_out:
+        invocation.output.note(clean(_left_out(report.left_out)))
     for problem in report.warnings:
         invocation.output.note(f"warning: {problem.code}: {clean(problem.message)}")
     if report.base_uploaded_bytes is not None:
@@ -174,11 +178,53 @@ def push(
     run = client.verify(report.version.ref, suite=suite or "smoke") if suite or wait else None
     if run is not None and wait:
         run = wait_for(invocation, run, timeout_s=wait_timeout)
-    invocation.output.show(push_answer(report, run))
+    waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
+    invocation.output.show(push_answer(report, run, waits=waits))
     return run_status(run) if run is not None and wait else Exit.DONE
 
 
-def push_answer(report: "PushReport", run: RunInfo | None) -> Answer:
+def _base_in_config(invocation: Invocation, path: Path) -> str:
+    """Give the folder that the adapter's config names; its fingerprint says which base that is.
+
+    Raises:
+        InvalidInput: It names none, or none that is on this machine.
+    """
+    from deltareg.client.bases.hub import base_in_config, named_place
+
+    named = base_in_config(path)
+    place = named_place(named)
+    if place is not None:
+        invocation.output.note(clean(f"base: {place}, which adapter_config.json names"))
+        return str(place)
+    known = ", ".join(found.name for found in invocation.client.bases(limit=20).items)
+    told = f"; its config says {named[:120]!r}, which is not on this machine" if named else ""
+    raise InvalidInput(
+        f"no base is named{told}",
+        fix=f"--base with one of: {known}" if known else "store it: deltareg base push PATH NAME",
+    )
+
+
+def _left_out(entries: Sequence[str]) -> str:
+    """Say in a line which files were left out, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for entry in entries:
+        name, _, reason = entry.removesuffix(")").rpartition(" (")
+        by_reason.setdefault(reason, []).append(name)
+    told = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    return f"left out, {count(len(entries), 'file')}: {'; '.join(told)}"
+
+
+def _why_it_waits(invocation: Invocation, ref: str) -> str:
+    """Say why no worker takes the verification that the push queued; a script is not told."""
+    if invocation.output.is_for_scripts or invocation.output.is_quiet:
+        return ""
+    try:
+        return unserved(invocation.client.find_run(ref))
+    except (NotFound, Unavailable):  # the push is done, whatever becomes of this
+        return ""
+
+
+def push_answer(report: "PushReport", run: RunInfo | None, *, waits: str = "") -> Answer:
     """Show the version, what was sent, and its run if one was asked for."""
     version = report.version
     document = dict(report.to_json())
@@ -192,7 +238,7 @@ def push_answer(report: "PushReport", run: RunInfo | None) -> Answer:
             ("base", version.base.name),
             ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
             ("sent", _sent(report)),
-            ("verdict", _verdict(run, version)),
+            ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
             ("digest", version.digest),
         ]),
     ]  # fmt: skip

@@ -2,9 +2,10 @@
 
 import click
 
-from deltareg_cli.blocks import Answer
+from deltareg_cli.blocks import Answer, Cell, Lines
 from deltareg_cli.command_tree import Place, command
-from deltareg_cli.documents import fields
+from deltareg_cli.documents import as_it_is
+from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option, required_reason_option
@@ -25,6 +26,7 @@ PLACE = Place("Verify and promote", 100)
 @click.argument("ref", help="The version, named exactly: ns/name:v3, ns/name@prod.")
 @required_reason_option()
 @option("--even-if-served", is_flag=True, help="Revoke it although a channel serves it.")
+@dry_run("Look whether it may be revoked, and revoke nothing.")
 @click.pass_obj
 def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: bool) -> None:
     """Withdraw a version, with a reason.
@@ -40,5 +42,12 @@ def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: boo
 
     Revoking again changes nothing; the first reason stays until deltareg unrevoke.
     """
-    found = invocation.client.revoke(ref, reason=reason, even_if_served=even_if_served)
-    invocation.output.show(Answer(fields(found), revocation_blocks(found), [found.ref]))
+    is_dry = invocation.globals.dry_run
+    found = invocation.client.revoke(
+        ref, reason=reason, even_if_served=even_if_served, dry_run=is_dry
+    )
+    document = {**as_it_is(found), "dry_run": is_dry}
+    blocks = revocation_blocks(found)
+    if is_dry:
+        blocks = [Lines([[Cell(found.ref, "name"), "would be revoked"]])]
+    invocation.output.show(Answer(document, blocks, [found.ref]))

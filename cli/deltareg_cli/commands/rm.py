@@ -6,9 +6,12 @@ from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.blocks import Answer, Cell, Lines
 from deltareg_cli.command_tree import Place, command
-from deltareg_cli.documents import fields
+from deltareg_cli.documents import as_it_is
+from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
+
+LATER = "deltareg gc run frees its bytes after a time of grace, gc plan says how many"
 
 PLACE = Place("Deltas", 140)
 
@@ -20,18 +23,24 @@ PLACE = Place("Deltas", 140)
     see_also=("gc", "ls", "channel"),
 )
 @click.argument("ref", help="The version, named exactly: ns/name:v3 or ns/name@sha256:…")
+@dry_run("Look whether it may be deleted, and delete nothing.")
 @click.pass_obj
 def rm(invocation: Invocation, ref: str) -> None:
     """Delete a version; its number is never used again.
 
     Nobody can pull or promote it any more. Its ledger entries, verdicts and audit rows stay. Its
-    bytes are freed by collection (deltareg gc), where nothing else refers to them. A version that
-    a channel serves, or that another version was made from or has as its base, is not deleted.
+    bytes are freed by collection (deltareg gc run) when its grace is over, a day unless the server
+    says otherwise, where nothing else refers to them. A version that a channel serves, or that
+    another version was made from or has as its base, is not deleted.
     """
     parsed = Ref.parse(ref)
     if parsed.version is None and parsed.digest is None:
         raise InvalidInput(f"{ref} does not name one version", fix="write ns/name:v3")
-    invocation.confirm(f"Delete {ref}?")
-    version = invocation.client.delete_version(ref)
-    lines = Lines([[Cell(version.ref, "name"), "is deleted; deltareg gc frees its bytes"]])
-    invocation.output.show(Answer(fields(version), [lines], [version.ref]))
+    is_dry = invocation.globals.dry_run
+    if not is_dry:
+        invocation.confirm(f"Delete {ref}?")
+    version = invocation.client.delete_version(ref, dry_run=is_dry)
+    told = "would be deleted" if is_dry else f"is deleted; {LATER}"
+    document = {**as_it_is(version), "dry_run": is_dry}
+    lines = Lines([[Cell(version.ref, "name"), told]])
+    invocation.output.show(Answer(document, [lines], [version.ref]))

@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command
-from deltareg_cli.documents import fields
+from deltareg_cli.documents import as_it_is
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.views.versions import version_blocks
@@ -25,4 +25,4 @@ def show(invocation: Invocation, ref: str) -> None:
     """Show a version: kind, base, verdict, channels, files."""
     version = invocation.client.show(ref)
     blocks = version_blocks(version, now=invocation.now)
-    invocation.output.show(Answer(fields(version), blocks, [version.ref]))
+    invocation.output.show(Answer(as_it_is(version), blocks, [version.ref]))

@@ -6,17 +6,19 @@ import click
 
 from deltareg_cli.blocks import Answer, Column, Table
 from deltareg_cli.command_tree import Place, command, group
-from deltareg_cli.documents import fields, page_fields
+from deltareg_cli.documents import as_it_is, fields, page_fields
 from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
+from deltareg_cli.views.policy_warnings import warn_of_suite
 from deltareg_cli.views.suites import suite_blocks, suite_table
 
 PLACE = Place("Verify and promote", 40)
 
-FIRST = ("name", "version", "digest", "created", "checks", "sets")
+FIRST = ("name", "version", "digest", "checks", "sets")
+PUSHED = ("name", "version", "digest", "created", "checks", "sets")
 
 
 @group(
@@ -78,7 +80,7 @@ def show(
     found = suites.show(name, digest=digest)
     blocks = suite_blocks(found, now=invocation.now)
     raw = suites.as_yaml(found) if is_yaml else None
-    invocation.output.show(Answer(fields(found, *FIRST), blocks, [found.digest], raw=raw))
+    invocation.output.show(Answer(as_it_is(found, *FIRST), blocks, [found.digest], raw=raw))
 
 
 @command(
@@ -101,7 +103,8 @@ def push(invocation: Invocation, path: Path) -> None:
     suites, is_dry = invocation.client.suites, invocation.globals.dry_run
     found = suites.look(path) if is_dry else suites.push(path)
     blocks = suite_blocks(found, now=invocation.now)
-    invocation.output.show(Answer(fields(found, *FIRST), blocks, [found.digest]))
+    invocation.output.show(Answer(fields(found, *PUSHED), blocks, [found.digest]))
+    warn_of_suite(invocation, found)
     if not is_dry and not found.created:
         invocation.output.note(f"{found.name} v{found.version} is that already")
 

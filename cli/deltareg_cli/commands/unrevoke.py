@@ -4,7 +4,7 @@ import click
 
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command
-from deltareg_cli.documents import fields
+from deltareg_cli.documents import as_it_is
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import required_reason_option
@@ -28,4 +28,4 @@ def unrevoke(invocation: Invocation, ref: str, *, reason: str) -> None:
     log keeps both reasons. A version that is not revoked is left as it is.
     """
     found = invocation.client.unrevoke(ref, reason=reason)
-    invocation.output.show(Answer(fields(found), revocation_blocks(found), [found.ref]))
+    invocation.output.show(Answer(as_it_is(found), revocation_blocks(found), [found.ref]))

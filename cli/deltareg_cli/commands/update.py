@@ -62,7 +62,7 @@ def update_answer(report: "UpdateReport") -> Answer:
     needs_bytes = report.plan == "none" or report.fetched_bytes > 0
     facts = Facts([
         ("path", Cell(str(report.path), "name")),
-        ("was", f"{report.from_ref}{', changed since' if report.is_changed else ''}"),
+        ("was", f"{report.from_ref}{', changed since' if report.was_written_to else ''}"),
         ("plan", report.plan if needs_bytes else "everything is here already"),
         ("bytes", _bytes(report)),
         ("took", "" if report.is_plan else seconds(report.seconds)),

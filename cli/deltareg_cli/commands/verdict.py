@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import click
 
-from deltareg.wire import LogLine, RunInfo, RunLog
+from deltareg.errors import NotFound
+from deltareg.refs import Ref, is_id
+from deltareg.wire import LogLine, RunInfo, RunLog, VerdictInfo
 from deltareg_cli.blocks import Answer, Lines
 from deltareg_cli.command_tree import Place, command, group
-from deltareg_cli.commands.waive import unwaive, verdict_argument, waive
+from deltareg_cli.commands.waive import unwaive, waive
 from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
 from deltareg_cli.help_page import Example
@@ -22,6 +24,7 @@ from deltareg_cli.wording import clean
 
 PLACE = Place("Verify and promote", 30)
 
+_ANY_VERDICT = "A verdict, its run, or a version whose newest verdict is meant."
 _ANY_ID = "A run, a verdict, or a version whose newest run is meant."
 
 
@@ -73,21 +76,48 @@ def ls(
 
 @command(
     "show",
-    Example("check by check", "deltareg verdict show ID"),
+    Example("the newest about a version", "deltareg verdict show me/chat:v3"),
+    Example("a certain one, check by check", "deltareg verdict show ID"),
     see_also=("verdict ls", "help exit-codes"),
 )
-@verdict_argument
+@click.argument("named", metavar="ID|REF", help=_ANY_VERDICT)
 @click.pass_obj
-def show(invocation: Invocation, verdict_id: str) -> Exit:
+def show(invocation: Invocation, named: str) -> Exit:
     """Show a verdict with its checks.
 
     Each check has its value, threshold and baseline; the environment is named. The exit status is
     the verdict: 0 pass, 8 fail, 11 inconclusive.
     """
-    found = invocation.client.verdict(verdict_id)
+    found = _find(invocation, named)
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
     return OUTCOME_STATUS[found.verdict]
+
+
+def _find(invocation: Invocation, named: str) -> VerdictInfo:
+    """Find a verdict by its id, by that of its run, or as the newest about a version.
+
+    Raises:
+        NotFound: There is none.
+    """
+    client = invocation.client
+    if not is_id(named):
+        found = client.verdicts(str(Ref.parse(named)), limit=1).items
+        if not found:
+            fix = f"deltareg verify {named} --wait"
+            raise NotFound(f"there is no verdict about {named} yet", fix=fix)
+        return found[0]
+    try:
+        return client.verdict(named)
+    except NotFound as missing:
+        try:
+            run = client.run(named)
+        except NotFound:
+            raise missing from None
+    if run.verdict is None:
+        fix = f"deltareg verdict logs {run.id} -f"
+        raise NotFound(f"run {run.id} is {run.state} and has no verdict", fix=fix)
+    return run.verdict
 
 
 @command(

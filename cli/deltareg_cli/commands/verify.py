@@ -76,7 +76,7 @@ def verify(
 
     The verdict is bound to the version, its base, the suite and the verifier's version. A run is
     queued, or joined if one is under way for the same version, base and suite. With --wait the
-    checks are shown as they come, and the exit status is the verdict: 0 pass, 8 fail, 11
+    checks are counted as they come, and the exit status is the verdict: 0 pass, 8 fail, 11
     inconclusive. A check that should have run and did not makes the verdict inconclusive, which
     never counts as pass.
 

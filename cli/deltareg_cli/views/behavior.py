@@ -185,7 +185,8 @@ def _interval(fields: Fields, *, is_share: bool = False, is_signed: bool = False
     write = _share if is_share else number
     value, low, high = (fields[name] for name in ("value", "low", "high"))
     sign = "+" if is_signed and isinstance(value, float) and value > 0 else ""
-    return f"{sign}{write(value)} [{write(low)}, {write(high)}]"
+    told = f"{sign}{write(value)}"
+    return told if fields.get("n") == 1 else f"{told} [{write(low)}, {write(high)}]"
 
 
 def _share(value: object) -> str:

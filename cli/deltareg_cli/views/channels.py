@@ -124,6 +124,8 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
     verb = _VERBS.get(move.kind, move.kind)
     verb = f"would be {verb}" if is_dry else verb
     what = f"{before} → {now}" if move.kind in {"promote", "rollback"} else f"serves {now}"
+    if move.kind == "promote" and before == now:
+        verb, what = "not moved", f"it serves {now} already"
     return [
         Lines([[Cell(f"{line}@{move.channel}", "name"), f"{verb}: {what}"]]),
         Facts([

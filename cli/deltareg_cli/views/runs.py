@@ -10,7 +10,7 @@ from deltareg_cli.wording import count, moment, seconds
 _VERDICT_WIDTH, _NAME_WIDTH, _TIME_WIDTH = 7, 26, 7
 OWN = "local-"
 """How the workers of `verify --on local` call themselves; no other takes their runs."""
-_START_ONE = "deltareg worker run"
+START_ONE = "deltareg worker run"
 
 
 def standing(run: RunInfo) -> str:
@@ -22,10 +22,16 @@ def standing(run: RunInfo) -> str:
     if run.labels.get("worker", "").startswith(OWN):
         return "queued, its worker starts"
     if run.unserved:
-        return f"queued; {run.unserved}; start one: {_START_ONE}"
+        return f"queued; {unserved(run)}"
     if not run.position or run.position == 1:
         return "queued, the next one" if run.position else "queued"
     return f"queued, {run.position - 1} before it"
+
+
+def unserved(run: RunInfo) -> str:
+    """Say why a run goes on waiting, and what to do; nothing where a worker can take it."""
+    is_own = run.labels.get("worker", "").startswith(OWN)
+    return f"{run.unserved}; start one: {START_ONE}" if run.unserved and not is_own else ""
 
 
 def check_cells(check: CheckResult) -> list[Text]:
@@ -87,7 +93,7 @@ def worker_table(workers: Sequence[WorkerInfo], *, now: datetime) -> Table:
         ]
         for worker in workers
     ]
-    return Table(columns, rows, if_empty=f"no worker since yesterday; start one: {_START_ONE}")
+    return Table(columns, rows, if_empty=f"no worker since yesterday; start one: {START_ONE}")
 
 
 def _priority(run: RunInfo) -> Cell:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.views.runs import unserved
 from deltareg_cli.wording import moment, number, seconds, short, size
 
 RESULT_FIELDS = ("id", "verdict", "checks", "environment")
@@ -108,7 +109,7 @@ def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
         Title(run.ref, _task(run)),
         Facts([
             ("run", Cell(run.id, "name")),
-            ("state", toned(run.state)),
+            ("state", [toned(run.state), Cell(unserved(run), "warn")]),
             ("attempt", str(run.attempt)),
             ("worker", run.worker or ""),
             ("error", Cell(run.error or "", "bad")),

@@ -13,4 +13,4 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     return Finding("pass", value=seconds, detail=f"{seconds:g} s, at most {peak / 1e6:.0f} MB")
 
 
-CHECK = Check("resources", run, CheckForm("what the verification took"))
+CHECK = Check("resources", run, CheckForm("what the verification took", only_reports=True))

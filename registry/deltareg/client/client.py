@@ -207,15 +207,18 @@ class Client(Fleet, Serving, Verifying):
             self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers
         )
 
-    def delete_version(self, ref: str) -> VersionInfo:
+    def delete_version(self, ref: str, *, dry_run: bool = False) -> VersionInfo:
         """Delete a version; its number is never used again."""
-        return deltas.delete(self._context, Ref.parse(ref))
+        return deltas.delete(self._context, Ref.parse(ref), dry_run=dry_run)
 
-    def revoke(self, ref: str, *, reason: str, even_if_served: bool = False) -> VersionInfo:
+    def revoke(
+        self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False
+    ) -> VersionInfo:
         """Revoke a version: no channel takes it any more, and whoever pulls it is warned."""
         return deltas.revoke(
-            self._context, Ref.parse(ref), reason=reason, even_if_served=even_if_served
-        )
+            self._context, Ref.parse(ref), reason=reason, even_if_served=even_if_served,
+            dry_run=dry_run,
+        )  # fmt: skip
 
     def unrevoke(self, ref: str, *, reason: str) -> VersionInfo:
         """End the revocation of a version."""

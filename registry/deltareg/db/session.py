@@ -156,6 +156,14 @@ def with_retry(
     raise AssertionError("attempts must be at least 1")
 
 
+def tried(engine: sa.Engine, transaction: Callable[[sa.Connection], T]) -> T:
+    """Run a transaction and take back what it did; gives what it gave, or raises what it raised."""
+    with write(engine) as conn, conn.begin_nested() as trial:
+        result = transaction(conn)
+        trial.rollback()
+    return result
+
+
 def schema_head(engine: sa.Engine) -> str | None:
     """Read which schema revision the database has; None when it has none."""
     with read(engine) as conn:

@@ -34,7 +34,10 @@ def describe(files: DeltaFiles) -> str:
 
 
 _LAYOUTS: dict[str, Callable[[str], bool]] = {
-    "a LoRA in the GGUF layout, by its names ….lora_a, ….lora_b": (
+    "a LoRA in the GGUF layout, by its names ….weight.lora_a, ….weight.lora_b": (
+        lambda name: name.endswith((".weight.lora_a", ".weight.lora_b"))
+    ),
+    "a LoRA that MLX trained, by its names ….lora_a, ….lora_b": (
         lambda name: name.endswith((".lora_a", ".lora_b"))
     ),
 }

@@ -29,6 +29,7 @@ class CheckForm:
         takes_threshold: Whether it measures something that a threshold is for.
         against: What its measure may be compared with, the default first.
         may_not_apply: Whether it may say that it does not apply to a version, and count as shown.
+        only_reports: Whether it says something and never fails.
     """
 
     about: str
@@ -38,6 +39,7 @@ class CheckForm:
     takes_threshold: bool = False
     against: tuple[Against, ...] = ()
     may_not_apply: bool = False
+    only_reports: bool = False
 
 
 # What a check of samples does where their number decides nothing.
@@ -57,3 +59,11 @@ def write_catalogue(forms: Mapping[str, CheckForm]) -> str:
 
 
 CATALOGUE = read_catalogue((files("deltareg") / "suites" / "catalogue.json").read_bytes())
+
+
+def judges(check: str, *, has_threshold: bool) -> bool:
+    """Whether a version can fail a check; one that is not known here may."""
+    form = CATALOGUE.get(check)
+    if form is None:
+        return True
+    return not form.only_reports and (has_threshold or not form.takes_threshold)

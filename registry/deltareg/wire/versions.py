@@ -19,6 +19,7 @@ class Revoke(Request):
 
     reason: Reason
     even_if_served: bool = False
+    dry_run: bool = False
 
 
 class Unrevoke(Request):

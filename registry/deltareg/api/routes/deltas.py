@@ -10,6 +10,7 @@ from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer
 from deltareg.api.parameters import Number
 from deltareg.db.queries.deltas import LineFilter
+from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.bases import bases as base_service
 from deltareg.service.channels import gate as gate_service
@@ -46,14 +47,34 @@ def version_of(ns: str, name: str, version: Number) -> Ref:
     return Ref(line_of(ns, name), version=version)
 
 
+_LABEL = "label."
+
+
 def filter_of(
+    request: Request,
     base: str | None = None,
     kind: str | None = None,
     verdict: Literal["pass", "fail", "inconclusive", "none"] | None = None,
     channel: str | None = None,
 ) -> LineFilter:
-    """Read the filters of a list of lines."""
-    return LineFilter(base=base, kind=kind, verdict=verdict, channel=channel)
+    """Read the filters of a list of lines; those by label are called `label.NAME`."""
+    labels = [
+        (label_name(name.removeprefix(_LABEL)), value)
+        for name, value in request.query_params.multi_items()
+        if name.startswith(_LABEL)
+    ]
+    return LineFilter(base=base, kind=kind, verdict=verdict, channel=channel, labels=labels)
+
+
+def label_name(text: str) -> str:
+    """Check the name of a label that is looked for, which becomes part of a path into JSON.
+
+    Raises:
+        InvalidInput: It holds a quotation mark, a backslash or a control character.
+    """
+    if not text or not text.isprintable() or set(text) & set('"\\'):
+        raise InvalidInput(f"no label is looked for by the name {text[:60]!r}", fix="label.KEY")
+    return text
 
 
 Only = Annotated[LineFilter, Depends(filter_of)]
@@ -74,7 +95,10 @@ def resolve(
 def list_lines(
     registry: InRegistry, by: By, only: Only, cursor: str | None = None, limit: int = 50
 ) -> Page[LineInfo]:
-    """List all delta lines by name, those whose newest version fits the filters."""
+    """List all delta lines by name, those whose newest version fits the filters.
+
+    `label.NAME=VALUE` is a filter, too, and may be given for several labels.
+    """
     return service.list_lines(registry, by, only=only, cursor=cursor, limit=limit)
 
 
@@ -115,9 +139,11 @@ def show_version(request: Request, registry: InRegistry, by: By, version: Versio
 
 
 @router.delete("/deltas/{ns}/{name}/versions/{version}")
-def delete_version(registry: InRegistry, by: By, version: Version) -> VersionInfo:
-    """Delete a version; its number is never used again."""
-    return service.delete_version(registry, by, version)
+def delete_version(
+    registry: InRegistry, by: By, version: Version, *, dry_run: bool = False
+) -> VersionInfo:
+    """Delete a version; its number is never used again. With `dry_run` only look whether it may."""
+    return service.delete_version(registry, by, version, dry_run=dry_run)
 
 
 @router.post("/deltas/{ns}/{name}/versions/{version}:revoke")

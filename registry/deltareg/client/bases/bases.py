@@ -6,13 +6,13 @@ its fingerprint is the one wanted; its name never matters.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from deltareg.client.bases.hub import hub_snapshots
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.http.api import Api
@@ -158,14 +158,7 @@ def _places(cache: Cache, root: Digest, location: str | None) -> Iterator[Path]:
         yield Path(place)
     if location:
         yield Path(location)
-    yield from _hub_snapshots()
-
-
-def _hub_snapshots() -> Iterator[Path]:
-    # Only files already on this disk; nothing is fetched from any hub.
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    yield from hub.glob("models--*/snapshots/*")
+    yield from hub_snapshots()
 
 
 def _remembered(cache: Cache) -> dict[str, list[str]]:

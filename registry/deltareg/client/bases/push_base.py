@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from deltareg.client.bases.bases import remember_base
+from deltareg.client.bases.hub import hub_folder
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.packs.transfer import piece_sources, send_pieces
 from deltareg.client.results.reports import Fingerprint
-from deltareg.errors import UploadClosed
+from deltareg.delta.layouts.peft.marks import marks
+from deltareg.errors import InvalidInput, UploadClosed
 from deltareg.refs import parse_name
 from deltareg.wire import BaseInfo, UploadComplete, UploadInfo, UploadOpen, request_of
 
@@ -19,9 +21,12 @@ def push_base(context: Context, path: Path, name: str) -> BaseInfo:
 
     Raises:
         Refused: The name belongs to another base.
+        InvalidInput: The folder holds an adapter.
     """
     parse_name(name, "base")
+    path = _place(path)
     with open_base(path, context.cache, progress=context.progress) as base:
+        _check(base)
         for attempt in range(_TRIES):
             try:
                 info = _send(context, base, name)
@@ -40,9 +45,12 @@ def register_base(context: Context, path: Path, name: str) -> BaseInfo:
 
     Raises:
         Refused: The name belongs to another base.
+        InvalidInput: The folder holds an adapter.
     """
     parse_name(name, "base")
+    path = _place(path)
     with open_base(path, context.cache, progress=context.progress) as base:
+        _check(base)
         request = _request(base, name, register_only=True)
         upload = context.api.post("/uploads", request, UploadInfo)
         remember_base(context.cache, base.identity.root, path)
@@ -53,7 +61,7 @@ def register_base(context: Context, path: Path, name: str) -> BaseInfo:
 
 def fingerprint(context: Context, path: Path) -> Fingerprint:
     """Fingerprint a local base; no server is asked."""
-    with open_base(path, context.cache, progress=context.progress) as base:
+    with open_base(_place(path), context.cache, progress=context.progress) as base:
         return Fingerprint(
             root=base.identity.root,
             tensors=len(base.view.tensors),
@@ -62,6 +70,22 @@ def fingerprint(context: Context, path: Path) -> Fingerprint:
             config_digest=base.identity.config,
             tokenizer_digest=base.identity.tokenizer,
         )
+
+
+def _check(base: BaseFolder) -> None:
+    """Refuse a folder that holds what is pushed onto a base: nothing could ever stand on it."""
+    files = base.folder.contents
+    if "config.json" in files or not ("adapter_config.json" in files or marks(base.view.tensors)):
+        return
+    raise InvalidInput(
+        f"{base.path} holds an adapter, not a base",
+        fix=f"deltareg push {base.path} NS/NAME --base NAME",
+    )
+
+
+def _place(path: Path) -> Path:
+    """Give the folder that is meant: the path, or a model of the hub's cache by its id."""
+    return path if path.exists() else hub_folder(str(path)) or path
 
 
 def _request(base: BaseFolder, name: str, *, register_only: bool) -> UploadOpen:

@@ -10,7 +10,7 @@ from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
 from deltareg.client.fold.fold_folder import Delta, fold_folder
-from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.progress import Meter
 from deltareg.client.pull.fetching import (
@@ -19,7 +19,12 @@ from deltareg.client.pull.fetching import (
     read_stored,
     trim,
 )
-from deltareg.client.pull.installed import noted_installed, remember_installed
+from deltareg.client.pull.installed import (
+    Installed,
+    noted_fold,
+    noted_installed,
+    remember_installed,
+)
 from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.results.pull_report import PullReport
 from deltareg.delta.fold import RECIPE
@@ -30,6 +35,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
+_EXPECT = "write blake3: and 64 hex digits, the fingerprint that materialize prints"
 _DTYPES = {"keep": None, "bf16": "BF16", "f16": "F16", "f32": "F32"}
 
 
@@ -44,19 +50,26 @@ def materialize(
 ) -> PullReport:
     """Fold a version into its base and write the full model.
 
+    A folder that holds just that already, every file as it was written, is left as it is.
+
     Raises:
         InvalidInput: The delta cannot be folded, or the dtype is none of keep, bf16, f16, f32.
+        Conflict: The folder holds something else.
         BaseMismatch: `base` is not the base that the delta was made for.
         IntegrityFailure: The result's root is not the expected one.
     """
     started = time.monotonic()
     if dtype not in _DTYPES:
         raise InvalidInput(f"no dtype {dtype!r}", fix=f"use {', '.join(_DTYPES)}")
-    if expect is not None:
-        Digest.parse(expect)
-    if not is_free(out):
+    if expect is not None and Digest.parse(expect).algorithm != "blake3":
+        raise InvalidInput(f"{expect[:19]}… is no fingerprint of weights", fix=_EXPECT)
+    there = None if is_free(out) else noted_fold(context.cache, out)
+    if not is_free(out) and (there is None or dtype != "keep"):
         raise Conflict(f"{out} exists and is not empty", fix=_fix(context, out, ref))
     version = resolve(context, ref, bare="prod")
+    if there is not None:
+        root = _root_there(context, version, out, there, expect=expect)
+        return _report(version, out, Folded(root, 0, 0), started)
     if not version.foldable:
         raise InvalidInput(
             f"{version.ref} ({version.kind}) cannot be folded into weights",
@@ -69,11 +82,44 @@ def materialize(
         remember_base(context.cache, made.root, out)
         remember_installed(context.cache, out, version, root=str(made.root))
     trim(context)
+    return _report(version, out, made, started)
+
+
+def _report(version: VersionDetail, out: Path, made: "Folded", started: float) -> PullReport:
     return PullReport(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
         time.monotonic() - started, root=str(made.root), recipe=_recipe(),
         revocation=version.revocation,
     )  # fmt: skip
+
+
+def _root_there(
+    context: Context, version: VersionDetail, out: Path, noted: Installed, *, expect: str | None
+) -> Digest:
+    """Give the root of a folder that holds a version folded before, every file as it was written.
+
+    Raises:
+        Conflict: It holds another version, or was written to since.
+        IntegrityFailure: Its root is not the expected one.
+    """
+    root = _root_of(context, out)
+    if noted.digest != version.digest or str(root) != noted.root:
+        raise Conflict(
+            f"{out} exists and holds something else than {version.ref}",
+            fix=_fix(context, out, Ref.parse(version.ref)),
+        )
+    if expect is not None and expect != str(root):
+        raise IntegrityFailure(
+            f"{out} holds {version.ref} already, and its root is {root}, not {expect}",
+            fix="check base and version; folds of other machines may differ in last bits",
+        )
+    return root
+
+
+def _root_of(context: Context, folder: Path) -> Digest:
+    """Fingerprint a folder; files that were not touched since the last time are not read."""
+    with open_base(folder, context.cache, progress=context.progress) as base:
+        return base.identity.root
 
 
 def _fix(context: Context, out: Path, ref: Ref) -> str:

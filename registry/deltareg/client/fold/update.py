@@ -76,7 +76,7 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
     started = time.monotonic()
     job = _job(context, folder, to)
     is_intact = _is_intact(job)
-    done = partial(_report, job, is_changed=not is_intact, is_plan=is_plan)
+    done = partial(_report, job, was_written_to=not is_intact, is_plan=is_plan)
     if is_intact and job.installed.digest == job.version.digest:
         return done("none", 0, 0, seconds=time.monotonic() - started)
     with _held(job, is_intact=is_intact) as held:
@@ -208,12 +208,12 @@ def _report(
     full: int,
     *,
     seconds: float,
-    is_changed: bool,
+    was_written_to: bool,
     is_plan: bool,
 ) -> UpdateReport:
     return UpdateReport(
         ref=job.version.ref, from_ref=job.installed.ref, path=job.folder,
         digest=job.version.digest, plan=plan, fetched_bytes=fetched, full_bytes=full,
-        seconds=seconds, is_plan=is_plan, is_changed=is_changed,
+        seconds=seconds, is_plan=is_plan, was_written_to=was_written_to,
         revocation=job.version.revocation,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from deltareg.client.bases.bases import (
     remember_base,
     resolve_base,
 )
+from deltareg.client.bases.hub import hub_folder
 from deltareg.client.context import Context
 from deltareg.client.disk.kept_files import make_read_only
 from deltareg.client.fold.materialize import fold_version, folded_root, note_fold
@@ -64,7 +65,7 @@ def named_base(context: Context, text: str) -> KnownBase:
 
 
 def find_ground(context: Context, text: str) -> Ground:
-    """Find what `--base` means: a folder, a base's name, or a version.
+    """Find what `--base` means: a folder, a base's name, a version, or a model of the hub's cache.
 
     A version that was not a base before is folded into the cache; nothing is sent.
 
@@ -73,6 +74,16 @@ def find_ground(context: Context, text: str) -> Ground:
         InvalidInput: The version cannot be folded, or the stack would be too high.
         Blocked: The version is revoked.
     """
+    try:
+        return _ground(context, text)
+    except (InvalidInput, NotFound):
+        place = None if Path(text).exists() else hub_folder(text)
+        if place is None:
+            raise
+        return _ground(context, str(place))
+
+
+def _ground(context: Context, text: str) -> Ground:
     if Path(text).exists() or not ("/" in text or ":" in text):
         known = resolve_base(context.api, context.cache, text, progress=context.progress)
         return Ground(known)

@@ -14,6 +14,7 @@ from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
+from deltareg.client.folders.near_misses import fix_of_empty, fix_of_two, is_part_of_adapter
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
@@ -131,12 +132,15 @@ class Folder:
             Refused: Two files hold different tensors of the same name.
         """
         found: dict[str, Tensor] = {}
-        for path, file in self.contents.items():
+        places: dict[str, str] = {}
+        for path in self.contents:
             for name, tensor in self.tensors_of(path).items():
                 if name in found and not _is_copy(tensor, found[name]):
-                    message = f"two files hold it, and they differ ({file.path} is one)"
-                    raise Refused([Problem("ambiguous", message, tensor=name, fix="keep one")])
+                    message = f"{places[name]} and {path} both hold it, and they differ"
+                    fix = fix_of_two(self.path, places[name], path)
+                    raise Refused([Problem("ambiguous", message, tensor=name, fix=fix)])
                 found.setdefault(name, tensor)
+                places.setdefault(name, path)
         return found
 
     def tensors_of(self, path: str) -> dict[str, MappedTensor]:
@@ -216,12 +220,15 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
     """
     if not path.exists():
         raise NotFound(f"there is nothing at {path}", fix="name the folder that holds the files")
+    if purpose == "delta" and path.is_file() and is_part_of_adapter(path):
+        told = f"{path.name} is one file of an adapter: adapter_config.json lies beside it"
+        _refuse("missing_config", told, f"name the folder: {path.parent}")
     root = path if path.is_dir() else path.parent
     chosen = sorted(_walk(path, root) if path.is_dir() else [path])
     folder = Folder(root, convention=convention)
     try:
         carried = _choose(chosen, root, purpose, folder.left_out)
-        _check_roles(carried, folder.left_out, purpose)
+        _check_roles(carried, folder.left_out, purpose, root)
         limits = FULL_LIMITS if purpose == "base" else limits_for(carried)
         for name, file in carried.items():
             if is_pickle(name):
@@ -308,7 +315,9 @@ def _check_file(path: Path, name: str, purpose: Purpose) -> None:
         _refuse("not_safetensors", f"{name} is an archive", "unpack it and push the folder")
 
 
-def _check_roles(carried: dict[str, Path], left_out: list[str], purpose: Purpose) -> None:
+def _check_roles(
+    carried: dict[str, Path], left_out: list[str], purpose: Purpose, root: Path
+) -> None:
     """Refuse pickles, and two weight files of which nobody could say which one counts."""
     pickles = [name for name in carried if is_pickle(name)]
     stems = {name.removesuffix(".safetensors") for name in carried if name.endswith(".safetensors")}
@@ -326,7 +335,7 @@ def _check_roles(carried: dict[str, Path], left_out: list[str], purpose: Purpose
                 "pickle", f"{name} is a pickle, which can run code when it is read", CONVERT_FIX
             )
     if not has_tensors and not (purpose == "conversion" and pickles):
-        _refuse("empty", "the folder holds no safetensors file", "name the folder that does")
+        _refuse("empty", "the folder holds no safetensors file", fix_of_empty(root))
 
 
 def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:

@@ -1,6 +1,7 @@
 """Which version a folder holds: noted when it was written, and found out again where it was not."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ class Installed(BaseModel):
         digest: Its manifest's digest.
         files: The paths of its files; others are not ours to replace.
         root: Where base and delta were folded into one model, its fingerprint; else empty.
+        rest: The digest over its files that hold no tensors, where it was folded.
     """
 
     form: Literal["deltareg.installed/1"] = "deltareg.installed/1"
@@ -34,12 +36,14 @@ class Installed(BaseModel):
     digest: str
     files: list[str]
     root: str = ""
+    rest: str = ""
 
 
 def remember_installed(cache: Cache, folder: Path, version: VersionInfo, *, root: str = "") -> None:
     """Note what a folder was just made from."""
     files = sorted(files_in(folder))
-    note = Installed(ref=version.ref, digest=version.digest, files=files, root=root)
+    rest = _rest(folder, files) if root else ""
+    note = Installed(ref=version.ref, digest=version.digest, files=files, root=root, rest=rest)
     cache.keep_note(_name(folder), note.model_dump_json().encode())
 
 
@@ -49,6 +53,19 @@ def noted_installed(cache: Cache, folder: Path) -> Installed | None:
         return Installed.model_validate_json(cache.note(_name(folder)) or b"")
     except ValidationError:  # none, of another release, or damaged
         return None
+
+
+def noted_fold(cache: Cache, folder: Path) -> Installed | None:
+    """Give the note of a folder that a version was folded into.
+
+    None as well where a file came or went since, or one that holds no tensors has changed; tensors
+    are not read.
+    """
+    noted = noted_installed(cache, folder)
+    files = sorted(files_in(folder))
+    if noted is None or not noted.rest or files != noted.files:
+        return None
+    return noted if _rest(folder, files) == noted.rest else None
 
 
 def find_installed(context: Context, folder: Path, line: LineRef) -> Installed:
@@ -71,6 +88,17 @@ def find_installed(context: Context, folder: Path, line: LineRef) -> Installed:
 def line_of(installed: Installed) -> LineRef:
     """Give the line of what a folder holds."""
     return Ref.parse(installed.ref).line
+
+
+def _rest(folder: Path, files: Sequence[str]) -> str:
+    """Give the digest over those of a folder's files that hold no tensors, with their names."""
+    hasher = hashlib.sha256()
+    for name in files:
+        if not name.endswith(".safetensors"):
+            with (folder / name).open("rb") as data:
+                digest = hashlib.file_digest(data, "sha256").hexdigest()
+            hasher.update(f"{name}\0{digest}\0".encode())
+    return hasher.hexdigest()
 
 
 def _name(folder: Path) -> str:

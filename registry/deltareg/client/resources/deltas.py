@@ -46,11 +46,10 @@ def lines(
     Raises:
         InvalidInput: A filter of another name.
     """
-    unknown = set(filters) - set(_FILTERS)
+    unknown = {name for name in filters if not name.startswith("label.")} - set(_FILTERS)
     if unknown:
-        raise InvalidInput(
-            f"no filter is called {sorted(unknown)[0]!r}", fix=f"filters: {', '.join(_FILTERS)}"
-        )
+        known = ", ".join((*_FILTERS, "label.KEY"))
+        raise InvalidInput(f"no filter is called {min(unknown)!r}", fix=f"filters: {known}")
     path = "/deltas" if namespace is None else f"/deltas/{parse_name(namespace, 'namespace')}"
     return context.api.get(path, Page[LineInfo], cursor=cursor, limit=limit, **filters)
 
@@ -78,23 +77,26 @@ def lineage(context: Context, ref: Ref, *, depth: int) -> LineageAnswer:
     return context.api.get(path, LineageAnswer, depth=depth)
 
 
-def delete(context: Context, ref: Ref) -> VersionInfo:
-    """Delete a version.
+def delete(context: Context, ref: Ref, *, dry_run: bool = False) -> VersionInfo:
+    """Delete a version, or with `dry_run` only find out whether it may be.
 
     Raises:
         InvalidInput: The reference does not name one version.
     """
-    return context.api.request("DELETE", _path_of_one(context, ref), VersionInfo)
+    query = {"dry_run": True} if dry_run else {}
+    return context.api.request("DELETE", _path_of_one(context, ref), VersionInfo, query=query)
 
 
-def revoke(context: Context, ref: Ref, *, reason: str, even_if_served: bool) -> VersionInfo:
-    """Revoke a version.
+def revoke(
+    context: Context, ref: Ref, *, reason: str, even_if_served: bool, dry_run: bool = False
+) -> VersionInfo:
+    """Revoke a version, or with `dry_run` only find out what would come of it.
 
     Raises:
         InvalidInput: The reference does not name one version.
         Conflict: A channel serves it, and it was not said that it may.
     """
-    wanted = request_of(Revoke, reason=reason, even_if_served=even_if_served)
+    wanted = request_of(Revoke, reason=reason, even_if_served=even_if_served, dry_run=dry_run)
     return context.api.post(f"{_path_of_one(context, ref)}:revoke", wanted, VersionInfo)
 
 

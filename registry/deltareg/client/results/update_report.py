@@ -21,7 +21,8 @@ class UpdateReport:
         full_bytes: Bytes that a pull into another folder would have fetched.
         seconds: How long it took.
         is_plan: Whether nothing was done.
-        is_changed: Whether somebody had written into the folder, so that nothing of it was used.
+        was_written_to: Whether somebody had written into the folder, so that nothing of it was
+            used.
         revocation: That `ref` is revoked.
     """
 
@@ -34,8 +35,13 @@ class UpdateReport:
     full_bytes: int
     seconds: float
     is_plan: bool
-    is_changed: bool = False
+    was_written_to: bool = False
     revocation: Revocation | None = None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the folder holds other bytes now; in a plan, whether it would."""
+        return self.plan != "none"
 
     def to_json(self) -> dict[str, object]:
         """The object of `deltareg update --json`."""
@@ -44,7 +50,7 @@ class UpdateReport:
             "ref": self.ref, "from": self.from_ref, "path": str(self.path), "digest": self.digest,
             "plan": self.plan, "fetched_bytes": self.fetched_bytes, "full_bytes": self.full_bytes,
             "seconds": round(self.seconds, 3), "is_plan": self.is_plan,
-            "is_changed": self.is_changed,
+            "is_changed": self.is_changed, "was_written_to": self.was_written_to,
         }  # fmt: skip
         if self.revocation is not None:
             found["revocation"] = self.revocation.model_dump()

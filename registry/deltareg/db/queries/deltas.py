@@ -73,6 +73,7 @@ class LineFilter:
         kind: The kind of the newest version.
         verdict: The newest outcome of `suite_digest` on the newest version; `none` for none.
         channel: A channel that serves a version of the line.
+        labels: Labels of the newest version, each with its value; no name holds `"` or a backslash.
         suite_digest: The suite that `verdict` speaks of.
     """
 
@@ -81,6 +82,7 @@ class LineFilter:
     kind: str | None = None
     verdict: str | None = None
     channel: str | None = None
+    labels: Sequence[tuple[str, str]] = ()
     suite_digest: str = ""
 
 
@@ -133,6 +135,7 @@ def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select
         conditions.append(newest.c.base_id == named)
     if only.kind is not None:
         conditions.append(newest.c.kind == only.kind)
+    conditions += [newest.c.labels[name].as_string() == value for name, value in only.labels]
     if only.verdict is not None:
         outcome = sa.func.coalesce(_newest_outcome(newest, only.suite_digest), "none")
         conditions.append(outcome == only.verdict)

@@ -95,7 +95,8 @@ def find_target(
         where = f"#{move.revision}"
     else:
         served = earlier(ledger)[(move.steps or 1) - 1 :]
-        where = f"{move.steps or 1} step(s) back"
+        steps = move.steps or 1
+        where = "one step back" if steps == 1 else f"{steps} steps back"
     if not served:
         raise NotFound(
             f"{line}@{channel.name} never served {where}",

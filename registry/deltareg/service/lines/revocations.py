@@ -10,7 +10,7 @@ from deltareg.db.queries import revocations as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.channels import serving_channels
 from deltareg.db.rows import Row
-from deltareg.db.session import with_retry
+from deltareg.db.session import tried, with_retry
 from deltareg.errors import Blocked, Conflict
 from deltareg.refs import Ref
 from deltareg.service.clock import rfc3339_seconds
@@ -22,6 +22,8 @@ from deltareg.wire import Revoke, Unrevoke, VersionInfo
 
 def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke) -> VersionInfo:
     """Revoke a version; one that is revoked stays so, for the reason that it was.
+
+    Of a request that says `dry_run` it is only found out what would come.
 
     Raises:
         Conflict: A channel serves it, and the request does not say that it may.
@@ -38,7 +40,7 @@ def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke
             _record(conn, caller, row, "revoke", request.reason)
         return describe_version(conn, version_queries.version_by_id(conn, row.id))
 
-    return with_retry(registry.engine, transaction)
+    return (tried if request.dry_run else with_retry)(registry.engine, transaction)
 
 
 def unrevoke_version(

@@ -10,7 +10,7 @@ from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.rows import Row
-from deltareg.db.session import read, with_retry
+from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
 from deltareg.service.clock import rfc3339
@@ -86,8 +86,12 @@ def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
         return queries.content(conn, find_version(conn, ref, bare="newest").id).storage_map
 
 
-def delete_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
+def delete_version(
+    registry: Registry, caller: Caller, ref: Ref, *, dry_run: bool = False
+) -> VersionInfo:
     """Delete a version; its number is never used again, its bytes go with the next collection.
+
+    With `dry_run` it is only found out whether it would be.
 
     Raises:
         Conflict: A channel serves it, another version was made from it, or stands on it as a base.
@@ -107,7 +111,7 @@ def delete_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
             )
         return describe_version(conn, queries.version_by_id(conn, row.id))
 
-    return with_retry(registry.engine, transaction)
+    return (tried if dry_run else with_retry)(registry.engine, transaction)
 
 
 def _newest(conn: sa.Connection, rows: Sequence[Row]) -> dict[int, VersionInfo]:

@@ -1,0 +1,71 @@
+"""What a policy, a suite or a freeze lets through, or takes for granted, said to who wrote it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.suites.catalogue import judges
+from deltareg.wire import SuiteInfo
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.wording import clean
+
+
+def warn_of_policy(invocation: Invocation, wanted: Mapping[str, object]) -> list[str]:
+    """Warn of what a policy asks for too little, or leaves to a default; gives the sentences."""
+    found = [*_of_suites(invocation, wanted.get("suites")), *_of_windows(wanted.get("freeze"))]
+    _note(invocation, found)
+    return found
+
+
+def warn_of_suite(invocation: Invocation, suite: SuiteInfo) -> None:
+    """Warn of a suite that every version passes."""
+    if not is_judging(suite):
+        _note(invocation, [f"no check of suite {suite.name} can fail, so every version passes it"])
+
+
+def warn_of_time(invocation: Invocation, text: str | None) -> None:
+    """Say how a time without a zone was taken."""
+    if text is not None and (taken := _as_utc(text)):
+        _note(invocation, [f"{text} names no zone and is taken as UTC: {taken}"])
+
+
+def is_judging(suite: SuiteInfo) -> bool:
+    """Whether a suite has a check that a version can fail."""
+    return any(judges(one.check, has_threshold=bool(one.threshold)) for one in suite.checks)
+
+
+def _note(invocation: Invocation, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        invocation.output.note(clean(f"warning: {warning}"))
+
+
+def _of_suites(invocation: Invocation, suites: object) -> Iterator[str]:
+    if not is_list(suites):
+        return
+    if not suites:
+        yield "suites: [] asks for no verdict, so what nobody has verified may be promoted"
+    for item in suites:
+        name = item.get("suite") if is_object(item) else item
+        if isinstance(name, str) and not is_judging(invocation.client.suites.show(name)):
+            yield f"no check of suite {name} can fail, so every version passes it"
+
+
+def _of_windows(windows: object) -> Iterator[str]:
+    for window in windows if is_list(windows) else []:
+        if not is_object(window):
+            continue
+        ends = [str(window.get(key, "")) for key in ("from", "to")]
+        for end in ends:
+            if taken := _as_utc(end):
+                yield f"freeze: {end} names no zone and is taken as UTC: {taken}"
+        if "zone" not in window and all(end[:3].isalpha() for end in ends):
+            yield f"freeze: {ends[0]} to {ends[1]} is by the clock of UTC; zone: names another"
+
+
+def _as_utc(text: str) -> str:
+    """Give a time that names no zone as it is taken; nothing where it names one, or is no time."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    return "" if moment.tzinfo else f"{moment.isoformat(timespec='seconds')}Z"

@@ -1,0 +1,41 @@
+"""What passed with a warning, said to whoever lets a version on."""
+
+from collections.abc import Sequence
+
+from deltareg.errors import Unavailable
+from deltareg.wire import CheckResult, VerdictInfo
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.wording import clean, number
+
+
+def warn_of(invocation: Invocation, ref: str) -> list[str]:
+    """Warn of what the verdicts about a version warn of; gives the sentences.
+
+    It stands beside an answer that is there already, so a server that has gone away since is no
+    failure.
+    """
+    try:
+        found = warnings_of(invocation.client.verdicts(ref).items)
+    except Unavailable:
+        return []
+    for warning in found:
+        invocation.output.note(clean(f"warning: {warning}"))
+    return found
+
+
+def warnings_of(verdicts: Sequence[VerdictInfo]) -> list[str]:
+    """Say what the newest verdict that counts of each suite warns of; they come newest first."""
+    newest = {verdict.suite: verdict for verdict in reversed(verdicts) if verdict.counts}
+    return [
+        f"suite {suite}: {_told(check)}"
+        for suite, verdict in sorted(newest.items())
+        for check in verdict.checks
+        if check.verdict == "warn"
+    ]
+
+
+def _told(check: CheckResult) -> str:
+    value = "" if check.value is None else f" {number(check.value)}"
+    limit = "" if check.threshold is None else f", threshold {number(check.threshold)}"
+    detail = f" ({check.detail})" if check.detail else ""
+    return f"{check.name}{value}{limit}{detail}"

@@ -1,0 +1,56 @@
+"""Bases in the Hugging Face cache of this machine; nothing is fetched from any hub."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
+_CONFIG_BYTES = 1 << 20
+
+
+def hub_snapshots() -> Iterator[Path]:
+    """Give the folder of every model and revision in the cache."""
+    yield from _cache().glob("models--*/snapshots/*")
+
+
+def hub_folder(model: str) -> Path | None:
+    """Give the folder of a model by its id on the hub: its main revision, else its only one."""
+    if _ID.fullmatch(model) is None:
+        return None
+    kept = _cache() / f"models--{model.replace('/', '--')}"
+    snapshots = sorted(place for place in kept.glob("snapshots/*") if place.is_dir())
+    main = kept / "refs" / "main"
+    if main.is_file():
+        named = kept / "snapshots" / main.read_text("utf-8", "replace").strip()
+        if named in snapshots:
+            return named
+    return snapshots[0] if len(snapshots) == 1 else None
+
+
+def base_in_config(adapter: Path) -> str:
+    """Give what an adapter's config says that its base is: a folder or an id; empty if nothing.
+
+    It is where to look, and no more: which base is found there its fingerprint says.
+    """
+    try:
+        with (adapter / "adapter_config.json").open("rb") as file:
+            found: object = json.loads(file.read(_CONFIG_BYTES))
+    except (OSError, ValueError):  # none, or one that a push refuses with better words
+        return ""
+    named: object = found.get("base_model_name_or_path") if isinstance(found, dict) else None
+    return named if isinstance(named, str) else ""
+
+
+def named_place(name: str) -> Path | None:
+    """Give the folder that a config's name for a base leads to on this machine."""
+    if not name:
+        return None
+    place = Path(name)
+    return place if place.is_dir() else hub_folder(name)
+
+
+def _cache() -> Path:
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub"))

@@ -1,0 +1,38 @@
+"""What somebody probably meant who named a folder or a file that holds no delta by itself."""
+
+import re
+from pathlib import Path
+
+_CHECKPOINT = re.compile(r"(?:checkpoint-|global_step)(\d+)")
+_CONFIG = "adapter_config.json"
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Give the newest checkpoint with tensors in what a trainer has written."""
+    found = {
+        int(match[1]): place
+        for place in folder.iterdir()
+        if (match := _CHECKPOINT.fullmatch(place.name)) and any(place.glob("*.safetensors"))
+    }
+    return found[max(found)] if found else None
+
+
+def fix_of_empty(folder: Path) -> str:
+    """Say what to name instead of a folder without tensors."""
+    newest = newest_checkpoint(folder)
+    return f"name its newest checkpoint: {newest}" if newest else "name the folder that does"
+
+
+def fix_of_two(folder: Path, one: str, other: str) -> str:
+    """Say what to do about two files of a folder that hold the same tensors."""
+    places = sorted({str((folder / path).parent) for path in (one, other)} - {str(folder)})
+    if not places:
+        return "keep one"
+    if len(places) == 1:
+        return f"push {places[0]} alone, or move it out to push the other"
+    return f"push one of them alone: {' or '.join(places)}"
+
+
+def is_part_of_adapter(file: Path) -> bool:
+    """Whether a file of tensors has the config that belongs to it beside it."""
+    return file.name.endswith(".safetensors") and (file.parent / _CONFIG).is_file()

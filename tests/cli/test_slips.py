@@ -1,0 +1,119 @@
+"""What a slip of the pen is answered with: the name, the folder or the option that was meant."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deltareg.host.token_files import write_token
+from tests.cli.steps import BASES, DELTAS
+
+SLIPS: list[tuple[list[str | Path], int, str]] = [
+    (["promot", "team/lora:v1"], 2, "Did you mean 'promote'?"),
+    (["login"], 2, "Did you mean 'auth login'?"),
+    (["channel", "list", "team/lora"], 2, "Did you mean 'ls'?"),
+    (["show", "team/lroa"], 3, "did you mean team/lora?"),
+    (["show", "taem/lora"], 3, "did you mean team/lora?"),
+    (["ls", "taem"], 3, "there is no namespace taem; did you mean team?"),
+    (["ls", "nobody", "--filter", "kind=lora"], 3, "there is no namespace nobody"),
+    (["base", "show", "tinylama"], 3, "did you mean tinyllama?"),
+    (["base", "show", "other"], 3, "bases here: tinyllama"),
+    (["push", DELTAS / "lora", "team/MyLoRA", "--base", "tinyllama"], 2, "write mylora"),
+    (["push", DELTAS / "lora", "team/x:v7", "--base", "tinyllama"], 2, "write team/x"),
+    (["push", DELTAS / "lora", "team/x"], 2, "--base with one of: tinyllama"),
+    (["push", DELTAS / "lora" / "adapter_model.safetensors", "team/x", "--base", "tinyllama"],
+     2, f"name the folder: {DELTAS / 'lora'}"),
+    (["base", "push", DELTAS / "lora", "adapter"], 2, "holds an adapter, not a base"),
+    (["base", "register", DELTAS / "lora", "adapter"], 2, "holds an adapter, not a base"),
+    (["promote", "team/lora", "--channel", "dev"], 2, "promote team/lora:v1 --channel dev"),
+    (["verdict", "show", "team/lora:v7"], 3, "there is no version team/lora:v7"),
+    (["ls", "--filter", "labl.x=y"], 2, "label.KEY"),
+    (["ls", "--filter", 'label.a"b=y'], 2, "no label is looked for"),
+    (["materialize", "team/lora", "--out", "m", "--expect", f"sha256:{'0' * 64}"], 2, "blake3:"),
+    (["agent", "run", "--channel", "team/lora@prod", "--dir", "d", "--once", "--every", "2h"],
+     2, "--every 1h"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def ana(shell, shared_registry, monkeypatch):
+    """Give a command line on a registry that all tests here share."""
+    monkeypatch.setenv("DELTAREG_SERVER", shared_registry.url)
+    token = shared_registry.token("read", "push", "promote", "serve", "admin", principal="ana")
+    write_token(shared_registry.url, token)
+    return shell
+
+
+def test_each_slip_names_what_was_meant(ana):
+    answers = [(words, status, told, ana(*words)) for words, status, told in SLIPS]
+
+    wrong = [
+        (words, ended.status, ended.err)
+        for words, status, told, ended in answers
+        if ended.status != status or told not in ended.err
+    ]
+    assert wrong == []
+
+
+def test_a_script_reads_the_suggestion_in_the_problem(ana):
+    ended = ana("show", "team/lroa", "--json")
+
+    assert ended.problem["detail"] == "there is no delta team/lroa; did you mean team/lora?"
+
+
+def test_a_folder_of_a_trainer_is_answered_with_its_newest_checkpoint(shell):
+    for number in (60, 120):
+        shutil.copytree(DELTAS / "lora", shell.home / "run" / f"checkpoint-{number}")
+    (shell.home / "run" / "checkpoint-240").mkdir()
+
+    ended = shell("lint", "run", "--json")
+
+    (problem,) = ended.json["problems"]
+    assert (problem["code"], problem["fix"]) == (
+        "empty", "name its newest checkpoint: run/checkpoint-120",
+    )  # fmt: skip
+
+
+def test_two_adapters_in_a_folder_are_both_named(shell):
+    shutil.copytree(DELTAS / "lora", shell.home / "both")
+    shutil.copytree(DELTAS / "lora_v2", shell.home / "both" / "second")
+
+    ended = shell("lint", "both", "--json")
+
+    (problem,) = ended.json["problems"]
+    assert problem["message"].startswith("adapter_model.safetensors and second/adapter_model.")
+    assert problem["fix"] == "push both/second alone, or move it out to push the other"
+
+
+def test_the_base_is_found_where_the_config_and_the_hub_name_it(ana, monkeypatch):
+    hub = ana.home / "hub" / "models--acme--Tiny-Llama"
+    shutil.copytree(BASES / "tinyllama", hub / "snapshots" / "abc")
+    (hub / "refs").mkdir()
+    (hub / "refs" / "main").write_text("abc")
+    monkeypatch.setenv("HF_HUB_CACHE", str(ana.home / "hub"))
+    adapter = shutil.copytree(DELTAS / "lora_qv", ana.home / "adapter")
+    config = adapter / "adapter_config.json"
+    fields = json.loads(config.read_text()) | {"base_model_name_or_path": "acme/Tiny-Llama"}
+    config.write_text(json.dumps(fields))
+
+    named = ana("push", adapter, "team/named", "--base", "acme/Tiny-Llama", "--json")
+    unnamed = ana("push", adapter, "team/unnamed")
+    wrong = ana("push", adapter, "team/named", "--base", "acme/Tiny-Lama")
+
+    assert (named.status, named.json["base"]["name"]) == (0, "tinyllama")
+    assert unnamed.status == 0
+    assert "snapshots/abc, which adapter_config.json names" in unnamed.err
+    assert wrong.status == 2
+    assert ana("base", "fingerprint", "acme/Tiny-Llama").status == 0
+
+
+def test_lines_are_listed_by_their_labels(ana):
+    labels = ("--label", "owner=core", "--label", "x.y=1=2")
+    ana("push", DELTAS / "lora_dora", "team/labelled", "--base", "tinyllama", *labels)
+
+    found = ana("ls", "team", "--filter", "label.owner=core,label.x.y=1=2", "-q")
+    none = ana("ls", "--filter", "label.owner=cor")
+
+    assert found.out == "team/labelled\n"
+    assert none.out == "no line matches\n"
