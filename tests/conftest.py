@@ -7,6 +7,8 @@ registry); all of them are found by folder.
 import gc
 import importlib.util
 import os
+import shutil
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -20,10 +22,24 @@ pytest_plugins = tuple(
     if not path.stem.startswith("_")
 )
 
+# What waits for the disk is most of what a test of a registry waits for, and no test cuts the power.
+_MEMORY_DISK = Path("/dev/shm")
+_MEMORY_DISK_BYTES = 6 << 30
+
 # No deadline: a shared machine stalls. Derandomised: CI says the same twice; soak explores.
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000)
 hypothesis.settings.load_profile("quick")
+
+
+def pytest_configure():
+    """Let the folders of the tests lie in memory, where there is room and nobody said otherwise."""
+    is_roomy = _MEMORY_DISK.is_dir() and shutil.disk_usage(_MEMORY_DISK).free >= _MEMORY_DISK_BYTES
+    if is_roomy and os.access(_MEMORY_DISK, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell's jobs in the background ignore Ctrl-C, and so would all that we start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
