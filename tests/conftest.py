@@ -22,7 +22,7 @@ pytest_plugins = tuple(
     if not path.stem.startswith("_")
 )
 
-# What waits for the disk is most of what a test of a registry waits for, and no test cuts the power.
+# Most of what a test of a registry waits for is the disk, and no test cuts the power.
 _MEMORY_DISK = Path("/dev/shm")
 _MEMORY_DISK_BYTES = 6 << 30
 

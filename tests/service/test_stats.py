@@ -24,6 +24,10 @@ SAMPLES = REPOSITORY / "tests" / "samples"
 DELTAS = SAMPLES / "deltas" / "tinyllama"
 
 
+def push_base(client):
+    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+
+
 def push(client, delta, line, base="tinyllama"):
     return client.push(DELTAS / delta, line, base=base).version
 
@@ -31,14 +35,14 @@ def push(client, delta, line, base="tinyllama"):
 @pytest.fixture
 def server(registry_server):
     """Run a registry with a base, on each of both stacks."""
-    registry_server.client().push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    registry_server.step("base", lambda: push_base(registry_server.client()))
     return registry_server
 
 
 @pytest.fixture
 def local(local_registry):
     """Run a registry with a base, on SQLite and a folder."""
-    local_registry.client().push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    local_registry.step("base", lambda: push_base(local_registry.client()))
     return local_registry
 
 
