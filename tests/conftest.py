@@ -26,6 +26,9 @@ pytest_plugins = tuple(
 _MEMORY_DISK = Path("/dev/shm")
 _MEMORY_DISK_BYTES = 6 << 30
 
+# Folders whose files take long.
+_DEAR = {"verify", "service", "client", "e2e", "cli", "api", "migrations", "kinds", "merging"}
+
 # No deadline: a shared machine stalls. Derandomised: CI says the same twice; soak explores.
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000)
@@ -45,10 +48,11 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
     """Start the files with slow tests first, and skip `gpu` tests where there is no CUDA device.
 
-    Two processes share the files in this order; a long file that comes last would run alone.
+    Two processes share the files in this order; a long file that comes last would run alone. So
+    those with neither slow tests nor registries, networks or databases in them come last.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in _DEAR))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     missing = missing_gpu() if marked else None
     if missing is not None:
