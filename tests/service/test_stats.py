@@ -33,10 +33,10 @@ def push(client, delta, line, base="tinyllama"):
 
 
 @pytest.fixture
-def server(registry_server):
+def server(both_stacks):
     """Run a registry with a base, on each of both stacks."""
-    registry_server.step("base", lambda: push_base(registry_server.client()))
-    return registry_server
+    both_stacks.step("base", lambda: push_base(both_stacks.client()))
+    return both_stacks
 
 
 @pytest.fixture
