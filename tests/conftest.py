@@ -7,6 +7,8 @@ registry); all of them are found by folder.
 import gc
 import importlib.util
 import os
+import shutil
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -20,19 +22,37 @@ pytest_plugins = tuple(
     if not path.stem.startswith("_")
 )
 
+# Most of what a test of a registry waits for is the disk, and no test cuts the power.
+_MEMORY_DISK = Path("/dev/shm")
+_MEMORY_DISK_BYTES = 6 << 30
+
+# Folders whose files take long.
+_DEAR = {"verify", "service", "client", "e2e", "cli", "api", "migrations", "kinds", "merging"}
+
 # No deadline: a shared machine stalls. Derandomised: CI says the same twice; soak explores.
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000)
 hypothesis.settings.load_profile("quick")
 
 
+def pytest_configure():
+    """Let the folders of the tests lie in memory, where there is room and nobody said otherwise."""
+    is_roomy = _MEMORY_DISK.is_dir() and shutil.disk_usage(_MEMORY_DISK).free >= _MEMORY_DISK_BYTES
+    if is_roomy and os.access(_MEMORY_DISK, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell's jobs in the background ignore Ctrl-C, and so would all that we start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items):
     """Start the files with slow tests first, and skip `gpu` tests where there is no CUDA device.
 
-    Two processes share the files in this order; a long file that comes last would run alone.
+    Two processes share the files in this order; a long file that comes last would run alone. So
+    those with neither slow tests nor registries, networks or databases in them come last.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in _DEAR))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     missing = missing_gpu() if marked else None
     if missing is not None:

@@ -10,17 +10,21 @@ BASES, DELTAS, BAD = SAMPLES / "bases", SAMPLES / "deltas" / "tinyllama", SAMPLE
 
 def push_base(user, name="tinyllama"):
     """Keep a base in the registry."""
-    ended = user("base", "push", BASES / name, name, "--json")
-    assert ended.status == 0, ended.err
-    return ended.json
+    return user.step(("base", name), lambda: done(user, "base", "push", BASES / name, name))
 
 
 def push(user, delta="lora", *options):
     """Push a delta of tinyllama to the line me/chat; gives its reference."""
     push_base(user)
-    ended = user("push", DELTAS / delta, "me/chat", "--base", "tinyllama", "--json", *options)
+    words = ("push", DELTAS / delta, "me/chat", "--base", "tinyllama", *options)
+    return user.step(words, lambda: done(user, *words))["ref"]
+
+
+def done(user, *words):
+    """Run a command line that goes well, and give its document."""
+    ended = user(*words, "--json")
     assert ended.status == 0, ended.err
-    return ended.json["ref"]
+    return ended.json
 
 
 def push_line(user, folder, versions):
@@ -35,4 +39,9 @@ def push_line(user, folder, versions):
             (delta / path.name).write_bytes(path.read_bytes())
         changed = {**tensors, name: tensors[name] * (1 + number / 100)}
         save_file(changed, delta / "adapter_model.safetensors", {"format": "pt"})
-        assert user("push", delta, "me/chat", "--base", "tinyllama").status == 0
+    user.step(("line", versions), lambda: push_folders(user, folder, versions))
+
+
+def push_folders(user, folder, versions):
+    for number in range(1, versions + 1):
+        done(user, "push", folder / f"delta-{number}", "me/chat", "--base", "tinyllama")

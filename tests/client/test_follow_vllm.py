@@ -22,7 +22,6 @@ from tests.fixtures.processes import until
 from tests.fixtures.vllm_stub import Adapter
 
 V1, V2 = "team--lora--v1", "team--lora--v2"
-IN_FLIGHT = 500
 
 
 def digest_of(delta):
@@ -103,7 +102,8 @@ def ask_all_the_time(vllm, folder, stop, failed):
 
 
 @pytest.mark.slow
-def test_no_request_fails_while_versions_are_swapped(vllm, host, maker, tmp_path):
+@pytest.mark.parametrize("in_flight", [100, pytest.param(500, marks=pytest.mark.soak)])
+def test_no_request_fails_while_versions_are_swapped(vllm, host, maker, tmp_path, in_flight):
     stop, told, failed = threading.Event(), [0], []
     steady = threading.Thread(target=ask_all_the_time, args=[vllm, tmp_path, stop, told])
     with running_agent(host, tmp_path, engine="vllm", url=vllm.url, drain_s=4.0, keep=0):
@@ -113,15 +113,15 @@ def test_no_request_fails_while_versions_are_swapped(vllm, host, maker, tmp_path
             for before, after in ((V2, V1), (V1, V2)):
                 flight = threading.Thread(
                     target=lambda name: failed.extend(
-                        asyncio.run(ask_many(vllm, [name] * IN_FLIGHT, is_held=True))
+                        asyncio.run(ask_many(vllm, [name] * in_flight, is_held=True))
                     ),
                     args=[before],
                 )
                 flight.start()
-                until(lambda: len(vllm.held) == IN_FLIGHT, "all are in flight")
+                until(lambda: len(vllm.held) == in_flight, "all are in flight")
                 _ = maker.rollback(LINE, "prod") if after == V1 else promote_again(maker)
                 until(lambda: vllm.names() == [after], "the old one is unloaded")  # noqa: B023
-                assert len(vllm.held) == IN_FLIGHT
+                assert len(vllm.held) == in_flight
                 vllm.release()
                 flight.join(60)
                 assert not flight.is_alive()

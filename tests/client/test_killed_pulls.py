@@ -30,7 +30,7 @@ KILLED_ANYWHERE = """
 import json, os, signal, sys, time
 from pathlib import Path
 from deltareg.client import Client, ClientConfig
-from deltareg.client import merge  # all that a pull needs is loaded before the clock runs
+from deltareg.client.use_cases import merge  # all that a pull needs is loaded before the clock runs
 server, token, cache, refs = *sys.argv[1:4], sys.argv[4:]
 def start(ref, at):
     pid = os.fork()

@@ -10,7 +10,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, claim, work
-from tests.client.test_references import depths, pushed
+from tests.client.test_references import depths
 from tests.e2e.test_data_path import same_files
 
 REF = f"{LINE}:v3"
@@ -47,10 +47,8 @@ def server(registry_server):
 def run(server, tmp_path):
     """Push a base and three checkpoints, and ask for the last to be flattened."""
     base, *checkpoints = write_run(tmp_path / "run", 3)
-    client = server.client()
-    client.push_base(base, "base")
-    pushed(client, checkpoints)
-    client.flatten(REF)
+    server.pushed(base, *checkpoints, line=LINE)
+    server.client().flatten(REF)
     return checkpoints
 
 

@@ -25,9 +25,7 @@ def server(registry_server):
 def run(server, tmp_path):
     """Push a base and four checkpoints, each stored against the one before it."""
     base, *checkpoints = write_run(tmp_path / "run", 4)
-    client = server.client()
-    client.push_base(base, "base")
-    pushed(client, checkpoints)
+    server.pushed(base, *checkpoints, line=LINE)
     return checkpoints
 
 

@@ -22,10 +22,18 @@ COUNT = 3
 def run(registry_server, tmp_path):
     """Push the checkpoints of a run; gives their folders, the base's first."""
     folders = write_run(tmp_path / "run", COUNT, share=0.02)
+    registry_server.pushed(*folders, line=LINE)
+    return folders
+
+
+@pytest.fixture
+def moved_run(registry_server, tmp_path):
+    """Push the checkpoints of a run, whose base then lies where nobody knows; gives them."""
+    folders = write_run(tmp_path / "run", COUNT, share=0.02)
     client = registry_server.client()
     client.push_base(folders[0], "base")
-    for folder in folders[1:]:
-        client.push(folder, LINE, base="base")
+    client.push(folders[1], LINE, base="base")
+    folders[0].rename(tmp_path / "elsewhere")
     return folders
 
 
@@ -71,8 +79,7 @@ def test_the_way_back_needs_the_base(run, edge, tmp_path):
 
 
 @pytest.mark.parametrize("act", ["pull", "materialize"])
-def test_bytes_of_the_base_that_come_along_are_counted(run, edge, tmp_path, act):
-    run[0].rename(tmp_path / "elsewhere")  # so that the registry alone has it
+def test_bytes_of_the_base_that_come_along_are_counted(moved_run, edge, tmp_path, act):
     traffic = Traffic(edge)
 
     report = getattr(edge, act)(f"{LINE}:v1", tmp_path / "model")
@@ -196,7 +203,7 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 from deltareg.client import Client, ClientConfig
-from deltareg.client import update  # all that an update needs is loaded before the clock runs
+from deltareg.client.use_cases import update  # all that it needs is loaded before the clock runs
 server, token, cache, target = sys.argv[1:]
 config = ClientConfig(server=server, token=token, cache_dir=Path(cache))
 print("ready", flush=True)

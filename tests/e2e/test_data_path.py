@@ -33,10 +33,13 @@ def push(client, delta, line, **options):
 @pytest.fixture
 def server(registry_server):
     """Run a registry that holds the bases."""
-    client = registry_server.client()
+    registry_server.step("two bases", lambda: push_bases(registry_server.client()))
+    return registry_server
+
+
+def push_bases(client):
     for name in ("tinyllama", "tinygpt2"):
         client.push_base(BASES / name, name)
-    return registry_server
 
 
 def test_a_base_is_one_however_it_is_cut(registry_server):

@@ -28,21 +28,23 @@ def push(client, delta, line, base):
     return client.push(DELTAS / delta, line, base=base).version
 
 
+def begin(server):
+    client = server.client()
+    client.push_base(BASE, "tinyllama")
+    push(client, "full", "team/sft", "tinyllama")
+
+
 @pytest.fixture
 def server(registry_server):
     """Run a registry with a base and a full fine-tune of it."""
-    client = registry_server.client()
-    client.push_base(BASE, "tinyllama")
-    push(client, "full", "team/sft", "tinyllama")
+    registry_server.step("sft", lambda: begin(registry_server))
     return registry_server
 
 
 @pytest.fixture
 def local(local_registry):
     """Run a registry on SQLite and a folder, with a base and a full fine-tune of it."""
-    client = local_registry.client()
-    client.push_base(BASE, "tinyllama")
-    push(client, "full", "team/sft", "tinyllama")
+    local_registry.step("sft", lambda: begin(local_registry))
     return local_registry
 
 

@@ -80,11 +80,12 @@ def serve(registry, worker, count, *, name="w1"):
     return served
 
 
-def test_one_run_is_served_among_the_first_although_a_thousand_were_queued_before(
-    registry, ada, worker
+@pytest.mark.parametrize("many", [200, pytest.param(1000, marks=pytest.mark.soak)])
+def test_one_run_is_served_among_the_first_although_many_were_queued_before(
+    registry, ada, worker, many
 ):
-    versions_in(registry.engine, "many", 1000, maker=ada)
-    queue_at_once(registry, ada, "many/x", 1000)
+    versions_in(registry.engine, "many", many, maker=ada)
+    queue_at_once(registry, ada, "many/x", many)
     first, second = claim(registry, worker), claim(registry, worker, name="w2")
     (one,) = versions_in(registry.engine, "one", 1, maker=ada)
     queue_all(registry, ada, [one])

@@ -24,21 +24,25 @@ SAMPLES = REPOSITORY / "tests" / "samples"
 DELTAS = SAMPLES / "deltas" / "tinyllama"
 
 
+def push_base(client):
+    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+
+
 def push(client, delta, line, base="tinyllama"):
     return client.push(DELTAS / delta, line, base=base).version
 
 
 @pytest.fixture
-def server(registry_server):
+def server(both_stacks):
     """Run a registry with a base, on each of both stacks."""
-    registry_server.client().push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
-    return registry_server
+    both_stacks.step("base", lambda: push_base(both_stacks.client()))
+    return both_stacks
 
 
 @pytest.fixture
 def local(local_registry):
     """Run a registry with a base, on SQLite and a folder."""
-    local_registry.client().push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    local_registry.step("base", lambda: push_base(local_registry.client()))
     return local_registry
 
 

@@ -63,15 +63,27 @@ class LibraryDelta:
             network = cls.from_pretrained(self.folder / "base")
             return peft.PeftModel.from_pretrained(network, self.folder / "delta").eval()
 
+    @cached_property
+    def _model(self):
+        return self.loaded()
+
+    @cached_property
+    def _outputs(self):
+        with small_networks.quiet(), torch.no_grad():
+            return floating_outputs(self._model(**self.inputs))
+
     def outputs(self):
         """Give what the library computes with the delta."""
-        with small_networks.quiet(), torch.no_grad():
-            return floating_outputs(self.loaded()(**self.inputs))
+        return self._outputs
 
     def merged(self):
-        """Give every weight as the library merges it, by its name in the base's files."""
+        """Give every weight as the library merges it, by its name in the base's files.
+
+        Merging is done in place, so it comes after the outputs.
+        """
+        self.outputs()
+        model = self.__dict__.pop("_model")
         with small_networks.quiet():
-            model = self.loaded()
             state = (model if self.config is None else model.merge_and_unload()).state_dict()
         state = {name.replace(".modules_to_save.default", ""): v for name, v in state.items()}
         names = self.bench.base.view.names

@@ -78,6 +78,7 @@ def test_what_is_accepted_is_told(trial, caplog):
     assert "kernel or container: no files, mount" in caplog.text
 
 
+@pytest.mark.soak
 def test_the_trial_of_a_warm_zygote_takes_less_than_a_second(tmp_path):
     with Zygote(tmp_path, environment=os.environ) as zygote:
         took = [timed_trial(zygote, tmp_path) for _ in range(4)]
