@@ -39,7 +39,7 @@ def filled(value, texts):
         found = {name: filled_field(name, getattr(value, name), texts) for name in
                  type(value).model_fields}  # fmt: skip
         return value.model_copy(update=found)
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         found = {f.name: filled_field(f.name, getattr(value, f.name), texts) for f in fields(value)}
         return replace(value, **found)
     if isinstance(value, dict):

@@ -71,7 +71,7 @@ class Judged:
     def counted(self) -> str:
         """How many checks came to what, so that a pass hides no warning: `11 pass, 1 warn`."""
         checks = self.verdict.checks if self.verdict is not None else []
-        counts = Counter(check.verdict for check in checks)
+        counts = Counter[str](check.verdict for check in checks)
         words = dict.fromkeys((*_OUTCOMES, *counts))
         return ", ".join(f"{counts[word]} {word}" for word in words if counts[word]) or "no checks"
 
