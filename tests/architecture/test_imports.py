@@ -49,21 +49,28 @@ def test_the_worker_loads_no_database_and_no_bucket():
 
 def test_help_comes_without_numpy_or_the_client():
     """`deltareg --help` answers at once: what a command needs is loaded when it runs."""
-    heavy = ("numpy", "safetensors", "yaml", "deltareg.gate.judge", "deltareg.gate.policy")
+    heavy = (
+        "numpy",
+        "safetensors",
+        "yaml",
+        "jinja2",
+        "deltareg.gate.judge",
+        "deltareg.gate.policy",
+    )
 
     assert loaded_by("deltareg_cli.frame", heavy=heavy) == []
 
 
 def test_commands_are_there_before_what_they_compute_with():
     """Their help, and what a line was wrong in, need no tensors, no YAML and no connection."""
-    heavy = ("numpy", "safetensors", "yaml", "httpx", "deltareg.gate.judge")
+    heavy = ("numpy", "safetensors", "yaml", "httpx", "jinja2", "deltareg.gate.judge")
     modules = ", ".join(f"deltareg_cli.commands.{name}" for name in sorted(COMMANDS))
 
     assert loaded_by(modules, heavy=heavy) == []
 
 
 def test_asking_a_registry_something_needs_no_tensors_and_no_yaml():
-    heavy = ("numpy", "safetensors", "yaml", "deltareg.gate.judge")
+    heavy = ("numpy", "safetensors", "yaml", "jinja2", "deltareg.gate.judge")
 
     assert loaded_by("deltareg.client.client", heavy=heavy) == []
 

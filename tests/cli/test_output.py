@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from deltareg.documents.yaml_document import write_yaml
 from deltareg.wire import SCHEMA_VERSION
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Title
 from deltareg_cli.drawing import Surface, draw
 from deltareg_cli.logs import start_log
 from deltareg_cli.output import Output, to_json
 from deltareg_cli.wording import clean, count, moment, rate, seconds, short, size
-from deltareg_cli.yaml_text import to_yaml
 from tests.cli.steps import push, push_base
 
 yaml = pytest.importorskip("yaml", reason="needs PyYAML to read YAML back")
@@ -95,6 +95,8 @@ def test_yaml_says_what_json_says(user):
                 "x ",
                 "é",
                 "a\nb",
+                "\U0001f600",
+                "a\u202eb",
             ]
         },
         {"odd key": "v", "yes": 1, "1": 2},
@@ -102,11 +104,13 @@ def test_yaml_says_what_json_says(user):
         [1e-05, -2e-07, 1.5e-09, 1e22, 0.0, float("inf"), -float("inf")],
         [],
         "plain",
+        [[{"twice": 1}]] * 2,
     ],
     ids=repr,
 )
 def test_yaml_reads_back(value):
-    assert yaml.safe_load(to_yaml(value)) == value
+    assert yaml.safe_load(write_yaml(value, is_ascii=True)) == value
+    assert yaml.safe_load(write_yaml(value)) == value
 
 
 def test_columns_are_aligned_and_nothing_else_is_drawn_in_a_pipe():

@@ -164,6 +164,19 @@ def test_markdown_tells_checks_rules_modules_bytes_evidence_and_waivers():
     assert "| effect | known, see the ticket | 2026-03-01 | bo |" in text
 
 
+MIXED = Judged(
+    "smoke",
+    verdict("pass", *[check(f"c{n}") for n in range(11)], check("loss", "warn"), check("g", "n/a")),
+)
+
+
+def test_a_pass_hides_no_warning():
+    told = report(suites=(MIXED,))
+
+    assert "### Suite smoke: pass (11 pass, 1 warn, 1 n/a)" in to_markdown(told)
+    assert "pass: 11 pass, 1 warn, 1 n/a in 3 s" in Page(to_html(told)).text.replace("3.2", "3")
+
+
 def test_markdown_shows_ten_modules_and_counts_the_others():
     told = report(compared=Compared("what prod serves", diff(weights(20))))
 

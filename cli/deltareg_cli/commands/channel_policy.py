@@ -15,7 +15,6 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Channel, option, reason_option
 from deltareg_cli.views.policies import change_blocks, ruling_blocks
 from deltareg_cli.views.policy_warnings import warn_of_policy
-from deltareg_cli.yaml_text import to_yaml
 
 
 @group(
@@ -52,8 +51,10 @@ def get(invocation: Invocation, line: str, name: str) -> None:
 
     What has its default value is left out.
     """
+    from deltareg.documents.yaml_document import write_yaml  # what other lines need not load
+
     found = invocation.client.policy(line, name)
-    raw = to_yaml(found.policy)
+    raw = write_yaml(found.policy, is_ascii=True)
     invocation.output.show(Answer(fields(found, "policy", "digest"), [], [found.digest], raw=raw))
 
 

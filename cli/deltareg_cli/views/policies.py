@@ -7,7 +7,6 @@ from deltareg.documents.json_values import is_list, is_object
 from deltareg.wire import GateAnswer, PolicyChange, UnmetRule
 from deltareg_cli.blocks import Block, Cell, Facts, Lines, Text, Title
 from deltareg_cli.wording import count
-from deltareg_cli.yaml_text import to_yaml
 
 
 def policy_in_short(policy: Mapping[str, object]) -> str:
@@ -72,7 +71,9 @@ def unmet_lines(rules: Sequence[UnmetRule]) -> list[Sequence[Text]]:
 
 
 def _yaml_lines(key: str, value: object) -> list[str]:
-    return [] if value is None else to_yaml({key: value}).rstrip("\n").splitlines()
+    from deltareg.documents.yaml_document import write_yaml  # what other views need not load
+
+    return [] if value is None else write_yaml({key: value}, is_ascii=True).splitlines()
 
 
 def _suite(item: object) -> str:

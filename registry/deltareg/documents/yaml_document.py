@@ -8,7 +8,7 @@ read in the same way.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import cast
 
 import yaml
@@ -93,9 +93,32 @@ def read_yaml(raw: bytes, *, what: str) -> dict[str, object]:
     return value
 
 
-def write_yaml(value: Mapping[str, object]) -> str:
-    """Write a document as YAML that reads well, keys in their order."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+class _Dumper(yaml.SafeDumper):
+    """Writes everything where it belongs: no aliases, items further in than what holds them."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Write again what is there twice."""
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002  # its signature
+        """Indent items of a list too."""
+        super().increase_indent(flow, indentless=False)
+
+
+_Dumper.add_multi_representer(str, lambda dumper, word: dumper.represent_str(str(word)))
+
+
+def write_yaml(value: object, *, is_ascii: bool = False) -> str:
+    """Write a JSON value as YAML that reads well, keys in their order.
+
+    Args:
+        value: The value.
+        is_ascii: Whether to escape what is beyond ASCII, for a terminal that it could deceive.
+    """
+    told: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=not is_ascii, width=100
+    )
+    return told.removesuffix("...\n")
 
 
 def _depth(value: object) -> int:

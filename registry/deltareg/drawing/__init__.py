@@ -1,1 +1,4 @@
-"""What is drawn for people: numbers in words, plots, and pages of HTML."""
+"""What is drawn for people: numbers in words, plots, and pages of HTML.
+
+Templates lie in `templates/`; `rendering` fills them, and escapes what is written into them.
+"""

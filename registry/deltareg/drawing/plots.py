@@ -1,4 +1,4 @@
-"""Plots as SVG text: heat map, lines over layers, small histories.
+"""Plots: heat map, lines over layers, small histories, bars.
 
 Colours are classes of the page's style sheet, so that a plot follows dark and light; every mark has
 a title to hover over, and every plot a label for those who cannot see it.
@@ -9,9 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deltareg.drawing.strokes import (
+    Box,
+    Dot,
+    Mark,
+    Rule,
+    Stroke,
+    axis,
     brief,
     round_ticks,
-    safe,
     svg,
     written,
 )
@@ -41,6 +46,27 @@ class Heat:
     unit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar: what it is, its length beside the longest, from 0 to 1, and its value in words."""
+
+    name: str
+    share: float
+    words: str
+
+
+def shares(rows: Sequence[tuple[str, float, str]]) -> list[Bar]:
+    """Make bars of values from zero up: what each is, the value, and words for it.
+
+    What is not finite is as long as the longest.
+    """
+    most = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0) or 1.0
+    return [
+        Bar(name, min(1.0, value / most) if math.isfinite(value) else 1.0, words)
+        for name, value, words in rows
+    ]
+
+
 def heat_map(heat: Heat) -> str:
     """Draw cells from pale (zero) to strong (the largest), with a scale below."""
     width, height = _cell_width(len(heat.columns)), 24
@@ -48,22 +74,21 @@ def heat_map(heat: Heat) -> str:
     top = 22
     values = [v for row in heat.cells for v in row if v is not None and math.isfinite(v)]
     most = max(values, default=0.0)
-    parts: list[str] = []
+    marks: list[Mark] = []
     every = max(1, math.ceil(len(heat.columns) * 22 / max(1, width * len(heat.columns))))
     for x, name in enumerate(heat.columns):
         if x % every == 0:
-            parts.append(written(left + (x + 0.5) * width, 14, name, "mid"))
+            marks.append(written(left + (x + 0.5) * width, 14, name, "mid"))
     for y, row in enumerate(heat.rows):
-        parts.append(written(left - 8, top + y * height + 16, _clip(row), "end"))
+        marks.append(written(left - 8, top + y * height + 16, _clip(row), "end"))
         for x, value in enumerate(heat.cells[y]):
             place = (left + x * width, top + y * height, width - 2, height - 2)
-            told = f"{row}, {heat.columns[x]}"
-            parts.append(_cell(place, value, most, told))
+            marks += _cell(place, value, most, f"{row}, {heat.columns[x]}")
     bottom = top + len(heat.rows) * height
     words = f"0 to {brief(most)}: {heat.unit}"
-    parts.append(_scale(left, bottom + 12, words))
+    marks += _scale(left, bottom + 12, words)
     size = (left + max(len(heat.columns) * width, len(words) * _CHAR_WIDTH) + 4, bottom + 42)
-    return svg(size, heat.label, parts, is_fixed=True)
+    return svg(size, heat.label, marks, is_fixed=True)
 
 
 def _cell_width(columns: int) -> float:
@@ -72,17 +97,17 @@ def _cell_width(columns: int) -> float:
 
 def _cell(
     place: tuple[float, float, float, float], value: float | None, most: float, told: str
-) -> str:
+) -> list[Mark]:
     x, y, width, height = place
-    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3"'
-    if value is None:
-        return f'<rect {box} class="none"><title>{safe(told)}: unchanged</title></rect>'
-    step = _step(value, most)
-    mark = f'<rect {box} class="h{step}"><title>{safe(told)}: {value:.4g}</title></rect>'
-    if width < 40:
-        return mark
+    words = "unchanged" if value is None else f"{value:.4g}"
+    step = 0 if value is None else _step(value, most)
+    style = "none" if value is None else f"h{step}"
+    title = f"{told}: {words}"
+    box = Box(style, title, x=x, y=y, width=width, height=height, radius=3)
+    if value is None or width < 40:
+        return [box]
     tone = "on" if step > STEPS // 2 else "off"
-    return mark + written(x + width / 2, y + 15, brief(value), f"mid {tone}")
+    return [box, written(x + width / 2, y + 15, brief(value), f"mid {tone}")]
 
 
 def _step(value: float, most: float) -> int:
@@ -91,12 +116,9 @@ def _step(value: float, most: float) -> int:
     return min(STEPS - 1, int(value / most * STEPS)) if most > 0 else 0
 
 
-def _scale(x: float, y: float, words: str) -> str:
-    boxes = [
-        f'<rect x="{x + step * 14:.1f}" y="{y:.1f}" width="14" height="8" class="h{step}"/>'
-        for step in range(STEPS)
-    ]
-    return "".join([*boxes, written(x, y + 23, words, "")])
+def _scale(x: float, y: float, words: str) -> list[Mark]:
+    boxes = [Box(f"h{n}", x=x + n * 14, y=y, width=14, height=8) for n in range(STEPS)]
+    return [*boxes, written(x, y + 23, words, "")]
 
 
 def line_plot(lines: Sequence[Line], columns: Sequence[str], *, label: str) -> str:
@@ -111,36 +133,30 @@ def line_plot(lines: Sequence[Line], columns: Sequence[str], *, label: str) -> s
         return left + 10 + (right - left - 20) * (n / max(1, len(columns) - 1) if n else 0.0)
 
     def at_y(value: float) -> float:
-        return bottom - (bottom - top) * min(value, high) / high
+        return bottom - (bottom - top) * (min(value, high) / high)
 
-    parts = [
-        f'<line x1="{left}" x2="{right}" y1="{at_y(t):.1f}" y2="{at_y(t):.1f}" class="rule"/>'
-        + written(left - 8, at_y(t) + 4, brief(t), "end")
-        for t in ticks
-    ]
+    marks = axis(ticks, left=left, right=right, heights=[at_y(tick) for tick in ticks])
     every = max(1, math.ceil(len(columns) / 12))
-    parts += [
+    marks += [
         written(at_x(n), bottom + 20, name, "mid")
         for n, name in enumerate(columns)
         if n % every == 0
     ]
     for line in lines:
-        parts += _drawn(line, columns, at_x, at_y)
-    return svg((width, height), label, parts)
+        marks += _drawn(line, columns, at_x, at_y)
+    return svg((width, height), label, marks)
 
 
 def _drawn(
     line: Line, columns: Sequence[str], at_x: Callable[[int], float], at_y: Callable[[float], float]
-) -> list[str]:
+) -> list[Mark]:
     points = [(n, v) for n, v in enumerate(line.values) if math.isfinite(v)]
-    path = " ".join(f"{at_x(n):.1f},{at_y(v):.1f}" for n, v in points)
-    marks = [f'<polyline points="{path}" class="line {line.style}"/>']
+    marks: list[Mark] = [
+        Stroke(f"line {line.style}", points=[(at_x(n), at_y(v)) for n, v in points])
+    ]
     for n, value in points:
-        told = f"{safe(line.name)}, {safe(columns[n])}: {value:.4g}"
-        marks.append(
-            f'<circle cx="{at_x(n):.1f}" cy="{at_y(value):.1f}" r="3" class="dot {line.style}">'
-            f"<title>{told}</title></circle>"
-        )
+        title = f"{line.name}, {columns[n]}: {value:.4g}"
+        marks.append(Dot(f"dot {line.style}", title, x=at_x(n), y=at_y(value), radius=3))
     return marks
 
 
@@ -160,14 +176,14 @@ def history(values: Sequence[tuple[str, float]], *, threshold: float | None, lab
     def at_y(value: float) -> float:
         return bottom - (bottom - top) * ((value - low) / spread if high > low else 0.5)
 
-    parts: list[str] = []
+    marks: list[Mark] = []
     if near and threshold is not None:
         y = at_y(threshold)
-        parts.append(f'<line x1="0" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" class="limit"/>')
-    parts += _drawn(Line(label, numbers, "b"), [name for name, _ in values], at_x, at_y)
+        marks.append(Rule("limit", x1=0, x2=width, y1=y, y2=y))
+    marks += _drawn(Line(label, numbers, "b"), [name for name, _ in values], at_x, at_y)
     first, last = values[0][0], values[-1][0]
-    parts += [written(left, 98, first, ""), written(right, 98, last, "end strong")]
-    return svg((width, height), label, parts)
+    marks += [written(left, 98, first, ""), written(right, 98, last, "end strong")]
+    return svg((width, height), label, marks)
 
 
 def _clip(text: str) -> str:

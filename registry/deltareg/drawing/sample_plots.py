@@ -4,9 +4,12 @@ import math
 from collections.abc import Sequence
 
 from deltareg.drawing.strokes import (
-    brief,
+    Box,
+    Dot,
+    Mark,
+    Rule,
+    axis,
     round_ticks,
-    safe,
     svg,
     written,
 )
@@ -32,25 +35,19 @@ def ranked(values: Sequence[tuple[str, float]], *, label: str) -> str:
     step = min(48.0, (right - left) / max(1, count))
 
     def at_y(value: float) -> float:
-        return bottom - (bottom - top) * value / high
+        return bottom - (bottom - top) * (value / high)
 
-    parts = [
-        f'<line x1="{left}" x2="{right}" y1="{at_y(t):.1f}" y2="{at_y(t):.1f}" class="rule"/>'
-        + written(left - 8, at_y(t) + 4, brief(t), "end")
-        for t in ticks
-    ]
+    marks = axis(ticks, left=left, right=right, heights=[at_y(tick) for tick in ticks])
     for i, (rank, name, value) in enumerate(shown):
         x, y = left + (i + _GAP / 2) * step, min(at_y(value), bottom - 1)
-        told = f"{rank + 1} of {len(order)}: {safe(name)}, {value:.4g}"
-        parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{step * (1 - _GAP):.1f}" '
-            f'height="{bottom - y:.1f}" class="bar"><title>{told}</title></rect>'
-        )
+        title = f"{rank + 1} of {len(order)}: {name}, {value:.4g}"
+        wide = step * (1 - _GAP)
+        marks.append(Box("bar", title, x=x, y=y, width=wide, height=bottom - y))
     end = left + count * step
-    parts.append(written(left, bottom + 20, "1", ""))
+    marks.append(written(left, bottom + 20, "1", ""))
     if len(order) > 1:
-        parts.append(written(end, bottom + 20, f"{len(order):,}", "end"))
-    return svg((width, height), label, parts)
+        marks.append(written(end, bottom + 20, f"{len(order):,}", "end"))
+    return svg((width, height), label, marks)
 
 
 def interval(value: float, low: float, high: float, *, none: float, label: str) -> str:
@@ -70,12 +67,12 @@ def interval(value: float, low: float, high: float, *, none: float, label: str) 
         return ""
     reach = max(map(abs, ends)) or 1.0
     first, dot, last = (width / 2 + end / reach * (width / 2 - 6) for end in ends)
-    parts = [
-        f'<line x1="{width / 2}" x2="{width / 2}" y1="1" y2="{height - 1}" class="none-line"/>',
-        f'<line x1="{first:.1f}" x2="{last:.1f}" y1="{middle}" y2="{middle}" class="line b"/>',
-        f'<circle cx="{dot:.1f}" cy="{middle}" r="4" class="dot b"/>',
+    marks: list[Mark] = [
+        Rule("none-line", x1=width / 2, x2=width / 2, y1=1, y2=height - 1),
+        Rule("line b", x1=first, x2=last, y1=middle, y2=middle),
+        Dot("dot b", x=dot, y=middle, radius=4),
     ]
-    return svg((width, height), label, parts, is_fixed=True)
+    return svg((width, height), label, marks, is_fixed=True)
 
 
 def _shift(value: float, none: float) -> float:

@@ -1,9 +1,8 @@
-"""Two texts side by side, with what differs marked, as HTML; what others wrote stays text."""
+"""Two texts side by side, with what differs marked: pieces of text, for a template to write."""
 
 import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from html import escape
 
 from deltareg.drawing.wording import clean_lines
 
@@ -12,21 +11,22 @@ _MOST_WORDS = 800
 _WORD = re.compile(r"\S+\s*|\s+")
 _BLANK = re.compile(r"\n{3,}")
 _RUN = re.compile(r"(\S+(?: +\S+)*)")
+Piece = tuple[str, str]  # the side whose mark it has, or nothing, and its text
 
 
-def marked(a: str, b: str) -> tuple[str, str]:
-    """Give both texts with the words that the other has not marked; equal ones have no mark."""
+def marked(a: str, b: str) -> tuple[list[Piece], list[Piece]]:
+    """Give both texts, the words that the other has not marked; equal ones have no mark."""
     ours, theirs = (_words(text) for text in (a, b))
-    told: tuple[list[str], list[str]] = ([], [])
+    told: tuple[list[Piece], list[Piece]] = ([], [])
     for change, i, j, k, end in _changes(ours, theirs):
-        for side, words in zip(told, (ours[i:j], theirs[k:end]), strict=True):
-            side.append(_piece("".join(words), is_marked=change != "equal", is_b=side is told[1]))
-    return "".join(told[0]), "".join(told[1])
+        for side, words, style in zip(told, (ours[i:j], theirs[k:end]), "ab", strict=True):
+            side.extend(_pieces("".join(words), style if change != "equal" else ""))
+    return told
 
 
-def plain(text: str) -> str:
+def plain(text: str) -> list[Piece]:
     """Give a text without marks."""
-    return escape("".join(_words(text)))
+    return _pieces("".join(_words(text)), "")
 
 
 def _words(text: str) -> list[str]:
@@ -48,16 +48,15 @@ def _changes(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, int, int, in
     return head + [(tag, i + same, j + same, k + same, end + same) for tag, i, j, k, end in found]
 
 
-def _piece(text: str, *, is_marked: bool, is_b: bool) -> str:
-    """Write a piece; marks are put on words, and on line ends where nothing else differs."""
-    if not is_marked:
-        return escape(text)
-    style = "b" if is_b else "a"
+def _pieces(text: str, style: str) -> list[Piece]:
+    """Split a text; marks are put on words, and on line ends where nothing else differs."""
+    if not style:
+        return [("", text)] if text else []
     if not text.strip():
-        return "".join(_mark("⏎", style) + end if end == "\n" else end for end in text)
+        return [
+            piece
+            for end in text
+            for piece in ([(style, "⏎"), ("", end)] if end == "\n" else [("", end)])
+        ]
     parts = _RUN.split(text)  # what stands between runs, and each run, by turns
-    return "".join(_mark(part, style) if i % 2 else part for i, part in enumerate(parts))
-
-
-def _mark(text: str, style: str) -> str:
-    return f'<mark class="{style}">{escape(text)}</mark>'
+    return [(style if i % 2 else "", part) for i, part in enumerate(parts) if part]

@@ -1,34 +1,102 @@
-"""What plots are drawn with: SVG around marks, words, round numbers along an axis."""
+"""What plots are drawn with: marks at places, SVG around them, round numbers along an axis."""
 
 import math
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
+from typing import ClassVar
 
-from deltareg.drawing.wording import clean, cut
+from deltareg.drawing.rendering import render
 
-_MOST_WORDS = 500
-
-
-def svg(
-    size: tuple[float, float], label: str, parts: Sequence[str], *, is_fixed: bool = False
-) -> str:
-    """Give a plot of a width and height, with a label for those who cannot see it."""
-    width, height = size
-    fixed = f' width="{width:.0f}" height="{height:.0f}"' if is_fixed else ' class="plot"'
-    return (
-        f'<svg role="img" aria-label="{safe(label)}" viewBox="0 0 {width:.0f} {height:.0f}"'
-        f'{fixed} xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
-    )
+Point = tuple[float, float]
 
 
-def written(x: float, y: float, text: str, style: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that is drawn.
+
+    Attributes:
+        style: Classes of the page's style sheet.
+        title: What is shown to whoever hovers over it; empty for nothing.
+    """
+
+    shape: ClassVar[str]
+    style: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words(Mark):
+    """Words at a place."""
+
+    shape: ClassVar[str] = "text"
+    x: float
+    y: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box(Mark):
+    """A rectangle, with the radius of its corners."""
+
+    shape: ClassVar[str] = "rect"
+    x: float
+    y: float
+    width: float
+    height: float
+    radius: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Mark):
+    """A straight line."""
+
+    shape: ClassVar[str] = "line"
+    x1: float
+    x2: float
+    y1: float
+    y2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dot(Mark):
+    """A filled circle."""
+
+    shape: ClassVar[str] = "circle"
+    x: float
+    y: float
+    radius: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stroke(Mark):
+    """A line through points."""
+
+    shape: ClassVar[str] = "polyline"
+    points: Sequence[Point]
+
+
+def svg(size: Point, label: str, marks: Sequence[Mark], *, is_fixed: bool = False) -> str:
+    """Give a plot of a width and height as markup, with a label for those who cannot see it."""
+    return render("plot.svg.jinja", size=size, label=label, marks=marks, is_fixed=is_fixed)
+
+
+def written(x: float, y: float, text: str, style: str) -> Mark:
     """Write words at a place."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{safe(text)}</text>'
+    return Words(style, x=x, y=y, words=text)
 
 
-def safe(text: str) -> str:
-    """Make text of others fit for SVG."""
-    return escape(cut(clean(text), _MOST_WORDS))
+def axis(
+    ticks: Sequence[float], *, left: float, right: float, heights: Sequence[float]
+) -> list[Mark]:
+    """Draw a rule for each tick, at its height, with its number beside it."""
+    return [
+        mark
+        for tick, y in zip(ticks, heights, strict=True)
+        for mark in (
+            Rule("rule", x1=left, x2=right, y1=y, y2=y),
+            written(left - 8, y + 4, brief(tick), "end"),
+        )
+    ]
 
 
 def brief(value: float) -> str:

@@ -2,9 +2,10 @@
 
 import re
 
-# Characters that move the cursor, hide text or turn its direction: C0, C1, bidi, zero-width.
+# What moves the cursor, hides text, turns its direction or is no character: C0, C1, bidi,
+# zero-width, surrogates, noncharacters.
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
 )
 
 

@@ -1,10 +1,12 @@
 """What a report tells, as values: gathered once, written in several forms."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from deltareg.drawing.wording import short
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, GateAnswer, RunInfo, VerdictInfo, VersionDetail
 
@@ -17,6 +19,7 @@ Standing = Literal["allowed", "failed", "pending", "inconclusive", "blocked"]
 STANDINGS: dict[int, Standing] = {
     0: "allowed", 8: "failed", 9: "pending", 11: "inconclusive", 13: "blocked", 124: "pending",
 }  # fmt: skip
+_OUTCOMES = ("fail", "pass", "warn", "skipped", "n/a")  # the order in which they are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,37 @@ class Judged:
         if self.run is None:
             return "missing"
         return "inconclusive" if self.run.is_over else self.run.state
+
+    @property
+    def why(self) -> str:
+        """Why there is no verdict, as its run says; empty when nothing is known."""
+        return (self.run.error or "") if self.run is not None else ""
+
+    @property
+    def counted(self) -> str:
+        """How many checks came to what, so that a pass hides no warning: `11 pass, 1 warn`."""
+        checks = self.verdict.checks if self.verdict is not None else []
+        counts = Counter[str](check.verdict for check in checks)
+        words = dict.fromkeys((*_OUTCOMES, *counts))
+        return ", ".join(f"{counts[word]} {word}" for word in words if counts[word]) or "no checks"
+
+    @property
+    def seconds(self) -> float:
+        """How long its checks took together."""
+        checks = self.verdict.checks if self.verdict is not None else []
+        return sum(check.seconds for check in checks)
+
+    @property
+    def environment(self) -> list[tuple[str, str]]:
+        """What it was judged in, by name."""
+        found = self.verdict.environment if self.verdict is not None else {}
+        return [(name, short(value)) for name, value in sorted(found.items())]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What each check has to say, after its code; empty for nothing."""
+        checks = self.verdict.checks if self.verdict is not None else []
+        return [f"{c.code}: {c.detail}" if c.code else c.detail for c in checks]
 
 
 @dataclass(frozen=True, slots=True)

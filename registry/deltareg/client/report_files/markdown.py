@@ -91,8 +91,8 @@ def _unmet(report: GateReport) -> str:
 def _checks(judged: Judged) -> str:
     title = f"### Suite {_prose(judged.suite)}: {judged.word}"
     if judged.verdict is None:
-        why = judged.run.error if judged.run is not None and judged.run.error else ""
-        return f"{title}\n\n{_prose(why)}" if why else title
+        return f"{title}\n\n{_prose(judged.why)}" if judged.why else title
+    title += f" ({_prose(judged.counted)})"
     rows = [_check(check) for check in judged.verdict.checks[:_MOST_CHECKS]]
     columns = ["check", "verdict", "value", "threshold", "baseline", "took"]
     told = [

@@ -1,0 +1,93 @@
+"""Fills templates with values; whatever they hold, it stays text.
+
+Each value that a template writes is cleaned of what turns or hides text, cut, and escaped, here and
+not where it is written, so nobody can forget it. Markup comes from templates alone: no filter lets
+text of others through as it is, and what is no text is refused.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2.runtime import Undefined
+from markupsafe import Markup, escape
+
+from deltareg.drawing.tones import tone
+from deltareg.drawing.wording import clean, clean_lines, cut, number, seconds, short, size
+
+MOST = 2_000
+_OWN = "deltareg.drawing"
+_LETS_THROUGH = ("safe", "tojson", "urlize", "xmlattr")  # filters that give markup made of text
+
+
+def render(template: str, *, room: str = _OWN, **values: object) -> Markup:
+    """Fill a template.
+
+    Args:
+        template: Its file in `templates/` of the room, or in that of this package.
+        room: The package that the template belongs to.
+        values: What it writes, under the names that it uses; each is needed.
+
+    Raises:
+        jinja2.UndefinedError: The template uses a name that is not there.
+        TypeError: It would write what is neither text nor a whole number.
+    """
+    filled = _environment(room).get_template(template).render(values)
+    return Markup(clean_lines(filled))  # noqa: S704  # filled with autoescape
+
+
+@cache
+def _environment(room: str) -> Environment:
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(name) for name in dict.fromkeys((room, _OWN))]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in _LETS_THROUGH:
+        del made.filters[name]
+    made.filters |= _filters()
+    made.globals["style"] = Markup((files(_OWN) / "templates" / "page.css").read_text("utf-8"))  # noqa: S704  # ours
+    return made
+
+
+def _filters() -> dict[str, Callable[..., object]]:
+    words = (clean, cut, number, seconds, short, size, tone)
+    return {made.__name__: made for made in words} | {
+        "breaks": _breaks, "lines": _lines, "place": _place, "places": _places,
+    }  # fmt: skip
+
+
+def _shown(value: object) -> object:
+    """Give what is written for a value: markup of ours as it is, text cleaned and cut."""
+    if isinstance(value, Markup) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, str):
+        return cut(clean(value), MOST)
+    if isinstance(value, Undefined):
+        return str(value)  # which raises, and names what is missing
+    raise TypeError(f"a page shows text and whole numbers, not {type(value).__name__}")
+
+
+def _breaks(text: str, behind: str) -> Markup:
+    """Let a narrow screen break a name behind a character."""
+    parts = cut(clean(text), MOST).split(behind)
+    return (escape(behind) + Markup("<wbr>")).join(parts)
+
+
+def _lines(text: str) -> Markup:
+    """Keep the line ends of a text, and its length, which somebody has seen to before."""
+    return escape(clean_lines(text))
+
+
+def _place(value: float) -> str:
+    """Write a place in a plot."""
+    return f"{value:.1f}"
+
+
+def _places(points: Sequence[tuple[float, float]]) -> str:
+    """Write the points of a line."""
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

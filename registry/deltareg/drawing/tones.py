@@ -1,0 +1,19 @@
+"""Which words of the glossary are good news, which are bad, and which want a look."""
+
+from deltareg.errors import Blocked, GateFailed
+from deltareg.gate.ruling import RULE_ERRORS
+
+TONES: dict[str, str] = {
+    **{
+        rule: "bad" if error in {Blocked, GateFailed} else "warn"
+        for rule, error in RULE_ERRORS.items()
+    },
+    "pass": "good", "allowed": "good", "passed": "good", "added": "good",
+    "fail": "bad", "blocked": "bad", "removed": "bad", "the same": "good",
+    "warn": "warn", "pending": "warn", "skipped": "warn", "differs": "warn",
+}  # fmt: skip
+
+
+def tone(word: str) -> str:
+    """Give the class that colours a word: `good`, `bad`, `warn`, or nothing."""
+    return TONES.get(word, "")
