@@ -20,8 +20,8 @@ from deltareg.client.pull.fetching import (
     trim,
 )
 from deltareg.client.pull.installed import noted_installed, remember_installed
-from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
-from deltareg.client.results.pull_report import PullReport
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.results.pull_report import MaterializeReport
 from deltareg.delta.fold import RECIPE
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, Refused
@@ -42,7 +42,7 @@ def materialize(
     base: Path | None,
     dtype: str,
     expect: str | None,
-) -> PullReport:
+) -> MaterializeReport:
     """Fold a version into its base and write the full model.
 
     Raises:
@@ -70,7 +70,7 @@ def materialize(
         remember_base(context.cache, made.root, out)
         remember_installed(context.cache, out, version, root=str(made.root))
     trim(context)
-    return PullReport(
+    return MaterializeReport(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
         time.monotonic() - started, root=str(made.root), recipe=_recipe(),
         revocation=version.revocation,

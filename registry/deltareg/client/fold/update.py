@@ -37,7 +37,7 @@ from deltareg.client.pull.installed import (
     remember_installed,
 )
 from deltareg.client.pull.intact import files_in, holds, remember_held
-from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.results.update_report import UpdateReport
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound

@@ -20,7 +20,7 @@ from deltareg.client.fold.materialize import fold_version, folded_root, note_fol
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.pull.fetching import fetch_base, trim
-from deltareg.client.resources.resolving import base_path, resolve
+from deltareg.client.asking.resolving import base_path, resolve
 from deltareg.codec import PieceSource
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.stack import check_stackable

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from deltareg.client.context import Context
 from deltareg.client.follow.release import Followed
 from deltareg.client.http import read_answer
-from deltareg.client.resources.deltas import line_path
+from deltareg.client.asking.lines import line_path
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.wire import ChannelInfo
 

@@ -22,7 +22,7 @@ from deltareg.client.packs.stored_delta import StoredDelta
 from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import Meter
 from deltareg.client.pull.intact import find_intact, holds, remember_held
-from deltareg.client.resources.resolving import base_path, version_path
+from deltareg.client.asking.resolving import base_path, version_path
 from deltareg.codec import OrderedPool, ReadRange, cores
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, NotFound

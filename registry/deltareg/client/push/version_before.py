@@ -15,8 +15,8 @@ from deltareg.client.packs.at_hand import open_files
 from deltareg.client.packs.stored_pieces import Stored
 from deltareg.client.packs.transfer import reader
 from deltareg.client.pull.fetching import fetch_storage
-from deltareg.client.resources.deltas import line_path
-from deltareg.client.resources.resolving import fetch_manifest
+from deltareg.client.asking.lines import line_path
+from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.codec import Reference
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, NotFound, Refused, UploadClosed

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import deltareg
-from deltareg.client.report_files.layers import OUTSIDE, Change, Grid, grids
+from deltareg.client.results.layers import OUTSIDE, Change, Grid, grids
 from deltareg.drawing import page
 from deltareg.drawing.plots import (
     Heat,
