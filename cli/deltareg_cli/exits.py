@@ -67,9 +67,7 @@ OUTCOME_STATUS: dict[Outcome, Exit] = {
 }
 
 # The gravest unmet rule decides, in this order; a rule that a newer server brings is "not met yet".
-RULE_STATUS: dict[str, Exit] = {
-    rule: Exit(error.exit_code) for rule, error in RULE_ERRORS.items()
-}
+RULE_STATUS: dict[str, Exit] = {rule: Exit(error.exit_code) for rule, error in RULE_ERRORS.items()}
 
 
 def exit_status(error: DeltaregError) -> Exit:

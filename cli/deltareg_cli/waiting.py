@@ -24,7 +24,7 @@ def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunIn
     try:
         return follow(invocation, run, timeout_s=timeout_s)
     except WaitTimeout:
-        invocation.output.show(run_answer(invocation.client.run(run.id), invocation))
+        invocation.output.show(run_answer(invocation.client.runs.show(run.id), invocation))
         raise
 
 
@@ -35,7 +35,7 @@ def follow(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunInfo
         WaitTimeout: It was not over in time; it goes on.
     """
     with open_live_run(invocation.output, has_progress=invocation.config.progress) as live:
-        return invocation.client.wait_run(
+        return invocation.client.runs.wait(
             run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from deltareg import Client
+from deltareg.client import WorkerClient
 from deltareg.client.config import load_config
 from deltareg.errors import (
     DeltaregError,
@@ -117,7 +117,7 @@ def _run(options: Options, server: str | None) -> None:
     config = load_config(flags={"server": server} if server else {}).config
     options.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(options.scratch, now=time.time())
-    with Client(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
+    with WorkerClient(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
         with stop.waiting():
             _introduce(client)
             found = _describe(zygote, options)
@@ -162,7 +162,7 @@ def labels(found: Surroundings) -> dict[str, str]:
     return told
 
 
-def _introduce(client: Client) -> None:
+def _introduce(client: WorkerClient) -> None:
     """Learn at once whether the token is good; a server that is not up yet may come later.
 
     Raises:

@@ -1,7 +1,16 @@
 """Delta Registry: the artifact registry and versioning service for fine-tuning deltas.
 
-`from deltareg import Client` is the whole of the public Python interface; the command line
-`deltareg` calls the same methods.
+The public Python interface is `deltareg.Client` and what it gives, and `deltareg.errors`, the classes
+that it raises; the command line `deltareg` calls the same methods::
+
+    from deltareg import Client
+    from deltareg.errors import GatePending
+
+    with Client("http://registry:8642", token="...") as client:
+        try:
+            client.promote("team/chat:v3", "prod")
+        except GatePending as error:
+            print(error.fix)
 """
 
 from typing import TYPE_CHECKING
@@ -20,3 +29,8 @@ def __getattr__(name: str) -> object:
 
         return Client
     raise AttributeError(f"module 'deltareg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name what is public, the client among it although it is not loaded yet."""
+    return sorted({*globals(), *__all__, "errors"} - {"TYPE_CHECKING"})

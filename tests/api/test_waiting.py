@@ -21,7 +21,7 @@ LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 )
 def test_a_wait_ends_with_an_answer_when_the_server_ends(local_registry, method, path, body):
     client = local_registry.client()
-    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
     ref = client.push(LORA, "me/chat", base="tinyllama").version.ref
     local_registry.verified(ref)  # so that nothing is left to be leased
     path = path.format(run=client.verify(ref).id)

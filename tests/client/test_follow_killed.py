@@ -30,7 +30,7 @@ def start(cache):
         config = ClientConfig(server=server, token=token, cache_dir=folder.parent / cache)
         opened = open_engine(engine, [channel], [folder], url=url or None, drain_s=0)
         with Client(config) as client:
-            client.agent(opened, [channel], FollowOptions("host", keep=0)).once()
+            client.fleet.agent(opened, [channel], FollowOptions("host", keep=0)).once()
     except BaseException as error:
         print(repr(error), file=sys.stderr)
         os._exit(1)

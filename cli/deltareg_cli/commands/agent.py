@@ -120,9 +120,10 @@ def run(
     be pulled or loaded, is not served, and the one before stays. What is served is reported, which
     needs a token that may read and serve; see channel show and fleet.
     """
-    from deltareg.client.fleet import default_agent_name  # the engines bring what --help need not
+    # The engines bring what --help need not load.
     from deltareg.client.follow import Followed, FollowOptions
     from deltareg.client.follow.opening import open_engine
+    from deltareg.client.resources.fleet import default_agent_name
     from deltareg_cli.views.fleet import observed_table
 
     followed = [Followed.parse(channel) for channel in channels]
@@ -134,17 +135,17 @@ def run(
         alias_file=alias_file,
     )  # fmt: skip
     if once:
-        found = invocation.client.agent(opened, followed, options).once()
+        found = invocation.client.fleet.agent(opened, followed, options).once()
         document = {"agent": options.agent, "items": [each.model_dump() for each in found]}
         ids = [f"{each.channel} v{each.version}" for each in found]
         invocation.output.show(Answer(document, [observed_table(found)], ids))
         return
-    made = invocation.client.agent(
+    made = invocation.client.fleet.agent(
         opened, followed, options, on_event=lambda event: _tell(invocation, event)
     )
     _stop_on_signals(made)
     invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
-    made.run()
+    made.runs.show()
 
 
 def _tell(invocation: Invocation, event: "FollowEvent") -> None:

@@ -49,7 +49,7 @@ def ls(
 
     The state before and after is in the JSON.
     """
-    page = invocation.client.audit(
+    page = invocation.client.audit.list(
         actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
     )
     columns = [

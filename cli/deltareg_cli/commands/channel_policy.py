@@ -51,7 +51,7 @@ def get(invocation: Invocation, line: str, name: str) -> None:
 
     What has its default value is left out.
     """
-    found = invocation.client.policy(line, name)
+    found = invocation.client.channels.policy(line, name)
     raw = to_yaml(found.policy)
     invocation.output.show(Answer(fields(found, "policy", "digest"), [], [found.digest], raw=raw))
 
@@ -83,7 +83,9 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
 
     is_dry = invocation.globals.dry_run
     wanted = read_policy_file(_read(file))
-    change = invocation.client.set_policy(line, name, wanted, reason=reason, dry_run=is_dry)
+    change = invocation.client.channels.set_policy(
+        line, name, wanted, reason=reason, dry_run=is_dry
+    )
     blocks = change_blocks(change, f"{line}@{name}", is_dry=is_dry)
     document = fields(change, "is_changed", "before", "after")
     invocation.output.show(Answer(document, blocks, [change.digest]))

@@ -40,7 +40,7 @@ def gc() -> None:
 @click.pass_obj
 def plan(invocation: Invocation, *, grace: float | None) -> None:
     """Say what collection would free, and free nothing."""
-    _show(invocation, invocation.client.collect(dry_run=True, grace_s=grace))
+    _show(invocation, invocation.client.storage.collect(dry_run=True, grace_s=grace))
 
 
 @command("run", Example("free it", "deltareg gc run"), see_also=("gc plan", "fsck"))
@@ -50,7 +50,7 @@ def plan(invocation: Invocation, *, grace: float | None) -> None:
 def run(invocation: Invocation, *, grace: float | None) -> None:
     """Free the bytes that nothing refers to."""
     is_dry = invocation.globals.dry_run
-    _show(invocation, invocation.client.collect(dry_run=is_dry, grace_s=grace))
+    _show(invocation, invocation.client.storage.collect(dry_run=is_dry, grace_s=grace))
 
 
 def _show(invocation: Invocation, report: CollectReport) -> None:

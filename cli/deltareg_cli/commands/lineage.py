@@ -33,7 +33,7 @@ def lineage(invocation: Invocation, ref: str, *, up: bool, down: bool, depth: in
 
     Versions and bases, as a tree each way.
     """
-    answer = invocation.client.lineage(ref, depth=depth)
+    answer = invocation.client.versions.lineage(ref, depth=depth)
     if up != down:
         answer = answer.model_copy(update={"down" if up else "up": []})
     lines: list[Text | Sequence[Text]] = [Cell(answer.ref, "name")]

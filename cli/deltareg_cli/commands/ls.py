@@ -46,13 +46,13 @@ def ls(
     Lines come by name, versions newest first.
     """
     if name and "/" in name:
-        versions = invocation.client.versions(name, cursor=cursor, limit=limit)
+        versions = invocation.client.versions.list(name, cursor=cursor, limit=limit)
         table = version_table(versions.items, now=invocation.now)
         ids = [version.ref for version in versions.items]
         invocation.output.show(Answer(page_fields(versions), [table], ids))
         note_more(invocation.output, versions.next_cursor)
         return
-    lines = invocation.client.lines(
+    lines = invocation.client.lines.list(
         name, filters=_parse_filters(filters), cursor=cursor, limit=limit
     )
     ids = [line.ref for line in lines.items]

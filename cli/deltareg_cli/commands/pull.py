@@ -64,5 +64,5 @@ def show_pulled(invocation: Invocation, report: "PullReport") -> None:
     ])  # fmt: skip
     state = "revoked" if report.revocation else ""
     invocation.output.show(
-        Answer(report.to_json(), [Title(report.ref, state), facts], [str(report.path)])
+        Answer(report.to_dict(), [Title(report.ref, state), facts], [str(report.path)])
     )

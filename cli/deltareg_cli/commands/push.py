@@ -179,7 +179,7 @@ def push(
 def push_answer(report: "PushReport", run: RunInfo | None) -> Answer:
     """Show the version, what was sent, and its run if one was asked for."""
     version = report.version
-    document = dict(report.to_json())
+    document = dict(report.to_dict())
     if run is not None:
         document["run"] = run.id
         document["verdict"] = run.verdict.verdict if run.verdict else None

@@ -38,5 +38,5 @@ def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: boo
 
     Revoking again changes nothing; the first reason stays until deltareg unrevoke.
     """
-    found = invocation.client.revoke(ref, reason=reason, even_if_served=even_if_served)
+    found = invocation.client.versions.revoke(ref, reason=reason, even_if_served=even_if_served)
     invocation.output.show(Answer(fields(found), revocation_blocks(found), [found.ref]))

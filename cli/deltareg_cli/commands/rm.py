@@ -30,6 +30,6 @@ def rm(invocation: Invocation, ref: str) -> None:
     if parsed.version is None and parsed.digest is None:
         raise InvalidInput(f"{ref} does not name one version", fix="write ns/name:v3")
     invocation.confirm(f"Delete {ref}?")
-    version = invocation.client.delete_version(ref)
+    version = invocation.client.versions.delete(ref)
     lines = Lines([[Cell(version.ref, "name"), "is deleted; deltareg gc frees its bytes"]])
     invocation.output.show(Answer(fields(version), [lines], [version.ref]))

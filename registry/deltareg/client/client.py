@@ -106,7 +106,9 @@ class Client:
         if config is None:
             config = load_config(flags=given).config
         elif given:
-            raise InvalidInput(f"both config and {next(iter(given))} are given", fix="leave one out")
+            raise InvalidInput(
+                f"both config and {next(iter(given))} are given", fix="leave one out"
+            )
         self.config = config if token is None else replace(config, token=token)
         self.cache = Cache(self.config.cache_dir)
         self._api = Api(self.config, transport=transport)

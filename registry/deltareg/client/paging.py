@@ -8,9 +8,7 @@ from deltareg.wire import Page
 Item = TypeVar("Item")
 
 
-def walk(
-    ask: Callable[[str | None], Page[Item]], *, since: str | None = None
-) -> Iterator[Item]:
+def walk(ask: Callable[[str | None], Page[Item]], *, since: str | None = None) -> Iterator[Item]:
     """Give the items of all pages in order; a page is asked for when its first item is wanted.
 
     Args:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deltareg.client.asking.lines import list_versions, show_channel
+from deltareg.client.asking.resolving import resolve
 from deltareg.client.compare.bisect import BisectReport, Step, live_versions
 from deltareg.client.compare.bisect_marks import KeptMarks, Marks
 from deltareg.client.context import Context
-from deltareg.client.asking.lines import list_versions, show_channel
-from deltareg.client.asking.resolving import resolve
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.gate.bisection import ENDS, Bounds, Mark, bounds_of, check_order
 from deltareg.refs import LineRef, Ref

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.bases.bases import need_base, remember_base
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
@@ -20,7 +21,6 @@ from deltareg.client.pull.fetching import (
     trim,
 )
 from deltareg.client.pull.installed import noted_installed, remember_installed
-from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.results.pull_report import MaterializeReport
 from deltareg.delta.fold import RECIPE
 from deltareg.digest import Digest

@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, Self, cast
 
+from deltareg.client.asking.resolving import base_path
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.pull.fetching import bring_base
-from deltareg.client.asking.resolving import base_path
 from deltareg.client.results.pull_report import Attachment
 from deltareg.errors import Misconfigured
 from deltareg.wire import BaseInfo, VersionDetail

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
+from deltareg.client.asking.lines import list_versions
+from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.paging import walk
 from deltareg.client.pull.intact import files_in, holds
-from deltareg.client.asking.lines import list_versions
-from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import VersionInfo

@@ -4,11 +4,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from deltareg.client.asking.resolving import fetch_manifest, resolve
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
 from deltareg.client.pull.installed import noted_installed, remember_installed
 from deltareg.client.pull.intact import find_intact, holds
-from deltareg.client.asking.resolving import fetch_manifest, resolve
 from deltareg.client.results.pull_report import Attachment, PullReport
 from deltareg.digest import Digest
 from deltareg.errors import Conflict

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from deltareg.client.asking.resolving import resolve, version_path
 from deltareg.client.cache.pins import Pin
 from deltareg.client.cache.pruning import PruneReport
 from deltareg.client.disk.kept_files import remove
-from deltareg.client.asking.resolving import resolve, version_path
+from deltareg.client.resources.resource import Resource
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref

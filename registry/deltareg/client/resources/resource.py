@@ -33,6 +33,4 @@ class Resource:
         **query: str | float | bool | None,
     ) -> Listing[Item]:
         """List what a path has, from a cursor on; the next pages are asked for alike."""
-        return list_pages(
-            lambda at: self._context.api.get(path, kind, cursor=at, **query), cursor
-        )
+        return list_pages(lambda at: self._context.api.get(path, kind, cursor=at, **query), cursor)

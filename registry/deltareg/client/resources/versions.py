@@ -102,7 +102,9 @@ class Versions(Resource):
         wanted = options or use_cases.merge.MergeOptions()
         return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=wanted)
 
-    def plan_merge(self, parents: "Weighted", *, options: "MergeOptions | None" = None) -> "reports.MergePlan":
+    def plan_merge(
+        self, parents: "Weighted", *, options: "MergeOptions | None" = None
+    ) -> "reports.MergePlan":
         """Say what a merge would meet, without making it."""
         wanted = options or use_cases.merge.MergeOptions()
         return use_cases.merge.plan(self._context, parents, options=wanted)

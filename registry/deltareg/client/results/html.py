@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from deltareg.client.results.layers import OUTSIDE, Grid, grids
 from deltareg.drawing.plots import Heat, heat_map
 from deltareg.drawing.wording import number
-from deltareg.wire.tables import facts_html, rows_html
+from deltareg.wire.tables import Fields, facts_html, rows_html
 
 if TYPE_CHECKING:
-    from deltareg.client.results.reports import DiffReport, LintReport
+    from deltareg.delta.compare import WeightDifference
+    from deltareg.errors import Problem
 
 _MOST_MODULES = 20
 _UNIT = "‖ΔW_B - ΔW_A‖ / ‖ΔW_A‖"
@@ -30,47 +31,30 @@ _STYLE = (
 )
 
 
-def diff_html(report: "DiffReport") -> str:
+def diff_html(
+    title: str, facts: Fields, modules: Sequence["WeightDifference"], *, note: str
+) -> str:
     """Show what differs between two versions: in what, where, and how much."""
-    words = "differ" if report.is_different else "are the same"
-    head = f"<h4>{escape(report.a.ref)} → {escape(report.b.ref)}: the two {words}</h4>"
-    maps = "".join(_heat(grid) for grid in grids(report.modules) if grid.layers)
-    note = f"<p>{escape(report.note)}</p>" if report.note else ""
-    parts = [head, facts_html("", _changes(report)), maps, note, _modules(report)]
+    maps = "".join(_heat(grid) for grid in grids(modules) if grid.layers)
+    told = f"<p>{escape(note)}</p>" if note else ""
+    parts = [f"<h4>{escape(title)}</h4>", facts_html("", facts), maps, told, _modules(modules)]
     return f'<div class="deltareg"><style>{_STYLE}</style>{"".join(parts)}</div>'
 
 
-def lint_html(report: "LintReport") -> str:
+def lint_html(title: str, facts: Fields, problems: Sequence["Problem"]) -> str:
     """Show what a folder is, and below it what is wrong with it."""
-    fields = report.to_dict()
-    rows = [
+    rows: Sequence[Fields] = [
         {"severity": p.severity, "code": p.code, "tensor": p.tensor, "message": p.message,
          "fix": p.fix}
-        for p in report.problems
+        for p in problems
     ]  # fmt: skip
-    shown = {key: value for key, value in fields.items() if key not in {"problems", "injection"}}
-    verdict = "a push would take it" if report.is_accepted else "a push would refuse it"
-    problems = rows_html(rows, title="what is odd or wrong") if rows else ""
-    return facts_html(verdict, shown) + problems
-
-
-def _changes(report: "DiffReport") -> dict[str, object]:
-    tensors = report.tensors
-    counts = {
-        "changed": len(tensors.changed), "added": len(tensors.added),
-        "removed": len(tensors.removed), "identical": tensors.identical,
-    }  # fmt: skip
-    return {
-        "tensors": ", ".join(f"{count:,} {word}" for word, count in counts.items() if count),
-        **{change.field: f"{change.a} → {change.b}" for change in report.config},
-        "files": ", ".join(f"{file.path} {file.change}" for file in report.files),
-    }
+    return facts_html(title, facts) + (
+        rows_html(rows, title="what is odd or wrong") if rows else ""
+    )
 
 
 def _heat(grid: Grid) -> str:
-    cells = [
-        [_relative(grid, layer, module) for layer in grid.layers] for module in grid.modules
-    ]
+    cells = [[_relative(grid, layer, module) for layer in grid.layers] for module in grid.modules]
     where = "" if grid.within == OUTSIDE else f"{grid.within}: "
     heat = Heat(
         grid.modules, [str(n) for n in grid.layers], cells, f"{where}change by layer", _UNIT
@@ -83,15 +67,15 @@ def _relative(grid: Grid, layer: int, module: str) -> float | None:
     return None if change is None else change.relative
 
 
-def _modules(report: "DiffReport") -> str:
-    rows: Sequence[dict[str, object]] = [
+def _modules(modules: Sequence["WeightDifference"]) -> str:
+    rows: Sequence[Fields] = [
         {
             "module": one.module, "relative change": number(one.relative_norm),
             "cosine": number(one.cosine), "‖ΔW‖ A": number(one.norm_a),
             "‖ΔW‖ B": number(one.norm_b), "rank A": one.rank_a, "rank B": one.rank_b,
         }
-        for one in report.modules[:_MOST_MODULES]
+        for one in modules[:_MOST_MODULES]
     ]  # fmt: skip
-    more = len(report.modules) - len(rows)
+    more = len(modules) - len(rows)
     note = f"{more:,} more are not shown" if more else ""
     return rows_html(rows, note=note) if rows else ""

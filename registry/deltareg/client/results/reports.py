@@ -94,7 +94,10 @@ class LintReport:
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        return lint_html(self)
+        fields = self.to_dict()
+        del fields["problems"]
+        accepted = "a push would take it" if self.is_accepted else "a push would refuse it"
+        return lint_html(accepted, fields, self.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,21 @@ class DiffReport:
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        return diff_html(self)
+        words = "differ" if self.is_different else "are the same"
+        title = f"{self.a.ref} → {self.b.ref}: the two {words}"
+        return diff_html(title, self._facts(), self.modules, note=self.note)
+
+    def _facts(self) -> dict[str, object]:
+        """What differs, in a line each."""
+        counts = {
+            "changed": len(self.tensors.changed), "added": len(self.tensors.added),
+            "removed": len(self.tensors.removed), "identical": self.tensors.identical,
+        }  # fmt: skip
+        return {
+            "tensors": ", ".join(f"{count:,} {word}" for word, count in counts.items() if count),
+            **{change.field: f"{change.a} → {change.b}" for change in self.config},
+            "files": ", ".join(f"{file.path} {file.change}" for file in self.files),
+        }
 
 
 @dataclass(frozen=True, slots=True)
