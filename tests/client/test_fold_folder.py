@@ -7,9 +7,9 @@ import pytest
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.fold.fold_folder import fold_folder
+from deltareg.client.fold.made_ahead import made_ahead
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
-from deltareg.client.fold.made_ahead import made_ahead
 from deltareg.errors import IntegrityFailure, InvalidInput, Refused
 from tests.benchmarks import bench_fold, llama_files
 from tests.fixtures.registries import SAMPLES

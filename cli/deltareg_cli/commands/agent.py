@@ -145,7 +145,7 @@ def run(
     )
     _stop_on_signals(made)
     invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
-    made.runs.show()
+    made.run()
 
 
 def _tell(invocation: Invocation, event: "FollowEvent") -> None:

@@ -17,11 +17,11 @@ from typing import Protocol, cast
 from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.disk.weights_file import Slot, write_header, write_stream
 from deltareg.client.disk.whole_folder import placed
+from deltareg.client.fold.made_ahead import made_ahead
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import MappedFile, MappedTensor
 from deltareg.client.packs.stored_delta import StoredTensor
 from deltareg.client.progress import SILENT, Meter
-from deltareg.client.fold.made_ahead import made_ahead
 from deltareg.delta.delta_manifest import assess
 from deltareg.delta.fold import BLOCK_ROWS, Folding
 from deltareg.delta.kind import DeltaFiles
