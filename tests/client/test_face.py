@@ -49,7 +49,7 @@ def test_what_only_workers_do_does_not_show():
 
 def test_everything_that_shows_says_what_it_is():
     shown = {name: getattr(Client, name, None) for name in dir(Client) if name[0] != "_"}
-    things = [prop.fget for prop in shown.values() if isinstance(prop, property)]
+    things = [one.fget for one in shown.values() if isinstance(one, property) and one.fget]
     kinds = [inspect.signature(thing).return_annotation for thing in things]
     methods = [
         getattr(kind, name) for kind in kinds if inspect.isclass(kind)
@@ -236,14 +236,25 @@ def test_a_version_is_attached_to_its_base_and_to_no_other(shared_registry):
         (lambda client: client.show("team/nothing"), NotFound, 3),
         (lambda client: client.show("no reference"), InvalidInput, 2),
         (lambda client: client.push("nowhere", "team/x", base="tinyllama"), NotFound, 3),
-        (lambda _: Client("http://127.0.0.1:9", token="x").whoami(), Unavailable, 75),
-        (lambda client: Client(client.config, token="drg_pat_x").whoami(), Unauthenticated, 4),
     ],
 )  # fmt: skip
-def test_what_goes_wrong_is_caught_by_its_class(shared_registry, monkeypatch, act, error, status):
-    monkeypatch.setenv("DELTAREG_RETRIES", "0")
-
+def test_what_goes_wrong_is_caught_by_its_class(shared_registry, act, error, status):
     with pytest.raises(error) as told:
         act(shared_registry.client())
 
     assert (type(told.value), told.value.exit_code) == (error, status)
+
+
+def test_a_server_that_is_not_there_and_a_token_that_is_not_good_are_told_apart(shared_registry):
+    with (
+        Client(ClientConfig(server="http://127.0.0.1:9", retries=0)) as nowhere,
+        pytest.raises(Unavailable) as away,
+    ):
+        nowhere.whoami()
+    with (
+        Client(shared_registry.url, token="drg_pat_x") as stranger,
+        pytest.raises(Unauthenticated) as refused,
+    ):
+        stranger.whoami()
+
+    assert (away.value.exit_code, refused.value.exit_code) == (75, 4)

@@ -58,7 +58,8 @@ def run_cell(source, names):
 def test_the_notebook_runs_from_top_to_bottom(local_registry, desk, judge, capsys):
     pytest.importorskip("transformers", reason="needs the verify extra")
     token = local_registry.token("read", "push", "promote", "admin", principal="ana")
-    names, shown = {}, []
+    names: dict[str, object] = {}
+    shown = []
 
     for block in BLOCKS:
         own = block.replace("http://127.0.0.1:8642", local_registry.url)

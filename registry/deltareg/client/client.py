@@ -77,7 +77,7 @@ class Client:
         profile: str | None = None,
         cache_dir: AnyPath | None = None,
         config: ClientConfig | None = None,
-        progress: Progress = SILENT,
+        progress: Progress | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Say where the registry is; nothing is asked of it yet.
@@ -91,8 +91,9 @@ class Client:
             token: What to show as one's right.
             profile: The profile of `config.toml` to use.
             cache_dir: Where pulled bytes are kept.
-            config: All settings at once, instead of the four before; it may stand first as well.
-            progress: Told of how transfers go on.
+            config: All settings at once, instead of server, profile and cache_dir; it may stand
+                first as well.
+            progress: Told of how transfers go on; nobody by default.
             transport: Another way to reach an app than a socket, for tests.
 
         Raises:
@@ -112,7 +113,9 @@ class Client:
         self.config = config if token is None else replace(config, token=token)
         self.cache = Cache(self.config.cache_dir)
         self._api = Api(self.config, transport=transport)
-        self._context = Context(self._api, self.cache, self.config, progress)
+        self._context = Context(
+            self._api, self.cache, self.config, SILENT if progress is None else progress
+        )
 
     def __enter__(self) -> Self:
         """Use it in a `with` block."""
