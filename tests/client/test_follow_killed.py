@@ -52,7 +52,7 @@ with Client(ClientConfig(server=server, token=mover, cache_dir=folder.parent / "
         version = 1 + step % 2
         if version == 1:
             mover.rollback("team/lora", "prod")
-            mover.clear_quarantine("team/lora", "prod", 2, reason="for the test")
+            mover.channels.clear_quarantine("team/lora", "prod", 2, reason="for the test")
         else:
             mover.promote("team/lora:v2", "prod")
         pid = start(f"cache{step // 4}")
