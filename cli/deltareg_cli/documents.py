@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from deltareg.wire import Answer, Page
+from deltareg.client.results.listing import Listing
+from deltareg.wire import Answer
 
 Item = TypeVar("Item", bound=Answer)
 
@@ -24,7 +25,7 @@ def as_it_is(message: Answer, *first: str) -> dict[str, object]:
     return document
 
 
-def page_fields(page: Page[Item]) -> dict[str, object]:
+def page_fields(page: Listing[Item]) -> dict[str, object]:
     """Give a page of a list as its items and where to go on."""
     return items_fields([as_it_is(item) for item in page.items], next_cursor=page.next_cursor)
 

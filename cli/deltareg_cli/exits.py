@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-import deltareg.errors as e
+from deltareg.errors import DeltaregError
 from deltareg.gate.ruling import RULE_ERRORS
 from deltareg.wire.messages import Outcome
 
@@ -62,31 +62,6 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning(Exit.INTERRUPTED, "interrupted; what was done is kept", "same command"),
 )
 
-# The nearest class above an error decides; a class that is not here has its parent's status.
-STATUS: dict[type[e.DeltaregError], Exit] = {
-    e.DeltaregError: Exit.INTERNAL,
-    e.InvalidInput: Exit.INVALID,
-    e.NotFound: Exit.NOT_FOUND,
-    e.BlobMissing: Exit.INTEGRITY,
-    e.Unauthenticated: Exit.FORBIDDEN,
-    e.Forbidden: Exit.FORBIDDEN,
-    e.Conflict: Exit.CONFLICT,
-    e.IntegrityFailure: Exit.INTEGRITY,
-    e.BaseMismatch: Exit.BASE_MISMATCH,
-    e.GateFailed: Exit.GATE_FAILED,
-    e.GatePending: Exit.GATE_PENDING,
-    e.Inconclusive: Exit.INCONCLUSIVE,
-    e.QuotaExceeded: Exit.QUOTA,
-    e.Blocked: Exit.BLOCKED,
-    e.Unavailable: Exit.UNAVAILABLE,
-    e.Misconfigured: Exit.INVALID,
-    e.WaitTimeout: Exit.TIMEOUT,
-    e.DifferenceFound: Exit.DIFFERENT,
-}
-
-# A refused upload ends with 2, but for the two problems that have a status of their own.
-REFUSAL_STATUS = {"digest": Exit.INTEGRITY, "base_mismatch": Exit.BASE_MISMATCH}
-
 OUTCOME_STATUS: dict[Outcome, Exit] = {
     "pass": Exit.DONE,
     "fail": Exit.GATE_FAILED,
@@ -94,14 +69,12 @@ OUTCOME_STATUS: dict[Outcome, Exit] = {
 }
 
 # The gravest unmet rule decides, in this order; a rule that a newer server brings is "not met yet".
-RULE_STATUS: dict[str, Exit] = {rule: STATUS[error] for rule, error in RULE_ERRORS.items()}
+RULE_STATUS: dict[str, Exit] = {rule: Exit(error.exit_code) for rule, error in RULE_ERRORS.items()}
 
 
-def exit_status(error: e.DeltaregError) -> Exit:
+def exit_status(error: DeltaregError) -> Exit:
     """Give the status that an error ends the command with."""
-    if isinstance(error, e.Refused) and error.problem_code in REFUSAL_STATUS:
-        return REFUSAL_STATUS[error.problem_code]
-    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    return Exit(error.exit_code)
 
 
 def gate_status(rules: Sequence[str]) -> Exit:

@@ -39,7 +39,7 @@ def verify_here(invocation: Invocation, wanted: RunCreate, *, timeout_s: float) 
         )
     name = f"{OWN}{uuid4().hex[:12]}"
     here = wanted.model_copy(update={"labels": {"worker": name}, "again": True})
-    run = invocation.client.queue_verification(here)
+    run = invocation.client.runs.create(here)
     with LocalWorker(invocation, run.id, name=name) as worker:
         invocation.output.note(f"run {run.id}: starting a worker here")
         try:
@@ -108,12 +108,12 @@ class LocalWorker:
         if self._process is not None:
             self._process.wait()
         with suppress(DeltaregError):
-            run = self._client.run(self._run_id)
+            run = self._client.runs.show(self._run_id)
             if run.is_over:
                 return
             self.last_words = run.error or self._tail() or "without a word"
             with suppress(Conflict):  # it ended just now
-                self._client.cancel_run(self._run_id)
+                self._client.runs.cancel(self._run_id)
 
     def _tail(self) -> str:
         size = self._errors.seek(0, os.SEEK_END)

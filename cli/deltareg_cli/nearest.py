@@ -57,7 +57,7 @@ def _with_bases(error: NotFound, invocation: Invocation) -> NotFound:
     """Name the bases that there are, where they are few."""
     if _BASE.search(error.message) is None:
         return error
-    known = ", ".join(each.name for each in invocation.client.bases(limit=_FEW).items)
+    known = ", ".join(each.name for each in invocation.client.bases.list(limit=_FEW).items)
     return NotFound(error.message, fix=f"{error.fix}; bases here: {known}") if known else error
 
 
@@ -67,16 +67,16 @@ def _near(message: str, invocation: Invocation) -> Iterator[str]:
         names = _names(invocation, namespace)
         yield from (f"{namespace}/{near}" for near in get_close_matches(name, names))
         if not names:
-            every = [each.ref for each in invocation.client.lines(limit=_MOST).items]
+            every = [each.ref for each in invocation.client.lines.list(limit=_MOST).items]
             yield from get_close_matches(f"{namespace}/{name}", every)
     elif (missing := _NAMESPACE.search(message)) is not None:
-        every = [each.ref for each in invocation.client.lines(limit=_MOST).items]
+        every = [each.ref for each in invocation.client.lines.list(limit=_MOST).items]
         yield from get_close_matches(missing[1], {ref.partition("/")[0] for ref in every})
     elif (base := _BASE.search(message)) is not None:
-        bases = [each.name for each in invocation.client.bases(limit=_MOST).items]
+        bases = [each.name for each in invocation.client.bases.list(limit=_MOST).items]
         yield from get_close_matches(base[1], bases)
 
 
 def _names(invocation: Invocation, namespace: str) -> list[str]:
-    found = invocation.client.lines(namespace, limit=_MOST).items
+    found = invocation.client.lines.list(namespace, limit=_MOST).items
     return [each.ref.partition("/")[2] for each in found]

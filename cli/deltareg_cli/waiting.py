@@ -25,7 +25,7 @@ def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunIn
         is_listed = not invocation.output.is_for_scripts
         return follow(invocation, run, timeout_s=timeout_s, is_listed=is_listed)
     except WaitTimeout:
-        invocation.output.show(run_answer(invocation.client.run(run.id), invocation))
+        invocation.output.show(run_answer(invocation.client.runs.show(run.id), invocation))
         raise
 
 
@@ -40,7 +40,7 @@ def follow(
     with open_live_run(
         invocation.output, has_progress=invocation.config.progress, is_listed=is_listed
     ) as live:
-        return invocation.client.wait_run(
+        return invocation.client.runs.wait(
             run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line
         )
 

@@ -7,7 +7,7 @@ import logging
 from contextlib import ExitStack, suppress
 
 from deltareg.client.cache.cache import Cache
-from deltareg.client.cache.in_use import held
+from deltareg.client.cache.in_use import in_use
 from deltareg.client.cache.pruning import CacheEntry, evict
 from deltareg.digest import Digest
 from deltareg.wire import BaseInfo
@@ -32,7 +32,7 @@ class BaseCache:
         for root in roots:
             # A disk without locks evicts nothing either: the run is as safe.
             with suppress(OSError):
-                self._held.enter_context(held(self._cache.path, Digest.parse(root).hex))
+                self._held.enter_context(in_use(self._cache.path, Digest.parse(root).hex))
 
     def trim(self) -> int:
         """Let go of what was held, and evict bases that no worker uses until the rest fits.

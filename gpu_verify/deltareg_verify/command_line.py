@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from deltareg import Client
+from deltareg.client import Client, WorkerClient
 from deltareg.client.config import ClientConfig, load_config
 from deltareg.errors import (
     Inconclusive,
@@ -107,7 +107,7 @@ def _run(options: Options, server: str | None) -> None:
     config = load_config(flags={"server": server} if server else {}).config
     options.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(options.scratch, now=time.time())
-    with Client(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
+    with WorkerClient(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
         with stop.waiting():
             _introduce(config)
             found = _describe(zygote, options)

@@ -15,7 +15,7 @@ _AGAIN_S = 1.0
 
 
 class Holder(Protocol):
-    """Who can prolong a lease; `deltareg.Client` can."""
+    """Who can prolong a lease; `deltareg.client.WorkerClient` can."""
 
     def heartbeat(self, hold: LeaseHold) -> None:
         """Prolong a lease.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deltareg import Client
+from deltareg.client import WorkerClient
 from deltareg.client.bases.bases import remember_base
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import BaseFolder, open_base
@@ -61,7 +61,11 @@ class Stock:
     """Where materials come from: the registry, and folders of this machine."""
 
     def __init__(
-        self, client: Client, *, base_dirs: Sequence[Path], base_cache: BaseCache | None = None
+        self,
+        client: WorkerClient,
+        *,
+        base_dirs: Sequence[Path],
+        base_cache: BaseCache | None = None,
     ) -> None:
         """Use a client's settings and cache; look for bases in `base_dirs` first.
 
@@ -120,7 +124,7 @@ class Stock:
         """Bring a version and its base into a folder of their own."""
         into.mkdir()
         version = self._client.show(ref)
-        with self.open_base(self._client.base(version.base.name)) as base:
+        with self.open_base(self._client.bases.show(version.base.name)) as base:
             return self._bring(version.ref, digest or version.digest, base, into)
 
     def _bring(self, ref: str, digest: str, base: BaseFolder, into: Path) -> VersionOnBase:
@@ -172,7 +176,7 @@ class Stock:
             if found is not None:
                 found.folder.close()
         try:
-            return self._client.fetch_base(info)
+            return self._client.bases.fetch(info)
         except (NotFound, Conflict) as error:
             raise _nowhere(info, error) from error
 

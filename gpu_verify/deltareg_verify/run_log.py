@@ -26,7 +26,7 @@ _TEXT_CHARACTERS = 1_000
 
 
 class Writer(Protocol):
-    """Who can append to the log of a run; `deltareg.Client` can."""
+    """Who can append to the log of a run; `deltareg.client.WorkerClient` can."""
 
     def append_log(self, run_id: str, lines: LogAppend) -> None:
         """Append lines.

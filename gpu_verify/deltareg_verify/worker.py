@@ -49,7 +49,7 @@ _MESSAGE_CHARACTERS = 1_900
 
 
 class Registry(Protocol):
-    """What a worker asks of the registry; `deltareg.Client` has it."""
+    """What a worker asks of the registry; `deltareg.client.WorkerClient` has it."""
 
     def lease(self, request: LeaseRequest) -> LeaseGrant | None:
         """Ask for work."""

@@ -30,8 +30,17 @@
     ├── WaitTimeout                124   504
     └── DifferenceFound             10   200   never sent by the server
 
-The exit status is mapped in `deltareg_cli.exits`, the HTTP status in `deltareg.wire.problems`; both
-tables are checked against this tree by a test.
+Every class has its `exit_code`, the status that the command line ends with, so that a program
+catches by class what a script tells by status::
+
+    try:
+        client.promote("team/chat:v3", "prod")
+    except GateFailed as error:       # exit status 8
+        print(error.message, error.fix)
+    except GatePending:               # exit status 9; ApprovalDue, a GatePending, as well
+        ...
+
+The HTTP status is mapped in `deltareg.wire.problems`. Both are checked against this tree by a test.
 """
 
 from collections.abc import Sequence
@@ -39,6 +48,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 Severity = Literal["error", "warning"]
+
+# A refused upload ends with 2, but for the two problems that have a status of their own.
+REFUSAL_EXIT_CODES = {"digest": 6, "base_mismatch": 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +73,19 @@ class Problem:
 
 
 class DeltaregError(Exception):
-    """Root of all errors that the registry raises on purpose."""
+    """Root of all errors that the registry raises on purpose.
+
+    Attributes:
+        code: What it is called on the wire; `deltareg explain CODE` tells more.
+        exit_code: What the command line ends with.
+        retryable: Whether the same may work later.
+        message: What is wrong.
+        fix: What to do about it; empty where nobody can tell.
+        problems: Everything that is wrong, where it is several things.
+    """
 
     code: ClassVar[str] = "internal"
+    exit_code: int = 1
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, fix: str = "", problems: Sequence[Problem] = ()) -> None:
@@ -81,6 +103,7 @@ class InvalidInput(DeltaregError):
     """The request, reference, option or file is wrong as it stands."""
 
     code = "invalid_input"
+    exit_code = 2
 
 
 class Refused(InvalidInput):
@@ -92,6 +115,7 @@ class Refused(InvalidInput):
         """Take the problems; the first error among them names the refusal."""
         first = next((p for p in problems if p.severity == "error"), problems[0])
         self.problem_code = first.code
+        self.exit_code = REFUSAL_EXIT_CODES.get(first.code, type(self).exit_code)
         where = f" [{first.tensor}]" if first.tensor else ""
         errors = sum(p.severity == "error" for p in problems)
         more = f" (and {errors - 1} more)" if errors > 1 else ""
@@ -104,12 +128,14 @@ class NotFound(DeltaregError):
     """The thing named does not exist, or the caller may not know that it does."""
 
     code = "not_found"
+    exit_code = 3
 
 
 class BlobMissing(NotFound):
     """The store does not hold the object under this physical key."""
 
     code = "blob_missing"
+    exit_code = 6
 
     def __init__(self, key: str) -> None:
         """Name the key that was asked for."""
@@ -123,18 +149,21 @@ class Unauthenticated(DeltaregError):
     """No valid token came with the request."""
 
     code = "unauthenticated"
+    exit_code = 4
 
 
 class Forbidden(DeltaregError):
     """The token is valid and does not allow this."""
 
     code = "forbidden"
+    exit_code = 4
 
 
 class Conflict(DeltaregError):
     """The state of the registry does not allow this now; read it again first."""
 
     code = "conflict"
+    exit_code = 5
 
 
 class StaleRevision(Conflict):
@@ -166,24 +195,28 @@ class IntegrityFailure(DeltaregError):
     """Bytes do not have the digest that names them."""
 
     code = "digest"
+    exit_code = 6
 
 
 class BaseMismatch(DeltaregError):
     """The base at hand is not the base that the delta was made for."""
 
     code = "base_mismatch"
+    exit_code = 7
 
 
 class GateFailed(DeltaregError):
     """A verification of this version failed."""
 
     code = "gate_failed"
+    exit_code = 8
 
 
 class GatePending(DeltaregError):
     """Something that the gate asks for is not there yet."""
 
     code = "gate_pending"
+    exit_code = 9
 
 
 class ApprovalDue(GatePending):
@@ -201,6 +234,7 @@ class Inconclusive(DeltaregError):
     """The verification could not be carried out; it is never a pass."""
 
     code = "inconclusive"
+    exit_code = 11
     retryable = True
 
 
@@ -208,6 +242,7 @@ class QuotaExceeded(DeltaregError):
     """A limit on bytes or counts is reached."""
 
     code = "quota"
+    exit_code = 12
 
 
 class DiskFull(QuotaExceeded):
@@ -220,6 +255,7 @@ class Blocked(DeltaregError):
     """Revoked, quarantined, frozen or blocked by policy."""
 
     code = "blocked"
+    exit_code = 13
 
 
 class Unavailable(DeltaregError):
@@ -230,6 +266,7 @@ class Unavailable(DeltaregError):
     """
 
     code = "unavailable"
+    exit_code = 75
     retryable = True
     retry_after_s: float = 0.0
 
@@ -244,6 +281,7 @@ class Misconfigured(DeltaregError):
     """A setting, schema or environment does not fit; an operator must change it."""
 
     code = "misconfigured"
+    exit_code = 2
 
 
 class StoreMisconfigured(Misconfigured):
@@ -256,6 +294,7 @@ class WaitTimeout(DeltaregError):
     """A `--wait` ended before the work did; the work goes on."""
 
     code = "wait_timeout"
+    exit_code = 124
     retryable = True
 
 
@@ -263,6 +302,7 @@ class DifferenceFound(DeltaregError):
     """`diff --exit-code` found a difference."""
 
     code = "difference"
+    exit_code = 10
 
 
 # The codes that a Problem may carry (product surface: `deltareg explain CODE`).

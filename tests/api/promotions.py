@@ -22,8 +22,8 @@ class Promotions:
         self.worker = server.http(server.token("read", "verify", principal="w", kind="wrk"))
         self.other_worker = server.http(server.token("read", "verify", principal="w2", kind="wrk"))
         self._lines = 0
-        self.client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
-        self.client.push_base(self._perturbed(), "shifted")
+        self.client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
+        self.client.bases.push(self._perturbed(), "shifted")
 
     def fresh(self):
         """Push a delta to a line of its own, with nothing in the queue but its run."""
@@ -34,7 +34,7 @@ class Promotions:
 
     def empty_queue(self):
         for state in ("queued", "running"):
-            for run in self.client.runs(state=state, limit=200).items:
+            for run in self.client.runs.list(state=state, limit=200).items:
                 self.http.post(f"/runs/{run.id}:cancel")
 
     def push_suite(self, about):
@@ -67,7 +67,7 @@ class Line:
         self.world.empty_queue()
         path = SAMPLES / "deltas" / "tinyllama" / delta
         self.client.push(path, self.name, base=base)
-        queued = self.client.runs(state="queued", limit=1).items
+        queued = self.client.runs.list(state="queued", limit=1).items
         self.run = queued[0].id if queued else ""
         return self
 
@@ -139,7 +139,7 @@ class Line:
 
     def asks(self, **policy):
         """Give `dev` a policy."""
-        self.client.set_policy(self.name, "dev", policy)
+        self.client.channels.set_policy(self.name, "dev", policy)
         return self
 
     def _revision(self, channel):

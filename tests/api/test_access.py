@@ -1,5 +1,7 @@
 """Tokens: shown once, hashed at rest, revoked at once; and the audit trail of all changes."""
 
+import json
+
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
@@ -15,15 +17,15 @@ def rows(server):
 
 def test_a_secret_is_shown_once_and_kept_nowhere(local_registry):
     admin = local_registry.client()
-    created = admin.create_token(TokenCreate(principal="bob", scopes=["read"], note="laptop"))
+    created = admin.tokens.create(TokenCreate(principal="bob", scopes=["read"], note="laptop"))
 
     assert created.token.startswith("drg_pat_")
     assert created.created_by == "ada"
     assert created.token not in repr(created)
     assert created.token not in str(created)
     assert created.token not in repr([dict(row) for row in rows(local_registry)])
-    assert created.token not in admin.tokens().model_dump_json()
-    assert created.token not in admin.audit(limit=200).model_dump_json()
+    assert created.token not in json.dumps(admin.tokens.list().to_dict())
+    assert created.token not in json.dumps(admin.audit.list(limit=200).to_dict())
     assert created.display in created.token
 
 
@@ -40,12 +42,12 @@ def test_a_revoked_token_ends_at_once(local_registry):
     admin, bob = local_registry.client(), local_registry.http(local_registry.token("read"))
     token_id = bob.get("/whoami").json()["token_id"]
 
-    first = admin.revoke_token(token_id)
-    again = admin.revoke_token(token_id)
+    first = admin.tokens.revoke(token_id)
+    again = admin.tokens.revoke(token_id)
 
     assert bob.get("/whoami").status_code == 401
     assert first.revoked_at == again.revoked_at
-    assert [r.action for r in admin.audit(subject=f"token/{token_id}").items] == [
+    assert [r.action for r in admin.audit.list(subject=f"token/{token_id}").items] == [
         "token.revoke",
         "token.create",
     ]
@@ -69,15 +71,15 @@ def test_every_change_leaves_one_row_and_a_look_leaves_none(local_registry):
     changes = [
         ("run.queue", lambda: client.verify("team/lora", again=True)),
         ("run.cancel", lambda: cancel(client)),
-        ("channel.create", lambda: client.create_channel("team/lora", "canary")),
+        ("channel.create", lambda: client.channels.create("team/lora", "canary")),
         ("channel.promote", lambda: client.promote("team/lora", "dev")),
-        ("collect.run", lambda: client.collect(dry_run=False)),
-        ("token.create", lambda: client.create_token(TokenCreate(principal="bob"))),
+        ("collect.run", lambda: client.storage.collect(dry_run=False)),
+        ("token.create", lambda: client.tokens.create(TokenCreate(principal="bob"))),
     ]
     looks = [
-        lambda: client.create_channel("team/lora", "canary"),
-        lambda: client.collect(dry_run=True),
-        client.fsck,
+        lambda: client.channels.create("team/lora", "canary"),
+        lambda: client.storage.collect(dry_run=True),
+        client.storage.fsck,
         lambda: client.verify("team/lora"),
         lambda: client.gate("team/lora", "prod"),
     ]
@@ -85,7 +87,7 @@ def test_every_change_leaves_one_row_and_a_look_leaves_none(local_registry):
     for action, change in changes:
         before = newest(client)
         change()
-        added = [row for row in client.audit(limit=10).items if row.id > before]
+        added = [row for row in client.audit.list(limit=10).items if row.id > before]
         assert [row.action for row in added] == [action]
         assert (added[0].actor, bool(added[0].request_id)) == ("maker", True)
     before = newest(client)
@@ -95,18 +97,20 @@ def test_every_change_leaves_one_row_and_a_look_leaves_none(local_registry):
 
 
 def newest(client):
-    return client.audit(limit=1).items[0].id
+    return client.audit.list(limit=1).items[0].id
 
 
 def cancel(client):
-    (run,) = client.runs(state="queued").items
+    (run,) = client.runs.list(state="queued").items
     client._api.send("POST", f"/runs/{run.id}:cancel")
 
 
 def test_the_trail_is_filtered(local_registry):
     client = local_registry.line("lora")
 
-    assert {row.actor for row in client.audit(actor="worker").items} == {"worker"}
-    assert {row.action for row in client.audit(action="version.push").items} == {"version.push"}
-    assert client.audit(subject="team/lor_").items == []
-    assert client.audit(subject="%").items == []
+    assert {row.actor for row in client.audit.list(actor="worker").items} == {"worker"}
+    assert {row.action for row in client.audit.list(action="version.push").items} == {
+        "version.push"
+    }
+    assert client.audit.list(subject="team/lor_").items == []
+    assert client.audit.list(subject="%").items == []

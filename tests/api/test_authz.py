@@ -101,8 +101,8 @@ def tokens(shared_registry):
     made = {scope: shared_registry.token(scope, principal=f"only-{scope}") for scope in SCOPES}
     with shared_registry.client() as admin:
         revoked = shared_registry.token(*SCOPES, principal="gone")
-        (found,) = [row for row in admin.tokens(limit=200).items if row.principal == "gone"]
-        admin.revoke_token(found.id)
+        (found,) = [row for row in admin.tokens.list(limit=200).items if row.principal == "gone"]
+        admin.tokens.revoke(found.id)
     expired = shared_registry.token(*SCOPES, principal="late")
     with write(shared_registry.registry.engine) as conn:
         late = sa.update(t.tokens).where(t.tokens.c.token_hash == hash_secret(expired))

@@ -119,8 +119,8 @@ def test_what_was_collected_is_gone(local_registry):
     client.push(path, "team/qv", base="tinyllama")
     ((digest, _),) = packs(client, "team/qv:v1")
     admin = local_registry.client()
-    admin.delete_version("team/qv:v1")
-    admin.collect(dry_run=False, grace_s=0)
+    admin.versions.delete("team/qv:v1")
+    admin.storage.collect(dry_run=False, grace_s=0)
     http = local_registry.http(local_registry.token("read"))
 
     answer = http.get(f"/blobs/{digest}", params={"of": "team/qv:v1"})

@@ -54,7 +54,7 @@ def test_the_tag_changes_with_all_that_is_shown(local_registry, two_versions):
     two_versions.rollback("team/lora", "prod")
     tag = http.get(PROD).headers["ETag"]
 
-    two_versions.clear_quarantine("team/lora", "prod", 2, reason="tried again")
+    two_versions.channels.clear_quarantine("team/lora", "prod", 2, reason="tried again")
 
     answer = http.get(PROD, headers={"If-None-Match": tag})
     assert (answer.status_code, answer.json()["quarantined"]) == (200, [])

@@ -39,7 +39,7 @@ def on_two_lines(on):
     below = on.world.fresh().push("full")
     upper = on.world.fresh().push(base=f"{below.name}:v2")
     upper.verify(2)
-    on.client.revoke(f"{below.name}:v2", reason="wrong data")
+    on.client.versions.revoke(f"{below.name}:v2", reason="wrong data")
     return upper.promote(2)
 
 
@@ -180,7 +180,7 @@ def served(on, *versions):
 
 
 def frozen(on, **more):
-    on.verify().client.freeze(on.name, "dev", reason="release", **more)
+    on.verify().client.channels.freeze(on.name, "dev", reason="release", **more)
     return on
 
 
@@ -190,8 +190,8 @@ def with_token(on, *scopes, **how):
 
 def with_revoked_token(on):
     by = on.world.server.http(on.world.server.token("promote", principal="gone"))
-    (token,) = [one for one in on.client.tokens(limit=200).items if one.principal == "gone"]
-    on.client.revoke_token(token.id)
+    (token,) = [one for one in on.client.tokens.list(limit=200).items if one.principal == "gone"]
+    on.client.tokens.revoke(token.id)
     return on.verify().promote(by=by)
 
 
@@ -205,12 +205,14 @@ MOVES = {
         "blocked", "clear",
     ),
     "revoked": (
-        lambda on: (on.verify().client.revoke(f"{on.name}:v1", reason="x"), on.promote())[1],
+        lambda on: (
+            on.verify().client.versions.revoke(f"{on.name}:v1", reason="x"), on.promote(),
+        )[1],
         "blocked", "deltareg unrevoke",
     ),
     "standing on a revoked version": (on_two_lines, "blocked", "push it again"),
     "deleted": (
-        lambda on: (on.verify().client.delete_version(f"{on.name}:v1"), on.promote())[1],
+        lambda on: (on.verify().client.versions.delete(f"{on.name}:v1"), on.promote())[1],
         "blocked", "push it again",
     ),
     "frozen": (lambda on: frozen(on).promote(), "blocked", "unfreeze"),
@@ -219,7 +221,8 @@ MOVES = {
     ),
     "frozen, and back instead": (
         lambda on: (
-            served(on), on.client.freeze(on.name, "dev", reason="x"), on.move(kind="rollback"),
+            served(on),
+            on.client.channels.freeze(on.name, "dev", reason="x"), on.move(kind="rollback"),
         )[-1], "blocked", "unfreeze",
     ),
     "in a freeze window": (
@@ -247,7 +250,8 @@ MOVES = {
     ),
     "back to what was revoked": (
         lambda on: (
-            served(on).client.revoke(f"{on.name}:v1", reason="x"), on.move(kind="rollback"),
+            served(on).client.versions.revoke(f"{on.name}:v1", reason="x"),
+            on.move(kind="rollback"),
         )[-1], "blocked", "deltareg rollback",
     ),
     "seen before it moved": (lambda on: served(on).promote(1, seen=1), "stale_revision", "look"),
@@ -447,8 +451,8 @@ def test_what_is_in_order_moves(world):
 
 def test_a_refusal_lists_every_rule_that_is_not_met(world):
     line = world.fresh().asks(suites=["smoke", "static"], kinds=["ia3"], bases=["shifted"])
-    line.client.revoke(f"{line.name}:v1", reason="wrong data")
-    line.client.freeze(line.name, "dev", reason="release")
+    line.client.versions.revoke(f"{line.name}:v1", reason="wrong data")
+    line.client.channels.freeze(line.name, "dev", reason="release")
 
     problem = line.promote().json()
 

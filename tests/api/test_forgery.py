@@ -33,8 +33,8 @@ def refused(shared_registry):
         answer = push.send(http)
         assert answer.status_code in {409, 422}, answer.text
         assert answer.json()["code"] in codes, answer.text
-        assert not [line for line in client.lines("team").items if line.ref == "team/forged"]
-        client.collect(dry_run=False, grace_s=0)
+        assert not [line for line in client.lines.list("team").items if line.ref == "team/forged"]
+        client.storage.collect(dry_run=False, grace_s=0)
         assert {key for key, _ in store.keys("blobs/")} == before
         return answer
 
@@ -49,7 +49,7 @@ def test_an_honest_push_is_taken(local_registry):
 
     assert answer.status_code == 200
     assert answer.json()["version"]["ref"] == "team/forged:v1"
-    assert client.fsck(read_data=True).findings == []
+    assert client.storage.fsck(read_data=True).findings == []
 
 
 def kind(m):
@@ -348,7 +348,7 @@ def test_a_pack_of_another_namespace_cannot_be_used(local_registry):
     answer = push.send(eve)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "upload_closed")
-    assert not client.lines("eves").items
+    assert not client.lines.list("eves").items
 
 
 def test_an_upload_is_its_makers(shared_registry, honest):

@@ -118,11 +118,11 @@ def test_a_move_and_its_answer_are_kept_together_or_not_at_all(local_registry):
     http = local_registry.http(local_registry.token(*SCOPES))
     with suppress(httpx.TransportError):  # an answer of 500 may be cut short
         assert roll_back(http, "k1").status_code >= 400
-    before = client.channel("team/lora", "prod").revision
+    before = client.channels.show("team/lora", "prod").revision
     with write(engine) as conn:
         conn.exec_driver_sql("DROP TRIGGER full")
     mended = roll_back(http, "k1")
 
     assert before == 2
     assert mended.status_code == 200
-    assert client.channel("team/lora", "prod").revision == 3
+    assert client.channels.show("team/lora", "prod").revision == 3

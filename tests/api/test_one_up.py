@@ -81,4 +81,4 @@ def test_two_that_begin_a_new_folder_together_both_come_up(processes, nursery):
     for number, server in enumerate(servers):
         with server.client(processes.folder / f"cache-{number}") as client:
             assert client.whoami().principal == "admin"
-            assert len(client.tokens().items) == 1
+            assert len(client.tokens.list().items) == 1

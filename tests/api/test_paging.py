@@ -23,8 +23,8 @@ GARBAGE = [
 @pytest.fixture(scope="module")
 def http(shared_registry):
     client = shared_registry.client()
-    client.push_base(SAMPLES / "bases" / "tinyllama_sharded", "a-sharded")
-    client.push_base(SAMPLES / "bases" / "tinygpt2", "tinygpt2")
+    client.bases.push(SAMPLES / "bases" / "tinyllama_sharded", "a-sharded")
+    client.bases.push(SAMPLES / "bases" / "tinygpt2", "tinygpt2")
     for delta in ("lora_v2", "lora_qv", "lora_dora"):
         path = SAMPLES / "deltas" / "tinyllama" / delta
         ref = client.push(path, "team/lora", base="tinyllama").version.ref
@@ -76,7 +76,7 @@ def test_a_cursor_of_another_list_does_no_harm(http, path):
 
 def test_a_list_goes_on_though_something_is_added_in_front(http, shared_registry):
     first = http.get("/deltas/team/lora/log", params={"limit": 2}).json()
-    shared_registry.client().create_channel("team/lora", "canary")
+    shared_registry.client().channels.create("team/lora", "canary")
     with Client(shared_registry.client().config) as client:
         client.verify("team/lora", again=True)
         shared_registry.verified("team/lora_qv")

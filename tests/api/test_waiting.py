@@ -23,7 +23,7 @@ LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 )
 def test_a_wait_ends_with_an_answer_when_the_server_ends(local_registry, method, path, body):
     client = local_registry.client()
-    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
     ref = client.push(LORA, "me/chat", base="tinyllama").version.ref
     local_registry.verified(ref)  # so that nothing is left to be leased
     path = path.format(run=client.verify(ref).id)
@@ -50,7 +50,7 @@ def test_a_worker_that_hangs_up_while_it_waits_is_gone(local_registry):
 
     http.close()
 
-    until(lambda: not client.workers().items[0].is_live, "the server notices", timeout_s=20)
+    until(lambda: not client.runs.workers().items[0].is_live, "the server notices", timeout_s=20)
     again = local_registry.http(local_registry.token("read", "verify", kind="wrk"))
     again.post("/leases", json={"worker": "w", "wait_s": 0})
-    assert client.workers().items[0].is_live
+    assert client.runs.workers().items[0].is_live

@@ -128,7 +128,7 @@ def _open(delta, scratch):
             raise
     target = Path(tempfile.mkdtemp(dir=scratch)) / "converted"
     with Client(ClientConfig(cache_dir=scratch / "cache")) as client:
-        client.convert(delta["folder"], target)
+        client.folders.convert(delta["folder"], target)
     return Bench(target, delta["on"], scratch / "cache", convention=delta["of"])
 
 

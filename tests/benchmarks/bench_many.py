@@ -110,7 +110,7 @@ def in_registry(deltas):
     try:
         server = processes.api().start()
         with server.client(folder / "cache") as client:
-            client.register_base(model_folder(), "minilm")
+            client.bases.register(model_folder(), "minilm")
         before = _places(server)
         server.start()
         with server.client(folder / "cache") as client:

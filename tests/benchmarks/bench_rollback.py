@@ -95,7 +95,7 @@ def measure(name, folder, url, options):
 
 def prepare(client):
     """Push two versions and promote them, as a worker and a person would."""
-    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
     for delta in ("lora", "lora_v2"):
         path = SAMPLES / "deltas" / "tinyllama" / delta
         ref = client.push(path, _LINE, base="tinyllama").version.ref

@@ -81,7 +81,7 @@ def test_a_waiver_is_given_shown_and_ended(user, local_registry):
     other = local_registry.client(("read", "promote"), principal="bob")
 
     own = user("verdict", "waive", failed.id, "--check", "effect", "-m", "x")
-    other.waive(failed.id, "effect", reason="known")
+    other.verdicts.waive(failed.id, "effect", reason="known")
     shown = user("verdict", "show", failed.id)
     listed = user("verdict", "ls", "me/chat:v1")
 

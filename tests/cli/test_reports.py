@@ -83,7 +83,7 @@ def test_what_is_pending_or_blocked_is_told(user, local_registry, outputs, lead,
 def test_a_check_without_wait_queues_nothing(user, local_registry):
     ref = push(user)
     local_registry.verified(ref, verdict="inconclusive")
-    runs = local_registry.client().runs
+    runs = local_registry.client().runs.list
 
     user("gate", "check", ref, "--channel", "prod")
 
@@ -155,9 +155,9 @@ def cancel_everything(registry, stop):
     """Cancel what waits, until there is nothing to stop for."""
     client = registry.client()
     while not stop.is_set():
-        for run in client.runs().items:
+        for run in client.runs.list().items:
             if run.state == "queued":
-                client.cancel_run(run.id)
+                client.runs.cancel(run.id)
         time.sleep(0.1)
 
 
@@ -277,11 +277,11 @@ def test_a_report_tells_the_waivers_that_stand(user, local_registry, outputs):
     words, folder = outputs
     failed = local_registry.verified(push(user), verdict="fail")
     other = local_registry.client(("read", "promote"), principal="bo")
-    other.waive(failed.id, "effect", reason="known")
+    other.verdicts.waive(failed.id, "effect", reason="known")
     asked = ("gate", "check", "me/chat", "--channel", "prod", *words)
 
     stood = user(*asked), json.loads((folder / "gate.json").read_text())["waivers"]
-    other.unwaive(failed.id, "effect")
+    other.verdicts.unwaive(failed.id, "effect")
     ended = user(*asked), json.loads((folder / "gate.json").read_text())["waivers"]
 
     (waiver,) = stood[1]

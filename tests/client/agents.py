@@ -21,7 +21,7 @@ def make_agent(client, *folders, channels=(PROD,), engine="dir", url=None, drain
     opened = open_engine(engine, followed, folders, url=url, drain_s=drain_s)
     plain = FollowOptions(agent="host", interval_s=0.05, report_s=0.5)
     events: list[FollowEvent] = []
-    agent = client.agent(opened, followed, replace(plain, **options), on_event=events.append)
+    agent = client.fleet.agent(opened, followed, replace(plain, **options), on_event=events.append)
     return agent, events
 
 
@@ -60,7 +60,7 @@ def reported(client, version, state="ok"):
 
     def look():
         return next(
-            (f for f in client.followers(PROD).items if (f.version, f.state) == (version, state)),
+            (f for f in client.fleet.list(PROD).items if (f.version, f.state) == (version, state)),
             None,
         )
 

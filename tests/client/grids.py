@@ -36,7 +36,7 @@ def write_grid(folder, numbers=range(COUNT), *, seed, width=WIDTH):
 def fill(server, folder):
     """Store a base, a full fine-tune `team/grid:v1`, and a few of its layers as `:v2`."""
     client = server.client()
-    client.push_base(write_grid(folder / "base", seed=0), "grid")
+    client.bases.push(write_grid(folder / "base", seed=0), "grid")
     client.push(write_grid(folder / "all", seed=1), "team/grid", base="grid")
     client.push(write_grid(folder / "some", SOME, seed=1), "team/grid", base="grid")
     return server

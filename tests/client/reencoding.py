@@ -15,7 +15,7 @@ def claim(client, *, name="w1"):
 
 def carry_out(client, grant):
     """Encode the version of a run anew and send it; give the report that ends the run."""
-    with tempfile.TemporaryDirectory() as scratch, client.fetch_base(grant.base) as base:
+    with tempfile.TemporaryDirectory() as scratch, client.bases.fetch(grant.base) as base:
         return client.reencode(grant, base, Path(scratch))
 
 

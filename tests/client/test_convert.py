@@ -50,7 +50,7 @@ def test_a_pickle_of_peft_becomes_what_peft_would_have_saved(client, tmp_path, b
     (tmp_path / "bin" / "adapter_config.json").write_text(json.dumps(delta.config))
     (tmp_path / "bin" / "README.md").write_text("# mine\n")
 
-    report = client.convert(tmp_path / "bin", tmp_path / "out")
+    report = client.folders.convert(tmp_path / "bin", tmp_path / "out")
 
     written = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert (report.source, report.result, report.tensors) == ("pickle", "safetensors", len(written))
@@ -66,7 +66,7 @@ def test_the_adapters_librarys_files_get_the_names_that_it_gives_them(client, tm
         (tmp_path / "in").mkdir(exist_ok=True)
         pickles.in_zip(tmp_path / "in" / name, pickles.state(pickles.tensor(), name=name[:12]))
 
-    client.convert(tmp_path / "in", tmp_path / "out")
+    client.folders.convert(tmp_path / "in", tmp_path / "out")
 
     assert files(tmp_path / "out") == ["adapter.safetensors", "model_head.safetensors"]
 
@@ -85,7 +85,7 @@ def test_shards_keep_their_list(client, tmp_path, base):
     index = {**old, "weight_map": table}
     (tmp_path / "bin" / "pytorch_model.bin.index.json").write_text(json.dumps(index))
 
-    client.convert(tmp_path / "bin", tmp_path / "out")
+    client.folders.convert(tmp_path / "bin", tmp_path / "out")
 
     found = client.lint(tmp_path / "out", base=str(base.path))
     assert (found.kind, list(found.problems)) == ("full", [])
@@ -98,7 +98,7 @@ def test_the_same_pickle_always_makes_the_same_bytes(client, tmp_path):
     pickles.in_zip(tmp_path / "in" / "x.bin", TINY_BIN)
 
     for name in ("a", "b"):
-        client.convert(tmp_path / "in", tmp_path / name)
+        client.folders.convert(tmp_path / "in", tmp_path / name)
 
     one, other = ((tmp_path / name / "x.safetensors").read_bytes() for name in ("a", "b"))
     assert one == other
@@ -107,7 +107,7 @@ def test_the_same_pickle_always_makes_the_same_bytes(client, tmp_path):
 def test_one_file_alone_may_be_named(client, tmp_path):
     file = pickles.in_zip(tmp_path / "x.bin", TINY_BIN)
 
-    client.convert(file, tmp_path / "out")
+    client.folders.convert(file, tmp_path / "out")
 
     assert files(tmp_path / "out") == ["x.safetensors"]
 
@@ -126,7 +126,7 @@ def test_what_is_refused_leaves_nothing_behind(client, tmp_path, pickle, code):
     pickles.in_zip(tmp_path / "in" / "adapter_model.bin", pickle)
 
     with pytest.raises(Refused) as caught:
-        client.convert(tmp_path / "in", tmp_path / "out")
+        client.folders.convert(tmp_path / "in", tmp_path / "out")
 
     assert caught.value.problem_code == code
     assert not (tmp_path / "out").exists()
@@ -144,7 +144,7 @@ def test_many_copies_of_one_storage_are_no_network(client, tmp_path):
     pickles.in_zip(tmp_path / "in" / "x.bin", pickle, b"\0" * 16384)
 
     with pytest.raises(Refused) as caught:
-        client.convert(tmp_path / "in", tmp_path / "out")
+        client.folders.convert(tmp_path / "in", tmp_path / "out")
 
     assert caught.value.problem_code == "limits"
 
@@ -154,7 +154,7 @@ def test_a_pickle_beside_its_safetensors_is_ambiguous(client, tmp_path, base):
     pickles.in_zip(tmp_path / "in" / "adapter_model.bin", TINY_BIN)
 
     with pytest.raises(Refused) as caught:
-        client.convert(tmp_path / "in", tmp_path / "out")
+        client.folders.convert(tmp_path / "in", tmp_path / "out")
 
     assert caught.value.problem_code == "ambiguous"
 
@@ -164,7 +164,7 @@ def test_a_pickle_under_another_name_is_refused(client, tmp_path):
     (tmp_path / "in" / "adapter_model.safetensors").write_bytes(TINY_BIN)
 
     with pytest.raises(Refused) as caught:
-        client.convert(tmp_path / "in", tmp_path / "out")
+        client.folders.convert(tmp_path / "in", tmp_path / "out")
 
     assert caught.value.problem_code == "pickle"
 
@@ -174,7 +174,7 @@ def test_a_full_target_is_left_alone(client, tmp_path):
     (tmp_path / "out" / "mine").write_text("mine")
 
     with pytest.raises(Conflict):
-        client.convert(pickles.in_zip(tmp_path / "x.bin", TINY_BIN), tmp_path / "out")
+        client.folders.convert(pickles.in_zip(tmp_path / "x.bin", TINY_BIN), tmp_path / "out")
 
 
 def bins():
@@ -187,7 +187,7 @@ def test_the_corpus_holds_the_tensors_that_torch_reads(client, tmp_path, delta):
     torch = pytest.importorskip("torch", reason="needs torch")
     source = corpus.CORPUS / delta["path"]
 
-    client.convert(source, tmp_path / "out")
+    client.folders.convert(source, tmp_path / "out")
 
     renamed = {
         "pytorch_adapter.bin": "adapter.safetensors",
@@ -228,7 +228,7 @@ def test_a_kohya_lora_becomes_one_of_peft_that_folds_the_same(
     tensors = kohya(base, ranks=ranks, alphas=alphas)
     tiny.write(tmp_path / "in", tensors, file="lora.safetensors", metadata={"ss_steps": "7"})
 
-    report = client.convert(tmp_path / "in", tmp_path / "out", base=str(base.path))
+    report = client.folders.convert(tmp_path / "in", tmp_path / "out", base=str(base.path))
 
     before = assessed(tmp_path / "in", base.path).folded()
     after = assessed(tmp_path / "out", base.path)
@@ -254,7 +254,7 @@ def test_what_was_converted_is_what_peft_merges(client, tmp_path):
     tensors = kohya(tiny.Base(tmp_path / "base", {}, weights), ranks=(2, 3), alphas=(4.0, 1.5))
     tiny.write(tmp_path / "in", tensors, file="lora.safetensors")
 
-    client.convert(tmp_path / "in", tmp_path / "out", base=str(tmp_path / "base"))
+    client.folders.convert(tmp_path / "in", tmp_path / "out", base=str(tmp_path / "base"))
 
     folded = assessed(tmp_path / "in", tmp_path / "base").folded()
     merged = peft.PeftModel.from_pretrained(network, tmp_path / "out").merge_and_unload()
@@ -270,7 +270,7 @@ def test_old_diffusers_names_become_those_of_peft(client, tmp_path, base):
         tensors[f"{module}.lora_linear_layer.up.weight"] = tiny.normal(rng, tiny.WIDTH, 2)
     tiny.write(tmp_path / "in", tensors, file="pytorch_lora_weights.safetensors")
 
-    report = client.convert(tmp_path / "in", tmp_path / "out", base=str(base.path))
+    report = client.folders.convert(tmp_path / "in", tmp_path / "out", base=str(base.path))
 
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert report.source == "diffusers"
@@ -290,14 +290,14 @@ def test_a_core_has_no_place_in_peft(client, tmp_path):
     tiny.write(tmp_path / "in", tensors, file="lora.safetensors")
 
     with pytest.raises(InvalidInput, match="between two factors"):
-        client.convert(tmp_path / "in", tmp_path / "out", base=str(tmp_path / "base"))
+        client.folders.convert(tmp_path / "in", tmp_path / "out", base=str(tmp_path / "base"))
 
 
 def test_an_alpha_that_can_be_read_in_two_ways_is_refused(client, tmp_path, base):
     tiny.write(tmp_path / "in", kohya(base, alphas=(0.0,)), file="lora.safetensors")
 
     with pytest.raises(Refused) as caught:
-        client.convert(tmp_path / "in", tmp_path / "out", base=str(base.path))
+        client.folders.convert(tmp_path / "in", tmp_path / "out", base=str(base.path))
 
     assert caught.value.problem_code == "bad_config"
 
@@ -327,7 +327,7 @@ def test_few_changed_elements_become_a_sparse_delta(client, tmp_path, dtype):
     weights["model.norm.weight"] = weights["model.norm.weight"] * 2
     source = written_full(tmp_path / "full", base, weights)
 
-    report = client.convert(source, tmp_path / "out", base=str(base.path))
+    report = client.folders.convert(source, tmp_path / "out", base=str(base.path))
 
     found = assessed(tmp_path / "out", base.path)
     assert (report.result, found.kind) == ("sparse", "sparse")
@@ -343,7 +343,7 @@ def test_changed_biases_become_a_bitfit_delta(client, tmp_path):
     name = "transformer.h.0.ln_1.bias"
     source = written_full(tmp_path / "full", base, tuned(base, name))
 
-    report = client.convert(source, tmp_path / "out", base=str(base.path))
+    report = client.folders.convert(source, tmp_path / "out", base=str(base.path))
 
     found = assessed(tmp_path / "out", base.path)
     assert (report.result, found.kind) == ("bitfit", "bitfit")
@@ -357,7 +357,7 @@ def test_a_tied_head_that_is_stored_again_stays_tied(client, tmp_path):
     weights["lm_head.weight"] = weights["transformer.wte.weight"].copy()
     source = written_full(tmp_path / "full", base, weights)
 
-    report = client.convert(source, tmp_path / "out", base=str(base.path))
+    report = client.folders.convert(source, tmp_path / "out", base=str(base.path))
 
     assert list(assessed(tmp_path / "out", base.path).folded()) == ["transformer.wte.weight"]
     assert report.left_out == ["lm_head.weight (it shares transformer.wte.weight)"]
@@ -368,14 +368,14 @@ def test_a_fine_tune_comes_back_bit_for_bit_from_what_was_converted(
 ):
     source = written_full(tmp_path / "full", base, tuned(base, f"{QUERY}.weight"))
     maker = registry_server.client()
-    maker.push_base(base.path, "tiny")
-    maker.convert(source, tmp_path / "delta", base="tiny")
+    maker.bases.push(base.path, "tiny")
+    maker.folders.convert(source, tmp_path / "delta", base="tiny")
 
     pushed = maker.push(tmp_path / "delta", "team/tuned", base="tiny")
     made = maker.materialize(pushed.version.ref, tmp_path / "made")
 
     assert pushed.version.kind == "sparse"
-    assert made.root == str(maker.fingerprint(source).root)
+    assert made.root == str(maker.bases.fingerprint(source).root)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_what_is_not_exact_or_not_smaller_is_refused(client, tmp_path, base, cha
     source = written_full(tmp_path / "full", base, change(dict(base.weights)))
 
     with pytest.raises(InvalidInput, match=word):
-        client.convert(source, tmp_path / "out", base=str(base.path))
+        client.folders.convert(source, tmp_path / "out", base=str(base.path))
 
     assert not (tmp_path / "out").exists()
 
@@ -404,14 +404,14 @@ def test_a_delta_that_push_takes_is_left_as_it_is(client, tmp_path, base):
     tiny.lora(tmp_path / "in", base)
 
     with pytest.raises(InvalidInput, match="of kind lora already"):
-        client.convert(tmp_path / "in", tmp_path / "out", base=str(base.path))
+        client.folders.convert(tmp_path / "in", tmp_path / "out", base=str(base.path))
 
 
 def test_without_a_pickle_the_base_is_needed(client, tmp_path, base):
     tiny.write(tmp_path / "in", kohya(base), file="lora.safetensors")
 
     with pytest.raises(InvalidInput) as caught:
-        client.convert(tmp_path / "in", tmp_path / "out")
+        client.folders.convert(tmp_path / "in", tmp_path / "out")
 
     assert "--base" in caught.value.fix
 
@@ -428,10 +428,10 @@ from deltareg.errors import Refused
 events, watching = [], False
 sys.addaudithook(lambda name, args: events.append(name) if watching else None)
 with Client(ClientConfig(cache_dir=Path("cache"))) as client:
-    client.convert(Path("good"), Path("out"))
+    client.folders.convert(Path("good"), Path("out"))
     watching = True
     try:
-        client.convert(Path("bad"), Path("other"))
+        client.folders.convert(Path("bad"), Path("other"))
     except Refused as error:
         refused = error.problem_code
     watching = False

@@ -42,7 +42,7 @@ PULL = [r"GET \S+/resolve", r"GET \S+/manifest", r"GET \S+/storage", r"GET \S+/b
 
 def queued(server, worker):
     """Queue a run that is the only one."""
-    for run in server.client().runs(state="queued", limit=200).items:
+    for run in server.client().runs.list(state="queued", limit=200).items:
         cancel(server, run.id)
     return worker.verify("team/lora:v1", again=True)
 
@@ -61,7 +61,7 @@ def test_a_push_is_made_once(server, proxy, client, match, kind):
 
     assert proxy.hits == 1
     assert pushed.created
-    assert len(server.client().versions(line).items) == 1
+    assert len(server.client().versions.list(line).items) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,7 +78,7 @@ def test_a_pull_is_whole(proxy, client, tmp_path, match, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_move_is_made_once(server, proxy, client, kind):
     name = f"c{next(NUMBERS)}"
-    client.create_channel("team/lora", name)
+    client.channels.create("team/lora", name)
     proxy.breaks(r"POST \S+/revisions", kind, times=2)
 
     promoted = client.promote("team/lora:v1", name)
@@ -87,19 +87,23 @@ def test_a_move_is_made_once(server, proxy, client, kind):
 
     assert proxy.hits == 2
     assert (promoted.revision, back.revision, back.version) == (1, 3, 1)
-    assert [r.version for r in server.client().history("team/lora", name).items] == [1, 2, 1]
+    assert [r.version for r in server.client().channels.history("team/lora", name).items] == [
+        1,
+        2,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quarantine_is_cleared(proxy, client, kind):
     name = f"c{next(NUMBERS)}"
-    client.create_channel("team/lora", name)
+    client.channels.create("team/lora", name)
     client.promote("team/lora:v1", name)
     client.promote("team/lora:v2", name)
     client.rollback("team/lora", name)
     proxy.breaks(r"DELETE \S+/quarantine", kind)
 
-    cleared = client.clear_quarantine("team/lora", name, 2, reason="x")
+    cleared = client.channels.clear_quarantine("team/lora", name, 2, reason="x")
 
     assert (proxy.hits, cleared.quarantined) == (1, [])
 
@@ -119,7 +123,7 @@ def test_a_run_is_judged_once(server, proxy, kind):
     verdict = worker.complete_run(grant.run, report(grant))
 
     assert (grant.run, proxy.hits) == (run.id, 2)
-    assert worker.run(run.id).verdict.id == verdict.id
+    assert worker.runs.show(run.id).verdict.id == verdict.id
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,9 +134,9 @@ def test_other_changes_are_made(server, proxy, client, kind):
         proxy.breaks(match, kind)
 
     run = client.verify(f"{line}:v1", again=True)
-    deleted = client.delete_version(f"{line}:v1")
-    token = client.create_token(TokenCreate(principal="net"))
-    checked = client.fsck()
+    deleted = client.versions.delete(f"{line}:v1")
+    token = client.tokens.create(TokenCreate(principal="net"))
+    checked = client.storage.fsck()
 
     assert proxy.hits == 4
     assert deleted.is_deleted
@@ -155,10 +159,10 @@ def test_a_network_that_stays_broken_is_told(server, proxy, client, tmp_path, ki
         client.pull("team/lora:v1", tmp_path / "out")
 
     assert not list(tmp_path.iterdir())
-    assert server.client().lines(namespace).items == []
+    assert server.client().lines.list(namespace).items == []
     assert proxy.hits == 10
-    server.client().collect(dry_run=False, grace_s=0)
-    assert server.client().fsck(read_data=True).findings == []
+    server.client().storage.collect(dry_run=False, grace_s=0)
+    assert server.client().storage.fsck(read_data=True).findings == []
     assert list(store.keys("blobs/"))
 
 
@@ -180,7 +184,7 @@ def test_a_failed_run_is_given_back_once(server, proxy):
 
     worker.fail_run(grant.run, RunFailure(fence=grant.fence, error="no memory"))
 
-    assert worker.run(run.id).state == "queued"
+    assert worker.runs.show(run.id).state == "queued"
     cancel(server, run.id)
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.fold.fold_folder import fold_folder
+from deltareg.client.fold.made_ahead import made_ahead
 from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
-from deltareg.client.read_ahead import ahead
 from deltareg.errors import IntegrityFailure, InvalidInput, Refused
 from tests.benchmarks import bench_fold, llama_files
 from tests.fixtures.registries import SAMPLES
@@ -75,7 +75,7 @@ def test_the_next_item_is_made_while_one_is_used():
             event.set()
             yield number
 
-    for number in ahead(make()):
+    for number in made_ahead(make()):
         assert all(event.wait(10) for event in made[: number + 2])
 
 
@@ -84,7 +84,7 @@ def test_items_end_where_making_one_fails():
         yield 1
         raise InvalidInput("no more")
 
-    items = ahead(make())
+    items = made_ahead(make())
 
     assert next(items) == 1
     with pytest.raises(InvalidInput, match="no more"):
@@ -92,7 +92,7 @@ def test_items_end_where_making_one_fails():
 
 
 def test_a_caller_may_stop():
-    items = ahead(iter(range(1000)))
+    items = made_ahead(iter(range(1000)))
 
     assert next(items) == 0
     items.close()

@@ -61,7 +61,7 @@ def test_a_rollback_is_served_within_five_seconds_and_brings_no_byte(
     maker = server.line("lora", "lora_v2")
     host = server.client(SCOPES, principal="host")
     maker.rollback(LINE, "prod")
-    maker.clear_quarantine(LINE, "prod", 2, reason="for the test")
+    maker.channels.clear_quarantine(LINE, "prod", 2, reason="for the test")
 
     with running_agent(host, tmp_path / "served") as events:
         until(serves(tmp_path / "served", 1), "v1 is served")
@@ -118,15 +118,15 @@ def test_it_starts_while_the_registry_is_away(local_registry, maker, tmp_path):
 
 def test_a_revoked_version_is_not_served_and_the_old_one_stays(host, maker, tmp_path):
     maker.rollback(LINE, "prod")
-    maker.clear_quarantine(LINE, "prod", 2, reason="for the test")
+    maker.channels.clear_quarantine(LINE, "prod", 2, reason="for the test")
     make_agent(host, tmp_path)[0].once()
     maker.promote(f"{LINE}:v2", "prod")
-    maker.revoke(f"{LINE}:v2", reason="wrong data", even_if_served=True)
+    maker.versions.revoke(f"{LINE}:v2", reason="wrong data", even_if_served=True)
 
     with running_agent(host, tmp_path) as events:
         follower = reported(maker, 1, "failed")
         assert served_version(tmp_path) == 1
-        maker.unrevoke(f"{LINE}:v2", reason="it was right")
+        maker.versions.unrevoke(f"{LINE}:v2", reason="it was right")
         until(serves(tmp_path, 2), "v2 is served", timeout_s=20)
 
     assert follower.drift == "failed"
@@ -137,7 +137,7 @@ def test_a_revoked_version_is_not_served_and_the_old_one_stays(host, maker, tmp_
 def test_a_revoked_version_that_is_served_stays_served(host, maker, tmp_path):
     make_agent(host, tmp_path)[0].once()
 
-    maker.revoke(f"{LINE}:v2", reason="wrong data", even_if_served=True)
+    maker.versions.revoke(f"{LINE}:v2", reason="wrong data", even_if_served=True)
 
     assert make_agent(host, tmp_path)[0].once()[0].state == "ok"
     with pytest.raises(Blocked, match="revoked"):
@@ -186,7 +186,7 @@ def test_two_channels_have_a_folder_each(host, maker, tmp_path):
 
     assert [(each.channel, each.version) for each in found] == [(PROD, 2), ("team/lora@dev", 1)]
     assert (served_version(tmp_path / "prod"), served_version(tmp_path / "dev")) == (2, 1)
-    assert {f.channel: f.version for f in maker.followers(LINE).items} == {
+    assert {f.channel: f.version for f in maker.fleet.list(LINE).items} == {
         PROD: 2, "team/lora@dev": 1,
     }  # fmt: skip
     assert not (tmp_path / "prod" / "serving.json").exists()
@@ -224,7 +224,7 @@ def test_reports_that_are_refused_do_not_hold_up_serving(local_registry, maker, 
     make_agent(reader, tmp_path)[0].once()
 
     assert served_version(tmp_path) == 2
-    assert maker.followers().items == []
+    assert maker.fleet.list().items == []
     assert "does not allow 'serve'" in caplog.text
 
 

@@ -30,7 +30,7 @@ def start(cache):
         config = ClientConfig(server=server, token=token, cache_dir=folder.parent / cache)
         opened = open_engine(engine, [channel], [folder], url=url or None, drain_s=0)
         with Client(config) as client:
-            client.agent(opened, [channel], FollowOptions("host", keep=0)).once()
+            client.fleet.agent(opened, [channel], FollowOptions("host", keep=0)).once()
     except BaseException as error:
         print(repr(error), file=sys.stderr)
         os._exit(1)
@@ -52,7 +52,7 @@ with Client(ClientConfig(server=server, token=mover, cache_dir=folder.parent / "
         version = 1 + step % 2
         if version == 1:
             mover.rollback("team/lora", "prod")
-            mover.clear_quarantine("team/lora", "prod", 2, reason="for the test")
+            mover.channels.clear_quarantine("team/lora", "prod", 2, reason="for the test")
         else:
             mover.promote("team/lora:v2", "prod")
         pid = start(f"cache{step // 4}")

@@ -47,7 +47,7 @@ def ask(vllm, name):
 
 
 def promote_again(maker):
-    maker.clear_quarantine(LINE, "prod", 2, reason="for the test")
+    maker.channels.clear_quarantine(LINE, "prod", 2, reason="for the test")
     maker.promote(f"{LINE}:v2", "prod")
 
 

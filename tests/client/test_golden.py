@@ -26,7 +26,7 @@ def golden_file(folder, tensors):
 def test_golden_outputs_are_kept_with_the_version(local_registry, folders, tmp_path):
     client = local_registry.client()
     delta, base = folders
-    client.push_base(base, "tiny")
+    client.bases.push(base, "tiny")
     file = golden_file(tmp_path, {"inputs.input_ids": IDS, "outputs.logits": LOGITS})
 
     pushed = client.push(delta, "me/chat", base="tiny", golden=file)
@@ -41,7 +41,7 @@ def test_golden_outputs_are_kept_with_the_version(local_registry, folders, tmp_p
 def test_a_folder_with_golden_outputs_can_be_pushed_again(local_registry, folders, tmp_path):
     client = local_registry.client()
     delta, base = folders
-    client.push_base(base, "tiny")
+    client.bases.push(base, "tiny")
     file = golden_file(tmp_path, {"inputs.input_ids": IDS, "outputs.logits": LOGITS})
     first = client.push(delta, "me/chat", base="tiny", golden=file)
     pulled = client.pull(first.version.ref, tmp_path / "pulled")
@@ -70,7 +70,7 @@ WRONG = {
 def test_a_file_that_holds_something_else_is_refused(local_registry, folders, tmp_path, name):
     client = local_registry.client()
     delta, base = folders
-    client.push_base(base, "tiny")
+    client.bases.push(base, "tiny")
 
     with pytest.raises(InvalidInput, match="holds no golden outputs"):
         client.push(delta, "me/chat", base="tiny", golden=golden_file(tmp_path, WRONG[name]))

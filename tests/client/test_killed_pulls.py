@@ -68,7 +68,7 @@ def server(shared_registry, tmp_path_factory):
     folder = tmp_path_factory.mktemp("grid")
     fill(shared_registry, folder)
     client = shared_registry.client()
-    client.push_base(write_grid(folder / "deep", range(60), seed=5), "deep")
+    client.bases.push(write_grid(folder / "deep", range(60), seed=5), "deep")
     for number, layers in enumerate((range(8), range(14), range(20))):
         path = write_grid(folder / str(number), layers, seed=4)
         client.push(path, "team/steps", base="deep")

@@ -19,7 +19,7 @@ REF = f"{LINE}:v3"
 KILLED_WORKER = """
 import os, signal, sys
 from pathlib import Path
-from deltareg.client import Client, ClientConfig
+from deltareg.client import ClientConfig, WorkerClient
 from deltareg.wire import LeaseRequest
 server, token, folder, at, part = sys.argv[1:]
 def die(message):
@@ -27,13 +27,13 @@ def die(message):
     if part in request.url.path:
         os.kill(os.getpid(), signal.SIGKILL)
 config = ClientConfig(server=server, token=token, cache_dir=Path(folder) / "cache", concurrency=1)
-with Client(config) as client:
+with WorkerClient(config) as client:
     hooks = {"request": [], "response": []}
     client._api._http.event_hooks = hooks | {at: [die]}
     grant = client.lease(LeaseRequest(worker="w1", what=["reencode"]))
     scratch = Path(folder) / "scratch"
     scratch.mkdir()
-    with client.fetch_base(grant.base) as base:
+    with client.bases.fetch(grant.base) as base:
         client.complete_reencode(grant.run, client.reencode(grant, base, scratch))
 """
 
@@ -48,7 +48,7 @@ def run(server, tmp_path):
     """Push a base and three checkpoints, and ask for the last to be flattened."""
     base, *checkpoints = write_run(tmp_path / "run", 3)
     server.pushed(base, *checkpoints, line=LINE)
-    server.client().flatten(REF)
+    server.client().versions.flatten(REF)
     return checkpoints
 
 
@@ -79,7 +79,7 @@ def assert_whole(server, folder, out):
     client = server.client()
     client.pull(REF, out)
     assert same_files(out, folder)
-    assert client.fsck(read_data=True).findings == []
+    assert client.storage.fsck(read_data=True).findings == []
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_worker_killed_before_its_report_changes_nothing(server, run, tmp_path
 
     assert (done.state, done.attempt, done.worker) == ("done", 2, "w2")
     assert max(depths(server, REF)) == 1
-    server.client().collect(dry_run=False, grace_s=0)
+    server.client().storage.collect(dry_run=False, grace_s=0)
     assert_whole(server, run[2], tmp_path / "after")
 
 
@@ -118,6 +118,6 @@ def test_a_worker_killed_when_it_is_answered_has_done_its_work(server, run, tmp_
     assert status == -9, said
     assert states(server) == [("done", 1)]
     assert max(depths(server, REF)) == 1
-    server.client().collect(dry_run=False, grace_s=0)
+    server.client().storage.collect(dry_run=False, grace_s=0)
     assert_whole(server, run[2], tmp_path / "after")
     assert claim(server.client(WORKER, principal="worker", kind="wrk"), name="w2") is None

@@ -39,7 +39,7 @@ def client(shared_registry):
     """Give a client of a registry that holds every sample, as `team/<base>-<delta>`."""
     found = shared_registry.client()
     for base, deltas in FOLDABLE.items():
-        found.push_base(SAMPLES / "bases" / base, base)
+        found.bases.push(SAMPLES / "bases" / base, base)
         for delta in deltas:
             found.push(SAMPLES / "deltas" / base / delta, f"team/{base}-{delta}", base=base)
     return found
@@ -266,7 +266,7 @@ def test_the_recipe_and_the_parents_are_kept(client):
     assert version.parents == ["team/tinyllama-full:v1", "team/tinyllama-full_v2:v1"]
     assert recipe["parameters"] == {"density": 0.5, "normalize": True, "scale": 1.0}
     assert recipe["base"] == version.base.root
-    assert {e.relation for e in client.lineage(made).up} == {"merged from", "base"}
+    assert {e.relation for e in client.versions.lineage(made).up} == {"merged from", "base"}
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_what_acts_on_activations_is_refused(client, tmp_path):
     client.push(biased_lora(tmp_path / "delta", 0.01), "team/attached", base="tinyllama")
     parents = [("team/attached", 1.0), ("team/tinyllama-lora", 1.0)]
 
-    plan = client.plan_merge(parents, options=MergeOptions())
+    plan = client.versions.plan_merge(parents, options=MergeOptions())
     with pytest.raises(InvalidInput, match="acts on activations"):
         merged(client, parents, "refused")
 
@@ -326,7 +326,7 @@ def test_a_plan_measures_every_pair_in_float64(client):
     refs = ["team/tinyllama-lora", "team/tinyllama-full"]
     base, (a, b) = changes(client, *refs)
 
-    plan = client.plan_merge([(ref, 1.0) for ref in refs], options=MergeOptions())
+    plan = client.versions.plan_merge([(ref, 1.0) for ref in refs], options=MergeOptions())
 
     found = {row.module: row for row in plan.modules}
     name = "model.layers.1.mlp.up_proj.weight"

@@ -8,7 +8,7 @@ import pytest
 
 from deltareg.client import Client
 from deltareg.client.cache.cache import Cache
-from deltareg.client.cache.in_use import held
+from deltareg.client.cache.in_use import in_use
 from deltareg.client.compare.behavior import Inputs
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, InvalidInput, NotFound
@@ -162,11 +162,11 @@ def test_materialize_keeps_the_cache_in_its_limits(server, tmp_path):
 
 def test_a_base_that_came_keeps_the_cache_in_its_limits(local_registry, tmp_path):
     base = shutil.copytree(SAMPLES / "bases" / "tinyllama", tmp_path / "base")
-    local_registry.client().push_base(base, "tinyllama")
+    local_registry.client().bases.push(base, "tinyllama")
     shutil.rmtree(base)  # now the registry alone has it
     client = local_registry.client(("read",), cache_max_bytes=1)
 
-    with client.fetch_base(client.base("tinyllama")) as found:
+    with client.bases.fetch(client.bases.show("tinyllama")) as found:
         left = [entry.path for entry in client.cache.entries()]
 
     assert left == [found.path]
@@ -239,7 +239,7 @@ def test_a_base_that_is_held_stays_over_the_limit(cache):
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"x" * 100)
 
-    with held(cache.path, "a" * 64):
+    with in_use(cache.path, "a" * 64):
         while_held = [cache.prune(max_bytes=0, dry_run=is_dry).removed for is_dry in (True, False)]
     cache.prune(max_bytes=0)
 

@@ -242,7 +242,7 @@ def test_a_snapshot_that_somebody_wrote_into_is_made_anew(client, tmp_path):
 def test_a_base_in_the_cache_that_somebody_wrote_into_is_made_anew(local_registry, tmp_path):
     base = shutil.copytree(SAMPLES / "bases" / "tinyllama", tmp_path / "base")
     client = local_registry.client()
-    client.push_base(base, "tinyllama")
+    client.bases.push(base, "tinyllama")
     client.push(LORA, "team/lora", base="tinyllama")
     shutil.rmtree(base)  # now the registry alone has it
     first = client.materialize("team/lora:v1", tmp_path / "one")
@@ -270,8 +270,8 @@ def test_a_damaged_pack_in_the_store_is_never_handed_out(local_registry, tmp_pat
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "merged").exists()
     assert blobs(reader) == []
-    assert {f.kind for f in client.fsck(read_data=True).findings} == {"data"}
-    assert client.fsck().findings == []
+    assert {f.kind for f in client.storage.fsck(read_data=True).findings} == {"data"}
+    assert client.storage.fsck().findings == []
 
 
 def test_a_pack_that_the_store_lost_is_told(registry_server, tmp_path):

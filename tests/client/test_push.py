@@ -38,7 +38,7 @@ MB = 1 << 20
 
 @pytest.fixture(scope="module")
 def server(shared_registry):
-    shared_registry.client().push_base(SAMPLES / "bases" / "tinygpt2", "tinygpt2")
+    shared_registry.client().bases.push(SAMPLES / "bases" / "tinygpt2", "tinygpt2")
     return shared_registry
 
 
@@ -61,7 +61,7 @@ def test_what_is_broken_is_refused_and_leaves_nothing(server, client, bad):
     assert not lint.is_accepted
     assert {p.code for p in lint.problems if p.severity == "error"} == codes
     assert traces(server) == before
-    assert client.lines("bad").items == []
+    assert client.lines.list("bad").items == []
 
 
 def traces(server):
@@ -91,7 +91,7 @@ def test_what_a_push_says_of_the_version(client):
 
     assert (version.message, version.semver) == ("on code", "1.4.0")
     assert version.labels == {"data": "v2", "owner": "ada"}
-    assert report.to_json()["ref"] == version.ref == "team/labelled:v1"
+    assert report.to_dict()["ref"] == version.ref == "team/labelled:v1"
     with pytest.raises(Conflict, match=r"1\.4\.0 exists"):
         client.push(DELTAS / "lora_dora", "team/labelled", base="tinyllama", semver="1.4.0")
 
@@ -115,7 +115,7 @@ def test_what_cannot_be_pushed_so(client, options, error):
     with pytest.raises(error):
         client.push(type(LORA)(arguments.pop("path")), arguments.pop("line"), **arguments)
 
-    assert client.lines("odd").items == []
+    assert client.lines.list("odd").items == []
 
 
 def test_who_may_not_push_is_told(server):
@@ -124,7 +124,7 @@ def test_who_may_not_push_is_told(server):
     with pytest.raises(Forbidden, match="push") as refused:
         reader.push(LORA, "team/x", base="tinyllama")
     with pytest.raises(Forbidden):
-        reader.push_base(SAMPLES / "bases" / "tinyllama_other", "other")
+        reader.bases.push(SAMPLES / "bases" / "tinyllama_other", "other")
 
     assert "token create" in refused.value.fix
 
@@ -144,7 +144,7 @@ def large(tmp_path_factory):
 
 
 def test_an_interrupted_push_sends_only_the_rest(local_registry, break_network, large, tmp_path):
-    local_registry.client().register_base(large / "base", "large")
+    local_registry.client().bases.register(large / "base", "large")
     proxy = break_network(local_registry.url)
     proxy.breaks(r"PUT \S+/packs/4", "cut_request", times=99, after=MB)
     first = local_registry.client(server=proxy.url, retries=0)
@@ -161,8 +161,8 @@ def test_an_interrupted_push_sends_only_the_rest(local_registry, break_network, 
     found = local_registry.client().pull("team/large:v1", tmp_path / "out")
     assert same_files(large / "tuned", found.path)
     client = local_registry.client()
-    client.collect(dry_run=False, grace_s=0)
-    assert client.fsck(read_data=True).findings == []
+    client.storage.collect(dry_run=False, grace_s=0)
+    assert client.storage.fsck(read_data=True).findings == []
     assert sum(size for _, size in local_registry.registry.store.keys("blobs/")) == packs
 
 
@@ -211,21 +211,21 @@ def test_a_file_that_changes_under_a_push_is_no_version(server, lora, label):
     with meddled, pytest.raises(Conflict, match="changed while"):
         meddled.push(lora, f"{namespace}/x", base="tinyllama")
 
-    assert server.client().lines(namespace).items == []
+    assert server.client().lines.list(namespace).items == []
     assert server.client().push(lora, f"{namespace}/x", base="tinyllama").created
 
 
 def test_a_push_that_is_collected_under_way_starts_over(server, lora):
     operator = server.client()
     config = server.client().config
-    meddler = Meddler(lambda: operator.collect(dry_run=False, grace_s=0), "pushing")
+    meddler = Meddler(lambda: operator.storage.collect(dry_run=False, grace_s=0), "pushing")
 
     with Client(config, progress=meddler) as client:
         report = client.push(lora, "collected/x", base="tinyllama")
 
     assert meddler.act is None
     assert report.created
-    assert operator.fsck(read_data=True).findings == []
+    assert operator.storage.fsck(read_data=True).findings == []
 
 
 def test_a_large_body_for_a_closed_upload_gets_its_answer(server, client):

@@ -258,7 +258,7 @@ def test_a_pack_goes_on_where_the_connection_broke(local, tmp_path):
 def test_many_small_tensors_are_few_requests(local, tmp_path):
     """Every second of a thousand rows, which lie in one pack with those between."""
     client = local.client()
-    client.push_base(write_grid(tmp_path / "base", range(1000), seed=2, width=16), "rows")
+    client.bases.push(write_grid(tmp_path / "base", range(1000), seed=2, width=16), "rows")
     client.push(
         write_grid(tmp_path / "rows", range(1000), seed=3, width=16), "rows/all", base="rows"
     )

@@ -33,7 +33,7 @@ def run(server, tmp_path):
 def early(server, tmp_path):
     """Push two checkpoints whose base is registered and nowhere to be found; give all three."""
     base, *checkpoints = write_run(tmp_path / "run", 2)
-    server.client().register_base(base, "base")
+    server.client().bases.register(base, "base")
     hidden = base.rename(tmp_path / "hidden")
     pushed(server.client(), checkpoints[:1])
     pushed(server.client(), checkpoints[1:])
@@ -44,7 +44,7 @@ def early(server, tmp_path):
 def alone(server, early):
     """Push two checkpoints without their base, and store the base after that."""
     hidden, *checkpoints = early
-    server.client().push_base(hidden, "base")
+    server.client().bases.push(hidden, "base")
     return checkpoints
 
 
@@ -62,7 +62,7 @@ def test_flattening_leaves_one_reference_and_the_same_version(server, run, tmp_p
     client = server.client()
     before = client.show(f"{LINE}:v4")
 
-    queued = client.flatten(f"{LINE}:v4")
+    queued = client.versions.flatten(f"{LINE}:v4")
     done = work(worker_of(server))
     after = client.show(f"{LINE}:v4")
     server.client().pull(f"{LINE}:v4", tmp_path / "out")
@@ -79,26 +79,26 @@ def test_flattening_leaves_one_reference_and_the_same_version(server, run, tmp_p
 def test_what_a_flattened_version_needed_goes_with_collection(server, run, tmp_path):
     client = server.client()
     for number in (1, 2, 3):
-        client.delete_version(f"{LINE}:v{number}")
-    client.collect(dry_run=False, grace_s=0)
+        client.versions.delete(f"{LINE}:v{number}")
+    client.storage.collect(dry_run=False, grace_s=0)
     before = live_bytes(server)
 
-    client.flatten(f"{LINE}:v4")
+    client.versions.flatten(f"{LINE}:v4")
     work(worker_of(server))
-    client.collect(dry_run=False, grace_s=0)
+    client.storage.collect(dry_run=False, grace_s=0)
     server.client().pull(f"{LINE}:v4", tmp_path / "out")
 
     assert live_bytes(server) < before
     assert same_files(tmp_path / "out", run[3])
-    assert client.fsck(read_data=True).findings == []
+    assert client.storage.fsck(read_data=True).findings == []
 
 
 def test_a_version_below_may_be_flattened_without_those_above(server, run, tmp_path):
     client = server.client()
-    client.flatten(f"{LINE}:v3")
+    client.versions.flatten(f"{LINE}:v3")
 
     work(worker_of(server))
-    client.collect(dry_run=False, grace_s=0)
+    client.storage.collect(dry_run=False, grace_s=0)
 
     for number, path in enumerate(run, 1):
         server.client().pull(f"{LINE}:v{number}", tmp_path / "out" / path.name)
@@ -112,7 +112,7 @@ def test_a_push_without_the_base_at_hand_is_stored_anew_with_it(server, alone, t
     before = live_bytes(server)
 
     first, second = work(worker), work(worker)
-    client.collect(dry_run=False, grace_s=0)
+    client.storage.collect(dry_run=False, grace_s=0)
 
     assert [run.ref for run in (first, second)] == [f"{LINE}:v1", f"{LINE}:v2"]
     assert first.stored_bytes.after < stored[0] * 0.6
@@ -159,7 +159,7 @@ def test_runs_of_verification_and_of_encoding_are_not_confused(server, alone):
     client, worker = server.client(), worker_of(server)
 
     server.verified(f"{LINE}:v1")
-    runs = {(run.what, run.state) for run in client.runs().items}
+    runs = {(run.what, run.state) for run in client.runs.list().items}
     grant = claim(worker)
     with pytest.raises(InvalidInput):
         worker.complete_run(grant.run, verdict_report_of(grant))
@@ -182,14 +182,14 @@ def test_a_dead_run_says_nothing_about_the_version(server, alone):
         grant = claim(worker)
         worker.fail_run(grant.run, RunFailure(fence=grant.fence, error="no base here"))
 
-    (dead,) = client.runs(state="dead").items
+    (dead,) = client.runs.list(state="dead").items
     assert (dead.what, dead.verdict) == ("reencode", None)
     assert client.show(f"{LINE}:v1").verdict == "pass"
     assert client.gate(f"{LINE}:v1", "prod").allowed
 
 
 def reencodes(client):
-    runs = [run for run in client.runs().items if run.what == "reencode"]
+    runs = [run for run in client.runs.list().items if run.what == "reencode"]
     return sorted((run.ref, run.state) for run in runs)
 
 
@@ -205,8 +205,8 @@ def test_what_no_worker_could_do_without_the_base_is_queued_when_it_comes(server
     give_up(worker, 6)
     dead = reencodes(client)
 
-    client.push_base(hidden, "base")
-    client.push_base(hidden, "base")
+    client.bases.push(hidden, "base")
+    client.bases.push(hidden, "base")
     queued = reencodes(client)
     runs = [work(worker), work(worker)]
 
@@ -222,11 +222,11 @@ def test_what_no_worker_could_do_without_the_base_is_queued_when_it_comes(server
 def test_a_run_on_its_last_attempt_when_the_base_comes_is_given_more(server, early):
     client, worker = server.client(), worker_of(server)
     hidden, *_ = early
-    client.delete_version(f"{LINE}:v2")
+    client.versions.delete(f"{LINE}:v2")
     give_up(worker, 2)
     last = claim(worker)
 
-    client.push_base(hidden, "base")
+    client.bases.push(hidden, "base")
     worker.fail_run(last.run, RunFailure(fence=last.fence, error="no base here"))
     done = work(worker)
 
@@ -236,11 +236,13 @@ def test_a_run_on_its_last_attempt_when_the_base_comes_is_given_more(server, ear
 def test_a_base_that_comes_leaves_alone_what_does_not_wait_for_it(server, early):
     client = server.client()
     hidden, *_ = early
-    client.delete_version(f"{LINE}:v2")
-    (run,) = (run for run in client.runs().items if run.ref == f"{LINE}:v1" and run.suite == "")
+    client.versions.delete(f"{LINE}:v2")
+    (run,) = (
+        run for run in client.runs.list().items if run.ref == f"{LINE}:v1" and run.suite == ""
+    )
     client._api.send("POST", f"/runs/{run.id}:cancel")
 
-    client.push_base(hidden, "base")
+    client.bases.push(hidden, "base")
 
     assert (f"{LINE}:v1", "queued") not in reencodes(client), "somebody did not want it"
 
@@ -248,7 +250,7 @@ def test_a_base_that_comes_leaves_alone_what_does_not_wait_for_it(server, early)
 def test_flattening_twice_is_one_run(server, run):
     client = server.client()
 
-    first, second = client.flatten(f"{LINE}:v2"), client.flatten(f"{LINE}:v2")
+    first, second = client.versions.flatten(f"{LINE}:v2"), client.versions.flatten(f"{LINE}:v2")
 
     assert first.id == second.id
 
@@ -256,19 +258,19 @@ def test_flattening_twice_is_one_run(server, run):
 def test_who_may_not_flatten_and_what_cannot_be(server, run):
     reader = server.client(("read", "verify"), principal="reader")
     client = server.client()
-    client.delete_version(f"{LINE}:v4")
+    client.versions.delete(f"{LINE}:v4")
 
     with pytest.raises(Forbidden):
-        reader.flatten(f"{LINE}:v1")
+        reader.versions.flatten(f"{LINE}:v1")
     with pytest.raises(InvalidInput):
-        client.flatten(LINE)
+        client.versions.flatten(LINE)
     with pytest.raises(Blocked):
-        client.flatten(f"{LINE}:v4")
+        client.versions.flatten(f"{LINE}:v4")
 
 
 def test_without_the_lease_nothing_is_sent_and_nothing_replaced(server, run):
     client, worker = server.client(), worker_of(server)
-    client.flatten(f"{LINE}:v4")
+    client.versions.flatten(f"{LINE}:v4")
     grant = claim(worker)
     report = carry_out(worker, grant)
     other = server.client(WORKER, principal="other", kind="wrk")
@@ -292,7 +294,7 @@ def stale(report):
 
 def test_a_lost_lease_takes_no_packs(server, run):
     client, worker = server.client(), worker_of(server)
-    client.flatten(f"{LINE}:v4")
+    client.versions.flatten(f"{LINE}:v4")
     grant = claim(worker)
     hold = LeaseHold(run=grant.run, fence=grant.fence)
     upload = worker._api.send("POST", f"/runs/{grant.run}:upload", body=hold).json()["id"]
@@ -309,7 +311,7 @@ DIGEST = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a488
 
 def test_the_same_report_again_is_answered_alike(server, run):
     client, worker = server.client(), worker_of(server)
-    client.flatten(f"{LINE}:v4")
+    client.versions.flatten(f"{LINE}:v4")
     grant = claim(worker)
     report = carry_out(worker, grant)
 
@@ -323,9 +325,9 @@ def test_the_same_report_again_is_answered_alike(server, run):
 def test_a_pull_under_way_survives_the_replacement(server, run, tmp_path, monkeypatch):
     client, worker = server.client(), worker_of(server)
     for number in (1, 2, 3):
-        client.delete_version(f"{LINE}:v{number}")
-    client.collect(dry_run=False, grace_s=0)
-    client.flatten(f"{LINE}:v4")
+        client.versions.delete(f"{LINE}:v{number}")
+    client.storage.collect(dry_run=False, grace_s=0)
+    client.versions.flatten(f"{LINE}:v4")
     enter = PackReader.__enter__
     times: list[int] = []
 
@@ -336,7 +338,7 @@ def test_a_pull_under_way_survives_the_replacement(server, run, tmp_path, monkey
             with monkeypatch.context() as undone:
                 undone.setattr(PackReader, "__enter__", enter)
                 work(worker)
-            client.collect(dry_run=False, grace_s=0)
+            client.storage.collect(dry_run=False, grace_s=0)
         return enter(reader)
 
     monkeypatch.setattr(PackReader, "__enter__", replaced_first)

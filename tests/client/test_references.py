@@ -55,7 +55,7 @@ def pushed(client, paths, line=LINE, **options):
 def test_a_run_of_checkpoints_is_stored_as_its_steps(server, tmp_path):
     base, *run = write_run(tmp_path, 6)
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
 
     reports = pushed(client, run)
     alone = [server.client().push(p, f"alone/v{n}", base="base") for n, p in enumerate(run)]
@@ -73,19 +73,19 @@ def test_a_run_of_checkpoints_is_stored_as_its_steps(server, tmp_path):
 def test_a_version_stands_without_the_ones_that_it_was_encoded_against(server, tmp_path):
     base, *run = write_run(tmp_path, 3)
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     pushed(client, run)
 
     for version in ("v1", "v2"):
-        client.delete_version(f"{LINE}:{version}")
-    freed = client.collect(dry_run=False, grace_s=0)
+        client.versions.delete(f"{LINE}:{version}")
+    freed = client.storage.collect(dry_run=False, grace_s=0)
     server.client().pull(f"{LINE}:v3", tmp_path / "out")
 
     assert freed.bytes < SMALL
     assert same_files(tmp_path / "out", run[2])
-    assert client.fsck(read_data=True).findings == []
-    client.delete_version(f"{LINE}:v3")
-    client.collect(dry_run=False, grace_s=0)
+    assert client.storage.fsck(read_data=True).findings == []
+    client.versions.delete(f"{LINE}:v3")
+    client.storage.collect(dry_run=False, grace_s=0)
     with read(server.registry.engine) as conn:
         assert conn.execute(sa.select(sa.func.count()).select_from(t.version_packs)).scalar() == 0
 
@@ -93,7 +93,7 @@ def test_a_version_stands_without_the_ones_that_it_was_encoded_against(server, t
 def test_a_folder_that_was_touched_is_no_reference(server, tmp_path):
     base, first, second = write_run(tmp_path, 2)
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     pushed(client, [first])
     os.utime(first / "model.safetensors", (1, 1))
 
@@ -104,7 +104,7 @@ def test_a_folder_that_was_touched_is_no_reference(server, tmp_path):
 
 def test_a_folder_that_was_pulled_serves_as_well_as_the_one_that_was_pushed(server, tmp_path):
     base, first, second = write_run(tmp_path, 2)
-    server.client().push_base(base, "base")
+    server.client().bases.push(base, "base")
     pushed(server.client(), [first])
     client = server.client()
 
@@ -119,7 +119,7 @@ def test_the_declared_parent_is_taken_before_a_newer_version(server, tmp_path):
     base, first, second = write_run(tmp_path, 2)
     other = write(tmp_path / "other", trained(load_file(base / "model.safetensors"), 99))
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     pushed(client, [first, other])
 
     pushed(client, [second], parents=[f"{LINE}:v1"])
@@ -133,7 +133,7 @@ def test_the_base_is_taken_where_it_is_nearer(server, tmp_path):
     base, first, _ = write_run(tmp_path, 2, share=0.9, step=200)
     second = write(tmp_path / "near", trained(load_file(base / "model.safetensors"), 5))
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
 
     pushed(client, [first, second])
 
@@ -142,7 +142,7 @@ def test_the_base_is_taken_where_it_is_nearer(server, tmp_path):
 
 def test_successive_adapters_are_encoded_against_each_other(server, tmp_path):
     client = server.client()
-    client.push_base(SAMPLES / "bases" / "tinyllama", "base")
+    client.bases.push(SAMPLES / "bases" / "tinyllama", "base")
     first = shutil.copytree(LORA, tmp_path / "v1")
     second = shutil.copytree(LORA, tmp_path / "v2")
     file = second / "adapter_model.safetensors"
@@ -162,7 +162,7 @@ def test_successive_adapters_are_encoded_against_each_other(server, tmp_path):
 def test_unchanged_tensors_cost_nothing_wherever_they_come_from(server, tmp_path):
     base, first = write_run(tmp_path, 1)
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     own, before = load_file(base / "model.safetensors"), load_file(first / "model.safetensors")
     # One tensor is the base's, one the earlier version's, one is trained on a little.
     mixed = before | {NAMES[0]: own[NAMES[0]]}
@@ -179,7 +179,7 @@ def test_unchanged_tensors_cost_nothing_wherever_they_come_from(server, tmp_path
 def test_a_few_changed_rows_cost_a_few_rows(server, tmp_path):
     client = server.client()
     base = write(tmp_path / "base", weights())
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     tuned = weights()
     tuned[NAMES[0]][[3, 70, 411]] += np.float16(0.01)
     tuned[NAMES[2]] = tuned[NAMES[1]].copy()  # a duplicate of another tensor of the base
@@ -195,7 +195,7 @@ def test_a_few_changed_rows_cost_a_few_rows(server, tmp_path):
 def test_the_same_tensor_in_two_lines_of_a_namespace_is_stored_once(server, tmp_path):
     base, first = write_run(tmp_path, 1)
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     pushed(client, [first])
     before = live_bytes(server)
 
@@ -209,7 +209,7 @@ def test_the_same_tensor_in_two_lines_of_a_namespace_is_stored_once(server, tmp_
 def test_a_known_piece_is_offered_with_all_that_it_needs(server, tmp_path):
     base, first, second = write_run(tmp_path, 2)
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     pushed(client, [first, second])
 
     again = server.client().push(second, "team/copy", base="base")
@@ -225,7 +225,7 @@ def test_an_earlier_version_that_changes_under_a_push_is_not_used(server, tmp_pa
     """A worker's folder, for one: it is there for as long as a verification takes."""
     base, first, second = write_run(tmp_path, 2)
     client = server.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     client.push(first, LINE, base="base")
 
     def meddle():

@@ -16,7 +16,7 @@ LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 @pytest.fixture
 def client(local_registry):
     made = local_registry.client()
-    made.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    made.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
     return made
 
 
@@ -31,7 +31,7 @@ def test_waiting_ends_with_the_run(local_registry, client, worker):
 
     thread = threading.Thread(target=lambda: local_registry.verified("team/lora"))
     thread.start()
-    ended = client.wait_run(run.id, timeout_s=30, on_change=lambda now: seen.append(now.state))
+    ended = client.runs.wait(run.id, timeout_s=30, on_change=lambda now: seen.append(now.state))
     thread.join()
 
     assert (ended.state, ended.verdict.verdict) == ("done", "pass")
@@ -45,10 +45,10 @@ def test_waiting_ends_with_the_time(client):
     started = time.monotonic()
 
     with pytest.raises(WaitTimeout, match="still queued"):
-        client.wait_run(run.id, timeout_s=0.3)
+        client.runs.wait(run.id, timeout_s=0.3)
 
     assert 0.3 <= time.monotonic() - started < 10
-    assert client.run(run.id).state == "queued"
+    assert client.runs.show(run.id).state == "queued"
 
 
 def test_a_worker_that_waits_hears_of_a_push(client, worker):
@@ -90,14 +90,14 @@ def test_runs_that_are_not_there_or_over(client, worker):
     client._api.send("POST", f"/runs/{run.id}:cancel")
 
     with pytest.raises(NotFound):
-        client.run(str(UUID(int=7)))
+        client.runs.show(str(UUID(int=7)))
     with pytest.raises(InvalidInput, match="not the id of a run"):
-        client.run("../deltas")
+        client.runs.show("../deltas")
     with pytest.raises(NotFound):
         client.verify("team/lora", suite="absent")
     with pytest.raises(Conflict):
         client._api.send("POST", f"/runs/{run.id}:cancel")
-    client.delete_version("team/lora:v1")
+    client.versions.delete("team/lora:v1")
     with pytest.raises(Blocked, match="deleted"):
         client.verify("team/lora:v1")
 
@@ -108,4 +108,4 @@ def test_the_same_verification_is_queued_once(client):
     ids = {client.verify("team/lora", again=again).id for again in (False, True, False)}
 
     assert len(ids) == 1
-    assert len(client.runs(state="queued").items) == 1
+    assert len(client.runs.list(state="queued").items) == 1

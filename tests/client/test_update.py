@@ -31,7 +31,7 @@ def moved_run(registry_server, tmp_path):
     """Push the checkpoints of a run, whose base then lies where nobody knows; gives them."""
     folders = write_run(tmp_path / "run", COUNT, share=0.02)
     client = registry_server.client()
-    client.push_base(folders[0], "base")
+    client.bases.push(folders[0], "base")
     client.push(folders[1], LINE, base="base")
     folders[0].rename(tmp_path / "elsewhere")
     return folders
@@ -57,8 +57,8 @@ def test_only_what_differs_travels(run, edge, tmp_path):
     edge.pull(f"{LINE}:v1", target)
     forget(edge)
 
-    plan = edge.update(target, ":v2", is_plan=True)
-    done = edge.update(target, ":v2")
+    plan = edge.folders.update(target, ":v2", is_plan=True)
+    done = edge.folders.update(target, ":v2")
 
     assert (plan.plan, done.plan, done.ref, done.from_ref) == (
         "patch", "patch", f"{LINE}:v2", f"{LINE}:v1",
@@ -72,7 +72,7 @@ def test_the_way_back_needs_the_base(run, edge, tmp_path):
     target = tmp_path / "model"
     edge.pull(f"{LINE}:v3", target)
 
-    back = edge.update(target, ":v1")
+    back = edge.folders.update(target, ":v1")
 
     assert same_files(run[1], target)
     assert back.ref == f"{LINE}:v1"
@@ -84,7 +84,7 @@ def test_bytes_of_the_base_that_come_along_are_counted(moved_run, edge, tmp_path
 
     report = getattr(edge, act)(f"{LINE}:v1", tmp_path / "model")
 
-    base = edge.base("base").stored_bytes
+    base = edge.bases.show("base").stored_bytes
     assert traffic.bytes == report.fetched_bytes > base
 
 
@@ -94,8 +94,8 @@ def test_an_update_that_needs_the_base_fetches_what_its_plan_says(run, edge, tmp
     run[1].rename(target)  # an installed version whose base never came
     traffic = Traffic(edge)
 
-    plan = edge.update(target, f"{LINE}:v2", is_plan=True)
-    done = edge.update(target, f"{LINE}:v2")
+    plan = edge.folders.update(target, f"{LINE}:v2", is_plan=True)
+    done = edge.folders.update(target, f"{LINE}:v2")
 
     assert done.fetched_bytes == traffic.bytes
     assert done.fetched_bytes == plan.fetched_bytes
@@ -106,7 +106,7 @@ def test_what_is_there_already_is_left_alone(run, edge, tmp_path):
     edge.pull(f"{LINE}:v2", target)
     before = (target / "model.safetensors").stat().st_ino
 
-    report = edge.update(target, ":v2")
+    report = edge.folders.update(target, ":v2")
 
     assert (report.plan, report.fetched_bytes) == ("none", 0)
     assert (target / "model.safetensors").stat().st_ino == before
@@ -118,7 +118,7 @@ def test_a_folder_that_was_written_to_comes_whole(run, edge, tmp_path):
     forget(edge)
     (target / "config.json").write_text("{}")
 
-    report = edge.update(target, ":v1")
+    report = edge.folders.update(target, ":v1")
 
     assert report.plan == "full"
     assert same_files(run[1], target)
@@ -135,7 +135,7 @@ def test_bytes_that_changed_without_a_trace_do_not_come_through(run, edge, tmp_p
         data.write(raw)
     os.utime(file, ns=(kept.st_atime_ns, kept.st_mtime_ns))
 
-    edge.update(target, ":v2")
+    edge.folders.update(target, ":v2")
 
     assert same_files(run[2], target)
 
@@ -146,7 +146,7 @@ def test_files_of_others_are_not_touched(run, edge, tmp_path):
     (target / "notes.txt").write_text("mine")
 
     with pytest.raises(Conflict, match=r"notes\.txt"):
-        edge.update(target, ":v2")
+        edge.folders.update(target, ":v2")
 
     assert (target / "notes.txt").read_text() == "mine"
     assert (target / "model.safetensors").read_bytes() == (
@@ -159,8 +159,8 @@ def test_a_folder_without_a_note_is_recognised_by_its_files(run, edge, tmp_path)
     run[1].rename(target)
 
     with pytest.raises(InvalidInput, match="nothing is known"):
-        edge.update(target, ":v2")
-    report = edge.update(target, f"{LINE}:v2")
+        edge.folders.update(target, ":v2")
+    report = edge.folders.update(target, f"{LINE}:v2")
 
     assert report.from_ref == f"{LINE}:v1"
     assert same_files(run[2], target)
@@ -168,9 +168,9 @@ def test_a_folder_without_a_note_is_recognised_by_its_files(run, edge, tmp_path)
 
 def test_a_folder_of_something_else_is_refused(run, edge, tmp_path):
     with pytest.raises(InvalidInput, match="holds no version"):
-        edge.update(SAMPLES / "bases" / "tinyllama", f"{LINE}:v2")
+        edge.folders.update(SAMPLES / "bases" / "tinyllama", f"{LINE}:v2")
     with pytest.raises(NotFound, match="no folder"):
-        edge.update(tmp_path / "nowhere", f"{LINE}:v2")
+        edge.folders.update(tmp_path / "nowhere", f"{LINE}:v2")
 
 
 def test_a_folded_model_is_folded_again(shared_registry, tmp_path):
@@ -181,11 +181,11 @@ def test_a_folded_model_is_folded_again(shared_registry, tmp_path):
     client.materialize("team/updated:v1", target)
     client.materialize("team/updated:v2", tmp_path / "other")
 
-    report = client.update(target, ":v2")
+    report = client.folders.update(target, ":v2")
 
     assert report.plan in {"full", "patch"}
     assert same_files(tmp_path / "other", target)
-    assert client.update(target, ":v2").plan == "none"
+    assert client.folders.update(target, ":v2").plan == "none"
 
 
 def test_a_link_is_not_replaced(run, edge, tmp_path):
@@ -193,7 +193,7 @@ def test_a_link_is_not_replaced(run, edge, tmp_path):
     (tmp_path / "model").symlink_to(tmp_path / "real")
 
     with pytest.raises(Conflict, match="cannot be replaced"):
-        edge.update(tmp_path / "model", f"{LINE}:v2")
+        edge.folders.update(tmp_path / "model", f"{LINE}:v2")
 
     assert same_files(run[1], tmp_path / "real")
 
@@ -213,7 +213,7 @@ for order in sys.stdin:
     if pid == 0:
         try:
             with Client(config) as client:
-                client.update(Path(target), ref)
+                client.folders.update(Path(target), ref)
         finally:
             os._exit(0)
     time.sleep(float(after_s))  # the fault itself: where it hits is up to chance
@@ -248,7 +248,7 @@ def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, 
             step += 1
         killer.stdin.close()
 
-    edge.update(target, f"{LINE}:v3")
+    edge.folders.update(target, f"{LINE}:v3")
     assert same_files(run[3], target)
     assert seen == {1, 2}
 

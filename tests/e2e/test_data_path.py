@@ -39,15 +39,15 @@ def server(registry_server):
 
 def push_bases(client):
     for name in ("tinyllama", "tinygpt2"):
-        client.push_base(BASES / name, name)
+        client.bases.push(BASES / name, name)
 
 
 def test_a_base_is_one_however_it_is_cut(registry_server):
     client = registry_server.client()
 
-    whole = client.push_base(BASES / "tinyllama", "whole")
-    shards = client.push_base(BASES / "tinyllama_sharded", "shards")
-    again = client.push_base(BASES / "tinyllama", "whole")
+    whole = client.bases.push(BASES / "tinyllama", "whole")
+    shards = client.bases.push(BASES / "tinyllama_sharded", "shards")
+    again = client.bases.push(BASES / "tinyllama", "whole")
 
     assert whole.created
     assert whole.is_stored
@@ -55,15 +55,15 @@ def test_a_base_is_one_however_it_is_cut(registry_server):
     assert shards.root == whole.root
     assert shards.uploaded_bytes < whole.uploaded_bytes / 5
     assert (again.created, again.root) == (False, whole.root)
-    assert client.fingerprint(BASES / "tinyllama_sharded").root.hex == whole.root[7:]
-    assert [base.name for base in client.bases().items] == ["shards", "whole"]
+    assert client.bases.fingerprint(BASES / "tinyllama_sharded").root.hex == whole.root[7:]
+    assert [base.name for base in client.bases.list().items] == ["shards", "whole"]
 
 
 def test_a_base_name_is_never_given_another_content(server):
     client = server.client()
 
     with pytest.raises(Refused, match="base_mismatch"):
-        client.push_base(BASES / "tinyllama_other", "tinyllama")
+        client.bases.push(BASES / "tinyllama_other", "tinyllama")
 
 
 @pytest.mark.parametrize(("base", "delta", "kind"), KINDS)
@@ -97,7 +97,7 @@ def test_a_full_fine_tune_materializes_to_itself(server, tmp_path):
 
     merged = client.materialize("team/full:v1", tmp_path / "merged")
 
-    assert merged.root == str(client.fingerprint(DELTAS / "tinyllama" / "full").root)
+    assert merged.root == str(client.bases.fingerprint(DELTAS / "tinyllama" / "full").root)
 
 
 def test_the_same_push_makes_one_version(server):
@@ -110,7 +110,7 @@ def test_the_same_push_makes_one_version(server):
     assert first.created
     assert (again.created, again.uploaded_bytes, again.version.ref) == (False, 0, "team/lora:v1")
     assert (bobs.created, bobs.version.digest) == (False, first.version.digest)
-    assert len(client.versions("team/lora").items) == 1
+    assert len(client.versions.list("team/lora").items) == 1
 
 
 @pytest.mark.parametrize("principals", [("ada", "ada"), ("ada", "bob")])
@@ -129,8 +129,8 @@ def test_two_pushes_at_once_make_one_version(server, principals):
         thread.join()
 
     assert [report.version.ref for report in reports] == ["fresh/lora:v1"] * 2
-    assert len(clients[0].versions("fresh/lora").items) == 1
-    assert clients[0].fsck(read_data=True).findings == []
+    assert len(clients[0].versions.list("fresh/lora").items) == 1
+    assert clients[0].storage.fsck(read_data=True).findings == []
 
 
 def test_two_lines_of_a_fresh_namespace_are_made_at_once(server):
@@ -154,7 +154,7 @@ def test_one_base_is_pushed_by_two_at_once(registry_server):
 
     def run(client):
         together.wait()
-        done.append(client.push_base(BASES / "tinyllama", "tinyllama").root)
+        done.append(client.bases.push(BASES / "tinyllama", "tinyllama").root)
 
     clients = [registry_server.client(principal=name) for name in ("ada", "bob")]
     threads = [threading.Thread(target=run, args=[client]) for client in clients]
@@ -212,7 +212,7 @@ def promote_first(server, client):
     assert (move.revision, move.version, move.previous) == (1, 1, None)
     with pytest.raises(Conflict, match="already"):
         client.promote("team/lora:v1", "prod")
-    return client.channel("team/lora", "prod").at
+    return client.channels.show("team/lora", "prod").at
 
 
 def compare_both(client):
@@ -220,13 +220,13 @@ def compare_both(client):
     assert diff.is_different
     assert not client.diff("team/lora:v1", "team/lora:1.0.0").is_different
     assert client.show("team/lora").ref == "team/lora:v2"
-    lineage = client.lineage("team/lora:v2")
+    lineage = client.versions.lineage("team/lora:v2")
     assert [(e.parent, e.relation) for e in lineage.up] == [
         ("team/lora:v1", "parent"),
         ("base:tinyllama", "base"),
         ("base:tinyllama", "base"),
     ]
-    assert [e.child for e in client.lineage("team/lora:v1").down] == ["team/lora:v2"]
+    assert [e.child for e in client.versions.lineage("team/lora:v1").down] == ["team/lora:v2"]
 
 
 def promote_second(server, client):
@@ -239,22 +239,22 @@ def promote_second(server, client):
 def roll_back(client, promoted_at):
     plan = client.rollback("team/lora", "prod", dry_run=True)
     assert (plan.version, plan.verify_run) == (1, None)
-    assert client.channel("team/lora", "prod").version == 2
+    assert client.channels.show("team/lora", "prod").version == 2
     move = client.rollback("team/lora", "prod", reason="worse")
     assert (move.kind, move.revision, move.version, move.previous) == ("rollback", 3, 1, 2)
-    assert client.run(move.verify_run).state == "queued"
-    assert client.channel("team/lora", "prod").quarantined == [2]
+    assert client.runs.show(move.verify_run).state == "queued"
+    assert client.channels.show("team/lora", "prod").quarantined == [2]
     with pytest.raises(Blocked, match="quarantined"):
         client.promote("team/lora:v2", "prod")
-    assert client.channel("team/lora", "prod", at=promoted_at).version == 1
-    cleared = client.clear_quarantine("team/lora", "prod", 2, reason="the data was wrong")
+    assert client.channels.show("team/lora", "prod", at=promoted_at).version == 1
+    cleared = client.channels.clear_quarantine("team/lora", "prod", 2, reason="the data was wrong")
     assert cleared.quarantined == []
     assert client.promote("team/lora:v2", "prod").revision == 4
     assert client.rollback("team/lora", "prod", version=1).revision == 5
 
 
 def look_back(client):
-    history = client.history("team/lora", "prod").items
+    history = client.channels.history("team/lora", "prod").items
     assert [(r.revision, r.kind, r.version) for r in reversed(history)] == [
         (1, "promote", 1),
         (2, "promote", 2),
@@ -263,19 +263,19 @@ def look_back(client):
         (5, "rollback", 1),
     ]
     for revision in history:
-        then = client.channel("team/lora", "prod", at=revision.at)
+        then = client.channels.show("team/lora", "prod", at=revision.at)
         assert (then.revision, then.version) == (revision.revision, revision.version)
-    log = [(entry.event, entry.ref) for entry in client.log("team/lora").items]
+    log = [(entry.event, entry.ref) for entry in client.lines.log("team/lora").items]
     assert log[-2:] == [("verdict", "team/lora:v1"), ("push", "team/lora:v1")]
     assert [event for event, _ in log].count("rollback") == 2
-    assert {entry.event for entry in client.log("team/lora", channel="prod").items} == {
+    assert {entry.event for entry in client.lines.log("team/lora", channel="prod").items} == {
         "promote",
         "rollback",
     }
 
 
 def everything_left_a_trace(client):
-    rows = client.audit(subject="team/lora", limit=200).items
+    rows = client.audit.list(subject="team/lora", limit=200).items
     assert [row.action for row in reversed(rows)] == [
         "version.push",
         "channel.promote",
@@ -292,12 +292,12 @@ def everything_left_a_trace(client):
 
 
 def free_the_second(client, tmp_path):
-    assert client.delete_version("team/lora:v2").is_deleted
+    assert client.versions.delete("team/lora:v2").is_deleted
     with pytest.raises(Conflict, match="serves"):
-        client.delete_version("team/lora:v1")
-    assert [v.version for v in client.versions("team/lora").items] == [1]
-    assert client.collect(dry_run=False, grace_s=0).packs == 0, "a rollback may need it"
-    assert client.fsck(read_data=True).findings == []
+        client.versions.delete("team/lora:v1")
+    assert [v.version for v in client.versions.list("team/lora").items] == [1]
+    assert client.storage.collect(dry_run=False, grace_s=0).packs == 0, "a rollback may need it"
+    assert client.storage.fsck(read_data=True).findings == []
     client.pull("team/lora", tmp_path / "prod")
     assert same_files(DELTAS / "tinyllama" / "lora", tmp_path / "prod")
 
@@ -308,10 +308,10 @@ def test_a_version_that_another_was_made_from_is_not_deleted(server):
     push(client, "tinyllama/lora_v2", "team/lora", parents=["team/lora:v1"])
 
     with pytest.raises(Conflict, match="made from"):
-        client.delete_version("team/lora:v1")
+        client.versions.delete("team/lora:v1")
 
-    client.delete_version("team/lora:v2")
-    assert client.delete_version("team/lora:v1").is_deleted
+    client.versions.delete("team/lora:v2")
+    assert client.versions.delete("team/lora:v1").is_deleted
 
 
 def test_a_failed_version_is_kept_out_of_every_channel(server):
@@ -330,25 +330,25 @@ def test_deleting_and_collecting_gives_the_space_back(server):
     before = sum(size for _, size in server.registry.store.keys("blobs/"))
     push(client, "tinyllama/full", "team/full")
     push(client, "tinyllama/lora", "team/lora")
-    client.delete_version("team/full:v1")
+    client.versions.delete("team/full:v1")
 
-    plan = client.collect(dry_run=True, grace_s=0)
-    freed = client.collect(dry_run=False, grace_s=0)
+    plan = client.storage.collect(dry_run=True, grace_s=0)
+    freed = client.storage.collect(dry_run=False, grace_s=0)
 
     after = sum(size for _, size in server.registry.store.keys("blobs/"))
     lora = client.show("team/lora:v1")
     assert plan.packs == freed.packs > 0
     assert freed.bytes == plan.bytes > 0
     assert before <= after <= before + lora.uploaded_bytes
-    assert client.fsck(read_data=True).findings == []
-    assert client.collect(dry_run=False, grace_s=0).bytes == 0
+    assert client.storage.fsck(read_data=True).findings == []
+    assert client.storage.collect(dry_run=False, grace_s=0).bytes == 0
 
 
 def test_a_deleted_version_can_be_pushed_again_under_a_new_number(server, tmp_path):
     client = server.client()
     push(client, "tinyllama/lora", "team/lora")
-    client.delete_version("team/lora:v1")
-    client.collect(dry_run=False, grace_s=0)
+    client.versions.delete("team/lora:v1")
+    client.storage.collect(dry_run=False, grace_s=0)
 
     again = push(client, "tinyllama/lora", "team/lora")
 
@@ -359,11 +359,11 @@ def test_a_deleted_version_can_be_pushed_again_under_a_new_number(server, tmp_pa
 
 def test_a_registered_base_serves_as_well(registry_server, tmp_path):
     client = registry_server.client()
-    info = client.register_base(BASES / "tinyllama", "tinyllama")
+    info = client.bases.register(BASES / "tinyllama", "tinyllama")
 
     push(client, "tinyllama/full", "team/full")
     pulled = client.pull("team/full:v1", tmp_path / "pulled")
-    stored = client.push_base(BASES / "tinyllama", "tinyllama")
+    stored = client.bases.push(BASES / "tinyllama", "tinyllama")
 
     assert (info.is_stored, info.location) == (False, str((BASES / "tinyllama").absolute()))
     assert same_files(DELTAS / "tinyllama" / "full", tmp_path / "pulled")

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.client import MergeOptions
-from deltareg.client.fold.version_base import find_ground, store_version_base
+from deltareg.client.fold.version_base import find_push_base, store_version_base
 from deltareg.client.folders.base_folder import open_base
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
@@ -30,7 +30,7 @@ def push(client, delta, line, base):
 
 def begin(server):
     client = server.client()
-    client.push_base(BASE, "tinyllama")
+    client.bases.push(BASE, "tinyllama")
     push(client, "full", "team/sft", "tinyllama")
 
 
@@ -57,7 +57,7 @@ def test_a_lora_on_a_fine_tune_goes_all_the_way(server, tmp_path):
     by_hand = other.materialize("team/chat:v1", tmp_path / "again", base=tmp_path / "sft")
 
     assert chat.base.name == "team/sft:v1"
-    assert chat.base.root == sft.root == str(client.fingerprint(DELTAS / "full").root)
+    assert chat.base.root == sft.root == str(client.bases.fingerprint(DELTAS / "full").root)
     assert plain.root == by_hand.root
     assert same_files(tmp_path / "merged", tmp_path / "again")
     assert other.show("team/chat:v1").stack == ["tinyllama", "team/sft:v1"]
@@ -68,10 +68,10 @@ def test_everything_can_be_asked_of_a_version_on_a_version(local):
     push(client, "lora", "team/chat", "team/sft:v1")
     push(client, "lora_v2", "team/chat", "team/sft:v1")
 
-    up = client.lineage("team/chat:v1").up
-    down = client.lineage("team/sft:v1").down
+    up = client.versions.lineage("team/chat:v1").up
+    down = client.versions.lineage("team/sft:v1").down
     diff = client.diff("team/chat:v1", "team/chat:v2")
-    listed = client.lines("team", filters={"base": "team/sft:v1"}).items
+    listed = client.lines.list("team", filters={"base": "team/sft:v1"}).items
 
     assert [(e.child, e.parent, e.relation) for e in up] == [
         ("team/chat:v1", "team/sft:v1", "base"),
@@ -84,7 +84,7 @@ def test_everything_can_be_asked_of_a_version_on_a_version(local):
     assert diff.modules
     assert all(module.relative_norm is not None for module in diff.modules)
     assert [line.ref for line in listed] == ["team/chat"]
-    assert {base.name: base.deltas for base in client.bases().items} == {
+    assert {base.name: base.deltas for base in client.bases.list().items} == {
         "team/sft:v1": 2,
         "tinyllama": 1,
     }
@@ -95,7 +95,7 @@ def test_a_full_fine_tune_is_stored_once_and_is_a_base_without_a_recipe(local):
     before = stored_bytes(local)
 
     push(client, "lora", "team/chat", "team/sft:v1")
-    base = client.base("team/sft:v1")
+    base = client.bases.show("team/sft:v1")
 
     assert (base.version, base.depth, base.recipe) == ("team/sft:v1", 1, "")
     assert base.bottom is not None
@@ -110,8 +110,8 @@ def test_a_computed_base_is_folded_once_and_the_same_bits_for_all(local, tmp_pat
     push(maker, "lora", "team/tuned", "tinyllama")
 
     push(maker, "lora_qv", "team/chat", "team/tuned:v1")
-    base = user.base("team/tuned:v1")
-    with user.fetch_base(base) as fetched:
+    base = user.bases.show("team/tuned:v1")
+    with user.bases.fetch(base) as fetched:
         found = fetched.identity.root
     report = push(user, "lora_v2", "team/other", "team/tuned:v1")
 
@@ -129,7 +129,7 @@ def test_a_full_fine_tune_of_a_version_comes_back_as_it_went_in(local, tmp_path)
 
     assert version.base.name == "team/sft:v1"
     assert same_files(DELTAS / "full_v2", tmp_path / "pulled")
-    assert merged.root == str(client.fingerprint(DELTAS / "full_v2").root)
+    assert merged.root == str(client.bases.fingerprint(DELTAS / "full_v2").root)
 
 
 @pytest.mark.parametrize("how", [":1.0.0", "@dev", "@{digest}"])
@@ -175,13 +175,13 @@ def test_a_version_that_can_only_be_attached_is_no_base(local):
     with pytest.raises(InvalidInput, match="acts on activations and cannot be folded"):
         push(client, "lora_qv", "team/chat", "team/attach:v1")
 
-    assert [base.name for base in client.bases().items] == ["tinyllama"]
+    assert [base.name for base in client.bases.list().items] == ["tinyllama"]
 
 
 @pytest.mark.skipif(not corpus.has_corpus(), reason=corpus.MISSING)
 def test_a_real_attach_only_delta_is_no_base(local):
     client = local.client()
-    client.push_base(corpus.base_folder("tinyllama"), "theirs")
+    client.bases.push(corpus.base_folder("tinyllama"), "theirs")
     hooks = corpus.CORPUS / "deltas" / "tinyllama" / "adp_seq_bn"
     attached = client.push(hooks, "team/hooks", base="theirs").version
 
@@ -205,7 +205,7 @@ def test_a_stack_has_four_versions_at_most(local, tmp_path):
     assert client.show(top.ref).stack == [
         "tinyllama", "team/sft:v1", "team/two:v1", "team/three:v1",
     ]  # fmt: skip
-    client.push_base(tmp_path / "four", "flat")
+    client.bases.push(tmp_path / "four", "flat")
     assert push(client, "lora_rslora", "team/five", "flat").base.root == made.root
 
 
@@ -235,7 +235,7 @@ def test_a_materialized_folder_is_the_base_that_it_is(local, tmp_path):
 def test_the_base_that_was_meant_is_recorded_of_several_with_one_root(local, tmp_path):
     client = local.client()
     push(client, "lora", "team/chat", "team/sft:v1")
-    client.push_base(DELTAS / "full", "a-copy")
+    client.bases.push(DELTAS / "full", "a-copy")
 
     by_version = push(client, "lora_v2", "team/chat", "team/sft:v1")
     by_name = push(client, "lora_qv", "team/chat", "a-copy")
@@ -249,7 +249,7 @@ def test_lint_folds_and_sends_nothing(local):
     report = reader.lint(DELTAS / "lora", base="team/sft:v1")
 
     assert (report.is_accepted, report.base_match) == (True, "shapes")
-    assert [base.name for base in reader.bases().items] == ["tinyllama"]
+    assert [base.name for base in reader.bases.list().items] == ["tinyllama"]
 
 
 def test_a_refused_delta_makes_no_base(local):
@@ -258,7 +258,7 @@ def test_a_refused_delta_makes_no_base(local):
     with pytest.raises(Refused):
         client.push(SAMPLES / "bad" / "shape_mismatch", "team/chat", base="team/sft:v1")
 
-    assert [base.name for base in client.bases().items] == ["tinyllama"]
+    assert [base.name for base in client.bases.list().items] == ["tinyllama"]
 
 
 def test_a_base_is_not_deleted_below_what_stands_on_it(local):
@@ -266,11 +266,11 @@ def test_a_base_is_not_deleted_below_what_stands_on_it(local):
     push(client, "lora", "team/chat", "team/sft:v1")
 
     with pytest.raises(Conflict, match="team/sft:v1 is the base of team/chat:v1"):
-        client.delete_version("team/sft:v1")
+        client.versions.delete("team/sft:v1")
 
-    client.delete_version("team/chat:v1")
-    assert client.delete_version("team/sft:v1").is_deleted
-    assert [base.name for base in client.bases().items] == ["tinyllama"]
+    client.versions.delete("team/chat:v1")
+    assert client.versions.delete("team/sft:v1").is_deleted
+    assert [base.name for base in client.bases.list().items] == ["tinyllama"]
     with pytest.raises(NotFound, match="deleted"):
         push(client, "lora", "team/chat", "team/sft:v1")
 
@@ -282,7 +282,7 @@ def deleted_stack(server):
     push(client, "lora", "team/chat", "team/sft:v1")
     push(client, "lora_v2", "team/more", "team/chat:v1")
     for line in ("more", "chat", "sft"):
-        client.delete_version(f"team/{line}:v1")
+        client.versions.delete(f"team/{line}:v1")
     return client
 
 
@@ -296,7 +296,7 @@ def test_the_bytes_of_a_deleted_stack_are_freed(server, deleted_stack):
         assert stored_bytes(server) == conn.execute(of_base).scalar_one()
     assert plan == freed
     assert freed.versions == 3
-    assert deleted_stack.fsck(read_data=True).findings == []
+    assert deleted_stack.storage.fsck(read_data=True).findings == []
 
 
 def test_what_a_rollback_may_need_keeps_all_that_it_stands_on(server, deleted_stack):
@@ -306,14 +306,14 @@ def test_what_a_rollback_may_need_keeps_all_that_it_stands_on(server, deleted_st
     freed = collect.run(server.registry.engine, server.registry.store, grace_s=0)
 
     assert (freed.versions, freed.packs, stored_bytes(server)) == (0, 0, before)
-    assert deleted_stack.fsck(read_data=True).findings == []
+    assert deleted_stack.storage.fsck(read_data=True).findings == []
 
 
 def test_collection_keeps_what_a_stack_needs(local, tmp_path):
     client = local.client()
     push(client, "lora", "team/chat", "team/sft:v1")
 
-    freed = client.collect(dry_run=False, grace_s=0)
+    freed = client.storage.collect(dry_run=False, grace_s=0)
     local.client(("read",)).materialize("team/chat:v1", tmp_path / "merged")
 
     assert freed.packs == 0
@@ -324,7 +324,7 @@ def test_a_revoked_version_is_the_base_of_nothing_more(local):
     push(client, "lora", "team/chat", "team/sft:v1")
     local.verified("team/chat:v1")
     client.promote("team/chat:v1", "dev")
-    client.revoke("team/sft:v1", reason="wrong data")
+    client.versions.revoke("team/sft:v1", reason="wrong data")
 
     with pytest.raises(Blocked, match="team/sft:v1 is revoked"):
         push(client, "lora_v2", "team/chat", "team/sft:v1")
@@ -366,7 +366,7 @@ def test_a_claim_that_contradicts_the_version_is_refused(local, tmp_path, delta,
 
     ground.close()
     other.folder.close()
-    assert [base.name for base in client.bases().items] == ["tinyllama"]
+    assert [base.name for base in client.bases.list().items] == ["tinyllama"]
 
 
 def test_versions_on_a_version_are_merged_and_stand_on_it_too(local):
@@ -387,7 +387,7 @@ def test_a_line_may_stand_on_its_own_earlier_version(local):
 
     assert (version.ref, version.base.name) == ("team/sft:v2", "team/sft:v1")
     with pytest.raises(Conflict, match="is the base of team/sft:v2"):
-        client.delete_version("team/sft:v1")
+        client.versions.delete("team/sft:v1")
 
 
 @pytest.mark.parametrize(
@@ -432,14 +432,14 @@ def test_two_pushes_make_one_base(server, principals):
 
     assert {version.base.name for version in made} == {"team/sft:v1"}
     assert len(made) == 2
-    assert clients[0].base("team/sft:v1").deltas == 2
-    assert clients[0].fsck(read_data=True).findings == []
+    assert clients[0].bases.show("team/sft:v1").deltas == 2
+    assert clients[0].storage.fsck(read_data=True).findings == []
 
 
 def test_a_push_and_the_deletion_of_its_base_do_not_both_win(server):
     client = server.client()
     push(client, "lora", "team/chat", "team/sft:v1")
-    client.delete_version("team/chat:v1")
+    client.versions.delete("team/chat:v1")
     together, ended = threading.Barrier(2), []
 
     def run(action):
@@ -451,7 +451,7 @@ def test_a_push_and_the_deletion_of_its_base_do_not_both_win(server):
 
     actions = [
         lambda: push(server.client(principal="bob"), "lora_v2", "team/chat", "team/sft:v1"),
-        lambda: client.delete_version("team/sft:v1"),
+        lambda: client.versions.delete("team/sft:v1"),
     ]
     threads = [threading.Thread(target=run, args=[action]) for action in actions]
     for thread in threads:
@@ -465,7 +465,7 @@ def test_a_push_and_the_deletion_of_its_base_do_not_both_win(server):
 
 def folded(client):
     """Fold team/tuned:v1 without storing it; give the base and the version."""
-    ground = find_ground(client._context, "team/tuned:v1")
+    ground = find_push_base(client._context, "team/tuned:v1")
     assert ground.version is not None
     return ground.known, ground.version
 

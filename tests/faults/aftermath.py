@@ -43,10 +43,10 @@ def settle(harness):
     left = len(objects(server.blobs) - ledger.needed_keys())
     with harness.client() as client:
         for row in ledger.versions()[::3]:
-            client.delete_version(f"{row.line}:v{row.number}")
+            client.versions.delete(f"{row.line}:v{row.number}")
         kept = len(objects(server.blobs))
-        client.collect(dry_run=False, grace_s=0)
-        found = client.fsck(read_data=True).findings
+        client.storage.collect(dry_run=False, grace_s=0)
+        found = client.storage.fsck(read_data=True).findings
     harness.violations += [f"fsck: {finding}" for finding in found]
     _check_store(harness)
     freed = kept - len(objects(server.blobs))

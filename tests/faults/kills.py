@@ -64,9 +64,9 @@ class KillHarness:
         self.ledger = Ledger(self._database_url)
         self._open.callback(self.ledger.close)
         with self.client() as client:
-            client.push_base(BASE, "tiny")
+            client.bases.push(BASE, "tiny")
             request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
-            self._worker_token = client.create_token(request).token
+            self._worker_token = client.tokens.create(request).token
         self._start_worker()
         return self
 

@@ -52,7 +52,7 @@ def victim(processes):
 def filled(processes, name):
     server = processes.api(name).start()
     with server.client(processes.folder / "cache") as client:
-        client.push_base(BASE, "tiny")
+        client.bases.push(BASE, "tiny")
         client.push(delta(processes, 1), "lab/x", base="tiny")
     return server
 
@@ -74,7 +74,7 @@ def test_no_token(processes, server):
 
 def test_a_token_that_may_only_read(processes, server):
     with server.client(processes.folder / "cache") as client:
-        token = client.create_token(TokenCreate(principal="eve", scopes=["read"])).token
+        token = client.tokens.create(TokenCreate(principal="eve", scopes=["read"])).token
 
     said = ended(push(processes, server, token=token))
 
@@ -279,7 +279,7 @@ def push_big(processes, server, tuned, *, url=None):
 
 def register(processes, server, base):
     with server.client(processes.folder / "cache") as client:
-        client.register_base(base, "big")
+        client.bases.register(base, "big")
 
 
 def api():

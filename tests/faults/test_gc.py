@@ -66,7 +66,7 @@ class Race:
         self._stop = threading.Event()
         self._numbers = iter(range(10**9))
         with self._client() as client:
-            client.push_base(BASE, "tiny")
+            client.bases.push(BASE, "tiny")
 
     def run(self, seconds):
         """Let all of them work for a while."""
@@ -85,8 +85,8 @@ class Race:
     def check(self):
         """Look at everything when all is quiet."""
         with self._client() as client:
-            client.collect(dry_run=False, grace_s=0)
-            self.wrong += [str(finding) for finding in client.fsck(read_data=True).findings]
+            client.storage.collect(dry_run=False, grace_s=0)
+            self.wrong += [str(finding) for finding in client.storage.fsck(read_data=True).findings]
             for row in self.ledger.versions():
                 self._pull(client, row)
         needed, kept = self.ledger.needed_keys(), objects(self.server.blobs)
@@ -117,7 +117,7 @@ class Race:
         if row is None:
             return
         try:
-            client.delete_version(f"{row.line}:v{row.number}")
+            client.versions.delete(f"{row.line}:v{row.number}")
         except CLEAN as error:
             self.done[f"clean failures ({type(error).__name__})"] += 1
             return
@@ -145,7 +145,7 @@ class Race:
             self.wrong.append(f"{ref} has other bytes than were pushed")
 
     def _collect(self, client, chance):
-        freed = client.collect(dry_run=False, grace_s=0)
+        freed = client.storage.collect(dry_run=False, grace_s=0)
         self.done["collections"] += 1
         self.done["objects freed"] += freed.objects
         self._stop.wait(chance.uniform(0, self._breath_s))

@@ -102,7 +102,7 @@ def test_a_crowd_of_waiting_workers_leaves_the_server_ready(processes, database_
 def queue(server, folder, count):
     """Push so many versions; each queues a verification."""
     with server.client(folder / "cache") as client:
-        client.push_base(BASE, "tiny")
+        client.bases.push(BASE, "tiny")
 
         def push(number):
             client.push(payload(folder, number), f"lab/line-{number % 10}", base="tiny")
@@ -114,7 +114,7 @@ def queue(server, folder, count):
 def worker_environ(processes, server):
     with server.client(processes.folder / "cache") as client:
         request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
-        token = client.create_token(request).token
+        token = client.tokens.create(request).token
     return processes.environ("workers", DELTAREG_SERVER=server.url, DELTAREG_TOKEN=token)
 
 

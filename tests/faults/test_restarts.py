@@ -94,7 +94,7 @@ class Fire:
                 if content(to) != content(self._payload(int(row.message.split()[1]))):
                     self.wrong.append(f"{row.line}:v{row.number} has other bytes")
             kept = self._ledger_of_channel(client)
-            self.wrong += [str(finding) for finding in client.fsck(read_data=True).findings]
+            self.wrong += [str(finding) for finding in client.storage.fsck(read_data=True).findings]
         self.wrong += [
             f"lost: revision {revision} to v{version}"
             for revision, version in self.moved.items()
@@ -105,9 +105,9 @@ class Fire:
 
     def _prepare(self):
         with self._client() as client:
-            client.push_base(BASE, "tiny")
+            client.bases.push(BASE, "tiny")
             request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
-            token = client.create_token(request).token
+            token = client.tokens.create(request).token
             refs = [
                 client.push(
                     self._payload(number), "lab/moved", base="tiny", message=f"push {number}"
@@ -153,7 +153,7 @@ class Fire:
         kept: dict[int, int] = {}
         cursor = None
         while True:
-            page = client.history("lab/moved", "prod", cursor=cursor)
+            page = client.channels.history("lab/moved", "prod", cursor=cursor)
             kept |= {item.revision: item.version for item in page.items}
             cursor = page.next_cursor
             if cursor is None:

@@ -34,7 +34,7 @@ def test_many_restarts_of_the_server_fail_nobody(processes, figures):
 def run(processes, figures, *, pushes, pulls, every_s):
     server = processes.api(port=free_port()).start()
     with server.client(processes.folder / "cache") as client:
-        client.push_base(BASE, "tiny")
+        client.bases.push(BASE, "tiny")
         client.push(payload(processes.folder / "payloads", 0), "lab/first", base="tiny")
     commands = Commands(processes, server)
     jobs = [(commands.push, number) for number in range(1, pushes + 1)]
@@ -53,8 +53,8 @@ def run(processes, figures, *, pushes, pulls, every_s):
     assert restarts.count >= 2
     with server.client(processes.folder / "after") as client:
         lines = [f"lab/line-{number}" for number in range(1, pushes + 1)]
-        assert [len(client.versions(line).items) for line in lines] == [1] * pushes
-        assert client.fsck(read_data=True).findings == []
+        assert [len(client.versions.list(line).items) for line in lines] == [1] * pushes
+        assert client.storage.fsck(read_data=True).findings == []
 
 
 class Commands:

@@ -9,7 +9,7 @@ import random
 import sys
 import time
 
-from deltareg.client import Client
+from deltareg.client import WorkerClient
 from deltareg.client.config import load_config
 from deltareg.errors import DeltaregError, LeaseLost, Unavailable
 from deltareg.gate.verifier import VERIFIER
@@ -18,7 +18,7 @@ from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
 
 
 def main(name, work_s, wait_s):
-    with Client(load_config().config) as client:
+    with WorkerClient(load_config().config) as client:
         say("ready")
         while True:
             try:

@@ -24,7 +24,7 @@ HEALTHY = ("healthy/vit/lora-qv", "healthy/vit/lora-mlp")
 def publisher(local_registry, tmp_path):
     """Give a client that pushes planted deltas, each to a line of its own."""
     workshop, client = Workshop(tmp_path / "made"), local_registry.client()
-    client.push_base(workshop.base("vit"), "vit")
+    client.bases.push(workshop.base("vit"), "vit")
     held_out = {p.id.rpartition("/")[0]: p for p in planted_set() if p.half == "held-out"}
 
     def push(name):
@@ -51,7 +51,7 @@ def worker(local_registry, processes, tmp_path):
 
 def judged(client, ref):
     """Give a version's verdict once there is one."""
-    return next(iter(client.verdicts(ref).items), None)
+    return next(iter(client.verdicts.list(ref).items), None)
 
 
 @pytest.mark.soak

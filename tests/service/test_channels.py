@@ -11,16 +11,16 @@ def eventful(local_registry):
     maker = local_registry.line("lora", "lora_v2")
     maker.rollback("team/lora", "prod")
     verdict = local_registry.verified("team/lora:v1", verdict="fail", again=True)
-    local_registry.client(principal="bob").waive(verdict.id, "effect", reason="known")
+    local_registry.client(principal="bob").verdicts.waive(verdict.id, "effect", reason="known")
     maker.promote("team/lora:v2", "dev", reason="now", break_glass=True)
-    maker.freeze("team/lora", "prod", reason="weekend")
+    maker.channels.freeze("team/lora", "prod", reason="weekend")
     return maker
 
 
 def test_a_list_shows_each_channel_as_it_is_shown_by_itself(eventful):
-    listed = {found.channel: found for found in eventful.channels("team/lora").items}
+    listed = {found.channel: found for found in eventful.channels.list("team/lora").items}
 
-    assert listed == {name: eventful.channel("team/lora", name) for name in listed}
+    assert listed == {name: eventful.channels.show("team/lora", name) for name in listed}
     assert listed["prod"].quarantined == [2]
     assert [waiver.check for waiver in listed["prod"].waivers] == ["effect"]
     assert listed["prod"].frozen_because.endswith(": weekend")
@@ -32,13 +32,13 @@ def test_a_list_shows_each_channel_as_it_is_shown_by_itself(eventful):
 def test_a_list_of_more_channels_asks_the_database_no_more(eventful, local_registry):
     engine = local_registry.registry.engine
     with rows.asked(engine) as few:
-        eventful.channels("team/lora")
+        eventful.channels.list("team/lora")
     for number in range(3):
-        eventful.create_channel("team/lora", f"c{number}")
+        eventful.channels.create("team/lora", f"c{number}")
         eventful.promote("team/lora:v2", f"c{number}")
 
     with rows.asked(engine) as many:
-        found = eventful.channels("team/lora").items
+        found = eventful.channels.list("team/lora").items
 
     assert len(found) == 6
     assert len(many) == len(few)

@@ -49,7 +49,7 @@ def serving_over(engine, tmp_path):
 
 def test_a_push_whose_packs_are_collected_starts_again(served, tmp_path):
     client, store = served
-    client.push_base(BASE, "tiny")
+    client.bases.push(BASE, "tiny")
     store.times = 2
 
     report = client.push(payload(tmp_path, 1), "lab/x", base="tiny")
@@ -63,7 +63,7 @@ def test_a_base_whose_packs_are_collected_starts_again(served):
     client, store = served
     store.times = 2
 
-    info = client.push_base(BASE, "tiny")
+    info = client.bases.push(BASE, "tiny")
 
     assert store.times == 0
     assert info.is_stored
@@ -73,9 +73,9 @@ def test_a_base_whose_packs_are_collected_starts_again(served):
 def test_a_collection_while_a_push_asks_what_is_there(postgresql_engine, tmp_path):
     """What is offered lies in packs that are offered too, though each statement looks anew."""
     with serving_over(postgresql_engine, tmp_path) as (client, store):
-        client.push_base(BASE, "tiny")
+        client.bases.push(BASE, "tiny")
         first = client.push(payload(tmp_path, 1), "lab/x", base="tiny")
-        client.delete_version(first.version.ref)
+        client.versions.delete(first.version.ref)
         collected = collect_after(postgresql_engine, store, "FROM pieces")
 
         again = client.push(payload(tmp_path, 1), "lab/x", base="tiny")

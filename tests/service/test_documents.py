@@ -22,7 +22,7 @@ LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 @pytest.fixture
 def server(registry_server):
     """Run a registry with a base, on each of both stacks."""
-    registry_server.client().push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    registry_server.client().bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
     return registry_server
 
 
@@ -78,7 +78,7 @@ def test_a_version_and_a_base_have_each_document_once_and_compressed(server, htt
 def test_completing_a_push_again_gives_the_same_version(server, http):
     upload, body = opened(server, http)
     first = http.post(f"/uploads/{upload}:complete", json=body).json()["version"]
-    server.client().delete_version(first["ref"])
+    server.client().versions.delete(first["ref"])
 
     again = http.post(f"/uploads/{upload}:complete", json=body)
 
@@ -145,7 +145,7 @@ def test_versions_and_bases_from_before_are_served_checked_and_counted(server, h
             conn.execute(sa.update(table).values(manifest=as_it_is, storage_map=storage))
         raw[table.name] = [len(manifest), len(storage)]
 
-    total = client.storage_stats("team/lora:v1").total
+    total = client.storage.stats("team/lora:v1").total
 
     assert [total.manifest_bytes, total.map_bytes] == raw["versions"]
     assert fsck.check(engine, server.registry.store, read_data=True).findings == ()
@@ -156,7 +156,7 @@ def test_versions_and_bases_from_before_are_served_checked_and_counted(server, h
 @pytest.mark.parametrize(("column", "kind"), [("manifest", "manifest"), ("storage_map", "map")])
 def test_a_damaged_document_is_named_by_fsck_and_refused_when_read(local_registry, column, kind):
     client, engine = local_registry.client(), local_registry.registry.engine
-    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
     client.push(LORA, "team/lora", base="tinyllama")
     (stored,) = unread(engine, t.versions, column)
     damaged = sa.literal(stored[:-9] + bytes(9), sa.LargeBinary)

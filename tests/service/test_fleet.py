@@ -35,7 +35,7 @@ def serving(client, version=1, channel=PROD, **more):
 
 
 def drifts(client, of=None):
-    return {(f.agent, f.channel): f.drift for f in client.followers(of).items}
+    return {(f.agent, f.channel): f.drift for f in client.fleet.list(of).items}
 
 
 def looks(asked):
@@ -45,7 +45,7 @@ def looks(asked):
 def test_what_is_reported_is_shown_beside_what_the_channel_says(maker, host):
     report(host, serving(host))
 
-    (found,) = maker.followers(PROD).items
+    (found,) = maker.fleet.list(PROD).items
 
     assert (found.agent, found.owner, found.channel) == ("host-1", "host", PROD)
     assert (found.version, found.desired_version, found.drift) == (1, 1, "none")
@@ -55,11 +55,11 @@ def test_what_is_reported_is_shown_beside_what_the_channel_says(maker, host):
 
 def test_since_stays_while_nothing_changes(maker, host):
     report(host, serving(host))
-    (first,) = maker.followers().items
+    (first,) = maker.fleet.list().items
     report(host, serving(host))
-    (same,) = maker.followers().items
+    (same,) = maker.fleet.list().items
     report(host, serving(host, state="failed", error="no room"))
-    (failed,) = maker.followers().items
+    (failed,) = maker.fleet.list().items
 
     assert same.since == first.since
     assert same.seen_at >= first.seen_at
@@ -87,7 +87,7 @@ def test_drift_has_four_answers(registry_server, maker, host):
 def test_a_report_replaces_the_one_before(maker, host):
     dev = Observed(channel=f"{LINE}@dev")
     report(host, serving(host), dev)
-    assert len(maker.followers(LINE).items) == 2
+    assert len(maker.fleet.list(LINE).items) == 2
 
     report(host, dev)
 
@@ -106,7 +106,7 @@ def test_a_report_of_more_channels_looks_for_them_no_more_often(registry_server,
     with rows.asked(registry_server.registry.engine) as many:
         report(host, prod, dev, staging)
 
-    assert len(maker.followers(LINE).items) == 3
+    assert len(maker.fleet.list(LINE).items) == 3
     assert len(looks(many)) == len(looks(few))
 
 
@@ -117,22 +117,22 @@ def test_a_name_is_its_principals(registry_server, maker, host):
     with pytest.raises(Forbidden, match="agent of another principal"):
         report(other, Observed(channel=PROD))
     with pytest.raises(Forbidden):
-        other.forget_agent("host-1")
+        other.fleet.forget("host-1")
 
-    assert [f.owner for f in maker.followers().items] == ["host"]
-    host.forget_agent("host-1")
-    assert maker.followers().items == []
-    assert maker.audit(action="agent.forget").items[0].subject == "agent/host-1"
+    assert [f.owner for f in maker.fleet.list().items] == ["host"]
+    host.fleet.forget("host-1")
+    assert maker.fleet.list().items == []
+    assert maker.audit.list(action="agent.forget").items[0].subject == "agent/host-1"
     with pytest.raises(NotFound):
-        host.forget_agent("host-1")
+        host.fleet.forget("host-1")
 
 
 def test_an_admin_forgets_the_agents_of_others(registry_server, maker, host):
     report(host, serving(host))
 
-    maker.forget_agent("host-1")
+    maker.fleet.forget("host-1")
 
-    assert maker.followers().items == []
+    assert maker.fleet.list().items == []
 
 
 @pytest.mark.parametrize("channel", [LINE, f"{LINE}:v1", f"{LINE}@prod~1", "x", f"h/{PROD}"])
@@ -145,7 +145,7 @@ def test_a_channel_that_is_not_there_is_refused(maker, host):
     with pytest.raises(NotFound):
         report(host, Observed(channel=f"{LINE}@absent"))
     with pytest.raises(NotFound):
-        maker.followers(f"{LINE}@absent")
+        maker.fleet.list(f"{LINE}@absent")
     with pytest.raises(InvalidInput, match="not a name for an agent"):
         report(host, name="Host One")
 
@@ -154,8 +154,8 @@ def test_pages_go_on_where_they_ended(maker, host):
     for number in range(5):
         report(host, serving(host), name=f"host-{number}")
 
-    first = maker.followers(limit=3)
-    rest = maker.followers(cursor=first.next_cursor, limit=3)
+    first = maker.fleet.list(limit=3)
+    rest = maker.fleet.list(cursor=first.next_cursor, limit=3)
 
     assert [f.agent for f in (*first.items, *rest.items)] == [f"host-{n}" for n in range(5)]
     assert rest.next_cursor is None

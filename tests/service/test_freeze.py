@@ -22,7 +22,7 @@ def two(registry_server):
 
 
 def test_a_frozen_channel_is_not_moved_and_says_why(two):
-    two.freeze(*PROD, reason="release week", until=TO_COME)
+    two.channels.freeze(*PROD, reason="release week", until=TO_COME)
 
     told = r"prod was frozen by maker at 20.*Z until 2099-01-02T03:04:05Z: release week"
     with pytest.raises(Blocked, match=told) as refused:
@@ -36,25 +36,25 @@ def test_a_frozen_channel_is_not_moved_and_says_why(two):
 
 
 def test_it_serves_on_what_it_served(two, tmp_path):
-    frozen = two.freeze(*PROD, reason="release week")
+    frozen = two.channels.freeze(*PROD, reason="release week")
 
-    shown = two.channel(*PROD)
+    shown = two.channels.show(*PROD)
     assert (frozen.version, frozen.previous, frozen.revision) == (2, 2, 3)
     assert (shown.ref, shown.revision, shown.kind) == ("team/lora:v2", 3, "freeze")
     assert two.show("team/lora@prod").channels == ["prod"]
     assert two.pull("team/lora@prod", tmp_path / "a").ref == "team/lora:v2"
-    assert two.lines().items[0].channels == {"prod": 2}
+    assert two.lines.list().items[0].channels == {"prod": 2}
     with pytest.raises(Conflict, match="is what prod serves"):
-        two.delete_version("team/lora:v2")
+        two.versions.delete("team/lora:v2")
 
 
 def test_it_is_shown_in_the_ledger_the_log_and_the_audit_trail(two):
-    two.freeze(*PROD, reason="release week", until=TO_COME)
-    two.unfreeze(*PROD, reason="done early")
+    two.channels.freeze(*PROD, reason="release week", until=TO_COME)
+    two.channels.unfreeze(*PROD, reason="done early")
 
-    ledger = [(r.kind, r.version, r.reason, r.until) for r in two.history(*PROD).items[:2]]
-    log = [(e.event, e.channel, e.text) for e in two.log("team/lora").items[:2]]
-    audit = [row.action for row in two.audit(subject="team/lora@prod").items[:2]]
+    ledger = [(r.kind, r.version, r.reason, r.until) for r in two.channels.history(*PROD).items[:2]]
+    log = [(e.event, e.channel, e.text) for e in two.lines.log("team/lora").items[:2]]
+    audit = [row.action for row in two.audit.list(subject="team/lora@prod").items[:2]]
 
     assert ledger == [
         ("unfreeze", 2, "done early", None),
@@ -65,80 +65,80 @@ def test_it_is_shown_in_the_ledger_the_log_and_the_audit_trail(two):
 
 
 def test_what_was_frozen_then_is_seen_afterwards(two):
-    two.freeze(*PROD, reason="release week")
-    then = two.channel(*PROD).at
-    two.unfreeze(*PROD, reason="done")
+    two.channels.freeze(*PROD, reason="release week")
+    then = two.channels.show(*PROD).at
+    two.channels.unfreeze(*PROD, reason="done")
 
-    before, now = two.channel(*PROD, at=then), two.channel(*PROD)
+    before, now = two.channels.show(*PROD, at=then), two.channels.show(*PROD)
 
     assert (before.is_frozen, before.version) == (True, 2)
     assert (now.is_frozen, now.version) == (False, 2)
 
 
 def test_after_it_was_ended_it_moves_as_before(two):
-    two.freeze(*PROD, reason="release week")
-    two.unfreeze(*PROD, reason="done")
+    two.channels.freeze(*PROD, reason="release week")
+    two.channels.unfreeze(*PROD, reason="done")
 
     assert two.rollback(*PROD).version == 1
-    assert two.channel(*PROD).quarantined == [2]
+    assert two.channels.show(*PROD).quarantined == [2]
     with pytest.raises(NotFound):
         two.rollback(*PROD)
     assert two.rollback(*PROD, revision=3, dry_run=True).version == 2
 
 
 def test_a_freeze_that_has_ended_by_itself_refuses_nothing(registry_server, two):
-    two.freeze(*PROD, reason="release week", until=TO_COME)
+    two.channels.freeze(*PROD, reason="release week", until=TO_COME)
     ended(registry_server.registry.engine)
 
-    shown = two.channel(*PROD)
+    shown = two.channels.show(*PROD)
 
     assert (shown.is_frozen, shown.kind) == (False, "freeze")
     with pytest.raises(Conflict, match="is not frozen"):
-        two.unfreeze(*PROD, reason="done")
+        two.channels.unfreeze(*PROD, reason="done")
     assert two.gate("team/lora:v1", "prod").allowed
     assert two.rollback(*PROD).version == 1
 
 
 def test_a_freeze_ends_when_its_time_comes(registry_server, two):
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
-    two.freeze(*PROD, reason="a moment", until=soon.isoformat())
+    two.channels.freeze(*PROD, reason="a moment", until=soon.isoformat())
     with pytest.raises(Blocked, match="a moment"):
         two.rollback(*PROD)
     deadline = soon + timedelta(seconds=20)
 
-    while two.channel(*PROD).is_frozen:
+    while two.channels.show(*PROD).is_frozen:
         assert datetime.now(UTC) < deadline
 
     assert two.rollback(*PROD).version == 1
 
 
 def test_a_frozen_channel_can_be_frozen_for_longer(two):
-    two.freeze(*PROD, reason="release week", until=TO_COME)
-    two.freeze(*PROD, reason="an incident")
+    two.channels.freeze(*PROD, reason="release week", until=TO_COME)
+    two.channels.freeze(*PROD, reason="an incident")
 
     with pytest.raises(Blocked, match="an incident"):
         two.rollback(*PROD)
-    assert two.channel(*PROD).frozen_until is None
-    two.unfreeze(*PROD, reason="over")
-    assert not two.channel(*PROD).is_frozen
+    assert two.channels.show(*PROD).frozen_until is None
+    two.channels.unfreeze(*PROD, reason="over")
+    assert not two.channels.show(*PROD).is_frozen
     with pytest.raises(Conflict, match="is not frozen"):
-        two.unfreeze(*PROD, reason="over")
+        two.channels.unfreeze(*PROD, reason="over")
 
 
 def test_a_channel_that_never_served_can_be_frozen(two):
-    two.freeze("team/lora", "dev", reason="not yet")
+    two.channels.freeze("team/lora", "dev", reason="not yet")
 
     with pytest.raises(Blocked, match="not yet"):
         two.promote("team/lora:v1", "dev")
-    two.unfreeze("team/lora", "dev", reason="now")
+    two.channels.unfreeze("team/lora", "dev", reason="now")
     moved = two.promote("team/lora:v1", "dev")
     assert (moved.version, moved.previous, moved.revision) == (1, None, 3)
 
 
 def test_freezes_take_nothing_of_the_rollback_window(registry_server, two):
     for _ in range(3):
-        two.freeze(*PROD, reason="x")
-        two.unfreeze(*PROD, reason="y")
+        two.channels.freeze(*PROD, reason="x")
+        two.channels.unfreeze(*PROD, reason="y")
     registry_server.verified("team/lora:v1", verdict="fail", again=True)
 
     assert two.rollback(*PROD).version == 1, "it left one move ago, and its old verdict is enough"
@@ -148,12 +148,15 @@ def test_who_may_promote_may_freeze_and_nobody_else(registry_server, two):
     reader = registry_server.client(("read", "push"))
 
     with pytest.raises(Forbidden, match="'promote'"):
-        reader.freeze(*PROD, reason="x")
-    assert registry_server.client(("read", "promote")).freeze(*PROD, reason="x").kind == "freeze"
+        reader.channels.freeze(*PROD, reason="x")
+    assert (
+        registry_server.client(("read", "promote")).channels.freeze(*PROD, reason="x").kind
+        == "freeze"
+    )
 
 
 def test_when_it_ends_is_not_changed_afterwards(registry_server, two):
-    two.freeze(*PROD, reason="release week", until=TO_COME)
+    two.channels.freeze(*PROD, reason="release week", until=TO_COME)
     engine = registry_server.registry.engine
 
     for statement in (sa.update(t.freezes).values(ends_at=0), sa.delete(t.freezes)):
@@ -173,7 +176,7 @@ def test_of_a_freeze_and_a_promotion_at_once_one_wins(registry_server, two):
             found.append(type(error))
 
     acts = (
-        lambda: clients[0].freeze("team/lora", "dev", reason="x"),
+        lambda: clients[0].channels.freeze("team/lora", "dev", reason="x"),
         lambda: clients[1].promote("team/lora:v1", "dev"),
     )
     threads = [threading.Thread(target=run, args=[act]) for act in acts]
@@ -182,7 +185,7 @@ def test_of_a_freeze_and_a_promotion_at_once_one_wins(registry_server, two):
     for thread in threads:
         thread.join()
 
-    kinds = [revision.kind for revision in two.history("team/lora", "dev").items][::-1]
+    kinds = [revision.kind for revision in two.channels.history("team/lora", "dev").items][::-1]
     assert kinds in (["freeze"], ["promote"], ["promote", "freeze"]), "never a move while frozen"
     assert len(kinds) == len([each for each in found if isinstance(each, str)])
 

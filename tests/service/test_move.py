@@ -48,7 +48,7 @@ def test_several_steps_at_once(three):
 def test_what_was_rolled_away_from_is_never_come_back_to(three):
     back(three)  # v3 is bad; v2 serves
     back(three)  # v2 is bad as well; v1 serves
-    three.clear_quarantine("team/lora", "prod", 3, reason="it was not")
+    three.channels.clear_quarantine("team/lora", "prod", 3, reason="it was not")
     three.promote("team/lora:v3", "prod")
 
     assert back(three) == 1, "v2 stood before v3 once, and was rolled away from since"
@@ -56,7 +56,7 @@ def test_what_was_rolled_away_from_is_never_come_back_to(three):
 
 def test_a_version_or_a_revision_can_be_named(three):
     assert back(three, version=1) == 1
-    assert three.channel("team/lora", "prod").quarantined == [3]
+    assert three.channels.show("team/lora", "prod").quarantined == [3]
     assert back(three, revision=2) == 2
 
 
@@ -71,7 +71,7 @@ def test_targets_that_are_none(three, where, error):
     with pytest.raises(error):
         back(three, **where)
 
-    assert three.channel("team/lora", "prod").revision == 3
+    assert three.channels.show("team/lora", "prod").revision == 3
 
 
 def test_a_channel_that_never_served_cannot_go_back(three):
@@ -84,14 +84,17 @@ def test_a_channel_that_never_served_cannot_go_back(three):
 
 
 def test_a_plan_changes_nothing(three):
-    before = three.channel("team/lora", "prod"), three.audit(limit=1).items[0].id
-    runs = len(three.runs().items)
+    before = three.channels.show("team/lora", "prod"), three.audit.list(limit=1).items[0].id
+    runs = len(three.runs.list().items)
 
     plan = three.rollback("team/lora", "prod", dry_run=True)
 
     assert (plan.version, plan.previous, plan.revision) == (2, 3, 4)
-    assert (three.channel("team/lora", "prod"), three.audit(limit=1).items[0].id) == before
-    assert len(three.runs().items) == runs
+    assert (
+        three.channels.show("team/lora", "prod"),
+        three.audit.list(limit=1).items[0].id,
+    ) == before
+    assert len(three.runs.list().items) == runs
 
 
 def test_a_rollback_out_of_the_window_meets_the_gate(local_registry, three):
@@ -144,7 +147,7 @@ def test_of_many_moves_at_once_one_wins(registry_server):
         thread.join()
 
     assert found.count(3) == 1
-    assert clients[0].channel("team/lora", "prod").revision == 3
+    assert clients[0].channels.show("team/lora", "prod").revision == 3
 
 
 def test_a_verdict_of_another_suite_does_not_count(local_registry):
@@ -157,12 +160,12 @@ def test_a_verdict_of_another_suite_does_not_count(local_registry):
 
     with pytest.raises(GatePending):
         client.promote("team/lora:v1", "dev")
-    assert [verdict.counts for verdict in client.verdicts("team/lora:v1").items] == [False]
+    assert [verdict.counts for verdict in client.verdicts.list("team/lora:v1").items] == [False]
 
 
 def test_a_revoked_version_goes_nowhere(local_registry):
     client = local_registry.line("lora", "lora_v2")
-    client.revoke("team/lora:v1", reason="wrong data")
+    client.versions.revoke("team/lora:v1", reason="wrong data")
 
     with pytest.raises(Blocked, match=r"v1 was revoked by maker at .*: wrong data"):
         client.promote("team/lora:v1", "dev")
@@ -190,24 +193,24 @@ def test_moves_that_are_none(shared_registry, move, match):
     with pytest.raises(InvalidInput, match=match):
         client._api.post(path, ChannelMove.model_validate(move), MoveResult, headers=headers)
 
-    assert client.channel("team/lora", "prod").revision == 1
+    assert client.channels.show("team/lora", "prod").revision == 1
 
 
 def test_channels_are_named(three):
-    assert [c.channel for c in three.channels("team/lora").items] == ["dev", "staging", "prod"]
-    assert three.create_channel("team/lora", "eu-west").revision == 0
+    assert [c.channel for c in three.channels.list("team/lora").items] == ["dev", "staging", "prod"]
+    assert three.channels.create("team/lora", "eu-west").revision == 0
     for name in ("v3", "1.0.0", "latest", "sha256x", "A", "a/b", "..", ""):
         with pytest.raises(InvalidInput):
-            three.create_channel("team/lora", name)
+            three.channels.create("team/lora", name)
 
 
 def test_only_what_stands_can_be_cleared(three):
     with pytest.raises(NotFound, match="not quarantined"):
-        three.clear_quarantine("team/lora", "prod", 1, reason="x")
+        three.channels.clear_quarantine("team/lora", "prod", 1, reason="x")
     back(three)
     with pytest.raises(InvalidInput):
-        three.clear_quarantine("team/lora", "prod", 3, reason="")
+        three.channels.clear_quarantine("team/lora", "prod", 3, reason="")
 
-    three.clear_quarantine("team/lora", "prod", 3, reason="x")
+    three.channels.clear_quarantine("team/lora", "prod", 3, reason="x")
 
-    assert three.channel("team/lora", "prod").quarantined == []
+    assert three.channels.show("team/lora", "prod").quarantined == []

@@ -33,9 +33,11 @@ def unmet(client, ref, channel="dev"):
 
 
 def test_a_policy_is_replaced_whole_and_audited(two):
-    fresh = two.policy(*PROD)
-    trial = two.set_policy(*PROD, {"approvals": 1}, dry_run=True)
-    change = two.set_policy(*PROD, {"kinds": ["lora"], "rollback": {"days": 9}}, reason="audit")
+    fresh = two.channels.policy(*PROD)
+    trial = two.channels.set_policy(*PROD, {"approvals": 1}, dry_run=True)
+    change = two.channels.set_policy(
+        *PROD, {"kinds": ["lora"], "rollback": {"days": 9}}, reason="audit"
+    )
 
     assert fresh.policy == {"suites": ["smoke"]}
     assert (trial.is_changed, trial.after["approvals"]) == (True, 1)
@@ -43,18 +45,18 @@ def test_a_policy_is_replaced_whole_and_audited(two):
     assert change.after == {
         "suites": ["smoke"], "kinds": ["lora"], "rollback": {"revisions": 5, "days": 9},
     }  # fmt: skip
-    assert two.policy(*PROD).digest == change.digest != fresh.digest
-    assert not two.set_policy(*PROD, change.after).is_changed
-    (row,) = two.audit(action="channel.policy").items
+    assert two.channels.policy(*PROD).digest == change.digest != fresh.digest
+    assert not two.channels.set_policy(*PROD, change.after).is_changed
+    (row,) = two.audit.list(action="channel.policy").items
     assert (row.before, row.after["reason"]) == ({"policy": fresh.policy}, "audit")
-    assert two.channel(*PROD).policy == change.after
+    assert two.channels.show(*PROD).policy == change.after
 
 
 def test_whoever_promotes_does_not_decide_what_that_takes(two, registry_server):
     promoter = registry_server.client(("read", "push", "promote"), principal="pro")
 
     with pytest.raises(Forbidden):
-        promoter.set_policy(*PROD, {})
+        promoter.channels.set_policy(*PROD, {})
 
 
 @pytest.mark.parametrize(
@@ -69,24 +71,24 @@ def test_whoever_promotes_does_not_decide_what_that_takes(two, registry_server):
 )
 def test_a_slip_of_the_pen_is_refused(two, policy, message):
     with pytest.raises(InvalidInput, match=message) as refused:
-        two.set_policy(*PROD, policy)
+        two.channels.set_policy(*PROD, policy)
 
     assert refused.value.fix
-    assert two.policy(*PROD).policy == {"suites": ["smoke"]}
+    assert two.channels.policy(*PROD).policy == {"suites": ["smoke"]}
 
 
 def test_a_policy_that_somebody_else_replaced_is_not_overwritten(two, registry_server):
     http = registry_server.http(registry_server.admin_token)
     path = "/deltas/team/lora/channels/prod/policy"
     tag = http.get(path).headers["ETag"]
-    two.set_policy(*PROD, {"approvals": 1})
+    two.channels.set_policy(*PROD, {"approvals": 1})
 
     late = http.put(path, json={"policy": {}}, headers={"If-Match": tag})
     blind = http.put(path, json={"policy": {}})
     missing = http.get("/deltas/team/lora/channels/none/policy")
 
     assert (late.status_code, blind.status_code, missing.status_code) == (412, 428, 404)
-    assert two.policy(*PROD).policy["approvals"] == 1
+    assert two.channels.policy(*PROD).policy["approvals"] == 1
 
 
 def test_each_rule_refuses_a_promotion_and_explains_itself(two):
@@ -99,19 +101,19 @@ def test_each_rule_refuses_a_promotion_and_explains_itself(two):
         ({"sandbox": ["network"]}, "sandbox", GatePending),
         ({"environment": "strict"}, "environment", GatePending),
     ):
-        two.set_policy(*dev, policy)
+        two.channels.set_policy(*dev, policy)
         answer = two.gate(V2, "dev")
         assert [r.rule for r in answer.unmet] == [rule]
         assert [r.rule for r in answer.rules if not r.is_met] == [rule]
         with pytest.raises(error) as refused:
             two.promote(V2, "dev")
         assert [problem.code for problem in refused.value.problems] == [rule]
-    two.set_policy(*dev, {"bases": ["tinyllama"], "kinds": ["lora"], "evidence": "exact"})
+    two.channels.set_policy(*dev, {"bases": ["tinyllama"], "kinds": ["lora"], "evidence": "exact"})
     assert two.promote(V2, "dev").version == 2
 
 
 def test_a_verdict_grows_stale_by_the_databases_clock(two, registry_server):
-    two.set_policy("team/lora", "dev", {"suites": [{"suite": "smoke", "max_age": "2d"}]})
+    two.channels.set_policy("team/lora", "dev", {"suites": [{"suite": "smoke", "max_age": "2d"}]})
     assert unmet(two, V2) == []
 
     with write(registry_server.registry.engine) as conn, rows.unguarded(conn, t.verdicts):
@@ -127,30 +129,30 @@ def test_a_verdict_asked_for_a_channel_is_bound_to_its_policy(two, registry_serv
     grant = worker.lease(LeaseRequest(worker="scripted"))
     assert grant.run == run.id
     worker.complete_run(grant.run, report(grant))
-    bound = two.run(run.id).verdict
+    bound = two.runs.show(run.id).verdict
     engine = registry_server.registry.engine
     with write(engine) as conn, rows.unguarded(conn, t.verdicts):  # leave it as the only one
         conn.execute(sa.delete(t.verdicts).where(t.verdicts.c.id != bound.id))
 
-    assert bound.policy_digest == two.policy("team/lora", "dev").digest
+    assert bound.policy_digest == two.channels.policy("team/lora", "dev").digest
     assert unmet(two, V2) == []
-    two.set_policy("team/lora", "dev", {"rollback": {"days": 9}})
+    two.channels.set_policy("team/lora", "dev", {"rollback": {"days": 9}})
     assert unmet(two, V2) == ["policy"]
 
 
 def test_a_rollback_waits_for_a_window_as_for_a_freeze(two):
-    two.set_policy(*PROD, {"freeze": ALWAYS})
+    two.channels.set_policy(*PROD, {"freeze": ALWAYS})
 
     with pytest.raises(Blocked, match="freeze window until 2100-01-01T00:00:00Z: fair"):
         two.rollback(*PROD)
-    shown = two.channel(*PROD)
+    shown = two.channels.show(*PROD)
     assert shown.is_frozen
     assert shown.frozen_because == "a freeze window until 2100-01-01T00:00:00Z: fair"
 
 
 def test_steps_back_do_not_count_freezes(two):
-    two.freeze(*PROD, reason="x")
-    two.unfreeze(*PROD, reason="y")
+    two.channels.freeze(*PROD, reason="x")
+    two.channels.unfreeze(*PROD, reason="y")
 
     assert two.show("team/lora@prod~1").ref == "team/lora:v1"
     assert two.show("team/lora@prod#3").ref == V2

@@ -72,13 +72,13 @@ def test_a_promotion_opens_a_request_and_moves_nothing(registry_server, two, peo
     assert (request.state, request.due, request.missing) == ("open", 2, 2)
     assert (request.opener, request.uploader, request.previous) == ("bob", "maker", 2)
     assert (request.reason, request.unmet) == ("better on refunds", [])
-    assert two.channel(*PROD).version == 2
+    assert two.channels.show(*PROD).version == 2
     with pytest.raises(ApprovalDue, match="request 1 is open already") as again:
         two.promote(ref, "prod")
     assert again.value.fix == (
         "somebody other than bob and maker whose token allows `approve`: deltareg request approve 1"
     )
-    assert [r.id for r in two.requests.ls().items] == [1]
+    assert [r.id for r in two.requests.list().items] == [1]
 
 
 def test_the_last_approval_moves_the_channel(registry_server, two, people):
@@ -92,17 +92,18 @@ def test_the_last_approval_moves_the_channel(registry_server, two, people):
     assert (first.state, first.missing, again.approvals) == ("open", 1, first.approvals)
     assert (done.state, done.revision, done.decided_by) == ("promoted", 3, "dan")
     assert people["dan"].requests.approve(request) == done, "as for an answer that was lost"
-    newest = two.history(*PROD).items[0]
+    newest = two.channels.history(*PROD).items[0]
     assert (newest.version, newest.actor, newest.reason) == (3, "dan", "better on refunds")
     assert (newest.request, newest.break_glass) == (request, False)
     trail = [
-        (r.action, r.actor) for r in two.audit(subject=f"team/lora@prod/request/{request}").items
+        (r.action, r.actor)
+        for r in two.audit.list(subject=f"team/lora@prod/request/{request}").items
     ]
     assert trail == [
         ("request.promote", "dan"), ("request.approve", "dan"), ("request.approve", "cyd"),
         ("request.open", "bob"),
     ]  # fmt: skip
-    (moved,) = two.audit(subject="team/lora@prod", action="channel.promote", limit=1).items
+    (moved,) = two.audit.list(subject="team/lora@prod", action="channel.promote", limit=1).items
     assert moved.after == {"revision": 3, "version": 3, "reason": newest.reason, "request": request}
     with pytest.raises(Conflict, match="request 1 is promoted by dan"):
         people["eve"].requests.approve(request)
@@ -138,9 +139,9 @@ def test_a_request_that_was_rejected_or_withdrawn_stays_so(registry_server, two,
         registry_server.client(("read", "promote"), principal="zoe").requests.withdraw(another)
     assert people["bob"].requests.withdraw(another).state == "withdrawn"
     assert people["bob"].requests.withdraw(another).state == "withdrawn"
-    states = [r.state for r in two.requests.ls("team/lora", channel="prod").items]
+    states = [r.state for r in two.requests.list("team/lora", channel="prod").items]
     assert states == ["withdrawn", "rejected"]
-    assert two.requests.ls(state="open").items == []
+    assert two.requests.list(state="open").items == []
     with pytest.raises(NotFound, match="no request 99"):
         two.requests.show(99)
 
@@ -175,14 +176,14 @@ def test_approved_but_unmet_it_stays_open_until_it_is_promoted(registry_server, 
     ref = third(registry_server, two)
     request = opened(people["bob"], ref)
     people["cyd"].requests.approve(request)
-    two.freeze(*PROD, reason="release week")
+    two.channels.freeze(*PROD, reason="release week")
 
     stuck = people["dan"].requests.approve(request)
 
     assert (stuck.state, stuck.missing, [u.rule for u in stuck.unmet]) == ("open", 0, ["frozen"])
     with pytest.raises(Blocked, match="release week"):
         people["bob"].promote(ref, "prod")
-    two.unfreeze(*PROD, reason="done")
+    two.channels.unfreeze(*PROD, reason="done")
     assert people["bob"].promote(ref, "prod").version == 3
     assert two.requests.show(request).state == "promoted"
 
@@ -196,7 +197,7 @@ def test_a_failing_verdict_after_the_approvals_refuses(registry_server, two, peo
     stuck = people["dan"].requests.approve(request)
 
     assert (stuck.state, [u.rule for u in stuck.unmet]) == ("open", ["failed"])
-    assert two.channel(*PROD).version == 2
+    assert two.channels.show(*PROD).version == 2
 
 
 def test_what_the_gate_refuses_opens_no_request(registry_server, two, people):
@@ -204,7 +205,7 @@ def test_what_the_gate_refuses_opens_no_request(registry_server, two, people):
 
     with pytest.raises(Blocked, match="quarantined"):
         people["bob"].promote("team/lora:v2", "prod")
-    assert two.requests.ls().items == []
+    assert two.requests.list().items == []
 
 
 def test_to_wait_for_a_request(registry_server, two, people):
@@ -238,7 +239,7 @@ def test_of_approvals_at_once_each_counts_and_one_moves(registry_server, two, pe
     assert done.state == "promoted"
     assert len(done.approvals) == 2, "the third came too late"
     assert sorted(map(str, found)) == ["<class 'deltareg.errors.Conflict'>", "open", "promoted"]
-    assert two.channel(*PROD).revision == 3
+    assert two.channels.show(*PROD).revision == 3
 
 
 def test_of_an_approval_and_what_ends_the_request_at_once_one_wins(registry_server, two, people):
@@ -249,15 +250,15 @@ def test_of_an_approval_and_what_ends_the_request_at_once_one_wins(registry_serv
     ):
         request = opened(people["bob"], ref)
         people["cyd"].requests.approve(request)
-        before = two.channel(*PROD).revision
+        before = two.channels.show(*PROD).revision
 
         together([lambda: people["dan"].requests.approve(request), lambda: act(request)])  # noqa: B023
 
-        state, moved = two.requests.show(request).state, two.channel(*PROD).revision - before
+        state, moved = two.requests.show(request).state, two.channels.show(*PROD).revision - before
         assert (state, moved) in {("promoted", 1), ("withdrawn", 0), ("rejected", 0)}
         if moved:
             two.rollback(*PROD, reason="again")
-            two.clear_quarantine(*PROD, 3, reason="again")
+            two.channels.clear_quarantine(*PROD, 3, reason="again")
 
 
 def test_of_promotions_at_once_one_opens_the_request(registry_server, two, people):
@@ -296,7 +297,7 @@ def test_a_plan_opens_no_request(registry_server, two, people):
         people["bob"]._api.post(path, plan, MoveResult, headers={"If-Match": '"r2"'})
 
     assert ref.endswith(":v3")
-    assert two.requests.ls().items == []
+    assert two.requests.list().items == []
 
 
 def together(acts):

@@ -46,7 +46,7 @@ def test_an_older_verifiers_verdicts_are_asked_for_again_once(two, registry_serv
     runs = queued(registry)
     assert [run.priority for run in runs] == [BACKGROUND, BACKGROUND]
     assert len({run.version_id for run in runs}) == 2, "the served one, and the one in the window"
-    assert two.channel("team/lora", "prod").version == 2, "it serves on"
+    assert two.channels.show("team/lora", "prod").version == 2, "it serves on"
     assert [rule.rule for rule in two.gate("team/lora:v2", "dev").unmet] == ["verifier"]
     with write(registry.engine) as conn:
         conn.execute(sa.update(t.runs).values(state="dead"))
@@ -87,5 +87,5 @@ def test_what_nothing_serves_is_left_alone(registry_server):
     outdate(registry, verifier="deltareg-verify/0")
 
     assert queue_reverification(registry) == 1
-    (run,) = client.queue().items
+    (run,) = client.runs.queue().items
     assert run.ref == "team/lora:v1", "v2 was verified, and no channel ever served it"

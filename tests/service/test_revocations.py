@@ -21,7 +21,7 @@ def two(registry_server):
 
 
 def test_a_revoked_version_is_refused_with_who_when_and_why(two):
-    two.revoke(V1, reason="wrong data")
+    two.versions.revoke(V1, reason="wrong data")
 
     with pytest.raises(Blocked, match=r"v1 was revoked by maker at 20.*Z: wrong data") as refused:
         two.promote(V1, "dev")
@@ -32,13 +32,13 @@ def test_a_revoked_version_is_refused_with_who_when_and_why(two):
 
 
 def test_it_is_shown_listed_logged_and_audited(two):
-    two.revoke(V1, reason="wrong data")
-    two.unrevoke(V1, reason="it was the right one")
-    two.revoke(V1, reason="it was not")
+    two.versions.revoke(V1, reason="wrong data")
+    two.versions.unrevoke(V1, reason="it was the right one")
+    two.versions.revoke(V1, reason="it was not")
 
-    shown, listed = two.show(V1), two.versions("team/lora").items[1]
-    log = [(entry.event, entry.ref, entry.text) for entry in two.log("team/lora").items[:3]]
-    audit = [row.action for row in two.audit(subject=V1).items[:3]]
+    shown, listed = two.show(V1), two.versions.list("team/lora").items[1]
+    log = [(entry.event, entry.ref, entry.text) for entry in two.lines.log("team/lora").items[:3]]
+    audit = [row.action for row in two.audit.list(subject=V1).items[:3]]
 
     assert shown.is_revoked
     assert shown.revocation == listed.revocation
@@ -51,13 +51,13 @@ def test_it_is_shown_listed_logged_and_audited(two):
 
 
 def test_the_log_goes_on_where_a_page_ended(two):
-    two.revoke(V1, reason="a")
-    two.unrevoke(V1, reason="b")
-    whole = two.log("team/lora").items
+    two.versions.revoke(V1, reason="a")
+    two.versions.unrevoke(V1, reason="b")
+    whole = two.lines.log("team/lora").items
 
     walked, cursor = [], None
     while True:
-        page = two.log("team/lora", cursor=cursor, limit=1)
+        page = two.lines.log("team/lora", cursor=cursor, limit=1)
         walked += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -67,53 +67,53 @@ def test_the_log_goes_on_where_a_page_ended(two):
 
 
 def test_after_it_ended_the_gate_judges_as_before(two):
-    two.revoke(V1, reason="wrong data")
+    two.versions.revoke(V1, reason="wrong data")
 
-    ended = two.unrevoke(V1, reason="it was the right one")
+    ended = two.versions.unrevoke(V1, reason="it was the right one")
 
     assert (ended.is_revoked, ended.revocation) == (False, None)
     assert two.promote(V1, "dev").version == 1
 
 
 def test_doing_it_twice_changes_nothing(two):
-    first = two.revoke(V1, reason="wrong data")
-    again = two.revoke(V1, reason="another reason")
-    once = two.unrevoke(V1, reason="cleared")
-    twice = two.unrevoke(V1, reason="cleared")
+    first = two.versions.revoke(V1, reason="wrong data")
+    again = two.versions.revoke(V1, reason="another reason")
+    once = two.versions.unrevoke(V1, reason="cleared")
+    twice = two.versions.unrevoke(V1, reason="cleared")
 
     assert first == again
     assert once == twice
-    assert len([e for e in two.log("team/lora").items if "revoke" in e.event]) == 2
+    assert len([e for e in two.lines.log("team/lora").items if "revoke" in e.event]) == 2
 
 
 def test_what_a_channel_serves_is_revoked_only_when_that_is_said(two):
     two.promote(V2, "staging")
 
     with pytest.raises(Conflict, match="v2 is what staging, prod serves") as refused:
-        two.revoke(V2, reason="wrong data")
+        two.versions.revoke(V2, reason="wrong data")
     assert "deltareg rollback team/lora --channel staging" in refused.value.fix
     assert not two.show(V2).is_revoked
 
-    two.revoke(V2, reason="wrong data", even_if_served=True)
+    two.versions.revoke(V2, reason="wrong data", even_if_served=True)
 
     assert two.show("team/lora@prod").is_revoked
-    assert [c.is_revoked for c in two.channels("team/lora").items] == [False, True, True]
+    assert [c.is_revoked for c in two.channels.list("team/lora").items] == [False, True, True]
 
 
 def test_who_pulls_gets_the_bytes_and_is_told(two, tmp_path):
-    two.revoke(V2, reason="wrong data", even_if_served=True)
+    two.versions.revoke(V2, reason="wrong data", even_if_served=True)
 
     fetched = two.pull("team/lora@prod", tmp_path / "a")
     again = two.pull("team/lora@prod", tmp_path / "a")
-    updated = two.update(tmp_path / "a", V1)
+    updated = two.folders.update(tmp_path / "a", V1)
 
     assert (fetched.revocation.reason, again.revocation.reason) == ("wrong data",) * 2
-    assert fetched.to_json()["revocation"]["actor"] == "maker"
+    assert fetched.to_dict()["revocation"]["actor"] == "maker"
     assert updated.revocation is None
 
 
 def test_a_rollback_leads_away_from_it(two):
-    two.revoke(V2, reason="wrong data", even_if_served=True)
+    two.versions.revoke(V2, reason="wrong data", even_if_served=True)
 
     assert two.rollback("team/lora", "prod").version == 1
 
@@ -121,19 +121,19 @@ def test_a_rollback_leads_away_from_it(two):
 def test_one_version_is_named_and_a_reason_given(registry_server, two):
     for ref, reason, error in (("team/lora", "x", InvalidInput), (V1, "", InvalidInput)):
         with pytest.raises(error):
-            two.revoke(ref, reason=reason)
+            two.versions.revoke(ref, reason=reason)
         with pytest.raises(error):
-            two.unrevoke(ref, reason=reason)
+            two.versions.unrevoke(ref, reason=reason)
     with pytest.raises(Forbidden, match="'promote'"):
-        registry_server.client(("read", "push")).revoke(V1, reason="x")
+        registry_server.client(("read", "push")).versions.revoke(V1, reason="x")
 
 
 def test_a_deleted_version_is_not_revoked(registry_server, two):
     two.rollback("team/lora", "prod")
-    two.delete_version(V2)
+    two.versions.delete(V2)
 
     with pytest.raises(Blocked, match="v2 is deleted"):
-        two.revoke(V2, reason="x")
+        two.versions.revoke(V2, reason="x")
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -150,7 +150,7 @@ def test_of_a_promotion_and_a_revocation_the_later_sees_the_earlier(registry_ser
             ended[name] = error
 
     promote = (f"p{number}", lambda: clients[0].promote(V1, "dev", reason="race"))
-    revoke = ("revoke", lambda: clients[1].revoke(V1, reason="race"))
+    revoke = ("revoke", lambda: clients[1].versions.revoke(V1, reason="race"))
     threads = [threading.Thread(target=run, args=actor) for actor in (promote, revoke)]
     for thread in threads:
         thread.start()
@@ -158,7 +158,7 @@ def test_of_a_promotion_and_a_revocation_the_later_sees_the_earlier(registry_ser
         thread.join()
 
     assert len(ended) == 1, "one of the two is refused, whichever came later"
-    serves = two.channel("team/lora", "dev").version == 1
+    serves = two.channels.show("team/lora", "dev").version == 1
     assert two.show(V1).is_revoked != serves
 
 

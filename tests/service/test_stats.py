@@ -25,7 +25,7 @@ DELTAS = SAMPLES / "deltas" / "tinyllama"
 
 
 def push_base(client):
-    client.push_base(SAMPLES / "bases" / "tinyllama", "tinyllama")
+    client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
 
 
 def push(client, delta, line, base="tinyllama"):
@@ -64,7 +64,7 @@ def sums_up(figures):
 def agreed(server):
     """Look at everything; check that all figures agree, and give the report."""
     client = server.client(("read",))
-    report = client.storage_stats()
+    report = client.storage.stats()
     store, parts = report.store, report.parts
     assert store is not None
     assert store.total_bytes == in_store(server)
@@ -81,11 +81,11 @@ def agreed(server):
 
 
 def check_namespace(client, part):
-    inside = client.storage_stats(part.name)
+    inside = client.storage.stats(part.name)
     assert inside.total.pack_bytes == part.pack_bytes
     assert sum(line.pack_bytes for line in inside.parts) == part.pack_bytes
     for line in inside.parts:
-        versions = client.storage_stats(line.name)
+        versions = client.storage.stats(line.name)
         assert versions.total.model_dump() == {k: getattr(line, k) for k in FIGURES}
         assert all(sums_up(version) for version in versions.parts)
         assert sum(v.logical_bytes for v in versions.parts) == line.logical_bytes
@@ -106,9 +106,9 @@ def test_the_figures_agree_with_the_store_through_the_life_of_versions(server):
         seen.append(agreed(server))
     push(client, "lora", "team/again", base="team/sft:v1")
     seen.append(agreed(server))
-    client.delete_version("team/chat:v1")
+    client.versions.delete("team/chat:v1")
     seen.append(agreed(server))
-    client.collect(dry_run=False, grace_s=0)
+    client.storage.collect(dry_run=False, grace_s=0)
     seen.append(agreed(server))
 
     assert [report.total.versions for report in seen] == [0, 1, 2, 3, 4, 3, 3]
@@ -123,10 +123,10 @@ def test_equal_bytes_count_for_the_oldest_version_that_is_left(local):
     client = local.client()
     push(client, "lora", "team/a")
     push(client, "lora", "team/b")
-    first, second = (client.storage_stats(line).total for line in ("team/a", "team/b"))
+    first, second = (client.storage.stats(line).total for line in ("team/a", "team/b"))
 
-    client.delete_version("team/a:v1")
-    left = client.storage_stats("team/b").total
+    client.versions.delete("team/a:v1")
+    left = client.storage.stats("team/b").total
 
     assert first.pack_bytes == left.pack_bytes > second.pack_bytes == 0
     assert second.saved_by_dedup == second.logical_bytes == left.logical_bytes
@@ -138,7 +138,7 @@ def test_nothing_is_shared_between_namespaces(local):
     push(client, "lora", "team/a")
     push(client, "lora", "other/a")
 
-    one, other = (client.storage_stats(name).total for name in ("team", "other"))
+    one, other = (client.storage.stats(name).total for name in ("team", "other"))
 
     assert one.model_dump(exclude={"manifest_bytes"}) == other.model_dump(
         exclude={"manifest_bytes"}
@@ -149,7 +149,7 @@ def test_what_is_encoded_against_the_base_is_saved_by_references(local):
     client = local.client()
     push(client, "full", "team/sft")
 
-    found = client.storage_stats("team/sft:v1").total
+    found = client.storage.stats("team/sft:v1").total
 
     assert found.saved_by_references > found.saved_by_entropy > 0
     assert found.framing_bytes > 0
@@ -171,7 +171,7 @@ def test_the_documents_are_counted_as_they_lie_in_the_database(server):
     with read(server.registry.engine) as conn:
         stored = [conn.execute(sa.select(column)).scalars().all() for column in columns]
 
-    of_line, of_all = (client.storage_stats(name).total for name in ("team/a", None))
+    of_line, of_all = (client.storage.stats(name).total for name in ("team/a", None))
 
     sizes = [sum(map(len, documents)) for documents in stored]
     assert [of_line.manifest_bytes, of_line.map_bytes] == sizes[:2]
@@ -196,12 +196,12 @@ def test_what_was_stored_before_is_measured_when_somebody_asks(server):
 def test_another_storage_map_is_measured_anew(local):
     client = local.client()
     push(client, "full", "team/sft")
-    before = client.storage_stats("team/sft:v1")
+    before = client.storage.stats("team/sft:v1")
     with write(local.registry.engine) as conn:
         conn.execute(sa.update(t.version_shares).values(alone_bytes=0, referenced_payload=0))
         conn.execute(sa.update(t.versions).values(storage_revision=2))
 
-    again = client.storage_stats("team/sft:v1")
+    again = client.storage.stats("team/sft:v1")
 
     assert again == before
 
@@ -209,9 +209,9 @@ def test_another_storage_map_is_measured_anew(local):
 def test_shares_go_with_the_packs(local):
     client = local.client()
     push(client, "lora", "team/a")
-    client.delete_version("team/a:v1")
+    client.versions.delete("team/a:v1")
 
-    client.collect(dry_run=False, grace_s=0)
+    client.storage.collect(dry_run=False, grace_s=0)
 
     with read(local.registry.engine) as conn:
         assert conn.execute(sa.select(t.version_shares)).all() == []
@@ -266,10 +266,10 @@ def test_the_sum_is_what_du_says_of_the_files(local):
     client = local.client()
     push(client, "full", "team/sft")
     push(client, "lora", "team/chat")
-    client.delete_version("team/chat:v1")
+    client.versions.delete("team/chat:v1")
     blobs = local.folder / "blobs"
 
-    found = client.storage_stats().store
+    found = client.storage.stats().store
 
     command = ["find", str(blobs), "-type", "f", "-exec", "du", "--apparent-size", "-b", "{}", "+"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -282,14 +282,14 @@ def test_the_largest_parts_are_listed_and_the_others_are_one_row(local):
     for name in ("lora", "lora_v2", "full"):
         push(client, name, f"team/{name.replace('_', '-')}")
 
-    report = client.storage_stats("team", limit=1)
+    report = client.storage.stats("team", limit=1)
 
     assert [(part.of, part.name) for part in report.parts] == [("line", "team/full"), ("rest", "2")]
     assert sum(part.pack_bytes for part in report.parts) == report.total.pack_bytes
 
 
 def test_an_empty_registry_has_figures(local_registry):
-    report = local_registry.client().storage_stats()
+    report = local_registry.client().storage.stats()
 
     assert report.total.ratio is None
     assert report.store is not None
@@ -310,10 +310,10 @@ def test_an_empty_registry_has_figures(local_registry):
 def test_what_is_not_there_is_named(local, of, error):
     client = local.client()
     push(client, "lora", "team/a")
-    client.delete_version("team/a:v1")
+    client.versions.delete("team/a:v1")
 
     with pytest.raises(error):
-        client.storage_stats(of)
+        client.storage.stats(of)
 
 
 def test_one_part_can_be_asked_for(local):
@@ -325,10 +325,10 @@ def test_one_part_can_be_asked_for(local):
 
 
 def test_reading_is_enough_and_needed(local):
-    local.client(("read",)).storage_stats()
+    local.client(("read",)).storage.stats()
 
     with pytest.raises(Forbidden):
-        local.client(("push",)).storage_stats()
+        local.client(("push",)).storage.stats()
 
 
 def piece(name, chunks, *, reference=None):

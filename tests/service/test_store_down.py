@@ -33,17 +33,17 @@ def test_moves_need_no_store(line, down):
     client = down.client(principal="maker")
     for _ in range(3):
         assert client.rollback(*PROD, steps=2).version == 1
-        assert client.channel(*PROD).quarantined == [3]
+        assert client.channels.show(*PROD).quarantined == [3]
         assert not client.gate("team/lora:v3", "prod").allowed
-        client.clear_quarantine(*PROD, 3, reason="it was the store")
+        client.channels.clear_quarantine(*PROD, 3, reason="it was the store")
         assert client.gate("team/lora:v2", "prod").allowed
         client.promote("team/lora:v2", "prod")
-        client.freeze(*PROD, reason="the store is down")
-        assert client.channel(*PROD).is_frozen
-        client.unfreeze(*PROD, reason="go on")
+        client.channels.freeze(*PROD, reason="the store is down")
+        assert client.channels.show(*PROD).is_frozen
+        client.channels.unfreeze(*PROD, reason="go on")
         client.promote("team/lora:v3", "prod")
 
-    assert len(client.history(*PROD, limit=200).items) == 3 + 3 * 5
+    assert len(client.channels.history(*PROD, limit=200).items) == 3 + 3 * 5
 
 
 def test_a_target_that_was_pulled_before_is_pulled_again(line, down, tmp_path):

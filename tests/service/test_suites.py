@@ -47,7 +47,7 @@ def test_each_push_makes_a_version_and_the_same_again_makes_none(client, folder)
     ]
     assert client.suites.show("mine").version == 2
     assert client.suites.show("mine", digest=first.digest).version == 1
-    assert [one.name for one in client.suites.all().items] == ["deep", "smoke", "static", "mine"]
+    assert [one.name for one in client.suites.list().items] == ["deep", "smoke", "static", "mine"]
 
 
 def test_its_files_come_back_by_digest(client, folder):
@@ -74,7 +74,7 @@ def test_what_the_client_would_not_send_the_server_does_not_take(client, folder)
     stray = {"x": base64.b64encode(b"stray").decode()}
     with pytest.raises(InvalidInput, match="names no file"):
         client._api.post("/suites", SuitePush(document=text, files=stray), type(document))
-    assert [one.name for one in client.suites.all().items] == ["deep", "smoke", "static"]
+    assert [one.name for one in client.suites.list().items] == ["deep", "smoke", "static"]
 
 
 def test_only_who_may_administer_pushes_suites(registry_server, folder):
@@ -222,7 +222,7 @@ def test_a_verdict_counts_while_the_suite_is_what_it_was(registry_server, client
     (folder / "mine.yaml").write_text(SUITE + "seed: 2\n")
     client.suites.push(folder / "mine.yaml")
 
-    assert not client.verdict(given.id).counts
+    assert not client.verdicts.show(given.id).counts
     assert client.verify("team/lora:v1", suite="mine").verdict is None
 
 

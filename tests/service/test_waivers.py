@@ -29,35 +29,35 @@ def test_a_waived_check_does_not_fail_and_is_shown_everywhere(failed):
     bob, verdict = failed
     assert outcome(bob) == ["failed"]
 
-    given = bob.waive(verdict.id, "effect", reason="known", expires="1h")
+    given = bob.verdicts.waive(verdict.id, "effect", reason="known", expires="1h")
 
     assert outcome(bob) == []
     (waiver,) = given.waivers
     assert (waiver.check, waiver.created_by, waiver.reason, waiver.stands) == (
         "effect", "bob", "known", True,
     )  # fmt: skip
-    assert bob.verdict(verdict.id).waivers == given.waivers
-    assert bob.verdicts("team/lora:v1").items[0].waivers == given.waivers
-    assert bob.run(verdict.run).verdict.waivers == given.waivers
-    assert bob.channel("team/lora", "prod").waivers == given.waivers
+    assert bob.verdicts.show(verdict.id).waivers == given.waivers
+    assert bob.verdicts.list("team/lora:v1").items[0].waivers == given.waivers
+    assert bob.runs.show(verdict.run).verdict.waivers == given.waivers
+    assert bob.channels.show("team/lora", "prod").waivers == given.waivers
     told = [rule.message for rule in bob.gate("team/lora:v1", "dev").rules]
     assert any("effect waived until" in message and "known" in message for message in told)
-    assert bob.audit(action="verdict.waive").items[0].after["check"] == "effect"
+    assert bob.audit.list(action="verdict.waive").items[0].after["check"] == "effect"
     with pytest.raises(Conflict):
-        bob.waive(verdict.id, "effect", reason="once more")
+        bob.verdicts.waive(verdict.id, "effect", reason="once more")
 
-    ended = bob.unwaive(verdict.id, "effect")
+    ended = bob.verdicts.unwaive(verdict.id, "effect")
 
     assert (ended.waivers[0].stands, ended.waivers[0].revoked_by) == (False, "bob")
     assert outcome(bob) == ["failed"]
     with pytest.raises(NotFound):
-        bob.unwaive(verdict.id, "effect")
+        bob.verdicts.unwaive(verdict.id, "effect")
 
 
 def test_an_expired_waiver_fails_again_and_its_words_stay(failed, registry_server):
     bob, verdict = failed
     engine = registry_server.registry.engine
-    bob.waive(verdict.id, "effect", reason="known", expires=END)
+    bob.verdicts.waive(verdict.id, "effect", reason="known", expires=END)
     change = sa.update(t.waivers).values(expires_at=now_us() - 1)
 
     with pytest.raises(sa.exc.DBAPIError, match="kept"), write(engine) as conn:
@@ -71,10 +71,10 @@ def test_an_expired_waiver_fails_again_and_its_words_stay(failed, registry_serve
                 expires_at=now_us() - 1, actor_id=1,
             )
         )  # fmt: skip
-    bob.unwaive(verdict.id, "effect")
+    bob.verdicts.unwaive(verdict.id, "effect")
 
     assert outcome(bob) == ["failed"]
-    assert [waiver.stands for waiver in bob.verdict(verdict.id).waivers] == [False, False]
+    assert [waiver.stands for waiver in bob.verdicts.show(verdict.id).waivers] == [False, False]
 
 
 def test_who_pushed_it_cannot_waive_its_checks_with_any_token(failed, registry_server):
@@ -82,7 +82,7 @@ def test_who_pushed_it_cannot_waive_its_checks_with_any_token(failed, registry_s
     maker = registry_server.client(("read", "promote", "admin"), principal="maker")
 
     with pytest.raises(Forbidden, match="maker pushed team/lora:v1"):
-        maker.waive(verdict.id, "effect", reason="mine")
+        maker.verdicts.waive(verdict.id, "effect", reason="mine")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_cannot_be_waived_is_refused(failed, check, end, error, message):
     bob, verdict = failed
 
     with pytest.raises(error, match=message) as refused:
-        bob.waive(verdict.id, check, reason="why", **end)
+        bob.verdicts.waive(verdict.id, check, reason="why", **end)
 
     assert refused.value.fix
     assert outcome(bob) == ["failed"]

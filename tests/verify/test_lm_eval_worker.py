@@ -25,7 +25,7 @@ def test_the_example_of_the_docs_is_the_one_that_runs(repository):
 def test_a_task_of_lm_eval_decides_a_verdict(local_registry, processes, tmp_path):
     pytest.importorskip("lm_eval", reason="needs lm-eval: pip install 'deltareg[lm-eval]'")
     client = local_registry.client(("read", "push", "admin"))
-    client.push_base(sample_base("tinyllama"), "tinyllama")
+    client.bases.push(sample_base("tinyllama"), "tinyllama")
     pushed = client.suites.push(EXAMPLE / "suite.yaml")
     delta = SAMPLES / "deltas/tinyllama/lora_qv"
     ref = client.push(delta, "team/lora", base="tinyllama").version.ref
@@ -37,7 +37,7 @@ def test_a_task_of_lm_eval_decides_a_verdict(local_registry, processes, tmp_path
     worker = processes.start("worker", *RUN, "--scratch", str(tmp_path / "work"), environ=environ)
 
     assert worker.wait(110) == 0, worker.errors
-    verdict = client.run(run.id).verdict
+    verdict = client.runs.show(run.id).verdict
     assert verdict.suite_digest == pushed.digest
     asked = {check.name: check for check in verdict.checks}["lm_eval"]
     assert asked.verdict in {"pass", "warn"}, asked.detail

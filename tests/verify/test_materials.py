@@ -45,7 +45,7 @@ def lease(worker):
 
 
 def push(pusher, *, stored=True, name="tinyllama", folder=None):
-    send = pusher.push_base if stored else pusher.register_base
+    send = pusher.bases.push if stored else pusher.bases.register
     send(folder or sample_base("tinyllama"), name)
     return pusher.push(DELTA, "team/lora", base=name)
 

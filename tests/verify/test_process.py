@@ -24,7 +24,7 @@ RUN = (sys.executable, "-m", "deltareg_verify", "run")
 def server(local_registry):
     """Run a registry with a base and one version that waits for its verdict."""
     client = local_registry.client()
-    client.push_base(sample_base("tinyllama"), "tinyllama")
+    client.bases.push(sample_base("tinyllama"), "tinyllama")
     client.push(SAMPLES / "deltas/tinyllama/lora_qv", "team/lora", base="tinyllama")
     return local_registry
 
@@ -140,7 +140,7 @@ def test_what_is_accepted_is_in_the_verdict(server, start, tmp_path):
                    DELTAREG_WORKER_ALLOW_ESCAPES="files")  # fmt: skip
 
     assert worker.wait() == 0, worker.errors
-    found = server.client(("read",), principal="asker").verdicts("team/lora").items[0]
+    found = server.client(("read",), principal="asker").verdicts.list("team/lora").items[0]
     assert {"read", "symlink"} <= set(found.environment["escapes"].split())
 
 

@@ -42,7 +42,7 @@ def worker(local_registry, tmp_path):
 def registered(local_registry, tmp_path):
     """Push a checkpoint of a base that is registered and nowhere to be found; give both."""
     base, first = write_run(tmp_path / "run", 1)
-    local_registry.client().register_base(base, "base")
+    local_registry.client().bases.register(base, "base")
     base = base.rename(tmp_path / "hidden")
     pushed(local_registry.client(), [first])
     local_registry.verified(f"{LINE}:v1")
@@ -50,7 +50,7 @@ def registered(local_registry, tmp_path):
 
 
 def runs_of(server):
-    return [run for run in server.client().runs().items if run.what == "reencode"]
+    return [run for run in server.client().runs.list().items if run.what == "reencode"]
 
 
 def test_a_version_is_stored_anew_with_the_base_of_the_workers_machine(
@@ -83,13 +83,13 @@ def test_a_worker_without_the_base_gives_the_run_back(local_registry, registered
 def test_a_flattened_version_is_one_reference_deep(local_registry, worker, tmp_path):
     base, *run = write_run(tmp_path / "run", 2)
     client = local_registry.client()
-    client.push_base(base, "base")
+    client.bases.push(base, "base")
     pushed(client, run)
     for number in (1, 2):
         local_registry.verified(f"{LINE}:v{number}")
-    queued = client.flatten(f"{LINE}:v2")
+    queued = client.versions.flatten(f"{LINE}:v2")
 
     worker().serve()
 
-    assert client.wait_run(queued.id, timeout_s=5).state == "done"
+    assert client.runs.wait(queued.id, timeout_s=5).state == "done"
     assert max(depths(local_registry, f"{LINE}:v2")) == 1

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.client.fold.version_base import find_ground, store_version_base
+from deltareg.client.fold.version_base import find_push_base, store_version_base
 from deltareg.client.folders.base_folder import open_base
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseRequest
@@ -29,7 +29,7 @@ def zygote(tmp_path_factory):
 @pytest.fixture
 def pusher(local_registry):
     client = local_registry.client(("read", "push"))
-    client.push_base(sample_base("tinyllama"), "tinyllama")
+    client.bases.push(sample_base("tinyllama"), "tinyllama")
     client.push(DELTAS / "lora", "team/tuned", base="tinyllama")
     client.push(DELTAS / "full", "team/sft", base="tinyllama")
     return client
@@ -64,7 +64,7 @@ def verify(zygote, materials, folder):
 
 def claim(client, folder, change):
     """Store a fold of team/tuned:v1 as a base, with one computed tensor changed."""
-    ground = find_ground(client._context, "team/tuned:v1")
+    ground = find_push_base(client._context, "team/tuned:v1")
     found = ground.known.folder
     assert ground.version is not None
     assert found is not None
@@ -138,7 +138,7 @@ def test_a_stack_whose_foot_is_nowhere_says_what_would_help(local_registry, work
     client = local_registry.client(("read", "push"))
     moved = tmp_path / "moved"
     moved.symlink_to(sample_base("tinyllama"))
-    client.register_base(moved, "tinyllama")
+    client.bases.register(moved, "tinyllama")
     client.push(DELTAS / "full", "team/sft", base="tinyllama")
     client.push(DELTAS / "lora_qv", "team/chat", base="team/sft:v1")
     moved.unlink()
@@ -152,8 +152,8 @@ def test_a_run_on_a_stack_that_was_deleted_ends_and_ends_no_worker(
 ):
     pusher.push(DELTAS / "lora_qv", "team/chat", base="team/sft:v1")
     admin = local_registry.client()
-    admin.delete_version("team/chat:v1")
-    admin.delete_version("team/sft:v1")
+    admin.versions.delete("team/chat:v1")
+    admin.versions.delete("team/sft:v1")
 
     grant = lease(worker, "team/chat:v1")
 

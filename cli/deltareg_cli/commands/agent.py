@@ -136,9 +136,11 @@ def run(
     From cron: --once, and --every with how often that is. The registry then waits so long for the
     next report, and fleet drift does not call the agent silent between two runs.
     """
-    from deltareg.client.fleet import default_agent_name  # the engines bring what --help need not
     from deltareg.client.follow import Followed, FollowOptions
     from deltareg.client.follow.opening import open_engine
+    from deltareg.client.resources.fleet import (
+        default_agent_name,  # the engines bring what --help need not
+    )
     from deltareg_cli.views.fleet import observed_table
 
     followed = [Followed.parse(channel) for channel in channels]
@@ -151,12 +153,12 @@ def run(
     )  # fmt: skip
     if once:
         options = replace(options, report_s=_between_runs(every))
-        found = invocation.client.agent(opened, followed, options).once()
+        found = invocation.client.fleet.agent(opened, followed, options).once()
         document = {"agent": options.agent, "items": [each.model_dump() for each in found]}
         ids = [f"{each.channel} v{each.version}" for each in found]
         invocation.output.show(Answer(document, [observed_table(found)], ids))
         return
-    made = invocation.client.agent(
+    made = invocation.client.fleet.agent(
         opened, followed, options, on_event=lambda event: _tell(invocation, event)
     )
     _stop_on_signals(made)

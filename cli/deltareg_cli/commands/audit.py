@@ -54,7 +54,7 @@ def ls(
 
     The state before and after is in the JSON.
     """
-    page = invocation.client.audit(
+    page = invocation.client.audit.list(
         actor=actor, action=action, subject=subject, cursor=cursor, limit=limit
     )
     columns = [
@@ -99,7 +99,7 @@ def export(
     kept: list[dict[str, object]] = []
     cursor: str | None = None
     while True:
-        page = invocation.client.audit(
+        page = invocation.client.audit.list(
             actor=actor, action=action, subject=subject, cursor=cursor, limit=MOST
         )
         items = [fields(row) for row in page.items]

@@ -57,7 +57,7 @@ def push(invocation: Invocation, path: Path, name: str) -> None:
     already, deltareg base register is enough. Fine-tunes that were pushed where a registered base
     was not at hand are stored anew once it is kept, in much less room.
     """
-    _show_added(invocation, invocation.client.push_base(path, name))
+    _show_added(invocation, invocation.client.bases.push(path, name))
 
 
 @command(
@@ -74,7 +74,7 @@ def register(invocation: Invocation, path: Path, name: str) -> None:
     Its bytes stay there. Workers find it by its fingerprint: at this path, in the folders they
     know, in the Hugging Face cache.
     """
-    _show_added(invocation, invocation.client.register_base(path, name))
+    _show_added(invocation, invocation.client.bases.register(path, name))
 
 
 @command("ls", Example("all of them", "deltareg base ls"), see_also=("base show",))
@@ -83,7 +83,7 @@ def register(invocation: Invocation, path: Path, name: str) -> None:
 @click.pass_obj
 def ls(invocation: Invocation, *, limit: int, cursor: str | None) -> None:
     """List the bases of the registry."""
-    page = invocation.client.bases(cursor=cursor, limit=limit)
+    page = invocation.client.bases.list(cursor=cursor, limit=limit)
     table = base_table(page.items, now=invocation.now)
     invocation.output.show(Answer(page_fields(page), [table], [item.name for item in page.items]))
     note_more(invocation.output, page.next_cursor)
@@ -94,7 +94,7 @@ def ls(invocation: Invocation, *, limit: int, cursor: str | None) -> None:
 @click.pass_obj
 def show(invocation: Invocation, name: str) -> None:
     """Show a base: fingerprint, size, and where it lies."""
-    found = invocation.client.base(name)
+    found = invocation.client.bases.show(name)
     blocks = _blocks(found, "", now=invocation.now)
     invocation.output.show(Answer(as_it_is(found, *FIRST), blocks, [found.name]))
 
@@ -111,7 +111,7 @@ def fingerprint(invocation: Invocation, path: Path) -> None:
 
     Digests of files that have not changed are remembered, so the second time is fast.
     """
-    found = invocation.client.fingerprint(path)
+    found = invocation.client.bases.fingerprint(path)
     document: dict[str, object] = {
         "root": str(found.root), "tensors": found.tensors, "size_bytes": found.size_bytes,
         "model_type": found.model_type, "config_digest": str(found.config_digest),

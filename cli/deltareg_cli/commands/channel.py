@@ -60,7 +60,7 @@ channel_argument = click.argument(
 @click.pass_obj
 def ls(invocation: Invocation, line: str) -> None:
     """List the channels of a line with what they serve."""
-    page = invocation.client.channels(line)
+    page = invocation.client.channels.list(line)
     table = channel_table(page.items, now=invocation.now)
     invocation.output.show(
         Answer(page_fields(page), [table], [item.channel for item in page.items])
@@ -80,7 +80,7 @@ def create(invocation: Invocation, line: str, name: str) -> None:
 
     It asks for a passing smoke, as they do.
     """
-    found = invocation.client.create_channel(line, name)
+    found = invocation.client.channels.create(line, name)
     blocks = channel_blocks(found, line, now=invocation.now)
     invocation.output.show(Answer(fields(found), blocks, [found.channel]))
 
@@ -105,11 +105,11 @@ def show(invocation: Invocation, line: str, name: str | None, *, at: str | None)
     reported last. Moves that broke the glass are listed until somebody else has reviewed them.
     """
     line, name = _place(line, name)
-    found = invocation.client.channel(line, name, at=at)
+    found = invocation.client.channels.show(line, name, at=at)
     document, blocks = fields(found), channel_blocks(found, line, now=invocation.now)
     if at is None:
-        ready = invocation.client.readiness(line, name)
-        followers = invocation.client.followers(f"{line}@{name}", limit=200).items
+        ready = invocation.client.channels.readiness(line, name)
+        followers = invocation.client.fleet.list(f"{line}@{name}", limit=200).items
         document |= {
             "readiness": fields(ready),
             "followers": [fields(follower) for follower in followers],
@@ -136,7 +136,7 @@ def history(
     Every promotion, rollback, freeze and its end is an entry, and no entry is ever changed.
     """
     line, name = _place(line, name)
-    page = invocation.client.history(line, name, cursor=cursor, limit=limit)
+    page = invocation.client.channels.history(line, name, cursor=cursor, limit=limit)
     ids = [f"{line}@{name}#{item.revision}" for item in page.items]
     table = ledger_table(page.items, now=invocation.now)
     invocation.output.show(Answer(page_fields(page), [table], ids))
@@ -170,7 +170,7 @@ def freeze(
     another end. It takes the same right as promoting.
     """
     line, name = _place(line, name)
-    move = invocation.client.freeze(line, name, reason=reason, until=until)
+    move = invocation.client.channels.freeze(line, name, reason=reason, until=until)
     warn_of_time(invocation, until)
     blocks = move_blocks(move, line)
     invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
@@ -192,7 +192,7 @@ def unfreeze(invocation: Invocation, line: str, name: str | None, *, reason: str
     refused with 5.
     """
     line, name = _place(line, name)
-    move = invocation.client.unfreeze(line, name, reason=reason)
+    move = invocation.client.channels.unfreeze(line, name, reason=reason)
     blocks = move_blocks(move, line)
     invocation.output.show(Answer(fields(move, *MOVE_FIELDS), blocks, [f"{line}@{name}"]))
 
@@ -216,7 +216,7 @@ def review(invocation: Invocation, line: str, name: str, revision: int, *, messa
     It is due within a day; channel show and channel ls say so until it is done. It takes a token
     that allows approve, and the ledger keeps who has looked.
     """
-    found = invocation.client.review(line, name, revision, message=message)
+    found = invocation.client.channels.review(line, name, revision, message=message)
     blocks = reviewed_blocks(found, line, name, now=invocation.now)
     invocation.output.show(Answer(fields(found), blocks, [f"{line}@{name}#{revision}"]))
 
@@ -239,7 +239,7 @@ def clear(invocation: Invocation, line: str, name: str, version: int, *, reason:
     A version that a channel was rolled back from is quarantined there; after this the gate judges
     it like any other.
     """
-    found = invocation.client.clear_quarantine(line, name, version, reason=reason)
+    found = invocation.client.channels.clear_quarantine(line, name, version, reason=reason)
     blocks = channel_blocks(found, line, now=invocation.now)
     invocation.output.show(Answer(fields(found), blocks, [f"{line}:v{version}"]))
 

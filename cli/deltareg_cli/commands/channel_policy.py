@@ -53,7 +53,7 @@ def get(invocation: Invocation, line: str, name: str) -> None:
     """
     from deltareg.documents.yaml_document import write_yaml  # what other lines need not load
 
-    found = invocation.client.policy(line, name)
+    found = invocation.client.channels.policy(line, name)
     raw = write_yaml(found.policy, is_ascii=True)
     invocation.output.show(Answer(fields(found, "policy", "digest"), [], [found.digest], raw=raw))
 
@@ -86,7 +86,9 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
 
     is_dry, raw = invocation.globals.dry_run, _read(file)
     wanted = read_policy_file(raw)
-    change = invocation.client.set_policy(line, name, wanted, reason=reason, dry_run=is_dry)
+    change = invocation.client.channels.set_policy(
+        line, name, wanted, reason=reason, dry_run=is_dry
+    )
     blocks = change_blocks(change, f"{line}@{name}", is_dry=is_dry)
     document = {
         **fields(change, "is_changed", "before", "after"),

@@ -51,7 +51,7 @@ def convert(invocation: Invocation, path: Path, to: Path, *, base: str | None) -
     What is written is read again and held against what was read before the folder gets its name.
     Files beside the weights go along; nothing at PATH is changed.
     """
-    invocation.output.show(convert_answer(invocation.client.convert(path, to, base=base)))
+    invocation.output.show(convert_answer(invocation.client.folders.convert(path, to, base=base)))
 
 
 def convert_answer(report: "ConvertReport") -> Answer:
@@ -66,7 +66,7 @@ def convert_answer(report: "ConvertReport") -> Answer:
             ("left out", _some(report.left_out)),
         ]),
     ]  # fmt: skip
-    return Answer(report.to_json(), blocks, [str(report.path)])
+    return Answer(report.to_dict(), blocks, [str(report.path)])
 
 
 def _some(names: Sequence[str]) -> str:

@@ -180,7 +180,7 @@ def _answer(report: "DiffReport | None", found: Fields | None, *, is_markdown: b
         return behavior
     ids = [report.b.ref] if report.is_different else []
     raw = to_markdown(report) if is_markdown else None
-    answer = Answer(report.to_json(), difference_blocks(report), ids, raw=raw)
+    answer = Answer(report.to_dict(), difference_blocks(report), ids, raw=raw)
     if behavior is None:
         return answer
     return Answer(

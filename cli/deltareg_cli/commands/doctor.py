@@ -175,12 +175,12 @@ def _token(invocation: Invocation) -> Finding:
 
 def _workers(invocation: Invocation) -> Finding:
     try:
-        live = [worker.name for worker in invocation.client.workers().items if worker.is_live]
+        live = [worker.name for worker in invocation.client.runs.workers().items if worker.is_live]
     except Forbidden:
         return Finding("workers", "note", "not known: this token may not read")
     if not live:
         return Finding("workers", "note", "none runs, so verifications wait", START_ONE)
-    waiting = [run for run in invocation.client.queue().items if run.unserved]
+    waiting = [run for run in invocation.client.runs.queue().items if run.unserved]
     detail = f"{count(len(live), 'worker')}: {', '.join(live)}"
     if waiting:
         detail += f"; {count(len(waiting), 'run')} of the queue fits none, for one: "

@@ -14,7 +14,7 @@ from deltareg_cli.command_tree import Place, command
 from deltareg_cli.commands.help import exit_codes
 from deltareg_cli.documents import items_fields
 from deltareg_cli.drawing import Surface
-from deltareg_cli.exits import REFUSAL_STATUS, STATUS, Exit
+from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.wording import clean
@@ -92,8 +92,8 @@ def status_of_code(code: str) -> Exit:
     if code in errors.NOTE_CODES:
         return Exit.DONE
     if code in errors.PROBLEM_CODES:
-        return REFUSAL_STATUS.get(code, Exit.INVALID)
-    return next(STATUS[cls] for cls in errors.error_classes()[code].__mro__ if cls in STATUS)
+        return Exit(errors.REFUSAL_EXIT_CODES.get(code, errors.Refused.exit_code))
+    return Exit(errors.error_classes()[code].exit_code)
 
 
 def paint_page(text: str, surface: Surface) -> str:

@@ -32,7 +32,7 @@ def flatten(invocation: Invocation, ref: str, *, wait: bool, timeout: float) -> 
     counts. Nothing about the version changes, and whoever is pulling it gets it. Bytes that are
     not needed any more go with deltareg gc.
     """
-    run = invocation.client.flatten(ref)
+    run = invocation.client.versions.flatten(ref)
     if wait:
         run = wait_for(invocation, run, timeout_s=timeout)
     invocation.output.show(run_answer(run, invocation))

@@ -46,7 +46,7 @@ def ls(invocation: Invocation, of: str | None, *, limit: int, cursor: str | None
     Drift is none where both are the same; behind while an agent serves something else; failed when
     it cannot serve what the channel says; silent when three of its reports did not come.
     """
-    page = invocation.client.followers(of, cursor=cursor, limit=limit)
+    page = invocation.client.fleet.list(of, cursor=cursor, limit=limit)
     ids = [f"{item.agent} {item.channel}" for item in page.items]
     invocation.output.show(Answer(page_fields(page), [fleet_table(page.items)], ids))
     note_more(invocation.output, page.next_cursor)
@@ -64,7 +64,7 @@ def drift(invocation: Invocation, of: str | None) -> Exit:
 
     Exit status: 0 none, 10 at least one is behind, failed or silent.
     """
-    astray = invocation.client.astray(of)
+    astray = invocation.client.fleet.astray(of)
     table = fleet_table(astray, if_empty="no drift")
     ids = [f"{item.agent} {item.channel}" for item in astray]
     document = {"items": [fields(follower) for follower in astray]}
@@ -81,7 +81,7 @@ def rm(invocation: Invocation, name: str) -> None:
     One that still runs comes back with its next report. It takes the principal that reported under
     this name, or an admin.
     """
-    invocation.client.forget_agent(name)
+    invocation.client.fleet.forget(name)
     invocation.output.show(Answer({"agent": name}, [], [name]))
     invocation.output.note(f"{name} is forgotten")
 

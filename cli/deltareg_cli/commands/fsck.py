@@ -28,7 +28,7 @@ def fsck(invocation: Invocation, *, read_data: bool) -> Exit:
     The exit status is 6 if anything is missing or damaged. Nothing is changed. Findings name what
     is concerned, so that it can be restored from a backup or pushed again.
     """
-    report = invocation.client.fsck(read_data=read_data)
+    report = invocation.client.storage.fsck(read_data=read_data)
     how = "read and checked" if report.read_data else "looked up"
     seen = f"{count(report.packs, 'pack')}, {size(report.bytes)}, {how}:"
     outcome = Cell("all good", "good")

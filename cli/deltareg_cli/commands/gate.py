@@ -115,7 +115,7 @@ def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _W
             runs[suite] = follow(invocation, run, timeout_s=left_s)
         except WaitTimeout as error:
             late = late or error
-            runs[suite] = invocation.client.run(run.id)
+            runs[suite] = invocation.client.runs.show(run.id)
     return _Waited(runs, late)
 
 

@@ -43,7 +43,7 @@ def gc() -> None:
 @click.pass_obj
 def plan(invocation: Invocation, *, grace: float | None) -> None:
     """Say what collection would free, and free nothing."""
-    _show(invocation, invocation.client.collect(dry_run=True, grace_s=grace), grace)
+    _show(invocation, invocation.client.storage.collect(dry_run=True, grace_s=grace), grace)
 
 
 @command("run", Example("free it", "deltareg gc run"), see_also=("gc plan", "fsck"))
@@ -53,7 +53,7 @@ def plan(invocation: Invocation, *, grace: float | None) -> None:
 def run(invocation: Invocation, *, grace: float | None) -> None:
     """Free the bytes that nothing refers to."""
     is_dry = invocation.globals.dry_run
-    _show(invocation, invocation.client.collect(dry_run=is_dry, grace_s=grace), grace)
+    _show(invocation, invocation.client.storage.collect(dry_run=is_dry, grace_s=grace), grace)
 
 
 def _show(invocation: Invocation, report: CollectReport, grace: float | None) -> None:
@@ -74,7 +74,7 @@ def _show(invocation: Invocation, report: CollectReport, grace: float | None) ->
 
 def _waiting(invocation: Invocation, report: CollectReport) -> int:
     """Count the bytes that the server's grace keeps yet."""
-    whole = invocation.client.collect(dry_run=True, grace_s=0.0)
+    whole = invocation.client.storage.collect(dry_run=True, grace_s=0.0)
     return max(0, whole.bytes - (report.bytes if report.dry_run else 0))
 
 

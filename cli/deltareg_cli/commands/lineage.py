@@ -47,7 +47,7 @@ def lineage(
 
     Versions and bases, as a tree each way, or as one graph.
     """
-    answer = invocation.client.lineage(ref, depth=depth)
+    answer = invocation.client.versions.lineage(ref, depth=depth)
     if up != down:
         answer = answer.model_copy(update={"down" if up else "up": []})
     lines: list[Text | Sequence[Text]] = [Cell(answer.ref, "name")]

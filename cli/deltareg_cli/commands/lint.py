@@ -84,7 +84,7 @@ def lint_answer(report: "LintReport", path: Path) -> Answer:
         ]),
         problem_lines(report.problems),
     ]  # fmt: skip
-    return Answer(report.to_json(), blocks, [report.kind])
+    return Answer(report.to_dict(), blocks, [report.kind])
 
 
 def _unreadable(path: Path, error: Refused) -> Answer:
@@ -95,7 +95,7 @@ def _unreadable(path: Path, error: Refused) -> Answer:
         Lines([["outcome ", _outcome(error.problems)]]),
         problem_lines(error.problems),
     ]
-    return Answer(LintReport(problems=error.problems).to_json(), blocks)
+    return Answer(LintReport(problems=error.problems).to_dict(), blocks)
 
 
 def _size(report: "LintReport") -> str:

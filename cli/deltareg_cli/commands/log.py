@@ -33,7 +33,7 @@ def log(
 
     Pushes, verdicts, promotions, rollbacks and deletions, with who did them and why.
     """
-    page = invocation.client.log(line, channel=channel, cursor=cursor, limit=limit)
+    page = invocation.client.lines.log(line, channel=channel, cursor=cursor, limit=limit)
     columns = [
         Column("when"), Column("event"), Column("ref"), Column("channel"), Column("by"),
         Column("text", is_prose=True),

@@ -50,13 +50,13 @@ def ls(
     Lines come by name, versions newest first.
     """
     if name and "/" in name:
-        versions = invocation.client.versions(name, cursor=cursor, limit=limit)
+        versions = invocation.client.versions.list(name, cursor=cursor, limit=limit)
         table = version_table(versions.items, now=invocation.now)
         ids = [version.ref for version in versions.items]
         invocation.output.show(Answer(page_fields(versions), [table], ids))
         note_more(invocation.output, versions.next_cursor)
         return
-    lines = invocation.client.lines(
+    lines = invocation.client.lines.list(
         name, filters=_parse_filters(filters), cursor=cursor, limit=limit
     )
     if name and not (lines.items or cursor):
@@ -74,7 +74,7 @@ def _check_namespace(invocation: Invocation, name: str, *, is_whole: bool) -> No
     Raises:
         NotFound: It is not.
     """
-    if is_whole or not invocation.client.lines(name, limit=1).items:
+    if is_whole or not invocation.client.lines.list(name, limit=1).items:
         raise NotFound(f"there is no namespace {name}", fix="deltareg ls")
 
 

@@ -165,7 +165,7 @@ def merge(
         raise InvalidInput("a merge needs a line to go to", fix="say --as NS/NAME, or --plan")
     report = invocation.client.merge(parents, line, options=options)
     ref = report.pushed.version.ref
-    document, blocks = report.to_json(), merge_blocks(report)
+    document, blocks = report.to_dict(), merge_blocks(report)
     if not verify:
         invocation.output.show(Answer(document, blocks, [ref]))
         return Exit.DONE
@@ -178,6 +178,6 @@ def merge(
 def _plan(
     invocation: Invocation, parents: list[tuple[str, float]], options: "MergeOptions"
 ) -> Exit:
-    found = invocation.client.plan_merge(parents, options=options)
-    invocation.output.show(Answer(found.to_json(), plan_blocks(found), []))
+    found = invocation.client.versions.plan_merge(parents, options=options)
+    invocation.output.show(Answer(found.to_dict(), plan_blocks(found), []))
     return Exit.DONE if found.hindrance is None else exit_status(found.hindrance)

@@ -93,7 +93,7 @@ def probe(
     client = invocation.client
     version = client.show(ref)
     pulled = client.pull(version.ref)
-    with client.fetch_base(client.base(version.base.name)) as base:
+    with client.bases.fetch(client.bases.show(version.base.name)) as base:
         request = {
             "delta": pulled.path, "base": base.path, "inputs": inputs.absolute(),
             "out": out.absolute(), "cache": invocation.config.cache_dir, "include": include,

@@ -136,7 +136,7 @@ def _exact(invocation: Invocation, ref: str, channel: str) -> str:
 def _served(invocation: Invocation, ref: str, channel: str) -> MoveResult | None:
     """Give a channel that serves the version already, as a move that moves nothing."""
     version = invocation.client.show(ref)
-    found = invocation.client.channel(str(Ref.parse(ref).line), channel)
+    found = invocation.client.channels.show(str(Ref.parse(ref).line), channel)
     if found.digest != version.digest:
         return None
     return MoveResult(

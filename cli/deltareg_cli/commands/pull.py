@@ -17,7 +17,7 @@ from deltareg_cli.views.revocations import warn
 from deltareg_cli.wording import rate, seconds, size
 
 if TYPE_CHECKING:
-    from deltareg.client import PullReport
+    from deltareg.client import MaterializeReport, PullReport
 
 PLACE = Place("Deltas", 40)
 
@@ -52,9 +52,10 @@ def pull(invocation: Invocation, ref: str, *, to: Path | None, frozen: bool) -> 
     show_pulled(invocation, invocation.client.pull(ref, to))
 
 
-def show_pulled(invocation: Invocation, report: "PullReport") -> None:
+def show_pulled(invocation: Invocation, report: "PullReport | MaterializeReport") -> None:
     """Show where the bytes are now and where they came from, and warn of a revoked version."""
     warn(invocation, report.ref, report.revocation)
+    document = report.to_dict()
     fetched = f"{size(report.fetched_bytes)} fetched"
     speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
     facts = Facts([
@@ -62,10 +63,8 @@ def show_pulled(invocation: Invocation, report: "PullReport") -> None:
         ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
         ("took", seconds(report.seconds)),
         ("digest", report.digest),
-        ("fingerprint", report.root),
-        ("folded by", report.recipe),
+        ("fingerprint", str(document.get("root", ""))),
+        ("folded by", str(document.get("recipe", ""))),
     ])  # fmt: skip
     state = "revoked" if report.revocation else ""
-    invocation.output.show(
-        Answer(report.to_json(), [Title(report.ref, state), facts], [str(report.path)])
-    )
+    invocation.output.show(Answer(document, [Title(report.ref, state), facts], [str(report.path)]))

@@ -196,7 +196,7 @@ def _base_in_config(invocation: Invocation, path: Path) -> str:
     if place is not None:
         invocation.output.note(clean(f"base: {place}, which adapter_config.json names"))
         return str(place)
-    known = ", ".join(found.name for found in invocation.client.bases(limit=20).items)
+    known = ", ".join(found.name for found in invocation.client.bases.list(limit=20).items)
     told = f"; its config says {named[:120]!r}, which is not on this machine" if named else ""
     raise InvalidInput(
         f"no base is named{told}",
@@ -219,7 +219,7 @@ def _why_it_waits(invocation: Invocation, ref: str) -> str:
     if invocation.output.is_for_scripts or invocation.output.is_quiet:
         return ""
     try:
-        return unserved(invocation.client.find_run(ref))
+        return unserved(invocation.client.runs.find(ref))
     except (NotFound, Unavailable):  # the push is done, whatever becomes of this
         return ""
 
@@ -227,7 +227,7 @@ def _why_it_waits(invocation: Invocation, ref: str) -> str:
 def push_answer(report: "PushReport", run: RunInfo | None, *, waits: str = "") -> Answer:
     """Show the version, what was sent, and its run if one was asked for."""
     version = report.version
-    document = dict(report.to_json())
+    document = dict(report.to_dict())
     if run is not None:
         document["run"] = run.id
         document["verdict"] = run.verdict.verdict if run.verdict else None

@@ -71,7 +71,7 @@ def ls(
     cursor: str | None,
 ) -> None:
     """List requests, newest first."""
-    page = invocation.client.requests.ls(
+    page = invocation.client.requests.list(
         line, state=state, channel=channel, cursor=cursor, limit=limit
     )
     table = request_table(page.items, now=invocation.now)

@@ -43,7 +43,7 @@ def revoke(invocation: Invocation, ref: str, *, reason: str, even_if_served: boo
     Revoking again changes nothing; the first reason stays until deltareg unrevoke.
     """
     is_dry = invocation.globals.dry_run
-    found = invocation.client.revoke(
+    found = invocation.client.versions.revoke(
         ref, reason=reason, even_if_served=even_if_served, dry_run=is_dry
     )
     document = {**as_it_is(found), "dry_run": is_dry}

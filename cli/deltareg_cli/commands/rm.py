@@ -39,7 +39,7 @@ def rm(invocation: Invocation, ref: str) -> None:
     is_dry = invocation.globals.dry_run
     if not is_dry:
         invocation.confirm(f"Delete {ref}?")
-    version = invocation.client.delete_version(ref, dry_run=is_dry)
+    version = invocation.client.versions.delete(ref, dry_run=is_dry)
     told = "would be deleted" if is_dry else f"is deleted; {LATER}"
     document = {**as_it_is(version), "dry_run": is_dry}
     lines = Lines([[Cell(version.ref, "name"), told]])

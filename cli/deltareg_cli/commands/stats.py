@@ -59,7 +59,7 @@ def storage(invocation: Invocation, of: str | None, *, limit: int) -> None:
     and bases; store (pack_bytes, garbage_bytes, upload_bytes, total_bytes; null for less than a
     namespace); parts and kinds with the same figures each.
     """
-    report = invocation.client.storage_stats(of, limit=limit)
+    report = invocation.client.storage.stats(of, limit=limit)
     blocks = storage_blocks(report, invocation.output.result_surface)
     ids = [part.name for part in report.parts if part.of != "rest"]
     invocation.output.show(Answer(_document(report), blocks, ids))

@@ -39,7 +39,7 @@ def suite() -> None:
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
     """List the suites, built-in ones first."""
-    page = invocation.client.suites.all()
+    page = invocation.client.suites.list()
     table = suite_table(page.items, now=invocation.now)
     invocation.output.show(Answer(page_fields(page), [table], [one.name for one in page.items]))
 

@@ -75,7 +75,7 @@ def create(
 
     It is shown this once; the registry keeps only its hash.
     """
-    made = invocation.client.create_token(
+    made = invocation.client.tokens.create(
         request_of(
             TokenCreate,
             principal=principal,
@@ -102,7 +102,7 @@ def create(
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
     """List tokens, without their secrets."""
-    page = invocation.client.tokens()
+    page = invocation.client.tokens.list()
     ids = [str(item.id) for item in page.items]
     table = token_table(page.items, now=invocation.now)
     invocation.output.show(Answer(page_fields(page), [table], ids))
@@ -113,7 +113,7 @@ def ls(invocation: Invocation) -> None:
 @click.pass_obj
 def revoke(invocation: Invocation, token_id: int) -> None:
     """Make a token worthless, at once and for good."""
-    gone = invocation.client.revoke_token(token_id)
+    gone = invocation.client.tokens.revoke(token_id)
     blocks: list[Block] = [
         Title(f"token {gone.id}", "revoked"),
         Facts([("for", gone.principal), ("was", gone.display)]),

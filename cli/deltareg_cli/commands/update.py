@@ -52,7 +52,7 @@ def update(invocation: Invocation, folder: Path, *, to: str, plan: bool) -> None
     neither are not touched; update stops and names them.
     """
     is_plan = plan or invocation.globals.dry_run
-    report = invocation.client.update(folder, to, is_plan=is_plan)
+    report = invocation.client.folders.update(folder, to, is_plan=is_plan)
     warn(invocation, report.ref, report.revocation)
     invocation.output.show(update_answer(report))
 
@@ -69,7 +69,7 @@ def update_answer(report: "UpdateReport") -> Answer:
         ("digest", report.digest),
     ])  # fmt: skip
     note = "not done" if report.is_plan else ""
-    return Answer(report.to_json(), [Title(report.ref, note), facts], [str(report.path)])
+    return Answer(report.to_dict(), [Title(report.ref, note), facts], [str(report.path)])
 
 
 def _bytes(report: "UpdateReport") -> str:

@@ -61,13 +61,13 @@ def ls(
     their place. Higher priority goes first; among equals namespaces take turns.
     """
     if pending:
-        queue = invocation.client.queue(ref, limit=limit, cursor=cursor)
+        queue = invocation.client.runs.queue(ref, limit=limit, cursor=cursor)
         waiting = queue_table(queue.items, now=invocation.now)
         ids = [run.id for run in queue.items]
         invocation.output.show(Answer(page_fields(queue), [waiting], ids))
         note_more(invocation.output, queue.next_cursor)
         return
-    page = invocation.client.verdicts(ref, limit=limit, cursor=cursor)
+    page = invocation.client.verdicts.list(ref, limit=limit, cursor=cursor)
     table = verdict_table(page.items, now=invocation.now)
     ids = [verdict.id for verdict in page.items]
     invocation.output.show(Answer(page_fields(page), [table], ids))
@@ -102,16 +102,16 @@ def _find(invocation: Invocation, named: str) -> VerdictInfo:
     """
     client = invocation.client
     if not is_id(named):
-        found = client.verdicts(str(Ref.parse(named)), limit=1).items
+        found = client.verdicts.list(str(Ref.parse(named)), limit=1).items
         if not found:
             fix = f"deltareg verify {named} --wait"
             raise NotFound(f"there is no verdict about {named} yet", fix=fix)
         return found[0]
     try:
-        return client.verdict(named)
+        return client.verdicts.show(named)
     except NotFound as missing:
         try:
-            run = client.run(named)
+            run = client.runs.show(named)
         except NotFound:
             raise missing from None
     if run.verdict is None:
@@ -138,7 +138,7 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
     time after its run has ended (30 days, unless the server says otherwise); the verdict stays. The
     exit status says nothing of the verdict.
     """
-    run, dropped_at = invocation.client.find_run(named), None
+    run, dropped_at = invocation.client.runs.find(named), None
     kept: list[LogLine] = []
     is_stream = invocation.output.format in {"table", "jsonl"}
 
@@ -150,7 +150,7 @@ def logs(invocation: Invocation, named: str, *, follow: bool) -> None:
             kept.append(line)
 
     if follow and run.finished_at is None:
-        run = invocation.client.wait_run(run.id, timeout_s=math.inf, on_line=take)
+        run = invocation.client.runs.wait(run.id, timeout_s=math.inf, on_line=take)
     else:
         page = _read(invocation, run.id, take)
         run, dropped_at = page.run, page.dropped_at
@@ -173,11 +173,11 @@ def _dropped(run: RunInfo, dropped_at: str) -> str:
 
 def _read(invocation: Invocation, run_id: str, take: Callable[[LogLine], None]) -> RunLog:
     """Read a log to its end; gives the last page."""
-    page = invocation.client.run_log(run_id)
+    page = invocation.client.runs.log(run_id)
     while page.items:
         for line in page.items:
             take(line)
-        page = invocation.client.run_log(run_id, after=page.next_seq)
+        page = invocation.client.runs.log(run_id, after=page.next_seq)
     return page
 
 
@@ -198,7 +198,7 @@ def rerun(invocation: Invocation, named: str, *, wait: bool, timeout: float) -> 
     The suite is taken as it is now, and the worker must offer what it had to before. With --wait
     the exit status is the verdict: 0 pass, 8 fail, 11 inconclusive.
     """
-    run = invocation.client.rerun(named)
+    run = invocation.client.runs.rerun(named)
     if wait:
         run = wait_for(invocation, run, timeout_s=timeout)
     invocation.output.show(run_answer(run, invocation))
@@ -218,7 +218,7 @@ def cancel(invocation: Invocation, named: str) -> None:
     No verdict comes of it. The worker of a run under way learns of it within a heartbeat, and goes
     on with another one. A run that has ended already is a conflict, exit status 5.
     """
-    run = invocation.client.cancel_run(named)
+    run = invocation.client.runs.cancel(named)
     invocation.output.show(run_answer(run, invocation))
 
 

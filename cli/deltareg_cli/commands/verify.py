@@ -98,7 +98,7 @@ def verify(
         _write(invocation, run, paths, against=against)
         invocation.output.show(run_answer(run, invocation))
         return run_status(run)
-    run = invocation.client.queue_verification(wanted)
+    run = invocation.client.runs.create(wanted)
     if wait:
         run = _waited(invocation, run, paths, timeout_s=timeout, against=against)
     invocation.output.show(run_answer(run, invocation))
@@ -112,7 +112,7 @@ def _waited(
     try:
         run = wait_for(invocation, run, timeout_s=timeout_s)
     except WaitTimeout:
-        now = invocation.client.run(run.id)
+        now = invocation.client.runs.show(run.id)
         _write(invocation, now, paths, against=against, status=Exit.TIMEOUT)
         raise
     _write(invocation, run, paths, against=against)

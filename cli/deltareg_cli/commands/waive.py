@@ -48,7 +48,7 @@ def waive(
     is shown with it, at gate check, and in the audit trail. Once it has expired the check fails
     again.
     """
-    found = invocation.client.waive(verdict_id, check, reason=reason, expires=expires)
+    found = invocation.client.verdicts.waive(verdict_id, check, reason=reason, expires=expires)
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
 
@@ -66,6 +66,6 @@ def unwaive(invocation: Invocation, verdict_id: str, *, check: str) -> None:
 
     The waiver and who ended it stay in the record. It takes the right to promote.
     """
-    found = invocation.client.unwaive(verdict_id, check)
+    found = invocation.client.verdicts.unwaive(verdict_id, check)
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))

@@ -77,7 +77,7 @@ def ls(invocation: Invocation) -> None:
     What a worker offers is what verify --on asks for. One that is gone has not asked for work for a
     while; it may have been stopped.
     """
-    page = invocation.client.workers()
+    page = invocation.client.runs.workers()
     table = worker_table(page.items, now=invocation.now)
     invocation.output.show(Answer(page_fields(page), [table], [each.name for each in page.items]))
 

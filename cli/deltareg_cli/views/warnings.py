@@ -15,7 +15,7 @@ def warn_of(invocation: Invocation, ref: str) -> list[str]:
     failure.
     """
     try:
-        found = warnings_of(invocation.client.verdicts(ref).items)
+        found = warnings_of(invocation.client.verdicts.list(ref).items)
     except Unavailable:
         return []
     for warning in found:

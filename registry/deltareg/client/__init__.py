@@ -7,7 +7,7 @@ from deltareg.client.config import ClientConfig
 if TYPE_CHECKING:
     from deltareg.client.client import Client
     from deltareg.client.push.merge import MergeOptions
-    from deltareg.client.results.pull_report import PullReport
+    from deltareg.client.results.pull_report import MaterializeReport, PullReport
     from deltareg.client.results.reports import (
         ConvertReport,
         DiffReport,
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         PushReport,
     )
     from deltareg.client.results.update_report import UpdateReport
+    from deltareg.client.worker_client import WorkerClient
 
 __all__ = [
     "Client",
@@ -26,12 +27,14 @@ __all__ = [
     "DiffReport",
     "Fingerprint",
     "LintReport",
+    "MaterializeReport",
     "MergeOptions",
     "MergePlan",
     "MergeReport",
     "PullReport",
     "PushReport",
     "UpdateReport",
+    "WorkerClient",
 ]
 
 
@@ -41,14 +44,18 @@ def __getattr__(name: str) -> object:
         from deltareg.client.client import Client
 
         return Client
+    if name == "WorkerClient":
+        from deltareg.client.worker_client import WorkerClient
+
+        return WorkerClient
     if name == "MergeOptions":
         from deltareg.client.push.merge import MergeOptions
 
         return MergeOptions
-    if name == "PullReport":
-        from deltareg.client.results.pull_report import PullReport
+    if name in {"PullReport", "MaterializeReport"}:
+        from deltareg.client.results import pull_report
 
-        return PullReport
+        return vars(pull_report)[name]
     if name == "UpdateReport":
         from deltareg.client.results.update_report import UpdateReport
 

@@ -1,118 +1,149 @@
-"""The client: every method of the command line, for Python.
-
-::
-
-    from deltareg import Client
-
-    with Client() as client:
-        pushed = client.push(Path("lora"), "team/summaries", base="minilm")
-        run = client.verify(pushed.version.ref)
-        client.wait_run(run.id, timeout_s=600)
-        client.promote(pushed.version.ref, "prod")
-"""
+"""The client: a registry with everything in it, for Python programs and notebooks."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
 from deltareg.client import use_cases
-from deltareg.client.fleet import Fleet
-from deltareg.client.pull import pull
-from deltareg.client.resources import (
-    deltas,
-    resolving,
-    runs,
-    stats,
-    verdicts,
-)
-from deltareg.client.results.pull_report import PullReport
-from deltareg.client.results.update_report import UpdateReport
-from deltareg.client.serving import Serving
-from deltareg.client.verifying import Verifying
-from deltareg.refs import LineRef, Ref, parse_id
+from deltareg.client.cache.cache import Cache
+from deltareg.client.config import ClientConfig, load_config
+from deltareg.client.context import Context
+from deltareg.client.http.answers import read_answer
+from deltareg.client.http.api import Api
+from deltareg.client.progress import SILENT, Progress
+from deltareg.client.resources.audit import Audit
+from deltareg.client.resources.bases import Bases
+from deltareg.client.resources.cached import Cached
+from deltareg.client.resources.channels import Channels
+from deltareg.client.resources.fleet import Fleet
+from deltareg.client.resources.folders import Folders
+from deltareg.client.resources.lines import Lines
+from deltareg.client.resources.requests import Requests
+from deltareg.client.resources.resource import AnyPath
+from deltareg.client.resources.runs import Runs
+from deltareg.client.resources.storage import Storage
+from deltareg.client.resources.tokens import Tokens
+from deltareg.client.resources.verdicts import Verdicts
+from deltareg.client.resources.versions import Versions
+from deltareg.client.results.pull_report import MaterializeReport, PullReport
+from deltareg.errors import InvalidInput
+from deltareg.host.lean_httpx import httpx
 from deltareg.wire import (
-    AuditRow,
-    BaseInfo,
-    CollectReport,
-    FsckReport,
-    LineageAnswer,
-    LineInfo,
-    LogEntry,
-    Page,
+    GateAnswer,
+    Meta,
+    MoveResult,
+    Priority,
     RunInfo,
-    StorageReport,
-    TokenCreate,
-    TokenCreated,
-    TokenInfo,
-    VerdictInfo,
     VersionDetail,
-    VersionInfo,
+    WhoAmI,
 )
 
 if TYPE_CHECKING:
-    from deltareg.client.folders.base_folder import BaseFolder
+    from deltareg.client.compare.behavior import Behavior
+    from deltareg.client.compare.bisect import Bisection
+    from deltareg.client.compare.bisect_by_hand import HandBisection
     from deltareg.client.push.merge import MergeOptions, Weighted
+    from deltareg.client.resources.suites import Suites
     from deltareg.client.results import reports
 
 
-class Client(Fleet, Serving, Verifying):
-    """A registry, as one user sees it. Synchronous; safe to use from several threads."""
+class Client:
+    """A registry, as one user sees it.
 
-    # Access
+    ::
 
-    def create_token(self, request: TokenCreate) -> TokenCreated:
-        """Make a token for a named principal."""
-        return self._api.post("/tokens", request, TokenCreated)
+        from deltareg import Client
 
-    def tokens(self, *, cursor: str | None = None, limit: int = 50) -> Page[TokenInfo]:
-        """List tokens without secrets."""
-        return self._api.get("/tokens", Page[TokenInfo], cursor=cursor, limit=limit)
+        with Client("http://registry:8642", token="...") as client:
+            pushed = client.push("my-lora", "team/chat", base="llama")
+            run = client.runs.wait(client.verify(pushed.version.ref))
+            client.promote(pushed.version.ref, "prod", reason="better answers")
+            print(client.pull("team/chat@prod").path)
+            for version in client.versions.list("team/chat"):
+                print(version.ref, version.verdict)
 
-    def revoke_token(self, token_id: int) -> TokenInfo:
-        """Revoke a token at once."""
-        return self._api.post(f"/tokens/{token_id}:revoke", None, TokenInfo)
+    Everything that a registry has is an attribute: `client.versions`, `client.channels`,
+    `client.runs` and so on; what is done most stands on the client itself. Paths are `str` or
+    `Path`. Lists iterate over all their pages. Results have `to_dict()` and show as tables in a
+    notebook. What goes wrong raises a class of `deltareg.errors`.
 
-    # Bases
+    It is synchronous, safe to use from several threads, and closed by `close` or a `with` block.
+    """
 
-    def push_base(self, path: Path, name: str) -> BaseInfo:
-        """Store a base with its bytes."""
-        return use_cases.push_base.push_base(self._context, path, name)
+    def __init__(
+        self,
+        server: str | ClientConfig | None = None,
+        *,
+        token: str | None = None,
+        profile: str | None = None,
+        cache_dir: AnyPath | None = None,
+        config: ClientConfig | None = None,
+        progress: Progress | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Say where the registry is; nothing is asked of it yet.
 
-    def register_base(self, path: Path, name: str) -> BaseInfo:
-        """Record a base's fingerprint; its bytes stay where they are."""
-        return use_cases.push_base.register_base(self._context, path, name)
+        What is not given here comes from the environment (`DELTAREG_SERVER`, `DELTAREG_TOKEN`) and
+        the settings files, as for the command line. A token that `deltareg auth login` has kept for
+        an address is used for that address.
 
-    def bases(self, *, cursor: str | None = None, limit: int = 50) -> Page[BaseInfo]:
-        """List bases by name."""
-        return self._api.get("/bases", Page[BaseInfo], cursor=cursor, limit=limit)
+        Args:
+            server: The address, `http://registry:8642`.
+            token: What to show as one's right.
+            profile: The profile of `config.toml` to use.
+            cache_dir: Where pulled bytes are kept.
+            config: All settings at once, instead of server, profile and cache_dir; it may stand
+                first as well.
+            progress: Told of how transfers go on; nobody by default.
+            transport: Another way to reach an app than a socket, for tests.
 
-    def base(self, name: str) -> BaseInfo:
-        """Show one base."""
-        return deltas.show_base(self._context, name)
+        Raises:
+            InvalidInput: The server is no address, or settings are given twice.
+            Misconfigured: Others can read the token file.
+        """
+        if isinstance(server, ClientConfig):
+            config, server = _only(config, server), None
+        flags = {"server": server, "profile": profile, "cache_dir": cache_dir}
+        given = {key: str(value) for key, value in flags.items() if value is not None}
+        if config is None:
+            config = load_config(flags=given).config
+        elif given:
+            raise InvalidInput(
+                f"both config and {next(iter(given))} are given", fix="leave one out"
+            )
+        self.config = config if token is None else replace(config, token=token)
+        self.cache = Cache(self.config.cache_dir)
+        told = SILENT if progress is None else progress
+        self._api = Api(self.config, transport=transport, progress=told)
+        self._context = Context(self._api, self.cache, self.config, told)
 
-    def fetch_base(self, info: BaseInfo) -> "BaseFolder":
-        """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""
-        return use_cases.fetching.bring_base(self._context, info)
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
 
-    def fingerprint(self, path: Path) -> "reports.Fingerprint":
-        """Fingerprint a local base; no server is asked."""
-        return use_cases.push_base.fingerprint(self._context, path)
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of the block."""
+        self.close()
 
-    # Deltas
+    def __repr__(self) -> str:
+        """Say which registry it is."""
+        return f"<{type(self).__name__} of {self.config.server}>"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._api.close()
+
+    # What is done most
 
     def lint(
-        self, path: Path, *, base: str | None = None, convention: str = ""
+        self, path: AnyPath, *, base: str | None = None, convention: str = ""
     ) -> "reports.LintReport":
-        """Say what a folder is and what is wrong with it; offline when the base is a folder."""
-        return use_cases.lint.lint(self._context, path, base=base, convention=convention)
-
-    def convert(self, path: Path, to: Path, *, base: str | None = None) -> "reports.ConvertReport":
-        """Write what a folder holds in a layout that push takes; nothing in it is carried out."""
-        return use_cases.convert.convert(self._context, path, to, base=base)
+        """Say what a folder is and what is wrong with it; see `folders.lint`."""
+        return self.folders.lint(path, base=base, convention=convention)
 
     def push(
         self,
-        path: Path,
+        path: AnyPath,
         line: str,
         *,
         base: str,
@@ -123,160 +154,207 @@ class Client(Fleet, Serving, Verifying):
         semver: str | None = None,
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
-        golden: Path | None = None,
+        golden: AnyPath | None = None,
     ) -> "reports.PushReport":
-        """Push a folder as a new version; the same push again gives the same version."""
-        options = use_cases.push.PushOptions(
-            kind=kind, convention=convention, parents=parents, message=message, semver=semver,
-            labels=dict(labels or {}), idempotency_key=idempotency_key, golden=golden,
+        """Push a folder as a new version of a line; see `versions.push`."""
+        return self.versions.push(
+            path, line, base=base, kind=kind, convention=convention, parents=parents,
+            message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
+            golden=golden,
         )  # fmt: skip
-        return use_cases.push.push(
-            self._context, path, LineRef.parse(line), base=base, options=options
-        )
 
-    def pull(self, ref: str, to: Path | None = None, *, is_temporary: bool = False) -> PullReport:
-        """Write a version's files into a folder, or into the cache."""
-        return pull.pull(self._context, Ref.parse(ref), to, is_temporary=is_temporary)
-
-    def materialize(
+    def verify(
         self,
         ref: str,
-        out: Path,
         *,
-        base: Path | None = None,
-        dtype: str = "keep",
-        expect: str | None = None,
-    ) -> PullReport:
-        """Fold a version into its base and write the full model."""
-        return use_cases.materialize.materialize(
-            self._context, Ref.parse(ref), out, base=base, dtype=dtype, expect=expect
+        suite: str = "smoke",
+        again: bool = False,
+        labels: Mapping[str, str] | None = None,
+        priority: Priority = "normal",
+        channel: str | None = None,
+    ) -> RunInfo:
+        """Queue a verification of a version, or join the one under way; see `runs.verify`."""
+        return self.runs.verify(
+            ref, suite=suite, again=again, labels=labels, priority=priority, channel=channel
         )
-
-    def update(self, folder: Path, to: str, *, is_plan: bool = False) -> UpdateReport:
-        """Make a folder that holds a version hold another one; only what differs travels."""
-        return use_cases.update.update(self._context, folder, to, is_plan=is_plan)
-
-    def merge(
-        self, parents: "Weighted", line: str, *, options: "MergeOptions"
-    ) -> "reports.MergeReport":
-        """Merge versions, each with a weight, and push the result as a version of a line."""
-        return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=options)
-
-    def plan_merge(self, parents: "Weighted", *, options: "MergeOptions") -> "reports.MergePlan":
-        """Say what a merge would meet, without making it."""
-        return use_cases.merge.plan(self._context, parents, options=options)
 
     def show(self, ref: str) -> VersionDetail:
-        """Show a version; a bare `ns/name` means the newest."""
-        return resolving.resolve(self._context, Ref.parse(ref), bare="newest")
-
-    def lines(
-        self,
-        namespace: str | None = None,
-        *,
-        filters: Mapping[str, str] | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Page[LineInfo]:
-        """List delta lines by name."""
-        return deltas.lines(self._context, namespace, filters or {}, cursor=cursor, limit=limit)
-
-    def versions(
-        self, line: str, *, cursor: str | None = None, limit: int = 50
-    ) -> Page[VersionInfo]:
-        """List the versions of a line, newest first."""
-        return deltas.versions(self._context, LineRef.parse(line), cursor=cursor, limit=limit)
-
-    def log(
-        self, line: str, *, channel: str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> Page[LogEntry]:
-        """List what happened to a line, newest first."""
-        return deltas.log(
-            self._context, LineRef.parse(line), channel=channel, cursor=cursor, limit=limit
-        )
-
-    def lineage(self, ref: str, *, depth: int = 10) -> LineageAnswer:
-        """Walk to a version's parents and base, and to what was made from it."""
-        return deltas.lineage(self._context, Ref.parse(ref), depth=depth)
+        """Show a version; see `versions.show`."""
+        return self.versions.show(ref)
 
     def diff(
         self, a: str, b: str, *, top: int = 20, has_numbers: bool = True
     ) -> "reports.DiffReport":
-        """Compare two versions: files, config, tensors, and what each does to every module."""
-        return use_cases.diff.diff(
-            self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers
+        """Compare two versions, down to what each does to every module; see `versions.diff`."""
+        return self.versions.diff(a, b, top=top, has_numbers=has_numbers)
+
+    def merge(
+        self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None
+    ) -> "reports.MergeReport":
+        """Merge versions and push the result as a version of a line; see `versions.merge`."""
+        return self.versions.merge(parents, line, options=options)
+
+    def gate(self, ref: str, channel: str) -> GateAnswer:
+        """Say whether a version may go to a channel; see `channels.gate`."""
+        return self.channels.gate(ref, channel)
+
+    def promote(
+        self,
+        ref: str,
+        channel: str,
+        *,
+        reason: str = "",
+        if_current: int | None = None,
+        break_glass: bool = False,
+    ) -> MoveResult:
+        """Move a channel to a version that passes its gate; see `channels.promote`."""
+        return self.channels.promote(
+            ref, channel, reason=reason, if_current=if_current, break_glass=break_glass
         )
 
-    def delete_version(self, ref: str, *, dry_run: bool = False) -> VersionInfo:
-        """Delete a version; its number is never used again."""
-        return deltas.delete(self._context, Ref.parse(ref), dry_run=dry_run)
-
-    def revoke(
-        self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False
-    ) -> VersionInfo:
-        """Revoke a version: no channel takes it any more, and whoever pulls it is warned."""
-        return deltas.revoke(
-            self._context, Ref.parse(ref), reason=reason, even_if_served=even_if_served,
-            dry_run=dry_run,
-        )  # fmt: skip
-
-    def unrevoke(self, ref: str, *, reason: str) -> VersionInfo:
-        """End the revocation of a version."""
-        return deltas.unrevoke(self._context, Ref.parse(ref), reason=reason)
-
-    def flatten(self, ref: str) -> RunInfo:
-        """Queue a run that stores a version against its base alone, or join the one under way."""
-        return runs.flatten(self._context, Ref.parse(ref))
-
-    # Verdicts
-
-    def verdicts(
-        self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50
-    ) -> Page[VerdictInfo]:
-        """List verdicts, of one version or of all, newest first."""
-        return self._api.get("/verdicts", Page[VerdictInfo], ref=ref, cursor=cursor, limit=limit)
-
-    def verdict(self, verdict_id: str) -> VerdictInfo:
-        """Show a verdict and what it is bound to."""
-        return self._api.get(f"/verdicts/{parse_id(verdict_id, 'verdict')}", VerdictInfo)
-
-    def waive(
-        self, verdict_id: str, check: str, *, reason: str, expires: str = "30d"
-    ) -> VerdictInfo:
-        """Waive a failed check of a verdict for a while (`30d`), or until a time or date."""
-        return verdicts.waive(self._context, verdict_id, check, reason=reason, expires=expires)
-
-    def unwaive(self, verdict_id: str, check: str) -> VerdictInfo:
-        """End the waiver of a check before its time."""
-        return verdicts.unwaive(self._context, verdict_id, check)
-
-    # Operators
-
-    def collect(self, *, dry_run: bool, grace_s: float | None = None) -> CollectReport:
-        """Free what nothing needs, or say what that would be."""
-        if dry_run:
-            return self._api.get("/gc/plans", CollectReport, grace_s=grace_s)
-        return self._api.request("POST", "/gc/runs", CollectReport, query={"grace_s": grace_s})
-
-    def fsck(self, *, read_data: bool = False) -> FsckReport:
-        """Hold the store against the database."""
-        return self._api.request("POST", "/fsck", FsckReport, query={"read_data": read_data})
-
-    def storage_stats(self, of: str | None = None, *, limit: int = 50) -> StorageReport:
-        """Show what is stored of everything, or of a namespace, a line or a version."""
-        return stats.storage(self._context, of, limit=limit)
-
-    def audit(
+    def rollback(
         self,
+        line: str,
+        channel: str,
         *,
-        actor: str | None = None,
-        action: str | None = None,
-        subject: str | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Page[AuditRow]:
-        """List who did what, newest first."""
-        return self._api.get(
-            "/audit", Page[AuditRow], actor=actor, action=action, subject=subject,
-            cursor=cursor, limit=limit,
+        version: int | None = None,
+        revision: int | None = None,
+        steps: int | None = None,
+        reason: str = "",
+        break_glass: bool = False,
+        dry_run: bool = False,
+    ) -> MoveResult:
+        """Move a channel back to a version that it served before; see `channels.rollback`."""
+        return self.channels.rollback(
+            line, channel, version=version, revision=revision, steps=steps, reason=reason,
+            break_glass=break_glass, dry_run=dry_run,
         )  # fmt: skip
+
+    def pull(
+        self, ref: str, to: AnyPath | None = None, *, is_temporary: bool = False
+    ) -> PullReport:
+        """Write a version's files into a folder, or into the cache; see `versions.pull`."""
+        return self.versions.pull(ref, to, is_temporary=is_temporary)
+
+    def materialize(
+        self,
+        ref: str,
+        out: AnyPath,
+        *,
+        base: AnyPath | None = None,
+        dtype: str = "keep",
+        expect: str | None = None,
+    ) -> MaterializeReport:
+        """Fold a version into its base and write the full model; see `versions.materialize`."""
+        return self.versions.materialize(ref, out, base=base, dtype=dtype, expect=expect)
+
+    # What a registry has
+
+    @property
+    def lines(self) -> Lines:
+        """Lines: list them, read their log."""
+        return Lines(self._context)
+
+    @property
+    def versions(self) -> Versions:
+        """Versions: push, show, list, diff, pull, materialize, merge, revoke, delete and so on."""
+        return Versions(self._context)
+
+    @property
+    def bases(self) -> Bases:
+        """Bases: push, register, list, show, fetch."""
+        return Bases(self._context)
+
+    @property
+    def channels(self) -> Channels:
+        """Channels: promote, roll back, freeze, history, policies, gates."""
+        return Channels(self._context)
+
+    @property
+    def requests(self) -> Requests:
+        """Requests for moves that others have to approve."""
+        return Requests(self._context)
+
+    @property
+    def runs(self) -> Runs:
+        """Runs: verify, wait, list, log, cancel, and the workers that make them."""
+        return Runs(self._context)
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """Verdicts: list, show, waive."""
+        return Verdicts(self._context)
+
+    @property
+    def suites(self) -> "Suites":
+        """Suites that versions are verified with: list, show, push."""
+        from deltareg.client.resources.suites import Suites  # reads YAML, which others need not
+
+        return Suites(self._context)
+
+    @property
+    def fleet(self) -> Fleet:
+        """Who follows channels, and an agent for this host."""
+        return Fleet(self._context)
+
+    @property
+    def tokens(self) -> Tokens:
+        """Tokens: create, list, revoke."""
+        return Tokens(self._context)
+
+    @property
+    def audit(self) -> Audit:
+        """Who did what."""
+        return Audit(self._context)
+
+    @property
+    def storage(self) -> Storage:
+        """What is stored, its integrity, and freeing what nothing needs."""
+        return Storage(self._context)
+
+    # What is on this machine
+
+    @property
+    def folders(self) -> Folders:
+        """Folders: lint, convert, update."""
+        return Folders(self._context)
+
+    @property
+    def cached(self) -> Cached:
+        """Things of the cache by what people call them: pin, unpin, remove."""
+        return Cached(self._context)
+
+    @property
+    def behavior(self) -> "Behavior":
+        """Comparisons of what versions do."""
+        return use_cases.behavior.Behavior(self._context)
+
+    @property
+    def bisection(self) -> "Bisection":
+        """Searches for the version that made a line bad."""
+        return use_cases.bisect.Bisection(self._context)
+
+    @property
+    def bisection_by_hand(self) -> "HandBisection":
+        """The same searches with a person as the judge, remembered between judgements."""
+        return use_cases.bisect_by_hand.HandBisection(self._context)
+
+    # The server
+
+    def ready(self) -> bool:
+        """Whether the server answers and is ready."""
+        return self._api.is_ready()
+
+    def whoami(self) -> WhoAmI:
+        """Whose token is in use."""
+        return self._api.get("/whoami", WhoAmI)
+
+    def meta(self) -> Meta:
+        """What the server is; who asks wants to know at once that it is not there."""
+        return read_answer(self._api.send("GET", "/meta", is_patient=False), Meta)
+
+
+def _only(config: ClientConfig | None, first: ClientConfig) -> ClientConfig:
+    if config is not None:
+        raise InvalidInput("two configs are given", fix="leave one out")
+    return first

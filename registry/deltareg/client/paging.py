@@ -8,13 +8,14 @@ from deltareg.wire import Page
 Item = TypeVar("Item")
 
 
-def walk(ask: Callable[[str | None], Page[Item]]) -> Iterator[Item]:
+def walk(ask: Callable[[str | None], Page[Item]], *, since: str | None = None) -> Iterator[Item]:
     """Give the items of all pages in order; a page is asked for when its first item is wanted.
 
     Args:
         ask: Gives the page at a cursor; None is the first.
+        since: The cursor of the page to begin with.
     """
-    cursor: str | None = None
+    cursor = since
     while True:
         page = ask(cursor)
         yield from page.items

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from deltareg.client.fold import materialize, update
     from deltareg.client.pull import fetching
     from deltareg.client.push import convert, lint, merge, push, reencode
-    from deltareg.client.resources import suites
 
 _ROOMS = {
     "behavior": "compare",
@@ -28,7 +27,6 @@ _ROOMS = {
     "push": "push",
     "push_base": "bases",
     "reencode": "push",
-    "suites": "resources",
     "update": "fold",
 }
 
@@ -45,7 +43,6 @@ __all__ = [
     "push",
     "push_base",
     "reencode",
-    "suites",
     "update",
 ]
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import InvalidInput
+from deltareg.wire.tables import facts_html
 
 SCHEMA_VERSION = 1
 API = "/api/v1"
@@ -24,6 +25,14 @@ class Answer(BaseModel):
     """Base of what the server sends: frozen, and open to new fields."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_dict(self) -> dict[str, object]:
+        """Give it as plain values, as JSON has them."""
+        return self.model_dump(mode="json")
+
+    def _repr_html_(self) -> str:
+        """Show it as a table, for notebooks."""
+        return facts_html(type(self).__name__, self.to_dict())
 
 
 class Request(BaseModel):

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from deltareg.client.asking.resolving import base_path
 from deltareg.client.bases.hub import hub_snapshots
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
-from deltareg.client.resources.resolving import base_path
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView, Tensors
 from deltareg.digest import Digest

@@ -13,7 +13,7 @@ _FOLDER = "bases-in-use"
 
 
 @contextmanager
-def held(root: Path, digest: str) -> Generator[None]:
+def in_use(root: Path, digest: str) -> Generator[None]:
     """Hold a base of the cache at `root` while the block lasts; several may, each for itself.
 
     Raises:
@@ -25,7 +25,7 @@ def held(root: Path, digest: str) -> Generator[None]:
 
 
 @contextmanager
-def unheld(root: Path, digest: str) -> Generator[None]:
+def not_in_use(root: Path, digest: str) -> Generator[None]:
     """Keep others from holding a base while the block lasts.
 
     Raises:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg.client.cache.in_use import unheld
+from deltareg.client.cache.in_use import not_in_use
 from deltareg.client.cache.parts import is_part_damaged, parts_in
 from deltareg.client.cache.pins import Pins
 from deltareg.client.disk.drafts import STALE_S, is_draft
@@ -98,7 +98,7 @@ def evict(root: Path, entry: CacheEntry, *, dry_run: bool = False) -> bool:
         OSError: It cannot be removed, or nobody can tell whether it is held.
     """
     try:
-        with unheld(root, entry.digest) if entry.kind == _HELD else nullcontext():
+        with not_in_use(root, entry.digest) if entry.kind == _HELD else nullcontext():
             if not dry_run:
                 remove(entry.path)
     except BlockingIOError:

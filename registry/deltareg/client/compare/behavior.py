@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.asking.suites import fetch_suite_file, show_suite
 from deltareg.client.context import Context
 from deltareg.client.pull.fetching import fetch, fetch_base, trim
-from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
-from deltareg.client.resources.suites import Suites
 from deltareg.digest import sha256_of
 from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput, NotFound
@@ -103,7 +103,7 @@ class Behavior:
         assert after is not None
         suite = None
         if inputs.suite is not None:
-            suite = parse_suite(Suites(self.context).show(inputs.suite).document.encode())
+            suite = parse_suite(show_suite(self.context, inputs.suite).document.encode())
         is_base = (a == BASE, b == BASE)
         key = _key((before, after), is_base, inputs, suite)
         return Question(before, after, inputs, suite, is_base, key)
@@ -161,7 +161,7 @@ class Behavior:
         probes.mkdir()
         for one in suite.sets.values():
             for name, digest in one.files.items():
-                (probes / name).write_bytes(Suites(self.context).fetch_file(digest))
+                (probes / name).write_bytes(fetch_suite_file(self.context, digest))
         return {"suite": folder / "suite.json", "probes": probes}
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from deltareg.client.asking.lines import list_versions
+from deltareg.client.asking.runs import follow_run, queue_verification
+from deltareg.client.asking.suites import show_suite
 from deltareg.client.context import Context
 from deltareg.client.paging import walk
-from deltareg.client.resources import deltas, runs
-from deltareg.client.resources.suites import Suites
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.gate.bisection import Bounds, Mark, bisect, check_order
 from deltareg.refs import LineRef
@@ -151,7 +152,7 @@ class Bisection:
             InvalidInput: The suite has no such check.
             NotFound: There is no such suite.
         """
-        shown = Suites(self.context).show(measure.suite)
+        shown = show_suite(self.context, measure.suite)
         names = [one.name for one in shown.checks]
         if measure.check and measure.check not in names:
             raise InvalidInput(
@@ -161,10 +162,10 @@ class Bisection:
 
         def judge(ref: str) -> Step:
             wanted = request_of(RunCreate, ref=ref, suite=measure.suite)
-            run = runs.verify(self.context, wanted)
+            run = queue_verification(self.context, wanted)
             is_cached = run.verdict is not None
             if not is_cached:
-                run = runs.follow(self.context, run.id, timeout_s=measure.timeout_s)
+                run = follow_run(self.context, run.id, timeout_s=measure.timeout_s)
             return _step(ref, run, measure, source="cached" if is_cached else "run")
 
         return judge
@@ -179,7 +180,7 @@ def _step(ref: str, run: RunInfo, measure: Measure, *, source: str) -> Step:
 
 def live_versions(context: Context, line: LineRef, first: int, last: int) -> list[VersionInfo]:
     """Give the versions of a line between two numbers that are not deleted, in order."""
-    newest_first = walk(lambda at: deltas.versions(context, line, cursor=at, limit=_PAGE))
+    newest_first = walk(lambda at: list_versions(context, line, cursor=at, limit=_PAGE))
     since = takewhile(lambda one: one.version >= first, newest_first)
     kept = [one for one in since if one.version <= last and not one.is_deleted]
     return kept[::-1]

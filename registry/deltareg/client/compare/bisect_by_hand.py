@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deltareg.client.asking.lines import list_versions, show_channel
+from deltareg.client.asking.resolving import resolve
 from deltareg.client.compare.bisect import BisectReport, Step, live_versions
 from deltareg.client.compare.bisect_marks import KeptMarks, Marks
 from deltareg.client.context import Context
-from deltareg.client.resources import channels, deltas
-from deltareg.client.resources.resolving import resolve
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.gate.bisection import ENDS, Bounds, Mark, bounds_of, check_order
 from deltareg.refs import LineRef, Ref
@@ -70,7 +70,7 @@ class HandBisection:
                 f"a bisection of {line} goes on",
                 fix=f"deltareg bisect status {line}, or end it: deltareg bisect reset {line}",
             )
-        deltas.versions(self.context, line, cursor=None, limit=1)  # there is such a line
+        list_versions(self.context, line, cursor=None, limit=1)  # there is such a line
         marks = Marks()
         for number, mark in zip((good, bad), ENDS, strict=True):
             if number is not None:
@@ -149,10 +149,10 @@ class HandBisection:
     def _hint(self, line: LineRef, judged: dict[int, Mark], missing: Mark) -> str:
         """Name a version that may be the end that is missing; empty where none comes to mind."""
         if missing == "good":
-            served = channels.show(self.context, line, _PROD, at=None)
+            served = show_channel(self.context, line, _PROD)
             number = None if served.is_revoked else served.version
         else:
-            newest = deltas.versions(self.context, line, cursor=None, limit=_NEWEST).items
+            newest = list_versions(self.context, line, cursor=None, limit=_NEWEST).items
             number = next((one.version for one in newest if not one.is_deleted), None)
         if number is None or number in judged:
             return ""

@@ -1,10 +1,10 @@
 """Diff: what differs between two versions, of one kind or of two."""
 
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.bases.bases import base_manifest, find_base
 from deltareg.client.context import Context
 from deltareg.client.pull.fetching import Pulled, fetch, trim
 from deltareg.client.pull.opened import open_version
-from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.results.reports import DiffReport
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.compare import (

@@ -17,11 +17,11 @@ from typing import Protocol, cast
 from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.disk.weights_file import Slot, write_header, write_stream
 from deltareg.client.disk.whole_folder import placed
+from deltareg.client.fold.made_ahead import made_ahead
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import MappedFile, MappedTensor
 from deltareg.client.packs.stored_delta import StoredTensor
 from deltareg.client.progress import SILENT, Meter
-from deltareg.client.read_ahead import ahead
 from deltareg.delta.delta_manifest import assess
 from deltareg.delta.fold import BLOCK_ROWS, Folding
 from deltareg.delta.kind import DeltaFiles
@@ -127,7 +127,7 @@ def _write_weights(job: _Job, draft: Path) -> None:
         target = draft / path
         target.parent.mkdir(parents=True, exist_ok=True)
         body = _body(job, slots, header.metadata)
-        write_stream(target, ahead(body), meter=job.meter)
+        write_stream(target, made_ahead(body), meter=job.meter)
     _write_index(job, draft, added)
 
 
@@ -149,7 +149,7 @@ def _body(
     job: _Job, slots: list[Slot], metadata: Mapping[str, str]
 ) -> Iterator[bytes | memoryview]:
     yield write_header(slots, metadata)
-    blocks = ahead(_blocks(job, slots))
+    blocks = made_ahead(_blocks(job, slots))
     for slot in slots:
         hasher = open_tensor_hasher(slot.dtype, slot.shape)
         left = slot.size_bytes

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.bases.bases import need_base, remember_base
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
@@ -25,8 +26,7 @@ from deltareg.client.pull.installed import (
     noted_installed,
     remember_installed,
 )
-from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
-from deltareg.client.results.pull_report import PullReport
+from deltareg.client.results.pull_report import MaterializeReport
 from deltareg.delta.fold import RECIPE
 from deltareg.delta.kinds import holds_results
 from deltareg.digest import Digest
@@ -47,7 +47,7 @@ def materialize(
     base: Path | None,
     dtype: str,
     expect: str | None,
-) -> PullReport:
+) -> MaterializeReport:
     """Fold a version into its base and write the full model.
 
     A folder that holds just that already, every file as it was written, is left as it is.
@@ -85,8 +85,8 @@ def materialize(
     return _report(version, out, made, started)
 
 
-def _report(version: VersionDetail, out: Path, made: "Folded", started: float) -> PullReport:
-    return PullReport(
+def _report(version: VersionDetail, out: Path, made: "Folded", started: float) -> MaterializeReport:
+    return MaterializeReport(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
         time.monotonic() - started, root=str(made.root), recipe=_recipe(),
         revocation=version.revocation,

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.bases.bases import find_base
 from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
@@ -37,7 +38,6 @@ from deltareg.client.pull.installed import (
     remember_installed,
 )
 from deltareg.client.pull.intact import files_in, holds, remember_held
-from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.results.update_report import UpdateReport
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound

@@ -7,6 +7,7 @@ with the same bits for everybody, and nobody has to fold it again.
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg.client.asking.resolving import base_path, resolve
 from deltareg.client.bases.bases import (
     KnownBase,
     base_manifest,
@@ -21,7 +22,6 @@ from deltareg.client.fold.materialize import fold_version, folded_root, note_fol
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.pull.fetching import fetch_base, trim
-from deltareg.client.resources.resolving import base_path, resolve
 from deltareg.codec import PieceSource
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.stack import check_stackable
@@ -40,7 +40,7 @@ _TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class PushBase:
     """A base to push onto.
 
     Attributes:
@@ -52,7 +52,7 @@ class Ground:
     version: VersionDetail | None = None
 
 
-def named_base(context: Context, text: str) -> KnownBase:
+def open_named_base(context: Context, text: str) -> KnownBase:
     """Find the base that `--base` means: a folder, for which no server is asked, a name, a version.
 
     Raises:
@@ -61,10 +61,10 @@ def named_base(context: Context, text: str) -> KnownBase:
     if Path(text).is_dir():
         folder = open_base(Path(text), context.cache, progress=context.progress)
         return KnownBase(Path(text).name, folder.view, folder.tensors, folder)
-    return find_ground(context, text).known
+    return find_push_base(context, text).known
 
 
-def find_ground(context: Context, text: str) -> Ground:
+def find_push_base(context: Context, text: str) -> PushBase:
     """Find what `--base` means: a folder, a base's name, a version, or a model of the hub's cache.
 
     A version that was not a base before is folded into the cache; nothing is sent.
@@ -75,28 +75,28 @@ def find_ground(context: Context, text: str) -> Ground:
         Blocked: The version is revoked.
     """
     try:
-        return _ground(context, text)
+        return _push_base(context, text)
     except (InvalidInput, NotFound):
         place = None if Path(text).exists() else hub_folder(text)
         if place is None:
             raise
-        return _ground(context, str(place))
+        return _push_base(context, str(place))
 
 
-def _ground(context: Context, text: str) -> Ground:
+def _push_base(context: Context, text: str) -> PushBase:
     if Path(text).exists() or not ("/" in text or ":" in text):
         known = resolve_base(context.api, context.cache, text, progress=context.progress)
-        return Ground(known)
+        return PushBase(known)
     version = _stackable(context, text)
     recorded = _recorded(context, version)
     if recorded is not None:
-        return Ground(recorded)
+        return PushBase(recorded)
     folder = _fold(context, version)
-    return Ground(KnownBase(version.ref, folder.view, folder.tensors, folder), version)
+    return PushBase(KnownBase(version.ref, folder.view, folder.tensors, folder), version)
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class StoredBase:
     """A base that the server knows.
 
     Attributes:
@@ -108,22 +108,22 @@ class Settled:
     uploaded_bytes: int | None = None
 
 
-def settle(context: Context, ground: Ground) -> Settled:
+def store_if_new(context: Context, wanted: PushBase) -> StoredBase:
     """Store a version that becomes a base with this push; give the base as the server knows it.
 
     Somebody else may have stored another fold of it meanwhile, with other last bits; theirs counts.
     """
-    if ground.version is None or ground.known.folder is None:
-        return Settled(ground.known)
+    if wanted.version is None or wanted.known.folder is None:
+        return StoredBase(wanted.known)
     try:
-        sent = store_version_base(context, ground.version, ground.known.folder)
+        sent = store_version_base(context, wanted.version, wanted.known.folder)
     except Refused as refused:
-        recorded = _recorded(context, ground.version)
+        recorded = _recorded(context, wanted.version)
         if refused.problem_code != "base_mismatch" or recorded is None:
             raise
-        ground.known.close()
-        return Settled(recorded)
-    return Settled(ground.known, sent)
+        wanted.known.close()
+        return StoredBase(recorded)
+    return StoredBase(wanted.known, sent)
 
 
 def _stackable(context: Context, text: str) -> VersionDetail:

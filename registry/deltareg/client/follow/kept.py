@@ -9,13 +9,13 @@ from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from deltareg.client.asking.resolving import fetch_manifest, resolve
 from deltareg.client.context import Context
 from deltareg.client.disk.drafts import is_draft, sweep_drafts
 from deltareg.client.disk.whole_folder import replaced
 from deltareg.client.follow.release import Release
 from deltareg.client.pull import pull
 from deltareg.client.pull.intact import holds
-from deltareg.client.resources.resolving import fetch_manifest, resolve
 from deltareg.errors import Blocked, Conflict, IntegrityFailure, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref

@@ -5,10 +5,10 @@ import random
 import threading
 from collections.abc import Callable
 
+from deltareg.client.asking.lines import line_path
 from deltareg.client.context import Context
 from deltareg.client.follow.release import Followed
 from deltareg.client.http.answers import read_answer
-from deltareg.client.resources.deltas import line_path
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.wire import ChannelInfo
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+from deltareg.client.asking.resolving import base_path, version_path
 from deltareg.client.bases.bases import base_manifest, find_base
 from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
@@ -22,7 +23,6 @@ from deltareg.client.packs.stored_delta import StoredDelta
 from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import Meter
 from deltareg.client.pull.intact import find_intact, holds, remember_held
-from deltareg.client.resources.resolving import base_path, version_path
 from deltareg.codec import OrderedPool, ReadRange, cores
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, NotFound

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
+from deltareg.client.asking.lines import list_versions
+from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.paging import walk
 from deltareg.client.pull.intact import files_in, holds
-from deltareg.client.resources.deltas import versions
-from deltareg.client.resources.resolving import fetch_manifest
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import VersionInfo
@@ -74,7 +74,7 @@ def find_installed(context: Context, folder: Path, line: LineRef) -> Installed:
     Raises:
         InvalidInput: None that is still there.
     """
-    for version in walk(lambda cursor: versions(context, line, cursor=cursor, limit=_PAGE)):
+    for version in walk(lambda cursor: list_versions(context, line, cursor=cursor, limit=_PAGE)):
         manifest = fetch_manifest(context, version)
         if holds(context.cache, folder, manifest):
             files = [file.path for file in manifest.files]

@@ -1,18 +1,20 @@
 """Pull: look up what is here already; what is not is fetched, and the cache kept in its limits."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from deltareg.client.asking.resolving import fetch_manifest, resolve
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
 from deltareg.client.pull.installed import noted_installed, remember_installed
 from deltareg.client.pull.intact import find_intact, holds
-from deltareg.client.resources.resolving import fetch_manifest, resolve
-from deltareg.client.results.pull_report import PullReport
+from deltareg.client.results.pull_report import Attachment, PullReport
 from deltareg.digest import Digest
 from deltareg.errors import Conflict
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
+from deltareg.wire import VersionDetail
 
 
 def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = False) -> PullReport:
@@ -35,10 +37,8 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
     if here is not None:
         if to is not None:
             remember_installed(context.cache, to, version)
-        size, seconds = manifest.logical_bytes, time.monotonic() - started
-        return PullReport(
-            version.ref, here, version.digest, 0, size, seconds, revocation=version.revocation
-        )
+        return _report(context, version, manifest, here, counted=(0, manifest.logical_bytes),
+                       started=started)  # fmt: skip
     # Looked at again: another pull may have brought it since.
     if to is not None and not is_free(to) and not holds(context.cache, to, manifest):
         raise Conflict(
@@ -51,9 +51,27 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
     if to is not None and not is_temporary:
         remember_installed(context.cache, to, version)
     fetching.trim(context, keep={pulled.path})
+    counted = (pulled.fetched_bytes, pulled.cached_bytes)
+    return _report(context, version, manifest, pulled.path, counted=counted, started=started)
+
+
+def _report(
+    context: Context,
+    version: VersionDetail,
+    manifest: Manifest,
+    path: Path,
+    *,
+    counted: tuple[int, int],
+    started: float,
+) -> PullReport:
+    def put_on(model: object, include: Sequence[str]) -> Attachment:
+        from deltareg.client.pull.attaching import attach  # brings NumPy
+
+        return attach(context, version, path, model, include)
+
     return PullReport(
-        version.ref, pulled.path, version.digest, pulled.fetched_bytes, pulled.cached_bytes,
-        time.monotonic() - started, revocation=version.revocation,
+        version.ref, path, version.digest, *counted, time.monotonic() - started, manifest, put_on,
+        revocation=version.revocation,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
-from deltareg.client.fold.version_base import named_base
+from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.results.reports import LintReport
 from deltareg.delta.delta_manifest import Assessment, assess
@@ -21,7 +21,7 @@ NO_BASE = BaseView(Digest("blake3", "0" * 64), {}, {}, name_map_for({}, ()))
 
 def lint(context: Context, path: Path, *, base: str | None, convention: str = "") -> LintReport:
     """Examine a folder as a push would; every problem is in the report, none is raised."""
-    known = KnownBase("", NO_BASE) if base is None else named_base(context, base)
+    known = KnownBase("", NO_BASE) if base is None else open_named_base(context, base)
     try:
         with open_folder(path, convention=convention) as folder:
             return _report(folder, known)

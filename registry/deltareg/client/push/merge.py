@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.merged_files import write_lora, write_weights
 from deltareg.client.pull.fetching import fetch, fetch_base, trim
 from deltareg.client.pull.opened import OpenVersion, open_version
 from deltareg.client.push.push import PushOptions, push
-from deltareg.client.resources.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.results.reports import MergePlan, MergeReport
 from deltareg.delta.merge.conflicts import conflicts
 from deltareg.delta.merge.factors import FactorMerging, MergedModule, error_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
-from deltareg.client.fold.version_base import find_ground, settle
+from deltareg.client.fold.version_base import find_push_base, store_if_new
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.folders.golden import add_golden
 from deltareg.client.folders.hashing import Hashing
@@ -69,17 +69,17 @@ def push(
         Refused: The folder is not a delta of this base; nothing was sent.
     """
     started = time.monotonic()
-    ground = find_ground(context, base)
-    known = ground.known
+    wanted = find_push_base(context, base)
+    known = wanted.known
     try:
         with (
             open_folder(path, convention=options.convention) as folder,
             _hashing(context, folder) as hashing,
         ):
             assessment = _accept(folder, known, options)
-            settled = settle(context, ground)
-            known = settled.known
-            if known is not ground.known:
+            stored = store_if_new(context, wanted)
+            known = stored.known
+            if known is not wanted.known:
                 assessment = _accept(folder, known, options)
             if options.golden is not None:
                 add_golden(folder, options.golden)
@@ -92,7 +92,7 @@ def push(
     warnings = [p for p in assessment.account.problems if p.severity == "warning"]
     seconds = time.monotonic() - started
     return PushReport(
-        version, version.created, uploaded, seconds, left_out, warnings, settled.uploaded_bytes
+        version, version.created, uploaded, seconds, left_out, warnings, stored.uploaded_bytes
     )
 
 

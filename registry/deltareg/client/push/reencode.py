@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg.client.asking.resolving import fetch_manifest, resolve
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import Folder
@@ -17,7 +18,6 @@ from deltareg.client.packs.stored_pieces import Stored, pack_refs
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.pull.fetching import fetch
 from deltareg.client.push.version_before import Earlier, earlier_version
-from deltareg.client.resources.resolving import fetch_manifest, resolve
 from deltareg.codec import EncodedPack, OrderedPool, PieceSource, ReadRange
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, NotFound

@@ -8,6 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from deltareg.client.asking.lines import line_path
+from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.client.context import Context
 from deltareg.client.folders.folder import Folder
 from deltareg.client.folders.known_folders import find_version_folder, is_remembered
@@ -15,8 +17,6 @@ from deltareg.client.packs.at_hand import open_files
 from deltareg.client.packs.stored_pieces import Stored
 from deltareg.client.packs.transfer import reader
 from deltareg.client.pull.fetching import fetch_storage
-from deltareg.client.resources.deltas import line_path
-from deltareg.client.resources.resolving import fetch_manifest
 from deltareg.codec import Reference
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, NotFound, Refused, UploadClosed

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deltareg.client.report_files.layers import OUTSIDE, Change, Grid, grids
+from deltareg.client.results.layers import OUTSIDE, Change, Grid, grids
 from deltareg.drawing.plots import Bar, Heat, Line, heat_map, line_plot, shares
 from deltareg.drawing.wording import number
 

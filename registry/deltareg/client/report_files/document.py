@@ -86,7 +86,7 @@ def _diff(report: GateReport) -> dict[str, object] | None:
     compared = report.compared
     if compared.diff is None or not compared.has_other:
         return None
-    document = compared.diff.to_json()
+    document = compared.diff.to_dict()
     del document["schema_version"]  # that of the whole document holds
     modules = compared.diff.modules
     document["modules"] = [asdict(module) for module in modules[:MOST_MODULES]]

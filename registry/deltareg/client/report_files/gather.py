@@ -57,10 +57,10 @@ class Asked:
 def gather(client: Client, asked: Asked, *, status: int) -> GateReport:
     """Gather everything; what cannot be had beside the answer itself is left out with a note."""
     version = client.show(asked.ref)
-    verdicts = client.verdicts(version.ref, limit=_VERDICTS).items
+    verdicts = client.verdicts.list(version.ref, limit=_VERDICTS).items
     channel, note = _channel(client, asked, version)
     suites = _suites(asked, channel, verdicts)
-    base, _ = _tried(lambda: client.base(version.base.name))
+    base, _ = _tried(lambda: client.bases.show(version.base.name))
     return GateReport(
         version=version,
         status=status,
@@ -81,7 +81,7 @@ def _channel(
     if answer is None:
         return None, ""
     line = f"{version.namespace}/{version.name}"
-    return _tried(lambda: client.channel(line, answer.channel))
+    return _tried(lambda: client.channels.show(line, answer.channel))
 
 
 def _suites(
@@ -121,11 +121,11 @@ def _diff(client: Client, a: str, b: str, words: Compared) -> Compared:
 def _history(client: Client, version: VersionDetail, suites: Sequence[Judged]) -> list[Metric]:
     """Follow what the checks of the suites measured through the versions before this one."""
     line = f"{version.namespace}/{version.name}"
-    page, _ = _tried(lambda: client.versions(line, limit=VERSIONS_BACK))
+    page, _ = _tried(lambda: client.versions.list(line, limit=VERSIONS_BACK))
     earlier = [v for v in (page.items if page else []) if v.version < version.version]
     told: dict[int, Sequence[VerdictInfo]] = {}
     for one in earlier:
-        verdicts, _ = _tried(partial(client.verdicts, one.ref, limit=_VERDICTS))
+        verdicts, _ = _tried(partial(client.verdicts.list, one.ref, limit=_VERDICTS))
         told[one.version] = verdicts.items if verdicts else ()
     return [
         metric

@@ -1,1 +1,1 @@
-"""What a registry has, asked for over HTTP: one kind of thing a file."""
+"""What a registry has: one kind of thing a file, with all that can be done with it."""

@@ -1,13 +1,12 @@
 """Single things of the cache, by what people call them: pinned, unpinned, removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from deltareg.client.asking.resolving import resolve, version_path
 from deltareg.client.cache.pins import Pin
 from deltareg.client.cache.pruning import PruneReport
-from deltareg.client.context import Context
 from deltareg.client.disk.kept_files import remove
-from deltareg.client.resources.resolving import resolve, version_path
+from deltareg.client.resources.resource import Resource
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
@@ -15,11 +14,10 @@ from deltareg.refs import Ref
 _LEAST_DIGITS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class CachedThings:
+class Cached(Resource):
     """The cache, with a server to ask what a reference means."""
 
-    context: Context
+    __slots__ = ()
 
     def pin(self, text: str) -> Pin:
         """Keep a version (its files and its packs), or one thing by its digest, whatever happens.
@@ -28,7 +26,7 @@ class CachedThings:
             NotFound: There is nothing with this digest in the cache, or no such version.
         """
         name, digests = self._named(text)
-        return self.context.cache.pins.add(name, digests)
+        return self._context.cache.pins.add(name, digests)
 
     def unpin(self, text: str) -> Pin:
         """Let a thing be pruned again.
@@ -36,16 +34,16 @@ class CachedThings:
         Raises:
             NotFound: It is not pinned.
         """
-        pins = self.context.cache.pins.all()
+        pins = self._context.cache.pins.all()
         prefix = _hex(text)
         found = [pin for pin in pins if text == pin.name or _starts(pin.digests[0], prefix)]
         if not found and "/" in text:  # a channel, perhaps
-            name = resolve(self.context, Ref.parse(text), bare="prod").ref
+            name = resolve(self._context, Ref.parse(text), bare="prod").ref
             found = [pin for pin in pins if pin.name == name]
         if not found:
             raise NotFound(f"{text} is not pinned", fix="deltareg cache ls")
         _check_one(text, [pin.name for pin in found])
-        self.context.cache.pins.drop(found[0])
+        self._context.cache.pins.drop(found[0])
         return found[0]
 
     def remove(self, text: str, *, dry_run: bool = False) -> PruneReport:
@@ -56,8 +54,8 @@ class CachedThings:
             Conflict: It is pinned; nothing is removed.
         """
         name, digests = self._named(text)
-        found = [entry for entry in self.context.cache.entries() if entry.digest in digests]
-        held = [pin.name for pin in self.context.cache.pins.all() if {*pin.digests} & {*digests}]
+        found = [entry for entry in self._context.cache.entries() if entry.digest in digests]
+        held = [pin.name for pin in self._context.cache.pins.all() if {*pin.digests} & {*digests}]
         if held:
             raise Conflict(f"{name} is pinned", fix=f"deltareg cache unpin {held[0]}")
         if not dry_run:
@@ -70,7 +68,7 @@ class CachedThings:
         if "/" in text:
             return self._version(Ref.parse(text))
         prefix = _hex(text)
-        found = {e.digest for e in self.context.cache.entries() if _starts(e.digest, prefix)}
+        found = {e.digest for e in self._context.cache.entries() if _starts(e.digest, prefix)}
         if not found:
             raise NotFound(
                 f"the cache holds nothing with the digest {text}", fix="deltareg cache ls"
@@ -80,9 +78,9 @@ class CachedThings:
         return digest, (digest,)
 
     def _version(self, ref: Ref) -> tuple[str, tuple[str, ...]]:
-        version = resolve(self.context, ref, bare="prod")
+        version = resolve(self._context, ref, bare="prod")
         path = version_path(Ref.parse(version.ref))
-        storage = StorageMap.decode(self.context.api.send("GET", f"{path}/storage").content)
+        storage = StorageMap.decode(self._context.api.send("GET", f"{path}/storage").content)
         own = version.digest.rpartition(":")[2]
         return version.ref, (own, *(pack.digest.hex for pack in storage.packs))
 

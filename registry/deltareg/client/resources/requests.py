@@ -1,23 +1,22 @@
-"""Requests from the client's side: look at them, decide them, wait for them."""
+"""Requests for moves that others have to approve: looked at, decided, waited for."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from deltareg.client.context import Context
+from deltareg.client.resources.resource import Resource
+from deltareg.client.results.listing import Listing
 from deltareg.errors import Blocked, Conflict, WaitTimeout
 from deltareg.wire import Approve, Page, Reject, RequestInfo, request_of
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """The requests of a registry."""
+class Requests(Resource):
+    """The requests for moves that others have to approve."""
 
-    context: Context
+    __slots__ = ()
 
-    def ls(
+    def list(
         self,
         of: str | None = None,
         *,
@@ -25,16 +24,16 @@ class Requests:
         channel: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> Page[RequestInfo]:
+    ) -> Listing[RequestInfo]:
         """List requests, newest first."""
-        return self.context.api.get(
+        return self._list(
             "/requests", Page[RequestInfo], of=of, state=state, channel=channel, cursor=cursor,
             limit=limit,
         )  # fmt: skip
 
     def show(self, request_id: int) -> RequestInfo:
         """Show a request, and what keeps it from being promoted."""
-        return self.context.api.get(f"/requests/{request_id}", RequestInfo)
+        return self._context.api.get(f"/requests/{request_id}", RequestInfo)
 
     def approve(self, request_id: int, *, message: str = "") -> RequestInfo:
         """Approve a request; the last approval that is due moves the channel.
@@ -44,24 +43,24 @@ class Requests:
             Conflict: It is not open any more.
         """
         body = request_of(Approve, message=message)
-        return self.context.api.post(f"/requests/{request_id}:approve", body, RequestInfo)
+        return self._context.api.post(f"/requests/{request_id}:approve", body, RequestInfo)
 
     def reject(self, request_id: int, *, reason: str) -> RequestInfo:
         """Reject a request."""
         body = request_of(Reject, reason=reason)
-        return self.context.api.post(f"/requests/{request_id}:reject", body, RequestInfo)
+        return self._context.api.post(f"/requests/{request_id}:reject", body, RequestInfo)
 
     def withdraw(self, request_id: int) -> RequestInfo:
         """Withdraw a request that one has opened."""
-        return self.context.api.post(f"/requests/{request_id}:withdraw", None, RequestInfo)
+        return self._context.api.post(f"/requests/{request_id}:withdraw", None, RequestInfo)
 
     def wait(
         self,
         request_id: int,
         *,
-        timeout_s: float,
-        on_change: Callable[[RequestInfo], None],
-        retry: Callable[[RequestInfo], bool],
+        timeout_s: float = 3600.0,
+        on_change: Callable[[RequestInfo], None] = lambda _: None,
+        retry: Callable[[RequestInfo], bool] = lambda _: False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> RequestInfo:
         """Wait until a request was promoted.

@@ -1,141 +1,143 @@
-"""Runs from the client's side: queue, follow, find, lease."""
+"""Runs: verifications and other work of workers, from the queue to their end."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from pydantic import TypeAdapter
-
-from deltareg.client.context import Context
-from deltareg.client.resources.resolving import resolve, version_path
-from deltareg.errors import InvalidInput, NotFound, WaitTimeout
+from deltareg.client.asking.runs import follow_run, queue_verification, read_run_log
+from deltareg.client.resources.resource import Resource
+from deltareg.client.results.listing import Listing
+from deltareg.errors import NotFound
 from deltareg.refs import Ref, is_id, parse_id
 from deltareg.wire import (
-    LeaseGrant,
-    LeaseRequest,
     LogLine,
     Page,
+    Priority,
     RunCreate,
     RunInfo,
     RunLog,
     VerdictInfo,
+    WorkerInfo,
+    request_of,
 )
 
-_POLL_S = 20.0
-_QUEUED_POLL_S = 5.0  # its place in the queue changes without anything being told
-_COMMANDS = {"reencode": "deltareg flatten"}
-_GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
+class Runs(Resource):
+    """The runs of a registry; one is named by its id, its verdict's, or a version's reference."""
 
-def verify(context: Context, wanted: RunCreate) -> RunInfo:
-    """Queue a verification, or join the one under way, or give the one that has judged."""
-    return context.api.post("/runs", wanted, RunInfo)
+    __slots__ = ()
 
+    def verify(
+        self,
+        ref: str,
+        *,
+        suite: str = "smoke",
+        again: bool = False,
+        labels: Mapping[str, str] | None = None,
+        priority: Priority = "normal",
+        channel: str | None = None,
+    ) -> RunInfo:
+        """Queue a verification, or join the one under way; for a channel, bound to its policy.
 
-def flatten(context: Context, ref: Ref) -> RunInfo:
-    """Queue a run that stores a version against its base alone, or join the one under way.
+        With `labels` it is made by a worker that offers them, whatever was found elsewhere.
+        """
+        wanted = request_of(
+            RunCreate, ref=ref, suite=suite, again=again, labels=dict(labels or {}),
+            priority=priority, channel=channel,
+        )  # fmt: skip
+        return self.create(wanted)
 
-    Raises:
-        InvalidInput: The reference does not name one version.
-    """
-    if ref.is_bare:
-        raise InvalidInput(f"{ref} names a line, not a version", fix=f"name one: {ref}:v1")
-    version = resolve(context, ref, bare="newest")
-    path = version_path(Ref.parse(version.ref))
-    return context.api.post(f"{path}:flatten", None, RunInfo)
+    def create(self, wanted: RunCreate) -> RunInfo:
+        """Queue the verification that a request asks for, or join the one under way."""
+        return queue_verification(self._context, wanted)
 
+    def wait(
+        self,
+        run: RunInfo | str,
+        *,
+        timeout_s: float = 3600.0,
+        on_change: Callable[[RunInfo], None] | None = None,
+        on_line: Callable[[LogLine], None] | None = None,
+    ) -> RunInfo:
+        """Wait until a run has ended, hearing of its changes and of the lines of its log.
 
-def follow(
-    context: Context,
-    run_id: str,
-    *,
-    timeout_s: float,
-    on_change: Callable[[RunInfo], None] | None = None,
-    on_line: Callable[[LogLine], None] | None = None,
-) -> RunInfo:
-    """Wait until a run has ended; the server answers as soon as something happens.
+        Args:
+            run: The run, or its id.
+            timeout_s: How long to wait at most.
+            on_change: Told of the run whenever it is another one than before.
+            on_line: Told of each line of its log, in order.
 
-    Args:
-        context: Where the registry is.
-        run_id: The run.
-        timeout_s: How long to wait at most.
-        on_change: Told of the run whenever it is another one than before.
-        on_line: Told of each line of its log, in order.
+        Raises:
+            WaitTimeout: It goes on.
+        """
+        run_id = run if isinstance(run, str) else run.id
+        return follow_run(
+            self._context, run_id, timeout_s=timeout_s, on_change=on_change, on_line=on_line
+        )
 
-    Raises:
-        WaitTimeout: It goes on.
-    """
-    deadline = time.monotonic() + timeout_s
-    after = 0
-    seen: RunInfo | None = None
-    while True:
-        left_s = max(0.0, deadline - time.monotonic())
-        log = read_log(context, run_id, after=after, seen=seen, wait_s=left_s)
-        run, after = log.run, log.next_seq
-        if on_line is not None:
-            for line in log.items:
-                on_line(line)
-        if on_change is not None and run != seen:
-            on_change(run)
-        if run.is_over and (on_line is None or not log.items):
-            return run
-        if time.monotonic() >= deadline and not run.is_over:
-            raise WaitTimeout(
-                f"run {run_id} is still {run.state} after {timeout_s:.0f} s; it goes on",
-                fix=f"look again: {_COMMANDS.get(run.what, 'deltareg verify')} {run.ref} --wait",
-            )
-        seen = run
+    def show(self, run_id: str) -> RunInfo:
+        """Show a run."""
+        return self._context.api.get(f"/runs/{parse_id(run_id, 'run')}", RunInfo)
 
+    def find(self, text: str) -> RunInfo:
+        """Find a run by its id, by its verdict's, or as the newest verification of a version.
 
-def read_log(
-    context: Context, run_id: str, *, after: int, seen: RunInfo | None = None, wait_s: float = 0
-) -> RunLog:
-    """Read a run and its log on from a line; waits for news of a run that was seen and goes on."""
-    path = f"/runs/{parse_id(run_id, 'run')}/log"
-    if seen is None or seen.is_over:
-        return context.api.get(path, RunLog, after=after)
-    poll_s = _POLL_S if seen.state == "running" else _QUEUED_POLL_S
-    return context.api.get(path, RunLog, after=after, wait=min(poll_s, wait_s), seen=seen.state)
+        Raises:
+            NotFound: There is none.
+        """
+        if is_id(text):
+            try:
+                return self.show(text)
+            except NotFound:
+                return self.show(self._run_of(text))
+        ref = Ref.parse(text)
+        page = self._list("/runs", Page[RunInfo], ref=str(ref), what="verify", limit=1)
+        if not page.items:
+            raise NotFound(f"nothing was ever run for {ref}", fix=f"deltareg verify {ref}")
+        return page.items[0]
 
+    def log(self, run_id: str, *, after: int = 0) -> RunLog:
+        """Read a run with a page of its log, from the line after a number on."""
+        return read_run_log(self._context, run_id, after=after)
 
-def find(context: Context, text: str) -> RunInfo:
-    """Find a run by its own id, by that of its verdict, or as the newest one of a version.
+    def list(
+        self, *, state: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Listing[RunInfo]:
+        """List runs, newest first."""
+        return self._list("/runs", Page[RunInfo], state=state, cursor=cursor, limit=limit)
 
-    Raises:
-        NotFound: There is none.
-    """
-    if is_id(text):
+    def queue(
+        self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50
+    ) -> Listing[RunInfo]:
+        """List the runs that are under way, and then those that wait, the next one first."""
+        return self._list("/queue", Page[RunInfo], ref=ref, cursor=cursor, limit=limit)
+
+    def cancel(self, text: str) -> RunInfo:
+        """End a run that waits or is under way; it is named as for `find`.
+
+        Raises:
+            Conflict: It has ended already.
+        """
+        return self._act(text, "cancel")
+
+    def rerun(self, text: str) -> RunInfo:
+        """Queue a verification once more, with the suite as it is now; named as for `find`."""
+        return self._act(text, "rerun")
+
+    def workers(self) -> Listing[WorkerInfo]:
+        """List the workers of the last day, and what each of them runs."""
+        return self._list("/workers", Page[WorkerInfo])
+
+    def _act(self, text: str, verb: str) -> RunInfo:
+        run_id = text if is_id(text) else self.find(text).id
         try:
-            return context.api.get(f"/runs/{text}", RunInfo)
+            return self._context.api.post(f"/runs/{run_id}:{verb}", None, RunInfo)
         except NotFound:
-            return context.api.get(f"/runs/{_run_of(context, text)}", RunInfo)
-    ref = Ref.parse(text)
-    page = context.api.get("/runs", Page[RunInfo], ref=str(ref), what="verify", limit=1)
-    if not page.items:
-        raise NotFound(f"nothing was ever run for {ref}", fix=f"deltareg verify {ref}")
-    return page.items[0]
+            return self._context.api.post(f"/runs/{self._run_of(text)}:{verb}", None, RunInfo)
 
-
-def act(context: Context, text: str, verb: str) -> RunInfo:
-    """Cancel a run or repeat it; it is named as for `find`."""
-    run_id = text if is_id(text) else find(context, text).id
-    try:
-        return context.api.post(f"/runs/{run_id}:{verb}", None, RunInfo)
-    except NotFound:
-        return context.api.post(f"/runs/{_run_of(context, text)}:{verb}", None, RunInfo)
-
-
-def _run_of(context: Context, verdict_id: str) -> str:
-    try:
-        return context.api.get(f"/verdicts/{verdict_id}", VerdictInfo).run
-    except NotFound as error:
-        raise NotFound(
-            f"there is neither a run nor a verdict {verdict_id}",
-            fix="deltareg verdict ls NS/NAME:vN, or deltareg verdict ls --pending",
-        ) from error
-
-
-def lease(context: Context, request: LeaseRequest) -> LeaseGrant | None:
-    """Ask for work; None when there was none within the time to wait."""
-    # A worker asks for as long as it lives, and says so when nobody answers.
-    response = context.api.send("POST", "/leases", body=request, is_patient=False)
-    return _GRANT.validate_json(response.content)
+    def _run_of(self, verdict_id: str) -> str:
+        try:
+            return self._context.api.get(f"/verdicts/{verdict_id}", VerdictInfo).run
+        except NotFound as error:
+            raise NotFound(
+                f"there is neither a run nor a verdict {verdict_id}",
+                fix="deltareg verdict ls NS/NAME:vN, or deltareg verdict ls --pending",
+            ) from error

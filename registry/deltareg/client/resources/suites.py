@@ -1,17 +1,18 @@
-"""Suites from the client's side: read, completed with the digests of their files, pushed."""
+"""Suites: read from files, completed with the digests of their files, pushed."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from deltareg.client.context import Context
+from deltareg.client.asking.suites import fetch_suite_file, show_suite, suite_path
+from deltareg.client.resources.resource import AnyPath, Resource
+from deltareg.client.results.listing import Listing
 from deltareg.digest import Digest, sha256_of
 from deltareg.documents.yaml_document import read_yaml, write_yaml
 from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import canonical_json
-from deltareg.refs import parse_name
 from deltareg.suites.catalogue import CATALOGUE, CheckForm
 from deltareg.suites.document import normalise
 from deltareg.suites.lm_task import asked_of, fill_task, read_task
@@ -41,44 +42,44 @@ class KnownCheck:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Suites:
-    """The suites of a registry."""
+class Suites(Resource):
+    """The suites that versions are verified with."""
 
-    context: Context
+    __slots__ = ()
 
-    def all(self) -> Page[SuiteInfo]:
+    def list(self) -> Listing[SuiteInfo]:
         """List all suites as they are now."""
-        return self.context.api.get("/suites", Page[SuiteInfo])
+        return self._list("/suites", Page[SuiteInfo])
 
     def show(self, name: str, *, digest: str | None = None) -> SuiteInfo:
         """Show a suite with its document, as it is now or as it was under a digest."""
-        path = f"/suites/{parse_name(name, 'suite')}"
-        return self.context.api.get(path, SuiteInfo, digest=digest)
+        return show_suite(self._context, name, digest=digest)
 
-    def versions(self, name: str, *, cursor: str | None, limit: int) -> Page[SuiteInfo]:
+    def versions(
+        self, name: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Listing[SuiteInfo]:
         """List the versions of a suite, newest first."""
-        path = f"/suites/{parse_name(name, 'suite')}/versions"
-        return self.context.api.get(path, Page[SuiteInfo], cursor=cursor, limit=limit)
+        path = f"{suite_path(name)}/versions"
+        return self._list(path, Page[SuiteInfo], cursor=cursor, limit=limit)
 
-    def push(self, path: Path) -> SuiteInfo:
+    def push(self, path: AnyPath) -> SuiteInfo:
         """Push the suite in a YAML file, with the files of its probe sets beside it.
 
         Raises:
             NotFound: The file, or one that it names, does not exist.
             InvalidInput: It is no suite, or a check has too few samples for its threshold.
         """
-        suite, files = read_suite_file(path)
+        suite, files = read_suite_file(Path(path))
         encoded = {name: base64.b64encode(raw).decode() for name, raw in files.items()}
         wanted = request_of(SuitePush, document=suite.document.decode(), files=encoded)
-        return self.context.api.post("/suites", wanted, SuiteInfo)
+        return self._context.api.post("/suites", wanted, SuiteInfo)
 
-    def look(self, path: Path) -> SuiteInfo:
+    def look(self, path: AnyPath) -> SuiteInfo:
         """Read and check what `push` would push, and send nothing."""
-        suite, _ = read_suite_file(path)
+        suite, _ = read_suite_file(Path(path))
         return SuiteInfo.model_validate({**suite.described(), "is_built_in": False})
 
-    def checks(self) -> list[KnownCheck]:
+    def checks(self) -> Sequence[KnownCheck]:
         """List the checks that a suite may name, in the order in which they are best run."""
         return [KnownCheck(name, form) for name, form in CATALOGUE.items()]
 
@@ -103,10 +104,7 @@ class Suites:
         Raises:
             IntegrityFailure: What came is another one.
         """
-        raw = self.context.api.send("GET", f"/suite-files/{digest}").content
-        if sha256_of(raw) != digest:
-            raise IntegrityFailure(f"the probe set {digest.short} came as something else")
-        return raw
+        return fetch_suite_file(self._context, digest)
 
 
 def read_suite_file(path: Path) -> tuple[Suite, dict[str, bytes]]:

@@ -1,45 +1,55 @@
-"""Waivers of verdicts from the client's side."""
+"""Verdicts: what verifications found, and what was waived of it."""
 
 import uuid
 
-from deltareg.client.context import Context
 from deltareg.client.quantities import parse_duration
+from deltareg.client.resources.resource import Resource
+from deltareg.client.results.listing import Listing
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import parse_id, parse_name
-from deltareg.wire import VerdictInfo, WaiverCreate, request_of
+from deltareg.wire import Page, VerdictInfo, WaiverCreate, request_of
 
 
-def waive(
-    context: Context,
-    verdict_id: str,
-    check: str,
-    *,
-    reason: str,
-    expires: str,
-) -> VerdictInfo:
-    """Waive a failed check of a verdict for a while, or until a time."""
-    wanted = request_of(WaiverCreate, check=check, reason=reason, **_end(expires))
-    # With a key of its own, a waiver whose answer was lost is answered again and not refused.
-    headers = {"Idempotency-Key": uuid.uuid4().hex}
-    return context.api.post(f"{_path(verdict_id)}/waivers", wanted, VerdictInfo, headers=headers)
+class Verdicts(Resource):
+    """The verdicts of a registry."""
 
+    __slots__ = ()
 
-def unwaive(context: Context, verdict_id: str, check: str) -> VerdictInfo:
-    """End the waiver of a check before its time.
+    def list(
+        self, ref: str | None = None, *, cursor: str | None = None, limit: int = 50
+    ) -> Listing[VerdictInfo]:
+        """List verdicts, of one version or of all, newest first."""
+        return self._list("/verdicts", Page[VerdictInfo], ref=ref, cursor=cursor, limit=limit)
 
-    Raises:
-        NotFound: It is not waived.
-    """
-    path = _path(verdict_id)
-    check = parse_name(check, "check")
-    if check not in _waived(context.api.get(path, VerdictInfo)):
-        raise NotFound(
-            f"{check} of {verdict_id} is not waived", fix=f"deltareg verdict show {verdict_id}"
-        )
-    try:
-        return context.api.request("DELETE", f"{path}/waivers/{check}", VerdictInfo)
-    except NotFound:  # ended meanwhile, perhaps by our own request, whose answer was lost
-        return context.api.get(path, VerdictInfo)
+    def show(self, verdict_id: str) -> VerdictInfo:
+        """Show a verdict and what it is bound to."""
+        return self._context.api.get(_path(verdict_id), VerdictInfo)
+
+    def waive(
+        self, verdict_id: str, check: str, *, reason: str, expires: str = "30d"
+    ) -> VerdictInfo:
+        """Waive a failed check of a verdict for a while (`30d`), or until a time or date."""
+        wanted = request_of(WaiverCreate, check=check, reason=reason, **_end(expires))
+        # With a key of its own, a waiver whose answer was lost is answered again and not refused.
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        path = f"{_path(verdict_id)}/waivers"
+        return self._context.api.post(path, wanted, VerdictInfo, headers=headers)
+
+    def unwaive(self, verdict_id: str, check: str) -> VerdictInfo:
+        """End the waiver of a check before its time.
+
+        Raises:
+            NotFound: It is not waived.
+        """
+        path, check = _path(verdict_id), parse_name(check, "check")
+        if check not in _waived(self.show(verdict_id)):
+            raise NotFound(
+                f"{check} of {verdict_id} is not waived", fix=f"deltareg verdict show {verdict_id}"
+            )
+        try:
+            return self._context.api.request("DELETE", f"{path}/waivers/{check}", VerdictInfo)
+        except NotFound:  # ended meanwhile, perhaps by our own request, whose answer was lost
+            return self.show(verdict_id)
 
 
 def _end(expires: str) -> dict[str, object]:

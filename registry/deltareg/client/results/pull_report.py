@@ -1,14 +1,54 @@
 """What pull and materialize give back."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, Self
 
+from deltareg.identity.manifest import Manifest
 from deltareg.wire import SCHEMA_VERSION, Revocation
+from deltareg.wire.tables import facts_html
+
+
+class Attachment(Protocol):
+    """A version on a live model, until it is detached or a `with` block ends."""
+
+    @property
+    def hits(self) -> Mapping[str, int]:
+        """How often each part that acts on activations has acted, by target or module."""
+        ...
+
+    def silent(self, inputs: Mapping[str, object]) -> Sequence[str]:
+        """Run one forward and name what took no part in it."""
+        ...
+
+    def detach(self) -> None:
+        """Take it off the model, which is the base again, bit for bit; may be called twice."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Detach at the end of the block."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class PullReport:
-    """What a pull or materialize wrote."""
+    """A version on this machine.
+
+    Attributes:
+        ref: The version, by its number.
+        path: The folder that holds its files.
+        digest: The manifest's digest.
+        fetched_bytes: Bytes that came over the network.
+        cached_bytes: Bytes that the cache had.
+        seconds: How long it took.
+        manifest: What the version is: kind, base, config, tensors, files.
+        revocation: That it is revoked.
+    """
 
     ref: str
     path: Path
@@ -16,20 +56,80 @@ class PullReport:
     fetched_bytes: int
     cached_bytes: int
     seconds: float
-    root: str = ""
-    recipe: str = ""
+    manifest: Manifest = field(repr=False)
+    _attach: Callable[[object, Sequence[str]], Attachment] = field(repr=False, compare=False)
     revocation: Revocation | None = None
 
-    def to_json(self) -> dict[str, object]:
-        """The object of `deltareg pull --json` and `deltareg materialize --json`."""
-        found: dict[str, object] = {
-            "schema_version": SCHEMA_VERSION,
-            "ref": self.ref, "path": str(self.path), "digest": self.digest,
-            "fetched_bytes": self.fetched_bytes, "cached_bytes": self.cached_bytes,
-            "seconds": round(self.seconds, 3),
-        }  # fmt: skip
-        if self.revocation is not None:
-            found["revocation"] = self.revocation.model_dump()
-        if self.root:
-            found |= {"root": self.root, "recipe": self.recipe}
-        return found
+    def attach(self, model: object, *, include: Sequence[str] = ()) -> Attachment:
+        """Put the version on a running `transformers` model of its base.
+
+        ::
+
+            with client.pull("team/chat@prod").attach(model) as attached:
+                model.generate(**inputs)
+
+        Every weight of the model is compared with the base's first. While the client is open; the
+        base is brought into the cache where it is not on this machine.
+
+        Args:
+            model: The base, as `AutoModelForCausalLM.from_pretrained` gives it.
+            include: Patterns of module paths, `*.layers.0`; none takes everything.
+
+        Raises:
+            BaseMismatch: The model is not the base, or lacks a module of the version.
+            Misconfigured: The part with torch is not installed: `pip install 'deltareg[verify]'`.
+        """
+        return self._attach(model, include)
+
+    def to_dict(self) -> dict[str, object]:
+        """The object of `deltareg pull --json`."""
+        return _fields(self)
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"pulled {self.ref}", self.to_dict())
+
+
+@dataclass(frozen=True, slots=True)
+class MaterializeReport:
+    """A full model on this machine.
+
+    Attributes:
+        ref: The version, by its number.
+        path: The folder that holds the model.
+        digest: The manifest's digest.
+        fetched_bytes: Bytes that came over the network.
+        cached_bytes: Bytes that the cache had.
+        seconds: How long it took.
+        root: The fingerprint of what was written.
+        recipe: What folded it.
+        revocation: That the version is revoked.
+    """
+
+    ref: str
+    path: Path
+    digest: str
+    fetched_bytes: int
+    cached_bytes: int
+    seconds: float
+    root: str
+    recipe: str
+    revocation: Revocation | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """The object of `deltareg materialize --json`."""
+        return _fields(self) | {"root": self.root, "recipe": self.recipe}
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"materialized {self.ref}", self.to_dict())
+
+
+def _fields(report: PullReport | MaterializeReport) -> dict[str, object]:
+    found: dict[str, object] = {
+        "schema_version": SCHEMA_VERSION,
+        "ref": report.ref, "path": str(report.path), "digest": report.digest,
+        "fetched_bytes": report.fetched_bytes, "cached_bytes": report.cached_bytes,
+        "seconds": round(report.seconds, 3),
+    }  # fmt: skip
+    if report.revocation is not None:
+        found["revocation"] = report.revocation.model_dump()
+    return found

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deltareg.client.results.html import diff_html, lint_html
 from deltareg.delta.compare import FieldChange, FileChange, TensorChanges, WeightDifference
 from deltareg.delta.injection import InjectionPoint
 from deltareg.delta.merge.conflicts import WeightConflict
@@ -11,6 +12,7 @@ from deltareg.delta.merge.recipe import MergeRecipe
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
 from deltareg.wire import SCHEMA_VERSION, VersionInfo
+from deltareg.wire.tables import facts_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,18 @@ class Fingerprint:
     model_type: str
     config_digest: Digest
     tokenizer_digest: Digest | None
+
+    def to_dict(self) -> dict[str, object]:
+        """What there is, as plain values."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "root": str(self.root), "tensors": self.tensors, "size_bytes": self.size_bytes,
+            "model_type": self.model_type, "config_digest": str(self.config_digest),
+            "tokenizer_digest": str(self.tokenizer_digest or ""),
+        }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return facts_html("a base", self.to_dict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +72,7 @@ class LintReport:
         """Whether a push would accept it as far as this can tell."""
         return not any(problem.severity == "error" for problem in self.problems)
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The object of `deltareg lint --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -78,6 +92,12 @@ class LintReport:
                 for p in self.injection
             ],
         }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        fields = self.to_dict()
+        del fields["problems"]
+        accepted = "a push would take it" if self.is_accepted else "a push would refuse it"
+        return lint_html(accepted, fields, self.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +123,7 @@ class PushReport:
     warnings: Sequence[Problem] = ()
     base_uploaded_bytes: int | None = None
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The object of `deltareg push --json`."""
         v = self.version
         return {
@@ -114,6 +134,9 @@ class PushReport:
             "variant": v.variant, "base": v.base.model_dump(), "seconds": round(self.seconds, 3),
             "left_out": list(self.left_out), "base_uploaded_bytes": self.base_uploaded_bytes or 0,
         }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"pushed {self.version.ref}", self.to_dict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +163,7 @@ class ConvertReport:
     source_bytes: int
     left_out: Sequence[str] = ()
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The object of `deltareg convert --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -148,6 +171,9 @@ class ConvertReport:
             "files": list(self.files), "tensors": self.tensors, "size_bytes": self.size_bytes,
             "source_bytes": self.source_bytes, "left_out": list(self.left_out),
         }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"converted to {self.path}", self.to_dict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +203,7 @@ class DiffReport:
         """Whether the two are not one and the same version's content."""
         return self.a.digest != self.b.digest
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The object of `deltareg diff --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -191,6 +217,23 @@ class DiffReport:
             "modules": [asdict(module) for module in self.modules],
             "note": self.note,
         }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        words = "differ" if self.is_different else "are the same"
+        title = f"{self.a.ref} → {self.b.ref}: the two {words}"
+        return diff_html(title, self._facts(), self.modules, note=self.note)
+
+    def _facts(self) -> dict[str, object]:
+        """What differs, in a line each."""
+        counts = {
+            "changed": len(self.tensors.changed), "added": len(self.tensors.added),
+            "removed": len(self.tensors.removed), "identical": self.tensors.identical,
+        }  # fmt: skip
+        return {
+            "tensors": ", ".join(f"{count:,} {word}" for word, count in counts.items() if count),
+            **{change.field: f"{change.a} → {change.b}" for change in self.config},
+            "files": ", ".join(f"{file.path} {file.change}" for file in self.files),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +250,11 @@ class MergeReport:
     recipe: MergeRecipe
     seconds: float
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The object of `deltareg merge --json`: that of a push, and the recipe."""
         recipe = self.recipe
         modules = {name: error for name, error in recipe.relative_error.items() if name}
-        return self.pushed.to_json() | {
+        return self.pushed.to_dict() | {
             "seconds": round(self.seconds, 3),
             "method": recipe.method,
             "parents": [asdict(parent) for parent in recipe.parents],
@@ -219,6 +262,9 @@ class MergeReport:
             "relative_error": recipe.relative_error.get(""),
             "modules": [{"module": n, "relative_error": e} for n, e in sorted(modules.items())],
         }
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"merged into {self.pushed.version.ref}", self.to_dict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +301,7 @@ class MergePlan:
         found = [conflict for conflict in self.conflicts if conflict.module]
         return sorted(found, key=lambda c: (c.sign_agreement is None, c.sign_agreement, c.module))
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The object of `deltareg merge --plan --json`."""
         pairs = zip(self.parents, self.weights, strict=True)
         stops = self.hindrance
@@ -271,6 +317,9 @@ class MergePlan:
             "pairs": [_pair(conflict) for conflict in self.pairs],
             "modules": [{"module": c.module, **_pair(c)} for c in self.modules],
         }
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"a merge by {self.method}", self.to_dict())
 
 
 def _pair(conflict: WeightConflict) -> dict[str, object]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from deltareg.wire import SCHEMA_VERSION, Revocation
+from deltareg.wire.tables import facts_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class UpdateReport:
         """Whether the folder holds other bytes now; in a plan, whether it would."""
         return self.plan != "none"
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The object of `deltareg update --json`."""
         found: dict[str, object] = {
             "schema_version": SCHEMA_VERSION,
@@ -55,3 +56,6 @@ class UpdateReport:
         if self.revocation is not None:
             found["revocation"] = self.revocation.model_dump()
         return found
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"{self.path}: {self.from_ref} → {self.ref}", self.to_dict())

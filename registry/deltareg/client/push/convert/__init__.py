@@ -11,7 +11,7 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.disk.whole_folder import is_free, placed
-from deltareg.client.fold.version_base import named_base
+from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.push.convert import differences, pairs, pickles
 from deltareg.client.push.convert.writing import Conversion, write
@@ -46,7 +46,7 @@ def convert(context: Context, path: Path, to: Path, *, base: str | None = None) 
                 f"{path} holds no pickle, and anything else is converted by the base's names",
                 fix="name it: deltareg convert PATH --to DIR --base NAME|FOLDER",
             )
-        known = named_base(context, base)
+        known = open_named_base(context, base)
         try:
             return _write(context, to, _plan(folder, known), folder, known)
         finally:

@@ -1,11 +1,12 @@
-"""What a worker does under its leases: the part of the client that no command uses."""
+"""What a worker does under its leases, beside what everybody does: no command uses it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from deltareg.client import use_cases
-from deltareg.client.resources import runs
-from deltareg.client.session import Session
+from deltareg.client.client import Client
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
@@ -21,13 +22,17 @@ from deltareg.wire import (
 if TYPE_CHECKING:
     from deltareg.client.folders.base_folder import BaseFolder
 
+_GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
-class Leased(Session):
-    """Claims runs, holds them and ends them."""
+
+class WorkerClient(Client):
+    """A client that also claims runs, holds them and ends them."""
 
     def lease(self, request: LeaseRequest) -> LeaseGrant | None:
-        """Ask for work; None when there is none yet."""
-        return runs.lease(self._context, request)
+        """Ask for work; None when there was none within the time to wait."""
+        # A worker asks for as long as it lives, and says so when nobody answers.
+        response = self._api.send("POST", "/leases", body=request, is_patient=False)
+        return _GRANT.validate_json(response.content)
 
     def heartbeat(self, hold: LeaseHold) -> None:
         """Say that the work goes on.
@@ -35,7 +40,7 @@ class Leased(Session):
         Raises:
             LeaseLost: The run is somebody else's now.
         """
-        self._context.api.send("PATCH", "/leases", body=hold)
+        self._api.send("PATCH", "/leases", body=hold)
 
     def append_log(self, run_id: str, lines: LogAppend) -> None:
         """Say how the work goes; the same lines may be sent again.
@@ -43,11 +48,11 @@ class Leased(Session):
         Raises:
             LeaseLost: The run is somebody else's now.
         """
-        self._context.api.send("POST", f"/runs/{run_id}/log", body=lines)
+        self._api.send("POST", f"/runs/{run_id}/log", body=lines)
 
     def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
         """End a run with what was found."""
-        return self._context.api.post(f"/runs/{run_id}:complete", report, VerdictInfo)
+        return self._api.post(f"/runs/{run_id}:complete", report, VerdictInfo)
 
     def reencode(self, grant: LeaseGrant, base: "BaseFolder", scratch: Path) -> ReencodeReport:
         """Make and send the new form of a version, for the run that a worker holds."""
@@ -55,8 +60,8 @@ class Leased(Session):
 
     def complete_reencode(self, run_id: str, report: ReencodeReport) -> RunInfo:
         """End a re-encode run: the version is stored in its new form, or as before."""
-        return self._context.api.post(f"/runs/{run_id}:replace", report, RunInfo)
+        return self._api.post(f"/runs/{run_id}:replace", report, RunInfo)
 
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
         """Give back a run that could not be carried out."""
-        self._context.api.send("POST", f"/runs/{run_id}:fail", body=failure)
+        self._api.send("POST", f"/runs/{run_id}:fail", body=failure)

@@ -1,4 +1,4 @@
-"""The fleet from the client's side: an agent for this host, and what all agents say."""
+"""The fleet: an agent for this host, and what all agents say."""
 
 import hashlib
 import re
@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltareg.client.leased import Leased
-from deltareg.client.paging import walk
+from deltareg.client.resources.resource import AnyPath, Resource
+from deltareg.client.results.listing import Listing
 from deltareg.refs import parse_name
 from deltareg.wire import FollowerInfo, Page
 
@@ -20,8 +20,10 @@ _HOST_CHARACTERS = 50
 _PAGE = 200
 
 
-class Fleet(Leased):
-    """Follows channels, and looks at those who do."""
+class Fleet(Resource):
+    """Who follows which channel, and what each of them serves."""
+
+    __slots__ = ()
 
     def agent(
         self,
@@ -36,25 +38,24 @@ class Fleet(Leased):
 
         return Agent(self._context, engine, followed, options, on_event=on_event)
 
-    def followers(
+    def list(
         self, of: str | None = None, *, cursor: str | None = None, limit: int = 50
-    ) -> Page[FollowerInfo]:
+    ) -> Listing[FollowerInfo]:
         """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all."""
-        return self._api.get("/fleet/agents", Page[FollowerInfo], of=of, cursor=cursor, limit=limit)
+        return self._list("/fleet/agents", Page[FollowerInfo], of=of, cursor=cursor, limit=limit)
 
-    def astray(self, of: str | None = None) -> list[FollowerInfo]:
+    def astray(self, of: str | None = None) -> Sequence[FollowerInfo]:
         """Give all followers that do not serve what their channel says."""
-        every = walk(lambda cursor: self.followers(of, cursor=cursor, limit=_PAGE))
-        return [follower for follower in every if follower.drift != "none"]
+        return [one for one in self.list(of, limit=_PAGE) if one.drift != "none"]
 
-    def forget_agent(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """Take an agent that is gone out of the lists."""
-        self._api.send("DELETE", f"/fleet/agents/{parse_name(name, 'agent')}")
+        self._context.api.send("DELETE", f"/fleet/agents/{parse_name(name, 'agent')}")
 
 
-def default_agent_name(folder: Path) -> str:
+def default_agent_name(folder: AnyPath) -> str:
     """Name the agent of a folder of this host; the same at every start."""
     host = re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower())[:_HOST_CHARACTERS]
-    digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(str(Path(folder).absolute()).encode()).hexdigest()[:6]
     host = re.sub(r"\.{2,}", ".", host).strip("._-")
     return f"{host or 'host'}-{digest}"

@@ -8,7 +8,7 @@ T = TypeVar("T")
 _END = object()
 
 
-def ahead(items: Iterable[T]) -> Generator[T]:
+def made_ahead(items: Iterable[T]) -> Generator[T]:
     """Give items while a thread of its own makes the next one.
 
     One item is held beside the one that was given. What making an item raises is raised where it

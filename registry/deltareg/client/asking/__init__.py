@@ -1,0 +1,1 @@
+"""Questions to the server that more than one room of the client has."""

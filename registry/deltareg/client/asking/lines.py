@@ -1,0 +1,32 @@
+"""Where the API has a line and its channels, and what is in them."""
+
+from urllib.parse import quote
+
+from deltareg.client.context import Context
+from deltareg.refs import LineRef, parse_channel
+from deltareg.wire import ChannelInfo, Page, VersionInfo
+
+
+def line_path(line: LineRef) -> str:
+    """Give the API path of a line."""
+    return f"/deltas/{quote(line.namespace)}/{quote(line.name)}"
+
+
+def channel_path(line: LineRef, name: str) -> str:
+    """Give the API path of a channel."""
+    return f"{line_path(line)}/channels/{parse_channel(name)}"
+
+
+def list_versions(
+    context: Context, line: LineRef, *, cursor: str | None, limit: int
+) -> Page[VersionInfo]:
+    """List the versions of a line, newest first."""
+    path = f"{line_path(line)}/versions"
+    return context.api.get(path, Page[VersionInfo], cursor=cursor, limit=limit)
+
+
+def show_channel(
+    context: Context, line: LineRef, name: str, *, at: str | None = None
+) -> ChannelInfo:
+    """Show what a channel serves, or served at a time."""
+    return context.api.get(channel_path(line, name), ChannelInfo, at=at)

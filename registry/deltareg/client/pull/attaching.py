@@ -1,0 +1,96 @@
+"""A version that was pulled, put on a live model; the part with torch is asked for by its name.
+
+The client is installed without torch and must not import the worker's package. Whoever attaches has
+it: the engine is loaded when it is first wanted, and held to the protocols here.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, Self, cast
+
+from deltareg.client.asking.resolving import base_path
+from deltareg.client.context import Context
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.pull.fetching import bring_base
+from deltareg.client.results.pull_report import Attachment
+from deltareg.errors import Misconfigured
+from deltareg.wire import BaseInfo, VersionDetail
+
+_ENGINE = "deltareg_verify.torch_engine.attach"
+
+
+class _Host(Protocol):
+    def prepare(self, deltas: Sequence[object], *, include: Sequence[str] = ()) -> object: ...
+
+    def attach(self, ready: object) -> Attachment: ...
+
+
+class _Engine(Protocol):
+    """The module `deltareg_verify.torch_engine.attach`, as far as it is used."""
+
+    def Host(self, model: object, base: BaseFolder) -> _Host: ...  # noqa: N802  # its class there
+
+    def open_delta(self, path: Path, base: BaseFolder, *, convention: str = "") -> object: ...
+
+
+class AttachedVersion:
+    """A version on a live model, with the base that it was opened against."""
+
+    def __init__(self, attached: Attachment, opened: ExitStack) -> None:
+        """Take what is on the model, and what to close after it."""
+        self._attached = attached
+        self._opened = opened
+
+    def __enter__(self) -> Self:
+        """Use it in a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Detach at the end of the block."""
+        self.detach()
+
+    @property
+    def hits(self) -> Mapping[str, int]:
+        """How often each part that acts on activations has acted, by target or module."""
+        return self._attached.hits
+
+    def silent(self, inputs: Mapping[str, object]) -> Sequence[str]:
+        """Run one forward and name what took no part in it."""
+        return self._attached.silent(inputs)
+
+    def detach(self) -> None:
+        """Take it off the model; may be called twice."""
+        self._attached.detach()
+        self._opened.close()
+
+
+def attach(
+    context: Context, version: VersionDetail, path: Path, model: object, include: Sequence[str]
+) -> AttachedVersion:
+    """Open a version's folder against its base and put it on a model.
+
+    Raises:
+        Misconfigured: The part with torch is not installed.
+        BaseMismatch: The model is not the base.
+    """
+    engine = _load_engine()
+    info = context.api.get(base_path(version.base.name), BaseInfo)
+    convention = str(version.config.get("convention", ""))
+    with ExitStack() as stack:
+        base = stack.enter_context(bring_base(context, info))
+        host = engine.Host(model, base)
+        delta = engine.open_delta(path, base, convention=convention)
+        attached = host.attach(host.prepare([delta], include=include))
+        return AttachedVersion(attached, stack.pop_all())
+
+
+def _load_engine() -> _Engine:
+    try:
+        return cast("_Engine", import_module(_ENGINE))
+    except ImportError as error:
+        raise Misconfigured(
+            f"attaching needs the part with torch, and {error.name or error} is not installed",
+            fix="pip install 'deltareg[verify]'",
+        ) from error

@@ -1,0 +1,33 @@
+"""Folders on this machine: what they hold, and making them hold something else."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltareg.client import use_cases
+from deltareg.client.resources.resource import AnyPath, Resource
+from deltareg.client.results.update_report import UpdateReport
+
+if TYPE_CHECKING:
+    from deltareg.client.results import reports
+
+
+class Folders(Resource):
+    """Folders of this machine, as far as a registry has to do with them."""
+
+    __slots__ = ()
+
+    def lint(
+        self, path: AnyPath, *, base: str | None = None, convention: str = ""
+    ) -> "reports.LintReport":
+        """Say what a folder is and what is wrong with it; offline when the base is a folder."""
+        return use_cases.lint.lint(self._context, Path(path), base=base, convention=convention)
+
+    def convert(
+        self, path: AnyPath, to: AnyPath, *, base: str | None = None
+    ) -> "reports.ConvertReport":
+        """Write what a folder holds in a layout that push takes; nothing in it is carried out."""
+        return use_cases.convert.convert(self._context, Path(path), Path(to), base=base)
+
+    def update(self, folder: AnyPath, to: str, *, is_plan: bool = False) -> UpdateReport:
+        """Make a folder that holds a version hold another one; only what differs travels."""
+        return use_cases.update.update(self._context, Path(folder), to, is_plan=is_plan)

@@ -1,0 +1,46 @@
+"""Lines: the series that versions stand in."""
+
+from collections.abc import Mapping
+
+from deltareg.client.asking.lines import line_path
+from deltareg.client.resources.resource import Resource
+from deltareg.client.results.listing import Listing
+from deltareg.errors import InvalidInput
+from deltareg.refs import LineRef, parse_name
+from deltareg.wire import LineInfo, LogEntry, Page
+
+_FILTERS = ("base", "kind", "verdict", "channel")
+
+
+class Lines(Resource):
+    """The lines of a registry, `namespace/name` each."""
+
+    __slots__ = ()
+
+    def list(
+        self,
+        namespace: str | None = None,
+        *,
+        filters: Mapping[str, str] | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Listing[LineInfo]:
+        """List delta lines by name, those whose newest version fits the filters.
+
+        Raises:
+            InvalidInput: A filter of another name than base, kind, verdict, channel, `label.KEY`.
+        """
+        wanted = dict(filters or {})
+        unknown = {name for name in wanted if not name.startswith("label.")} - set(_FILTERS)
+        if unknown:
+            known = ", ".join((*_FILTERS, "label.KEY"))
+            raise InvalidInput(f"no filter is called {min(unknown)!r}", fix=f"filters: {known}")
+        path = "/deltas" if namespace is None else f"/deltas/{parse_name(namespace, 'namespace')}"
+        return self._list(path, Page[LineInfo], cursor=cursor, limit=limit, **wanted)
+
+    def log(
+        self, line: str, *, channel: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Listing[LogEntry]:
+        """List what happened to a line, newest first."""
+        path = f"{line_path(LineRef.parse(line))}/log"
+        return self._list(path, Page[LogEntry], channel=channel, cursor=cursor, limit=limit)

@@ -1,0 +1,36 @@
+"""What the things of a registry have in common: the client that they are asked through."""
+
+import os
+from typing import TypeAlias, TypeVar
+
+from deltareg.client.context import Context
+from deltareg.client.results.listing import Listing, list_pages
+from deltareg.wire import Answer, Page
+
+AnyPath: TypeAlias = str | os.PathLike[str]
+Item = TypeVar("Item", bound=Answer)
+
+
+class Resource:
+    """Things of one kind in one registry; the client makes it."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        """Use a client's surroundings."""
+        self._context = context
+
+    def __repr__(self) -> str:
+        """Say what it is and of which registry."""
+        return f"<{type(self).__name__.lower()} of {self._context.config.server}>"
+
+    def _list(
+        self,
+        path: str,
+        kind: type[Page[Item]],
+        *,
+        cursor: str | None = None,
+        **query: str | float | bool | None,
+    ) -> Listing[Item]:
+        """List what a path has, from a cursor on; the next pages are asked for alike."""
+        return list_pages(lambda at: self._context.api.get(path, kind, cursor=at, **query), cursor)

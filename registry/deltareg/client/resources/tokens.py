@@ -1,0 +1,23 @@
+"""Tokens: who may do what."""
+
+from deltareg.client.resources.resource import Resource
+from deltareg.client.results.listing import Listing
+from deltareg.wire import Page, TokenCreate, TokenCreated, TokenInfo
+
+
+class Tokens(Resource):
+    """The tokens of a registry, for its administrators."""
+
+    __slots__ = ()
+
+    def create(self, request: TokenCreate) -> TokenCreated:
+        """Make a token for a named principal; its secret is shown this once."""
+        return self._context.api.post("/tokens", request, TokenCreated)
+
+    def list(self, *, cursor: str | None = None, limit: int = 50) -> Listing[TokenInfo]:
+        """List tokens without secrets."""
+        return self._list("/tokens", Page[TokenInfo], cursor=cursor, limit=limit)
+
+    def revoke(self, token_id: int) -> TokenInfo:
+        """Revoke a token at once."""
+        return self._context.api.post(f"/tokens/{token_id}:revoke", None, TokenInfo)

@@ -1,0 +1,185 @@
+"""Versions: pushed, looked at, pulled, combined, taken back."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deltareg.client import use_cases
+from deltareg.client.asking.lines import line_path
+from deltareg.client.asking.resolving import resolve, version_path
+from deltareg.client.pull.pull import pull
+from deltareg.client.resources.resource import AnyPath, Resource
+from deltareg.client.results.listing import Listing
+from deltareg.client.results.pull_report import MaterializeReport, PullReport
+from deltareg.errors import InvalidInput
+from deltareg.refs import LineRef, Ref
+from deltareg.wire import (
+    LineageAnswer,
+    Page,
+    Revoke,
+    RunInfo,
+    Unrevoke,
+    VersionDetail,
+    VersionInfo,
+    request_of,
+)
+
+if TYPE_CHECKING:
+    from deltareg.client.push.merge import MergeOptions, Weighted
+    from deltareg.client.results import reports
+
+
+class Versions(Resource):
+    """The versions of a registry; a reference is `ns/name:v3`, `ns/name@prod` and the like."""
+
+    __slots__ = ()
+
+    def push(
+        self,
+        path: AnyPath,
+        line: str,
+        *,
+        base: str,
+        kind: str = "auto",
+        convention: str = "",
+        parents: Sequence[str] = (),
+        message: str = "",
+        semver: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+        golden: AnyPath | None = None,
+    ) -> "reports.PushReport":
+        """Push a folder as a new version; the same push again gives the same version.
+
+        Raises:
+            Refused: The folder is no delta of this base; `problems` has all that is wrong.
+        """
+        options = use_cases.push.PushOptions(
+            kind=kind, convention=convention, parents=parents, message=message, semver=semver,
+            labels=dict(labels or {}), idempotency_key=idempotency_key,
+            golden=None if golden is None else Path(golden),
+        )  # fmt: skip
+        return use_cases.push.push(
+            self._context, Path(path), LineRef.parse(line), base=base, options=options
+        )
+
+    def pull(
+        self, ref: str, to: AnyPath | None = None, *, is_temporary: bool = False
+    ) -> PullReport:
+        """Write a version's files into a folder, or into the cache.
+
+        Args:
+            ref: The version; a bare `ns/name` means what `prod` serves.
+            to: The folder.
+            is_temporary: Whether the folder will go soon, so that it is not worth a note.
+
+        Raises:
+            Conflict: The folder exists and holds something else.
+            IntegrityFailure: A byte is not what was pushed.
+        """
+        folder = None if to is None else Path(to)
+        return pull(self._context, Ref.parse(ref), folder, is_temporary=is_temporary)
+
+    def materialize(
+        self,
+        ref: str,
+        out: AnyPath,
+        *,
+        base: AnyPath | None = None,
+        dtype: str = "keep",
+        expect: str | None = None,
+    ) -> MaterializeReport:
+        """Fold a version into its base and write the full model."""
+        folder = None if base is None else Path(base)
+        return use_cases.materialize.materialize(
+            self._context, Ref.parse(ref), Path(out), base=folder, dtype=dtype, expect=expect
+        )
+
+    def merge(
+        self, parents: "Weighted", line: str, *, options: "MergeOptions | None" = None
+    ) -> "reports.MergeReport":
+        """Merge versions, each with a weight, and push the result as a version of a line."""
+        wanted = options or use_cases.merge.MergeOptions()
+        return use_cases.merge.merge(self._context, parents, LineRef.parse(line), options=wanted)
+
+    def plan_merge(
+        self, parents: "Weighted", *, options: "MergeOptions | None" = None
+    ) -> "reports.MergePlan":
+        """Say what a merge would meet, without making it."""
+        wanted = options or use_cases.merge.MergeOptions()
+        return use_cases.merge.plan(self._context, parents, options=wanted)
+
+    def show(self, ref: str) -> VersionDetail:
+        """Show a version; a bare `ns/name` means the newest."""
+        return resolve(self._context, Ref.parse(ref), bare="newest")
+
+    def list(
+        self, line: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Listing[VersionInfo]:
+        """List the versions of a line, newest first."""
+        path = f"{line_path(LineRef.parse(line))}/versions"
+        return self._list(path, Page[VersionInfo], cursor=cursor, limit=limit)
+
+    def lineage(self, ref: str, *, depth: int = 10) -> LineageAnswer:
+        """Walk to a version's parents and base, and to what was made from it."""
+        version = resolve(self._context, Ref.parse(ref), bare="newest")
+        path = f"{version_path(Ref.parse(version.ref))}/lineage"
+        return self._context.api.get(path, LineageAnswer, depth=depth)
+
+    def diff(
+        self, a: str, b: str, *, top: int = 20, has_numbers: bool = True
+    ) -> "reports.DiffReport":
+        """Compare two versions: files, config, tensors, and what each does to every module."""
+        return use_cases.diff.diff(
+            self._context, Ref.parse(a), Ref.parse(b), top=top, has_numbers=has_numbers
+        )
+
+    def delete(self, ref: str, *, dry_run: bool = False) -> VersionInfo:
+        """Delete a version, or with `dry_run` only find out whether it may be.
+
+        Its number is never used again.
+
+        Raises:
+            InvalidInput: The reference does not name one version.
+        """
+        query = {"dry_run": True} if dry_run else {}
+        return self._context.api.request("DELETE", self._path_of_one(ref), VersionInfo, query=query)
+
+    def revoke(
+        self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False
+    ) -> VersionInfo:
+        """Revoke a version, or with `dry_run` only find out what would come of it.
+
+        No channel takes it any more, and whoever pulls it is warned.
+
+        Raises:
+            InvalidInput: The reference does not name one version.
+            Conflict: A channel serves it, and it was not said that it may.
+        """
+        wanted = request_of(Revoke, reason=reason, even_if_served=even_if_served, dry_run=dry_run)
+        return self._context.api.post(f"{self._path_of_one(ref)}:revoke", wanted, VersionInfo)
+
+    def unrevoke(self, ref: str, *, reason: str) -> VersionInfo:
+        """End the revocation of a version.
+
+        Raises:
+            InvalidInput: The reference does not name one version.
+        """
+        wanted = request_of(Unrevoke, reason=reason)
+        return self._context.api.post(f"{self._path_of_one(ref)}:unrevoke", wanted, VersionInfo)
+
+    def flatten(self, ref: str) -> RunInfo:
+        """Queue a run that stores a version against its base alone, or join the one under way.
+
+        Raises:
+            InvalidInput: The reference does not name one version.
+        """
+        return self._context.api.post(f"{self._path_of_one(ref)}:flatten", None, RunInfo)
+
+    def _path_of_one(self, text: str) -> str:
+        """Give the API path of the one version that a reference names; a bare line is none."""
+        ref = Ref.parse(text)
+        if ref.is_bare:
+            raise InvalidInput(f"{ref} names a line, not a version", fix=f"name one: {ref}:v1")
+        version = resolve(self._context, ref, bare="newest")
+        return version_path(Ref.parse(version.ref))

@@ -1,0 +1,81 @@
+"""Results as HTML, for notebooks: small tables, and the heat map of a comparison.
+
+Every text comes from somebody, so all of it is escaped. Nothing is loaded from anywhere, and a
+notebook that is opened where its output is not trusted shows the plain text instead.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from deltareg.client.results.layers import OUTSIDE, Grid, grids
+from deltareg.drawing.plots import Heat, heat_map
+from deltareg.drawing.wording import number
+from deltareg.wire.tables import Fields, facts_html, rows_html
+
+if TYPE_CHECKING:
+    from deltareg.delta.compare import WeightDifference
+    from deltareg.errors import Problem
+
+_MOST_MODULES = 20
+_UNIT = "‖ΔW_B - ΔW_A‖ / ‖ΔW_A‖"
+_STEPS = (
+    "#eaf2fb", "#d3e4f6", "#b5d2ef", "#8fbbe6", "#669fd9", "#4382c6", "#2a67ad", "#174c8d",
+    "#0a3166",
+)  # fmt: skip
+_STYLE = (
+    "".join(f".deltareg .h{step}{{fill:{colour}}}" for step, colour in enumerate(_STEPS))
+    + ".deltareg svg{font:12px sans-serif;max-width:none}.deltareg text{fill:currentColor}"
+    ".deltareg .none{fill:none;stroke:#bbb}.deltareg .mid{text-anchor:middle}"
+    ".deltareg .end{text-anchor:end}.deltareg .on{fill:#fff}.deltareg .off{fill:#23303f}"
+)
+
+
+def diff_html(
+    title: str, facts: Fields, modules: Sequence["WeightDifference"], *, note: str
+) -> str:
+    """Show what differs between two versions: in what, where, and how much."""
+    maps = "".join(_heat(grid) for grid in grids(modules) if grid.layers)
+    told = f"<p>{escape(note)}</p>" if note else ""
+    parts = [f"<h4>{escape(title)}</h4>", facts_html("", facts), maps, told, _modules(modules)]
+    return f'<div class="deltareg"><style>{_STYLE}</style>{"".join(parts)}</div>'
+
+
+def lint_html(title: str, facts: Fields, problems: Sequence["Problem"]) -> str:
+    """Show what a folder is, and below it what is wrong with it."""
+    rows: Sequence[Fields] = [
+        {"severity": p.severity, "code": p.code, "tensor": p.tensor, "message": p.message,
+         "fix": p.fix}
+        for p in problems
+    ]  # fmt: skip
+    return facts_html(title, facts) + (
+        rows_html(rows, title="what is odd or wrong") if rows else ""
+    )
+
+
+def _heat(grid: Grid) -> str:
+    cells = [[_relative(grid, layer, module) for layer in grid.layers] for module in grid.modules]
+    where = "" if grid.within == OUTSIDE else f"{grid.within}: "
+    heat = Heat(
+        grid.modules, [str(n) for n in grid.layers], cells, f"{where}change by layer", _UNIT
+    )
+    return f'<div style="overflow-x:auto">{heat_map(heat)}</div>'
+
+
+def _relative(grid: Grid, layer: int, module: str) -> float | None:
+    change = grid.cells.get((layer, module))
+    return None if change is None else change.relative
+
+
+def _modules(modules: Sequence["WeightDifference"]) -> str:
+    rows: Sequence[Fields] = [
+        {
+            "module": one.module, "relative change": number(one.relative_norm),
+            "cosine": number(one.cosine), "‖ΔW‖ A": number(one.norm_a),
+            "‖ΔW‖ B": number(one.norm_b), "rank A": one.rank_a, "rank B": one.rank_b,
+        }
+        for one in modules[:_MOST_MODULES]
+    ]  # fmt: skip
+    more = len(modules) - len(rows)
+    note = f"{more:,} more are not shown" if more else ""
+    return rows_html(rows, note=note) if rows else ""

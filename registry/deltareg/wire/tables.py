@@ -1,0 +1,65 @@
+"""Answers as HTML tables, for notebooks: what a cell shows when its last line is an answer.
+
+Every text comes from somebody, so all of it is escaped, and nothing is loaded from anywhere.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+Fields = Mapping[str, object]
+
+_MOST_CHARACTERS = 160
+_LEFT = ' style="text-align:left"'
+
+
+def facts_html(title: str, fields: Fields) -> str:
+    """Write one thing: a row for each fact that it has."""
+    rows = [
+        f"<tr><th{_LEFT}>{escape(name)}</th><td{_LEFT}>{_cell(value)}</td></tr>"
+        for name, value in fields.items()
+        if not _is_empty(value)
+    ]
+    return _table(title, "", rows)
+
+
+def rows_html(
+    items: Sequence[Fields], *, title: str = "", columns: Sequence[str] = (), note: str = ""
+) -> str:
+    """Write things of one kind below each other; the columns are the facts that any of them has."""
+    shown = columns or list(dict.fromkeys(_columns(items)))
+    if not items:
+        return f"<p>{escape(title or 'nothing')}: none</p>" if title else "<p>none</p>"
+    head = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in shown)
+    rows = [
+        "<tr>" + "".join(f"<td{_LEFT}>{_cell(one.get(name))}</td>" for name in shown) + "</tr>"
+        for one in items
+    ]
+    told = _table(title, f"<thead><tr>{head}</tr></thead>", rows)
+    return told + (f"<p><small>{escape(note)}</small></p>" if note else "")
+
+
+def _table(title: str, head: str, rows: Iterable[str]) -> str:
+    caption = f"<caption{_LEFT}>{escape(title)}</caption>" if title else ""
+    return f"<table>{caption}{head}<tbody>{''.join(rows)}</tbody></table>"
+
+
+def _columns(items: Sequence[Fields]) -> Iterable[str]:
+    """Name the facts that fit into a cell."""
+    for one in items:
+        for name, value in one.items():
+            if not _is_empty(value) and not isinstance(value, dict | list):
+                yield name
+
+
+def _cell(value: object) -> str:
+    """Write a value short: text as it is, what has parts as JSON."""
+    if value is None or value == "":
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    cut = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+    return escape(cut)
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value in ("", [], {}, ())
