@@ -62,7 +62,7 @@ def queue_at_once(registry, caller, line, count):
     """Queue versions v1 … of a line as their pushes would, in one transaction."""
     with write(registry.engine) as conn:
         for number in range(1, count + 1):
-            version = find_version(conn, Ref.parse(f"{line}:v{number}"), bare="newest")
+            version = find_version(conn, caller, Ref.parse(f"{line}:v{number}"), bare="newest")
             queue_default_suite(conn, caller, version)
 
 

@@ -20,7 +20,9 @@ from deltareg.errors import Blocked
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
 from deltareg.service.describe import ref_of
+from deltareg.service.events import Action
 from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
@@ -40,18 +42,20 @@ def flatten(
         NotFound: No such version.
         Blocked: It is deleted.
     """
-    caller.require("push")
+    caller.require(Right.PUSH, on=ref.line)
 
     def transaction(conn: sa.Connection) -> RunInfo:
-        version = find_version(conn, ref, bare="newest")
+        version = find_version(conn, caller, ref, bare="newest")
         if version.deleted_at is not None:
             raise Blocked(f"{ref_of(version)} is deleted", fix="name another version")
         wanted = str(new_id())
         run_id = queue_reencode(conn, caller, version, against="base", run_id=wanted)
         if run_id == wanted:
             after = {"version": ref_of(version), "what": "reencode", "against": "base"}
-            caller.record(conn, "run.queue", f"run/{run_id}", before=None, after=after)
-        return describe_run(conn, run_id)
+            caller.record(
+                conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after
+            )
+        return describe_run(conn, caller, run_id)
 
     return with_retry(registry.engine, transaction)
 

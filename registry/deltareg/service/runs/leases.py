@@ -1,5 +1,7 @@
 """Leases: a worker claims a run for a while, says that it goes on, and ends it once.
 
+A worker serves all namespaces: what is here takes the right to verify everything.
+
 Everything that depends on time goes by the database's clock. A run whose lease has run out is given
 to the next worker with a higher fence, which shuts the old one out; a worker that is late but was
 not replaced may still finish. After the last attempt a run is dead, and what it was to judge gets
@@ -18,13 +20,16 @@ from deltareg.db.queries import runs as queries
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import workers as worker_queries
-from deltareg.db.queries.audit import record_audit
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, Resource
 from deltareg.service.describe import describe_base, ref_of
+from deltareg.service.events import Action, record_event
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.info import concern_of
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.verdicts.verdicts import describe_verdict, record_inconclusive, record_verdict
 from deltareg.wire import (
@@ -55,7 +60,7 @@ def claim_lease(
     Raises:
         Forbidden: The token does not allow it, or the worker's name is taken.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
@@ -73,7 +78,7 @@ def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: 
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended: stop.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     own = queries.Hold(hold.run, hold.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
@@ -97,7 +102,7 @@ def complete_run(
         LeaseLost: The run was given to another worker or cancelled; the report does not count.
         InvalidInput: Another suite was run, or the checks do not show the pass that is claimed.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     verdict_id = str(new_id())
     own = queries.Hold(run_id, report.fence, caller.principal_id)
 
@@ -110,8 +115,9 @@ def complete_run(
         record_verdict(conn, run, report, verdict_id=verdict_id, created_by=caller.principal_id)
         after = {"state": "done", "verdict": report.verdict, "verdict_id": verdict_id}
         caller.record(
-            conn, "run.complete", f"run/{run_id}", before={"state": "running"}, after=after
-        )
+            conn, Action.RUN_COMPLETE, f"run/{run_id}", on=_concern(conn, run),
+            before={"state": "running"}, after=after,
+        )  # fmt: skip
         return describe_verdict(_verdict(conn, run_id))
 
     return with_retry(registry.engine, transaction)
@@ -130,7 +136,7 @@ def fail_run(
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     own = queries.Hold(run_id, failure.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
@@ -141,7 +147,10 @@ def fail_run(
                 raise lease_lost(conn, own)
             _record_death(conn, run, new_id, created_by=caller.principal_id)
         after = {"state": run.state, "attempt": run.attempt, "error": failure.error}
-        caller.record(conn, "run.fail", f"run/{run_id}", before={"state": "running"}, after=after)
+        caller.record(
+            conn, Action.RUN_FAIL, f"run/{run_id}", on=_concern(conn, run),
+            before={"state": "running"}, after=after,
+        )  # fmt: skip
 
     with_retry(registry.engine, transaction)
 
@@ -224,11 +233,16 @@ def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:
     if run is None:
         return False
     _record_death(conn, run, new_id, created_by=None)
-    record_audit(
-        conn, actor="registry", token_id=None, action="run.dead", subject=f"run/{run_id}",
-        before={"state": "running"}, after={"state": "dead", "error": run.error}, request_id="",
+    record_event(
+        conn, Action.RUN_DEAD, f"run/{run_id}", on=_concern(conn, run), before={"state": "running"},
+        after={"state": "dead", "error": run.error}, actor="registry",
     )  # fmt: skip
     return True
+
+
+def _concern(conn: sa.Connection, run: Row) -> Resource:
+    named = queries.run_row(conn, run.id)
+    return EVERYTHING if named is None else concern_of(named)
 
 
 def _record_death(

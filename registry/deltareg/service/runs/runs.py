@@ -12,14 +12,17 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Blocked, Conflict, InvalidInput
 from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Resource
 from deltareg.service.describe import ref_of
+from deltareg.service.events import Action
 from deltareg.service.labels import tell_labels
 from deltareg.service.ledger.channel_policy import digest_of_policy
 from deltareg.service.ledger.incumbent import incumbent_request
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.priority import LOW, NORMAL, priority_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_channel, find_line, find_version
+from deltareg.service.resolve import find_channel, find_version
 from deltareg.service.runs import info
 from deltareg.service.verdicts.facts import why_uncounted
 from deltareg.service.verdicts.suites import find_suite
@@ -56,14 +59,15 @@ def queue_run(
         NotFound: No such version or suite.
         Blocked: The version is deleted.
     """
-    _require_queueing(caller)
-    priority = priority_of(caller, request.priority)
+    _require_queueing(caller, on=SOMEWHERE)
+    ref = Ref.parse(request.ref)
+    _require_queueing(caller, on=ref.line)
+    priority = priority_of(caller, request.priority, on=ref.line)
 
     def transaction(conn: sa.Connection) -> RunInfo:
         suite = find_suite(conn, request.suite)
-        ref = Ref.parse(request.ref)
-        version = find_version(conn, ref, bare="newest")
-        policy = "" if request.channel is None else _policy_digest(conn, ref, request.channel)
+        version = find_version(conn, caller, ref, bare="newest")
+        policy = "" if request.channel is None else _policy(conn, caller, ref, request.channel)
         wanted = str(new_id())
         run_id = _queue_verify(
             conn, caller, version, suite, again=request.again, labels=request.labels,
@@ -72,8 +76,10 @@ def queue_run(
         )  # fmt: skip
         if run_id == wanted:
             after = {"version": ref_of(version), "suite": suite.name}
-            caller.record(conn, "run.queue", f"run/{run_id}", before=None, after=after)
-        return describe_run(conn, run_id)
+            caller.record(
+                conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after
+            )
+        return describe_run(conn, caller, run_id)
 
     return with_retry(registry.engine, transaction)
 
@@ -88,11 +94,11 @@ def list_runs(
     cursor: str | None,
     limit: int,
 ) -> Page[RunInfo]:
-    """List runs, newest first."""
-    caller.require("read")
+    """List runs, newest first; without `ref` it takes the right to read everything."""
+    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
     mark = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
-        version_id = None if ref is None else find_version(conn, ref, bare="newest").id
+        version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.run_rows(
             conn, state=state, what=what, version_id=version_id, before=mark,
             limit=check_limit(limit) + 1,
@@ -107,9 +113,11 @@ def show_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
     Raises:
         NotFound: There is none of that id.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
-        return describe_run(conn, run_id)
+        row = info.find_run(conn, caller, run_id)
+        caller.require(Right.READ, on=info.concern_of(row))
+        return info.describe_run(conn, row)
 
 
 def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
@@ -119,16 +127,20 @@ def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
         NotFound: There is none of that id.
         Conflict: It has ended already.
     """
-    _require_queueing(caller)
+    _require_queueing(caller, on=SOMEWHERE)
 
     def transaction(conn: sa.Connection) -> RunInfo:
-        row = info.find_run(conn, run_id)
+        row = info.find_run(conn, caller, run_id)
+        _require_queueing(caller, on=info.concern_of(row))
         state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
         if state is None:
             raise Conflict(f"run {run_id} is {row.state}", fix="deltareg verify REF --again")
         after = {"state": "cancelled"}
-        caller.record(conn, "run.cancel", f"run/{run_id}", before={"state": state}, after=after)
-        return describe_run(conn, run_id)
+        caller.record(
+            conn, Action.RUN_CANCEL, f"run/{run_id}", on=info.concern_of(row),
+            before={"state": state}, after=after,
+        )  # fmt: skip
+        return describe_run(conn, caller, run_id)
 
     return with_retry(registry.engine, transaction)
 
@@ -142,22 +154,23 @@ def rerun(
         NotFound: There is no run of that id.
         InvalidInput: It is not a verification.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
-        row = info.find_run(conn, run_id)
+        row = info.find_run(conn, caller, run_id)
+        caller.require(Right.READ, on=info.concern_of(row))
     if row.what != "verify":
         raise InvalidInput(f"run {run_id} is a {row.what}, only a verification is run again")
     request = RunCreate(ref=ref_of(row), suite=row.suite, again=True, labels=row.labels)
     return queue_run(registry, caller, request, new_id=new_id)
 
 
-def describe_run(conn: sa.Connection, run_id: str) -> RunInfo:
+def describe_run(conn: sa.Connection, caller: Caller, run_id: str) -> RunInfo:
     """Show one run.
 
     Raises:
         NotFound: There is none of that id.
     """
-    return info.describe_run(conn, info.find_run(conn, run_id))
+    return info.describe_run(conn, info.find_run(conn, caller, run_id))
 
 
 def verify_where_base_was_missed(
@@ -233,11 +246,11 @@ def _is_as_good(verdict: Row, *, policy_digest: str) -> bool:
     return verdict.verdict != "inconclusive" and is_of_policy and is_counted
 
 
-def _policy_digest(conn: sa.Connection, ref: Ref, channel: str) -> str:
-    return digest_of_policy(find_channel(conn, find_line(conn, ref.line), ref.line, channel))
+def _policy(conn: sa.Connection, caller: Caller, ref: Ref, channel: str) -> str:
+    return digest_of_policy(find_channel(conn, caller, ref.line, channel))
 
 
-def _require_queueing(caller: Caller) -> None:
+def _require_queueing(caller: Caller, *, on: Resource) -> None:
     # Whoever may push makes runs by pushing; whoever verifies may ask for another one.
-    if "verify" not in caller.scopes:
-        caller.require("push")
+    if not caller.may(Right.VERIFY, on=on):
+        caller.require(Right.PUSH, on=on)
