@@ -16,6 +16,12 @@ def add_event(
     conn.execute(sa.insert(outbox).values(audit_id=audit_id, namespace=namespace, line=line))
 
 
+def oldest_event(conn: sa.Connection) -> int | None:
+    """Say when the event that has waited longest was written; None when none waits."""
+    first = sa.select(outbox.c.created_at).order_by(outbox.c.id).limit(1)
+    return conn.execute(first).scalar()
+
+
 def drop_events(conn: sa.Connection, *, before: int, limit: int) -> int:
     """Delete up to so many of the oldest events, if they are from before a time; say how many.
 

@@ -34,7 +34,7 @@ from deltareg.errors import (
 )
 from deltareg.identity.manifest import BASE_KIND, Manifest
 from deltareg.identity.storage_map import Chain
-from deltareg.refs import LineRef, parse_name, parse_semver
+from deltareg.refs import LineRef, Ref, parse_name, parse_semver
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
 from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
@@ -145,7 +145,7 @@ def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
     caller.require(Right.PUSH, on=SOMEWHERE)
 
     def close(conn: sa.Connection) -> list[str]:
-        _find_own(conn, caller, upload_id)
+        caller.require(Right.PUSH, on=target_of(_find_own(conn, caller, upload_id)))
         queries.close_upload(conn, upload_id, state="aborted")
         return [row.physical_key for row in queries.received_packs(conn, upload_id)]
 
@@ -158,6 +158,7 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         row = _find_own(conn, caller, upload_id)
+        caller.require(Right.PUSH, on=target_of(row))
         if row.state == "open":
             manifest = Manifest.decode(row.manifest)
             root = _reference_root(conn, caller, row.target, manifest)
@@ -210,7 +211,7 @@ def is_of_run(upload: Row) -> bool:
 def target_of(upload: UploadOpen | Row) -> Resource:
     """Give what a push brings bytes for."""
     target: str = upload.target
-    return Base(target) if upload.subject == "base" else LineRef.parse(target)
+    return Base(target) if upload.subject == "base" else Ref.parse(target).line
 
 
 def _check_right(conn: sa.Connection, caller: Caller, upload: Row) -> None:

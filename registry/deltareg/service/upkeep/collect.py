@@ -21,6 +21,7 @@ from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import PIN_WINDOW
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S, count_old_logs, drop_old_logs
+from deltareg.service.upkeep.old_events import drop_old_events
 from deltareg.store import BlobStore
 from deltareg.wire import CollectReport
 
@@ -78,6 +79,7 @@ def run_collection(
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     logs = drop_old_logs(registry.engine, keep_s=keep_logs_s)  # needs no store that answers
+    drop_old_events(registry.engine)
     freed = run(registry.engine, registry.store, grace_s=grace_s)
     after = {
         "packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes,
