@@ -9,7 +9,6 @@ import pkgutil
 import shutil
 import sqlite3
 from contextlib import closing
-from typing import get_args
 
 import pytest
 import sqlalchemy as sa
@@ -24,9 +23,8 @@ from deltareg.errors import DeltaregError, Forbidden, NotFound
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.refs import LineRef, Ref
 from deltareg.service.access import audit, tokens
-from deltareg.service.authority.decide import Decision, decide
-from deltareg.service.authority.grants import Grant, Right, grants_of
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Base, Namespace
+from deltareg.service.authority.grants import Grant, Right
+from deltareg.service.authority.resources import Namespace
 from deltareg.service.bases import bases
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.channels import (
@@ -44,6 +42,7 @@ from deltareg.service.push import ingest, ingest_base, reencode, uploads
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import flatten, leases, queue, runs
 from deltareg.service.runs import log as run_log
+from deltareg.service.runs.kinds import verify
 from deltareg.service.upkeep import collect, fsck, stats
 from deltareg.service.verdicts import suites, verdicts, waive
 from deltareg.store.memory import MemoryStore
@@ -61,7 +60,6 @@ from deltareg.wire import (
     Revoke,
     RunCreate,
     RunFailure,
-    Scope,
     SuitePush,
     TokenCreate,
     Unrevoke,
@@ -186,7 +184,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(reencode.complete_reencode, "r", ReencodeReport(fence=1, upload="u", storage_map="{}")),
     called(leases.claim_lease, LeaseRequest(worker="w"), lease_s=60),
     called(leases.hold_lease, HOLD, lease_s=60),
-    called(leases.complete_run, "r", REPORT),
+    called(verify.complete_run, "r", REPORT),
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),
     called(queue.list_queue, ref=None, **PAGE),
@@ -418,58 +416,3 @@ def forget(registry):
         for table in t.metadata.tables.keys() - {"principals", "tokens", "agents"}:
             conn.execute(f"DELETE FROM {table}")
         conn.commit()
-
-
-# the answer itself
-
-
-def test_rights_are_the_scopes_of_the_wire():
-    assert {right.value for right in Right} == set(get_args(Scope))
-
-
-@pytest.mark.parametrize("on", [EVERYTHING, SOMEWHERE, Namespace("lab"), LAB, Base("tiny")])
-@pytest.mark.parametrize("asked", list(Right))
-@pytest.mark.parametrize("held", list(Right))
-def test_the_scopes_of_a_token_reach_everything(held, asked, on):
-    is_implied = held is Right.ADMIN and asked is not Right.BREAK_GLASS
-
-    answer = decide(grants_of([held.value]), asked, on)
-
-    assert answer is (Decision.ALLOWED if held is asked or is_implied else Decision.REFUSED)
-
-
-def test_a_scope_of_a_later_release_allows_nothing():
-    assert grants_of(["read", "teleport"]) == {Grant(Right.READ)}
-
-
-@pytest.mark.parametrize(
-    ("right", "on", "expected"),
-    [
-        (Right.READ, LineRef("mine", "x"), Decision.ALLOWED),
-        (Right.READ, Namespace("mine"), Decision.ALLOWED),
-        (Right.READ, Base("mine/x:v1"), Decision.ALLOWED),
-        (Right.READ, Base("tiny"), Decision.ALLOWED),
-        (Right.READ, SOMEWHERE, Decision.ALLOWED),
-        (Right.READ, LineRef("mine2", "x"), Decision.HIDDEN),
-        (Right.READ, Namespace("min"), Decision.HIDDEN),
-        (Right.READ, Base("lab/x:v1"), Decision.HIDDEN),
-        (Right.READ, EVERYTHING, Decision.REFUSED),
-        (Right.PROMOTE, LAB, Decision.REFUSED),
-        (Right.PUSH, Base("tiny"), Decision.REFUSED),
-        (Right.PUSH, Base("mine/x:v1"), Decision.ALLOWED),
-        (Right.ADMIN, EVERYTHING, Decision.REFUSED),
-        (Right.BREAK_GLASS, LineRef("mine", "x"), Decision.REFUSED),
-    ],
-)
-def test_an_admin_of_a_namespace_is_one_there(right, on, expected):
-    assert decide([Grant(Right.ADMIN, Namespace("mine"))], right, on) is expected
-
-
-def test_who_may_push_somewhere_but_not_read_is_told_so():
-    pusher = member("lab", rights=[Right.PUSH])
-    reader = frozenset({*pusher.grants, Grant(Right.READ, Namespace("mine"))})
-
-    assert decide(pusher.grants, Right.READ, LineRef("mine", "x")) is Decision.REFUSED
-    assert decide(reader, Right.READ, LAB) is Decision.REFUSED, "it is known to be there"
-    assert pusher.sees(LAB)
-    assert not pusher.sees(LineRef("mine", "x"))

@@ -53,8 +53,8 @@ from deltareg.service.push.uploads import (
 )
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.flatten import misses_its_base, queue_reencode
-from deltareg.service.runs.runs import queue_default_suite
+from deltareg.service.runs.kinds.reencode import misses_its_base, queue_reencode
+from deltareg.service.runs.kinds.verify import queue_default_suite
 from deltareg.wire import UploadComplete, UploadInfo
 
 _AGAIN = "run the same push again; what is stored already is not sent twice"

@@ -48,8 +48,7 @@ from deltareg.service.push.ingest import (
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload, target_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.flatten import queue_where_base_was_missed
-from deltareg.service.runs.runs import verify_where_base_was_missed
+from deltareg.service.runs.kinds import queue_where_base_was_missed
 from deltareg.wire import BaseInfo, UploadComplete
 
 
@@ -163,7 +162,6 @@ def _commit(
     if stored is not None and is_new:
         _store(conn, upload, base_id, stored, "" if ground is None else ground.bottom_root)
         queue_where_base_was_missed(conn, caller, base_id)
-        verify_where_base_was_missed(conn, caller, base_id)
     upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
     info = _answer(conn, upload, created=is_new)
     if is_new:

@@ -37,7 +37,8 @@ from deltareg.service.push.ingest import (
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import check_open, find_own_upload
 from deltareg.service.registry import Caller, Registry, namespace_scope
-from deltareg.service.runs.leases import lease_lost
+from deltareg.service.runs.held import lease_lost
+from deltareg.service.runs.kinds.reencode import WHAT
 from deltareg.service.runs.runs import describe_run
 from deltareg.wire import LeaseHold, ReceivedPack, ReencodeReport, RunInfo, UploadInfo
 
@@ -107,7 +108,7 @@ def complete_reencode(
 
 def _held_version(conn: sa.Connection, own: run_queries.Hold) -> Row:
     run = run_queries.held_run(conn, own)
-    if run is None or run.what != "reencode":
+    if run is None or run.what != WHAT:
         raise lease_lost(conn, own)
     version = queries.version_by_id(conn, run.version_id)
     if version.deleted_at is not None:

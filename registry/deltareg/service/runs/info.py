@@ -41,6 +41,12 @@ def concern_of(row: Row) -> Resource:
     return EVERYTHING if row.version_id is None else line_of(row)
 
 
+def concern_of_run(conn: sa.Connection, run: Row) -> Resource:
+    """Give what a run is about, of a row that names no line."""
+    named = queries.run_row(conn, run.id)
+    return EVERYTHING if named is None else concern_of(named)
+
+
 def describe_run(conn: sa.Connection, row: Row) -> RunInfo:
     """Show one run, and while it waits its place in the queue."""
     shown = describe_runs(conn, [row])[row.id]
