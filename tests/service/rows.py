@@ -129,6 +129,11 @@ def adopt(conn, sent):
     )
 
 
+def record_piece(conn, digest, base_root, entry, pack_ids):
+    """Remember where a piece is; one that is known already is left as it is."""
+    packs.record_pieces(conn, SCOPE, [packs.FoundPiece(digest, base_root, entry, pack_ids)])
+
+
 def push(engine, store, maker, delta_id, *contents, parents=()):
     """Push a version made of packs and give its row id."""
     upload_id = upload(engine, maker)

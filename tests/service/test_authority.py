@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import deltareg.service
 import deltareg_migrations
 from deltareg.db import tables as t
+from deltareg.db.queries import deltas
 from deltareg.db.queries.deltas import LineFilter
 from deltareg.db.session import create_engine, write
 from deltareg.digest import Digest
@@ -354,11 +355,11 @@ def test_lists_leave_out_what_their_caller_may_not_read_and_are_full_all_the_sam
     assert [line.ref for line in rest.items] == ["z/0", "z/1", "z/2"]
     assert rest.next_cursor is None
     inside = LineFilter(namespace="mine")
-    assert versions.list_lines(registry, caller, only=inside, **PAGE).items == []
+    assert versions.list_lines(registry, caller, only=inside, cursor=None, limit=9).items == []
 
 
 def test_a_list_of_bases_leaves_out_versions_of_other_namespaces(registry):
-    names = [[base.name for base in bases.list_bases(registry, caller, root=None, **PAGE).items]
+    names = [[base.name for base in bases.list_bases(registry, caller, root=None, cursor=None, limit=9).items]
              for caller in (member("mine"), member("lab"))]  # fmt: skip
 
     assert names == [["tiny"], [AS_BASE, "tiny"]]
@@ -366,9 +367,9 @@ def test_a_list_of_bases_leaves_out_versions_of_other_namespaces(registry):
 
 def test_a_lineage_ends_at_the_border(registry):
     with write(registry.engine) as conn:
-        team = rows.deltas.add_namespace(conn, "team", created_by=1)
-        rows.deltas.add_delta(conn, team, "y", created_by=1)
-        row = rows.deltas.delta_row(conn, "team", "y")
+        team = deltas.add_namespace(conn, "team", created_by=1)
+        deltas.add_delta(conn, team, "y", created_by=1)
+        row = deltas.delta_row(conn, "team", "y")
         child = rows.add_version(conn, row.id, parents=[1])
         conn.execute(sa.update(t.versions).values(manifest=rows.BASE.encode()))
         conn.execute(sa.update(t.versions).where(t.versions.c.id == child).values(base_id=2))
@@ -401,9 +402,9 @@ def test_a_base_of_another_namespace_is_unknown_to_who_pushes_against_it(registr
 def add_lines(registry, *namespaces, count):
     with write(registry.engine) as conn:
         for name in namespaces:
-            place = rows.deltas.add_namespace(conn, name, created_by=1)
+            place = deltas.add_namespace(conn, name, created_by=1)
             for number in range(count):
-                rows.deltas.add_delta(conn, place, str(number), created_by=1)
+                deltas.add_delta(conn, place, str(number), created_by=1)
 
 
 def forget(registry):

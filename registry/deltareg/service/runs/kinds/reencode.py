@@ -6,7 +6,7 @@ Manifest, digest and number of the version stay what they are. Such a run ends i
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Caller
 from deltareg.service.runs.kinds.kind import RunKind
 
-WHAT = "reencode"
+WHAT: Final = "reencode"
 Against = Literal["base", "smallest"]
 _UNDONE = {"queued", "running", "dead"}
 

@@ -4,6 +4,7 @@ One is queued by a push, a rollback, or whoever asks; it joins the one under way
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ from deltareg.service.verdicts.verdicts import describe_verdict, record_inconclu
 from deltareg.suites.suite import DEFAULT_SUITE, Suite, built_in
 from deltareg.wire import VerdictInfo, VerdictReport
 
-WHAT = "verify"
+WHAT: Final = "verify"
 
 
 def queue_default_suite(
