@@ -110,8 +110,8 @@ def test_a_referenced_pack_cannot_be_dropped_by_any_code(engine, upload_id):
 def test_a_piece_is_known_to_pushes_for_its_base_only(engine, upload_id):
     pack_id = adopted(engine, upload_id)
     with write(engine) as conn:
-        packs.record_piece(conn, rows.SCOPE, "blake3:alone", "", b"alone", [pack_id])
-        packs.record_piece(conn, rows.SCOPE, "blake3:delta", "base-1", b"delta", [pack_id])
+        rows.record_piece(conn, "blake3:alone", "", b"alone", [pack_id])
+        rows.record_piece(conn, "blake3:delta", "base-1", b"delta", [pack_id])
 
     asked = ["blake3:alone", "blake3:delta", "blake3:none"]
     with read(engine) as conn:
@@ -127,8 +127,8 @@ def test_a_piece_is_known_to_pushes_for_its_base_only(engine, upload_id):
 def test_a_piece_that_stands_alone_is_preferred(engine, upload_id):
     pack_id = adopted(engine, upload_id)
     with write(engine) as conn:
-        packs.record_piece(conn, rows.SCOPE, "blake3:p", "base", b"against the base", [pack_id])
-        packs.record_piece(conn, rows.SCOPE, "blake3:p", "", b"alone", [pack_id])
+        rows.record_piece(conn, "blake3:p", "base", b"against the base", [pack_id])
+        rows.record_piece(conn, "blake3:p", "", b"alone", [pack_id])
 
     with read(engine) as conn:
         assert packs.known_pieces(conn, rows.SCOPE, ["blake3:p"], "base") == {"blake3:p": b"alone"}
@@ -137,7 +137,7 @@ def test_a_piece_that_stands_alone_is_preferred(engine, upload_id):
 def test_a_piece_in_a_pack_that_goes_is_not_known(engine, upload_id):
     pack_id = adopted(engine, upload_id)
     with write(engine) as conn:
-        packs.record_piece(conn, rows.SCOPE, "blake3:p", "", b"e", [pack_id])
+        rows.record_piece(conn, "blake3:p", "", b"e", [pack_id])
         conn.execute(sa.update(t.packs).values(state="deleting"))
 
     with read(engine) as conn:
@@ -149,7 +149,7 @@ def test_the_first_record_of_a_piece_stands(engine, upload_id):
 
     with write(engine) as conn:
         for entry in (b"first", b"second"):
-            packs.record_piece(conn, rows.SCOPE, "blake3:p", "", entry, [pack_id])
+            rows.record_piece(conn, "blake3:p", "", entry, [pack_id])
 
     with read(engine) as conn:
         assert packs.known_pieces(conn, rows.SCOPE, ["blake3:p"], "") == {"blake3:p": b"first"}

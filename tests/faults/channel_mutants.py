@@ -25,7 +25,7 @@ def lost_update():
 
     def move_later(registry, caller, line, name, asked, *, seen):
         with read(registry.engine) as conn:
-            delta = find_line(conn, line)
+            delta = find_line(conn, caller, line)
             before.row = look(conn, delta.id, name)
         return move(registry, caller, line, name, asked, seen=seen)
 

@@ -23,7 +23,7 @@ from deltareg.service.channels.channels import clear_quarantine, show_channel
 from deltareg.service.channels.gate import FRESH_POLICY
 from deltareg.service.channels.move import move_channel
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.leases import complete_run
+from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.runs import queue_run
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import ChannelMove, RunCreate

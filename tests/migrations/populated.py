@@ -27,6 +27,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.namespaces, {"id": 1, "name": "lab", "created_by": 1}),
     (t.audit, {"id": 1, "actor": "ada", "token_id": 1, "action": "push", "subject": "lab/x",
                "before": None, "after": {"version": 1}, "request_id": "r"}),
+    (t.outbox, {"id": 1, "audit_id": 1, "namespace": "lab", "line": "x"}),
     (t.idempotency, {"id": 1, "principal_id": 1, "key": "k", "request_digest": "d",
                      "status": 201, "body": b"\0\xff", "headers": {"ETag": "e"}}),
     (t.bases, {"id": 1, "name": "tiny", "root": "blake3:aa", "config_digest": "sha256:aa",

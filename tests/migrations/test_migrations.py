@@ -13,7 +13,7 @@ from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput, Misconfigured
 from tests.migrations.populated import ROWS, contents, populate, rows_of
 
-REVISIONS = [f"{number:04}" for number in range(1, 17)]
+REVISIONS = [f"{number:04}" for number in range(1, 18)]
 APPEND_ONLY = ["approvals", "audit", "freezes", "reviews", "revisions", "terms", "verdicts"]
 
 

@@ -15,6 +15,7 @@ from deltareg.db.queries import deltas, packs, principals, uploads, versions
 from deltareg.db.session import read, write
 from deltareg.digest import sha256_of
 from deltareg.identity.manifest import BASE_KIND, Manifest
+from deltareg.service.authority.grants import grants_of
 from deltareg.service.registry import Caller
 from deltareg.store import fresh_key
 
@@ -31,7 +32,7 @@ def caller(engine, name="ada", *, kind="user", scopes=ALL_SCOPES):
         found = principals.principal_id(conn, name)
         if found is None:
             found = principals.add_principal(conn, name, kind=kind)
-    return Caller(name, found, None, frozenset(scopes), "request-1")
+    return Caller(name, found, None, grants_of(scopes), "request-1")
 
 
 def base(engine, name="tiny"):
@@ -126,6 +127,11 @@ def adopt(conn, sent):
     return packs.adopt(
         conn, scope=SCOPE, digest=sent.digest, size_bytes=len(sent.data), physical_key=sent.key
     )
+
+
+def record_piece(conn, digest, base_root, entry, pack_ids):
+    """Remember where a piece is; one that is known already is left as it is."""
+    packs.record_pieces(conn, SCOPE, [packs.FoundPiece(digest, base_root, entry, pack_ids)])
 
 
 def push(engine, store, maker, delta_id, *contents, parents=()):

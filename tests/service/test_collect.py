@@ -143,8 +143,8 @@ def test_pieces_in_freed_packs_are_forgotten(engine, store, maker, delta):
     with write(engine) as conn:
         ids = packs_by_version(conn)
         both = [*ids[gone], *ids[kept]]
-        packs.record_piece(conn, rows.SCOPE, "blake3:both", "", b"b", both)
-        packs.record_piece(conn, rows.SCOPE, "blake3:kept", "", b"k", ids[kept])
+        rows.record_piece(conn, "blake3:both", "", b"b", both)
+        rows.record_piece(conn, "blake3:kept", "", b"k", ids[kept])
     rows.delete(engine, gone)
 
     collect.run(engine, store, grace_s=0)

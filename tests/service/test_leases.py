@@ -10,9 +10,9 @@ from deltareg.db import tables as t
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.labels import fits
 from deltareg.service.registry import Registry
+from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.leases import (
     bury_exhausted,
-    complete_run,
     fail_run,
     hold_lease,
 )

@@ -11,7 +11,7 @@ from deltareg.db.clock import US_PER_S
 from deltareg.db.session import create_engine, write
 from deltareg.service.registry import Registry
 from deltareg.service.runs import log_retention
-from deltareg.service.runs.leases import complete_run
+from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.log import append_log, read_log
 from deltareg.service.runs.log_retention import count_old_logs, drop_old_logs, drop_some_logs
 from deltareg.service.runs.runs import cancel_run, queue_run

@@ -10,7 +10,12 @@ from deltareg.errors import Forbidden
 from deltareg.refs import Ref
 from deltareg.service.registry import Registry
 from deltareg.service.resolve import find_version
-from deltareg.service.runs.leases import complete_run, fail_run
+from deltareg.service.runs.kinds.verify import (
+    complete_run,
+    queue_default_suite,
+    verify_where_base_was_missed,
+)
+from deltareg.service.runs.leases import fail_run
 from deltareg.service.runs.queue import (
     list_queue,
     list_workers,
@@ -19,10 +24,8 @@ from deltareg.service.runs.queue import (
 )
 from deltareg.service.runs.runs import (
     cancel_run,
-    queue_default_suite,
     queue_run,
     show_run,
-    verify_where_base_was_missed,
 )
 from deltareg.store.memory import MemoryStore
 from deltareg.wire import RunCreate, RunFailure
@@ -62,7 +65,7 @@ def queue_at_once(registry, caller, line, count):
     """Queue versions v1 … of a line as their pushes would, in one transaction."""
     with write(registry.engine) as conn:
         for number in range(1, count + 1):
-            version = find_version(conn, Ref.parse(f"{line}:v{number}"), bare="newest")
+            version = find_version(conn, caller, Ref.parse(f"{line}:v{number}"), bare="newest")
             queue_default_suite(conn, caller, version)
 
 

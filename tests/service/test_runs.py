@@ -10,7 +10,8 @@ from deltareg.db.session import write
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.service.registry import Registry
-from deltareg.service.runs.leases import complete_run, hold_lease
+from deltareg.service.runs.kinds.verify import complete_run
+from deltareg.service.runs.leases import hold_lease
 from deltareg.service.runs.queue import queue_depth
 from deltareg.service.runs.runs import (
     cancel_run,

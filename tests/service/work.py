@@ -7,6 +7,7 @@ from deltareg.db.clock import now_us
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.session import with_retry, write
 from deltareg.gate.verifier import VERIFIER
+from deltareg.service.authority.grants import grants_of
 from deltareg.service.registry import Caller
 from deltareg.service.runs.leases import claim_lease
 from deltareg.suites.suite import built_in
@@ -35,7 +36,7 @@ def report(grant, *, verdict="pass", checks=None, skip=None, fail=None, suite_di
 
 
 def reader(caller):
-    return Caller(caller.principal, caller.principal_id, None, frozenset({"read"}))
+    return Caller(caller.principal, caller.principal_id, None, grants_of(["read"]))
 
 
 def enqueue(registry, run_id, *, labels=None, priority=0):

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from deltareg.errors import Unavailable
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.leases import (
     claim_lease,
-    complete_run,
     fail_run,
     hold_lease,
 )

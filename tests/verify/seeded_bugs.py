@@ -1,6 +1,6 @@
 """Mistakes that a worker could have; each must make many tests fail."""
 
-import deltareg_verify.worker
+import deltareg_verify.runs.verify
 from deltareg_verify import verdict
 
 
@@ -16,12 +16,12 @@ def optimist(patch):
 
 def answer_pass(patch):
     """The worker sends a pass, whatever the rule says."""
-    honest = deltareg_verify.worker.verdict_report
+    honest = deltareg_verify.runs.verify.verdict_report
 
     def lie(*arguments, **named):
         return honest(*arguments, **named).model_copy(update={"verdict": "pass"})
 
-    patch.setattr(deltareg_verify.worker, "verdict_report", lie)
+    patch.setattr(deltareg_verify.runs.verify, "verdict_report", lie)
 
 
 BUGS = {"always_pass": always_pass, "optimist": optimist, "answer_pass": answer_pass}

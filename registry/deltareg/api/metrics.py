@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deltareg.service.runs.queue import QueueDepth, Workforce
+from deltareg.wire import RUN_KIND_NAMES
 
-# Told of while nothing of it waits, too, so that a scaler sees 0 and not nothing.
-_WHAT = ("verify", "reencode")
 _DEVICE_CHARACTERS = 40
 
 
@@ -47,7 +46,8 @@ class Metrics:
         """Note how the queue stands; what is not in it any more is not told of any more."""
         self._queue.clear()
         self._oldest.clear()
-        for each in (*(QueueDepth(what, "any", 0, 0, 0.0) for what in _WHAT), *depths):
+        # Each kind is told of while nothing of it waits, too: a scaler sees 0 and not nothing.
+        for each in (*(QueueDepth(what, "any", 0, 0, 0.0) for what in RUN_KIND_NAMES), *depths):
             device = _short(each.device)
             self._queue.labels(each.what, "waiting", device).set(each.waiting)
             self._queue.labels(each.what, "running", device).set(each.running)

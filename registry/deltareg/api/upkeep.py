@@ -1,15 +1,20 @@
-"""What a serving process does by itself now and then: drop the logs of runs that ended long ago."""
+"""What a serving process does by itself now and then: drop what nobody needs any more.
+
+These are the logs of runs that ended long ago, and events that nobody took out of the outbox.
+"""
 
 import logging
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import drop_some_logs
+from deltareg.service.upkeep.old_events import drop_some_events
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +36,12 @@ def upkeep(
         keep_logs_s: How long the log of a run is kept after its end; None for ever.
         every_s: How long to wait between.
     """
-    if keep_logs_s is None:
-        yield
-        return
     ended = threading.Event()
-    arguments = (registry, keep_logs_s, every_s, ended)
+    chores = {
+        "old logs of runs": partial(drop_some_logs, registry.engine, keep_s=keep_logs_s),
+        "old events": partial(drop_some_events, registry.engine),
+    }
+    arguments = (chores, every_s, ended)
     working = threading.Thread(target=_work, args=arguments, daemon=True, name="upkeep")
     working.start()
     try:
@@ -45,21 +51,22 @@ def upkeep(
         working.join()
 
 
-def _work(registry: Registry, keep_logs_s: float, every_s: float, ended: threading.Event) -> None:
+def _work(chores: dict[str, Callable[[], int]], every_s: float, ended: threading.Event) -> None:
     while True:
-        try:
-            _drop(registry, keep_logs_s, ended)
-        except (DeltaregError, SQLAlchemyError) as error:  # nobody above: it is told, and goes on
-            log.warning("old logs of runs were not dropped, it is tried again: %s", error)
+        for what, drop_some in chores.items():
+            try:
+                _drop(what, drop_some, ended)
+            except (DeltaregError, SQLAlchemyError) as error:  # nobody above: told, and goes on
+                log.warning("%s were not dropped, it is tried again: %s", what, error)
         if ended.wait(every_s):
             return
 
 
-def _drop(registry: Registry, keep_logs_s: float, ended: threading.Event) -> None:
+def _drop(what: str, drop_some: Callable[[], int], ended: threading.Event) -> None:
     total = 0
-    while dropped := drop_some_logs(registry.engine, keep_s=keep_logs_s):
+    while dropped := drop_some():
         total += dropped
         if ended.wait(_PAUSE_S):  # others get their turn between batches
             break
     if total:
-        log.info("dropped the logs of %d runs that ended long ago", total)
+        log.info("dropped %s: %d", what, total)

@@ -12,6 +12,7 @@ from deltareg.db.queries.outcomes import newest_outcomes
 from deltareg.db.queries.revocations import standing_revocations
 from deltareg.db.rows import Row
 from deltareg.identity.manifest import Manifest
+from deltareg.refs import LineRef
 from deltareg.service.clock import rfc3339
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionDetail, VersionInfo
@@ -20,6 +21,11 @@ from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionD
 def ref_of(row: Row) -> str:
     """Write a version row as `ns/name:vN`."""
     return f"{row.namespace}/{row.line}:v{row.number}"
+
+
+def line_of(row: Row) -> LineRef:
+    """Give the line of a version row, or of what is about one."""
+    return LineRef(row.namespace, row.line)
 
 
 def describe_versions(conn: sa.Connection, rows: Sequence[Row]) -> list[VersionInfo]:

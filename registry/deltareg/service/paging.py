@@ -10,6 +10,7 @@ from deltareg.wire import Page
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
+Place = TypeVar("Place")
 MAX_LIMIT = 200
 
 
@@ -71,6 +72,34 @@ def page(
     more = len(rows) > limit
     token = base64.urlsafe_b64encode(str(key(shown[-1])).encode()).decode() if more else None
     return Page(items=[show(row) for row in shown], next_cursor=token)
+
+
+def readable(
+    rows_after: Callable[[Place | None], Sequence[Row]],
+    *,
+    start: Place | None,
+    limit: int,
+    place: Callable[[Row], Place],
+    is_seen: Callable[[Row], bool],
+) -> list[Row]:
+    """Gather up to `limit + 1` rows that a caller may see, from as many queries as that takes.
+
+    So a page is full, and its cursor never names what was left out.
+
+    Args:
+        rows_after: Gives up to `limit + 1` rows of the list after a place.
+        start: Where to begin.
+        limit: How many items a page has.
+        place: Gives the place of a row.
+        is_seen: Whether the caller may see a row.
+    """
+    found: list[Row] = []
+    while True:
+        rows = rows_after(start)
+        found += [row for row in rows if is_seen(row)]
+        if len(rows) <= limit or len(found) > limit:
+            return found[: limit + 1]
+        start = place(rows[-1])
 
 
 def check_limit(limit: int) -> int:

@@ -1,6 +1,8 @@
 """How urgent a run is: the words of the wire as the numbers of the queue."""
 
 from deltareg.errors import Forbidden
+from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
 from deltareg.service.registry import Caller
 from deltareg.wire import Priority
 
@@ -21,13 +23,13 @@ _NUMBERS: dict[Priority, int] = {
 }
 
 
-def priority_of(caller: Caller, word: Priority) -> int:
-    """Give the number of a word that a caller asks for.
+def priority_of(caller: Caller, word: Priority, *, on: LineRef) -> int:
+    """Give the number of a word that a caller asks for, for a run of a line.
 
     Raises:
         Forbidden: It would come before the runs of others without a right to that.
     """
-    if word == "high" and not caller.scopes & {"promote", "admin"}:
+    if word == "high" and not caller.may(Right.PROMOTE, on=on):
         raise Forbidden(
             f"a run of high priority is for those who promote, {caller.principal} may not",
             fix="leave --priority out, or use a token with the scope promote",

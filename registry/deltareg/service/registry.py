@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.queries.audit import record_audit
-from deltareg.errors import Forbidden
+from deltareg.service.authority.decide import Decision, decide
+from deltareg.service.authority.grants import Grant, Right
+from deltareg.service.authority.refusals import hidden, refused
+from deltareg.service.authority.resources import SOMEWHERE, Resource
+from deltareg.service.events import Action, record_event
 from deltareg.store import BlobStore
-from deltareg.wire import Scope
 
 PACK_BYTES_MAX = 64 << 20
 BASES = "bases"
-_NOT_OF_ADMINS = {"break-glass"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +31,54 @@ class Caller:
         principal: The name, for people and the audit trail.
         principal_id: The row.
         token_id: The token that came with the request; None for the registry itself.
-        scopes: What the token allows.
+        grants: What the token allows, and where.
         request_id: Ties log lines, audit rows and answers of one request together.
     """
 
     principal: str
     principal_id: int
     token_id: int | None
-    scopes: frozenset[str]
+    grants: frozenset[Grant]
     request_id: str = ""
 
-    def require(self, scope: Scope) -> None:
-        """Go on only with a scope; `admin` includes every other but `break-glass`.
-
-        Whoever breaks the glass does it with a token that was made for it.
+    def require(self, right: Right, *, on: Resource) -> None:
+        """Go on only with a right on a resource.
 
         Raises:
-            Forbidden: The token does not have it.
+            Forbidden: The token does not give it.
+            NotFound: It was asked for to read, and the resource is not the caller's to see.
         """
-        is_implied = "admin" in self.scopes and scope not in _NOT_OF_ADMINS
-        if scope not in self.scopes and not is_implied:
-            raise Forbidden(
-                f"this token of {self.principal} does not allow {scope!r}",
-                fix=f"ask for one: deltareg token create --for {self.principal} --scope {scope}",
-            )
+        match decide(self.grants, right, on):
+            case Decision.ALLOWED:
+                return
+            case Decision.HIDDEN:
+                raise hidden(on)
+            case Decision.REFUSED:
+                is_held = self.may(right, on=SOMEWHERE)
+                raise refused(self.principal, right, on if is_held else SOMEWHERE)
+
+    def may(self, right: Right, *, on: Resource) -> bool:
+        """Whether the token gives a right on a resource."""
+        return decide(self.grants, right, on) is Decision.ALLOWED
+
+    def sees(self, on: Resource) -> bool:
+        """Whether a resource is there for the caller at all: it has some right on it."""
+        return any(self.may(right, on=on) for right in Right)
 
     def record(
-        self, conn: sa.Connection, action: str, subject: str, *, before: object, after: object
+        self,
+        conn: sa.Connection,
+        action: Action,
+        subject: str,
+        *,
+        on: Resource,
+        before: object,
+        after: object,
     ) -> None:
-        """Append to the audit trail in the transaction of the change."""
-        record_audit(
-            conn, actor=self.principal, token_id=self.token_id, action=action, subject=subject,
-            before=before, after=after, request_id=self.request_id,
+        """Write down what the caller did, in the transaction of the change."""
+        record_event(
+            conn, action, subject, on=on, before=before, after=after, actor=self.principal,
+            token_id=self.token_id, request_id=self.request_id,
         )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""From a reference to a row, with an answer that lists the choices when there is none."""
+"""From a reference to a row, with an answer that lists the choices when there is none.
+
+What a caller has no right on is not found, in the words for what is not there: here, whoever looks.
+"""
 
 from typing import Literal
 
@@ -11,56 +14,57 @@ from deltareg.db.queries import versions as queries
 from deltareg.db.rows import Row
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
+from deltareg.service.authority.refusals import absent
+from deltareg.service.authority.resources import Base
 from deltareg.service.describe import ref_of
+from deltareg.service.registry import Caller
 
 Bare = Literal["newest", "prod"]
 
 
-def find_line(conn: sa.Connection, line: LineRef, *, lock: bool = False) -> Row:
+def find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool = False) -> Row:
     """Find a delta line.
 
     Raises:
-        NotFound: There is none of that name.
+        NotFound: There is none of that name that the caller may see.
     """
+    if not caller.sees(line):
+        raise absent(line)
     row = delta_queries.delta_row(conn, line.namespace, line.name, lock=lock)
     if row is None:
-        raise NotFound(f"there is no delta {line}", fix=f"deltareg ls {line.namespace}")
+        raise absent(line)
     return row
 
 
-def find_base(conn: sa.Connection, name: str) -> Row:
+def find_base(conn: sa.Connection, caller: Caller, name: str) -> Row:
     """Find a base by name.
 
     Raises:
-        NotFound: There is none of that name.
+        NotFound: There is none of that name that the caller may see.
     """
+    if not caller.sees(Base(name)):
+        raise absent(Base(name))
     rows = base_queries.base_rows(conn, name=name, limit=1)
-    if not rows and "/" in name:
-        raise NotFound(
-            f"{name} is the base of nothing yet", fix=f"deltareg push PATH NS/NAME --base {name}"
-        )
     if not rows:
-        raise NotFound(
-            f"there is no base {name!r}",
-            fix="deltareg base ls, or store it: deltareg base push PATH " + name,
-        )
+        raise absent(Base(name))
     return rows[0]
 
 
-def find_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> Row:
+def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> Row:
     """Find the version that a reference means; deleted versions are found by number only.
 
     Args:
         conn: A transaction.
+        caller: Who looks.
         ref: The reference.
         bare: What `ns/name` alone means here: the newest version, or the one on `prod`.
 
     Raises:
         NotFound: No line, version, channel or revision of that name, or nothing on the channel.
     """
-    line = find_line(conn, ref.line)
     if ref.channel is not None or (ref.is_bare and bare == "prod"):
-        return _on_channel(conn, line, ref)
+        return _on_channel(conn, caller, ref)
+    line = find_line(conn, caller, ref.line)
     row = queries.find_version(
         conn, line.id, number=ref.version, semver=ref.label,
         digest=None if ref.digest is None else str(ref.digest),
@@ -71,13 +75,15 @@ def find_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> Row:
 
 
 def find_channel(
-    conn: sa.Connection, line: Row, ref: LineRef, name: str, *, lock: bool = False
+    conn: sa.Connection, caller: Caller, ref: LineRef, name: str, *, lock: bool = False
 ) -> Row:
     """Find a channel of a line; with `lock`, it does not move until the transaction ends.
 
     Raises:
-        NotFound: The line has no such channel; the answer lists those it has.
+        NotFound: No such line that the caller may see, or it has no such channel; then the answer
+            lists those it has.
     """
+    line = find_line(conn, caller, ref)
     row = channel_queries.channel_row(conn, line.id, name, lock=lock)
     if row is None:
         known = ", ".join(found.name for found in channel_queries.channel_rows(conn, line.id))
@@ -88,8 +94,8 @@ def find_channel(
     return row
 
 
-def _on_channel(conn: sa.Connection, line: Row, ref: Ref) -> Row:
-    channel = find_channel(conn, line, ref.line, ref.channel or "prod")
+def _on_channel(conn: sa.Connection, caller: Caller, ref: Ref) -> Row:
+    channel = find_channel(conn, caller, ref.line, ref.channel or "prod")
     number = channel.revision if ref.revision is None else ref.revision
     if ref.back:
         revision = channel_queries.version_back(conn, channel.id, number=number, back=ref.back)
@@ -98,15 +104,15 @@ def _on_channel(conn: sa.Connection, line: Row, ref: Ref) -> Row:
     if revision is None or revision.version_id is None:
         raise NotFound(
             f"nothing is on {ref.line}@{channel.name}" + (f" at #{number}" if number else ""),
-            fix=_choices(conn, line, ref.line, channel.name),
+            fix=_choices(conn, channel, ref.line),
         )
     return queries.version_by_id(conn, revision.version_id)
 
 
-def _choices(conn: sa.Connection, line: Row, ref: LineRef, channel: str) -> str:
-    rows = queries.version_rows(conn, line.id, before=None, limit=5)
+def _choices(conn: sa.Connection, channel: Row, ref: LineRef) -> str:
+    rows = queries.version_rows(conn, channel.delta_id, before=None, limit=5)
     if not rows:
         return f"push a version first: deltareg push PATH {ref} --base NAME"
     known = ", ".join(ref_of(row) for row in rows)
-    promote = f"deltareg promote {ref_of(rows[0])} --channel {channel}"
+    promote = f"deltareg promote {ref_of(rows[0])} --channel {channel.name}"
     return f"name a version ({known}), or promote one: {promote}"

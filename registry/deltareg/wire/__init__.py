@@ -62,6 +62,7 @@ from deltareg.wire.requests import (
     Review,
 )
 from deltareg.wire.runs import (
+    RUN_KIND_NAMES,
     CheckOutcome,
     CheckResult,
     LeaseGrant,
@@ -72,6 +73,7 @@ from deltareg.wire.runs import (
     RunCreate,
     RunFailure,
     RunInfo,
+    RunKindName,
     RunState,
     StoredChange,
     VerdictInfo,
@@ -96,6 +98,7 @@ from deltareg.wire.versions import (
 
 __all__ = [
     "API",
+    "RUN_KIND_NAMES",
     "SCHEMA_VERSION",
     "AgentReport",
     "Answer",
@@ -158,6 +161,7 @@ __all__ = [
     "RunCreate",
     "RunFailure",
     "RunInfo",
+    "RunKindName",
     "RunLog",
     "RunState",
     "Scope",

@@ -1,6 +1,6 @@
 """Runs, leases and verdicts on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from deltareg.wire.bases import BaseInfo
 from deltareg.wire.messages import Answer, Outcome, Reason, Request, Text
 
 CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
+RunKindName = Literal["verify", "reencode"]
+RUN_KIND_NAMES: tuple[RunKindName, ...] = get_args(RunKindName)
+"""The kinds of run that there are; the server and the worker have a file for each."""
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
 Priority = Literal["high", "normal", "low", "background"]
 Labels = Annotated[
@@ -162,7 +165,7 @@ class LeaseRequest(Request):
     labels: dict[str, str] = {}
     run: str = ""
     wait_s: Annotated[float, Field(ge=0, le=60)] = 0
-    what: list[Literal["verify", "reencode"]] = ["verify"]
+    what: list[RunKindName] = ["verify"]
 
 
 class LeaseGrant(Answer):

@@ -1,11 +1,13 @@
 """What lint, push and materialize make of a folder, without a client around it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.examine import examine
 from deltareg.delta.fold import Folding
 from deltareg.delta.kind import Account, BaseView
+from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.tensors.array import integers, to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -19,7 +21,7 @@ class Assessed:
     account: Account
     problems: list
     base: BaseView
-    weights: dict
+    weights: Mapping[str, Tensor]
     names: frozenset
 
     @property

@@ -15,7 +15,7 @@ from deltareg.delta.formats import describe
 from deltareg.delta.kind import ActivationHook, DeltaFiles, Seen, WeightUpdate
 from deltareg.delta.kinds import all_kinds
 from deltareg.delta.kinds.tinylora import IN_MEMORY
-from deltareg.delta.layouts.peft.refused import reason, refused_types
+from deltareg.delta.layouts.peft.refused import REASONS, reason
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
 from deltareg_verify.torch_engine.ops import TorchOps
@@ -419,7 +419,7 @@ def test_linear_layers_are_in_memory_as_the_table_says(make):
     assert own == IN_MEMORY[network.config.model_type]
 
 
-@pytest.mark.parametrize("peft_type", sorted(refused_types()))
+@pytest.mark.parametrize("peft_type", sorted(REASONS))
 def test_a_type_without_a_kind_is_refused_with_its_reason(peft_type):
     files = DeltaFiles({}, {}, {"adapter_config.json": {"peft_type": peft_type}})
 

@@ -1,7 +1,7 @@
 """Runs, leases and verdicts: the queue that workers live from."""
 
 import random
-from typing import Annotated, Literal
+from typing import Annotated
 
 import anyio
 import anyio.to_thread
@@ -16,6 +16,7 @@ from deltareg.refs import Ref
 from deltareg.service.push import reencode
 from deltareg.service.runs import leases
 from deltareg.service.runs import runs as service
+from deltareg.service.runs.kinds import verify
 from deltareg.service.verdicts import verdicts
 from deltareg.service.verdicts import waive as waivers
 from deltareg.wire import (
@@ -27,6 +28,7 @@ from deltareg.wire import (
     RunCreate,
     RunFailure,
     RunInfo,
+    RunKindName,
     RunState,
     UploadInfo,
     VerdictInfo,
@@ -43,7 +45,7 @@ def list_runs(
     by: By,
     state: RunState | None = None,
     ref: str | None = None,
-    what: Literal["verify", "reencode"] | None = None,
+    what: RunKindName | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[RunInfo]:
@@ -92,7 +94,7 @@ def rerun(registry: InRegistry, by: By, run_id: str) -> RunInfo:
 @router.post("/runs/{run_id}:complete")
 def complete_run(registry: InRegistry, by: By, run_id: str, body: VerdictReport) -> VerdictInfo:
     """End a run with what the worker found."""
-    return leases.complete_run(registry, by, run_id, body)
+    return verify.complete_run(registry, by, run_id, body)
 
 
 @router.post("/runs/{run_id}:fail", status_code=204)

@@ -18,14 +18,13 @@ def record_audit(
     before: object,
     after: object,
     request_id: str,
-) -> None:
-    """Append who did what to which thing, in the transaction of the change itself."""
-    conn.execute(
-        sa.insert(audit).values(
-            actor=actor, token_id=token_id, action=action, subject=subject,
-            before=before, after=after, request_id=request_id,
-        )
+) -> int:
+    """Append who did what to which thing, in the transaction of the change; give the row's id."""
+    added = sa.insert(audit).values(
+        actor=actor, token_id=token_id, action=action, subject=subject,
+        before=before, after=after, request_id=request_id,
     )  # fmt: skip
+    return int(conn.execute(added.returning(audit.c.id)).scalar_one())
 
 
 def audit_rows(

@@ -204,18 +204,6 @@ def known_pieces(
     return found
 
 
-def record_piece(
-    conn: sa.Connection,
-    scope: str,
-    digest: str,
-    base_root: str,
-    entry: bytes,
-    pack_ids: Sequence[int],
-) -> None:
-    """Remember where a piece is; one that is known already is left as it is."""
-    record_pieces(conn, scope, [FoundPiece(digest, base_root, entry, pack_ids)])
-
-
 def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) -> None:
     """Remember where pieces are, in few statements; known ones are left as they are."""
     # Sorted: two pushes that insert the same pieces in other orders would wait for each other.

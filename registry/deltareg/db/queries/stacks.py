@@ -13,14 +13,6 @@ from deltareg.db.upsert import batches
 _MOST = 16
 
 
-def base_of_version(conn: sa.Connection, version_id: int) -> Row | None:
-    """Give what is recorded of a version as a base, and the root; None when it never was one."""
-    query = sa.select(version_bases, bases.c.root).join(
-        bases, bases.c.id == version_bases.c.base_id
-    )
-    return conn.execute(query.where(version_bases.c.version_id == version_id)).one_or_none()
-
-
 def record_version_base(
     conn: sa.Connection, base_id: int, *, version_id: int, bottom_id: int, depth: int, recipe: str
 ) -> None:

@@ -156,17 +156,6 @@ def children_of(conn: sa.Connection, version_id: int) -> Sequence[Row]:
     return conn.execute(query).all()
 
 
-def versions_on_base(conn: sa.Connection, base_id: int, *, limit: int) -> Sequence[Row]:
-    """List versions made for a base, oldest first."""
-    query = (
-        select_versions()
-        .where(versions.c.base_id == base_id, versions.c.deleted_at.is_(None))
-        .order_by(versions.c.id)
-        .limit(limit)
-    )
-    return conn.execute(query).all()
-
-
 def lock_version(conn: sa.Connection, version_id: int) -> None:
     """Keep others from building on a version until the transaction ends."""
     query = sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update()

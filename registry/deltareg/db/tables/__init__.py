@@ -6,6 +6,7 @@ Every time is a BIGINT of microseconds since the epoch, by the database's clock 
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.fleet import agents, followers
 from deltareg.db.tables.metadata import metadata
+from deltareg.db.tables.outbox import outbox
 from deltareg.db.tables.packs import (
     base_packs,
     base_shares,
@@ -50,6 +51,7 @@ __all__ = [
     "lineage",
     "metadata",
     "namespaces",
+    "outbox",
     "packs",
     "piece_packs",
     "pieces",

@@ -70,10 +70,6 @@ class Sites:
         """Give the layers of one stack, in order."""
         return [layer for layer in self.layers if layer.stack == name]
 
-    def layer_above(self, path: str) -> Layer | None:
-        """Give the layer that a module lies in."""
-        return next((x for x in self.layers if f"{path}.".startswith(f"{x.path}.")), None)
-
 
 def sites_of(base: BaseView) -> Sites | None:
     """Find the sublayers of a base; None for a model type without a file here."""

@@ -2,6 +2,8 @@
 
 from deltareg.db.queries.audit import audit_rows
 from deltareg.db.session import read
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
@@ -18,8 +20,8 @@ def list_audit(
     cursor: str | None,
     limit: int,
 ) -> Page[AuditRow]:
-    """List who did what, newest first."""
-    caller.require("admin")
+    """List who did what, newest first: for admins of everything."""
+    caller.require(Right.ADMIN, on=EVERYTHING)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         rows = audit_rows(

@@ -11,7 +11,10 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry, write
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
+from deltareg.service.authority.grants import Right, grants_of
+from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.wire import Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
@@ -54,7 +57,7 @@ def authenticate(registry: Registry, token: str, *, request_id: str) -> Caller:
         raise Unauthenticated("the token is unknown, revoked or expired", fix=_LOGIN)
     if row.last_used_at is None or row.now - row.last_used_at > _TOUCH_US:
         with_retry(registry.engine, lambda conn: queries.touch_token(conn, row.id))
-    return Caller(row.principal, row.principal_id, row.id, frozenset(row.scopes), request_id)
+    return Caller(row.principal, row.principal_id, row.id, grants_of(row.scopes), request_id)
 
 
 def is_live(registry: Registry, header: str) -> bool:
@@ -89,7 +92,7 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
     Raises:
         Forbidden: The caller is no admin.
     """
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=EVERYTHING)
     name = parse_name(request.principal, "principal")
     secret = mint_secret(request.kind)
     with write(registry.engine) as conn:
@@ -103,7 +106,9 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
         )  # fmt: skip
         info = _show(queries.token_rows(conn, token_id=token_id)[0])
         subject = f"token/{token_id}"
-        caller.record(conn, "token.create", subject, before=None, after=info.model_dump())
+        caller.record(
+            conn, Action.TOKEN_CREATE, subject, on=EVERYTHING, before=None, after=info.model_dump()
+        )
     return TokenCreated(token=secret, **info.model_dump())
 
 
@@ -123,11 +128,12 @@ def bootstrap_token(
             conn, token_hash=hash_secret(secret), display=secret[:12], principal_id=owner,
             kind=kind, scopes=scopes, note="made at start", created_by=None, expires_in_us=None,
         )  # fmt: skip
-        registry_itself = Caller("registry", owner, None, frozenset({"admin"}))
+        registry_itself = Caller("registry", owner, None, grants_of([Right.ADMIN]))
         after = {"principal": principal, "scopes": scopes}
         registry_itself.record(
-            conn, "token.bootstrap", f"token/{token_id}", before=None, after=after
-        )
+            conn, Action.TOKEN_BOOTSTRAP, f"token/{token_id}", on=EVERYTHING,
+            before=None, after=after,
+        )  # fmt: skip
     return secret
 
 
@@ -135,7 +141,7 @@ def list_tokens(
     registry: Registry, caller: Caller, *, cursor: str | None, limit: int
 ) -> Page[TokenInfo]:
     """List all tokens, newest first, without secrets."""
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=EVERYTHING)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         rows = queries.token_rows(conn, before=before, limit=check_limit(limit) + 1)
@@ -148,7 +154,7 @@ def revoke_token(registry: Registry, caller: Caller, token_id: int) -> TokenInfo
     Raises:
         NotFound: There is no such token.
     """
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=EVERYTHING)
     with write(registry.engine) as conn:
         is_changed = queries.revoke_token(conn, token_id)
         rows = queries.token_rows(conn, token_id=token_id)
@@ -158,8 +164,9 @@ def revoke_token(registry: Registry, caller: Caller, token_id: int) -> TokenInfo
         if is_changed:
             after = {"revoked_at": info.revoked_at}
             caller.record(
-                conn, "token.revoke", f"token/{token_id}", before={"revoked_at": None}, after=after
-            )
+                conn, Action.TOKEN_REVOKE, f"token/{token_id}", on=EVERYTHING,
+                before={"revoked_at": None}, after=after,
+            )  # fmt: skip
     return info
 
 

@@ -3,8 +3,10 @@
 from deltareg.db.queries import bases as queries
 from deltareg.db.session import read
 from deltareg.errors import NotFound
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.describe import describe_base
-from deltareg.service.paging import check_limit, page, read_cursor
+from deltareg.service.paging import check_limit, page, read_cursor, readable
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base
 from deltareg.wire import BaseInfo, Page
@@ -13,11 +15,15 @@ from deltareg.wire import BaseInfo, Page
 def list_bases(
     registry: Registry, caller: Caller, *, root: str | None, cursor: str | None, limit: int
 ) -> Page[BaseInfo]:
-    """List bases by name, or those with one root."""
-    caller.require("read")
+    """List bases by name, or those with one root; what the caller may not read is left out."""
+    caller.require(Right.READ, on=SOMEWHERE)
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
-        rows = queries.base_rows(conn, root=root, after=after, limit=check_limit(limit) + 1)
+        rows = readable(
+            lambda place: queries.base_rows(conn, root=root, after=place, limit=limit + 1),
+            start=after, limit=check_limit(limit), place=lambda row: str(row.name),
+            is_seen=lambda row: caller.may(Right.READ, on=Base(row.name)),
+        )  # fmt: skip
         return page(
             rows, limit, show=lambda row: describe_base(conn, row), key=lambda row: row.name
         )
@@ -29,16 +35,16 @@ def show_base(registry: Registry, caller: Caller, name: str) -> BaseInfo:
     Raises:
         NotFound: There is none of that name.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
-        return describe_base(conn, find_base(conn, name))
+        return describe_base(conn, find_base(conn, caller, name))
 
 
 def base_manifest_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
     """Give the manifest of a base, as it was received."""
-    caller.require("read")
+    caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
-        return queries.base_content(conn, find_base(conn, name).id).manifest
+        return queries.base_content(conn, find_base(conn, caller, name).id).manifest
 
 
 def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
@@ -47,9 +53,9 @@ def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
     Raises:
         NotFound: The base is only registered; its bytes are elsewhere.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
-        raw = queries.base_content(conn, find_base(conn, name).id).storage_map
+        raw = queries.base_content(conn, find_base(conn, caller, name).id).storage_map
     if not raw:
         raise NotFound(
             f"the base {name} is registered without its bytes",

@@ -28,7 +28,7 @@ from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
 from deltareg.service.lines.revocations import tell_revocation
 from deltareg.service.readback import Readback
-from deltareg.service.registry import Registry, namespace_scope
+from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_version
 
 FINETUNED_FROM_RULE = "1"
@@ -71,7 +71,7 @@ def parse_version_base(target: str) -> Ref:
     return ref
 
 
-def find_ground(conn: sa.Connection, target: str) -> Ground:
+def find_ground(conn: sa.Connection, caller: Caller, target: str) -> Ground:
     """Find a version that is to be a base, and what it stands on.
 
     Raises:
@@ -79,7 +79,7 @@ def find_ground(conn: sa.Connection, target: str) -> Ground:
         InvalidInput: It cannot be folded, or the stack would be too high.
         Blocked: It, or what it stands on, is revoked.
     """
-    version = find_version(conn, parse_version_base(target), bare="newest")
+    version = find_version(conn, caller, parse_version_base(target), bare="newest")
     if version.deleted_at is not None:
         raise NotFound(f"{target} is deleted", fix="name another version")
     rows = base_queries.base_rows(conn, base_id=version.base_id, limit=1)

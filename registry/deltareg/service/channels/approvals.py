@@ -11,11 +11,17 @@ from deltareg.db.queries import requests as queries
 from deltareg.db.rows import Row
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy, policy_of
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove
 
+_ENDS = {
+    "rejected": Action.REQUEST_REJECT,
+    "withdrawn": Action.REQUEST_WITHDRAW,
+    "stale": Action.REQUEST_STALE,
+}
 MOVED_ON = "the channel moved on"
 
 
@@ -81,11 +87,11 @@ def end_others(
 def end(conn: sa.Connection, caller: Caller, request: Row, *, state: str, decision: str) -> None:
     """End an open request without a move, with its audit row."""
     queries.decide(conn, request.id, state=state, decided_by=caller.principal_id, decision=decision)
-    verb = {"rejected": "reject", "withdrawn": "withdraw", "stale": "stale"}[state]
     after = {"state": state, "version": request.number, "reason": decision}
     caller.record(
-        conn, f"request.{verb}", subject_of(request), before={"state": "open"}, after=after
-    )
+        conn, _ENDS[state], subject_of(request), on=line_of(request),
+        before={"state": "open"}, after=after,
+    )  # fmt: skip
 
 
 def note_promoted(conn: sa.Connection, caller: Caller, channel: Row, version: Row) -> int | None:
@@ -98,7 +104,10 @@ def note_promoted(conn: sa.Connection, caller: Caller, channel: Row, version: Ro
                 "approved_by": [row.principal for row in given],
             }  # fmt: skip
             before = {"state": "open"}
-            caller.record(conn, "request.promote", subject_of(request), before=before, after=after)
+            caller.record(
+                conn, Action.REQUEST_PROMOTE, subject_of(request), on=line_of(request),
+                before=before, after=after,
+            )  # fmt: skip
             return int(request.id)
     return None
 
@@ -120,5 +129,5 @@ def _open(
     )  # fmt: skip
     after = {"state": "open", "version": version.number, "reason": move.reason, "policy": digest}
     subject = f"{line}@{channel.name}/request/{request_id}"
-    caller.record(conn, "request.open", subject, before=None, after=after)
+    caller.record(conn, Action.REQUEST_OPEN, subject, on=line, before=None, after=after)
     return request_id

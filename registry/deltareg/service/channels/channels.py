@@ -12,6 +12,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import NotFound
 from deltareg.gate.policy import policy_digest, policy_fields
 from deltareg.refs import LineRef, parse_channel
+from deltareg.service.authority.grants import Right
 from deltareg.service.channels.gate import FRESH_POLICY
 from deltareg.service.channels.reviews import moves_to_review
 from deltareg.service.clock import (
@@ -19,6 +20,7 @@ from deltareg.service.clock import (
     rfc3339,
     rfc3339_or_none,
 )
+from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import end_of, tell_frozen, what_freezes
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -38,9 +40,9 @@ def add_default_channels(conn: sa.Connection, delta_id: int) -> None:
 
 def list_channels(registry: Registry, caller: Caller, line: LineRef) -> Page[ChannelInfo]:
     """List the channels of a line with what they serve."""
-    caller.require("read")
+    caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
-        rows = queries.channel_rows(conn, find_line(conn, line).id)
+        rows = queries.channel_rows(conn, find_line(conn, caller, line).id)
         return Page(items=_describe_now(conn, line, rows))
 
 
@@ -52,9 +54,9 @@ def show_channel(
     Raises:
         NotFound: No such channel, or it served nothing yet at that time.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
-        row = find_channel(conn, find_line(conn, line), line, name)
+        row = find_channel(conn, caller, line, name)
         if at is None:
             return describe_channel(conn, line, row)
         at_us = parse_time(at)
@@ -69,7 +71,7 @@ def show_channel(
 
 def read_revision(registry: Registry, caller: Caller, line: LineRef, name: str) -> int | None:
     """Give the number of a channel's newest revision, for those who wait for the next."""
-    caller.require("read")
+    caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         return queries.newest_revision(conn, line.namespace, line.name, name)
 
@@ -78,10 +80,10 @@ def list_revisions(
     registry: Registry, caller: Caller, line: LineRef, name: str, *, cursor: str | None, limit: int
 ) -> Page[RevisionInfo]:
     """List a ledger, newest first."""
-    caller.require("read")
+    caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
-        row = find_channel(conn, find_line(conn, line), line, name)
+        row = find_channel(conn, caller, line, name)
         rows = queries.revision_rows(conn, row.id, before=before, limit=check_limit(limit) + 1)
     return page(
         rows, limit, key=lambda revision: revision.number,
@@ -97,16 +99,18 @@ def list_revisions(
 
 def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str) -> ChannelInfo:
     """Make a channel with the policy that a fresh one has; one that exists is left as it is."""
-    caller.require("promote")
+    caller.require(Right.PROMOTE, on=line)
     parse_channel(name)
 
     def transaction(conn: sa.Connection) -> ChannelInfo:
-        delta = find_line(conn, line, lock=True)
+        delta = find_line(conn, caller, line, lock=True)
         if queries.channel_row(conn, delta.id, name) is None:
             queries.add_channel(conn, delta.id, name, policy=FRESH_POLICY)
             subject = f"{line}@{name}"
-            caller.record(conn, "channel.create", subject, before=None, after=FRESH_POLICY)
-        return describe_channel(conn, line, find_channel(conn, delta, line, name))
+            caller.record(
+                conn, Action.CHANNEL_CREATE, subject, on=line, before=None, after=FRESH_POLICY
+            )
+        return describe_channel(conn, line, find_channel(conn, caller, line, name))
 
     return with_retry(registry.engine, transaction)
 
@@ -119,20 +123,19 @@ def clear_quarantine(
     Raises:
         NotFound: The version is not quarantined there.
     """
-    caller.require("promote")
+    caller.require(Right.PROMOTE, on=line)
 
     def transaction(conn: sa.Connection) -> ChannelInfo:
-        delta = find_line(conn, line)
         # Held as by a move: of two that clear at once one does, and none in the middle of a move.
-        channel = find_channel(conn, delta, line, name, lock=True)
-        row = version_queries.find_version(conn, delta.id, number=version)
+        channel = find_channel(conn, caller, line, name, lock=True)
+        row = version_queries.find_version(conn, channel.delta_id, number=version)
         found = None if row is None else queries.standing_quarantine(conn, channel.id, row.id)
         if found is None:
             raise NotFound(f"{line}:v{version} is not quarantined on {name}")
         queries.clear_quarantine(conn, found, cleared_by=caller.principal_id, reason=reason)
         subject = f"{line}@{name}"
         before, after = {"quarantined": version}, {"cleared": version, "reason": reason}
-        caller.record(conn, "channel.clear", subject, before=before, after=after)
+        caller.record(conn, Action.CHANNEL_CLEAR, subject, on=line, before=before, after=after)
         return describe_channel(conn, line, channel)
 
     return with_retry(registry.engine, transaction)

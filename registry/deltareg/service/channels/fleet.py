@@ -14,7 +14,10 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.refs import Ref, parse_name
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
 from deltareg.service.clock import rfc3339
+from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_line
@@ -30,12 +33,15 @@ def report_agent(registry: Registry, caller: Caller, name: str, report: AgentRep
         Forbidden: The token does not allow it, or the name is another principal's.
         NotFound: A channel that it follows does not exist.
     """
-    caller.require("serve")
+    caller.require(Right.SERVE, on=SOMEWHERE)
     parse_name(name, "name for an agent")
     followed = [(parse_followed(observed.channel), observed) for observed in report.serves]
 
+    for ref, _ in followed:
+        caller.require(Right.SERVE, on=ref.line)
+
     def transaction(conn: sa.Connection) -> None:
-        channels = _by_channel(conn, followed)
+        channels = _by_channel(conn, caller, followed)
         agent_id = queries.see_agent(
             conn, name, principal_id=caller.principal_id, engine=report.engine,
             every_us=round(report.every_s * US_PER_S),
@@ -54,15 +60,19 @@ def report_agent(registry: Registry, caller: Caller, name: str, report: AgentRep
 def list_followers(
     registry: Registry, caller: Caller, of: str | None, *, cursor: str | None, limit: int
 ) -> Page[FollowerInfo]:
-    """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all."""
-    caller.require("read")
+    """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all.
+
+    A list of all takes the right to read everything.
+    """
+    caller.require(Right.READ, on=SOMEWHERE)
     after = read_number_cursor(cursor)
     ref = None if of is None else Ref.parse(of)
     if ref is not None and not ref.is_bare:
         ref = parse_followed(str(ref))
+    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
     with read(registry.engine) as conn:
-        line = None if ref is None else find_line(conn, ref.line)
-        channel = None if ref is None or ref.channel is None else _channel_id(conn, ref)
+        line = None if ref is None else find_line(conn, caller, ref.line)
+        channel = None if ref is None or ref.channel is None else _channel_id(conn, caller, ref)
         rows = queries.follower_rows(
             conn, delta_id=None if line is None else line.id, channel_id=channel, after=after,
             limit=check_limit(limit) + 1,
@@ -77,16 +87,19 @@ def forget_agent(registry: Registry, caller: Caller, name: str) -> None:
         NotFound: There is none of that name.
         Forbidden: It is another principal's, and the caller is no admin.
     """
-    caller.require("serve")
+    caller.require(Right.SERVE, on=SOMEWHERE)
 
     def transaction(conn: sa.Connection) -> None:
         row = queries.agent_row(conn, name)
         if row is None:
             raise NotFound(f"there is no agent {name[:64]!r}", fix="deltareg fleet ls")
         if row.principal_id != caller.principal_id:
-            caller.require("admin")
+            caller.require(Right.ADMIN, on=EVERYTHING)
         queries.delete_agent(conn, row.id)
-        caller.record(conn, "agent.forget", f"agent/{name}", before={"agent": name}, after=None)
+        caller.record(
+            conn, Action.AGENT_FORGET, f"agent/{name}", on=EVERYTHING,
+            before={"agent": name}, after=None,
+        )  # fmt: skip
 
     with_retry(registry.engine, transaction)
 
@@ -104,13 +117,13 @@ def parse_followed(text: str) -> Ref:
 
 
 def _by_channel(
-    conn: sa.Connection, followed: Sequence[tuple[Ref, Observed]]
+    conn: sa.Connection, caller: Caller, followed: Sequence[tuple[Ref, Observed]]
 ) -> dict[int, dict[str, object]]:
     """Give what is told of each channel by the channel's id; all are looked up at once."""
     known = queries.channel_ids(conn, {_name(ref) for ref, _ in followed})
     # What was not found is looked for by itself, for the words of the refusal.
     return {
-        known.get(_name(ref)) or _channel_id(conn, ref): _columns(observed)
+        known.get(_name(ref)) or _channel_id(conn, caller, ref): _columns(observed)
         for ref, observed in followed
     }
 
@@ -119,8 +132,8 @@ def _name(ref: Ref) -> tuple[str, str, str]:
     return ref.line.namespace, ref.line.name, ref.channel or ""
 
 
-def _channel_id(conn: sa.Connection, ref: Ref) -> int:
-    found = find_channel(conn, find_line(conn, ref.line), ref.line, ref.channel or "")
+def _channel_id(conn: sa.Connection, caller: Caller, ref: Ref) -> int:
+    found = find_channel(conn, caller, ref.line, ref.channel or "")
     return int(found.id)
 
 

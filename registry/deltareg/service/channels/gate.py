@@ -21,13 +21,14 @@ from deltareg.gate.policy import Policy, policy_digest
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verdict_rules import VerdictFact
 from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
 from deltareg.service.bases.stacks import revoked_below
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
 from deltareg.service.lines.revocations import tell_revocation
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_channel, find_line, find_version
+from deltareg.service.resolve import find_channel, find_version
 from deltareg.service.verdicts.environments import worker_environments
 from deltareg.service.verdicts.facts import fact_of, suite_facts
 from deltareg.service.verdicts.waivers import standing_waivers
@@ -69,10 +70,10 @@ class Case:
 
 def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> GateAnswer:
     """Hold a version against every rule of a channel, and say what is missing; changes nothing."""
-    caller.require("read")
+    caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
-        version = find_version(conn, ref, bare="newest")
-        row = find_channel(conn, find_line(conn, ref.line), ref.line, channel)
+        version = find_version(conn, caller, ref, bare="newest")
+        row = find_channel(conn, caller, ref.line, channel)
         case = gather(conn, version, row)
     rulings = case.rulings()
     unmet = [ruling for ruling in rulings if not ruling.is_met]

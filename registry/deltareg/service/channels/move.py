@@ -13,12 +13,13 @@ from deltareg.db.rows import Row
 from deltareg.db.session import with_retry, write
 from deltareg.errors import GatePending, InvalidInput, StaleRevision
 from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
 from deltareg.service.channels.promote import promote
 from deltareg.service.channels.roll_back import roll_back
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import freeze_channel, unfreeze_channel
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.resolve import find_channel
 from deltareg.wire import ChannelMove, MoveResult
 
 _FREEZES = {"freeze", "unfreeze"}
@@ -58,11 +59,11 @@ def move_channel(
         NotFound: No such line, channel or version, or nothing to roll back to.
         InvalidInput: A reason is missing, or the move is none.
     """
-    caller.require("break-glass" if move.break_glass else "promote")
+    caller.require(Right.BREAK_GLASS if move.break_glass else Right.PROMOTE, on=line)
     _check(move)
 
     def transaction(conn: sa.Connection) -> MoveResult | GatePending:
-        channel = find_channel(conn, find_line(conn, line), line, name, lock=True)
+        channel = find_channel(conn, caller, line, name, lock=True)
         if channel.revision != seen:
             raise StaleRevision(
                 f"{line}@{name} is at #{channel.revision}, not at #{seen}: somebody moved it"

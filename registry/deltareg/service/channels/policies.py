@@ -13,10 +13,13 @@ from deltareg.documents.strict_fields import Place, read_word
 from deltareg.errors import InvalidInput, StaleRevision
 from deltareg.gate.policy import Policy, parse_policy, policy_digest, policy_fields
 from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Base
 from deltareg.service.channels.approvals import end_others
+from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.resolve import find_channel
 from deltareg.service.verdicts.facts import suite_facts
 from deltareg.wire import PolicyChange, PolicyInfo, PolicySet
 
@@ -27,9 +30,9 @@ def show_policy(registry: Registry, caller: Caller, line: LineRef, name: str) ->
     Raises:
         NotFound: No such line or channel.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
-        policy = policy_of(find_channel(conn, find_line(conn, line), line, name))
+        policy = policy_of(find_channel(conn, caller, line, name))
     return PolicyInfo(channel=name, policy=policy_fields(policy), digest=str(policy_digest(policy)))
 
 
@@ -59,11 +62,11 @@ def set_policy(
         NotFound: No such line or channel.
         StaleRevision: The policy is another one meanwhile.
     """
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=line)
     policy = parse_policy(request.policy)
 
     def transaction(conn: sa.Connection) -> PolicyChange:
-        channel = find_channel(conn, find_line(conn, line), line, name, lock=True)
+        channel = find_channel(conn, caller, line, name, lock=True)
         before = policy_of(channel)
         change = _change(name, before, policy)
         if not change.is_changed:  # perhaps by this very request, whose answer was lost
@@ -73,7 +76,7 @@ def set_policy(
                 f"the policy of {line}@{name} was changed meanwhile",
                 fix=f"look again: deltareg channel policy get {line} {name}",
             )
-        _check_names(conn, policy)
+        _check_names(conn, caller, policy)
         _check_reason(before, policy, request.reason)
         if not request.dry_run:
             _write(conn, caller, line, channel, change, reason=request.reason)
@@ -95,8 +98,8 @@ def _write(
     queries.replace_policy(conn, channel.id, policy=change.after)
     after = {"policy": change.after, "digest": change.digest, "reason": reason}
     caller.record(
-        conn, "channel.policy", f"{line}@{channel.name}", before={"policy": change.before},
-        after=after,
+        conn, Action.CHANNEL_POLICY, f"{line}@{channel.name}", on=line,
+        before={"policy": change.before}, after=after,
     )  # fmt: skip
 
 
@@ -107,7 +110,7 @@ def _change(name: str, before: Policy, after: Policy) -> PolicyChange:
     )  # fmt: skip
 
 
-def _check_names(conn: sa.Connection, policy: Policy) -> None:
+def _check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
     """Refuse names of nothing: a rule that could never be met is a slip of the pen."""
     for number, suite in enumerate(policy.suites):
         if suite.name not in suite_facts(conn, [suite.name]):
@@ -120,7 +123,8 @@ def _check_names(conn: sa.Connection, policy: Policy) -> None:
         read_word(kind, Place("kinds").at(number), words=kind_names())
     for number, base in enumerate(policy.bases or ()):
         is_root = ":" in base and "/" not in base
-        if not is_root and not base_queries.base_rows(conn, name=base, limit=1):
+        is_known = caller.sees(Base(base)) and base_queries.base_rows(conn, name=base, limit=1)
+        if not is_root and not is_known:
             raise (
                 Place("bases")
                 .at(number)

@@ -15,11 +15,12 @@ from deltareg.errors import StoreUnavailable
 from deltareg.gate.judge import Candidate, is_in_window
 from deltareg.gate.readiness import ReadyLight, TargetFacts, gravest, judge_readiness
 from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
 from deltareg.service.channels.gate import gather
 from deltareg.service.channels.roll_back import distance, earlier, read_ledger
 from deltareg.service.ledger.freeze import tell_frozen, what_freezes
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.resolve import find_channel
 from deltareg.store import BlobStore
 from deltareg.wire import ReadinessInfo, ReadinessLight
 
@@ -28,9 +29,9 @@ _MOST_ASKED = 64
 
 def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str) -> ReadinessInfo:
     """Say where a rollback of a channel would go now, and whether it would get there."""
-    caller.require("read")
+    caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
-        channel = find_channel(conn, find_line(conn, line), line, name)
+        channel = find_channel(conn, caller, line, name)
         ledger = read_ledger(conn, channel)
         target = next(iter(earlier(ledger)), None)
         if target is None:

@@ -15,6 +15,8 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
 from deltareg.service.channels.approvals import (
     approvals_due,
     end,
@@ -24,6 +26,8 @@ from deltareg.service.channels.approvals import (
 from deltareg.service.channels.gate import gather
 from deltareg.service.channels.serve import held, serve
 from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service.describe import line_of
+from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line
@@ -42,11 +46,14 @@ def list_requests(
     cursor: str | None,
     limit: int,
 ) -> Page[RequestInfo]:
-    """List requests of a line, or of all, newest first."""
-    caller.require("read")
+    """List requests of a line, or of all, newest first.
+
+    A list of all takes the right to read everything.
+    """
+    caller.require(Right.READ, on=EVERYTHING if line is None else line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
-        delta_id = None if line is None else find_line(conn, line).id
+        delta_id = None if line is None else find_line(conn, caller, line).id
         rows = queries.request_rows(
             conn, state=state, delta_id=delta_id, channel=channel, before=before,
             limit=check_limit(limit) + 1,
@@ -63,9 +70,10 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     Raises:
         NotFound: There is none of that number.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
-        return _shown(conn, request_id)
+        caller.require(Right.READ, on=line_of(_find(conn, caller, request_id)))
+        return _shown(conn, caller, request_id)
 
 
 def approve_request(
@@ -79,9 +87,10 @@ def approve_request(
         Forbidden: Who opened it or pushed the version does not approve it.
         Conflict: It is not open any more.
     """
-    caller.require("approve")
+    caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: Row, channel: Row) -> None:
+        caller.require(Right.APPROVE, on=line_of(request))
         _check_other(caller, request)
         given = queries.approvals_of(conn, [request.id]).get(request.id, [])
         if caller.principal_id not in {row.principal_id for row in given}:
@@ -91,7 +100,10 @@ def approve_request(
             )  # fmt: skip
             after = {"version": request.number, "message": message, "approvals": len(given) + 1}
             before = {"approvals": len(given)}
-            caller.record(conn, "request.approve", subject_of(request), before=before, after=after)
+            caller.record(
+                conn, Action.REQUEST_APPROVE, subject_of(request), on=line_of(request),
+                before=before, after=after,
+            )  # fmt: skip
         _promote_if_due(conn, caller, request, channel)
 
     def is_done(conn: sa.Connection, request: Row) -> bool:
@@ -99,7 +111,7 @@ def approve_request(
         is_mine = caller.principal_id in {row.principal_id for row in given}
         return bool(request.state == "promoted") and is_mine
 
-    return _decide(registry, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, act, is_done=is_done)
 
 
 def reject_request(
@@ -110,15 +122,16 @@ def reject_request(
     Raises:
         Conflict: It is not open any more.
     """
-    caller.require("approve")
+    caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: Row, _channel: Row) -> None:
+        caller.require(Right.APPROVE, on=line_of(request))
         end(conn, caller, request, state="rejected", decision=reason)
 
     def is_done(_conn: sa.Connection, request: Row) -> bool:
         return (request.state, request.decided_by) == ("rejected", caller.principal_id)
 
-    return _decide(registry, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, act, is_done=is_done)
 
 
 def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
@@ -128,10 +141,13 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
         Forbidden: Somebody else opened it.
         Conflict: It is not open any more.
     """
-    caller.require("promote")
+    caller.require(Right.PROMOTE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: Row, _channel: Row) -> None:
-        if caller.principal_id != request.opener_id and "admin" not in caller.scopes:
+        line = line_of(request)
+        caller.require(Right.PROMOTE, on=line)
+        is_opener = caller.principal_id == request.opener_id
+        if not is_opener and not caller.may(Right.ADMIN, on=line):
             raise Forbidden(
                 f"request {request.id} was opened by {request.opener}",
                 fix=f"ask {request.opener}, or: deltareg request reject {request.id} -m REASON",
@@ -141,11 +157,12 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
     def is_done(_conn: sa.Connection, request: Row) -> bool:
         return (request.state, request.decided_by) == ("withdrawn", caller.principal_id)
 
-    return _decide(registry, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, act, is_done=is_done)
 
 
 def _decide(
     registry: Registry,
+    caller: Caller,
     request_id: int,
     act: Callable[[sa.Connection, Row, Row], None],
     *,
@@ -154,18 +171,18 @@ def _decide(
     """Act on an open request while its channel is held; what is done already stays so."""
 
     def transaction(conn: sa.Connection) -> RequestInfo:
-        found = _find(conn, request_id)
+        found = _find(conn, caller, request_id)
         channel = channel_queries.channel_by_id(conn, found.channel_id, lock=True)
-        request = _find(conn, request_id)
+        request = _find(conn, caller, request_id)
         if request.state != "open" and is_done(conn, request):
-            return _shown(conn, request_id)
+            return _shown(conn, caller, request_id)
         if request.state != "open":
             raise Conflict(
                 f"request {request.id} is {request.state}{_by(request)}",
                 fix=f"deltareg request show {request.id}",
             )
         act(conn, request, channel)
-        return _shown(conn, request_id)
+        return _shown(conn, caller, request_id)
 
     return with_retry(registry.engine, transaction)
 
@@ -194,15 +211,15 @@ def _promote_if_due(conn: sa.Connection, caller: Caller, request: Row, channel: 
     serve(conn, caller, line, channel, current, version, move, case)
 
 
-def _find(conn: sa.Connection, request_id: int) -> Row:
+def _find(conn: sa.Connection, caller: Caller, request_id: int) -> Row:
     row = queries.request_row(conn, request_id)
-    if row is None:
+    if row is None or not caller.sees(line_of(row)):
         raise NotFound(f"there is no request {request_id}", fix=_LIST)
     return row
 
 
-def _shown(conn: sa.Connection, request_id: int) -> RequestInfo:
-    request = _find(conn, request_id)
+def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
+    request = _find(conn, caller, request_id)
     info = _describe(request, queries.approvals_of(conn, [request.id]).get(request.id, []))
     if request.state != "open":
         return info

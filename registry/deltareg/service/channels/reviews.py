@@ -11,9 +11,11 @@ from deltareg.db.rows import Row
 from deltareg.db.session import with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339
+from deltareg.service.events import Action
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_channel, find_line
+from deltareg.service.resolve import find_channel
 from deltareg.wire import GlassBroken
 
 REVIEW_DUE_US = 24 * 3600 * US_PER_S
@@ -29,10 +31,10 @@ def review_move(
         Forbidden: Who broke the glass does not review it.
         Conflict: Somebody else has reviewed it.
     """
-    caller.require("approve")
+    caller.require(Right.APPROVE, on=line)
 
     def transaction(conn: sa.Connection) -> GlassBroken:
-        channel = find_channel(conn, find_line(conn, line), line, name, lock=True)
+        channel = find_channel(conn, caller, line, name, lock=True)
         move = channel_queries.revision_at(conn, channel.id, number=number)
         _check(line, name, number, move, caller)
         if move is None:
@@ -41,7 +43,7 @@ def review_move(
             queries.add_review(conn, move.id, principal_id=caller.principal_id, message=message)
             before, after = {"revision": number, "by": move.actor}, {"message": message}
             subject = f"{line}@{name}"
-            caller.record(conn, "channel.review", subject, before=before, after=after)
+            caller.record(conn, Action.CHANNEL_REVIEW, subject, on=line, before=before, after=after)
         return describe_broken(move)
 
     return with_retry(registry.engine, transaction)

@@ -23,7 +23,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.ledger.freeze import tell_freeze, unfreezing, what_freezes
 from deltareg.service.priority import HIGH
 from deltareg.service.registry import Caller
-from deltareg.service.runs.runs import queue_default_suite
+from deltareg.service.runs.kinds.verify import queue_default_suite
 from deltareg.wire import ChannelMove, MoveResult
 
 _LEDGER_DEPTH = 1000

@@ -6,6 +6,7 @@ from deltareg.db.queries import channels as queries
 from deltareg.db.rows import Row
 from deltareg.errors import StaleRevision
 from deltareg.refs import LineRef
+from deltareg.service.events import Action
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
 
@@ -58,8 +59,9 @@ def append(
     if move.break_glass:
         after["break_glass"] = True
     caller.record(
-        conn, f"channel.{move.kind}", f"{line}@{channel.name}", before=before, after=after
-    )
+        conn, Action(f"channel.{move.kind}"), f"{line}@{channel.name}", on=line,
+        before=before, after=after,
+    )  # fmt: skip
     result = MoveResult(
         channel=channel.name, revision=number, kind=move.kind, version=version,
         digest=None if serves is None else serves.manifest_digest, previous=previous,

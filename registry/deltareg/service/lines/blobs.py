@@ -8,6 +8,8 @@ from deltareg.db.session import read
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
 from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_version
 
@@ -36,14 +38,17 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
     Raises:
         NotFound: There is no such version or base, or it does not need this pack.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
         if of.startswith(_BASE_PREFIX):
-            base = find_base(conn, of.removeprefix(_BASE_PREFIX))
+            name = of.removeprefix(_BASE_PREFIX)
+            caller.require(Right.READ, on=Base(name))
+            base = find_base(conn, caller, name)
             pack = queries.pack_of_base(conn, base.id, str(digest))
         else:
             ref = Ref.parse(of)
-            version = find_version(conn, ref, bare="newest")
+            caller.require(Right.READ, on=ref.line)
+            version = find_version(conn, caller, ref, bare="newest")
             pack = queries.pack_of_version(conn, version.id, str(digest))
     if pack is None:
         raise NotFound(f"{of[:120]} has no pack {digest.short}")

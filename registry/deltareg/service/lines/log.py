@@ -6,6 +6,7 @@ from deltareg.db.queries import log as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
@@ -23,10 +24,10 @@ def show_log(
     limit: int,
 ) -> Page[LogEntry]:
     """List what happened to a line; with `channel`, only the moves of that channel."""
-    caller.require("read")
+    caller.require(Right.READ, on=line)
     before = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
-        delta = find_line(conn, line)
+        delta = find_line(conn, caller, line)
         rows = _rows(conn, delta.id, channel, before, check_limit(limit) + 1)
     return page(rows, limit, show=lambda row: _show(line, row), key=_key)
 

@@ -13,8 +13,10 @@ from deltareg.db.rows import Row
 from deltareg.db.session import tried, with_retry
 from deltareg.errors import Blocked, Conflict
 from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339_seconds
-from deltareg.service.describe import describe_version, ref_of
+from deltareg.service.describe import describe_version, line_of, ref_of
+from deltareg.service.events import Action
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.wire import Revoke, Unrevoke, VersionInfo
@@ -29,15 +31,15 @@ def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke
         Conflict: A channel serves it, and the request does not say that it may.
         Blocked: It is deleted.
     """
-    caller.require("promote")
+    caller.require(Right.PROMOTE, on=ref.line)
 
     def transaction(conn: sa.Connection) -> VersionInfo:
-        row = _lock(conn, ref)
+        row = _lock(conn, caller, ref)
         if row.revoked_at is None:
             if not request.even_if_served:
                 _refuse_if_served(conn, row)
             queries.revoke(conn, row.id, actor_id=caller.principal_id, reason=request.reason)
-            _record(conn, caller, row, "revoke", request.reason)
+            _record(conn, caller, row, Action.VERSION_REVOKE, request.reason)
         return describe_version(conn, version_queries.version_by_id(conn, row.id))
 
     return (tried if request.dry_run else with_retry)(registry.engine, transaction)
@@ -51,13 +53,13 @@ def unrevoke_version(
     Raises:
         Blocked: It is deleted.
     """
-    caller.require("promote")
+    caller.require(Right.PROMOTE, on=ref.line)
 
     def transaction(conn: sa.Connection) -> VersionInfo:
-        row = _lock(conn, ref)
+        row = _lock(conn, caller, ref)
         if row.revoked_at is not None:
             queries.unrevoke(conn, row.id, ended_by=caller.principal_id, reason=request.reason)
-            _record(conn, caller, row, "unrevoke", request.reason)
+            _record(conn, caller, row, Action.VERSION_UNREVOKE, request.reason)
         return describe_version(conn, version_queries.version_by_id(conn, row.id))
 
     return with_retry(registry.engine, transaction)
@@ -71,9 +73,9 @@ def tell_revocation(conn: sa.Connection, version: Row) -> str:
     return f"revoked by {found.actor} at {rfc3339_seconds(found.created_at)}: {found.reason}"
 
 
-def _lock(conn: sa.Connection, ref: Ref) -> Row:
+def _lock(conn: sa.Connection, caller: Caller, ref: Ref) -> Row:
     """Find a version and read it again under its lock."""
-    version_id = find_version(conn, ref, bare="newest").id
+    version_id = find_version(conn, caller, ref, bare="newest").id
     version_queries.lock_version(conn, version_id)
     row = version_queries.version_by_id(conn, version_id)
     if row.deleted_at is not None:
@@ -92,7 +94,7 @@ def _refuse_if_served(conn: sa.Connection, row: Row) -> None:
         )
 
 
-def _record(conn: sa.Connection, caller: Caller, row: Row, verb: str, reason: str) -> None:
-    is_revoked = verb == "revoke"
+def _record(conn: sa.Connection, caller: Caller, row: Row, action: Action, reason: str) -> None:
+    is_revoked = action is Action.VERSION_REVOKE
     before, after = {"revoked": not is_revoked}, {"revoked": is_revoked, "reason": reason}
-    caller.record(conn, f"version.{verb}", ref_of(row), before=before, after=after)
+    caller.record(conn, action, ref_of(row), on=line_of(row), before=before, after=after)

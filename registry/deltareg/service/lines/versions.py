@@ -13,10 +13,13 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import describe_detail, describe_version, describe_versions, ref_of
+from deltareg.service.events import Action
 from deltareg.service.ledger.freeze import frozen_channels
-from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor
+from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor, readable
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import Bare, find_line, find_version
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -31,12 +34,19 @@ def list_lines(
     cursor: str | None,
     limit: int,
 ) -> Page[LineInfo]:
-    """List delta lines by name with their newest version and what their channels serve."""
-    caller.require("read")
+    """List delta lines by name with their newest version and what their channels serve.
+
+    Lines that the caller may not read are left out.
+    """
+    caller.require(Right.READ, on=SOMEWHERE)
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
         wanted = replace(only, suite_digest=str(built_in(DEFAULT_SUITE).digest))
-        rows = delta_queries.line_rows(conn, only=wanted, after=after, limit=check_limit(limit) + 1)
+        rows = readable(
+            lambda place: delta_queries.line_rows(conn, only=wanted, after=place, limit=limit + 1),
+            start=after, limit=check_limit(limit), place=lambda row: str(row.path),
+            is_seen=lambda row: caller.may(Right.READ, on=LineRef.parse(row.path)),
+        )  # fmt: skip
         newest = _newest(conn, rows)
         serving: dict[int, dict[str, int]] = {}
         for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
@@ -56,10 +66,10 @@ def list_versions(
     registry: Registry, caller: Caller, line: LineRef, *, cursor: str | None, limit: int
 ) -> Page[VersionInfo]:
     """List the versions of a line, newest first."""
-    caller.require("read")
+    caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
-        delta = find_line(conn, line)
+        delta = find_line(conn, caller, line)
         rows = queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1)
         shown = {info.version: info for info in describe_versions(conn, rows)}
     return page(rows, limit, show=lambda row: shown[row.number], key=lambda row: row.number)
@@ -67,23 +77,23 @@ def list_versions(
 
 def show_version(registry: Registry, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
     """Show the version that a reference means."""
-    caller.require("read")
+    caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
-        return describe_detail(conn, find_version(conn, ref, bare=bare))
+        return describe_detail(conn, find_version(conn, caller, ref, bare=bare))
 
 
 def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
     """Give the manifest of a version, as it was received."""
-    caller.require("read")
+    caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
-        return queries.content(conn, find_version(conn, ref, bare="newest").id).manifest
+        return queries.content(conn, find_version(conn, caller, ref, bare="newest").id).manifest
 
 
 def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
     """Give the storage map of a version, as it is now."""
-    caller.require("read")
+    caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
-        return queries.content(conn, find_version(conn, ref, bare="newest").id).storage_map
+        return queries.content(conn, find_version(conn, caller, ref, bare="newest").id).storage_map
 
 
 def delete_version(
@@ -96,19 +106,20 @@ def delete_version(
     Raises:
         Conflict: A channel serves it, another version was made from it, or stands on it as a base.
     """
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=ref.line)
 
     def transaction(conn: sa.Connection) -> VersionInfo:
-        find_line(conn, ref.line, lock=True)
-        row = find_version(conn, ref, bare="newest")
+        find_line(conn, caller, ref.line, lock=True)
+        row = find_version(conn, caller, ref, bare="newest")
         queries.lock_version(conn, row.id)
         if row.deleted_at is None:
             _refuse_if_needed(conn, row)
             queries.delete_version(conn, row.id)
             after = {"deleted": True}
             caller.record(
-                conn, "version.delete", ref_of(row), before={"deleted": False}, after=after
-            )
+                conn, Action.VERSION_DELETE, ref_of(row), on=ref.line, before={"deleted": False},
+                after=after,
+            )  # fmt: skip
         return describe_version(conn, queries.version_by_id(conn, row.id))
 
     return (tried if dry_run else with_retry)(registry.engine, transaction)

@@ -36,9 +36,12 @@ from deltareg.errors import (
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.channels.channels import add_default_channels
-from deltareg.service.describe import describe_version
+from deltareg.service.describe import describe_version, line_of
+from deltareg.service.events import Action
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import (
     abort_upload,
@@ -46,11 +49,12 @@ from deltareg.service.push.uploads import (
     find_own_upload,
     is_of_run,
     show_upload,
+    target_of,
 )
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.flatten import misses_its_base, queue_reencode
-from deltareg.service.runs.runs import queue_default_suite
+from deltareg.service.runs.kinds.reencode import misses_its_base, queue_reencode
+from deltareg.service.runs.kinds.verify import queue_default_suite
 from deltareg.wire import UploadComplete, UploadInfo
 
 _AGAIN = "run the same push again; what is stored already is not sent twice"
@@ -71,7 +75,7 @@ def complete_upload(
             of it is kept.
         UploadClosed: The upload was given up, or a pack that it relied on is gone: push again.
     """
-    caller.require("push")
+    caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         upload = find_own_upload(conn, caller, upload_id, lock=False)
     if upload.state == "complete":
@@ -79,6 +83,7 @@ def complete_upload(
     if upload.subject != "delta" or is_of_run(upload):
         raise InvalidInput("this upload is of a base, or of a run")
     check_open(upload)
+    caller.require(Right.PUSH, on=target_of(upload))
     try:
         storage = StorageMap.decode(request.storage_map.encode())
         base = _check_claim(registry, upload, storage)
@@ -231,7 +236,7 @@ def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> Row:
     return row
 
 
-def _base_meant(conn: sa.Connection, upload: Row, manifest: Manifest) -> Row:
+def _base_meant(conn: sa.Connection, caller: Caller, upload: Row, manifest: Manifest) -> Row:
     """Find the base that a push is for; several may have its root.
 
     Raises:
@@ -239,7 +244,7 @@ def _base_meant(conn: sa.Connection, upload: Row, manifest: Manifest) -> Row:
     """
     row = _base_row(conn, str(manifest.base), name=upload.request.get("base", ""))
     if row.version_id is not None:
-        find_ground(conn, row.name)
+        find_ground(conn, caller, row.name)
     return row
 
 
@@ -269,7 +274,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     info = _answer(conn, upload, row, created=True)
     after = {"digest": row.manifest_digest, "kind": row.kind, "base": row.base_root}
     subject = f"{row.namespace}/{row.line}:v{row.number}"
-    caller.record(conn, "version.push", subject, before=None, after=after)
+    caller.record(conn, Action.VERSION_PUSH, subject, on=line_of(row), before=None, after=after)
     return info
 
 
@@ -294,7 +299,7 @@ def _add_version(
     conn: sa.Connection, caller: Caller, upload: Row, delta: Row, stored: _Stored
 ) -> int:
     manifest = Manifest.decode(upload.manifest)
-    base = _base_meant(conn, upload, manifest)
+    base = _base_meant(conn, caller, upload, manifest)
     line = LineRef.parse(upload.target)
     digests = [str(parent) for parent in manifest.parents]
     parents = version_queries.version_ids_by_digest(conn, line.namespace, digests)

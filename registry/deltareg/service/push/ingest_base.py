@@ -27,6 +27,8 @@ from deltareg.delta.kind import BaseView
 from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.bases.stacks import (
     Ground,
     bottom_records,
@@ -36,6 +38,7 @@ from deltareg.service.bases.stacks import (
     record_stack,
 )
 from deltareg.service.describe import describe_base
+from deltareg.service.events import Action
 from deltareg.service.push.ingest import (
     adopt_packs,
     pack_keys,
@@ -43,10 +46,9 @@ from deltareg.service.push.ingest import (
     record_pieces,
 )
 from deltareg.service.push.shares import keep_share
-from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload
+from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload, target_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.flatten import queue_where_base_was_missed
-from deltareg.service.runs.runs import verify_where_base_was_missed
+from deltareg.service.runs.kinds import queue_where_base_was_missed
 from deltareg.wire import BaseInfo, UploadComplete
 
 
@@ -56,9 +58,10 @@ def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInf
     Raises:
         UploadClosed: The upload was given up: register again.
     """
-    caller.require("push")
+    caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
-        _find_upload(conn, caller, upload_id)
+        upload = _find_upload(conn, caller, upload_id)
+    caller.require(Right.PUSH, on=target_of(upload))
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, None))
 
 
@@ -73,16 +76,17 @@ def complete_base(
         Refused: What arrived is not what the manifest claims.
         UploadClosed: The upload was given up: push again.
     """
-    caller.require("push")
+    caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         upload = _find_upload(conn, caller, upload_id)
         if upload.state == "complete":
             return _answer(conn, upload, created=False)
     check_open(upload)
+    caller.require(Right.PUSH, on=target_of(upload))
     raw = request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw)
-        recipe = _check_claim(registry, upload, storage)
+        recipe = _check_claim(registry, caller, upload, storage)
     except DeltaregError as error:
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
@@ -113,11 +117,11 @@ class _Stored:
     recipe: str
 
 
-def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> str:
+def _check_claim(registry: Registry, caller: Caller, upload: Row, storage: StorageMap) -> str:
     """Hold an upload against what it brought; give the recipe of a version that is a base."""
     manifest = Manifest.decode(upload.manifest)
     with read(registry.engine) as conn:
-        ground = _ground(conn, upload)
+        ground = _ground(conn, caller, upload)
         below = {} if ground is None else bottom_records(conn, ground)
     storage.check_covers(manifest, (record.digest for record in below.values()))
     with read(registry.engine) as conn:
@@ -134,8 +138,9 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> str:
     return "" if ground is None else check_result(registry, ground, manifest)
 
 
-def _ground(conn: sa.Connection, upload: Row) -> Ground | None:
-    return find_ground(conn, upload.target) if is_version_base(upload.target) else None
+def _ground(conn: sa.Connection, caller: Caller, upload: Row) -> Ground | None:
+    target: str = upload.target
+    return find_ground(conn, caller, target) if is_version_base(target) else None
 
 
 def _commit(
@@ -145,7 +150,7 @@ def _commit(
     if upload.state == "complete":
         return _answer(conn, upload, created=False)
     check_open(upload)
-    ground = _ground(conn, upload)
+    ground = _ground(conn, caller, upload)
     is_added = _add(conn, caller, upload)
     known = _known(conn, upload)
     base_id = known.id
@@ -157,13 +162,14 @@ def _commit(
     if stored is not None and is_new:
         _store(conn, upload, base_id, stored, "" if ground is None else ground.bottom_root)
         queue_where_base_was_missed(conn, caller, base_id)
-        verify_where_base_was_missed(conn, caller, base_id)
     upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
     info = _answer(conn, upload, created=is_new)
     if is_new:
-        action = "base.register" if stored is None else "base.push"
+        action = Action.BASE_REGISTER if stored is None else Action.BASE_PUSH
         after = {"root": info.root, "is_stored": info.is_stored}
-        caller.record(conn, action, f"base/{info.name}", before=None, after=after)
+        caller.record(
+            conn, action, f"base/{info.name}", on=Base(info.name), before=None, after=after
+        )
     return info
 
 

@@ -24,7 +24,10 @@ from deltareg.delta.base_manifest import base_view
 from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
-from deltareg.service.describe import ref_of
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.events import Action
 from deltareg.service.push.ingest import (
     adopt_packs,
     pack_keys,
@@ -34,7 +37,8 @@ from deltareg.service.push.ingest import (
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import check_open, find_own_upload
 from deltareg.service.registry import Caller, Registry, namespace_scope
-from deltareg.service.runs.leases import lease_lost
+from deltareg.service.runs.held import lease_lost
+from deltareg.service.runs.kinds.reencode import WHAT
 from deltareg.service.runs.runs import describe_run
 from deltareg.wire import LeaseHold, ReceivedPack, ReencodeReport, RunInfo, UploadInfo
 
@@ -54,7 +58,7 @@ def open_reencode(
         LeaseLost: The run is not the caller's.
         Conflict: The version was deleted meanwhile.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     own = run_queries.Hold(hold.run, hold.fence, caller.principal_id)
     upload_id = str(new_id())
 
@@ -87,11 +91,11 @@ def complete_reencode(
         UploadClosed: A pack that the map relies on is gone, or the upload was given up.
         Conflict: The version was deleted meanwhile.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     own = run_queries.Hold(run_id, report.fence, caller.principal_id)
     with read(registry.engine) as conn:
         upload = find_own_upload(conn, caller, report.upload, lock=False)
-        done = _answered_before(conn, own)
+        done = _answered_before(conn, caller, own)
     if done is not None:
         return done
     if upload.request.get("run") != run_id:
@@ -104,7 +108,7 @@ def complete_reencode(
 
 def _held_version(conn: sa.Connection, own: run_queries.Hold) -> Row:
     run = run_queries.held_run(conn, own)
-    if run is None or run.what != "reencode":
+    if run is None or run.what != WHAT:
         raise lease_lost(conn, own)
     version = queries.version_by_id(conn, run.version_id)
     if version.deleted_at is not None:
@@ -127,11 +131,11 @@ def _shared(
     return known, [ReceivedPack(digest=d, size_bytes=size) for d, size in shared.items()]
 
 
-def _answered_before(conn: sa.Connection, own: run_queries.Hold) -> RunInfo | None:
+def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold) -> RunInfo | None:
     """Show the run if this holder has ended it, and the answer may have been lost."""
     run = run_queries.run_row(conn, own.run_id)
     is_done = run is not None and run.state == "done" and run.fence == own.fence
-    return describe_run(conn, own.run_id) if is_done else None
+    return describe_run(conn, caller, own.run_id) if is_done else None
 
 
 def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
@@ -171,14 +175,15 @@ def _commit(
         _replace(conn, upload, version, storage, report.storage_map.encode())
         subject = ref_of(version)
         caller.record(
-            conn, "version.reencode", subject, before={"stored_bytes": sizes["before"]},
+            conn, Action.VERSION_REENCODE, subject, on=line_of(version),
+            before={"stored_bytes": sizes["before"]},
             after={"stored_bytes": sizes["after"], "run": own.run_id},
         )  # fmt: skip
     state = "aborted" if is_kept else "complete"
     upload_queries.close_upload(conn, upload.id, state=state, version_id=version.id)
     if run_queries.finish(conn, own, state="done", result={"stored_bytes": sizes}) is None:
         raise lease_lost(conn, own)
-    return describe_run(conn, own.run_id)
+    return describe_run(conn, caller, own.run_id)
 
 
 def _is_wanted(run: Row, manifest: Manifest, before: StorageMap, after: StorageMap) -> bool:

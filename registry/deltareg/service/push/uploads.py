@@ -35,7 +35,9 @@ from deltareg.errors import (
 )
 from deltareg.identity.manifest import BASE_KIND, Manifest
 from deltareg.identity.storage_map import Chain
-from deltareg.refs import LineRef, parse_name, parse_semver
+from deltareg.refs import LineRef, Ref, parse_name, parse_semver
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
 from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
 from deltareg.service.describe import describe_base, describe_version
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
@@ -60,13 +62,14 @@ def open_upload(
         Refused: The manifest is malformed, or its base is unknown here.
         Forbidden: The token does not allow it.
     """
-    caller.require("push")
+    caller.require(Right.PUSH, on=SOMEWHERE)
     manifest = Manifest.decode(request.manifest.encode())
     scope = _check_target(request, manifest)
+    caller.require(Right.PUSH, on=target_of(request))
     digest = str(Manifest.digest_of(request.manifest.encode()))
 
     def transaction(conn: sa.Connection) -> UploadInfo:
-        done = _find_done(conn, request, manifest, digest)
+        done = _find_done(conn, caller, request, manifest, digest)
         if done is not None:
             return done
         row = queries.open_upload_for(
@@ -83,7 +86,7 @@ def open_upload(
         else:
             upload_id = row.id
             queries.touch_upload(conn, upload_id)
-        root = _reference_root(conn, request.target, manifest)
+        root = _reference_root(conn, caller, request.target, manifest)
         return _show(conn, upload_id, digest, scope, manifest, root)
 
     return with_retry(registry.engine, transaction)
@@ -107,8 +110,8 @@ def receive_pack(
         IntegrityFailure: The bytes are not what `digest` says; nothing is kept.
         QuotaExceeded: The pack is larger than a pack may be.
     """
-    if "verify" not in caller.scopes:
-        caller.require("push")
+    if not caller.may(Right.VERIFY, on=SOMEWHERE):
+        caller.require(Right.PUSH, on=SOMEWHERE)
     key = fresh_key(digest, attempt=new_id())
 
     def register(conn: sa.Connection) -> int:
@@ -142,10 +145,10 @@ def receive_pack(
 
 def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
     """Give an upload up; its bytes are deleted at once as far as they are known."""
-    caller.require("push")
+    caller.require(Right.PUSH, on=SOMEWHERE)
 
     def close(conn: sa.Connection) -> list[str]:
-        _find_own(conn, caller, upload_id)
+        caller.require(Right.PUSH, on=target_of(_find_own(conn, caller, upload_id)))
         queries.close_upload(conn, upload_id, state="aborted")
         return [row.physical_key for row in queries.received_packs(conn, upload_id)]
 
@@ -155,12 +158,13 @@ def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
 
 def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInfo:
     """Show an upload: what it has, or what it became."""
-    caller.require("push")
+    caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         row = _find_own(conn, caller, upload_id)
+        caller.require(Right.PUSH, on=target_of(row))
         if row.state == "open":
             manifest = Manifest.decode(row.manifest)
-            root = _reference_root(conn, row.target, manifest)
+            root = _reference_root(conn, caller, row.target, manifest)
             return _show(conn, row.id, row.manifest_digest, row.scope, manifest, root)
         info = UploadInfo(id=row.id, state=row.state, manifest_digest=row.manifest_digest)
         if row.version_id is None:
@@ -207,10 +211,16 @@ def is_of_run(upload: Row) -> bool:
     return "run" in upload.request
 
 
+def target_of(upload: UploadOpen | Row) -> Resource:
+    """Give what a push brings bytes for."""
+    target: str = upload.target
+    return Base(target) if upload.subject == "base" else Ref.parse(target).line
+
+
 def _check_right(conn: sa.Connection, caller: Caller, upload: Row) -> None:
     """Let a pusher send what is pushed, and a worker what belongs to a run that it holds."""
     if not is_of_run(upload):
-        caller.require("push")
+        caller.require(Right.PUSH, on=target_of(upload))
         return
     own = Hold(upload.request["run"], upload.request["fence"], caller.principal_id)
     if held_run(conn, own) is None:
@@ -264,12 +274,12 @@ def _check_base(manifest: Manifest) -> None:
 
 
 def _find_done(
-    conn: sa.Connection, request: UploadOpen, manifest: Manifest, digest: str
+    conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest, digest: str
 ) -> UploadInfo | None:
     if request.subject == "base":
-        return _find_base(conn, request, manifest, digest)
+        return _find_base(conn, caller, request, manifest, digest)
     base = base_queries.find_base_for(conn, str(manifest.base), name=request.base)
-    if base is None:
+    if base is None or not _may_stand_on(caller, base):
         raise Refused([
             Problem(
                 "base_mismatch", f"no base here has the root {manifest.base}",
@@ -277,7 +287,7 @@ def _find_done(
             )
         ])  # fmt: skip
     if base.version_id is not None:
-        find_ground(conn, base.name)  # it may have been revoked since
+        find_ground(conn, caller, base.name)  # it may have been revoked since
     line = LineRef.parse(request.target)
     delta = delta_queries.delta_row(conn, line.namespace, line.name)
     row = None if delta is None else version_queries.find_version(conn, delta.id, digest=digest)
@@ -287,13 +297,18 @@ def _find_done(
     return info.model_copy(update={"version": describe_version(conn, row)})
 
 
+def _may_stand_on(caller: Caller, base: Row) -> bool:
+    """Whether a caller may know of a base: all may of a shared one, few of a version."""
+    return base.version_id is None or caller.sees(Base(base.name))
+
+
 def _find_base(
-    conn: sa.Connection, request: UploadOpen, manifest: Manifest, digest: str
+    conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest, digest: str
 ) -> UploadInfo | None:
     rows = base_queries.base_rows(conn, name=request.target, limit=1)
     if not rows:
         if is_version_base(request.target):
-            find_ground(conn, request.target)
+            find_ground(conn, caller, request.target)
         return None
     row = rows[0]
     # Two folds of one version may carry other notes beside the same tensors.
@@ -311,11 +326,11 @@ def _find_base(
     return info.model_copy(update={"base": describe_base(conn, row)})
 
 
-def _reference_root(conn: sa.Connection, target: str, manifest: Manifest) -> str:
+def _reference_root(conn: sa.Connection, caller: Caller, target: str, manifest: Manifest) -> str:
     """Give the root of the base that pieces may be encoded against; empty for none."""
     if manifest.base is not None:
         return str(manifest.base)
-    return find_ground(conn, target).bottom_root if is_version_base(target) else ""
+    return find_ground(conn, caller, target).bottom_root if is_version_base(target) else ""
 
 
 def _show(

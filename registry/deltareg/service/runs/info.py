@@ -10,10 +10,12 @@ from deltareg.db.queries import runs as queries
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.rows import Row
 from deltareg.errors import NotFound
+from deltareg.service.authority.resources import EVERYTHING, Resource
 from deltareg.service.clock import rfc3339, rfc3339_or_none
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import line_of, ref_of
 from deltareg.service.labels import fits, is_for_one_run, tell_labels
 from deltareg.service.priority import priority_word
+from deltareg.service.registry import Caller
 from deltareg.service.verdicts.verdicts import describe_verdict
 from deltareg.service.verdicts.waivers import describe_waivers
 from deltareg.wire import RunInfo, StoredChange, VerdictInfo
@@ -22,16 +24,27 @@ LIVE_US = 90 * US_PER_S
 """A worker asks for work once a minute at least, where it has none."""
 
 
-def find_run(conn: sa.Connection, run_id: str) -> Row:
+def find_run(conn: sa.Connection, caller: Caller, run_id: str) -> Row:
     """Find a run.
 
     Raises:
-        NotFound: There is none of that id.
+        NotFound: There is none of that id that the caller may see.
     """
     row = queries.run_row(conn, run_id)
-    if row is None:
+    if row is None or not caller.sees(concern_of(row)):
         raise NotFound(f"there is no run {run_id[:40]}", fix="deltareg verdict ls --pending")
     return row
+
+
+def concern_of(row: Row) -> Resource:
+    """Give what a run is about: the line of its version."""
+    return EVERYTHING if row.version_id is None else line_of(row)
+
+
+def concern_of_run(conn: sa.Connection, run: Row) -> Resource:
+    """Give what a run is about, of a row that names no line."""
+    named = queries.run_row(conn, run.id)
+    return EVERYTHING if named is None else concern_of(named)
 
 
 def describe_run(conn: sa.Connection, row: Row) -> RunInfo:

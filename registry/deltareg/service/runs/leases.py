@@ -1,5 +1,7 @@
 """Leases: a worker claims a run for a while, says that it goes on, and ends it once.
 
+A worker serves all namespaces: what is here takes the right to verify everything.
+
 Everything that depends on time goes by the database's clock. A run whose lease has run out is given
 to the next worker with a higher fence, which shuts the old one out; a worker that is late but was
 not replaced may still finish. After the last attempt a run is dead, and what it was to judge gets
@@ -15,26 +17,26 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import runs as queries
-from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import workers as worker_queries
-from deltareg.db.queries.audit import record_audit
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
-from deltareg.errors import DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
+from deltareg.errors import Forbidden, NotFound
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.describe import describe_base, ref_of
+from deltareg.service.events import Action, record_event
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.info import LIVE_US
+from deltareg.service.runs.held import lease_lost
+from deltareg.service.runs.info import LIVE_US, concern_of_run
+from deltareg.service.runs.kinds import RUN_KINDS
 from deltareg.service.runs.reverify import queue_reverification
-from deltareg.service.verdicts.verdicts import describe_verdict, record_inconclusive, record_verdict
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
     RunFailure,
-    VerdictInfo,
-    VerdictReport,
 )
 
 _SEEN_US = 20 * US_PER_S
@@ -56,7 +58,7 @@ def claim_lease(
     Raises:
         Forbidden: The token does not allow it, or the worker's name is taken.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
@@ -70,7 +72,7 @@ def claim_lease(
 
 def lose_worker(registry: Registry, caller: Caller, worker: str) -> None:
     """Note that a worker hung up while it waited for work: it is gone, unless it asks again."""
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     with_retry(
         registry.engine,
         lambda conn: worker_queries.lose_worker(
@@ -85,7 +87,7 @@ def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: 
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended: stop.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     own = queries.Hold(hold.run, hold.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
@@ -93,40 +95,6 @@ def hold_lease(registry: Registry, caller: Caller, hold: LeaseHold, *, lease_s: 
             raise lease_lost(conn, own)
 
     with_retry(registry.engine, transaction)
-
-
-def complete_run(
-    registry: Registry,
-    caller: Caller,
-    run_id: str,
-    report: VerdictReport,
-    *,
-    new_id: Callable[[], UUID] = uuid4,
-) -> VerdictInfo:
-    """End a run with what was found; the same report again gives the same verdict.
-
-    Raises:
-        LeaseLost: The run was given to another worker or cancelled; the report does not count.
-        InvalidInput: Another suite was run, or the checks do not show the pass that is claimed.
-    """
-    caller.require("verify")
-    verdict_id = str(new_id())
-    own = queries.Hold(run_id, report.fence, caller.principal_id)
-
-    def transaction(conn: sa.Connection) -> VerdictInfo:
-        run = queries.finish(conn, own, state="done")
-        if run is not None and run.what != "verify":
-            raise InvalidInput(f"run {run_id} is a {run.what}, it has no verdict")
-        if run is None:
-            return _answered_before(conn, own)
-        record_verdict(conn, run, report, verdict_id=verdict_id, created_by=caller.principal_id)
-        after = {"state": "done", "verdict": report.verdict, "verdict_id": verdict_id}
-        caller.record(
-            conn, "run.complete", f"run/{run_id}", before={"state": "running"}, after=after
-        )
-        return describe_verdict(_verdict(conn, run_id))
-
-    return with_retry(registry.engine, transaction)
 
 
 def fail_run(
@@ -142,7 +110,7 @@ def fail_run(
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     own = queries.Hold(run_id, failure.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
@@ -151,23 +119,14 @@ def fail_run(
             run = queries.finish(conn, own, state="dead", error=failure.error)
             if run is None:
                 raise lease_lost(conn, own)
-            _record_death(conn, run, new_id, created_by=caller.principal_id)
+            _end_dead(conn, run, new_id, created_by=caller.principal_id)
         after = {"state": run.state, "attempt": run.attempt, "error": failure.error}
-        caller.record(conn, "run.fail", f"run/{run_id}", before={"state": "running"}, after=after)
+        caller.record(
+            conn, Action.RUN_FAIL, f"run/{run_id}", on=concern_of_run(conn, run),
+            before={"state": "running"}, after=after,
+        )  # fmt: skip
 
     with_retry(registry.engine, transaction)
-
-
-def lease_lost(conn: sa.Connection, own: queries.Hold) -> DeltaregError:
-    """Make the error for a write to a run that the caller does not hold (any more)."""
-    run = queries.run_row(conn, own.run_id)
-    if run is None:
-        return NotFound(f"there is no run {own.run_id[:40]}", fix="claim another run")
-    now = run.state if run.fence == own.fence else f"{run.state}, at fence {run.fence}"
-    return LeaseLost(
-        f"run {run.id} is not under your lease (any more): it is {now}",
-        fix="drop the result and claim another run",
-    )
 
 
 def bury_exhausted(registry: Registry, *, new_id: Callable[[], UUID] = uuid4) -> int:
@@ -235,30 +194,17 @@ def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:
     run = queries.bury(conn, run_id, error=_NO_ANSWER)
     if run is None:
         return False
-    _record_death(conn, run, new_id, created_by=None)
-    record_audit(
-        conn, actor="registry", token_id=None, action="run.dead", subject=f"run/{run_id}",
-        before={"state": "running"}, after={"state": "dead", "error": run.error}, request_id="",
+    _end_dead(conn, run, new_id, created_by=None)
+    record_event(
+        conn, Action.RUN_DEAD, f"run/{run_id}", on=concern_of_run(conn, run),
+        before={"state": "running"}, after={"state": "dead", "error": run.error}, actor="registry",
     )  # fmt: skip
     return True
 
 
-def _record_death(
+def _end_dead(
     conn: sa.Connection, run: Row, new_id: Callable[[], UUID], *, created_by: int | None
 ) -> None:
-    if run.what == "verify":
-        record_inconclusive(conn, run, run.error, verdict_id=str(new_id()), created_by=created_by)
-
-
-def _answered_before(conn: sa.Connection, own: queries.Hold) -> VerdictInfo:
-    """Give the verdict that this worker's first report made, whose answer may have been lost."""
-    run = queries.run_row(conn, own.run_id)
-    verdict = verdict_queries.verdicts_of_runs(conn, [own.run_id]).get(own.run_id)
-    is_same = run is not None and run.state == "done" and run.fence == own.fence
-    if verdict is None or not is_same or verdict.created_by != own.principal_id:
-        raise lease_lost(conn, own)
-    return describe_verdict(verdict)
-
-
-def _verdict(conn: sa.Connection, run_id: str) -> Row:
-    return verdict_queries.verdicts_of_runs(conn, [run_id])[run_id]
+    kind = RUN_KINDS.get(run.what)
+    if kind is not None:  # else it is of another release, which this one must not trip over
+        kind.on_death(conn, run, outcome_id=str(new_id()), created_by=created_by)

@@ -13,10 +13,12 @@ from deltareg.db.queries import run_log as queries
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.info import describe_run, find_run
-from deltareg.service.runs.leases import lease_lost
+from deltareg.service.runs.held import lease_lost
+from deltareg.service.runs.info import concern_of, describe_run, find_run
 from deltareg.wire import CheckResult, LineSent, LogAppend, LogLine, RunLog
 
 LOG_BYTES_MAX = 1 << 20
@@ -32,7 +34,7 @@ def append_log(registry: Registry, caller: Caller, run_id: str, request: LogAppe
     Raises:
         LeaseLost: The run was given to another worker, was cancelled or has ended: stop.
     """
-    caller.require("verify")
+    caller.require(Right.VERIFY, on=EVERYTHING)
     own = run_queries.Hold(run_id, request.fence, caller.principal_id)
 
     def transaction(conn: sa.Connection) -> None:
@@ -54,9 +56,11 @@ def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> 
     Raises:
         NotFound: There is no such run.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
-        run = describe_run(conn, find_run(conn, run_id))
+        row = find_run(conn, caller, run_id)
+        caller.require(Right.READ, on=concern_of(row))
+        run = describe_run(conn, row)
         rows = queries.lines_after(conn, run_id, after, limit=_LINES)
         dropped_at = queries.dropped_at(conn, run_id)
     return RunLog(

@@ -11,6 +11,8 @@ from deltareg.db.queries import queue as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import ref_of
 from deltareg.service.labels import device_class, is_for_one_run
@@ -62,12 +64,13 @@ def list_queue(
 ) -> Page[RunInfo]:
     """List the runs under a lease and then those that wait, the next one first.
 
-    `position` counts those that wait, whichever version they are about.
+    `position` counts those that wait, whichever version they are about. Without `ref` it takes the
+    right to read everything.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
     offset = read_number_cursor(cursor) or 0
     with read(registry.engine) as conn:
-        version_id = None if ref is None else find_version(conn, ref, bare="newest").id
+        version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.queue_rows(
             conn, version_id=version_id, offset=offset, limit=check_limit(limit) + 1
         )
@@ -83,7 +86,7 @@ def list_queue(
 
 def list_workers(registry: Registry, caller: Caller) -> Page[WorkerInfo]:
     """List the workers of the last day by name, and what each of them runs."""
-    caller.require("read")
+    caller.require(Right.READ, on=EVERYTHING)
     with read(registry.engine) as conn:
         rows = queries.worker_rows(conn, seen_within_us=_KNOWN_US)
     known = [row for row in _one_each(rows) if row.run_id or not is_for_one_run(row.labels)]

@@ -24,6 +24,7 @@ from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifie
 from deltareg.service.ledger.channel_policy import PIN_WINDOW, policy_of
 from deltareg.service.priority import BACKGROUND
 from deltareg.service.registry import Registry
+from deltareg.service.runs.kinds.verify import WHAT
 from deltareg.service.verdicts.environments import worker_environments
 from deltareg.service.verdicts.facts import suite_facts
 
@@ -91,7 +92,7 @@ def _queue(conn: sa.Connection, due: _Due, run_id: str) -> bool:
     if queries.keys_queued(conn, {due.key: due.version_id}):
         return False
     found = queries.enqueue(
-        conn, run_id=run_id, what="verify", dedup_key=due.key, version_id=due.version_id,
+        conn, run_id=run_id, what=WHAT, dedup_key=due.key, version_id=due.version_id,
         suite=due.suite, priority=BACKGROUND,
         request={"suite_digest": due.suite_digest, "policy_digest": ""},
     )  # fmt: skip

@@ -15,13 +15,16 @@ from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import collection as queries
 from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import PIN_WINDOW
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S, count_old_logs, drop_old_logs
+from deltareg.service.upkeep.old_events import drop_old_events
 from deltareg.store import BlobStore
 from deltareg.wire import CollectReport
 
-DEFAULT_GRACE_S = 24 * 3600.0
 _QUIET_US = 7 * 86_400 * US_PER_S
 _BATCH = 200
 
@@ -53,7 +56,7 @@ def plan_collection(
     keep_logs_s: float | None = DEFAULT_KEEP_S,
 ) -> CollectReport:
     """Say what `run_collection` would free now; changes nothing."""
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=EVERYTHING)
     logs = count_old_logs(registry.engine, keep_s=keep_logs_s)
     found = plan(registry.engine, registry.store, grace_s=grace_s)
     return _report(found, run_logs=logs, dry_run=True)
@@ -74,8 +77,9 @@ def run_collection(
         grace_s: How long deleted versions and stalled pushes stay.
         keep_logs_s: How long logs stay after their runs have ended; None for ever.
     """
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=EVERYTHING)
     logs = drop_old_logs(registry.engine, keep_s=keep_logs_s)  # needs no store that answers
+    drop_old_events(registry.engine)
     freed = run(registry.engine, registry.store, grace_s=grace_s)
     after = {
         "packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes,
@@ -83,8 +87,11 @@ def run_collection(
     }  # fmt: skip
     with_retry(
         registry.engine,
-        partial(caller.record, action="collect.run", subject="store", before=None, after=after),
-    )
+        partial(
+            caller.record, action=Action.COLLECT_RUN, subject="store", on=EVERYTHING,
+            before=None, after=after,
+        ),
+    )  # fmt: skip
     return _report(freed, run_logs=logs, dry_run=False)
 
 

@@ -19,6 +19,8 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.digest import sha256_of, sha256_over
 from deltareg.errors import BlobMissing, IntegrityFailure
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.registry import Caller, Registry
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
@@ -62,7 +64,7 @@ class Checked:
 
 def run_fsck(registry: Registry, caller: Caller, *, read_data: bool) -> FsckReport:
     """Check everything and report; `read_data` reads every stored byte."""
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=EVERYTHING)
     checked = check(registry.engine, registry.store, read_data=read_data)
     return FsckReport(
         packs=checked.packs, bytes=checked.size_bytes, read_data=read_data,

@@ -18,6 +18,9 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.errors import NotFound, Unavailable
 from deltareg.refs import LineRef, Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.refusals import absent
+from deltareg.service.authority.resources import EVERYTHING, Namespace, Resource
 from deltareg.service.describe import ref_of
 from deltareg.service.paging import check_limit
 from deltareg.service.push.shares import measure_missing
@@ -42,13 +45,13 @@ def show_storage(
     Raises:
         NotFound: There is none of that name, or the version is deleted.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=_resource(of))
     check_limit(limit)
     for _ in range(_ATTEMPTS):
         measure_missing(registry.engine)
         with read(registry.engine) as conn:
             if not unmeasured(conn, limit=1):
-                found = _look(conn, of)
+                found = _look(conn, caller, of)
                 break
     else:
         raise Unavailable("storage maps change faster than they are measured", fix="try again")
@@ -77,13 +80,13 @@ class _Found:
     beside: dict[str, Counts] = field(default_factory=dict)
 
 
-def _look(conn: sa.Connection, of: str | LineRef | Ref | None) -> _Found:
-    view, name, part = _part(conn, of)
+def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -> _Found:
+    view, name, part = _part(conn, caller, of)
     has_store = view in {"registry", "namespace"}
     loose = queries.loose_keys(conn, part.scope) if has_store else ()
     # The first push into a namespace makes it when it is complete; until then it has loose keys.
     if view == "namespace" and not loose and delta_queries.namespace_id(conn, name) is None:
-        raise NotFound(f"there is no namespace {name}", fix="deltareg ls")
+        raise absent(Namespace(name))
     found = _Found(view, name, loose)
     for row in queries.holder_rows(conn, part):
         figures = _figures(row)
@@ -96,14 +99,25 @@ def _look(conn: sa.Connection, of: str | LineRef | Ref | None) -> _Found:
     return found
 
 
-def _part(conn: sa.Connection, of: str | LineRef | Ref | None) -> tuple[View, str, Part]:
+def _resource(of: str | LineRef | Ref | None) -> Resource:
+    if of is None:
+        return EVERYTHING
+    if isinstance(of, str):
+        return Namespace(of)
+    return of if isinstance(of, LineRef) else of.line
+
+
+def _part(
+    conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None
+) -> tuple[View, str, Part]:
     if of is None:
         return "registry", "", Part()
     if isinstance(of, str):
         return "namespace", of, Part(namespace_scope(of))
     if isinstance(of, LineRef):
-        return "line", str(of), Part(namespace_scope(of.namespace), find_line(conn, of).id)
-    row = find_version(conn, of, bare="newest")
+        line = find_line(conn, caller, of)
+        return "line", str(of), Part(namespace_scope(of.namespace), line.id)
+    row = find_version(conn, caller, of, bare="newest")
     if row.deleted_at is not None:
         raise NotFound(f"{ref_of(row)} is deleted", fix="deltareg gc plan")
     scope = namespace_scope(row.namespace)

@@ -1,6 +1,7 @@
 """Suites: pushed as new versions, found by name as they are now, or by digest as they were.
 
-The built-in ones stand beside them under names of their own, which nobody else can take.
+The built-in ones stand beside them under names of their own, which nobody else can take. All
+namespaces share them: whoever may read anything reads them.
 """
 
 import base64
@@ -14,7 +15,10 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read, with_retry
 from deltareg.digest import sha256_of
 from deltareg.errors import Conflict, InvalidInput, NotFound
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
 from deltareg.service.clock import rfc3339
+from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.suites.suite import Suite, built_in, built_in_names, parse_suite, read_suite
@@ -31,7 +35,7 @@ def push_suite(registry: Registry, caller: Caller, request: SuitePush) -> SuiteI
         Conflict: A file of its probe sets is neither here nor in the request, or somebody pushed
             the same suite in the same moment.
     """
-    caller.require("admin")
+    caller.require(Right.ADMIN, on=EVERYTHING)
     suite = read_suite(request.document.encode())
     if suite.name in built_in_names():
         raise InvalidInput(
@@ -63,7 +67,10 @@ def push_suite(registry: Registry, caller: Caller, request: SuitePush) -> SuiteI
         queries.use_files(conn, suite_id, wanted)
         before = None if newest is None else {"digest": newest.digest, "version": newest.number}
         after = {"digest": str(suite.digest), "version": number}
-        caller.record(conn, "suite.push", f"suite/{suite.name}", before=before, after=after)
+        caller.record(
+            conn, Action.SUITE_PUSH, f"suite/{suite.name}", on=EVERYTHING,
+            before=before, after=after,
+        )  # fmt: skip
         row = queries.newest_suite(conn, suite.name)
         return describe_suite(suite, row).model_copy(update={"created": True})
 
@@ -72,7 +79,7 @@ def push_suite(registry: Registry, caller: Caller, request: SuitePush) -> SuiteI
 
 def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:
     """List all suites as they are now, built-in ones first."""
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
         rows = queries.newest_suites(conn)
     ours = [describe_suite(built_in(name), None) for name in built_in_names()]
@@ -83,7 +90,7 @@ def list_versions(
     registry: Registry, caller: Caller, name: str, *, cursor: str | None, limit: int
 ) -> Page[SuiteInfo]:
     """List the versions of a suite, newest first."""
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         find_suite(conn, name)
@@ -102,7 +109,7 @@ def show_suite(
     Raises:
         NotFound: There is none of that name, or it was never that.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
         suite = find_suite(conn, name) if digest is None else suite_of(conn, name, digest)
         row = queries.suite_by_digest(conn, str(suite.digest))
@@ -116,7 +123,7 @@ def read_file(registry: Registry, caller: Caller, digest: str) -> bytes:
     Raises:
         NotFound: There is none of that digest.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
         content = queries.file_content(conn, digest)
     if content is None:

@@ -17,8 +17,10 @@ from deltareg.db.rows import Row
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
 from deltareg.service.clock import rfc3339
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import line_of, ref_of
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
@@ -42,11 +44,14 @@ def list_verdicts(
     cursor: str | None,
     limit: int,
 ) -> Page[VerdictInfo]:
-    """List verdicts about a version, or about all, newest first."""
-    caller.require("read")
+    """List verdicts about a version, or about all, newest first.
+
+    A list about all takes the right to read everything.
+    """
+    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
     mark = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
-        version_id = None if ref is None else find_version(conn, ref, bare="newest").id
+        version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.verdict_rows(
             conn, version_id=version_id, suite=suite, before=mark, limit=check_limit(limit) + 1
         )
@@ -62,9 +67,10 @@ def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> Verdict
     Raises:
         NotFound: There is none of that id.
     """
-    caller.require("read")
+    caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
-        row = find_verdict(conn, verdict_id)
+        row = find_verdict(conn, caller, verdict_id)
+        caller.require(Right.READ, on=line_of(row))
         waivers = describe_waivers(conn, [verdict_id])
     return describe_verdict(row, waivers.get(verdict_id, ()))
 

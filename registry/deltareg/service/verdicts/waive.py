@@ -17,8 +17,11 @@ from deltareg.db.rows import Row
 from deltareg.db.session import with_retry
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.gate.verdict_rules import NEVER_WAIVED
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import parse_time, rfc3339, rfc3339_seconds
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.events import Action
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.verdicts.suites import suite_of
 from deltareg.service.verdicts.verdicts import describe_verdict
@@ -44,11 +47,12 @@ def waive(
         Forbidden: The caller pushed the version.
         Conflict: The check is waived already.
     """
-    caller.require("promote")
+    caller.require(Right.PROMOTE, on=SOMEWHERE)
     waiver_id = str(new_id())
 
     def transaction(conn: sa.Connection) -> VerdictInfo:
-        verdict = find_verdict(conn, verdict_id)
+        verdict = find_verdict(conn, caller, verdict_id)
+        caller.require(Right.PROMOTE, on=line_of(verdict))
         _refuse_own(conn, caller, verdict)
         kind = _kind_of_check(conn, verdict, request.check)
         _refuse_check(verdict, request.check, kind=kind)
@@ -66,8 +70,11 @@ def waive(
             "version": ref_of(verdict), "check": request.check, "reason": request.reason,
             "expires_at": rfc3339(expires_at),
         }  # fmt: skip
-        caller.record(conn, "verdict.waive", f"verdict/{verdict_id}", before=None, after=after)
-        return _show(conn, verdict_id)
+        caller.record(
+            conn, Action.VERDICT_WAIVE, f"verdict/{verdict_id}", on=line_of(verdict),
+            before=None, after=after,
+        )  # fmt: skip
+        return _show(conn, caller, verdict_id)
 
     return with_retry(registry.engine, transaction)
 
@@ -78,10 +85,11 @@ def unwaive(registry: Registry, caller: Caller, verdict_id: str, check: str) -> 
     Raises:
         NotFound: No such verdict, or the check is not waived.
     """
-    caller.require("promote")
+    caller.require(Right.PROMOTE, on=SOMEWHERE)
 
     def transaction(conn: sa.Connection) -> VerdictInfo:
-        verdict = find_verdict(conn, verdict_id)
+        verdict = find_verdict(conn, caller, verdict_id)
+        caller.require(Right.PROMOTE, on=line_of(verdict))
         ended = queries.end_waivers(
             conn, verdict_id, check_name=check, revoked_by=caller.principal_id
         )
@@ -91,15 +99,18 @@ def unwaive(registry: Registry, caller: Caller, verdict_id: str, check: str) -> 
                 fix=f"deltareg verdict show {verdict_id}",
             )
         before = {"version": ref_of(verdict), "check": check, "waivers": list(ended)}
-        caller.record(conn, "verdict.unwaive", f"verdict/{verdict_id}", before=before, after=None)
-        return _show(conn, verdict_id)
+        caller.record(
+            conn, Action.VERDICT_UNWAIVE, f"verdict/{verdict_id}", on=line_of(verdict),
+            before=before, after=None,
+        )  # fmt: skip
+        return _show(conn, caller, verdict_id)
 
     return with_retry(registry.engine, transaction)
 
 
-def _show(conn: sa.Connection, verdict_id: str) -> VerdictInfo:
+def _show(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictInfo:
     waivers = describe_waivers(conn, [verdict_id]).get(verdict_id, [])
-    return describe_verdict(find_verdict(conn, verdict_id), waivers)
+    return describe_verdict(find_verdict(conn, caller, verdict_id), waivers)
 
 
 def _refuse_own(conn: sa.Connection, caller: Caller, verdict: Row) -> None:

@@ -9,6 +9,8 @@ from deltareg.db.queries import waivers as queries
 from deltareg.db.rows import Row
 from deltareg.errors import NotFound
 from deltareg.service.clock import rfc3339, rfc3339_or_none, rfc3339_seconds
+from deltareg.service.describe import line_of
+from deltareg.service.registry import Caller
 from deltareg.wire import Waiver
 
 
@@ -34,14 +36,14 @@ def standing_on_versions(
     return {version_id: [_show(row) for row in rows] for version_id, rows in found.items()}
 
 
-def find_verdict(conn: sa.Connection, verdict_id: str) -> Row:
+def find_verdict(conn: sa.Connection, caller: Caller, verdict_id: str) -> Row:
     """Find a verdict.
 
     Raises:
-        NotFound: There is none of that id.
+        NotFound: There is none of that id that the caller may see.
     """
     row = verdict_queries.verdict_row(conn, verdict_id)
-    if row is None:
+    if row is None or not caller.sees(line_of(row)):
         raise NotFound(f"there is no verdict {verdict_id[:40]}", fix="deltareg verdict ls")
     return row
 

@@ -1,6 +1,6 @@
 """Types of the peft library that no kind reads, and why: users are told, never served the base."""
 
-_REASONS = {
+REASONS = {
     "ADAMSS": (
         "it is not self-contained: which outputs each of its factors adds to follows from a"
         " clustering of the base's weight that is not saved"
@@ -24,9 +24,4 @@ _REASONS = {
 
 def reason(peft_type: str) -> str:
     """Say why a type is not read; empty for one that is, or that the library does not have."""
-    return _REASONS.get(peft_type, "")
-
-
-def refused_types() -> frozenset[str]:
-    """Give the types that the library has and no kind reads."""
-    return frozenset(_REASONS)
+    return REASONS.get(peft_type, "")

@@ -1,0 +1,111 @@
+"""What a worker is made of, as those who carry out its runs see it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from deltareg.wire import (
+    LeaseGrant,
+    LeaseHold,
+    LeaseRequest,
+    LogAppend,
+    ReencodeReport,
+    RunFailure,
+    RunInfo,
+    VerdictInfo,
+    VerdictReport,
+)
+from deltareg_verify.materials import Materials
+from deltareg_verify.options import Options
+from deltareg_verify.stop import Stop
+
+
+class Registry(Protocol):
+    """What a worker asks of the registry; `deltareg.Client` has it."""
+
+    def lease(self, request: LeaseRequest) -> LeaseGrant | None:
+        """Ask for work."""
+        ...
+
+    def heartbeat(self, hold: LeaseHold) -> None:
+        """Prolong a lease."""
+        ...
+
+    def append_log(self, run_id: str, lines: LogAppend) -> None:
+        """Say how a run goes."""
+        ...
+
+    def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
+        """End a run with what was found."""
+        ...
+
+    def complete_reencode(self, run_id: str, report: ReencodeReport) -> RunInfo:
+        """End a re-encode run with the new form of its version."""
+        ...
+
+    def fail_run(self, run_id: str, failure: RunFailure) -> None:
+        """Give a run back."""
+        ...
+
+
+class Children(Protocol):
+    """What carries out runs; `deltareg_verify.zygote.Zygote` does."""
+
+    def run(
+        self,
+        request: bytes,
+        *,
+        wall_s: float,
+        interrupted: Callable[[], str],
+        heard: Callable[[bytes], None],
+    ) -> bytes:
+        """Have a child do something and give what it said.
+
+        Raises:
+            Inconclusive: It could not.
+        """
+        ...
+
+
+class Parts(Protocol):
+    """The parts of a worker; `deltareg_verify.worker.Worker` has them and says what they are."""
+
+    @property
+    def registry(self) -> Registry:
+        """Where runs come from."""
+        ...
+
+    @property
+    def gather(self) -> Callable[[LeaseGrant, Path], Materials]:
+        """Brings a run's materials into a folder."""
+        ...
+
+    @property
+    def reencode(self) -> Callable[[LeaseGrant, Path], ReencodeReport]:
+        """Makes and sends the new form of a version, in a folder."""
+        ...
+
+    @property
+    def children(self) -> Children:
+        """Carries out what reads a version's bytes."""
+        ...
+
+    @property
+    def options(self) -> Options:
+        """What the operator said."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where runs are carried out."""
+        ...
+
+    @property
+    def escapes(self) -> str:
+        """What the trial at the start found and the operator accepts."""
+        ...
+
+    @property
+    def stop(self) -> Stop:
+        """Whether the worker is to end."""
+        ...

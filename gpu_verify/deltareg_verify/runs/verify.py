@@ -1,0 +1,113 @@
+"""Verifying: a child holds the version against its suite, and what it says becomes a verdict."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import deltareg
+from deltareg.gate.verifier import VERIFIER
+from deltareg.suites.suite import Suite
+from deltareg.wire import LeaseGrant, VerdictReport, request_of
+from deltareg_verify import verdict as verdicts
+from deltareg_verify.assignment import Assignment
+from deltareg_verify.heartbeat import Heartbeat
+from deltareg_verify.materials import Materials
+from deltareg_verify.parts import Parts
+from deltareg_verify.report import Report, listen
+from deltareg_verify.run_log import RunLog
+
+log = logging.getLogger(__name__)
+
+
+def carry_out(
+    parts: Parts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLog
+) -> Callable[[], None]:
+    """Verify a version; give what sends the verdict."""
+    return partial(_complete, parts, grant, _report(parts, grant, heart, folder, told))
+
+
+def _report(
+    parts: Parts, grant: LeaseGrant, heart: Heartbeat, folder: Path, told: RunLog
+) -> VerdictReport:
+    told.say(f"gets {grant.ref} and its base {grant.base.name}")
+    materials = parts.gather(grant, folder)
+    suite = materials.suite
+    told.plan([spec.name for spec in suite.checks])
+    assignment = _assignment(parts, materials, folder)
+    said = parts.children.run(
+        b"verify " + assignment.encode(),
+        wall_s=assignment.wall_s,
+        interrupted=lambda: _interruption(parts, heart),
+        heard=told.hear,
+    )
+    heard = listen(said)
+    if heard.surroundings.environment.get("weights") == "streamed":
+        told.say("the weights do not fit in memory at once: each was brought for its calls")
+    report = verdict_report(grant, suite, heard, materials)
+    if not parts.escapes:
+        return report
+    environment = {**report.environment, "escapes": parts.escapes}
+    return report.model_copy(update={"environment": environment})
+
+
+def _assignment(parts: Parts, materials: Materials, folder: Path) -> Assignment:
+    own = folder / "own"
+    own.mkdir()
+    options, budget = parts.options, materials.suite.budget
+    return Assignment(
+        delta=materials.delta,
+        manifest=materials.manifest,
+        base=materials.base.absolute(),
+        base_manifest=materials.base_manifest,
+        model_type=materials.model_type,
+        suite=materials.suite_file,
+        probes=materials.probes,
+        scratch=own,
+        device=parts.device,
+        threads=parts.options.threads,
+        wall_s=_least(options.run_timeout_s, budget.seconds),
+        memory_bytes=int(_least(options.memory_bytes, budget.memory_bytes)),
+        below=materials.below,
+        promoted=materials.promoted,
+    )
+
+
+def _interruption(parts: Parts, heart: Heartbeat) -> str:
+    if heart.is_lost:
+        return "the lease is lost"
+    return "the worker was asked to stop" if parts.stop.is_overdue else ""
+
+
+def _complete(parts: Parts, grant: LeaseGrant, report: VerdictReport) -> None:
+    found = parts.registry.complete_run(grant.run, report)
+    log.info("run=%s verdict=%s id=%s", grant.run, found.verdict, found.id)
+
+
+def verdict_report(
+    grant: LeaseGrant, suite: Suite, report: Report, materials: Materials
+) -> VerdictReport:
+    """Judge what a child reported; the child itself has no say in the verdict."""
+    outcome = verdicts.judge(suite, report.checks)
+    if outcome == "inconclusive":
+        unshown = verdicts.unshown(suite, report.checks)
+        log.warning("run=%s shows nothing about %s", grant.run, ", ".join(unshown))
+    surroundings = report.surroundings
+    return request_of(
+        VerdictReport,
+        fence=grant.fence,
+        verdict=outcome,
+        verifier=f"{VERIFIER} deltareg/{deltareg.__version__}",
+        suite_digest=str(suite.digest),
+        dtype=surroundings.dtype,
+        seed=suite.seed,
+        base_evidence=materials.evidence,
+        checks=list(report.checks),
+        environment={**surroundings.environment, "base_config": materials.base_config},
+        sandbox=surroundings.sandbox,
+    )
+
+
+def _least(one: float, other: float) -> float:
+    """Give the smaller of two limits, where zero is no limit."""
+    return min(given) if (given := [limit for limit in (one, other) if limit]) else 0

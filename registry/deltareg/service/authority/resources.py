@@ -1,0 +1,67 @@
+"""What a right is asked on: a namespace, a delta, a base, or everything.
+
+A delta is named by its `LineRef`; its versions and channels are asked for with it, for rights end
+at the border of a namespace.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from deltareg.refs import LineRef
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace, whether it is there yet or not."""
+
+    name: str
+
+    def __str__(self) -> str:
+        """Write its name."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base by its name: `tinyllama`, or `ns/name:v3` for a version that became one."""
+
+    name: str
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace of the version that became it; None for a base that all share."""
+        namespace, slash, _ = self.name.partition("/")
+        return namespace if slash else None
+
+    def __str__(self) -> str:
+        """Write it as a subject of the audit trail."""
+        return f"base/{self.name}"
+
+
+class Whole(Enum):
+    """What is no one thing."""
+
+    EVERYTHING = "everything"
+    """All namespaces, and what lies in none: tokens, suites, workers, the store."""
+    SOMEWHERE = "somewhere"
+    """Anything at all: asked while it is not known yet on what, and asked again when it is."""
+
+    def __str__(self) -> str:
+        """Write the word."""
+        return self.value
+
+
+EVERYTHING = Whole.EVERYTHING
+SOMEWHERE = Whole.SOMEWHERE
+Resource = Namespace | LineRef | Base | Whole
+
+
+def namespace_of(resource: Resource) -> str | None:
+    """Name the namespace that a resource lies in; None for what lies in none, or in all."""
+    match resource:
+        case Namespace():
+            return resource.name
+        case LineRef() | Base():
+            return resource.namespace
+        case Whole():
+            return None

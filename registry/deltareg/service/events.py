@@ -1,0 +1,86 @@
+"""Events: what was done, by its name, written down with the change itself.
+
+Each is a row of the audit trail and, in the same transaction, one of the outbox, from where it may
+be told to others (ADR 29). So an event is never lost and never told of what did not happen.
+"""
+
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from deltareg.db.queries.audit import record_audit
+from deltareg.db.queries.outbox import add_event
+from deltareg.refs import LineRef
+from deltareg.service.authority.resources import Resource, namespace_of
+
+
+class Action(StrEnum):
+    """What was done: a kind of thing and a verb, as the audit trail names it."""
+
+    AGENT_FORGET = "agent.forget"
+    BASE_PUSH = "base.push"
+    BASE_REGISTER = "base.register"
+    CHANNEL_CLEAR = "channel.clear"
+    CHANNEL_CREATE = "channel.create"
+    CHANNEL_FREEZE = "channel.freeze"
+    CHANNEL_POLICY = "channel.policy"
+    CHANNEL_PROMOTE = "channel.promote"
+    CHANNEL_REVIEW = "channel.review"
+    CHANNEL_ROLLBACK = "channel.rollback"
+    CHANNEL_UNFREEZE = "channel.unfreeze"
+    COLLECT_RUN = "collect.run"
+    REQUEST_APPROVE = "request.approve"
+    REQUEST_OPEN = "request.open"
+    REQUEST_PROMOTE = "request.promote"
+    REQUEST_REJECT = "request.reject"
+    REQUEST_STALE = "request.stale"
+    REQUEST_WITHDRAW = "request.withdraw"
+    RUN_CANCEL = "run.cancel"
+    RUN_COMPLETE = "run.complete"
+    RUN_DEAD = "run.dead"
+    RUN_FAIL = "run.fail"
+    RUN_QUEUE = "run.queue"
+    SUITE_PUSH = "suite.push"
+    TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105  # an action, no secret
+    TOKEN_CREATE = "token.create"  # noqa: S105
+    TOKEN_REVOKE = "token.revoke"  # noqa: S105
+    VERDICT_UNWAIVE = "verdict.unwaive"
+    VERDICT_WAIVE = "verdict.waive"
+    VERSION_DELETE = "version.delete"
+    VERSION_PUSH = "version.push"
+    VERSION_REENCODE = "version.reencode"
+    VERSION_REVOKE = "version.revoke"
+    VERSION_UNREVOKE = "version.unrevoke"
+
+
+def record_event(
+    conn: sa.Connection,
+    action: Action,
+    subject: str,
+    *,
+    on: Resource,
+    before: object,
+    after: object,
+    actor: str,
+    token_id: int | None = None,
+    request_id: str = "",
+) -> None:
+    """Write down what was done, in the transaction of the change.
+
+    Args:
+        conn: The transaction.
+        action: What was done.
+        subject: To which thing, as the audit trail writes it.
+        on: Where: what a listener asks to hear of.
+        before: What there was of it.
+        after: What there is of it now.
+        actor: Who did it.
+        token_id: With which token; None for the registry itself.
+        request_id: The request that asked for it.
+    """
+    audit_id = record_audit(
+        conn, actor=actor, token_id=token_id, action=action, subject=subject,
+        before=before, after=after, request_id=request_id,
+    )  # fmt: skip
+    line = on.name if isinstance(on, LineRef) else None
+    add_event(conn, audit_id, namespace=namespace_of(on), line=line)

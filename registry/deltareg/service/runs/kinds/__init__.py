@@ -1,0 +1,20 @@
+"""The kinds of run: what each queues, and what ends it. One file a kind, one table of them here.
+
+The worker has a file a kind as well (`deltareg_verify.runs`), and the wire their names.
+"""
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from deltareg.service.registry import Caller
+from deltareg.service.runs.kinds import reencode, verify
+from deltareg.service.runs.kinds.kind import RunKind
+
+RUN_KINDS: Mapping[str, RunKind] = {kind.what: kind for kind in (reencode.KIND, verify.KIND)}
+
+
+def queue_where_base_was_missed(conn: sa.Connection, caller: Caller, base_id: int) -> None:
+    """Queue whatever waits for a base, now that it is stored."""
+    for kind in RUN_KINDS.values():
+        kind.on_base(conn, caller, base_id)

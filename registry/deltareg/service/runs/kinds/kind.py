@@ -1,0 +1,50 @@
+"""What the queue asks of every kind of run."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import Row
+from deltareg.service.registry import Caller
+from deltareg.wire import RunKindName
+
+
+class OnBase(Protocol):
+    """What a kind does when a base is stored."""
+
+    def __call__(self, conn: sa.Connection, caller: Caller, base_id: int) -> None:
+        """Queue what waits for the base, in the transaction that stores it."""
+        ...
+
+
+class OnDeath(Protocol):
+    """What a kind does when a run is dead."""
+
+    def __call__(
+        self, conn: sa.Connection, run: Row, *, outcome_id: str, created_by: int | None
+    ) -> None:
+        """Write down, in the transaction that ends the run, that it came to nothing.
+
+        Args:
+            conn: The transaction.
+            run: The run, with its error.
+            outcome_id: A fresh id for what is written.
+            created_by: Whose worker gave up; None for the registry itself.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunKind:
+    """A kind of run. How one is queued and how it ends well is in the kind's own file.
+
+    Attributes:
+        what: Its name, in tables and on the wire.
+        on_base: What to do when a base is stored.
+        on_death: What to do when a run is dead.
+    """
+
+    what: RunKindName
+    on_base: OnBase
+    on_death: OnDeath

@@ -1,0 +1,86 @@
+"""Runs that store a version in another way: asked for by `flatten`, or by a push without its base.
+
+Where no worker had that base either, the run is dead; it is queued again when the base is stored.
+Manifest, digest and number of the version stay what they are. Such a run ends in
+`deltareg.service.push.reencode`, which takes the new form as a push is taken.
+"""
+
+from collections.abc import Callable
+from typing import Final, Literal
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import runs as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.delta.kind import BaseView
+from deltareg.identity.manifest import Manifest, ManifestTensor
+from deltareg.identity.storage_map import StorageMap
+from deltareg.service.priority import BACKGROUND
+from deltareg.service.registry import Caller
+from deltareg.service.runs.kinds.kind import RunKind
+
+WHAT: Final = "reencode"
+Against = Literal["base", "smallest"]
+_UNDONE = {"queued", "running", "dead"}
+
+
+def queue_reencode(
+    conn: sa.Connection, caller: Caller, version: Row, *, against: Against, run_id: str
+) -> str:
+    """Queue a re-encode run in the caller's transaction, or join the one under way; give its id.
+
+    Args:
+        conn: The transaction.
+        caller: Who asks.
+        version: The version.
+        against: `base` flattens, whatever comes of it; `smallest` also tries the version before and
+            changes nothing unless less is stored then.
+        run_id: The id of a new run.
+    """
+    return queries.enqueue(
+        conn, run_id=run_id, what=WHAT, dedup_key=f"{WHAT}:{version.id}:{against}",
+        version_id=version.id, request={"against": against}, priority=BACKGROUND,
+        created_by=caller.principal_id,
+    )  # fmt: skip
+
+
+def queue_where_base_was_missed(
+    conn: sa.Connection, caller: Caller, base_id: int, *, new_id: Callable[[], UUID] = uuid4
+) -> None:
+    """Queue a run for each version that waits for a base, now that the base is stored.
+
+    A run under way may have had its last attempt without the base: it gets as many as a new one.
+    What was stored anew since, or had its run cancelled, is left alone.
+    """
+    states: dict[int, set[str]] = {}
+    for run in queries.reencodes_on_base(conn, base_id):
+        if run.request["against"] == "smallest":
+            states.setdefault(run.version_id, set()).add(run.state)
+    waiting = [each for each, seen in states.items() if "done" not in seen and seen & _UNDONE]
+    for version in version_queries.versions_by_ids(conn, waiting).values():
+        wanted = str(new_id())
+        run_id = queue_reencode(conn, caller, version, against="smallest", run_id=wanted)
+        if run_id != wanted:
+            queries.renew_attempts(conn, run_id)
+
+
+def _leave_as_is(conn: sa.Connection, run: Row, *, outcome_id: str, created_by: int | None) -> None:
+    """Change nothing when a run is dead: the version stays stored as it is."""
+
+
+KIND = RunKind(WHAT, on_base=queue_where_base_was_missed, on_death=_leave_as_is)
+
+
+def misses_its_base(manifest: Manifest, storage: StorageMap, base: BaseView) -> bool:
+    """Whether a version is stored without its base although the base has tensors like its own.
+
+    So it is when the base's bytes were not at hand where it was pushed from.
+    """
+    return not storage.outside and any(_is_like(base, tensor) for tensor in manifest.tensors)
+
+
+def _is_like(base: BaseView, tensor: ManifestTensor) -> bool:
+    record = base.tensors.get(base.names.tensor(tensor.name) or tensor.name)
+    return record is not None and (record.dtype, record.shape) == (tensor.dtype, tensor.shape)

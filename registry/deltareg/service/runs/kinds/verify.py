@@ -1,0 +1,192 @@
+"""Runs that hold a version against a suite: each ends with a verdict, if only an inconclusive one.
+
+One is queued by a push, a rollback, or whoever asks; it joins the one under way for the same thing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import runs as queries
+from deltareg.db.queries import verdicts as verdict_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import Row
+from deltareg.db.session import with_retry
+from deltareg.errors import Blocked, InvalidInput
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.describe import ref_of
+from deltareg.service.events import Action
+from deltareg.service.labels import tell_labels
+from deltareg.service.ledger.incumbent import incumbent_request
+from deltareg.service.priority import LOW, NORMAL
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.held import lease_lost
+from deltareg.service.runs.info import concern_of_run
+from deltareg.service.runs.kinds.kind import RunKind
+from deltareg.service.verdicts.facts import why_uncounted
+from deltareg.service.verdicts.suites import find_suite
+from deltareg.service.verdicts.verdicts import describe_verdict, record_inconclusive, record_verdict
+from deltareg.suites.suite import DEFAULT_SUITE, Suite, built_in
+from deltareg.wire import VerdictInfo, VerdictReport
+
+WHAT: Final = "verify"
+
+
+def queue_default_suite(
+    conn: sa.Connection,
+    caller: Caller,
+    version: Row,
+    *,
+    again: bool = False,
+    priority: int = NORMAL,
+    new_id: Callable[[], UUID] = uuid4,
+) -> str:
+    """Queue the default suite in the transaction of a push or a rollback; give the run's id.
+
+    Without `again`, a verdict of the suite as it is now is as good as a run.
+    """
+    suite = built_in(DEFAULT_SUITE)
+    return queue_verify(
+        conn, caller, version, suite, again=again, labels={}, priority=priority, new_id=new_id
+    )
+
+
+def complete_run(
+    registry: Registry,
+    caller: Caller,
+    run_id: str,
+    report: VerdictReport,
+    *,
+    new_id: Callable[[], UUID] = uuid4,
+) -> VerdictInfo:
+    """End a run with what was found; the same report again gives the same verdict.
+
+    Raises:
+        LeaseLost: The run was given to another worker or cancelled; the report does not count.
+        InvalidInput: Another suite was run, or the checks do not show the pass that is claimed.
+    """
+    caller.require(Right.VERIFY, on=EVERYTHING)
+    verdict_id = str(new_id())
+    own = queries.Hold(run_id, report.fence, caller.principal_id)
+
+    def transaction(conn: sa.Connection) -> VerdictInfo:
+        run = queries.finish(conn, own, state="done")
+        if run is not None and run.what != WHAT:
+            raise InvalidInput(f"run {run_id} is a {run.what}, it has no verdict")
+        if run is None:
+            return _answered_before(conn, own)
+        record_verdict(conn, run, report, verdict_id=verdict_id, created_by=caller.principal_id)
+        after = {"state": "done", "verdict": report.verdict, "verdict_id": verdict_id}
+        caller.record(
+            conn, Action.RUN_COMPLETE, f"run/{run_id}", on=concern_of_run(conn, run),
+            before={"state": "running"}, after=after,
+        )  # fmt: skip
+        return describe_verdict(_verdict(conn, run_id))
+
+    return with_retry(registry.engine, transaction)
+
+
+def verify_where_base_was_missed(
+    conn: sa.Connection, caller: Caller, base_id: int, *, new_id: Callable[[], UUID] = uuid4
+) -> None:
+    """Queue what could not be verified, now that the base is stored.
+
+    A run under way may have had its last attempt without the base: it gets as many as a new one.
+    One that died is queued again, with the suite as it is now, unless there is a verdict since.
+    """
+    died: dict[tuple[int, str], str] = {}
+    for run in queries.verifies_on_base(conn, base_id):
+        if run.state == "dead":
+            died[run.version_id, run.suite] = run.id
+        else:
+            queries.renew_attempts(conn, run.id)
+    found = version_queries.versions_by_ids(conn, sorted({version for version, _ in died}))
+    for (version_id, suite), run_id in died.items():
+        newest = verdict_queries.newest_verdict(conn, version_id, suite=suite)
+        if newest is None or newest.run_id == run_id:
+            queue_verify(
+                conn, caller, found[version_id], find_suite(conn, suite), again=True, labels={},
+                priority=LOW, new_id=new_id,
+            )  # fmt: skip
+
+
+def queue_verify(
+    conn: sa.Connection,
+    caller: Caller,
+    version: Row,
+    suite: Suite,
+    *,
+    again: bool,
+    labels: Mapping[str, str],
+    policy_digest: str = "",
+    priority: int,
+    new_id: Callable[[], UUID],
+    channel: str | None = None,
+) -> str:
+    """Queue a verification in the caller's transaction; give its id.
+
+    Without `again` and labels it joins the one under way, or is the one that has judged already.
+
+    Raises:
+        Blocked: The version is deleted.
+    """
+    if version.deleted_at is not None:
+        raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
+    digest = str(suite.digest)
+    promoted = incumbent_request(conn, version, suite, channel=channel)
+    compared_with = promoted.get("promoted_digest", "")
+    if not again and not labels:  # who names a worker wants it done there
+        known = verdict_queries.newest_verdict(
+            conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with
+        )
+        if known is not None and _is_as_good(known, policy_digest=policy_digest):
+            return str(known.run_id)
+        if policy_digest:  # one that was asked for no channel will say as much
+            joined = queries.join(
+                conn, _key(version, digest, compared_with), version_id=version.id, priority=priority
+            )
+            if joined is not None:
+                return joined
+    key = _key(version, digest, compared_with, policy_digest, tell_labels(labels))
+    return queries.enqueue(
+        conn, run_id=str(new_id()), what=WHAT, priority=priority, dedup_key=key,
+        version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
+        request={"suite_digest": digest, "policy_digest": policy_digest, **promoted},
+    )  # fmt: skip
+
+
+def _key(version: Row, suite_digest: str, *particulars: str) -> str:
+    return ":".join((WHAT, str(version.id), suite_digest, *filter(None, particulars)))
+
+
+def _is_as_good(verdict: Row, *, policy_digest: str) -> bool:
+    """Whether a verdict that is there says what a new one would."""
+    is_of_policy = verdict.policy_digest in {"", policy_digest}
+    is_counted = not why_uncounted(verdict)
+    return verdict.verdict != "inconclusive" and is_of_policy and is_counted
+
+
+def _record_death(
+    conn: sa.Connection, run: Row, *, outcome_id: str, created_by: int | None
+) -> None:
+    record_inconclusive(conn, run, run.error, verdict_id=outcome_id, created_by=created_by)
+
+
+KIND = RunKind(WHAT, on_base=verify_where_base_was_missed, on_death=_record_death)
+
+
+def _answered_before(conn: sa.Connection, own: queries.Hold) -> VerdictInfo:
+    """Give the verdict that this worker's first report made, whose answer may have been lost."""
+    run = queries.run_row(conn, own.run_id)
+    verdict = verdict_queries.verdicts_of_runs(conn, [own.run_id]).get(own.run_id)
+    is_same = run is not None and run.state == "done" and run.fence == own.fence
+    if verdict is None or not is_same or verdict.created_by != own.principal_id:
+        raise lease_lost(conn, own)
+    return describe_verdict(verdict)
+
+
+def _verdict(conn: sa.Connection, run_id: str) -> Row:
+    return verdict_queries.verdicts_of_runs(conn, [run_id])[run_id]

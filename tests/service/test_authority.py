@@ -1,0 +1,422 @@
+"""Rights end at the border of a namespace: in the answer itself, and in every use case.
+
+No token can hold a grant that reaches one namespace yet, so callers are made here by hand.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+import sqlalchemy as sa
+
+import deltareg.service
+import deltareg_migrations
+from deltareg.db import tables as t
+from deltareg.db.queries import deltas
+from deltareg.db.queries.deltas import LineFilter
+from deltareg.db.session import create_engine, write
+from deltareg.digest import Digest
+from deltareg.errors import DeltaregError, Forbidden, NotFound
+from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
+from deltareg.refs import LineRef, Ref
+from deltareg.service.access import audit, tokens
+from deltareg.service.authority.grants import Grant, Right
+from deltareg.service.authority.resources import Namespace
+from deltareg.service.bases import bases
+from deltareg.service.bases.stacks import find_ground
+from deltareg.service.channels import (
+    channels,
+    fleet,
+    gate,
+    move,
+    policies,
+    readiness,
+    requests,
+    reviews,
+)
+from deltareg.service.lines import blobs, lineage, log, revocations, versions
+from deltareg.service.push import ingest, ingest_base, reencode, uploads
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs import flatten, leases, queue, runs
+from deltareg.service.runs import log as run_log
+from deltareg.service.runs.kinds import verify
+from deltareg.service.upkeep import collect, fsck, stats
+from deltareg.service.verdicts import suites, verdicts, waive
+from deltareg.store.memory import MemoryStore
+from deltareg.suites.suite import read_suite
+from deltareg.wire import (
+    AgentReport,
+    ChannelMove,
+    LeaseHold,
+    LeaseRequest,
+    LineSent,
+    LogAppend,
+    Observed,
+    PolicySet,
+    ReencodeReport,
+    Revoke,
+    RunCreate,
+    RunFailure,
+    SuitePush,
+    TokenCreate,
+    Unrevoke,
+    UploadComplete,
+    UploadOpen,
+    WaiverCreate,
+)
+from tests.migrations.populated import ROWS, populate
+from tests.service import rows
+from tests.service.work import SMOKE, report
+
+LAB = LineRef("lab", "x")
+V1 = Ref(LAB, version=1)
+AT_PROD = Ref(LAB, channel="prod")
+AS_BASE = "lab/x:v2"
+ROOT = Digest.parse(rows.BASE_ROOT)
+_HEADER = Piece(ROOT, "U8", (8,), 8)
+_WEIGHT = ManifestTensor("m.safetensors", "w", "weight", "", "F32", (1,), ROOT)
+_FILE = ManifestFile("m.safetensors", 12, rows.BASE.digest, _HEADER, is_tensors=True)
+WEIGHTS = Manifest(BASE_KIND, "", False, None, {"config_json": "{}"}, (_WEIGHT,), (_FILE,))
+DELTA = Manifest("lora", "", True, ROOT, {}, (), ())
+REPORT = report(type("Grant", (), {"fence": 1, "suite_digest": str(SMOKE.digest)}))
+PAGE = {"cursor": None, "limit": 50}
+HOLD = LeaseHold(run="r", fence=1)
+
+
+def serves(name):
+    return AgentReport(engine="dir", every_s=10, serves=[Observed(channel=name, state="ok")])
+
+
+def opening(target, subject="delta"):
+    manifest = DELTA if subject == "delta" else WEIGHTS
+    return UploadOpen(subject=subject, target=target, manifest=manifest.encode().decode())
+
+
+def called(use_case, *args, **kwargs):
+    """Name a call of a use case by where it stands."""
+    place = use_case.__module__.removeprefix("deltareg.service.")
+    return pytest.param(use_case, args, kwargs, id=f"{place}.{use_case.__name__}")
+
+
+READS = [  # of what lies in `lab`, or is about it
+    called(bases.show_base, AS_BASE),
+    called(bases.base_manifest_bytes, AS_BASE),
+    called(bases.base_storage_bytes, AS_BASE),
+    called(channels.list_channels, LAB),
+    called(channels.show_channel, LAB, "prod", at=None),
+    called(channels.read_revision, LAB, "prod"),
+    called(channels.list_revisions, LAB, "prod", **PAGE),
+    called(fleet.list_followers, "lab/x", **PAGE),
+    called(fleet.list_followers, "lab/x@prod", **PAGE),
+    called(gate.check_gate, V1, "prod"),
+    called(policies.show_policy, LAB, "prod"),
+    called(readiness.show_readiness, LAB, "prod"),
+    called(requests.list_requests, LAB, state=None, channel=None, **PAGE),
+    called(requests.show_request, 1),
+    called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of="lab/x:v1"),
+    called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of=f"base:{AS_BASE}"),
+    called(lineage.show_lineage, V1, depth=3),
+    called(log.show_log, LAB, channel=None, **PAGE),
+    called(versions.list_versions, LAB, **PAGE),
+    called(versions.show_version, V1, bare="newest"),
+    called(versions.show_version, AT_PROD, bare="newest"),
+    called(versions.manifest_bytes, V1),
+    called(versions.storage_bytes, V1),
+    called(run_log.read_log, "r", after=0),
+    called(queue.list_queue, ref=V1, **PAGE),
+    called(runs.list_runs, state=None, what=None, ref=V1, **PAGE),
+    called(runs.show_run, "r"),
+    called(runs.rerun, "r"),
+    called(stats.show_storage, "lab", limit=5),
+    called(stats.show_storage, LAB, limit=5),
+    called(stats.show_storage, V1, limit=5),
+    called(verdicts.list_verdicts, V1, suite=None, **PAGE),
+    called(verdicts.show_verdict, "v"),
+]
+DECIDES = [  # on what is known by a number alone, so that it has to be found first
+    called(requests.approve_request, 1, message=""),
+    called(requests.reject_request, 1, reason="no"),
+    called(requests.withdraw_request, 1),
+    called(runs.cancel_run, "r"),
+    called(waive.waive, "v2", WaiverCreate(check="effect", reason="known")),
+    called(waive.unwaive, "v2", "effect"),
+]
+WRITES = [  # to what lies in `lab`
+    called(channels.create_channel, LAB, "canary"),
+    called(channels.clear_quarantine, LAB, "prod", 1, reason="mended"),
+    called(fleet.report_agent, "host-7", serves("lab/x@prod")),
+    called(move.move_channel, LAB, "prod", ChannelMove(kind="promote", version=2), seen=1),
+    called(move.move_channel, LAB, "prod", ChannelMove(kind="rollback"), seen=1),
+    called(
+        move.move_channel, LAB, "prod",
+        ChannelMove(kind="promote", version=2, reason="now", break_glass=True), seen=1,
+    ),
+    called(policies.set_policy, LAB, "prod", PolicySet(policy={}), is_seen=lambda _: True),
+    called(reviews.review_move, LAB, "dev", 1, message="fine"),
+    called(revocations.revoke_version, V1, Revoke(reason="bad")),
+    called(revocations.unrevoke_version, V1, Unrevoke(reason="good")),
+    called(versions.delete_version, V1),
+    called(uploads.open_upload, opening("lab/x")),
+    called(uploads.open_upload, opening(AS_BASE, "base")),
+    called(uploads.show_upload, "u"),
+    called(uploads.abort_upload, "u"),
+    called(uploads.receive_pack, "open", number=1, digest=rows.BASE.digest, body=[b""]),
+    called(ingest.complete_upload, "open", UploadComplete(storage_map="{}")),
+    called(ingest.complete_upload, "u", UploadComplete(storage_map="{}")),
+    called(ingest_base.register_base, "open-base"),
+    called(ingest_base.complete_base, "open-base", UploadComplete(storage_map="{}")),
+    called(flatten.flatten, V1),
+    called(runs.queue_run, RunCreate(ref="lab/x:v1")),
+]  # fmt: skip
+WHOLES = [  # of everything, and what belongs to no namespace
+    called(audit.list_audit, actor=None, action=None, subject="lab/x", **PAGE),
+    called(tokens.create_token, TokenCreate(principal="eve")),
+    called(tokens.list_tokens, **PAGE),
+    called(tokens.revoke_token, 1),
+    called(fleet.list_followers, None, **PAGE),
+    called(fleet.forget_agent, "others"),
+    called(requests.list_requests, None, state=None, channel=None, **PAGE),
+    called(uploads.open_upload, opening("tiny-2", "base")),
+    called(reencode.open_reencode, HOLD),
+    called(reencode.complete_reencode, "r", ReencodeReport(fence=1, upload="u", storage_map="{}")),
+    called(leases.claim_lease, LeaseRequest(worker="w"), lease_s=60),
+    called(leases.hold_lease, HOLD, lease_s=60),
+    called(verify.complete_run, "r", REPORT),
+    called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
+    called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),
+    called(queue.list_queue, ref=None, **PAGE),
+    called(queue.list_workers),
+    called(runs.list_runs, state=None, what=None, ref=None, **PAGE),
+    called(collect.plan_collection, grace_s=0),
+    called(collect.run_collection, grace_s=0),
+    called(fsck.run_fsck, read_data=False),
+    called(stats.show_storage, None, limit=5),
+    called(suites.push_suite, SuitePush(document="name: mine\nchecks: [effect]")),
+    called(verdicts.list_verdicts, None, suite=None, **PAGE),
+]
+SHARED = [  # by all namespaces, or left out of a list, or the caller's own
+    called(tokens.whoami),
+    called(bases.list_bases, root=None, **PAGE),
+    called(bases.show_base, "tiny"),
+    called(bases.base_manifest_bytes, "tiny"),
+    called(versions.list_lines, only=LineFilter(), **PAGE),
+    called(suites.list_suites),
+    called(suites.list_versions, "smoke", **PAGE),
+    called(suites.show_suite, "smoke"),
+    called(suites.read_file, "sha256:f"),
+]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Make a database with one of everything in `lab`, all of it ada's; give its path."""
+    path = tmp_path_factory.mktemp("lab") / "registry.db"
+    deltareg_migrations.upgrade(f"sqlite:///{path}")
+    populate(f"sqlite:///{path}")
+    raw = WEIGHTS.encode()
+    engine = create_engine(f"sqlite:///{path}")
+    with write(engine) as conn:
+        other = {**dict(ROWS)[t.bases], "id": 2, "name": AS_BASE, "root": rows.BASE_ROOT}
+        conn.execute(sa.insert(t.bases).values(other))
+        for table in (t.bases, t.uploads):
+            conn.execute(
+                sa.update(table).values(manifest=raw, manifest_digest=rows.BASE.digest.hex)
+            )
+        mine = {**dict(ROWS)[t.uploads], "state": "open", "version_id": None, "manifest": raw}
+        for name, subject in (("open", "delta"), ("open-base", "base")):
+            target = AS_BASE if subject == "base" else "lab/x"
+            new = {"id": name, "subject": subject, "target": target}
+            conn.execute(sa.insert(t.uploads).values({**mine, **new}))
+        document = read_suite(b"name: mine\nchecks: [effect]").document
+        suite = {"id": 2, "number": 2, "digest": "sha256:t", "document": document}
+        conn.execute(sa.insert(t.suites).values({**dict(ROWS)[t.suites], **suite}))
+        run = {**dict(ROWS)[t.runs], "id": "r2", "dedup_key": "k2"}
+        conn.execute(sa.insert(t.runs).values(run))
+        failed = {"verdict": "fail", "checks": [{"name": "effect", "verdict": "fail"}]}
+        verdict = {**dict(ROWS)[t.verdicts], "id": "v2", "run_id": "r2", **failed}
+        conn.execute(sa.insert(t.verdicts).values(verdict))
+        others = {**dict(ROWS)[t.agents], "id": 2, "name": "others", "principal_id": 2}
+        conn.execute(sa.insert(t.agents).values(others))
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def registry(lab, tmp_path):
+    """Give a registry with a database of its own, as `lab` is."""
+    shutil.copy(lab, tmp_path / "registry.db")
+    engine = create_engine(f"sqlite:///{tmp_path / 'registry.db'}")
+    yield Registry(engine, MemoryStore())
+    engine.dispose()
+
+
+def member(*namespaces, rights=tuple(Right), token_id=1):
+    """Give a caller, ada, who has rights in namespaces and nowhere else."""
+    grants = {Grant(right, Namespace(name)) for name in namespaces for right in rights}
+    return Caller("ada", 1, token_id, frozenset(grants))
+
+
+def outcome(use_case, registry, caller, args, kwargs):
+    try:
+        return use_case(registry, caller, *args, **kwargs)
+    except DeltaregError as error:
+        return error
+
+
+@pytest.mark.parametrize(("use_case", "args", "kwargs"), [*READS, *DECIDES])
+def test_what_lies_in_another_namespace_is_not_found(registry, use_case, args, kwargs):
+    with pytest.raises(NotFound) as hidden:
+        use_case(registry, member("mine"), *args, **kwargs)
+
+    assert hidden.value.message.startswith(("there is no ", f"{AS_BASE} is the base of nothing"))
+
+
+@pytest.mark.parametrize(("use_case", "args", "kwargs"), WRITES)
+def test_nothing_is_written_in_another_namespace(registry, use_case, args, kwargs):
+    before = rows.rows(registry.engine, t.audit)
+
+    with pytest.raises(
+        Forbidden, match=r"this token of ada does not allow '[a-z-]+' on (lab|base)"
+    ):
+        use_case(registry, member("mine"), *args, **kwargs)
+
+    assert rows.rows(registry.engine, t.audit) == before
+
+
+@pytest.mark.parametrize(("use_case", "args", "kwargs"), WHOLES)
+def test_rights_in_a_namespace_are_none_on_the_whole(registry, use_case, args, kwargs):
+    with pytest.raises(Forbidden, match="does not allow"):
+        use_case(registry, member("lab", "mine"), *args, **kwargs)
+
+
+@pytest.mark.parametrize(("use_case", "args", "kwargs"), SHARED)
+def test_what_all_share_is_there_for_members_of_any_namespace(registry, use_case, args, kwargs):
+    use_case(registry, member("mine"), *args, **kwargs)
+
+
+@pytest.mark.parametrize(("use_case", "args", "kwargs"), [*READS, *DECIDES, *WRITES])
+def test_a_member_of_the_namespace_is_not_kept_out(registry, use_case, args, kwargs):
+    found = outcome(use_case, registry, member("lab"), args, kwargs)
+
+    message = found.message if isinstance(found, DeltaregError) else ""
+    assert "does not allow" not in message
+    assert not message.startswith(("there is no delta", "there is no run", "there is no verdict"))
+
+
+@pytest.mark.parametrize(("use_case", "args", "kwargs"), [*READS, *DECIDES])
+def test_what_is_hidden_reads_as_what_is_not_there(registry, use_case, args, kwargs):
+    hidden = outcome(use_case, registry, member("mine"), args, kwargs)
+    forget(registry)
+
+    absent = outcome(use_case, registry, member("lab", "mine"), args, kwargs)
+
+    if use_case is channels.read_revision:
+        assert absent is None
+    else:
+        assert (type(absent), absent.message, absent.fix) == (
+            type(hidden), hidden.message, hidden.fix
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("use_case", "args", "kwargs"), [*READS, *DECIDES, *WRITES, *WHOLES])
+def test_a_token_without_rights_gets_nowhere(registry, use_case, args, kwargs):
+    with pytest.raises(Forbidden, match=r"this token of ada does not allow '[a-z-]+'$"):
+        use_case(registry, member(), *args, **kwargs)
+
+
+def test_no_use_case_is_left_out_of_these_tables():
+    tabled = {param.id for table in (READS, DECIDES, WRITES, WHOLES, SHARED) for param in table}
+    found = set()
+    for info in pkgutil.walk_packages(deltareg.service.__path__, "deltareg.service."):
+        module = importlib.import_module(info.name)
+        for name, item in vars(module).items():
+            if inspect.isfunction(item) and item.__module__ == info.name and name[0] != "_":
+                names = list(inspect.signature(item).parameters)[:2]
+                if names == ["registry", "caller"]:
+                    found.add(f"{info.name.removeprefix('deltareg.service.')}.{name}")
+
+    assert tabled == found
+
+
+def test_lists_leave_out_what_their_caller_may_not_read_and_are_full_all_the_same(registry):
+    add_lines(registry, "a", "lab", "mine", "z", count=3)
+    caller = member("lab", "z")
+
+    first = versions.list_lines(registry, caller, only=LineFilter(), cursor=None, limit=4)
+    rest = versions.list_lines(
+        registry, caller, only=LineFilter(), cursor=first.next_cursor, limit=4
+    )
+
+    assert [line.ref for line in first.items] == ["lab/0", "lab/1", "lab/2", "lab/x"]
+    assert [line.ref for line in rest.items] == ["z/0", "z/1", "z/2"]
+    assert rest.next_cursor is None
+    inside = LineFilter(namespace="mine")
+    assert versions.list_lines(registry, caller, only=inside, cursor=None, limit=9).items == []
+
+
+def test_a_list_of_bases_leaves_out_versions_of_other_namespaces(registry):
+    mine, lab = (
+        bases.list_bases(registry, caller, root=None, cursor=None, limit=9).items
+        for caller in (member("mine"), member("lab"))
+    )
+
+    assert [base.name for base in mine] == ["tiny"]
+    assert [base.name for base in lab] == [AS_BASE, "tiny"]
+
+
+def test_a_lineage_ends_at_the_border(registry):
+    with write(registry.engine) as conn:
+        team = deltas.add_namespace(conn, "team", created_by=1)
+        deltas.add_delta(conn, team, "y", created_by=1)
+        row = deltas.delta_row(conn, "team", "y")
+        child = rows.add_version(conn, row.id, parents=[1])
+        conn.execute(sa.update(t.versions).values(manifest=rows.BASE.encode()))
+        conn.execute(sa.update(t.versions).where(t.versions.c.id == child).values(base_id=2))
+
+    both, one = (
+        lineage.show_lineage(registry, caller, Ref(LineRef("team", "y"), version=1), depth=9)
+        for caller in (member("team", "lab"), member("team"))
+    )
+
+    assert {edge.parent for edge in both.up} >= {"lab/x:v1", AS_BASE}
+    assert one.up == []
+
+
+def test_a_base_of_another_namespace_is_unknown_to_who_pushes_against_it(registry):
+    with write(registry.engine) as conn:
+        values = {"base_id": 2, "version_id": 2, "bottom_id": 1, "depth": 1, "recipe": ""}
+        conn.execute(sa.insert(t.version_bases).values(values))
+    pushed = opening("mine/y")
+
+    hidden = outcome(uploads.open_upload, registry, member("mine"), [pushed], {})
+    forget(registry)
+    absent = outcome(uploads.open_upload, registry, member("mine"), [pushed], {})
+
+    assert hidden.message == absent.message
+    assert "no base here has the root" in hidden.message
+    with write(registry.engine) as conn, pytest.raises(NotFound, match="there is no delta lab/x"):
+        find_ground(conn, member("mine"), AS_BASE)
+
+
+def add_lines(registry, *namespaces, count):
+    with write(registry.engine) as conn:
+        for name in namespaces:
+            place = deltas.add_namespace(conn, name, created_by=1)
+            for number in range(count):
+                deltas.add_delta(conn, place, str(number), created_by=1)
+
+
+def forget(registry):
+    """Let the database have never known anything of `lab`."""
+    registry.engine.dispose()
+    with closing(sqlite3.connect(registry.engine.url.database)) as conn:  # keeps no foreign key
+        found = conn.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in found:
+            conn.execute(f"DROP TRIGGER {name}")
+        for table in t.metadata.tables.keys() - {"principals", "tokens", "agents"}:
+            conn.execute(f"DELETE FROM {table}")
+        conn.commit()
