@@ -10,19 +10,19 @@ from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
 from deltareg.db.queries.revocations import standing_revocations
-from deltareg.db.rows import Row
+from deltareg.db.rows import BaseRow, Named, RelationRow, RevocationRow, VersionRow
 from deltareg.identity.manifest import Manifest
 from deltareg.service.clock import rfc3339
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionDetail, VersionInfo
 
 
-def ref_of(row: Row) -> str:
+def ref_of(row: Named) -> str:
     """Write a version row as `ns/name:vN`."""
     return f"{row.namespace}/{row.line}:v{row.number}"
 
 
-def describe_versions(conn: sa.Connection, rows: Sequence[Row]) -> list[VersionInfo]:
+def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[VersionInfo]:
     """Show versions; verdicts, channels and revocations are looked up once for all of them."""
     suite = built_in(DEFAULT_SUITE)
     ids = [row.id for row in rows]
@@ -44,12 +44,12 @@ def describe_versions(conn: sa.Connection, rows: Sequence[Row]) -> list[VersionI
     ]
 
 
-def describe_version(conn: sa.Connection, row: Row, *, created: bool = False) -> VersionInfo:
+def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = False) -> VersionInfo:
     """Show one version."""
     return describe_versions(conn, [row])[0].model_copy(update={"created": created})
 
 
-def describe_detail(conn: sa.Connection, row: Row) -> VersionDetail:
+def describe_detail(conn: sa.Connection, row: VersionRow) -> VersionDetail:
     """Show one version with what its manifest says."""
     manifest = Manifest.decode(queries.content(conn, row.id).manifest)
     source = f"{manifest.source.library} {manifest.source.version}".strip()
@@ -65,7 +65,7 @@ def describe_detail(conn: sa.Connection, row: Row) -> VersionDetail:
     )
 
 
-def describe_stack(conn: sa.Connection, row: Row) -> list[str]:
+def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
     """List what a version stands on, from the bottom: a base, then versions."""
     if row.base_id is None:
         return []
@@ -74,7 +74,7 @@ def describe_stack(conn: sa.Connection, row: Row) -> list[str]:
     return [bottom.base_name or "", *(ref_of(version) for version in reversed(below))]
 
 
-def describe_base(conn: sa.Connection, row: Row, *, created: bool = False) -> BaseInfo:
+def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -> BaseInfo:
     """Show one base."""
     manifest = Manifest.decode(base_queries.base_content(conn, row.id).manifest)
     return BaseInfo(
@@ -89,13 +89,13 @@ def describe_base(conn: sa.Connection, row: Row, *, created: bool = False) -> Ba
     )  # fmt: skip
 
 
-def _bottom(row: Row) -> BaseName | None:
+def _bottom(row: BaseRow) -> BaseName | None:
     if row.version_id is None:
         return None
     return BaseName(name=row.bottom_name, root=row.bottom_root)
 
 
-def _fields(row: Row) -> dict[str, object]:
+def _fields(row: VersionRow) -> dict[str, object]:
     return {
         "ref": ref_of(row), "namespace": row.namespace, "name": row.line, "version": row.number,
         "digest": row.manifest_digest, "kind": row.kind, "variant": row.variant,
@@ -108,11 +108,11 @@ def _fields(row: Row) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _revocation(row: Row | None) -> Revocation | None:
+def _revocation(row: RevocationRow | None) -> Revocation | None:
     if row is None:
         return None
     return Revocation(actor=row.actor, at=rfc3339(row.created_at), reason=row.reason)
 
 
-def _relations(rows: Iterable[Row]) -> list[BaseRelation]:
+def _relations(rows: Iterable[RelationRow]) -> list[BaseRelation]:
     return [BaseRelation(relation=row.relation, root=row.other_root, name=row.name) for row in rows]

@@ -8,7 +8,7 @@ from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import versions as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import BaseRow, ChannelRow, LineRow, VersionRow
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.describe import ref_of
@@ -16,7 +16,7 @@ from deltareg.service.describe import ref_of
 Bare = Literal["newest", "prod"]
 
 
-def find_line(conn: sa.Connection, line: LineRef, *, lock: bool = False) -> Row:
+def find_line(conn: sa.Connection, line: LineRef, *, lock: bool = False) -> LineRow:
     """Find a delta line.
 
     Raises:
@@ -28,7 +28,7 @@ def find_line(conn: sa.Connection, line: LineRef, *, lock: bool = False) -> Row:
     return row
 
 
-def find_base(conn: sa.Connection, name: str) -> Row:
+def find_base(conn: sa.Connection, name: str) -> BaseRow:
     """Find a base by name.
 
     Raises:
@@ -47,7 +47,7 @@ def find_base(conn: sa.Connection, name: str) -> Row:
     return rows[0]
 
 
-def find_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> Row:
+def find_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> VersionRow:
     """Find the version that a reference means; deleted versions are found by number only.
 
     Args:
@@ -71,8 +71,8 @@ def find_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> Row:
 
 
 def find_channel(
-    conn: sa.Connection, line: Row, ref: LineRef, name: str, *, lock: bool = False
-) -> Row:
+    conn: sa.Connection, line: LineRow, ref: LineRef, name: str, *, lock: bool = False
+) -> ChannelRow:
     """Find a channel of a line; with `lock`, it does not move until the transaction ends.
 
     Raises:
@@ -88,7 +88,7 @@ def find_channel(
     return row
 
 
-def _on_channel(conn: sa.Connection, line: Row, ref: Ref) -> Row:
+def _on_channel(conn: sa.Connection, line: LineRow, ref: Ref) -> VersionRow:
     channel = find_channel(conn, line, ref.line, ref.channel or "prod")
     number = channel.revision if ref.revision is None else ref.revision
     if ref.back:
@@ -103,7 +103,7 @@ def _on_channel(conn: sa.Connection, line: Row, ref: Ref) -> Row:
     return queries.version_by_id(conn, revision.version_id)
 
 
-def _choices(conn: sa.Connection, line: Row, ref: LineRef, channel: str) -> str:
+def _choices(conn: sa.Connection, line: LineRow, ref: LineRef, channel: str) -> str:
     rows = queries.version_rows(conn, line.id, before=None, limit=5)
     if not rows:
         return f"push a version first: deltareg push PATH {ref} --base NAME"

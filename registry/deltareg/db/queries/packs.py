@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import PackStateRow, fetch_all
 from deltareg.db.tables import (
     base_packs,
     packs,
@@ -140,7 +140,7 @@ def reference_version_anew(conn: sa.Connection, version_id: int, pack_ids: Itera
     reference_version(conn, version_id, pack_ids)
 
 
-def packs_of_version(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+def packs_of_version(conn: sa.Connection, version_id: int) -> Sequence[PackStateRow]:
     """List the packs that a version needs: state and physical key of each."""
     query = (
         sa.select(packs.c.state, packs.c.physical_key)
@@ -148,7 +148,7 @@ def packs_of_version(conn: sa.Connection, version_id: int) -> Sequence[Row]:
         .where(version_packs.c.version_id == version_id)
         .order_by(packs.c.id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, PackStateRow)
 
 
 def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:

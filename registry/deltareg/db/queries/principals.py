@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import LiveTokenRow, TokenRow, fetch_all, fetch_one
 from deltareg.db.tables import principals, tokens
 
 
@@ -41,7 +41,7 @@ def add_token(
     return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
 
 
-def live_token(conn: sa.Connection, token_hash: str) -> Row | None:
+def live_token(conn: sa.Connection, token_hash: str) -> LiveTokenRow | None:
     """Find a token that is neither revoked nor expired, of a principal that is not disabled."""
     query = (
         sa.select(
@@ -57,7 +57,7 @@ def live_token(conn: sa.Connection, token_hash: str) -> Row | None:
             sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
         )
     )  # fmt: skip
-    return conn.execute(query).one_or_none()
+    return fetch_one(conn, query, LiveTokenRow)
 
 
 def touch_token(conn: sa.Connection, token_id: int) -> None:
@@ -67,7 +67,7 @@ def touch_token(conn: sa.Connection, token_id: int) -> None:
 
 def token_rows(
     conn: sa.Connection, *, token_id: int | None = None, before: int | None = None, limit: int = 50
-) -> Sequence[Row]:
+) -> Sequence[TokenRow]:
     """List tokens without their hashes, newest first."""
     maker = principals.alias("maker")
     query = (
@@ -85,7 +85,7 @@ def token_rows(
         query = query.where(tokens.c.id == token_id)
     if before is not None:
         query = query.where(tokens.c.id < before)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, TokenRow)
 
 
 def revoke_token(conn: sa.Connection, token_id: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import principals as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import TokenRow
 from deltareg.db.session import read, with_retry, write
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
@@ -172,7 +172,7 @@ def _check_digits(kind: str, body: str) -> str:
     return digits
 
 
-def _show(row: Row) -> TokenInfo:
+def _show(row: TokenRow) -> TokenInfo:
     return TokenInfo(
         id=row.id, display=row.display, principal=row.principal, kind=row.kind, scopes=row.scopes,
         note=row.note, created_at=rfc3339(row.created_at), created_by=row.created_by or "registry",

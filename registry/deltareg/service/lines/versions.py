@@ -9,7 +9,7 @@ from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ListedLineRow, VersionRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
@@ -45,7 +45,8 @@ def list_lines(
     return page(
         rows, limit, key=lambda row: row.path,
         show=lambda row: LineInfo(
-            ref=row.path, versions=row.versions, newest=newest.get(row.newest_id),
+            ref=row.path, versions=row.versions,
+            newest=None if row.newest_id is None else newest.get(row.newest_id),
             channels=serving.get(row.id, {}), frozen=frozen.get(row.id, []),
             created_at=rfc3339(row.created_at),
         ),
@@ -110,7 +111,7 @@ def delete_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
     return with_retry(registry.engine, transaction)
 
 
-def _newest(conn: sa.Connection, rows: Sequence[Row]) -> dict[int, VersionInfo]:
+def _newest(conn: sa.Connection, rows: Sequence[ListedLineRow]) -> dict[int, VersionInfo]:
     found = queries.versions_by_ids(
         conn, [row.newest_id for row in rows if row.newest_id is not None]
     )
@@ -118,7 +119,7 @@ def _newest(conn: sa.Connection, rows: Sequence[Row]) -> dict[int, VersionInfo]:
     return dict(zip(found, infos, strict=True))
 
 
-def _refuse_if_needed(conn: sa.Connection, row: Row) -> None:
+def _refuse_if_needed(conn: sa.Connection, row: VersionRow) -> None:
     ref = ref_of(row)
     serving = channel_queries.serving_channels(conn, row.id)
     if serving:

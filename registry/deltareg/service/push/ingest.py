@@ -17,7 +17,7 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import Row
+from deltareg.db.rows import BaseRow, LineRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
@@ -45,6 +45,7 @@ from deltareg.service.push.uploads import (
     check_open,
     find_own_upload,
     is_of_run,
+    manifest_of,
     show_upload,
 )
 from deltareg.service.readback import Readback
@@ -86,7 +87,7 @@ def complete_upload(
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
         raise
-    again = misses_its_base(Manifest.decode(upload.manifest), storage, base)
+    again = misses_its_base(manifest_of(upload), storage, base)
     stored = _Stored(
         storage, request.storage_map.encode(), reencode_run=new_id() if again else None
     )
@@ -108,7 +109,7 @@ class _Stored:
     reencode_run: UUID | None
 
 
-def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Digest, str]:
+def pack_keys(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> dict[Digest, str]:
     """Find the physical key of every pack of a map: of this upload, or live in its scope.
 
     Raises:
@@ -130,7 +131,7 @@ def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Dig
 
 
 def read_back(
-    registry: Registry, upload: Row, keys: Mapping[Digest, str], storage: StorageMap
+    registry: Registry, upload: UploadRow, keys: Mapping[Digest, str], storage: StorageMap
 ) -> DeltaFiles:
     """Read the headers and documents of an upload.
 
@@ -139,7 +140,7 @@ def read_back(
         UploadClosed: A collection took the upload, or a pack that it relied on, meanwhile.
     """
     try:
-        return Readback(registry.store, keys, storage).delta_files(Manifest.decode(upload.manifest))
+        return Readback(registry.store, keys, storage).delta_files(manifest_of(upload))
     except BlobMissing as error:
         with read(registry.engine) as conn:
             now = queries.upload_row(conn, upload.id)
@@ -149,7 +150,7 @@ def read_back(
         raise UploadClosed("what the upload had was collected meanwhile", fix=_AGAIN) from error
 
 
-def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[str, int]:
+def adopt_packs(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> dict[str, int]:
     """Make the upload's packs live and lock the others; give every pack's row id by digest.
 
     Raises:
@@ -173,7 +174,7 @@ def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[s
 
 def record_pieces(
     conn: sa.Connection,
-    upload: Row,
+    upload: UploadRow,
     storage: StorageMap,
     pack_ids: Mapping[str, int],
     reference_root: str,
@@ -182,7 +183,7 @@ def record_pieces(
 
     Only the pieces of the upload's own manifest are remembered, each with its whole chain.
     """
-    chains = map(storage.chain, Manifest.decode(upload.manifest).pieces())
+    chains = map(storage.chain, manifest_of(upload).pieces())
     found = (
         pack_queries.FoundPiece(
             digest=str(chain.piece.digest),
@@ -195,9 +196,9 @@ def record_pieces(
     pack_queries.record_pieces(conn, upload.scope, found)
 
 
-def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> BaseView:
+def _check_claim(registry: Registry, upload: UploadRow, storage: StorageMap) -> BaseView:
     """Hold an upload against what it brought, and give its base."""
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     with read(registry.engine) as conn:
         base = _base_of(conn, manifest)
         keys = pack_keys(conn, upload, storage)
@@ -224,20 +225,20 @@ def _base_of(conn: sa.Connection, manifest: Manifest) -> BaseView:
     return base_view(Manifest.decode(base_queries.base_content(conn, row.id).manifest))
 
 
-def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> Row:
+def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> BaseRow:
     row = base_queries.find_base_for(conn, root, name=name)
     if row is None:
         raise Conflict("the base was deleted meanwhile", fix="name another base")
     return row
 
 
-def _base_meant(conn: sa.Connection, upload: Row, manifest: Manifest) -> Row:
+def _base_meant(conn: sa.Connection, upload: UploadRow, manifest: Manifest) -> BaseRow:
     """Find the base that a push is for; several may have its root.
 
     Raises:
         Blocked: It is a version, and that or what it stands on is revoked.
     """
-    row = _base_row(conn, str(manifest.base), name=upload.request.get("base", ""))
+    row = _base_row(conn, str(manifest.base), name=str(upload.request.get("base", "")))
     if row.version_id is not None:
         find_ground(conn, row.name)
     return row
@@ -246,7 +247,7 @@ def _base_meant(conn: sa.Connection, upload: Row, manifest: Manifest) -> Row:
 def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored) -> UploadInfo:
     upload = find_own_upload(conn, caller, upload_id, lock=True)
     if upload.state == "complete":  # by another request of the same push, meanwhile
-        row = version_queries.version_by_id(conn, upload.version_id)
+        row = version_queries.version_by_id(conn, present(upload.version_id))
         return _answer(conn, upload, row, created=False)
     check_open(upload)
     delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
@@ -257,7 +258,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     pack_ids = adopt_packs(conn, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     keep_share(conn, Held(version_id), manifest, stored.storage)
     record_pieces(conn, upload, stored.storage, pack_ids, str(manifest.base))
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
@@ -273,7 +274,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     return info
 
 
-def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> Row:
+def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
     row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
     if row is not None:
         return row
@@ -291,9 +292,9 @@ def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> Row:
 
 
 def _add_version(
-    conn: sa.Connection, caller: Caller, upload: Row, delta: Row, stored: _Stored
+    conn: sa.Connection, caller: Caller, upload: UploadRow, delta: LineRow, stored: _Stored
 ) -> int:
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     base = _base_meant(conn, upload, manifest)
     line = LineRef.parse(upload.target)
     digests = [str(parent) for parent in manifest.parents]
@@ -302,12 +303,14 @@ def _add_version(
     if unknown or len(parents) < len(digests):
         wrong = f"no version here has the digest {unknown[0]}" if unknown else "a parent is twice"
         raise Refused([Problem("bad_config", wrong, fix="name each parent once: --parent")])
-    semver = upload.request["semver"]
+    asked = upload.request["semver"]
+    semver = None if asked is None else str(asked)
     if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
         raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
     version_id = version_queries.add_version(
         conn, delta_id=delta.id, number=delta_queries.take_number(conn, delta.id),
-        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=stored.raw,
+        manifest_digest=upload.manifest_digest, manifest=present(upload.manifest),
+        storage_map=stored.raw,
         kind=manifest.kind, variant=manifest.variant, foldable=manifest.foldable,
         base_root=str(manifest.base), base_id=base.id, message=upload.request["message"],
         semver=semver, labels=upload.request["labels"],
@@ -326,7 +329,9 @@ def _add_version(
     return version_id
 
 
-def _answer(conn: sa.Connection, upload: Row, row: Row, *, created: bool) -> UploadInfo:
+def _answer(
+    conn: sa.Connection, upload: UploadRow, row: VersionRow, *, created: bool
+) -> UploadInfo:
     version = describe_version(conn, row, created=created)
     return UploadInfo(
         id=upload.id, state="complete", manifest_digest=upload.manifest_digest, version=version

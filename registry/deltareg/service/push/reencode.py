@@ -18,7 +18,7 @@ from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import uploads as upload_queries
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import Row
+from deltareg.db.rows import RunRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.delta.base_manifest import base_view
 from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
@@ -32,7 +32,7 @@ from deltareg.service.push.ingest import (
     record_pieces,
 )
 from deltareg.service.push.shares import keep_share
-from deltareg.service.push.uploads import check_open, find_own_upload
+from deltareg.service.push.uploads import check_open, find_own_upload, manifest_of
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs.leases import lease_lost
 from deltareg.service.runs.runs import describe_run
@@ -102,18 +102,18 @@ def complete_reencode(
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
 
 
-def _held_version(conn: sa.Connection, own: run_queries.Hold) -> Row:
+def _held_version(conn: sa.Connection, own: run_queries.Hold) -> VersionRow:
     run = run_queries.held_run(conn, own)
     if run is None or run.what != "reencode":
         raise lease_lost(conn, own)
-    version = queries.version_by_id(conn, run.version_id)
+    version = queries.version_by_id(conn, present(run.version_id))
     if version.deleted_at is not None:
         raise Conflict(f"{ref_of(version)} was deleted meanwhile", fix="drop the run")
     return version
 
 
 def _shared(
-    conn: sa.Connection, version: Row, content: Documents
+    conn: sa.Connection, version: VersionRow, content: Documents
 ) -> tuple[dict[str, str], list[ReceivedPack]]:
     """Give the pieces of a version in packs that something else needs too, and those packs."""
     storage = StorageMap.decode(content.storage_map)
@@ -134,9 +134,9 @@ def _answered_before(conn: sa.Connection, own: run_queries.Hold) -> RunInfo | No
     return describe_run(conn, own.run_id) if is_done else None
 
 
-def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
+def _check_claim(registry: Registry, upload: UploadRow, storage: StorageMap) -> None:
     """Hold a new map against the manifest, the base, and the files that can be read without it."""
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     with read(registry.engine) as conn:
         row = base_queries.find_base_for(conn, str(manifest.base), name="")
         if row is None:
@@ -160,7 +160,7 @@ def _commit(
     queries.lock_version(conn, version.id)
     version = _held_version(conn, own)  # it may have been deleted before it was locked
     run = run_queries.run_row(conn, own.run_id)
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     before = StorageMap.decode(queries.content(conn, version.id).storage_map)
     is_kept = run is not None and not _is_wanted(run, manifest, before, storage)
     sizes = {
@@ -181,7 +181,7 @@ def _commit(
     return describe_run(conn, own.run_id)
 
 
-def _is_wanted(run: Row, manifest: Manifest, before: StorageMap, after: StorageMap) -> bool:
+def _is_wanted(run: RunRow, manifest: Manifest, before: StorageMap, after: StorageMap) -> bool:
     """Whether the new form is to replace the old one.
 
     Raises:
@@ -202,9 +202,9 @@ def _is_wanted(run: Row, manifest: Manifest, before: StorageMap, after: StorageM
 
 
 def _replace(
-    conn: sa.Connection, upload: Row, version: Row, storage: StorageMap, raw: bytes
+    conn: sa.Connection, upload: UploadRow, version: VersionRow, storage: StorageMap, raw: bytes
 ) -> None:
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     pack_ids = adopt_packs(conn, upload, storage)
     queries.replace_storage(
         conn, version.id, storage_map=raw, stored_bytes=storage.stored_bytes(manifest.pieces())

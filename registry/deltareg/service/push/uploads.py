@@ -17,7 +17,7 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.runs import Hold, held_run
-from deltareg.db.rows import Row
+from deltareg.db.rows import UploadRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.digest import Digest
@@ -156,7 +156,7 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
     with read(registry.engine) as conn:
         row = _find_own(conn, caller, upload_id)
         if row.state == "open":
-            manifest = Manifest.decode(row.manifest)
+            manifest = manifest_of(row)
             root = _reference_root(conn, row.target, manifest)
             return _show(conn, row.id, row.manifest_digest, row.scope, manifest, root)
         info = UploadInfo(id=row.id, state=row.state, manifest_digest=row.manifest_digest)
@@ -166,7 +166,9 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
         return info.model_copy(update={"version": version})
 
 
-def find_own_upload(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool) -> Row:
+def find_own_upload(
+    conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool
+) -> UploadRow:
     """Find an upload of the caller's; others' are as unknown as none.
 
     Raises:
@@ -175,21 +177,23 @@ def find_own_upload(conn: sa.Connection, caller: Caller, upload_id: str, *, lock
     return _find_own(conn, caller, upload_id, lock=lock)
 
 
-def _find_own(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool = False) -> Row:
+def _find_own(
+    conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool = False
+) -> UploadRow:
     row = queries.upload_row(conn, upload_id, lock=lock)
     if row is None or row.principal_id != caller.principal_id:
         raise NotFound(f"there is no upload {upload_id[:40]}", fix=_AGAIN)
     return row
 
 
-def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
+def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> UploadRow:
     row = _find_own(conn, caller, upload_id, lock=True)
     check_open(row)
     _check_right(conn, caller, row)
     return row
 
 
-def check_open(upload: Row, *, fix: str = _AGAIN) -> None:
+def check_open(upload: UploadRow, *, fix: str = _AGAIN) -> None:
     """Refuse an upload that is not open (any more): it has no manifest.
 
     Raises:
@@ -199,17 +203,29 @@ def check_open(upload: Row, *, fix: str = _AGAIN) -> None:
         raise UploadClosed(f"the upload is {upload.state}", fix=fix)
 
 
-def is_of_run(upload: Row) -> bool:
+def manifest_of(upload: UploadRow) -> Manifest:
+    """Decode the manifest of an upload that is open.
+
+    Raises:
+        Refused: It is malformed.
+    """
+    return Manifest.decode(present(upload.manifest))
+
+
+def is_of_run(upload: UploadRow) -> bool:
     """Whether an upload brings the new form of a version, for the worker that holds the run."""
     return "run" in upload.request
 
 
-def _check_right(conn: sa.Connection, caller: Caller, upload: Row) -> None:
+def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None:
     """Let a pusher send what is pushed, and a worker what belongs to a run that it holds."""
     if not is_of_run(upload):
         caller.require("push")
         return
-    own = Hold(upload.request["run"], upload.request["fence"], caller.principal_id)
+    run, fence = upload.request["run"], upload.request["fence"]
+    if not isinstance(run, str) or not isinstance(fence, int):
+        raise TypeError(f"upload {upload.id} names no run and fence")
+    own = Hold(run, fence, caller.principal_id)
     if held_run(conn, own) is None:
         raise LeaseLost(f"run {own.run_id} is not under your lease (any more)", fix="claim another")
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import VersionRow
 from deltareg.db.session import with_retry
 from deltareg.delta.kind import BaseView
 from deltareg.errors import Blocked
@@ -57,7 +57,7 @@ def flatten(
 
 
 def queue_reencode(
-    conn: sa.Connection, caller: Caller, version: Row, *, against: Against, run_id: str
+    conn: sa.Connection, caller: Caller, version: VersionRow, *, against: Against, run_id: str
 ) -> str:
     """Queue a re-encode run in the caller's transaction, or join the one under way; give its id.
 

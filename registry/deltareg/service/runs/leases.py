@@ -19,7 +19,7 @@ from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import workers as worker_queries
 from deltareg.db.queries.audit import record_audit
-from deltareg.db.rows import Row
+from deltareg.db.rows import ClaimableRow, RunRow, VerdictRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.errors import DeltaregError, Forbidden, InvalidInput, LeaseLost, NotFound
 from deltareg.service.describe import describe_base, ref_of
@@ -193,7 +193,7 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
 
 def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
     """List the runs that a worker could do, best first, a page at a time."""
-    after: Row | None = None
+    after: ClaimableRow | None = None
     while True:
         with read(registry.engine) as conn:
             rows = queries.claimable(conn, what=request.what, only=request.run, after=after)
@@ -203,9 +203,9 @@ def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
         after = rows[-1]
 
 
-def _grant(registry: Registry, run: Row, *, lease_s: float) -> LeaseGrant:
+def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
     with read(registry.engine) as conn:
-        version = version_queries.version_by_id(conn, run.version_id)
+        version = version_queries.version_by_id(conn, present(run.version_id))
         row = base_queries.base_of(conn, version)
         if row is None:
             raise NotFound(f"{ref_of(version)} is for a base that is not here: {version.base_root}")
@@ -232,10 +232,12 @@ def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:
 
 
 def _record_death(
-    conn: sa.Connection, run: Row, new_id: Callable[[], UUID], *, created_by: int | None
+    conn: sa.Connection, run: RunRow, new_id: Callable[[], UUID], *, created_by: int | None
 ) -> None:
     if run.what == "verify":
-        record_inconclusive(conn, run, run.error, verdict_id=str(new_id()), created_by=created_by)
+        record_inconclusive(
+            conn, run, present(run.error), verdict_id=str(new_id()), created_by=created_by
+        )
 
 
 def _answered_before(conn: sa.Connection, own: queries.Hold) -> VerdictInfo:
@@ -248,5 +250,5 @@ def _answered_before(conn: sa.Connection, own: queries.Hold) -> VerdictInfo:
     return describe_verdict(verdict)
 
 
-def _verdict(conn: sa.Connection, run_id: str) -> Row:
+def _verdict(conn: sa.Connection, run_id: str) -> VerdictRow:
     return verdict_queries.verdicts_of_runs(conn, [run_id])[run_id]

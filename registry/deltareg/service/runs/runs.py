@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import VerdictRow, VersionRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Blocked, Conflict, InvalidInput
 from deltareg.refs import Ref
@@ -31,7 +31,7 @@ from deltareg.wire import Page, RunCreate, RunInfo
 def queue_default_suite(
     conn: sa.Connection,
     caller: Caller,
-    version: Row,
+    version: VersionRow,
     *,
     again: bool = False,
     priority: int = NORMAL,
@@ -187,7 +187,7 @@ def verify_where_base_was_missed(
 def _queue_verify(
     conn: sa.Connection,
     caller: Caller,
-    version: Row,
+    version: VersionRow,
     suite: Suite,
     *,
     again: bool,
@@ -222,11 +222,11 @@ def _queue_verify(
     )  # fmt: skip
 
 
-def _key(version: Row, suite_digest: str, *particulars: str) -> str:
+def _key(version: VersionRow, suite_digest: str, *particulars: str) -> str:
     return ":".join(("verify", str(version.id), suite_digest, *filter(None, particulars)))
 
 
-def _is_as_good(verdict: Row, *, policy_digest: str) -> bool:
+def _is_as_good(verdict: VerdictRow, *, policy_digest: str) -> bool:
     """Whether a verdict that is there says what a new one would."""
     is_of_policy = verdict.policy_digest in {"", policy_digest}
     is_counted = not why_uncounted(verdict)
