@@ -223,21 +223,25 @@ def ask(port, path, headers, *, pids, options):
     """Ask one thing over several connections at once, as fast as the answers come."""
     told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{told}\r\n".encode()
-    counts = [0] * options.clients
-    for stretch in (1.0, options.seconds):  # the first warms up
-        until_s = time.monotonic() + stretch
-        worked, began = cpu_s(pids), time.monotonic()
-        clients = [
-            threading.Thread(target=keep_asking, args=(port, request, until_s, counts, number))
-            for number in range(options.clients)
-        ]
-        for client in clients:
-            client.start()
-        for client in clients:
-            client.join()
-        total, elapsed = sum(counts), time.monotonic() - began
-        spent = cpu_s(pids) - worked
+    ask_for(1.0, port, request, options.clients)  # the first ones warm up
+    worked, began = cpu_s(pids), time.monotonic()
+    total = ask_for(options.seconds, port, request, options.clients)
+    spent, elapsed = cpu_s(pids) - worked, time.monotonic() - began
     return Asked(total / elapsed, 1000 * spent / max(total, 1))
+
+
+def ask_for(seconds, port, request, clients):
+    """Ask for so long; give how many answers came."""
+    counts, until_s = [0] * clients, time.monotonic() + seconds
+    asking = [
+        threading.Thread(target=keep_asking, args=(port, request, until_s, counts, number))
+        for number in range(clients)
+    ]
+    for each in asking:
+        each.start()
+    for each in asking:
+        each.join()
+    return sum(counts)
 
 
 def told(name, found):

@@ -93,10 +93,11 @@ def read(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
     options: dict[str, object] = (
         {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         if engine.dialect.name == "postgresql"
-        else {BEGIN_OPTION: "BEGIN"}
+        else {}
     )
     with named_faults(), engine.connect() as conn:
-        conn.execution_options(**options)
+        if options:
+            conn.execution_options(**options)
         with conn.begin():
             yield conn
 
@@ -205,4 +206,12 @@ def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> N
 
 
 def _begin(conn: sa.Connection) -> None:
-    conn.exec_driver_sql(conn.get_execution_options().get(BEGIN_OPTION, "BEGIN"))
+    wanted = conn.get_execution_options().get(BEGIN_OPTION)
+    if wanted is not None:
+        conn.exec_driver_sql(wanted)
+        return
+    # A plain BEGIN waits for nobody and cannot fail, and is not worth what SQLAlchemy spends on it.
+    connection = conn.connection.driver_connection
+    if not isinstance(connection, sqlite3.Connection):
+        raise TypeError(f"not a SQLite connection: {connection!r}")
+    connection.execute("BEGIN")

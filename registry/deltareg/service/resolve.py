@@ -1,5 +1,6 @@
 """From a reference to a row, with an answer that lists the choices when there is none."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import sqlalchemy as sa
@@ -7,11 +8,13 @@ import sqlalchemy as sa
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import resolve as resolve_queries
 from deltareg.db.queries import versions as queries
-from deltareg.db.rows import BaseRow, ChannelRow, LineRow, VersionRow
+from deltareg.db.rows import BaseRow, ChannelRow, LineRow, ResolvedRow, VersionRow
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.describe import ref_of
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
 
 Bare = Literal["newest", "prod"]
 
@@ -68,6 +71,28 @@ def find_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> VersionRow:
     if row is None:
         raise NotFound(f"there is no version {ref}", fix=f"deltareg log {ref.line}")
     return row
+
+
+def resolve_version(conn: sa.Connection, ref: Ref, *, bare: Bare) -> Sequence[ResolvedRow]:
+    """Find the version that a reference means with all that is shown of it, mostly by one query.
+
+    The arguments, and what is raised, are those of `find_version`, which is asked where the one
+    query finds nothing, or has no words for the reference.
+    """
+    suite = built_in(DEFAULT_SUITE)
+    shown = suite.name, str(suite.digest)
+    line = ref.line.namespace, ref.line.name
+    found: Sequence[ResolvedRow] = ()
+    if ref.version is not None:
+        found = resolve_queries.by_number(conn, line, ref.version, shown)
+    elif ref.is_bare and bare == "newest":
+        found = resolve_queries.newest_of(conn, line, shown)
+    elif ref.is_bare or (ref.channel is not None and ref.revision is None and not ref.back):
+        found = resolve_queries.on_channel(conn, line, ref.channel or "prod", shown)
+    if found:
+        return found
+    row = find_version(conn, ref, bare=bare)
+    return resolve_queries.by_row_id(conn, row.id, shown)
 
 
 def find_channel(

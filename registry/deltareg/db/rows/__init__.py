@@ -24,6 +24,7 @@ from deltareg.db.rows.packs import (
     ReceivedPackRow,
     UploadRow,
 )
+from deltareg.db.rows.prepared import Prepared
 from deltareg.db.rows.principals import AuditRow, KeptAnswerRow, LiveTokenRow, TokenRow
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
@@ -47,7 +48,7 @@ from deltareg.db.rows.verdicts import (
     VersionWaiverRow,
     WaiverRow,
 )
-from deltareg.db.rows.versions import DocumentsRow, RevocationRow, VersionRow
+from deltareg.db.rows.versions import DocumentsRow, ResolvedRow, RevocationRow, VersionRow
 from deltareg.db.rows.workers import AgentRow, BusyWorkerRow, FollowerRow, WorkerRow
 
 __all__ = [
@@ -85,11 +86,13 @@ __all__ = [
     "PinnedRow",
     "PlaceRow",
     "PointerRow",
+    "Prepared",
     "QueuedRunRow",
     "ReceivedPackRow",
     "ReencodeRow",
     "RelationRow",
     "RequestRow",
+    "ResolvedRow",
     "RevisionRow",
     "RevocationRow",
     "RunRow",

@@ -31,7 +31,9 @@ def fetch_all(conn: sa.Connection, query: sa.Executable, row: type[R]) -> list[R
     Raises:
         TypeError: They are not.
     """
-    return list(fetch_each(conn, query, row))
+    result = conn.execute(query)
+    build = _builder(row, tuple(result.keys()))
+    return [build(found) for found in result]
 
 
 def fetch_each(conn: sa.Connection, query: sa.Executable, row: type[R]) -> Iterator[R]:
@@ -67,20 +69,12 @@ def fetch_known(conn: sa.Connection, query: sa.Executable, row: type[R]) -> R:
     return found
 
 
-@cache
-def _builder(row: type[R], columns: tuple[str, ...]) -> Callable[[_Found], R]:
-    make: Callable[..., R] = row
-    names = [field.name for field in fields(row)]
-    if list(columns) == names:
-        return lambda found: make(*found)
-    _check(row.__name__, columns, names)
-    if len(names) == 1:
-        return lambda found: make(*found)
-    pick = itemgetter(*map(columns.index, names))
-    return lambda found: make(*pick(found))
+def check_columns(row: str, columns: tuple[str, ...], names: list[str]) -> None:
+    """Hold the columns of a query against the fields of a class, whatever their order.
 
-
-def _check(row: str, columns: tuple[str, ...], names: list[str]) -> None:
+    Raises:
+        TypeError: They differ.
+    """
     twice = sorted({name for name in columns if columns.count(name) > 1})
     missing = sorted(set(names) - set(columns))
     strange = sorted(set(columns) - set(names))
@@ -94,3 +88,16 @@ def _check(row: str, columns: tuple[str, ...], names: list[str]) -> None:
         if found
     ]  # fmt: skip
     raise TypeError(f"the query is not one for {row}: it {'; it '.join(wrong)}")
+
+
+@cache
+def _builder(row: type[R], columns: tuple[str, ...]) -> Callable[[_Found], R]:
+    make: Callable[..., R] = row
+    names = [field.name for field in fields(row)]
+    if list(columns) == names:
+        return lambda found: make(*found)
+    check_columns(row.__name__, columns, names)
+    if len(names) == 1:
+        return lambda found: make(*found)
+    pick = itemgetter(*map(columns.index, names))
+    return lambda found: make(*pick(found))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deltareg.db.rows.verdicts import Outcome
+
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
@@ -59,3 +61,19 @@ class DocumentsRow:
     storage_map: bytes | None
     manifest_digest: str
     subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRow(VersionRow):
+    """A version with what is known of it now, once for each channel that serves it.
+
+    `base_depth` is of a base that is a version, the three after it of a revocation that stands.
+    """
+
+    verdict: Outcome | None
+    has_parents: bool
+    base_depth: int | None
+    revoked_by: str | None
+    revoked_because: str | None
+    withdrawn_at: int | None
+    serving: str | None

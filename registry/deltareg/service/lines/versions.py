@@ -14,11 +14,17 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
 from deltareg.service.clock import rfc3339
-from deltareg.service.describe import describe_detail, describe_version, describe_versions, ref_of
+from deltareg.service.describe import (
+    describe_detail,
+    describe_resolved,
+    describe_version,
+    describe_versions,
+    ref_of,
+)
 from deltareg.service.ledger.freeze import frozen_channels
 from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import Bare, find_line, find_version
+from deltareg.service.resolve import Bare, find_line, find_version, resolve_version
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import LineInfo, Page, VersionDetail, VersionInfo
 
@@ -68,9 +74,20 @@ def list_versions(
 
 def show_version(registry: Registry, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
     """Show the version that a reference means."""
-    caller.require("read")
     with read(registry.engine) as conn:
-        return describe_detail(conn, find_version(conn, ref, bare=bare))
+        return show_whole(conn, caller, ref, bare=bare)
+
+
+def show_whole(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
+    """Show the version that a reference means, in the caller's transaction."""
+    caller.require("read")
+    return describe_detail(conn, resolve_version(conn, ref, bare=bare))
+
+
+def show_slim(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> VersionInfo:
+    """Show it without what its manifest says."""
+    caller.require("read")
+    return describe_resolved(resolve_version(conn, ref, bare=bare))
 
 
 def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
