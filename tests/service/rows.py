@@ -77,7 +77,7 @@ def add_version(conn, delta_id, *, pack_ids=(), parents=()):
     manifest = f'{{"number":{unique}}}'.encode()
     version_id = versions.add_version(
         conn, delta_id=delta_id, number=deltas.take_number(conn, delta_id),
-        manifest_digest=str(sha256_of(manifest)), manifest=manifest, storage_map=b"{}",
+        manifest_digest=str(sha256_of(manifest)), manifest=manifest, packed_map=b"{}",
         kind="lora", variant="", foldable=True, base_root=BASE_ROOT, labels={}, logical_bytes=1,
         stored_bytes=1, uploaded_bytes=1,
     )  # fmt: skip

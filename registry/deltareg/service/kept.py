@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from deltareg.delta.base_manifest import base_view
+from deltareg.delta.kind import BaseView
 from deltareg.identity.manifest import Manifest
 
 T = TypeVar("T")
@@ -72,6 +74,7 @@ class Told:
 
 
 _MANIFESTS: Final = Kept[Manifest](bytes_max=8 << 20)
+_VIEWS: Final = Kept[BaseView](bytes_max=8 << 20)
 _TOLD: Final = Kept[Told](bytes_max=16 << 20)
 
 
@@ -90,6 +93,16 @@ def decoded(digest: str, raw: Callable[[], bytes]) -> Manifest:
         return found
     document = raw()
     return _MANIFESTS.keep(digest, Manifest.decode(document), size_bytes=len(document))
+
+
+def view_of_base(digest: str, raw: Callable[[], bytes]) -> BaseView:
+    """Show a base to a kind; arguments as those of `decoded`."""
+    found = _VIEWS.get(digest)
+    if found is not None:
+        return found
+    document = raw()
+    view = base_view(Manifest.decode(document))
+    return _VIEWS.keep(digest, view, size_bytes=len(document))
 
 
 def told(digest: str, raw: Callable[[], bytes]) -> Told:

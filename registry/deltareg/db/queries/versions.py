@@ -86,11 +86,10 @@ def content(conn: sa.Connection, version_id: int) -> Documents:
 
 
 def add_version(
-    conn: sa.Connection, *, manifest: bytes, storage_map: bytes, **values: object
+    conn: sa.Connection, *, manifest: bytes, packed_map: bytes, **values: object
 ) -> int:
-    """Insert a version and give its row id."""
-    packed = pack_map(storage_map, manifest)
-    added = sa.insert(versions).values(manifest=manifest, storage_map=packed, **values)
+    """Insert a version and give its row id; `packed_map` is what `pack_map` writes."""
+    added = sa.insert(versions).values(manifest=manifest, storage_map=packed_map, **values)
     return int(conn.execute(added.returning(versions.c.id)).scalar_one())
 
 

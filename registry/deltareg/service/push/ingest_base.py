@@ -40,8 +40,8 @@ from deltareg.service.push.ingest import (
     adopt_packs,
     pack_keys,
     read_back,
-    record_pieces,
 )
+from deltareg.service.push.places import places_of, record_places
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload, manifest_of
 from deltareg.service.registry import Caller, Registry
@@ -122,7 +122,7 @@ def _check_claim(registry: Registry, upload: UploadRow, storage: StorageMap) -> 
     storage.check_covers(manifest, (record.digest for record in below.values()))
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
-    files = read_back(registry, upload, keys, storage)
+    files = read_back(registry, upload, manifest, keys, storage)
     built = build_base_manifest(
         headers=files.headers, files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
@@ -195,12 +195,13 @@ def _store(
 ) -> None:
     storage = stored.storage
     pack_ids = adopt_packs(conn, upload, storage)
-    size = storage.stored_bytes(manifest_of(upload).pieces())
+    manifest = manifest_of(upload)
+    size = storage.stored_bytes(manifest.pieces())
     queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=size)
     pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
     held = Held(base_id, is_base=True)
-    keep_share(conn, held, manifest_of(upload), storage)
-    record_pieces(conn, upload, storage, pack_ids, reference_root)
+    keep_share(conn, held, manifest, storage)
+    record_places(conn, upload.scope, places_of(manifest, storage, reference_root), pack_ids)
 
 
 def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:

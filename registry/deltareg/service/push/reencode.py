@@ -20,17 +20,17 @@ from deltareg.db.queries import versions as queries
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import RunRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
-from deltareg.delta.base_manifest import base_view
 from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.describe import ref_of
+from deltareg.service.kept import view_of_base
 from deltareg.service.push.ingest import (
     adopt_packs,
     pack_keys,
     read_back,
-    record_pieces,
 )
+from deltareg.service.push.places import places_of, record_places
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import check_open, find_own_upload, manifest_of
 from deltareg.service.registry import Caller, Registry, namespace_scope
@@ -141,10 +141,12 @@ def _check_claim(registry: Registry, upload: UploadRow, storage: StorageMap) -> 
         row = base_queries.find_base_for(conn, str(manifest.base), name="")
         if row is None:
             raise NotFound(f"the base of {upload.target} is not here", fix="deltareg base ls")
-        base = base_view(Manifest.decode(base_queries.base_content(conn, row.id).manifest))
+        base = view_of_base(
+            row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
+        )
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    read_back(registry, upload, keys, storage)
+    read_back(registry, upload, manifest, keys, storage)
 
 
 def _commit(
@@ -213,4 +215,5 @@ def _replace(
     keep_share(conn, Held(version.id), manifest, storage)
     digests = [str(digest) for digest in manifest.pieces()]
     pack_queries.forget_pieces_for(conn, upload.scope, digests, str(manifest.base))
-    record_pieces(conn, upload, storage, pack_ids, str(manifest.base))
+    places = places_of(manifest, storage, str(manifest.base))
+    record_places(conn, upload.scope, places, pack_ids)

@@ -37,6 +37,7 @@ from deltareg.identity.storage_map import Chain
 from deltareg.refs import LineRef, parse_name, parse_semver
 from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
 from deltareg.service.describe import describe_base, describe_version
+from deltareg.service.kept import decoded
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
 from deltareg.store import fresh_key
 from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
@@ -60,9 +61,10 @@ def open_upload(
         Forbidden: The token does not allow it.
     """
     caller.require("push")
-    manifest = Manifest.decode(request.manifest.encode())
+    raw = request.manifest.encode()
+    digest = str(Manifest.digest_of(raw))
+    manifest = decoded(digest, lambda: raw)
     scope = _check_target(request, manifest)
-    digest = str(Manifest.digest_of(request.manifest.encode()))
 
     def transaction(conn: sa.Connection) -> UploadInfo:
         done = _find_done(conn, request, manifest, digest)
@@ -76,7 +78,7 @@ def open_upload(
             queries.add_upload(
                 conn, upload_id=upload_id, principal_id=caller.principal_id, scope=scope,
                 subject=request.subject, target=request.target, manifest_digest=digest,
-                manifest=request.manifest.encode(),
+                manifest=raw,
                 request=request.model_dump(exclude={"manifest"}),
             )  # fmt: skip
         else:
@@ -209,7 +211,7 @@ def manifest_of(upload: UploadRow) -> Manifest:
     Raises:
         Refused: It is malformed.
     """
-    return Manifest.decode(present(upload.manifest))
+    return decoded(upload.manifest_digest, lambda: present(upload.manifest))
 
 
 def is_of_run(upload: UploadRow) -> bool:
