@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.document import Documents, pack_map
+from deltareg.db.document import Documents, PackedDocuments, pack_map
 from deltareg.db.rows import VersionRow, fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.tables import bases, deltas, lineage, namespaces, principals, versions
 
@@ -85,11 +85,10 @@ def content(conn: sa.Connection, version_id: int) -> Documents:
     return Documents(row.manifest, row.storage_map)
 
 
-def add_version(
-    conn: sa.Connection, *, manifest: bytes, packed_map: bytes, **values: object
-) -> int:
-    """Insert a version and give its row id; `packed_map` is what `pack_map` writes."""
-    added = sa.insert(versions).values(manifest=manifest, storage_map=packed_map, **values)
+def add_version(conn: sa.Connection, packed: PackedDocuments, **values: object) -> int:
+    """Insert a version and give its row id."""
+    manifest = sa.literal(packed.manifest, sa.LargeBinary)  # as it is: it is packed already
+    added = sa.insert(versions).values(manifest=manifest, storage_map=packed.storage_map, **values)
     return int(conn.execute(added.returning(versions.c.id)).scalar_one())
 
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from deltareg.db.document import pack_map
+from deltareg.db.document import PackedDocuments, pack_documents
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import packs as pack_queries
@@ -92,7 +92,7 @@ def complete_upload(
         raise
     again = misses_its_base(manifest, storage, base)
     stored = _Stored(
-        manifest, storage, pack_map(raw_map, present(upload.manifest)),
+        manifest, storage, pack_documents(present(upload.manifest), raw_map),
         measure(manifest, storage), places_of(manifest, storage, str(manifest.base)),
         reencode_run=new_id() if again else None,
     )  # fmt: skip
@@ -106,7 +106,7 @@ class _Stored:
     Attributes:
         manifest: What is stored.
         storage: The storage map.
-        packed_map: The same, as its row keeps it.
+        packed: Manifest and map, as the row keeps them.
         shares: What is in each of its packs.
         places: Where its pieces are.
         reencode_run: The id of a run that stores it anew, with the base; None without need.
@@ -114,7 +114,7 @@ class _Stored:
 
     manifest: Manifest
     storage: StorageMap
-    packed_map: bytes
+    packed: PackedDocuments
     shares: Mapping[str, Share]
     places: Sequence[Place]
     reencode_run: UUID | None
@@ -301,9 +301,9 @@ def _add_version(
     if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
         raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
     version_id = version_queries.add_version(
-        conn, delta_id=delta.id, number=delta_queries.take_number(conn, delta.id),
-        manifest_digest=upload.manifest_digest, manifest=present(upload.manifest),
-        packed_map=stored.packed_map,
+        conn, stored.packed, delta_id=delta.id,
+        number=delta_queries.take_number(conn, delta.id),
+        manifest_digest=upload.manifest_digest,
         kind=manifest.kind, variant=manifest.variant, foldable=manifest.foldable,
         base_root=str(manifest.base), base_id=base.id, message=upload.request["message"],
         semver=semver, labels=upload.request["labels"],
