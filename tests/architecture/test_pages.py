@@ -13,7 +13,7 @@ from tests.architecture.tree import REPOSITORY, pages
 LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)(?:#[^)\s]*)?\)")
 ANCHOR = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)#([^)\s]+)\)")
 HOWTO = REPOSITORY / "docs" / "howto"
-# What each call of the S3 library asks for; HEAD and parts of an upload have no action of their own.
+# What each call of the S3 library asks for; HEAD and parts of an upload have no own action.
 S3_ACTIONS = {
     "abort_multipart_upload": "s3:AbortMultipartUpload",
     "complete_multipart_upload": "s3:PutObject",

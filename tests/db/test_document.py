@@ -139,7 +139,9 @@ def test_rows_from_before_read_on(engine, version_id):
 
 def test_the_entry_of_a_piece_is_compressed_and_one_from_before_reads_on(engine):
     with write(engine) as conn:
-        packs.record_pieces(conn, rows.SCOPE, [FoundPiece(DIGESTS[0], "", MAP, [])])
+        packs.record_pieces(
+            conn, rows.SCOPE, [FoundPiece(DIGESTS[0], "", packs.pack_entry(MAP), [])]
+        )
         assert stored(conn, t.pieces.c.entry) == pack_document(MAP, is_quick=True)
         old = {"scope": rows.SCOPE, "digest": DIGESTS[1], "base_root": ""}
         as_it_is = sa.literal(MANIFEST, sa.LargeBinary)

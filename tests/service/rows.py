@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
+from deltareg.db.document import pack_documents
 from deltareg.db.queries import deltas, packs, principals, uploads, versions
 from deltareg.db.session import read, write
 from deltareg.digest import sha256_of
@@ -77,8 +78,8 @@ def add_version(conn, delta_id, *, pack_ids=(), parents=()):
     unique = next(_numbers)
     manifest = f'{{"number":{unique}}}'.encode()
     version_id = versions.add_version(
-        conn, delta_id=delta_id, number=deltas.take_number(conn, delta_id),
-        manifest_digest=str(sha256_of(manifest)), manifest=manifest, storage_map=b"{}",
+        conn, pack_documents(manifest, b"{}"), delta_id=delta_id,
+        number=deltas.take_number(conn, delta_id), manifest_digest=str(sha256_of(manifest)),
         kind="lora", variant="", foldable=True, base_root=BASE_ROOT, labels={}, logical_bytes=1,
         stored_bytes=1, uploaded_bytes=1,
     )  # fmt: skip

@@ -63,7 +63,9 @@ def create_app(
         stats, operations,
     )  # fmt: skip
     app = FastAPI(
-        routes=[route for module in modules for route in module.router.routes],
+        routes=[
+            *deltas.quick.routes, *(route for module in modules for route in module.router.routes)
+        ],
         title="Delta Registry", version=__version__, openapi_url=f"{API}/openapi.json",
         docs_url=None, redoc_url=None,
         summary="Artifact registry and versioning service for fine-tuning deltas.",

@@ -4,20 +4,42 @@ The router that holds all routes depends on `authenticate`, so a route that forg
 closed, not open. What a token allows is decided by the use case it calls.
 """
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
+import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deltareg.api.problems import request_id_of
 from deltareg.errors import Unauthenticated
+from deltareg.service.access.tokens import act_as
 from deltareg.service.access.tokens import authenticate as authenticate_token
 from deltareg.service.registry import Caller, Registry
 
+T = TypeVar("T")
 _scheme = HTTPBearer(auto_error=False, description="A token of `deltareg token create`.")
 
 
-def registry_of(request: Request) -> Registry:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A request that reads, with a token that is still to be looked at."""
+
+    registry: Registry
+    token: str
+    request_id: str
+
+    def __call__(self, act: Callable[[sa.Connection, Caller], T]) -> T:
+        """Find the caller and act for them, in one snapshot.
+
+        Raises:
+            Unauthenticated: The token is nobody's; nothing was read then.
+        """
+        return act_as(self.registry, self.token, act, request_id=self.request_id)
+
+
+async def registry_of(request: Request) -> Registry:
     """Give the registry that the app was made for."""
     registry: object = request.app.state.registry
     if not isinstance(registry, Registry):
@@ -36,11 +58,33 @@ def authenticate(
         Unauthenticated: There is none, or nobody's.
     """
     if credentials is None:
-        raise Unauthenticated(
-            "this needs a token", fix="run `deltareg auth login`, or set DELTAREG_TOKEN"
-        )
+        raise _needs_token()
     return authenticate_token(registry, credentials.credentials, request_id=request_id_of(request))
+
+
+async def reading(request: Request) -> Reading:
+    """Let a route find the caller and what is asked for in one snapshot of the database.
+
+    The route has no caller before it has called what this gives, which is closed as well. It asks
+    for nothing that FastAPI would have to find out first: that takes longer than the answer does.
+
+    Raises:
+        Unauthenticated: No token came; or, from the call, it is nobody's.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise _needs_token()
+    return Reading(await registry_of(request), token, request_id_of(request))
+
+
+def _needs_token() -> Unauthenticated:
+    return Unauthenticated(
+        "this needs a token", fix="run `deltareg auth login`, or set DELTAREG_TOKEN"
+    )
 
 
 InRegistry = Annotated[Registry, Depends(registry_of)]
 By = Annotated[Caller, Depends(authenticate)]
+SECURITY: dict[str, object] = {"security": [{_scheme.scheme_name: []}]}
+"""What the OpenAPI document says of a route that is called with `ByReading`."""
+ByReading = Annotated[Reading, Depends(reading)]

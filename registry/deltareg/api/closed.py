@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 
-from deltareg.api.auth import authenticate
+from deltareg.api.auth import authenticate, reading
 from deltareg.wire import API
 
 
@@ -17,3 +17,15 @@ def closed_router(tag: str, *, prefix: str = "") -> APIRouter:
         prefix: What their paths have in common below the API's prefix.
     """
     return APIRouter(prefix=API + prefix, tags=[tag], dependencies=[Depends(authenticate)])
+
+
+def reading_router(tag: str) -> APIRouter:
+    """Make a router for what is asked most: its routes read in the snapshot of the token's check.
+
+    A request without a token does not come to the route. The token is looked at by what the route
+    gets instead of a caller (`auth.ByReading`), and nothing is read but through that.
+
+    Args:
+        tag: The heading of its routes in the OpenAPI document.
+    """
+    return APIRouter(prefix=API, tags=[tag], dependencies=[Depends(reading)])

@@ -5,6 +5,7 @@ a frame, so rows that were written before there were frames read on, and nothing
 (docs/design.md, Documents). Digests are always of the document, never of the frame.
 """
 
+import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from deltareg.errors import IntegrityFailure
 DOCUMENT_BYTES_MAX: Final = 256 << 20
 """The largest document: what a request may bring, and more than a row may make of its bytes."""
 
+_OF_THREAD: Final = threading.local()  # a compressor may not be used by two at once
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 # A search finds 5 to 8 % more where names and digests recur, for some milliseconds. In a long
 # storage map, nearly all numbers, it finds no more than the quick level, and takes seconds.
@@ -65,6 +67,24 @@ class Documents:
         return b"" if self.packed_map is None else unpack_map(self.packed_map, self.manifest)
 
 
+@dataclass(frozen=True, slots=True)
+class PackedDocuments:
+    """The documents of a version as its row keeps them.
+
+    Attributes:
+        manifest: The manifest.
+        storage_map: The storage map, written beside it.
+    """
+
+    manifest: bytes
+    storage_map: bytes
+
+
+def pack_documents(manifest: bytes, storage_map: bytes) -> PackedDocuments:
+    """Write the documents of a version as its row keeps them; to be done before a transaction."""
+    return PackedDocuments(pack_document(manifest), pack_map(storage_map, manifest))
+
+
 def pack_map(storage_map: bytes, manifest: bytes) -> bytes:
     """Write a storage map as it is kept beside its manifest.
 
@@ -93,10 +113,7 @@ def pack_document(document: bytes, *, beside: bytes = b"", is_quick: bool = Fals
     """
     is_searched = not is_quick and len(document) + len(beside) in _SEARCHED_BYTES
     level = _SEARCH if is_searched else _QUICK
-    compressor = zstandard.ZstdCompressor(
-        level=level, write_checksum=True, dict_data=_dictionary(beside)
-    )
-    frame = compressor.compress(document)
+    frame = _compressor(level, beside).compress(document)
     is_raw = len(document) <= len(frame) and not document.startswith(_MAGIC)
     return document if is_raw else frame
 
@@ -122,6 +139,16 @@ def unpack_document(stored: bytes, *, beside: bytes = b"") -> bytes:
     if len(found) != size:
         raise _damaged(f"it holds {len(found)} bytes, not {size}")
     return found
+
+
+def _compressor(level: int, beside: bytes) -> zstandard.ZstdCompressor:
+    if level == _QUICK and not beside:  # thousands of small ones: making it takes longer than that
+        found: zstandard.ZstdCompressor | None = getattr(_OF_THREAD, "quick", None)
+        if found is None:
+            found = zstandard.ZstdCompressor(level=level, write_checksum=True)
+            _OF_THREAD.quick = found
+        return found
+    return zstandard.ZstdCompressor(level=level, write_checksum=True, dict_data=_dictionary(beside))
 
 
 def _dictionary(text: bytes) -> zstandard.ZstdCompressionDict | None:

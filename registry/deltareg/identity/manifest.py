@@ -216,7 +216,8 @@ def _no_floats(value: object) -> None:
     if isinstance(value, float):
         raise InvalidInput(f"a float ({value}) has no one way of being written: use a string")
     for item in _inside(value):
-        _no_floats(item)
+        if not isinstance(item, (str, int)):  # which most are, and hold nothing
+            _no_floats(item)
 
 
 def _inside(value: object) -> Iterable[object]:

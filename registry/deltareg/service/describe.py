@@ -10,25 +10,33 @@ from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
 from deltareg.db.queries.revocations import standing_revocations
-from deltareg.db.rows import Row
-from deltareg.identity.manifest import Manifest
+from deltareg.db.rows import (
+    BaseRow,
+    Named,
+    RelationRow,
+    ResolvedRow,
+    RevocationRow,
+    VersionRow,
+    present,
+)
 from deltareg.refs import LineRef
 from deltareg.service.clock import rfc3339
+from deltareg.service.kept import decoded, told
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionDetail, VersionInfo
 
 
-def ref_of(row: Row) -> str:
+def ref_of(row: Named) -> str:
     """Write a version row as `ns/name:vN`."""
     return f"{row.namespace}/{row.line}:v{row.number}"
 
 
-def line_of(row: Row) -> LineRef:
+def line_of(row: Named) -> LineRef:
     """Give the line of a version row, or of what is about one."""
-    return LineRef(row.namespace, row.line)
+    return LineRef(present(row.namespace), present(row.line))
 
 
-def describe_versions(conn: sa.Connection, rows: Sequence[Row]) -> list[VersionInfo]:
+def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[VersionInfo]:
     """Show versions; verdicts, channels and revocations are looked up once for all of them."""
     suite = built_in(DEFAULT_SUITE)
     ids = [row.id for row in rows]
@@ -50,28 +58,47 @@ def describe_versions(conn: sa.Connection, rows: Sequence[Row]) -> list[VersionI
     ]
 
 
-def describe_version(conn: sa.Connection, row: Row, *, created: bool = False) -> VersionInfo:
+def describe_version(conn: sa.Connection, row: VersionRow, *, created: bool = False) -> VersionInfo:
     """Show one version."""
     return describe_versions(conn, [row])[0].model_copy(update={"created": created})
 
 
-def describe_detail(conn: sa.Connection, row: Row) -> VersionDetail:
-    """Show one version with what its manifest says."""
-    manifest = Manifest.decode(queries.content(conn, row.id).manifest)
-    source = f"{manifest.source.library} {manifest.source.version}".strip()
-    return VersionDetail(
-        **describe_version(conn, row).model_dump(),
-        parents=[ref_of(parent) for parent in queries.parents_of(conn, row.id)],
-        source=source,
-        config=dict(manifest.config),
-        tensors=len(manifest.tensors),
-        modules=len({tensor.target for tensor in manifest.tensors if tensor.target}),
-        files=[file.path for file in manifest.files],
-        stack=describe_stack(conn, row),
-    )
+def describe_resolved(rows: Sequence[ResolvedRow]) -> VersionInfo:
+    """Show a version that was resolved, from the rows of one statement."""
+    return VersionInfo.model_validate(_resolved_fields(rows))
 
 
-def describe_stack(conn: sa.Connection, row: Row) -> list[str]:
+def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> VersionDetail:
+    """Show a version that was resolved with what its manifest says."""
+    row = rows[0]
+    said = told(row.manifest_digest, lambda: queries.content(conn, row.id).manifest)
+    parents = queries.parents_of(conn, row.id) if row.has_parents else ()
+    is_on_plain = row.base_id is not None and row.base_depth is None
+    return VersionDetail.model_validate(
+        _resolved_fields(rows)
+        | {
+            "parents": [ref_of(parent) for parent in parents], "source": said.source,
+            "config": said.config, "tensors": said.tensors, "modules": said.modules,
+            "files": said.files,
+            "stack": [row.base_name or ""] if is_on_plain else describe_stack(conn, row),
+        }
+    )  # fmt: skip
+
+
+def _resolved_fields(rows: Sequence[ResolvedRow]) -> dict[str, object]:
+    row = rows[0]
+    revocation = None
+    if row.withdrawn_at is not None and row.revoked_by is not None:
+        at, reason = rfc3339(row.withdrawn_at), row.revoked_because or ""
+        revocation = Revocation(actor=row.revoked_by, at=at, reason=reason)
+    return _fields(row) | {
+        "verdict": row.verdict,
+        "channels": [each.serving for each in rows if each.serving is not None],
+        "revocation": revocation if row.revoked_at is not None else None,
+    }
+
+
+def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
     """List what a version stands on, from the bottom: a base, then versions."""
     if row.base_id is None:
         return []
@@ -80,9 +107,11 @@ def describe_stack(conn: sa.Connection, row: Row) -> list[str]:
     return [bottom.base_name or "", *(ref_of(version) for version in reversed(below))]
 
 
-def describe_base(conn: sa.Connection, row: Row, *, created: bool = False) -> BaseInfo:
+def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -> BaseInfo:
     """Show one base."""
-    manifest = Manifest.decode(base_queries.base_content(conn, row.id).manifest)
+    manifest = decoded(
+        row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
+    )
     return BaseInfo(
         name=row.name, root=row.root, manifest_digest=row.manifest_digest,
         model_type=str(manifest.config.get("model_type", "")), is_stored=bool(row.is_stored),
@@ -95,13 +124,13 @@ def describe_base(conn: sa.Connection, row: Row, *, created: bool = False) -> Ba
     )  # fmt: skip
 
 
-def _bottom(row: Row) -> BaseName | None:
+def _bottom(row: BaseRow) -> BaseName | None:
     if row.version_id is None:
         return None
     return BaseName(name=row.bottom_name, root=row.bottom_root)
 
 
-def _fields(row: Row) -> dict[str, object]:
+def _fields(row: VersionRow) -> dict[str, object]:
     return {
         "ref": ref_of(row), "namespace": row.namespace, "name": row.line, "version": row.number,
         "digest": row.manifest_digest, "kind": row.kind, "variant": row.variant,
@@ -114,11 +143,11 @@ def _fields(row: Row) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _revocation(row: Row | None) -> Revocation | None:
+def _revocation(row: RevocationRow | None) -> Revocation | None:
     if row is None:
         return None
     return Revocation(actor=row.actor, at=rfc3339(row.created_at), reason=row.reason)
 
 
-def _relations(rows: Iterable[Row]) -> list[BaseRelation]:
+def _relations(rows: Iterable[RelationRow]) -> list[BaseRelation]:
     return [BaseRelation(relation=row.relation, root=row.other_root, name=row.name) for row in rows]

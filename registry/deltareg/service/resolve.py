@@ -3,6 +3,7 @@
 What a caller has no right on is not found, in the words for what is not there: here, whoever looks.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import sqlalchemy as sa
@@ -10,19 +11,21 @@ import sqlalchemy as sa
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import resolve as resolve_queries
 from deltareg.db.queries import versions as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import BaseRow, ChannelRow, LineRow, ResolvedRow, VersionRow
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.refusals import absent
 from deltareg.service.authority.resources import Base
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller
+from deltareg.suites.suite import DEFAULT_SUITE, built_in
 
 Bare = Literal["newest", "prod"]
 
 
-def find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool = False) -> Row:
+def find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool = False) -> LineRow:
     """Find a delta line.
 
     Raises:
@@ -36,7 +39,7 @@ def find_line(conn: sa.Connection, caller: Caller, line: LineRef, *, lock: bool 
     return row
 
 
-def find_base(conn: sa.Connection, caller: Caller, name: str) -> Row:
+def find_base(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
     """Find a base by name.
 
     Raises:
@@ -50,7 +53,7 @@ def find_base(conn: sa.Connection, caller: Caller, name: str) -> Row:
     return rows[0]
 
 
-def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> Row:
+def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> VersionRow:
     """Find the version that a reference means; deleted versions are found by number only.
 
     Args:
@@ -74,9 +77,35 @@ def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -
     return row
 
 
+def resolve_version(
+    conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare
+) -> Sequence[ResolvedRow]:
+    """Find the version that a reference means with all that is shown of it, mostly by one query.
+
+    The arguments, and what is raised, are those of `find_version`, which is asked where the one
+    query finds nothing, or has no words for the reference.
+    """
+    suite = built_in(DEFAULT_SUITE)
+    shown = suite.name, str(suite.digest)
+    line = ref.line.namespace, ref.line.name
+    found: Sequence[ResolvedRow] = ()
+    if not caller.sees(ref.line):
+        found = ()  # which `find_version` says in the words for what is not there
+    elif ref.version is not None:
+        found = resolve_queries.by_number(conn, line, ref.version, shown)
+    elif ref.is_bare and bare == "newest":
+        found = resolve_queries.newest_of(conn, line, shown)
+    elif ref.is_bare or (ref.channel is not None and ref.revision is None and not ref.back):
+        found = resolve_queries.on_channel(conn, line, ref.channel or "prod", shown)
+    if found:
+        return found
+    row = find_version(conn, caller, ref, bare=bare)
+    return resolve_queries.by_row_id(conn, row.id, shown)
+
+
 def find_channel(
     conn: sa.Connection, caller: Caller, ref: LineRef, name: str, *, lock: bool = False
-) -> Row:
+) -> ChannelRow:
     """Find a channel of a line; with `lock`, it does not move until the transaction ends.
 
     Raises:
@@ -94,7 +123,7 @@ def find_channel(
     return row
 
 
-def _on_channel(conn: sa.Connection, caller: Caller, ref: Ref) -> Row:
+def _on_channel(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:
     channel = find_channel(conn, caller, ref.line, ref.channel or "prod")
     number = channel.revision if ref.revision is None else ref.revision
     if ref.back:
@@ -109,7 +138,7 @@ def _on_channel(conn: sa.Connection, caller: Caller, ref: Ref) -> Row:
     return queries.version_by_id(conn, revision.version_id)
 
 
-def _choices(conn: sa.Connection, channel: Row, ref: LineRef) -> str:
+def _choices(conn: sa.Connection, channel: ChannelRow, ref: LineRef) -> str:
     rows = queries.version_rows(conn, channel.delta_id, before=None, limit=5)
     if not rows:
         return f"push a version first: deltareg push PATH {ref} --base NAME"

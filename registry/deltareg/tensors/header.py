@@ -25,6 +25,11 @@ _TENSOR_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,256}")
 _MAX_RANK = 8
 _MAX_DEPTH = 4
 _FIELDS = {"dtype", "shape", "data_offsets"}
+# A string may lack its end: it goes to that of the bytes then, so that nothing is looked at twice.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"[{]}", b"(())")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_OPENING = ord("(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +186,7 @@ def strict_json_object(
     """
     if not raw.startswith(b"{"):
         _refuse(code, "JSON must start with {", SAVE_FIX)
-    if _depth(raw) > max_depth:
+    if _is_deeper(raw, max_depth):
         _refuse(code, f"JSON nested deeper than {max_depth}", SAVE_FIX)
     try:
         value: object = json.loads(
@@ -222,16 +227,22 @@ def _no_constant(text: str) -> Never:
     raise ValueError(f"{text} is not JSON")
 
 
-def _depth(raw: bytes) -> int:
-    deepest = depth = 0
-    for bracket in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', raw):
-        token = bracket[0]
-        if token in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token in b"]}":
-            depth -= 1
-    return deepest
+def _is_deeper(raw: bytes, most: int) -> bool:
+    """Whether brackets outside of strings are nested deeper than so much, or match nowhere.
+
+    Linear in the bytes, whatever they are: taking away the innermost pairs takes one level off, and
+    what is left after all is looked at once. Where brackets do not match, the parser refuses.
+    """
+    brackets = _STRING.sub(b"", raw).translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(most):
+        brackets = brackets.replace(b"()", b"")
+    depth = deepest = 0
+    for bracket in brackets:
+        depth += 1 if bracket == _OPENING else -1
+        deepest = max(deepest, depth)
+        if depth < 0 or deepest > most:
+            break
+    return deepest > most or (deepest > 0 and depth == 0)
 
 
 def _metadata(value: object, limits: Limits) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Delta lines and their versions."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request, Response
 
-from deltareg.api.auth import By, InRegistry
-from deltareg.api.closed import closed_router
+from deltareg.api.auth import SECURITY, By, ByReading, InRegistry
+from deltareg.api.closed import closed_router, reading_router
 from deltareg.api.conditions import answer
 from deltareg.api.parameters import Number
 from deltareg.db.queries.deltas import LineFilter
@@ -35,6 +36,7 @@ from deltareg.wire import (
 )
 
 router = closed_router("deltas")
+quick = reading_router("deltas")
 
 
 def line_of(ns: str, name: str) -> LineRef:
@@ -82,13 +84,21 @@ Line = Annotated[LineRef, Depends(line_of)]
 Version = Annotated[Ref, Depends(version_of)]
 
 
-@router.get("/resolve", response_model=VersionDetail)
+@quick.get("/resolve", response_model=VersionDetail, openapi_extra=SECURITY)
 def resolve(
-    request: Request, registry: InRegistry, by: By, ref: str, bare: Bare = "newest"
+    request: Request,
+    by: ByReading,
+    ref: str,
+    bare: Bare = "newest",
+    *,
+    slim: bool = False,
 ) -> Response:
-    """Find the version that a reference means; `bare` says what `ns/name` alone means."""
-    found = service.show_version(registry, by, Ref.parse(ref), bare=bare)
-    return answer(request, found)
+    """Find the version that a reference means; `bare` says what `ns/name` alone means.
+
+    With `slim`, what its manifest says is left out: the answer ends with `revocation`.
+    """
+    show = service.show_slim if slim else service.show_whole
+    return answer(request, by(partial(show, ref=Ref.parse(ref), bare=bare)))
 
 
 @router.get("/deltas")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import AuditRow, fetch_all
 from deltareg.db.tables import audit
 
 
@@ -35,7 +35,7 @@ def audit_rows(
     subject: str | None,
     before: int | None,
     limit: int,
-) -> Sequence[Row]:
+) -> Sequence[AuditRow]:
     """List rows, newest first; `subject` matches itself and everything below it."""
     query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
     if actor is not None:
@@ -46,4 +46,4 @@ def audit_rows(
         query = query.where(audit.c.subject.startswith(subject, autoescape=True))
     if before is not None:
         query = query.where(audit.c.id < before)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, AuditRow)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.document import Documents, pack_map
 from deltareg.db.queries.stacks import is_standing
-from deltareg.db.rows import Row
+from deltareg.db.rows import BaseManifestRow, BaseRow, RelationRow, VersionRow, fetch_all
 from deltareg.db.tables import base_relations, bases, principals, version_bases, versions
 from deltareg.db.upsert import insert
 
@@ -23,7 +23,7 @@ def base_rows(
     limit: int = 50,
     lock: bool = False,
     also_deleted: bool = False,
-) -> Sequence[Row]:
+) -> Sequence[BaseRow]:
     """List bases by name, without manifest and storage map; with `lock`, they stay as they are.
 
     A base that is a version comes with what is recorded of that, and only while the version stands,
@@ -65,7 +65,7 @@ def base_rows(
         query = query.where(bases.c.name > after)
     if lock:
         query = query.with_for_update(of=bases)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, BaseRow)
 
 
 def base_content(conn: sa.Connection, base_id: int) -> Documents:
@@ -75,24 +75,24 @@ def base_content(conn: sa.Connection, base_id: int) -> Documents:
     return Documents(row.manifest, row.storage_map)
 
 
-def find_base_for(conn: sa.Connection, root: str, *, name: str = "") -> Row | None:
+def find_base_for(conn: sa.Connection, root: str, *, name: str = "") -> BaseRow | None:
     """Find a base by root: the one of that name if it has the root, else the first that has."""
     rows = base_rows(conn, root=root, name=name, limit=1) if name else ()
     rows = rows or base_rows(conn, root=root, limit=1)
     return rows[0] if rows else None
 
 
-def base_of(conn: sa.Connection, version: Row) -> Row | None:
+def base_of(conn: sa.Connection, version: VersionRow) -> BaseRow | None:
     """Give the base that a version was pushed for, even if it is a version that was deleted."""
     if version.base_id is None:
         return find_base_for(conn, version.base_root)
     return base_rows(conn, base_id=version.base_id, limit=1, also_deleted=True)[0]
 
 
-def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[Row]:
+def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[BaseManifestRow]:
     """Give id, root and manifest of every other base."""
     query = sa.select(bases.c.id, bases.c.root, bases.c.manifest).where(bases.c.id != base_id)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, BaseManifestRow)
 
 
 def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:
@@ -116,7 +116,7 @@ def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_
     )
 
 
-def relations_of(conn: sa.Connection, base_id: int) -> Sequence[Row]:
+def relations_of(conn: sa.Connection, base_id: int) -> Sequence[RelationRow]:
     """List what is recorded about a base and others, with the other's name where it has one."""
     other = bases.alias("other")
     query = (
@@ -125,7 +125,7 @@ def relations_of(conn: sa.Connection, base_id: int) -> Sequence[Row]:
         .where(base_relations.c.base_id == base_id)
         .order_by(base_relations.c.id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, RelationRow)
 
 
 def add_relation(

@@ -7,7 +7,16 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import (
+    ChannelRow,
+    PointerRow,
+    RevisionRow,
+    StandingRow,
+    fetch_all,
+    fetch_each,
+    fetch_known,
+    fetch_one,
+)
 from deltareg.db.tables import (
     channels,
     deltas,
@@ -22,26 +31,28 @@ from deltareg.db.tables import (
 )
 
 
-def channel_row(conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False) -> Row | None:
+def channel_row(
+    conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False
+) -> ChannelRow | None:
     """Find a channel; with `lock`, it does not move until the transaction ends."""
     query = sa.select(channels).where(channels.c.delta_id == delta_id, channels.c.name == name)
     if lock:
         query = query.with_for_update()
-    return conn.execute(query).one_or_none()
+    return fetch_one(conn, query, ChannelRow)
 
 
-def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> Row:
+def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> ChannelRow:
     """Read a channel that is known to be there; with `lock`, it does not move meanwhile."""
     query = sa.select(channels).where(channels.c.id == channel_id)
     if lock:
         query = query.with_for_update()
-    return conn.execute(query).one()
+    return fetch_known(conn, query, ChannelRow)
 
 
-def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[Row]:
+def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[ChannelRow]:
     """List the channels of a line in the order that they were made."""
     query = sa.select(channels).where(channels.c.delta_id == delta_id).order_by(channels.c.id)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, ChannelRow)
 
 
 def newest_revision(conn: sa.Connection, namespace: str, line: str, name: str) -> int | None:
@@ -97,36 +108,38 @@ def add_freeze_end(conn: sa.Connection, revision_id: int, *, ends_at: int) -> No
 
 def revision_rows(
     conn: sa.Connection, channel_id: int, *, before: int | None = None, limit: int = 50
-) -> Sequence[Row]:
+) -> Sequence[RevisionRow]:
     """List a ledger, newest first."""
     query = _select_revisions().where(revisions.c.channel_id == channel_id)
     if before is not None:
         query = query.where(revisions.c.number < before)
-    return conn.execute(query.order_by(revisions.c.number.desc()).limit(limit)).all()
+    return fetch_all(conn, query.order_by(revisions.c.number.desc()).limit(limit), RevisionRow)
 
 
 def revision_at(
     conn: sa.Connection, channel_id: int, *, number: int | None = None, at_us: int | None = None
-) -> Row | None:
+) -> RevisionRow | None:
     """Give one revision: by number, or the newest that stood at a time, or the newest."""
     query = _select_revisions().where(revisions.c.channel_id == channel_id)
     if number is not None:
         query = query.where(revisions.c.number == number)
     if at_us is not None:
         query = query.where(revisions.c.created_at <= at_us)
-    return conn.execute(query.order_by(revisions.c.number.desc()).limit(1)).one_or_none()
+    return fetch_one(conn, query.order_by(revisions.c.number.desc()).limit(1), RevisionRow)
 
 
-def newest_revisions(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, Row]:
+def newest_revisions(conn: sa.Connection, channel_ids: Sequence[int]) -> dict[int, RevisionRow]:
     """Give the newest revisions of channels, by channel; none of one that was never moved."""
     newest = sa.and_(
         channels.c.id == revisions.c.channel_id, channels.c.revision == revisions.c.number
     )
     query = _select_revisions().join(channels, newest).where(channels.c.id.in_(channel_ids))
-    return {row.channel_id: row for row in conn.execute(query)}
+    return {row.channel_id: row for row in fetch_each(conn, query, RevisionRow)}
 
 
-def version_back(conn: sa.Connection, channel_id: int, *, number: int, back: int) -> Row | None:
+def version_back(
+    conn: sa.Connection, channel_id: int, *, number: int, back: int
+) -> RevisionRow | None:
     """Give the move that lies so many moves before the one that stood at a revision.
 
     Freezes and their ends move nothing and are not counted.
@@ -137,10 +150,10 @@ def version_back(conn: sa.Connection, channel_id: int, *, number: int, back: int
         revisions.c.kind.in_(["promote", "rollback"]),
     )
     newest_first = query.order_by(revisions.c.number.desc())
-    return conn.execute(newest_first.offset(back).limit(1)).one_or_none()
+    return fetch_one(conn, newest_first.offset(back).limit(1), RevisionRow)
 
 
-def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:
+def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[PointerRow]:
     """List (delta_id, channel, version number, version id) for every channel that serves."""
     query = (
         sa.select(
@@ -157,10 +170,10 @@ def pointers(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:
         .where(channels.c.delta_id.in_(delta_ids))
         .order_by(channels.c.id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, PointerRow)
 
 
-def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:
+def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[StandingRow]:
     """List (delta_id, name, policy, kind, ends_at) of channels with a ledger, as of now."""
     newest = sa.and_(
         revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
@@ -175,7 +188,7 @@ def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Row]:
         .where(channels.c.delta_id.in_(delta_ids))
         .order_by(channels.c.id)
     )  # fmt: skip
-    return conn.execute(query).all()
+    return fetch_all(conn, query, StandingRow)
 
 
 def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:

@@ -12,7 +12,14 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S, now_us
 from deltareg.db.queries.stacks import holding_stacked, release_base
-from deltareg.db.rows import Row
+from deltareg.db.rows import (
+    LeftoverRow,
+    MarkedPackRow,
+    PackSizeRow,
+    PackUseRow,
+    PinnedRow,
+    fetch_all,
+)
 from deltareg.db.tables import (
     base_packs,
     channels,
@@ -128,7 +135,7 @@ def drop_manifests(conn: sa.Connection) -> None:
 
 def leftovers(
     conn: sa.Connection, *, after: int, limit: int, idle_us: int | None = None
-) -> Sequence[Row]:
+) -> Sequence[LeftoverRow]:
     """List keys that closed uploads wrote, or may have written, and that no pack has.
 
     A closed upload never adopts a key any more, so they are garbage for good. With `idle_us`,
@@ -147,7 +154,7 @@ def leftovers(
         .order_by(upload_packs.c.id)
         .limit(limit)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, LeftoverRow)
 
 
 def forget_leftovers(conn: sa.Connection, ids: Sequence[int], *, quiet_us: int) -> None:
@@ -163,7 +170,7 @@ def forget_leftovers(conn: sa.Connection, ids: Sequence[int], *, quiet_us: int) 
     conn.execute(sa.update(upload_packs).where(upload_packs.c.id.in_(ids)).values(state="dropped"))
 
 
-def unreferenced(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+def unreferenced(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PackSizeRow]:
     """List live packs that no version and no base needs."""
     query = (
         sa.select(packs.c.id, packs.c.size_bytes)
@@ -171,7 +178,7 @@ def unreferenced(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row
         .order_by(packs.c.id)
         .limit(limit)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, PackSizeRow)
 
 
 def mark_deleting(conn: sa.Connection, pack_ids: Sequence[int]) -> list[int]:
@@ -186,7 +193,7 @@ def mark_deleting(conn: sa.Connection, pack_ids: Sequence[int]) -> list[int]:
     return free
 
 
-def deleting(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+def deleting(conn: sa.Connection, *, after: int, limit: int) -> Sequence[MarkedPackRow]:
     """List marked packs, whoever marked them."""
     query = (
         sa.select(packs.c.id, packs.c.physical_key, packs.c.size_bytes)
@@ -194,10 +201,10 @@ def deleting(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
         .order_by(packs.c.id)
         .limit(limit)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, MarkedPackRow)
 
 
-def recheck(conn: sa.Connection, marked: Sequence[Row]) -> list[Row]:
+def recheck(conn: sa.Connection, marked: Sequence[MarkedPackRow]) -> list[MarkedPackRow]:
     """Keep those rows of `deleting` that are still marked, under the same key, and not needed."""
     free = set(_lock_unreferenced(conn, [row.id for row in marked], state="deleting"))
     query = sa.select(packs.c.id, packs.c.physical_key).where(packs.c.id.in_(free))
@@ -219,12 +226,12 @@ def forget_pieces(conn: sa.Connection, pack_ids: Sequence[int]) -> None:
     conn.execute(sa.delete(pieces).where(pieces.c.id.in_(there)))
 
 
-def references(conn: sa.Connection, pack_ids: Iterable[int]) -> Sequence[Row]:
+def references(conn: sa.Connection, pack_ids: Iterable[int]) -> Sequence[PackUseRow]:
     """List (pack_id, version_id) for all references to packs.
 
     A base's have the version that it is, or NULL.
     """
-    found: list[Row] = []
+    found: list[PackUseRow] = []
     for part in batches(sorted(set(pack_ids))):
         of_versions = sa.select(version_packs.c.pack_id, version_packs.c.version_id)
         of_bases = sa.select(base_packs.c.pack_id, version_bases.c.version_id).outerjoin(
@@ -234,7 +241,7 @@ def references(conn: sa.Connection, pack_ids: Iterable[int]) -> Sequence[Row]:
             of_versions.where(version_packs.c.pack_id.in_(part)),
             of_bases.where(base_packs.c.pack_id.in_(part)),
         )
-        found.extend(conn.execute(both))
+        found += fetch_all(conn, both, PackUseRow)
     return found
 
 
@@ -272,7 +279,7 @@ def _is_idle(idle_us: int) -> sa.ColumnElement[bool]:
     return sa.and_(uploads.c.state == "open", uploads.c.touched_at <= now_us() - idle_us)
 
 
-def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Row]:
+def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[PinnedRow]:
     """List (version_id, policy) for what channels serve or may be rolled back to, deleted left out.
 
     A version is listed once for each time that a channel served it.
@@ -285,7 +292,7 @@ def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Row]:
         .where(_is_in(served), versions.c.deleted_at.is_(None))
         .order_by(served.c.version_id, served.c.channel_id, served.c.behind)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, PinnedRow)
 
 
 def _is_pinned(window: PinWindow) -> sa.ColumnElement[bool]:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import LineRow, ListedLineRow, fetch_all, fetch_one
 from deltareg.db.tables import bases, channels, deltas, namespaces, verdicts, versions
 
 
@@ -27,7 +27,9 @@ def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> int:
     return int(conn.execute(query).scalar_one())
 
 
-def delta_row(conn: sa.Connection, namespace: str, name: str, *, lock: bool = False) -> Row | None:
+def delta_row(
+    conn: sa.Connection, namespace: str, name: str, *, lock: bool = False
+) -> LineRow | None:
     """Find a line; with `lock`, nobody else counts its versions until the transaction ends."""
     query = (
         sa.select(deltas)
@@ -36,7 +38,7 @@ def delta_row(conn: sa.Connection, namespace: str, name: str, *, lock: bool = Fa
     )
     if lock:
         query = query.with_for_update(of=deltas)
-    return conn.execute(query).one_or_none()
+    return fetch_one(conn, query, LineRow)
 
 
 def add_delta(conn: sa.Connection, namespace_id: int, name: str, *, created_by: int) -> None:
@@ -88,7 +90,7 @@ class LineFilter:
 
 def line_rows(
     conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int
-) -> Sequence[Row]:
+) -> Sequence[ListedLineRow]:
     """List lines by name with their count of versions and the newest number."""
     path = namespaces.c.name + "/" + deltas.c.name
     query = (
@@ -108,7 +110,7 @@ def line_rows(
     query = _filtered(query, only)
     if after is not None:
         query = query.where(path > after)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, ListedLineRow)
 
 
 def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select[*tuple[Any, ...]]:

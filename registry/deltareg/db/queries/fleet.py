@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import AgentRow, FollowerRow, fetch_all, fetch_one
 from deltareg.db.tables import (
     agents,
     channels,
@@ -81,9 +81,9 @@ def keep_followers(conn: sa.Connection, agent_id: int, channel_ids: Sequence[int
     )
 
 
-def agent_row(conn: sa.Connection, name: str) -> Row | None:
+def agent_row(conn: sa.Connection, name: str) -> AgentRow | None:
     """Find an agent."""
-    return conn.execute(sa.select(agents).where(agents.c.name == name)).one_or_none()
+    return fetch_one(conn, sa.select(agents).where(agents.c.name == name), AgentRow)
 
 
 def delete_agent(conn: sa.Connection, agent_id: int) -> None:
@@ -98,7 +98,7 @@ def follower_rows(
     channel_id: int | None,
     after: int | None,
     limit: int,
-) -> Sequence[Row]:
+) -> Sequence[FollowerRow]:
     """List followers in the order that they came, of a line, of a channel or of all."""
     query = _select_followers().order_by(followers.c.id).limit(limit)
     if delta_id is not None:
@@ -107,7 +107,7 @@ def follower_rows(
         query = query.where(channels.c.id == channel_id)
     if after is not None:
         query = query.where(followers.c.id > after)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, FollowerRow)
 
 
 def _select_followers() -> sa.Select[*tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import DocumentsRow, PackRow, fetch_all
 from deltareg.db.tables import (
     base_packs,
     bases,
@@ -19,10 +19,10 @@ from deltareg.db.tables import (
 _SHOWN = (packs.c.id, packs.c.scope, packs.c.digest, packs.c.physical_key, packs.c.size_bytes)
 
 
-def live_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+def live_packs(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PackRow]:
     """List packs that are not marked for deletion."""
     query = sa.select(*_SHOWN).where(packs.c.state == "live", packs.c.id > after)
-    return conn.execute(query.order_by(packs.c.id).limit(limit)).all()
+    return fetch_all(conn, query.order_by(packs.c.id).limit(limit), PackRow)
 
 
 def is_live(conn: sa.Connection, pack_id: int, *, physical_key: str) -> bool:
@@ -40,7 +40,7 @@ def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
     return set(conn.execute(of_packs).scalars()) | set(conn.execute(of_uploads).scalars())
 
 
-def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
     """List the documents of versions, as they are kept, with the digests of the manifests."""
     subject = namespaces.c.name + "/" + deltas.c.name + ":v"
     query = (
@@ -54,10 +54,10 @@ def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequenc
         .order_by(versions.c.id)
         .limit(limit)
     )  # fmt: skip
-    return conn.execute(query).all()
+    return fetch_all(conn, query, DocumentsRow)
 
 
-def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Row]:
+def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
     """List the documents of bases, as they are kept, with the digests of the manifests."""
     query = (
         sa.select(
@@ -67,16 +67,16 @@ def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[R
         .order_by(bases.c.id)
         .limit(limit)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, DocumentsRow)
 
 
-def needed_but_marked(conn: sa.Connection) -> Sequence[Row]:
+def needed_but_marked(conn: sa.Connection) -> Sequence[PackRow]:
     """List packs marked for deletion that a version or a base needs: there must be none."""
     needed = sa.or_(
         sa.exists().where(version_packs.c.pack_id == packs.c.id),
         sa.exists().where(base_packs.c.pack_id == packs.c.id),
     )
-    return conn.execute(sa.select(*_SHOWN).where(packs.c.state == "deleting", needed)).all()
+    return fetch_all(conn, sa.select(*_SHOWN).where(packs.c.state == "deleting", needed), PackRow)
 
 
 def _packed(table: sa.Table) -> list[sa.ColumnElement[bytes]]:

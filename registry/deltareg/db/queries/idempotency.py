@@ -5,21 +5,21 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S, now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import KeptAnswerRow, fetch_one
 from deltareg.db.tables import idempotency
 from deltareg.db.upsert import insert
 
 KEPT_S = 24 * 3600
 
 
-def kept_answer(conn: sa.Connection, *, principal_id: int, key: str) -> Row | None:
+def kept_answer(conn: sa.Connection, *, principal_id: int, key: str) -> KeptAnswerRow | None:
     """Find the answer that a principal got for a key within the last 24 hours."""
     query = sa.select(idempotency).where(
         idempotency.c.principal_id == principal_id,
         idempotency.c.key == key,
         idempotency.c.created_at > now_us() - KEPT_S * US_PER_S,
     )
-    return conn.execute(query).one_or_none()
+    return fetch_one(conn, query, KeptAnswerRow)
 
 
 def keep_answer(

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import EventRow, fetch_all
 from deltareg.db.tables import channels, principals, revisions, revocations, verdicts, versions
 
 Mark = tuple[int, str]
@@ -16,7 +16,7 @@ Mark = tuple[int, str]
 
 def push_rows(
     conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
-) -> Sequence[Row]:
+) -> Sequence[EventRow]:
     """List pushes, newest first."""
     name = sa.literal("push-") + sa.cast(versions.c.id, sa.Text)
     query = (
@@ -34,7 +34,7 @@ def push_rows(
 
 def verdict_rows(
     conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
-) -> Sequence[Row]:
+) -> Sequence[EventRow]:
     """List verdicts, newest first."""
     name = sa.literal("verdict-") + verdicts.c.id
     query = (
@@ -53,7 +53,7 @@ def verdict_rows(
 
 def move_rows(
     conn: sa.Connection, delta_id: int, *, channel: str | None, mark: Mark | None, limit: int
-) -> Sequence[Row]:
+) -> Sequence[EventRow]:
     """List channel moves, newest first."""
     name = sa.literal("move-") + sa.cast(revisions.c.id, sa.Text)
     query = (
@@ -75,7 +75,7 @@ def move_rows(
 
 def revoke_rows(
     conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
-) -> Sequence[Row]:
+) -> Sequence[EventRow]:
     """List revocations by when they began, newest first."""
     name = sa.literal("revoke-") + sa.cast(revocations.c.id, sa.Text)
     at, actor, text = revocations.c.created_at, revocations.c.actor_id, revocations.c.reason
@@ -85,7 +85,7 @@ def revoke_rows(
 
 def unrevoke_rows(
     conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
-) -> Sequence[Row]:
+) -> Sequence[EventRow]:
     """List revocations that ended by when they did, newest first."""
     name = sa.literal("unrevoke-") + sa.cast(revocations.c.id, sa.Text)
     at, actor, text = revocations.c.ended_at, revocations.c.ended_by, revocations.c.end_reason
@@ -120,7 +120,7 @@ def _page(
     name: sa.ColumnElement[str],
     mark: Mark | None,
     limit: int,
-) -> Sequence[Row]:
+) -> Sequence[EventRow]:
     if mark is not None:
         query = query.where(sa.or_(at < mark[0], sa.and_(at == mark[0], name < mark[1])))
-    return conn.execute(query.order_by(at.desc(), name.desc()).limit(limit)).all()
+    return fetch_all(conn, query.order_by(at.desc(), name.desc()).limit(limit), EventRow)

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import MakingRow, OutcomeRow, VerdictFactRow, fetch_all, fetch_each
 from deltareg.db.tables import comparisons, verdicts
 from deltareg.db.upsert import batches
 
 
-def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactRow]:
     """List the verdicts of a version, newest first, with all that binds them and their checks."""
     query = (
         sa.select(
@@ -23,14 +23,14 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[Row]:
         .where(verdicts.c.version_id == version_id)
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     )  # fmt: skip
-    return conn.execute(query).all()
+    return fetch_all(conn, query, VerdictFactRow)
 
 
 def newest_makings(
     conn: sa.Connection, version_ids: Iterable[int]
-) -> dict[tuple[int, str, str], Row]:
+) -> dict[tuple[int, str, str], MakingRow]:
     """Give verifier and environment of the newest verdict by version, suite and suite digest."""
-    found: dict[tuple[int, str, str], Row] = {}
+    found: dict[tuple[int, str, str], MakingRow] = {}
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(
@@ -40,7 +40,10 @@ def newest_makings(
             .where(verdicts.c.version_id.in_(part))
             .order_by(verdicts.c.created_at, verdicts.c.id)
         )  # fmt: skip
-        found |= {(row.version_id, row.suite, row.suite_digest): row for row in conn.execute(query)}
+        found |= {
+            (row.version_id, row.suite, row.suite_digest): row
+            for row in fetch_each(conn, query, MakingRow)
+        }
     return found
 
 
@@ -57,4 +60,4 @@ def newest_outcomes(
         )
         .order_by(verdicts.c.created_at, verdicts.c.id)
     )
-    return {row.version_id: row.verdict for row in conn.execute(query)}
+    return {row.version_id: row.verdict for row in fetch_each(conn, query, OutcomeRow)}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.document import pack_document
+from deltareg.db.rows import PackStateRow, fetch_all
 from deltareg.db.tables import (
     base_packs,
     packs,
@@ -34,7 +35,7 @@ class FoundPiece:
     Attributes:
         digest: The piece's digest.
         base_root: The base that its reference belongs to; empty when it stands alone.
-        entry: Where it is, as `StoredPiece.encode` writes it.
+        entry: Where it is, as `Chain.encode` writes it and `pack_entry` packs it.
         pack_ids: The packs that its chunks lie in.
     """
 
@@ -42,6 +43,21 @@ class FoundPiece:
     base_root: str
     entry: bytes
     pack_ids: Sequence[int]
+
+
+def pack_entry(entry: bytes) -> bytes:
+    """Write where a piece is as its row keeps it; to be done before the transaction."""
+    return pack_document(entry, is_quick=True)
+
+
+# The table for those who bring its documents packed.
+_PACKED_PIECES = sa.Table(
+    pieces.name,
+    sa.MetaData(),
+    sa.Column("id", pieces.c.id.type, primary_key=True),
+    *(sa.Column(name, sa.Text) for name in ("scope", "digest", "base_root")),
+    sa.Column("entry", sa.LargeBinary),
+)
 
 
 def adopt(
@@ -140,7 +156,7 @@ def reference_version_anew(conn: sa.Connection, version_id: int, pack_ids: Itera
     reference_version(conn, version_id, pack_ids)
 
 
-def packs_of_version(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+def packs_of_version(conn: sa.Connection, version_id: int) -> Sequence[PackStateRow]:
     """List the packs that a version needs: state and physical key of each."""
     query = (
         sa.select(packs.c.state, packs.c.physical_key)
@@ -148,7 +164,7 @@ def packs_of_version(conn: sa.Connection, version_id: int) -> Sequence[Row]:
         .where(version_packs.c.version_id == version_id)
         .order_by(packs.c.id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, PackStateRow)
 
 
 def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:
@@ -215,14 +231,13 @@ def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) 
             for digest, root in [key]
         ]
         added = (
-            insert(conn, pieces)
-            .values(rows)
+            insert(conn, _PACKED_PIECES)
             .on_conflict_do_nothing(index_elements=["scope", "digest", "base_root"])
             .returning(pieces.c.id, pieces.c.digest, pieces.c.base_root)
         )
         links = [
             {"piece_id": row.id, "pack_id": pack_id}
-            for row in conn.execute(added)
+            for row in conn.execute(added, rows)
             for pack_id in sorted(set(by_key[row.digest, row.base_root].pack_ids))
         ]
         if links:

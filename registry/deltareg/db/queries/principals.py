@@ -1,11 +1,12 @@
 """Principals and their tokens."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import LiveTokenRow, Prepared, TokenRow, fetch_all
 from deltareg.db.tables import principals, tokens
 
 
@@ -41,23 +42,27 @@ def add_token(
     return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
 
 
-def live_token(conn: sa.Connection, token_hash: str) -> Row | None:
+def live_token(conn: sa.Connection, token_hash: str) -> LiveTokenRow | None:
     """Find a token that is neither revoked nor expired, of a principal that is not disabled."""
-    query = (
-        sa.select(
-            tokens.c.id, tokens.c.kind, tokens.c.scopes, tokens.c.expires_at,
-            tokens.c.last_used_at, principals.c.id.label("principal_id"),
-            principals.c.name.label("principal"), now_us().label("now"),
-        )
-        .join(principals, principals.c.id == tokens.c.principal_id)
-        .where(
-            tokens.c.token_hash == token_hash,
-            tokens.c.revoked_at.is_(None),
-            principals.c.disabled_at.is_(None),
-            sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
-        )
-    )  # fmt: skip
-    return conn.execute(query).one_or_none()
+    return _LIVE_TOKEN.one(conn, token_hash=token_hash)
+
+
+# Made once: every request asks it.
+_LIVE_TOKEN: Final = Prepared(
+    sa.select(
+        tokens.c.id, tokens.c.kind, tokens.c.scopes, tokens.c.expires_at,
+        tokens.c.last_used_at, principals.c.id.label("principal_id"),
+        principals.c.name.label("principal"), now_us().label("now"),
+    )
+    .join(principals, principals.c.id == tokens.c.principal_id)
+    .where(
+        tokens.c.token_hash == sa.bindparam("token_hash"),
+        tokens.c.revoked_at.is_(None),
+        principals.c.disabled_at.is_(None),
+        sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
+    ),
+    LiveTokenRow,
+)  # fmt: skip
 
 
 def touch_token(conn: sa.Connection, token_id: int) -> None:
@@ -67,7 +72,7 @@ def touch_token(conn: sa.Connection, token_id: int) -> None:
 
 def token_rows(
     conn: sa.Connection, *, token_id: int | None = None, before: int | None = None, limit: int = 50
-) -> Sequence[Row]:
+) -> Sequence[TokenRow]:
     """List tokens without their hashes, newest first."""
     maker = principals.alias("maker")
     query = (
@@ -85,7 +90,7 @@ def token_rows(
         query = query.where(tokens.c.id == token_id)
     if before is not None:
         query = query.where(tokens.c.id < before)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, TokenRow)
 
 
 def revoke_token(conn: sa.Connection, token_id: int) -> bool:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.queries.runs import EXPIRED, ORDER, select_runs
-from deltareg.db.rows import Row
+from deltareg.db.rows import BusyWorkerRow, DepthRow, QueuedRunRow, ShownRunRow, fetch_all
 from deltareg.db.tables import deltas, namespaces, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
 
@@ -15,7 +15,7 @@ _WAITS = sa.or_(runs.c.state == "queued", EXPIRED)
 
 def queue_rows(
     conn: sa.Connection, *, version_id: int | None = None, offset: int = 0, limit: int = 50
-) -> Sequence[Row]:
+) -> Sequence[QueuedRunRow]:
     """List active runs: those under a lease, then those that wait (`waits`), the next first."""
     query = (
         select_runs()
@@ -25,10 +25,10 @@ def queue_rows(
     )
     if version_id is not None:
         query = query.where(runs.c.version_id == version_id)
-    return conn.execute(query.offset(offset).limit(limit)).all()
+    return fetch_all(conn, query.offset(offset).limit(limit), QueuedRunRow)
 
 
-def place_of(conn: sa.Connection, run: Row) -> int:
+def place_of(conn: sa.Connection, run: ShownRunRow) -> int:
     """Count the runs that a worker who does everything would be given before one that waits."""
     key = (run.turn, run.created_at, run.id)
     ahead = sa.or_(
@@ -41,7 +41,7 @@ def place_of(conn: sa.Connection, run: Row) -> int:
     return conn.execute(sa.select(sa.func.count()).where(ACTIVE, _WAITS, ahead)).scalar_one()
 
 
-def queue_depth(conn: sa.Connection) -> Sequence[Row]:
+def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
     """Count active runs: rows of (what, labels, waiting, running, oldest_us), labels as JSON text.
 
     `oldest_us` is the age of the oldest that waits. A run whose lease has run out waits.
@@ -61,10 +61,10 @@ def queue_depth(conn: sa.Connection) -> Sequence[Row]:
         .group_by(runs.c.what, labels)
         .order_by(runs.c.what, labels)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, DepthRow)
 
 
-def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[Row]:
+def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[BusyWorkerRow]:
     """List workers by name, with `age_us` since they asked for work, and the run that each holds.
 
     Those that asked within a time, and those that hold a lease: who works does not ask.
@@ -84,4 +84,4 @@ def worker_rows(conn: sa.Connection, *, seen_within_us: int) -> Sequence[Row]:
         .where(sa.or_(age < seen_within_us, runs.c.id.is_not(None)))
         .order_by(workers.c.name, runs.c.fence.desc())
     )  # fmt: skip
-    return conn.execute(query).all()
+    return fetch_all(conn, query, BusyWorkerRow)

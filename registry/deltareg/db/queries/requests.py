@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import ApprovalRow, RequestRow, fetch_all, fetch_each, fetch_one
 from deltareg.db.tables import (
     approvals,
     channels,
@@ -25,9 +25,9 @@ def add_request(conn: sa.Connection, **values: object) -> int:
     return int(conn.execute(insert).scalar_one())
 
 
-def request_row(conn: sa.Connection, request_id: int) -> Row | None:
+def request_row(conn: sa.Connection, request_id: int) -> RequestRow | None:
     """Find a request with the names of all that it is about."""
-    return conn.execute(_select_requests().where(requests.c.id == request_id)).one_or_none()
+    return fetch_one(conn, _select_requests().where(requests.c.id == request_id), RequestRow)
 
 
 def request_rows(
@@ -38,7 +38,7 @@ def request_rows(
     channel: str | None,
     before: int | None,
     limit: int,
-) -> Sequence[Row]:
+) -> Sequence[RequestRow]:
     """List requests, newest first."""
     query = _select_requests().order_by(requests.c.id.desc()).limit(limit)
     if state is not None:
@@ -49,15 +49,15 @@ def request_rows(
         query = query.where(channels.c.name == channel)
     if before is not None:
         query = query.where(requests.c.id < before)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, RequestRow)
 
 
-def open_requests(conn: sa.Connection, channel_id: int) -> Sequence[Row]:
+def open_requests(conn: sa.Connection, channel_id: int) -> Sequence[RequestRow]:
     """List the open requests of a channel, oldest first."""
     query = _select_requests().where(
         requests.c.channel_id == channel_id, requests.c.state == sa.literal_column("'open'")
     )
-    return conn.execute(query.order_by(requests.c.id)).all()
+    return fetch_all(conn, query.order_by(requests.c.id), RequestRow)
 
 
 def decide(
@@ -82,7 +82,7 @@ def add_approval(
     )
 
 
-def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, list[Row]]:
+def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, list[ApprovalRow]]:
     """List the approvals of requests, oldest first, by request."""
     query = (
         sa.select(
@@ -93,8 +93,8 @@ def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, l
         .where(approvals.c.request_id.in_(list(request_ids)))
         .order_by(approvals.c.id)
     )  # fmt: skip
-    found: dict[int, list[Row]] = {}
-    for row in conn.execute(query):
+    found: dict[int, list[ApprovalRow]] = {}
+    for row in fetch_each(conn, query, ApprovalRow):
         found.setdefault(row.request_id, []).append(row)
     return found
 

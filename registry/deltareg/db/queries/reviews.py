@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import BrokenGlassRow, fetch_all
 from deltareg.db.tables import principals, reviews, revisions, versions
 
 
-def to_review(conn: sa.Connection, channel_ids: Sequence[int]) -> Sequence[Row]:
+def to_review(conn: sa.Connection, channel_ids: Sequence[int]) -> Sequence[BrokenGlassRow]:
     """List the moves of channels that broke the glass and have no review, oldest first."""
     query = (
         sa.select(
@@ -26,7 +26,7 @@ def to_review(conn: sa.Connection, channel_ids: Sequence[int]) -> Sequence[Row]:
         )
         .order_by(revisions.c.id)
     )  # fmt: skip
-    return conn.execute(query).all()
+    return fetch_all(conn, query, BrokenGlassRow)
 
 
 def add_review(conn: sa.Connection, revision_id: int, *, principal_id: int, message: str) -> None:

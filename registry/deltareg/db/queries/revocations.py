@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import RevocationRow, fetch_each
 from deltareg.db.tables import principals, revocations, versions
 from deltareg.db.upsert import batches
 
@@ -28,16 +28,18 @@ def unrevoke(conn: sa.Connection, version_id: int, *, ended_by: int, reason: str
     _mark(conn, version_id, revoked_at=sa.null())
 
 
-def standing_revocations(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, Row]:
+def standing_revocations(
+    conn: sa.Connection, version_ids: Iterable[int]
+) -> dict[int, RevocationRow]:
     """Give the revocations that stand, by version: reason, created_at, actor."""
-    found: dict[int, Row] = {}
+    found: dict[int, RevocationRow] = {}
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(revocations, principals.c.name.label("actor"))
             .join(principals, principals.c.id == revocations.c.actor_id)
             .where(revocations.c.version_id.in_(part), revocations.c.ended_at.is_(None))
         )
-        found |= {row.version_id: row for row in conn.execute(query)}
+        found |= {row.version_id: row for row in fetch_each(conn, query, RevocationRow)}
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import LogLineRow, fetch_all, fetch_one
 from deltareg.db.tables import dropped_logs, run_log, runs
 from deltareg.db.upsert import insert
 
@@ -29,10 +29,10 @@ class Line:
     line: Mapping[str, object]
 
 
-def last_line(conn: sa.Connection, run_id: str) -> Row | None:
+def last_line(conn: sa.Connection, run_id: str) -> LogLineRow | None:
     """Find the newest line of a log."""
     query = sa.select(run_log).where(run_log.c.run_id == run_id)
-    return conn.execute(query.order_by(run_log.c.seq.desc()).limit(1)).one_or_none()
+    return fetch_one(conn, query.order_by(run_log.c.seq.desc()).limit(1), LogLineRow)
 
 
 def append_lines(conn: sa.Connection, run_id: str, fence: int, lines: Sequence[Line]) -> None:
@@ -46,10 +46,12 @@ def append_lines(conn: sa.Connection, run_id: str, fence: int, lines: Sequence[L
         conn.execute(sa.insert(run_log), values)
 
 
-def lines_after(conn: sa.Connection, run_id: str, after: int, *, limit: int) -> Sequence[Row]:
+def lines_after(
+    conn: sa.Connection, run_id: str, after: int, *, limit: int
+) -> Sequence[LogLineRow]:
     """List lines in order, from the one after a number on."""
     query = sa.select(run_log).where(run_log.c.run_id == run_id, run_log.c.seq > after)
-    return conn.execute(query.order_by(run_log.c.seq).limit(limit)).all()
+    return fetch_all(conn, query.order_by(run_log.c.seq).limit(limit), LogLineRow)
 
 
 def old_logs(conn: sa.Connection, *, before: int, lines: int) -> list[str]:

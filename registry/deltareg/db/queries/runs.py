@@ -16,7 +16,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import (
+    ClaimableRow,
+    PlaceRow,
+    ReencodeRow,
+    RunRow,
+    ShownRunRow,
+    VerifyRow,
+    fetch_all,
+    fetch_known,
+    fetch_one,
+)
 from deltareg.db.tables import deltas, namespaces, principals, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
 from deltareg.db.upsert import batches, insert
@@ -118,7 +128,7 @@ def join(
     return str(found)
 
 
-def _place(conn: sa.Connection, version_id: int | None, priority: int) -> Row:
+def _place(conn: sa.Connection, version_id: int | None, priority: int) -> PlaceRow:
     """Give `namespace_id` and `turn` of a run that is queued now, in one look."""
     namespace_id = (
         sa.select(deltas.c.namespace_id)
@@ -131,7 +141,9 @@ def _place(conn: sa.Connection, version_id: int | None, priority: int) -> Row:
     served = newest.where(runs.c.started_at.is_not(None)).scalar_subquery()
     own_turn, served_turn = sa.func.coalesce(own, 0), sa.func.coalesce(served, 0)
     turn = 1 + sa.case((own_turn > served_turn, own_turn), else_=served_turn)
-    return conn.execute(sa.select(namespace_id.label("namespace_id"), turn.label("turn"))).one()
+    return fetch_known(
+        conn, sa.select(namespace_id.label("namespace_id"), turn.label("turn")), PlaceRow
+    )
 
 
 def _raise_priority(
@@ -143,9 +155,9 @@ def _raise_priority(
         conn.execute(sa.update(runs).where(lower).values(priority=priority, turn=turn))
 
 
-def run_row(conn: sa.Connection, run_id: str) -> Row | None:
+def run_row(conn: sa.Connection, run_id: str) -> ShownRunRow | None:
     """Find a run."""
-    return conn.execute(select_runs().where(runs.c.id == run_id)).one_or_none()
+    return fetch_one(conn, select_runs().where(runs.c.id == run_id), ShownRunRow)
 
 
 def run_rows(
@@ -156,7 +168,7 @@ def run_rows(
     version_id: int | None = None,
     before: tuple[int, str] | None = None,
     limit: int = 50,
-) -> Sequence[Row]:
+) -> Sequence[ShownRunRow]:
     """List runs, newest first; `before` is (created_at, id) of the last one seen."""
     query = select_runs().order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     for column, value in (
@@ -166,10 +178,10 @@ def run_rows(
             query = query.where(column == value)
     if before is not None:
         query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < before)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, ShownRunRow)
 
 
-def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
+def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[ReencodeRow]:
     """List version, state and request of all re-encode runs of versions made for a base."""
     query = (
         sa.select(runs.c.version_id, runs.c.state, runs.c.request)
@@ -181,7 +193,7 @@ def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
         )
         .order_by(runs.c.version_id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, ReencodeRow)
 
 
 def keys_queued(conn: sa.Connection, keys: Mapping[str, int]) -> set[str]:
@@ -196,7 +208,7 @@ def keys_queued(conn: sa.Connection, keys: Mapping[str, int]) -> set[str]:
     return found
 
 
-def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
+def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:
     """List id, version, suite and state of verifications that have given no verdict of their own.
 
     Those of versions made for a base that wait, run, or died.
@@ -212,7 +224,7 @@ def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[Row]:
         )
         .order_by(runs.c.created_at, runs.c.id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, VerifyRow)
 
 
 def renew_attempts(conn: sa.Connection, run_id: str) -> None:
@@ -229,9 +241,9 @@ def claimable(
     *,
     what: Sequence[str],
     only: str = "",
-    after: Row | None = None,
+    after: ClaimableRow | None = None,
     limit: int = 50,
-) -> Sequence[Row]:
+) -> Sequence[ClaimableRow]:
     """List runs that may be claimed: by priority, then by turn, then the oldest first.
 
     Queued ones, and those whose lease has run out with attempts left. No row is locked.
@@ -263,10 +275,10 @@ def claimable(
                 sa.and_(runs.c.priority == after.priority, later),
             )
         )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, ClaimableRow)
 
 
-def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> Row | None:
+def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> RunRow | None:
     """Give a run to a worker; None when somebody else has it or is just taking it."""
     mine = (
         sa.select(runs.c.id)
@@ -284,7 +296,7 @@ def claim(conn: sa.Connection, run_id: str, *, holder: str, lease_us: int) -> Ro
         )
         .returning(runs)
     )  # fmt: skip
-    return conn.execute(update).one_or_none()
+    return fetch_one(conn, update, RunRow)
 
 
 def extend(conn: sa.Connection, hold: Hold, *, lease_us: int) -> bool:
@@ -293,10 +305,10 @@ def extend(conn: sa.Connection, hold: Hold, *, lease_us: int) -> bool:
     return conn.execute(update).rowcount == 1
 
 
-def held_run(conn: sa.Connection, hold: Hold, *, lock: bool = False) -> Row | None:
+def held_run(conn: sa.Connection, hold: Hold, *, lock: bool = False) -> RunRow | None:
     """Give a run to its holder; None when it is not this worker's (any more)."""
     query = sa.select(runs).where(_is_held(hold))
-    return conn.execute(query.with_for_update() if lock else query).one_or_none()
+    return fetch_one(conn, query.with_for_update() if lock else query, RunRow)
 
 
 def finish(
@@ -306,7 +318,7 @@ def finish(
     state: str,
     error: str | None = None,
     result: object = None,
-) -> Row | None:
+) -> RunRow | None:
     """End a run as its holder, `done` or `dead`; None when the lease is another worker's."""
     update = (
         sa.update(runs)
@@ -314,10 +326,10 @@ def finish(
         .values(state=state, error=error, result=result, finished_at=now_us())
         .returning(runs)
     )
-    return conn.execute(update).one_or_none()
+    return fetch_one(conn, update, RunRow)
 
 
-def give_back(conn: sa.Connection, hold: Hold, *, error: str) -> Row | None:
+def give_back(conn: sa.Connection, hold: Hold, *, error: str) -> RunRow | None:
     """Queue a run again as its holder if attempts are left; None when not, or not its holder's."""
     update = (
         sa.update(runs)
@@ -325,7 +337,7 @@ def give_back(conn: sa.Connection, hold: Hold, *, error: str) -> Row | None:
         .values(state="queued", lease_holder=None, lease_expires_at=None, error=error)
         .returning(runs)
     )
-    return conn.execute(update).one_or_none()
+    return fetch_one(conn, update, RunRow)
 
 
 def exhausted(conn: sa.Connection, *, limit: int = 50) -> list[str]:
@@ -333,7 +345,7 @@ def exhausted(conn: sa.Connection, *, limit: int = 50) -> list[str]:
     return list(conn.execute(sa.select(runs.c.id).where(_EXHAUSTED).limit(limit)).scalars())
 
 
-def bury(conn: sa.Connection, run_id: str, *, error: str) -> Row | None:
+def bury(conn: sa.Connection, run_id: str, *, error: str) -> RunRow | None:
     """End a run whose attempts are used up; None when its holder came back meanwhile."""
     mine = (
         sa.select(runs.c.id)
@@ -347,7 +359,7 @@ def bury(conn: sa.Connection, run_id: str, *, error: str) -> Row | None:
         .values(state="dead", error=error, finished_at=now_us())
         .returning(runs)
     )
-    return conn.execute(update).one_or_none()
+    return fetch_one(conn, update, RunRow)
 
 
 def cancel(conn: sa.Connection, run_id: str, *, error: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.queries.versions import select_versions
-from deltareg.db.rows import Row
+from deltareg.db.rows import VersionRow, fetch_all, fetch_one
 from deltareg.db.tables import base_packs, bases, version_bases, versions
 from deltareg.db.upsert import batches
 
@@ -24,13 +24,13 @@ def record_version_base(
     )
 
 
-def stack_below(conn: sa.Connection, base_id: int) -> list[Row]:
+def stack_below(conn: sa.Connection, base_id: int) -> list[VersionRow]:
     """List the versions that a base is made of, the topmost first; none for a plain base."""
-    found: list[Row] = []
+    found: list[VersionRow] = []
     below: int | None = base_id
     while below is not None and len(found) < _MOST:
         query = select_versions().join(version_bases, version_bases.c.version_id == versions.c.id)
-        row = conn.execute(query.where(version_bases.c.base_id == below)).one_or_none()
+        row = fetch_one(conn, query.where(version_bases.c.base_id == below), VersionRow)
         if row is None:
             break
         found.append(row)
@@ -38,7 +38,7 @@ def stack_below(conn: sa.Connection, base_id: int) -> list[Row]:
     return found
 
 
-def stacked_on(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+def stacked_on(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
     """List the versions whose base is a version, oldest first."""
     query = (
         select_versions()
@@ -46,7 +46,7 @@ def stacked_on(conn: sa.Connection, version_id: int) -> Sequence[Row]:
         .where(version_bases.c.version_id == version_id, versions.c.deleted_at.is_(None))
         .order_by(versions.c.id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, VersionRow)
 
 
 def holding_stacked(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[int]]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries.shares import is_share_of_base, is_share_of_version
 from deltareg.db.queries.stacks import is_standing
-from deltareg.db.rows import Row
+from deltareg.db.rows import HolderRow, LooseKeyRow, fetch_all, fetch_each
 from deltareg.db.tables import (
     base_packs,
     base_shares,
@@ -50,7 +50,7 @@ class Part:
     version_id: int | None = None
 
 
-def holder_rows(conn: sa.Connection, part: Part) -> Iterator[Row]:
+def holder_rows(conn: sa.Connection, part: Part) -> Iterator[HolderRow]:
     """Give the live versions and stored bases of a part, each with what it holds, as a stream.
 
     The columns: `namespace`, `line` and `number` (None for a plain base), `is_base`, `kind`,
@@ -59,7 +59,7 @@ def holder_rows(conn: sa.Connection, part: Part) -> Iterator[Row]:
     """
     sums = _sums(part)
     for query in (_versions(sums, part), _bases(sums, part)):
-        yield from conn.execute(query.execution_options(yield_per=_STREAM_ROWS))
+        yield from fetch_each(conn, query.execution_options(yield_per=_STREAM_ROWS), HolderRow)
 
 
 def live_pack_bytes(conn: sa.Connection) -> dict[str, int]:
@@ -69,7 +69,7 @@ def live_pack_bytes(conn: sa.Connection) -> dict[str, int]:
     return {row.scope: int(row.size_bytes) for row in found}
 
 
-def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[Row]:
+def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[LooseKeyRow]:
     """List keys that may hold an object which is no live pack: of pushes, and of marked packs.
 
     The columns: `scope`, `physical_key`, `is_open` (the push goes on), and `size_bytes` where the
@@ -96,7 +96,9 @@ def loose_keys(conn: sa.Connection, scope: str | None) -> Sequence[Row]:
     if scope is not None:
         of_uploads = of_uploads.where(uploads.c.scope == scope)
         of_packs = of_packs.where(packs.c.scope == scope)
-    return [*conn.execute(of_uploads), *conn.execute(of_packs)]
+    return [
+        found for query in (of_uploads, of_packs) for found in fetch_all(conn, query, LooseKeyRow)
+    ]
 
 
 def _sums(part: Part) -> sa.Subquery:

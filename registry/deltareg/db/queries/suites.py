@@ -4,37 +4,39 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import SuiteRow, fetch_all, fetch_one
 from deltareg.db.tables import principals, suite_files, suite_uses, suites
 from deltareg.db.upsert import insert
 
 
-def newest_suite(conn: sa.Connection, name: str) -> Row | None:
+def newest_suite(conn: sa.Connection, name: str) -> SuiteRow | None:
     """Find the newest version of a suite."""
     query = _select().where(suites.c.name == name).order_by(suites.c.number.desc()).limit(1)
-    return conn.execute(query).one_or_none()
+    return fetch_one(conn, query, SuiteRow)
 
 
-def suite_by_digest(conn: sa.Connection, digest: str) -> Row | None:
+def suite_by_digest(conn: sa.Connection, digest: str) -> SuiteRow | None:
     """Find a suite by the digest of its document; the newest, if it was pushed more than once."""
     query = _select().where(suites.c.digest == digest).order_by(suites.c.number.desc()).limit(1)
-    return conn.execute(query).one_or_none()
+    return fetch_one(conn, query, SuiteRow)
 
 
 def suite_versions(
     conn: sa.Connection, name: str, *, before: int | None = None, limit: int = 50
-) -> Sequence[Row]:
+) -> Sequence[SuiteRow]:
     """List the versions of a suite, newest first."""
     query = _select().where(suites.c.name == name)
     if before is not None:
         query = query.where(suites.c.number < before)
-    return conn.execute(query.order_by(suites.c.number.desc()).limit(limit)).all()
+    return fetch_all(conn, query.order_by(suites.c.number.desc()).limit(limit), SuiteRow)
 
 
-def newest_suites(conn: sa.Connection) -> Sequence[Row]:
+def newest_suites(conn: sa.Connection) -> Sequence[SuiteRow]:
     """List the newest version of every suite by name."""
     newest = sa.select(sa.func.max(suites.c.id)).group_by(suites.c.name)
-    return conn.execute(_select().where(suites.c.id.in_(newest)).order_by(suites.c.name)).all()
+    return fetch_all(
+        conn, _select().where(suites.c.id.in_(newest)).order_by(suites.c.name), SuiteRow
+    )
 
 
 def add_suite(

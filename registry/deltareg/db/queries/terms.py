@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import TermsRow, fetch_one
 from deltareg.db.tables import terms
 
 
-def newest_terms(conn: sa.Connection, channel_id: int) -> Row | None:
+def newest_terms(conn: sa.Connection, channel_id: int) -> TermsRow | None:
     """Give what a channel asked for when it was written down last."""
     query = sa.select(terms).where(terms.c.channel_id == channel_id)
-    return conn.execute(query.order_by(terms.c.id.desc()).limit(1)).one_or_none()
+    return fetch_one(conn, query.order_by(terms.c.id.desc()).limit(1), TermsRow)
 
 
 def add_terms(

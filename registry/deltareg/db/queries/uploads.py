@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import ReceivedPackRow, UploadRow, fetch_all, fetch_one
 from deltareg.db.tables import upload_packs, uploads
 
 
@@ -33,7 +33,7 @@ def add_upload(
 
 def open_upload_for(
     conn: sa.Connection, *, principal_id: int, target: str, manifest_digest: str
-) -> Row | None:
+) -> UploadRow | None:
     """Find the principal's open upload of the same manifest to the same target, to go on with."""
     query = (
         sa.select(uploads)
@@ -46,15 +46,15 @@ def open_upload_for(
         .order_by(uploads.c.created_at.desc())
         .limit(1)
     )
-    return conn.execute(query).one_or_none()
+    return fetch_one(conn, query, UploadRow)
 
 
-def upload_row(conn: sa.Connection, upload_id: str, *, lock: bool = False) -> Row | None:
+def upload_row(conn: sa.Connection, upload_id: str, *, lock: bool = False) -> UploadRow | None:
     """Find an upload; with `lock`, its state stands until the transaction ends."""
     query = sa.select(uploads).where(uploads.c.id == upload_id)
     if lock:
         query = query.with_for_update()
-    return conn.execute(query).one_or_none()
+    return fetch_one(conn, query, UploadRow)
 
 
 def touch_upload(conn: sa.Connection, upload_id: str) -> bool:
@@ -105,14 +105,14 @@ def receive_upload_pack(
     return conn.execute(update).rowcount == 1
 
 
-def received_packs(conn: sa.Connection, upload_id: str) -> Sequence[Row]:
+def received_packs(conn: sa.Connection, upload_id: str) -> Sequence[ReceivedPackRow]:
     """List the packs that an upload has, oldest first."""
     query = (
-        sa.select(upload_packs)
+        sa.select(upload_packs.c.digest, upload_packs.c.size_bytes, upload_packs.c.physical_key)
         .where(upload_packs.c.upload_id == upload_id, upload_packs.c.state == "received")
         .order_by(upload_packs.c.id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, ReceivedPackRow)
 
 
 def uploaded_bytes(conn: sa.Connection, upload_id: str) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import VerdictRow, fetch_all, fetch_each, fetch_one
 from deltareg.db.tables import (
     comparisons,
     deltas,
@@ -55,9 +55,9 @@ def add_verdict(
         conn.execute(sa.insert(comparisons).values(verdict_id=values["id"], digest=compared_with))
 
 
-def verdict_row(conn: sa.Connection, verdict_id: str) -> Row | None:
+def verdict_row(conn: sa.Connection, verdict_id: str) -> VerdictRow | None:
     """Find a verdict."""
-    return conn.execute(select_verdicts().where(verdicts.c.id == verdict_id)).one_or_none()
+    return fetch_one(conn, select_verdicts().where(verdicts.c.id == verdict_id), VerdictRow)
 
 
 def verdict_rows(
@@ -67,7 +67,7 @@ def verdict_rows(
     suite: str | None = None,
     before: tuple[int, str] | None = None,
     limit: int = 50,
-) -> Sequence[Row]:
+) -> Sequence[VerdictRow]:
     """List verdicts, newest first; `before` is (created_at, id) of the last one seen."""
     query = select_verdicts().order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     if version_id is not None:
@@ -76,7 +76,7 @@ def verdict_rows(
         query = query.where(verdicts.c.suite == suite)
     if before is not None:
         query = query.where(sa.tuple_(verdicts.c.created_at, verdicts.c.id) < before)
-    return conn.execute(query.limit(limit)).all()
+    return fetch_all(conn, query.limit(limit), VerdictRow)
 
 
 def newest_verdict(
@@ -86,7 +86,7 @@ def newest_verdict(
     suite: str,
     suite_digest: str | None = None,
     compared_with: str | None = None,
-) -> Row | None:
+) -> VerdictRow | None:
     """Find the newest verdict of a suite about a version, whatever the suite was or as it was."""
     query = select_verdicts().where(verdicts.c.version_id == version_id, verdicts.c.suite == suite)
     if suite_digest is not None:
@@ -94,13 +94,13 @@ def newest_verdict(
     if compared_with is not None:
         query = query.where(sa.func.coalesce(comparisons.c.digest, "") == compared_with)
     newest = query.order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc()).limit(1)
-    return conn.execute(newest).one_or_none()
+    return fetch_one(conn, newest, VerdictRow)
 
 
-def verdicts_of_runs(conn: sa.Connection, run_ids: Iterable[str]) -> dict[str, Row]:
+def verdicts_of_runs(conn: sa.Connection, run_ids: Iterable[str]) -> dict[str, VerdictRow]:
     """Give the verdicts of runs, by run."""
-    found: dict[str, Row] = {}
+    found: dict[str, VerdictRow] = {}
     for part in batches(sorted(set(run_ids))):
         query = select_verdicts().where(verdicts.c.run_id.in_(part))
-        found |= {row.run_id: row for row in conn.execute(query)}
+        found |= {row.run_id: row for row in fetch_each(conn, query, VerdictRow)}
     return found

@@ -6,12 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.document import Documents, pack_map
-from deltareg.db.rows import Row
+from deltareg.db.document import Documents, PackedDocuments, pack_map
+from deltareg.db.rows import VersionRow, fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.tables import bases, deltas, lineage, namespaces, principals, versions
 
-_HEAVY = {"manifest", "storage_map"}
-_SHOWN = [column for column in versions.c if column.name not in _HEAVY]
+_LEFT_OUT = {"manifest", "storage_map", "revoke_reason"}
+_SHOWN = [column for column in versions.c if column.name not in _LEFT_OUT]
 
 
 def select_versions() -> sa.Select[*tuple[Any, ...]]:
@@ -31,9 +31,9 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
     )
 
 
-def version_by_id(conn: sa.Connection, version_id: int) -> Row:
+def version_by_id(conn: sa.Connection, version_id: int) -> VersionRow:
     """Give one version by its row id."""
-    return conn.execute(select_versions().where(versions.c.id == version_id)).one()
+    return fetch_known(conn, select_versions().where(versions.c.id == version_id), VersionRow)
 
 
 def find_version(
@@ -43,7 +43,7 @@ def find_version(
     number: int | None = None,
     semver: str | None = None,
     digest: str | None = None,
-) -> Row | None:
+) -> VersionRow | None:
     """Find a version of a line; the newest that is not deleted when nothing else is said."""
     query = select_versions().where(versions.c.delta_id == delta_id)
     if number is not None:
@@ -54,12 +54,12 @@ def find_version(
         query = query.where(versions.c.deleted_at.is_(None))
         if digest is not None:
             query = query.where(versions.c.manifest_digest == digest)
-    return conn.execute(query.order_by(versions.c.number.desc()).limit(1)).one_or_none()
+    return fetch_one(conn, query.order_by(versions.c.number.desc()).limit(1), VersionRow)
 
 
 def version_rows(
     conn: sa.Connection, delta_id: int, *, before: int | None, limit: int
-) -> Sequence[Row]:
+) -> Sequence[VersionRow]:
     """List the versions of a line, newest first, deleted ones left out."""
     query = (
         select_versions()
@@ -69,13 +69,13 @@ def version_rows(
     )
     if before is not None:
         query = query.where(versions.c.number < before)
-    return conn.execute(query).all()
+    return fetch_all(conn, query, VersionRow)
 
 
-def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, Row]:
+def versions_by_ids(conn: sa.Connection, ids: Iterable[int]) -> dict[int, VersionRow]:
     """Give versions by row id."""
     query = select_versions().where(versions.c.id.in_(list(ids)))
-    return {row.id: row for row in conn.execute(query)}
+    return {row.id: row for row in fetch_each(conn, query, VersionRow)}
 
 
 def content(conn: sa.Connection, version_id: int) -> Documents:
@@ -85,12 +85,10 @@ def content(conn: sa.Connection, version_id: int) -> Documents:
     return Documents(row.manifest, row.storage_map)
 
 
-def add_version(
-    conn: sa.Connection, *, manifest: bytes, storage_map: bytes, **values: object
-) -> int:
+def add_version(conn: sa.Connection, packed: PackedDocuments, **values: object) -> int:
     """Insert a version and give its row id."""
-    packed = pack_map(storage_map, manifest)
-    added = sa.insert(versions).values(manifest=manifest, storage_map=packed, **values)
+    manifest = sa.literal(packed.manifest, sa.LargeBinary)  # as it is: it is packed already
+    added = sa.insert(versions).values(manifest=manifest, storage_map=packed.storage_map, **values)
     return int(conn.execute(added.returning(versions.c.id)).scalar_one())
 
 
@@ -134,7 +132,7 @@ def version_ids_by_digest(
     return {str(row[0]): row[1] for row in conn.execute(query)}
 
 
-def parents_of(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+def parents_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
     """List the parents of a version, in order."""
     query = (
         select_versions()
@@ -142,10 +140,10 @@ def parents_of(conn: sa.Connection, version_id: int) -> Sequence[Row]:
         .where(lineage.c.version_id == version_id)
         .order_by(lineage.c.position)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, VersionRow)
 
 
-def children_of(conn: sa.Connection, version_id: int) -> Sequence[Row]:
+def children_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
     """List the versions made from a version, oldest first."""
     query = (
         select_versions()
@@ -153,7 +151,7 @@ def children_of(conn: sa.Connection, version_id: int) -> Sequence[Row]:
         .where(lineage.c.parent_version_id == version_id, versions.c.deleted_at.is_(None))
         .order_by(versions.c.id)
     )
-    return conn.execute(query).all()
+    return fetch_all(conn, query, VersionRow)
 
 
 def lock_version(conn: sa.Connection, version_id: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import VersionWaiverRow, WaiverRow, fetch_each
 from deltareg.db.tables import principals, verdicts, waivers
 from deltareg.db.upsert import batches
 
@@ -45,16 +45,18 @@ def end_waivers(
     return conn.execute(update).scalars().all()
 
 
-def waivers_of(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, list[Row]]:
+def waivers_of(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, list[WaiverRow]]:
     """Give the waivers of verdicts, ended ones too, the oldest first; `stands` says which hold."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[WaiverRow]] = {}
     for part in batches(sorted(set(verdict_ids))):
-        for row in conn.execute(_select().where(waivers.c.verdict_id.in_(part))):
+        for row in fetch_each(conn, _select().where(waivers.c.verdict_id.in_(part)), WaiverRow):
             found.setdefault(row.verdict_id, []).append(row)
     return found
 
 
-def waivers_on_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[int, list[Row]]:
+def waivers_on_versions(
+    conn: sa.Connection, version_ids: Iterable[int]
+) -> dict[int, list[VersionWaiverRow]]:
     """Give the waivers that stand on the verdicts of versions, the oldest first, by version."""
     query = (
         _select()
@@ -62,8 +64,8 @@ def waivers_on_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict
         .join(verdicts, verdicts.c.id == waivers.c.verdict_id)
         .where(verdicts.c.version_id.in_(sorted(set(version_ids))), _STANDS)
     )
-    found: dict[int, list[Row]] = {}
-    for row in conn.execute(query):
+    found: dict[int, list[VersionWaiverRow]] = {}
+    for row in fetch_each(conn, query, VersionWaiverRow):
         found.setdefault(row.version_id, []).append(row)
     return found
 

@@ -5,21 +5,21 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import Row
+from deltareg.db.rows import WorkerRow, fetch_all, fetch_one
 from deltareg.db.tables import workers
 from deltareg.db.upsert import insert
 
 
-def worker_row(conn: sa.Connection, name: str) -> Row | None:
+def worker_row(conn: sa.Connection, name: str) -> WorkerRow | None:
     """Find a worker; `age_us` says how long ago it was seen."""
     query = sa.select(workers, (now_us() - workers.c.last_seen_at).label("age_us"))
-    return conn.execute(query.where(workers.c.name == name)).one_or_none()
+    return fetch_one(conn, query.where(workers.c.name == name), WorkerRow)
 
 
-def worker_rows(conn: sa.Connection) -> Sequence[Row]:
+def worker_rows(conn: sa.Connection) -> Sequence[WorkerRow]:
     """List all workers by name; `age_us` says how long ago each was seen."""
     query = sa.select(workers, (now_us() - workers.c.last_seen_at).label("age_us"))
-    return conn.execute(query.order_by(workers.c.name)).all()
+    return fetch_all(conn, query.order_by(workers.c.name), WorkerRow)
 
 
 def see_worker(

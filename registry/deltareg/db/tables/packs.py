@@ -122,7 +122,8 @@ uploads = sa.Table(
     text("target"),  # ns/name, or the name of a base
     text("manifest_digest"),
     # NULL once it is closed: what came of it has the manifest, or nobody needs it any more.
-    sa.Column("manifest", Document()),
+    # Packed quickly: it is written while others wait, and goes when the upload is closed.
+    sa.Column("manifest", Document(is_quick=True)),
     sa.Column("request", Json, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="open"),
     created_at(),

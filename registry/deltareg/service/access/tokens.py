@@ -4,10 +4,13 @@ import hashlib
 import secrets
 import zlib
 from collections.abc import Callable
+from typing import TypeVar
+
+import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import principals as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import read, with_retry, write
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
@@ -18,6 +21,8 @@ from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.wire import Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
+
+T = TypeVar("T")
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH = 43  # 62**43 > 2**256
@@ -47,16 +52,47 @@ def authenticate(registry: Registry, token: str, *, request_id: str) -> Caller:
     Raises:
         Unauthenticated: Nobody's, or it is revoked or expired; the answer does not say which.
     """
+    return act_as(registry, token, lambda _conn, caller: caller, request_id=request_id)
+
+
+def act_as(
+    registry: Registry,
+    token: str,
+    act: Callable[[sa.Connection, Caller], T],
+    *,
+    request_id: str,
+) -> T:
+    """Find whose token this is, and read something for them in the same snapshot.
+
+    Raises:
+        Unauthenticated: As `authenticate`; nothing was read then.
+    """
+    _check_form(token)
+    with read(registry.engine) as conn:
+        row = _live(conn, token)
+        if row.last_used_at is not None and row.now - row.last_used_at <= _TOUCH_US:
+            return act(conn, _caller(row, request_id))
+    # Noted before anything else, and once in a while; then the token is looked at again.
+    with_retry(registry.engine, lambda conn: queries.touch_token(conn, row.id))
+    with read(registry.engine) as conn:
+        return act(conn, _caller(_live(conn, token), request_id))
+
+
+def _check_form(token: str) -> None:
     parts = token.split("_")
     well_formed = len(parts) == 4 and parts[0] == "drg" and parts[1] in _KINDS
     if not well_formed or parts[3] != _check_digits(parts[1], parts[2]):
         raise Unauthenticated("this is not a token of a registry", fix=_LOGIN)
-    with read(registry.engine) as conn:
-        row = queries.live_token(conn, hash_secret(token))
+
+
+def _live(conn: sa.Connection, token: str) -> LiveTokenRow:
+    row = queries.live_token(conn, hash_secret(token))
     if row is None:
         raise Unauthenticated("the token is unknown, revoked or expired", fix=_LOGIN)
-    if row.last_used_at is None or row.now - row.last_used_at > _TOUCH_US:
-        with_retry(registry.engine, lambda conn: queries.touch_token(conn, row.id))
+    return row
+
+
+def _caller(row: LiveTokenRow, request_id: str) -> Caller:
     return Caller(row.principal, row.principal_id, row.id, grants_of(row.scopes), request_id)
 
 
@@ -179,7 +215,7 @@ def _check_digits(kind: str, body: str) -> str:
     return digits
 
 
-def _show(row: Row) -> TokenInfo:
+def _show(row: TokenRow) -> TokenInfo:
     return TokenInfo(
         id=row.id, display=row.display, principal=row.principal, kind=row.kind, scopes=row.scopes,
         note=row.note, created_at=rfc3339(row.created_at), created_by=row.created_by or "registry",

@@ -12,7 +12,7 @@ from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import stacks as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import BaseRow, VersionRow, present
 from deltareg.db.session import read
 from deltareg.delta.base_manifest import CONFIG_FILE, base_view
 from deltareg.delta.delta_manifest import assess
@@ -47,8 +47,8 @@ class Ground:
         bottom_root: Its root; stored bytes may be encoded against its tensors.
     """
 
-    version: Row
-    below: Row
+    version: VersionRow
+    below: BaseRow
     depth: int
     bottom_id: int
     bottom_root: str
@@ -94,7 +94,7 @@ def find_ground(conn: sa.Connection, caller: Caller, target: str) -> Ground:
     check_stackable(target, foldable=version.foldable, depth=depth, is_revoked=is_revoked)
     if below.version_id is None:
         return Ground(version, below, depth, below.id, below.root)
-    return Ground(version, below, depth, below.bottom_id, below.bottom_root)
+    return Ground(version, below, depth, present(below.bottom_id), present(below.bottom_root))
 
 
 def bottom_records(conn: sa.Connection, ground: Ground) -> dict[str, TensorRecord]:
@@ -147,7 +147,7 @@ def record_stack(conn: sa.Connection, ground: Ground, base_id: int, *, recipe: s
     )  # fmt: skip
 
 
-def revoked_below(conn: sa.Connection, version: Row) -> str:
+def revoked_below(conn: sa.Connection, version: VersionRow) -> str:
     """Name a revoked version that a version stands on, and say why; empty when there is none."""
     if version.base_id is None:
         return ""
@@ -156,7 +156,7 @@ def revoked_below(conn: sa.Connection, version: Row) -> str:
     return "" if row is None else f"{ref_of(row)}, which was {tell_revocation(conn, row)}"
 
 
-def _files_of(registry: Registry, version: Row, manifest: Manifest) -> DeltaFiles:
+def _files_of(registry: Registry, version: VersionRow, manifest: Manifest) -> DeltaFiles:
     """Read headers and documents of a version, where its map says that they are now."""
     with read(registry.engine) as conn:
         raw = version_queries.content(conn, version.id).storage_map

@@ -8,7 +8,7 @@ the triggers do that as well, so what this module adds is the audit trail.
 import sqlalchemy as sa
 
 from deltareg.db.queries import requests as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, HasPolicy, RequestRow, VersionRow
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
 from deltareg.service.describe import line_of, ref_of
@@ -25,13 +25,13 @@ _ENDS = {
 MOVED_ON = "the channel moved on"
 
 
-def approvals_due(channel: Row) -> int:
+def approvals_due(channel: HasPolicy) -> int:
     """Give how many approvals a promotion to a channel needs."""
     return policy_of(channel).approvals
 
 
 def ask_for_approvals(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, version: Row,
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, version: VersionRow,
     move: ChannelMove,
 ) -> ApprovalDue | GatePending | None:  # fmt: skip
     """Open the request that a promotion needs, or join it; None when it has its approvals.
@@ -61,7 +61,7 @@ def ask_for_approvals(
     )
 
 
-def who_may(request: Row) -> str:
+def who_may(request: RequestRow) -> str:
     """Say who may approve a request."""
     barred = sorted({request.opener, request.uploader or request.opener})
     return f"somebody other than {' and '.join(barred)} whose token allows `approve`"
@@ -73,7 +73,7 @@ def tell_count(number: int) -> str:
 
 
 def end_others(
-    conn: sa.Connection, caller: Caller, channel: Row, *, but: int | None, why: str
+    conn: sa.Connection, caller: Caller, channel: ChannelRow, *, but: int | None, why: str
 ) -> None:
     """Let the open requests of a channel be stale, but for that of one version.
 
@@ -84,7 +84,9 @@ def end_others(
             end(conn, caller, request, state="stale", decision=why)
 
 
-def end(conn: sa.Connection, caller: Caller, request: Row, *, state: str, decision: str) -> None:
+def end(
+    conn: sa.Connection, caller: Caller, request: RequestRow, *, state: str, decision: str
+) -> None:
     """End an open request without a move, with its audit row."""
     queries.decide(conn, request.id, state=state, decided_by=caller.principal_id, decision=decision)
     after = {"state": state, "version": request.number, "reason": decision}
@@ -94,7 +96,9 @@ def end(conn: sa.Connection, caller: Caller, request: Row, *, state: str, decisi
     )  # fmt: skip
 
 
-def note_promoted(conn: sa.Connection, caller: Caller, channel: Row, version: Row) -> int | None:
+def note_promoted(
+    conn: sa.Connection, caller: Caller, channel: ChannelRow, version: VersionRow
+) -> int | None:
     """Give the request that a promotion is about to answer, with its audit row."""
     for request in queries.open_requests(conn, channel.id):
         if request.version_id == version.id:
@@ -112,13 +116,13 @@ def note_promoted(conn: sa.Connection, caller: Caller, channel: Row, version: Ro
     return None
 
 
-def subject_of(request: Row) -> str:
+def subject_of(request: RequestRow) -> str:
     """Name a request in the audit trail: below its channel."""
     return f"{request.namespace}/{request.line}@{request.channel}/request/{request.id}"
 
 
 def _open(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, version: Row,
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, version: VersionRow,
     move: ChannelMove,
 ) -> int:  # fmt: skip
     digest = digest_of_policy(channel)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, RevisionRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import NotFound
 from deltareg.gate.policy import policy_digest, policy_fields
@@ -141,19 +141,25 @@ def clear_quarantine(
     return with_retry(registry.engine, transaction)
 
 
-def describe_channel(conn: sa.Connection, line: LineRef, row: Row) -> ChannelInfo:
+def describe_channel(conn: sa.Connection, line: LineRef, row: ChannelRow) -> ChannelInfo:
     """Show a channel as of now."""
     return _describe_now(conn, line, [row])[0]
 
 
-def _describe_now(conn: sa.Connection, line: LineRef, rows: Sequence[Row]) -> list[ChannelInfo]:
+def _describe_now(
+    conn: sa.Connection, line: LineRef, rows: Sequence[ChannelRow]
+) -> list[ChannelInfo]:
     newest = queries.newest_revisions(conn, [row.id for row in rows])
     found = [(row, newest.get(row.id)) for row in rows]
     return _describe(conn, line, found, at_us=read_clock(conn))
 
 
 def _describe(
-    conn: sa.Connection, line: LineRef, found: Sequence[tuple[Row, Row | None]], *, at_us: int
+    conn: sa.Connection,
+    line: LineRef,
+    found: Sequence[tuple[ChannelRow, RevisionRow | None]],
+    *,
+    at_us: int,
 ) -> list[ChannelInfo]:
     """Show channels with the revisions that stood at a time; all else is asked once for all."""
     ids = [row.id for row, _ in found]
@@ -173,7 +179,7 @@ def _describe(
     ]
 
 
-def _show(line: LineRef, row: Row, newest: Row | None, *, at_us: int) -> ChannelInfo:
+def _show(line: LineRef, row: ChannelRow, newest: RevisionRow | None, *, at_us: int) -> ChannelInfo:
     policy = policy_of(row)
     frozen = what_freezes(row, newest, at_us=at_us)
     info = ChannelInfo(

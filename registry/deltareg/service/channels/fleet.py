@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import fleet as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import FollowerRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.refs import Ref, parse_name
@@ -144,7 +144,7 @@ def _columns(observed: Observed) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _show(row: Row) -> FollowerInfo:
+def _show(row: FollowerRow) -> FollowerInfo:
     return FollowerInfo(
         agent=row.agent, owner=row.owner, engine=row.engine,
         channel=f"{row.namespace}/{row.line}@{row.channel}",
@@ -156,7 +156,7 @@ def _show(row: Row) -> FollowerInfo:
     )  # fmt: skip
 
 
-def _drift(row: Row) -> Drift:
+def _drift(row: FollowerRow) -> Drift:
     if row.age_us > _MISSED_REPORTS * row.every_us:
         return "silent"
     if row.state == "failed":

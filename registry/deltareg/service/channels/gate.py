@@ -13,7 +13,7 @@ from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as request_queries
 from deltareg.db.queries.outcomes import verdict_facts
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, VersionRow
 from deltareg.db.session import read
 from deltareg.digest import Digest
 from deltareg.gate.judge import Candidate, Circumstances, deciding, judge
@@ -88,7 +88,7 @@ def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> Ga
     )  # fmt: skip
 
 
-def gather(conn: sa.Connection, version: Row, channel: Row) -> Case:
+def gather(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Case:
     """Gather all that the gate of a channel goes by about a version, inside a transaction."""
     policy = policy_of(channel)
     return Case(
@@ -98,7 +98,7 @@ def gather(conn: sa.Connection, version: Row, channel: Row) -> Case:
 
 
 def _circumstances(
-    conn: sa.Connection, version: Row, channel: Row, policy: Policy
+    conn: sa.Connection, version: VersionRow, channel: ChannelRow, policy: Policy
 ) -> Circumstances:
     digest, now_us = str(policy_digest(policy)), read_clock(conn)
     newest = channel_queries.revision_at(conn, channel.id, number=channel.revision)
@@ -114,7 +114,9 @@ def _circumstances(
     )  # fmt: skip
 
 
-def _approvals(conn: sa.Connection, version: Row, channel: Row, digest: str) -> list[str]:
+def _approvals(
+    conn: sa.Connection, version: VersionRow, channel: ChannelRow, digest: str
+) -> list[str]:
     """Name those who approve of a move under the policy as it is."""
     asked = [
         request.id
@@ -132,7 +134,7 @@ def _facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:
     return [fact_of(row, waived.get(row.id, {})) for row in rows]
 
 
-def _candidate(conn: sa.Connection, version: Row, channel: Row) -> Candidate:
+def _candidate(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Candidate:
     quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
     return Candidate(
         ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from deltareg.db.queries import channels as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow
 from deltareg.db.session import with_retry, write
 from deltareg.errors import GatePending, InvalidInput, StaleRevision
 from deltareg.refs import LineRef
@@ -101,7 +101,7 @@ def _check(move: ChannelMove) -> None:
         raise InvalidInput("breaking the glass takes a reason", fix="say why: -m REASON")
 
 
-def _check_reason(line: LineRef, channel: Row, move: ChannelMove) -> None:
+def _check_reason(line: LineRef, channel: ChannelRow, move: ChannelMove) -> None:
     if policy_of(channel).is_protected and not move.reason.strip():
         raise InvalidInput(
             f"{line}@{channel.name} is protected: every move takes a reason",

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import channels as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow
 from deltareg.db.session import read, with_retry
 from deltareg.delta.kinds import kind_names
 from deltareg.documents.strict_fields import Place, read_word
@@ -89,7 +89,7 @@ def _write(
     conn: sa.Connection,
     caller: Caller,
     line: LineRef,
-    channel: Row,
+    channel: ChannelRow,
     change: PolicyChange,
     *,
     reason: str,

@@ -5,7 +5,7 @@ from typing import cast
 import sqlalchemy as sa
 
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
 from deltareg.errors import Conflict, DeltaregError, GatePending, InvalidInput, NotFound
 from deltareg.gate.judge import refusal
 from deltareg.refs import LineRef
@@ -18,8 +18,8 @@ from deltareg.wire import ChannelMove, MoveResult
 
 
 def promote(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
-    move: ChannelMove,
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
+    current: RevisionRow | None, move: ChannelMove,
 ) -> MoveResult | GatePending:  # fmt: skip
     """Move a channel to a version, or open the request for that.
 
@@ -49,7 +49,7 @@ def promote(
     return serve(conn, caller, line, channel, current, version, move, case)[0]
 
 
-def _version(conn: sa.Connection, line: LineRef, delta_id: int, number: int) -> Row:
+def _version(conn: sa.Connection, line: LineRef, delta_id: int, number: int) -> VersionRow:
     row = version_queries.find_version(conn, delta_id, number=number)
     if row is None:
         raise NotFound(f"there is no version {line}:v{number}", fix=f"deltareg log {line}")

@@ -9,7 +9,7 @@ from deltareg.db.clock import US_PER_S, read_clock
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, PackStateRow, RevisionRow, VersionRow, present
 from deltareg.db.session import read
 from deltareg.errors import StoreUnavailable
 from deltareg.gate.judge import Candidate, is_in_window
@@ -36,7 +36,7 @@ def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str)
         target = next(iter(earlier(ledger)), None)
         if target is None:
             return _nowhere(name)
-        version = version_queries.version_by_id(conn, target.version_id)
+        version = version_queries.version_by_id(conn, present(target.version_id))
         packs = pack_queries.packs_of_version(conn, version.id)
         facts = _gather(conn, channel, ledger, target, version, packs)
         frozen = what_freezes(channel, ledger[0], at_us=read_clock(conn))
@@ -49,8 +49,8 @@ def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str)
 
 
 def _gather(
-    conn: sa.Connection, channel: Row, ledger: Sequence[Row], target: Row, version: Row,
-    packs: Sequence[Row],
+    conn: sa.Connection, channel: ChannelRow, ledger: Sequence[RevisionRow], target: RevisionRow,
+    version: VersionRow, packs: Sequence[PackStateRow],
 ) -> TargetFacts:  # fmt: skip
     case = gather(conn, version, channel)
     now_us = case.now.now_us
@@ -74,7 +74,7 @@ def _gather(
     )  # fmt: skip
 
 
-def _ask_store(store: BlobStore, packs: Sequence[Row]) -> int | None:
+def _ask_store(store: BlobStore, packs: Sequence[PackStateRow]) -> int | None:
     """Count what the store lacks; None where asking would take long, or it does not answer."""
     keys = [pack.physical_key for pack in packs]
     # A store that signs URLs is across a network, and this is asked at every look at a channel.

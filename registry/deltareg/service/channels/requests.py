@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ApprovalRow, ChannelRow, RequestRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
@@ -89,7 +89,7 @@ def approve_request(
     """
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
-    def act(conn: sa.Connection, request: Row, channel: Row) -> None:
+    def act(conn: sa.Connection, request: RequestRow, channel: ChannelRow) -> None:
         caller.require(Right.APPROVE, on=line_of(request))
         _check_other(caller, request)
         given = queries.approvals_of(conn, [request.id]).get(request.id, [])
@@ -106,7 +106,7 @@ def approve_request(
             )  # fmt: skip
         _promote_if_due(conn, caller, request, channel)
 
-    def is_done(conn: sa.Connection, request: Row) -> bool:
+    def is_done(conn: sa.Connection, request: RequestRow) -> bool:
         given = queries.approvals_of(conn, [request.id]).get(request.id, [])
         is_mine = caller.principal_id in {row.principal_id for row in given}
         return bool(request.state == "promoted") and is_mine
@@ -124,11 +124,11 @@ def reject_request(
     """
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
-    def act(conn: sa.Connection, request: Row, _channel: Row) -> None:
+    def act(conn: sa.Connection, request: RequestRow, _channel: ChannelRow) -> None:
         caller.require(Right.APPROVE, on=line_of(request))
         end(conn, caller, request, state="rejected", decision=reason)
 
-    def is_done(_conn: sa.Connection, request: Row) -> bool:
+    def is_done(_conn: sa.Connection, request: RequestRow) -> bool:
         return (request.state, request.decided_by) == ("rejected", caller.principal_id)
 
     return _decide(registry, caller, request_id, act, is_done=is_done)
@@ -143,7 +143,7 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
     """
     caller.require(Right.PROMOTE, on=SOMEWHERE)
 
-    def act(conn: sa.Connection, request: Row, _channel: Row) -> None:
+    def act(conn: sa.Connection, request: RequestRow, _channel: ChannelRow) -> None:
         line = line_of(request)
         caller.require(Right.PROMOTE, on=line)
         is_opener = caller.principal_id == request.opener_id
@@ -154,7 +154,7 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
             )
         end(conn, caller, request, state="withdrawn", decision="")
 
-    def is_done(_conn: sa.Connection, request: Row) -> bool:
+    def is_done(_conn: sa.Connection, request: RequestRow) -> bool:
         return (request.state, request.decided_by) == ("withdrawn", caller.principal_id)
 
     return _decide(registry, caller, request_id, act, is_done=is_done)
@@ -164,9 +164,9 @@ def _decide(
     registry: Registry,
     caller: Caller,
     request_id: int,
-    act: Callable[[sa.Connection, Row, Row], None],
+    act: Callable[[sa.Connection, RequestRow, ChannelRow], None],
     *,
-    is_done: Callable[[sa.Connection, Row], bool],
+    is_done: Callable[[sa.Connection, RequestRow], bool],
 ) -> RequestInfo:
     """Act on an open request while its channel is held; what is done already stays so."""
 
@@ -187,7 +187,7 @@ def _decide(
     return with_retry(registry.engine, transaction)
 
 
-def _check_other(caller: Caller, request: Row) -> None:
+def _check_other(caller: Caller, request: RequestRow) -> None:
     whose = {request.opener_id: "opened it", request.uploader_id: "pushed its version"}
     if caller.principal_id in whose:
         raise Forbidden(
@@ -197,7 +197,9 @@ def _check_other(caller: Caller, request: Row) -> None:
         )
 
 
-def _promote_if_due(conn: sa.Connection, caller: Caller, request: Row, channel: Row) -> None:
+def _promote_if_due(
+    conn: sa.Connection, caller: Caller, request: RequestRow, channel: ChannelRow
+) -> None:
     given = queries.approvals_of(conn, [request.id]).get(request.id, [])
     if len(given) < approvals_due(channel):
         return
@@ -211,7 +213,7 @@ def _promote_if_due(conn: sa.Connection, caller: Caller, request: Row, channel: 
     serve(conn, caller, line, channel, current, version, move, case)
 
 
-def _find(conn: sa.Connection, caller: Caller, request_id: int) -> Row:
+def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
     row = queries.request_row(conn, request_id)
     if row is None or not caller.sees(line_of(row)):
         raise NotFound(f"there is no request {request_id}", fix=_LIST)
@@ -232,7 +234,7 @@ def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
     return info.model_copy(update={"unmet": unmet})
 
 
-def _describe(row: Row, given: Sequence[Row]) -> RequestInfo:
+def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:
     due = approvals_due(row)
     return RequestInfo(
         id=row.id, state=row.state, channel=row.channel, line=f"{row.namespace}/{row.line}",
@@ -250,6 +252,6 @@ def _describe(row: Row, given: Sequence[Row]) -> RequestInfo:
     )  # fmt: skip
 
 
-def _by(request: Row) -> str:
+def _by(request: RequestRow) -> str:
     told = f" by {request.decider}" if request.decider else ""
     return f"{told}: {request.decision}" if request.decision else told

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import reviews as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import BrokenGlassRow, RevisionRow
 from deltareg.db.session import with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
@@ -59,7 +59,7 @@ def moves_to_review(
     return found
 
 
-def describe_broken(move: Row) -> GlassBroken:
+def describe_broken(move: RevisionRow | BrokenGlassRow) -> GlassBroken:
     """Show a move that broke the glass, and until when somebody has to look at it."""
     return GlassBroken(
         revision=move.number, kind=move.kind, version=move.version, actor=move.actor,
@@ -68,7 +68,7 @@ def describe_broken(move: Row) -> GlassBroken:
     )  # fmt: skip
 
 
-def _check(line: LineRef, name: str, number: int, move: Row | None, caller: Caller) -> None:
+def _check(line: LineRef, name: str, number: int, move: RevisionRow | None, caller: Caller) -> None:
     history = f"deltareg channel history {line} {name}"
     if move is None or not move.break_glass:
         what = "is not there" if move is None else "broke no glass"

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S, read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow, present
 from deltareg.errors import Blocked, Conflict, GatePending, NotFound
 from deltareg.gate.freeze_window import StandingWindow
 from deltareg.gate.judge import is_in_window, refusal
@@ -31,8 +31,8 @@ _MOVES = {"promote", "rollback"}
 
 
 def roll_back(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
-    move: ChannelMove,
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
+    current: RevisionRow | None, move: ChannelMove,
 ) -> MoveResult:  # fmt: skip
     """Move a channel back to a version that it served before.
 
@@ -50,7 +50,7 @@ def roll_back(
         _refuse_frozen(conn, line, channel, current)
     ledger = read_ledger(conn, channel)
     target = find_target(line, channel, ledger, current, move)
-    version = held(conn, version_queries.version_by_id(conn, target.version_id))
+    version = held(conn, version_queries.version_by_id(conn, present(target.version_id)))
     case = gather(conn, version, channel)
     _check_target(conn, line, channel, ledger, target, version, move, case)
     result, revision_id = serve(conn, caller, line, channel, current, version, move, case)
@@ -62,7 +62,9 @@ def roll_back(
     return result.model_copy(update={"verify_run": run})
 
 
-def _refuse_frozen(conn: sa.Connection, line: LineRef, channel: Row, current: Row) -> None:
+def _refuse_frozen(
+    conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow
+) -> None:
     """Refuse a move while somebody, or the policy, says that there is none."""
     frozen = what_freezes(channel, current, at_us=read_clock(conn))
     if isinstance(frozen, StandingWindow):
@@ -73,14 +75,18 @@ def _refuse_frozen(conn: sa.Connection, line: LineRef, channel: Row, current: Ro
         raise Blocked(told, fix=unfreezing(line, channel.name))
 
 
-def read_ledger(conn: sa.Connection, channel: Row) -> Sequence[Row]:
+def read_ledger(conn: sa.Connection, channel: ChannelRow) -> Sequence[RevisionRow]:
     """Give the newest entries of a ledger, as far back as a rollback looks."""
     return queries.revision_rows(conn, channel.id, limit=_LEDGER_DEPTH)
 
 
 def find_target(
-    line: LineRef, channel: Row, ledger: Sequence[Row], current: Row, move: ChannelMove
-) -> Row:
+    line: LineRef,
+    channel: ChannelRow,
+    ledger: Sequence[RevisionRow],
+    current: RevisionRow,
+    move: ChannelMove,
+) -> RevisionRow:
     """Choose the revision to go back to: named, or so many versions back.
 
     Raises:
@@ -107,14 +113,14 @@ def find_target(
     return served[0]
 
 
-def earlier(ledger: Sequence[Row]) -> list[Row]:
+def earlier(ledger: Sequence[RevisionRow]) -> list[RevisionRow]:
     """Give, newest first, the revisions that lie below the current one, as on a stack.
 
     A promotion lays a version on top, a rollback takes away what lies above its target. So what was
     rolled away from is never come back to: neither from the version below it, nor from one that was
     promoted afterwards.
     """
-    stack: list[Row] = []
+    stack: list[RevisionRow] = []
     for row in reversed(ledger):
         if row.kind not in _MOVES:
             continue
@@ -128,7 +134,9 @@ def earlier(ledger: Sequence[Row]) -> list[Row]:
     return [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
 
 
-def distance(ledger: Sequence[Row], target: Row, *, now_us: int) -> tuple[int, float]:
+def distance(
+    ledger: Sequence[RevisionRow], target: RevisionRow, *, now_us: int
+) -> tuple[int, float]:
     """Measure how far back a target is: moves since, and seconds since it was served last."""
     moves = [row for row in ledger if row.kind in _MOVES]
     behind = sum(row.number > target.number for row in moves)
@@ -138,8 +146,8 @@ def distance(ledger: Sequence[Row], target: Row, *, now_us: int) -> tuple[int, f
 
 
 def _check_target(
-    conn: sa.Connection, line: LineRef, channel: Row, ledger: Sequence[Row], target: Row,
-    version: Row, move: ChannelMove, case: Case,
+    conn: sa.Connection, line: LineRef, channel: ChannelRow, ledger: Sequence[RevisionRow],
+    target: RevisionRow, version: VersionRow, move: ChannelMove, case: Case,
 ) -> None:  # fmt: skip
     """Hold a rollback's target against what must stand: not revoked, its bytes there, a verdict."""
     history = f"deltareg channel history {line} {channel.name}"

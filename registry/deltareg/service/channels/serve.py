@@ -6,7 +6,7 @@ from deltareg.db.queries import channels as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.stacks import stack_below
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
 from deltareg.errors import Blocked
 from deltareg.refs import LineRef
 from deltareg.service.bases.stacks import revoked_below
@@ -21,7 +21,7 @@ from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
 
 
-def held(conn: sa.Connection, version: Row) -> Row:
+def held(conn: sa.Connection, version: VersionRow) -> VersionRow:
     """Read a version again, held with what it stands on: none is revoked or deleted until the end.
 
     What was read before may have been revoked by somebody who has committed since.
@@ -31,7 +31,7 @@ def held(conn: sa.Connection, version: Row) -> Row:
     return version_queries.version_by_id(conn, version.id)
 
 
-def check_standing(conn: sa.Connection, version: Row, *, fix: str) -> None:
+def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> None:
     """Refuse a version that no channel takes, whatever glass is broken.
 
     Raises:
@@ -48,8 +48,8 @@ def check_standing(conn: sa.Connection, version: Row, *, fix: str) -> None:
 
 
 def serve(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
-    version: Row, move: ChannelMove, case: Case,
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
+    current: RevisionRow | None, version: VersionRow, move: ChannelMove, case: Case,
 ) -> tuple[MoveResult, int]:  # fmt: skip
     """Append the move that lets a channel serve a version; give it and the id of its row.
 

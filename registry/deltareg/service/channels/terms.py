@@ -8,11 +8,11 @@ holds the verdicts that a promotion names against them.
 import sqlalchemy as sa
 
 from deltareg.db.queries import terms as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow
 from deltareg.service.channels.gate import Case
 
 
-def write_terms(conn: sa.Connection, channel: Row, case: Case) -> None:
+def write_terms(conn: sa.Connection, channel: ChannelRow, case: Case) -> None:
     """Write down what a channel asks for in a case, unless that is what was written last.
 
     A suite that there is not is left out, so it keeps no rollback back.

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from deltareg.db.queries import channels as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
 from deltareg.errors import StaleRevision
 from deltareg.refs import LineRef
 from deltareg.service.events import Action
@@ -15,11 +15,11 @@ def append(
     conn: sa.Connection,
     caller: Caller,
     line: LineRef,
-    channel: Row,
-    current: Row | None,
+    channel: ChannelRow,
+    current: RevisionRow | None,
     move: ChannelMove,
     *,
-    serves: Row | None,
+    serves: VersionRow | None,
     verdict_ids: list[str],
     request: int | None = None,
 ) -> tuple[MoveResult, int]:

@@ -2,7 +2,7 @@
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries.collection import PinWindow
-from deltareg.db.rows import Row
+from deltareg.db.rows import HasPolicy
 from deltareg.gate.policy import Policy, RollbackWindow, parse_policy, policy_digest
 
 _DEFAULT = RollbackWindow()
@@ -10,11 +10,11 @@ PIN_WINDOW = PinWindow(moves=_DEFAULT.revisions, us=_DEFAULT.days * 86_400 * US_
 """How long a channel pins what it served, where its policy does not say."""
 
 
-def policy_of(channel: Row) -> Policy:
+def policy_of(channel: HasPolicy) -> Policy:
     """Read the policy of a channel."""
     return parse_policy(channel.policy)
 
 
-def digest_of_policy(channel: Row) -> str:
+def digest_of_policy(channel: HasPolicy) -> str:
     """Give the digest of the policy of a channel."""
     return str(policy_digest(policy_of(channel)))

@@ -5,13 +5,14 @@ revision finds it there.
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ChannelRow, HasPolicy, MayFreeze, RevisionRow
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.refs import LineRef
@@ -28,8 +29,12 @@ from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
 
+Frozen = TypeVar("Frozen", bound=MayFreeze)
 
-def what_freezes(channel: Row, newest: Row | None, *, at_us: int) -> Row | StandingWindow | None:
+
+def what_freezes(
+    channel: HasPolicy, newest: Frozen | None, *, at_us: int
+) -> Frozen | StandingWindow | None:
     """Give what lets no move through at a time: a freeze by hand, else a window of the policy.
 
     Args:
@@ -43,12 +48,12 @@ def what_freezes(channel: Row, newest: Row | None, *, at_us: int) -> Row | Stand
     return standing_window(policy_of(channel).freeze, moment_of(at_us))
 
 
-def standing_freeze(newest: Row | None, *, at_us: int) -> Row | None:
+def standing_freeze(newest: Frozen | None, *, at_us: int) -> Frozen | None:
     """Give the newest revision of a channel if it freezes it at a time."""
     return newest if newest is not None and is_freezing(newest, at_us=at_us) else None
 
 
-def is_freezing(revision: Row, *, at_us: int) -> bool:
+def is_freezing(revision: MayFreeze, *, at_us: int) -> bool:
     """Whether a revision, while it is the newest, freezes its channel at a time."""
     is_open = revision.ends_at is None or revision.ends_at > at_us
     return bool(revision.kind == "freeze" and is_open)
@@ -64,19 +69,19 @@ def frozen_channels(conn: sa.Connection, delta_ids: Sequence[int]) -> dict[int, 
     return found
 
 
-def tell_frozen(frozen: Row | StandingWindow, name: str) -> str:
+def tell_frozen(frozen: RevisionRow | StandingWindow, name: str) -> str:
     """Say what lets no move of a channel through, and why."""
     return str(frozen) if isinstance(frozen, StandingWindow) else tell_freeze(frozen, name)
 
 
-def end_of(frozen: Row | StandingWindow) -> str | None:
+def end_of(frozen: RevisionRow | StandingWindow) -> str | None:
     """Say when a channel takes moves again by itself; None when it does not."""
     if isinstance(frozen, StandingWindow):
         return rfc3339_of(frozen.ends)
     return rfc3339_or_none(frozen.ends_at)
 
 
-def tell_freeze(freeze: Row, name: str) -> str:
+def tell_freeze(freeze: RevisionRow, name: str) -> str:
     """Say that a channel is frozen, by whom, since and until when, and why."""
     since = rfc3339_seconds(freeze.created_at)
     until = "" if freeze.ends_at is None else f" until {rfc3339_seconds(freeze.ends_at)}"
@@ -89,8 +94,8 @@ def unfreezing(line: LineRef | str, name: str) -> str:
 
 
 def freeze_channel(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
-    move: ChannelMove,
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
+    current: RevisionRow | None, move: ChannelMove,
 ) -> MoveResult:  # fmt: skip
     """Append a freeze; one on a frozen channel says anew why, and until when.
 
@@ -108,8 +113,8 @@ def freeze_channel(
 
 
 def unfreeze_channel(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
-    move: ChannelMove,
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
+    current: RevisionRow | None, move: ChannelMove,
 ) -> MoveResult:  # fmt: skip
     """Append the end of a freeze.
 
@@ -124,7 +129,7 @@ def unfreeze_channel(
 
 
 def freeze_again(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, freeze: Row
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, freeze: RevisionRow
 ) -> None:
     """Append a freeze once more, after a move that broke through it."""
     until = None if freeze.ends_at is None else rfc3339(freeze.ends_at)
@@ -144,8 +149,8 @@ def _check(move: ChannelMove) -> None:
 
 
 def _append(
-    conn: sa.Connection, caller: Caller, line: LineRef, channel: Row, current: Row | None,
-    move: ChannelMove,
+    conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow,
+    current: RevisionRow | None, move: ChannelMove,
 ) -> tuple[MoveResult, int]:  # fmt: skip
     served = None if current is None else current.version_id
     serves = None if served is None else version_queries.version_by_id(conn, served)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import VersionRow
 from deltareg.service.describe import ref_of
 from deltareg.suites.suite import Suite
 
@@ -12,7 +12,7 @@ DEFAULT_CHANNEL = "prod"
 
 
 def incumbent_request(
-    conn: sa.Connection, version: Row, suite: Suite, *, channel: str | None
+    conn: sa.Connection, version: VersionRow, suite: Suite, *, channel: str | None
 ) -> dict[str, str]:
     """Give what a run's request says of the incumbent; nothing for a suite that asks for none.
 
@@ -26,7 +26,7 @@ def incumbent_request(
     return {"promoted": ref_of(served), "promoted_digest": served.manifest_digest}
 
 
-def incumbent(conn: sa.Connection, delta_id: int, channel: str) -> Row | None:
+def incumbent(conn: sa.Connection, delta_id: int, channel: str) -> VersionRow | None:
     """Find the version that a channel of a line serves now; None when there is none."""
     served = [row for row in channel_queries.pointers(conn, [delta_id]) if row.name == channel]
     return version_queries.version_by_id(conn, served[0].version) if served else None

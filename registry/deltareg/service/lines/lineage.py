@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import VersionRow
 from deltareg.db.session import read
 from deltareg.delta.merge.recipe import RECIPE_FILE
 from deltareg.errors import InvalidInput
@@ -44,7 +44,7 @@ def _parents(conn: sa.Connection, caller: Caller, node: str) -> list[Edge]:
     parents, relation = queries.parents_of(conn, row.id), _relation(conn, row)
     edges = [Edge(node, ref_of(parent), relation) for parent in parents]
     is_version = "/" in (row.base_name or "")  # a plain base's name has none
-    base = row.base_name if is_version else f"base:{row.base_name}"
+    base = str(row.base_name) if is_version else f"base:{row.base_name}"
     edges.append(Edge(node, base, "base"))
     return [edge for edge in edges if _is_readable(caller, edge.parent)]
 
@@ -62,7 +62,7 @@ def _is_readable(caller: Caller, node: str) -> bool:
     return caller.may(Right.READ, on=Ref.parse(node).line)
 
 
-def _relation(conn: sa.Connection, child: Row) -> str:
+def _relation(conn: sa.Connection, child: VersionRow) -> str:
     """Say how a version was made from its parents: a merge carries its recipe."""
     manifest = Manifest.decode(queries.content(conn, child.id).manifest)
     return "merged from" if any(f.path == RECIPE_FILE for f in manifest.files) else "parent"

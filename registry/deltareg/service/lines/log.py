@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from deltareg.db.queries import log as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import EventRow
 from deltareg.db.session import read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
@@ -38,7 +38,7 @@ def _rows(
     channel: str | None,
     mark: tuple[int, str] | None,
     limit: int,
-) -> list[Row]:
+) -> list[EventRow]:
     found = list(queries.move_rows(conn, delta_id, channel=channel, mark=mark, limit=limit))
     if channel is None:
         found += queries.push_rows(conn, delta_id, mark=mark, limit=limit)
@@ -48,11 +48,11 @@ def _rows(
     return sorted(found, key=lambda row: (row.at, row.mark), reverse=True)[:limit]
 
 
-def _key(row: Row) -> str:
+def _key(row: EventRow) -> str:
     return f"{row.at}/{row.mark}"
 
 
-def _show(line: LineRef, row: Row) -> LogEntry:
+def _show(line: LineRef, row: EventRow) -> LogEntry:
     return LogEntry(
         at=rfc3339(row.at), event=row.event, actor=row.actor or "registry",
         ref=f"{line}:v{row.number}" if row.number else str(line),

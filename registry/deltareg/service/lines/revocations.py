@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import revocations as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.channels import serving_channels
-from deltareg.db.rows import Row
+from deltareg.db.rows import VersionRow
 from deltareg.db.session import tried, with_retry
 from deltareg.errors import Blocked, Conflict
 from deltareg.refs import Ref
@@ -65,7 +65,7 @@ def unrevoke_version(
     return with_retry(registry.engine, transaction)
 
 
-def tell_revocation(conn: sa.Connection, version: Row) -> str:
+def tell_revocation(conn: sa.Connection, version: VersionRow) -> str:
     """Say of a revoked version by whom, when and why: `revoked by ada at 2026-11-25T…Z: …`."""
     found = queries.standing_revocations(conn, [version.id]).get(version.id)
     if found is None:
@@ -73,7 +73,7 @@ def tell_revocation(conn: sa.Connection, version: Row) -> str:
     return f"revoked by {found.actor} at {rfc3339_seconds(found.created_at)}: {found.reason}"
 
 
-def _lock(conn: sa.Connection, caller: Caller, ref: Ref) -> Row:
+def _lock(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:
     """Find a version and read it again under its lock."""
     version_id = find_version(conn, caller, ref, bare="newest").id
     version_queries.lock_version(conn, version_id)
@@ -83,7 +83,7 @@ def _lock(conn: sa.Connection, caller: Caller, ref: Ref) -> Row:
     return row
 
 
-def _refuse_if_served(conn: sa.Connection, row: Row) -> None:
+def _refuse_if_served(conn: sa.Connection, row: VersionRow) -> None:
     serving = serving_channels(conn, row.id)
     if serving:
         line = f"{row.namespace}/{row.line}"
@@ -94,7 +94,9 @@ def _refuse_if_served(conn: sa.Connection, row: Row) -> None:
         )
 
 
-def _record(conn: sa.Connection, caller: Caller, row: Row, action: Action, reason: str) -> None:
+def _record(
+    conn: sa.Connection, caller: Caller, row: VersionRow, action: Action, reason: str
+) -> None:
     is_revoked = action is Action.VERSION_REVOKE
     before, after = {"revoked": not is_revoked}, {"revoked": is_revoked, "reason": reason}
     caller.record(conn, action, ref_of(row), on=line_of(row), before=before, after=after)

@@ -9,19 +9,25 @@ from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ListedLineRow, VersionRow
 from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import rfc3339
-from deltareg.service.describe import describe_detail, describe_version, describe_versions, ref_of
+from deltareg.service.describe import (
+    describe_detail,
+    describe_resolved,
+    describe_version,
+    describe_versions,
+    ref_of,
+)
 from deltareg.service.events import Action
 from deltareg.service.ledger.freeze import frozen_channels
 from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor, readable
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import Bare, find_line, find_version
+from deltareg.service.resolve import Bare, find_line, find_version, resolve_version
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import LineInfo, Page, VersionDetail, VersionInfo
 
@@ -55,7 +61,8 @@ def list_lines(
     return page(
         rows, limit, key=lambda row: row.path,
         show=lambda row: LineInfo(
-            ref=row.path, versions=row.versions, newest=newest.get(row.newest_id),
+            ref=row.path, versions=row.versions,
+            newest=None if row.newest_id is None else newest.get(row.newest_id),
             channels=serving.get(row.id, {}), frozen=frozen.get(row.id, []),
             created_at=rfc3339(row.created_at),
         ),
@@ -77,9 +84,20 @@ def list_versions(
 
 def show_version(registry: Registry, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
     """Show the version that a reference means."""
-    caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
-        return describe_detail(conn, find_version(conn, caller, ref, bare=bare))
+        return show_whole(conn, caller, ref, bare=bare)
+
+
+def show_whole(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
+    """Show the version that a reference means, in the caller's transaction."""
+    caller.require(Right.READ, on=ref.line)
+    return describe_detail(conn, resolve_version(conn, caller, ref, bare=bare))
+
+
+def show_slim(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> VersionInfo:
+    """Show it without what its manifest says."""
+    caller.require(Right.READ, on=ref.line)
+    return describe_resolved(resolve_version(conn, caller, ref, bare=bare))
 
 
 def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
@@ -125,7 +143,7 @@ def delete_version(
     return (tried if dry_run else with_retry)(registry.engine, transaction)
 
 
-def _newest(conn: sa.Connection, rows: Sequence[Row]) -> dict[int, VersionInfo]:
+def _newest(conn: sa.Connection, rows: Sequence[ListedLineRow]) -> dict[int, VersionInfo]:
     found = queries.versions_by_ids(
         conn, [row.newest_id for row in rows if row.newest_id is not None]
     )
@@ -133,7 +151,7 @@ def _newest(conn: sa.Connection, rows: Sequence[Row]) -> dict[int, VersionInfo]:
     return dict(zip(found, infos, strict=True))
 
 
-def _refuse_if_needed(conn: sa.Connection, row: Row) -> None:
+def _refuse_if_needed(conn: sa.Connection, row: VersionRow) -> None:
     ref = ref_of(row)
     serving = channel_queries.serving_channels(conn, row.id)
     if serving:

@@ -5,21 +5,21 @@ itself; in it, the upload must still be open, every pack durable and live, and t
 storage map, pack references, version, queued verification and audit row are one commit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from deltareg.db.document import PackedDocuments, pack_documents
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.shares import Held
-from deltareg.db.rows import Row
+from deltareg.db.queries.shares import Held, Share, keep_shares
+from deltareg.db.rows import BaseRow, LineRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
-from deltareg.delta.base_manifest import base_view
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.delta.kind import BaseView, DeltaFiles
 from deltareg.delta.shapes import header_tensors
@@ -42,12 +42,15 @@ from deltareg.service.bases.stacks import find_ground
 from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of
 from deltareg.service.events import Action
-from deltareg.service.push.shares import keep_share
+from deltareg.service.kept import view_of_base
+from deltareg.service.push.places import Place, places_of, record_places
+from deltareg.service.push.shares import measure
 from deltareg.service.push.uploads import (
     abort_upload,
     check_open,
     find_own_upload,
     is_of_run,
+    manifest_of,
     show_upload,
     target_of,
 )
@@ -84,36 +87,45 @@ def complete_upload(
         raise InvalidInput("this upload is of a base, or of a run")
     check_open(upload)
     caller.require(Right.PUSH, on=target_of(upload))
+    manifest, raw_map = manifest_of(upload), request.storage_map.encode()
     try:
-        storage = StorageMap.decode(request.storage_map.encode())
-        base = _check_claim(registry, upload, storage)
+        storage = StorageMap.decode(raw_map)
+        base = _check_claim(registry, upload, manifest, storage)
     except DeltaregError as error:
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
         raise
-    again = misses_its_base(Manifest.decode(upload.manifest), storage, base)
+    again = misses_its_base(manifest, storage, base)
     stored = _Stored(
-        storage, request.storage_map.encode(), reencode_run=new_id() if again else None
-    )
+        manifest, storage, pack_documents(present(upload.manifest), raw_map),
+        measure(manifest, storage), places_of(manifest, storage, str(manifest.base)),
+        reencode_run=new_id() if again else None,
+    )  # fmt: skip
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """How a version is stored.
+    """How a version is stored: all that can be worked out before the transaction.
 
     Attributes:
+        manifest: What is stored.
         storage: The storage map.
-        raw: The same, as it was received.
+        packed: Manifest and map, as the row keeps them.
+        shares: What is in each of its packs.
+        places: Where its pieces are.
         reencode_run: The id of a run that stores it anew, with the base; None without need.
     """
 
+    manifest: Manifest
     storage: StorageMap
-    raw: bytes
+    packed: PackedDocuments
+    shares: Mapping[str, Share]
+    places: Sequence[Place]
     reencode_run: UUID | None
 
 
-def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Digest, str]:
+def pack_keys(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> dict[Digest, str]:
     """Find the physical key of every pack of a map: of this upload, or live in its scope.
 
     Raises:
@@ -135,7 +147,11 @@ def pack_keys(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[Dig
 
 
 def read_back(
-    registry: Registry, upload: Row, keys: Mapping[Digest, str], storage: StorageMap
+    registry: Registry,
+    upload: UploadRow,
+    manifest: Manifest,
+    keys: Mapping[Digest, str],
+    storage: StorageMap,
 ) -> DeltaFiles:
     """Read the headers and documents of an upload.
 
@@ -144,7 +160,7 @@ def read_back(
         UploadClosed: A collection took the upload, or a pack that it relied on, meanwhile.
     """
     try:
-        return Readback(registry.store, keys, storage).delta_files(Manifest.decode(upload.manifest))
+        return Readback(registry.store, keys, storage).delta_files(manifest)
     except BlobMissing as error:
         with read(registry.engine) as conn:
             now = queries.upload_row(conn, upload.id)
@@ -154,7 +170,7 @@ def read_back(
         raise UploadClosed("what the upload had was collected meanwhile", fix=_AGAIN) from error
 
 
-def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[str, int]:
+def adopt_packs(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> dict[str, int]:
     """Make the upload's packs live and lock the others; give every pack's row id by digest.
 
     Raises:
@@ -176,38 +192,15 @@ def adopt_packs(conn: sa.Connection, upload: Row, storage: StorageMap) -> dict[s
     return found | pack_queries.lock_live(conn, upload.scope, others)
 
 
-def record_pieces(
-    conn: sa.Connection,
-    upload: Row,
-    storage: StorageMap,
-    pack_ids: Mapping[str, int],
-    reference_root: str,
-) -> None:
-    """Remember where each piece is, so that another push of the namespace need not send it.
-
-    Only the pieces of the upload's own manifest are remembered, each with its whole chain.
-    """
-    chains = map(storage.chain, Manifest.decode(upload.manifest).pieces())
-    found = (
-        pack_queries.FoundPiece(
-            digest=str(chain.piece.digest),
-            base_root="" if chain.outside is None else reference_root,
-            entry=chain.encode(), pack_ids=[pack_ids[str(pack)] for pack in sorted(chain.packs)],
-        )
-        for chain in chains
-        if chain.piece.chunks
-    )  # fmt: skip
-    pack_queries.record_pieces(conn, upload.scope, found)
-
-
-def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> BaseView:
+def _check_claim(
+    registry: Registry, upload: UploadRow, manifest: Manifest, storage: StorageMap
+) -> BaseView:
     """Hold an upload against what it brought, and give its base."""
-    manifest = Manifest.decode(upload.manifest)
     with read(registry.engine) as conn:
         base = _base_of(conn, manifest)
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    files = read_back(registry, upload, keys, storage)
+    files = read_back(registry, upload, manifest, keys, storage)
     assessment = assess(files, header_tensors(files), base)
     built = build_delta_manifest(
         assessment, delta=files, files=manifest.files,
@@ -226,23 +219,27 @@ def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> BaseVi
 
 def _base_of(conn: sa.Connection, manifest: Manifest) -> BaseView:
     row = _base_row(conn, str(manifest.base))
-    return base_view(Manifest.decode(base_queries.base_content(conn, row.id).manifest))
+    return view_of_base(
+        row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
+    )
 
 
-def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> Row:
+def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> BaseRow:
     row = base_queries.find_base_for(conn, root, name=name)
     if row is None:
         raise Conflict("the base was deleted meanwhile", fix="name another base")
     return row
 
 
-def _base_meant(conn: sa.Connection, caller: Caller, upload: Row, manifest: Manifest) -> Row:
+def _base_meant(
+    conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest
+) -> BaseRow:
     """Find the base that a push is for; several may have its root.
 
     Raises:
         Blocked: It is a version, and that or what it stands on is revoked.
     """
-    row = _base_row(conn, str(manifest.base), name=upload.request.get("base", ""))
+    row = _base_row(conn, str(manifest.base), name=str(upload.request.get("base", "")))
     if row.version_id is not None:
         find_ground(conn, caller, row.name)
     return row
@@ -251,7 +248,7 @@ def _base_meant(conn: sa.Connection, caller: Caller, upload: Row, manifest: Mani
 def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored) -> UploadInfo:
     upload = find_own_upload(conn, caller, upload_id, lock=True)
     if upload.state == "complete":  # by another request of the same push, meanwhile
-        row = version_queries.version_by_id(conn, upload.version_id)
+        row = version_queries.version_by_id(conn, present(upload.version_id))
         return _answer(conn, upload, row, created=False)
     check_open(upload)
     delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
@@ -262,9 +259,8 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     pack_ids = adopt_packs(conn, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
-    manifest = Manifest.decode(upload.manifest)
-    keep_share(conn, Held(version_id), manifest, stored.storage)
-    record_pieces(conn, upload, stored.storage, pack_ids, str(manifest.base))
+    keep_shares(conn, Held(version_id), stored.shares)
+    record_places(conn, upload.scope, stored.places, pack_ids)
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)
     queue_default_suite(conn, caller, row)
@@ -278,7 +274,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     return info
 
 
-def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> Row:
+def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
     row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
     if row is not None:
         return row
@@ -296,9 +292,9 @@ def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> Row:
 
 
 def _add_version(
-    conn: sa.Connection, caller: Caller, upload: Row, delta: Row, stored: _Stored
+    conn: sa.Connection, caller: Caller, upload: UploadRow, delta: LineRow, stored: _Stored
 ) -> int:
-    manifest = Manifest.decode(upload.manifest)
+    manifest = stored.manifest
     base = _base_meant(conn, caller, upload, manifest)
     line = LineRef.parse(upload.target)
     digests = [str(parent) for parent in manifest.parents]
@@ -307,12 +303,14 @@ def _add_version(
     if unknown or len(parents) < len(digests):
         wrong = f"no version here has the digest {unknown[0]}" if unknown else "a parent is twice"
         raise Refused([Problem("bad_config", wrong, fix="name each parent once: --parent")])
-    semver = upload.request["semver"]
+    asked = upload.request["semver"]
+    semver = None if asked is None else str(asked)
     if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
         raise Conflict(f"{line}:{semver} exists", fix="choose another --semver")
     version_id = version_queries.add_version(
-        conn, delta_id=delta.id, number=delta_queries.take_number(conn, delta.id),
-        manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=stored.raw,
+        conn, stored.packed, delta_id=delta.id,
+        number=delta_queries.take_number(conn, delta.id),
+        manifest_digest=upload.manifest_digest,
         kind=manifest.kind, variant=manifest.variant, foldable=manifest.foldable,
         base_root=str(manifest.base), base_id=base.id, message=upload.request["message"],
         semver=semver, labels=upload.request["labels"],
@@ -331,7 +329,9 @@ def _add_version(
     return version_id
 
 
-def _answer(conn: sa.Connection, upload: Row, row: Row, *, created: bool) -> UploadInfo:
+def _answer(
+    conn: sa.Connection, upload: UploadRow, row: VersionRow, *, created: bool
+) -> UploadInfo:
     version = describe_version(conn, row, created=created)
     return UploadInfo(
         id=upload.id, state="complete", manifest_digest=upload.manifest_digest, version=version

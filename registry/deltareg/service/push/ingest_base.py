@@ -14,7 +14,7 @@ from deltareg.db.queries import bases as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as upload_queries
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import Row
+from deltareg.db.rows import BaseRow, UploadRow
 from deltareg.db.session import read, with_retry
 from deltareg.delta.base_manifest import (
     SAME_PARAMETERS_RULE,
@@ -43,10 +43,16 @@ from deltareg.service.push.ingest import (
     adopt_packs,
     pack_keys,
     read_back,
-    record_pieces,
 )
+from deltareg.service.push.places import places_of, record_places
 from deltareg.service.push.shares import keep_share
-from deltareg.service.push.uploads import abort_upload, check_open, find_own_upload, target_of
+from deltareg.service.push.uploads import (
+    abort_upload,
+    check_open,
+    find_own_upload,
+    manifest_of,
+    target_of,
+)
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds import queue_where_base_was_missed
 from deltareg.wire import BaseInfo, UploadComplete
@@ -95,7 +101,7 @@ def complete_base(
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
 
 
-def _find_upload(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
+def _find_upload(conn: sa.Connection, caller: Caller, upload_id: str) -> UploadRow:
     upload = find_own_upload(conn, caller, upload_id, lock=False)
     if upload.subject != "base":
         raise InvalidInput("this upload is of a delta")
@@ -117,16 +123,16 @@ class _Stored:
     recipe: str
 
 
-def _check_claim(registry: Registry, caller: Caller, upload: Row, storage: StorageMap) -> str:
+def _check_claim(registry: Registry, caller: Caller, upload: UploadRow, storage: StorageMap) -> str:
     """Hold an upload against what it brought; give the recipe of a version that is a base."""
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     with read(registry.engine) as conn:
         ground = _ground(conn, caller, upload)
         below = {} if ground is None else bottom_records(conn, ground)
     storage.check_covers(manifest, (record.digest for record in below.values()))
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
-    files = read_back(registry, upload, keys, storage)
+    files = read_back(registry, upload, manifest, keys, storage)
     built = build_base_manifest(
         headers=files.headers, files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
@@ -138,8 +144,8 @@ def _check_claim(registry: Registry, caller: Caller, upload: Row, storage: Stora
     return "" if ground is None else check_result(registry, ground, manifest)
 
 
-def _ground(conn: sa.Connection, caller: Caller, upload: Row) -> Ground | None:
-    target: str = upload.target
+def _ground(conn: sa.Connection, caller: Caller, upload: UploadRow) -> Ground | None:
+    target = upload.target
     return find_ground(conn, caller, target) if is_version_base(target) else None
 
 
@@ -155,7 +161,7 @@ def _commit(
     known = _known(conn, upload)
     base_id = known.id
     if is_added:
-        _relate(conn, base_id, base_view(Manifest.decode(upload.manifest)))
+        _relate(conn, base_id, base_view(manifest_of(upload)))
         if ground is not None and stored is not None:
             record_stack(conn, ground, base_id, recipe=stored.recipe)
     is_new = is_added or (stored is not None and not known.is_stored)
@@ -173,7 +179,7 @@ def _commit(
     return info
 
 
-def _answer(conn: sa.Connection, upload: Row, *, created: bool) -> BaseInfo:
+def _answer(conn: sa.Connection, upload: UploadRow, *, created: bool) -> BaseInfo:
     rows = queries.base_rows(conn, name=upload.target, limit=1)
     if not rows:
         raise _deleted(upload)
@@ -181,15 +187,15 @@ def _answer(conn: sa.Connection, upload: Row, *, created: bool) -> BaseInfo:
     return describe_base(conn, rows[0], created=created).model_copy(update={"uploaded_bytes": sent})
 
 
-def _deleted(upload: Row) -> Conflict:
+def _deleted(upload: UploadRow) -> Conflict:
     return Conflict(f"{upload.target} was deleted meanwhile", fix="name another version")
 
 
-def _known(conn: sa.Connection, upload: Row) -> Row:
+def _known(conn: sa.Connection, upload: UploadRow) -> BaseRow:
     rows = queries.base_rows(conn, name=upload.target, limit=1, lock=True)
     if not rows:
         raise _deleted(upload)
-    root = str(base_identity(Manifest.decode(upload.manifest)).root)
+    root = str(base_identity(manifest_of(upload)).root)
     is_same_fold = is_version_base(upload.target) and rows[0].root == root
     if rows[0].manifest_digest != upload.manifest_digest and not is_same_fold:
         raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
@@ -197,16 +203,17 @@ def _known(conn: sa.Connection, upload: Row) -> Row:
 
 
 def _store(
-    conn: sa.Connection, upload: Row, base_id: int, stored: _Stored, reference_root: str
+    conn: sa.Connection, upload: UploadRow, base_id: int, stored: _Stored, reference_root: str
 ) -> None:
     storage = stored.storage
     pack_ids = adopt_packs(conn, upload, storage)
-    size = storage.stored_bytes(Manifest.decode(upload.manifest).pieces())
+    manifest = manifest_of(upload)
+    size = storage.stored_bytes(manifest.pieces())
     queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=size)
     pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
     held = Held(base_id, is_base=True)
-    keep_share(conn, held, Manifest.decode(upload.manifest), storage)
-    record_pieces(conn, upload, storage, pack_ids, reference_root)
+    keep_share(conn, held, manifest, storage)
+    record_places(conn, upload.scope, places_of(manifest, storage, reference_root), pack_ids)
 
 
 def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
@@ -222,8 +229,8 @@ def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
                 )  # fmt: skip
 
 
-def _add(conn: sa.Connection, caller: Caller, upload: Row) -> bool:
-    manifest = Manifest.decode(upload.manifest)
+def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
+    manifest = manifest_of(upload)
     identity = base_identity(manifest)
     return queries.add_base(
         conn, name=upload.target, root=str(identity.root), config_digest=str(identity.config),

@@ -18,9 +18,8 @@ from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import uploads as upload_queries
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import Row
+from deltareg.db.rows import RunRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
-from deltareg.delta.base_manifest import base_view
 from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
@@ -28,14 +27,15 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
+from deltareg.service.kept import view_of_base
 from deltareg.service.push.ingest import (
     adopt_packs,
     pack_keys,
     read_back,
-    record_pieces,
 )
+from deltareg.service.push.places import places_of, record_places
 from deltareg.service.push.shares import keep_share
-from deltareg.service.push.uploads import check_open, find_own_upload
+from deltareg.service.push.uploads import check_open, find_own_upload, manifest_of
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.kinds.reencode import WHAT
@@ -106,18 +106,18 @@ def complete_reencode(
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
 
 
-def _held_version(conn: sa.Connection, own: run_queries.Hold) -> Row:
+def _held_version(conn: sa.Connection, own: run_queries.Hold) -> VersionRow:
     run = run_queries.held_run(conn, own)
     if run is None or run.what != WHAT:
         raise lease_lost(conn, own)
-    version = queries.version_by_id(conn, run.version_id)
+    version = queries.version_by_id(conn, present(run.version_id))
     if version.deleted_at is not None:
         raise Conflict(f"{ref_of(version)} was deleted meanwhile", fix="drop the run")
     return version
 
 
 def _shared(
-    conn: sa.Connection, version: Row, content: Documents
+    conn: sa.Connection, version: VersionRow, content: Documents
 ) -> tuple[dict[str, str], list[ReceivedPack]]:
     """Give the pieces of a version in packs that something else needs too, and those packs."""
     storage = StorageMap.decode(content.storage_map)
@@ -138,17 +138,19 @@ def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold)
     return describe_run(conn, caller, own.run_id) if is_done else None
 
 
-def _check_claim(registry: Registry, upload: Row, storage: StorageMap) -> None:
+def _check_claim(registry: Registry, upload: UploadRow, storage: StorageMap) -> None:
     """Hold a new map against the manifest, the base, and the files that can be read without it."""
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     with read(registry.engine) as conn:
         row = base_queries.find_base_for(conn, str(manifest.base), name="")
         if row is None:
             raise NotFound(f"the base of {upload.target} is not here", fix="deltareg base ls")
-        base = base_view(Manifest.decode(base_queries.base_content(conn, row.id).manifest))
+        base = view_of_base(
+            row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
+        )
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    read_back(registry, upload, keys, storage)
+    read_back(registry, upload, manifest, keys, storage)
 
 
 def _commit(
@@ -164,7 +166,7 @@ def _commit(
     queries.lock_version(conn, version.id)
     version = _held_version(conn, own)  # it may have been deleted before it was locked
     run = run_queries.run_row(conn, own.run_id)
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     before = StorageMap.decode(queries.content(conn, version.id).storage_map)
     is_kept = run is not None and not _is_wanted(run, manifest, before, storage)
     sizes = {
@@ -186,7 +188,7 @@ def _commit(
     return describe_run(conn, caller, own.run_id)
 
 
-def _is_wanted(run: Row, manifest: Manifest, before: StorageMap, after: StorageMap) -> bool:
+def _is_wanted(run: RunRow, manifest: Manifest, before: StorageMap, after: StorageMap) -> bool:
     """Whether the new form is to replace the old one.
 
     Raises:
@@ -207,9 +209,9 @@ def _is_wanted(run: Row, manifest: Manifest, before: StorageMap, after: StorageM
 
 
 def _replace(
-    conn: sa.Connection, upload: Row, version: Row, storage: StorageMap, raw: bytes
+    conn: sa.Connection, upload: UploadRow, version: VersionRow, storage: StorageMap, raw: bytes
 ) -> None:
-    manifest = Manifest.decode(upload.manifest)
+    manifest = manifest_of(upload)
     pack_ids = adopt_packs(conn, upload, storage)
     queries.replace_storage(
         conn, version.id, storage_map=raw, stored_bytes=storage.stored_bytes(manifest.pieces())
@@ -218,4 +220,5 @@ def _replace(
     keep_share(conn, Held(version.id), manifest, storage)
     digests = [str(digest) for digest in manifest.pieces()]
     pack_queries.forget_pieces_for(conn, upload.scope, digests, str(manifest.base))
-    record_pieces(conn, upload, storage, pack_ids, str(manifest.base))
+    places = places_of(manifest, storage, str(manifest.base))
+    record_places(conn, upload.scope, places, pack_ids)

@@ -17,7 +17,7 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.runs import Hold, held_run
-from deltareg.db.rows import Row
+from deltareg.db.rows import BaseRow, UploadRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.digest import Digest
@@ -40,6 +40,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
 from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
 from deltareg.service.describe import describe_base, describe_version
+from deltareg.service.kept import decoded
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
 from deltareg.store import fresh_key
 from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
@@ -63,10 +64,11 @@ def open_upload(
         Forbidden: The token does not allow it.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
-    manifest = Manifest.decode(request.manifest.encode())
+    raw = request.manifest.encode()
+    digest = str(Manifest.digest_of(raw))
+    manifest = decoded(digest, lambda: raw)
     scope = _check_target(request, manifest)
     caller.require(Right.PUSH, on=target_of(request))
-    digest = str(Manifest.digest_of(request.manifest.encode()))
 
     def transaction(conn: sa.Connection) -> UploadInfo:
         done = _find_done(conn, caller, request, manifest, digest)
@@ -80,7 +82,7 @@ def open_upload(
             queries.add_upload(
                 conn, upload_id=upload_id, principal_id=caller.principal_id, scope=scope,
                 subject=request.subject, target=request.target, manifest_digest=digest,
-                manifest=request.manifest.encode(),
+                manifest=raw,
                 request=request.model_dump(exclude={"manifest"}),
             )  # fmt: skip
         else:
@@ -163,7 +165,7 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
         row = _find_own(conn, caller, upload_id)
         caller.require(Right.PUSH, on=target_of(row))
         if row.state == "open":
-            manifest = Manifest.decode(row.manifest)
+            manifest = manifest_of(row)
             root = _reference_root(conn, caller, row.target, manifest)
             return _show(conn, row.id, row.manifest_digest, row.scope, manifest, root)
         info = UploadInfo(id=row.id, state=row.state, manifest_digest=row.manifest_digest)
@@ -173,7 +175,9 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
         return info.model_copy(update={"version": version})
 
 
-def find_own_upload(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool) -> Row:
+def find_own_upload(
+    conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool
+) -> UploadRow:
     """Find an upload of the caller's; others' are as unknown as none.
 
     Raises:
@@ -182,21 +186,23 @@ def find_own_upload(conn: sa.Connection, caller: Caller, upload_id: str, *, lock
     return _find_own(conn, caller, upload_id, lock=lock)
 
 
-def _find_own(conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool = False) -> Row:
+def _find_own(
+    conn: sa.Connection, caller: Caller, upload_id: str, *, lock: bool = False
+) -> UploadRow:
     row = queries.upload_row(conn, upload_id, lock=lock)
     if row is None or row.principal_id != caller.principal_id:
         raise NotFound(f"there is no upload {upload_id[:40]}", fix=_AGAIN)
     return row
 
 
-def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> Row:
+def _find_open(conn: sa.Connection, caller: Caller, upload_id: str) -> UploadRow:
     row = _find_own(conn, caller, upload_id, lock=True)
     check_open(row)
     _check_right(conn, caller, row)
     return row
 
 
-def check_open(upload: Row, *, fix: str = _AGAIN) -> None:
+def check_open(upload: UploadRow, *, fix: str = _AGAIN) -> None:
     """Refuse an upload that is not open (any more): it has no manifest.
 
     Raises:
@@ -206,23 +212,35 @@ def check_open(upload: Row, *, fix: str = _AGAIN) -> None:
         raise UploadClosed(f"the upload is {upload.state}", fix=fix)
 
 
-def is_of_run(upload: Row) -> bool:
+def manifest_of(upload: UploadRow) -> Manifest:
+    """Decode the manifest of an upload that is open.
+
+    Raises:
+        Refused: It is malformed.
+    """
+    return decoded(upload.manifest_digest, lambda: present(upload.manifest))
+
+
+def is_of_run(upload: UploadRow) -> bool:
     """Whether an upload brings the new form of a version, for the worker that holds the run."""
     return "run" in upload.request
 
 
-def target_of(upload: UploadOpen | Row) -> Resource:
+def target_of(upload: UploadOpen | UploadRow) -> Resource:
     """Give what a push brings bytes for."""
     target: str = upload.target
     return Base(target) if upload.subject == "base" else Ref.parse(target).line
 
 
-def _check_right(conn: sa.Connection, caller: Caller, upload: Row) -> None:
+def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None:
     """Let a pusher send what is pushed, and a worker what belongs to a run that it holds."""
     if not is_of_run(upload):
         caller.require(Right.PUSH, on=target_of(upload))
         return
-    own = Hold(upload.request["run"], upload.request["fence"], caller.principal_id)
+    run, fence = upload.request["run"], upload.request["fence"]
+    if not isinstance(run, str) or not isinstance(fence, int):
+        raise TypeError(f"upload {upload.id} names no run and fence")
+    own = Hold(run, fence, caller.principal_id)
     if held_run(conn, own) is None:
         raise LeaseLost(f"run {own.run_id} is not under your lease (any more)", fix="claim another")
 
@@ -297,7 +315,7 @@ def _find_done(
     return info.model_copy(update={"version": describe_version(conn, row)})
 
 
-def _may_stand_on(caller: Caller, base: Row) -> bool:
+def _may_stand_on(caller: Caller, base: BaseRow) -> bool:
     """Whether a caller may know of a base: all may of a shared one, few of a version."""
     return base.version_id is None or caller.sees(Base(base.name))
 

@@ -8,7 +8,7 @@ from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import queue as queue_queries
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import verdicts as verdict_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import RunRow, ShownRunRow
 from deltareg.errors import NotFound
 from deltareg.service.authority.resources import EVERYTHING, Resource
 from deltareg.service.clock import rfc3339, rfc3339_or_none
@@ -24,7 +24,7 @@ LIVE_US = 90 * US_PER_S
 """A worker asks for work once a minute at least, where it has none."""
 
 
-def find_run(conn: sa.Connection, caller: Caller, run_id: str) -> Row:
+def find_run(conn: sa.Connection, caller: Caller, run_id: str) -> ShownRunRow:
     """Find a run.
 
     Raises:
@@ -36,18 +36,18 @@ def find_run(conn: sa.Connection, caller: Caller, run_id: str) -> Row:
     return row
 
 
-def concern_of(row: Row) -> Resource:
+def concern_of(row: ShownRunRow) -> Resource:
     """Give what a run is about: the line of its version."""
     return EVERYTHING if row.version_id is None else line_of(row)
 
 
-def concern_of_run(conn: sa.Connection, run: Row) -> Resource:
+def concern_of_run(conn: sa.Connection, run: RunRow) -> Resource:
     """Give what a run is about, of a row that names no line."""
     named = queries.run_row(conn, run.id)
     return EVERYTHING if named is None else concern_of(named)
 
 
-def describe_run(conn: sa.Connection, row: Row) -> RunInfo:
+def describe_run(conn: sa.Connection, row: ShownRunRow) -> RunInfo:
     """Show one run, and while it waits its place in the queue."""
     shown = describe_runs(conn, [row])[row.id]
     if row.state != "queued":
@@ -56,7 +56,7 @@ def describe_run(conn: sa.Connection, row: Row) -> RunInfo:
     return shown.model_copy(update={"position": place, "unserved": unserved(conn, [row])[row.id]})
 
 
-def describe_runs(conn: sa.Connection, rows: Sequence[Row]) -> dict[str, RunInfo]:
+def describe_runs(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, RunInfo]:
     """Show runs by id; their verdicts are looked up once for all of them."""
     verdicts = verdict_queries.verdicts_of_runs(conn, [row.id for row in rows])
     waivers = describe_waivers(conn, [verdict.id for verdict in verdicts.values()])
@@ -67,7 +67,7 @@ def describe_runs(conn: sa.Connection, rows: Sequence[Row]) -> dict[str, RunInfo
     return {row.id: _show(row, shown.get(row.id)) for row in rows}
 
 
-def unserved(conn: sa.Connection, rows: Sequence[Row]) -> dict[str, str]:
+def unserved(conn: sa.Connection, rows: Sequence[ShownRunRow]) -> dict[str, str]:
     """Say of each run that waits why no worker which runs now could take it; empty where one can.
 
     Workers of any release ask for the kinds of run that they know; only labels are looked at.
@@ -85,7 +85,7 @@ def _refusal(required: Mapping[str, str], offers: Sequence[Mapping[str, str]]) -
     return f"no worker that runs now offers {tell_labels(required)}"
 
 
-def _show(row: Row, verdict: VerdictInfo | None) -> RunInfo:
+def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
     return RunInfo(
         id=row.id, what=row.what, ref="" if row.version_id is None else ref_of(row),
         suite=row.suite, state=row.state, attempt=row.attempt, worker=row.lease_holder,
@@ -97,7 +97,6 @@ def _show(row: Row, verdict: VerdictInfo | None) -> RunInfo:
     )  # fmt: skip
 
 
-def _stored_bytes(row: Row) -> StoredChange | None:
-    result: dict[str, object] = row.result or {}
-    found = result.get("stored_bytes")
+def _stored_bytes(row: ShownRunRow) -> StoredChange | None:
+    found = (row.result or {}).get("stored_bytes")
     return None if found is None else StoredChange.model_validate(found)

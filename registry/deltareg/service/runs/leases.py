@@ -19,7 +19,7 @@ from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import workers as worker_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import ClaimableRow, RunRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, NotFound
 from deltareg.service.authority.grants import Right
@@ -164,7 +164,7 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
 
 def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
     """List the runs that a worker could do, best first, a page at a time."""
-    after: Row | None = None
+    after: ClaimableRow | None = None
     while True:
         with read(registry.engine) as conn:
             rows = queries.claimable(conn, what=request.what, only=request.run, after=after)
@@ -174,9 +174,9 @@ def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
         after = rows[-1]
 
 
-def _grant(registry: Registry, run: Row, *, lease_s: float) -> LeaseGrant:
+def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
     with read(registry.engine) as conn:
-        version = version_queries.version_by_id(conn, run.version_id)
+        version = version_queries.version_by_id(conn, present(run.version_id))
         row = base_queries.base_of(conn, version)
         if row is None:
             raise NotFound(f"{ref_of(version)} is for a base that is not here: {version.base_root}")
@@ -203,7 +203,7 @@ def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:
 
 
 def _end_dead(
-    conn: sa.Connection, run: Row, new_id: Callable[[], UUID], *, created_by: int | None
+    conn: sa.Connection, run: RunRow, new_id: Callable[[], UUID], *, created_by: int | None
 ) -> None:
     kind = RUN_KINDS.get(run.what)
     if kind is not None:  # else it is of another release, which this one must not trip over

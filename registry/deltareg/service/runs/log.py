@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import run_log as queries
 from deltareg.db.queries import runs as run_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import LogLineRow
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
@@ -70,7 +70,7 @@ def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> 
 
 
 def _numbered(
-    lines: Sequence[LineSent], last: Row | None, *, number: int
+    lines: Sequence[LineSent], last: LogLineRow | None, *, number: int
 ) -> Iterator[queries.Line]:
     """Give each line its place, up to the one that fills the log."""
     seq, total = (0, 0) if last is None else (last.seq, last.total_bytes)
@@ -100,7 +100,7 @@ def _plain(value: object) -> object:
     return "".join(c if c.isprintable() else " " for c in value[:_TEXT_CHARACTERS])
 
 
-def _show(row: Row) -> LogLine:
+def _show(row: LogLineRow) -> LogLine:
     check = row.line.get("check")
     return LogLine(
         seq=row.seq, at=rfc3339(row.created_at), attempt=row.fence, text=row.line.get("text", ""),

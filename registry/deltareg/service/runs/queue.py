@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import queue as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import BusyWorkerRow, QueuedRunRow
 from deltareg.db.session import read
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
@@ -120,7 +120,9 @@ def workforce(registry: Registry) -> list[Workforce]:
     return [Workforce(each, len(of[each]) - busy[each], busy[each]) for each in devices]
 
 
-def _places(conn: sa.Connection, waiting: Sequence[Row], *, are_all: bool) -> dict[str, int]:
+def _places(
+    conn: sa.Connection, waiting: Sequence[QueuedRunRow], *, are_all: bool
+) -> dict[str, int]:
     """Give the places of runs that wait; without others between them they are counted on."""
     if are_all and waiting:
         first = 1 + queries.place_of(conn, waiting[0])
@@ -128,11 +130,11 @@ def _places(conn: sa.Connection, waiting: Sequence[Row], *, are_all: bool) -> di
     return {row.id: 1 + queries.place_of(conn, row) for row in waiting}
 
 
-def _one_each(rows: Sequence[Row]) -> list[Row]:
+def _one_each(rows: Sequence[BusyWorkerRow]) -> list[BusyWorkerRow]:
     return list({row.name: row for row in reversed(rows)}.values())[::-1]
 
 
-def _show_worker(row: Row) -> WorkerInfo:
+def _show_worker(row: BusyWorkerRow) -> WorkerInfo:
     return WorkerInfo(
         name=row.name, labels=row.labels, seen_at=rfc3339(row.last_seen_at),
         is_live=row.age_us < LIVE_US or row.run_id is not None, run=row.run_id, what=row.what,

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import collection
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries.outcomes import newest_makings
-from deltareg.db.rows import Row
+from deltareg.db.rows import MakingRow
 from deltareg.db.session import read, with_retry
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
 from deltareg.service.ledger.channel_policy import PIN_WINDOW, policy_of
@@ -80,7 +80,7 @@ def _due(conn: sa.Connection) -> Iterator[_Due]:
             yield _Due(version_id, name, digest, marker)
 
 
-def _is_outdated(verdict: Row, environments: frozenset[str]) -> bool:
+def _is_outdated(verdict: MakingRow, environments: frozenset[str]) -> bool:
     """Whether a verdict was made by an older verifier, or elsewhere than the workers are."""
     if not verdict.verifier:  # its run came to nothing, which is no upgrade's doing
         return False

@@ -8,12 +8,13 @@ version or a stalled push can still be had, and nothing else; 0 is safe.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import collection as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import LeftoverRow, MarkedPackRow, PackSizeRow
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -27,6 +28,7 @@ from deltareg.wire import CollectReport
 
 _QUIET_US = 7 * 86_400 * US_PER_S
 _BATCH = 200
+Paged = TypeVar("Paged", LeftoverRow, PackSizeRow, MarkedPackRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ def _delete_marked(engine: sa.Engine, store: BlobStore) -> list[int]:
         after = rows[-1].id
 
 
-def _drop(conn: sa.Connection, rows: Sequence[Row]) -> list[Row]:
+def _drop(conn: sa.Connection, rows: Sequence[MarkedPackRow]) -> list[MarkedPackRow]:
     return [row for row in rows if queries.drop_pack(conn, row.id, physical_key=row.physical_key)]
 
 
@@ -222,12 +224,14 @@ def _packs_to_free(conn: sa.Connection, releasable: Sequence[int]) -> dict[int, 
     for row in queries.references(conn, list(found)):
         if row.version_id not in leaving:
             found.pop(row.pack_id, None)
-    for query in (queries.unreferenced, queries.deleting):
-        found |= {r.id: r.size_bytes for r in _pages(partial(query, conn, limit=_BATCH))}
+    for free in _pages(partial(queries.unreferenced, conn, limit=_BATCH)):
+        found[free.id] = free.size_bytes
+    for marked in _pages(partial(queries.deleting, conn, limit=_BATCH)):
+        found[marked.id] = marked.size_bytes
     return found
 
 
-def _pages(query: Callable[..., Sequence[Row]]) -> Iterator[Row]:
+def _pages(query: Callable[..., Sequence[Paged]]) -> Iterator[Paged]:
     after = 0
     while rows := query(after=after):
         yield from rows

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from deltareg.db.document import Documents, unpack_document
 from deltareg.db.queries import fsck as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import DocumentsRow, PackRow
 from deltareg.db.session import read
 from deltareg.digest import sha256_of, sha256_over
 from deltareg.errors import BlobMissing, IntegrityFailure
@@ -99,7 +99,7 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Checked:
 
 
 def _check_pack(
-    engine: sa.Engine, store: BlobStore, row: Row, *, read_data: bool
+    engine: sa.Engine, store: BlobStore, row: PackRow, *, read_data: bool
 ) -> Finding | None:
     found = store.size(row.physical_key)
     finding = None
@@ -115,7 +115,7 @@ def _check_pack(
     return finding
 
 
-def _check_data(store: BlobStore, row: Row) -> Finding | None:
+def _check_data(store: BlobStore, row: PackRow) -> Finding | None:
     try:
         digest = str(sha256_over(store.read(row.physical_key)))
     except (BlobMissing, IntegrityFailure) as error:
@@ -125,7 +125,7 @@ def _check_data(store: BlobStore, row: Row) -> Finding | None:
     return Finding("data", _name(row), f"{row.physical_key} holds {digest}")
 
 
-def _stands(engine: sa.Engine, row: Row) -> bool:
+def _stands(engine: sa.Engine, row: PackRow) -> bool:
     """Whether a pack is still live under the key that was looked at; else it was collected."""
     with read(engine) as conn:
         return queries.is_live(conn, row.id, physical_key=row.physical_key)
@@ -157,7 +157,7 @@ def _check_documents(engine: sa.Engine) -> Iterator[Finding]:
             after = rows[-1].id
 
 
-def _check_row(row: Row) -> Finding | None:
+def _check_row(row: DocumentsRow) -> Finding | None:
     try:
         manifest = unpack_document(row.manifest)
     except IntegrityFailure as error:
@@ -173,7 +173,7 @@ def _check_row(row: Row) -> Finding | None:
     return None
 
 
-def _pack_pages(engine: sa.Engine) -> Iterator[Row]:
+def _pack_pages(engine: sa.Engine) -> Iterator[PackRow]:
     after = 0
     while True:
         with read(engine) as conn:
@@ -189,5 +189,5 @@ def _batched(keys: Iterator[tuple[str, int]]) -> Iterator[Sequence[tuple[str, in
         yield part
 
 
-def _name(row: Row) -> str:
+def _name(row: PackRow) -> str:
     return f"{row.scope} {row.digest}"

@@ -14,7 +14,7 @@ from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stats as queries
 from deltareg.db.queries.shares import unmeasured
 from deltareg.db.queries.stats import Part
-from deltareg.db.rows import Row
+from deltareg.db.rows import HolderRow, LooseKeyRow
 from deltareg.db.session import read
 from deltareg.errors import NotFound, Unavailable
 from deltareg.refs import LineRef, Ref
@@ -74,7 +74,7 @@ class _Found:
 
     view: View
     name: str
-    loose: Sequence[Row] = ()
+    loose: Sequence[LooseKeyRow] = ()
     parts: dict[Key, Counts] = field(default_factory=dict)
     kinds: dict[Key, Counts] = field(default_factory=dict)
     beside: dict[str, Counts] = field(default_factory=dict)
@@ -124,7 +124,7 @@ def _part(
     return "version", ref_of(row), Part(scope, row.delta_id, row.id)
 
 
-def _key(view: View, row: Row) -> Key:
+def _key(view: View, row: HolderRow) -> Key:
     if row.namespace is None:
         return "bases", BASES
     if view == "registry":
@@ -134,7 +134,7 @@ def _key(view: View, row: Row) -> Key:
     return "base" if row.is_base else "version", ref_of(row)
 
 
-def _figures(row: Row) -> Counts:
+def _figures(row: HolderRow) -> Counts:
     """Split the logical bytes of a holder into what it stores and what it need not."""
     own = row.referenced_bytes + row.alone_bytes
     return {
@@ -205,7 +205,7 @@ def _shown(counts: Counts) -> StorageFigures:
     return StorageFigures.model_validate(figures | {"ratio": ratio})
 
 
-def _scope(row: Row) -> str:
+def _scope(row: HolderRow) -> str:
     return BASES if row.namespace is None else namespace_scope(row.namespace)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import VerdictFactRow, VerdictRow
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
 from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
@@ -14,9 +14,9 @@ from deltareg.suites.suite import Suite, built_in, built_in_names
 _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to the base
 
 
-def fact_of(row: Row, waived: Mapping[str, str]) -> VerdictFact:
+def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
     """Give a verdict's row as a fact, with the waivers of its checks that stand."""
-    failed = tuple(check["name"] for check in row.checks if check["verdict"] == "fail")
+    failed = tuple(str(check["name"]) for check in row.checks if check["verdict"] == "fail")
     return VerdictFact(
         id=row.id, manifest=row.manifest_digest, base=row.base_root,
         suite=row.suite, suite_digest=row.suite_digest, outcome=row.verdict,
@@ -38,7 +38,7 @@ def suite_facts(conn: sa.Connection, names: Iterable[str]) -> dict[str, SuiteFac
     return found
 
 
-def why_uncounted(row: Row) -> str:
+def why_uncounted(row: VerdictRow) -> str:
     """Say why a verdict does not count for its version as it is now; empty when it does.
 
     Args:
@@ -52,7 +52,7 @@ def why_uncounted(row: Row) -> str:
     return "" if reason is None else reason[1]
 
 
-def _suite_now(row: Row) -> SuiteFact | None:
+def _suite_now(row: VerdictRow) -> SuiteFact | None:
     if row.suite in built_in_names():
         return _fact_of_suite(built_in(row.suite))
     # The gate reads the suite's document; to show a verdict, its digest says enough.

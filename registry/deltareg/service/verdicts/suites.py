@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from deltareg.db.queries import suites as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import SuiteRow
 from deltareg.db.session import read, with_retry
 from deltareg.digest import sha256_of
 from deltareg.errors import Conflict, InvalidInput, NotFound
@@ -162,7 +162,7 @@ def suite_of(conn: sa.Connection, name: str, digest: str) -> Suite:
     return parse_suite(row.document)
 
 
-def describe_suite(suite: Suite, row: Row | None) -> SuiteInfo:
+def describe_suite(suite: Suite, row: SuiteRow | None) -> SuiteInfo:
     """Show a suite; without a row it is a built-in one."""
     shown = SuiteInfo.model_validate({**suite.described(), "is_built_in": row is None})
     if row is None:

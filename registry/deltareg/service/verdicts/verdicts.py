@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import verdicts as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import RunRow, Timed, VerdictRow, present
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
@@ -75,7 +75,7 @@ def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> Verdict
     return describe_verdict(row, waivers.get(verdict_id, ()))
 
 
-def describe_verdict(row: Row, waivers: Sequence[Waiver] = ()) -> VerdictInfo:
+def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> VerdictInfo:
     """Show a verdict row with its waivers, and whether it counts for the version as it is now."""
     uncounted = why_uncounted(row)
     return VerdictInfo(
@@ -91,7 +91,7 @@ def describe_verdict(row: Row, waivers: Sequence[Waiver] = ()) -> VerdictInfo:
 
 
 def record_verdict(
-    conn: sa.Connection, run: Row, report: VerdictReport, *, verdict_id: str, created_by: int
+    conn: sa.Connection, run: RunRow, report: VerdictReport, *, verdict_id: str, created_by: int
 ) -> None:
     """Insert what a worker found, in the transaction that ends its run.
 
@@ -111,11 +111,11 @@ def record_verdict(
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
     if any(check.name == DIGESTS and check.verdict == "fail" for check in report.checks):
         # Its bytes are not what its manifest says: nobody else's version may be built of them.
-        pack_queries.forget_pieces_of_version(conn, run.version_id)
+        pack_queries.forget_pieces_of_version(conn, present(run.version_id))
 
 
 def record_inconclusive(
-    conn: sa.Connection, run: Row, error: str, *, verdict_id: str, created_by: int | None
+    conn: sa.Connection, run: RunRow, error: str, *, verdict_id: str, created_by: int | None
 ) -> None:
     """Insert that a run could not be carried out, in the transaction that ends it."""
     check = CheckResult(name=INFRASTRUCTURE, verdict="fail", detail=error)
@@ -127,7 +127,7 @@ def record_inconclusive(
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
 
 
-def mark_of(row: Row) -> str:
+def mark_of(row: Timed) -> str:
     """Write where a list by time and id goes on."""
     return f"{row.created_at}/{row.id}"
 
@@ -161,13 +161,13 @@ def _has_run(spec: CheckSpec, outcome: str | None) -> bool:
 
 def _insert(
     conn: sa.Connection,
-    run: Row,
+    run: RunRow,
     found: Mapping[str, object],
     *,
     verdict_id: str,
     created_by: int | None,
 ) -> None:
-    version = version_queries.version_by_id(conn, run.version_id)
+    version = version_queries.version_by_id(conn, present(run.version_id))
     bound = {
         "id": verdict_id, "run_id": run.id, "version_id": version.id,
         "manifest_digest": version.manifest_digest, "base_root": version.base_root,

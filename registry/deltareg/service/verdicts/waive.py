@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S, read_clock
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import waivers as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import VerdictRow
 from deltareg.db.session import with_retry
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
 from deltareg.gate.verdict_rules import NEVER_WAIVED
@@ -113,7 +113,7 @@ def _show(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictInfo:
     return describe_verdict(find_verdict(conn, caller, verdict_id), waivers)
 
 
-def _refuse_own(conn: sa.Connection, caller: Caller, verdict: Row) -> None:
+def _refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None:
     version = version_queries.version_by_id(conn, verdict.version_id)
     # By principal, not by token: a second token of the same person is the same person.
     if version.created_by == caller.principal_id:
@@ -123,8 +123,8 @@ def _refuse_own(conn: sa.Connection, caller: Caller, verdict: Row) -> None:
         )
 
 
-def _refuse_check(verdict: Row, check: str, *, kind: str) -> None:
-    outcomes = {found["name"]: found["verdict"] for found in verdict.checks}
+def _refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
+    outcomes = {str(found["name"]): found["verdict"] for found in verdict.checks}
     failed = [name for name, outcome in outcomes.items() if outcome == "fail"]
     if {check, kind} & NEVER_WAIVED:
         raise InvalidInput(
@@ -142,7 +142,7 @@ def _refuse_check(verdict: Row, check: str, *, kind: str) -> None:
         )
 
 
-def _kind_of_check(conn: sa.Connection, verdict: Row, name: str) -> str:
+def _kind_of_check(conn: sa.Connection, verdict: VerdictRow, name: str) -> str:
     """Say which check a result is of: a suite may give it another name."""
     try:
         suite = suite_of(conn, verdict.suite, verdict.suite_digest)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import waivers as queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import VerdictRow, WaiverRow
 from deltareg.errors import NotFound
 from deltareg.service.clock import rfc3339, rfc3339_or_none, rfc3339_seconds
 from deltareg.service.describe import line_of
@@ -36,7 +36,7 @@ def standing_on_versions(
     return {version_id: [_show(row) for row in rows] for version_id, rows in found.items()}
 
 
-def find_verdict(conn: sa.Connection, caller: Caller, verdict_id: str) -> Row:
+def find_verdict(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictRow:
     """Find a verdict.
 
     Raises:
@@ -48,11 +48,11 @@ def find_verdict(conn: sa.Connection, caller: Caller, verdict_id: str) -> Row:
     return row
 
 
-def _tell(row: Row) -> str:
+def _tell(row: WaiverRow) -> str:
     return f"until {rfc3339_seconds(row.expires_at)} by {row.actor}: {row.reason}"
 
 
-def _show(row: Row) -> Waiver:
+def _show(row: WaiverRow) -> Waiver:
     return Waiver(
         id=row.id, check=row.check_name, reason=row.reason, created_at=rfc3339(row.created_at),
         created_by=row.actor, expires_at=rfc3339(row.expires_at), stands=bool(row.stands),

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import Row
+from deltareg.db.rows import RunRow
 from deltareg.service.registry import Caller
 from deltareg.wire import RunKindName
 
@@ -22,7 +22,7 @@ class OnDeath(Protocol):
     """What a kind does when a run is dead."""
 
     def __call__(
-        self, conn: sa.Connection, run: Row, *, outcome_id: str, created_by: int | None
+        self, conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
     ) -> None:
         """Write down, in the transaction that ends the run, that it came to nothing.
 

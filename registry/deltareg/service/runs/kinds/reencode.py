@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import RunRow, VersionRow
 from deltareg.delta.kind import BaseView
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.identity.storage_map import StorageMap
@@ -27,7 +27,7 @@ _UNDONE = {"queued", "running", "dead"}
 
 
 def queue_reencode(
-    conn: sa.Connection, caller: Caller, version: Row, *, against: Against, run_id: str
+    conn: sa.Connection, caller: Caller, version: VersionRow, *, against: Against, run_id: str
 ) -> str:
     """Queue a re-encode run in the caller's transaction, or join the one under way; give its id.
 
@@ -66,7 +66,9 @@ def queue_where_base_was_missed(
             queries.renew_attempts(conn, run_id)
 
 
-def _leave_as_is(conn: sa.Connection, run: Row, *, outcome_id: str, created_by: int | None) -> None:
+def _leave_as_is(
+    conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
+) -> None:
     """Change nothing when a run is dead: the version stays stored as it is."""
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import Row
+from deltareg.db.rows import RunRow, VerdictRow, VersionRow, present
 from deltareg.db.session import with_retry
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.service.authority.grants import Right
@@ -38,7 +38,7 @@ WHAT: Final = "verify"
 def queue_default_suite(
     conn: sa.Connection,
     caller: Caller,
-    version: Row,
+    version: VersionRow,
     *,
     again: bool = False,
     priority: int = NORMAL,
@@ -116,7 +116,7 @@ def verify_where_base_was_missed(
 def queue_verify(
     conn: sa.Connection,
     caller: Caller,
-    version: Row,
+    version: VersionRow,
     suite: Suite,
     *,
     again: bool,
@@ -158,11 +158,11 @@ def queue_verify(
     )  # fmt: skip
 
 
-def _key(version: Row, suite_digest: str, *particulars: str) -> str:
+def _key(version: VersionRow, suite_digest: str, *particulars: str) -> str:
     return ":".join((WHAT, str(version.id), suite_digest, *filter(None, particulars)))
 
 
-def _is_as_good(verdict: Row, *, policy_digest: str) -> bool:
+def _is_as_good(verdict: VerdictRow, *, policy_digest: str) -> bool:
     """Whether a verdict that is there says what a new one would."""
     is_of_policy = verdict.policy_digest in {"", policy_digest}
     is_counted = not why_uncounted(verdict)
@@ -170,9 +170,9 @@ def _is_as_good(verdict: Row, *, policy_digest: str) -> bool:
 
 
 def _record_death(
-    conn: sa.Connection, run: Row, *, outcome_id: str, created_by: int | None
+    conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
 ) -> None:
-    record_inconclusive(conn, run, run.error, verdict_id=outcome_id, created_by=created_by)
+    record_inconclusive(conn, run, present(run.error), verdict_id=outcome_id, created_by=created_by)
 
 
 KIND = RunKind(WHAT, on_base=verify_where_base_was_missed, on_death=_record_death)
@@ -188,5 +188,5 @@ def _answered_before(conn: sa.Connection, own: queries.Hold) -> VerdictInfo:
     return describe_verdict(verdict)
 
 
-def _verdict(conn: sa.Connection, run_id: str) -> Row:
+def _verdict(conn: sa.Connection, run_id: str) -> VerdictRow:
     return verdict_queries.verdicts_of_runs(conn, [run_id])[run_id]

@@ -1,0 +1,139 @@
+"""What a reference means, in one statement that was made once: the version with all that is shown.
+
+Each statement gives a row for every channel that serves the version, in the order of the channels,
+and one row where none does. Nothing of it outlives the transaction: a channel that was moved by
+another server is read as it is now.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from deltareg.db.queries.versions import select_versions
+from deltareg.db.rows import Prepared, ResolvedRow
+from deltareg.db.tables import (
+    channels,
+    deltas,
+    lineage,
+    namespaces,
+    principals,
+    revisions,
+    revocations,
+    verdicts,
+    version_bases,
+    versions,
+)
+
+LineName = tuple[str, str]
+"""Namespace and name of a line."""
+ShownSuite = tuple[str, str]
+"""Name and digest of the suite whose newest outcome is shown."""
+
+
+def on_channel(
+    conn: sa.Connection, line: LineName, channel: str, shown: ShownSuite
+) -> Sequence[ResolvedRow]:
+    """Find what a channel of a line serves now."""
+    return _ON_CHANNEL.all(
+        conn, namespace=line[0], line=line[1], channel=channel, suite=shown[0],
+        suite_digest=shown[1],
+    )  # fmt: skip
+
+
+def by_number(
+    conn: sa.Connection, line: LineName, number: int, shown: ShownSuite
+) -> Sequence[ResolvedRow]:
+    """Find a version of a line by its number."""
+    return _BY_NUMBER.all(
+        conn, namespace=line[0], line=line[1], number=number, suite=shown[0],
+        suite_digest=shown[1],
+    )  # fmt: skip
+
+
+def newest_of(conn: sa.Connection, line: LineName, shown: ShownSuite) -> Sequence[ResolvedRow]:
+    """Find the newest version of a line that is not deleted."""
+    return _NEWEST.all(conn, namespace=line[0], line=line[1], suite=shown[0], suite_digest=shown[1])
+
+
+def by_row_id(conn: sa.Connection, version_id: int, shown: ShownSuite) -> Sequence[ResolvedRow]:
+    """Give a version by its row id."""
+    return _BY_ROW_ID.all(conn, version_id=version_id, suite=shown[0], suite_digest=shown[1])
+
+
+def _select() -> sa.Select[*tuple[Any, ...]]:
+    serving, newest = channels.alias("serving"), revisions.alias("newest")
+    withdrawn, withdrawer = revocations.alias("withdrawn"), principals.alias("withdrawer")
+    outcome = (
+        sa.select(verdicts.c.verdict)
+        .where(
+            verdicts.c.version_id == versions.c.id,
+            verdicts.c.suite == sa.bindparam("suite"),
+            verdicts.c.suite_digest == sa.bindparam("suite_digest"),
+        )
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+        .limit(1)
+    )
+    served = sa.join(
+        newest,
+        serving,
+        sa.and_(newest.c.channel_id == serving.c.id, newest.c.number == serving.c.revision),
+    )
+    return (
+        select_versions()
+        .add_columns(
+            outcome.correlate(versions).scalar_subquery().label("verdict"),
+            sa.exists().where(lineage.c.version_id == versions.c.id).label("has_parents"),
+            version_bases.c.depth.label("base_depth"),
+            withdrawer.c.name.label("revoked_by"),
+            withdrawn.c.reason.label("revoked_because"),
+            withdrawn.c.created_at.label("withdrawn_at"),
+            serving.c.name.label("serving"),
+        )
+        .outerjoin(version_bases, version_bases.c.base_id == versions.c.base_id)
+        .outerjoin(
+            withdrawn,
+            sa.and_(withdrawn.c.version_id == versions.c.id, withdrawn.c.ended_at.is_(None)),
+        )
+        .outerjoin(withdrawer, withdrawer.c.id == withdrawn.c.actor_id)
+        .outerjoin(served, newest.c.version_id == versions.c.id)
+        .order_by(serving.c.id)
+    )
+
+
+def _of_line(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    return query.where(
+        namespaces.c.name == sa.bindparam("namespace"), deltas.c.name == sa.bindparam("line")
+    )
+
+
+_others = versions.alias("others")
+_ON_CHANNEL: Final = Prepared(
+    _of_line(_select())
+    .join(channels, channels.c.delta_id == deltas.c.id)
+    .join(
+        revisions,
+        sa.and_(
+            revisions.c.channel_id == channels.c.id,
+            revisions.c.number == channels.c.revision,
+            revisions.c.version_id == versions.c.id,
+        ),
+    )
+    .where(channels.c.name == sa.bindparam("channel")),
+    ResolvedRow,
+)
+_BY_NUMBER: Final = Prepared(
+    _of_line(_select()).where(versions.c.number == sa.bindparam("number")), ResolvedRow
+)
+_NEWEST: Final = Prepared(
+    _of_line(_select()).where(
+        versions.c.number
+        == sa.select(sa.func.max(_others.c.number))
+        .where(_others.c.delta_id == deltas.c.id, _others.c.deleted_at.is_(None))
+        .scalar_subquery()
+    ),
+    ResolvedRow,
+)
+_BY_ROW_ID: Final = Prepared(
+    _select().where(versions.c.id == sa.bindparam("version_id")), ResolvedRow
+)

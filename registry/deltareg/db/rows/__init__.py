@@ -1,0 +1,118 @@
+"""Rows by name: frozen dataclasses, one family a file, and the reading of queries into them."""
+
+from deltareg.db.rows.bases import BaseManifestRow, BaseRow, RelationRow
+from deltareg.db.rows.channels import (
+    BrokenGlassRow,
+    ChannelRow,
+    PinnedRow,
+    PointerRow,
+    RevisionRow,
+    StandingRow,
+    TermsRow,
+)
+from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
+from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
+from deltareg.db.rows.packs import (
+    HolderRow,
+    LeftoverRow,
+    LooseKeyRow,
+    MarkedPackRow,
+    PackRow,
+    PackSizeRow,
+    PackStateRow,
+    PackUseRow,
+    ReceivedPackRow,
+    UploadRow,
+)
+from deltareg.db.rows.prepared import Prepared
+from deltareg.db.rows.principals import AuditRow, KeptAnswerRow, LiveTokenRow, TokenRow
+from deltareg.db.rows.requests import ApprovalRow, RequestRow
+from deltareg.db.rows.runs import (
+    ClaimableRow,
+    DepthRow,
+    LogLineRow,
+    PlaceRow,
+    QueuedRunRow,
+    ReencodeRow,
+    RunRow,
+    ShownRunRow,
+    VerifyRow,
+)
+from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, present
+from deltareg.db.rows.verdicts import (
+    MakingRow,
+    OutcomeRow,
+    SuiteRow,
+    VerdictFactRow,
+    VerdictRow,
+    VersionWaiverRow,
+    WaiverRow,
+)
+from deltareg.db.rows.versions import DocumentsRow, ResolvedRow, RevocationRow, VersionRow
+from deltareg.db.rows.workers import AgentRow, BusyWorkerRow, FollowerRow, WorkerRow
+
+__all__ = [
+    "AgentRow",
+    "ApprovalRow",
+    "AuditRow",
+    "BaseManifestRow",
+    "BaseRow",
+    "BrokenGlassRow",
+    "BusyWorkerRow",
+    "ChannelRow",
+    "ClaimableRow",
+    "DepthRow",
+    "DocumentsRow",
+    "EventRow",
+    "FollowerRow",
+    "HasPolicy",
+    "HolderRow",
+    "KeptAnswerRow",
+    "LeftoverRow",
+    "LineRow",
+    "ListedLineRow",
+    "LiveTokenRow",
+    "LogLineRow",
+    "LooseKeyRow",
+    "MakingRow",
+    "MarkedPackRow",
+    "MayFreeze",
+    "Named",
+    "OutcomeRow",
+    "PackRow",
+    "PackSizeRow",
+    "PackStateRow",
+    "PackUseRow",
+    "PinnedRow",
+    "PlaceRow",
+    "PointerRow",
+    "Prepared",
+    "QueuedRunRow",
+    "ReceivedPackRow",
+    "ReencodeRow",
+    "RelationRow",
+    "RequestRow",
+    "ResolvedRow",
+    "RevisionRow",
+    "RevocationRow",
+    "RunRow",
+    "ShownRunRow",
+    "StandingRow",
+    "SuiteRow",
+    "TermsRow",
+    "Timed",
+    "TokenRow",
+    "UploadRow",
+    "VerdictFactRow",
+    "VerdictRow",
+    "VerifyRow",
+    "VersionRow",
+    "VersionWaiverRow",
+    "WaiverRow",
+    "WorkerRow",
+    "fetch_all",
+    "fetch_each",
+    "fetch_known",
+    "fetch_one",
+    "present",
+]

@@ -1,0 +1,47 @@
+"""Rows of bases."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRow:
+    """A base as shown, without its documents; the last six are of one that is a version."""
+
+    id: int
+    name: str
+    root: str
+    config_digest: str
+    tokenizer_digest: str | None
+    manifest_digest: str
+    location: str | None
+    logical_bytes: int
+    stored_bytes: int
+    created_at: int
+    created_by: int | None
+    is_stored: bool
+    maker: str | None
+    deltas: int
+    version_id: int | None
+    bottom_id: int | None
+    depth: int | None
+    recipe: str | None
+    bottom_name: str | None
+    bottom_root: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BaseManifestRow:
+    """A base with its manifest."""
+
+    id: int
+    root: str
+    manifest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RelationRow:
+    """What is recorded of a base and another, with the other's name where it is here."""
+
+    relation: str
+    other_root: str
+    name: str | None

@@ -1,0 +1,122 @@
+"""Queries that every request asks: compiled once for each database, and run as their SQL text.
+
+SQLAlchemy spends more on a small query than the database does, above all on working out again what
+it worked out before. A prepared query keeps the text, the order of its parameters and what has to
+be done to its values; errors, transactions and connections are SQLAlchemy's as always.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from deltareg.db.rows.fetch import check_columns
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
+_Value = Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A query as one database takes it.
+
+    Attributes:
+        text: Its SQL.
+        parameters: Names in the order of the text; None where the text names them.
+        constants: Values of parameters that the query itself brings.
+        values: By the place of a column, what makes a value of Python of what the driver gives.
+    """
+
+    text: str
+    parameters: tuple[str, ...] | None
+    constants: Mapping[str, object]
+    values: tuple[tuple[int, _Value], ...]
+
+
+class Prepared(Generic[R]):
+    """A SELECT with parameters whose rows are of a class; may be shared by threads."""
+
+    def __init__(self, query: sa.Select[*tuple[Any, ...]], row: type[R]) -> None:
+        """Prepare nothing yet: the first use with a database does.
+
+        Args:
+            query: The query; what varies in it is a `bindparam` with a name.
+            row: A dataclass whose fields are the query's columns, in the same order.
+
+        Raises:
+            TypeError: They are not.
+        """
+        names = [field.name for field in fields(row)]
+        columns = tuple(query.selected_columns.keys())
+        check_columns(row.__name__, columns, names)
+        if list(columns) != names:
+            raise TypeError(f"the columns of the query are not in the order of {row.__name__}")
+        self._query = query
+        self._make: Callable[..., R] = row
+        self._compiled: dict[str, _Compiled] = {}
+
+    def all(self, conn: sa.Connection, **given: object) -> list[R]:
+        """Run it with its parameters and give all rows."""
+        compiled = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
+        values = {**compiled.constants, **given}
+        order = compiled.parameters
+        bound = values if order is None else tuple(values[name] for name in order)
+        found = _run(conn, compiled.text, bound)
+        return [self._make(*_converted(row, compiled.values)) for row in found]
+
+    def one(self, conn: sa.Connection, **given: object) -> R | None:
+        """Run it and give its first row, or None."""
+        return next(iter(self.all(conn, **given)), None)
+
+    def _compile(self, dialect: sa.Dialect) -> _Compiled:
+        compiled = self._query.compile(dialect=dialect)
+        order = getattr(compiled, "positiontup", None)
+        free = {name for name, bind in compiled.binds.items() if bind.required}
+        constants = {n: value for n, value in compiled.params.items() if n not in free}
+        values = [
+            (place, convert)
+            for place, column in enumerate(self._query.selected_columns)
+            if (convert := _conversion(column.type, dialect)) is not None
+        ]
+        found = _Compiled(
+            str(compiled), None if order is None else tuple(order), constants, tuple(values)
+        )
+        self._compiled[dialect.name] = found
+        return found
+
+
+def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[object]]:
+    """Run a text in the transaction of a connection; what the driver raises is SQLAlchemy's."""
+    dialect = conn.dialect
+    cursor = conn.connection.cursor()
+    try:
+        run: Callable[..., object] = cursor.execute
+        run(text, bound)
+        return cursor.fetchall()
+    except dialect.loaded_dbapi.Error as error:
+        is_lost = dialect.is_disconnect(error, conn.connection.dbapi_connection, cursor)
+        if is_lost:
+            conn.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True,
+            connection_invalidated=is_lost, dialect=dialect,
+        ) from error  # fmt: skip
+    finally:
+        cursor.close()
+
+
+def _conversion(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Value | None:
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _converted(row: Sequence[object], values: tuple[tuple[int, _Value], ...]) -> Sequence[object]:
+    if not values:
+        return row
+    found = list(row)
+    for place, convert in values:
+        found[place] = convert(found[place])
+    return found

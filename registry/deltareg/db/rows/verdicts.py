@@ -1,0 +1,119 @@
+"""Rows of verdicts and their waivers, and of suites."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """A verdict as shown, with what its version and its suite are now."""
+
+    id: str
+    run_id: str
+    version_id: int
+    manifest_digest: str
+    base_root: str
+    suite: str
+    suite_digest: str
+    verifier: str
+    policy_digest: str
+    dtype: str
+    seed: int
+    verdict: Outcome
+    base_evidence: str
+    checks: Sequence[Mapping[str, object]]
+    environment: Mapping[str, str]
+    sandbox: str
+    created_at: int
+    created_by: int | None
+    namespace: str
+    line: str
+    number: int
+    version_digest: str
+    version_base: str
+    maker: str | None
+    compared_with: str
+    suite_now: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFactRow:
+    """A verdict as the gate needs it: all that binds it, and its checks."""
+
+    id: str
+    manifest_digest: str
+    base_root: str
+    suite: str
+    suite_digest: str
+    verdict: Outcome
+    checks: Sequence[Mapping[str, object]]
+    created_at: int
+    verifier: str
+    policy_digest: str
+    dtype: str
+    seed: int
+    base_evidence: str
+    sandbox: str
+    environment: Mapping[str, str]
+    compared_with: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakingRow:
+    """By what and where a verdict was made."""
+
+    version_id: int
+    suite: str
+    suite_digest: str
+    verifier: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """What a verdict about a version said."""
+
+    version_id: int
+    verdict: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class WaiverRow:
+    """A waiver, and whether it stands now."""
+
+    id: str
+    verdict_id: str
+    check_name: str
+    reason: str
+    expires_at: int
+    created_at: int
+    actor_id: int
+    revoked_at: int | None
+    revoked_by: int | None
+    stands: bool
+    actor: str
+    ender: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionWaiverRow(WaiverRow):
+    """A waiver with the version that its verdict is about."""
+
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRow:
+    """A version of a suite that was pushed."""
+
+    id: int
+    name: str
+    number: int
+    digest: str
+    document: bytes
+    created_at: int
+    created_by: int | None
+    maker: str | None

@@ -1,0 +1,70 @@
+"""Rows of workers, and of agents with the channels that they follow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker, and how long ago it asked for work."""
+
+    id: int
+    name: str
+    principal_id: int
+    labels: Mapping[str, str]
+    last_seen_at: int
+    age_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class BusyWorkerRow:
+    """A worker with the run that it holds, if it holds one; once for each run."""
+
+    name: str
+    labels: Mapping[str, str]
+    last_seen_at: int
+    age_us: int
+    run_id: str | None
+    what: str | None
+    namespace: str | None
+    line: str | None
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """An agent."""
+
+    id: int
+    name: str
+    principal_id: int
+    engine: str
+    every_us: int
+    seen_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerRow:
+    """What an agent serves of a channel, beside what the channel says now."""
+
+    id: int
+    agent_id: int
+    channel_id: int
+    revision: int
+    version: int | None
+    digest: str | None
+    state: str
+    error: str
+    since: int
+    agent: str
+    engine: str
+    seen_at: int
+    every_us: int
+    age_us: int
+    owner: str
+    namespace: str
+    line: str
+    channel: str
+    desired_revision: int
+    desired_version: int | None
+    desired_digest: str | None

@@ -1,0 +1,58 @@
+"""Where the pieces of a push are, so that another push of the namespace need not send them.
+
+What is written is worked out before the transaction that writes it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import packs as queries
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a piece is.
+
+    Attributes:
+        digest: The piece's digest.
+        base_root: The base that its reference belongs to; empty when it stands alone.
+        entry: Its whole chain, as its row keeps it.
+        packs: The digests of the packs that the chain lies in, sorted.
+    """
+
+    digest: str
+    base_root: str
+    entry: bytes
+    packs: tuple[str, ...]
+
+
+def places_of(manifest: Manifest, storage: StorageMap, reference_root: str) -> list[Place]:
+    """Give the places of a manifest's own pieces, each with its whole chain."""
+    chains = map(storage.chain, manifest.pieces())
+    return [
+        Place(
+            digest=str(chain.piece.digest),
+            base_root="" if chain.outside is None else reference_root,
+            entry=queries.pack_entry(chain.encode()),
+            packs=tuple(sorted(str(pack) for pack in chain.packs)),
+        )
+        for chain in chains
+        if chain.piece.chunks
+    ]
+
+
+def record_places(
+    conn: sa.Connection, scope: str, places: Sequence[Place], pack_ids: Mapping[str, int]
+) -> None:
+    """Remember places, given the rows of all packs by digest."""
+    found = (
+        queries.FoundPiece(
+            place.digest, place.base_root, place.entry, [pack_ids[pack] for pack in place.packs]
+        )
+        for place in places
+    )
+    queries.record_pieces(conn, scope, found)
