@@ -373,6 +373,7 @@ def test_a_lineage_ends_at_the_border(registry):
         team = deltas.add_namespace(conn, "team", created_by=1)
         deltas.add_delta(conn, team, "y", created_by=1)
         row = deltas.delta_row(conn, "team", "y")
+        assert row is not None
         child = rows.add_version(conn, row.id, parents=[1])
         conn.execute(sa.update(t.versions).values(manifest=rows.BASE.encode()))
         conn.execute(sa.update(t.versions).where(t.versions.c.id == child).values(base_id=2))
