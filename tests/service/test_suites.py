@@ -185,7 +185,7 @@ def test_a_task_without_digests_of_its_data_is_not_taken(registry_server, client
     wanted = SuitePush(document=json.dumps(lost), files=brought)
 
     with pytest.raises(InvalidInput, match="names data that has none"):
-        client.suites.context.api.post("/suites", wanted, SuiteInfo)
+        client._api.post("/suites", wanted, SuiteInfo)
 
 
 def test_no_suite_is_ever_changed_or_deleted_by_sql(registry_server, client, folder):
