@@ -19,6 +19,7 @@ CONTRACTS = [contract["id"] for contract in CONFIG["contracts"]]
 PLANTS = [
     ("components", "cli/deltareg_cli/main.py", "import deltareg_verify"),
     ("components", "registry/deltareg/delta/fold.py", "import deltareg_cli"),
+    ("components", "registry/deltareg/client/pull/attaching.py", "import deltareg_verify"),
     ("registry-layers", "registry/deltareg/errors.py", "import deltareg.digest"),
     ("registry-layers", "registry/deltareg/db/__init__.py", "import deltareg.service"),
     ("registry-layers", "registry/deltareg/client/__init__.py", "import deltareg.api"),
@@ -27,6 +28,7 @@ PLANTS = [
     ("engine-layers", "registry/deltareg/delta/kind.py", "import deltareg.delta.accounting"),
     ("service-rooms", "registry/deltareg/service/clock.py", "import deltareg.service.runs"),
     ("client-rooms", "registry/deltareg/client/cache/pins.py", "import deltareg.client.pull"),
+    ("client-rooms", "registry/deltareg/client/asking/lines.py", "import deltareg.client.client"),
     ("pure-core", "registry/deltareg/identity/manifest.py", "import httpx"),
     ("pure-core", "registry/deltareg/gate/judge.py", "import sqlite3"),
     ("pure-core", "registry/deltareg/delta/kinds/lora.py", "import subprocess"),
