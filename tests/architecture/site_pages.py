@@ -19,7 +19,7 @@ from tests.architecture.tree import REPOSITORY
 EXPLAIN = "registry/deltareg/explain"
 _FENCE = re.compile(r"(^ *```.*?^ *```[^\n]*$)", re.M | re.S)
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?![a-z]+:)([^)#\s]*)(#[^)\s]*)?\)")
-_LIST = re.compile(r"^((?![-*|>#]|\d+\. |\s)[^\n]+\n)(?=[-*] |\d+\. )", re.M)
+_LIST = re.compile(r"^((?![-*] |\d+\. |[|>#]|\s)[^\n]+\n)(?=[-*] |\d+\. )", re.M)
 _NESTED = re.compile(r"^ {2,3}(?=[-*] )", re.M)
 
 
@@ -85,6 +85,11 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         text = _LINK.sub(lambda m: _led(m, source, page.file.src_uri), parts[i])
         parts[i] = _NESTED.sub("    ", _LIST.sub(r"\1\n", text))
     return "".join(parts)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Take out the mark with which a docstring begins a block of code."""
+    return html.replace("<p>::</p>", "")
 
 
 def _led(link: re.Match[str], source: str, shown_as: str) -> str:

@@ -13,7 +13,7 @@ from tests.architecture.tree import REPOSITORY, pages
 LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)(?:#[^)\s]*)?\)")
 ANCHOR = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)#([^)\s]+)\)")
 HOWTO = REPOSITORY / "docs" / "howto"
-# What each call of the S3 library asks for; HEAD and parts of an upload have no own action.
+# What each call of the S3 library asks for; HEAD and parts of uploads have no action of their own.
 S3_ACTIONS = {
     "abort_multipart_upload": "s3:AbortMultipartUpload",
     "complete_multipart_upload": "s3:PutObject",
@@ -32,7 +32,7 @@ S3_ACTIONS = {
 @cache
 def anchors(path):
     """Give the anchors of a page's headings, as GitHub makes them."""
-    found = []
+    found: list[str] = []
     for title in re.findall(r"^#+ +(.+?) *$", without_code(path), flags=re.M):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).lower()
         slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
@@ -86,11 +86,12 @@ def test_the_page_on_buckets_names_every_action_and_no_other():
 
 
 def test_the_code_for_a_lost_token_makes_one(service_folder):
-    code = re.search(r"```python\n(.*?)```", (HOWTO / "lost-tokens.md").read_text(), flags=re.S)
+    page = (HOWTO / "lost-tokens.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.S)
     environment = {**os.environ, "DELTAREG_DATA_DIR": str(service_folder)}
 
     made = subprocess.run(
-        [sys.executable, "-c", code[1]], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
 
     assert re.fullmatch(r"drg_pat_\w+\n", made.stdout)

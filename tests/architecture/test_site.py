@@ -71,6 +71,15 @@ def test_the_reference_shows_what_the_client_does(site):
 
 
 @pytest.mark.slow
+def test_a_list_is_a_list_as_it_is_on_github(site):
+    decision = (site / "adr" / "0006-ledger.html").read_text(encoding="utf-8")
+    changes = (site / "changelog.html").read_text(encoding="utf-8")
+
+    assert "<li>A label that is overwritten." in re.sub(r"<li>\s*(<p>)?", "<li>", decision)
+    assert re.search(r"<li>(?:(?!</li>).)*<ul>\s*<li>LoRA with rsLoRA", changes, flags=re.S)
+
+
+@pytest.mark.slow
 def test_the_search_works_where_files_are_opened(site):
     assert "var __index" in (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert "assets/iframe-worker.js" in (site / "index.html").read_text(encoding="utf-8")

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from deltareg.drawing.rendering import render
-
 Point = tuple[float, float]
 
 
@@ -77,6 +75,8 @@ class Stroke(Mark):
 
 def svg(size: Point, label: str, marks: Sequence[Mark], *, is_fixed: bool = False) -> str:
     """Give a plot of a width and height as markup, with a label for those who cannot see it."""
+    from deltareg.drawing.rendering import render  # what a plot is made of needs no templates
+
     return render("plot.svg.jinja", size=size, label=label, marks=marks, is_fixed=is_fixed)
 
 
