@@ -76,7 +76,7 @@ def test_revocation_and_verdict_are_those_of_now(served):
     http, client = served.http(served.token("read")), served.client()
     before = resolve(http, f"{LINE}@prod").json()
 
-    client.revoke(f"{LINE}:v2", reason="leaks", even_if_served=True)
+    client.versions.revoke(f"{LINE}:v2", reason="leaks", even_if_served=True)
     after = resolve(http, f"{LINE}@prod").json()
 
     assert (before["verdict"], before["revocation"]) == ("pass", None)
@@ -129,7 +129,7 @@ def test_a_token_that_one_server_revoked_is_nobodys_at_the_other_at_once(served)
             token_id = http.get("/whoami", headers=bearer(token)).json()["token_id"]
             first = http.get("/resolve", params={"ref": f"{LINE}@prod"}, headers=bearer(token))
 
-            admin.revoke_token(token_id)
+            admin.tokens.revoke(token_id)
             then = http.get("/resolve", params={"ref": f"{LINE}@prod"}, headers=bearer(token))
             kept = bearer(token) | {"If-None-Match": first.headers["ETag"]}
 

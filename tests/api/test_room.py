@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from deltareg.api import room
 from deltareg.api.room import Room
 from deltareg.api.settings import Settings
 from deltareg.errors import DiskFull
@@ -14,11 +15,18 @@ def test_a_disk_with_room_is_fine_and_nothing_is_left_there(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def nearly_full(monkeypatch):
+    """Let any free space be too little."""
+    monkeypatch.setattr(room, "_PART", 0.001)
+
+
+@pytest.mark.usefixtures("nearly_full")
 def test_a_disk_that_is_almost_full_is_named(tmp_path):
-    room = Room({"database": tmp_path, "store": tmp_path}, least_bytes=1 << 62)
+    found = Room({"database": tmp_path, "store": tmp_path}, least_bytes=1 << 62)
 
     with pytest.raises(DiskFull, match=r"the disk of the database has \d+ MB left"):
-        room.check()
+        found.check()
 
 
 def test_a_folder_that_takes_nothing_is_named(tmp_path):
@@ -28,18 +36,19 @@ def test_a_folder_that_takes_nothing_is_named(tmp_path):
 
 def test_it_is_looked_at_now_and_then(tmp_path):
     now = [0.0]
-    room = Room({"store": tmp_path / "late"}, least_bytes=1, every_s=5, clock=lambda: now[0])
+    disks = Room({"store": tmp_path / "late"}, least_bytes=1, every_s=5, clock=lambda: now[0])
     with pytest.raises(DiskFull):
-        room.check()
+        disks.check()
     (tmp_path / "late").mkdir()
 
     now[0] = 4.0
     with pytest.raises(DiskFull):
-        room.check()
+        disks.check()
     now[0] = 6.0
-    room.check()
+    disks.check()
 
 
+@pytest.mark.usefixtures("nearly_full")
 def test_a_server_without_room_is_not_ready(local_registry, tmp_path):
     local_registry.app.state.room = Room({"store": tmp_path}, least_bytes=1 << 62)
 

@@ -132,7 +132,7 @@ def ours(folder, url, options):
 def pushes(client, folder, count, pid):
     """Push LoRAs, the first two uncounted, and give the server's CPU of one, in ms."""
     write_base(folder / "base", _SHAPE)
-    client.push_base(folder / "base", "llama")
+    client.bases.push(folder / "base", "llama")
     began = 0.0
     for number in range(count + 2):
         write_lora(folder / f"lora{number}", seed=number)

@@ -166,8 +166,9 @@ def test_a_network_that_stays_broken_is_told(server, proxy, client, tmp_path, ki
     assert list(store.keys("blobs/"))
 
 
-def test_a_server_that_is_not_there_is_told_at_once(tmp_path):
-    with Client(ClientConfig(server="http://127.0.0.1:9", cache_dir=tmp_path)) as client:
+def test_a_server_that_is_not_there_is_told_when_patience_ends(tmp_path):
+    config = ClientConfig(server="http://127.0.0.1:9", cache_dir=tmp_path, patience_s=0.5)
+    with Client(config) as client:
         assert not client.ready()
         with pytest.raises(Unavailable, match="no registry answers"):
             client.whoami()

@@ -17,8 +17,9 @@ from pathlib import Path
 from deltareg.errors import DiskFull
 
 LEAST_BYTES = 64 << 20
-"""Less room than this is none: the longest pack would not fit."""
+"""Less room than this is none: the longest pack would not fit. On small disks it is a twentieth."""
 _EVERY_S = 5.0
+_PART = 20
 _PROBE = bytes(4096)
 
 
@@ -60,7 +61,7 @@ class Room:
             try:
                 found = os.statvfs(folder)
                 free = found.f_bavail * found.f_frsize
-                if free < self.least_bytes:
+                if free < min(self.least_bytes, found.f_blocks * found.f_frsize // _PART):
                     return f"the disk of the {what} has {free // 1_000_000} MB left"
                 _write(folder / f".room-{os.getpid()}")
             except OSError as error:

@@ -98,21 +98,16 @@ def show_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
 def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
     """End a run that is queued or running; its worker learns of it with its next heartbeat.
 
-    One that the caller has cancelled stays so: an answer may have been lost.
-
     Raises:
         NotFound: There is none of that id.
         Conflict: It has ended already.
     """
     _require_queueing(caller, on=SOMEWHERE)
-    told = f"cancelled by {caller.principal}"
 
     def transaction(conn: sa.Connection) -> RunInfo:
         row = info.find_run(conn, caller, run_id)
         _require_queueing(caller, on=info.concern_of(row))
-        state = queries.cancel(conn, run_id, error=told)
-        if state is None and (row.state, row.error) == ("cancelled", told):
-            return describe_run(conn, caller, run_id)
+        state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
         if state is None:
             raise Conflict(f"run {run_id} is {row.state}", fix="deltareg verify REF --again")
         after = {"state": "cancelled"}
