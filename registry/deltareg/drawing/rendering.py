@@ -33,7 +33,7 @@ def render(template: str, *, room: str = _OWN, **values: object) -> Markup:
         jinja2.UndefinedError: The template uses a name that is not there.
         TypeError: It would write what is neither text nor a whole number.
     """
-    filled = _environment(room).get_template(template).render(values)
+    filled = _environment(room).get_template(template).render(values, style=_style())
     return Markup(clean_lines(filled))  # noqa: S704  # filled with autoescape
 
 
@@ -50,15 +50,19 @@ def _environment(room: str) -> Environment:
     for name in _LETS_THROUGH:
         del made.filters[name]
     made.filters |= _filters()
-    made.globals["style"] = Markup((files(_OWN) / "templates" / "page.css").read_text("utf-8"))  # noqa: S704  # ours
     return made
+
+
+@cache
+def _style() -> Markup:
+    return Markup((files(_OWN) / "templates" / "page.css").read_text("utf-8"))  # noqa: S704  # ours
 
 
 def _filters() -> dict[str, Callable[..., object]]:
     words = (clean, cut, number, seconds, short, size, tone)
-    return {made.__name__: made for made in words} | {
-        "breaks": _breaks, "lines": _lines, "place": _place, "places": _places,
-    }  # fmt: skip
+    made: dict[str, Callable[..., object]] = {one.__name__: one for one in words}
+    made |= {"breaks": _breaks, "lines": _lines, "place": _place, "places": _places}
+    return made
 
 
 def _shown(value: object) -> object:
