@@ -64,7 +64,7 @@ class Commands:
         self._processes, self._server, self._token = processes, server, server.token
         self._lock = threading.Lock()
         self.ended: Counter[str] = Counter()
-        self.longest: Counter[str] = Counter()
+        self.longest = {"push": 0.0, "pull": 0.0}
         self.wrong: list[str] = []
 
     def push(self, number):
