@@ -46,7 +46,9 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning(Exit.INVALID, "usage, invalid input, or an upload that is refused", "no"),
     Meaning(Exit.NOT_FOUND, "not found", "no"),
     Meaning(Exit.FORBIDDEN, "not logged in, or not allowed", "no"),
-    Meaning(Exit.CONFLICT, "conflict: it exists, it moved, it runs or it is held", "read it again first"),
+    Meaning(
+        Exit.CONFLICT, "conflict: it exists, it moved, it runs or it is held", "read it again first"
+    ),
     Meaning(Exit.INTEGRITY, "integrity: bytes do not have their digest", "pull again"),
     Meaning(Exit.BASE_MISMATCH, "the base is not the one that the delta was made for", "no"),
     Meaning(Exit.GATE_FAILED, "gate failed: the verdict is fail", "no"),
@@ -55,9 +57,7 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning(Exit.INCONCLUSIVE, "verification inconclusive; never a pass", "yes"),
     Meaning(Exit.QUOTA, "quota or disk full", "no"),
     Meaning(Exit.BLOCKED, "revoked, quarantined, frozen, or blocked by policy", "no"),
-    Meaning(
-        Exit.UNAVAILABLE, "the server or the network cannot answer now; tried for 30 s", "yes"
-    ),
+    Meaning(Exit.UNAVAILABLE, "the server or the network cannot answer now; tried for 30 s", "yes"),
     Meaning(Exit.TIMEOUT, "waiting timed out; the work goes on, its ID was printed", "ask again"),
     Meaning(Exit.INTERRUPTED, "interrupted; what was done is kept", "same command"),
 )
