@@ -68,18 +68,18 @@ def patient(clock, progress, *, retries=5, window_s=30.0):
     )
 
 
-def failing(error, *, times=10**6):
-    """Fail so often, with an error that is made anew by a function, and then succeed."""
-    tries = []
+class failing:  # noqa: N801  # reads as what it does
+    """Fails so often, with an error that is made anew by a function, and then succeeds."""
 
-    def act():
-        tries.append(None)
-        if len(tries) <= times:
-            raise error()
+    def __init__(self, error, *, times=10**6):
+        self._error, self._times = error, times
+        self.tries: list[None] = []
+
+    def __call__(self):
+        self.tries.append(None)
+        if len(self.tries) <= self._times:
+            raise self._error()
         return "done"
-
-    act.tries = tries
-    return act
 
 
 def of_network(cause, url=SERVER + "/api/v1/meta"):

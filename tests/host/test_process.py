@@ -98,6 +98,7 @@ def test_ctrl_c_in_the_midst_of_imports_ends_without_a_word(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as program:
+        assert program.stdout is not None
         assert program.stdout.readline() == b"importing\n"
 
         program.send_signal(signal.SIGINT)
