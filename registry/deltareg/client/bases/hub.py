@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from deltareg.documents.json_values import is_object
+
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 _CONFIG_BYTES = 1 << 20
 
@@ -39,7 +41,7 @@ def base_in_config(adapter: Path) -> str:
             found: object = json.loads(file.read(_CONFIG_BYTES))
     except (OSError, ValueError):  # none, or one that a push refuses with better words
         return ""
-    named: object = found.get("base_model_name_or_path") if isinstance(found, dict) else None
+    named = found.get("base_model_name_or_path") if is_object(found) else None
     return named if isinstance(named, str) else ""
 
 

@@ -14,7 +14,7 @@ from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
-from deltareg.client.folders.near_misses import fix_of_empty, fix_of_two, is_part_of_adapter
+from deltareg.client.folders.near_misses import fix_of_empty, fix_of_two
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
@@ -220,9 +220,6 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
     """
     if not path.exists():
         raise NotFound(f"there is nothing at {path}", fix="name the folder that holds the files")
-    if purpose == "delta" and path.is_file() and is_part_of_adapter(path):
-        told = f"{path.name} is one file of an adapter: adapter_config.json lies beside it"
-        _refuse("missing_config", told, f"name the folder: {path.parent}")
     root = path if path.is_dir() else path.parent
     chosen = sorted(_walk(path, root) if path.is_dir() else [path])
     folder = Folder(root, convention=convention)

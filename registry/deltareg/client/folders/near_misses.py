@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from deltareg.errors import Problem, Refused
+
 _CHECKPOINT = re.compile(r"(?:checkpoint-|global_step)(\d+)")
 _CONFIG = "adapter_config.json"
 
@@ -33,6 +35,14 @@ def fix_of_two(folder: Path, one: str, other: str) -> str:
     return f"push one of them alone: {' or '.join(places)}"
 
 
-def is_part_of_adapter(file: Path) -> bool:
-    """Whether a file of tensors has the config that belongs to it beside it."""
-    return file.name.endswith(".safetensors") and (file.parent / _CONFIG).is_file()
+def check_is_whole(path: Path) -> None:
+    """Make sure that what is to be pushed is not one file of an adapter.
+
+    Raises:
+        Refused: The config that belongs to it lies beside it.
+    """
+    is_part = path.name.endswith(".safetensors") and path.is_file()
+    if is_part and (path.parent / _CONFIG).is_file():
+        told = f"{path.name} is one file of an adapter: {_CONFIG} lies beside it"
+        fix = f"name the folder: {path.parent}"
+        raise Refused([Problem("missing_config", told, fix=fix)])

@@ -13,6 +13,7 @@ from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.folders.golden import add_golden
 from deltareg.client.folders.hashing import Hashing
 from deltareg.client.folders.known_folders import remember_version
+from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.push.version_before import earlier_at_hand
@@ -69,6 +70,7 @@ def push(
         Refused: The folder is not a delta of this base; nothing was sent.
     """
     started = time.monotonic()
+    check_is_whole(path)
     wanted = find_push_base(context, base)
     known = wanted.known
     try:
