@@ -58,7 +58,8 @@ client.set_registered_model_alias("lora", "prod", 1)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8.0, help="how long each is asked")
+    parser.add_argument("--rounds", type=int, default=10, help="how often each is asked")
+    parser.add_argument("--moment", type=float, default=1.0, help="seconds that each round asks")
     parser.add_argument("--clients", type=int, default=4, help="connections that ask at once")
     parser.add_argument("--pushes", type=int, default=12, help="how many LoRAs are pushed")
     parser.add_argument("--mlflow", help="a Python that has mlflow; this one by default")
@@ -67,12 +68,12 @@ def main():
     blocks = []
     for name, opened in {"SQLite": in_sqlite, "PostgreSQL": in_postgresql}.items():
         with opened() as (folder, url, other):
-            lines = [f"{name}\n{_HEAD}"]
-            print(lines[0], flush=True)
-            for line in (*ours(folder, url, options), *mlflow(folder, other, options)):
+            block = [f"{name}\n{_HEAD}"]
+            print(block[0], flush=True)
+            for line in lines(folder, url, other, options):
                 print(line, flush=True)
-                lines.append(line)
-        blocks.append("\n".join(lines))
+                block.append(line)
+        blocks.append("\n".join(block))
     if options.write_docs:
         write_page(_PAGE, "api", "\n\n".join(blocks))
 
@@ -102,8 +103,8 @@ def in_postgresql():
             yield Path(folder), url, other.replace("+psycopg", "+psycopg2")
 
 
-def ours(folder, url, options):
-    """Ask this project's server in each way, then push; tell of each in a line."""
+def lines(folder, url, other, options):
+    """Push, then ask both servers in turn; tell of each in a line."""
     processes = Processes(folder)
     try:
         server = processes.api(database_url=url).start()
@@ -111,22 +112,48 @@ def ours(folder, url, options):
         with server.client(folder / "cache") as client:
             pushed_ms = pushes(client, folder, options.pushes, pid)
             promote(client)
-        path = f"/api/v1/resolve?ref={quote(f'{_LINE}@{_CHANNEL}')}"
-        tag = httpx.get(server.url + path, headers=bearer(server)).headers["ETag"]
-        asked = {
-            "/livez": ("/livez", {}),
-            "resolve by channel, whole": (path, bearer(server)),
-            "resolve by channel, slim": (f"{path}&slim=true", bearer(server)),
-            "resolve by channel, 304": (path, bearer(server) | {"If-None-Match": tag}),
-        }
-        live_ms = 0.0
-        for name, (target, headers) in asked.items():
-            found = ask(server.port, target, headers, pids=[pid], options=options)
-            live_ms = live_ms or found.cpu_ms
-            yield told(name, found) + f"{found.cpu_ms / live_ms:>10.1f}"
+        with mlflow_started(options.mlflow, other, folder) as theirs:
+            asked = ours(server) | theirs
+            yield from told(in_turn(asked, options))
+        if not theirs:
+            yield "MLflow  not installed: mlflow"
         yield f"{'push of a 1.8 MB LoRA':<40}{'':>10}{pushed_ms:>9.1f}"
     finally:
         processes.end()
+
+
+def ours(server):
+    """Give what this project's server is asked, by name."""
+    bearer = {"Authorization": f"Bearer {server.token}"}
+    path = f"/api/v1/resolve?ref={quote(f'{_LINE}@{_CHANNEL}')}"
+    tag = httpx.get(server.url + path, headers=bearer).headers["ETag"]
+    pid = server.process.pid
+    return {
+        "/livez": Question(server.port, "/livez", {}, pid),
+        "resolve by channel, whole": Question(server.port, path, bearer, pid),
+        "resolve by channel, slim": Question(server.port, f"{path}&slim=true", bearer, pid),
+        "resolve by channel, 304": Question(
+            server.port, path, bearer | {"If-None-Match": tag}, pid
+        ),
+    }
+
+
+def in_turn(asked, options):
+    """Ask each for a moment, again and again, so that what else the machine does hits all alike."""
+    found = {name: Asked() for name in asked}
+    for number in range(options.rounds + 1):
+        for name, question in asked.items():
+            done = ask(question, options)
+            if number:  # the first round warms up
+                found[name] += done
+    return found
+
+
+def told(found):
+    """Say how often each was answered in a second, and what that cost."""
+    live_ms = found["/livez"].cpu_ms
+    for name, each in found.items():
+        yield f"{name:<40}{each.rate:>10.0f}{each.cpu_ms:>9.2f}{each.cpu_ms / live_ms:>10.1f}"
 
 
 def pushes(client, folder, count, pid):
@@ -137,9 +164,9 @@ def pushes(client, folder, count, pid):
     for number in range(count + 2):
         write_lora(folder / f"lora{number}", seed=number)
         if number == 2:
-            began = cpu_s([pid])
+            began = cpu_s(pid)
         client.push(folder / f"lora{number}", _LINE, base="llama")
-    return 1000 * (cpu_s([pid]) - began) / count
+    return 1000 * (cpu_s(pid) - began) / count
 
 
 def promote(client):
@@ -169,22 +196,13 @@ def write_lora(folder, *, seed):
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
-def mlflow(folder, url, options):
-    """Ask MLflow's server, if there is one, to what its alias points."""
-    python = options.mlflow or sys.executable
-    if options.mlflow is None and find_spec("mlflow") is None:
-        yield "MLflow  not installed: mlflow"
-        return
-    with mlflow_started(python, url, folder) as (port, pid):
-        path = "/api/2.0/mlflow/registered-models/alias?name=lora&alias=prod"
-        found = ask(port, path, {}, pids=[pid], options=options)
-        yield told("MLflow, alias to version", found)
-
-
 @contextmanager
 def mlflow_started(python, url, folder):
-    """Run MLflow's server with one process that answers; give its port and the process to watch."""
-    port = free_port()
+    """Run MLflow's server with one process that answers; give what it is asked, if it is there."""
+    if python is None and find_spec("mlflow") is None:
+        yield {}
+        return
+    python, port = python or sys.executable, free_port()
     command = [
         python, "-m", "mlflow", "server", "--backend-store-uri", url, "--port", str(port),
         "--workers", "1", "--default-artifact-root", str(folder / "artifacts"),
@@ -197,7 +215,8 @@ def mlflow_started(python, url, folder):
             address = f"http://127.0.0.1:{port}"
             until(lambda: is_up(address, process), "MLflow answers", timeout_s=180, pause_s=0.5)
             subprocess.run([python, "-c", _MLFLOW, address], check=True, stdout=log, stderr=log)
-            yield port, process.pid
+            path = "/api/2.0/mlflow/registered-models/alias?name=lora&alias=prod"
+            yield {"MLflow, alias to version": Question(port, path, {}, process.pid)}
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
@@ -212,22 +231,50 @@ def is_up(address, process):
 
 
 @dataclass(frozen=True)
+class Question:
+    """What a server is asked, and the process whose CPU that takes."""
+
+    port: int
+    path: str
+    headers: dict[str, str]
+    pid: int
+
+    @property
+    def request(self):
+        told = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        head = f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+        return f"{head}{told}\r\n".encode()
+
+
+@dataclass(frozen=True)
 class Asked:
-    """How a server did: answers a second, and its CPU for each."""
+    """How a server did."""
 
-    rate: float
-    cpu_ms: float
+    answers: int = 0
+    seconds: float = 0
+    cpu_s: float = 0
+
+    def __add__(self, other):
+        return Asked(
+            self.answers + other.answers,
+            self.seconds + other.seconds,
+            self.cpu_s + other.cpu_s,
+        )
+
+    @property
+    def rate(self):
+        return self.answers / self.seconds
+
+    @property
+    def cpu_ms(self):
+        return 1000 * self.cpu_s / self.answers
 
 
-def ask(port, path, headers, *, pids, options):
+def ask(question, options):
     """Ask one thing over several connections at once, as fast as the answers come."""
-    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{told}\r\n".encode()
-    ask_for(1.0, port, request, options.clients)  # the first ones warm up
-    worked, began = cpu_s(pids), time.monotonic()
-    total = ask_for(options.seconds, port, request, options.clients)
-    spent, elapsed = cpu_s(pids) - worked, time.monotonic() - began
-    return Asked(total / elapsed, 1000 * spent / max(total, 1))
+    worked, began = cpu_s(question.pid), time.monotonic()
+    answers = ask_for(options.moment, question.port, question.request, options.clients)
+    return Asked(answers, time.monotonic() - began, cpu_s(question.pid) - worked)
 
 
 def ask_for(seconds, port, request, clients):
@@ -242,10 +289,6 @@ def ask_for(seconds, port, request, clients):
     for each in asking:
         each.join()
     return sum(counts)
-
-
-def told(name, found):
-    return f"{name:<40}{found.rate:>10.0f}{found.cpu_ms:>9.2f}"
 
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
@@ -270,9 +313,9 @@ def keep_asking(port, request, until_s, counts, number):
     counts[number] = done
 
 
-def cpu_s(pids):
-    """Add up the CPU seconds of processes and of all that they started."""
-    return sum(_own_cpu_s(pid) for pid in {each for pid in pids for each in _family(pid)})
+def cpu_s(pid):
+    """Add up the CPU seconds of a process and of all that it started."""
+    return sum(_own_cpu_s(each) for each in _family(pid))
 
 
 def _family(pid):
@@ -291,10 +334,6 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-def bearer(server):
-    return {"Authorization": f"Bearer {server.token}"}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Reading:
     request_id: str
 
     def __call__(self, act: Callable[[sa.Connection, Caller], T]) -> T:
-        """Find the caller and act for them, in one snapshot.
+        """Find the caller and act for them, over one connection (`tokens.act_as`).
 
         Raises:
             Unauthenticated: The token is nobody's; nothing was read then.
@@ -63,7 +63,7 @@ def authenticate(
 
 
 async def reading(request: Request) -> Reading:
-    """Let a route find the caller and what is asked for in one snapshot of the database.
+    """Let a route find the caller and what is asked for over one connection to the database.
 
     The route has no caller before it has called what this gives, which is closed as well. It asks
     for nothing that FastAPI would have to find out first: that takes longer than the answer does.

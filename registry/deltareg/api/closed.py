@@ -20,7 +20,7 @@ def closed_router(tag: str, *, prefix: str = "") -> APIRouter:
 
 
 def reading_router(tag: str) -> APIRouter:
-    """Make a router for what is asked most: its routes read in the snapshot of the token's check.
+    """Make a router for what is asked most: its routes read right after the token's check.
 
     A request without a token does not come to the route. The token is looked at by what the route
     gets instead of a caller (`auth.ByReading`), and nothing is read but through that.

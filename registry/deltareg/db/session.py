@@ -28,8 +28,6 @@ BEGIN_OPTION = "deltareg_begin"
 """The execution option of a SQLite connection that holds the statement it begins with."""
 _POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
 _FIRST_PAUSE_S = 0.1
-_IDLE_S = 1.0
-_USED = "deltareg_used"
 
 
 def create_engine(
@@ -48,11 +46,12 @@ def create_engine(
     target = parse_url(url)
     if target.get_backend_name() == "sqlite":
         return _sqlite(target, pool_size=pool_size, busy_timeout_s=busy_timeout_s)
-    engine = sa.create_engine(
+    return sa.create_engine(
         target,
         pool_size=pool_size,
         max_overflow=2 * pool_size,
         pool_timeout=10,
+        pool_pre_ping=True,  # a connection that a server restart cut is replaced before use
         isolation_level="READ COMMITTED",
         connect_args={
             "connect_timeout": 10,
@@ -60,36 +59,6 @@ def create_engine(
             "options": _POSTGRESQL_OPTIONS,
         },
     )
-    ping_idle(engine)
-    return engine
-
-
-def ping_idle(engine: sa.Engine, *, idle_s: float = _IDLE_S) -> None:
-    """Let a pooled connection that was idle for a while be asked whether it still works.
-
-    One that a restart of the server cut is replaced before use. To ask each time, as SQLAlchemy's
-    own ping does, costs a round trip before every transaction of a busy server; one that was cut
-    since it was used a moment ago fails its transaction, which is `Unavailable` and tried again.
-    """
-
-    def checked_in(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-        record.info[_USED] = time.monotonic()
-
-    def checked_out(
-        connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object
-    ) -> None:
-        used = record.info.get(_USED)
-        if used is None or time.monotonic() - used < idle_s:
-            return
-        try:
-            is_alive = engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise exc.DisconnectionError from error
-        if not is_alive:
-            raise exc.DisconnectionError
-
-    event.listen(engine, "checkin", checked_in)
-    event.listen(engine, "checkout", checked_out)
 
 
 def parse_url(url: str | sa.URL) -> sa.URL:
@@ -131,6 +100,25 @@ def read(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
             conn.execution_options(**options)
         with conn.begin():
             yield conn
+
+
+@contextmanager
+def glance(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
+    """Open a connection on which each statement sees what was committed before it began.
+
+    For an answer that is one statement, which is a snapshot by itself: PostgreSQL is spared the
+    two messages that begin and end a transaction. SQLite, where they cost nothing, has one.
+
+    Raises:
+        Unavailable: The database cannot answer now.
+    """
+    if engine.dialect.name != "postgresql":
+        with read(engine) as conn:
+            yield conn
+        return
+    with named_faults(), engine.connect() as conn:
+        conn.execution_options(isolation_level="AUTOCOMMIT")
+        yield conn
 
 
 @contextmanager

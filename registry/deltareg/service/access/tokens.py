@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import principals as queries
 from deltareg.db.rows import LiveTokenRow, TokenRow
-from deltareg.db.session import read, with_retry, write
+from deltareg.db.session import glance, read, with_retry, write
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import Right, grants_of
@@ -62,19 +62,22 @@ def act_as(
     *,
     request_id: str,
 ) -> T:
-    """Find whose token this is, and read something for them in the same snapshot.
+    """Find whose token this is, and then read something for them over the same connection.
+
+    What is read has to be one statement, or not to depend on the order of its statements: each
+    sees what was committed before it began (`db.session.glance`).
 
     Raises:
         Unauthenticated: As `authenticate`; nothing was read then.
     """
     _check_form(token)
-    with read(registry.engine) as conn:
+    with glance(registry.engine) as conn:
         row = _live(conn, token)
         if row.last_used_at is not None and row.now - row.last_used_at <= _TOUCH_US:
             return act(conn, _caller(row, request_id))
     # Noted before anything else, and once in a while; then the token is looked at again.
     with_retry(registry.engine, lambda conn: queries.touch_token(conn, row.id))
-    with read(registry.engine) as conn:
+    with glance(registry.engine) as conn:
         return act(conn, _caller(_live(conn, token), request_id))
 
 
