@@ -4,13 +4,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
-import deltareg_migrations as migrations
 from deltareg import db
 from deltareg.db import tables as t
 from deltareg.db.document import pack_map
 from deltareg.db.session import check_schema, create_engine, read, write
 from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput, Misconfigured
+from deltareg_migrations import schema as migrations
 from tests.migrations.populated import ROWS, contents, populate, rows_of
 
 REVISIONS = [f"{number:04}" for number in range(1, 18)]
