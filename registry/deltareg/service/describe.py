@@ -127,7 +127,7 @@ def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -
 def _bottom(row: BaseRow) -> BaseName | None:
     if row.version_id is None:
         return None
-    return BaseName(name=row.bottom_name, root=row.bottom_root)
+    return BaseName(name=row.bottom_name or "", root=row.bottom_root or "")
 
 
 def _fields(row: VersionRow) -> dict[str, object]:

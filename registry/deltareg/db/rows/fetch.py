@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -65,7 +66,7 @@ def fetch_known(conn: sa.Connection, query: sa.Executable, row: type[R]) -> R:
     """
     found = fetch_one(conn, query, row)
     if found is None:
-        raise sa.exc.NoResultFound(f"no {row.__name__} was found where one had to be")
+        raise exc.NoResultFound(f"no {row.__name__} was found where one had to be")
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from deltareg.db.rows.fetch import check_columns
 
@@ -101,7 +102,7 @@ def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[obj
         is_lost = dialect.is_disconnect(error, conn.connection.dbapi_connection, cursor)
         if is_lost:
             conn.invalidate(error)
-        raise sa.exc.DBAPIError.instance(
+        raise exc.DBAPIError.instance(
             text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True,
             connection_invalidated=is_lost, dialect=dialect,
         ) from error  # fmt: skip

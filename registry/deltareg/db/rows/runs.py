@@ -18,7 +18,7 @@ class RunRow:
     priority: int
     attempt: int
     max_attempts: int
-    labels: Mapping[str, str]
+    labels: dict[str, str]
     lease_holder: str | None
     lease_expires_at: int | None
     fence: int
@@ -54,7 +54,7 @@ class ClaimableRow:
     """A run that may be claimed, and where it stands in the queue."""
 
     id: str
-    labels: Mapping[str, str]
+    labels: dict[str, str]
     priority: int
     turn: int
     created_at: int

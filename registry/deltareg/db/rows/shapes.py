@@ -28,6 +28,7 @@ class HasPolicy(Protocol):
     @property
     def policy(self) -> Mapping[str, object]:
         """The policy, as it was set."""
+        ...
 
 
 class MayFreeze(Protocol):
@@ -48,10 +49,12 @@ class Timed(Protocol):
     @property
     def id(self) -> str:
         """The row."""
+        ...
 
     @property
     def created_at(self) -> int:
         """When it was made."""
+        ...
 
 
 def present(value: T | None) -> T:

@@ -25,7 +25,7 @@ class VerdictRow:
     verdict: Outcome
     base_evidence: str
     checks: Sequence[Mapping[str, object]]
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     sandbox: str
     created_at: int
     created_by: int | None
@@ -57,7 +57,7 @@ class VerdictFactRow:
     seed: int
     base_evidence: str
     sandbox: str
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     compared_with: str
 
 
@@ -69,7 +69,7 @@ class MakingRow:
     suite: str
     suite_digest: str
     verifier: str
-    environment: Mapping[str, str]
+    environment: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Rows of versions, and of what is recorded about them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deltareg.db.rows.verdicts import Outcome
@@ -22,7 +21,7 @@ class VersionRow:
     base_id: int | None
     message: str
     semver: str | None
-    labels: Mapping[str, str]
+    labels: dict[str, str]
     logical_bytes: int
     stored_bytes: int
     uploaded_bytes: int

@@ -1,6 +1,5 @@
 """Rows of workers, and of agents with the channels that they follow."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -11,7 +10,7 @@ class WorkerRow:
     id: int
     name: str
     principal_id: int
-    labels: Mapping[str, str]
+    labels: dict[str, str]
     last_seen_at: int
     age_us: int
 
@@ -21,7 +20,7 @@ class BusyWorkerRow:
     """A worker with the run that it holds, if it holds one; once for each run."""
 
     name: str
-    labels: Mapping[str, str]
+    labels: dict[str, str]
     last_seen_at: int
     age_us: int
     run_id: str | None
