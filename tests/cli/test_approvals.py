@@ -22,19 +22,23 @@ SCOPES = {
 @pytest.fixture
 def crew(user, local_registry, monkeypatch):
     """Give a command line of each principal; ana's v1 is on prod, her v2 is verified."""
-    tokens = {
-        name: local_registry.token(*scopes, principal=name) for name, scopes in SCOPES.items()
-    }
+    tokens = user.step("crew", lambda: begin(user, local_registry))
 
     def run(name, *words):
         monkeypatch.setenv("DELTAREG_TOKEN", tokens[name])
         return user(*words)
 
-    local_registry.verified(push(user))
-    assert run("ana", "promote", "me/chat:v1", "--channel", "prod").status == 0
-    pushed = run("ana", "push", DELTAS / "lora_v2", "me/chat", "--base", "tinyllama", "--quiet")
-    local_registry.verified(pushed.out.strip())
     return run
+
+
+def begin(user, registry):
+    """Let ana, whose command line it is, push and promote; gives everybody's token."""
+    tokens = {name: registry.token(*scopes, principal=name) for name, scopes in SCOPES.items()}
+    registry.verified(push(user))
+    assert user("promote", "me/chat:v1", "--channel", "prod").status == 0
+    pushed = user("push", DELTAS / "lora_v2", "me/chat", "--base", "tinyllama", "--quiet")
+    registry.verified(pushed.out.strip())
+    return tokens
 
 
 def asks(registry, **policy):

@@ -13,9 +13,13 @@ from tests.cli.steps import DELTAS, push_base
 def merger(user):
     """Give a user with me/chat:v1 (a LoRA) and me/code:v1 (a rank-stabilised one)."""
     push_base(user)
-    for delta, line in (("lora", "me/chat"), ("lora_rslora", "me/code")):
-        assert user("push", DELTAS / delta, line, "--base", "tinyllama").status == 0
+    for words in (("lora", "me/chat"), ("lora_rslora", "me/code")):
+        user.step(words, lambda words=words: push_to(user, *words))
     return user
+
+
+def push_to(user, delta, line):
+    assert user("push", DELTAS / delta, line, "--base", "tinyllama").status == 0
 
 
 def test_the_command_knows_every_method():
