@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from deltareg.db.rows.words import BaseRelation
+
 
 @dataclass(frozen=True, slots=True)
 class BaseRow:
@@ -42,6 +44,6 @@ class BaseManifestRow:
 class RelationRow:
     """What is recorded of a base and another, with the other's name where it is here."""
 
-    relation: str
+    relation: BaseRelation
     other_root: str
     name: str | None

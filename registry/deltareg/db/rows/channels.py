@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deltareg.db.rows.words import RevisionKind
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelRow:
@@ -23,7 +25,7 @@ class RevisionRow:
     id: int
     channel_id: int
     number: int
-    kind: str
+    kind: RevisionKind
     version_id: int | None
     digest: str | None
     base_root: str | None
@@ -59,7 +61,7 @@ class StandingRow:
     delta_id: int
     name: str
     policy: Mapping[str, object]
-    kind: str
+    kind: RevisionKind
     ends_at: int | None
 
 
@@ -77,7 +79,7 @@ class BrokenGlassRow:
 
     channel_id: int
     number: int
-    kind: str
+    kind: RevisionKind
     reason: str
     created_at: int
     actor: str

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from deltareg.db.rows.words import EventKind
+
 
 @dataclass(frozen=True, slots=True)
 class LineRow:
@@ -32,7 +34,7 @@ class EventRow:
 
     at: int
     mark: str
-    event: str
+    event: EventKind
     number: int | None
     actor: str | None
     channel: str | None

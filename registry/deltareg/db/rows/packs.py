@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deltareg.db.rows.words import UploadState
+
 
 @dataclass(frozen=True, slots=True)
 class PackRow:
@@ -68,7 +70,7 @@ class UploadRow:
     manifest_digest: str
     manifest: bytes | None
     request: Mapping[str, object]
-    state: str
+    state: UploadState
     created_at: int
     touched_at: int
     version_id: int | None

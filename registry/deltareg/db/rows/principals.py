@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deltareg.db.rows.words import Scope, TokenKind
+
 
 @dataclass(frozen=True, slots=True)
 class LiveTokenRow:
     """A token that holds now, whose it is, and the time by the database's clock."""
 
     id: int
-    kind: str
-    scopes: list[str]
+    kind: TokenKind
+    scopes: list[Scope]
     expires_at: int | None
     last_used_at: int | None
     principal_id: int
@@ -24,8 +26,8 @@ class TokenRow:
 
     id: int
     display: str
-    kind: str
-    scopes: list[str]
+    kind: TokenKind
+    scopes: list[Scope]
     note: str
     created_at: int
     expires_at: int | None

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deltareg.db.rows.words import RequestState
+
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
@@ -16,7 +18,7 @@ class RequestRow:
     seen_revision: int
     opener_id: int
     reason: str
-    state: str
+    state: RequestState
     created_at: int
     decided_at: int | None
     decided_by: int | None

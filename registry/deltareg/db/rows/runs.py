@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deltareg.db.rows.words import RunState
+
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
@@ -14,7 +16,7 @@ class RunRow:
     version_id: int | None
     suite: str
     request: Mapping[str, str]
-    state: str
+    state: RunState
     priority: int
     attempt: int
     max_attempts: int
@@ -73,7 +75,7 @@ class ReencodeRow:
     """A re-encode run."""
 
     version_id: int
-    state: str
+    state: RunState
     request: Mapping[str, str]
 
 
@@ -84,7 +86,7 @@ class VerifyRow:
     id: str
     version_id: int
     suite: str
-    state: str
+    state: RunState
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of, describe_run, find_run
-from deltareg.wire import CheckResult, LineSent, LogAppend, LogLine, RunLog
+from deltareg.wire import LineSent, LogAppend, LogLine, RunLog
 
 LOG_BYTES_MAX = 1 << 20
 _LINES = 200
@@ -101,9 +101,5 @@ def _plain(value: object) -> object:
 
 
 def _show(row: LogLineRow) -> LogLine:
-    check = row.line.get("check")
-    return LogLine(
-        seq=row.seq, at=rfc3339(row.created_at), attempt=row.fence, text=row.line.get("text", ""),
-        check=None if check is None else CheckResult.model_validate(check),
-        plan=row.line.get("plan", []),
-    )  # fmt: skip
+    told = {"seq": row.seq, "at": rfc3339(row.created_at), "attempt": row.fence}
+    return LogLine.model_validate({**row.line, **told})
