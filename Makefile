@@ -3,7 +3,7 @@
 PYTHON   ?= python3
 VENV     := .venv
 BIN      := $(VENV)/bin
-TESTARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+TESTARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 SOURCES  := registry cli migrations gpu_verify tests
 
 .DEFAULT_GOAL := help

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /p
 LEFT_BYTES = 280 << 20  # beside what torch and its libraries take, which differs between builds
 
 
+@pytest.mark.soak  # a figure; `tests/verify/test_streamed.py` holds what it is made of
 @pytest.mark.timeout(600)  # two whole runs over as many bytes as a budget leaves no room for
 def test_a_base_larger_than_the_budget_is_verified_within_it(tmp_path):
     shape = bench_large.shape_of(0.7, hidden=1024)

@@ -243,7 +243,7 @@ def test_a_large_body_for_a_closed_upload_gets_its_answer(server, client):
 
 
 def test_lint_needs_no_server_when_the_base_is_a_folder(tmp_path):
-    config = ClientConfig(server="http://127.0.0.1:9", cache_dir=tmp_path)
+    config = ClientConfig(server="http://127.0.0.1:9", cache_dir=tmp_path, patience_s=0.0)
     with Client(config) as client:
         report = client.lint(LORA, base=str(SAMPLES / "bases" / "tinyllama"))
         alone = client.lint(LORA)

@@ -124,7 +124,8 @@ class Job:
         work = self.folder / "work"
         work.mkdir(exist_ok=True)
         return subprocess.run(
-            ["sh", "-e", "-c", script], env=self._environ | variables, cwd=work, text=True,
+            ["sh", "-e", "-c", script], text=True, cwd=work,
+            env=self._environ | {"DELTAREG_PATIENCE": "0"} | variables,
             capture_output=True, check=False,
         )  # fmt: skip
 

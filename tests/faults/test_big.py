@@ -58,7 +58,7 @@ def test_a_delta_of_2_gb_needs_little_memory(processes, sqlite_url, large_pair, 
     push_and_materialize(processes, sqlite_url, large_pair, figures)
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # `test_push` interrupts small ones; here it is how much is not sent twice
 @pytest.mark.timeout(300)
 def test_an_interrupted_push_goes_on(processes, sqlite_url, pair, figures):
     interrupt_at_60_percent(processes, sqlite_url, pair, figures)

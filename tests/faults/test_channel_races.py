@@ -14,7 +14,7 @@ import pytest
 from tests.faults.channel_mutants import BUGS
 
 SEED = int(os.environ.get("DELTAREG_TEST_SEED", "7"))
-HISTORIES, SOAKED, ROUNDS = 40, 250, 10
+HISTORIES, SOAKED, ROUNDS = 16, 250, 10
 # So many histories are enough for each bug to show, by far: most do in the first.
 ENOUGH = 80
 

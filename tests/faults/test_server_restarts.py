@@ -22,7 +22,7 @@ AT_ONCE = 6
 def test_restarts_of_the_server_fail_nobody(processes, nursery, figures):
     processes.spawn = nursery.spawn
 
-    run(processes, figures, pushes=6, pulls=12, every_s=5.0)
+    run(processes, figures, pushes=6, pulls=12, every_s=2.5)
 
 
 @pytest.mark.soak
@@ -50,7 +50,7 @@ def run(processes, figures, *, pushes, pulls, every_s):
             f"pull {commands.longest['pull']:.1f} s")  # fmt: skip
     assert commands.wrong == [], f"seed {SEED}; again: DELTAREG_TEST_SEED={SEED}"
     assert ended == {"push": pushes, "pull": pulls}
-    assert restarts.count >= 2
+    assert restarts.count >= 1
     with server.client(processes.folder / "after") as client:
         lines = [f"lab/line-{number}" for number in range(1, pushes + 1)]
         assert [len(client.versions.list(line).items) for line in lines] == [1] * pushes

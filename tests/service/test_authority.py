@@ -185,6 +185,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(reencode.complete_reencode, "r", ReencodeReport(fence=1, upload="u", storage_map="{}")),
     called(leases.claim_lease, LeaseRequest(worker="w"), lease_s=60),
     called(leases.hold_lease, HOLD, lease_s=60),
+    called(leases.lose_worker, "w"),
     called(verify.complete_run, "r", REPORT),
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),

@@ -79,10 +79,10 @@ class LibraryDelta:
     def merged(self):
         """Give every weight as the library merges it, by its name in the base's files.
 
-        Merging is done in place, so it comes after the outputs.
+        Merging is done in place, so outputs that are asked for later load it again.
         """
-        self.outputs()
-        model = self.__dict__.pop("_model")
+        model = self._model
+        del self.__dict__["_model"]
         with small_networks.quiet():
             state = (model if self.config is None else model.merge_and_unload()).state_dict()
         state = {name.replace(".modules_to_save.default", ""): v for name, v in state.items()}

@@ -10,6 +10,7 @@ from deltareg.errors import (
     Problem,
     Refused,
 )
+from deltareg.suites.catalogue import CheckForm
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.examine import examine
 from tests.verify.bench import sample_bench, suite_of
@@ -26,7 +27,7 @@ def check(name, finding=None, *, error=None, **traits):
             raise error
         return finding or Finding("pass")
 
-    return Check(name, run, **traits)
+    return Check(name, run, CheckForm("what a test asks"), **traits)
 
 
 def run(bench, *checks):

@@ -28,6 +28,7 @@ class Resource:
         self,
         path: str,
         kind: type[Page[Item]],
+        /,
         *,
         cursor: str | None = None,
         **query: str | float | bool | None,
