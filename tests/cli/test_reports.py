@@ -128,7 +128,7 @@ def test_wait_has_an_inconclusive_version_judged_again(user, local_registry):
     worker = threading.Thread(target=local_registry.verified, args=(ref,), kwargs={"again": True})
     worker.start()
 
-    ended = user("gate", "check", ref, "--channel", "prod", "--wait", "--timeout", "30s")
+    ended = user("gate", "check", ref, "--channel", "prod", "--wait", "--timeout", "10s")
 
     worker.join()
     assert ended.status == 0
