@@ -78,9 +78,20 @@ class Race:
         for thread in threads:
             thread.start()
         time.sleep(seconds)  # how long it goes on; nothing is expected of it
+        self._wait_for_work()
         self._stop.set()
         for thread in threads:
             thread.join()
+
+    def _wait_for_work(self):
+        """Go on for longer where a busy machine has done too little for anything to be shown."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (
+            self.done["pushes"] <= PUSHERS or not self.done["objects freed"]
+        ):
+            if self._breath_s == 0 or self.wrong:  # no push gets through without a breath
+                return
+            time.sleep(0.2)
 
     def check(self):
         """Look at everything when all is quiet."""
