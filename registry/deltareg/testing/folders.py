@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg.client.folders.folder import MappedTensor
 from deltareg.delta.kind import BaseView, DeltaFiles, Tensors
 from deltareg.delta.names import name_map_for
 from deltareg.digest import Digest, tensor_digest
 from deltareg.identity.fingerprint import TensorRecord, fingerprint
-from deltareg.tensors.header import SafetensorsHeader, TensorInfo, parse_header, strict_json_object
+from deltareg.tensors.header import SafetensorsHeader, parse_header, strict_json_object
 
 DOCUMENTS = frozenset({
     "config.json", "adapter_config.json", "adapter_interface.json", "head_config.json",
@@ -17,57 +18,28 @@ DOCUMENTS = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class FileTensor:
-    """A tensor in a file's bytes."""
-
-    info: TensorInfo
-    data: memoryview
-
-    @property
-    def name(self) -> str:
-        """The name in the file."""
-        return self.info.name
-
-    @property
-    def dtype(self) -> str:
-        """The dtype, in the words of safetensors."""
-        return self.info.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-        return self.info.shape
-
-    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
-        """Give the bytes of rows, of all when none are named."""
-        data = self.data[self.info.begin : self.info.end]
-        if not self.shape:
-            return data
-        size = len(data) // self.shape[0]
-        start, stop, _ = slice(start, stop).indices(self.shape[0])
-        return data[start * size : stop * size]
-
-
-@dataclass(frozen=True, slots=True)
 class Folder:
     """A delta's folder: what a kind is shown, and the tensors with their data."""
 
     files: DeltaFiles
-    tensors: Mapping[str, FileTensor]
+    tensors: Mapping[str, MappedTensor]
 
 
-def read_file(path: Path) -> tuple[SafetensorsHeader, dict[str, FileTensor]]:
+def read_file(path: Path) -> tuple[SafetensorsHeader, dict[str, MappedTensor]]:
     """Read a safetensors file."""
     raw = path.read_bytes()
     header = parse_header(raw[: 8 + int.from_bytes(raw[:8], "little")], len(raw))
     data = memoryview(raw)[header.size_bytes :]
-    return header, {name: FileTensor(info, data) for name, info in header.tensors.items()}
+    return header, {
+        name: MappedTensor(info, data[info.begin : info.end])
+        for name, info in header.tensors.items()
+    }
 
 
 def open_folder(path: Path, *, convention: str = "") -> Folder:
     """Read every header and JSON document of a folder."""
     headers: dict[str, SafetensorsHeader] = {}
-    tensors: dict[str, FileTensor] = {}
+    tensors: dict[str, MappedTensor] = {}
     documents: dict[str, Mapping[str, object]] = {}
     sizes: dict[str, int] = {}
     for file in sorted(path.iterdir()):
