@@ -77,7 +77,9 @@ class Story:
         """Give the commands a home of their own."""
         home = {f"XDG_{name}_HOME": str(self.folder / name.lower()) for name in _XDG}
         kept = {k: v for k, v in os.environ.items() if not k.startswith("DELTAREG_")}
-        self.environ = {**kept, **home, "HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
+        # A slow machine would show its progress between the lines of the story.
+        shown = {"DELTAREG_NO_PROGRESS": "1", "COLUMNS": "100"}
+        self.environ = {**kept, **home, **shown, "HF_HUB_OFFLINE": "1"}
 
     def colour(self, code: str) -> str:
         """Give a colour where there is a terminal to show it."""
