@@ -33,6 +33,7 @@ def test_elsewhere_with_tls_or_a_proxy(more):
     check_address(Settings(host="0.0.0.0", **more))
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("command", ["run", "up"])
 def test_the_process_ends_before_it_binds(command, tmp_path):
     run = subprocess.run(
@@ -51,6 +52,7 @@ def test_the_process_ends_before_it_binds(command, tmp_path):
     assert "listens" not in run.stdout
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("kind", ["absent", "garbage"])
 def test_a_certificate_that_is_none_is_told(kind, tmp_path):
     for name in ("cert.pem", "key.pem") if kind == "garbage" else ():

@@ -9,6 +9,8 @@ import pytest
 
 from deltareg_cli.commands.completion import SHELLS, VARIABLE
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 
 def complete(line, *, index):
     """Ask for completions in the way that the bash script does."""

@@ -8,6 +8,8 @@ import pytest
 
 from tests.client.grids import Traffic, assert_served_well, fill, storage_of, write_grid
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 KILLED_AT_A_PACK = """
 import os, signal, sys
 from pathlib import Path

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from deltareg_verify.zygote import Zygote
 from tests.verify import seeded_bugs
 
 
@@ -25,3 +26,11 @@ def seeded_bug():
 def cache_dir(tmp_path_factory):
     """Keep fingerprints of bases for all tests of a run."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def zygote(nursery, tmp_path_factory):
+    """Keep a zygote with torch for a module; it is forked, and imports nothing anew."""
+    scratch = tmp_path_factory.mktemp("scratch")
+    with nursery.forking(), Zygote(scratch, environment=os.environ) as made:
+        yield made

@@ -1,7 +1,6 @@
 """The child itself, in a real zygote and sandbox: what it makes of files, limits and devices."""
 
 import json
-import os
 import shutil
 import time
 
@@ -12,14 +11,7 @@ from deltareg.gate.verifier import VERIFIER
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.command_line import labels
 from deltareg_verify.report import Surroundings, listen
-from deltareg_verify.zygote import Zygote
 from tests.verify.desk import lay_out
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory):
-    with Zygote(tmp_path_factory.mktemp("scratch"), environment=os.environ) as made:
-        yield made
 
 
 @pytest.fixture

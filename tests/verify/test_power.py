@@ -18,6 +18,7 @@ NOTICING = {
     "answer_pass": ["test_worker.py"],
     "optimist": ["test_verdict.py", "test_worker.py"],
 }
+pytestmark = pytest.mark.usefixtures("nursery")  # the runs share it
 QUICK = "not outage"  # those wait for the server to come back
 
 

@@ -25,12 +25,6 @@ from tests.verify.desk import Desk, lay_out
 DEADLINE_S = 60.0
 
 
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory):
-    with Zygote(tmp_path_factory.mktemp("scratch"), environment=os.environ) as made:
-        yield made
-
-
 @pytest.fixture
 def registry(sqlite_engine):
     rows.base(sqlite_engine)
