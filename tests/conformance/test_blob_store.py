@@ -59,7 +59,7 @@ def opened_bucket(swift_endpoint: S3Endpoint, fresh_bucket: Callable[[], str]) -
 
     # Opening takes a third of a second, and pages of the S3 server of the tests have ten keys.
     store = open_store(f"s3://{bucket}/a/prefix", options=swift_endpoint.options())
-    return Opened(store, leftovers=uploads, many_keys=45)
+    return Opened(store, leftovers=uploads, many_keys=25)
 
 
 STREAMING = [
@@ -175,21 +175,23 @@ def test_two_attempts_at_the_same_bytes_are_two_objects(store: BlobStore) -> Non
 # Ranges
 
 
-@pytest.mark.parametrize(
-    ("start", "stop"),
-    [
-        (0, 1), (0, None), (0, 0), (5, 5), (7, None), (100, 4096), (PART - 3, PART + 3),
-        (PART, None), (PART + 9, PART + 10), (PART + 10, None), (PART + 10, PART + 10),
-        (0, PART + 10), (1, PART),
-    ],
-)  # fmt: skip
-def test_a_range_gives_exactly_its_bytes(store: BlobStore, start: int, stop: int | None) -> None:
+RANGES = [
+    (0, 1), (0, None), (0, 0), (5, 5), (7, None), (100, 4096), (PART - 3, PART + 3), (PART, None),
+    (PART + 9, PART + 10), (PART + 10, None), (PART + 10, PART + 10), (0, PART + 10), (1, PART),
+]  # fmt: skip
+
+
+def test_a_range_gives_exactly_its_bytes(store: BlobStore) -> None:
     data = content(PART + 10)
     key = stored(store, data)
 
-    got = b"".join(store.read(key, start, stop))
+    wrong = [
+        (start, stop)
+        for start, stop in RANGES
+        if b"".join(store.read(key, start, stop)) != data[start:stop]
+    ]
 
-    assert got == data[start:stop]
+    assert wrong == []
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 11), (10, 11), (11, None), (11, 11), (4, 1000)])
@@ -319,7 +321,7 @@ def test_an_object_is_not_visible_while_it_is_written(store: BlobStore) -> None:
 
 
 def test_writers_of_distinct_keys_do_not_disturb_each_other(opened: Opened) -> None:
-    bodies = [content(MIB)[at:] for at in range(32)]
+    bodies = [content(MIB)[at:] for at in range(16)]
     keys = [new_key(sha256_of(body)) for body in bodies]
 
     def write(key: str, body: bytes) -> int:
@@ -346,7 +348,7 @@ def test_attempts_at_one_digest_may_come_and_go_at_once(store: BlobStore) -> Non
         return got
 
     with ThreadPoolExecutor(8) as pool:
-        got = list(pool.map(come_and_go, range(64)))
+        got = list(pool.map(come_and_go, range(24)))
 
     assert set(got) == {b"same"}
     assert list(store.keys()) == []
@@ -356,10 +358,7 @@ def test_attempts_at_one_digest_may_come_and_go_at_once(store: BlobStore) -> Non
 
 
 def test_listing_finds_every_object_once_over_many_pages(opened: Opened) -> None:
-    # The S3 server of the tests has pages of ten keys, so that fewer objects do there.
-    count = (
-        45 if opened.leftovers is not list and opened.store.url(new_key(), expires_s=1) else 1100
-    )
+    count = opened.many_keys
     keys = [new_key(sha256_of(str(number % 40).encode())) for number in range(count)]
     for number, key in enumerate(keys):
         opened.store.write(key, [b"x" * (number % 7)])
@@ -445,7 +444,7 @@ def refuses(call: Callable[[str], object], key: str) -> bool:
 def test_a_long_stream_takes_little_memory(
     opening: Callable[[pytest.FixtureRequest], Opened], request: pytest.FixtureRequest
 ) -> None:
-    store, key, blocks = opening(request).store, new_key(), 64
+    store, key, blocks = opening(request).store, new_key(), 48
     store.check()  # what a library loads once is not the stream's
 
     tracemalloc.start()
