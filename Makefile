@@ -6,6 +6,9 @@ BIN      := $(VENV)/bin
 TESTARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 SOURCES  := registry cli migrations gpu_verify tests
 
+# Thousands of short programs are started by the tests; each would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check lint fmt run soak bench docs site clean

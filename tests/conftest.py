@@ -37,6 +37,7 @@ hypothesis.settings.load_profile("quick")
 
 def pytest_configure():
     """Let the folders of the tests lie in memory, where there is room and nobody said otherwise."""
+    gc.disable()  # the thousands of tests are collected first; none of them is garbage
     is_roomy = _MEMORY_DISK.is_dir() and shutil.disk_usage(_MEMORY_DISK).free >= _MEMORY_DISK_BYTES
     if is_roomy and os.access(_MEMORY_DISK, os.W_OK):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_DISK))
@@ -65,6 +66,7 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def missing_gpu():
