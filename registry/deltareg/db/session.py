@@ -106,18 +106,16 @@ def read(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
 def glance(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
     """Open a connection on which each statement sees what was committed before it began.
 
-    For an answer that is one statement, which is a snapshot by itself: PostgreSQL is spared the
-    two messages that begin and end a transaction. SQLite, where they cost nothing, has one.
+    For answers whose statements need not agree on a moment: both databases are spared what begins
+    and ends a transaction. With SQLite that is more than the statements: each gives way to the
+    server's other threads, and waits to go on.
 
     Raises:
         Unavailable: The database cannot answer now.
     """
-    if engine.dialect.name != "postgresql":
-        with read(engine) as conn:
-            yield conn
-        return
     with named_faults(), engine.connect() as conn:
-        conn.execution_options(isolation_level="AUTOCOMMIT")
+        if engine.dialect.name == "postgresql":
+            conn.execution_options(isolation_level="AUTOCOMMIT")
         yield conn
 
 

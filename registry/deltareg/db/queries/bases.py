@@ -1,6 +1,7 @@
 """Bases and the recorded relations between them."""
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -29,32 +30,7 @@ def base_rows(
     A base that is a version comes with what is recorded of that, and only while the version stands,
     unless `also_deleted` asks for the others, too.
     """
-    bottom = bases.alias("bottom")
-    used = (
-        sa.select(sa.func.count())
-        .where(versions.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
-        .scalar_subquery()
-    )
-    query = (
-        sa.select(
-            *_SHOWN,
-            bases.c.storage_map.is_not(None).label("is_stored"),
-            principals.c.name.label("maker"),
-            used.label("deltas"),
-            version_bases.c.version_id,
-            version_bases.c.bottom_id,
-            version_bases.c.depth,
-            version_bases.c.recipe,
-            bottom.c.name.label("bottom_name"),
-            bottom.c.root.label("bottom_root"),
-        )
-        .where(sa.true() if also_deleted else is_standing())
-        .outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
-        .outerjoin(bottom, bottom.c.id == version_bases.c.bottom_id)
-        .outerjoin(principals, principals.c.id == bases.c.created_by)
-        .order_by(bases.c.name)
-        .limit(limit)
-    )
+    query = (_BASES if also_deleted else _STANDING).limit(limit)
     if base_id is not None:
         query = query.where(bases.c.id == base_id)
     if name is not None:
@@ -144,3 +120,35 @@ def add_relation(
                 relation=relation, rule_version=rule_version,
             )
         )  # fmt: skip
+
+
+def _select() -> sa.Select[*tuple[Any, ...]]:
+    bottom = bases.alias("bottom")
+    used = (
+        sa.select(sa.func.count())
+        .where(versions.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    return (
+        sa.select(
+            *_SHOWN,
+            bases.c.storage_map.is_not(None).label("is_stored"),
+            principals.c.name.label("maker"),
+            used.label("deltas"),
+            version_bases.c.version_id,
+            version_bases.c.bottom_id,
+            version_bases.c.depth,
+            version_bases.c.recipe,
+            bottom.c.name.label("bottom_name"),
+            bottom.c.root.label("bottom_root"),
+        )
+        .outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
+        .outerjoin(bottom, bottom.c.id == version_bases.c.bottom_id)
+        .outerjoin(principals, principals.c.id == bases.c.created_by)
+        .order_by(bases.c.name)
+    )
+
+
+# Made once: SQLAlchemy takes longer to put the query together than the database to answer it.
+_BASES: Final = _select()
+_STANDING: Final = _BASES.where(is_standing())

@@ -62,6 +62,8 @@ class Suffixes:
 
     def first(self, module: str) -> int | None:
         """Give the position of the first entry that matches a module."""
+        if not self.entries:
+            return None
         found = [self.wholes.get(module)]
         found += [self.ends.get(end) for end in _ends(module)]
         return min((at for at in found if at is not None), default=None)
