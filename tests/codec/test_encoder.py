@@ -206,7 +206,7 @@ from deltareg.digest import Digest
 from deltareg.identity.manifest import Piece
 
 CHUNK = 8 << 20
-SIZE = 48 * CHUNK
+SIZE = 30 * CHUNK
 noise = memoryview(np.random.default_rng(0).bytes(CHUNK))
 read = lambda begin, end: noise[: end - begin]
 piece = Piece(Digest("blake3", "0" * 64), "F64", (SIZE // 8,), SIZE)
@@ -221,7 +221,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 
 
 def test_memory_does_not_grow_with_a_piece():
-    """384 MiB in one piece: two packs and less than 64 MB a worker are held."""
+    """240 MiB in one piece: two packs and less than 64 MB a worker are held."""
     found = subprocess.run(
         [sys.executable, "-c", LARGE_PIECE],
         cwd=Path(__file__).parents[2],

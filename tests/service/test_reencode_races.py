@@ -37,7 +37,7 @@ from tests.client.checkpoints import write_run
 from tests.service import rows
 from tests.service.turns import Turns, TurnStore
 
-SEEDS, SOAKED = 15, 60
+QUICK, SEEDS, SOAKED = 6, 15, 60
 GIVEN_UP = (UploadClosed, LeaseLost, Conflict, NotFound, Blocked)
 TABLES = (
     t.piece_packs, t.pieces, t.version_packs, t.base_packs, t.upload_packs, t.uploads, t.packs,
@@ -260,12 +260,12 @@ def cleared(url):
 
 def test_no_interleaving_loses_a_version(database_url, models):
     is_quick = database_url.startswith("sqlite")  # the turns are the same on both
-    race_all(database_url, models, range(SEEDS if is_quick else SEEDS // 3))
+    race_all(database_url, models, range(QUICK if is_quick else QUICK // 2))
 
 
 @pytest.mark.soak
 def test_no_interleaving_of_many_loses_a_version(database_url, models):
-    race_all(database_url, models, range(SEEDS, SEEDS + SOAKED))
+    race_all(database_url, models, range(QUICK // 2, SEEDS + SOAKED))
 
 
 def race_all(database_url, models, seeds):

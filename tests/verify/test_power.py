@@ -19,7 +19,7 @@ NOTICING = {
     "optimist": ["test_verdict.py", "test_worker.py"],
 }
 pytestmark = pytest.mark.usefixtures("nursery")  # the runs share it
-QUICK = "not outage"  # those wait for the server to come back
+QUICK = "not outage and not misbehaves"  # those wait: for the server, for a budget to run out
 
 
 def run_with(bug, repository, files):
