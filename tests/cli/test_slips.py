@@ -62,6 +62,12 @@ def test_a_script_reads_the_suggestion_in_the_problem(ana):
     assert ended.problem["detail"] == "there is no delta team/lroa; did you mean team/lora?"
 
 
+def test_a_path_that_leads_nowhere_is_told_before_anything_else(shell):
+    ended = shell("push", "nowhere", "team/x", "--json")
+
+    assert (ended.status, ended.problem["detail"]) == (3, "there is nothing at nowhere")
+
+
 def test_a_folder_of_a_trainer_is_answered_with_its_newest_checkpoint(shell):
     for number in (60, 120):
         shutil.copytree(DELTAS / "lora", shell.home / "run" / f"checkpoint-{number}")

@@ -14,11 +14,11 @@ from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
-from deltareg.client.folders.near_misses import fix_of_empty, fix_of_two
+from deltareg.client.folders.near_misses import check_exists, fix_of_empty, fix_of_two
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
-from deltareg.errors import Conflict, NotFound, Problem, Refused
+from deltareg.errors import Conflict, Problem, Refused
 from deltareg.identity.manifest import check_path, check_paths
 from deltareg.tensors.header import (
     CONVERT_FIX,
@@ -218,8 +218,7 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
         NotFound: There is nothing at the path.
         Refused: A file that may not be carried, or a header that does not pass.
     """
-    if not path.exists():
-        raise NotFound(f"there is nothing at {path}", fix="name the folder that holds the files")
+    check_exists(path)
     root = path if path.is_dir() else path.parent
     chosen = sorted(_walk(path, root) if path.is_dir() else [path])
     folder = Folder(root, convention=convention)

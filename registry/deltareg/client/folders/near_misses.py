@@ -3,10 +3,20 @@
 import re
 from pathlib import Path
 
-from deltareg.errors import Problem, Refused
+from deltareg.errors import NotFound, Problem, Refused
 
 _CHECKPOINT = re.compile(r"(?:checkpoint-|global_step)(\d+)")
 _CONFIG = "adapter_config.json"
+
+
+def check_exists(path: Path) -> None:
+    """Refuse a path that leads nowhere.
+
+    Raises:
+        NotFound: There is nothing.
+    """
+    if not path.exists():
+        raise NotFound(f"there is nothing at {path}", fix="name the folder that holds the files")
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
