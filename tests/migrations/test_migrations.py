@@ -217,7 +217,7 @@ def check_refused(url, table, change):
 def within(rows, known):
     """Cut rows down to the tables and columns that an older revision knows."""
     return {
-        table: [{name: row[name] for name in known[table][0]} for row in rows[table]]
+        table: [{name: row[name] for name in (known[table] or [row])[0]} for row in rows[table]]
         for table in known
     }
 
