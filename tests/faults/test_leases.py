@@ -147,7 +147,7 @@ def whole_lines(worker):
 def hit(workers, number, sign):
     """Stop or kill a worker that has a run and has not reported it; gives what it held."""
     while True:
-        until(lambda: last_step(workers, number, "leased"), "the worker has a run", pause_s=0.002)
+        until(lambda: last_step(workers, number, "leased"), "the worker has a run", pause_s=0.01)
         workers[number].send(signal.SIGSTOP)
         lease = last_step(workers, number, "leased")
         if lease is not None:
