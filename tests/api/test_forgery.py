@@ -21,7 +21,7 @@ def honest(shared_registry):
     return prepare(shared_registry.client(), "lora_qv")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def refused(shared_registry):
     """Send a forged push, and see that it was refused and that nothing of it stays."""
     client = shared_registry.client()
