@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from deltareg.db.queries.channels import channel_row
+from deltareg.db.queries.deltas import delta_row
+from deltareg.db.session import read
 from deltareg.wire import ChannelMove, LeaseGrant, LeaseRequest
 from tests.api.forger import prepare
 from tests.fixtures.registries import SAMPLES, SCOPES, report
@@ -152,5 +155,7 @@ class Line:
         return self
 
     def _revision(self, channel):
-        answer = self.world.http.get(f"{self.path}/{channel}")
-        return answer.json().get("revision", 0)
+        namespace, _, name = self.name.partition("/")
+        with read(self.world.server.registry.engine) as conn:
+            row = channel_row(conn, delta_row(conn, namespace, name).id, channel)
+        return 0 if row is None else row.revision
