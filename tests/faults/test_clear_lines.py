@@ -28,9 +28,10 @@ SMALL_BYTES, LIMIT_BYTES = 2 * big.TENSOR_BYTES, 6 << 20
 
 
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory):
+def processes(tmp_path_factory, nursery):
     """Start processes for all tests of this file."""
     started = Processes(tmp_path_factory.mktemp("clear-lines"))
+    started.spawn = nursery.spawn
     yield started
     started.end()
 

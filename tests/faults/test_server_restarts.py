@@ -19,16 +19,14 @@ AT_ONCE = 6
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_restarts_of_the_server_fail_nobody(processes, nursery, figures):
-    processes.spawn = nursery.spawn
-
+def test_restarts_of_the_server_fail_nobody(processes, figures):
     run(processes, figures, pushes=5, pulls=7, every_s=1.5)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_many_restarts_of_the_server_fail_nobody(processes, figures):
-    run(processes, figures, pushes=60, pulls=200, every_s=5.0)
+def test_many_restarts_of_the_server_fail_nobody(programs, figures):
+    run(programs, figures, pushes=60, pulls=200, every_s=5.0)
 
 
 def run(processes, figures, *, pushes, pulls, every_s):
