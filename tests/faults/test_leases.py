@@ -22,7 +22,8 @@ from tests.faults.payloads import BASE, payload
 from tests.fixtures.processes import until
 
 HERE = Path(__file__).parent
-RUNS, WORKERS = [30, pytest.param(100, marks=pytest.mark.soak)], 3
+VERSIONS = [10, pytest.param(33, marks=pytest.mark.soak)]
+SUITES, WORKERS = ("smoke", "static", "deep"), 3  # a push queues the first
 CROWD = 60  # more than the server has threads
 LOOKS = [60, pytest.param(200, marks=pytest.mark.soak)]
 LEASE_S, WORK_S = 2.0, 0.2
@@ -41,10 +42,10 @@ class Step:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("count", RUNS)
-def test_a_killed_and_a_frozen_worker_lose_nothing(processes, database_url, figures, count):
+@pytest.mark.parametrize("versions", VERSIONS)
+def test_a_killed_and_a_frozen_worker_lose_nothing(processes, database_url, figures, versions):
     server = processes.api(database_url=database_url, lease_s=LEASE_S).start()
-    queue(server, processes.folder, count)
+    queue(server, processes.folder, versions)
     environ = worker_environ(processes, server)
     workers = [
         processes.start(f"w{n}", sys.executable, str(HERE / "worker.py"), f"w{n}", str(WORK_S), "5",
@@ -70,7 +71,7 @@ def test_a_killed_and_a_frozen_worker_lose_nothing(processes, database_url, figu
             f"takeover from the {name} worker", f"{taken.at - lost.at:.2f} s, lease {LEASE_S} s"
         )
     accepted = Counter(step.run for step in steps(workers) if step.name == "completed")
-    assert len(runs) == count
+    assert len(runs) == versions * len(SUITES)
     assert [run.id for run in runs if run.verdicts != 1] == []
     assert [run for run, times in accepted.items() if times != 1] == []
     assert set(accepted) >= {run.id for run in runs if run.id != killed.run}
@@ -110,12 +111,14 @@ def test_a_crowd_of_waiting_workers_leaves_the_server_ready(
 
 
 def queue(server, folder, count):
-    """Push so many versions; each queues a verification."""
+    """Push so many versions, and queue a verification of each by every suite."""
     with server.client(folder / "cache") as client:
         client.bases.push(BASE, "tiny")
 
         def push(number):
-            client.push(payload(folder, number), f"lab/line-{number % 10}", base="tiny")
+            pushed = client.push(payload(folder, number), f"lab/line-{number % 10}", base="tiny")
+            for suite in SUITES[1:]:
+                client.verify(pushed.version.ref, suite=suite)
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(push, range(count)))
