@@ -21,7 +21,7 @@ CLEAN = (Conflict, Unavailable, UploadClosed)
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_collection_beside_pushes_and_deletions_misses_nothing(processes, database_url, figures):
-    race = race_for(3, processes, database_url, figures)
+    race = race_for(2, processes, database_url, figures, breath_s=1.0)
 
     assert race.done["pushes"] > PUSHERS
     assert race.done["objects freed"] > 0
