@@ -83,9 +83,13 @@ class Sender:
         headers = self._headers | HEADERS.get(route, {})
         if body is not None:
             headers["Content-Type"] = "application/json"
-        self._open.request(method, target, body=body, headers=headers)
-        answer = self._open.getresponse()
-        return Answer(answer.status, answer.read().decode(errors="replace"))
+        try:
+            self._open.request(method, target, body=body, headers=headers)
+            answer = self._open.getresponse()
+            return Answer(answer.status, answer.read().decode(errors="replace"))
+        except (http.client.HTTPException, OSError) as error:
+            self._open.close()  # the next request opens it again
+            return Answer(599, f"no answer: {error!r}")
 
     def close(self):
         self._open.close()
