@@ -23,10 +23,7 @@ RAW = [
     "%ff%fe", "%F0%9F%98%80", "'%20OR%20'1'='1", "%0d%0aSet-Cookie:%20a=b", "A" * 5000, "-1",
     "9" * 30, "1e400", "NaN", "a/b@prod%2399999999999", "%D9%A3",
 ]  # fmt: skip
-RAW_OTHERWISE = [
-    "a%00b", "%ff%fe", "%F0%9F%98%80", "A" * 5000, "9" * 30, "1e400", "NaN",
-    "a/b@prod%2399999999999", "%D9%A3",
-]  # fmt: skip
+RAW_OTHERWISE = ["a%00b", "%ff%fe", "A" * 5000, "9" * 30, "NaN", "a/b@prod%2399999999999"]
 TEXTS = ["", "\0", "a\0b", "\ud800", "a" * 100_000, "../../etc/passwd", "\u202e", "{}", "[", "٣"]
 TAKEN_HEADERS = [
     "Idempotency-Key", "If-Match", "If-None-Match", "Range", "X-Content-Digest", "X-Request-Id",
@@ -127,13 +124,14 @@ def test_text_in_paths_and_queries(both_databases):
 
 def test_values_in_bodies(both_databases):
     both_databases.line("lora")
+    of_none = [(field, value) for field in FIELDS_OF_NONE for value in VALUES_OF_NONE]
     wrong = []
 
     with closing(Sender(both_databases)) as sender:
         for route, body in sample_bodies().items():
             values = told(both_databases, VALUES, VALUES_OTHERWISE)
             tried = [(field, value) for field in body for value in values]
-            tried += [(field, value) for field in FIELDS_OF_NONE for value in VALUES_OF_NONE]
+            tried += told(both_databases, of_none, [])  # what no database ever sees
             for field, value in tried:
                 answer = sender.send(route, body=json.dumps(body | {field: value}))
                 if not fits(answer):
