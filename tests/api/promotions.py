@@ -1,12 +1,16 @@
 """A promotion by hand, and a worker's report by hand, each part of which can be forged."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from deltareg.db.queries.channels import channel_row
+from deltareg.db.queries.deltas import delta_row
+from deltareg.db.session import read
 from deltareg.wire import ChannelMove, LeaseGrant, LeaseRequest
+from tests.api.forger import prepare
 from tests.fixtures.registries import SAMPLES, SCOPES, report
 
 MINE = "mine"
@@ -24,18 +28,21 @@ class Promotions:
         self._lines = 0
         self.client.bases.push(SAMPLES / "bases" / "tinyllama", "tinyllama")
         self.client.bases.push(self._perturbed(), "shifted")
+        self._first = prepare(self.client, "lora")
 
     def fresh(self):
         """Push a delta to a line of its own, with nothing in the queue but its run."""
         self._lines += 1
         line = Line(self, f"team/f{self._lines}")
-        line.push()
+        self.empty_queue()
+        answer = replace(self._first, target=line.name).send(self.http)
+        assert answer.status_code == 200, answer.text
+        line.run = self.client.runs.queue().items[0].id
         return line
 
     def empty_queue(self):
-        for state in ("queued", "running"):
-            for run in self.client.runs.list(state=state, limit=200).items:
-                self.http.post(f"/runs/{run.id}:cancel")
+        for run in self.client.runs.queue(limit=200).items:
+            self.http.post(f"/runs/{run.id}:cancel")
 
     def push_suite(self, about):
         """Push the suite `mine` as a new version, which differs in what it says of itself."""
@@ -63,7 +70,7 @@ class Line:
     changed: list[str] = field(default_factory=list)
 
     def push(self, delta="lora", *, base="tinyllama"):
-        """Push a version; its run alone is in the queue."""
+        """Push a further version; its run alone is in the queue."""
         self.world.empty_queue()
         path = SAMPLES / "deltas" / "tinyllama" / delta
         self.client.push(path, self.name, base=base)
@@ -90,6 +97,11 @@ class Line:
         answer = self.complete(self.honest(self.lease(), **changes))
         assert answer.status_code == 200, answer.text
         return self
+
+    def ask_again(self):
+        """Queue v1 once more; its run alone is in the queue."""
+        self.world.empty_queue()
+        self.run = self.client.verify(f"{self.name}:v1", again=True).id
 
     def lease(self, worker=None):
         """Let a worker take the run that is queued."""
@@ -143,5 +155,7 @@ class Line:
         return self
 
     def _revision(self, channel):
-        answer = self.world.http.get(f"{self.path}/{channel}")
-        return answer.json().get("revision", 0)
+        namespace, _, name = self.name.partition("/")
+        with read(self.world.server.registry.engine) as conn:
+            row = channel_row(conn, delta_row(conn, namespace, name).id, channel)
+        return 0 if row is None else row.revision

@@ -467,7 +467,7 @@ def test_a_refusal_lists_every_rule_that_is_not_met(world):
 def test_promotions_that_are_not_in_order_are_refused(world, figures, name):
     table = globals()[name]
 
-    wrong = {what: told for what, row in table.items() if (told := tried(world, *row))}
+    wrong = {what: told for what, row in table.items() if (told := tried(world.fresh(), *row))}
 
     figures(f"refused by the API, {name.lower()}", f"{len(table) - len(wrong)} of {len(table)}")
     assert wrong == {}
@@ -476,17 +476,21 @@ def test_promotions_that_are_not_in_order_are_refused(world, figures, name):
 @pytest.mark.slow
 def test_reports_that_are_not_in_order_are_refused(world, figures):
     """And their versions are left where they were, without a verdict and outside."""
-    wrong = {
-        what: told for what, row in REPORTS.items() if (told := tried(world, *row, is_report=True))
-    }
+    wrong = {}
+    line = world.fresh()
+
+    for what, row in REPORTS.items():
+        line.ask_again()
+        if told := tried(line, *row, is_report=True):
+            wrong[what] = told
+            line = world.fresh()  # this one may have a verdict now
 
     figures("refused by the API, reports", f"{len(REPORTS) - len(wrong)} of {len(REPORTS)}")
     assert wrong == {}
 
 
-def tried(world, mutate, code, fix, *, is_report=False):
+def tried(line, mutate, code, fix, *, is_report=False):
     """Try a mutation; say what is wrong with the answer, or nothing."""
-    line = world.fresh()
     told = refusal(mutate(line), code, FIX.get(fix, fix))
     if not told and is_report:
         told = refusal(line.promote(), "gate_pending", FIX["verify"])

@@ -21,7 +21,7 @@ def honest(shared_registry):
     return prepare(shared_registry.client(), "lora_qv")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def refused(shared_registry):
     """Send a forged push, and see that it was refused and that nothing of it stays."""
     client = shared_registry.client()
@@ -446,13 +446,14 @@ ODD: list[object] = [
 ]
 
 
+@pytest.mark.parametrize("count", [50, pytest.param(1_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("part", ["manifest", "storage"])
-def test_mutations(shared_registry, honest, part):
+def test_mutations(shared_registry, honest, part, count):
     """Change one value anywhere: the push is refused or means the same, and the server stands."""
     chance = random.Random(part)
     http = shared_registry.http(shared_registry.token(*SCOPES, principal="mutant"))
 
-    for number in range(150):
+    for number in range(count):
         push = copy(honest)
         push.target = f"mutants/m{number}"
         path, value = mutate(getattr(push, part), chance)

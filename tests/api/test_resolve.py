@@ -25,11 +25,11 @@ REFS = [
 
 
 @pytest.fixture
-def served(registry_server):
+def served(both_databases):
     """Have two versions, both on `prod` one after the other, the first on `dev` still."""
-    client = registry_server.line("lora", "lora_v2")
+    client = both_databases.line("lora", "lora_v2")
     client.promote(f"{LINE}:v1", "dev")
-    return registry_server
+    return both_databases
 
 
 @contextmanager

@@ -121,13 +121,20 @@ def main():
     parser.add_argument("url", help="a migrated database, as yet empty")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument(
+        "--at-most", type=int, default=0, help="go on so far until a move that was cut took effect"
+    )
     parser.add_argument("--bug", choices=sorted(BUGS), help="stop once the answers show it")
     options = parser.parse_args()
     scene = prepare(options.url)
     if options.bug is not None:
         BUGS[options.bug]()
-    for number in range(options.count):
+    took_effect = 0
+    for number in range(max(options.count, options.at_most)):
+        if number >= options.count and took_effect:
+            break
         found = race(scene, f"{options.seed}/{number}", f"c{number}")
+        took_effect += found["took_effect"]
         print(json.dumps(found), flush=True)
         if options.bug is not None and not found["is_linearizable"]:
             break

@@ -146,7 +146,7 @@ class KillHarness:
             event = {
                 "bytes": self.proxy.sent, "arrived": self.proxy.arrived, "end": self.proxy.ending
             }[anchor]  # fmt: skip
-            while not event.wait(0.001) and push.status is None:
+            while not event.wait(0.02) and push.status is None:
                 pass
             delay_s = share * REACH_S[anchor]
             if anchor == "bytes":

@@ -77,6 +77,13 @@ class Ledger:
         query = sa.select(t.packs.c.physical_key).where(t.packs.c.id.in_(used))
         return {row.physical_key for row in self._rows(query)}
 
+    def known_keys(self):
+        """Give the physical key of every object that a row knows of."""
+        known = sa.union(
+            sa.select(t.packs.c.physical_key), sa.select(t.upload_packs.c.physical_key)
+        )
+        return {row.physical_key for row in self._rows(known)}
+
     def received_bytes(self, target):
         """Count the bytes of packs that the uploads for a line or a base have brought."""
         packs = t.upload_packs

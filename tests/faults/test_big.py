@@ -1,4 +1,7 @@
-"""Gigabytes through the installed command line: bounded memory, and resumed where it stopped."""
+"""Gigabytes through the installed command line: bounded memory, and resumed where it stopped.
+
+What is measured is started as it is installed: what is forked has the memory of its nursery.
+"""
 
 import shutil
 import signal
@@ -8,15 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from deltareg.codec.ordered import cores
 from tests.faults import big
 from tests.faults.ledger import Ledger
 from tests.faults.measured import MB, Cli, copy_seconds
 from tests.faults.proxy import Proxy
 from tests.fixtures.processes import until
 
-CI_BYTES, SOAK_BYTES = 300 << 20, 2 << 30
-MEMORY_BYTES, DIFF_BYTES = 400 << 20, 100 << 20
-WIDE = 16_384
+SOAK_BYTES, SOAK_MEMORY_BYTES = 2 << 30, 370 << 20
+# What comes on top of a small command; each core has some in hand, and the delta is more than all.
+CI_BYTES = min(300, 80 * cores()) << 20
+CI_MEMORY_BYTES = min(370, 40 + 40 * cores()) << 20
+DIFF_BYTES = 100 << 20
+WIDTHS = [8_192, pytest.param(16_384, marks=pytest.mark.soak)]  # dense, the smaller is 256 MB
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """Write 300 MB twice; all weights differ, so that there is much to send."""
+    """Write some hundred MB twice; all weights differ, so that there is much to send."""
     folder = tmp_path_factory.mktemp("pair")
     yield Pair(*big.write_pair(folder, CI_BYTES, step=big.LARGE_STEP))
     shutil.rmtree(folder)
@@ -49,13 +56,15 @@ def large_pair(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_large_delta_needs_little_memory(processes, sqlite_url, pair, figures):
-    push_and_materialize(processes, sqlite_url, pair, figures)
+def test_a_large_delta_needs_little_memory(processes, programs, sqlite_url, pair, figures):
+    push_and_materialize(processes, programs, sqlite_url, pair, figures, most_bytes=CI_MEMORY_BYTES)
 
 
 @pytest.mark.soak
-def test_a_delta_of_2_gb_needs_little_memory(processes, sqlite_url, large_pair, figures):
-    push_and_materialize(processes, sqlite_url, large_pair, figures)
+def test_a_delta_of_2_gb_needs_little_memory(processes, programs, sqlite_url, large_pair, figures):
+    push_and_materialize(
+        processes, programs, sqlite_url, large_pair, figures, most_bytes=SOAK_MEMORY_BYTES
+    )
 
 
 @pytest.mark.soak  # `test_push` interrupts small ones; here it is how much is not sent twice
@@ -71,45 +80,50 @@ def test_an_interrupted_push_of_2_gb_goes_on(processes, sqlite_url, large_pair, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_wide_adapters_are_compared_in_little_memory(processes, sqlite_url, tmp_path, figures):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_wide_adapters_are_compared_in_little_memory(
+    processes, programs, sqlite_url, tmp_path, figures, width
+):
     server = processes.api(database_url=sqlite_url).start()
-    run = Cli(processes, server.url, server.token)
-    run("base", "register", str(big.write_wide_base(tmp_path / "base", WIDE)), "wide")
+    run, measured = (Cli(each, server.url, server.token) for each in (processes, programs))
+    run("base", "register", str(big.write_wide_base(tmp_path / "base", width)), "wide")
     for number in (1, 2):
-        adapter = big.write_adapter(tmp_path / f"adapter-{number}", WIDE, seed=number)
+        adapter = big.write_adapter(tmp_path / f"adapter-{number}", width, seed=number)
         run("push", str(adapter), "lab/wide", "--base", "wide")
     run("pull", "lab/wide:v1")
     run("pull", "lab/wide:v2")
-    small = run("show", "lab/wide:v1")
+    small = measured("show", "lab/wide:v1")
 
-    found = run("diff", "lab/wide:v1", "lab/wide:v2")
+    found = measured("diff", "lab/wide:v1", "lab/wide:v2")
 
     growth = found.peak_bytes - small.peak_bytes
     figures(
-        f"diff of two r = 16 adapters on {WIDE} x {WIDE}",
+        f"diff of two r = 16 adapters on {width} x {width}",
         f"{found.seconds:.1f} s, peak {found.peak_bytes / MB:.0f} MB anonymous,"
         f" {growth / MB:.0f} MB more than `show`",
     )
     assert growth < DIFF_BYTES
 
 
-def push_and_materialize(processes, database_url, pair, figures):
+def push_and_materialize(processes, programs, database_url, pair, figures, *, most_bytes):
     server = processes.api(database_url=database_url).start()
     run = Cli(processes, server.url, server.token)
-    registered = run("base", "register", str(pair.base), "big")
+    measured = Cli(programs, server.url, server.token)
+    run("base", "register", str(pair.base), "big")
     root = run("base", "fingerprint", str(pair.tuned)).document["root"]
     out = processes.folder / "out"
 
-    pushed = run("push", str(pair.tuned), "lab/big", "--base", "big")
-    made = run("materialize", "lab/big:v1", "--out", str(out))
+    pushed = measured("push", str(pair.tuned), "lab/big", "--base", "big")
+    made = measured("materialize", "lab/big:v1", "--out", str(out))
+    small = measured("show", "lab/big:v1")
 
     copied_s = copy_seconds(pair.tuned, processes.folder / "copy")
     figures("the delta", f"{pair.size_bytes / MB:.0f} MB of bf16, sent {pushed.sent / MB:.0f} MB")
-    for name, done in (("base register", registered), ("push", pushed), ("materialize", made)):
+    for name, done in (("push", pushed), ("materialize", made)):
         figures(name, told(done, pair, copied_s))
     assert made.document["root"] == root
-    assert pushed.peak_bytes < MEMORY_BYTES
-    assert made.peak_bytes < MEMORY_BYTES
+    assert pushed.peak_bytes - small.peak_bytes < most_bytes
+    assert made.peak_bytes - small.peak_bytes < most_bytes
     shutil.rmtree(out)
     shutil.rmtree(processes.folder / "copy")
 

@@ -5,7 +5,6 @@ rely on; never a stack trace, and nothing half-done.
 """
 
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -25,14 +24,14 @@ from tests.fixtures.processes import Processes
 
 INVALID, FORBIDDEN, BASE_MISMATCH, QUOTA, UNAVAILABLE, INTERRUPTED = 2, 4, 7, 12, 75, 130
 OTHER_BASE = SAMPLES / "bases" / "tinyllama_other"
-NUMBERS = itertools.count(1)
-SMALL_BYTES, LIMIT_BYTES = 32 << 20, 6 << 20
+SMALL_BYTES, LIMIT_BYTES = 2 * big.TENSOR_BYTES, 6 << 20
 
 
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory):
+def processes(tmp_path_factory, nursery):
     """Start processes for all tests of this file."""
     started = Processes(tmp_path_factory.mktemp("clear-lines"))
+    started.spawn = nursery.spawn
     yield started
     started.end()
 
@@ -46,7 +45,30 @@ def server(processes):
 @pytest.fixture
 def victim(processes):
     """Run such a server that may be killed."""
-    return filled(processes, f"victim-{next(NUMBERS)}")
+    return filled(processes, "victim")
+
+
+@pytest.fixture(scope="module")
+def dead(processes):
+    """Give a server that was killed."""
+    server = processes.api("dead").start()
+    server.kill()
+    return server
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Write a base and a fine-tune of it, whose pack is larger than the disks here have room."""
+    folder = tmp_path_factory.mktemp("pair")
+    yield big.write_pair(folder, SMALL_BYTES, step=big.LARGE_STEP)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def server_of_big(processes, server, pair):
+    """Let the server know the base of the pair."""
+    register(processes, server, pair[0])
+    return server
 
 
 def filled(processes, name):
@@ -83,13 +105,11 @@ def test_a_token_that_may_only_read(processes, server):
     assert "--scope push" in said.fix
 
 
-def test_a_server_that_is_down(processes, victim):
-    victim.kill()
-
-    said = ended(push(processes, victim))
+def test_a_server_that_is_down(processes, dead):
+    said = ended(push(processes, dead))
 
     assert said.status == UNAVAILABLE
-    assert victim.url in said.error
+    assert dead.url in said.error
     assert "deltareg up" in said.fix
 
 
@@ -120,14 +140,11 @@ def test_an_interrupted_push(processes, server):
 
 
 @pytest.mark.slow
-def test_an_interrupted_push_does_not_wait_for_its_pack(processes, sqlite_url, tmp_path):
+def test_an_interrupted_push_does_not_wait_for_its_pack(processes, server_of_big, pair):
     """The pack would take minutes; the test ends in time only if nobody waits for it."""
-    base, tuned = big.write_pair(tmp_path, SMALL_BYTES, step=big.LARGE_STEP)
-    server = processes.api(f"big-{next(NUMBERS)}", database_url=sqlite_url).start()
-    register(processes, server, base)
-    with Proxy(server.port) as proxy:
+    with Proxy(server_of_big.port) as proxy:
         proxy.pace_s = 600.0
-        running = push_big(processes, server, tuned, url=proxy.url)
+        running = push_big(processes, server_of_big, pair[1], url=proxy.url)
         assert proxy.sent.wait(30)
         running.send(signal.SIGINT)
 
@@ -156,10 +173,8 @@ def test_a_delta_over_the_wrong_base(processes, server):
     assert not (processes.folder / "user" / "out").exists()
 
 
-def test_scripts_get_the_same_as_a_document(processes, victim):
-    victim.kill()
-
-    running = push(processes, victim, "--json")
+def test_scripts_get_the_same_as_a_document(processes, dead):
+    running = push(processes, dead, "--json")
 
     assert running.wait() == UNAVAILABLE
     assert running.output == ""
@@ -170,9 +185,9 @@ def test_scripts_get_the_same_as_a_document(processes, victim):
 
 
 @pytest.mark.slow
-def test_a_disk_of_the_server_that_is_full(processes, postgresql_url, tmp_path):
+def test_a_disk_of_the_server_that_is_full(processes, postgresql_url, pair):
     """A limit on the size of files is a full disk that needs no rights; so is a file system."""
-    base, tuned = big.write_pair(tmp_path, SMALL_BYTES, step=big.LARGE_STEP)
+    base, tuned = pair
     limited = ("bash", "-c", f'ulimit -f {LIMIT_BYTES // 1024}; exec "$@"', "-", *api())
     server = processes.api("small", database_url=postgresql_url, command=limited).start()
     register(processes, server, base)
@@ -187,8 +202,8 @@ def test_a_disk_of_the_server_that_is_full(processes, postgresql_url, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_system_of_the_server_that_is_full(processes, sqlite_url, tmp_path):
-    base, tuned = big.write_pair(tmp_path, SMALL_BYTES, step=big.LARGE_STEP)
+def test_a_file_system_of_the_server_that_is_full(processes, sqlite_url, tmp_path, pair):
+    base, tuned = pair
     with small_disk(tmp_path / "disk") as disk:
         store = (disk / "blobs").as_uri()
         server = processes.api("tmpfs", database_url=sqlite_url, store_url=store).start()
@@ -202,11 +217,9 @@ def test_a_file_system_of_the_server_that_is_full(processes, sqlite_url, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_disk_of_the_client_that_is_full(processes, sqlite_url, tmp_path):
-    base, tuned = big.write_pair(tmp_path, SMALL_BYTES, step=big.LARGE_STEP)
-    server = processes.api(f"big-{next(NUMBERS)}", database_url=sqlite_url).start()
-    register(processes, server, base)
-    assert push_big(processes, server, tuned).wait() == 0
+def test_a_disk_of_the_client_that_is_full(processes, server_of_big, pair):
+    server = server_of_big
+    assert push_big(processes, server, pair[1]).wait() == 0
     program = str(Path(sys.executable).with_name("deltareg"))
     environ = processes.environ("poor", DELTAREG_SERVER=server.url, DELTAREG_TOKEN=server.token)
     limit = f'ulimit -f {LIMIT_BYTES // 1024}; exec "$@"'

@@ -21,10 +21,12 @@ CLEAN = (Conflict, Unavailable, UploadClosed)
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_collection_beside_pushes_and_deletions_misses_nothing(processes, database_url, figures):
-    race = race_for(8, processes, database_url, figures)
+    race = race_for(1.5, processes, database_url, figures, breath_s=0.2)
 
     assert race.done["pushes"] > PUSHERS
     assert race.done["objects freed"] > 0
+    assert race.done["deletions"] > 0
+    assert race.done["pulls"] > 0
 
 
 @pytest.mark.soak
@@ -84,14 +86,21 @@ class Race:
             thread.join()
 
     def _wait_for_work(self):
-        """Go on for longer where a busy machine has done too little for anything to be shown."""
+        """Go on for longer, and slower, where too little has come to its end to be shown."""
+        if self._breath_s == 0:  # no push gets through
+            return
+        self._breath_s = max(self._breath_s, 1.0)
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and (
-            self.done["pushes"] <= PUSHERS or not self.done["objects freed"]
-        ):
-            if self._breath_s == 0 or self.wrong:  # no push gets through without a breath
-                return
+        while time.monotonic() < deadline and not (self.wrong or self._has_shown_all()):
             time.sleep(0.2)
+
+    def _has_shown_all(self):
+        each = ("deletions", "pulls", "objects freed")
+        return (
+            self.done["pushes"] > PUSHERS
+            and self.done["collections"] > 2
+            and all(self.done[name] for name in each)
+        )
 
     def check(self):
         """Look at everything when all is quiet."""

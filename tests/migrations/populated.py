@@ -108,21 +108,17 @@ def populate(url):
     engine.dispose()
 
 
-def contents(url):
-    """Return all rows of all tables that the database has, written out."""
-    return {name: sorted(map(repr, rows)) for name, rows in rows_of(url).items()}
-
-
 def rows_of(url):
-    """Return all rows of all tables that the database has, by column."""
+    """Return all rows of all tables that the database has, by column, as its driver gives them."""
     engine = create_engine(url)
-    reflected = sa.MetaData()
-    reflected.reflect(engine)
+    tables = set(sa.inspect(engine).get_table_names()) - {"alembic_version"}
     with read(engine) as conn:
-        rows = {
-            name: sorted((dict(row) for row in conn.execute(sa.select(table)).mappings()), key=repr)
-            for name, table in reflected.tables.items()
-            if name != "alembic_version"
-        }
+        rows = {table: rows_in(conn, table) for table in sorted(tables)}
     engine.dispose()
     return rows
+
+
+def rows_in(conn, table):
+    """Return all rows of a table, in one order."""
+    found = conn.exec_driver_sql(f"SELECT * FROM {table}").mappings()
+    return sorted((dict(row) for row in found), key=repr)

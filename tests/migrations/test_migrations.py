@@ -1,5 +1,8 @@
 """The schema on both databases: one line of revisions, no drift, nothing lost on the way."""
 
+import shutil
+from itertools import pairwise
+
 import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
@@ -11,10 +14,37 @@ from deltareg.db.session import check_schema, create_engine, read, write
 from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput, Misconfigured
 from deltareg_migrations import schema as migrations
-from tests.migrations.populated import ROWS, contents, populate, rows_of
+from tests.fixtures.databases import BOTH, database
+from tests.migrations.populated import ROWS, populate, rows_in, rows_of
 
 REVISIONS = [f"{number:04}" for number in range(1, 18)]
+# Whole ways from a few; each step is walked below, and all whole ways are `soak`.
+WHOLE_WAYS = [
+    name if name in {"0001", "0007", "0013"} else pytest.param(name, marks=pytest.mark.soak)
+    for name in REVISIONS
+]
 APPEND_ONLY = ["approvals", "audit", "freezes", "reviews", "revisions", "terms", "verdicts"]
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def populated_url(request):
+    """Return the URL of a database of the module with rows that nobody may change."""
+    return request.getfixturevalue(f"populated_{request.param}_url")
+
+
+@pytest.fixture(scope="module")
+def populated_sqlite_url(sqlite_template, tmp_path_factory):
+    path = tmp_path_factory.mktemp("populated") / "registry.db"
+    shutil.copyfile(sqlite_template, path)
+    populate(f"sqlite:///{path}")
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="module")
+def populated_postgresql_url(postgresql_server, postgresql_template):
+    with database(postgresql_server, template=postgresql_template) as url:
+        populate(url)
+        yield url
 
 
 def test_there_is_one_line_of_revisions_and_the_code_is_written_for_its_head():
@@ -83,7 +113,32 @@ def test_every_revision_goes_down_to_nothing_and_up_again(empty_database_url):
     assert tables_of(empty_database_url) <= {"alembic_version"}
 
 
-@pytest.mark.parametrize("lowest", REVISIONS)
+def test_each_step_down_and_up_keeps_the_rows_that_both_its_ends_know(database_url):
+    """One walk from the newest revision to the first: down a step, up again, down for good.
+
+    A revision is after it what it was before, but for rows that only it knows; so what holds for
+    each step holds for every way of several.
+    """
+    populate(database_url)
+    full = rows_of(database_url)
+    assert all(full.values()), "every table has a row to lose"
+
+    for upper, lower in pairwise(REVISIONS[::-1]):
+        before = described(database_url)
+        migrations.downgrade(database_url, revision=lower)
+        kept = rows_of(database_url)
+        assert kept, lower
+        assert kept == within(full, kept), f"lost on the way down to {lower}"
+        migrations.upgrade(database_url, revision=upper)
+        again = rows_of(database_url)
+        assert kept == within(again, kept), f"lost on the way up to {upper}"
+        assert not any(rows for table, rows in again.items() if table not in kept), upper
+        assert described(database_url) == before, f"another schema after going down to {lower}"
+        migrations.downgrade(database_url, revision=lower)
+        assert kept == rows_of(database_url), f"lost on the second way down to {lower}"
+
+
+@pytest.mark.parametrize("lowest", WHOLE_WAYS)
 def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(database_url, lowest):
     populate(database_url)
     full = rows_of(database_url)
@@ -129,43 +184,40 @@ def test_the_release_before_finds_documents_written_out(empty_database_url):
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("change", ["UPDATE {} SET id = id", "DELETE FROM {}"])
-def test_an_append_only_table_refuses_changes(database_url, table, change):
-    populate(database_url)
-    before = contents(database_url)[table]
-    engine = create_engine(database_url)
-
-    with pytest.raises(sa.exc.IntegrityError, match="append-only"), write(engine) as conn:
-        conn.exec_driver_sql(change.format(table))
-
-    engine.dispose()
-    assert contents(database_url)[table] == before
+def test_an_append_only_table_refuses_changes(populated_url, table, change):
+    check_refused(populated_url, table, change.format(table))
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_a_row_of_an_append_only_table_cannot_be_replaced(sqlite_url, table):
-    populate(sqlite_url)
-    engine = create_engine(sqlite_url)
-
-    with pytest.raises(sa.exc.IntegrityError, match="append-only"), write(engine) as conn:
-        conn.exec_driver_sql(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
-
-    engine.dispose()
+def test_a_row_of_an_append_only_table_cannot_be_replaced(populated_sqlite_url, table):
+    check_refused(
+        populated_sqlite_url, table, f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}"
+    )
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_an_append_only_table_cannot_be_truncated(postgresql_engine, table):
-    with (
-        pytest.raises(sa.exc.IntegrityError, match="append-only"),
-        write(postgresql_engine) as conn,
-    ):
-        conn.exec_driver_sql(f"TRUNCATE {table} CASCADE")
+def test_an_append_only_table_cannot_be_truncated(populated_postgresql_url, table):
+    check_refused(populated_postgresql_url, table, f"TRUNCATE {table} CASCADE")
+
+
+def check_refused(url, table, change):
+    engine = create_engine(url)
+    with read(engine) as conn:
+        before = rows_in(conn, table)
+
+    with pytest.raises(sa.exc.IntegrityError, match="append-only"), write(engine) as conn:
+        conn.exec_driver_sql(change)
+
+    with read(engine) as conn:
+        assert rows_in(conn, table) == before != []
+    engine.dispose()
 
 
 def within(rows, known):
     """Cut rows down to the tables and columns that an older revision knows."""
     return {
-        table: [{name: row[name] for name in known[table][0]} for row in rows[table]]
+        table: [{name: row[name] for name in (known[table] or [row])[0]} for row in rows[table]]
         for table in known
     }
 

@@ -146,8 +146,9 @@ def test_work_is_for_tokens_that_may_verify(registry, ada):
         claim(registry, ada)
 
 
-def test_eight_threads_claim_two_hundred_runs_each_once(registry, worker, ref):
-    for number in range(200):
+@pytest.mark.parametrize("count", [60, pytest.param(200, marks=pytest.mark.soak)])
+def test_eight_threads_claim_many_runs_each_once(registry, worker, ref, count):
+    for number in range(count):
         enqueue(registry, f"run-{number:03}")
     taken: list[str] = []
     errors = []
@@ -166,7 +167,7 @@ def test_eight_threads_claim_two_hundred_runs_each_once(registry, worker, ref):
         thread.join()
 
     assert errors == []
-    assert sorted(taken) == [f"run-{number:03}" for number in range(200)]
+    assert sorted(taken) == [f"run-{number:03}" for number in range(count)]
     assert {row.fence for row in rows.rows(registry.engine, t.runs)} == {1}
 
 
