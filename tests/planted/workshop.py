@@ -28,17 +28,19 @@ class Workshop:
 
     Attributes:
         folder: Where it is.
+        base_share: For which share of their steps bases are trained.
         made: The folders of deltas that are there, by what was ordered.
     """
 
     folder: Path
+    base_share: float = 1.0
     made: dict[Order, Path] = field(default_factory=dict)
 
     def base(self, name: str, *, is_twin: bool = False) -> Path:
         """Give a base's folder."""
         path = self.folder / "bases" / (f"{name}-twin" if is_twin else name)
         if not path.exists():
-            make_base(name, path, is_twin=is_twin)
+            make_base(name, path, is_twin=is_twin, share=self.base_share)
         return path
 
     def delta(self, order: Order) -> Path:
