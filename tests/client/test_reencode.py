@@ -13,6 +13,7 @@ from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, carry_out, claim, work
 from tests.client.test_references import depths, live_bytes, pushed
 from tests.e2e.test_data_path import same_files
+from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
 from tests.fixtures.registries import report as verdict_report
 
 
@@ -33,19 +34,29 @@ def run(server, tmp_path):
 def early(server, tmp_path):
     """Push two checkpoints whose base is registered and nowhere to be found; give all three."""
     base, *checkpoints = write_run(tmp_path / "run", 2)
+    hidden = tmp_path / "hidden"
+    server.step("early", lambda: push_early(server, base, hidden, checkpoints))
+    return base.rename(hidden), *checkpoints
+
+
+def push_early(server, base, hidden, checkpoints):
     server.client().bases.register(base, "base")
-    hidden = base.rename(tmp_path / "hidden")
-    pushed(server.client(), checkpoints[:1])
-    pushed(server.client(), checkpoints[1:])
-    return hidden, *checkpoints
+    base.rename(hidden)
+    for checkpoint in checkpoints:
+        pushed(server.client(), [checkpoint])
+    hidden.rename(base)
 
 
 @pytest.fixture
 def alone(server, early):
     """Push two checkpoints without their base, and store the base after that."""
     hidden, *checkpoints = early
-    server.client().bases.push(hidden, "base")
+    server.step("alone", lambda: push_base(server, hidden))
     return checkpoints
+
+
+def push_base(server, folder):
+    server.client().bases.push(folder, "base")
 
 
 def worker_of(server):
@@ -76,6 +87,7 @@ def test_flattening_leaves_one_reference_and_the_same_version(server, run, tmp_p
     assert ("version.reencode", f"{LINE}:v4") in actions(server)
 
 
+@BOTH_DATABASES
 def test_what_a_flattened_version_needed_goes_with_collection(server, run, tmp_path):
     client = server.client()
     for number in (1, 2, 3):
@@ -93,6 +105,7 @@ def test_what_a_flattened_version_needed_goes_with_collection(server, run, tmp_p
     assert client.storage.fsck(read_data=True).findings == []
 
 
+@ONE_STACK
 def test_a_version_below_may_be_flattened_without_those_above(server, run, tmp_path):
     client = server.client()
     client.versions.flatten(f"{LINE}:v3")
@@ -106,6 +119,7 @@ def test_a_version_below_may_be_flattened_without_those_above(server, run, tmp_p
     assert max(depths(server, f"{LINE}:v4")) == 4, "it has its own map"
 
 
+@ONE_STACK
 def test_a_push_without_the_base_at_hand_is_stored_anew_with_it(server, alone, tmp_path):
     client, worker = server.client(), worker_of(server)
     stored = [client.show(f"{LINE}:v{n}").stored_bytes for n in (1, 2)]
@@ -125,6 +139,7 @@ def test_a_push_without_the_base_at_hand_is_stored_anew_with_it(server, alone, t
     assert claim(worker) is None
 
 
+@ONE_STACK
 def test_a_form_that_is_not_smaller_changes_nothing(server, alone):
     worker = worker_of(server)
     for _ in range(2):  # the runs that the pushes queued
@@ -155,6 +170,7 @@ def queue_smallest(server, version_id):
         )  # fmt: skip
 
 
+@BOTH_DATABASES
 def test_runs_of_verification_and_of_encoding_are_not_confused(server, alone):
     client, worker = server.client(), worker_of(server)
 
@@ -174,6 +190,7 @@ def verdict_report_of(grant):
     return made.model_copy(update={"fence": grant.fence})
 
 
+@ONE_STACK
 def test_a_dead_run_says_nothing_about_the_version(server, alone):
     client, worker = server.client(), worker_of(server)
     server.verified(f"{LINE}:v1")
@@ -199,6 +216,7 @@ def give_up(client, times):
         client.fail_run(grant.run, RunFailure(fence=grant.fence, error="no base here"))
 
 
+@BOTH_DATABASES
 def test_what_no_worker_could_do_without_the_base_is_queued_when_it_comes(server, early, tmp_path):
     client, worker = server.client(), worker_of(server)
     hidden, *checkpoints = early
@@ -219,6 +237,7 @@ def test_what_no_worker_could_do_without_the_base_is_queued_when_it_comes(server
         assert same_files(tmp_path / run.id, folder)
 
 
+@BOTH_DATABASES
 def test_a_run_on_its_last_attempt_when_the_base_comes_is_given_more(server, early):
     client, worker = server.client(), worker_of(server)
     hidden, *_ = early
@@ -233,6 +252,7 @@ def test_a_run_on_its_last_attempt_when_the_base_comes_is_given_more(server, ear
     assert (done.id, done.state) == (last.run, "done")
 
 
+@BOTH_DATABASES
 def test_a_base_that_comes_leaves_alone_what_does_not_wait_for_it(server, early):
     client = server.client()
     hidden, *_ = early
@@ -247,6 +267,7 @@ def test_a_base_that_comes_leaves_alone_what_does_not_wait_for_it(server, early)
     assert (f"{LINE}:v1", "queued") not in reencodes(client), "somebody did not want it"
 
 
+@BOTH_DATABASES
 def test_flattening_twice_is_one_run(server, run):
     client = server.client()
 
@@ -255,6 +276,7 @@ def test_flattening_twice_is_one_run(server, run):
     assert first.id == second.id
 
 
+@ONE_STACK
 def test_who_may_not_flatten_and_what_cannot_be(server, run):
     reader = server.client(("read", "verify"), principal="reader")
     client = server.client()
@@ -268,6 +290,7 @@ def test_who_may_not_flatten_and_what_cannot_be(server, run):
         client.versions.flatten(f"{LINE}:v4")
 
 
+@BOTH_DATABASES
 def test_without_the_lease_nothing_is_sent_and_nothing_replaced(server, run):
     client, worker = server.client(), worker_of(server)
     client.versions.flatten(f"{LINE}:v4")
@@ -292,6 +315,7 @@ def stale(report):
     )
 
 
+@BOTH_DATABASES
 def test_a_lost_lease_takes_no_packs(server, run):
     client, worker = server.client(), worker_of(server)
     client.versions.flatten(f"{LINE}:v4")
@@ -309,6 +333,7 @@ def test_a_lost_lease_takes_no_packs(server, run):
 DIGEST = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 
 
+@BOTH_DATABASES
 def test_the_same_report_again_is_answered_alike(server, run):
     client, worker = server.client(), worker_of(server)
     client.versions.flatten(f"{LINE}:v4")
@@ -322,6 +347,7 @@ def test_the_same_report_again_is_answered_alike(server, run):
     assert [action for action, _ in actions(server)].count("version.reencode") == 1
 
 
+@BOTH_DATABASES
 def test_a_pull_under_way_survives_the_replacement(server, run, tmp_path, monkeypatch):
     client, worker = server.client(), worker_of(server)
     for number in (1, 2, 3):

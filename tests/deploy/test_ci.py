@@ -1,4 +1,4 @@
-"""The CI files do what they say: their steps are run in a shell, against a real server and worker.
+"""The CI files do what they say: their steps are run in a shell, against a real server.
 
 The two files are read as a CI would: inputs filled in, variables set, `run:` and `script:` carried
 out by a POSIX shell. `gh` is a recorder on PATH, for there is no GitHub here.
@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deltareg.wire import LeaseRequest
 from tests.architecture.tree import REPOSITORY
 from tests.client.report_values import junit
-from tests.e2e.demo import Story, registry
+from tests.fixtures.processes import XDG
+from tests.fixtures.registries import report
 
 pytestmark = pytest.mark.slow
 CI = REPOSITORY / "deploy" / "ci"
@@ -34,41 +36,46 @@ exit "${GH_STATUS:-0}"
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory):
-    """Run a registry with a worker, a good and a bad line in it; gives a user's environment."""
-    folder = tmp_path_factory.mktemp("ci")
-    story = Story(folder)
-    with registry(folder, story):
-        story.quietly("base", "push", str(SAMPLES / "bases" / "tinyllama"), "tinyllama")
-        for path, line in (("deltas/tinyllama/lora", "ci/good"), ("bad/dead_zero_b", "ci/bad")):
-            story.quietly("push", str(SAMPLES / path), line, "--base", "tinyllama")
-        token = story.quietly("token", "create", "--for", "pipeline", "--scope", "read",
-                              "--scope", "push", "--expires", "1h", "--quiet")  # fmt: skip
-        home = {k: v for k, v in story.environ.items() if not k.startswith("DELTAREG_")}
-        home |= {
-            f"XDG_{name}_HOME": str(folder / "ci" / name.lower()) for name in ("CONFIG", "CACHE")
-        }
-        yield home, story.environ["DELTAREG_SERVER"], token.strip()
+def server(shared_registry):
+    """Run a registry in which one line passed its verification and another failed it."""
+    client = shared_registry.client()
+    for path, line in (("deltas/tinyllama/lora", "ci/good"), ("bad/dead_zero_b", "ci/bad")):
+        client.push(SAMPLES / path, line, base="tinyllama")
+    shared_registry.verified("ci/good:v1")
+    fail_idle(shared_registry.client(("read", "verify"), principal="worker", kind="wrk"))
+    return shared_registry
+
+
+def fail_idle(worker):
+    """Report on the run that is queued as a worker does that finds nothing learnt."""
+    grant = worker.lease(LeaseRequest(worker="w1"))
+    found = report(grant, verdict="fail", fail="idle")
+    checks = [
+        check.model_copy(update={"code": "no_effect"}) if check.name == "idle" else check
+        for check in found.checks
+    ]
+    worker.complete_run(grant.run, found.model_copy(update={"checks": checks}))
 
 
 @pytest.fixture
-def job(up, tmp_path):
+def job(server, tmp_path):
     """Give a function that runs steps of one of the files as its CI would."""
-    environ, server, token = up
     gh = tmp_path / "bin" / "gh"
     gh.parent.mkdir()
     gh.write_text(GH)
     gh.chmod(0o755)
-    return Job(tmp_path, environ, server, token)
+    return Job(tmp_path, server.url, server.token("read", "push", principal="pipeline"))
 
 
 class Job:
     """A job's folder, the files that a CI hands to it, and what it left in them."""
 
-    def __init__(self, folder, environ, server, token):
+    def __init__(self, folder, server, token):
         self.folder, self._server, self._token = folder, server, token
-        path = f"{folder / 'bin'}:{BIN}:{environ['PATH']}"
-        self._environ = environ | {"PATH": path, "GH_LOG": str(folder / "gh.log"), "GH_FOUND": ""}
+        homes = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in XDG}
+        path = f"{folder / 'bin'}:{BIN}:{os.environ['PATH']}"
+        gh = {"GH_LOG": str(folder / "gh.log"), "GH_FOUND": ""}
+        self._environ = {**os.environ, **homes, **gh, "PATH": path}
 
     def github(self, *, pr="", found="", gh_status="0", **inputs):
         """Run the action's steps that run anything; gives the last one's end."""
@@ -200,42 +207,24 @@ def test_a_comment_that_fails_does_not_change_the_answer(job):
     assert "the comment could not be written" in ended.stderr
 
 
-def test_no_token_no_comment(job):
-    job.github(ref="ci/good", channel="prod", pr="7")
-
-    assert job.gh == []
-
-
-def test_a_github_job_without_a_channel_verifies(job):
-    ended = job.github(ref="ci/bad")
+def test_a_github_job_without_a_channel_verifies_and_without_a_token_comments_nothing(job):
+    ended = job.github(ref="ci/bad", pr="7")
 
     assert ended.returncode == 8
+    assert job.gh == []
     assert job.summary.startswith("<!-- deltareg:verify ci/bad smoke -->")
 
 
 @pytest.mark.parametrize(("on_pending", "status"), [("warn", 0), ("fail", 124)])
-def test_nothing_judged_in_time_is_neutral_or_not(job, up, on_pending, status):
-    fresh = f"ci/late-{on_pending}"
-    held_back(up, fresh)
+def test_nothing_judged_in_time_is_neutral_or_not(job, server, on_pending, status):
+    late = f"ci/late-{on_pending}"
+    server.client().push(SAMPLES / "deltas" / "tinyllama" / "lora_v2", late, base="tinyllama")
 
-    ended = job.github(ref=fresh, channel="prod", timeout="0.1s", on_pending=on_pending)
+    ended = job.github(ref=late, channel="prod", timeout="0.1s", on_pending=on_pending)
 
-    if job.outputs["verdict"] == "pass":
-        pytest.skip("the worker was faster than the wait")
     assert ended.returncode == status, ended.stdout
     assert job.outputs["allowed"] == "false"
     assert ("::warning" in ended.stdout) == (on_pending == "warn")
-
-
-def held_back(up, line):
-    """Push a version that its worker cannot have judged yet."""
-    environ, server, token = up
-    subprocess.run(
-        [BIN / "deltareg", "push", SAMPLES / "deltas" / "tinyllama" / "full", line,
-         "--base", "tinyllama"],
-        env=environ | {"DELTAREG_SERVER": server, "DELTAREG_TOKEN": token},
-        check=True, capture_output=True,
-    )  # fmt: skip
 
 
 def test_a_server_that_is_away_is_asked_again_and_told_in_the_summary(job):

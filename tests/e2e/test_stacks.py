@@ -16,6 +16,7 @@ from deltareg.errors import BaseMismatch, Blocked, Conflict, InvalidInput, NotFo
 from deltareg.service.upkeep import collect
 from tests import corpus
 from tests.e2e.test_data_path import same_files
+from tests.fixtures.registries import BOTH_DATABASES
 from tests.service import rows
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -48,6 +49,18 @@ def local(local_registry):
     return local_registry
 
 
+@pytest.fixture
+def chatting(local):
+    """Give a client that pushed a LoRA on the fine-tune, and has what that takes at hand."""
+    cache = local.folder / "chatting"
+    local.step("chat", lambda: begin_chat(local, cache), folders=[cache])
+    return local.client(cache_dir=cache)
+
+
+def begin_chat(server, cache):
+    push(server.client(cache_dir=cache), "lora", "team/chat", "team/sft:v1")
+
+
 def test_a_lora_on_a_fine_tune_goes_all_the_way(server, tmp_path):
     client, other = server.client(), server.client(("read",), principal="reader")
 
@@ -63,15 +76,13 @@ def test_a_lora_on_a_fine_tune_goes_all_the_way(server, tmp_path):
     assert other.show("team/chat:v1").stack == ["tinyllama", "team/sft:v1"]
 
 
-def test_everything_can_be_asked_of_a_version_on_a_version(local):
-    client = local.client()
-    push(client, "lora", "team/chat", "team/sft:v1")
-    push(client, "lora_v2", "team/chat", "team/sft:v1")
+def test_everything_can_be_asked_of_a_version_on_a_version(chatting):
+    push(chatting, "lora_v2", "team/chat", "team/sft:v1")
 
-    up = client.versions.lineage("team/chat:v1").up
-    down = client.versions.lineage("team/sft:v1").down
-    diff = client.diff("team/chat:v1", "team/chat:v2")
-    listed = client.lines.list("team", filters={"base": "team/sft:v1"}).items
+    up = chatting.versions.lineage("team/chat:v1").up
+    down = chatting.versions.lineage("team/sft:v1").down
+    diff = chatting.diff("team/chat:v1", "team/chat:v2")
+    listed = chatting.lines.list("team", filters={"base": "team/sft:v1"}).items
 
     assert [(e.child, e.parent, e.relation) for e in up] == [
         ("team/chat:v1", "team/sft:v1", "base"),
@@ -84,7 +95,7 @@ def test_everything_can_be_asked_of_a_version_on_a_version(local):
     assert diff.modules
     assert all(module.relative_norm is not None for module in diff.modules)
     assert [line.ref for line in listed] == ["team/chat"]
-    assert {base.name: base.deltas for base in client.bases.list().items} == {
+    assert {base.name: base.deltas for base in chatting.bases.list().items} == {
         "team/sft:v1": 2,
         "tinyllama": 1,
     }
@@ -209,14 +220,11 @@ def test_a_stack_has_four_versions_at_most(local, tmp_path):
     assert push(client, "lora_rslora", "team/five", "flat").base.root == made.root
 
 
-def test_a_wrong_local_folder_is_refused(local, tmp_path):
-    client = local.client()
-    push(client, "lora", "team/chat", "team/sft:v1")
-
+def test_a_wrong_local_folder_is_refused(chatting, tmp_path):
     with pytest.raises(BaseMismatch, match="another base"):
-        client.materialize("team/chat:v1", tmp_path / "out", base=BASE)
+        chatting.materialize("team/chat:v1", tmp_path / "out", base=BASE)
     with pytest.raises(BaseMismatch, match="knows no base"):
-        client.push(DELTAS / "lora", "team/x", base=str(DELTAS / "full_v2"))
+        chatting.push(DELTAS / "lora", "team/x", base=str(DELTAS / "full_v2"))
 
 
 def test_a_materialized_folder_is_the_base_that_it_is(local, tmp_path):
@@ -232,13 +240,11 @@ def test_a_materialized_folder_is_the_base_that_it_is(local, tmp_path):
     assert list((client.cache.path / "bases").glob("*")) == copies, "nothing was folded again"
 
 
-def test_the_base_that_was_meant_is_recorded_of_several_with_one_root(local, tmp_path):
-    client = local.client()
-    push(client, "lora", "team/chat", "team/sft:v1")
-    client.bases.push(DELTAS / "full", "a-copy")
+def test_the_base_that_was_meant_is_recorded_of_several_with_one_root(chatting):
+    chatting.bases.push(DELTAS / "full", "a-copy")
 
-    by_version = push(client, "lora_v2", "team/chat", "team/sft:v1")
-    by_name = push(client, "lora_qv", "team/chat", "a-copy")
+    by_version = push(chatting, "lora_v2", "team/chat", "team/sft:v1")
+    by_name = push(chatting, "lora_qv", "team/chat", "a-copy")
 
     assert (by_version.base.name, by_name.base.name) == ("team/sft:v1", "a-copy")
 
@@ -261,31 +267,32 @@ def test_a_refused_delta_makes_no_base(local):
     assert [base.name for base in client.bases.list().items] == ["tinyllama"]
 
 
-def test_a_base_is_not_deleted_below_what_stands_on_it(local):
-    client = local.client()
-    push(client, "lora", "team/chat", "team/sft:v1")
-
+def test_a_base_is_not_deleted_below_what_stands_on_it(chatting):
     with pytest.raises(Conflict, match="team/sft:v1 is the base of team/chat:v1"):
-        client.versions.delete("team/sft:v1")
+        chatting.versions.delete("team/sft:v1")
 
-    client.versions.delete("team/chat:v1")
-    assert client.versions.delete("team/sft:v1").is_deleted
-    assert [base.name for base in client.bases.list().items] == ["tinyllama"]
+    chatting.versions.delete("team/chat:v1")
+    assert chatting.versions.delete("team/sft:v1").is_deleted
+    assert [base.name for base in chatting.bases.list().items] == ["tinyllama"]
     with pytest.raises(NotFound, match="deleted"):
-        push(client, "lora", "team/chat", "team/sft:v1")
+        push(chatting, "lora", "team/chat", "team/sft:v1")
 
 
 @pytest.fixture
 def deleted_stack(server):
-    """Give a client that pushed a stack of three versions and deleted them from the top."""
-    client = server.client()
+    """Give a client of a registry in which a stack of three versions was deleted from the top."""
+    server.step("deleted stack", lambda: delete_stack(server.client()))
+    return server.client()
+
+
+def delete_stack(client):
     push(client, "lora", "team/chat", "team/sft:v1")
     push(client, "lora_v2", "team/more", "team/chat:v1")
     for line in ("more", "chat", "sft"):
         client.versions.delete(f"team/{line}:v1")
-    return client
 
 
+@BOTH_DATABASES
 def test_the_bytes_of_a_deleted_stack_are_freed(server, deleted_stack):
     plan = collect.plan(server.registry.engine, server.registry.store, grace_s=0)
 
@@ -299,6 +306,7 @@ def test_the_bytes_of_a_deleted_stack_are_freed(server, deleted_stack):
     assert deleted_stack.storage.fsck(read_data=True).findings == []
 
 
+@BOTH_DATABASES
 def test_what_a_rollback_may_need_keeps_all_that_it_stands_on(server, deleted_stack):
     before = stored_bytes(server)
     pin(server, "team/more")
@@ -309,31 +317,26 @@ def test_what_a_rollback_may_need_keeps_all_that_it_stands_on(server, deleted_st
     assert deleted_stack.storage.fsck(read_data=True).findings == []
 
 
-def test_collection_keeps_what_a_stack_needs(local, tmp_path):
-    client = local.client()
-    push(client, "lora", "team/chat", "team/sft:v1")
-
-    freed = client.storage.collect(dry_run=False, grace_s=0)
+def test_collection_keeps_what_a_stack_needs(local, chatting, tmp_path):
+    freed = chatting.storage.collect(dry_run=False, grace_s=0)
     local.client(("read",)).materialize("team/chat:v1", tmp_path / "merged")
 
     assert freed.packs == 0
 
 
-def test_a_revoked_version_is_the_base_of_nothing_more(local):
-    client = local.client()
-    push(client, "lora", "team/chat", "team/sft:v1")
+def test_a_revoked_version_is_the_base_of_nothing_more(local, chatting):
     local.verified("team/chat:v1")
-    client.promote("team/chat:v1", "dev")
-    client.versions.revoke("team/sft:v1", reason="wrong data")
+    chatting.promote("team/chat:v1", "dev")
+    chatting.versions.revoke("team/sft:v1", reason="wrong data")
 
     with pytest.raises(Blocked, match="team/sft:v1 is revoked"):
-        push(client, "lora_v2", "team/chat", "team/sft:v1")
+        push(chatting, "lora_v2", "team/chat", "team/sft:v1")
     with pytest.raises(Blocked, match="team/chat:v1 stands on team/sft:v1, which was"):
-        push(client, "lora_v2", "team/more", "team/chat:v1")
+        push(chatting, "lora_v2", "team/more", "team/chat:v1")
     with pytest.raises(Blocked, match="stands on team/sft:v1, which was revoked by"):
-        client.promote("team/chat:v1", "prod")
+        chatting.promote("team/chat:v1", "prod")
 
-    assert [u.rule for u in client.gate("team/chat:v1", "prod").unmet] == ["revoked"]
+    assert [u.rule for u in chatting.gate("team/chat:v1", "prod").unmet] == ["revoked"]
 
 
 def test_a_fold_with_other_last_bits_gives_way_to_the_one_that_is_stored(local, tmp_path):
@@ -369,13 +372,11 @@ def test_a_claim_that_contradicts_the_version_is_refused(local, tmp_path, delta,
     assert [base.name for base in client.bases.list().items] == ["tinyllama"]
 
 
-def test_versions_on_a_version_are_merged_and_stand_on_it_too(local):
-    client = local.client()
-    push(client, "lora", "team/chat", "team/sft:v1")
-    push(client, "lora_v2", "team/chat", "team/sft:v1")
+def test_versions_on_a_version_are_merged_and_stand_on_it_too(chatting):
+    push(chatting, "lora_v2", "team/chat", "team/sft:v1")
     both = [("team/chat:v1", 0.5), ("team/chat:v2", 0.5)]
 
-    merged = client.merge(both, "team/merged", options=MergeOptions(method="linear"))
+    merged = chatting.merge(both, "team/merged", options=MergeOptions(method="linear"))
 
     assert merged.pushed.version.base.name == "team/sft:v1"
 
@@ -413,6 +414,7 @@ def test_an_upload_names_the_version_that_it_is_by_its_number(local, more, statu
     assert answer.status_code == status
 
 
+@BOTH_DATABASES
 @pytest.mark.parametrize("principals", [("ada", "ada"), ("ada", "bob")])
 def test_two_pushes_make_one_base(server, principals):
     clients = [server.client(principal=name) for name in principals]
@@ -436,6 +438,7 @@ def test_two_pushes_make_one_base(server, principals):
     assert clients[0].storage.fsck(read_data=True).findings == []
 
 
+@BOTH_DATABASES
 def test_a_push_and_the_deletion_of_its_base_do_not_both_win(server):
     client = server.client()
     push(client, "lora", "team/chat", "team/sft:v1")

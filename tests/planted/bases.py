@@ -120,15 +120,15 @@ SUBJECTS = {
 }
 
 
-def make_base(name: str, folder: Path, *, is_twin: bool) -> None:
-    """Train a base, or its twin, and save it as transformers does."""
+def make_base(name: str, folder: Path, *, is_twin: bool, share: float = 1.0) -> None:
+    """Train a base, or its twin, for a share of its steps, and save it as transformers does."""
     subject = SUBJECTS[name]
     torch.manual_seed(200 if is_twin else 100)
     with quiet():
         network = subject.make()
         batches = [
             mixture(subject, _BATCH, share=subject.mixed, seed=1000 * (1 + is_twin) + step)
-            for step in range(subject.steps)
+            for step in range(round(subject.steps * share))
         ]
         descend(network, batches, rate=subject.rate)
         network.save_pretrained(folder)
