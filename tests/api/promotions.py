@@ -157,5 +157,6 @@ class Line:
     def _revision(self, channel):
         namespace, _, name = self.name.partition("/")
         with read(self.world.server.registry.engine) as conn:
-            row = channel_row(conn, delta_row(conn, namespace, name).id, channel)
+            line = delta_row(conn, namespace, name)
+            row = None if line is None else channel_row(conn, line.id, channel)
         return 0 if row is None else row.revision
