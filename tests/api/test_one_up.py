@@ -37,8 +37,7 @@ def test_what_has_ended_is_no_hindrance(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_up_leaves_the_first_alone(processes, nursery):
-    processes.spawn = nursery.spawn
+def test_a_second_up_leaves_the_first_alone(processes):
     first = processes.api(command=UP).start()
     environ = processes.environ("other", DELTAREG_DATA_DIR=str(first.data_dir), DELTAREG_PORT="0")
 
@@ -56,8 +55,7 @@ def test_a_second_up_leaves_the_first_alone(processes, nursery):
 
 
 @pytest.mark.slow
-def test_a_service_that_is_asked_to_end_ends_well(processes, nursery):
-    processes.spawn = nursery.spawn
+def test_a_service_that_is_asked_to_end_ends_well(processes):
     server = processes.api().start()
 
     server.process.send(signal.SIGTERM)
@@ -66,8 +64,7 @@ def test_a_service_that_is_asked_to_end_ends_well(processes, nursery):
 
 
 @pytest.mark.slow
-def test_two_that_begin_a_new_folder_together_both_come_up(processes, nursery):
-    processes.spawn = nursery.spawn
+def test_two_that_begin_a_new_folder_together_both_come_up(processes):
     servers = [processes.api(f"server-{number}") for number in range(2)]
     for server in servers:
         server._environ["DELTAREG_DATA_DIR"] = str(processes.folder / "shared")

@@ -1,6 +1,5 @@
 """Verifying a version whose base is a version: the base is put together, checked, and run on."""
 
-import os
 import shutil
 
 import numpy as np
@@ -13,17 +12,10 @@ from deltareg.wire import LeaseRequest
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.materials import Stock
 from deltareg_verify.report import listen
-from deltareg_verify.zygote import Zygote
 from tests.verify.bench import SAMPLES, sample_base
 
 DELTAS = SAMPLES / "deltas" / "tinyllama"
 COMPUTED = "model.layers.0.self_attn.q_proj.weight"
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory):
-    with Zygote(tmp_path_factory.mktemp("scratch"), environment=os.environ) as made:
-        yield made
 
 
 @pytest.fixture
