@@ -1,5 +1,7 @@
 """A small model and the checkpoints of its training, each a few steps from the one before."""
 
+from functools import cache
+
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -28,6 +30,7 @@ def trained(tensors, seed, *, step=3, share=0.3, names=NAMES):
     return moved
 
 
+@cache
 def run_of(count, **how):
     """Make the base and the checkpoints of a run, each trained on from the one before."""
     states = [weights()]

@@ -1,7 +1,7 @@
 """Workers that are killed (SIGKILL) amid a re-encode: the old form stands or the new one does."""
 
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,30 +12,12 @@ from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, claim, work
 from tests.client.test_references import depths
 from tests.e2e.test_data_path import same_files
+from tests.fixtures.registries import BOTH_STACKS
 
 REF = f"{LINE}:v3"
+LOCAL, BUCKET = BOTH_STACKS
 
-# Does one re-encode run and dies at a request: as it is about to be sent, or when it is answered.
-KILLED_WORKER = """
-import os, signal, sys
-from pathlib import Path
-from deltareg.client import ClientConfig, WorkerClient
-from deltareg.wire import LeaseRequest
-server, token, folder, at, part = sys.argv[1:]
-def die(message):
-    request = message if at == "request" else message.request
-    if part in request.url.path:
-        os.kill(os.getpid(), signal.SIGKILL)
-config = ClientConfig(server=server, token=token, cache_dir=Path(folder) / "cache", concurrency=1)
-with WorkerClient(config) as client:
-    hooks = {"request": [], "response": []}
-    client._api._http.event_hooks = hooks | {at: [die]}
-    grant = client.lease(LeaseRequest(worker="w1", what=["reencode"]))
-    scratch = Path(folder) / "scratch"
-    scratch.mkdir()
-    with client.bases.fetch(grant.base) as base:
-        client.complete_reencode(grant.run, client.reencode(grant, base, scratch))
-"""
+KILLED_WORKER = Path(__file__).with_name("killed_worker.py")
 
 
 @pytest.fixture
@@ -52,13 +34,17 @@ def run(server, tmp_path):
     return checkpoints
 
 
-def killed(server, folder, at, part):
-    """Let a worker die at a request of its run; give its exit status and what it said."""
-    folder.mkdir()
-    token = server.token(*WORKER, principal="killed", kind="wrk")
-    command = [sys.executable, "-c", KILLED_WORKER, server.url, token, str(folder), at, part]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    return done.returncode, done.stderr
+@pytest.fixture
+def killed(server, processes):
+    """Give a function that lets a worker die at a request of its run, and gives how it ended."""
+
+    def run(at, part):
+        token = server.token(*WORKER, principal="killed", kind="wrk")
+        command = [sys.executable, str(KILLED_WORKER), server.url, token, at, part]
+        worker = processes.start("killed", *command, environ=processes.environ("killed"))
+        return worker.wait(), worker.errors
+
+    return run
 
 
 def let_leases_run_out(server):
@@ -83,17 +69,21 @@ def assert_whole(server, folder, out):
 
 
 @pytest.mark.parametrize(
-    ("at", "part"),
+    ("both_stacks", "at", "part"),
     [
-        ("response", ":upload"), ("request", "/packs/"), ("response", "/packs/"),
-        ("request", ":replace"),
+        pytest.param(LOCAL, "response", ":upload", id="upload-open"),
+        pytest.param(LOCAL, "request", "/packs/", id="before-a-pack"),
+        pytest.param(LOCAL, "response", "/packs/", id="after-a-pack"),
+        pytest.param(LOCAL, "request", ":replace", id="before-the-report"),
+        # The most that can lie about: every pack, and no row that names one.
+        pytest.param(BUCKET.values[0], "request", ":replace", id="bucket", marks=BUCKET.marks),
     ],
-    ids=["upload-open", "before-a-pack", "after-a-pack", "before-the-report"],
-)  # fmt: skip
-def test_a_worker_killed_before_its_report_changes_nothing(server, run, tmp_path, at, part):
+    indirect=["both_stacks"],
+)
+def test_a_worker_killed_before_its_report_changes_nothing(server, run, killed, tmp_path, at, part):
     before = server.client().show(REF).stored_bytes
 
-    status, said = killed(server, tmp_path / "killed", at, part)
+    status, said = killed(at, part)
 
     assert status == -9, said
     assert states(server) == [("running", 1)]
@@ -112,8 +102,8 @@ def test_a_worker_killed_before_its_report_changes_nothing(server, run, tmp_path
     assert_whole(server, run[2], tmp_path / "after")
 
 
-def test_a_worker_killed_when_it_is_answered_has_done_its_work(server, run, tmp_path):
-    status, said = killed(server, tmp_path / "killed", "response", ":replace")
+def test_a_worker_killed_when_it_is_answered_has_done_its_work(server, run, killed, tmp_path):
+    status, said = killed("response", ":replace")
 
     assert status == -9, said
     assert states(server) == [("done", 1)]

@@ -15,7 +15,7 @@ from deltareg.identity.storage_map import DEPTH_MAX, StorageMap
 from tests.client.checkpoints import LINE, NAMES, trained, weights, write, write_run
 from tests.client.test_push import Meddler
 from tests.e2e.test_data_path import same_files
-from tests.fixtures.registries import SAMPLES
+from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
 
 LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 SMALL = 20_000
@@ -52,6 +52,7 @@ def pushed(client, paths, line=LINE, **options):
     return [client.push(path, line, base="base", **options) for path in paths]
 
 
+@ONE_STACK
 def test_a_run_of_checkpoints_is_stored_as_its_steps(server, tmp_path):
     base, *run = write_run(tmp_path, 6)
     client = server.client()
@@ -90,6 +91,7 @@ def test_a_version_stands_without_the_ones_that_it_was_encoded_against(server, t
         assert conn.execute(sa.select(sa.func.count()).select_from(t.version_packs)).scalar() == 0
 
 
+@ONE_STACK
 def test_a_folder_that_was_touched_is_no_reference(server, tmp_path):
     base, first, second = write_run(tmp_path, 2)
     client = server.client()
@@ -102,6 +104,7 @@ def test_a_folder_that_was_touched_is_no_reference(server, tmp_path):
     assert max(depths(server, f"{LINE}:v2")) == 1
 
 
+@ONE_STACK
 def test_a_folder_that_was_pulled_serves_as_well_as_the_one_that_was_pushed(server, tmp_path):
     base, first, second = write_run(tmp_path, 2)
     server.client().bases.push(base, "base")
@@ -115,6 +118,7 @@ def test_a_folder_that_was_pulled_serves_as_well_as_the_one_that_was_pushed(serv
     assert max(depths(server, f"{LINE}:v2")) == 2
 
 
+@ONE_STACK
 def test_the_declared_parent_is_taken_before_a_newer_version(server, tmp_path):
     base, first, second = write_run(tmp_path, 2)
     other = write(tmp_path / "other", trained(load_file(base / "model.safetensors"), 99))
@@ -129,6 +133,7 @@ def test_the_declared_parent_is_taken_before_a_newer_version(server, tmp_path):
     assert len(named) == len(NAMES)
 
 
+@ONE_STACK
 def test_the_base_is_taken_where_it_is_nearer(server, tmp_path):
     base, first, _ = write_run(tmp_path, 2, share=0.9, step=200)
     second = write(tmp_path / "near", trained(load_file(base / "model.safetensors"), 5))
@@ -140,6 +145,7 @@ def test_the_base_is_taken_where_it_is_nearer(server, tmp_path):
     assert max(depths(server, f"{LINE}:v2")) == 1
 
 
+@ONE_STACK
 def test_successive_adapters_are_encoded_against_each_other(server, tmp_path):
     client = server.client()
     client.bases.push(SAMPLES / "bases" / "tinyllama", "base")
@@ -159,6 +165,7 @@ def test_successive_adapters_are_encoded_against_each_other(server, tmp_path):
     assert same_files(tmp_path / "out", second)
 
 
+@ONE_STACK
 def test_unchanged_tensors_cost_nothing_wherever_they_come_from(server, tmp_path):
     base, first = write_run(tmp_path, 1)
     client = server.client()
@@ -176,6 +183,7 @@ def test_unchanged_tensors_cost_nothing_wherever_they_come_from(server, tmp_path
     assert report.uploaded_bytes < before[NAMES[2]].nbytes * 0.6, "one tensor at most"
 
 
+@ONE_STACK
 def test_a_few_changed_rows_cost_a_few_rows(server, tmp_path):
     client = server.client()
     base = write(tmp_path / "base", weights())
@@ -192,6 +200,7 @@ def test_a_few_changed_rows_cost_a_few_rows(server, tmp_path):
     assert same_files(tmp_path / "out", tmp_path / "v1")
 
 
+@BOTH_DATABASES
 def test_the_same_tensor_in_two_lines_of_a_namespace_is_stored_once(server, tmp_path):
     base, first = write_run(tmp_path, 1)
     client = server.client()
@@ -206,6 +215,7 @@ def test_the_same_tensor_in_two_lines_of_a_namespace_is_stored_once(server, tmp_
     assert live_bytes(server) == before + elsewhere.uploaded_bytes
 
 
+@BOTH_DATABASES
 def test_a_known_piece_is_offered_with_all_that_it_needs(server, tmp_path):
     base, first, second = write_run(tmp_path, 2)
     client = server.client()
@@ -220,6 +230,7 @@ def test_a_known_piece_is_offered_with_all_that_it_needs(server, tmp_path):
     assert same_files(tmp_path / "out", second)
 
 
+@ONE_STACK
 @pytest.mark.parametrize("how", ["taken away", "written to"])
 def test_an_earlier_version_that_changes_under_a_push_is_not_used(server, tmp_path, how):
     """A worker's folder, for one: it is there for as long as a verification takes."""

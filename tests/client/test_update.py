@@ -13,7 +13,7 @@ from tests.client.checkpoints import LINE, write_run
 from tests.client.grids import Traffic
 from tests.client.test_pull import LORA
 from tests.e2e.test_data_path import same_files
-from tests.fixtures.registries import SAMPLES
+from tests.fixtures.registries import ONE_STACK, SAMPLES
 
 COUNT = 3
 
@@ -68,6 +68,7 @@ def test_only_what_differs_travels(run, edge, tmp_path):
     assert done.fetched_bytes < 0.6 * done.full_bytes, "version 1 has what version 2 stands on"
 
 
+@ONE_STACK
 def test_the_way_back_needs_the_base(run, edge, tmp_path):
     target = tmp_path / "model"
     edge.pull(f"{LINE}:v3", target)
@@ -78,6 +79,7 @@ def test_the_way_back_needs_the_base(run, edge, tmp_path):
     assert back.ref == f"{LINE}:v1"
 
 
+@ONE_STACK
 @pytest.mark.parametrize("act", ["pull", "materialize"])
 def test_bytes_of_the_base_that_come_along_are_counted(moved_run, edge, tmp_path, act):
     traffic = Traffic(edge)
@@ -88,6 +90,7 @@ def test_bytes_of_the_base_that_come_along_are_counted(moved_run, edge, tmp_path
     assert traffic.bytes == report.fetched_bytes > base
 
 
+@ONE_STACK
 def test_an_update_that_needs_the_base_fetches_what_its_plan_says(run, edge, tmp_path):
     target = tmp_path / "model"
     run[0].rename(tmp_path / "elsewhere")
@@ -101,6 +104,7 @@ def test_an_update_that_needs_the_base_fetches_what_its_plan_says(run, edge, tmp
     assert done.fetched_bytes == plan.fetched_bytes
 
 
+@ONE_STACK
 def test_what_is_there_already_is_left_alone(run, edge, tmp_path):
     target = tmp_path / "model"
     edge.pull(f"{LINE}:v2", target)
@@ -112,6 +116,7 @@ def test_what_is_there_already_is_left_alone(run, edge, tmp_path):
     assert (target / "model.safetensors").stat().st_ino == before
 
 
+@ONE_STACK
 def test_a_folder_that_was_written_to_comes_whole(run, edge, tmp_path):
     target = tmp_path / "model"
     edge.pull(f"{LINE}:v1", target)
@@ -124,6 +129,7 @@ def test_a_folder_that_was_written_to_comes_whole(run, edge, tmp_path):
     assert same_files(run[1], target)
 
 
+@ONE_STACK
 def test_bytes_that_changed_without_a_trace_do_not_come_through(run, edge, tmp_path):
     target = tmp_path / "model"
     edge.pull(f"{LINE}:v1", target)
@@ -140,6 +146,7 @@ def test_bytes_that_changed_without_a_trace_do_not_come_through(run, edge, tmp_p
     assert same_files(run[2], target)
 
 
+@ONE_STACK
 def test_files_of_others_are_not_touched(run, edge, tmp_path):
     target = tmp_path / "model"
     edge.pull(f"{LINE}:v1", target)
@@ -154,6 +161,7 @@ def test_files_of_others_are_not_touched(run, edge, tmp_path):
     ).read_bytes()
 
 
+@ONE_STACK
 def test_a_folder_without_a_note_is_recognised_by_its_files(run, edge, tmp_path):
     target = tmp_path / "model"
     run[1].rename(target)
@@ -166,6 +174,7 @@ def test_a_folder_without_a_note_is_recognised_by_its_files(run, edge, tmp_path)
     assert same_files(run[2], target)
 
 
+@ONE_STACK
 def test_a_folder_of_something_else_is_refused(run, edge, tmp_path):
     with pytest.raises(InvalidInput, match="holds no version"):
         edge.folders.update(SAMPLES / "bases" / "tinyllama", f"{LINE}:v2")
@@ -188,6 +197,7 @@ def test_a_folded_model_is_folded_again(shared_registry, tmp_path):
     assert client.folders.update(target, ":v2").plan == "none"
 
 
+@ONE_STACK
 def test_a_link_is_not_replaced(run, edge, tmp_path):
     edge.pull(f"{LINE}:v1", tmp_path / "real")
     (tmp_path / "model").symlink_to(tmp_path / "real")
@@ -223,6 +233,7 @@ for order in sys.stdin:
 """
 
 
+@ONE_STACK
 def test_a_kill_at_any_point_leaves_a_whole_version(registry_server, run, edge, tmp_path):
     target = tmp_path / "model"
     edge.pull(f"{LINE}:v1", target)

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from deltareg.errors import BaseMismatch, Blocked, Conflict, GateFailed, GatePending, Refused
+from tests.fixtures.registries import BOTH_DATABASES, BOTH_STACKS, ONE_STACK
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 BASES, DELTAS = SAMPLES / "bases", SAMPLES / "deltas"
+LOCAL, BUCKET = BOTH_STACKS
 KINDS = [
-    ("tinyllama", "lora", "lora"),
-    ("tinyllama", "full", "full"),
-    ("tinygpt2", "bitfit", "bitfit"),
+    (LOCAL, "tinyllama", "lora", "lora"),
+    (LOCAL, "tinyllama", "full", "full"),
+    (LOCAL, "tinygpt2", "bitfit", "bitfit"),
+    pytest.param("postgresql-s3", "tinyllama", "full", "full", marks=BUCKET.marks),
 ]
 
 
@@ -59,6 +62,7 @@ def test_a_base_is_one_however_it_is_cut(registry_server):
     assert [base.name for base in client.bases.list().items] == ["shards", "whole"]
 
 
+@ONE_STACK
 def test_a_base_name_is_never_given_another_content(server):
     client = server.client()
 
@@ -66,7 +70,7 @@ def test_a_base_name_is_never_given_another_content(server):
         client.bases.push(BASES / "tinyllama_other", "tinyllama")
 
 
-@pytest.mark.parametrize(("base", "delta", "kind"), KINDS)
+@pytest.mark.parametrize(("both_stacks", "base", "delta", "kind"), KINDS, indirect=["both_stacks"])
 def test_a_delta_comes_back_as_it_went_in(server, tmp_path, base, delta, kind):
     client, reader = server.client(), server.client(("read",), principal="reader")
 
@@ -91,6 +95,7 @@ def test_a_delta_comes_back_as_it_went_in(server, tmp_path, base, delta, kind):
     assert not list(tmp_path.glob(".*"))
 
 
+@ONE_STACK
 def test_a_full_fine_tune_materializes_to_itself(server, tmp_path):
     client = server.client()
     push(client, "tinyllama/full", "team/full")
@@ -100,6 +105,7 @@ def test_a_full_fine_tune_materializes_to_itself(server, tmp_path):
     assert merged.root == str(client.bases.fingerprint(DELTAS / "tinyllama" / "full").root)
 
 
+@BOTH_DATABASES
 def test_the_same_push_makes_one_version(server):
     client, other = server.client(), server.client(principal="bob")
     first = push(client, "tinyllama/lora", "team/lora")
@@ -113,6 +119,7 @@ def test_the_same_push_makes_one_version(server):
     assert len(client.versions.list("team/lora").items) == 1
 
 
+@BOTH_DATABASES
 @pytest.mark.parametrize("principals", [("ada", "ada"), ("ada", "bob")])
 def test_two_pushes_at_once_make_one_version(server, principals):
     clients = [server.client(principal=name) for name in principals]
@@ -133,6 +140,7 @@ def test_two_pushes_at_once_make_one_version(server, principals):
     assert clients[0].storage.fsck(read_data=True).findings == []
 
 
+@BOTH_DATABASES
 def test_two_lines_of_a_fresh_namespace_are_made_at_once(server):
     together, done = threading.Barrier(4), []
 
@@ -167,6 +175,7 @@ def test_one_base_is_pushed_by_two_at_once(registry_server):
     assert len(set(done)) == 1
 
 
+@ONE_STACK
 def test_another_base_is_refused(server, tmp_path):
     client = server.client()
     push(client, "tinyllama/lora", "team/lora")
@@ -302,6 +311,7 @@ def free_the_second(client, tmp_path):
     assert same_files(DELTAS / "tinyllama" / "lora", tmp_path / "prod")
 
 
+@BOTH_DATABASES
 def test_a_version_that_another_was_made_from_is_not_deleted(server):
     client = server.client()
     push(client, "tinyllama/lora", "team/lora")
@@ -314,6 +324,7 @@ def test_a_version_that_another_was_made_from_is_not_deleted(server):
     assert client.versions.delete("team/lora:v1").is_deleted
 
 
+@ONE_STACK
 def test_a_failed_version_is_kept_out_of_every_channel(server):
     client = server.client()
     push(client, "tinyllama/lora", "team/lora")
@@ -344,6 +355,7 @@ def test_deleting_and_collecting_gives_the_space_back(server):
     assert client.storage.collect(dry_run=False, grace_s=0).bytes == 0
 
 
+@BOTH_DATABASES
 def test_a_deleted_version_can_be_pushed_again_under_a_new_number(server, tmp_path):
     client = server.client()
     push(client, "tinyllama/lora", "team/lora")
@@ -357,6 +369,7 @@ def test_a_deleted_version_can_be_pushed_again_under_a_new_number(server, tmp_pa
     assert same_files(DELTAS / "tinyllama" / "lora", tmp_path / "pulled")
 
 
+@ONE_STACK
 def test_a_registered_base_serves_as_well(registry_server, tmp_path):
     client = registry_server.client()
     info = client.bases.register(BASES / "tinyllama", "tinyllama")

@@ -20,7 +20,7 @@ from deltareg_verify.checks import all_checks
 from deltareg_verify.engine import Engine
 from deltareg_verify.examine import examine
 from tests.planted.deltas import Planted, incumbent, publish
-from tests.planted.suites import write_suite
+from tests.planted.suites import SENTENCES, write_suite
 from tests.planted.workshop import Workshop
 from tests.verify.bench import Bench
 
@@ -41,14 +41,14 @@ class Seen:
 
 
 @cache
-def planted_suite(base: str, folder: Path) -> Suite:
+def planted_suite(base: str, folder: Path, *, sentences: int = SENTENCES) -> Suite:
     """Write the suite of a base with its probe files into a folder, and read it as a push does."""
-    return read_suite_file(write_suite(base, folder))[0]
+    return read_suite_file(write_suite(base, folder, sentences=sentences))[0]
 
 
 def open_bench(path: Path, base: str, workshop: Workshop) -> Bench:
     """Put a published delta before the checks of its base's suite."""
-    suite = planted_suite(base, workshop.folder / "suites")
+    suite = planted_suite(base, workshop.folder / "suites", sentences=workshop.sentences)
     return Bench(path, workshop.base(base), workshop.folder / "cache", suite=suite)
 
 

@@ -17,7 +17,7 @@ from tests.planted.rules import Rule, rules_of
 
 NORM_CAP = 8
 """What these small networks and their high learning rates ask for; `smoke` allows more."""
-_SENTENCES, _LABELLED = 64, 256
+SENTENCES, _LABELLED = 64, 256
 _HEAD = """\
 name: planted-{base}
 about: What the planted deltas of {base} are held against.
@@ -48,12 +48,12 @@ _RULE = """\
 """
 
 
-def write_suite(base: str, folder: Path) -> Path:
-    """Write a base's suite and the probe files that it names."""
+def write_suite(base: str, folder: Path, *, sentences: int = SENTENCES) -> Path:
+    """Write a base's suite and the probe files that it names, of so many sentences each."""
     folder.mkdir(parents=True, exist_ok=True)
     suffix = "safetensors" if base == "vit" else "jsonl"
     for domain in ("general", "tuned"):
-        _write_probes(base, domain, folder / f"{base}-{domain}.{suffix}")
+        _write_probes(base, domain, folder / f"{base}-{domain}.{suffix}", sentences)
     rules = rules_of(is_language=SUBJECTS[base].is_language)
     path = folder / f"planted-{base}.yaml"
     path.write_text(
@@ -77,9 +77,9 @@ def _rule(rule: Rule) -> str:
     )
 
 
-def _write_probes(base: str, domain: data.Domain, path: Path) -> None:
+def _write_probes(base: str, domain: data.Domain, path: Path, sentences: int) -> None:
     is_language = SUBJECTS[base].is_language
-    probe = domain_probe(base, domain, _SENTENCES if is_language else _LABELLED, seed=5)
+    probe = domain_probe(base, domain, sentences if is_language else _LABELLED, seed=5)
     if path.suffix == ".safetensors":
         save_file(probe, path)
         return

@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.planted.bases import descend, domain_probe, load_base, make_base
 from tests.planted.bottlenecks import Widened
 from tests.planted.data import Examples
 from tests.planted.orders import Order
+from tests.planted.suites import SENTENCES
 from tests.small_networks import quiet
 
 GOLDEN = "golden.json"
@@ -28,19 +30,21 @@ class Workshop:
 
     Attributes:
         folder: Where it is.
-        base_share: For which share of their steps bases are trained.
+        shares: For which share of its steps a base is trained, by its folder's name; 1 if unnamed.
+        sentences: How many sentences its suites hold a language model against, of each domain.
         made: The folders of deltas that are there, by what was ordered.
     """
 
     folder: Path
-    base_share: float = 1.0
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])
+    sentences: int = SENTENCES
     made: dict[Order, Path] = field(default_factory=dict)
 
     def base(self, name: str, *, is_twin: bool = False) -> Path:
         """Give a base's folder."""
         path = self.folder / "bases" / (f"{name}-twin" if is_twin else name)
         if not path.exists():
-            make_base(name, path, is_twin=is_twin, share=self.base_share)
+            make_base(name, path, is_twin=is_twin, share=self.shares.get(path.name, 1.0))
         return path
 
     def delta(self, order: Order) -> Path:
