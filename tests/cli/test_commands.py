@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deltareg.wire import LeaseRequest, RunFailure
-from tests.cli.steps import BAD, BASES, DELTAS, push, push_base
+from tests.cli.steps import BAD, BASES, DELTAS, done, push, push_base
 from tests.client.reencoding import WORKER, work
 from tests.client.torch_archive import pickles
 
@@ -17,11 +17,15 @@ KINDS = {"me/chat:v1": "lora", "me/full": "full"}
 @pytest.fixture
 def promoted(user, local_registry):
     """Give a user whose line me/chat has v1 and v2, both verified, and v2 on prod after v1."""
+    user.step("promoted", lambda: promote_both(user, local_registry))
+    return user
+
+
+def promote_both(user, registry):
     for delta in ("lora", "lora_v2"):
         ref = push(user, delta)
-        local_registry.verified(ref)
-        assert user("promote", ref, "--channel", "prod", "-m", f"try {delta}").status == 0
-    return user
+        registry.verified(ref)
+        done(user, "promote", ref, "--channel", "prod", "-m", f"try {delta}")
 
 
 def test_base_push_register_ls_show_fingerprint(user):

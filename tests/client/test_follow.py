@@ -53,11 +53,8 @@ def test_it_serves_what_the_channel_says(host, maker, tmp_path):
     assert entry["served"] == str(tmp_path / "served" / "current")
 
 
-@pytest.mark.parametrize("server_fixture", ["local_registry", "bucket_registry"])
-def test_a_rollback_is_served_within_five_seconds_and_brings_no_byte(
-    request, server_fixture, tmp_path
-):
-    server = request.getfixturevalue(server_fixture)
+def test_a_rollback_is_served_within_five_seconds_and_brings_no_byte(both_databases, tmp_path):
+    server = both_databases
     maker = server.line("lora", "lora_v2")
     host = server.client(SCOPES, principal="host")
     maker.rollback(LINE, "prod")

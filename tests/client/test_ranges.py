@@ -256,13 +256,12 @@ def test_a_pack_goes_on_where_the_connection_broke(local, tmp_path):
 
 
 def test_many_small_tensors_are_few_requests(local, tmp_path):
-    """Every second of a thousand rows, which lie in one pack with those between."""
+    """Every second of some layers among many, which lie in one pack with those between."""
     client = local.client()
-    client.bases.push(write_grid(tmp_path / "base", range(1000), seed=2, width=16), "rows")
-    client.push(
-        write_grid(tmp_path / "rows", range(1000), seed=3, width=16), "rows/all", base="rows"
-    )
-    half = write_grid(tmp_path / "half", range(0, 200, 2), seed=3, width=16)
+    layers, width = range(250), 32
+    client.bases.push(write_grid(tmp_path / "base", layers, seed=2, width=width), "rows")
+    client.push(write_grid(tmp_path / "rows", layers, seed=3, width=width), "rows/all", base="rows")
+    half = write_grid(tmp_path / "half", layers[:50:2], seed=3, width=width)
     client.push(half, "rows/all", base="rows")
     reader = local.client(("read",))
     traffic = Traffic(reader)

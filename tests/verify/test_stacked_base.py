@@ -28,11 +28,16 @@ def zygote(tmp_path_factory):
 
 @pytest.fixture
 def pusher(local_registry):
-    client = local_registry.client(("read", "push"))
+    cache = local_registry.folder / "pusher"
+    local_registry.step("two lines", lambda: begin(local_registry, cache), folders=[cache])
+    return local_registry.client(("read", "push"), cache_dir=cache)
+
+
+def begin(server, cache):
+    client = server.client(("read", "push"), cache_dir=cache)
     client.bases.push(sample_base("tinyllama"), "tinyllama")
     client.push(DELTAS / "lora", "team/tuned", base="tinyllama")
     client.push(DELTAS / "full", "team/sft", base="tinyllama")
-    return client
 
 
 @pytest.fixture
