@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ def merged(client, parents, name, method="linear", **parameters):
     return client.merge(parents, f"team/{name}", options=options).pushed.version.ref
 
 
+@lru_cache(maxsize=24)
 def folded(client, ref):
     """Give the base with a version folded in: name -> (dtype, shape, bytes)."""
     version = client.show(ref)

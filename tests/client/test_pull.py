@@ -147,36 +147,19 @@ def test_the_second_time_nothing_is_fetched(client, tmp_path):
     assert same_files(LORA, again.path)
 
 
-def test_two_processes_share_a_cache(server, tmp_path):
+def test_two_processes_share_a_cache(server, processes, tmp_path):
     """Twelve pulls at once into one empty cache, from three processes."""
-    script = """
-import sys, threading, traceback
-from pathlib import Path
-from deltareg.client import Client, ClientConfig
-server, token, cache, out = sys.argv[1:]
-failed = []
-def run(number):
-    with Client(ClientConfig(server=server, token=token, cache_dir=Path(cache))) as client:
-        client.pull("team/lora:v1")
-        client.materialize("team/full:v1", Path(out) / str(number))
-threads = [threading.Thread(target=run, args=[n]) for n in range(2)]
-def told(args):
-    failed.append("".join(traceback.format_exception(args.exc_value)))
-threading.excepthook = told
-[t.start() for t in threads]; [t.join() for t in threads]
-sys.exit(f"{failed}" if failed else 0)
-"""
     token, cache = server.token("read"), tmp_path / "cache"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, server.url, token, str(cache), str(tmp_path / name)],
-            stderr=subprocess.PIPE,
+    program = Path(__file__).with_name("pulling_twice.py")
+    started = [
+        processes.start(
+            name, sys.executable, str(program), server.url, token, str(cache), str(tmp_path / name),
+            environ=processes.environ(name),
         )
         for name in "abc"
-    ]
-    errors = [process.communicate(timeout=60)[1].decode() for process in processes]
+    ]  # fmt: skip
 
-    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    assert [each.wait() for each in started] == [0, 0, 0], [each.errors for each in started]
     outs = [tmp_path / name / number for name in "abc" for number in "01"]
     assert all(same_files(outs[0], out) for out in outs[1:])
     assert len(list((cache / "snapshots").iterdir())) == 1, "a full delta is folded from packs"
@@ -350,37 +333,41 @@ import sys
 from pathlib import Path
 from deltareg.client import Client, ClientConfig
 from deltareg.errors import DiskFull
-server, token, small, cache, what = sys.argv[1:]
-config = ClientConfig(server=server, token=token, cache_dir=Path(cache))
-with Client(config) as client:
-    try:
-        getattr(client, what)("team/full:v1", Path(small) / "out")
-    except DiskFull as error:
-        print(error.message, "|", error.fix)
-        whole = ("digests", "manifests")
-        left = [p for p in Path(small).rglob("*") if p.is_file() and p.parent.name not in whole]
-        sys.exit(f"left {left}" if left else 0)
-sys.exit("there was room")
+server, token, *jobs = sys.argv[1:]
+for job in jobs:
+    what, small, cache = job.split("|")
+    with Client(ClientConfig(server=server, token=token, cache_dir=Path(cache))) as client:
+        try:
+            getattr(client, what)("team/full:v1", Path(small) / "out")
+        except DiskFull as error:
+            print(what, error.message, error.fix)
+            whole = ("digests", "manifests")
+            left = [p for p in Path(small).rglob("*") if p.is_file() and p.parent.name not in whole]
+            if left:
+                sys.exit(f"{job} left {left}")
+        else:
+            sys.exit(f"{job}: there was room")
 """
+# What is done, and what of it lies on the full disk.
+ON_A_FULL_DISK = [("pull", "out"), ("materialize", "out"), ("pull", "cache")]
 
 
-@pytest.mark.parametrize(
-    ("what", "small"), [("pull", "out"), ("materialize", "out"), ("pull", "cache")]
-)
-def test_a_disk_that_is_full(server, tmp_path, what, small):
-    """Really full: a file system of 64 KiB in a mount namespace of its own."""
+def test_a_disk_that_is_full(server, tmp_path):
+    """Really full: file systems of 64 KiB in a mount namespace of their own."""
     if subprocess.run(["unshare", "-Urm", "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs user namespaces: unshare -Urm")
-    disk, cache = tmp_path / "disk", tmp_path / "cache"
-    disk.mkdir()
-    at = disk if small == "cache" else cache
-    arguments = [server.url, server.token("read"), str(disk), str(at), what]
-    mount = f'mount -t tmpfs -o size=64k tmpfs "{disk}" && exec "$@"'
+    jobs, mounts = [], ""
+    for number, (what, small) in enumerate(ON_A_FULL_DISK):
+        disk, cache = tmp_path / f"disk-{number}", tmp_path / f"cache-{number}"
+        disk.mkdir()
+        jobs.append(f"{what}|{disk}|{disk if small == 'cache' else cache}")
+        mounts += f'mount -t tmpfs -o size=64k tmpfs "{disk}" && '
+    words = [sys.executable, "-c", SCRIPT, server.url, server.token("read"), *jobs]
 
     run = subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", mount, "sh", sys.executable, "-c", SCRIPT, *arguments],
+        ["unshare", "-Urm", "sh", "-c", mounts + 'exec "$@"', "sh", *words],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
     assert run.returncode == 0, run.stderr
-    assert "is full" in run.stdout
+    assert run.stdout.count("is full") == len(ON_A_FULL_DISK)

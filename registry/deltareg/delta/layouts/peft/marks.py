@@ -1,6 +1,7 @@
 """Which library wrote a delta, and which of its types, by the evidence in names and config."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.layouts.peft.config import adapter_config
@@ -28,14 +29,21 @@ def marks(names: Iterable[str]) -> frozenset[str]:
     found: set[str] = set()
     for name in names:
         for part in name.split("."):
-            exact = _PEFT_MARKS.get(part)
-            if exact is not None:
-                found.add(exact)
-            elif "_" in part:
-                found.update(t for mark, t in _PEFT_MARKS.items() if part.startswith(mark))
+            found |= _types_of(part)
     if "ADALORA" in found:
         found.discard("LORA")
     return frozenset(found)
+
+
+@lru_cache(maxsize=1024)
+def _types_of(part: str) -> frozenset[str]:
+    """Give the types that a part of a name is a mark of: every kind asks, of the same few parts."""
+    exact = _PEFT_MARKS.get(part)
+    if exact is not None:
+        return frozenset([exact])
+    if "_" not in part:
+        return frozenset()
+    return frozenset(t for mark, t in _PEFT_MARKS.items() if part.startswith(mark))
 
 
 def is_adapterhub(files: DeltaFiles) -> bool:
