@@ -87,6 +87,7 @@ def test_flattening_leaves_one_reference_and_the_same_version(server, run, tmp_p
     assert ("version.reencode", f"{LINE}:v4") in actions(server)
 
 
+@BOTH_DATABASES
 def test_what_a_flattened_version_needed_goes_with_collection(server, run, tmp_path):
     client = server.client()
     for number in (1, 2, 3):
@@ -346,6 +347,7 @@ def test_the_same_report_again_is_answered_alike(server, run):
     assert [action for action, _ in actions(server)].count("version.reencode") == 1
 
 
+@BOTH_DATABASES
 def test_a_pull_under_way_survives_the_replacement(server, run, tmp_path, monkeypatch):
     client, worker = server.client(), worker_of(server)
     for number in (1, 2, 3):

@@ -292,6 +292,7 @@ def delete_stack(client):
         client.versions.delete(f"team/{line}:v1")
 
 
+@BOTH_DATABASES
 def test_the_bytes_of_a_deleted_stack_are_freed(server, deleted_stack):
     plan = collect.plan(server.registry.engine, server.registry.store, grace_s=0)
 

@@ -25,9 +25,9 @@ HELD_OUT = [planted for planted in planted_set() if planted.half == "held-out"]
 PREFERRED = (
     "vit/lora qv", "bert/full", "vit/lora mlp", "vit/full", "llama/lora qv", "llama/bottleneck",
 )  # fmt: skip
-# These two are bases all the same when they have learnt less, and half of the sentences tell
-# enough; the soak has all of them.
-SHARES, SENTENCES = {"llama": 0.4, "vit-twin": 0.4}, 32
+# These are bases all the same when they have learnt less, and half of the sentences tell enough;
+# the soak has all of them.
+SHARES, SENTENCES = {"llama": 0.4, "bert": 0.4, "vit-twin": 0.4}, 32
 
 
 def place_of(planted):
