@@ -118,7 +118,8 @@ def test_no_request_fails_while_versions_are_swapped(vllm, host, maker, tmp_path
     steady = threading.Thread(
         target=lambda: asyncio.run(ask_all_the_time(vllm, tmp_path, stop, told))
     )
-    with running_agent(host, tmp_path, engine="vllm", url=vllm.url, drain_s=4.0, keep=0):
+    options = {"drain_s": 4.0, "keep": 0, "interval_s": 0.2}
+    with running_agent(host, tmp_path, engine="vllm", url=vllm.url, **options):
         until((tmp_path / "serving.json").exists, "v2 is served")
         steady.start()
         try:
