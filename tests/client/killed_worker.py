@@ -24,8 +24,7 @@ def main(server: str, token: str, at: str, part: str) -> None:
 
     config = ClientConfig(server=server, token=token, cache_dir=Path("cache"), concurrency=1)
     with WorkerClient(config) as client:
-        hooks = {"request": [], "response": []}
-        client._api._http.event_hooks = hooks | {at: [die]}
+        client._api._http.event_hooks = {at: [die]}
         grant = client.lease(LeaseRequest(worker="w1", what=["reencode"]))
         assert grant is not None
         scratch = Path("scratch")

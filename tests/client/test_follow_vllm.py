@@ -77,44 +77,56 @@ def test_a_rollback_before_the_old_version_has_drained_loads_nothing(vllm, host,
     assert vllm.calls == [("load", V2), ("load", V1)]
 
 
-async def ask_many(vllm, names, *, is_held=False):
-    """Send a request for each name at once, and give the answers that are not what they should."""
-    limits = httpx.Limits(max_connections=len(names))
-
-    async def one(http, name):
-        answer = await http.post("/v1/completions", json={"model": name, "is_held": is_held})
-        text = answer.json()["choices"][0]["text"] if answer.is_success else answer.text
-        return answer.status_code, text == DIGESTS[name], text
-
-    async with httpx.AsyncClient(
-        base_url=vllm.url, limits=limits, timeout=90, verify=False
-    ) as http:
-        found = await asyncio.gather(*(one(http, name) for name in names))
-    return [answer for answer in found if answer[:2] != (200, True)]
+def opened(vllm, connections):
+    limits = httpx.Limits(max_connections=connections)
+    return httpx.AsyncClient(base_url=vllm.url, limits=limits, timeout=90, verify=False)
 
 
-def ask_all_the_time(vllm, folder, stop, failed):
-    """Send requests as a client does that reads the alias file each time."""
-    while not stop.is_set():
-        name = aliases(folder)[PROD]["served"]
-        failed += asyncio.run(ask_many(vllm, [name] * 5))
-        failed[0] += 5
-        stop.wait(0.05)
+async def ask_for(http, name, *, is_held=False):
+    """Send a request, and give the answer in a list unless it is what it should be."""
+    answer = await http.post("/v1/completions", json={"model": name, "is_held": is_held})
+    text = answer.json()["choices"][0]["text"] if answer.is_success else answer.text
+    is_right = answer.is_success and text == DIGESTS[name]
+    return [] if is_right else [(answer.status_code, name, text)]
+
+
+async def ask_many(vllm, names):
+    """Send a request for each name at once, to be held; give the wrong answers."""
+    async with opened(vllm, len(names)) as http:
+        found = await asyncio.gather(*(ask_for(http, name, is_held=True) for name in names))
+    return [answer for answers in found for answer in answers]
+
+
+async def ask_all_the_time(vllm, folder, stop, told, *, clients=5):
+    """Send requests as clients do that read the alias file each time, and ask a moment later."""
+
+    async def be_a_client(http):
+        while not stop.is_set():
+            name = aliases(folder)[PROD]["served"]
+            await asyncio.sleep(0.1)
+            told.extend(await ask_for(http, name))
+            told[0] += 1
+
+    async with opened(vllm, clients) as http:
+        await asyncio.gather(*(be_a_client(http) for _ in range(clients)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_flight", [40, pytest.param(500, marks=pytest.mark.soak)])
 def test_no_request_fails_while_versions_are_swapped(vllm, host, maker, tmp_path, in_flight):
     stop, told, failed = threading.Event(), [0], []
-    steady = threading.Thread(target=ask_all_the_time, args=[vllm, tmp_path, stop, told])
-    with running_agent(host, tmp_path, engine="vllm", url=vllm.url, drain_s=4.0, keep=0):
+    steady = threading.Thread(
+        target=lambda: asyncio.run(ask_all_the_time(vllm, tmp_path, stop, told))
+    )
+    options = {"drain_s": 4.0, "keep": 0, "interval_s": 0.2}
+    with running_agent(host, tmp_path, engine="vllm", url=vllm.url, **options):
         until((tmp_path / "serving.json").exists, "v2 is served")
         steady.start()
         try:
             for before, after in ((V2, V1), (V1, V2)):
                 flight = threading.Thread(
                     target=lambda name: failed.extend(
-                        asyncio.run(ask_many(vllm, [name] * in_flight, is_held=True))
+                        asyncio.run(ask_many(vllm, [name] * in_flight))
                     ),
                     args=[before],
                 )

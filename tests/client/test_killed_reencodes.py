@@ -12,10 +12,9 @@ from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, claim, work
 from tests.client.test_references import depths
 from tests.e2e.test_data_path import same_files
-from tests.fixtures.registries import BOTH_STACKS
+from tests.fixtures.registries import BOTH_DATABASES, BUCKET, BUCKET_MARKS, LOCAL
 
 REF = f"{LINE}:v3"
-LOCAL, BUCKET = BOTH_STACKS
 
 KILLED_WORKER = Path(__file__).with_name("killed_worker.py")
 
@@ -76,7 +75,7 @@ def assert_whole(server, folder, out):
         pytest.param(LOCAL, "response", "/packs/", id="after-a-pack"),
         pytest.param(LOCAL, "request", ":replace", id="before-the-report"),
         # The most that can lie about: every pack, and no row that names one.
-        pytest.param(BUCKET.values[0], "request", ":replace", id="bucket", marks=BUCKET.marks),
+        pytest.param(BUCKET, "request", ":replace", id="bucket", marks=BUCKET_MARKS),
     ],
     indirect=["both_stacks"],
 )
@@ -102,6 +101,7 @@ def test_a_worker_killed_before_its_report_changes_nothing(server, run, killed, 
     assert_whole(server, run[2], tmp_path / "after")
 
 
+@BOTH_DATABASES
 def test_a_worker_killed_when_it_is_answered_has_done_its_work(server, run, killed, tmp_path):
     status, said = killed("response", ":replace")
 

@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from deltareg.errors import BaseMismatch, Blocked, Conflict, GateFailed, GatePending, Refused
-from tests.fixtures.registries import BOTH_DATABASES, BOTH_STACKS, ONE_STACK
+from tests.fixtures.registries import BOTH_DATABASES, BUCKET, BUCKET_MARKS, LOCAL, ONE_STACK
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 BASES, DELTAS = SAMPLES / "bases", SAMPLES / "deltas"
-LOCAL, BUCKET = BOTH_STACKS
 KINDS = [
     (LOCAL, "tinyllama", "lora", "lora"),
     (LOCAL, "tinyllama", "full", "full"),
     (LOCAL, "tinygpt2", "bitfit", "bitfit"),
-    pytest.param("postgresql-s3", "tinyllama", "full", "full", marks=BUCKET.marks),
+    pytest.param(BUCKET, "tinyllama", "full", "full", marks=BUCKET_MARKS),
 ]
 
 
