@@ -137,6 +137,7 @@ def test_a_worker_here_needs_a_token_that_may_verify(user, local_registry, monke
     assert "'verify'" in ended.err
 
 
+@pytest.mark.usefixtures("unforked")
 @pytest.mark.slow
 def test_a_worker_here_verifies_and_is_gone(user):
     ref = push(user)

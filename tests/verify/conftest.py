@@ -4,6 +4,7 @@
 `test_power.py` sets it: it counts how many tests then fail.
 """
 
+import json
 import os
 
 import pytest
@@ -32,5 +33,8 @@ def cache_dir(tmp_path_factory):
 def zygote(nursery, tmp_path_factory):
     """Keep a zygote with torch for a module; it is forked, and imports nothing anew."""
     scratch = tmp_path_factory.mktemp("scratch")
-    with nursery.forking(), Zygote(scratch, environment=os.environ) as made:
+    with Zygote(scratch, environment=os.environ) as made:
+        with nursery.forking():
+            described = {"device": "cpu", "scratch": str(scratch)}
+            made.run(b"describe " + json.dumps(described).encode(), wall_s=60)
         yield made
