@@ -33,7 +33,7 @@ def tried(tree: Path, contract: str, file: str, line: str) -> tuple[int, str]:
     said = io.StringIO()
     try:
         with redirect_stdout(said):
-            status = cli.lint_imports(limit_to_contracts=(contract,), no_cache=True)
+            status = cli.lint_imports(limit_to_contracts=(contract,), cache_dir="cache")
     finally:
         if before is None:
             target.unlink()
