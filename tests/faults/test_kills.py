@@ -69,7 +69,7 @@ def test_bytes_written_before_their_row_are_found_out(processes, sqlite_url, fig
     server = processes.api(database_url=sqlite_url, command=command, lease_s=2)
 
     with KillHarness(processes, server, sqlite_url, seed=SEED) as harness:
-        harness.run(8, victims=("server",), is_enough=has_nameless_objects)
+        harness.run(40, victims=("server",), is_enough=has_nameless_objects)
         settle(harness)
 
     figures("found", f"after {len(harness.kills)} kills: {len(harness.violations)} violations")
