@@ -62,8 +62,9 @@ def test_a_script_reads_the_suggestion_in_the_problem(ana):
     assert ended.problem["detail"] == "there is no delta team/lroa; did you mean team/lora?"
 
 
-def test_a_path_that_leads_nowhere_is_told_before_anything_else(shell):
-    ended = shell("push", "nowhere", "team/x", "--json")
+@pytest.mark.parametrize("options", [(), ("--base", "tiny"), ("--base", "tiny", "--dry-run")])
+def test_a_path_that_leads_nowhere_is_told_before_anything_else(shell, options):
+    ended = shell("push", "nowhere", "team/x", "--json", *options)
 
     assert (ended.status, ended.problem["detail"]) == (3, "there is nothing at nowhere")
 

@@ -157,9 +157,6 @@ def push(
     them, computed where the delta was trained. They are kept with the version, and a verification
     fails where base and delta do not give them again.
     """
-    from deltareg.client.folders.near_misses import check_exists
-
-    check_exists(path)  # before anything is said of a base
     client = invocation.client
     base = base or _base_in_config(invocation, path)
     if invocation.globals.dry_run:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from deltareg.client.folders.near_misses import check_exists
 from deltareg.documents.json_values import is_object
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
@@ -35,7 +36,11 @@ def base_in_config(adapter: Path) -> str:
     """Give what an adapter's config says that its base is: a folder or an id; empty if nothing.
 
     It is where to look, and no more: which base is found there its fingerprint says.
+
+    Raises:
+        NotFound: There is no such folder.
     """
+    check_exists(adapter)
     try:
         with (adapter / "adapter_config.json").open("rb") as file:
             found: object = json.loads(file.read(_CONFIG_BYTES))

@@ -46,11 +46,13 @@ def fix_of_two(folder: Path, one: str, other: str) -> str:
 
 
 def check_is_whole(path: Path) -> None:
-    """Make sure that what is to be pushed is not one file of an adapter.
+    """Make sure that what is to be pushed is there, and not one file of an adapter.
 
     Raises:
+        NotFound: There is nothing at the path.
         Refused: The config that belongs to it lies beside it.
     """
+    check_exists(path)
     is_part = path.name.endswith(".safetensors") and path.is_file()
     if is_part and (path.parent / _CONFIG).is_file():
         told = f"{path.name} is one file of an adapter: {_CONFIG} lies beside it"

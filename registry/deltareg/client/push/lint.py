@@ -7,7 +7,7 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.context import Context
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.folders.near_misses import check_is_whole
+from deltareg.client.folders.near_misses import check_exists, check_is_whole
 from deltareg.client.results.reports import LintReport
 from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.examine import examine
@@ -22,6 +22,7 @@ NO_BASE = BaseView(Digest("blake3", "0" * 64), {}, {}, name_map_for({}, ()))
 
 def lint(context: Context, path: Path, *, base: str | None, convention: str = "") -> LintReport:
     """Examine a folder as a push would; every problem is in the report, none is raised."""
+    check_exists(path)  # before anything is said of a base
     known = KnownBase("", NO_BASE) if base is None else open_named_base(context, base)
     try:
         check_is_whole(path)
