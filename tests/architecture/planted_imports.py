@@ -1,8 +1,8 @@
-"""Plants imports into a copy of the source, one at a time, and runs the contract meant for each.
+"""Holds the source against all contracts, and shows that each catches what it is meant for.
 
 `python -m tests.architecture.planted_imports TREE`: reads `[[contract, file, line], ...]` from
-standard input and prints a list of `[status, output]`. One process, for most of a run of the linter
-is its start; the copy is whole again after each.
+standard input and prints a list of `[status, output]`, that of all contracts first. One process,
+for most of a run of the linter is its start; the copy is whole again after each plant.
 """
 
 import io
@@ -18,11 +18,12 @@ from tests.architecture.tree import SOURCE_ROOTS
 
 
 def main() -> None:
-    """Try each plant of standard input."""
+    """Run all contracts, then try each plant of standard input."""
     tree = Path(sys.argv[1])
     sys.path[:0] = [str(tree / root) for root in SOURCE_ROOTS]
     os.chdir(tree)
-    json.dump([tried(tree, *plant) for plant in json.load(sys.stdin)], sys.stdout)
+    found = [linted(), *(tried(tree, *plant) for plant in json.load(sys.stdin))]
+    json.dump(found, sys.stdout)
 
 
 def tried(tree: Path, contract: str, file: str, line: str) -> tuple[int, str]:
@@ -30,15 +31,20 @@ def tried(tree: Path, contract: str, file: str, line: str) -> tuple[int, str]:
     target = tree / file
     before = target.read_text() if target.exists() else None
     target.write_text(f"{before or ''}\n{line}\n")
-    said = io.StringIO()
     try:
-        with redirect_stdout(said):
-            status = cli.lint_imports(limit_to_contracts=(contract,), cache_dir="cache")
+        return linted(contract)
     finally:
         if before is None:
             target.unlink()
         else:
             target.write_text(before)
+
+
+def linted(*contracts: str) -> tuple[int, str]:
+    """Run these contracts, or all; gives the linter's status and what it printed."""
+    said = io.StringIO()
+    with redirect_stdout(said):
+        status = cli.lint_imports(limit_to_contracts=contracts, cache_dir="cache")
     return status, said.getvalue()
 
 

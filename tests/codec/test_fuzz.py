@@ -81,7 +81,7 @@ def test_every_codec_is_there_in_every_width_that_it_writes():
 
 
 def test_damaged_containers_are_refused_or_right(tmp_path):
-    counts = fuzz(tmp_path, 0, 5_000, sides=SIDES, memory_bytes=MEMORY_BYTES)
+    counts = fuzz(tmp_path, 0, 2_000, sides=SIDES, memory_bytes=MEMORY_BYTES)
 
     assert set(counts) >= {
         "damaged_payload: IntegrityFailure", "damaged_payload: ended", "damaged_map: Refused",
@@ -90,7 +90,7 @@ def test_damaged_containers_are_refused_or_right(tmp_path):
 
 
 def test_cut_containers_are_refused(tmp_path):
-    counts = fuzz(tmp_path, 0, 1_000, mode="cut", sides=SIDES, memory_bytes=MEMORY_BYTES)
+    counts = fuzz(tmp_path, 0, 500, mode="cut", sides=SIDES, memory_bytes=MEMORY_BYTES)
 
     assert set(counts) == {
         "cut_map: Refused", "cut_pack: IntegrityFailure", "cut_payload: IntegrityFailure",
@@ -98,7 +98,7 @@ def test_cut_containers_are_refused(tmp_path):
 
 
 def test_the_kernel_decodes_damaged_containers_cleanly(tmp_path, sanitized):
-    assert fuzz(tmp_path, 0, 1_500, **sanitized)
+    assert fuzz(tmp_path, 0, 750, **sanitized)
 
 
 @pytest.mark.soak

@@ -9,12 +9,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.timeout(300)
-def test_the_tour_prints_what_the_readme_shows(tmp_path):
+def test_the_tour_prints_what_the_readme_shows(nursery, tmp_path):
     blocks = read_blocks(README.read_text())
     story = Story(tmp_path)
     differences = []
 
-    with registry(tmp_path, story) as up:
+    with registry(tmp_path, story) as up, nursery.forking():
         pace = Pace(up)
         for step in (step for block in blocks for step in block):
             pace.before(step.command)

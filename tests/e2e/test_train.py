@@ -19,7 +19,7 @@ PATIENCE = 100  # seconds; a busy machine must not cut what a test counts
 def other_base(tmp_path_factory):
     """Train a base of eight megabytes that the tests below adapt."""
     folder = tmp_path_factory.mktemp("other-base")
-    return train.train_other_base(folder, steps=20, seconds=PATIENCE)
+    return train.train_other_base(folder, steps=12, seconds=PATIENCE)
 
 
 def tune(base, folder, **options):

@@ -18,8 +18,14 @@ NOTICING = {
     "answer_pass": ["test_worker.py"],
     "optimist": ["test_verdict.py", "test_worker.py"],
 }
-pytestmark = pytest.mark.usefixtures("nursery")  # the runs share it
 QUICK = "not outage and not misbehaves"  # those wait: for the server, for a budget to run out
+
+
+@pytest.fixture(autouse=True)
+def forked_runs(nursery):
+    """Have the runs forked: each would import torch."""
+    with nursery.forking(runs_tests=True):
+        yield
 
 
 def run_with(bug, repository, files):

@@ -82,6 +82,7 @@ def test_a_worker_without_lm_eval_says_what_to_install(cache_dir, monkeypatch):
     assert "pip install 'deltareg[lm-eval]'" in result.detail
 
 
+@pytest.mark.usefixtures("forked")  # from a process that has imported all of this and more
 def test_nothing_of_it_is_imported_before_a_suite_asks():
     program = (
         "import os, sys, json; os.environ['HF_HUB_OFFLINE'] = '1'\n"
