@@ -7,7 +7,9 @@ carry the SHA-256 of their payload in the signature, so a part that changes on t
 
 import logging
 from collections.abc import Generator, Iterable, Iterator
+from functools import cache
 from itertools import chain
+from threading import Lock
 from typing import TYPE_CHECKING, cast
 
 from boto3.session import Session
@@ -249,26 +251,37 @@ class S3Store:
             )
 
 
+_SESSION_LOCK = Lock()  # two clients must not be made of one session at once
+
+
+@cache
+def _session() -> Session:
+    """Give the one session of this process, which reads what the library knows of S3 once."""
+    return Session()
+
+
 def _connect(options: S3Options) -> "S3Client":
     """Make the client; its connections open when they are needed."""
-    # The stubs of the library's other services are not installed, so their overloads are unknown.
-    return Session().client(  # pyright: ignore[reportUnknownMemberType]
-        "s3",
-        endpoint_url=options.endpoint_url,
-        region_name=options.region,
-        aws_access_key_id=options.access_key_id,
-        aws_secret_access_key=options.secret_access_key,
-        config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": options.addressing_style, "payload_signing_enabled": True},
-            retries={"mode": "standard", "total_max_attempts": options.max_attempts},
-            connect_timeout=options.connect_timeout_s,
-            read_timeout=options.read_timeout_s,
-            max_pool_connections=_CONNECTIONS,
-            request_checksum_calculation=options.checksum_mode,
-            response_checksum_validation=options.checksum_mode,
-        ),
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": options.addressing_style, "payload_signing_enabled": True},
+        retries={"mode": "standard", "total_max_attempts": options.max_attempts},
+        connect_timeout=options.connect_timeout_s,
+        read_timeout=options.read_timeout_s,
+        max_pool_connections=_CONNECTIONS,
+        request_checksum_calculation=options.checksum_mode,
+        response_checksum_validation=options.checksum_mode,
     )
+    with _SESSION_LOCK:
+        # The stubs of the library's other services are not installed: overloads are unknown.
+        return _session().client(  # pyright: ignore[reportUnknownMemberType]
+            "s3",
+            endpoint_url=options.endpoint_url,
+            region_name=options.region,
+            aws_access_key_id=options.access_key_id,
+            aws_secret_access_key=options.secret_access_key,
+            config=config,
+        )
 
 
 def _fetch(url: str, start: int, stop: int) -> bytes:

@@ -1,7 +1,8 @@
 """Bases and the recorded relations between them."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -30,7 +31,7 @@ def base_rows(
     A base that is a version comes with what is recorded of that, and only while the version stands,
     unless `also_deleted` asks for the others, too.
     """
-    query = (_BASES if also_deleted else _STANDING).limit(limit)
+    query = (_select() if also_deleted else _select_standing()).limit(limit)
     if base_id is not None:
         query = query.where(bases.c.id == base_id)
     if name is not None:
@@ -122,6 +123,7 @@ def add_relation(
         )  # fmt: skip
 
 
+@cache
 def _select() -> sa.Select[*tuple[Any, ...]]:
     bottom = bases.alias("bottom")
     used = (
@@ -149,6 +151,6 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
     )
 
 
-# Made once: SQLAlchemy takes longer to put the query together than the database to answer it.
-_BASES: Final = _select()
-_STANDING: Final = _BASES.where(is_standing())
+@cache
+def _select_standing() -> sa.Select[*tuple[Any, ...]]:
+    return _select().where(is_standing())

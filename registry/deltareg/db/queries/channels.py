@@ -1,6 +1,7 @@
 """Channels, their ledgers and quarantines."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -255,6 +256,7 @@ def clear_quarantine(
     )
 
 
+@cache
 def _select_revisions() -> sa.Select[*tuple[Any, ...]]:
     previous, reviewer = versions.alias("previous"), principals.alias("reviewer")
     return (

@@ -1,6 +1,7 @@
 """Agents and the channels that they follow, beside what those channels say now."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -110,6 +111,7 @@ def follower_rows(
     return fetch_all(conn, query, FollowerRow)
 
 
+@cache
 def _select_followers() -> sa.Select[*tuple[Any, ...]]:
     newest = sa.and_(
         revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision

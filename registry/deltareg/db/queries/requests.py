@@ -1,6 +1,7 @@
 """Requests and their approvals."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -99,6 +100,7 @@ def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, l
     return found
 
 
+@cache
 def _select_requests() -> sa.Select[*tuple[Any, ...]]:
     opener, uploader = principals.alias("opener"), principals.alias("uploader")
     decider, seen = principals.alias("decider"), revisions.alias("seen")

@@ -11,6 +11,7 @@ index, and who queues a thousand runs at once does not keep the one run of someb
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -60,6 +61,7 @@ class Hold:
     principal_id: int
 
 
+@cache
 def select_runs() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for runs as shown, with the names of the version and of the maker."""
     return (

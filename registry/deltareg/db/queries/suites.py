@@ -1,6 +1,7 @@
 """Suites that were pushed, and the files of their probe sets."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import sqlalchemy as sa
 
@@ -77,6 +78,7 @@ def file_content(conn: sa.Connection, digest: str) -> bytes | None:
     return conn.execute(query).scalar()
 
 
+@cache
 def _select() -> sa.Select[*tuple[object, ...]]:
     return sa.select(suites, principals.c.name.label("maker")).outerjoin(
         principals, principals.c.id == suites.c.created_by

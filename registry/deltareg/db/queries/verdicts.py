@@ -1,6 +1,7 @@
 """Verdicts: inserted once a run, read by run, version and suite."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from deltareg.db.tables import (
 from deltareg.db.upsert import batches
 
 
+@cache
 def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for verdicts as shown, with what their version and their suite are now."""
     suite_now = (

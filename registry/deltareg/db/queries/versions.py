@@ -1,6 +1,7 @@
 """Versions and their lineage."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ _LEFT_OUT = {"manifest", "storage_map", "revoke_reason"}
 _SHOWN = [column for column in versions.c if column.name not in _LEFT_OUT]
 
 
+@cache
 def select_versions() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for versions as shown: names joined in, manifest and storage map left out."""
     return (

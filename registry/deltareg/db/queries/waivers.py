@@ -1,6 +1,7 @@
 """Waivers of failed checks: given, ended, and which stand now."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -70,6 +71,7 @@ def waivers_on_versions(
     return found
 
 
+@cache
 def _select() -> sa.Select[*tuple[Any, ...]]:
     ender = principals.alias("ender")
     return (
