@@ -65,7 +65,7 @@ def pytest_collection_finish():
     """Let the collector pass over the thousands of tests, which are there until the end."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     gc.enable()
 
 

@@ -98,7 +98,7 @@ def test_the_code_for_a_lost_token_makes_one(service_folder):
 
 
 @pytest.fixture
-def service_folder(tmp_path):
+def service_folder(forked, tmp_path):
     """Give a data folder with a database of this release."""
     url = f"sqlite:///{tmp_path}/registry.db"
     command = [sys.executable, "-m", "deltareg_migrations", "--url", url, "upgrade"]

@@ -98,7 +98,7 @@ def test_cut_containers_are_refused(tmp_path):
 
 
 def test_the_kernel_decodes_damaged_containers_cleanly(tmp_path, sanitized):
-    assert fuzz(tmp_path, 0, 750, **sanitized)
+    assert fuzz(tmp_path, 0, 500, **sanitized)
 
 
 @pytest.mark.soak

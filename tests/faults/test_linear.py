@@ -27,11 +27,12 @@ def test_what_happened_could_have_happened(seed, mortality):
     assert {one for one in history if one.is_known} <= set(found.order)
 
 
-def test_a_single_wrong_result_is_found_out(figures):
+@pytest.mark.parametrize("count", [1_000, pytest.param(3_000, marks=pytest.mark.soak)])
+def test_a_single_wrong_result_is_found_out(count, figures):
     """The rest of the lies are none: within the overlaps the result might have been that, too."""
     tried: Counter[str] = Counter()
     caught: Counter[str] = Counter()
-    for seed in range(3_000):
+    for seed in range(count):
         chance = random.Random(f"lie/{seed}")
         history = legal(chance, mortality=0.05)
         lied = with_one_lie(chance, history)

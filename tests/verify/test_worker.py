@@ -441,9 +441,9 @@ def rogue(rogue_home, repository):
 @pytest.mark.parametrize(
     ("act", "budget_s", "told"),
     [
-        ("hang", 1.0, "ran out of time"),
-        ("leave_the_session", 1.0, "ran out of time"),
-        ("multiply", 1.0, "ran out of time"),
+        ("hang", 0.5, "ran out of time"),
+        ("leave_the_session", 0.5, "ran out of time"),
+        ("multiply", 0.5, "ran out of time"),
         ("devour", 30.0, "MemoryError"),
         ("segfault", 30.0, "signal 11"),
         ("flood", 30.0, "more than a report may hold"),
