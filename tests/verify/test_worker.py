@@ -431,10 +431,13 @@ def rogue_home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rogue(rogue_home, repository):
+def rogue(nursery, rogue_home, repository):
     """Make children that misbehave as the file `act` in their home says, from one zygote."""
     environment = {**os.environ, "PYTHONPATH": str(repository)}
+    described = {"device": "cpu", "scratch": str(rogue_home)}
     with Zygote(rogue_home, environment=environment, child="tests.verify.rogue") as made:
+        with nursery.forking():
+            made.run(b"describe " + json.dumps(described).encode(), wall_s=60)  # warm from here on
         yield made
 
 
@@ -452,8 +455,6 @@ def rogue(rogue_home, repository):
 def test_a_child_that_misbehaves_is_inconclusive_in_time_and_the_worker_lives(
     desk, registry, worker, queued, rogue, rogue_home, act, budget_s, told
 ):
-    described = {"device": "cpu", "scratch": str(rogue_home)}
-    rogue.run(b"describe " + json.dumps(described).encode(), wall_s=60)  # it is warm from here on
     (rogue_home / "act").write_text(act)
     began = time.monotonic()
     for _ in range(3):
