@@ -77,7 +77,7 @@ clean:          ## builds and caches; the environment stays
 	@rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Compiled is what is imported, when it is: all of torch and transformers would take a minute.
+# Compiled is what is imported: all of torch and transformers would take a minute.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 $(BIN)/python:
@@ -95,6 +95,7 @@ $(VENV)/.ready-demo: pyproject.toml $(KERNEL) | $(BIN)/python
 $(VENV)/.ready-test: pyproject.toml $(KERNEL) | $(BIN)/python
 	@echo 'Setting up $(VENV) for the tests; the first time takes about two minutes.'
 	@$(PIP) --editable '.[test]'
+	@HF_HUB_OFFLINE=1 $(BIN)/python -c 'from tests.fixtures import _forks; _forks.import_all()'
 	@touch $(VENV)/.ready-demo $@
 
 $(VENV)/.ready-docs: pyproject.toml $(KERNEL) | $(BIN)/python
