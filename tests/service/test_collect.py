@@ -72,6 +72,17 @@ def test_collecting_again_finds_nothing(engine, store, maker, delta):
     assert again == collect.Collected()
 
 
+def test_a_marked_pack_that_a_version_needs_keeps_its_bytes(engine, store, maker, delta):
+    rows.push(engine, store, maker, delta, b"kept")
+    with write(engine) as conn:  # as a fault, or a hand in the database, might leave it
+        conn.execute(sa.update(t.packs).values(state="deleting"))
+
+    freed = collect.run(engine, store, grace_s=0)
+
+    assert freed == collect.Collected()
+    assert stored(store) == {b"kept"}
+
+
 def test_packs_of_a_base_stay(engine, store, maker):
     upload_id = rows.upload(engine, maker)
     sent = rows.send(engine, store, upload_id, b"weights")
