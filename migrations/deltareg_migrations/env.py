@@ -5,7 +5,7 @@ import os
 import sqlalchemy as sa
 from alembic import context
 
-from deltareg.db.session import create_engine
+from deltareg.db.session import as_writer, create_engine
 from deltareg.db.tables import metadata
 
 
@@ -34,7 +34,9 @@ def check_references(conn: sa.Connection) -> None:
 
 def connect() -> sa.Connection:
     """Connect for a developer's `alembic revision`, to the database of the environment."""
-    return create_engine(os.environ["DELTAREG_DATABASE_URL"]).connect()
+    conn = create_engine(os.environ["DELTAREG_DATABASE_URL"]).connect()
+    as_writer(conn)
+    return conn
 
 
 if context.is_offline_mode():

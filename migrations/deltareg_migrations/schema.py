@@ -22,7 +22,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from deltareg.db.faults import named_faults
-from deltareg.db.session import BEGIN_OPTION, create_engine, schema_head
+from deltareg.db.session import as_writer, create_engine, schema_head
 from deltareg.db.tables import metadata
 from deltareg.errors import InvalidInput
 
@@ -108,7 +108,7 @@ def _ready(url: str | sa.URL) -> Generator[sa.Connection, None, None]:
         event.listen(engine, "connect", _foreign_keys_off)
     try:
         with named_faults(), engine.connect() as conn:
-            conn.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
+            as_writer(conn)
             if engine.dialect.name == "postgresql":
                 _take_turn(conn)
             yield conn

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.clock import now_us
-from deltareg.db.session import write
+from deltareg.db.session import as_writer, write
 
 HOUR_US = 3600 * 1_000_000
 SMOKE, OTHER = f"sha256:{'5' * 64}", f"sha256:{'6' * 64}"
@@ -390,11 +390,13 @@ def world(engine):
 
     @contextmanager
     def enter():
-        with engine.connect() as conn, conn.begin() as transaction:
-            if is_postgresql:
-                conn.exec_driver_sql(f"SET LOCAL ROLE {role}")
-            yield World(conn)
-            transaction.rollback()
+        with engine.connect() as conn:
+            as_writer(conn)
+            with conn.begin() as transaction:
+                if is_postgresql:
+                    conn.exec_driver_sql(f"SET LOCAL ROLE {role}")
+                yield World(conn)
+                transaction.rollback()
 
     yield enter
     if is_postgresql:

@@ -11,12 +11,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from deltareg.db import HEAD
 from deltareg.db.faults import named_faults
@@ -28,6 +29,8 @@ BEGIN_OPTION = "deltareg_begin"
 """The execution option of a SQLite connection that holds the statement it begins with."""
 _POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
 _FIRST_PAUSE_S = 0.1
+_RESTS_SINCE = "rests_since"
+_TRUSTED_S = 0.5
 
 
 def create_engine(
@@ -46,19 +49,7 @@ def create_engine(
     target = parse_url(url)
     if target.get_backend_name() == "sqlite":
         return _sqlite(target, pool_size=pool_size, busy_timeout_s=busy_timeout_s)
-    return sa.create_engine(
-        target,
-        pool_size=pool_size,
-        max_overflow=2 * pool_size,
-        pool_timeout=10,
-        pool_pre_ping=True,  # a connection that a server restart cut is replaced before use
-        isolation_level="READ COMMITTED",
-        connect_args={
-            "connect_timeout": 10,
-            "application_name": "deltareg",
-            "options": _POSTGRESQL_OPTIONS,
-        },
-    )
+    return _postgresql(target, pool_size=pool_size)
 
 
 def parse_url(url: str | sa.URL) -> sa.URL:
@@ -114,8 +105,6 @@ def glance(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
         Unavailable: The database cannot answer now.
     """
     with named_faults(), engine.connect() as conn:
-        if engine.dialect.name == "postgresql":
-            conn.execution_options(isolation_level="AUTOCOMMIT")
         yield conn
 
 
@@ -132,9 +121,17 @@ def write(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
         DiskFull: The disk of the database is full.
     """
     with named_faults(), engine.connect() as conn:
-        conn.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        as_writer(conn)
         with conn.begin():
             yield conn
+
+
+def as_writer(conn: sa.Connection) -> None:
+    """Let the transactions of a connection be those that `write` opens."""
+    if conn.dialect.name == "postgresql":
+        conn.execution_options(isolation_level="READ COMMITTED")
+    else:
+        conn.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
 
 
 def with_retry(
@@ -202,6 +199,48 @@ def check_schema(engine: sa.Engine) -> None:
             f"the database has schema {found or 'none'}, this server needs {HEAD}",
             fix="run `deltareg server migrate` (or `deltareg-migrate upgrade`) with this release",
         )
+
+
+def _postgresql(target: sa.URL, *, pool_size: int) -> sa.Engine:
+    engine = sa.create_engine(
+        target,
+        pool_size=pool_size,
+        max_overflow=2 * pool_size,
+        pool_timeout=10,
+        # As with SQLite, a connection begins no transaction by itself: what opens one says which.
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "deltareg",
+            "options": _POSTGRESQL_OPTIONS,
+        },
+    )
+    event.listen(engine, "checkin", _note_rest)
+    event.listen(engine, "checkout", partial(_ping_if_rested, engine.dialect))
+    return engine
+
+
+def _note_rest(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info[_RESTS_SINCE] = time.monotonic()
+
+
+def _ping_if_rested(
+    dialect: sa.Dialect,
+    connection: DBAPIConnection,
+    record: ConnectionPoolEntry,
+    _lent: PoolProxiedConnection,
+) -> None:
+    """Have a connection that a restart of the server cut replaced before it is used.
+
+    One that answered a moment ago is taken at its word: a ping costs what a small query does.
+    """
+    since = record.info.get(_RESTS_SINCE)
+    if since is None or time.monotonic() - since < _TRUSTED_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise exc.InvalidatePoolError from error
 
 
 def _sqlite(target: sa.URL, *, pool_size: int, busy_timeout_s: float) -> sa.Engine:
