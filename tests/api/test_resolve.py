@@ -155,6 +155,22 @@ def test_nobody_resolves_without_a_token(shared_registry, headers):
     assert found.headers["WWW-Authenticate"] == "Bearer"
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, "query.ref: Field required"),
+        ({"ref": LINE, "bare": "oldest"}, "query.bare: Input should be 'newest' or 'prod'"),
+        ({"ref": LINE, "slim": "perhaps"}, "query.slim: Input should be a valid boolean"),
+    ],
+)
+def test_what_cannot_be_read_of_a_question_is_told(shared_registry, asked, told):
+    found = shared_registry.http(shared_registry.token("read")).get("/resolve", params=asked)
+
+    assert found.status_code == 422
+    assert found.json()["code"] == "invalid_input"
+    assert found.json()["detail"].startswith(told)
+
+
 def test_a_token_that_may_not_read_resolves_nothing(shared_registry):
     http = shared_registry.http(shared_registry.token("serve"))
 

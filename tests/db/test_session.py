@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us, read_clock
-from deltareg.db.session import create_engine, read, with_retry, write
+from deltareg.db.queries.bearers import live_token
+from deltareg.db.session import create_engine, glance, read, with_retry, write
 from deltareg.db.tables import namespaces, principals
 from deltareg.errors import DiskFull, Misconfigured, Unavailable
 from tests.fixtures.databases import postgresql_started, server_url
@@ -207,6 +208,37 @@ def test_a_connection_lost_before_commit_is_not_taken_for_a_commit(postgresql_en
 
 
 @pytest.mark.postgres
+def test_a_connection_that_was_cut_while_it_rested_is_replaced_before_it_is_used(postgresql_engine):
+    with read(postgresql_engine) as conn:
+        cut = conn.scalar(sa.text("SELECT pg_backend_pid()"))
+    cut_connections(postgresql_engine)
+    time.sleep(0.6)
+
+    with read(postgresql_engine) as conn:
+        assert conn.scalar(sa.text("SELECT pg_backend_pid()")) != cut
+
+
+@pytest.mark.postgres
+def test_one_that_was_cut_just_after_its_use_is_told_of_once(postgresql_engine):
+    with read(postgresql_engine) as conn:
+        conn.scalar(sa.text("SELECT 1"))
+    cut_connections(postgresql_engine)
+
+    with pytest.raises(Unavailable), glance(postgresql_engine) as conn:
+        live_token(conn, "of nobody")
+    with glance(postgresql_engine) as conn:
+        assert live_token(conn, "of nobody") is None
+
+
+@pytest.mark.postgres
+def test_what_begins_no_transaction_leaves_none_open(postgresql_engine):
+    with glance(postgresql_engine) as conn:
+        began = [conn.scalar(sa.text("SELECT now()")) for _ in range(2)]
+
+    assert began[0] < began[1]
+
+
+@pytest.mark.postgres
 def test_pooled_connections_survive_a_restart_of_the_server():
     folder = Path(tempfile.mkdtemp(prefix="deltareg-pg-"))
     with postgresql_started(folder) as server:
@@ -215,8 +247,8 @@ def test_pooled_connections_survive_a_restart_of_the_server():
             conn.exec_driver_sql("CREATE TABLE kept (number INTEGER)")
             conn.exec_driver_sql("INSERT INTO kept VALUES (7)")
         server.stop()
-        with pytest.raises(Unavailable, match="cannot answer now"), read(engine):
-            pass
+        with pytest.raises(Unavailable, match="cannot answer now"), read(engine) as conn:
+            conn.scalar(sa.text("SELECT number FROM kept"))
         server.ensure_postgres_running()
 
         number = with_retry(engine, lambda conn: conn.scalar(sa.text("SELECT number FROM kept")))

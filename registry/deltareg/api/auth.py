@@ -13,11 +13,13 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deltareg.api.problems import request_id_of
+from deltareg.db.rows import LiveTokenRow
 from deltareg.errors import Unauthenticated
-from deltareg.service.access.tokens import act_as
+from deltareg.service.access.tokens import answer_to
 from deltareg.service.access.tokens import authenticate as authenticate_token
 from deltareg.service.registry import Caller, Registry
 
+F = TypeVar("F")
 T = TypeVar("T")
 _scheme = HTTPBearer(auto_error=False, description="A token of `deltareg token create`.")
 
@@ -30,13 +32,17 @@ class Reading:
     token: str
     request_id: str
 
-    def __call__(self, act: Callable[[sa.Connection, Caller], T]) -> T:
-        """Find the caller and act for them, over one connection (`tokens.act_as`).
+    def __call__(
+        self,
+        look: Callable[[sa.Connection, str], tuple[LiveTokenRow | None, F]],
+        act: Callable[[sa.Connection, Caller, F], T],
+    ) -> T:
+        """Find the caller with what they ask for, and answer them (`tokens.answer_to`).
 
         Raises:
-            Unauthenticated: The token is nobody's; nothing was read then.
+            Unauthenticated: The token is nobody's; nothing is told then.
         """
-        return act_as(self.registry, self.token, act, request_id=self.request_id)
+        return answer_to(self.registry, self.token, look, act, request_id=self.request_id)
 
 
 async def registry_of(request: Request) -> Registry:

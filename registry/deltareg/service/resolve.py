@@ -13,9 +13,12 @@ from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import resolve as resolve_queries
 from deltareg.db.queries import versions as queries
+from deltareg.db.queries.bearers import live_token
+from deltareg.db.queries.resolve import Told
 from deltareg.db.rows import BaseRow, ChannelRow, LineRow, ResolvedRow, VersionRow
 from deltareg.errors import NotFound
 from deltareg.refs import LineRef, Ref
+from deltareg.service.authority.grants import Right
 from deltareg.service.authority.refusals import absent
 from deltareg.service.authority.resources import Base
 from deltareg.service.describe import ref_of
@@ -77,30 +80,49 @@ def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -
     return row
 
 
-def resolve_version(
-    conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare
-) -> Sequence[ResolvedRow]:
-    """Find the version that a reference means with all that is shown of it, mostly by one query.
+def look_up(conn: sa.Connection, token_hash: str, *, ref: Ref, bare: Bare) -> Told:
+    """Look at a token and for the version that a reference means, by one statement.
 
-    The arguments, and what is raised, are those of `find_version`, which is asked where the one
-    query finds nothing, or has no words for the reference.
+    Where that has no words for the reference it finds the token alone. Whether the bearer may be
+    told of the version is still to be asked: `resolve_version` takes it from there.
     """
-    suite = built_in(DEFAULT_SUITE)
-    shown = suite.name, str(suite.digest)
+    shown = _shown_suite()
     line = ref.line.namespace, ref.line.name
-    found: Sequence[ResolvedRow] = ()
-    if not caller.sees(ref.line):
-        found = ()  # which `find_version` says in the words for what is not there
-    elif ref.version is not None:
-        found = resolve_queries.by_number(conn, line, ref.version, shown)
-    elif ref.is_bare and bare == "newest":
-        found = resolve_queries.newest_of(conn, line, shown)
-    elif ref.is_bare or (ref.channel is not None and ref.revision is None and not ref.back):
-        found = resolve_queries.on_channel(conn, line, ref.channel or "prod", shown)
+    if ref.version is not None:
+        return resolve_queries.by_number(conn, token_hash, line, ref.version, shown)
+    if ref.is_bare and bare == "newest":
+        return resolve_queries.newest_of(conn, token_hash, line, shown)
+    if ref.is_bare or (ref.channel is not None and ref.revision is None and not ref.back):
+        return resolve_queries.on_channel(conn, token_hash, line, ref.channel or "prod", shown)
+    return live_token(conn, token_hash), ()
+
+
+def resolve_version(
+    conn: sa.Connection,
+    caller: Caller,
+    ref: Ref,
+    *,
+    bare: Bare,
+    found: Sequence[ResolvedRow] = (),
+) -> Sequence[ResolvedRow]:
+    """Find the version that a reference means with all that is shown of it.
+
+    Args:
+        conn: A transaction.
+        caller: Who looks; it has to read the line.
+        ref: The reference.
+        bare: What `ns/name` alone means here.
+        found: What `look_up` found for them.
+
+    Raises:
+        Forbidden: The caller may not read the line.
+        NotFound: As `find_version`, which is asked where nothing was found yet.
+    """
+    caller.require(Right.READ, on=ref.line)
     if found:
         return found
     row = find_version(conn, caller, ref, bare=bare)
-    return resolve_queries.by_row_id(conn, row.id, shown)
+    return resolve_queries.by_row_id(conn, row.id, _shown_suite())
 
 
 def find_channel(
@@ -136,6 +158,11 @@ def _on_channel(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:
             fix=_choices(conn, channel, ref.line),
         )
     return queries.version_by_id(conn, revision.version_id)
+
+
+def _shown_suite() -> resolve_queries.ShownSuite:
+    suite = built_in(DEFAULT_SUITE)
+    return suite.name, str(suite.digest)
 
 
 def _choices(conn: sa.Connection, channel: ChannelRow, ref: LineRef) -> str:

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
+from pydantic import BaseModel
 
 from deltareg.api.auth import SECURITY, By, ByReading, InRegistry
 from deltareg.api.closed import closed_router, reading_router
@@ -19,7 +20,7 @@ from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
 from deltareg.service.lines import revocations as revocation_service
 from deltareg.service.lines import versions as service
-from deltareg.service.resolve import Bare
+from deltareg.service.resolve import Bare, look_up
 from deltareg.service.runs import flatten as flatten_service
 from deltareg.wire import (
     BaseInfo,
@@ -47,6 +48,14 @@ def line_of(ns: str, name: str) -> LineRef:
 def version_of(ns: str, name: str, version: Number) -> Ref:
     """Parse the version in a path."""
     return Ref(line_of(ns, name), version=version)
+
+
+class Resolve(BaseModel):
+    """What a resolve is asked with."""
+
+    ref: str
+    bare: Bare = "newest"
+    slim: bool = False
 
 
 _LABEL = "label."
@@ -85,20 +94,15 @@ Version = Annotated[Ref, Depends(version_of)]
 
 
 @quick.get("/resolve", response_model=VersionDetail, openapi_extra=SECURITY)
-def resolve(
-    request: Request,
-    by: ByReading,
-    ref: str,
-    bare: Bare = "newest",
-    *,
-    slim: bool = False,
-) -> Response:
+def resolve(request: Request, by: ByReading, asked: Annotated[Resolve, Query()]) -> Response:
     """Find the version that a reference means; `bare` says what `ns/name` alone means.
 
     With `slim`, what its manifest says is left out: the answer ends with `revocation`.
     """
-    show = service.show_slim if slim else service.show_whole
-    return answer(request, by(partial(show, ref=Ref.parse(ref), bare=bare)))
+    ref = Ref.parse(asked.ref)
+    look = partial(look_up, ref=ref, bare=asked.bare)
+    show = partial(service.show_found, ref=ref, bare=asked.bare, slim=asked.slim)
+    return answer(request, by(look, show))
 
 
 @router.get("/deltas")

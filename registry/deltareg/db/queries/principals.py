@@ -1,12 +1,11 @@
 """Principals and their tokens."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import LiveTokenRow, Prepared, TokenRow, fetch_all
+from deltareg.db.rows import TokenRow, fetch_all
 from deltareg.db.tables import principals, tokens
 
 
@@ -40,29 +39,6 @@ def add_token(
         scopes=list(scopes), note=note, created_by=created_by, expires_at=expires,
     )  # fmt: skip
     return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
-
-
-def live_token(conn: sa.Connection, token_hash: str) -> LiveTokenRow | None:
-    """Find a token that is neither revoked nor expired, of a principal that is not disabled."""
-    return _LIVE_TOKEN.one(conn, token_hash=token_hash)
-
-
-# Made once: every request asks it.
-_LIVE_TOKEN: Final = Prepared(
-    sa.select(
-        tokens.c.id, tokens.c.kind, tokens.c.scopes, tokens.c.expires_at,
-        tokens.c.last_used_at, principals.c.id.label("principal_id"),
-        principals.c.name.label("principal"), now_us().label("now"),
-    )
-    .join(principals, principals.c.id == tokens.c.principal_id)
-    .where(
-        tokens.c.token_hash == sa.bindparam("token_hash"),
-        tokens.c.revoked_at.is_(None),
-        principals.c.disabled_at.is_(None),
-        sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
-    ),
-    LiveTokenRow,
-)  # fmt: skip
 
 
 def touch_token(conn: sa.Connection, token_id: int) -> None:

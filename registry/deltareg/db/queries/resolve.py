@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.bearers import BesideToken
 from deltareg.db.queries.versions import select_versions
-from deltareg.db.rows import Prepared, ResolvedRow
+from deltareg.db.rows import LiveTokenRow, Prepared, ResolvedRow
 from deltareg.db.tables import (
     channels,
     deltas,
@@ -31,29 +32,35 @@ ShownSuite = tuple[str, str]
 """Name and digest of the suite whose newest outcome is shown."""
 
 
+Told = tuple[LiveTokenRow | None, Sequence[ResolvedRow]]
+"""The token of who asks, None where it does not hold, and what was found for them."""
+
+
 def on_channel(
-    conn: sa.Connection, line: LineName, channel: str, shown: ShownSuite
-) -> Sequence[ResolvedRow]:
-    """Find what a channel of a line serves now."""
+    conn: sa.Connection, token_hash: str, line: LineName, channel: str, shown: ShownSuite
+) -> Told:
+    """Find what a channel of a line serves now, with the token of who asks."""
     return _ON_CHANNEL.all(
-        conn, namespace=line[0], line=line[1], channel=channel, suite=shown[0],
+        conn, token_hash, namespace=line[0], line=line[1], channel=channel, suite=shown[0],
         suite_digest=shown[1],
     )  # fmt: skip
 
 
 def by_number(
-    conn: sa.Connection, line: LineName, number: int, shown: ShownSuite
-) -> Sequence[ResolvedRow]:
-    """Find a version of a line by its number."""
+    conn: sa.Connection, token_hash: str, line: LineName, number: int, shown: ShownSuite
+) -> Told:
+    """Find a version of a line by its number, with the token of who asks."""
     return _BY_NUMBER.all(
-        conn, namespace=line[0], line=line[1], number=number, suite=shown[0],
+        conn, token_hash, namespace=line[0], line=line[1], number=number, suite=shown[0],
         suite_digest=shown[1],
     )  # fmt: skip
 
 
-def newest_of(conn: sa.Connection, line: LineName, shown: ShownSuite) -> Sequence[ResolvedRow]:
-    """Find the newest version of a line that is not deleted."""
-    return _NEWEST.all(conn, namespace=line[0], line=line[1], suite=shown[0], suite_digest=shown[1])
+def newest_of(conn: sa.Connection, token_hash: str, line: LineName, shown: ShownSuite) -> Told:
+    """Find the newest version of a line that is not deleted, with the token of who asks."""
+    return _NEWEST.all(
+        conn, token_hash, namespace=line[0], line=line[1], suite=shown[0], suite_digest=shown[1]
+    )
 
 
 def by_row_id(conn: sa.Connection, version_id: int, shown: ShownSuite) -> Sequence[ResolvedRow]:
@@ -74,10 +81,14 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
         .limit(1)
     )
-    served = sa.join(
-        newest,
-        serving,
-        sa.and_(newest.c.channel_id == serving.c.id, newest.c.number == serving.c.revision),
+    # By the line's few channels: a join of all channels with what each serves would be made first.
+    serves = sa.and_(
+        serving.c.delta_id == versions.c.delta_id,
+        sa.exists().where(
+            newest.c.channel_id == serving.c.id,
+            newest.c.number == serving.c.revision,
+            newest.c.version_id == versions.c.id,
+        ),
     )
     return (
         select_versions()
@@ -89,6 +100,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             withdrawn.c.reason.label("revoked_because"),
             withdrawn.c.created_at.label("withdrawn_at"),
             serving.c.name.label("serving"),
+            serving.c.id.label("serving_id"),
         )
         .outerjoin(version_bases, version_bases.c.base_id == versions.c.base_id)
         .outerjoin(
@@ -96,20 +108,23 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             sa.and_(withdrawn.c.version_id == versions.c.id, withdrawn.c.ended_at.is_(None)),
         )
         .outerjoin(withdrawer, withdrawer.c.id == withdrawn.c.actor_id)
-        .outerjoin(served, newest.c.version_id == versions.c.id)
-        .order_by(serving.c.id)
+        .outerjoin(serving, serves)
     )
 
 
-def _of_line(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
-    return query.where(
+def _of_line() -> sa.Select[*tuple[Any, ...]]:
+    return _select().where(
         namespaces.c.name == sa.bindparam("namespace"), deltas.c.name == sa.bindparam("line")
     )
 
 
+def _beside_token(query: sa.Select[*tuple[Any, ...]]) -> BesideToken[ResolvedRow]:
+    return BesideToken(query, ResolvedRow, key="id", order="serving_id")
+
+
 _others = versions.alias("others")
-_ON_CHANNEL: Final = Prepared(
-    _of_line(_select())
+_ON_CHANNEL: Final = _beside_token(
+    _of_line()
     .join(channels, channels.c.delta_id == deltas.c.id)
     .join(
         revisions,
@@ -119,21 +134,17 @@ _ON_CHANNEL: Final = Prepared(
             revisions.c.version_id == versions.c.id,
         ),
     )
-    .where(channels.c.name == sa.bindparam("channel")),
-    ResolvedRow,
+    .where(channels.c.name == sa.bindparam("channel"))
 )
-_BY_NUMBER: Final = Prepared(
-    _of_line(_select()).where(versions.c.number == sa.bindparam("number")), ResolvedRow
-)
-_NEWEST: Final = Prepared(
-    _of_line(_select()).where(
+_BY_NUMBER: Final = _beside_token(_of_line().where(versions.c.number == sa.bindparam("number")))
+_NEWEST: Final = _beside_token(
+    _of_line().where(
         versions.c.number
         == sa.select(sa.func.max(_others.c.number))
         .where(_others.c.delta_id == deltas.c.id, _others.c.deleted_at.is_(None))
         .scalar_subquery()
-    ),
-    ResolvedRow,
+    )
 )
 _BY_ROW_ID: Final = Prepared(
-    _select().where(versions.c.id == sa.bindparam("version_id")), ResolvedRow
+    _select().where(versions.c.id == sa.bindparam("version_id")).order_by("serving_id"), ResolvedRow
 )

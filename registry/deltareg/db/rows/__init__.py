@@ -24,7 +24,7 @@ from deltareg.db.rows.packs import (
     ReceivedPackRow,
     UploadRow,
 )
-from deltareg.db.rows.prepared import Prepared
+from deltareg.db.rows.prepared import Prepared, Statement, check_order
 from deltareg.db.rows.principals import AuditRow, KeptAnswerRow, LiveTokenRow, TokenRow
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
@@ -98,6 +98,7 @@ __all__ = [
     "RunRow",
     "ShownRunRow",
     "StandingRow",
+    "Statement",
     "SuiteRow",
     "TermsRow",
     "Timed",
@@ -110,6 +111,7 @@ __all__ = [
     "VersionWaiverRow",
     "WaiverRow",
     "WorkerRow",
+    "check_order",
     "fetch_all",
     "fetch_each",
     "fetch_known",

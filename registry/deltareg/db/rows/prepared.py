@@ -38,40 +38,26 @@ class _Compiled:
     values: tuple[tuple[int, _Value], ...]
 
 
-class Prepared(Generic[R]):
-    """A SELECT with parameters whose rows are of a class; may be shared by threads."""
+class Statement:
+    """A SELECT with parameters; may be shared by threads."""
 
-    def __init__(self, query: sa.Select[*tuple[Any, ...]], row: type[R]) -> None:
+    def __init__(self, query: sa.Select[*tuple[Any, ...]]) -> None:
         """Prepare nothing yet: the first use with a database does.
 
         Args:
             query: The query; what varies in it is a `bindparam` with a name.
-            row: A dataclass whose fields are the query's columns, in the same order.
-
-        Raises:
-            TypeError: They are not.
         """
-        names = [field.name for field in fields(row)]
-        columns = tuple(query.selected_columns.keys())
-        check_columns(row.__name__, columns, names)
-        if list(columns) != names:
-            raise TypeError(f"the columns of the query are not in the order of {row.__name__}")
         self._query = query
-        self._make: Callable[..., R] = row
         self._compiled: dict[str, _Compiled] = {}
 
-    def all(self, conn: sa.Connection, **given: object) -> list[R]:
-        """Run it with its parameters and give all rows."""
+    def run(self, conn: sa.Connection, given: Mapping[str, object]) -> list[Sequence[object]]:
+        """Run it with its parameters and give all rows, in the order of its columns."""
         compiled = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
         values = {**compiled.constants, **given}
         order = compiled.parameters
         bound = values if order is None else tuple(values[name] for name in order)
         found = _run(conn, compiled.text, bound)
-        return [self._make(*_converted(row, compiled.values)) for row in found]
-
-    def one(self, conn: sa.Connection, **given: object) -> R | None:
-        """Run it and give its first row, or None."""
-        return next(iter(self.all(conn, **given)), None)
+        return [_converted(row, compiled.values) for row in found]
 
     def _compile(self, dialect: sa.Dialect) -> _Compiled:
         compiled = self._query.compile(dialect=dialect)
@@ -88,6 +74,45 @@ class Prepared(Generic[R]):
         )
         self._compiled[dialect.name] = found
         return found
+
+
+class Prepared(Generic[R]):
+    """A statement whose rows are of a class; may be shared by threads."""
+
+    def __init__(self, query: sa.Select[*tuple[Any, ...]], row: type[R]) -> None:
+        """Prepare nothing yet, as `Statement`.
+
+        Args:
+            query: The query; what varies in it is a `bindparam` with a name.
+            row: A dataclass whose fields are the query's columns, in the same order.
+
+        Raises:
+            TypeError: They are not.
+        """
+        check_order(query, row)
+        self._statement = Statement(query)
+        self._make: Callable[..., R] = row
+
+    def all(self, conn: sa.Connection, **given: object) -> list[R]:
+        """Run it with its parameters and give all rows."""
+        return [self._make(*row) for row in self._statement.run(conn, given)]
+
+    def one(self, conn: sa.Connection, **given: object) -> R | None:
+        """Run it and give its first row, or None."""
+        return next(iter(self.all(conn, **given)), None)
+
+
+def check_order(query: sa.Select[*tuple[Any, ...]], row: type["DataclassInstance"]) -> None:
+    """Hold the columns of a query against the fields of a class, which have to be in their order.
+
+    Raises:
+        TypeError: They differ, or stand in another order.
+    """
+    names = [field.name for field in fields(row)]
+    columns = tuple(query.selected_columns.keys())
+    check_columns(row.__name__, columns, names)
+    if list(columns) != names:
+        raise TypeError(f"the columns of the query are not in the order of {row.__name__}")
 
 
 def _run(conn: sa.Connection, text: str, bound: object) -> Sequence[Sequence[object]]:

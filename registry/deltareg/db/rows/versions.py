@@ -66,7 +66,8 @@ class DocumentsRow:
 class ResolvedRow(VersionRow):
     """A version with what is known of it now, once for each channel that serves it.
 
-    `base_depth` is of a base that is a version, the three after it of a revocation that stands.
+    `base_depth` is of a base that is a version, the three after it of a revocation that stands, and
+    the channel's id is the order of the rows.
     """
 
     verdict: Outcome | None
@@ -76,3 +77,4 @@ class ResolvedRow(VersionRow):
     revoked_because: str | None
     withdrawn_at: int | None
     serving: str | None
+    serving_id: int | None

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import principals as queries
+from deltareg.db.queries.bearers import live_token
 from deltareg.db.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import glance, read, with_retry, write
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
@@ -22,6 +23,7 @@ from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.wire import Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
 
+F = TypeVar("F")
 T = TypeVar("T")
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -52,33 +54,48 @@ def authenticate(registry: Registry, token: str, *, request_id: str) -> Caller:
     Raises:
         Unauthenticated: Nobody's, or it is revoked or expired; the answer does not say which.
     """
-    return act_as(registry, token, lambda _conn, caller: caller, request_id=request_id)
+    return answer_to(
+        registry, token, lambda conn, token_hash: (live_token(conn, token_hash), None),
+        lambda _conn, caller, _nothing: caller, request_id=request_id,
+    )  # fmt: skip
 
 
-def act_as(
+def answer_to(
     registry: Registry,
     token: str,
-    act: Callable[[sa.Connection, Caller], T],
+    look: Callable[[sa.Connection, str], tuple[LiveTokenRow | None, F]],
+    act: Callable[[sa.Connection, Caller, F], T],
     *,
     request_id: str,
 ) -> T:
-    """Find whose token this is, and then read something for them over the same connection.
+    """Find whose token this is with what they ask for, and then answer them.
 
-    What is read has to be one statement, or not to depend on the order of its statements: each
+    All that is read has to be one statement, or not to depend on the order of its statements: each
     sees what was committed before it began (`db.session.glance`).
 
+    Args:
+        registry: Where to look.
+        token: What came with the request.
+        look: Finds a token by its hash, and what is asked for beside it. What it finds without a
+            token is told nobody.
+        act: Makes the answer of what was found, for a caller whose rights it has to ask for.
+        request_id: The request's.
+
     Raises:
-        Unauthenticated: As `authenticate`; nothing was read then.
+        Unauthenticated: As `authenticate`.
     """
     _check_form(token)
+    token_hash = hash_secret(token)
     with glance(registry.engine) as conn:
-        row = _live(conn, token)
-        if row.last_used_at is not None and row.now - row.last_used_at <= _TOUCH_US:
-            return act(conn, _caller(row, request_id))
+        row, found = look(conn, token_hash)
+        held = _held(row)
+        if held.last_used_at is not None and held.now - held.last_used_at <= _TOUCH_US:
+            return act(conn, _caller(held, request_id), found)
     # Noted before anything else, and once in a while; then the token is looked at again.
-    with_retry(registry.engine, lambda conn: queries.touch_token(conn, row.id))
+    with_retry(registry.engine, lambda conn: queries.touch_token(conn, held.id))
     with glance(registry.engine) as conn:
-        return act(conn, _caller(_live(conn, token), request_id))
+        row, found = look(conn, token_hash)
+        return act(conn, _caller(_held(row), request_id), found)
 
 
 def _check_form(token: str) -> None:
@@ -88,8 +105,7 @@ def _check_form(token: str) -> None:
         raise Unauthenticated("this is not a token of a registry", fix=_LOGIN)
 
 
-def _live(conn: sa.Connection, token: str) -> LiveTokenRow:
-    row = queries.live_token(conn, hash_secret(token))
+def _held(row: LiveTokenRow | None) -> LiveTokenRow:
     if row is None:
         raise Unauthenticated("the token is unknown, revoked or expired", fix=_LOGIN)
     return row

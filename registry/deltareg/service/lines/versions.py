@@ -9,7 +9,7 @@ from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
-from deltareg.db.rows import ListedLineRow, VersionRow
+from deltareg.db.rows import ListedLineRow, ResolvedRow, VersionRow
 from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import Conflict
 from deltareg.refs import LineRef, Ref
@@ -85,19 +85,24 @@ def list_versions(
 def show_version(registry: Registry, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
     """Show the version that a reference means."""
     with read(registry.engine) as conn:
-        return show_whole(conn, caller, ref, bare=bare)
+        return describe_detail(conn, resolve_version(conn, caller, ref, bare=bare))
 
 
-def show_whole(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
-    """Show the version that a reference means, in the caller's transaction."""
-    caller.require(Right.READ, on=ref.line)
-    return describe_detail(conn, resolve_version(conn, caller, ref, bare=bare))
+def show_found(
+    conn: sa.Connection,
+    caller: Caller,
+    found: Sequence[ResolvedRow],
+    *,
+    ref: Ref,
+    bare: Bare,
+    slim: bool,
+) -> VersionInfo:
+    """Show the version that a reference means to who asked for it, after `look_up`.
 
-
-def show_slim(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> VersionInfo:
-    """Show it without what its manifest says."""
-    caller.require(Right.READ, on=ref.line)
-    return describe_resolved(resolve_version(conn, caller, ref, bare=bare))
+    With `slim`, what its manifest says is left out.
+    """
+    rows = resolve_version(conn, caller, ref, bare=bare, found=found)
+    return describe_resolved(rows) if slim else describe_detail(conn, rows)
 
 
 def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
