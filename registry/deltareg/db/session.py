@@ -26,7 +26,7 @@ from deltareg.errors import Misconfigured, Unavailable
 T = TypeVar("T")
 
 BEGIN_OPTION = "deltareg_begin"
-"""The execution option of a SQLite connection that holds the statement it begins with."""
+"""The execution option of a connection that writes: the statement that SQLite begins with."""
 _POSTGRESQL_OPTIONS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
 _FIRST_PAUSE_S = 0.1
 _RESTS_SINCE = "rests_since"
@@ -128,10 +128,9 @@ def write(engine: sa.Engine) -> Generator[sa.Connection, None, None]:
 
 def as_writer(conn: sa.Connection) -> None:
     """Let the transactions of a connection be those that `write` opens."""
+    conn.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
     if conn.dialect.name == "postgresql":
         conn.execution_options(isolation_level="READ COMMITTED")
-    else:
-        conn.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
 
 
 def with_retry(
