@@ -104,6 +104,32 @@ def test_the_same_pickle_always_makes_the_same_bytes(client, tmp_path):
     assert one == other
 
 
+def test_names_lose_the_wrappers_of_a_training_process(client, tmp_path, base):
+    plain = tiny.lora(tmp_path / "plain", base)
+    wrapped = {f"module.{n.replace('.0.', '.0._fsdp_wrapped_module.')}": t for n, t in
+               plain.tensors.items()}  # fmt: skip
+    tiny.write(tmp_path / "wrapped", wrapped, adapter_config=plain.config)
+
+    report = client.folders.convert(tmp_path / "wrapped", tmp_path / "plain-again")
+
+    assert (report.source, report.result) == ("names with wrappers", "names without")
+    made = load_file(tmp_path / "plain-again" / "adapter_model.safetensors")
+    assert made.keys() == plain.tensors.keys()
+    assert all(np.array_equal(made[name], plain.tensors[name]) for name in made)
+    assert client.folders.lint(tmp_path / "plain-again", base=base.path).is_accepted
+
+
+def test_two_names_that_become_one_are_refused(client, tmp_path, base):
+    plain = tiny.lora(tmp_path / "plain", base)
+    both = plain.tensors | {f"module.{name}": t for name, t in plain.tensors.items()}
+    tiny.write(tmp_path / "both", both, adapter_config=plain.config)
+
+    with pytest.raises(Refused, match="with a wrapper in its name and without"):
+        client.folders.convert(tmp_path / "both", tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_file_alone_may_be_named(client, tmp_path):
     file = pickles.in_zip(tmp_path / "x.bin", TINY_BIN)
 

@@ -38,15 +38,16 @@ MOST_LEFT_OUT = 3
 @option(
     "--to", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where it goes."
 )
-@option("--base", metavar="NAME|PATH", help="The base; pickles are converted without it.")
+@option("--base", metavar="NAME|PATH", help="The base; pickles and names are converted without it.")
 @click.pass_obj
 def convert(invocation: Invocation, path: Path, to: Path, *, base: str | None) -> None:
     """Write a delta in a layout that push takes.
 
     Pickles (.bin, .pt) become safetensors: an own reader takes the tensors out and carries out
-    nothing; a pickle that asks for anything but tensors is refused by name. A LoRA in the layout of
-    kohya or of old diffusers becomes one of peft, with modules found by the base's own names. A
-    full fine-tune becomes a sparse or BitFit delta where that is exact and smaller.
+    nothing; a pickle that asks for anything but tensors is refused by name. Names lose what FSDP,
+    torch.compile and DistributedDataParallel put into them. A LoRA in the layout of kohya or of old
+    diffusers becomes one of peft, with modules found by the base's own names. A full fine-tune
+    becomes a sparse or BitFit delta where that is exact and smaller.
 
     What is written is read again and held against what was read before the folder gets its name.
     Files beside the weights go along; nothing at PATH is changed.

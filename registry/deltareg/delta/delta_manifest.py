@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from deltareg.delta.accounting import account, recognise
 from deltareg.delta.kind import Account, BaseView, DeltaFiles, DeltaKind, Match, Tensors
+from deltareg.delta.layouts.wrappers import wrapped_names
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile, ManifestTensor
@@ -55,8 +56,12 @@ def assess(
         kind: A kind's name to insist on, or `auto`.
 
     Raises:
-        Refused: No kind fits, the kind is not the one insisted on, or its config is refused.
+        Refused: Names hold wrappers, no kind fits, the kind is not the one insisted on, or its
+            config is refused.
     """
+    wrapped = wrapped_names(files.names)
+    if wrapped:
+        raise Refused(wrapped)
     found, match = recognise(files, base)
     if kind not in {"auto", match.kind}:
         message = f"the files are of kind {match.kind} ({match.evidence}), not {kind}"

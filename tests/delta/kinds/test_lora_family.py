@@ -205,7 +205,7 @@ def test_what_the_library_has_not_for_conv1d_is_refused(tmp_path, sample):
         ("adalora", {"rank_pattern": {"(a+)+.lora_E": [True] * 3}}, "bad_config"),
         ("adalora", {"rank_pattern": {"q_proj.lora_E": [1, 2]}}, "bad_config"),
         ("loha", {"r": 3}, "rank"),
-        ("loha", {"rank_pattern": {"(a+)+": 2}}, "bad_config"),
+        ("loha", {"rank_pattern": {"(a+": 2}}, "bad_config"),
         ("gralora", {"gralora_k": 3}, "bad_config"),
         ("gralora", {"gralora_k": 4}, "shape"),
         ("gralora", {"hybrid_r": 0}, "unexpected_tensors"),

@@ -13,7 +13,6 @@ from deltareg.delta.layouts.peft.config import (
     CONFIG_FILE,
     Fields,
     adapter_config,
-    auto_class,
     canonical_number,
     missing_config,
     peft_source,
@@ -25,23 +24,23 @@ from deltareg.delta.layouts.peft.keys import PREFIX, read_keys
 from deltareg.delta.layouts.peft.marks import is_adapterhub, marks
 from deltareg.delta.layouts.peft.modules import (
     by_module,
-    is_same_class,
     refuse_unapplied,
     refuse_without_modules,
     untie,
     weight_of,
 )
 from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
-from deltareg.delta.layouts.peft.suffixes import Numbers, Suffix, suffix
+from deltareg.delta.layouts.peft.selection import hold_against_config
+from deltareg.delta.layouts.peft.suffixes import Numbers, Suffix, shown, suffix
 from deltareg.delta.layouts.peft.targets import (
     Targets,
     read_numbers,
     read_parameters,
     read_saved,
     read_targets,
-    unadapted,
     with_weights,
 )
+from deltareg.delta.layouts.peft.trained import Trained, read_trained
 from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
@@ -68,7 +67,7 @@ class Lora:
         keeps_ties: Whether tied weights stay tied.
         targets: The modules that the config asks for.
         declared: What is saved whole.
-        same_class: Whether it was trained on the class that the base's config names.
+        trained: The network that was trained.
         foldable: Whether every effect is on weights.
         source: The library and its version.
     """
@@ -79,7 +78,7 @@ class Lora:
     keeps_ties: bool
     targets: Targets
     declared: Declared
-    same_class: bool
+    trained: Trained
     foldable: bool
     source: Source
 
@@ -117,7 +116,7 @@ class Lora:
             keeps_ties=fields.flag("ensure_weight_tying"),
             targets=with_weights(read_targets(fields, saved=saved), factoring.parameters),
             declared=_declared(fields, saved),
-            same_class=is_same_class(config, auto_class(config), base),
+            trained=read_trained(config, base),
             foldable=not (factoring.has_bias and _has_homeless_bias(files, base)),
             source=peft_source(config),
         )
@@ -170,8 +169,9 @@ class Lora:
         applied = {**hit, **dict.fromkeys(experts, "")}
         refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA")
         if hit:
-            same_class = self.same_class
-            plan.problems += unadapted(hit, self.targets, base, same_class=same_class)
+            plan.problems += hold_against_config(
+                hit, modules, self.targets, self.trained, base, with_twins=self.keeps_ties
+            )
         if not self.keeps_ties:
             untie(plan, base)
         return plan
@@ -254,4 +254,4 @@ def _has_homeless_bias(files: DeltaFiles, base: BaseView) -> bool:
 
 def _numbers(numbers: Numbers) -> list[object]:
     entries = zip(numbers.modules.entries, numbers.values, strict=True)
-    return [[f"^{s.text}" if s.anchored else s.text, canonical_number(n)] for s, n in entries]
+    return [[shown(entry), canonical_number(number)] for entry, number in entries]

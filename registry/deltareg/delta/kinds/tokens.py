@@ -65,4 +65,6 @@ def _stored_twins(target: str, base: BaseView) -> list[str]:
     return found
 
 
-TOKENS = PeftKind("tokens", "", "TRAINABLE_TOKENS", {(_MARKER, ""): _ROWS}, read, effects)
+TOKENS = PeftKind(
+    "tokens", "", "TRAINABLE_TOKENS", {(_MARKER, ""): _ROWS}, read, effects, with_twins=True
+)

@@ -50,7 +50,7 @@ class NameMap:
 
     def canonical(self, path: str) -> str:
         """Give the newest spelling of a name, without the prefix of the plain network."""
-        return self._stripped(self._renamed(path))
+        return self._stripped(self.renamed(path))
 
     def old_style(self, path: str) -> str:
         """Give the spelling as it stands, only without the prefix of the plain network."""
@@ -74,7 +74,7 @@ class NameMap:
         """
         if self.is_buffer(file_name):
             return None
-        name, prefix = self._renamed(file_name), self.rules.prefix
+        name, prefix = self.renamed(file_name), self.rules.prefix
         if not prefix or not self.architecture:
             return name
         if self._is_plain_class:
@@ -122,7 +122,7 @@ class NameMap:
 
     def spelled_like(self, path: str, stored: str) -> str:
         """Give a name the prefix, if any, that one of the base's own names carries."""
-        path, (top, dot, rest) = self.canonical(path), self._renamed(stored).partition(".")
+        path, (top, dot, rest) = self.canonical(path), self.renamed(stored).partition(".")
         is_inside = rest and top in self.rules.strip and not self.is_head(path)
         return f"{top}{dot}{path}" if is_inside else path
 
@@ -148,7 +148,8 @@ class NameMap:
     def _has_language_head(self) -> bool:
         return any(word in self.architecture for word in _LANGUAGE_HEADS)
 
-    def _renamed(self, path: str) -> str:
+    def renamed(self, path: str) -> str:
+        """Give the newest spelling of a name, with whatever prefix it has."""
         bounded = f".{path}."
         for old, new in self.rules.renames:
             bounded = bounded.replace(f".{old}.", f".{new}.")

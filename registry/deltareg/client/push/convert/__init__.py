@@ -1,8 +1,8 @@
 """Convert: a folder in a layout that push refuses, or could store smaller, written in another.
 
-Pickles become safetensors, LoRA files of image trainers become LoRA as peft writes it, and a full
-fine-tune that hardly differs from its base becomes what differs. What is written is proved against
-what was read before it gets its name.
+Pickles become safetensors, names lose the wrappers of a training process, LoRA files of image
+trainers become LoRA as peft writes it, and a full fine-tune that hardly differs from its base
+becomes what differs. What is written is proved against what was read before it gets its name.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.disk.whole_folder import is_free, placed
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.push.convert import differences, pairs, pickles
+from deltareg.client.push.convert import differences, pairs, pickles, wrappers
 from deltareg.client.push.convert.writing import Conversion, write
 from deltareg.client.results.reports import ConvertReport
 from deltareg.delta.delta_manifest import Assessment, assess
@@ -28,7 +28,7 @@ def convert(context: Context, path: Path, to: Path, *, base: str | None = None) 
         context: The client's surroundings.
         path: The folder, or one file.
         to: The new folder.
-        base: The base, as a folder or a name; pickles do not need it.
+        base: The base, as a folder or a name; pickles and names with wrappers do not need it.
 
     Raises:
         Conflict: There is something at the target.
@@ -41,6 +41,8 @@ def convert(context: Context, path: Path, to: Path, *, base: str | None = None) 
     with open_folder(path, purpose="conversion") as folder:
         if pickles.names(folder):
             return _write(context, to, pickles.plan(folder), folder)
+        if wrappers.are_in(folder):
+            return _write(context, to, wrappers.plan(folder), folder)
         if base is None:
             raise InvalidInput(
                 f"{path} holds no pickle, and anything else is converted by the base's names",

@@ -13,10 +13,12 @@ CONFIG_FILE = "adapter_config.json"
 _LIBRARIES = frozenset(
     {"transformers", "diffusers", "sentence_transformers", "timm", "torchvision"}
 )
+_UNSLOTH = "unsloth_fixed"  # a mark of what Unsloth has loaded; the library passes over it
 # Said for people or for training; no value of theirs changes what the delta does.
 _INFORMATION = frozenset({
     "base_model_name_or_path", "revision", "task_type", "inference_mode", "peft_version",
     "lora_dropout", "runtime_config", "peft_type",
+    _UNSLOTH,
 })  # fmt: skip
 _LONGEST = 1024
 _LARGEST = 1e6
@@ -214,7 +216,7 @@ def _is_plain_mapping(value: object) -> bool:
     """Whether `auto_mapping` only names a class of a library that is known by name."""
     if not isinstance(value, dict):
         return False
-    mapping = cast("dict[str, object]", value)
+    mapping = {k: v for k, v in cast("dict[str, object]", value).items() if k != _UNSLOTH}
     texts = [text for text in mapping.values() if isinstance(text, str) and len(text) <= _LONGEST]
     if mapping.keys() != {"base_model_class", "parent_library"} or len(texts) != len(mapping):
         return False

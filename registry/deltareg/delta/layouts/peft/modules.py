@@ -10,10 +10,6 @@ from deltareg.delta.layouts.peft.saved import Plan
 from deltareg.delta.maths.updates import Extend, ReplaceRows, Unchanged
 
 Roles = Mapping[tuple[str, str], str]
-_CLASS_OF_TASK = {
-    "CAUSAL_LM": ("ForCausalLM", "LMHeadModel"),
-    "SEQ_2_SEQ_LM": ("ForConditionalGeneration",),
-}
 
 
 def by_module(keys: Iterable[Key], roles: Roles) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -71,21 +67,6 @@ def is_stored_transposed(
         return False
     is_plain, is_flipped = made == shape, made[::-1] == shape
     return told if is_plain and is_flipped else is_flipped
-
-
-def is_same_class(config: Mapping[str, object], named: str, base: BaseView) -> bool:
-    """Whether the network that was trained has every module of the base's own class.
-
-    Args:
-        config: The adapter's.
-        named: The class that `auto_mapping` names; may be empty.
-        base: The base.
-    """
-    architecture = base.names.architecture
-    if named:
-        return named == architecture
-    endings = _CLASS_OF_TASK.get(str(config.get("task_type")), ())
-    return architecture.endswith(endings) if endings else False
 
 
 def refuse_without_modules(plan: Plan, names: Iterable[str], peft_type: str) -> None:

@@ -14,7 +14,6 @@ from deltareg.delta.layouts.peft.config import (
     CONFIG_FILE,
     Fields,
     adapter_config,
-    auto_class,
     canonical_number,
     missing_config,
     peft_source,
@@ -25,7 +24,6 @@ from deltareg.delta.layouts.peft.marks import is_adapterhub, marks
 from deltareg.delta.layouts.peft.modules import (
     Roles,
     by_module,
-    is_same_class,
     is_stored_transposed,
     refuse_half_grown,
     refuse_unapplied,
@@ -34,8 +32,10 @@ from deltareg.delta.layouts.peft.modules import (
     weight_of,
 )
 from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
-from deltareg.delta.layouts.peft.suffixes import Numbers
-from deltareg.delta.layouts.peft.targets import Targets, read_saved, read_targets, unadapted
+from deltareg.delta.layouts.peft.selection import hold_against_config
+from deltareg.delta.layouts.peft.suffixes import Numbers, shown
+from deltareg.delta.layouts.peft.targets import Targets, read_saved, read_targets
+from deltareg.delta.layouts.peft.trained import Trained, read_trained
 from deltareg.delta.maths.formula import Tensor, Update
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
@@ -129,6 +129,7 @@ class PeftKind(Generic[S]):
         foldable: Whether every effect is on weights.
         bias_words: What its documentation calls itself in `bias`, when that is something else.
         has_vectors: Whether weights of one dimension are adapted, so that one may be missing.
+        with_twins: Whether the library also adapts what shares its weight with a target.
     """
 
     name: str
@@ -142,6 +143,7 @@ class PeftKind(Generic[S]):
     foldable: bool = True
     bias_words: tuple[str, ...] = ()
     has_vectors: bool = False
+    with_twins: bool = False
 
     @property
     def layout(self) -> str:
@@ -188,7 +190,7 @@ class PeftKind(Generic[S]):
             settings=settings,
             targets=read_targets(fields_, saved=saved),
             declared=Declared(saved, required, "lora_only" if bias.endswith("_only") else bias),
-            same_class=is_same_class(config, auto_class(config), base),
+            trained=read_trained(config, base),
             told_transposed=fields_.flag("fan_in_fan_out"),
             source=peft_source(config),
         )
@@ -204,7 +206,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         settings: What its config says of the formula.
         targets: The modules that the config asks for.
         declared: What is saved whole.
-        same_class: Whether it was trained on the class that the base's config names.
+        trained: The network that was trained.
         told_transposed: `fan_in_fan_out`.
         source: The library and its version.
     """
@@ -212,7 +214,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
     settings: S
     targets: Targets
     declared: Declared
-    same_class: bool
+    trained: Trained
     told_transposed: bool
     source: Source
 
@@ -251,9 +253,10 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
             consumed = {}
         refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type)
         if hit:
-            rank = 1 if kind.has_vectors else 2
-            same_class = self.same_class
-            plan.problems += unadapted(hit, self.targets, base, same_class=same_class, rank=rank)
+            plan.problems += hold_against_config(
+                hit, modules, self.targets, self.trained, base,
+                rank=1 if kind.has_vectors else 2, with_twins=kind.with_twins,
+            )  # fmt: skip
         refuse_half_grown(plan, base)
         untie(plan, base)
         return plan
@@ -321,6 +324,6 @@ def _plain(value: object) -> object:
             return canonical_number(value)
         case Numbers():
             pairs = zip(value.modules.entries, value.values, strict=True)
-            return [[f"^{s.text}" if s.anchored else s.text, canonical_number(n)] for s, n in pairs]
+            return [[shown(entry), canonical_number(number)] for entry, number in pairs]
         case _:
             return [_plain(item) for item in cast("Iterable[object]", value)]

@@ -1,13 +1,15 @@
-"""Names of modules and ends of names, as configs give them: matched letter by letter."""
+"""Names of modules and ends of names, as configs give them: letter by letter, or by a pattern."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from deltareg.delta.layouts.peft.patterns import Pattern
+
 LITERAL = re.compile(r"[A-Za-z0-9_.\-]{1,512}")
 _ESCAPED_DOT = "\\."
-_ANYWHERE = ".*\\."
+ANYWHERE = ".*\\."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def suffix(text: str) -> Suffix | None:
     The library itself writes "anything, then a dot" before some names, which means the same.
     """
     plain = (
-        text.removeprefix(_ANYWHERE).removeprefix("^").removesuffix("$").replace(_ESCAPED_DOT, ".")
+        text.removeprefix(ANYWHERE).removeprefix("^").removesuffix("$").replace(_ESCAPED_DOT, ".")
     )
     return Suffix(plain, text.startswith("^")) if LITERAL.fullmatch(plain) else None
 
@@ -46,27 +48,42 @@ class Suffixes:
         entries: In order.
         ends: Text of an entry that is not anchored -> its first position.
         wholes: Text of an entry that is -> its first position.
+        patterns: Position and expression of entries that are no plain names, in order.
     """
 
-    entries: tuple[Suffix, ...] = ()
+    entries: tuple[Suffix | Pattern, ...] = ()
     ends: Mapping[str, int] = field(default_factory=dict[str, int], repr=False)
     wholes: Mapping[str, int] = field(default_factory=dict[str, int], repr=False)
+    patterns: tuple[tuple[int, Pattern], ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, entries: Iterable[Suffix]) -> Self:
+    def of(cls, entries: Iterable[Suffix | Pattern]) -> Self:
         """Take entries in order."""
         listed = tuple(entries)
         places = list(enumerate(listed))[::-1]  # the first of two equal ones is written last
-        ends = {entry.text: at for at, entry in places if not entry.anchored}
-        return cls(listed, ends, {entry.text: at for at, entry in places if entry.anchored})
+        plain = [(at, entry) for at, entry in places if isinstance(entry, Suffix)]
+        ends = {entry.text: at for at, entry in plain if not entry.anchored}
+        wholes = {entry.text: at for at, entry in plain if entry.anchored}
+        patterns = [(at, entry) for at, entry in enumerate(listed) if isinstance(entry, Pattern)]
+        return cls(listed, ends, wholes, tuple(patterns))
 
     def first(self, module: str) -> int | None:
-        """Give the position of the first entry that matches a module."""
+        """Give the position of the first entry that matches a module.
+
+        Raises:
+            Refused: An expression takes too long.
+        """
         if not self.entries:
             return None
         found = [self.wholes.get(module)]
         found += [self.ends.get(end) for end in _ends(module)]
-        return min((at for at in found if at is not None), default=None)
+        least = min((at for at in found if at is not None), default=None)
+        for at, pattern in self.patterns:
+            if least is not None and least < at:
+                break
+            if pattern.matches(module):
+                return at
+        return least
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,13 @@ class Numbers:
         """Give a module's number."""
         at = self.modules.first(module)
         return default if at is None else self.values[at]
+
+
+def shown(entry: Suffix | Pattern) -> str:
+    """Write an entry for the manifest: a name, `^` before a whole one, an expression in slashes."""
+    if isinstance(entry, Pattern):
+        return f"/{entry.text}/"
+    return f"^{entry.text}" if entry.anchored else entry.text
 
 
 def is_within(module: str, name: str) -> bool:

@@ -1,11 +1,8 @@
-"""Which modules a peft config asks for, by literal names; no text of a config becomes a pattern.
+"""Which modules a peft config asks for, held against those that tensors came for.
 
-peft matches `target_modules` strings, `rank_pattern`, `alpha_pattern` and `modules_to_save` as
-regular expressions over every module name, and one of thirty characters can run for minutes. Here
-names come from the tensors, and the config is held against them letter by letter.
+The library gives a config's strings to `re`; `patterns` does that in a bounded time.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +10,9 @@ from typing import cast
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import Fields, is_number
+from deltareg.delta.layouts.peft.patterns import Pattern, ending_pattern, whole_pattern
 from deltareg.delta.layouts.peft.suffixes import (
+    ANYWHERE,
     LITERAL,
     Numbers,
     Suffix,
@@ -25,11 +24,6 @@ from deltareg.delta.names import NameMap
 from deltareg.errors import Problem
 
 ALL_LINEAR = "all-linear"
-# One atom of a pattern that cannot run away: a literal, a class shorthand or a dot, of which the
-# last two may repeat; a group bracket or an alternation, which may not.
-_TAME_ATOM = re.compile(r"(?:\\[.dw]|\.)[*+]?|[A-Za-z0-9_\-]|\(\?:|\((?!\?)|\)(?![*+?{])|\||\^|\$")
-_MOST_REPEATS = 3
-_LONGEST_PATTERN = 512
 _EXPERTS = ".experts.N."
 _MOST_SAVED = 32
 
@@ -57,9 +51,11 @@ class Targets:
     def entry(self, module: str) -> int | None:
         """Give the position of the entry by which the config asks for a module."""
         found = self.listed.first(module)
-        if found is None or self.leaves_out(module) or not self._is_in_layers(module):
+        if found is None or self.leaves_out(module):
             return None
-        return found
+        # The library asks for the layer only where the end of the name is what fits.
+        is_named = self.listed.entries[found].text == module
+        return found if is_named or self._is_in_layers(module) else None
 
     def leaves_out(self, module: str) -> bool:
         """Whether the config says that a module is not adapted."""
@@ -84,7 +80,7 @@ class Targets:
 
 def read_targets(fields: Fields, *, saved: tuple[str, ...]) -> Targets:
     """Read `target_modules`, `exclude_modules`, `layers_to_transform` and `layers_pattern`."""
-    excluded = _plain_list(fields, "exclude_modules")
+    excluded = _excluded(fields)
     layers = _layers(fields)
     lists = _plain_list(fields, "layers_pattern")
     value = fields.value("target_modules")
@@ -111,12 +107,12 @@ def with_weights(targets: Targets, parameters: Suffixes) -> Targets:
 
 def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> Numbers:
     """Read `rank_pattern` (whole numbers) or `alpha_pattern`: ends of names, a number each."""
-    entries: list[Suffix] = []
+    entries: list[Suffix | Pattern] = []
     values: list[float] = []
     for text, value in fields.table(name).items():
-        key = suffix(text)
-        if key is None:
-            fields.refuse(name, f"has a regular expression ({text[:80]}); write module names")
+        key = suffix(text) or ending_pattern(text)
+        if isinstance(key, str):
+            fields.refuse(name, f"has a key {text[:80]} that {key}")
         elif not isinstance(value, (int, float)) or not is_number(value):
             fields.refuse(name, f"has no number for {text[:80]}")
         elif whole and (value < 1 or value != int(value)):
@@ -218,34 +214,29 @@ def _template(module: str) -> str:
 
 
 def _one_text(fields: Fields, text: str, excluded: Suffixes, saved: tuple[str, ...]) -> Targets:
-    if text == ALL_LINEAR:
+    if text.lower() == ALL_LINEAR:
         return Targets(is_all_linear=True, excluded=excluded, saved=saved)
-    whole = suffix(text)
-    if whole is not None:
-        listed = Suffixes.of([Suffix(whole.text, anchored=True)])
-        return Targets(listed, excluded=excluded, saved=saved)
-    if not _is_tame(text):
-        fields.refuse(
-            "target_modules",
-            "is a regular expression that cannot be shown to be harmless",
-            fix="write target_modules as a list of module names",
-        )
-    return Targets(excluded=excluded, saved=saved)
+    listed = _whole_text(fields, "target_modules", text)
+    return Targets(listed, excluded=excluded, saved=saved)
 
 
-def _is_tame(pattern: str) -> bool:
-    """Whether matching a pattern takes bounded time: few repeats, none nested, none of a group."""
-    if len(pattern) > _LONGEST_PATTERN:
-        return False
-    atoms: list[str] = []
-    at = 0
-    while at < len(pattern):
-        atom = _TAME_ATOM.match(pattern, at)
-        if atom is None:
-            return False
-        atoms.append(atom[0])
-        at = atom.end()
-    return sum(atom[-1] in "*+" for atom in atoms) <= _MOST_REPEATS
+def _excluded(fields: Fields) -> Suffixes:
+    value = fields.value("exclude_modules")
+    if isinstance(value, str) and value:
+        return _whole_text(fields, "exclude_modules", value)
+    return _plain_list(fields, "exclude_modules")
+
+
+def _whole_text(fields: Fields, name: str, text: str) -> Suffixes:
+    """Read a text instead of a list: the library wants it to be all of a module's name."""
+    plain = suffix(text)
+    if plain is not None and not text.startswith(ANYWHERE):
+        return Suffixes.of([Suffix(plain.text, anchored=True)])
+    pattern = whole_pattern(text)
+    if isinstance(pattern, str):
+        fields.refuse(name, pattern, fix=f"write {name} as a list of module names")
+        return Suffixes()
+    return Suffixes.of([pattern])
 
 
 def _plain_list(fields: Fields, name: str) -> Suffixes:

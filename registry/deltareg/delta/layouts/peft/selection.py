@@ -1,0 +1,117 @@
+"""Whether the library that serves a delta applies what its files hold.
+
+It makes a place for each module that the config asks for, by the paths of the running network, and
+fills these from the files. What the files hold beside that it drops without an error.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from deltareg.delta.kind import BaseView
+from deltareg.delta.layouts.peft.config import CONFIG_FILE
+from deltareg.delta.layouts.peft.targets import ALL_LINEAR, Targets, unadapted
+from deltareg.delta.layouts.peft.trained import Trained
+from deltareg.errors import Problem
+
+_FIX = f"put the {CONFIG_FILE} beside the tensors that they were trained with"
+_OUTPUTS = frozenset({"lm_head", "embed_out"})
+_Modules = Mapping[str, Mapping[str, str]]
+
+
+def hold_against_config(
+    hit: Mapping[str, str],
+    modules: _Modules,
+    targets: Targets,
+    trained: Trained,
+    base: BaseView,
+    *,
+    rank: int = 2,
+    with_twins: bool = False,
+) -> list[Problem]:
+    """Find what the config asks for and did not come, and what came and would not be applied.
+
+    Args:
+        hit: Path in the network that was trained -> the base's weight.
+        modules: The same paths -> role -> name of a tensor that came.
+        targets: The modules that the config asks for.
+        trained: The network that was trained.
+        base: The base.
+        rank: How many dimensions the weight of an adaptable module has at least.
+        with_twins: Whether who asks for a module also gets those that share its weight.
+    """
+    is_same, own = trained.is_base_class, {module: modules[module] for module in hit}
+    dropped = [module for module in own if not _is_selected(module, targets, base)]
+    if dropped and with_twins:
+        kept = {base.names.canonical(f"{module}.weight") for module in own.keys() - {*dropped}}
+        dropped = [module for module in dropped if not _twins(module, base) & kept]
+    if len(dropped) == len(own) and all(targets.listed.first(m) is None for m in dropped):
+        return [_fits_nothing(own, targets)]
+    return [
+        *unadapted(hit, targets, base, same_class=is_same, rank=rank),
+        *_unselected(dropped, own),
+        *(_unreachable(hit, own, trained, base) if trained.is_headed else ()),
+    ]
+
+
+def _fits_nothing(modules: _Modules, targets: Targets) -> Problem:
+    shown = ", ".join(entry.text for entry in targets.listed.entries)[:80] or ALL_LINEAR
+    told = f"target_modules ({shown}) fits none of the modules that tensors came for"
+    first = next(name for roles in modules.values() for name in roles.values())
+    return Problem("bad_config", f"{CONFIG_FILE}: {told}", tensor=first, fix=_FIX)
+
+
+def _unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for module in dropped:
+        groups[_template(module)].append(module)
+    return [
+        Problem(
+            "not_selected",
+            f"the config does not ask for {len(found)} of the modules that tensors came for"
+            f" ({template}): the library would drop them without an error",
+            tensor=next(iter(modules[found[0]].values())),
+            fix=_FIX,
+        )
+        for template, found in groups.items()
+    ]
+
+
+def _twins(module: str, base: BaseView) -> set[str]:
+    """Give the weights that a module's weight may share its tensor with, by newest spelling."""
+    own = base.names.canonical(f"{module}.weight")
+    tied = base.names.rules.tied if base.names.ties else ()
+    return {other for pair in tied if own in pair for other in pair}
+
+
+def _unreachable(
+    hit: Mapping[str, str], modules: _Modules, trained: Trained, base: BaseView
+) -> list[Problem]:
+    """Find paths that lack what the class puts before them; its own prefix, mostly."""
+    lost: dict[str, list[str]] = defaultdict(list)
+    for module, target in hit.items():
+        memory = (base.names.memory(target) or "").removesuffix(".weight")
+        prefix = memory.removesuffix(base.names.renamed(module))
+        if prefix not in {"", memory}:
+            lost[prefix].append(module)
+    return [
+        Problem(
+            "not_selected",
+            f"{len(found)} modules lack {prefix} in their names, under which {trained.on} has"
+            " them: the library would apply none of their tensors, without an error",
+            tensor=next(iter(modules[found[0]].values())),
+            fix=f"rename {found[0]} to {prefix}{found[0]}, and so on, or save the delta again",
+        )
+        for prefix, found in lost.items()
+    ]
+
+
+def _is_selected(module: str, targets: Targets, base: BaseView) -> bool:
+    if targets.is_all_linear:
+        path = base.names.canonical(module)
+        is_output = base.names.is_head(path) and path.rpartition(".")[2] in _OUTPUTS
+        return not is_output and not targets.leaves_out(module)
+    return not targets.listed.entries or targets.entry(module) is not None
+
+
+def _template(module: str) -> str:
+    return ".".join("N" if part.isdecimal() else part for part in module.split("."))
