@@ -24,6 +24,7 @@ from deltareg.delta.kind import (
     WeightUpdate,
 )
 from deltareg.delta.kinds import all_kinds
+from deltareg.delta.loosened import loosened
 from deltareg.delta.shapes import misfit
 from deltareg.errors import Problem, Refused
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -80,7 +81,7 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
     if not hits and all(problem.code != "no_tensor_applied" for problem in problems):
         told = "no tensor changes anything in the base"
         problems.append(Problem("no_tensor_applied", told, fix="check the base and the names"))
-    return Account(effects, roles, problems, len(hits), delta)
+    return Account([*effects, *loosened(effects, base)], roles, problems, len(hits), delta)
 
 
 def _doubled(files: DeltaFiles) -> list[Problem]:

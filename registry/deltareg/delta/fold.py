@@ -20,6 +20,7 @@ from deltareg.errors import InvalidInput
 from deltareg.tensors.array import F32, rounded_bytes
 
 BLOCK_ROWS = 1024
+_TIES = "tie_word_embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,9 @@ class Folding:
             Only fields that change; a nested object comes whole.
         """
         changes: dict[str, object] = {}
-        if any(update.reads for updates in self._updates.values() for update in updates):
-            changes["tie_word_embeddings"] = False
+        untied = {t for t, updates in self._updates.items() if any(u.reads for u in updates)}
+        if untied:
+            changes.update(_untied(config, untied))
         sizes = {self.source(t).shape[0]: self.shape(t)[0] for t in self.changed if self._grows(t)}
         if sizes:
             changes.update(_resized(config, sizes))
@@ -185,6 +187,14 @@ class Folding:
 
     def _grows(self, target: str) -> bool:
         return self.shape(target)[:1] > self.source(target).shape[:1]
+
+
+def _untied(config: Mapping[str, object], targets: set[str]) -> dict[str, object]:
+    """Turn the ties off, at the top or in the part that the names are of."""
+    decoder = config.get("decoder")
+    if isinstance(decoder, dict) and all(target.startswith("decoder.") for target in targets):
+        return {"decoder": {**cast("dict[str, object]", decoder), _TIES: False}}
+    return {_TIES: False}
 
 
 def _resized(config: Mapping[str, object], sizes: Mapping[int, int]) -> dict[str, object]:

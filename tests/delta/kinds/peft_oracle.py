@@ -58,6 +58,66 @@ def gpt2():
     return transformers.GPT2LMHeadModel(config)
 
 
+PAIR = {
+    "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": 32,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1,
+    "init_std": 0.2,
+}  # fmt: skip
+
+
+def bart():
+    return transformers.BartForConditionalGeneration(transformers.BartConfig(**PAIR))
+
+
+def pegasus():
+    return transformers.PegasusForConditionalGeneration(transformers.PegasusConfig(**PAIR))
+
+
+def bert_mlm():
+    return transformers.BertForMaskedLM(transformers.BertConfig(**SMALL))
+
+
+def deberta_mlm():
+    return transformers.DebertaV2ForMaskedLM(transformers.DebertaV2Config(**SMALL))
+
+
+def mamba2():
+    config = transformers.Mamba2Config(
+        hidden_size=16, num_hidden_layers=1, state_size=4, vocab_size=32, num_heads=4, head_dim=8,
+        n_groups=1, expand=2, initializer_range=0.2, tie_word_embeddings=True, pad_token_id=0,
+    )  # fmt: skip
+    return transformers.Mamba2ForCausalLM(config)
+
+
+def llama_tied():
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(**SMALL, num_key_value_heads=1, tie_word_embeddings=True)
+    )
+
+
+def gpt_oss():
+    """Experts whose matrices are square, and stored (in, out)."""
+    config = transformers.GptOssConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, num_local_experts=4, num_experts_per_tok=2,
+        vocab_size=32, initializer_range=0.2, layer_types=["full_attention"],
+    )  # fmt: skip
+    return transformers.GptOssForCausalLM(config)
+
+
+def bert_gpt2():
+    """Two networks in one, of which one stores its weights the other way round."""
+    encoder = transformers.BertConfig(**SMALL)
+    decoder = transformers.GPT2Config(
+        n_embd=16, n_layer=1, n_head=2, vocab_size=32, n_positions=16, bos_token_id=1,
+        eos_token_id=2, initializer_range=0.2, is_decoder=True, add_cross_attention=True,
+    )  # fmt: skip
+    config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    config.decoder_start_token_id, config.pad_token_id = 1, 0
+    return transformers.EncoderDecoderModel(config)
+
+
 def resnet():
     config = transformers.ResNetConfig(
         embedding_size=4, hidden_sizes=[8, 16], depths=[1, 1], num_channels=1, num_labels=3

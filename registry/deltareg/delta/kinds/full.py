@@ -108,7 +108,7 @@ def _unknown(name: str, base: BaseView) -> list[Problem]:
 
 
 def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> list[Problem]:
-    twice = stored_twice(base)
+    twice = {n: group for group in stored_twice(base) for n in group}
     has_other_head = any(
         not target_of(name, base)[0] and base.names.is_head(base.names.canonical(name))
         for name in names
@@ -118,7 +118,7 @@ def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> l
         for name in sorted(base.tensors)
         if name not in given
         and not base.names.is_buffer(name)
-        and twice.get(name) not in given
+        and not any(other in given for other in twice.get(name, ()))
         and not (has_other_head and base.names.is_head(base.names.canonical(name)))
     ]
     told = f"{len(lost)} of the base's {len(base.tensors)} tensors did not come"

@@ -218,7 +218,8 @@ def _start(fields: Fields) -> str:
 def _declared(fields: Fields, saved: tuple[str, ...]) -> Declared:
     required = tuple(text for text in fields.texts("modules_to_save"))
     bias = fields.choice("bias", "none", frozenset({"none", "all", "lora_only"}))
-    return Declared(saved, required, bias, _token_rows(fields))
+    with_twins = fields.flag("ensure_weight_tying")
+    return Declared(saved, required, bias, _token_rows(fields), with_twins)
 
 
 def _token_rows(fields: Fields) -> tuple[tuple[Suffix | None, tuple[int, ...]], ...]:

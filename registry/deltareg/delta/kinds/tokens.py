@@ -11,6 +11,7 @@ from typing import cast
 from deltareg.delta.kind import BaseView, Effect, WeightUpdate
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
+from deltareg.delta.layouts.plain_weights import stored_twice
 from deltareg.delta.maths.updates import ReplaceRows
 from deltareg.tensors.header import FLOAT_DTYPES
 
@@ -57,12 +58,9 @@ def effects(site: Site, settings: Tokens) -> Iterable[Effect]:
 
 def _stored_twins(target: str, base: BaseView) -> list[str]:
     """Give names that files store again although they share this tensor in the network."""
-    names, found = base.names, list[str]()
-    for twin, stored in names.rules.tied if names.ties else ():
-        own = names.tensor(twin)
-        if own is not None and own != target and names.tensor(stored) == target:
-            found.append(own)
-    return found
+    return [
+        name for group in stored_twice(base) if target in group for name in group if name != target
+    ]
 
 
 TOKENS = PeftKind(

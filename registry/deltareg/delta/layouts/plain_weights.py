@@ -56,21 +56,26 @@ def is_weight_file(path: str) -> bool:
     return path.startswith(("model.", "model-")) and path.endswith(".safetensors")
 
 
-def stored_twice(base: BaseView) -> dict[str, str]:
-    """Give tied names that the base stores both: twin -> the one that is kept."""
-    names = base.names
-    pairs = [(names.tensor(t), names.tensor(s)) for t, s in names.rules.tied if names.ties]
-    return {twin: stored for twin, stored in pairs if twin is not None and stored is not None}
+def stored_twice(base: BaseView) -> list[list[str]]:
+    """Give groups of tied names that the base stores several times, with the same values."""
+    found: list[list[str]] = []
+    for group in base.names.ties.groups:
+        stored = base.names.stored_sharers(group[0])
+        # Where the values differ, the network that is loaded does not share them.
+        if len(stored) > 1 and len({base.tensors[name].digest for name in stored}) == 1:
+            found.append(stored)
+    return found
 
 
 def followers(effects: Sequence[Effect], base: BaseView) -> list[Effect]:
-    """Let a name that the base stores twice follow the one that the delta stores once."""
+    """Let names that the base stores again follow the one of them that the delta stores."""
     given = {e.target: e for e in effects if isinstance(e, WeightUpdate)}
     found: list[Effect] = []
-    for twin, stored in stored_twice(base).items():
-        leader = given.get(stored)
-        if leader is not None and twin not in given:
-            found.append(replace(leader, target=twin, consumes={}))
+    for group in stored_twice(base):
+        leader = next((given[name] for name in group if name in given), None)
+        if leader is not None:
+            others = (name for name in group if name not in given)
+            found += [replace(leader, target=name, consumes={}) for name in others]
     return found
 
 

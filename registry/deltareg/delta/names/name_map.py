@@ -3,10 +3,12 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
+from deltareg.delta.architectures import facts
 from deltareg.delta.names.rules import Rules, rules_for
+from deltareg.delta.names.ties import Ties, ties_of
 
 _EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
 _LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
@@ -39,14 +41,16 @@ class NameMap:
             A spelling that would mean two tensors means none.
         rules: What is known of the type.
         architecture: The class named in the base's config; empty when none is.
-        ties: Whether names that can share a tensor do, as far as the config says.
+        ties: Names that share one tensor in the running network.
+        types: Model types of the network and of those that it is put together from.
     """
 
     model_type: str
     files: Mapping[str, str]
     rules: Rules = field(default_factory=lambda: rules_for(""))
     architecture: str = ""
-    ties: bool = True
+    ties: Ties = field(default_factory=Ties)
+    types: frozenset[str] = frozenset()
 
     def canonical(self, path: str) -> str:
         """Give the newest spelling of a name, without the prefix of the plain network."""
@@ -96,14 +100,32 @@ class NameMap:
                 return Part(f"{experts}.{own}", int(number), place, len(modules))
         return None
 
+    def sharers(self, path: str) -> dict[str, str]:
+        """Give the names that share a parameter's tensor in memory, itself among them.
+
+        Returns:
+            Canonical spelling -> the name in the running network; empty when it shares none.
+        """
+        wanted = self.canonical(path)
+        for group in self.ties.groups:
+            found = {self.canonical(name): name for name in group}
+            if wanted in found:
+                return found
+        return {}
+
     def stored_twin(self, module_path: str) -> str | None:
         """Give the base's tensor that a tied name shares; None when it has its own, or none."""
         path = self.canonical(module_path)
-        if not self.ties or path in self.files:
+        if path in self.files:
             return None
-        found = {self._ending(stored) for twin, stored in self.rules.tied if twin == path}
+        found = {self._stored(other) for other in self.sharers(path) if other != path}
         found.discard(None)
         return found.pop() if len(found) == 1 else None
+
+    def stored_sharers(self, module_path: str) -> list[str]:
+        """Give every tensor of the files that is one with a parameter in memory."""
+        found = {self._stored(name) for name in self.sharers(module_path)}
+        return sorted(name for name in found if name is not None)
 
     def absent_twins(self) -> dict[str, str]:
         """Give every name that shares a stored tensor in memory and has none of its own in files.
@@ -113,15 +135,20 @@ class NameMap:
         """
         tops = {name.partition(".")[0] for name in self.files}
         found: dict[str, str] = {}
-        for twin, _ in self.rules.tied:
+        for twin in (self.canonical(name) for group in self.ties.groups for name in group):
             stored = self.stored_twin(twin)
-            is_there = self._has_language_head if self.is_head(twin) else _top(twin) in tops
+            is_there = self.ties.is_of_class or (
+                self._has_language_head if self.is_head(twin) else _top(twin) in tops
+            )
             if stored is not None and is_there:
                 found[self.spelled_like(twin, stored)] = stored
         return found
 
     def spelled_like(self, path: str, stored: str) -> str:
         """Give a name the prefix, if any, that one of the base's own names carries."""
+        names = self.sharers(path)
+        if names.get(self.canonical(stored)) == stored:
+            return names[self.canonical(path)]
         path, (top, dot, rest) = self.canonical(path), self.renamed(stored).partition(".")
         is_inside = rest and top in self.rules.strip and not self.is_head(path)
         return f"{top}{dot}{path}" if is_inside else path
@@ -137,7 +164,20 @@ class NameMap:
     def is_transposed(self, file_name: str) -> bool:
         """Whether this weight is stored (in, out): a GPT-2 style Conv1D."""
         module = self.canonical(file_name).removesuffix(".weight")
-        return any(module == end or module.endswith(f".{end}") for end in self.rules.transposed)
+        if any(module == end or module.endswith(f".{end}") for end in self.rules.transposed):
+            return True
+        last = module.rpartition(".")[2]
+        return any(last in facts().conv1d.get(name, ()) for name in self.types)
+
+    @property
+    def are_experts_in_out(self) -> bool:
+        """Whether stacks of experts are stored (experts, in, out), as far as the types say."""
+        return bool(self.types & facts().experts_in_out)
+
+    @property
+    def is_type_known(self) -> bool:
+        """Whether the orientation of every weight is known by the types."""
+        return self.rules.is_known or (bool(self.types) and self.types <= facts().types)
 
     @property
     def _is_plain_class(self) -> bool:
@@ -159,7 +199,7 @@ class NameMap:
         first, _, rest = path.partition(".")
         return rest if rest and first in self.rules.strip and not self.is_head(rest) else path
 
-    def _ending(self, stored: str) -> str | None:
+    def _stored(self, stored: str) -> str | None:
         if stored in self.files:
             return self.files[stored]
         found = {name for path, name in self.files.items() if path.endswith(f".{stored}")}
@@ -170,6 +210,20 @@ def _top(path: str) -> str:
     return path.partition(".")[0]
 
 
+def _types(config: Mapping[str, object]) -> frozenset[str]:
+    """Give the model types of a config and of all configs in it."""
+    found: set[str] = set()
+    todo: list[object] = [config]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            inner = cast("dict[str, object]", value)
+            name = inner.get("model_type")
+            found |= {name} if isinstance(name, str) and name else set()
+            todo.extend(inner.values())
+    return frozenset(found)
+
+
 def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     """Build the map of a base from its `config.json` and the tensor names of its files."""
     model_type = config.get("model_type")
@@ -177,12 +231,13 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     classes = config.get("architectures")
     listed = cast("list[object]", classes) if isinstance(classes, list) else []
     architecture = str(listed[0]) if listed else ""
-    ties = config.get("tie_word_embeddings") is not False
-    empty = NameMap(known, {}, rules_for(known), architecture, ties)
+    rules = rules_for(known)
+    ties = ties_of(architecture, config, rules)
+    empty = NameMap(known, {}, rules, architecture, ties, _types(config))
     own = list(names)
     spelled: dict[str, list[str]] = defaultdict(list)
     for name in own:
         spelled[empty.canonical(name)].append(name)
     files = {path: found[0] for path, found in spelled.items() if len(found) == 1}
     files.update({name: name for name in own})
-    return NameMap(known, files, empty.rules, architecture, ties)
+    return replace(empty, files=files)

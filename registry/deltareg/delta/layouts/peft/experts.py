@@ -192,6 +192,9 @@ class _Experts:
         shape = self.base.tensors[target].shape
         n_out, n_in = self.b.shape[0], self.a.shape[1]
         is_plain, is_flipped = shape[1:] == (n_out, n_in), shape[1:] == (n_in, n_out)
+        if is_plain and is_flipped and self.base.names.is_type_known:
+            is_flipped = self.base.names.are_experts_in_out
+            is_plain = not is_flipped
         if len(shape) != 3 or is_plain == is_flipped:
             told = f"its factors are for {n_in} -> {n_out}, and {target} is {list(shape)}"
             why = ", either way round" if is_plain else ""

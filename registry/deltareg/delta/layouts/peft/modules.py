@@ -63,7 +63,7 @@ def is_stored_transposed(
     """
     if base.names.is_transposed(weight):
         return True
-    if base.names.rules.is_known or len(shape) != 2:
+    if base.names.is_type_known or len(shape) != 2:
         return False
     is_plain, is_flipped = made == shape, made[::-1] == shape
     return told if is_plain and is_flipped else is_flipped

@@ -33,12 +33,14 @@ class Declared:
         bias: Which biases were trained.
         tokens: (module, row numbers) for embeddings of which some rows are replaced; no module
             means the input embedding.
+        with_twins: Whether what shares its weight with a saved module is saved along.
     """
 
     modules: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     bias: str = "none"
     tokens: tuple[tuple[Suffix | None, tuple[int, ...]], ...] = ()
+    with_twins: bool = False
 
 
 @dataclass(slots=True)
@@ -236,7 +238,10 @@ class _Parameter:
         return False
 
     def _is_declared(self, key: Key) -> bool:
-        return is_of(key.module, *self.declared.modules)
+        if is_of(key.module, *self.declared.modules):
+            return True
+        twins = self.base.names.sharers(self.path) if self.declared.with_twins else {}
+        return any(is_of(_module(twin), *self.declared.modules) for twin in twins.values())
 
     def _is_trained_bias(self, key: Key, adapted: frozenset[str]) -> bool:
         if key.parameter != "bias" or self.declared.bias == "none":

@@ -43,7 +43,9 @@ def hold_against_config(
     dropped = [module for module in own if not _is_selected(module, targets, base)]
     if dropped and with_twins:
         kept = {base.names.canonical(f"{module}.weight") for module in own.keys() - {*dropped}}
-        dropped = [module for module in dropped if not _twins(module, base) & kept]
+        dropped = [
+            module for module in dropped if not base.names.sharers(f"{module}.weight").keys() & kept
+        ]
     if len(dropped) == len(own) and all(targets.listed.first(m) is None for m in dropped):
         return [_fits_nothing(own, targets)]
     return [
@@ -74,13 +76,6 @@ def _unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
         )
         for template, found in groups.items()
     ]
-
-
-def _twins(module: str, base: BaseView) -> set[str]:
-    """Give the weights that a module's weight may share its tensor with, by newest spelling."""
-    own = base.names.canonical(f"{module}.weight")
-    tied = base.names.rules.tied if base.names.ties else ()
-    return {other for pair in tied if own in pair for other in pair}
 
 
 def _unreachable(

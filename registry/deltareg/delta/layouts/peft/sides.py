@@ -53,7 +53,7 @@ def layer(site: Site) -> tuple[int, int]:
     A base of a type that is not known is believed to be stored as `fan_in_fan_out` says.
     """
     n_out, n_in = site.out_in()
-    is_flipped_by_word = site.told_transposed and not site.base.names.rules.is_known
+    is_flipped_by_word = site.told_transposed and not site.base.names.is_type_known
     return (n_in, n_out) if is_flipped_by_word else (n_out, n_in)
 
 

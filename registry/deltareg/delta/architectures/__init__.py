@@ -1,0 +1,59 @@
+"""What transformers' own classes say of themselves, as data: deltas are read without transformers.
+
+`facts.json` is written from the installed transformers by a generator of the tests, and one of them
+holds it against that.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypedDict
+
+FACTS = Path(__file__).with_name("facts.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The facts.
+
+    Attributes:
+        ties: Class -> parameter -> the parameter whose tensor it shares, while the config ties.
+        conv1d: Model type -> names of the modules whose weight is stored (in, out).
+        experts_in_out: Model types whose stacks of experts are stored (experts, in, out).
+        causal_lm: Model type -> the class that is its language model.
+        types: Every model type.
+    """
+
+    ties: Mapping[str, Mapping[str, str]]
+    conv1d: Mapping[str, frozenset[str]]
+    experts_in_out: frozenset[str]
+    causal_lm: Mapping[str, str]
+    types: frozenset[str]
+
+
+class _Group(TypedDict):
+    tied: dict[str, str]
+    classes: list[str]
+
+
+class _Document(TypedDict):
+    ties: list[_Group]
+    conv1d: dict[str, list[str]]
+    experts_in_out: list[str]
+    causal_lm: dict[str, str]
+    types: list[str]
+
+
+@cache
+def facts() -> Facts:
+    """Read the file, once."""
+    document: _Document = json.loads(FACTS.read_text(encoding="utf-8"))
+    return Facts(
+        ties={name: group["tied"] for group in document["ties"] for name in group["classes"]},
+        conv1d={name: frozenset(found) for name, found in document["conv1d"].items()},
+        experts_in_out=frozenset(document["experts_in_out"]),
+        causal_lm=document["causal_lm"],
+        types=frozenset(document["types"]),
+    )

@@ -1,0 +1,70 @@
+"""Which parameters of a network share one tensor, by the class that the base's config names.
+
+Files mostly keep such a tensor once, under any of its names. A class that is not known goes by the
+rules of its model type.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from deltareg.delta.architectures import facts
+from deltareg.delta.names.rules import Rules
+
+_TIES = "tie_word_embeddings"
+# Networks that are put together from two others, of which the second is a language model.
+_DECODER_OF = {
+    "encoder-decoder": "decoder",
+    "vision-encoder-decoder": "decoder",
+    "speech-encoder-decoder": "decoder",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """Groups of names.
+
+    Attributes:
+        groups: Names that share one tensor, as the running network has them.
+        is_of_class: Whether the class itself says so, so that all of them are there.
+    """
+
+    groups: tuple[tuple[str, ...], ...] = ()
+    is_of_class: bool = False
+
+
+def ties_of(architecture: str, config: Mapping[str, object], rules: Rules) -> Ties:
+    """Give the ties that hold for a base.
+
+    Args:
+        architecture: The class that its config names; may be empty.
+        config: Its `config.json`.
+        rules: What is known of its model type.
+    """
+    told = facts().ties.get(architecture)
+    pairs: list[tuple[str, str]] = []
+    if config.get(_TIES) is not False:
+        pairs += rules.tied if told is None else told.items()
+    attribute = _DECODER_OF.get(str(config.get("model_type")), "")
+    inner = config.get(attribute) if attribute else None
+    if isinstance(inner, dict):
+        pairs += _inside(attribute, cast("dict[str, object]", inner))
+    is_of_class = told is not None or bool(attribute)
+    return Ties(tuple(_groups(pairs)), is_of_class)
+
+
+def _inside(attribute: str, config: Mapping[str, object]) -> list[tuple[str, str]]:
+    if config.get(_TIES) is False:
+        return []
+    name = facts().causal_lm.get(str(config.get("model_type")), "")
+    tied = facts().ties.get(name, {})
+    return [(f"{attribute}.{twin}", f"{attribute}.{stored}") for twin, stored in tied.items()]
+
+
+def _groups(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    groups: list[set[str]] = []
+    for pair in pairs:
+        joined = [group for group in groups if group & {*pair}]
+        groups = [group for group in groups if not group & {*pair}]
+        groups.append(set(pair).union(*joined))
+    return [tuple(sorted(group)) for group in groups]

@@ -1,0 +1,124 @@
+"""Write what transformers itself says of its classes: ties, orientations, types.
+
+`deltareg` reads deltas without transformers, so what its classes know is a file of ours. `python -m
+tests.architecture.generate_architectures --write` makes it from the version that is installed.
+"""
+
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from deltareg.delta.architectures import FACTS
+from tests.architecture.generated import compare_or_write
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.]+\.(weight|bias)")
+_CONV1D = re.compile(r"self\.(\w+)\s*=\s*Conv1D\(")
+_IN_OUT = "is_transposed=True"
+
+
+def generate() -> str:
+    """Give the text of the file."""
+    import transformers
+    from transformers import PreTrainedModel
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_MAPPING_NAMES,
+    )
+
+    ties: dict[str, list[str]] = defaultdict(list)
+    conv1d: dict[str, set[str]] = defaultdict(set)
+    in_out: set[str] = set()
+    for module in modeling_modules():
+        classes: list[type[Any]] = [
+            found
+            for found in vars(module).values()
+            if inspect.isclass(found)
+            and issubclass(found, PreTrainedModel)
+            and found.__module__ == module.__name__
+        ]
+        by_name = {found.__name__: found for found in classes}
+        for found in classes:
+            tied = own_ties(found) | ties_below(found, by_name, MODEL_MAPPING_NAMES)
+            if tied:
+                ties[json.dumps(tied, sort_keys=True)].append(found.__name__)
+        source = Path(str(module.__file__)).read_text()
+        types = {t for c in classes if (t := getattr(c.config_class, "model_type", ""))}
+        for model_type in types:
+            conv1d[model_type] |= set(_CONV1D.findall(source))
+            in_out |= {model_type} if _IN_OUT in source else set()
+    facts = {
+        "transformers": transformers.__version__,
+        "types": sorted(CONFIG_MAPPING_NAMES),
+        "causal_lm": {
+            name: value if isinstance(value, str) else value[0]
+            for name, value in sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.items())
+        },
+        "conv1d": {name: sorted(found) for name, found in sorted(conv1d.items()) if found},
+        "experts_in_out": sorted(in_out),
+        "ties": [
+            {"tied": json.loads(tied), "classes": sorted(names)}
+            for tied, names in sorted(ties.items(), key=lambda item: (-len(item[1]), item[0]))
+        ],
+    }
+    return json.dumps(facts, indent=1, sort_keys=True) + "\n"
+
+
+def modeling_modules() -> list[ModuleType]:
+    """Give every module of transformers that defines networks and can be imported here."""
+    import transformers.models
+
+    found: list[ModuleType] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for package in pkgutil.iter_modules(transformers.models.__path__):
+            folder = Path(transformers.models.__path__[0]) / package.name
+            for path in sorted(folder.glob("modeling_*.py")):
+                name = f"transformers.models.{package.name}.{path.stem}"
+                try:
+                    found.append(importlib.import_module(name))
+                except ImportError:  # it wants a package that is not here
+                    continue
+    return found
+
+
+def own_ties(cls: type[Any]) -> dict[str, str]:
+    """Give the parameters that a class ties by their names; those by a pattern are left out."""
+    told = getattr(cls, "_tied_weights_keys", None)
+    if not isinstance(told, dict):
+        return {}
+    return {
+        target: source
+        for target, source in told.items()
+        if _PLAIN.fullmatch(target) and _PLAIN.fullmatch(source)
+    }
+
+
+def ties_below(
+    cls: type[Any], by_name: dict[str, type[Any]], plain: dict[str, Any]
+) -> dict[str, str]:
+    """Give what the plain network inside a class ties, by its names there."""
+    prefix = getattr(cls, "base_model_prefix", "")
+    name = plain.get(getattr(cls.config_class, "model_type", ""), "")
+    inner = by_name.get(name if isinstance(name, str) else name[0])
+    if not prefix or inner is None or inner is cls or not holds(cls, prefix):
+        return {}
+    return {f"{prefix}.{t}": f"{prefix}.{s}" for t, s in own_ties(inner).items()}
+
+
+def holds(cls: type[Any], attribute: str) -> bool:
+    """Whether a class makes an attribute for itself, rather than being what it is named after."""
+    own = (vars(base).get("__init__") for base in cls.__mro__[:-1] if "transformers.models" in
+           base.__module__)  # fmt: skip
+    return any(f"self.{attribute} = " in inspect.getsource(made) for made in own if made)
+
+
+if __name__ == "__main__":
+    compare_or_write(FACTS, generate)
