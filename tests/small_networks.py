@@ -148,6 +148,7 @@ NETWORKS: dict[str, tuple[str, Options]] = {
         "Qwen2VLForConditionalGeneration",
         {**QWEN_VL, "vision_config": {**EYE, "embed_dim": 16, "mlp_ratio": 2}},
     ),
+    "roberta": ("RobertaForMaskedLM", {**SMALL, **WORDS, "max_position_embeddings": 32}),
     "qwen3_moe": (
         "Qwen3MoeForCausalLM",
         {**DECODER, **HEADS, **EXPERTS, "moe_intermediate_size": 20, "mlp_only_layers": [1]},

@@ -79,6 +79,22 @@ def test_an_embedding_that_the_network_never_calls_is_told(tmp_path):
     assert "shared.weight" in results["effect"].detail
 
 
+@pytest.mark.parametrize(("is_equal", "verdict"), [(True, "pass"), (False, "fail")])
+def test_a_bias_that_goes_by_two_names_is_used_under_one(tmp_path, is_equal, verdict):
+    delta = LibraryDelta(tmp_path, "roberta", lora("query", modules_to_save=["lm_head"]))
+    tensors = load_file(tmp_path / "delta" / FILE)
+    name = "base_model.model.lm_head.bias"
+    assert torch.equal(tensors[name], tensors[name.replace("bias", "decoder.bias")])
+    if not is_equal:
+        tensors[name] += 1
+    save_file(tensors, tmp_path / "delta" / FILE)
+
+    _, results = verdict_of(delta)
+
+    assert results["effect"].verdict == verdict
+    assert ("lm_head.bias" in results["effect"].detail) is not is_equal
+
+
 @pytest.mark.parametrize(("is_trained", "verdict"), [(True, "fail"), (False, "warn")])
 def test_layers_that_a_class_never_runs_may_not_have_changed(tmp_path, is_trained, verdict):
     delta = LibraryDelta(tmp_path, "blip", lora("query", "qkv"))

@@ -6,6 +6,7 @@ that is what `idle` finds of weights.
 
 from collections.abc import Sequence
 
+from deltareg.delta.kind import WeightUpdate
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.arrays import all_finite, largest_difference
@@ -80,8 +81,24 @@ def _silent(case: Case, fired: Fired) -> tuple[list[str], list[str]]:
     if not fired.silent:
         return [], []
     same = {change.target for change in case.changes if not change.delta_rms}
-    silent = [name for name in fired.silent if name not in same]
-    return silent, [name for name in fired.silent if name in same]
+    silent = [name for name in fired.silent if not _is_other_name(case, name, fired)]
+    return [n for n in silent if n not in same], [n for n in silent if n in same]
+
+
+def _is_other_name(case: Case, name: str, fired: Fired) -> bool:
+    """Whether a weight is tied to one that is used, and the delta gives both the same values."""
+    given = _given(case, name)
+    others = {*case.base.view.names.sharers(name).values()} - {*fired.silent}
+    return bool(given) and any(_given(case, other) == given for other in others)
+
+
+def _given(case: Case, target: str) -> list[str]:
+    """Give digests of the tensors that the delta has for a weight."""
+    digests = {tensor.name: str(tensor.digest) for tensor in case.manifest.tensors}
+    updates = (e for e in case.account.effects if isinstance(e, WeightUpdate))
+    return sorted(
+        digests[n] for update in updates if update.target == target for n in update.consumes
+    )
 
 
 CHECK = Check(

@@ -106,13 +106,27 @@ def gpt_oss():
     return transformers.GptOssForCausalLM(config)
 
 
-def bert_gpt2():
-    """Two networks in one, of which one stores its weights the other way round."""
-    encoder = transformers.BertConfig(**SMALL)
-    decoder = transformers.GPT2Config(
+def writer():
+    """A GPT-2 that reads what another network has made of its input."""
+    return transformers.GPT2Config(
         n_embd=16, n_layer=1, n_head=2, vocab_size=32, n_positions=16, bos_token_id=1,
         eos_token_id=2, initializer_range=0.2, is_decoder=True, add_cross_attention=True,
     )  # fmt: skip
+
+
+def vit_gpt2():
+    """Two networks in one, of which the first has other names in memory than in files."""
+    encoder = transformers.ViTConfig(
+        **{**SMALL, "image_size": 8, "patch_size": 4, "num_channels": 3}
+    )
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, writer())
+    config.decoder_start_token_id, config.pad_token_id = 1, 0
+    return transformers.VisionEncoderDecoderModel(config)
+
+
+def bert_gpt2():
+    """Two networks in one, of which one stores its weights the other way round."""
+    encoder, decoder = transformers.BertConfig(**SMALL), writer()
     config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     config.decoder_start_token_id, config.pad_token_id = 1, 0
     return transformers.EncoderDecoderModel(config)

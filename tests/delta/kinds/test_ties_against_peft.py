@@ -32,6 +32,7 @@ CASES: dict = {
         },
     ),
     "bert and gpt2": (peft_oracle.bert_gpt2, {"target_modules": ["query", "value", "c_proj"]}),
+    "vit and gpt2": (peft_oracle.vit_gpt2, {"target_modules": ["q_proj", "v_proj", "c_attn"]}),
     "square experts of gpt-oss": (
         peft_oracle.gpt_oss,
         {"target_modules": QV, "target_parameters": ["experts.down_proj"]},
@@ -54,6 +55,9 @@ def test_a_folded_folder_answers_like_the_library(tmp_path, case):
     inputs = {"input_ids": torch.arange(8)[None]}
     if network.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = inputs["input_ids"].flip(1)
+    if network.main_input_name == "pixel_values":
+        inputs["pixel_values"] = torch.randn(1, 3, 8, 8)
+        del inputs["input_ids"]
     with torch.no_grad():
         want = loaded(tmp_path, network)(**inputs).logits
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from deltareg.delta.architectures import facts
 from deltareg.delta.names.rules import Rules, rules_for
-from deltareg.delta.names.ties import Ties, ties_of
+from deltareg.delta.names.ties import PARTS_OF, Ties, ties_of
 
 _EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
 _LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
@@ -43,6 +43,7 @@ class NameMap:
         architecture: The class named in the base's config; empty when none is.
         ties: Names that share one tensor in the running network.
         types: Model types of the network and of those that it is put together from.
+        parts: What is known of these, by the attribute that holds each.
     """
 
     model_type: str
@@ -51,6 +52,7 @@ class NameMap:
     architecture: str = ""
     ties: Ties = field(default_factory=Ties)
     types: frozenset[str] = frozenset()
+    parts: Mapping[str, Rules] = field(default_factory=dict[str, Rules])
 
     def canonical(self, path: str) -> str:
         """Give the newest spelling of a name, without the prefix of the plain network."""
@@ -155,7 +157,8 @@ class NameMap:
 
     def is_buffer(self, name: str) -> bool:
         """Whether a name is one of those that files carry and training does not change."""
-        return any(name == end or name.endswith(f".{end}") for end in self.rules.buffers)
+        rules = self.parts.get(_top(name), self.rules)
+        return any(name == end or name.endswith(f".{end}") for end in rules.buffers)
 
     def is_head(self, name: str) -> bool:
         """Whether a name belongs to a head that a class puts on the plain network."""
@@ -190,10 +193,10 @@ class NameMap:
 
     def renamed(self, path: str) -> str:
         """Give the newest spelling of a name, with whatever prefix it has."""
-        bounded = f".{path}."
-        for old, new in self.rules.renames:
-            bounded = bounded.replace(f".{old}.", f".{new}.")
-        return bounded[1:-1]
+        top, dot, rest = path.partition(".")
+        if top in self.parts:
+            return f"{top}{dot}{_renamed(rest, self.parts[top])}"
+        return _renamed(path, self.rules)
 
     def _stripped(self, path: str) -> str:
         first, _, rest = path.partition(".")
@@ -204,6 +207,13 @@ class NameMap:
             return self.files[stored]
         found = {name for path, name in self.files.items() if path.endswith(f".{stored}")}
         return found.pop() if len(found) == 1 else None
+
+
+def _renamed(path: str, rules: Rules) -> str:
+    bounded = f".{path}."
+    for old, new in rules.renames:
+        bounded = bounded.replace(f".{old}.", f".{new}.")
+    return bounded[1:-1]
 
 
 def _top(path: str) -> str:
@@ -233,7 +243,12 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     architecture = str(listed[0]) if listed else ""
     rules = rules_for(known)
     ties = ties_of(architecture, config, rules)
-    empty = NameMap(known, {}, rules, architecture, ties, _types(config))
+    parts = {
+        name: rules_for(str(part.get("model_type")))
+        for name in PARTS_OF.get(known, ())
+        if isinstance(part := config.get(name), dict)
+    }
+    empty = NameMap(known, {}, rules, architecture, ties, _types(config), parts)
     own = list(names)
     spelled: dict[str, list[str]] = defaultdict(list)
     for name in own:

@@ -12,12 +12,11 @@ from deltareg.delta.architectures import facts
 from deltareg.delta.names.rules import Rules
 
 _TIES = "tie_word_embeddings"
-# Networks that are put together from two others, of which the second is a language model.
-_DECODER_OF = {
-    "encoder-decoder": "decoder",
-    "vision-encoder-decoder": "decoder",
-    "speech-encoder-decoder": "decoder",
-}
+_PAIR = ("encoder", "decoder")
+PARTS_OF = {
+    "encoder-decoder": _PAIR, "vision-encoder-decoder": _PAIR, "speech-encoder-decoder": _PAIR,
+}  # fmt: skip
+"""Model types that are put together from two others; the last of them is a language model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def ties_of(architecture: str, config: Mapping[str, object], rules: Rules) -> Ti
     pairs: list[tuple[str, str]] = []
     if config.get(_TIES) is not False:
         pairs += rules.tied if told is None else told.items()
-    attribute = _DECODER_OF.get(str(config.get("model_type")), "")
+    attribute = PARTS_OF.get(str(config.get("model_type")), ("",))[-1]
     inner = config.get(attribute) if attribute else None
     if isinstance(inner, dict):
         pairs += _inside(attribute, cast("dict[str, object]", inner))
