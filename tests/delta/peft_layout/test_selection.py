@@ -131,3 +131,19 @@ def test_the_rank_of_an_expression_counts(tmp_path, base):
 
     assert found == {"rank"}  # of v_proj alone, which is of rank 2 and not of 5
     assert all("v_proj" in problem.tensor for problem in problems(delta, base))
+
+
+def test_two_adapters_in_one_file_are_named(tmp_path, base):
+    plain = tiny.lora(tmp_path / "plain", base)
+    both = {
+        name.replace(".weight", f".{adapter}.weight"): tensor
+        for name, tensor in plain.tensors.items()
+        for adapter in ("default", "ref")
+    }
+    delta = tiny.write(tmp_path / "delta", both, adapter_config=plain.config)
+
+    (problem,) = problems(delta, base)
+
+    assert problem.code == "ambiguous"
+    assert "several adapters: default, ref" in problem.message
+    assert "selected_adapters" in problem.fix

@@ -24,6 +24,7 @@ from deltareg.delta.layouts.peft.keys import PREFIX, read_keys
 from deltareg.delta.layouts.peft.marks import is_adapterhub, marks
 from deltareg.delta.layouts.peft.modules import (
     by_module,
+    has_one_adapter,
     refuse_unapplied,
     refuse_without_modules,
     untie,
@@ -155,6 +156,8 @@ class Lora:
         keys = read_keys(tensors, MARKERS)
         modules, odd = by_module(keys.read.values(), ROLES)
         plan = Plan()
+        if not has_one_adapter(plan, keys):
+            return plan
         if not modules:
             refuse_without_modules(plan, tensors, "LORA")
             return plan

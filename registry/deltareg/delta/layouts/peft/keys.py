@@ -46,10 +46,12 @@ class Keys:
     Attributes:
         read: Those that were understood, by name.
         unread: Those that were not: no `base_model.model.`, or nothing known in them.
+        adapters: Names of adapters that were left in them; of two, nothing can be said.
     """
 
     read: dict[str, Key]
     unread: tuple[str, ...]
+    adapters: tuple[str, ...] = ()
 
 
 def read_keys(
@@ -65,7 +67,8 @@ def read_keys(
     """
     listed = sorted(names)
     first = {parameter.partition(".")[0] for parameter in parameters}
-    adapter = _adapter_name(listed, markers, {"weight", "bias", *first})
+    adapters = _adapter_names(listed, markers, {"weight", "bias", *first})
+    adapter = adapters[0] if adapters else ""
     read: dict[str, Key] = {}
     unread: list[str] = []
     for name in listed:
@@ -74,7 +77,7 @@ def read_keys(
             unread.append(name)
         else:
             read[name] = key
-    return Keys(read, tuple(unread))
+    return Keys(read, tuple(unread), adapters)
 
 
 def _read_key(name: str, markers: frozenset[str], adapter: str) -> Key | None:
@@ -99,8 +102,10 @@ def _is_nested(rest: list[str], markers: frozenset[str]) -> bool:
     return next((part for part in rest if part != BASE_LAYER), "") in markers
 
 
-def _adapter_name(names: Iterable[str], markers: frozenset[str], parameters: set[str]) -> str:
-    """Give the one adapter name that follows the kind's markers; empty when it was taken out."""
+def _adapter_names(
+    names: Iterable[str], markers: frozenset[str], parameters: set[str]
+) -> tuple[str, ...]:
+    """Give the adapter names that follow the kind's markers, the commonest first."""
     found: Counter[str] = Counter()
     reserved = {*parameters, *markers, *_WRAPPERS}
     for name in names:
@@ -108,4 +113,4 @@ def _adapter_name(names: Iterable[str], markers: frozenset[str], parameters: set
         at = next((n for n, part in enumerate(parts) if part in markers), None)
         after = parts[at + 1 : at + 2] if at is not None else []
         found.update(part for part in after if part not in reserved)
-    return found.most_common(1)[0][0] if found else ""
+    return tuple(name for name, _ in found.most_common())

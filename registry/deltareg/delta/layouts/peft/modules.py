@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from deltareg.delta.kind import BaseView, WeightUpdate
-from deltareg.delta.layouts.peft.keys import PREFIX, Key
+from deltareg.delta.layouts.peft.keys import PREFIX, Key, Keys
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.delta.layouts.peft.saved import Plan
 from deltareg.delta.maths.updates import Extend, ReplaceRows, Unchanged
 
 Roles = Mapping[tuple[str, str], str]
+_SEVERAL = 2
 
 
 def by_module(keys: Iterable[Key], roles: Roles) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -81,6 +82,16 @@ def refuse_without_modules(plan: Plan, names: Iterable[str], peft_type: str) -> 
     else:
         told = f"the config says {peft_type}, and no tensors of it came under {PREFIX}…"
         plan.refuse("no_tensor_applied", told, first, "save the delta again with the library")
+
+
+def has_one_adapter(plan: Plan, keys: Keys) -> bool:
+    """Whether the names speak of one adapter; where they speak of several, that is refused."""
+    if len(keys.adapters) < _SEVERAL:
+        return True
+    told = f"the file holds several adapters: {', '.join(sorted(keys.adapters)[:4])}"
+    fix = "save each alone: save_pretrained(DIR, selected_adapters=[NAME]), and push it"
+    plan.refuse("ambiguous", told, "", fix)
+    return False
 
 
 def refuse_unapplied(

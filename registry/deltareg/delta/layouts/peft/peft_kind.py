@@ -24,6 +24,7 @@ from deltareg.delta.layouts.peft.marks import is_adapterhub, marks
 from deltareg.delta.layouts.peft.modules import (
     Roles,
     by_module,
+    has_one_adapter,
     is_stored_transposed,
     refuse_half_grown,
     refuse_unapplied,
@@ -235,6 +236,8 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         own = (name for name in tensors if name not in shared)
         keys = read_keys(own, kind.markers, parameters=parameters)
         modules, odd = by_module(keys.read.values(), kind.roles)
+        if not has_one_adapter(plan, keys):
+            return plan
         if not modules:
             refuse_without_modules(plan, tensors, kind.peft_type)
             return plan
