@@ -259,7 +259,7 @@ def test_a_kohya_lora_becomes_one_of_peft_that_folds_the_same(
     before = assessed(tmp_path / "in", base.path).folded()
     after = assessed(tmp_path / "out", base.path)
     assert (report.source, report.result) == ("kohya", "lora")
-    assert after.account.delta.layout == "peft LORA"
+    assert after.account.delta.source.library == "peft"
     assert before.keys() == after.folded().keys()
     assert all(np.array_equal(after.folded()[name], value) for name, value in before.items())
 

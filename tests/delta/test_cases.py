@@ -31,7 +31,8 @@ RIGHT = [
 REFUSED = {"p_fsdp": "wrapped_names", "v_alora": "bad_config", "v_layer_replication": "bad_config"}
 FOLDERS = {
     "cfg_automapping_unsloth": None, "cfg_swift_regex": None, "cfg_unsloth": None,
-    "comfy": "unknown_kind", "lycoris_loha": "unknown_kind", "mlx": "unknown_kind",
+    "comfy": "unknown_kind", "diffusers_peft_meta": None, "lycoris_loha": "unknown_kind",
+    "mlx": "unknown_kind",
     "module_ddp": "wrapped_names", "named_subfolder": None, "orig_mod": "wrapped_names",
     "two_adapters": "ambiguous",
 }  # fmt: skip
@@ -83,5 +84,5 @@ def codes(delta, base, cache):
             with open_folder(delta) as folder:
                 found = assess(folder.files, folder.tensors, opened.view).errors
         except Refused as refused:
-            found = refused.problems
+            found = list(refused.problems)
     return {problem.code for problem in found if problem.severity == "error"}

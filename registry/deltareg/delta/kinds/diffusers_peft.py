@@ -1,0 +1,169 @@
+"""LoRA as diffusers writes it today: peft's tensors below a part of the pipeline.
+
+`unet.down_blocks.0.….to_q.lora_A.weight` is a LoRA of peft on the part `unet`, and the file's
+metadata holds the config of each part, `unet.lora_alpha`. Which modules there are the library reads
+off the tensors, whatever the config asks for; without metadata it takes the rank for alpha. A file
+of several parts is one delta for each of their bases, and not taken whole.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from deltareg.delta.kind import (
+    ActivationHook,
+    BaseView,
+    DeltaFiles,
+    Effect,
+    Match,
+    Tensors,
+    WeightUpdate,
+)
+from deltareg.delta.layouts.peft.config import CONFIG_FILE
+from deltareg.delta.layouts.peft.keys import PREFIX
+from deltareg.delta.layouts.peft.lora_delta import LoraDelta, read_lora
+from deltareg.errors import Problem, Refused
+from deltareg.identity.manifest import Source
+from deltareg.tensors.header import SafetensorsHeader, strict_json_object
+
+_PARTS = "unet|transformer|text_encoder(?:_[23])?"
+_MARKERS = "A|B|embedding_A|embedding_B|magnitude_vector"
+_NAME = re.compile(rf"({_PARTS})\.(.+\.lora_(?:{_MARKERS})\b.*)")
+_METADATA = "lora_adapter_metadata"
+_LEFT_TO_THE_TENSORS = frozenset({
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
+})  # fmt: skip
+
+
+class DiffusersLora:
+    """The reader of such files."""
+
+    name: ClassVar[str] = "lora"
+    layout: ClassVar[str] = "diffusers peft"
+
+    @classmethod
+    def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
+        if CONFIG_FILE in files.documents:
+            return None
+        first = next((name for name in sorted(files.names) if _NAME.fullmatch(name)), "")
+        return Match(cls.name, f"tensor names such as {first[:80]}", 2) if first else None
+
+    @classmethod
+    def parse(cls, files: DeltaFiles, base: BaseView) -> "PartOfPipeline":
+        parts = sorted({match[1] for name in files.names if (match := _NAME.fullmatch(name))})
+        if len(parts) > 1:
+            told = f"the file holds a LoRA for each of {', '.join(parts)}, which are bases apart"
+            fix = "save each alone: save_lora_weights(DIR, unet_lora_layers=…)"
+            raise Refused([Problem("ambiguous", told, fix=fix)])
+        config = _told(parts[0], files.headers.values()) or _read_off(files)
+        return PartOfPipeline(parts[0], read_lora(config, _renamed(files, parts[0]), base))
+
+
+@dataclass(frozen=True, slots=True)
+class PartOfPipeline:
+    """A LoRA on one part of a pipeline; the base is that part.
+
+    Attributes:
+        part: Its name in the pipeline.
+        lora: The LoRA, under names as peft writes them.
+    """
+
+    name: ClassVar[str] = "lora"
+    part: str
+    lora: LoraDelta
+
+    @property
+    def variant(self) -> str:
+        return self.lora.variant
+
+    @property
+    def foldable(self) -> bool:
+        return self.lora.foldable
+
+    @property
+    def source(self) -> Source:
+        return Source("diffusers")
+
+    def config(self) -> dict[str, object]:
+        return {"part": self.part, **self.lora.config()}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        found = self.lora.problems(_renamed(files, self.part), base)
+        return [replace(problem, tensor=self._own(problem.tensor)) for problem in found]
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        renamed = {_plain(name, self.part): tensor for name, tensor in tensors.items()}
+        return [self._under_own_names(effect) for effect in self.lora.effects(renamed, base)]
+
+    def _under_own_names(self, effect: Effect) -> Effect:
+        consumes = {self._own(name): role for name, role in effect.consumes.items()}
+        match effect:
+            case WeightUpdate() | ActivationHook():
+                return replace(effect, consumes=consumes)
+            case _:
+                return effect
+
+    def _own(self, name: str) -> str:
+        is_renamed = name.startswith(PREFIX)
+        return f"{self.part}.{name.removeprefix(PREFIX)}" if is_renamed else name
+
+
+def _plain(name: str, part: str) -> str:
+    return f"{PREFIX}{name.removeprefix(part + '.')}" if name.startswith(f"{part}.") else name
+
+
+def _renamed(files: DeltaFiles, part: str) -> DeltaFiles:
+    headers = {
+        path: replace(
+            header, tensors={_plain(name, part): info for name, info in header.tensors.items()}
+        )
+        for path, header in files.headers.items()
+    }
+    return replace(files, headers=headers)
+
+
+def _told(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, object] | None:
+    """Read the part's config from the metadata; None where there is none.
+
+    Raises:
+        Refused: It is no config.
+    """
+    for header in headers:
+        text = header.metadata.get(_METADATA)
+        if text is not None:
+            document = strict_json_object(text.encode())
+            told = {key.partition(".")[::2]: value for key, value in document.items()}
+            config = {
+                key: value
+                for (above, key), value in told.items()
+                if above == part and key not in _LEFT_TO_THE_TENSORS
+            }
+            return {"peft_type": "LORA", **config}
+    return None
+
+
+def _read_off(files: DeltaFiles) -> Mapping[str, object]:
+    """Make the config that the library makes of the shapes where none is told.
+
+    Raises:
+        Refused: The ranks differ: the scale would depend on the order of the tensors.
+    """
+    ranks: dict[int, list[str]] = defaultdict(list)
+    for header in files.headers.values():
+        for name, info in header.tensors.items():
+            if name.endswith(".lora_B.weight") and len(info.shape) > 1:
+                ranks[info.shape[1]].append(name)
+    if len(ranks) > 1:
+        first = min(ranks)
+        told = f"the ranks are {', '.join(map(str, sorted(ranks)))}, and no alpha is told"
+        fix = "save it with the library of today, which tells it"
+        raise Refused([Problem("missing_config", told, tensor=ranks[first][0], fix=fix)])
+    rank = next(iter(ranks), 1)
+    has_bias = any(name.endswith(".lora_B.bias") for name in files.names)
+    has_dora = any(".lora_magnitude_vector" in name for name in files.names)
+    return {
+        "peft_type": "LORA", "r": rank, "lora_alpha": rank, "lora_bias": has_bias,
+        "use_dora": has_dora,
+    }  # fmt: skip
