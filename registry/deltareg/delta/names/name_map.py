@@ -244,7 +244,7 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     rules = rules_for(known)
     ties = ties_of(architecture, config, rules)
     parts = {
-        name: rules_for(str(part.get("model_type")))
+        name: rules_for(str(cast("dict[str, object]", part).get("model_type")))
         for name in PARTS_OF.get(known, ())
         if isinstance(part := config.get(name), dict)
     }
