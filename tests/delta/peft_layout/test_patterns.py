@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from deltareg.delta.layouts.peft.patterns import (
     LONGEST,
+    MOST,
+    Budget,
     Pattern,
     ending_pattern,
     whole_pattern,
@@ -41,13 +43,17 @@ def agrees(text, pattern, make):
 
 @pytest.mark.parametrize("text", [UNSLOTH, SWIFT, LLAMA_FACTORY, r".*layers\.[01]\..*q_proj"])
 def test_what_tools_write_is_read_as_the_library_reads_it(text):
-    agrees(text, whole_pattern(text), lambda t, n: re.fullmatch(t, n) is not None)
-    agrees(text, ending_pattern(text), lambda t, n: re.match(rf"(.*\.)?({t})$", n) is not None)
+    agrees(text, whole_pattern(text, Budget()), lambda t, n: re.fullmatch(t, n) is not None)
+    agrees(
+        text,
+        ending_pattern(text, Budget()),
+        lambda t, n: re.match(rf"(.*\.)?({t})$", n) is not None,
+    )
 
 
 @given(st.lists(ATOMS, min_size=1, max_size=8).map("".join))
 def test_an_expression_is_read_as_the_library_reads_it_or_refused(text):
-    pattern = whole_pattern(text)
+    pattern = whole_pattern(text, Budget())
 
     try:
         with warnings.catch_warnings():
@@ -62,10 +68,19 @@ def test_an_expression_is_read_as_the_library_reads_it_or_refused(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["(abc){e<=2}", r"\p{L}+", "(?R)", "a{1,99999}", "[[:alpha:]]+", "(", "x" * (LONGEST + 1)],
+    [
+        "(abc){e<=2}",
+        r"\p{L}+",
+        "(?R)",
+        "a{1,99999}",
+        "(((((a?){9}){9}){9}){9}){9}",
+        "[[:alpha:]]+",
+        "(",
+        "x" * (LONGEST + 1),
+    ],
 )
 def test_what_the_two_would_read_differently_is_refused(text):
-    assert isinstance(whole_pattern(text), str)
+    assert isinstance(whole_pattern(text, Budget()), str)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +88,7 @@ def test_what_the_two_would_read_differently_is_refused(text):
 )
 @pytest.mark.timeout(30)  # `re` alone would go on for years
 def test_a_wild_one_ends_soon(text):
-    pattern = whole_pattern(text)
+    pattern = whole_pattern(text, Budget())
     assert isinstance(pattern, Pattern)
 
     assert not any(pattern.matches(f"model.layers.{n}.{'a' * 60}.q_proj") for n in range(300))
@@ -81,10 +96,22 @@ def test_a_wild_one_ends_soon(text):
 
 @pytest.mark.timeout(30)
 def test_what_takes_too_long_is_refused():
-    pattern = whole_pattern("(.*a){25}X")
+    pattern = whole_pattern("(.*a){25}X", Budget())
     assert isinstance(pattern, Pattern)
 
     with pytest.raises(Refused, match="takes too long") as caught:
         any(pattern.matches(f"{'a' * 400}{layer}") for layer in range(100))
 
     assert caught.value.problem_code == "bad_config"
+
+
+@pytest.mark.timeout(60)
+def test_all_expressions_of_a_config_share_one_budget():
+    budget = Budget()
+    patterns = [whole_pattern(f"(.*a){{25}}X{n}", budget) for n in range(MOST)]
+    assert all(isinstance(pattern, Pattern) for pattern in patterns)
+
+    with pytest.raises(Refused, match="takes too long"):
+        any(p.matches("a" * 400) for p in patterns if isinstance(p, Pattern))
+
+    assert isinstance(whole_pattern("one more", budget), str)

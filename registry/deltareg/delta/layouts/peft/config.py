@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import cast
 
 from deltareg.delta.kind import DeltaFiles
+from deltareg.delta.layouts.peft.patterns import Budget
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
 
@@ -59,12 +60,16 @@ class Fields:
 
     A kind reads what it supports and names what it does not; problems are collected and raised
     together, so a user sees all of them.
+
+    Attributes:
+        budget: What the config's regular expressions may still cost.
     """
 
     def __init__(self, config: Mapping[str, object]) -> None:
         self._config = config
         self._known = set(_INFORMATION)
         self._problems: list[Problem] = []
+        self.budget = Budget()
         self._check_information()
 
     def flag(self, name: str, *, default: bool = False) -> bool:

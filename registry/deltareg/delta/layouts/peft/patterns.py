@@ -17,10 +17,27 @@ from deltareg.errors import Problem, Refused
 
 LONGEST = 4096
 """Characters of an expression; those that tools write for vision models have some hundred."""
-_BUDGET_S = 1.0
-_MOST_REPEATS = re.compile(r"\{\d{5,}|\{\d*,\d{5,}")
+MOST = 64
+"""Expressions of one config."""
+_SECONDS = 1.0
+_COUNTS = re.compile(r"\{(\d{0,9})(?:,(\d{0,9}))?\}")
+_LONG_COUNT = re.compile(r"\{,?\d{10}|\{\d+,\d{10}")
+_MOST_COPIES = 1000  # counts may be within each other, and compiling writes all of them out
 # `regex` alone reads it: {e<=1} allows errors in what stands before it.
 _FUZZY = re.compile(r"\{[^}\d,]")
+
+
+@dataclass(slots=True)
+class Budget:
+    """What the expressions of one config may cost together.
+
+    Attributes:
+        seconds: How long matching may still take.
+        expressions: How many there may still be.
+    """
+
+    seconds: float = _SECONDS
+    expressions: int = MOST
 
 
 @dataclass(slots=True)
@@ -29,55 +46,64 @@ class Pattern:
 
     Attributes:
         text: As in the config.
-        matches_whole: Gives what is true of a name that the expression is all of.
     """
 
     text: str
     _match: Callable[..., object] = field(repr=False)
+    _budget: Budget = field(repr=False)
     _known: dict[str, bool] = field(default_factory=dict[str, bool], repr=False)
-    _spent_s: float = field(default=0.0, repr=False)
 
     def matches(self, name: str) -> bool:
         """Whether the expression is one of a whole name.
 
         Raises:
-            Refused: It takes too long to say.
+            Refused: It takes too long to say, or those before it did.
         """
         known = self._known.get(name)
         if known is not None:
             return known
         began = time.monotonic()
         try:
-            found = self._match(name, timeout=max(_BUDGET_S - self._spent_s, 0.001)) is not None
+            found = self._match(name, timeout=max(self._budget.seconds, 0.001)) is not None
         except TimeoutError as error:
             raise Refused([_too_slow(self.text)]) from error
-        self._spent_s += time.monotonic() - began
+        self._budget.seconds -= time.monotonic() - began
         self._known[name] = found
         return found
 
 
-def whole_pattern(text: str) -> Pattern | str:
+def whole_pattern(text: str, budget: Budget) -> Pattern | str:
     """Read an expression that has to be all of a name; gives why not where it cannot be used."""
-    return _compiled(text, text)
+    return _compiled(text, text, budget)
 
 
-def ending_pattern(text: str) -> Pattern | str:
+def ending_pattern(text: str, budget: Budget) -> Pattern | str:
     """Read an expression that has to be a name, or the end of one after a dot."""
-    return _compiled(text, rf"(?:.*\.)?(?:{text})")
+    return _compiled(text, rf"(?:.*\.)?(?:{text})", budget)
 
 
-def _compiled(text: str, whole: str) -> Pattern | str:
+def _compiled(text: str, whole: str, budget: Budget) -> Pattern | str:
+    budget.expressions -= 1
+    if budget.expressions < 0:
+        return f"is one expression more than the {MOST} that a config may hold"
     if len(text) > LONGEST:
         return f"is longer than {LONGEST} characters"
-    if _FUZZY.search(text) or _MOST_REPEATS.search(text):
+    if _FUZZY.search(text) or _LONG_COUNT.search(text) or _copies(text) > _MOST_COPIES:
         return "is an expression that is not read here"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of what `re` will read in another way one day
             re.compile(whole)
-            return Pattern(text, regex.compile(whole, regex.VERSION0).fullmatch)
+            return Pattern(text, regex.compile(whole, regex.VERSION0).fullmatch, budget)
     except (re.error, regex.error, Warning, OverflowError, RecursionError) as error:
         return f"is no regular expression ({error})"
+
+
+def _copies(text: str) -> int:
+    copies = 1
+    for least, most in _COUNTS.findall(text):
+        copies = min(copies * max(int(most or least or 1), 1), _MOST_COPIES + 1)
+    return copies
 
 
 def _too_slow(text: str) -> Problem:

@@ -110,7 +110,7 @@ def read_numbers(fields: Fields, name: str, *, whole: bool = False) -> Numbers:
     entries: list[Suffix | Pattern] = []
     values: list[float] = []
     for text, value in fields.table(name).items():
-        key = suffix(text) or ending_pattern(text)
+        key = suffix(text) or ending_pattern(text, fields.budget)
         if isinstance(key, str):
             fields.refuse(name, f"has a key {text[:80]} that {key}")
         elif not isinstance(value, (int, float)) or not is_number(value):
@@ -232,7 +232,7 @@ def _whole_text(fields: Fields, name: str, text: str) -> Suffixes:
     plain = suffix(text)
     if plain is not None and not text.startswith(ANYWHERE):
         return Suffixes.of([Suffix(plain.text, anchored=True)])
-    pattern = whole_pattern(text)
+    pattern = whole_pattern(text, fields.budget)
     if isinstance(pattern, str):
         fields.refuse(name, pattern, fix=f"write {name} as a list of module names")
         return Suffixes()
