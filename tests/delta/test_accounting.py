@@ -179,6 +179,8 @@ def test_two_equal_claims_are_refused():
     [
         (["blk.0.attn_q.weight.lora_a"], {}, "GGUF"),
         (["model.layers.0.self_attn.q_proj.lora_a"], {}, "MLX"),
+        (["lycoris_model_layers_0_q_proj.hada_w1_a"], {}, "LyCORIS"),
+        (["diffusion_model.layers.0.q_proj.lora_A.weight"], {}, "ComfyUI"),
         (["a"], {"adapter_config.json": {"peft_type": "XLORA"}}, "XLORA"),
         (
             ["h.0.adapters.x.adapter_down.0.weight"],

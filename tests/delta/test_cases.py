@@ -32,7 +32,7 @@ REFUSED = {"p_fsdp": "wrapped_names", "v_alora": "bad_config", "v_layer_replicat
 FOLDERS = {
     "cfg_automapping_unsloth": None, "cfg_swift_regex": None, "cfg_unsloth": None,
     "comfy": "unknown_kind", "diffusers_peft_meta": None, "lycoris_loha": "unknown_kind",
-    "mlx": "unknown_kind",
+    "kohya_dora": "unknown_kind", "mlx": "unknown_kind",
     "module_ddp": "wrapped_names", "named_subfolder": None, "orig_mod": "wrapped_names",
     "two_adapters": "ambiguous",
 }  # fmt: skip

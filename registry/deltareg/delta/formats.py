@@ -34,6 +34,10 @@ def describe(files: DeltaFiles) -> str:
 
 
 _LAYOUTS: dict[str, Callable[[str], bool]] = {
+    "a file of LyCORIS, by its names lycoris_…": lambda name: name.startswith("lycoris_"),
+    "a LoRA in ComfyUI's layout, by its names diffusion_model.….lora_A": (
+        lambda name: name.startswith("diffusion_model.") and ".lora_" in name
+    ),
     "a LoRA in the GGUF layout, by its names ….weight.lora_a, ….weight.lora_b": (
         lambda name: name.endswith((".weight.lora_a", ".weight.lora_b"))
     ),

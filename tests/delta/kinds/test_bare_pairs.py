@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from deltareg.delta.layouts.bare_pairs.pair import Pair
 from deltareg.delta.maths.formula import is_factored
 from deltareg.delta.maths.numpy_ops import NumPyOps
+from deltareg.errors import Refused
 from tests import tiny
 from tests.delta.kinds.assessing import assessed, fold_rows
 from tests.delta.test_fold import Held
@@ -105,7 +106,7 @@ KEY = "lora_unet_" + QUERY.replace(".", "_")
         ({f"{KEY}.alpha": np.array(0, "f4")}, ["bad_config"]),
         ({f"{KEY}.alpha": np.array(-0.0, "f4")}, ["bad_config"]),
         ({f"{KEY}.alpha": np.array(np.nan, "f4")}, ["non_finite"]),
-        ({f"{KEY}.dora_scale": np.ones((6, 1), "f4")}, ["unexpected_tensors"]),
+        ({f"{KEY}.lora_scale": np.ones((6, 1), "f4")}, ["unexpected_tensors"]),
         ({f"{KEY}.lora_mid.weight": np.ones((2, 2, 3, 3), "f4")}, ["shape"]),
         (kohya("mid_block.x", (6, 4)), ["partial_application"]),
         (kohya("norm", (4, 4)), ["partial_application"]),
@@ -127,6 +128,15 @@ def test_an_alpha_that_only_metadata_holds_is_asked_for(tmp_path, base):
     tensors = kohya(QUERY, (6, 4), alpha=None)
 
     assert written(tmp_path, tensors, {"ss_network_alpha": "8"}).codes == ["missing_tensors"]
+
+
+def test_dora_is_refused_in_one_sentence(tmp_path, base):
+    tensors = kohya(QUERY, (6, 4)) | {f"{KEY}.dora_scale": np.ones((6, 1), "f4")}
+
+    with pytest.raises(Refused, match="1 modules come with a dora_scale") as caught:
+        written(tmp_path, tensors)
+
+    assert [problem.code for problem in caught.value.problems] == ["unknown_kind"]
 
 
 def test_a_name_that_fits_two_modules_is_refused(tmp_path, base):

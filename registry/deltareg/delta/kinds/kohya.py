@@ -21,6 +21,7 @@ _ENDINGS = {
     ".alpha": "alpha",
 }
 _ALPHA_TOLD = "ss_network_alpha"
+_DORA = ".dora_scale"
 
 
 def read(name: str) -> Name | None:
@@ -55,9 +56,19 @@ def lost(files: DeltaFiles) -> list[Problem]:
     return [_lost_alpha(alpha) for alpha in told if alpha is not None and alpha != "None"]
 
 
+def refused(files: DeltaFiles) -> list[Problem]:
+    """Find DoRA, of which this layout does not say along which side its magnitudes are."""
+    found = sorted(name for name in files.names if name.endswith(_DORA))
+    if not found:
+        return []
+    told = f"{len(found)} modules come with a dora_scale, and DoRA is not read in this layout"
+    fix = "train it without DoRA, or save it with peft, which says what it means"
+    return [Problem("unknown_kind", told, tensor=found[0], fix=fix)]
+
+
 def _lost_alpha(told: str) -> Problem:
     message = f"metadata says {_ALPHA_TOLD} {told[:40]!r}, and no tensor holds an alpha"
     return Problem("missing_tensors", message, fix="save it again, with the alpha of every module")
 
 
-KOHYA = PairKind("kohya", read, finder, lost)
+KOHYA = PairKind("kohya", read, finder, lost, refused)

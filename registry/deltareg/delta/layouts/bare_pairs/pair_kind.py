@@ -7,7 +7,7 @@ from deltareg.delta.kind import BaseView, DeltaFiles, Match, Tensors
 from deltareg.delta.kind_value import DeltaOfValue
 from deltareg.delta.layouts.bare_pairs.plan import Name, PairPlan, Where, plan_pairs, ranks_of
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
-from deltareg.errors import Problem
+from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
 
 Reader = Callable[[str], Name | None]
@@ -27,12 +27,14 @@ class PairKind:
         read: Takes a tensor's name apart; None for one that says nothing.
         finder: Gives, for a base, what finds the weights that a module's name fits.
         lost: Finds what is missing by other evidence than names.
+        refused: Finds a variant that is not read, so that each of its tensors need not be told of.
     """
 
     layout: str
     read: Reader
     finder: Callable[[BaseView], Finder]
     lost: Callable[[DeltaFiles], list[Problem]] = _nothing
+    refused: Callable[[DeltaFiles], list[Problem]] = _nothing
     name: str = field(default="lora", init=False)
     variant: str = field(default="", init=False)  # all that these layouts can say is plain LoRA
     foldable: bool = field(default=True, init=False)
@@ -48,7 +50,14 @@ class PairKind:
         return None
 
     def parse(self, files: DeltaFiles, base: BaseView) -> "PairDelta":
-        """Read the ranks off the shapes."""
+        """Read the ranks off the shapes.
+
+        Raises:
+            Refused: It is of a variant that is not read.
+        """
+        unread = self.refused(files)
+        if unread:
+            raise Refused(unread)
         shapes = {n: i.shape for h in files.headers.values() for n, i in h.tensors.items()}
         return PairDelta(self, tuple(sorted(ranks_of(shapes, self.read))))
 
