@@ -94,11 +94,10 @@ def _is_other_name(case: Case, name: str, fired: Fired) -> bool:
 
 def _given(case: Case, target: str) -> list[str]:
     """Give digests of the tensors that the delta has for a weight."""
-    digests = {tensor.name: str(tensor.digest) for tensor in case.manifest.tensors}
+    records = case.manifest.records()
     updates = (e for e in case.account.effects if isinstance(e, WeightUpdate))
-    return sorted(
-        digests[n] for update in updates if update.target == target for n in update.consumes
-    )
+    consumed = (n for update in updates if update.target == target for n in update.consumes)
+    return sorted(str(records[name].digest) for name in consumed)
 
 
 CHECK = Check(

@@ -47,8 +47,8 @@ class ReadingRoute(APIRoute):
                     [each | {"loc": ("query", *each["loc"])} for each in found]
                 ) from error
             # By the loop's own threads: anyio's, which all others take, cost a tenth of the answer.
-            threads, loop = None, asyncio.get_running_loop()
-            return await loop.run_in_executor(threads, self.endpoint, request, by, asked)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(None, self.endpoint, request, by, asked)
 
         return handle
 

@@ -61,7 +61,6 @@ class LoraDelta:
 
     Attributes:
         factoring: Ranks, scales and variant.
-        keeps_ties: Whether tied weights stay tied.
         targets: The modules that the config asks for.
         declared: What is saved whole.
         trained: The network that was trained.
@@ -71,7 +70,6 @@ class LoraDelta:
 
     name: ClassVar[str] = "lora"
     factoring: Factoring
-    keeps_ties: bool
     targets: Targets
     declared: Declared
     trained: Trained
@@ -100,7 +98,7 @@ class LoraDelta:
             "lora_bias": factoring.has_bias,
             "init_lora_weights": factoring.start,
             "fan_in_fan_out": factoring.is_transposed,
-            "ensure_weight_tying": self.keeps_ties,
+            "ensure_weight_tying": self.declared.with_twins,
             "bias": self.declared.bias,
             "modules_to_save": sorted(self.declared.required),
             "trainable_token_indices": [
@@ -137,9 +135,9 @@ class LoraDelta:
         refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA")
         if hit:
             plan.problems += hold_against_config(
-                hit, modules, self.targets, self.trained, base, with_twins=self.keeps_ties
+                hit, modules, self.targets, self.trained, base, with_twins=self.declared.with_twins
             )
-        if not self.keeps_ties:
+        if not self.declared.with_twins:
             untie(plan, base)
         return plan
 
@@ -164,7 +162,6 @@ def read_lora(config: Mapping[str, object], files: DeltaFiles, base: BaseView) -
     factoring = _factoring(fields)
     lora = LoraDelta(
         factoring=factoring,
-        keeps_ties=fields.flag("ensure_weight_tying"),
         targets=with_weights(read_targets(fields, saved=saved), factoring.parameters),
         declared=_declared(fields, saved),
         trained=read_trained(config, base),

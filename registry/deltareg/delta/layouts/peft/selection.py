@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
-from deltareg.delta.layouts.peft.targets import ALL_LINEAR, Targets, unadapted
+from deltareg.delta.layouts.peft.targets import ALL_LINEAR, Targets, template_of, unadapted
 from deltareg.delta.layouts.peft.trained import Trained
 from deltareg.errors import Problem
 
@@ -65,7 +65,7 @@ def _fits_nothing(modules: _Modules, targets: Targets) -> Problem:
 def _unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
     groups: dict[str, list[str]] = defaultdict(list)
     for module in dropped:
-        groups[_template(module)].append(module)
+        groups[template_of(module)].append(module)
     return [
         Problem(
             "not_selected",
@@ -106,7 +106,3 @@ def _is_selected(module: str, targets: Targets, base: BaseView) -> bool:
         is_output = base.names.is_head(path) and path.rpartition(".")[2] in _OUTPUTS
         return not is_output and not targets.leaves_out(module)
     return not targets.listed.entries or targets.entry(module) is not None
-
-
-def _template(module: str) -> str:
-    return ".".join("N" if part.isdecimal() else part for part in module.split("."))

@@ -153,7 +153,7 @@ def unadapted(
         rank: How many dimensions the weight of an adaptable module has at least.
     """
     spell = _speller(hit, base.names)
-    hits: Counter[str] = Counter(_template(spell(name)) for name in hit.values())
+    hits: Counter[str] = Counter(template_of(spell(name)) for name in hit.values())
     entries = {targets.entry(module) for module in hit}
     missing: dict[str, list[str]] = defaultdict(list)
     loud: set[str] = set()
@@ -162,7 +162,7 @@ def unadapted(
         if len(record.shape) < rank or not name.endswith(".weight") or name in adapted:
             continue
         module = spell(name)
-        template = _template(module)
+        template = template_of(module)
         entry = _entry(targets, module, base.names)
         is_like = targets.is_all_linear and hits[template] and not targets.leaves_out(module)
         if entry is None and not is_like:
@@ -209,7 +209,8 @@ def _entry(targets: Targets, module: str, names: NameMap) -> int | None:
     return next((entry for s in spellings if (entry := targets.entry(s)) is not None), None)
 
 
-def _template(module: str) -> str:
+def template_of(module: str) -> str:
+    """Give a path with an N for every number, which is the same for all layers."""
     return ".".join("N" if part.isdecimal() else part for part in module.split("."))
 
 
