@@ -14,7 +14,6 @@ from typing import BinaryIO
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
 from deltareg.delta.base_manifest import base_identity, base_view
-from deltareg.delta.delta_manifest import assess
 from deltareg.delta.fold import Folding
 from deltareg.delta.kind import Account
 from deltareg.delta.kinds import all_kinds
@@ -31,7 +30,15 @@ from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
 from deltareg_verify.report import Speaker
-from deltareg_verify.torch_engine import Room, TorchEngine, environment, prepare_device, warm_for
+from deltareg_verify.served import account_served, as_served
+from deltareg_verify.torch_engine import (
+    Room,
+    TorchEngine,
+    class_with_place,
+    environment,
+    prepare_device,
+    warm_for,
+)
 from deltareg_verify.torch_engine import warm as warm_torch
 
 __all__ = ["describe", "prepare", "verify", "warm"]
@@ -125,14 +132,14 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
     below, promoted = assignment.below, assignment.promoted
 
     def accounted(folder: DeltaFolder) -> Account:
-        return assess(folder.files, folder.tensors, base.view, kind=manifest.kind).account
+        return _account(folder, base, manifest)
 
     parts = Parts(
         folder=lambda: open_folder(
             assignment.delta, convention=str(manifest.config.get("convention", ""))
         ),
         account=accounted,
-        engine=lambda account: made(base, account.effects),
+        engine=lambda account: made(as_served(base, account), account.effects),
         below=None if below is None else lambda: _fold_below(below),
         samples=lambda one: read_samples(one, _probes(assignment.probes / one.file)),
         task=lambda one: _task(one, assignment.probes),
@@ -160,16 +167,23 @@ def _engine_of(
 ) -> Engine:
     """Give the engine of another version; on the same base, that is loaded once for both."""
     other_base = _open_base(other.base, other.base_manifest)
-    effects = _account_of(other, other_base).effects
-    if other_base.identity.root == base.identity.root:
-        return ours.beside(effects)
-    return make(other_base, effects)
+    account = _account_of(other, other_base)
+    other_base = as_served(other_base, account)
+    if other_base.identity.root == base.identity.root and other_base.view.config == ours.config:
+        return ours.beside(account.effects)
+    return make(other_base, account.effects)
 
 
 def _account_of(other: VersionOnBase, base: BaseFolder) -> Account:
     manifest = Manifest.decode(other.manifest.read_bytes())
     folder = open_folder(other.delta, convention=str(manifest.config.get("convention", "")))
-    return assess(folder.files, folder.tensors, base.view, kind=manifest.kind).account
+    return _account(folder, base, manifest)
+
+
+def _account(folder: DeltaFolder, base: BaseFolder, manifest: Manifest) -> Account:
+    return account_served(
+        folder.files, folder.tensors, base.view, kind=manifest.kind, find_class=class_with_place
+    )
 
 
 def _open_base(path: Path, manifest_file: Path) -> BaseFolder:

@@ -99,6 +99,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def config(self) -> Mapping[str, object]:
+        """What base and delta together say of the network, as `config.json` does."""
+        ...
+
+    @property
     def is_foldable(self) -> bool:
         """Whether there is a folded state: every effect is on weights."""
         ...

@@ -25,6 +25,7 @@ from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg_verify.answering import answer, assess_stored
 from deltareg_verify.engine import State
 from deltareg_verify.include import included
+from deltareg_verify.served import account_served, as_served
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,13 @@ def run(wanted: Probe) -> dict[str, object]:
     """
     inputs = read_arrays(wanted.inputs)
     os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, which reads it once
-    from deltareg_verify.torch_engine import TorchEngine, environment, prepare_device, quieten
+    from deltareg_verify.torch_engine import (
+        TorchEngine,
+        class_with_place,
+        environment,
+        prepare_device,
+        quieten,
+    )
 
     quieten()
     device = prepare_device(wanted.device, threads=0)
@@ -93,8 +100,12 @@ def run(wanted: Probe) -> dict[str, object]:
         open_folder(wanted.delta, convention=wanted.convention) as delta,
     ):
         found = assess_stored(delta, base)
-        effects = included(found.account.effects, wanted.include, base.view.names)
-        engine = TorchEngine(base, effects, suite=built_in(DEFAULT_SUITE), device=device)
+        account = account_served(
+            delta.files, delta.tensors, base.view, find_class=class_with_place
+        )
+        served = as_served(base, account)
+        effects = included(account.effects, wanted.include, served.view.names)
+        engine = TorchEngine(served, effects, suite=built_in(DEFAULT_SUITE), device=device)
         if wanted.is_folded and not engine.is_foldable:
             raise InvalidInput(
                 f"a {found.kind.name} acts on activations and cannot be folded",

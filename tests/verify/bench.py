@@ -3,7 +3,7 @@
 import json
 import time
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from deltareg.delta.delta_manifest import assess, build_delta_manifest
 from deltareg.suites.catalogue import CATALOGUE
 from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, built_in
 from deltareg_verify.case import Case, Parts
+from deltareg_verify.served import account_served, as_served
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SMOKE = built_in("smoke")
@@ -64,14 +65,33 @@ class Bench:
         )  # dear; not all need it
 
         device = prepare_device(self.device, threads=1)
-        used = self.assessment.account.effects if effects is None else effects
-        return TorchEngine(self.base, used, suite=self.suite, device=device, room=room)
+        used = self.account.effects if effects is None else effects
+        base = as_served(self.base, self.account)
+        return TorchEngine(base, used, suite=self.suite, device=device, room=room)
+
+    def plain_engine(self):
+        """Bring the delta together with the class that the base's own config names."""
+        from deltareg_verify.torch_engine import TorchEngine, prepare_device  # dear, as above
+
+        device = prepare_device(self.device, threads=1)
+        return TorchEngine(
+            self.base, self.assessment.account.effects, suite=self.suite, device=device
+        )
+
+    @cached_property
+    def account(self):
+        """Account for it on the network that it is for, as a child does."""
+        from deltareg_verify.torch_engine import class_with_place  # dear, as above
+
+        return account_served(
+            self.folder.files, self.folder.tensors, self.base.view, find_class=class_with_place
+        )
 
     def case(self, **parts):
         """Make a case, with parts of one's own in place of the real ones."""
         real = {
             "folder": lambda: self.folder,
-            "account": lambda _: self.assessment.account,
+            "account": lambda _: self.account,
             "engine": lambda account: self.engine(account.effects),
         }
         return Case(

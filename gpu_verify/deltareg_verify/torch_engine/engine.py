@@ -63,6 +63,11 @@ class TorchEngine:
         return self._network.dtype
 
     @property
+    def config(self) -> Mapping[str, object]:
+        """What base and delta together say of the network."""
+        return self._base.view.config
+
+    @property
     def is_foldable(self) -> bool:
         """Whether every effect is on weights."""
         return all(isinstance(e, (WeightUpdate, Addition, BaseCopy)) for e in self._effects)

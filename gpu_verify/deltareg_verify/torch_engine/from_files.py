@@ -17,6 +17,7 @@ import torch
 import transformers
 
 from deltareg.delta.maths.formula import Tensor
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Inconclusive
 from deltareg_verify.torch_engine.ops import DTYPES, borrowed
 
@@ -24,7 +25,10 @@ _FRESH_SEED = 0
 
 
 def network_from(
-    path: Path, values: Mapping[str, torch.Tensor], dtype: torch.dtype | None
+    path: Path,
+    values: Mapping[str, torch.Tensor],
+    dtype: torch.dtype | None,
+    said: Mapping[str, object],
 ) -> transformers.PreTrainedModel:
     """Make the network that a base's config names, of these values.
 
@@ -32,6 +36,7 @@ def network_from(
         path: The base's folder, for its config.
         values: By name in its files.
         dtype: What it is to run in; None leaves it to the config.
+        said: The config as base and delta together have it; its class and its labels hold.
 
     Raises:
         Inconclusive: transformers has no class for it, or no use for its values.
@@ -39,6 +44,7 @@ def network_from(
     torch.manual_seed(_FRESH_SEED)
     try:
         config = _config(path)
+        _say(config, said)
         module: transformers.PreTrainedModel = _network_class(config).from_pretrained(
             None, config=config, state_dict=dict(values), dtype=dtype or "auto"
         )
@@ -85,6 +91,15 @@ def _config(path: Path) -> transformers.PretrainedConfig:
         path, local_files_only=True
     )
     return found
+
+
+def _say(config: transformers.PretrainedConfig, said: Mapping[str, object]) -> None:
+    """Name the class and the labels that a delta with a head of its own makes of its base."""
+    architectures, labels = said.get("architectures"), said.get("id2label")
+    if is_list(architectures):
+        config.architectures = [str(name) for name in architectures]
+    if is_object(labels) and len(labels) != config.num_labels:
+        config.num_labels = len(labels)
 
 
 def _unloadable(path: Path, error: Exception) -> Inconclusive:

@@ -96,7 +96,7 @@ def load(
     """
     values = mapped(tensors)
     kept = dtype if placing is None else _most_common(values, dtype)
-    module = network_from(path, values, kept)
+    module = network_from(path, values, kept, view.config)
     network = network_of(module, view)
     _check_known(network, view)
     wrong = first_difference(network, tensors)
@@ -112,7 +112,7 @@ def load(
     if kept != dtype:
         # Its buffers, and what no file holds, are what they would be if all of it were converted.
         blank = outlined(values, filled | network.slots.keys(), dtype)
-        module = network_from(path, blank, dtype)
+        module = network_from(path, blank, dtype, view.config)
         own = dict(module.named_parameters(remove_duplicate=False))
         homes |= {name: own[name] for name in network.fresh}
     stand_in(module, homes, placing)

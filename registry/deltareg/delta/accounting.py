@@ -25,6 +25,7 @@ from deltareg.delta.kind import (
 )
 from deltareg.delta.kinds import all_kinds
 from deltareg.delta.loosened import loosened
+from deltareg.delta.network_class import network_class_of
 from deltareg.delta.shapes import misfit
 from deltareg.errors import Problem, Refused
 from deltareg.tensors.header import FLOAT_DTYPES
@@ -81,7 +82,8 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
     if not hits and all(problem.code != "no_tensor_applied" for problem in problems):
         told = "no tensor changes anything in the base"
         problems.append(Problem("no_tensor_applied", told, fix="check the base and the names"))
-    return Account([*effects, *loosened(effects, base)], roles, problems, len(hits), delta)
+    found = network_class_of(effects, files, base)
+    return Account([*effects, *loosened(effects, base)], roles, problems, len(hits), delta, found)
 
 
 def _doubled(files: DeltaFiles) -> list[Problem]:

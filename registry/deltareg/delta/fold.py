@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from deltareg.delta.kind import Addition, Effect, Tensors, WeightUpdate
+from deltareg.delta.kind import Addition, Effect, NetworkClass, Tensors, WeightUpdate
 from deltareg.delta.maths.formula import Array, Stored, Tensor
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.errors import InvalidInput
@@ -53,19 +53,26 @@ class Folding:
     """
 
     def __init__(
-        self, effects: Sequence[Effect], base: Tensors, *, ops: NumPyOps | None = None
+        self,
+        effects: Sequence[Effect],
+        base: Tensors,
+        *,
+        network_class: NetworkClass | None = None,
+        ops: NumPyOps | None = None,
     ) -> None:
         """Sort the effects by target; nothing is read.
 
         Args:
             effects: All effects of a delta.
             base: The base's tensors by their names in its files.
+            network_class: What base and delta are together, where that is not the base's class.
             ops: The operations; NumPy's by default.
 
         Raises:
             InvalidInput: An effect is not on weights: the delta can only be attached.
         """
         self._base = base
+        self._network_class = network_class
         self._ops = ops or NumPyOps()
         self._updates: dict[str, list[WeightUpdate]] = defaultdict(list)
         self.additions: dict[str, Tensor] = {}
@@ -171,6 +178,8 @@ class Folding:
         sizes = {self.source(t).shape[0]: self.shape(t)[0] for t in self.changed if self._grows(t)}
         if sizes:
             changes.update(_resized(config, sizes))
+        if self._network_class is not None:
+            changes.update(self._network_class.changes(config))
         return changes
 
     def _folded(self, updates: list[WeightUpdate], target: str, start: int, stop: int) -> F32:

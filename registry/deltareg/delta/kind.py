@@ -6,7 +6,7 @@ built from headers alone: they hold tensors that read their data when asked, so 
 serve lint (no data), the server (no data), fold (NumPy) and the worker (torch).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -293,6 +293,32 @@ class KindReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkClass:
+    """The class of network that a delta makes of its base when it brings a head of its own.
+
+    Attributes:
+        architecture: The class, as transformers calls it.
+        labels: The classes that its head tells apart, in order; empty where it tells none.
+        is_guess: Whether no config names the class, and it is one that has the head's place.
+    """
+
+    architecture: str
+    labels: tuple[str, ...] = ()
+    is_guess: bool = False
+
+    def changes(self, config: Mapping[str, object]) -> dict[str, object]:
+        """Give the fields of a `config.json` that must say so, where it says something else."""
+        found: dict[str, object] = {}
+        if config.get("architectures") != [self.architecture]:
+            found["architectures"] = [self.architecture]
+        known = config.get("id2label", (0, 1))  # a config without it means two
+        if self.labels and isinstance(known, Sized) and len(known) != len(self.labels):
+            found["id2label"] = {str(at): label for at, label in enumerate(self.labels)}
+            found["label2id"] = {label: at for at, label in enumerate(self.labels)}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """The engine's account of a delta: who consumes what, and what is wrong.
 
@@ -302,6 +328,7 @@ class Account:
         problems: What is wrong; an error refuses the delta.
         modules: How many base tensors or modules are hit.
         delta: The kind as its configuration was read; None when that was refused.
+        network_class: The class of base and delta together; None where it is the base's.
     """
 
     effects: Sequence[Effect]
@@ -309,6 +336,7 @@ class Account:
     problems: Sequence[Problem] = field(default_factory=tuple)
     modules: int = 0
     delta: DeltaKind | None = None
+    network_class: NetworkClass | None = None
 
     @property
     def is_accepted(self) -> bool:

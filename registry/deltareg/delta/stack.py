@@ -107,7 +107,8 @@ class Stacking:
         return [Problem("base_mismatch", f"the folded version: {w}", fix=_FIX) for w in wrong]
 
     def _folding(self) -> Folding:
-        return Folding(self.account.effects, {n: _Known(r) for n, r in self.view.tensors.items()})
+        known = {name: _Known(record) for name, record in self.view.tensors.items()}
+        return Folding(self.account.effects, known, network_class=self.account.network_class)
 
     def _tensors(self, folding: Folding, result: Manifest) -> Iterator[str]:
         found, own = result.records(), self._own_digests()

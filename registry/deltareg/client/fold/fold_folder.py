@@ -100,7 +100,8 @@ def fold_folder(
     assessment = assess(delta.files, delta.tensors, base.view)
     if assessment.errors:
         raise Refused(assessment.account.problems)
-    folding = Folding(assessment.account.effects, base.tensors)
+    account = assessment.account
+    folding = Folding(account.effects, base.tensors, network_class=account.network_class)
     job = _Job(base, delta, folding, dtype, meter or SILENT.task("folding", None), [])
     with placed(out) as draft, out_of_space(draft):
         _write_weights(job, draft)

@@ -23,6 +23,7 @@ class Facts:
         conv1d: Model type -> names of the modules whose weight is stored (in, out).
         experts_in_out: Model types whose stacks of experts are stored (experts, in, out).
         causal_lm: Model type -> the class that is its language model.
+        headed: Model type -> its classes that put a head on the plain network.
         types: Every model type.
     """
 
@@ -30,6 +31,7 @@ class Facts:
     conv1d: Mapping[str, frozenset[str]]
     experts_in_out: frozenset[str]
     causal_lm: Mapping[str, str]
+    headed: Mapping[str, frozenset[str]]
     types: frozenset[str]
 
 
@@ -43,6 +45,7 @@ class _Document(TypedDict):
     conv1d: dict[str, list[str]]
     experts_in_out: list[str]
     causal_lm: dict[str, str]
+    headed: dict[str, list[str]]
     types: list[str]
 
 
@@ -55,5 +58,6 @@ def facts() -> Facts:
         conv1d={name: frozenset(found) for name, found in document["conv1d"].items()},
         experts_in_out=frozenset(document["experts_in_out"]),
         causal_lm=document["causal_lm"],
+        headed={name: frozenset(found) for name, found in document["headed"].items()},
         types=frozenset(document["types"]),
     )

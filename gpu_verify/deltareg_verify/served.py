@@ -1,0 +1,48 @@
+"""A delta on the network that it is for: one with a new head needs the class that has its place."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.delta.delta_manifest import assess
+from deltareg.delta.kind import Account, Addition, BaseView, DeltaFiles, NetworkClass, Tensors
+from deltareg.delta.network_class import view_as
+
+FindClass = Callable[[BaseView, Sequence[Addition]], NetworkClass | None]
+
+
+def account_served(
+    files: DeltaFiles,
+    tensors: Tensors,
+    base: BaseView,
+    *,
+    find_class: FindClass,
+    kind: str = "auto",
+) -> Account:
+    """Account for a delta by the names of the network that it makes of its base.
+
+    Args:
+        files: Headers and documents of the delta.
+        tensors: Its tensors by name.
+        base: The base.
+        find_class: Finds a class with a place for a head where no config tells its class.
+        kind: A kind's name to insist on, or `auto`.
+
+    Raises:
+        Refused: As `assess` does.
+    """
+    found = assess(files, tensors, base, kind=kind).account
+    served = found.network_class
+    if served is None:
+        heads = [effect for effect in found.effects if isinstance(effect, Addition)]
+        served = find_class(base, heads) if heads else None
+    if served is None:
+        return found
+    again = assess(files, tensors, view_as(base, served), kind=kind).account
+    return replace(again, network_class=served)
+
+
+def as_served(base: BaseFolder, account: Account) -> BaseFolder:
+    """Show a base as the network of an account sees it."""
+    served = account.network_class
+    return base if served is None else replace(base, view=view_as(base.view, served))

@@ -1,0 +1,59 @@
+"""A class of transformers that has a place for a head, where no config says which one it is of."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+import transformers
+
+from deltareg.delta.architectures import facts
+from deltareg.delta.kind import Addition, BaseView, NetworkClass
+
+_FIRST = (
+    "ForSequenceClassification", "ForImageClassification", "ForTokenClassification",
+    "ForQuestionAnswering", "ForAudioClassification",
+)  # fmt: skip
+
+
+def class_with_place(view: BaseView, heads: Sequence[Addition]) -> NetworkClass | None:
+    """Find the first class for a base that has every one of these tensors, in its shape.
+
+    Nothing is allocated. Where several classes have the same head it makes no difference to the
+    head itself which one is taken; classifiers come first.
+
+    Args:
+        view: The base.
+        heads: What the base's own class has no place for.
+    """
+    wanted = {view.names.canonical(head.target): head.tensor.shape for head in heads}
+    for name in _in_order(facts().headed.get(view.names.model_type, frozenset())):
+        for count in sorted({0, *(shape[0] for shape in wanted.values() if shape)}):
+            has = _shapes(name, view, count)
+            own = {view.names.canonical(path): shape for path, shape in has.items()}
+            if all(own.get(path) == shape for path, shape in wanted.items()):
+                labels = tuple(f"LABEL_{at}" for at in range(count))
+                return NetworkClass(name, labels, is_guess=True)
+    return None
+
+
+def _in_order(names: frozenset[str]) -> Iterator[str]:
+    firsts = [name for ending in _FIRST for name in sorted(names) if name.endswith(ending)]
+    yield from dict.fromkeys([*firsts, *sorted(names)])
+
+
+def _shapes(name: str, view: BaseView, count: int) -> Mapping[str, tuple[int, ...]]:
+    """Give the parameters of a class on a base's config, with so many outputs if it counts any."""
+    kind = getattr(transformers, name, None)
+    known = {key: value for key, value in view.config.items() if key != "model_type"}
+    try:
+        config = transformers.CONFIG_MAPPING[view.names.model_type].from_dict(known)
+        if count:
+            config.num_labels = count
+        with torch.device("meta"):
+            made = kind(config) if kind is not None else None
+    except (ValueError, KeyError, AttributeError, ImportError, TypeError):
+        return {}
+    return {} if made is None else {n: tuple(p.shape) for n, p in made.named_parameters()}

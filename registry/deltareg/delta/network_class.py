@@ -1,0 +1,108 @@
+"""The class of network that a delta makes of its base when it brings a head of its own.
+
+A classifier that was trained on a plain encoder has no place in the class that the base's config
+names. Its own config says for what it is: by class, or by task.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from deltareg.delta.architectures import facts
+from deltareg.delta.kind import (
+    Addition,
+    BaseView,
+    DeltaFiles,
+    Effect,
+    NetworkClass,
+    WeightUpdate,
+)
+from deltareg.delta.names import name_map_for
+from deltareg.documents.json_values import is_list, is_object
+
+_ENDINGS: Mapping[str, str] = {
+    "CAUSAL_LM": "ForCausalLM",
+    "QUESTION_ANS": "ForQuestionAnswering",
+    "SEQ_2_SEQ_LM": "ForConditionalGeneration",
+    "SEQ_CLS": "ForSequenceClassification",
+    "TOKEN_CLS": "ForTokenClassification",
+}
+"""Task of peft's -> how transformers ends the names of its classes."""
+
+_OUTPUTS = frozenset({"classifier", "fc", "head", "logits_proj", "out_proj", "score"})
+"""Modules whose rows are the classes that a head tells apart."""
+
+
+def network_class_of(
+    effects: Sequence[Effect], files: DeltaFiles, base: BaseView
+) -> NetworkClass | None:
+    """Say of which class base and delta are together; None where that is the base's, unchanged.
+
+    None, too, where a new head came and nothing says of which class it is.
+
+    Args:
+        effects: What the delta does.
+        files: Its documents are read.
+        base: The base.
+    """
+    added = {e.target: e.tensor.shape for e in effects if isinstance(e, Addition)}
+    other = {
+        e.target: e.shape
+        for e in effects
+        if isinstance(e, WeightUpdate) and e.shape and _is_head(e.target, base)
+    }
+    architecture = _said(files, base) if added else base.names.architecture
+    count = _outputs({**other, **added})
+    if not architecture or (not added and not count):
+        return None
+    return NetworkClass(architecture, _labels(count, files))
+
+
+def view_as(base: BaseView, found: NetworkClass) -> BaseView:
+    """Show a base as a network of another class sees it: with its config and its names."""
+    config = {**base.config, **found.changes(base.config)}
+    return replace(base, config=config, names=name_map_for(config, base.tensors))
+
+
+def _said(files: DeltaFiles, base: BaseView) -> str:
+    """Give the class that a config of the delta names, if transformers has it for such a base."""
+    known = facts().headed.get(base.names.model_type, frozenset())
+    adapter = files.documents.get("adapter_config.json", {})
+    mapping = adapter.get("auto_mapping")
+    task = adapter.get("task_type")
+    asked = [
+        files.documents.get("head_config.json", {}).get("model_class"),
+        mapping.get("base_model_class") if is_object(mapping) else None,
+        *_listed(files.documents.get("config.json", {}).get("architectures")),
+    ]
+    if isinstance(task, str) and task in _ENDINGS:
+        asked += sorted(name for name in known if name.endswith(_ENDINGS[task]))
+        asked += [facts().causal_lm.get(base.names.model_type)] if task == "CAUSAL_LM" else []
+    return next((name for name in asked if isinstance(name, str) and name in known), "")
+
+
+def _listed(value: object) -> Iterable[object]:
+    return value if is_list(value) else ()
+
+
+def _is_head(target: str, base: BaseView) -> bool:
+    return base.names.is_head(base.names.canonical(target))
+
+
+def _outputs(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Count the rows of the one matrix that gives a head's outputs; 0 when there is no such one."""
+    rows = {
+        shape[0]
+        for name, shape in shapes.items()
+        if len(shape) == 2 and name.endswith(".weight") and name.split(".")[-2] in _OUTPUTS
+    }
+    return rows.pop() if len(rows) == 1 else 0
+
+
+def _labels(count: int, files: DeltaFiles) -> tuple[str, ...]:
+    """Name the classes as the head's config does, or by their numbers."""
+    numbers = files.documents.get("head_config.json", {}).get("label2id")
+    if is_object(numbers):
+        named = {at: label for label, at in numbers.items() if isinstance(at, int)}
+        if sorted(named) == list(range(count)):
+            return tuple(named[at] for at in range(count))
+    return tuple(f"LABEL_{at}" for at in range(count))
