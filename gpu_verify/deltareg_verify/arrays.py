@@ -25,6 +25,11 @@ def root_mean_square(outputs: Mapping[str, F32]) -> float:
     return float(np.sqrt(total / max(1, sum(v.size for v in outputs.values()))))
 
 
+def shared(a: F32, b: F32) -> tuple[slice, ...]:
+    """Give the part that two arrays of as many dimensions both have."""
+    return tuple(slice(min(one, other)) for one, other in zip(a.shape, b.shape, strict=True))
+
+
 def all_finite(values: F32) -> bool:
     """Whether no value is NaN or infinite."""
     return bool(np.all(np.isfinite(values)))
@@ -33,5 +38,5 @@ def all_finite(values: F32) -> bool:
 def _difference(a: F32, b: F32) -> float:
     if a.ndim != b.ndim:
         return float("inf")
-    shared = tuple(slice(min(one, other)) for one, other in zip(a.shape, b.shape, strict=True))
-    return float(np.max(np.abs(a[shared] - b[shared])))
+    both = shared(a, b)
+    return float(np.max(np.abs(a[both] - b[both])))

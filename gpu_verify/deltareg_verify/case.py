@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.delta.examine import examine
 from deltareg.delta.fold import Folding
 from deltareg.delta.kind import Account, BaseView, DeltaFiles, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
+from deltareg.delta.stack import stacked_config
 from deltareg.errors import InvalidInput, Problem
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.lm_task import LmTask
@@ -136,7 +138,15 @@ class Case:
     def folding(self) -> Folding:
         """The weights that the delta changes; what acts on activations is left aside."""
         weights = [e for e in self.account.effects if isinstance(e, WeightUpdate)]
-        return Folding(weights, self.base.tensors)
+        served = self.account.network_class
+        told = None if served is None or served.is_guess else served
+        return Folding(weights, self.base.tensors, network_class=told)
+
+    @cached_property
+    def folded_config(self) -> Mapping[str, object]:
+        """The `config.json` of the folder that folding writes."""
+        own = self.folder.files.documents.get(CONFIG_FILE)
+        return stacked_config(self.folding, self.base.view.config, own)
 
     @cached_property
     def evidence(self) -> Sequence[Problem]:

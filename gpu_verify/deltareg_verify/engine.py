@@ -5,6 +5,7 @@ Values cross as NumPy arrays in float32, so a check knows no framework.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -54,6 +55,40 @@ class Fired:
     not_exercised: tuple[str, ...]
     homeless: tuple[str, ...] = ()
     moved: Mapping[str, bool] = field(default_factory=dict[str, bool])
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """How a folded model loads by the class that its config names, beside how its base does.
+
+    Attributes:
+        missing: Parameters that no file holds, and were newly initialised.
+        unexpected: Tensors for which the class has no place.
+        mismatched: Parameters that are of another shape than their tensor.
+        outputs: Of a forward on the probe; None where its weights do not fit in memory at once.
+    """
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    outputs: Outputs | None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """What the library that wrote a delta says of it.
+
+    Attributes:
+        library: As pip calls it.
+        version: The installed one; empty when there is none, or none that can run here.
+        outputs: Of a forward on the probe with the delta loaded by it; None where it did not run.
+        refusal: What it said instead of loading the delta.
+    """
+
+    library: str
+    version: str = ""
+    outputs: Outputs | None = None
+    refusal: str = ""
 
 
 class Tokenizer(Protocol):
@@ -114,6 +149,23 @@ class Engine(Protocol):
 
     def outputs(self, state: State) -> Outputs:
         """Give every floating output of a forward on the seeded probe."""
+        ...
+
+    def reloaded(self, config: Mapping[str, object]) -> Reloaded:
+        """Load what folding gives by the class that a config names, and run it on the probe.
+
+        Args:
+            config: The folded folder's `config.json`.
+        """
+        ...
+
+    def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
+        """Have a library load the delta from its folder and run it on the probe.
+
+        Args:
+            library: As the delta's files name what wrote them.
+            folder: The delta's.
+        """
         ...
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:

@@ -100,9 +100,7 @@ def run(wanted: Probe) -> dict[str, object]:
         open_folder(wanted.delta, convention=wanted.convention) as delta,
     ):
         found = assess_stored(delta, base)
-        account = account_served(
-            delta.files, delta.tensors, base.view, find_class=class_with_place
-        )
+        account = account_served(delta.files, delta.tensors, base.view, find_class=class_with_place)
         served = as_served(base, account)
         effects = included(account.effects, wanted.include, served.view.names)
         engine = TorchEngine(served, effects, suite=built_in(DEFAULT_SUITE), device=device)

@@ -16,6 +16,7 @@ import torch
 import transformers
 
 from deltareg.errors import Inconclusive, Misconfigured
+from deltareg_verify.torch_engine.libraries import installed
 
 # Read when CUDA starts; with it the same product gives the same bits (cuBLAS manual, 2.1.4).
 REPEATABLE_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -59,6 +60,7 @@ def environment(device: torch.device) -> Mapping[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": str(device),
         "threads": str(torch.get_num_threads()),
+        **installed(),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)

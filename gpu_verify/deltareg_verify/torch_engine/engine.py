@@ -8,27 +8,39 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
 from deltareg.suites.suite import Suite
 from deltareg_verify.case import BaseFolder
-from deltareg_verify.engine import F64, Change, Fired, Outputs, State
+from deltareg_verify.engine import (
+    F64,
+    Change,
+    Fired,
+    Outputs,
+    Reloaded,
+    SecondOpinion,
+    State,
+)
 from deltareg_verify.torch_engine import device as devices
+from deltareg_verify.torch_engine.copied import copied
 from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
-from deltareg_verify.torch_engine.from_files import dtype_of
+from deltareg_verify.torch_engine.from_files import Loading, dtype_of, mapped, outlined
+from deltareg_verify.torch_engine.libraries import LIBRARIES
 from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.prefix import added_rows, without_added
 from deltareg_verify.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
+from deltareg_verify.torch_engine.reloaded import folded_values, load_as_folder, with_same_noise
 from deltareg_verify.torch_engine.room import Room, needed
 from deltareg_verify.torch_engine.streamed import Placing
 from deltareg_verify.torch_engine.swap import swapped
@@ -86,6 +98,45 @@ class TorchEngine:
         found = floating_outputs(self._forward(state, self._probe))
         added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
         return without_added(found, self.outputs("base"), added) if added else found
+
+    def reloaded(self, config: Mapping[str, object]) -> Reloaded:
+        """Load what folding gives by the class that a config names, and run it on the probe."""
+        module, loading = self._as_folder(config, is_folded=True)
+        before = self._network.loading
+        if config.get("architectures") != self.config.get("architectures"):
+            _, before = self._as_folder(config, is_folded=False)
+        outputs = None
+        if self._placing is None:
+            with devices.memory_seam("running the folded model"):
+                with_same_noise(module, self._network.live, loading.missing)
+                # transformers' wrapper loses the method's self
+                module.to(self._device)  # pyright: ignore[reportArgumentType]
+                outputs = floating_outputs(forward(module, self._probe))
+        return Reloaded(
+            tuple(sorted(loading.missing - before.missing)),
+            tuple(sorted(loading.unexpected - before.unexpected)),
+            tuple(sorted(loading.mismatched)),
+            outputs,
+        )
+
+    def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
+        """Have a library load the delta from its folder and run it on the probe."""
+        known = LIBRARIES.get(library)
+        if known is None or known.run is None or not known.version or self._placing is not None:
+            return SecondOpinion(known.package if known else library)
+        try:
+            with devices.memory_seam(f"running the delta by {library}"):
+                network = copied(self._network.module, written=self._stored_places)
+                found = known.run(network, folder, self._effects, self._probe)
+        except (Inconclusive, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a library says, it is told
+            told = f"{type(error).__name__}: {error}"
+            return SecondOpinion(known.package, known.version, refusal=told)
+        outputs = floating_outputs(found)
+        added = added_rows(self._plan.inserts, self._running)
+        outputs = without_added(outputs, self.outputs("base"), added) if added else outputs
+        return SecondOpinion(known.package, known.version, outputs)
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on inputs of one's own, by parameter of the network's forward.
@@ -262,6 +313,33 @@ class TorchEngine:
                 names=self._base.view.names,
                 ops=self._ops,
             )
+
+    def _as_folder(
+        self, config: Mapping[str, object], *, is_folded: bool
+    ) -> tuple[PreTrainedModel, Loading]:
+        values = mapped(self._tensors)
+        if is_folded:
+            known = {self._plan.targets[name]: new for name, new in self._folded.items()}
+            known = {} if self._placing is not None else known
+            values = folded_values(self._effects, self._tensors, self._ops, known=known)
+        if self._placing is not None or not is_folded:
+            values = outlined(values, values.keys(), self._dtype)
+        return load_as_folder(config, values, self._dtype)
+
+    @property
+    def _stored_places(self) -> frozenset[str]:
+        """Name the parameters for which the delta has values as they are, or copies."""
+        stored = {
+            effect.target
+            for effect in self._effects
+            if isinstance(effect, BaseCopy)
+            or (isinstance(effect, WeightUpdate) and effect.update.replaces)
+        }
+        places = self._network.places
+        named = {place for target in stored for place in places.get(target, ())}
+        return frozenset(
+            named | {p for p, target in self._plan.targets.items() if target in stored}
+        )
 
     @cached_property
     def _folded(self) -> Mapping[str, torch.Tensor]:

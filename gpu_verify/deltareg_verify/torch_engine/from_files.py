@@ -9,7 +9,8 @@ dtype, or is put together of several tensors, is copied.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +23,22 @@ from deltareg.errors import Inconclusive
 from deltareg_verify.torch_engine.ops import DTYPES, borrowed
 
 _FRESH_SEED = 0
+_Told = Mapping[str, Iterable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What transformers says of a load, by names.
+
+    Attributes:
+        missing: Parameters of the class that came from no file and were newly initialised.
+        unexpected: Tensors for which the class has no place.
+        mismatched: Parameters that are of another shape than their tensor.
+    """
+
+    missing: frozenset[str] = frozenset()
+    unexpected: frozenset[str] = frozenset()
+    mismatched: frozenset[str] = frozenset()
 
 
 def network_from(
@@ -29,7 +46,7 @@ def network_from(
     values: Mapping[str, torch.Tensor],
     dtype: torch.dtype | None,
     said: Mapping[str, object],
-) -> transformers.PreTrainedModel:
+) -> tuple[transformers.PreTrainedModel, Loading]:
     """Make the network that a base's config names, of these values.
 
     Args:
@@ -45,13 +62,16 @@ def network_from(
     try:
         config = _config(path)
         _say(config, said)
-        module: transformers.PreTrainedModel = _network_class(config).from_pretrained(
-            None, config=config, state_dict=dict(values), dtype=dtype or "auto"
-        )
+        loaded = _network_class(config).from_pretrained(
+            None, config=config, state_dict=dict(values), dtype=dtype or "auto",
+            ignore_mismatched_sizes=True, output_loading_info=True,
+        )  # fmt: skip
     except (ValueError, OSError, KeyError, ImportError) as error:
         raise _unloadable(path, error) from error
+    # With the information asked for it is a pair, which its types do not say.
+    module, told = cast("tuple[transformers.PreTrainedModel, _Told]", loaded)
     module.eval()
-    return module
+    return module, _loading(told)
 
 
 def mapped(tensors: Mapping[str, Tensor]) -> dict[str, torch.Tensor]:
@@ -91,6 +111,15 @@ def _config(path: Path) -> transformers.PretrainedConfig:
         path, local_files_only=True
     )
     return found
+
+
+def _loading(told: _Told) -> Loading:
+    mismatched = (name[0] if isinstance(name, tuple) else name for name in told["mismatched_keys"])
+    return Loading(
+        frozenset(map(str, told["missing_keys"])),
+        frozenset(map(str, told["unexpected_keys"])),
+        frozenset(map(str, mismatched)),
+    )
 
 
 def _say(config: transformers.PretrainedConfig, said: Mapping[str, object]) -> None:

@@ -19,7 +19,12 @@ import transformers
 from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Inconclusive
-from deltareg_verify.torch_engine.from_files import mapped, network_from, outlined
+from deltareg_verify.torch_engine.from_files import (
+    Loading,
+    mapped,
+    network_from,
+    outlined,
+)
 from deltareg_verify.torch_engine.ops import NAMES, borrowed
 from deltareg_verify.torch_engine.streamed import Placing, stand_in
 
@@ -59,6 +64,7 @@ class Network:
         dtype: Of its first floating parameter, as safetensors spells it.
         fresh: Parameters that no file holds, filled with seeded noise.
         slots: For every tensor of the files that is a part of a parameter, which part.
+        loading: What transformers said of the files, where it loaded them.
     """
 
     module: transformers.PreTrainedModel
@@ -67,6 +73,7 @@ class Network:
     dtype: str
     fresh: tuple[str, ...]
     slots: Mapping[str, Slot]
+    loading: Loading
 
 
 def load(
@@ -96,7 +103,10 @@ def load(
     """
     values = mapped(tensors)
     kept = dtype if placing is None else _most_common(values, dtype)
-    module = network_from(path, values, kept, view.config)
+    module, loading = network_from(path, values, kept, view.config)
+    if loading.mismatched:
+        name = min(loading.mismatched)
+        raise Inconclusive(f"transformers wants {name} of the base in another shape")
     network = network_of(module, view)
     _check_known(network, view)
     wrong = first_difference(network, tensors)
@@ -105,18 +115,18 @@ def load(
     if placing is None:
         # transformers' wrapper loses the method's self
         module.to(device)  # pyright: ignore[reportArgumentType]
-        return network_of(module, view)
+        return network_of(module, view, loading)
     homes: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     filled = {file for file, places in network.places.items() if places[0] in homes}
     homes |= {place: values[file] for file in filled for place in network.places[file]}
     if kept != dtype:
         # Its buffers, and what no file holds, are what they would be if all of it were converted.
         blank = outlined(values, filled | network.slots.keys(), dtype)
-        module = network_from(path, blank, dtype, view.config)
+        module, _ = network_from(path, blank, dtype, view.config)
         own = dict(module.named_parameters(remove_duplicate=False))
         homes |= {name: own[name] for name in network.fresh}
     stand_in(module, homes, placing)
-    return network_of(module, view)
+    return network_of(module, view, loading)
 
 
 def _most_common(values: Mapping[str, torch.Tensor], default: torch.dtype) -> torch.dtype:
@@ -150,7 +160,9 @@ def _is_head(name: str, view: BaseView) -> bool:
     return view.names.is_head(view.names.canonical(name))
 
 
-def network_of(module: transformers.PreTrainedModel, view: BaseView) -> Network:
+def network_of(
+    module: transformers.PreTrainedModel, view: BaseView, loading: Loading | None = None
+) -> Network:
     """Find the tensors of a base in a network that is in memory already."""
     live: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     live.update(module.named_buffers(remove_duplicate=False))
@@ -159,7 +171,8 @@ def network_of(module: transformers.PreTrainedModel, view: BaseView) -> Network:
     held |= {slot.whole for slot in slots.values()}
     fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
     first = next(p for p in module.parameters() if p.is_floating_point())
-    return Network(module, live, places, NAMES[first.dtype], tuple(fresh), slots)
+    loading = loading or Loading()
+    return Network(module, live, places, NAMES[first.dtype], tuple(fresh), slots, loading)
 
 
 def first_difference(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:

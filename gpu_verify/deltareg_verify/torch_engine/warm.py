@@ -4,6 +4,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import os
+from contextlib import suppress
+from importlib import import_module
 
 import torch
 import transformers
@@ -17,6 +19,8 @@ def warm() -> None:
     assert not torch.cuda.is_initialized(), "a child cannot use a device that its parent opened"
     # Naming them imports them; transformers does so lazily.
     _ = (transformers.AutoConfig, transformers.AutoTokenizer, transformers.PreTrainedModel)
+    with suppress(ImportError):  # optional
+        import_module("peft")
 
 
 def quieten() -> None:

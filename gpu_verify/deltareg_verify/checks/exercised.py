@@ -1,0 +1,52 @@
+"""Every tensor that the delta saved or added took part in a forward.
+
+`effect` asks it of what changes the base. A new head changes nothing there: it shows only in the
+class that has a place for it, which is looked for by the delta's config and then by its names.
+"""
+
+from collections.abc import Sequence
+
+from deltareg.suites.catalogue import CheckForm
+from deltareg.suites.suite import CheckSpec
+from deltareg_verify.case import Case
+from deltareg_verify.check import Check, Finding
+
+_CODE = "partial_application"
+
+
+def run(case: Case, _spec: CheckSpec) -> Finding:
+    """Run one attached forward and look for what had no part in it."""
+    fired = case.engine.fired()
+    idle = sorted({*fired.not_exercised, *_changed(case, fired.silent)})
+    count = len(case.account.roles)
+    if idle:
+        detail = f"no forward runs {', '.join(idle[:3])}; {_why(case, fired.not_exercised)}"
+        return Finding("fail", len(idle), 0, code=_CODE, detail=detail)
+    return Finding("pass", 0, 0, detail=f"{count} tensors took part{_where(case)}")
+
+
+def _where(case: Case) -> str:
+    """Say on which class they ran, when that is not the base's."""
+    served = case.account.network_class
+    if served is None:
+        return ""
+    told = f", in {served.architecture}"
+    return f"{told}: no config names a class, and this has their place" if served.is_guess else told
+
+
+def _changed(case: Case, silent: Sequence[str]) -> list[str]:
+    """Leave out what no forward uses and the delta leaves as it is."""
+    if not silent:
+        return []
+    same = {change.target for change in case.changes if not change.delta_rms}
+    return [name for name in silent if name not in same]
+
+
+def _why(case: Case, homeless: Sequence[str]) -> str:
+    if not homeless:
+        return "the probe does not reach it"
+    kind = case.base.view.names.model_type or "base"
+    return f"no class of a {kind} here has a place for {homeless[0]}"
+
+
+CHECK = Check("exercised", run, CheckForm("every tensor takes part in a forward"))

@@ -1,0 +1,76 @@
+"""The libraries that write deltas, asked themselves what a delta does. One library, one file.
+
+Whatever they do happens in the child's sandbox, on a copy of the network, from tensors that were
+verified and a config that a reader here has understood field by field.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from transformers import PreTrainedModel
+
+from deltareg.delta.kind import Effect
+from deltareg_verify.torch_engine.libraries.peft_library import run_peft
+
+
+class Run(Protocol):
+    """Loads a delta onto a network by a library and runs it."""
+
+    def __call__(
+        self,
+        network: PreTrainedModel,
+        folder: Path,
+        effects: Sequence[Effect],
+        inputs: Mapping[str, torch.Tensor],
+    ) -> Mapping[str, object]:
+        """Give what the library's network answers.
+
+        Args:
+            network: A copy that may be changed.
+            folder: The delta's.
+            effects: What it was found to do.
+            inputs: By parameter of the network's forward.
+
+        Raises:
+            Exception: Whatever the library raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library.
+
+    Attributes:
+        package: As pip calls it.
+        run: Runs a delta by it; None where that cannot be done here.
+    """
+
+    package: str
+    run: Run | None
+
+    @property
+    def version(self) -> str:
+        """The installed version; empty when there is none."""
+        try:
+            return version(self.package)
+        except PackageNotFoundError:
+            return ""
+
+
+LIBRARIES: Mapping[str, Library] = {
+    "peft": Library("peft", run_peft),
+    # Its releases ask for a transformers that is older than any this worker runs with.
+    "adapters": Library("adapters", None),
+}
+"""By the name that a delta's files give of what wrote them."""
+
+
+def installed() -> dict[str, str]:
+    """Give the version of every library that can be asked here."""
+    asked = (library for library in LIBRARIES.values() if library.run is not None)
+    return {library.package: library.version for library in asked if library.version}

@@ -1,0 +1,58 @@
+"""A delta as peft itself loads it."""
+
+# torch and peft are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import torch
+from transformers import PreTrainedModel
+
+from deltareg.delta.kind import Effect, WeightUpdate
+from deltareg.errors import InvalidInput
+from deltareg_verify.torch_engine.forward import forward
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def run_peft(
+    network: PreTrainedModel,
+    folder: Path,
+    effects: Sequence[Effect],
+    inputs: Mapping[str, torch.Tensor],
+) -> Mapping[str, object]:
+    """Load a delta by `PeftModel.from_pretrained` and run one forward."""
+    import peft  # optional, and dear
+
+    _grow(network, effects)
+    with TemporaryDirectory() as alone, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says so where it loads nothing; the outputs tell
+        for name, path in ((CONFIG, folder / CONFIG), (WEIGHTS, _weights(folder))):
+            (Path(alone) / name).symlink_to(path.resolve())
+        model = peft.PeftModel.from_pretrained(
+            network, alone, torch_device=str(network.device), local_files_only=True
+        )
+        return forward(cast("torch.nn.Module", model.eval()), inputs)
+
+
+def _weights(folder: Path) -> Path:
+    """Find the one file of tensors, whatever it is called."""
+    found = sorted(folder.rglob("*.safetensors"))
+    if len(found) != 1:
+        raise InvalidInput(f"peft reads one file of tensors, and there are {len(found)}")
+    return found[0]
+
+
+def _grow(network: PreTrainedModel, effects: Sequence[Effect]) -> None:
+    """Give the network the rows that the delta was trained with; peft leaves that to its user."""
+    grown = [e.shape[0] for e in effects if isinstance(e, WeightUpdate) and e.shape]
+    if not grown:
+        return
+    rows = cast("torch.nn.Embedding", network.get_input_embeddings()).weight
+    if max(grown) > len(rows):
+        network.resize_token_embeddings(max(grown), mean_resizing=False)

@@ -1,0 +1,161 @@
+"""The folded model is loaded as others load it: by the class that its config names."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
+from safetensors.torch import save_file  # noqa: E402  # it needs torch
+
+from deltareg_verify.examine import examine  # noqa: E402
+from deltareg_verify.torch_engine.from_files import mapped  # noqa: E402
+from deltareg_verify.torch_engine.reloaded import load_as_folder  # noqa: E402
+from tests import small_networks  # noqa: E402
+from tests.verify.bench import Bench, sample_bench, suite_of  # noqa: E402
+
+transformers = pytest.importorskip("transformers", reason="needs transformers")
+RELOADS = suite_of(("reloads", {"f32": "0.00001", "bf16": "0.02", "f16": "0.005"}), "exercised")
+
+
+@pytest.fixture
+def opened(cache_dir):
+    """Open a sample, to be held against the two checks."""
+    return partial(sample_bench, cache_dir=cache_dir, suite=RELOADS)
+
+
+def found(bench):
+    """Give the results by name."""
+    return {result.name: result for result in examine(bench.case())}
+
+
+@pytest.mark.parametrize(
+    "sample", ["tinyllama/lora_qv", "tinyllama/lora_v2", "tinyllama/full", "tinygpt2/lora"]
+)
+def test_what_is_folded_loads_as_what_it_is(opened, sample):
+    result = found(opened(sample))["reloads"]
+
+    assert result.verdict == "pass", result.detail
+    assert isinstance(result.value, float)
+    assert result.value <= 1e-6
+
+
+def test_a_twin_that_is_written_under_one_of_its_names_is_missing(cache_dir):
+    """Folding unties the head and turns the tie off: both names must be in the folder."""
+    bench = sample_bench("tinygpt2/lora", cache_dir)
+    values = mapped(bench.base.tensors)
+    untied = {**bench.base.view.config, "tie_word_embeddings": False}
+
+    _, whole = load_as_folder(
+        untied, {**values, "lm_head.weight": values["transformer.wte.weight"]}, torch.float32
+    )
+    _, lost = load_as_folder(untied, values, torch.float32)
+
+    assert (whole.missing, lost.missing) == (frozenset(), frozenset({"lm_head.weight"}))
+
+
+def test_what_the_class_has_and_no_file_holds_is_named(cache_dir):
+    engine = sample_bench("tinyllama/lora_qv", cache_dir).engine()
+
+    told = engine.reloaded({**engine.config, "num_hidden_layers": 3})
+
+    assert told.missing
+    assert all(name.startswith("model.layers.2.") for name in told.missing)
+
+
+def test_what_the_base_lacks_beside_the_same_class_is_not_the_deltas_lack(cache_dir):
+    engine = sample_bench("tinyllama/lora_qv", cache_dir).engine()
+
+    told = engine.reloaded({**engine.config, "architectures": ["LlamaModel"]})
+
+    assert (told.missing, told.unexpected) == ((), ())  # the head, which the base has, too
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """An encoder without a head, and what training a classifier on it gives."""
+    folder = tmp_path_factory.mktemp("encoder")
+    size = {
+        "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16, "max_position_embeddings": 32,
+    }  # fmt: skip
+    with small_networks.quiet():
+        torch.manual_seed(3)
+        transformers.BertModel(transformers.BertConfig(**size)).save_pretrained(folder / "base")
+    return folder
+
+
+def classifier(folder, name, *, rows, config=None, width=16):
+    """Write a new head beside a bias of the encoder, with or without a config."""
+    delta = folder / name
+    delta.mkdir()
+    tensors = {
+        "classifier.weight": torch.randn(rows, width),
+        "classifier.bias": torch.randn(rows),
+        "encoder.layer.0.attention.output.dense.bias": torch.randn(16),
+    }
+    save_file(tensors, delta / "delta.safetensors")
+    if config is not None:
+        (delta / "config.json").write_text(json.dumps(config))
+    return delta
+
+
+def test_a_head_that_no_config_names_is_run_and_told(encoder, cache_dir):
+    delta = classifier(encoder, "unnamed", rows=5)
+
+    results = found(Bench(delta, encoder / "base", cache_dir, suite=RELOADS, convention="absolute"))
+
+    assert results["exercised"].verdict == "pass"
+    assert "BertForSequenceClassification" in results["exercised"].detail
+    assert results["reloads"].verdict == "warn"
+    assert "classifier.bias" in results["reloads"].detail
+
+
+def test_a_head_for_which_no_class_has_a_place_is_not_exercised(encoder, cache_dir):
+    delta = classifier(encoder, "odd", rows=5, width=9)
+
+    result = found(Bench(delta, encoder / "base", cache_dir, suite=RELOADS, convention="absolute"))[
+        "exercised"
+    ]
+
+    assert (result.verdict, result.code) == ("fail", "partial_application")
+    assert "no class of a bert here has a place for classifier.bias" in result.detail
+
+
+def test_a_head_whose_class_a_config_names_folds_into_a_folder_that_loads(cache_dir, tmp_path):
+    peft = pytest.importorskip("peft", reason="needs peft")
+    with small_networks.quiet():
+        made, inputs = trained_classifier(peft, tmp_path)
+    bench = Bench(tmp_path / "delta", tmp_path / "base", cache_dir, suite=RELOADS)
+
+    results = found(bench)
+    got = bench.engine().outputs_for("attached", inputs)["logits"]
+
+    assert {name: result.verdict for name, result in results.items()} == {
+        "reloads": "pass", "exercised": "pass",
+    }  # fmt: skip
+    assert np.max(np.abs(got - made)) < 1e-6
+
+
+def trained_classifier(peft, folder):
+    """Give a classifier of five kinds on a plain encoder, by peft, and its answers."""
+    torch.manual_seed(5)
+    size = {
+        "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 16, "max_position_embeddings": 32,
+    }  # fmt: skip
+    transformers.BertModel(transformers.BertConfig(**size)).save_pretrained(folder / "base")
+    network = transformers.BertForSequenceClassification.from_pretrained(
+        folder / "base", num_labels=5
+    )
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
+    model = peft.get_peft_model(network, config).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder / "delta")
+    ids = np.arange(12).reshape(2, 6)
+    with torch.no_grad():
+        answer = model(input_ids=torch.tensor(ids)).logits.numpy()
+    return answer, {"input_ids": ids, "attention_mask": np.ones_like(ids)}
