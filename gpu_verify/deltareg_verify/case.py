@@ -19,7 +19,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.suites.lm_task import LmTask
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import ProbeSet, Suite
-from deltareg_verify.engine import Change, Engine, Outputs, State
+from deltareg_verify.engine import Change, Engine, Fired, Outputs, State
 from deltareg_verify.stacked_base import contradiction
 
 
@@ -181,6 +181,11 @@ class Case:
     def changes(self) -> Sequence[Change]:
         """How much the delta changes each weight; the base's values are read for it once."""
         return self.engine.changes()
+
+    @cached_property
+    def fired(self) -> Fired:
+        """What took part in one attached forward on the probe."""
+        return self.engine.fired()
 
     @cached_property
     def promoted(self) -> Engine | None:

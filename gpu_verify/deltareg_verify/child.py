@@ -5,6 +5,7 @@ It runs in a process forked by the zygote, holds no credentials, and says everyt
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -74,7 +75,7 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
 def verify(assignment: Assignment, out: BinaryIO) -> None:
     """Run the suite over one version and say what it gave."""
     speaker = Speaker(out)
-    os.environ["HOME"] = os.environ["TMPDIR"] = str(assignment.scratch)
+    os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = str(assignment.scratch)
     level = sandbox.enter(_bounds(assignment))
     try:
         device = prepare_device(assignment.device, threads=assignment.threads)

@@ -47,8 +47,8 @@ def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
     found = {name for name, form in CATALOGUE.items() if form.may_not_apply}
 
     assert found == {
-        "norm_ratio", "idle", "spectral", "attached_equals_folded", "golden", "perplexity",
-        "accuracy", "retrieval", "lm_eval",
+        "norm_ratio", "idle", "spectral", "attached_equals_folded", "reloads", "library_agrees",
+        "golden", "perplexity", "accuracy", "retrieval", "lm_eval",
     }  # fmt: skip
 
 

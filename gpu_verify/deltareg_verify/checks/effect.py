@@ -26,7 +26,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if sick:
         detail = f"the output {sick[0]} is not finite on the probe"
         return Finding("fail", None, least, code="non_finite", detail=detail)
-    fired = case.engine.fired()
+    fired = case.fired
     silent, dead = _silent(case, fired)
     share, still = _still(fired)
     refused = _refused(fired, silent) or _half_still(spec, share, still)

@@ -16,7 +16,7 @@ _CODE = "partial_application"
 
 def run(case: Case, _spec: CheckSpec) -> Finding:
     """Run one attached forward and look for what had no part in it."""
-    fired = case.engine.fired()
+    fired = case.fired
     idle = sorted({*fired.not_exercised, *_changed(case, fired.silent)})
     count = len(case.account.roles)
     if idle:
