@@ -83,12 +83,14 @@ class SecondOpinion:
         version: The installed one; empty when there is none, or none that can run here.
         outputs: Of a forward on the probe with the delta loaded by it; None where it did not run.
         refusal: What it said instead of loading the delta.
+        fault: What it said instead of running the delta, once loaded.
     """
 
     library: str
     version: str = ""
     outputs: Outputs | None = None
     refusal: str = ""
+    fault: str = ""
 
 
 class Tokenizer(Protocol):

@@ -143,7 +143,8 @@ def test_every_check_of_the_suite_is_in_the_verdict(desk, worker, queued):
     checks = desk.show(queued).verdict.checks
     assert [check.name for check in checks] == [
         "digests", "accounting", "finite", "norm_ratio", "idle", "overflow", "spectral", "effect",
-        "attached_equals_folded", "golden", "perplexity", "deterministic", "resources",
+        "exercised", "attached_equals_folded", "reloads", "library_agrees", "golden", "perplexity",
+        "deterministic", "resources",
     ]  # fmt: skip
     assert {check.verdict for check in checks[4:]} == {"skipped"}
 
@@ -187,7 +188,8 @@ def words(**outcomes):
 
 GOOD = dict.fromkeys(
     ["digests", "accounting", "finite", "norm_ratio", "idle", "overflow", "spectral", "effect",
-     "attached_equals_folded", "golden", "deterministic"], "pass",
+     "exercised", "attached_equals_folded", "reloads", "library_agrees", "golden",
+     "deterministic"], "pass",
 )  # fmt: skip
 
 

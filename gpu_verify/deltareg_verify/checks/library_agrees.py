@@ -24,11 +24,13 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if not found.version:
         return _absent(spec, found)
     name = f"{found.library} {found.version}"
-    if found.outputs is None and _is_of_older_names(case):
+    if found.refusal and _is_of_older_names(case):
         told = "its names are of an earlier transformers, and the library finds none of them"
-        return Finding("warn", code=_DIFFERS, detail=f"{name} does not run it: {told}")
+        return Finding("warn", code=_DIFFERS, detail=f"{name} does not load it: {told}")
+    if found.outputs is None and found.fault:  # it cannot show anything, and says so to everybody
+        return Finding("warn", code=_DIFFERS, detail=f"{name} loads it, no more: {found.fault}")
     if found.outputs is None:
-        return Finding("fail", code=_DIFFERS, detail=f"{name} does not run it: {found.refusal}")
+        return Finding("fail", code=_DIFFERS, detail=f"{name} does not load it: {found.refusal}")
     return _compared(case, spec, found.outputs, name)
 
 

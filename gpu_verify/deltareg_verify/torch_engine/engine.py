@@ -7,6 +7,7 @@
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
@@ -30,18 +31,17 @@ from deltareg_verify.engine import (
     State,
 )
 from deltareg_verify.torch_engine import device as devices
-from deltareg_verify.torch_engine.copied import copied
 from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
-from deltareg_verify.torch_engine.from_files import Loading, dtype_of, mapped, outlined
-from deltareg_verify.torch_engine.libraries import LIBRARIES
+from deltareg_verify.torch_engine.from_files import dtype_of, mapped, outlined
 from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.prefix import added_rows, without_added
 from deltareg_verify.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
-from deltareg_verify.torch_engine.reloaded import folded_values, load_as_folder, with_same_noise
+from deltareg_verify.torch_engine.reloaded import folded_values, load_beside
 from deltareg_verify.torch_engine.room import Room, needed
+from deltareg_verify.torch_engine.second_opinion import ask, stored_places
 from deltareg_verify.torch_engine.streamed import Placing
 from deltareg_verify.torch_engine.swap import swapped
 from deltareg_verify.torch_engine.tokens import BaseTokenizer, score_pairs
@@ -101,42 +101,36 @@ class TorchEngine:
 
     def reloaded(self, config: Mapping[str, object]) -> Reloaded:
         """Load what folding gives by the class that a config names, and run it on the probe."""
-        module, loading = self._as_folder(config, is_folded=True)
-        before = self._network.loading
-        if config.get("architectures") != self.config.get("architectures"):
-            _, before = self._as_folder(config, is_folded=False)
-        outputs = None
-        if self._placing is None:
-            with devices.memory_seam("running the folded model"):
-                with_same_noise(module, self._network.live, loading.missing)
-                # transformers' wrapper loses the method's self
-                module.to(self._device)  # pyright: ignore[reportArgumentType]
-                outputs = floating_outputs(forward(module, self._probe))
-        return Reloaded(
-            tuple(sorted(loading.missing - before.missing)),
-            tuple(sorted(loading.unexpected - before.unexpected)),
-            tuple(sorted(loading.mismatched)),
-            outputs,
-        )
+        folded = {self._plan.targets[name]: new for name, new in self._folded.items()}
+        is_whole = self._placing is None
+        with devices.memory_seam("loading the folded model"):
+            values = folded_values(
+                self._effects, self._tensors, self._ops, known=folded if is_whole else {}
+            )
+            module, found = load_beside(
+                config, values if is_whole else outlined(values, values.keys(), self._dtype),
+                self._network, is_same_class=_class_in(config) == _class_in(self.config),
+                base=outlined(mapped(self._tensors), self._tensors.keys(), self._dtype),
+            )  # fmt: skip
+            if not is_whole:
+                return found
+            # transformers' wrapper loses the method's self
+            module.to(self._device)  # pyright: ignore[reportArgumentType]
+            return replace(found, outputs=floating_outputs(forward(module, self._probe)))
 
     def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
         """Have a library load the delta from its folder and run it on the probe."""
-        known = LIBRARIES.get(library)
-        if known is None or known.run is None or not known.version or self._placing is not None:
-            return SecondOpinion(known.package if known else library)
-        try:
-            with devices.memory_seam(f"running the delta by {library}"):
-                network = copied(self._network.module, written=self._stored_places)
-                found = known.run(network, folder, self._effects, self._probe)
-        except (Inconclusive, MemoryError):
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever a library says, it is told
-            told = f"{type(error).__name__}: {error}"
-            return SecondOpinion(known.package, known.version, refusal=told)
-        outputs = floating_outputs(found)
+        if self._placing is not None:
+            return SecondOpinion(library)
+        with devices.memory_seam(f"running the delta by {library}"):
+            found = ask(
+                library, self._network, folder, self._effects, self._probe,
+                written=stored_places(self._effects, self._network, self._plan),
+            )  # fmt: skip
         added = added_rows(self._plan.inserts, self._running)
-        outputs = without_added(outputs, self.outputs("base"), added) if added else outputs
-        return SecondOpinion(known.package, known.version, outputs)
+        if found.outputs is None or not added:
+            return found
+        return replace(found, outputs=without_added(found.outputs, self.outputs("base"), added))
 
     def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
         """Run one forward on inputs of one's own, by parameter of the network's forward.
@@ -314,33 +308,6 @@ class TorchEngine:
                 ops=self._ops,
             )
 
-    def _as_folder(
-        self, config: Mapping[str, object], *, is_folded: bool
-    ) -> tuple[PreTrainedModel, Loading]:
-        values = mapped(self._tensors)
-        if is_folded:
-            known = {self._plan.targets[name]: new for name, new in self._folded.items()}
-            known = {} if self._placing is not None else known
-            values = folded_values(self._effects, self._tensors, self._ops, known=known)
-        if self._placing is not None or not is_folded:
-            values = outlined(values, values.keys(), self._dtype)
-        return load_as_folder(config, values, self._dtype)
-
-    @property
-    def _stored_places(self) -> frozenset[str]:
-        """Name the parameters for which the delta has values as they are, or copies."""
-        stored = {
-            effect.target
-            for effect in self._effects
-            if isinstance(effect, BaseCopy)
-            or (isinstance(effect, WeightUpdate) and effect.update.replaces)
-        }
-        places = self._network.places
-        named = {place for target in stored for place in places.get(target, ())}
-        return frozenset(
-            named | {p for p, target in self._plan.targets.items() if target in stored}
-        )
-
     @cached_property
     def _folded(self) -> Mapping[str, torch.Tensor]:
         if not self.is_foldable:
@@ -402,6 +369,10 @@ class TorchEngine:
                 case "folded":
                     with swapped(module, self._folded):
                         return forward(module, inputs)
+
+
+def _class_in(config: Mapping[str, object]) -> object:
+    return config.get("architectures")
 
 
 def _nobody(effect: object, passed: object = None, /) -> None:

@@ -5,7 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +15,10 @@ import transformers
 from deltareg.delta.fold import Folding
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
+from deltareg_verify.engine import Reloaded
 from deltareg_verify.torch_engine.fold import chains, fold
 from deltareg_verify.torch_engine.from_files import Loading, mapped, network_from
+from deltareg_verify.torch_engine.load import Network
 from deltareg_verify.torch_engine.ops import DTYPES, TorchOps, stored
 
 
@@ -60,12 +62,37 @@ def load_as_folder(
         return network_from(Path(folder), values, dtype, config)
 
 
-def with_same_noise(
-    module: transformers.PreTrainedModel,
-    live: Mapping[str, torch.Tensor],
-    fresh: Collection[str],
-) -> None:
-    """Give parameters that no file holds the values that they have in another network."""
+def load_beside(
+    config: Mapping[str, object],
+    values: Mapping[str, torch.Tensor],
+    network: Network,
+    *,
+    base: Mapping[str, torch.Tensor],
+    is_same_class: bool,
+) -> tuple[transformers.PreTrainedModel, Reloaded]:
+    """Load a folded model and say what went otherwise than when its base was loaded.
+
+    Args:
+        config: The folded folder's.
+        values: What is in it.
+        network: The base, running.
+        base: The base's tensors; only their shapes are looked at, and where the class is another.
+        is_same_class: Whether the config names the class of the running network.
+
+    Returns:
+        The model, with the running network's values where no file holds any, and what there is to
+        say of it.
+    """
+    dtype = next(p.dtype for p in network.module.parameters() if p.is_floating_point())
+    module, found = load_as_folder(config, values, dtype)
+    before = network.loading if is_same_class else load_as_folder(config, base, dtype)[1]
     for name, own in module.named_parameters():
-        if name in fresh and name in live and own.shape == live[name].shape:
-            own.data = live[name].detach().to(own.device)
+        other = network.live.get(name)
+        if name in found.missing and other is not None and own.shape == other.shape:
+            own.data = other.detach().to(own.device)
+    return module, Reloaded(
+        tuple(sorted(found.missing - before.missing)),
+        tuple(sorted(found.unexpected - before.unexpected)),
+        tuple(sorted(found.mismatched)),
+        None,
+    )

@@ -10,30 +10,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
-import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from deltareg.delta.kind import Effect
-from deltareg_verify.torch_engine.libraries.peft_library import run_peft
+from deltareg_verify.torch_engine.libraries.peft_library import load_by_peft
 
 
-class Run(Protocol):
-    """Loads a delta onto a network by a library and runs it."""
+class Load(Protocol):
+    """Puts a delta onto a network by a library."""
 
     def __call__(
-        self,
-        network: PreTrainedModel,
-        folder: Path,
-        effects: Sequence[Effect],
-        inputs: Mapping[str, torch.Tensor],
-    ) -> Mapping[str, object]:
-        """Give what the library's network answers.
+        self, network: PreTrainedModel, folder: Path, effects: Sequence[Effect]
+    ) -> nn.Module:
+        """Give the library's network, ready to be run.
 
         Args:
             network: A copy that may be changed.
             folder: The delta's.
             effects: What it was found to do.
-            inputs: By parameter of the network's forward.
 
         Raises:
             Exception: Whatever the library raises.
@@ -47,11 +42,11 @@ class Library:
 
     Attributes:
         package: As pip calls it.
-        run: Runs a delta by it; None where that cannot be done here.
+        load: Loads a delta by it; None where that cannot be done here.
     """
 
     package: str
-    run: Run | None
+    load: Load | None
 
     @property
     def version(self) -> str:
@@ -63,7 +58,7 @@ class Library:
 
 
 LIBRARIES: Mapping[str, Library] = {
-    "peft": Library("peft", run_peft),
+    "peft": Library("peft", load_by_peft),
     # Its releases ask for a transformers that is older than any this worker runs with.
     "adapters": Library("adapters", None),
 }
@@ -72,5 +67,5 @@ LIBRARIES: Mapping[str, Library] = {
 
 def installed() -> dict[str, str]:
     """Give the version of every library that can be asked here."""
-    asked = (library for library in LIBRARIES.values() if library.run is not None)
+    asked = (library for library in LIBRARIES.values() if library.load is not None)
     return {library.package: library.version for library in asked if library.version}

@@ -5,7 +5,7 @@
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -15,18 +15,14 @@ from transformers import PreTrainedModel
 
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.errors import InvalidInput
-from deltareg_verify.torch_engine.forward import forward
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def run_peft(
-    network: PreTrainedModel,
-    folder: Path,
-    effects: Sequence[Effect],
-    inputs: Mapping[str, torch.Tensor],
-) -> Mapping[str, object]:
-    """Load a delta by `PeftModel.from_pretrained` and run one forward."""
+def load_by_peft(
+    network: PreTrainedModel, folder: Path, effects: Sequence[Effect]
+) -> torch.nn.Module:
+    """Load a delta by `PeftModel.from_pretrained`."""
     import peft  # optional, and dear
 
     _grow(network, effects)
@@ -37,7 +33,7 @@ def run_peft(
         model = peft.PeftModel.from_pretrained(
             network, alone, torch_device=str(network.device), local_files_only=True
         )
-        return forward(cast("torch.nn.Module", model.eval()), inputs)
+        return cast("torch.nn.Module", model.eval())
 
 
 def _weights(folder: Path) -> Path:
