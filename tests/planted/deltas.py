@@ -6,7 +6,7 @@ already are healthy ones of a third seed.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -108,24 +108,34 @@ def publish(planted: Planted, workshop: Workshop, out: Path) -> Path:
     trained = workshop.delta(planted.order)
     copied(trained / "delta", out)
     if planted.defect in EDITED:
-        _edit(out, planted, workshop)
+        chance = np.random.default_rng([planted.order.seed, *planted.id.encode()])
+        edit(out, workshop.base(planted.order.recipe.base), chance, EDITED[planted.defect])
     (out / GOLDEN_FILE).write_bytes((trained / GOLDEN).read_bytes())
     return out
 
 
-def _edit(folder: Path, planted: Planted, workshop: Workshop) -> None:
+def edit(
+    folder: Path, base: Path, chance: np.random.Generator, change: Callable[[Saved], None]
+) -> None:
+    """Make a mistake in the files of a published delta.
+
+    Args:
+        folder: The delta's.
+        base: The folder of its base.
+        chance: Where random choices come from.
+        change: The mistake.
+    """
     (path,) = folder.glob("*.safetensors")
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     config = folder / CONFIG
-    base = load_file(workshop.base(planted.order.recipe.base) / "model.safetensors")
     saved = Saved(
         {name: value.clone() for name, value in load_file(path).items()},
         json.loads(config.read_text()) if config.exists() else {},
-        base,
-        np.random.default_rng([planted.order.seed, *planted.id.encode()]),
+        load_file(base / "model.safetensors"),
+        chance,
     )
-    EDITED[planted.defect](saved)
+    change(saved)
     save_file(saved.tensors, path, metadata)
     if config.exists():
         config.write_text(json.dumps(saved.config, indent=2, sort_keys=True))

@@ -71,7 +71,8 @@ _GATES: tuple[tuple[str, Set[str]], ...] = (
     ("all of it", frozenset()),
 )
 _COLUMNS = (
-    "push", "idle", "norm_ratio", "overflow", "spectral", "effect", "attached_equals_folded",
+    "push", "idle", "norm_ratio", "overflow", "spectral", "effect", "exercised",
+    "attached_equals_folded", "reloads", "library_agrees",
     "in_domain", "general", "in_domain_kept", "general_kept", "golden",
 )  # fmt: skip
 
