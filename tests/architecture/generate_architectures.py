@@ -1,4 +1,4 @@
-"""Write what transformers itself says of its classes: ties, orientations, types, heads.
+"""Write what transformers itself says of its classes: ties, orientations, types, heads, prefixes.
 
 `deltareg` reads deltas without transformers, so what its classes know is a file of ours. `python -m
 tests.architecture.generate_architectures --write` makes it from the version that is installed.
@@ -21,6 +21,7 @@ from tests.architecture.generated import compare_or_write
 _PLAIN = re.compile(r"[A-Za-z0-9_.]+\.(weight|bias)")
 _CONV1D = re.compile(r"self\.(\w+)\s*=\s*Conv1D\(")
 _IN_OUT = "is_transposed=True"
+_ROLES = {"", "decoder", "encoder"}  # names of parts, in other networks too
 _HEADED = re.compile(r"\w+(For[A-Z]\w+|LMHeadModel|DoubleHeadsModel)")
 
 
@@ -38,6 +39,7 @@ def generate() -> str:
     conv1d: dict[str, set[str]] = defaultdict(set)
     in_out: set[str] = set()
     headed: dict[str, set[str]] = defaultdict(set)
+    prefixes: dict[str, set[str]] = defaultdict(set)
     for module in modeling_modules():
         classes: list[type[Any]] = [
             found
@@ -48,6 +50,7 @@ def generate() -> str:
         ]
         by_name = {found.__name__: found for found in classes}
         for found in classes:
+            prefixes[getattr(found.config_class, "model_type", "")].add(found.base_model_prefix)
             if _HEADED.fullmatch(found.__name__):
                 headed[getattr(found.config_class, "model_type", "")].add(found.__name__)
             tied = own_ties(found) | ties_below(found, by_name, MODEL_MAPPING_NAMES)
@@ -68,6 +71,11 @@ def generate() -> str:
         "conv1d": {name: sorted(found) for name, found in sorted(conv1d.items()) if found},
         "experts_in_out": sorted(in_out),
         "headed": {name: sorted(found) for name, found in sorted(headed.items()) if name},
+        "prefixes": {
+            name: min(found)
+            for name, found in sorted(prefixes.items())
+            if name and len(found) == 1 and not found & _ROLES
+        },
         "ties": [
             {"tied": json.loads(tied), "classes": sorted(names)}
             for tied, names in sorted(ties.items(), key=lambda item: (-len(item[1]), item[0]))

@@ -162,10 +162,10 @@ def main() -> None:
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder, quiet():
         found = survey(Workshop(Path(folder) / "made"), Path(folder))
+    for one in found:
+        print(one.way, one.place, *one.caught, flush=True)
     text = options.page.read_text().partition(TITLE)[0]
     options.page.write_text(text.rstrip() + "\n\n" + section(found))
-    for one in found:
-        print(one.way, one.place, *one.caught)
 
 
 if __name__ == "__main__":

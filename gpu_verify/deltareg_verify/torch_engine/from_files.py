@@ -23,6 +23,7 @@ from deltareg.errors import Inconclusive
 from deltareg_verify.torch_engine.ops import DTYPES, borrowed
 
 _FRESH_SEED = 0
+_NO_TOKEN = -1
 _Told = Mapping[str, Iterable[object]]
 
 
@@ -70,6 +71,9 @@ def network_from(
         raise _unloadable(path, error) from error
     # With the information asked for it is a pair, which its types do not say.
     module, told = cast("tuple[transformers.PreTrainedModel, _Told]", loaded)
+    text = module.config.get_text_config()
+    if getattr(text, "pad_token_id", None) is None:
+        text.pad_token_id = _NO_TOKEN  # or a classifier refuses to look for the last token of each
     module.eval()
     return module, _loading(told)
 

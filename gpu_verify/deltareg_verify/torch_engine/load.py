@@ -104,10 +104,10 @@ def load(
     values = mapped(tensors)
     kept = dtype if placing is None else _most_common(values, dtype)
     module, loading = network_from(path, values, kept, view.config)
-    if loading.mismatched:
-        name = min(loading.mismatched)
-        raise Inconclusive(f"transformers wants {name} of the base in another shape")
-    network = network_of(module, view)
+    lost = sorted(name for name in loading.mismatched if not _is_head(name, view))
+    if lost:
+        raise Inconclusive(f"transformers wants {lost[0]} of the base in another shape")
+    network = network_of(module, view, loading)
     _check_known(network, view)
     wrong = first_difference(network, tensors)
     if wrong is not None:
@@ -183,8 +183,14 @@ def first_difference(network: Network, tensors: Mapping[str, Tensor]) -> tuple[s
     """
     live = network.module.state_dict(keep_vars=True)
     for file_name, names in network.places.items():
-        # A buffer that is computed and not stored is not among them.
-        if names[0] in live and not _is_equal(live[names[0]], tensors[file_name]):
+        # A buffer that is computed and not stored is not among them; and where a delta has a head
+        # of another size, the base's own is not there.
+        is_other_head = names[0] in network.loading.mismatched
+        if (
+            names[0] in live
+            and not is_other_head
+            and not _is_equal(live[names[0]], tensors[file_name])
+        ):
             return file_name, names[0]
     for file_name, slot in network.slots.items():
         if not _is_equal(slot.of(live[slot.whole]), tensors[file_name]):

@@ -47,8 +47,6 @@ def _weights(folder: Path) -> Path:
 def _grow(network: PreTrainedModel, effects: Sequence[Effect]) -> None:
     """Give the network the rows that the delta was trained with; peft leaves that to its user."""
     grown = [e.shape[0] for e in effects if isinstance(e, WeightUpdate) and e.shape]
-    if not grown:
-        return
-    rows = cast("torch.nn.Embedding", network.get_input_embeddings()).weight
-    if max(grown) > len(rows):
+    tokens = network.get_input_embeddings() if grown else None
+    if isinstance(tokens, torch.nn.Embedding) and max(grown) > tokens.num_embeddings:
         network.resize_token_embeddings(max(grown), mean_resizing=False)

@@ -24,6 +24,7 @@ class Facts:
         experts_in_out: Model types whose stacks of experts are stored (experts, in, out).
         causal_lm: Model type -> the class that is its language model.
         headed: Model type -> its classes that put a head on the plain network.
+        prefixes: Model type -> the attribute that holds the plain network in classes with a head.
         types: Every model type.
     """
 
@@ -32,6 +33,7 @@ class Facts:
     experts_in_out: frozenset[str]
     causal_lm: Mapping[str, str]
     headed: Mapping[str, frozenset[str]]
+    prefixes: Mapping[str, str]
     types: frozenset[str]
 
 
@@ -46,6 +48,7 @@ class _Document(TypedDict):
     experts_in_out: list[str]
     causal_lm: dict[str, str]
     headed: dict[str, list[str]]
+    prefixes: dict[str, str]
     types: list[str]
 
 
@@ -59,5 +62,6 @@ def facts() -> Facts:
         experts_in_out=frozenset(document["experts_in_out"]),
         causal_lm=document["causal_lm"],
         headed={name: frozenset(found) for name, found in document["headed"].items()},
+        prefixes=document["prefixes"],
         types=frozenset(document["types"]),
     )

@@ -6,6 +6,8 @@ from functools import cache
 from importlib import resources
 from typing import NotRequired, TypedDict
 
+from deltareg.delta.architectures import facts
+
 _DEFAULT = "default"
 
 
@@ -49,7 +51,8 @@ def rules_for(model_type: str) -> Rules:
     documents = _documents()
     if model_type in documents:
         return _rules(model_type, documents[model_type])
-    return _rules(_DEFAULT, documents[_DEFAULT], also_strip=model_type)
+    held_in = facts().prefixes.get(model_type, "")
+    return _rules(_DEFAULT, documents[_DEFAULT], also_strip=(model_type, held_in))
 
 
 class _Document(TypedDict):
@@ -74,12 +77,11 @@ def _documents() -> dict[str, _Document]:
     }
 
 
-def _rules(model_type: str, document: _Document, *, also_strip: str = "") -> Rules:
-    strip = tuple(document["strip"])
+def _rules(model_type: str, document: _Document, *, also_strip: tuple[str, ...] = ()) -> Rules:
     return Rules(
         model_type=model_type,
         prefix=document["prefix"],
-        strip=(*strip, also_strip) if also_strip else strip,
+        strip=tuple(dict.fromkeys((*document["strip"], *filter(None, also_strip)))),
         renames=tuple((old, new) for old, new in document["renames"]),
         buffers=tuple(document["buffers"]),
         tied=tuple((twin, stored) for twin, stored in document["tied"]),
