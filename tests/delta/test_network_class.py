@@ -1,0 +1,140 @@
+"""The class that a delta's own head makes of its base: from its config, never from a guess."""
+
+import numpy as np
+import pytest
+
+from deltareg.delta.fold import Folding
+from deltareg.delta.kind import Addition, BaseView, DeltaFiles, NetworkClass, WeightUpdate
+from deltareg.delta.maths.updates import Replace
+from deltareg.delta.names import name_map_for
+from deltareg.delta.network_class import network_class_of, view_as
+from deltareg.digest import sha256_of
+from tests.verify.held import Held
+
+PLAIN = {"model_type": "bert", "architectures": ["BertModel"]}
+
+
+def base_of(**config):
+    """Give a base that holds a classifier only where its class does."""
+    config = {**PLAIN, **config}
+    return BaseView(sha256_of(b""), {}, config, name_map_for(config, ["classifier.weight"]))
+
+
+def files(**documents):
+    """Give a delta's documents, as its reader sees them."""
+    named = {name.replace("__", "."): content for name, content in documents.items()}
+    return DeltaFiles({}, {}, named)
+
+
+def head(rows=3, name="classifier", width=8):
+    """Give a new head's effects."""
+    weight, bias = Held("t", np.zeros((rows, width))), Held("t", np.zeros(rows))
+    return [Addition(f"{name}.weight", weight, {}), Addition(f"{name}.bias", bias, {})]
+
+
+@pytest.mark.parametrize(
+    ("task", "architecture"),
+    [
+        ("SEQ_CLS", "BertForSequenceClassification"),
+        ("TOKEN_CLS", "BertForTokenClassification"),
+        ("QUESTION_ANS", "BertForQuestionAnswering"),
+    ],
+)
+def test_a_task_of_pefts_is_a_class_of_the_bases_type(task, architecture):
+    found = network_class_of(head(), files(adapter_config__json={"task_type": task}), base_of())
+
+    assert found == NetworkClass(architecture, ("LABEL_0", "LABEL_1", "LABEL_2"))
+
+
+def test_a_class_that_the_config_names_goes_before_its_task():
+    config = {
+        "task_type": "SEQ_CLS", "auto_mapping": {"base_model_class": "BertForMultipleChoice"},
+    }  # fmt: skip
+
+    found = network_class_of(head(1), files(adapter_config__json=config), base_of())
+
+    assert found is not None
+    assert found.architecture == "BertForMultipleChoice"
+
+
+def test_the_head_of_the_adapters_library_brings_its_labels():
+    told = {
+        "model_class": "BertForSequenceClassification",
+        "label2id": {"no": 1, "yes": 0, "perhaps": 2},
+    }
+
+    found = network_class_of(head(), files(head_config__json=told), base_of())
+
+    assert found is not None
+    assert found.labels == ("yes", "no", "perhaps")
+
+
+@pytest.mark.parametrize("labels", [{"no": 1, "yes": 1, "perhaps": 2}, {"yes": 0}, {"a": "b"}, []])
+def test_labels_that_do_not_number_the_heads_rows_are_left_out(labels):
+    told = {"model_class": "BertForSequenceClassification", "label2id": labels}
+
+    found = network_class_of(head(), files(head_config__json=told), base_of())
+
+    assert found is not None
+    assert found.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"task_type": "FEATURE_EXTRACTION"},
+        {"task_type": 7},
+        {"auto_mapping": {"base_model_class": "os.system"}},
+        {"auto_mapping": {"base_model_class": "GPT2ForSequenceClassification"}},
+        {"auto_mapping": ["BertForSequenceClassification"]},
+    ],
+)
+def test_what_names_no_class_of_the_bases_type_tells_none(config):
+    assert network_class_of(head(), files(adapter_config__json=config), base_of()) is None
+
+
+def test_a_delta_without_a_head_of_its_own_leaves_the_class_alone():
+    config = {"task_type": "SEQ_CLS"}
+
+    assert network_class_of([], files(adapter_config__json=config), base_of()) is None
+
+
+def test_a_head_of_another_size_changes_the_labels_and_not_the_class():
+    base = base_of(architectures=["BertForSequenceClassification"], id2label={"0": "a", "1": "b"})
+    other = WeightUpdate(
+        "classifier.weight", Replace(Held("t", np.zeros((4, 8)))), {}, shape=(4, 8)
+    )  # fmt: skip
+
+    found = network_class_of([other], files(), base)
+
+    assert found is not None
+    assert (found.architecture, len(found.labels)) == ("BertForSequenceClassification", 4)
+
+
+def test_a_folded_config_says_class_and_labels_and_keeps_what_it_said_rightly():
+    found = NetworkClass("BertForSequenceClassification", ("no", "yes", "perhaps"))
+    folding = Folding(head(), {}, network_class=found)
+
+    changes = folding.config_changes(PLAIN)
+
+    assert changes == {
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "no", "1": "yes", "2": "perhaps"},
+        "label2id": {"no": 0, "yes": 1, "perhaps": 2},
+    }
+    own = {"architectures": [found.architecture], "id2label": {"0": "x", "1": "y", "2": "z"}}
+    assert folding.config_changes(own) == {}
+
+
+def test_two_labels_are_what_a_config_means_that_names_none():
+    found = NetworkClass("BertForSequenceClassification", ("LABEL_0", "LABEL_1"))
+
+    assert found.changes(PLAIN) == {"architectures": ["BertForSequenceClassification"]}
+
+
+def test_a_base_seen_as_another_class_has_its_names():
+    seen = view_as(base_of(), NetworkClass("BertForSequenceClassification"))
+
+    assert seen.names.architecture == "BertForSequenceClassification"
+    assert seen.names.memory("encoder.layer.0.output.dense.bias").startswith("bert.encoder.")
