@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
@@ -228,7 +228,9 @@ class TorchEngine:
     @cached_property
     def _dtype(self) -> torch.dtype:
         """What a suite asks for, or what the base runs in by itself."""
-        return DTYPES.get(self._suite.dtype) or dtype_of(self._base.path, self._tensors)
+        return DTYPES.get(self._suite.dtype) or dtype_of(
+            self._base.path, self._base.view, self._tensors
+        )
 
     @cached_property
     def _placing(self) -> Placing | None:
@@ -281,12 +283,17 @@ class TorchEngine:
 
     @cached_property
     def _most_positions(self) -> int:
-        config = self._network.module.config.get_text_config()
+        module = self._network.module
+        if not isinstance(module, PreTrainedModel):
+            return _MOST_TOKENS
+        config = module.config.get_text_config()
         return int(getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
 
     @property
     def _is_generative(self) -> bool:
         module = self._network.module
+        if not isinstance(module, PreTrainedModel):
+            return False
         goes_on = module.main_input_name == "input_ids" and "decoder_input_ids" not in self._probe
         return goes_on and module.can_generate() and not module.config.is_encoder_decoder
 

@@ -1,51 +1,22 @@
-"""A network of transformers' over the memory of a base's files: reading it copies nothing.
+"""A base's tensors as the memory of its files: reading them copies nothing.
 
 The files are mapped to be read only, and shared, so their pages are no memory of this process: the
 kernel drops them when it needs room, and no bound on private memory counts them. What has another
 dtype, or is put together of several tensors, is copied.
 """
 
-# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# torch is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import cast
 
 import torch
-import transformers
 
+from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
-from deltareg.errors import Inconclusive
+from deltareg_verify.torch_engine.networks import told_dtype
 from deltareg_verify.torch_engine.ops import DTYPES, borrowed
-
-_FRESH_SEED = 0
-
-
-def network_from(
-    path: Path, values: Mapping[str, torch.Tensor], dtype: torch.dtype | None
-) -> transformers.PreTrainedModel:
-    """Make the network that a base's config names, of these values.
-
-    Args:
-        path: The base's folder, for its config.
-        values: By name in its files.
-        dtype: What it is to run in; None leaves it to the config.
-
-    Raises:
-        Inconclusive: transformers has no class for it, or no use for its values.
-    """
-    torch.manual_seed(_FRESH_SEED)
-    try:
-        config = _config(path)
-        module: transformers.PreTrainedModel = _network_class(config).from_pretrained(
-            None, config=config, state_dict=dict(values), dtype=dtype or "auto"
-        )
-    except (ValueError, OSError, KeyError, ImportError) as error:
-        raise _unloadable(path, error) from error
-    module.eval()
-    return module
 
 
 def mapped(tensors: Mapping[str, Tensor]) -> dict[str, torch.Tensor]:
@@ -64,39 +35,14 @@ def outlined(
     }
 
 
-def dtype_of(path: Path, tensors: Mapping[str, Tensor]) -> torch.dtype:
+def dtype_of(path: Path, view: BaseView, tensors: Mapping[str, Tensor]) -> torch.dtype:
     """Give the dtype that a base runs in by itself: its config's, else its first tensor's.
 
     Raises:
         Inconclusive: Its config cannot be read.
     """
-    try:
-        told = getattr(_config(path), "dtype", None)
-    except (ValueError, OSError, KeyError, ImportError) as error:
-        raise _unloadable(path, error) from error
-    if isinstance(told, torch.dtype):
+    told = told_dtype(path, view)
+    if told is not None:
         return told
     known = (DTYPES[tensor.dtype] for tensor in tensors.values() if tensor.dtype in DTYPES)
     return next((dtype for dtype in known if dtype.is_floating_point), torch.float32)
-
-
-def _config(path: Path) -> transformers.PretrainedConfig:
-    found: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(
-        path, local_files_only=True
-    )
-    return found
-
-
-def _unloadable(path: Path, error: Exception) -> Inconclusive:
-    return Inconclusive(
-        f"transformers {transformers.__version__} cannot load the base {path.name}: {error}",
-        fix="run it on a worker whose transformers knows this architecture",
-    )
-
-
-def _network_class(config: transformers.PretrainedConfig) -> type[transformers.PreTrainedModel]:
-    for name in config.architectures or ():
-        found = getattr(transformers, name, None)
-        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return found
-    return cast(type[transformers.PreTrainedModel], transformers.MODEL_MAPPING[type(config)])
