@@ -93,8 +93,8 @@ def load(
         placing: Where its weights are brought call by call; None brings all of them, to stay.
 
     Raises:
-        Inconclusive: No library here has a class for it, or one read something else than the files hold,
-            or gave its weights names that are not known here.
+        Inconclusive: No library here has a class for it, or one read something else than the files
+            hold, or gave its weights names that are not known here.
     """
     values = mapped(tensors)
     kept = dtype if placing is None else _most_common(values.values(), dtype)

@@ -10,7 +10,7 @@ The class is one of those that diffusers exports as a model, found by the name i
 
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol, cast
 
 import torch
@@ -37,13 +37,13 @@ def is_component(config: Mapping[str, object]) -> bool:
     return isinstance(config.get(CLASS_KEY), str) and "model_type" not in config
 
 
-def warm_for(name: str) -> bool:
-    """Import what makes networks of a class; gives whether diffusers has it."""
-    try:
-        _class_of(name)
-    except Inconclusive:
-        return False
-    return True
+def warm() -> None:
+    """Import what makes networks; without diffusers nothing, which is met again when one is made.
+
+    Its models import each other: with one of them all are there.
+    """
+    with suppress(Inconclusive):
+        _class_of("UNet2DConditionModel")
 
 
 def make(
@@ -79,10 +79,11 @@ def make(
 
 def _class_of(name: str) -> _Maker:
     try:
-        import diffusers  # noqa: PLC0415  # dear and optional; only diffusion bases need it
+        import diffusers  # dear and optional; only diffusion bases need it
     except ImportError as error:
         told = f"the base is a {name} of diffusers, which this worker lacks"
         raise Inconclusive(told, fix=_EXTRA) from error
+    diffusers.utils.logging.set_verbosity_error()
     try:
         found = getattr(diffusers.models, name, None) if name.isidentifier() else None
     except (ImportError, RuntimeError) as error:  # it lacks a library of its own
@@ -97,7 +98,7 @@ def _class_of(name: str) -> _Maker:
 
 def _empty() -> AbstractContextManager[None]:
     """Have parameters made without memory; buffers that are computed keep their values."""
-    from accelerate import init_empty_weights  # noqa: PLC0415  # comes with the same extra
+    from accelerate import init_empty_weights  # comes with the same extra
 
     make_empty = cast("Callable[..., AbstractContextManager[None]]", init_empty_weights)
     return make_empty(include_buffers=False)

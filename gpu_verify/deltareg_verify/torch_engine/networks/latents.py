@@ -30,9 +30,9 @@ def latents_of(kind: str, draw: Draw) -> Made | None:
 
 def side_of(draw: Draw) -> int:
     """Give the height and width of an image that the model can halve as often as it does."""
-    levels = len(draw.numbers("block_out_channels"))
-    patch = draw.number("patch_size") or 1
-    return _PATCHES * patch if levels < 2 else max(_LEAST_SIDE, 1 << levels)  # noqa: PLR2004
+    if "block_out_channels" in draw.config:
+        return max(_LEAST_SIDE, 1 << len(draw.numbers("block_out_channels")))
+    return _PATCHES * (draw.number("patch_size") or 1)
 
 
 def _unet(draw: Draw) -> Made:
@@ -130,7 +130,6 @@ _KINDS: Mapping[str, Callable[[Draw], Made]] = {
     "UNet2DConditionModel": _unet,
     "UNet2DModel": _unet,
     "UNet3DConditionModel": _film_for_unet,
-    "UNetMotionModel": _film_for_unet,
     "UNetSpatioTemporalConditionModel": _frames_for_unet,
     "VQModel": _unet,
     "WanTransformer3DModel": _film,
