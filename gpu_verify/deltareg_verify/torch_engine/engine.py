@@ -25,6 +25,7 @@ from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.torch_engine.from_files import dtype_of
 from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
+from deltareg_verify.torch_engine.networks.pipeline import run_part
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.prefix import added_rows, without_added
@@ -49,9 +50,10 @@ class TorchEngine:
         device: torch.device,
         room: Room | None = None,
     ) -> None:
-        self._base = base
+        self._whole = base
+        self._base = run_part(base, effects)
         self._room = room or Room(device)
-        self._tensors = base.tensors
+        self._tensors = self._base.tensors
         self._effects = effects
         self._suite = suite
         self._device = device
@@ -208,9 +210,11 @@ class TorchEngine:
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
         """Give an engine of another delta, with this one's network."""
         other = TorchEngine(
-            self._base, effects, suite=self._suite, device=self._device, room=self._room
+            self._whole, effects, suite=self._suite, device=self._device, room=self._room
         )
-        other._network, other._tokenizer = self._network, self._tokenizer
+        if other._base.view.components.keys() <= self._base.view.components.keys():
+            other._base, other._tensors = self._base, self._tensors
+            other._network, other._tokenizer = self._network, self._tokenizer
         return other
 
     def peak_bytes(self) -> int:

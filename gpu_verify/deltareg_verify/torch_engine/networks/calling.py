@@ -35,6 +35,11 @@ class Components(nn.Module):
         """The networks by name."""
         return dict(self.named_children())
 
+    @property
+    def device(self) -> torch.device:
+        """Where all of them are."""
+        return next(self.parameters()).device
+
     def forward(self, **inputs: torch.Tensor) -> dict[str, object]:
         """Run every part that is given inputs."""
         found: dict[str, object] = {}

@@ -9,6 +9,7 @@ from torch import nn
 from deltareg.delta.kind import BaseView
 from deltareg_verify.torch_engine.networks import (
     diffusers_class,
+    pipeline,
     sentence_pooling,
     transformers_class,
 )
@@ -31,7 +32,10 @@ def make_network(
         Inconclusive: No library of this worker has a class for it, or a use for its values.
     """
     torch.manual_seed(_FRESH_SEED)
-    if diffusers_class.is_component(view.config):
+    module: nn.Module
+    if view.components:
+        module = pipeline.make(path, view, values, dtype)
+    elif diffusers_class.is_component(view.config):
         module = diffusers_class.make(view.config, values, dtype)
     else:
         made = transformers_class.make(sentence_pooling.network_folder(path), values, dtype)
@@ -47,6 +51,6 @@ def told_dtype(path: Path, view: BaseView) -> torch.dtype | None:
     Raises:
         Inconclusive: Its config cannot be read.
     """
-    if diffusers_class.is_component(view.config):
+    if view.components or diffusers_class.is_component(view.config):
         return None
     return transformers_class.told_dtype(sentence_pooling.network_folder(path))
