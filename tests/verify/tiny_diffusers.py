@@ -30,7 +30,8 @@ TINY = {
         "up_block_types": ("AttnUpBlock2D", "UpBlock2D"), "attention_head_dim": 8,
     },
     "UNet3DConditionModel": {
-        **_UNET, "block_out_channels": (8, 16), "norm_num_groups": 4, "cross_attention_dim": 16, "attention_head_dim": 8,
+        **_UNET, "block_out_channels": (8, 16), "norm_num_groups": 4, "cross_attention_dim": 16,
+        "attention_head_dim": 8,
         "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
         "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
     },
@@ -47,7 +48,8 @@ TINY = {
     },
     "AutoencoderKL": {
         **_UNET, "in_channels": 3, "out_channels": 3,
-        "down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
     },
     "FluxTransformer2DModel": {**_FLUX, "pooled_projection_dim": 16, "guidance_embeds": True},
     "Flux2Transformer2DModel": {
@@ -76,8 +78,9 @@ TINY = {
         "caption_channels": 12, "sample_size": 16, "norm_num_groups": 4,
     },
     "PixArtTransformer2DModel sizes": {
-        "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4, "out_channels": 8, "num_layers": 1, "cross_attention_dim": 24,
-        "caption_channels": 12, "sample_size": 16, "use_additional_conditions": True,
+        "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4, "out_channels": 8,
+        "num_layers": 1, "cross_attention_dim": 24, "caption_channels": 12, "sample_size": 16,
+        "use_additional_conditions": True,
     },
     "DiTTransformer2DModel": {
         **_HEADS, "in_channels": 4, "out_channels": 8, "num_layers": 1, "sample_size": 8,
@@ -111,7 +114,8 @@ TINY = {
         "max_text_seq_length": 8,
     },
     "HunyuanVideoTransformer3DModel": {
-        "num_attention_heads": 2, "attention_head_dim": 10, "in_channels": 4, "out_channels": 4, "num_layers": 1, "num_single_layers": 1,
+        "num_attention_heads": 2, "attention_head_dim": 10, "in_channels": 4, "out_channels": 4,
+        "num_layers": 1, "num_single_layers": 1,
         "num_refiner_layers": 1, "text_embed_dim": 16, "pooled_projection_dim": 8,
         "rope_axes_dim": (2, 4, 4),
     },
@@ -124,11 +128,13 @@ TINY = {
         "text_embed_dim": 16, "time_embed_dim": 4,
     },
     "WanTransformer3DModel": {
-        "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4, "out_channels": 4, "text_dim": 16, "freq_dim": 32, "ffn_dim": 32,
+        "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4, "out_channels": 4,
+        "text_dim": 16, "freq_dim": 32, "ffn_dim": 32,
         "num_layers": 2, "rope_max_seq_len": 32,
     },
     "WanTransformer3DModel image": {
-        "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4, "out_channels": 4, "text_dim": 16, "freq_dim": 32, "ffn_dim": 32,
+        "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4, "out_channels": 4,
+        "text_dim": 16, "freq_dim": 32, "ffn_dim": 32,
         "num_layers": 1, "rope_max_seq_len": 32, "image_dim": 4, "added_kv_proj_dim": 24,
     },
 }  # fmt: skip
@@ -146,3 +152,11 @@ def make(name, *, seed=0):
             if value.count_nonzero() == 0:
                 torch.nn.init.normal_(value, std=0.02)
     return module
+
+
+def read(name, folder, **options):
+    """Have diffusers read a model from a folder."""
+    import diffusers
+
+    kind = getattr(diffusers, name.partition(" ")[0])
+    return kind.from_pretrained(folder, local_files_only=True, **options).eval()
