@@ -10,6 +10,7 @@ The steps are those of the library (sentence-transformers 6, `Pooling`, `Dense`,
 # pyright: reportUnknownArgumentType=false
 
 import json
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,9 @@ from deltareg_verify.torch_engine.networks.pooling_modes import MODES, pool
 
 MODULES_FILE = "modules.json"
 OUTPUT = "sentence_embedding"
+_CONFIG = "config.json"
+_OLD_FOLDER = "0_Transformer"
+_FOLDER = re.compile(r"[A-Za-z0-9_-]+")
 _OLD_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -42,9 +46,8 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 
 def network_folder(path: Path) -> Path:
     """Give the folder that the network's config lies in: the base's, or one that it names."""
-    listed = _listed(path)
-    inner = path / str(listed[0].get("path") or "") if listed else path
-    return inner if not (path / "config.json").is_file() and inner.is_dir() else path
+    inner = path / _OLD_FOLDER
+    return inner if not (path / _CONFIG).is_file() and inner.is_dir() else path
 
 
 def add_pooling(module: PreTrainedModel, path: Path, values: Mapping[str, torch.Tensor]) -> None:
@@ -58,7 +61,8 @@ def add_pooling(module: PreTrainedModel, path: Path, values: Mapping[str, torch.
     first, *others = _listed(path) or [{}]
     if _kind(first) != "Transformer" or not others or _kind(others[0]) != "Pooling":
         return
-    modes = _modes(_config(path, others[0]))
+    told = _config(path, others[0])
+    modes = _modes(told) if told else ()
     steps = [_step(one, _config(path, one), values) for one in others[1:]]
     known = [step for step in steps if step is not None]
     if modes and len(known) == len(steps):
@@ -152,7 +156,8 @@ def _listed(path: Path) -> list[dict[str, object]]:
 
 
 def _config(path: Path, one: Mapping[str, object]) -> Mapping[str, object]:
-    found = _read(path / str(one.get("path") or "") / "config.json")
+    folder = str(one.get("path") or "")
+    found = _read(path / folder / _CONFIG) if _FOLDER.fullmatch(folder) else None
     return found if is_object(found) else {}
 
 

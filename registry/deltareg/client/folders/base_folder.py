@@ -24,6 +24,8 @@ from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.pipeline import INDEX_FILE, component_texts
 from deltareg.identity.manifest import Manifest
 
+_OF_SENTENCES = f"0_Transformer/{CONFIG_FILE}"  # sentence-transformers of old
+
 
 class _Note(BaseModel):
     """What was found out about a base folder, and the files as they were then."""
@@ -108,9 +110,9 @@ def _configs(folder: Folder) -> tuple[str, dict[str, str]]:
         for path, file in folder.contents.items()
         if path == INDEX_FILE or path.rpartition("/")[2] == CONFIG_FILE
     }
-    if CONFIG_FILE in texts or INDEX_FILE not in texts:
-        return texts.get(CONFIG_FILE, "{}"), {}
-    return texts[INDEX_FILE], component_texts(texts)
+    if CONFIG_FILE not in texts and INDEX_FILE in texts:
+        return texts[INDEX_FILE], component_texts(texts)
+    return texts.get(CONFIG_FILE) or texts.get(_OF_SENTENCES, "{}"), {}
 
 
 def _remembered(folder: Folder, cache: Cache) -> Manifest | None:
