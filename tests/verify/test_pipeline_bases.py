@@ -50,9 +50,8 @@ def components():
     }
 
 
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pipeline")
+def save_pipeline(folder):
+    """Save a pipeline as the library does."""
     listed = {"_class_name": "StableDiffusionXLPipeline", "scheduler": ["diffusers", "Any"]}
     for name, part in components().items():
         part.save_pretrained(folder / name)
@@ -60,6 +59,12 @@ def pipeline(tmp_path_factory):
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text("{}")
     (folder / "model_index.json").write_text(json.dumps(listed))
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline")
+    save_pipeline(folder)
     return folder
 
 
