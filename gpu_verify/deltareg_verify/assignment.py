@@ -37,7 +37,7 @@ class Assignment:
         manifest: A file with the version's manifest bytes.
         base: The folder of the base, its root already checked by the supervisor.
         base_manifest: A file with the base's manifest bytes, so that nothing is hashed again.
-        model_type: Of the base, so that its classes are imported before the fork.
+        model_type: Of the base, or its class in diffusers, to be imported before the fork.
         suite: A file with the suite's document.
         probes: A folder with the files of its probe sets, by the names that the suite gives.
         scratch: The one folder that the child may write.

@@ -34,7 +34,7 @@ class Materials:
         manifest: Its manifest, in a file.
         base: The base's folder.
         base_manifest: The base's manifest as fingerprinted here, in a file.
-        model_type: The base's.
+        model_type: The base's; of one of diffusers the class.
         base_config: Digest of the base's configuration, for the verdict.
         evidence: What ties the delta to this base: `exact` when it carries tensors of the base,
             `shapes` when no more can be said than that it fits.
@@ -92,7 +92,7 @@ class Stock:
                 manifest=own.manifest,
                 base=own.base,
                 base_manifest=own.base_manifest,
-                model_type=grant.base.model_type,
+                model_type=grant.base.model_type or _class_of_diffusers(base),
                 base_config=str(base.identity.config),
                 evidence=evidence_of(manifest, base.manifest),
                 suite=suite,
@@ -179,6 +179,12 @@ class Stock:
             return self._client.bases.fetch(info)
         except (NotFound, Conflict) as error:
             raise _nowhere(info, error) from error
+
+
+def _class_of_diffusers(base: BaseFolder) -> str:
+    """Name the class of a base that has no model type; empty when it names none."""
+    found = base.view.config.get("_class_name", "")
+    return found if isinstance(found, str) else ""
 
 
 def _nowhere(info: BaseInfo, error: DeltaregError) -> Inconclusive:

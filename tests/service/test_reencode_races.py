@@ -133,7 +133,7 @@ class World:
     def send(self, caller, upload, one, stored, earlier, *, at_hand=True):
         """Encode against the base and an earlier checkpoint, where it is stored; send the packs."""
         own, others = self.models, {}
-        pairs = references(one.folder, own.view, own.base.tensors) if at_hand else {}
+        pairs = references(one.folder.tensors, own.view, own.base.tensors) if at_hand else {}
         storage = None if earlier is None else self.storage_of(earlier.digest)
         if storage is not None:
             found = Earlier(earlier.manifest, storage, earlier.folder)

@@ -11,6 +11,7 @@ from safetensors.torch import save_file  # noqa: E402  # it needs torch
 
 from deltareg_verify.examine import examine  # noqa: E402
 from deltareg_verify.torch_engine.from_files import mapped  # noqa: E402
+from deltareg_verify.torch_engine.networks.pipeline import run_part  # noqa: E402
 from deltareg_verify.torch_engine.reloaded import load_as_folder  # noqa: E402
 from tests import small_networks  # noqa: E402
 from tests.verify.bench import Bench, sample_bench, suite_of  # noqa: E402
@@ -44,13 +45,13 @@ def test_what_is_folded_loads_as_what_it_is(opened, sample):
 def test_a_twin_that_is_written_under_one_of_its_names_is_missing(cache_dir):
     """Folding unties the head and turns the tie off: both names must be in the folder."""
     bench = sample_bench("tinygpt2/lora", cache_dir)
-    values = mapped(bench.base.tensors)
+    values, base = mapped(bench.base.tensors), run_part(bench.base, ())
     untied = {**bench.base.view.config, "tie_word_embeddings": False}
 
     _, whole = load_as_folder(
-        untied, {**values, "lm_head.weight": values["transformer.wte.weight"]}, torch.float32
+        base, untied, {**values, "lm_head.weight": values["transformer.wte.weight"]}, torch.float32
     )
-    _, lost = load_as_folder(untied, values, torch.float32)
+    _, lost = load_as_folder(base, untied, values, torch.float32)
 
     assert (whole.missing, lost.missing) == (frozenset(), frozenset({"lm_head.weight"}))
 

@@ -1,4 +1,4 @@
-"""The engine in torch and transformers, the only part of the project that imports them."""
+"""The engine in torch, transformers and diffusers; no other part of the project imports these."""
 
 from deltareg_verify.torch_engine.device import environment, prepare_device
 from deltareg_verify.torch_engine.engine import TorchEngine

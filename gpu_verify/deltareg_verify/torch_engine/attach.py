@@ -253,7 +253,7 @@ def _refuse_busy(model: nn.Module) -> None:
 def _moved(effects: Sequence[Effect], network: Network) -> list[Effect]:
     """Give effects the paths of a network that holds the base's under another prefix."""
     known = {name for name, _ in network.module.named_modules(remove_duplicate=False)}
-    prefix = f"{network.module.base_model_prefix}."
+    prefix = f"{getattr(network.module, 'base_model_prefix', '')}."
 
     def path(module: str) -> str:
         candidates = (module, f"{prefix}{module}", module.removeprefix(prefix))

@@ -8,8 +8,10 @@ import os
 import platform
 import re
 import resource
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -62,6 +64,8 @@ def environment(device: torch.device) -> Mapping[str, str]:
         "threads": str(torch.get_num_threads()),
         **installed(),
     }
+    if "diffusers" in sys.modules:  # dear: only those that need it have imported it
+        known["diffusers"] = version("diffusers")
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         known["gpu"] = properties.name

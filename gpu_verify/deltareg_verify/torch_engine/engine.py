@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
@@ -33,8 +33,9 @@ from deltareg_verify.engine import (
 from deltareg_verify.torch_engine import device as devices
 from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
-from deltareg_verify.torch_engine.from_files import dtype_of, mapped, outlined
+from deltareg_verify.torch_engine.from_files import dtype_of, outlined
 from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
+from deltareg_verify.torch_engine.networks.pipeline import run_part
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.prefix import added_rows, without_added
@@ -61,9 +62,10 @@ class TorchEngine:
         device: torch.device,
         room: Room | None = None,
     ) -> None:
-        self._base = base
+        self._whole = base
+        self._base = run_part(base, effects)
         self._room = room or Room(device)
-        self._tensors = base.tensors
+        self._tensors = self._base.tensors
         self._effects = effects
         self._suite = suite
         self._device = device
@@ -107,15 +109,11 @@ class TorchEngine:
             values = folded_values(
                 self._effects, self._tensors, self._ops, known=folded if is_whole else {}
             )
-            module, found = load_beside(
-                config, values if is_whole else outlined(values, values.keys(), self._dtype),
-                self._network, is_same_class=_class_in(config) == _class_in(self.config),
-                base=outlined(mapped(self._tensors), self._tensors.keys(), self._dtype),
-            )  # fmt: skip
+            values = values if is_whole else outlined(values, values.keys(), self._dtype)
+            module, found = load_beside(self._base, config, values, self._network, self._dtype)
             if not is_whole:
                 return found
-            # transformers' wrapper loses the method's self
-            module.to(self._device)  # pyright: ignore[reportArgumentType]
+            module.to(self._device)
             return replace(found, outputs=floating_outputs(forward(module, self._probe)))
 
     def second_opinion(self, library: str, folder: Path) -> SecondOpinion:
@@ -258,9 +256,11 @@ class TorchEngine:
     def beside(self, effects: Sequence[Effect]) -> "TorchEngine":
         """Give an engine of another delta, with this one's network."""
         other = TorchEngine(
-            self._base, effects, suite=self._suite, device=self._device, room=self._room
+            self._whole, effects, suite=self._suite, device=self._device, room=self._room
         )
-        other._network, other._tokenizer = self._network, self._tokenizer
+        if other._base.view.components.keys() <= self._base.view.components.keys():
+            other._base, other._tensors = self._base, self._tensors
+            other._network, other._tokenizer = self._network, self._tokenizer
         return other
 
     def peak_bytes(self) -> int:
@@ -278,7 +278,9 @@ class TorchEngine:
     @cached_property
     def _dtype(self) -> torch.dtype:
         """What a suite asks for, or what the base runs in by itself."""
-        return DTYPES.get(self._suite.dtype) or dtype_of(self._base.path, self._tensors)
+        return DTYPES.get(self._suite.dtype) or dtype_of(
+            self._base.path, self._base.view, self._tensors
+        )
 
     @cached_property
     def _placing(self) -> Placing | None:
@@ -331,12 +333,17 @@ class TorchEngine:
 
     @cached_property
     def _most_positions(self) -> int:
-        config = self._network.module.config.get_text_config()
+        module = self._network.module
+        if not isinstance(module, PreTrainedModel):
+            return _MOST_TOKENS
+        config = module.config.get_text_config()
         return int(getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
 
     @property
     def _is_generative(self) -> bool:
         module = self._network.module
+        if not isinstance(module, PreTrainedModel):
+            return False
         goes_on = module.main_input_name == "input_ids" and "decoder_input_ids" not in self._probe
         return goes_on and module.can_generate() and not module.config.is_encoder_decoder
 
@@ -369,10 +376,6 @@ class TorchEngine:
                 case "folded":
                     with swapped(module, self._folded):
                         return forward(module, inputs)
-
-
-def _class_in(config: Mapping[str, object]) -> object:
-    return config.get("architectures")
 
 
 def _nobody(effect: object, passed: object = None, /) -> None:

@@ -7,7 +7,7 @@
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -15,12 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from deltareg.delta.kind import ActivationHook, PrefixInsert
 from deltareg_verify.torch_engine.hooks import Passed, hooked
+from deltareg_verify.torch_engine.networks.calling import Result, call
 from deltareg_verify.torch_engine.ops import TorchOps, as_torch
 from deltareg_verify.torch_engine.plan import Plan
 from deltareg_verify.torch_engine.prefix import inserted
 from deltareg_verify.torch_engine.swap import swapped
-
-Result = Mapping[str, object]
 
 
 class Noted(Protocol):
@@ -108,7 +107,7 @@ def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
         inputs: By parameter of its forward.
     """
     with torch.no_grad():
-        return cast(Result, module(**_arguments(module, inputs)))
+        return call(module, inputs)
 
 
 def watched_forward(
@@ -128,11 +127,3 @@ def watched_forward(
     with put_on(module, plan, ops, noted) as weights, Watch(weights) as watch:
         result = forward(module, inputs)
     return Watched(result, fired | {plan.targets[name] for name in watch.seen}, moved)
-
-
-def _arguments(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> dict[str, object]:
-    config = getattr(module, "config", None)
-    known: dict[str, object] = {"return_dict": True}
-    if getattr(config, "use_cache", None) is not None:
-        known["use_cache"] = False
-    return {**inputs, **known}

@@ -1,6 +1,6 @@
-"""Loading a base as a live network, by transformers, from local files, without code from them.
+"""Loading a base as a live network from local files, without code from them.
 
-What transformers made of the files is then held against them: a parameter that does not equal its
+What a library made of the files is then held against them: a parameter that does not equal its
 stored tensor would mean that another base is tested than the one that was fingerprinted.
 """
 
@@ -9,22 +9,19 @@ stored tensor would mean that another base is tested than the one that was finge
 # pyright: reportUnknownArgumentType=false
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import transformers
+from torch import nn
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Inconclusive
-from deltareg_verify.torch_engine.from_files import (
-    Loading,
-    mapped,
-    network_from,
-    outlined,
-)
+from deltareg_verify.torch_engine.from_files import mapped, outlined
+from deltareg_verify.torch_engine.networks import Loading, make_network
 from deltareg_verify.torch_engine.ops import NAMES, borrowed
 from deltareg_verify.torch_engine.streamed import Placing, stand_in
 
@@ -61,13 +58,13 @@ class Network:
         module: The live network, in evaluation mode.
         live: Its parameters and buffers by name, tied ones under all their names.
         places: For every tensor of the files all names in `live` that hold it.
-        dtype: Of its first floating parameter, as safetensors spells it.
+        dtype: Of most of its floating parameters, as safetensors spells it.
         fresh: Parameters that no file holds, filled with seeded noise.
         slots: For every tensor of the files that is a part of a parameter, which part.
-        loading: What transformers said of the files, where it loaded them.
+        loading: What its library said of the files, where it loaded them.
     """
 
-    module: transformers.PreTrainedModel
+    module: nn.Module
     live: Mapping[str, torch.Tensor]
     places: Mapping[str, Sequence[str]]
     dtype: str
@@ -98,23 +95,22 @@ def load(
         placing: Where its weights are brought call by call; None brings all of them, to stay.
 
     Raises:
-        Inconclusive: transformers has no class for it, or read something else than the files hold,
-            or gave its weights names that are not known here.
+        Inconclusive: No library here has a class for it, or one read something else than the files
+            hold, or gave its weights names that are not known here.
     """
     values = mapped(tensors)
-    kept = dtype if placing is None else _most_common(values, dtype)
-    module, loading = network_from(path, values, kept, view.config)
+    kept = dtype if placing is None else _most_common(values.values(), dtype)
+    module, loading = make_network(path, view, values, kept)
     lost = sorted(name for name in loading.mismatched if not _is_head(name, view))
     if lost:
-        raise Inconclusive(f"transformers wants {lost[0]} of the base in another shape")
+        raise Inconclusive(f"its library wants {lost[0]} of the base in another shape")
     network = network_of(module, view, loading)
     _check_known(network, view)
     wrong = first_difference(network, tensors)
     if wrong is not None:
-        raise Inconclusive(f"transformers loaded {wrong[1]}, which is not {wrong[0]} of the base")
+        raise Inconclusive(f"{wrong[1]} in memory is not {wrong[0]} of the base")
     if placing is None:
-        # transformers' wrapper loses the method's self
-        module.to(device)  # pyright: ignore[reportArgumentType]
+        module.to(device)
         return network_of(module, view, loading)
     homes: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     filled = {file for file, places in network.places.items() if places[0] in homes}
@@ -122,17 +118,21 @@ def load(
     if kept != dtype:
         # Its buffers, and what no file holds, are what they would be if all of it were converted.
         blank = outlined(values, filled | network.slots.keys(), dtype)
-        module, _ = network_from(path, blank, dtype, view.config)
+        module, _ = make_network(path, view, blank, dtype)
         own = dict(module.named_parameters(remove_duplicate=False))
         homes |= {name: own[name] for name in network.fresh}
     stand_in(module, homes, placing)
     return network_of(module, view, loading)
 
 
-def _most_common(values: Mapping[str, torch.Tensor], default: torch.dtype) -> torch.dtype:
-    """Give the dtype that most elements of a base are stored in, of those that are real numbers."""
+def _runs_in(module: nn.Module) -> torch.dtype:
+    return _most_common(module.parameters(), torch.float32)
+
+
+def _most_common(values: Iterable[torch.Tensor], default: torch.dtype) -> torch.dtype:
+    """Give the dtype that most elements have, of those that are real numbers."""
     counts: Counter[torch.dtype] = Counter()
-    for value in values.values():
+    for value in values:
         if value.is_floating_point():
             counts[value.dtype] += value.numel()
     return counts.most_common(1)[0][0] if counts else default
@@ -160,9 +160,7 @@ def _is_head(name: str, view: BaseView) -> bool:
     return view.names.is_head(view.names.canonical(name))
 
 
-def network_of(
-    module: transformers.PreTrainedModel, view: BaseView, loading: Loading | None = None
-) -> Network:
+def network_of(module: nn.Module, view: BaseView, loading: Loading | None = None) -> Network:
     """Find the tensors of a base in a network that is in memory already."""
     live: dict[str, torch.Tensor] = dict(module.named_parameters(remove_duplicate=False))
     live.update(module.named_buffers(remove_duplicate=False))
@@ -170,9 +168,8 @@ def network_of(
     held = {name for names in places.values() for name in names}
     held |= {slot.whole for slot in slots.values()}
     fresh = sorted(name for name, _ in module.named_parameters() if name not in held)
-    first = next(p for p in module.parameters() if p.is_floating_point())
-    loading = loading or Loading()
-    return Network(module, live, places, NAMES[first.dtype], tuple(fresh), slots, loading)
+    dtype, told = NAMES[_runs_in(module)], loading or Loading()
+    return Network(module, live, places, dtype, tuple(fresh), slots, told)
 
 
 def first_difference(network: Network, tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:

@@ -5,29 +5,43 @@
 # pyright: reportUnknownArgumentType=false
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from deltareg.errors import Inconclusive, InvalidInput
 from deltareg_verify.engine import F32
 from deltareg_verify.torch_engine.media import INPUTS, media_inputs, with_image_tokens
+from deltareg_verify.torch_engine.networks.calling import Components, parameters_of
+from deltareg_verify.torch_engine.networks.diffusers_probe import diffusers_probe
 
 Inputs = Mapping[str, torch.Tensor]
 _KNOWN = (
     "input_", "attention_", "pixel_", "token_type_", "decoder_input_", "image_grid", "mm_token",
+    "sample", "hidden_states", "timestep", "encoder_", "pooled_", "added_cond", "img_", "txt_",
 )  # fmt: skip
 _LENGTHS = ("max_position_embeddings", "max_target_positions")
 _TOKENS = ("input_ids", "decoder_input_ids")
 
 
+class _Placed(Protocol):
+    """A network that says where it is, and in what it runs."""
+
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+
 def probe_inputs(
-    module: PreTrainedModel, *, seed: int, sequences: int, tokens: int
+    module: nn.Module, *, seed: int, sequences: int, tokens: int
 ) -> dict[str, torch.Tensor]:
-    """Make inputs for a network: token ids, pixels, sounds, by what its forward takes.
+    """Make inputs for a network: token ids, pixels, sounds, latents, by what its forward takes.
 
     Args:
         module: The network.
@@ -38,7 +52,20 @@ def probe_inputs(
     Raises:
         Inconclusive: The network takes something else, or this in a shape that is not known here.
     """
-    random = np.random.default_rng(seed)
+    if isinstance(module, Components):
+        parts = module.parts.items()
+        each = {n: probe_inputs(p, seed=seed, sequences=sequences, tokens=tokens) for n, p in parts}
+        return {f"{n}.{name}": value for n, made in each.items() for name, value in made.items()}
+    if isinstance(module, PreTrainedModel):
+        made = _inputs_of(module, np.random.default_rng(seed), sequences, tokens)
+    else:
+        made = diffusers_probe(module, seed=seed, rows=sequences, tokens=tokens)
+    return _placed(module, made)
+
+
+def _inputs_of(
+    module: PreTrainedModel, random: np.random.Generator, sequences: int, tokens: int
+) -> dict[str, torch.Tensor]:
     takes = inspect.signature(module.forward).parameters
     text = module.config.get_text_config()
     made: dict[str, torch.Tensor] = {}
@@ -56,40 +83,64 @@ def probe_inputs(
     if lost:
         raise Inconclusive(f"there is no probe for {type(module).__name__}: it takes {lost[0]}")
     made = with_image_tokens(module, made, takes)
-    made = {name: value for name, value in made.items() if name in takes}
-    dtype = module.dtype
-    return {
-        n: v.to(module.device, dtype if v.is_floating_point() else None) for n, v in made.items()
-    }
+    return {name: value for name, value in made.items() if name in takes}
 
 
 def given_inputs(
-    module: PreTrainedModel, arrays: Mapping[str, NDArray[np.generic]]
+    module: nn.Module, arrays: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, torch.Tensor]:
     """Put inputs of one's own on a network's device, real numbers in its dtype.
 
     Raises:
         InvalidInput: The network's forward has no parameter of such a name, or no such token.
     """
-    takes = inspect.signature(module.forward).parameters
-    unknown = next((name for name in arrays if name not in takes), None)
+    if isinstance(module, Components):
+        return _given_by_part(module, arrays)
+    takes = parameters_of(module)
+    unknown = next((name for name in arrays if name.partition(".")[0] not in takes), None)
     if unknown is not None or not arrays:
         told = f"an input {unknown!r}" if arrays else "no input at all"
-        known = ", ".join(name for name in takes if name.startswith(_KNOWN))
-        raise InvalidInput(
-            f"{type(module).__name__} does not take {told}",
-            fix=f"name tensors as its forward does: {known}",
-        )
+        raise _not_taken(module, told, [name for name in takes if name.startswith(_KNOWN)])
     given = [(name, arrays[name]) for name in _TOKENS if name in arrays]
-    tokens = module.config.get_text_config().vocab_size if given else 0
+    if given and isinstance(module, PreTrainedModel):
+        _check_tokens(given, module.config.get_text_config().vocab_size)
+    return _placed(module, {name: torch.from_numpy(v.copy()) for name, v in arrays.items()})
+
+
+def _given_by_part(
+    module: Components, arrays: Mapping[str, NDArray[np.generic]]
+) -> dict[str, torch.Tensor]:
+    unknown = next((name for name in arrays if name.partition(".")[0] not in module.parts), None)
+    if unknown is not None or not arrays:
+        told = f"an input {unknown!r}" if arrays else "no input at all"
+        raise _not_taken(module, told, [f"{part}.…" for part in module.parts])
+    found: dict[str, torch.Tensor] = {}
+    for part, child in module.parts.items():
+        start = f"{part}."
+        own = {n.removeprefix(start): v for n, v in arrays.items() if n.startswith(start)}
+        given = given_inputs(child, own) if own else {}
+        found |= {f"{start}{name}": value for name, value in given.items()}
+    return found
+
+
+def _check_tokens(given: Sequence[tuple[str, NDArray[np.generic]]], tokens: int) -> None:
     for name, ids in given:
         if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < tokens:
             raise InvalidInput(f"{name} has numbers that are none of the {tokens} tokens")
-    made = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
-    dtype = module.dtype
-    return {
-        n: v.to(module.device, dtype if v.is_floating_point() else None) for n, v in made.items()
-    }
+
+
+def _not_taken(module: nn.Module, told: str, known: Sequence[str]) -> InvalidInput:
+    return InvalidInput(
+        f"{type(module).__name__} does not take {told}",
+        fix=f"name tensors as its forward does: {', '.join(known)}",
+    )
+
+
+def _placed(module: nn.Module, made: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Bring inputs to where a network is, real numbers in its dtype."""
+    where = cast("_Placed", module)
+    device, dtype = where.device, where.dtype
+    return {n: v.to(device, dtype if v.is_floating_point() else None) for n, v in made.items()}
 
 
 def floating_outputs(result: Mapping[str, object]) -> dict[str, F32]:

@@ -6,20 +6,26 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-import transformers
+from torch import nn
 
+from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.delta.fold import Folding
 from deltareg.delta.kind import Effect, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
 from deltareg_verify.engine import Reloaded
 from deltareg_verify.torch_engine.fold import chains, fold
-from deltareg_verify.torch_engine.from_files import Loading, mapped, network_from
+from deltareg_verify.torch_engine.from_files import mapped, outlined
 from deltareg_verify.torch_engine.load import Network
+from deltareg_verify.torch_engine.networks import Loading, make_network
+from deltareg_verify.torch_engine.networks.pipeline import RunBase
 from deltareg_verify.torch_engine.ops import DTYPES, TorchOps, stored
+
+_CLASSES = "architectures"
 
 
 def folded_values(
@@ -50,46 +56,62 @@ def folded_values(
 
 
 def load_as_folder(
-    config: Mapping[str, object], values: Mapping[str, torch.Tensor], dtype: torch.dtype
-) -> tuple[transformers.PreTrainedModel, Loading]:
+    base: RunBase, config: Mapping[str, object], values: Mapping[str, torch.Tensor],
+    dtype: torch.dtype,
+) -> tuple[nn.Module, Loading]:  # fmt: skip
     """Load values by the class that a config names, as from the folder of both.
 
+    Args:
+        base: What it was folded into; what lies beside its weights lies in the folder, too.
+        config: The folder's.
+        values: What is in it.
+        dtype: What it is to run in.
+
     Raises:
-        Inconclusive: transformers has no class for it.
+        Inconclusive: No library here has a class for it.
     """
-    with TemporaryDirectory() as folder:
-        (Path(folder) / "config.json").write_text(json.dumps(config))
-        return network_from(Path(folder), values, dtype, config)
+    view = replace(base.view, config=config)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        configs = {".": config} if not view.components else view.components
+        for part, told in configs.items():
+            (folder / part).mkdir(exist_ok=True)
+            (folder / part / CONFIG_FILE).write_text(json.dumps(told))
+        for own in base.path.iterdir():
+            if own.name not in {CONFIG_FILE, *configs} and own.suffix != ".safetensors":
+                (folder / own.name).symlink_to(own.resolve())
+        return make_network(folder, view, values, dtype)
 
 
 def load_beside(
+    base: RunBase,
     config: Mapping[str, object],
     values: Mapping[str, torch.Tensor],
     network: Network,
-    *,
-    base: Mapping[str, torch.Tensor],
-    is_same_class: bool,
-) -> tuple[transformers.PreTrainedModel, Reloaded]:
+    dtype: torch.dtype,
+) -> tuple[nn.Module, Reloaded]:
     """Load a folded model and say what went otherwise than when its base was loaded.
 
     Args:
+        base: What it was folded into.
         config: The folded folder's.
         values: What is in it.
         network: The base, running.
-        base: The base's tensors; only their shapes are looked at, and where the class is another.
-        is_same_class: Whether the config names the class of the running network.
+        dtype: What it runs in.
 
     Returns:
         The model, with the running network's values where no file holds any, and what there is to
         say of it.
     """
-    dtype = next(p.dtype for p in network.module.parameters() if p.is_floating_point())
-    module, found = load_as_folder(config, values, dtype)
-    before = network.loading if is_same_class else load_as_folder(config, base, dtype)[1]
-    for name, own in module.named_parameters():
+    module, found = load_as_folder(base, config, values, dtype)
+    before = network.loading
+    if config.get(_CLASSES) != base.view.config.get(_CLASSES):
+        own = mapped(base.tensors)
+        before = load_as_folder(base, config, outlined(own, own.keys(), dtype), dtype)[1]
+    for name, parameter in module.named_parameters():
         other = network.live.get(name)
-        if name in found.missing and other is not None and own.shape == other.shape:
-            own.data = other.detach().to(own.device)
+        if name in found.missing and other is not None and parameter.shape == other.shape:
+            parameter.data = other.detach().to(parameter.device)
     return module, Reloaded(
         tuple(sorted(found.missing - before.missing)),
         tuple(sorted(found.unexpected - before.unexpected)),

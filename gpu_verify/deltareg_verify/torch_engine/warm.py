@@ -11,6 +11,8 @@ import torch
 import transformers
 from transformers.utils import logging as transformers_logging
 
+from deltareg_verify.torch_engine.networks import diffusers_class
+
 
 def warm() -> None:
     """Import what every run needs, without touching a device or starting a thread."""
@@ -30,7 +32,14 @@ def quieten() -> None:
 
 
 def warm_for(model_type: str) -> None:
-    """Import the network classes of an architecture; an unknown one is met again by the child."""
+    """Import the network classes of an architecture; an unknown one is met again by the child.
+
+    Args:
+        model_type: As transformers calls it, or the name of a class of diffusers.
+    """
+    if model_type[:1].isupper():
+        diffusers_class.warm()
+        return
     try:
         config = transformers.CONFIG_MAPPING[model_type]
         _ = transformers.MODEL_MAPPING[config]

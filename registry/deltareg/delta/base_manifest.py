@@ -6,15 +6,17 @@ A base's manifest lists its files and tensors like a delta's; its `config` holds
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from deltareg.delta.kind import BaseView
-from deltareg.delta.names import name_map_for
+from deltareg.delta.names import name_map_for, pipeline_names
 from deltareg.digest import Digest, merkle_root, sha256_of
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Problem, Refused
 from deltareg.identity.fingerprint import fingerprint
 from deltareg.identity.manifest import (
     BASE_KIND,
+    COMPONENTS,
     Manifest,
     ManifestFile,
     ManifestTensor,
@@ -36,7 +38,8 @@ class BaseIdentity:
 
     Attributes:
         root: Over all tensors (deltareg.identity.fingerprint).
-        config: Over `config.json`, canonical; equal whatever the order of its keys.
+        config: Over `config.json`, canonical; equal whatever the order of its keys. Of a pipeline
+            over those of its components too.
         tokenizer: Over the tokenizer's files; None when there are none.
     """
 
@@ -51,6 +54,7 @@ def build_base_manifest(
     files: Iterable[ManifestFile],
     digests: Mapping[tuple[str, str], Digest],
     config_text: str,
+    components: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """Build the manifest of a base.
 
@@ -58,18 +62,12 @@ def build_base_manifest(
         headers: Header of every weight file, by path.
         files: All files.
         digests: Tensor digest by (file, tensor name).
-        config_text: `config.json` as it is; `{}` when there is none.
+        config_text: `config.json` as it is; of a pipeline `model_index.json`; `{}` without either.
+        components: Of a pipeline, the `config.json` of every component by its folder.
 
     Raises:
         Refused: Two files hold a tensor of the same name.
     """
-    seen: dict[str, str] = {}
-    for path, header in headers.items():
-        for name in header.tensors:
-            if name in seen:
-                both = f"{seen[name]} and {path} both hold it"
-                raise Refused([Problem("ambiguous", both, tensor=name, fix="keep one of them")])
-            seen[name] = path
     tensors = (
         ManifestTensor(
             path, name, "weight", "", info.dtype, info.shape, digests[path, name]
@@ -77,22 +75,44 @@ def build_base_manifest(
         for path, header in headers.items()
         for name, info in header.tensors.items()
     )  # fmt: skip
-    return Manifest(
+    inner = {COMPONENTS: dict(components)} if components else {}
+    manifest = Manifest(
         kind=BASE_KIND,
         variant="",
         foldable=False,
         base=None,
-        config={"config_json": config_text, "model_type": _model_type(config_text)},
+        config={"config_json": config_text, "model_type": _model_type(config_text), **inner},
         tensors=tuple(sorted(tensors, key=lambda t: (t.file, t.name))),
         files=tuple(sorted(files, key=lambda f: f.path)),
     )
+    _refuse_twice(manifest)
+    return manifest
+
+
+def components_of(manifest: Manifest) -> dict[str, str]:
+    """Give the text of every component's `config.json`; nothing where a base is no pipeline."""
+    found = manifest.config.get(COMPONENTS)
+    return {part: str(text) for part, text in found.items()} if is_object(found) else {}
+
+
+def _refuse_twice(manifest: Manifest) -> None:
+    seen: dict[str, str] = {}
+    for tensor in manifest.tensors:
+        name = manifest.base_name(tensor.file, tensor.name)
+        if name in seen:
+            both = f"{seen[name]} and {tensor.file} both hold it"
+            raise Refused([Problem("ambiguous", both, tensor=name, fix="keep one of them")])
+        seen[name] = tensor.file
 
 
 def base_view(manifest: Manifest) -> BaseView:
     """Show a base to a kind: records, config and name map."""
     records = manifest.records()
     config = strict_json_object(str(manifest.config["config_json"]).encode())
-    return BaseView(fingerprint(records.values()), records, config, name_map_for(config, records))
+    texts = components_of(manifest)
+    components = {part: strict_json_object(text.encode()) for part, text in texts.items()}
+    names = pipeline_names(components, records) if texts else name_map_for(config, records)
+    return BaseView(fingerprint(records.values()), records, config, names, components)
 
 
 SAME_PARAMETERS_RULE = "2"
@@ -116,6 +136,8 @@ def parameters_root(view: BaseView) -> Digest:
 def base_identity(manifest: Manifest) -> BaseIdentity:
     """Give the digests that name a base."""
     config = strict_json_object(str(manifest.config["config_json"]).encode())
+    inner = {n: strict_json_object(t.encode()) for n, t in components_of(manifest).items()}
+    whole = {**config, COMPONENTS: inner} if inner else config
     tokenizer = {
         file.path: str(file.digest)
         for file in manifest.files
@@ -123,7 +145,7 @@ def base_identity(manifest: Manifest) -> BaseIdentity:
     }
     return BaseIdentity(
         root=fingerprint(manifest.records().values()),
-        config=sha256_of(canonical_json(_floats_as_text(config))),
+        config=sha256_of(canonical_json(_floats_as_text(whole))),
         tokenizer=sha256_of(canonical_json(tokenizer)) if tokenizer else None,
     )
 

@@ -178,14 +178,19 @@ class BaseView:
     Attributes:
         root: Its exact fingerprint.
         tensors: Names (as in its files), dtypes, shapes and digests.
-        config: Its `config.json`.
+        config: Its `config.json`; of a pipeline the list of its components.
         names: File names ↔ module names.
+        components: Of a pipeline, the `config.json` of every component; each is a folder, and its
+            name stands before those of its tensors.
     """
 
     root: Digest
     tensors: Mapping[str, TensorRecord]
     config: Mapping[str, object]
     names: NameMap
+    components: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict[str, "Mapping[str, object]"]
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from deltareg.tensors.header import ITEM_BYTES, strict_json_object
 
 SCHEMA = "deltareg.manifest/1"
 BASE_KIND = "base"
+COMPONENTS = "components"
+"""Where the config of a base that is a pipeline has the `config.json` of each component."""
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAX_DEPTH = 4
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -167,7 +169,17 @@ class Manifest:
 
     def records(self) -> dict[str, TensorRecord]:
         """The tensors by name, for a base (whose names are unique over its files)."""
-        return {t.name: TensorRecord(t.name, t.dtype, t.shape, t.digest) for t in self.tensors}
+        named = ((self.base_name(t.file, t.name), t) for t in self.tensors)
+        return {name: TensorRecord(name, t.dtype, t.shape, t.digest) for name, t in named}
+
+    def base_name(self, file: str, name: str) -> str:
+        """Give the name that a tensor has in the base: in a pipeline behind its folder."""
+        folder, slash, _ = file.partition("/")
+        components = self.config.get(COMPONENTS)
+        is_part = (
+            self.kind == BASE_KIND and slash and is_object(components) and folder in components
+        )
+        return f"{folder}.{name}" if is_part else name
 
 
 def canonical_json(value: object) -> bytes:

@@ -6,7 +6,8 @@ of rows, whatever the size of the base. What the delta holds as it will be is wr
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
@@ -118,40 +119,54 @@ def fold_folder(
 def _write_weights(job: _Job, draft: Path) -> None:
     headers = job.base.folder.files.headers
     untied = [t for t in job.folding.changed if t not in job.base.view.tensors]
-    extra = [*sorted(untied), *sorted(job.folding.additions)]
-    added: dict[str, str] = {}
+    extra = _by_last_file([*sorted(untied), *sorted(job.folding.additions)], job)
     for path, header in headers.items():
-        is_last = path == max(headers)
-        names = [*header.tensors, *(extra if is_last else [])]
-        added |= dict.fromkeys(extra if is_last else [], path)
-        slots = [_slot(job, header, name) for name in names]
+        own = {job.base.manifest.base_name(path, name): name for name in header.tensors}
+        own |= {name: _in_file(job, path, name) for name in extra.get(path, ())}
+        slots = {name: _slot(job, header, name, inside) for name, inside in own.items()}
         target = draft / path
         target.parent.mkdir(parents=True, exist_ok=True)
         body = _body(job, slots, header.metadata)
         write_stream(target, made_ahead(body), meter=job.meter)
-    _write_index(job, draft, added)
+    _write_index(job, draft, extra)
 
 
-def _slot(job: _Job, header: SafetensorsHeader, name: str) -> Slot:
+def _by_last_file(names: Iterable[str], job: _Job) -> dict[str, list[str]]:
+    """Say which file gets each tensor that the base does not have: the last of its component."""
+    found: dict[str, list[str]] = defaultdict(list)
+    headers = job.base.folder.files.headers
+    for name in names:
+        fitting = [path for path in headers if _in_file(job, path, name) != name]
+        found[max(fitting or headers)].append(name)
+    return found
+
+
+def _in_file(job: _Job, path: str, name: str) -> str:
+    """Give the name that a tensor of the base has in a file of it."""
+    return name.removeprefix(job.base.manifest.base_name(path, ""))
+
+
+def _slot(job: _Job, header: SafetensorsHeader, name: str, inside: str) -> Slot:
+    """Lay out a tensor of the base under the name that it has in its file."""
     if name in job.folding.changed:
         dtype, shape = job.folding.dtype(name), job.folding.shape(name)
     elif name in job.folding.additions:
         tensor = job.folding.additions[name]
         dtype, shape = tensor.dtype, tensor.shape
     else:
-        info = header.tensors[name]
+        info = header.tensors[inside]
         dtype, shape = info.dtype, info.shape
     if job.dtype is not None and dtype in FLOAT_DTYPES:
         dtype = job.dtype
-    return Slot(name, dtype, shape)
+    return Slot(inside, dtype, shape)
 
 
 def _body(
-    job: _Job, slots: list[Slot], metadata: Mapping[str, str]
+    job: _Job, slots: Mapping[str, Slot], metadata: Mapping[str, str]
 ) -> Iterator[bytes | memoryview]:
-    yield write_header(slots, metadata)
+    yield write_header(slots.values(), metadata)
     blocks = made_ahead(_blocks(job, slots))
-    for slot in slots:
+    for name, slot in slots.items():
         hasher = open_tensor_hasher(slot.dtype, slot.shape)
         left = slot.size_bytes
         while left > 0:
@@ -160,32 +175,32 @@ def _body(
             hasher.update(block)
             yield block
         digest = Digest("blake3", hasher.hexdigest())
-        job.records.append(TensorRecord(slot.name, slot.dtype, slot.shape, digest))
+        job.records.append(TensorRecord(name, slot.dtype, slot.shape, digest))
 
 
-def _blocks(job: _Job, slots: Iterable[Slot]) -> Iterator[memoryview]:
+def _blocks(job: _Job, slots: Mapping[str, Slot]) -> Iterator[memoryview]:
     """Give the bytes of all tensors; those that the delta holds as they are come in one go."""
-    named = ((slot, _held(job, slot)) for slot in slots)
-    for is_held, run in groupby(named, key=lambda pair: pair[1] is not None):
+    named = ((name, slot, _held(job, name, slot)) for name, slot in slots.items())
+    for is_held, run in groupby(named, key=lambda one: one[2] is not None):
         if is_held:
-            yield from job.delta.stream(name for _, name in run if name is not None)
+            yield from job.delta.stream(held for _, _, held in run if held is not None)
         else:
-            yield from chain.from_iterable(_rows(job, slot) for slot, _ in run)
+            yield from chain.from_iterable(_rows(job, name, slot) for name, slot, _ in run)
 
 
-def _held(job: _Job, slot: Slot) -> str | None:
+def _held(job: _Job, name: str, slot: Slot) -> str | None:
     """Name the delta's tensor that is the result bit for bit, if there is one."""
-    if slot.name in job.folding.changed:
-        tensor = job.folding.stored(slot.name)
+    if name in job.folding.changed:
+        tensor = job.folding.stored(name)
     else:
-        tensor = job.folding.additions.get(slot.name)
+        tensor = job.folding.additions.get(name)
     is_plain = isinstance(tensor, (MappedTensor, StoredTensor)) and tensor.dtype == slot.dtype
     return tensor.name if tensor is not None and is_plain else None
 
 
-def _rows(job: _Job, slot: Slot) -> Iterator[memoryview]:
+def _rows(job: _Job, name: str, slot: Slot) -> Iterator[memoryview]:
     """Give a tensor's bytes by blocks of rows: folded, added or as the base has it."""
-    folding, name = job.folding, slot.name
+    folding = job.folding
     if name in folding.changed:
         if slot.dtype == folding.dtype(name):
             yield from folding.rows(name)
@@ -209,14 +224,23 @@ def _cast(tensor: Tensor, dtype: str) -> Iterator[memoryview]:
         yield rounded_bytes(values, dtype)
 
 
-def _write_index(job: _Job, draft: Path, added: Mapping[str, str]) -> None:
+def _write_index(job: _Job, draft: Path, extra: Mapping[str, Sequence[str]]) -> None:
     """Write the index of a sharded model again when tensors or sizes differ from the base's."""
     for name, document in job.base.folder.documents.items():
         if not name.endswith(_INDEX):
             continue
         places = _mapping(document.get("weight_map"))
-        total = sum(prod(r.shape) * ITEM_BYTES[r.dtype] for r in job.records)
+        start = job.base.manifest.base_name(name, "")
+        own = [record for record in job.records if record.name.startswith(start)]
+        added = {
+            _in_file(job, path, one): path.rpartition("/")[2] if start else path
+            for path, names in extra.items()
+            for one in names
+            if one.startswith(start)
+        }
+        total = sum(prod(r.shape) * ITEM_BYTES[r.dtype] for r in own)
         content = {**document, "metadata": {"total_size": total}, "weight_map": {**places, **added}}
+        (draft / name).parent.mkdir(parents=True, exist_ok=True)
         (draft / name).write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -211,7 +211,7 @@ def store_version_base(context: Context, version: VersionDetail, folder: BaseFol
         UploadOpen, subject="base", target=version.ref, manifest=folder.manifest.encode().decode()
     )
     with fetch_base(context, bottom) as ground:
-        pairs = references(folder.folder, ground.view, ground.tensors)
+        pairs = references(folder.tensors, ground.view, ground.tensors)
         sources = piece_sources(folder.folder, folder.manifest, pairs)
         for attempt in range(_TRIES):
             try:

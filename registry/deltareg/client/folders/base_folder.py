@@ -11,10 +11,20 @@ from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.folders.hashing import hash_folder
 from deltareg.client.progress import SILENT, Progress
-from deltareg.delta.base_manifest import BaseIdentity, base_identity, base_view, build_base_manifest
+from deltareg.delta.base_manifest import (
+    CONFIG_FILE,
+    BaseIdentity,
+    base_identity,
+    base_view,
+    build_base_manifest,
+    components_of,
+)
 from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
+from deltareg.delta.pipeline import INDEX_FILE, component_texts
 from deltareg.identity.manifest import Manifest
+
+_OF_SENTENCES = f"0_Transformer/{CONFIG_FILE}"  # sentence-transformers of old
 
 
 class _Note(BaseModel):
@@ -46,7 +56,13 @@ class BaseFolder:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Its tensors by name."""
-        return self.folder.tensors
+        if not self.view.components:
+            return self.folder.tensors
+        return {
+            self.manifest.base_name(path, name): tensor
+            for path in self.folder.contents
+            for name, tensor in self.folder.tensors_of(path).items()
+        }
 
     def __enter__(self) -> Self:
         """Use it in a `with` block."""
@@ -77,14 +93,26 @@ def _fingerprint(folder: Folder, cache: Cache, progress: Progress) -> Manifest:
     total = sum(file.size_bytes for file in folder.contents.values())
     meter = progress.task(f"fingerprinting {folder.path.name}", total)
     hashed = hash_folder(folder, meter=meter)
-    config = folder.contents.get("config.json")
+    config_text, components = _configs(folder)
     manifest = build_base_manifest(
         headers=folder.files.headers, files=hashed.files, digests=hashed.digests,
-        config_text="{}" if config is None else bytes(config.data).decode("utf-8"),
+        config_text=config_text, components=components,
     )  # fmt: skip
     note = _Note(stat=_stat(folder), manifest=manifest.encode().decode())
     cache.keep_note(_note_name(folder), note.model_dump_json().encode())
     return manifest
+
+
+def _configs(folder: Folder) -> tuple[str, dict[str, str]]:
+    """Give the text of a base's config, and of its components' where it is a pipeline."""
+    texts = {
+        path: bytes(file.data).decode("utf-8")
+        for path, file in folder.contents.items()
+        if path == INDEX_FILE or path.rpartition("/")[2] == CONFIG_FILE
+    }
+    if CONFIG_FILE not in texts and INDEX_FILE in texts:
+        return texts[INDEX_FILE], component_texts(texts)
+    return texts.get(CONFIG_FILE) or texts.get(_OF_SENTENCES, "{}"), {}
 
 
 def _remembered(folder: Folder, cache: Cache) -> Manifest | None:
@@ -96,7 +124,9 @@ def _remembered(folder: Folder, cache: Cache) -> Manifest | None:
         note = _Note.model_validate_json(raw)
     except ValidationError:  # of another release, or damaged: find it out again
         return None
-    return Manifest.decode(note.manifest.encode()) if note.stat == _stat(folder) else None
+    manifest = Manifest.decode(note.manifest.encode()) if note.stat == _stat(folder) else None
+    is_of_today = manifest is None or components_of(manifest) == _configs(folder)[1]
+    return manifest if is_of_today else None  # older releases knew no pipelines
 
 
 def _stat(folder: Folder) -> dict[str, list[int]]:

@@ -94,7 +94,8 @@ def piece_sources(
     bodies: list[PieceSource] = []
     for item in manifest.tensors:
         tensor = folder.tensors_of(item.file)[item.name]
-        piece, other = references.get(item.name, (None, None))
+        own = manifest.base_name(item.file, item.name)
+        piece, other = references.get(own, (None, None))
         read = None if other is None else reader(other.read())
         before = earlier.get((item.file, item.name))
         others = () if before is None else (before,)
@@ -102,12 +103,18 @@ def piece_sources(
     return heads + bodies
 
 
-def references(folder: Folder, base: BaseView, tensors: Tensors) -> dict[str, tuple[Piece, Tensor]]:
-    """Pair a folder's tensors with the base tensors of the same name, dtype and shape."""
+def references(own: Tensors, base: BaseView, tensors: Tensors) -> dict[str, tuple[Piece, Tensor]]:
+    """Pair tensors with the base tensors of the same name, dtype and shape.
+
+    Args:
+        own: Those of a folder.
+        base: The base.
+        tensors: Those of the base.
+    """
     found: dict[str, tuple[Piece, Tensor]] = {}
-    for name, tensor in folder.tensors.items():
-        own = base.names.tensor(name) or name
-        record, other = base.tensors.get(own), tensors.get(own)
+    for name, tensor in own.items():
+        stored = base.names.tensor(name) or name
+        record, other = base.tensors.get(stored), tensors.get(stored)
         if record is None or other is None:
             continue
         if (record.dtype, record.shape) == (tensor.dtype, tensor.shape):

@@ -168,7 +168,7 @@ def _send(
     upload = context.api.post("/uploads", request, UploadInfo)
     if upload.version is not None:
         return upload.version, 0
-    pairs = {} if known.tensors is None else references(folder, known.view, known.tensors)
+    pairs = {} if known.tensors is None else references(folder.tensors, known.view, known.tensors)
     stored = stored_of(upload)
     with earlier_at_hand(context, LineRef.parse(request.target), manifest) as earlier:
         before = {} if earlier is None else earlier.references(manifest, stored)

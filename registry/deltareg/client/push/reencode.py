@@ -106,7 +106,7 @@ class _Job:
         before: StorageMap | None,
         against: str,
     ) -> StorageMap:
-        pairs = references(files, base.view, base.tensors)
+        pairs = references(files.tensors, base.view, base.tensors)
         stored = Stored()
         with_base = {t.digest for t in self.manifest.tensors if t.name in pairs}
         self._use_on(stored, before, lambda chain: _may_stay(chain, with_base, against))

@@ -15,6 +15,7 @@ _PROCESSED = {
     "to_q_lora": "to_q", "to_k_lora": "to_k", "to_v_lora": "to_v", "to_out_lora": "to_out.0",
 }  # fmt: skip
 _PARTS = ("unet.", "text_encoder.", "text_encoder_2.", "text_encoder_3.", "transformer.")
+_MAIN = ("unet.", "transformer.")
 _ALPHA = ".alpha"
 
 
@@ -22,7 +23,9 @@ def finder(base: BaseView) -> Finder:
     """Find modules by their dotted names, with or without the part of the pipeline before them."""
 
     def find(module: str) -> Where:
-        spellings = (module, *(module.removeprefix(p) for p in _PARTS if module.startswith(p)))
+        spellings = [module, *(module.removeprefix(p) for p in _PARTS if module.startswith(p))]
+        # A file without parts is of the one that makes the image.
+        spellings += [f"{part}{module}" for part in _MAIN if base.components]
         found = (base.names.tensor(f"{spelling}.weight") for spelling in spellings)
         return next(((tensor,) for tensor in found if tensor is not None), ())
 

@@ -3,7 +3,7 @@
 `unet.down_blocks.0.….to_q.lora_A.weight` is a LoRA of peft on the part `unet`, and the file's
 metadata holds the config of each part, `unet.lora_alpha`. Which modules there are the library reads
 off the tensors, whatever the config asks for; without metadata it takes the rank for alpha. A file
-of several parts is one delta for each of their bases, and not taken whole.
+of several parts is a delta of the pipeline; of bases that are each a part, it is one for each.
 """
 
 import re
@@ -24,6 +24,7 @@ from deltareg.delta.kind import (
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.layouts.peft.keys import PREFIX
 from deltareg.delta.layouts.peft.lora_delta import LoraDelta, read_lora
+from deltareg.delta.pipeline import component_of, in_pipeline
 from deltareg.errors import Problem, Refused
 from deltareg.identity.manifest import Source
 from deltareg.tensors.header import SafetensorsHeader, strict_json_object
@@ -51,51 +52,43 @@ class DiffusersLora:
         return Match(cls.name, f"tensor names such as {first[:80]}", 2) if first else None
 
     @classmethod
-    def parse(cls, files: DeltaFiles, base: BaseView) -> "PartOfPipeline":
+    def parse(cls, files: DeltaFiles, base: BaseView) -> "PartsOfPipeline":
         parts = sorted({match[1] for name in files.names if (match := _NAME.fullmatch(name))})
-        if len(parts) > 1:
+        if len(parts) > 1 and not base.components:
             told = f"the file holds a LoRA for each of {', '.join(parts)}, which are bases apart"
-            fix = "save each alone: save_lora_weights(DIR, unet_lora_layers=…)"
+            fix = "register the pipeline as the base, or save each alone: "
+            fix += "save_lora_weights(DIR, unet_lora_layers=…)"
             raise Refused([Problem("ambiguous", told, fix=fix)])
-        config = _told(parts[0], files.headers.values()) or _read_off(files)
-        return PartOfPipeline(parts[0], read_lora(config, _renamed(files, parts[0]), base))
+        return PartsOfPipeline(tuple(_part(part, files, base) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
 class PartOfPipeline:
-    """A LoRA on one part of a pipeline; the base is that part.
+    """A LoRA on one part of a pipeline; the base is that part, or the pipeline.
 
     Attributes:
         part: Its name in the pipeline.
         lora: The LoRA, under names as peft writes them.
     """
 
-    name: ClassVar[str] = "lora"
     part: str
     lora: LoraDelta
 
-    @property
-    def variant(self) -> str:
-        return self.lora.variant
-
-    @property
-    def foldable(self) -> bool:
-        return self.lora.foldable
-
-    @property
-    def source(self) -> Source:
-        return Source("diffusers")
-
-    def config(self) -> dict[str, object]:
-        return {"part": self.part, **self.lora.config()}
-
     def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
-        found = self.lora.problems(_renamed(files, self.part), base)
+        """Give what is wrong with it, under the names of the file."""
+        found = self.lora.problems(_renamed(files, self.part), component_of(base, self.part))
         return [replace(problem, tensor=self._own(problem.tensor)) for problem in found]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
-        renamed = {_plain(name, self.part): tensor for name, tensor in tensors.items()}
-        return [self._under_own_names(effect) for effect in self.lora.effects(renamed, base)]
+        """Give what it does, under the names of the base."""
+        own = {
+            _plain(name, self.part): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"{self.part}.")
+        }
+        found = map(self._under_own_names, self.lora.effects(own, component_of(base, self.part)))
+        is_inside = self.part in base.components
+        return [in_pipeline(effect, self.part) if is_inside else effect for effect in found]
 
     def _under_own_names(self, effect: Effect) -> Effect:
         consumes = {self._own(name): role for name, role in effect.consumes.items()}
@@ -110,18 +103,71 @@ class PartOfPipeline:
         return f"{self.part}.{name.removeprefix(PREFIX)}" if is_renamed else name
 
 
+@dataclass(frozen=True, slots=True)
+class PartsOfPipeline:
+    """LoRAs on one part of a pipeline or on several.
+
+    Attributes:
+        parts: One for each.
+    """
+
+    name: ClassVar[str] = "lora"
+    parts: tuple[PartOfPipeline, ...]
+
+    @property
+    def variant(self) -> str:
+        found = {part.lora.variant for part in self.parts}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def foldable(self) -> bool:
+        return all(part.lora.foldable for part in self.parts)
+
+    @property
+    def source(self) -> Source:
+        return Source("diffusers")
+
+    def config(self) -> dict[str, object]:
+        if len(self.parts) == 1:
+            return {"part": self.parts[0].part, **self.parts[0].lora.config()}
+        return {"parts": {part.part: part.lora.config() for part in self.parts}}
+
+    def problems(self, files: DeltaFiles, base: BaseView) -> list[Problem]:
+        return [problem for part in self.parts for problem in part.problems(files, base)]
+
+    def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
+        return [effect for part in self.parts for effect in part.effects(tensors, base)]
+
+
+def _part(part: str, files: DeltaFiles, base: BaseView) -> PartOfPipeline:
+    own = _renamed(files, part)
+    config = _told(part, files.headers.values()) or _read_off(own)
+    return PartOfPipeline(part, read_lora(config, own, component_of(base, part)))
+
+
 def _plain(name: str, part: str) -> str:
     return f"{PREFIX}{name.removeprefix(part + '.')}" if name.startswith(f"{part}.") else name
 
 
 def _renamed(files: DeltaFiles, part: str) -> DeltaFiles:
+    """Give the files as peft would have written them for a part; others' tensors are left out."""
     headers = {
         path: replace(
-            header, tensors={_plain(name, part): info for name, info in header.tensors.items()}
+            header,
+            tensors={
+                _plain(name, part): info
+                for name, info in header.tensors.items()
+                if _belongs(name, part)
+            },
         )
         for path, header in files.headers.items()
     }
     return replace(files, headers=headers)
+
+
+def _belongs(name: str, part: str) -> bool:
+    found = _NAME.fullmatch(name)
+    return found is None or found[1] == part
 
 
 def _told(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, object] | None:

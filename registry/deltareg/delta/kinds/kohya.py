@@ -13,7 +13,12 @@ from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
 from deltareg.delta.layouts.bare_pairs.plan import Name, Where
 from deltareg.errors import Problem
 
-_PREFIXES = ("lora_te1_", "lora_te2_", "lora_te3_", "lora_te_", "lora_unet_", "lora_vision_")
+_PREFIXES = {
+    "lora_te1_": ("text_encoder",), "lora_te2_": ("text_encoder_2",),
+    "lora_te3_": ("text_encoder_3",), "lora_te_": ("text_encoder",),
+    "lora_unet_": ("unet", "transformer"), "lora_vision_": ("image_encoder",),
+}  # fmt: skip
+"""What stands before modules, and which component of a pipeline these are of."""
 _ENDINGS = {
     ".lora_up.weight": "up",
     ".lora_down.weight": "down",
@@ -27,7 +32,7 @@ _DORA = ".dora_scale"
 def read(name: str) -> Name | None:
     """Take a name apart, by its beginning and its end."""
     ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
-    is_ours = ending and name.startswith(_PREFIXES)
+    is_ours = ending and name.startswith(tuple(_PREFIXES))
     return Name(name.removesuffix(ending), _ENDINGS[ending]) if is_ours else None
 
 
@@ -43,7 +48,12 @@ def finder(base: BaseView) -> Finder:
 
     def find(module: str) -> Where:
         prefix = next(prefix for prefix in _PREFIXES if module.startswith(prefix))
-        return tuple(sorted(table.get(module.removeprefix(prefix), ())))
+        path = module.removeprefix(prefix)
+        if base.components:
+            spellings = [f"{part}_{path}" for part in _PREFIXES[prefix] if part in base.components]
+        else:
+            spellings = [path]
+        return tuple(sorted({one for spelled in spellings for one in table.get(spelled, ())}))
 
     return find
 

@@ -6,6 +6,7 @@ file beside this module; `default.json` serves every other type.
 """
 
 from deltareg.delta.names.name_map import NameMap, Part, name_map_for
+from deltareg.delta.names.pipeline_names import pipeline_names
 from deltareg.delta.names.rules import Rules, rules_for
 
-__all__ = ["NameMap", "Part", "Rules", "name_map_for", "rules_for"]
+__all__ = ["NameMap", "Part", "Rules", "name_map_for", "pipeline_names", "rules_for"]

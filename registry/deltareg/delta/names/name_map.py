@@ -172,6 +172,10 @@ class NameMap:
         last = module.rpartition(".")[2]
         return any(last in facts().conv1d.get(name, ()) for name in self.types)
 
+    def within(self, part: str) -> "NameMap":
+        """Give the map of a component of a pipeline, over names without it; else this one."""
+        return self
+
     @property
     def are_experts_in_out(self) -> bool:
         """Whether stacks of experts are stored (experts, in, out), as far as the types say."""

@@ -21,6 +21,7 @@ from deltareg.delta.base_manifest import (
     base_identity,
     base_view,
     build_base_manifest,
+    components_of,
     parameters_root,
 )
 from deltareg.delta.kind import BaseView
@@ -136,7 +137,7 @@ def _check_claim(registry: Registry, caller: Caller, upload: UploadRow, storage:
     built = build_base_manifest(
         headers=files.headers, files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
-        config_text=str(manifest.config["config_json"]),
+        config_text=str(manifest.config["config_json"]), components=components_of(manifest),
     )  # fmt: skip
     if built.encode() != manifest.encode():
         message = "the manifest does not follow from the files that came with it"

@@ -1,0 +1,110 @@
+"""Calling a network: inputs are tensors by name, whatever its forward wants them put together as.
+
+A name with a dot is an entry of a dictionary: `added_cond_kwargs.time_ids`. Where a forward of
+diffusers wants a number, a list of tensors or a list of shapes, it gets that, made of the tensor.
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import inspect
+from collections.abc import Collection, Mapping
+from typing import cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+Result = Mapping[str, object]
+_NUMBERS = frozenset({"num_frames", "height", "width"})
+_LISTS = frozenset({"x", "cap_feats"})  # Z-Image takes one tensor for each image
+_SHAPES = frozenset({"img_shapes"})
+
+
+class Components(nn.Module):
+    """Networks side by side, of which each is run alone; a part's names stand before a dot."""
+
+    def __init__(self, parts: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The networks by name."""
+        return dict(self.named_children())
+
+    @property
+    def device(self) -> torch.device:
+        """Where all of them are."""
+        return next(self.parameters()).device
+
+    def forward(self, **inputs: torch.Tensor) -> dict[str, object]:
+        """Run every part that is given inputs."""
+        found: dict[str, object] = {}
+        for name, part in self.parts.items():
+            start = f"{name}."
+            own = {n.removeprefix(start): v for n, v in inputs.items() if n.startswith(start)}
+            answer = call(part, own) if own else {}
+            found |= {f"{start}{n}": value for n, value in answer.items()}
+        return found
+
+
+def call(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
+    """Run a network once, without a cache, and give what it answers by name.
+
+    Args:
+        module: The network.
+        inputs: By parameter of its forward.
+    """
+    if isinstance(module, (PreTrainedModel, Components)):
+        return cast("Result", module(**inputs, **_asked_for(module)))
+    answer = module(**_arguments(inputs), **_asked_for(module))
+    return _flat(answer)
+
+
+def parameters_of(module: nn.Module) -> Collection[str]:
+    """Give the parameters of a network's forward."""
+    return inspect.signature(module.forward).parameters
+
+
+def _asked_for(module: nn.Module) -> dict[str, object]:
+    """Say that the answer is to have names, and that no cache is wanted."""
+    if isinstance(module, PreTrainedModel):
+        has_cache = getattr(module.config, "use_cache", None) is not None
+        return {"return_dict": True, **({"use_cache": False} if has_cache else {})}
+    return {"return_dict": True} if "return_dict" in parameters_of(module) else {}
+
+
+def _arguments(inputs: Mapping[str, torch.Tensor]) -> dict[str, object]:
+    made: dict[str, object] = {}
+    for name, value in inputs.items():
+        above, _, key = name.partition(".")
+        if key:
+            entries = cast("dict[str, object]", made.setdefault(above, {}))
+            entries[key] = value
+        else:
+            made[name] = _as_taken(name, value)
+    return made
+
+
+def _as_taken(name: str, value: torch.Tensor) -> object:
+    if name in _NUMBERS:
+        return int(value)
+    if name in _LISTS:
+        return list(value.unbind(0))
+    return [[tuple(row)] for row in value.tolist()] if name in _SHAPES else value
+
+
+def _flat(answer: object) -> dict[str, object]:
+    """Give an answer by name; of a list of tensors each under the list's name and its place."""
+    named = cast("Mapping[str, object]", answer) if isinstance(answer, Mapping) else {"": answer}
+    found: dict[str, object] = {}
+    for name, value in named.items():
+        if isinstance(value, (list, tuple)):
+            for place, part in enumerate(cast("list[object]", value)):
+                found[f"{name}.{place}".strip(".")] = part
+        else:
+            found[name or "sample"] = value
+    return found

@@ -1,0 +1,49 @@
+"""Drawing what a model of diffusers takes, by numbers of its config."""
+
+# torch is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from deltareg.documents.json_values import is_count
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What inputs are drawn by.
+
+    Attributes:
+        random: Where the numbers come from.
+        config: The model's.
+        rows: How many examples.
+        tokens: How many vectors a text has.
+    """
+
+    random: np.random.Generator
+    config: Mapping[str, object]
+    rows: int
+    tokens: int
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Draw real numbers."""
+        return torch.from_numpy(self.random.standard_normal(shape).astype(np.float32))
+
+    def whole(self, below: int, *shape: int) -> torch.Tensor:
+        """Draw whole numbers."""
+        return torch.from_numpy(self.random.integers(0, below, shape))
+
+    def number(self, *names: str) -> int:
+        """Give the first of these numbers that the config has, of a list the last; else zero."""
+        return next((found for name in names if (found := self.numbers(name)[-1])), 0)
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """Give a list of numbers of the config; a number alone is a list of one, nothing zero."""
+        told = self.config.get(name)
+        listed = told if isinstance(told, (list, tuple)) else (told,)
+        found = tuple(value for value in listed if is_count(value))
+        return found or (0,)

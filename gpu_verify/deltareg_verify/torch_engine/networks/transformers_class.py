@@ -1,0 +1,107 @@
+"""A network that transformers makes: the class that a base's `config.json` names."""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+import transformers
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import Inconclusive
+from deltareg_verify.torch_engine.networks.loading import Loading
+
+_NO_TOKEN = -1
+_Told = Mapping[str, Iterable[object]]
+_UNREADABLE = (ValueError, OSError, KeyError, ImportError)
+
+
+def make(
+    path: Path,
+    values: Mapping[str, torch.Tensor],
+    dtype: torch.dtype | None,
+    said: Mapping[str, object],
+) -> tuple[transformers.PreTrainedModel, Loading]:
+    """Make the network of a folder's config, of these values.
+
+    Args:
+        path: The folder.
+        values: By name in its files.
+        dtype: What it is to run in; None leaves it to the config.
+        said: The config as base and delta together have it; its class and its labels hold.
+
+    Raises:
+        Inconclusive: transformers has no class for it, or no use for its values.
+    """
+    try:
+        config = _config(path)
+        _say(config, said)
+        loaded = _network_class(config).from_pretrained(
+            None, config=config, state_dict=dict(values), dtype=dtype or "auto",
+            ignore_mismatched_sizes=True, output_loading_info=True,
+        )  # fmt: skip
+    except _UNREADABLE as error:
+        raise _unloadable(path, error) from error
+    # With the information asked for it is a pair, which its types do not say.
+    module, told = cast("tuple[transformers.PreTrainedModel, _Told]", loaded)
+    text = module.config.get_text_config()
+    if getattr(text, "pad_token_id", None) is None:
+        text.pad_token_id = _NO_TOKEN  # or a classifier refuses to look for the last token of each
+    return module, _loading(told)
+
+
+def told_dtype(path: Path) -> torch.dtype | None:
+    """Give the dtype that a folder's config names; None when it names none.
+
+    Raises:
+        Inconclusive: Its config cannot be read.
+    """
+    try:
+        told = getattr(_config(path), "dtype", None)
+    except _UNREADABLE as error:
+        raise _unloadable(path, error) from error
+    return told if isinstance(told, torch.dtype) else None
+
+
+def _config(path: Path) -> transformers.PretrainedConfig:
+    found: transformers.PretrainedConfig = transformers.AutoConfig.from_pretrained(
+        path, local_files_only=True
+    )
+    return found
+
+
+def _loading(told: _Told) -> Loading:
+    mismatched = (name[0] if isinstance(name, tuple) else name for name in told["mismatched_keys"])
+    return Loading(
+        frozenset(map(str, told["missing_keys"])),
+        frozenset(map(str, told["unexpected_keys"])),
+        frozenset(map(str, mismatched)),
+    )
+
+
+def _say(config: transformers.PretrainedConfig, said: Mapping[str, object]) -> None:
+    """Name the class and the labels that a delta with a head of its own makes of its base."""
+    architectures, labels = said.get("architectures"), said.get("id2label")
+    if is_list(architectures):
+        config.architectures = [str(name) for name in architectures]
+    if is_object(labels) and len(labels) != config.num_labels:
+        config.num_labels = len(labels)
+
+
+def _unloadable(path: Path, error: Exception) -> Inconclusive:
+    return Inconclusive(
+        f"transformers {transformers.__version__} cannot load the base {path.name}: {error}",
+        fix="run it on a worker whose transformers knows this architecture",
+    )
+
+
+def _network_class(config: transformers.PretrainedConfig) -> type[transformers.PreTrainedModel]:
+    for name in config.architectures or ():
+        found = getattr(transformers, name, None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            return found
+    return cast(type[transformers.PreTrainedModel], transformers.MODEL_MAPPING[type(config)])
