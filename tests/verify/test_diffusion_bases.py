@@ -77,10 +77,14 @@ def engine_of(base, effects=(), **more):
     return TorchEngine(base, effects, suite=SMOKE, device=prepare_device("cpu", threads=1), **more)
 
 
-def test_smoke_passes(bench):
+def test_smoke_passes(sort, bench):
     found = verdicts(bench)
 
-    assert {r.name: r.detail for r in found.values() if r.verdict not in {"pass", "n/a"}} == {}
+    # diffusers reads kohya's names of a transformer in the spelling of the original models alone.
+    is_asked = (sort.part, sort.layout) != ("transformer", "kohya")
+    told = {r.name for r in found.values() if r.verdict not in {"pass", "n/a"}}
+    assert told == (set() if is_asked else {"library_agrees"})
+    assert found["library_agrees"].verdict == ("pass" if is_asked else "warn")
     assert found["effect"].verdict == found["attached_equals_folded"].verdict == "pass"
 
 

@@ -63,7 +63,8 @@ def _is_of_older_names(case: Case) -> bool:
 
 
 def _absent(spec: CheckSpec, found: SecondOpinion) -> Finding:
-    detail = f"this worker cannot ask {found.library}: it is not installed, or not one that fits"
+    told = "it is not installed, or does not take such a delta by itself"
+    detail = f"this worker cannot ask {found.library}: {told}"
     is_needed = spec.parameters["absent"] == "fail"
     return Finding("fail" if is_needed else "warn", code=_ABSENT, detail=detail)
 

@@ -49,6 +49,8 @@ def ask(
         raise
     except Exception as error:  # noqa: BLE001  # whatever a library says, it is told
         return SecondOpinion(package, version, refusal=_told(error))
+    if module is None:
+        return SecondOpinion(package)
     try:
         return SecondOpinion(package, version, floating_outputs(forward(module, inputs)))
     except (Inconclusive, MemoryError):

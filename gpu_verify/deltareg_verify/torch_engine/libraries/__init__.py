@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from deltareg.delta.kind import Effect
+from deltareg_verify.torch_engine.libraries.diffusers_library import (
+    load_by_diffusers,
+    load_kohyas_by_diffusers,
+)
 from deltareg_verify.torch_engine.libraries.peft_library import load_by_peft
 
 
@@ -21,9 +24,9 @@ class Load(Protocol):
     """Puts a delta onto a network by a library."""
 
     def __call__(
-        self, network: PreTrainedModel, folder: Path, effects: Sequence[Effect]
-    ) -> nn.Module:
-        """Give the library's network, ready to be run.
+        self, network: nn.Module, folder: Path, effects: Sequence[Effect]
+    ) -> nn.Module | None:
+        """Give the library's network, ready to be run; None where it does not take such a base.
 
         Args:
             network: A copy that may be changed.
@@ -59,6 +62,8 @@ class Library:
 
 LIBRARIES: Mapping[str, Library] = {
     "peft": Library("peft", load_by_peft),
+    "diffusers": Library("diffusers", load_by_diffusers),
+    "kohya": Library("diffusers", load_kohyas_by_diffusers),
     # Its releases ask for a transformers that is older than any this worker runs with.
     "adapters": Library("adapters", None),
 }

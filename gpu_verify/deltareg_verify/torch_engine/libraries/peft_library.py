@@ -14,13 +14,13 @@ import torch
 from transformers import PreTrainedModel
 
 from deltareg.delta.kind import Effect, WeightUpdate
-from deltareg.errors import InvalidInput
+from deltareg_verify.torch_engine.libraries.files import tensors_file
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def load_by_peft(
-    network: PreTrainedModel, folder: Path, effects: Sequence[Effect]
+    network: torch.nn.Module, folder: Path, effects: Sequence[Effect]
 ) -> torch.nn.Module:
     """Load a delta by `PeftModel.from_pretrained`."""
     import peft  # optional, and dear
@@ -28,7 +28,7 @@ def load_by_peft(
     _grow(network, effects)
     with TemporaryDirectory() as alone, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says so where it loads nothing; the outputs tell
-        for name, path in ((CONFIG, folder / CONFIG), (WEIGHTS, _weights(folder))):
+        for name, path in ((CONFIG, folder / CONFIG), (WEIGHTS, tensors_file(folder, "peft"))):
             (Path(alone) / name).symlink_to(path.resolve())
         model = peft.PeftModel.from_pretrained(
             network, alone, torch_device=str(network.device), local_files_only=True
@@ -36,17 +36,11 @@ def load_by_peft(
         return cast("torch.nn.Module", model.eval())
 
 
-def _weights(folder: Path) -> Path:
-    """Find the one file of tensors, whatever it is called."""
-    found = sorted(folder.rglob("*.safetensors"))
-    if len(found) != 1:
-        raise InvalidInput(f"peft reads one file of tensors, and there are {len(found)}")
-    return found[0]
-
-
-def _grow(network: PreTrainedModel, effects: Sequence[Effect]) -> None:
+def _grow(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
     """Give the network the rows that the delta was trained with; peft leaves that to its user."""
     grown = [e.shape[0] for e in effects if isinstance(e, WeightUpdate) and e.shape]
-    tokens = network.get_input_embeddings() if grown else None
+    if not grown or not isinstance(network, PreTrainedModel):
+        return
+    tokens = network.get_input_embeddings()
     if isinstance(tokens, torch.nn.Embedding) and max(grown) > tokens.num_embeddings:
         network.resize_token_embeddings(max(grown), mean_resizing=False)
