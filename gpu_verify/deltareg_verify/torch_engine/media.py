@@ -120,7 +120,7 @@ def _patches(
 
 
 def _pixels(random: np.random.Generator, config: PretrainedConfig, images: int) -> torch.Tensor:
-    vision = getattr(config, "vision_config", config)
+    vision = getattr(config, "vision_config", None) or getattr(config, "encoder", None) or config
     size = getattr(vision, "image_size", _ANY_SIZE)
     height, width = (size, size) if isinstance(size, int) else size
     channels = getattr(vision, "num_channels", 3)  # BLIP takes colours and does not say so
