@@ -4,11 +4,13 @@
 tests.architecture.generate_architectures --write` makes it from the version that is installed.
 """
 
+import ast
 import importlib
 import inspect
 import json
 import pkgutil
 import re
+import textwrap
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -22,6 +24,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.]+\.(weight|bias)")
 _CONV1D = re.compile(r"self\.(\w+)\s*=\s*Conv1D\(")
 _IN_OUT = "is_transposed=True"
 _ROLES = {"", "decoder", "encoder"}  # names of parts, in other networks too
+_SCALED = re.compile(r"if self\.config\.(?:scale_decoder_outputs|tie_word_embeddings):\s+"
+                     r"(?:#.*\s+)*(\w+) = \1 \*")  # fmt: skip
 _HEADED = re.compile(r"\w+(For[A-Z]\w+|LMHeadModel|DoubleHeadsModel)")
 
 
@@ -38,6 +42,7 @@ def generate() -> str:
     ties: dict[str, list[str]] = defaultdict(list)
     conv1d: dict[str, set[str]] = defaultdict(set)
     in_out: set[str] = set()
+    scaled: set[str] = set()
     headed: dict[str, set[str]] = defaultdict(set)
     prefixes: dict[str, set[str]] = defaultdict(set)
     for module in modeling_modules():
@@ -61,6 +66,7 @@ def generate() -> str:
         for model_type in types:
             conv1d[model_type] |= set(_CONV1D.findall(source))
             in_out |= {model_type} if _IN_OUT in source else set()
+            scaled |= {model_type} if _SCALED.search(source) else set()
     facts = {
         "transformers": transformers.__version__,
         "types": sorted(CONFIG_MAPPING_NAMES),
@@ -70,6 +76,7 @@ def generate() -> str:
         },
         "conv1d": {name: sorted(found) for name, found in sorted(conv1d.items()) if found},
         "experts_in_out": sorted(in_out),
+        "scaled_by_ties": sorted(scaled),
         "headed": {name: sorted(found) for name, found in sorted(headed.items()) if name},
         "prefixes": {
             name: min(found)
@@ -105,13 +112,30 @@ def modeling_modules() -> list[ModuleType]:
 def own_ties(cls: type[Any]) -> dict[str, str]:
     """Give the parameters that a class ties by their names; those by a pattern are left out."""
     told = getattr(cls, "_tied_weights_keys", None)
-    if not isinstance(told, dict):
-        return {}
+    named = {**told} if isinstance(told, dict) else {}
     return {
         target: source
-        for target, source in told.items()
+        for target, source in {**named, **made_ties(cls)}.items()
         if _PLAIN.fullmatch(target) and _PLAIN.fullmatch(source)
     }
+
+
+def made_ties(cls: type[Any]) -> dict[str, str]:
+    """Give what a class ties when it is made, as Marian does where its config shares embeddings."""
+    init = vars(cls).get("__init__")
+    tree = ast.parse(textwrap.dedent(inspect.getsource(init))) if init else ast.Module([], [])
+    told = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Dict)
+        and ast.unparse(node.targets[0]) == "self._tied_weights_keys"
+    ]
+    plain = [d for d in told if all(isinstance(k, ast.Constant) for k in (*d.keys, *d.values))]
+    found: dict[str, str] = {}
+    for dictionary in plain:
+        found |= ast.literal_eval(dictionary)
+    return found
 
 
 def ties_below(
@@ -121,16 +145,20 @@ def ties_below(
     prefix = getattr(cls, "base_model_prefix", "")
     name = plain.get(getattr(cls.config_class, "model_type", ""), "")
     inner = by_name.get(name if isinstance(name, str) else name[0])
-    if not prefix or inner is None or inner is cls or not holds(cls, prefix):
+    if not prefix or inner is None or inner is cls or not holds(cls, prefix, inner.__name__):
         return {}
     return {f"{prefix}.{t}": f"{prefix}.{s}" for t, s in own_ties(inner).items()}
 
 
-def holds(cls: type[Any], attribute: str) -> bool:
-    """Whether a class makes an attribute for itself, rather than being what it is named after."""
+def holds(cls: type[Any], attribute: str, name: str) -> bool:
+    """Whether a class makes an attribute of this class (or of any, by an Auto class) for itself."""
     own = (vars(base).get("__init__") for base in cls.__mro__[:-1] if "transformers.models" in
            base.__module__)  # fmt: skip
-    return any(f"self.{attribute} = " in inspect.getsource(made) for made in own if made)
+    sources = [inspect.getsource(init) for init in own if init]
+    found = [m for s in sources for m in re.findall(rf"self\.{attribute} = (\w+)", s)]
+    for source in sources:  # made under another name first
+        found += [m for first in found[:1] for m in re.findall(rf"\b{first} = (\w+)\(", source)]
+    return any(made == name or made.startswith("Auto") for made in (*found[:1], *found[-1:]))
 
 
 if __name__ == "__main__":

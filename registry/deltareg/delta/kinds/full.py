@@ -1,9 +1,10 @@
 """Full fine-tuning: every weight of the base with a new value, in one file or in shards."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
+from deltareg.delta.architectures import facts
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.delta.layouts.conventions import convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
@@ -19,11 +20,13 @@ from deltareg.delta.layouts.plain_weights import (
     target_of,
 )
 from deltareg.delta.maths.updates import Replace
+from deltareg.delta.names.ties import ties_of
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 
 _INDEX = "model.safetensors.index.json"
 _MOST_LISTED = 20
+_TIES = "tie_word_embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Full:
             else:
                 given[target] = name
                 problems += misfits(info, target, base)
+        problems += _untied(given.keys(), files.documents.get("config.json", {}), base)
         return [*problems, *_missing(given.keys(), files.names, base)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
@@ -105,6 +109,38 @@ def _unknown(name: str, base: BaseView) -> list[Problem]:
         return []
     told = "the base has no such tensor, and it is part of no head"
     return [Problem("unexpected_tensors", told, tensor=name, fix="take it out, or check the base")]
+
+
+def _untied(given: Collection[str], config: Mapping[str, object], base: BaseView) -> list[Problem]:
+    """Find names that the delta's own config unties, and that have no tensor then."""
+    if config.get("model_type") != base.names.model_type:
+        return []
+    ties = ties_of(base.names.architecture, config, base.names.rules)
+    kept = {base.names.canonical(name) for group in ties.groups for name in group}
+    lost = sorted(
+        twin
+        for twin in base.names.absent_twins().keys() - given
+        if base.names.canonical(twin) not in kept
+    )
+    told = "its config unties it, and it did not come: the class would start it at random"
+    fix = f"save it again, or leave {_TIES} as it was"
+    listed = [Problem("missing_tensors", told, tensor=n, fix=fix) for n in lost[:_MOST_LISTED]]
+    return [*listed, *_rescaled(config, base)]
+
+
+def _rescaled(config: Mapping[str, object], base: BaseView) -> list[Problem]:
+    """Find a config that unties where the class reads from the same switch whether to scale."""
+    if base.names.model_type not in facts().scaled_by_ties:
+        return []
+    if _is_scaled(config) == _is_scaled(base.config):
+        return []
+    told = f"config.json: {_TIES} is another than the base's, and scales the outputs"
+    fix = f"leave {_TIES} as it was: every name that came unties by being there"
+    return [Problem("bad_config", told, fix=fix)]
+
+
+def _is_scaled(config: Mapping[str, object]) -> bool:
+    return bool(config.get("scale_decoder_outputs", config.get(_TIES, True)))
 
 
 def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> list[Problem]:

@@ -1,0 +1,48 @@
+"""What the generator has found: each was silently wrong, or refused without need."""
+
+import pytest
+
+from tests.fresh.outcomes import run, workplace
+from tests.fresh.plan import RECIPES
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
+RIGHT = [
+    ("bert", "lora, embedding saved and tied"),  # the library ties two names only
+    ("bart classifying", "lora on all"),  # no head of the usual names, and it needs none
+    ("vit to bert", "lora on all"),  # its verification ran on images of another size
+    ("swin to bart", "oft with a head"),  # names that a decoder alone does not have
+    ("t5", "lora on both ends"),  # the switch that unties scales its outputs
+    ("switch", "lora on both ends"),  # the same
+    ("marian", "lora, both ends saved"),  # ties that a class makes for itself
+    ("deberta", "all of it, with new tokens"),  # a head's bias grows with the vocabulary
+    ("llama answering", "lora with its biases"),  # a class whose plain network has another name
+    ("gemma3 vision", "olora"),  # peft writes to weights that were mapped to be read
+]
+REFUSED = {
+    # Read as tied when made, and as untied when loaded: the name of the embedding decides.
+    ("gpt2", "lora on the head, tied"): "not_selected",
+    ("bert", "lora and tokens"): "ambiguous",
+    ("bert", "tokens"): "ambiguous",
+    ("blip answering", "pissa"): "not_self_contained",
+    ("bert", "all of it, names of DDP"): "wrapped_names",
+    ("llama, tied", "names of DDP"): "wrapped_names",
+    ("bert", "all of it, untied by the config alone"): "missing_tensors",
+    ("switch", "all of it, untied"): "bad_config",
+    ("marian", "lora and tokens"): "ambiguous",
+}
+
+
+@pytest.mark.parametrize(("base", "title"), RIGHT)
+def test_a_delta_that_was_wrong_or_refused_is_right(tmp_path, base, title):
+    with workplace(base, tmp_path / "made") as place:
+        outcome = run(place, title, RECIPES[title])
+
+    assert (outcome.result, outcome.message) == ("right", "")
+
+
+@pytest.mark.parametrize(("base", "title"), REFUSED)
+def test_a_delta_that_was_wrong_is_refused_by_name(tmp_path, base, title):
+    with workplace(base, tmp_path / "made") as place:
+        outcome = run(place, title, RECIPES[title])
+
+    assert (outcome.result, outcome.code) == ("refused", REFUSED[base, title])
