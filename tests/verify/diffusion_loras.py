@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,10 +147,8 @@ def _new(made, sort, asked):
 def _old(made, sort, _asked):
     found = {}
     for name, value in made.tensors.items():
-        above, module, side = re.fullmatch(
-            r"(.+)\.(to_q|to_k|to_v|to_out\.0)\.lora_([AB])\.weight", name
-        ).groups()
-        module = module.removesuffix(".0")
+        path, _, end = name.rpartition(".lora_")
+        side, (above, _, module) = end[0], path.removesuffix(".0").rpartition(".")
         # This layout has no alpha: the scale is in a factor.
         scale = made.config["lora_alpha"] / made.config["r"] if side == "B" else 1
         ends = {"A": "down", "B": "up"}
@@ -162,7 +159,8 @@ def _old(made, sort, _asked):
 def _kohya(made, _sort, _asked):
     found = {}
     for name, value in made.tensors.items():
-        module, side = re.fullmatch(r"(.+)\.lora_([AB])\.weight", name).groups()
+        module, _, end = name.rpartition(".lora_")
+        side = end[0]
         spelled = f"lora_unet_{module.replace('.', '_')}"
         found[f"{spelled}.lora_{'down' if side == 'A' else 'up'}.weight"] = value
         found[f"{spelled}.alpha"] = torch.tensor(float(made.config["lora_alpha"]))

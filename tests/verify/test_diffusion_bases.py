@@ -19,7 +19,7 @@ pytest.importorskip("diffusers", reason="needs diffusers: pip install 'deltareg[
 from deltareg_verify.examine import examine  # noqa: E402  # it needs torch
 from deltareg_verify.torch_engine import Room, TorchEngine, prepare_device  # noqa: E402
 from deltareg_verify.torch_engine.networks.calling import call  # noqa: E402
-from deltareg_verify.torch_engine.probe import probe_inputs  # noqa: E402
+from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs  # noqa: E402
 from tests.verify import diffusion_loras, tiny_diffusers  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
@@ -56,7 +56,7 @@ def answers(model):
     """Run a model on the probe of `smoke`."""
     with torch.no_grad():
         inputs = probe_inputs(plain(model), seed=SMOKE.seed, **SMOKE.probes)
-        return {n: v.numpy() for n, v in call(model, inputs).items()}
+        return {n: np.asarray(v) for n, v in call(model, inputs).items()}
 
 
 def plain(model):
@@ -131,7 +131,7 @@ def test_it_runs_in_the_dtype_that_it_is_stored_in(name, dtype, tmp_path, cache_
     model = tiny_diffusers.read(name, tmp_path / "base", torch_dtype=getattr(torch, dtype))
     inputs = probe_inputs(model, seed=SMOKE.seed, **SMOKE.probes)
     with torch.no_grad():
-        wanted = {n: v.float().numpy() for n, v in call(model, inputs).items()}
+        wanted = floating_outputs(call(model, inputs))
     assert engine.dtype == {"bfloat16": "BF16", "float16": "F16"}[dtype]
     assert largest(found, wanted) == 0
 

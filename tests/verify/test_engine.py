@@ -11,7 +11,7 @@ from deltareg.delta.kind import Addition, WeightUpdate
 from deltareg.delta.maths.updates import Replace
 from deltareg.errors import Inconclusive
 from deltareg_verify.examine import examine
-from deltareg_verify.torch_engine import fold, load
+from deltareg_verify.torch_engine import fold, load, networks
 from deltareg_verify.torch_engine.load import load_tokenizer
 from deltareg_verify.verdict import judge
 from tests.verify.bench import SAMPLES, SMOKE, Bench, listed, read_arrays, sample_base, sample_bench
@@ -226,11 +226,12 @@ def test_an_update_of_a_twin_leaves_the_weight_that_it_shared(bench):
 
 def test_a_base_that_loads_as_something_else_is_inconclusive(cache_dir, monkeypatch):
     bench = sample_bench("tinyllama/lora_qv", cache_dir)
-    honest = load.make_network
+    honest = networks.make_network
 
     def changed(*given):
         module, loading = honest(*given)
-        module.model.norm.weight = torch.nn.Parameter(module.model.norm.weight + 1)
+        norm = module.get_submodule("model.norm")
+        norm.weight = torch.nn.Parameter(norm.get_parameter("weight") + 1)
         return module, loading
 
     monkeypatch.setattr(load, "make_network", changed)

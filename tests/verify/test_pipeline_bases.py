@@ -72,7 +72,8 @@ def trained(**configs):
     """Put a LoRA on parts; gives them, and its tensors as `save_lora_weights` names them."""
     from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 
-    parts, tensors = components(), {}
+    parts = components()
+    tensors: dict = {}
     for name, config in configs.items():
         torch.manual_seed(2)
         inject_adapter_in_model(LoraConfig(init_lora_weights=False, **config), parts[name])

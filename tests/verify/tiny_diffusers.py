@@ -14,7 +14,7 @@ _FLUX = {
     **_HEADS, "in_channels": 4, "num_layers": 1, "num_single_layers": 1, "joint_attention_dim": 16,
     "axes_dims_rope": (2, 2, 4),
 }  # fmt: skip
-TINY = {
+TINY: dict[str, dict] = {
     "UNet2DConditionModel": _CROSS,
     "UNet2DConditionModel sdxl": {
         **_CROSS, "addition_embed_type": "text_time", "addition_time_embed_dim": 4,

@@ -51,17 +51,8 @@ def in_pipeline(effect: Effect, part: str) -> Effect:
 
 def parts_touched(effects: Collection[Effect], components: Collection[str]) -> set[str]:
     """Name the components that effects act on."""
-    found: set[str] = set()
-    for effect in effects:
-        match effect:
-            case WeightUpdate():
-                names = [effect.target, effect.source]
-            case Addition() | BaseCopy():
-                names = [effect.target]
-            case ActivationHook() | PrefixInsert():
-                names = [effect.module]
-        found |= {name.partition(".")[0] for name in names}
-    return found & {*components}
+    named = {name for effect in effects for name in _names_of(effect)}
+    return {name.partition(".")[0] for name in named} & {*components}
 
 
 def component_texts(documents: Mapping[str, str]) -> dict[str, str]:
@@ -72,6 +63,18 @@ def component_texts(documents: Mapping[str, str]) -> dict[str, str]:
         if name == "config.json" and "." not in part:
             found[part] = text
     return found
+
+
+def _names_of(effect: Effect) -> tuple[str, ...]:
+    match effect:
+        case WeightUpdate():
+            return effect.target, effect.source
+        case Addition() | BaseCopy():
+            return (effect.target,)
+        case ActivationHook():
+            return effect.module, *(tap.module for tap in effect.taps.values())
+        case PrefixInsert():
+            return (effect.module,)
 
 
 def _below(part: str, module: str) -> str:

@@ -7,6 +7,7 @@ The class is one of those that diffusers exports as a model, found by the name i
 # diffusers has no types that checkers see; mypy stays strict on the types that are our own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+# pyright: reportPrivateImportUsage=false
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,13 +22,13 @@ from deltareg.errors import Inconclusive
 CLASS_KEY = "_class_name"
 _EXTRA = "pip install 'deltareg[diffusion]' where the worker runs"
 _QUANTIZED = "quantization_config"
+_WHOLE = "_keep_in_fp32_modules"  # where diffusers' own loader reads what stays in float32
 
 
 class _Maker(Protocol):
     """A class of diffusers."""
 
     __name__: str
-    _keep_in_fp32_modules: list[str] | str | None
 
     def from_config(self, config: Mapping[str, object]) -> nn.Module: ...
 
@@ -71,7 +72,7 @@ def make(
             module = kind.from_config(config)
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
         raise _unloadable(kind.__name__, error) from error
-    kept = kind._keep_in_fp32_modules or []  # noqa: SLF001  # diffusers' own loader reads it there
+    kept = cast("list[str] | str", getattr(kind, _WHOLE, None) or [])
     whole = [kept] if isinstance(kept, str) else kept
     _fill(module, {n: _as(v, dtype, is_kept=_is_kept(n, whole)) for n, v in values.items()})
     return module

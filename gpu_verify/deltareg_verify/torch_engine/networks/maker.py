@@ -1,5 +1,8 @@
 """The one place that decides who makes the network of a base."""
 
+# torch is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Mapping
 from pathlib import Path
 

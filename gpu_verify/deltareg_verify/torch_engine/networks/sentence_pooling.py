@@ -90,7 +90,7 @@ def _hook(module: PreTrainedModel, pooled: Pool, steps: list[Step]) -> None:
         heard.clear()
         return answer
 
-    plain = cast("nn.Module", module.base_model)
+    plain = module.base_model
     if plain is not module:
         plain.register_forward_hook(hear)
     module.register_forward_hook(add, with_kwargs=True)
