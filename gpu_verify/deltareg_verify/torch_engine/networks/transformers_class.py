@@ -13,6 +13,7 @@ import transformers
 
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Inconclusive
+from deltareg_verify.torch_engine.networks.loaded_stays import keep_loaded
 from deltareg_verify.torch_engine.networks.loading import Loading
 
 _NO_TOKEN = -1
@@ -37,6 +38,7 @@ def make(
     Raises:
         Inconclusive: transformers has no class for it, or no use for its values.
     """
+    keep_loaded()
     try:
         config = _config(path)
         _say(config, said)
