@@ -13,7 +13,7 @@ from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
 from deltareg.delta.layouts.bare_pairs.plan import Name, Where
 from deltareg.errors import Problem
 
-_PREFIXES = ("lora_te1_", "lora_te2_", "lora_te3_", "lora_te_", "lora_unet_", "lora_vision_")
+PREFIXES = ("lora_te1_", "lora_te2_", "lora_te3_", "lora_te_", "lora_unet_", "lora_vision_")
 _ENDINGS = {
     ".lora_up.weight": "up",
     ".lora_down.weight": "down",
@@ -27,22 +27,27 @@ _DORA = ".dora_scale"
 def read(name: str) -> Name | None:
     """Take a name apart, by its beginning and its end."""
     ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
-    is_ours = ending and name.startswith(_PREFIXES)
+    is_ours = ending and name.startswith(PREFIXES)
     return Name(name.removesuffix(ending), _ENDINGS[ending]) if is_ours else None
 
 
-def finder(base: BaseView) -> Finder:
+def spelled(base: BaseView) -> Mapping[str, set[str]]:
     """Index the base's weights by every spelling of their modules, dots as underscores."""
-    spelled: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[str]] = defaultdict(set)
     names = base.names
     for tensor, record in base.tensors.items():
         if len(record.shape) > 1 and tensor.endswith(".weight"):
             for path in {tensor, names.canonical(tensor), names.memory(tensor) or tensor}:
-                spelled[path.removesuffix(".weight").replace(".", "_")].add(tensor)
-    table: Mapping[str, set[str]] = spelled
+                found[path.removesuffix(".weight").replace(".", "_")].add(tensor)
+    return found
+
+
+def finder(base: BaseView) -> Finder:
+    """Give what finds the weights that a module's name fits."""
+    table = spelled(base)
 
     def find(module: str) -> Where:
-        prefix = next(prefix for prefix in _PREFIXES if module.startswith(prefix))
+        prefix = next(prefix for prefix in PREFIXES if module.startswith(prefix))
         return tuple(sorted(table.get(module.removeprefix(prefix), ())))
 
     return find

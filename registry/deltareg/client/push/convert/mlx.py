@@ -1,0 +1,228 @@
+"""LoRA and DoRA as mlx-lm writes them, read: factors the other way round, the scale as it is.
+
+`model.layers.0.self_attn.q_proj.lora_a` is (n_in, r) and `lora_b` (r, n_out); `m` is DoRA's
+magnitude, one number for each output. The config counts layers from the last one, and its keys are
+names within a layer or whole ones. What the keys do not ask for has no place in the network that
+mlx-lm makes, which refuses the file or drops the tensors, depending on its version.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.folders.folder import Folder
+from deltareg.client.push.convert.lora import Adapted, Lora, path_of
+from deltareg.client.push.convert.matrices import Turned
+from deltareg.client.push.convert.ties import check_untied
+from deltareg.client.push.convert.writing import documents
+from deltareg.delta.kind import BaseView, Tensors
+from deltareg.delta.layouts.peft.config import CONFIG_FILE, is_number
+from deltareg.delta.layouts.peft.written import alpha_for
+from deltareg.delta.maths.formula import Tensor
+from deltareg.errors import Problem, Refused
+
+WEIGHTS_FILE = "adapters.safetensors"
+SETTINGS, TYPE, LAYERS = "lora_parameters", "fine_tune_type", "num_layers"
+LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
+_ENDINGS = (".lora_a", ".lora_b")
+_MOST_SHOWN = 8
+_GGUF = (".weight.lora_a", ".weight.lora_b")
+_ROLES = {"lora_a": "a", "lora_b": "b", "m": "m"}
+_CHECKPOINT = re.compile(r"\d{7}_adapters\.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the config says.
+
+    Attributes:
+        scale: The factor on the product.
+        rank: Of every module; None where it is not told.
+        keys: The modules that are adapted; None for all.
+        first_layer: The first layer whose modules are.
+        is_decomposed: Whether it is DoRA.
+        trained_on: What it calls the base.
+    """
+
+    scale: float
+    rank: int | None
+    keys: frozenset[str] | None
+    first_layer: int
+    is_decomposed: bool
+    trained_on: str
+
+    def selects(self, path: str) -> bool:
+        """Whether mlx-lm makes a place for a module's factors."""
+        match = LAYER.fullmatch(path)
+        is_in_layers = match is not None and int(match[1]) >= self.first_layer
+        if self.keys is None:
+            return is_in_layers
+        return path in self.keys or (is_in_layers and cast("re.Match[str]", match)[2] in self.keys)
+
+
+def is_in(folder: Folder) -> bool:
+    """Whether a folder holds what mlx-lm writes."""
+    names = folder.files.names
+    is_told = TYPE in folder.documents.get(CONFIG_FILE, {})
+    has_pairs = any(name.endswith(_ENDINGS) and not name.endswith(_GGUF) for name in names)
+    return has_pairs or (is_told and any(path.endswith(WEIGHTS_FILE) for path in folder.contents))
+
+
+def read(folder: Folder, known: KnownBase) -> Lora:
+    """Take the factors out.
+
+    Raises:
+        Refused: The config is missing or says something else than the tensors do.
+    """
+    path, left_out = _weights(folder)
+    settings = _settings(folder, known.view)
+    tensors = cast("Tensors", folder.tensors_of(path))
+    modules = [
+        _module(place, roles, settings, known.view)
+        for place, roles in sorted(_by_module(tensors).items())
+    ]
+    dropped = [m for m in modules if not settings.selects(m.a.name.rpartition(".")[0])]
+    if dropped:
+        raise Refused([_not_selected(dropped)])
+    check_untied(modules, known.view, "MLX")
+    return Lora(
+        source="mlx",
+        modules=modules,
+        source_bytes=folder.contents[path].size_bytes,
+        documents={k: v for k, v in documents(folder).items() if k != CONFIG_FILE},
+        trained_on=settings.trained_on,
+        left_out=left_out,
+    )
+
+
+def _weights(folder: Folder) -> tuple[str, tuple[str, ...]]:
+    """Name the file of the factors, and the training run's checkpoints that are left out."""
+    found = [path for path, file in folder.contents.items() if file.header is not None]
+    older = tuple(path for path in found if _CHECKPOINT.fullmatch(path))
+    newest = [path for path in found if path not in older] or list(older[-1:])
+    if len(newest) != 1:
+        told = f"{' and '.join(sorted(newest)[:2])} could each be the factors"
+        raise Refused([Problem("ambiguous", told, fix=f"keep {WEIGHTS_FILE} alone")])
+    return newest[0], tuple(f"{p} (an earlier checkpoint)" for p in older if p != newest[0])
+
+
+def _settings(folder: Folder, base: BaseView) -> Settings:
+    config = folder.documents.get(CONFIG_FILE)
+    if config is None:
+        told = f"the scale of what MLX trained is in {CONFIG_FILE} alone, and it is missing"
+        fix = f"name the folder that mlx-lm wrote, with {CONFIG_FILE} in it"
+        raise Refused([Problem("missing_config", told, fix=fix)])
+    kind = config.get(TYPE, "lora")
+    if kind not in {"lora", "dora"}:
+        told = f"{CONFIG_FILE}: {TYPE} is {str(kind)[:40]!r}, which holds weights and no factors"
+        fix = "fuse it with mlx_lm.fuse and push the result as a full fine-tune"
+        raise Refused([Problem("bad_config", told, fix=fix)])
+    inner = config.get(SETTINGS)
+    told = cast("Mapping[str, object]", inner) if isinstance(inner, dict) else {}
+    count, layers = layer_count(base), config.get(LAYERS)
+    used = layers if isinstance(layers, int) and layers > 0 else count
+    name = config.get("model")
+    return Settings(
+        scale=_scale(told.get("scale")),
+        rank=rank if isinstance(rank := told.get("rank"), int) else None,
+        keys=_keys(told.get("keys")),
+        first_layer=max(count - used, 0),
+        is_decomposed=kind == "dora",
+        trained_on=name if isinstance(name, str) else "",
+    )
+
+
+def _scale(value: object) -> float:
+    if is_number(value) and value != 0:
+        return float(cast("float", value))
+    told = f"{CONFIG_FILE}: {SETTINGS}.scale is {str(value)[:40]}, and no factor on the product"
+    raise Refused([Problem("bad_config", told, fix="write the scale it was trained with")])
+
+
+def _keys(value: object) -> frozenset[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and all(isinstance(k, str) for k in cast("list[object]", value)):
+        return frozenset(cast("list[str]", value))
+    told = f"{CONFIG_FILE}: {SETTINGS}.keys is no list of names"
+    raise Refused([Problem("bad_config", told, fix="write it as mlx-lm does")])
+
+
+def layer_count(base: BaseView) -> int:
+    """Give how many layers a network has that names them `model.layers.N`."""
+    names = (LAYER.fullmatch(base.names.memory(name) or name) for name in base.tensors)
+    return max((int(match[1]) + 1 for match in names if match is not None), default=0)
+
+
+def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
+    modules: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        path, _, end = name.rpartition(".")
+        if end not in _ROLES or not path:
+            told = "its name says nothing to a LoRA in the layout of mlx-lm"
+            raise Refused([Problem("unexpected_tensors", told, tensor=name, fix="take it out")])
+        modules.setdefault(path, {})[_ROLES[end]] = tensor
+    return modules
+
+
+def _module(path: str, roles: Mapping[str, Tensor], settings: Settings, base: BaseView) -> Adapted:
+    name = next(iter(roles.values())).name
+    wanted = {"a", "b", "m"} if settings.is_decomposed else {"a", "b"}
+    if roles.keys() != wanted:
+        odd = sorted(roles.keys() ^ wanted)
+        told = f"{path} does not have just {', '.join(sorted(wanted))}: {', '.join(odd)}"
+        raise Refused([Problem("missing_tensors", told, tensor=name, fix="save it again")])
+    target = base.names.tensor(f"{path}.weight")
+    if target is None:
+        told = f"the base has no {path}"
+        raise Refused([Problem("no_tensor_applied", told, tensor=name, fix="check the base")])
+    a, b = roles["a"], roles["b"]
+    shape = base.tensors[target].shape
+    is_embedding = target in _embeddings(base)
+    is_flipped = is_embedding or base.names.is_transposed(target)
+    _check_shapes(a, b, shape if is_flipped else shape[::-1], settings, target)
+    if is_embedding and settings.is_decomposed:
+        told = "MLX takes the norm of DoRA over each token of an embedding, and peft over features"
+        raise Refused([Problem("unknown_kind", told, tensor=name, fix="train it without DoRA")])
+    return Adapted(
+        path_of(target, base), target, Turned(a), Turned(b),
+        alpha_for(settings.scale, b.shape[0]), roles.get("m"),
+        is_flipped=is_flipped, is_embedding=is_embedding,
+    )  # fmt: skip
+
+
+def _embeddings(base: BaseView) -> set[str]:
+    found = base.names.tensor("model.embed_tokens.weight")
+    return set() if found is None else {found}
+
+
+def _check_shapes(
+    a: Tensor, b: Tensor, shape: tuple[int, ...], settings: Settings, target: str
+) -> None:
+    """Hold the factors of a module against its weight, (n_in, n_out)."""
+    if len(a.shape) == 3:
+        told = f"{target} is one of a stack of experts, whose factors mlx-lm stacks as well"
+        fix = "leave the experts out of lora_parameters.keys"
+        raise Refused([Problem("unknown_kind", told, tensor=a.name, fix=fix)])
+    is_pair = len(a.shape) == len(b.shape) == 2 and a.shape[1] == b.shape[0]
+    if not is_pair or (a.shape[0], b.shape[1]) != shape:
+        told = f"lora_a {list(a.shape)} and lora_b {list(b.shape)} do not fit {target}"
+        raise Refused([Problem("shape", told, tensor=a.name, fix="check the base")])
+    if settings.rank not in {None, b.shape[0]}:
+        told = f"{CONFIG_FILE}: {SETTINGS}.rank is {settings.rank}, and it has {b.shape[0]}"
+        raise Refused([Problem("rank", told, tensor=a.name, fix="write the rank that it has")])
+
+
+def _not_selected(dropped: list[Adapted]) -> Problem:
+    first, paths = dropped[0].a.name, [m.a.name.rpartition(".")[0] for m in dropped]
+    keys = sorted({match[2] if (match := LAYER.fullmatch(path)) else path for path in paths})
+    shown = ", ".join(keys[:_MOST_SHOWN]) + (" and more" if len(keys) > _MOST_SHOWN else "")
+    return Problem(
+        "not_selected",
+        f"{SETTINGS}.keys and {LAYERS} do not ask for {len(dropped)} of the modules that tensors"
+        " came for: mlx-lm refuses such a folder, or drops them without an error",
+        tensor=first,
+        fix=f"if it was trained on {shown} as well, write that into {CONFIG_FILE}",
+    )
