@@ -62,12 +62,12 @@ def lost(files: DeltaFiles) -> list[Problem]:
 
 
 def refused(files: DeltaFiles) -> list[Problem]:
-    """Find DoRA, of which this layout does not say along which side its magnitudes are."""
+    """Find DoRA, which is read in the layout of peft alone."""
     found = sorted(name for name in files.names if name.endswith(_DORA))
     if not found:
         return []
     told = f"{len(found)} modules come with a dora_scale, and DoRA is not read in this layout"
-    fix = "train it without DoRA, or save it with peft, which says what it means"
+    fix = "convert it: deltareg convert PATH --out DIR --base BASE"
     return [Problem("unknown_kind", told, tensor=found[0], fix=fix)]
 
 

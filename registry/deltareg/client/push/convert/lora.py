@@ -139,14 +139,8 @@ def _module(effect: Effect, base: BaseView) -> Adapted:
         raise InvalidInput(f"only a LoRA has a form in other layouts, and {told}", fix=_OTHER)
     path, target = path_of(effect.target, base), effect.target
     match effect.update:
-        case Pair(up=up, down=down, alpha=alpha, core=None, is_flipped=flipped) as pair:
-            number = float(pair.rank) if alpha is None else number_of(alpha)
-            return Adapted(path, target, down, up, number, is_flipped=flipped)
-        case Pair(core=Tensor() as core):
-            raise InvalidInput(
-                f"{core.name} lies between two factors, and peft has no such layer",
-                fix="push the file as it is",
-            )
+        case Pair() as pair:
+            return _pair(effect.target, pair, path)
         case WeightDecomposed(direction=direction, magnitude=magnitude):
             return _low_rank(effect, direction, path, magnitude)
         case LowRank() as direction:
@@ -157,6 +151,16 @@ def _module(effect: Effect, base: BaseView) -> Adapted:
         case other:
             told = f"what changes {target} is {type(other).__name__}"
             raise InvalidInput(f"only LoRA and DoRA have a form there, and {told}", fix=_OTHER)
+
+
+def _pair(target: str, pair: Pair, path: str) -> Adapted:
+    if pair.core is not None:
+        raise InvalidInput(
+            f"{pair.core.name} lies between two factors, and peft has no such layer",
+            fix="push the file as it is",
+        )
+    alpha = float(pair.rank) if pair.alpha is None else number_of(pair.alpha)
+    return Adapted(path, target, pair.down, pair.up, alpha, is_flipped=pair.is_flipped)
 
 
 def _low_rank(

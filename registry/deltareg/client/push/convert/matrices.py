@@ -1,11 +1,14 @@
 """Factors in another form: turned, padded or scaled without a rounding, or not at all."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from deltareg.delta.maths.formula import Tensor
 from deltareg.tensors.array import F32, Raw, from_f32, to_f32, view
+
+_HALF = 0.5  # the mantissa of a power of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +100,4 @@ def scaled(tensor: Tensor, factor: float) -> Tensor | None:
 
 
 def _is_shift(factor: float) -> bool:
-    return abs(np.frexp(factor)[0]) == 0.5
+    return abs(math.frexp(factor)[0]) == _HALF

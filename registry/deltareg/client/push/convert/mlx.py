@@ -21,6 +21,7 @@ from deltareg.delta.kind import BaseView, Tensors
 from deltareg.delta.layouts.peft.config import CONFIG_FILE, is_number
 from deltareg.delta.layouts.peft.written import alpha_for
 from deltareg.delta.maths.formula import Tensor
+from deltareg.documents.json_values import is_object
 from deltareg.errors import Problem, Refused
 
 WEIGHTS_FILE = "adapters.safetensors"
@@ -120,14 +121,14 @@ def _settings(folder: Folder, base: BaseView) -> Settings:
         fix = "fuse it with mlx_lm.fuse and push the result as a full fine-tune"
         raise Refused([Problem("bad_config", told, fix=fix)])
     inner = config.get(SETTINGS)
-    told = cast("Mapping[str, object]", inner) if isinstance(inner, dict) else {}
+    given = inner if is_object(inner) else {}
     count, layers = layer_count(base), config.get(LAYERS)
     used = layers if isinstance(layers, int) and layers > 0 else count
     name = config.get("model")
     return Settings(
-        scale=_scale(told.get("scale")),
-        rank=rank if isinstance(rank := told.get("rank"), int) else None,
-        keys=_keys(told.get("keys")),
+        scale=_scale(given.get("scale")),
+        rank=rank if isinstance(rank := given.get("rank"), int) else None,
+        keys=_keys(given.get("keys")),
         first_layer=max(count - used, 0),
         is_decomposed=kind == "dora",
         trained_on=name if isinstance(name, str) else "",
@@ -170,8 +171,8 @@ def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
 def _module(path: str, roles: Mapping[str, Tensor], settings: Settings, base: BaseView) -> Adapted:
     name = next(iter(roles.values())).name
     wanted = {"a", "b", "m"} if settings.is_decomposed else {"a", "b"}
-    if roles.keys() != wanted:
-        odd = sorted(roles.keys() ^ wanted)
+    if set(roles) != wanted:
+        odd = sorted(set(roles) ^ wanted)
         told = f"{path} does not have just {', '.join(sorted(wanted))}: {', '.join(odd)}"
         raise Refused([Problem("missing_tensors", told, tensor=name, fix="save it again")])
     target = base.names.tensor(f"{path}.weight")
