@@ -289,9 +289,7 @@ def test_a_network_whose_storage_is_not_known_is_refused(client, tmp_path):
 def test_a_tied_head_is_refused(client, tmp_path, base):
     weights = {k: v for k, v in base.weights.items() if k != "lm_head.weight"}
     save_file(weights, base.path / "model.safetensors")
-    (base.path / "config.json").write_text(
-        json.dumps({**base.config, "tie_word_embeddings": True})
-    )
+    (base.path / "config.json").write_text(json.dumps({**base.config, "tie_word_embeddings": True}))
     rng = np.random.default_rng(0)
     stored = {
         "token_embd.weight.lora_a": (tiny.normal(rng, tiny.VOCABULARY, 2), None),
