@@ -64,10 +64,12 @@ def base(tmp_path):
 def single(path, base, *, r=2, alpha=4, ends=("gate_proj", "up_proj", "down_proj"), experts=None,
            also=(), **more):  # fmt: skip
     """Write a pair of factors for each expert and projection."""
-    rng, found, modules = np.random.default_rng(5), {}, []
-    for module in base.modules(*ends):
-        if experts is None or int(module.split(".")[-2]) in experts:
-            modules.append(module)
+    rng, found = np.random.default_rng(5), {}
+    modules = [
+        module
+        for module in base.modules(*ends)
+        if experts is None or int(module.split(".")[-2]) in experts
+    ]
     modules += also
     for module in modules:
         n_out, n_in = base.weights[f"{module}.weight"].shape

@@ -282,7 +282,7 @@ def test_a_network_whose_storage_is_not_known_is_refused(client, tmp_path):
     base = tiny.base(tmp_path / "base", kind="gpt2")
     tiny.lora(tmp_path / "in", base, targets=("c_attn",), fan_in_fan_out=True)
 
-    with pytest.raises(InvalidInput, match="how llama.cpp stores the weights of GPT2LMHeadModel"):
+    with pytest.raises(InvalidInput, match=r"how llama.cpp stores the weights of GPT2LMHeadModel"):
         client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path, layout="gguf")
 
 
@@ -297,7 +297,7 @@ def test_a_tied_head_is_refused(client, tmp_path, base):
     }
     adapter(tmp_path / "x.gguf", stored)
 
-    with pytest.raises(Refused, match="shares its weight with another module: llama.cpp"):
+    with pytest.raises(Refused, match=r"shares its weight with another module: llama.cpp"):
         client.folders.convert(tmp_path / "x.gguf", tmp_path / "out", base=base.path)
 
 
@@ -306,7 +306,7 @@ def test_two_files_in_a_folder_are_named(client, tmp_path, base):
         (tmp_path / "in").mkdir(exist_ok=True)
         adapter(tmp_path / "in" / name, pair())
 
-    with pytest.raises(Refused, match="holds 2 GGUF files: a.gguf, b.gguf"):
+    with pytest.raises(Refused, match=r"holds 2 GGUF files: a.gguf, b.gguf"):
         client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path)
 
 
