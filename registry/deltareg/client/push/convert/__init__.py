@@ -54,12 +54,22 @@ def convert(
         with _Based(context, path, base) as known:
             return _write(context, to, WRITERS[layout](gguf_file.read(file, known), known), known)
     with open_folder(path, purpose="conversion") as folder:
-        if layout == PUSHED and pickles.names(folder):
+        if pickles.names(folder):
+            _check_pushed(layout, "pickles")
             return _write(context, to, pickles.plan(folder), None, folder)
-        if layout == PUSHED and wrappers.are_in(folder):
+        if wrappers.are_in(folder):
+            _check_pushed(layout, "names with wrappers")
             return _write(context, to, wrappers.plan(folder), None, folder)
         with _Based(context, path, base) as known:
             return _write(context, to, _plan(folder, known, layout), known, folder)
+
+
+def _check_pushed(layout: str, what: str) -> None:
+    if layout != PUSHED:
+        raise InvalidInput(
+            f"it holds {what}, which are taken out first, and {layout} is made of what comes of it",
+            fix="first: deltareg convert PATH --out DIR, then convert DIR",
+        )
 
 
 class _Based:
