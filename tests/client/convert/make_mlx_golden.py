@@ -4,7 +4,8 @@
     PYTHONPATH=DIR python -m tests.client.convert.make_mlx_golden
 
 Made by mlx-lm 0.32.2 on mlx 0.32.4, on a CPU: it sets up the network, puts its own LoRA layers in,
-writes their parameters and fuses them; numbers are drawn by NumPy. The base is `tests.tiny`'s.
+writes their parameters and fuses them; numbers are drawn by NumPy. The bases are those of
+`tests.tiny` and `moe`.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tests import tiny
+from tests.client.convert import moe
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "mlx"
 LAYER = ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj")
@@ -27,6 +29,7 @@ CASES = {
         1,
         {"rank": 2, "scale": 2.0, "keys": ["model.embed_tokens", "lm_head", "mlp.up_proj"]},
     ),
+    "experts": ("lora", 2, {"rank": 2, "scale": 4.0, "keys": None}),
     "dora": ("dora", -1, {"rank": 2, "scale": 1.5, "keys": list(LAYER)}),
 }
 
@@ -35,14 +38,15 @@ def main():
     """Write all cases."""
     shutil.rmtree(GOLDEN, ignore_errors=True)
     for number, (name, case) in enumerate(CASES.items()):
-        _write(GOLDEN / name, *case, rng=np.random.default_rng(number))
+        make = moe.base if name == "experts" else tiny.base
+        _write(GOLDEN / name, make, *case, rng=np.random.default_rng(number))
 
 
-def _write(folder, kind, layers, settings, *, rng):
+def _write(folder, make, kind, layers, settings, *, rng):
     mx, utils = import_module("mlx.core"), import_module("mlx.utils")
+    mx.random.seed(0)
     tuner = import_module("mlx_lm.tuner.utils")
-    with tempfile.TemporaryDirectory() as place:
-        network = _network(tiny.base(Path(place)))
+    network = _network(make)
     network.freeze()
     settings = {**settings, "dropout": 0.0}
     tuner.linear_to_lora_layers(network, layers, settings, use_dora=kind == "dora")
@@ -56,7 +60,7 @@ def _write(folder, kind, layers, settings, *, rng):
     mx.save_safetensors(str(folder / "adapters.safetensors"), adapter)
     config = {"fine_tune_type": kind, "num_layers": layers, "lora_parameters": settings}
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=4))
-    tuner.load_adapters(_network_of(folder), str(folder))  # it takes what it wrote
+    tuner.load_adapters(_network(make), str(folder))  # it takes what it wrote
     network.load_weights(list(adapter.items()), strict=False)
     fused = {
         f"{name}.weight": module.fuse().weight
@@ -66,16 +70,15 @@ def _write(folder, kind, layers, settings, *, rng):
     mx.save_safetensors(str(folder / "fused.safetensors"), fused)
 
 
-def _network_of(_):
+def _network(make):
+    mx = import_module("mlx.core")
     with tempfile.TemporaryDirectory() as place:
-        return _network(tiny.base(Path(place)))
-
-
-def _network(base):
-    mx, llama = import_module("mlx.core"), import_module("mlx_lm.models.llama")
+        base = make(Path(place) / "base")
+    module = import_module(f"mlx_lm.models.{base.config['model_type']}")
     config = {**base.config, "rms_norm_eps": 1e-6, "rope_theta": 10000.0}
-    network = llama.Model(llama.ModelArgs.from_dict(config))
-    network.load_weights([(name, mx.array(weight)) for name, weight in base.weights.items()])
+    network = module.Model(module.ModelArgs.from_dict(config))
+    weights = network.sanitize({name: mx.array(weight) for name, weight in base.weights.items()})
+    network.load_weights(list(weights.items()))
     return network
 
 

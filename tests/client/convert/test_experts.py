@@ -1,14 +1,14 @@
 """Factors of single experts and of all experts of a layer: each folds into the other's weights."""
 
-import json
 import warnings
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from deltareg.errors import InvalidInput
 from tests import tiny
+from tests.client.convert import moe
 from tests.client.convert.converting import (
     assert_same_factors,
     client_of,
@@ -17,8 +17,7 @@ from tests.client.convert.converting import (
     tensors,
 )
 
-EXPERTS, WIDTH, HIDDEN = 3, 8, 12
-MLP = "model.layers.{}.mlp.experts"
+EXPERTS, WIDTH, HIDDEN, MLP = moe.EXPERTS, moe.WIDTH, moe.HIDDEN, moe.MLP
 QUERY = "model.layers.0.self_attn.q_proj"
 FUSED, SINGLE = "fused-experts", "per-expert"
 
@@ -31,34 +30,7 @@ def client(tmp_path):
 
 @pytest.fixture
 def base(tmp_path):
-    """Write a base whose files hold a matrix for each expert and projection, as its class does."""
-    rng = np.random.default_rng(0)
-    weights = {}
-    for layer in range(2):
-        for expert in range(EXPERTS):
-            for name, shape in {"gate_proj": (HIDDEN, WIDTH), "up_proj": (HIDDEN, WIDTH),
-                                "down_proj": (WIDTH, HIDDEN)}.items():  # fmt: skip
-                weights[f"{MLP.format(layer)}.{expert}.{name}.weight"] = tiny.normal(rng, *shape)
-        weights[f"model.layers.{layer}.mlp.gate.weight"] = tiny.normal(rng, EXPERTS, WIDTH)
-        weights[f"model.layers.{layer}.self_attn.q_proj.weight"] = tiny.normal(rng, WIDTH, WIDTH)
-        for norm in ("q_norm", "k_norm", "v_proj", "k_proj", "o_proj"):
-            shape = (WIDTH,) if "norm" in norm else (WIDTH, WIDTH)
-            weights[f"model.layers.{layer}.self_attn.{norm}.weight"] = tiny.normal(rng, *shape)
-        for norm in ("input_layernorm", "post_attention_layernorm"):
-            weights[f"model.layers.{layer}.{norm}.weight"] = np.ones(WIDTH, "f4")
-    weights["model.embed_tokens.weight"] = tiny.normal(rng, 20, WIDTH)
-    weights["lm_head.weight"] = tiny.normal(rng, 20, WIDTH)
-    weights["model.norm.weight"] = np.ones(WIDTH, "f4")
-    told = {
-        "architectures": ["OlmoeForCausalLM"], "model_type": "olmoe", "hidden_size": WIDTH,
-        "intermediate_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 2, "num_experts": EXPERTS, "num_experts_per_tok": 2,
-        "tie_word_embeddings": False, "vocab_size": 20, "pad_token_id": 1,
-    }  # fmt: skip
-    (tmp_path / "base").mkdir()
-    save_file(weights, tmp_path / "base" / "model.safetensors", metadata={"format": "pt"})
-    (tmp_path / "base" / "config.json").write_text(json.dumps(told))
-    return tiny.Base(tmp_path / "base", told, weights)
+    return moe.base(tmp_path / "base")
 
 
 def single(path, base, *, r=2, alpha=4, ends=("gate_proj", "up_proj", "down_proj"), experts=None,

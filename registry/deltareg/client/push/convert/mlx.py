@@ -13,6 +13,7 @@ from typing import cast
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.folders.folder import Folder
+from deltareg.client.push.convert import mlx_experts
 from deltareg.client.push.convert.lora import Adapted, Lora, path_of
 from deltareg.client.push.convert.matrices import Turned
 from deltareg.client.push.convert.ties import check_untied
@@ -80,13 +81,15 @@ def read(folder: Folder, known: KnownBase) -> Lora:
     path, left_out = _weights(folder)
     settings = _settings(folder, known.view)
     tensors = cast("Tensors", folder.tensors_of(path))
-    modules = [
-        _module(place, roles, settings, known.view)
-        for place, roles in sorted(_by_module(tensors).items())
-    ]
-    dropped = [m for m in modules if not settings.selects(m.a.name.rpartition(".")[0])]
+    by_path = _by_module(tensors)
+    dropped = sorted(place for place in by_path if not settings.selects(place))
     if dropped:
         raise Refused([_not_selected(dropped)])
+    modules = [
+        module
+        for place, roles in sorted(by_path.items())
+        for module in _modules(place, roles, settings, known.view)
+    ]
     check_untied(modules, known.view, "MLX")
     return Lora(
         source="mlx",
@@ -168,28 +171,54 @@ def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
     return modules
 
 
-def _module(path: str, roles: Mapping[str, Tensor], settings: Settings, base: BaseView) -> Adapted:
+def _modules(
+    path: str, roles: Mapping[str, Tensor], settings: Settings, base: BaseView
+) -> list[Adapted]:
+    """Give a module, or one for each expert of a stack."""
     name = next(iter(roles.values())).name
     wanted = {"a", "b", "m"} if settings.is_decomposed else {"a", "b"}
     if set(roles) != wanted:
         odd = sorted(set(roles) ^ wanted)
         told = f"{path} does not have just {', '.join(sorted(wanted))}: {', '.join(odd)}"
         raise Refused([Problem("missing_tensors", told, tensor=name, fix="save it again")])
-    target = base.names.tensor(f"{path}.weight")
-    if target is None:
+    is_switch = mlx_experts.is_switch(path)
+    found = base.names.tensor(f"{path}.weight")
+    targets = mlx_experts.targets_of(path, base) if is_switch else [found] if found else []
+    if not targets:
         told = f"the base has no {path}"
         raise Refused([Problem("no_tensor_applied", told, tensor=name, fix="check the base")])
+    if not is_switch:
+        return [_module(targets[0], Turned(roles["a"]), Turned(roles["b"]), settings, base,
+                        roles.get("m"))]  # fmt: skip
     a, b = roles["a"], roles["b"]
-    shape = base.tensors[target].shape
+    if {len(a.shape), len(b.shape)} != {3} or {a.shape[0], b.shape[0]} != {len(targets)}:
+        told = (
+            f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
+        )
+        raise Refused([Problem("shape", told, tensor=name, fix="check the base")])
+    return [
+        _module(target, mlx_experts.matrix(a, n), mlx_experts.matrix(b, n), settings, base)
+        for n, target in enumerate(targets)
+    ]
+
+
+def _module(
+    target: str,
+    a: Tensor,
+    b: Tensor,
+    settings: Settings,
+    base: BaseView,
+    magnitude: Tensor | None = None,
+) -> Adapted:
+    """Hold the factors of a module, (r, n_in) and (n_out, r), against its weight."""
     is_embedding = target in _embeddings(base)
     is_flipped = is_embedding or base.names.is_transposed(target)
-    _check_shapes(a, b, shape if is_flipped else shape[::-1], settings, target)
-    if is_embedding and settings.is_decomposed:
+    _check_shapes(a, b, base.tensors[target].shape[:: -1 if is_flipped else 1], settings, target)
+    if is_embedding and magnitude is not None:
         told = "MLX takes the norm of DoRA over each token of an embedding, and peft over features"
-        raise Refused([Problem("unknown_kind", told, tensor=name, fix="train it without DoRA")])
+        raise Refused([Problem("unknown_kind", told, tensor=a.name, fix="train it without DoRA")])
     return Adapted(
-        path_of(target, base), target, Turned(a), Turned(b),
-        alpha_for(settings.scale, b.shape[0]), roles.get("m"),
+        path_of(target, base), target, a, b, alpha_for(settings.scale, a.shape[0]), magnitude,
         is_flipped=is_flipped, is_embedding=is_embedding,
     )  # fmt: skip
 
@@ -202,28 +231,23 @@ def _embeddings(base: BaseView) -> set[str]:
 def _check_shapes(
     a: Tensor, b: Tensor, shape: tuple[int, ...], settings: Settings, target: str
 ) -> None:
-    """Hold the factors of a module against its weight, (n_in, n_out)."""
-    if len(a.shape) == 3:
-        told = f"{target} is one of a stack of experts, whose factors mlx-lm stacks as well"
-        fix = "leave the experts out of lora_parameters.keys"
-        raise Refused([Problem("unknown_kind", told, tensor=a.name, fix=fix)])
-    is_pair = len(a.shape) == len(b.shape) == 2 and a.shape[1] == b.shape[0]
-    if not is_pair or (a.shape[0], b.shape[1]) != shape:
-        told = f"lora_a {list(a.shape)} and lora_b {list(b.shape)} do not fit {target}"
+    """Hold the factors of a module against its weight, (n_out, n_in)."""
+    is_pair = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
+    if not is_pair or (b.shape[0], a.shape[1]) != shape:
+        told = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
         raise Refused([Problem("shape", told, tensor=a.name, fix="check the base")])
-    if settings.rank not in {None, b.shape[0]}:
-        told = f"{CONFIG_FILE}: {SETTINGS}.rank is {settings.rank}, and it has {b.shape[0]}"
+    if settings.rank not in {None, a.shape[0]}:
+        told = f"{CONFIG_FILE}: {SETTINGS}.rank is {settings.rank}, and it has {a.shape[0]}"
         raise Refused([Problem("rank", told, tensor=a.name, fix="write the rank that it has")])
 
 
-def _not_selected(dropped: list[Adapted]) -> Problem:
-    first, paths = dropped[0].a.name, [m.a.name.rpartition(".")[0] for m in dropped]
+def _not_selected(paths: list[str]) -> Problem:
     keys = sorted({match[2] if (match := LAYER.fullmatch(path)) else path for path in paths})
     shown = ", ".join(keys[:_MOST_SHOWN]) + (" and more" if len(keys) > _MOST_SHOWN else "")
     return Problem(
         "not_selected",
-        f"{SETTINGS}.keys and {LAYERS} do not ask for {len(dropped)} of the modules that tensors"
+        f"{SETTINGS}.keys and {LAYERS} do not ask for {len(paths)} of the modules that tensors"
         " came for: mlx-lm refuses such a folder, or drops them without an error",
-        tensor=first,
+        tensor=f"{paths[0]}.lora_a",
         fix=f"if it was trained on {shown} as well, write that into {CONFIG_FILE}",
     )

@@ -1,13 +1,13 @@
 """A LoRA as mlx-lm reads it: one rank, one scale, and the modules by name or layer by layer."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.folders.folder import open_folder
-from deltareg.client.push.convert import mlx
+from deltareg.client.push.convert import mlx, mlx_experts
 from deltareg.client.push.convert.levelled import of_one_rank, of_one_scale
 from deltareg.client.push.convert.lora import Adapted, Lora, is_same
 from deltareg.client.push.convert.matrices import Turned
@@ -17,11 +17,13 @@ from deltareg.client.push.convert.writing import Conversion, Part, copied
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.errors import IntegrityFailure, InvalidInput
 
-# Their networks in mlx-lm name each module as transformers does, and in the same shape.
+# Their networks in mlx-lm name each module as transformers does, and in the same shape, but for
+# the experts of those that have some.
 _SAME_NAMES = frozenset({
-    "cohere", "cohere2", "ernie4_5", "gemma", "gemma2", "gemma3_text", "glm", "granite", "helium",
-    "hunyuan_v1_dense", "internlm3", "llama", "ministral3", "mistral", "nemotron", "olmo2", "phi",
-    "phi3", "qwen2", "qwen3", "seed_oss", "smollm3", "starcoder2",
+    "cohere", "cohere2", "ernie4_5", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "granite",
+    "helium", "hunyuan_v1_dense", "internlm3", "llama", "ministral3", "mistral", "mixtral",
+    "nemotron", "olmo2", "olmoe", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe",
+    "seed_oss", "smollm3", "stablelm", "starcoder2",
 })  # fmt: skip
 _DTYPES = frozenset({"F32", "F16", "BF16"})
 
@@ -35,11 +37,13 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     """
     _check(lora, known)
     is_decomposed = lora.is_decomposed
-    modules = of_one_scale(of_one_rank(lora.modules), "mlx-lm")
+    level = of_one_scale(of_one_rank(lora.modules), "mlx-lm")
+    by_path = mlx_experts.by_path(level, known.view)
+    modules = [module for found in by_path.values() for module in found]
     config = {
         mlx.TYPE: "dora" if is_decomposed else "lora",
         **({"model": lora.trained_on} if lora.trained_on else {}),
-        **_places(modules, known),
+        **_places(by_path, known),
     }
 
     def reread(draft: Path) -> None:
@@ -50,7 +54,11 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     return Conversion(
         source=lora.source,
         result="mlx",
-        files={mlx.WEIGHTS_FILE: [part for module in modules for part in _parts(module)]},
+        files={
+            mlx.WEIGHTS_FILE: [
+                part for path, found in by_path.items() for part in _parts(path, found)
+            ]
+        },
         source_bytes=lora.source_bytes,
         metadata={"format": "mlx"},
         beside={**lora.documents, CONFIG_FILE: as_document(config)},
@@ -67,6 +75,8 @@ def _check(lora: Lora, known: KnownBase) -> None:
             fix=f"known are {', '.join(sorted(_SAME_NAMES))}",
         )
     check_untied(lora.modules, known.view, "MLX")
+    if lora.is_decomposed and any(mlx_experts.switch_path(m.target) for m in lora.modules):
+        raise InvalidInput("mlx-lm has no DoRA of experts", fix="leave them out of what is trained")
     for module in lora.modules:
         why = _misfit(module)
         if why:
@@ -86,7 +96,7 @@ def _misfit(module: Adapted) -> str:
     return "" if module.scale else "its scale is zero"
 
 
-def _places(modules: Sequence[Adapted], known: KnownBase) -> dict[str, object]:
+def _places(by_path: Mapping[str, Sequence[Adapted]], known: KnownBase) -> dict[str, object]:
     """Say which modules it is on: alike in the last layers by their names there, else one by one.
 
     Whole names are written where layers differ, since a name within a layer means all of them.
@@ -94,10 +104,10 @@ def _places(modules: Sequence[Adapted], known: KnownBase) -> dict[str, object]:
     count = mlx.layer_count(known.view)
     layers: dict[int, set[str]] = defaultdict(set)
     whole: set[str] = set()
-    for module in modules:
-        match = mlx.LAYER.fullmatch(module.module)
+    for path in by_path:
+        match = mlx.LAYER.fullmatch(path)
         if match is None:
-            whole.add(module.module)
+            whole.add(path)
         else:
             layers[int(match[1])].add(match[2])
     used = len(layers)
@@ -105,19 +115,24 @@ def _places(modules: Sequence[Adapted], known: KnownBase) -> dict[str, object]:
     if is_alike and len({frozenset(names) for names in layers.values()}) == 1:
         keys = whole | layers[count - 1]
     else:
-        keys, used = {module.module for module in modules}, count
+        keys, used = set(by_path), count
+    first = next(iter(by_path.values()))[0]
     settings = {
-        "rank": modules[0].rank, "scale": modules[0].scale, "dropout": 0.0, "keys": sorted(keys),
+        "rank": first.rank, "scale": first.scale, "dropout": 0.0, "keys": sorted(keys),
     }  # fmt: skip
     return {mlx.LAYERS: used, mlx.SETTINGS: settings}
 
 
-def _parts(module: Adapted) -> list[Part]:
+def _parts(path: str, modules: Sequence[Adapted]) -> list[Part]:
+    """Write the factors of a module, or of all experts of a stack."""
+    if mlx_experts.is_switch(path):
+        pair = zip("ab", mlx_experts.stacked(modules), strict=True)
+        return [copied(f"{path}.lora_{letter}", tensor) for letter, tensor in pair]
+    module = modules[0]
     parts = [
-        copied(f"{module.module}.lora_a", Turned(module.a)),
-        copied(f"{module.module}.lora_b", Turned(module.b)),
+        copied(f"{path}.lora_a", Turned(module.a)),
+        copied(f"{path}.lora_b", Turned(module.b)),
     ]
     if module.magnitude is not None:
-        flat = (prod(module.magnitude.shape),)
-        parts.append(copied(f"{module.module}.m", module.magnitude, flat))
+        parts.append(copied(f"{path}.m", module.magnitude, (prod(module.magnitude.shape),)))
     return parts
