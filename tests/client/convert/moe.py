@@ -23,8 +23,8 @@ def base(path):
         weights[f"model.layers.{layer}.mlp.gate.weight"] = tiny.normal(rng, EXPERTS, WIDTH)
         weights[f"model.layers.{layer}.self_attn.q_proj.weight"] = tiny.normal(rng, WIDTH, WIDTH)
         for norm in ("q_norm", "k_norm", "v_proj", "k_proj", "o_proj"):
-            shape = (WIDTH,) if "norm" in norm else (WIDTH, WIDTH)
-            weights[f"model.layers.{layer}.self_attn.{norm}.weight"] = tiny.normal(rng, *shape)
+            size = (WIDTH,) if "norm" in norm else (WIDTH, WIDTH)
+            weights[f"model.layers.{layer}.self_attn.{norm}.weight"] = tiny.normal(rng, *size)
         for norm in ("input_layernorm", "post_attention_layernorm"):
             weights[f"model.layers.{layer}.{norm}.weight"] = np.ones(WIDTH, "f4")
     weights["model.embed_tokens.weight"] = tiny.normal(rng, 20, WIDTH)

@@ -85,7 +85,7 @@ def assert_near(got, want):
 def test_comfyuis_names_lead_to_the_modules_that_they_spell(
     client, tmp_path, base, up, down, alpha
 ):
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for module in (QUERY, UP):
         shape = base.weights[f"{module}.weight"].shape
         key = f"diffusion_model.{module}"
@@ -147,8 +147,8 @@ def loha(key, n_out, n_in, *, r=2, alpha=3.0, seed=1):
 
 @pytest.mark.parametrize("prefix", ["lycoris_", "lora_unet_", "lora_te_"])
 def test_loha_folds_as_its_formula_says(client, tmp_path, base, prefix):
-    found, keys = {}, {m: prefix + m.replace(".", "_") for m in (QUERY, UP)}
-    found |= loha(keys[QUERY], 8, 8, r=2, alpha=3.0) | loha(keys[UP], 12, 8, r=3, alpha=1.0)
+    keys = {m: prefix + m.replace(".", "_") for m in (QUERY, UP)}
+    found = loha(keys[QUERY], 8, 8, r=2, alpha=3.0) | loha(keys[UP], 12, 8, r=3, alpha=1.0)
 
     report = converted(client, tmp_path, base, found)
 

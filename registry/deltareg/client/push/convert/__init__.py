@@ -78,7 +78,7 @@ class _Based:
     def __init__(self, context: Context, path: Path, base: str | None) -> None:
         if base is None:
             raise InvalidInput(
-                f"{path} holds no pickle, and anything else is converted by the base's names",
+                f"what {path} holds is converted by the names of its base, and no base is named",
                 fix="name it: deltareg convert PATH --out DIR --base NAME|FOLDER",
             )
         self._known = open_named_base(context, base)
