@@ -10,6 +10,8 @@ from safetensors.numpy import load_file, save_file
 from deltareg.errors import InvalidInput, Refused
 from tests import tiny
 from tests.client.convert.converting import client_of, config, folded, tensors
+from tests.client.convert.make_lycoris_golden import CASES as LYCORIS
+from tests.client.convert.make_lycoris_golden import GOLDEN
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 QUERY, UP = "model.layers.0.self_attn.q_proj", "model.layers.1.mlp.up_proj"
@@ -307,6 +309,21 @@ def test_a_magnitude_without_its_pair_is_refused(client, tmp_path, base):
     }
 
     assert refusal(client, tmp_path, base, found).problem_code == "unexpected_tensors"
+
+
+# What LyCORIS itself wrote
+
+
+@pytest.mark.parametrize("name", LYCORIS)
+def test_what_lycoris_wrote_folds_into_what_its_layers_do(client, tmp_path, base, name):
+    source = GOLDEN / name / "lycoris.safetensors"
+
+    report = client.folders.convert(source, tmp_path / "out", base=base.path)
+
+    assert report.source == "lycoris"
+    assert_near(
+        folded(tmp_path / "out", base.path), load_file(GOLDEN / name / "acting.safetensors")
+    )
 
 
 # What people have, and what peft makes of the result
