@@ -285,6 +285,24 @@ def test_a_network_that_mlx_lm_names_otherwise_is_refused(client, tmp_path):
         client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path, layout="mlx")
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_copy_of_the_bases_weight_goes_only_where_it_is_one(client, tmp_path, base, is_same):
+    tiny.lora(tmp_path / "in", base, targets=("lm_head",))
+    found, copy = tensors(tmp_path / "in"), base.weights["lm_head.weight"]
+    found[f"{tiny.PREFIX}lm_head.base_layer.weight"] = copy if is_same else copy + 1
+    tiny.write(tmp_path / "in", found, adapter_config=config(tmp_path / "in"))
+
+    if is_same:
+        report = client.folders.convert(
+            tmp_path / "in", tmp_path / "out", base=base.path, layout="mlx"
+        )
+        assert report.left_out == [f"{tiny.PREFIX}lm_head.base_layer.weight (a copy of the base's)"]
+        assert sorted(load_file(tmp_path / "out" / FILE)) == ["lm_head.lora_a", "lm_head.lora_b"]
+    else:
+        with pytest.raises(Refused):
+            client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path, layout="mlx")
+
+
 def test_what_is_no_pair_of_factors_has_no_form_there(client, tmp_path, base):
     tiny.lora(tmp_path / "in", base, modules_to_save=["lm_head"])
     found = tensors(tmp_path / "in")

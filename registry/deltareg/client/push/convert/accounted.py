@@ -8,10 +8,10 @@ from deltareg.client.push.convert.lora import Lora, modules_of
 from deltareg.client.push.convert.writing import documents
 from deltareg.delta.delta_manifest import Assessment
 from deltareg.delta.examine import examine
-from deltareg.delta.kind import Effect, WeightUpdate
+from deltareg.delta.kind import BaseCopy, Effect, WeightUpdate
 from deltareg.delta.layouts.bare_pairs.pair import Pair
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
-from deltareg.errors import Refused
+from deltareg.errors import InvalidInput, Refused
 
 
 def are_pairs(effects: Sequence[Effect]) -> bool:
@@ -28,9 +28,17 @@ def read(folder: Folder, found: Assessment, known: KnownBase) -> Lora:
         InvalidInput: It does more than other layouts have a place for.
         Refused: The numbers are not those of a sound delta.
     """
-    effects = found.account.effects
+    copies = [effect for effect in found.account.effects if isinstance(effect, BaseCopy)]
+    effects = [effect for effect in found.account.effects if effect not in copies]
+    if copies and known.tensors is None:
+        raise InvalidInput(
+            f"it holds copies of weights of {known.name}, which are not on this machine to compare",
+            fix="name the folder that holds them with --base",
+        )
     modules = modules_of(effects, known.view)
-    problems = examine(found.account, folder.tensors, None, folder.files)
+    problems = examine(
+        found.account, folder.tensors, known.tensors if copies else None, folder.files
+    )
     if problems:
         raise Refused(problems)
     config = folder.documents.get(CONFIG_FILE, {})
@@ -45,5 +53,8 @@ def read(folder: Folder, found: Assessment, known: KnownBase) -> Lora:
         documents={k: v for k, v in documents(folder).items() if k != CONFIG_FILE},
         metadata={k: v for h in folder.files.headers.values() for k, v in h.metadata.items()},
         trained_on=trained_on if isinstance(trained_on, str) else "",
-        left_out=(f"{alphas} tensors .alpha (now in {CONFIG_FILE})",) if alphas else (),
+        left_out=(
+            *((f"{alphas} tensors .alpha (now in {CONFIG_FILE})",) if alphas else ()),
+            *(f"{effect.tensor.name} (a copy of the base's)" for effect in copies),
+        ),
     )
