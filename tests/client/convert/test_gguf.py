@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from deltareg.errors import InvalidInput, Misconfigured, Refused
 from tests import tiny
+from tests.client.convert import moe
 from tests.client.convert.converting import (
     assert_same_factors,
     assert_same_fold,
@@ -135,6 +136,51 @@ def test_there_and_back_again_is_the_same(tmp_path_factory, targets, heads, **op
     before, after = (folded(tmp_path / name, base.path) for name in ("in", "out"))
     assert before.keys() == after.keys()
     assert all(np.allclose(before[name], after[name], rtol=0, atol=1e-6) for name in before)
+
+
+def test_experts_lie_in_stacks_and_come_apart_again(client, tmp_path):
+    base = moe.base(tmp_path / "base")
+    tiny.lora(tmp_path / "in", base, targets=("gate_proj", "down_proj", "q_proj"))
+
+    client.folders.convert(tmp_path / "in", tmp_path / "gguf", base=base.path, layout="gguf")
+    client.folders.convert(tmp_path / "gguf", tmp_path / "out", base=base.path)
+
+    found, delta = read(gguf.GGUFReader(tmp_path / "gguf" / FILE)), tensors(tmp_path / "in")
+    assert found["blk.1.ffn_gate_exps.weight.lora_a"].shape == (moe.EXPERTS, 2, moe.WIDTH)
+    for expert, b in enumerate(found["blk.1.ffn_down_exps.weight.lora_b"]):
+        name = f"{tiny.PREFIX}{moe.MLP.format(1)}.{expert}.down_proj.lora_B.weight"
+        assert np.array_equal(b, delta[name])
+    assert_same_factors(tmp_path / "in", tmp_path / "out")
+
+
+def test_experts_of_several_ranks_are_filled_up(client, tmp_path):
+    base = moe.base(tmp_path / "base")
+    tiny.lora(tmp_path / "in", base, r=4, lora_alpha=4, targets=("up_proj",))
+    delta, first = tensors(tmp_path / "in"), f"{moe.MLP.format(0)}.0.up_proj"
+    for name in [name for name in delta if first in name]:
+        delta[name] = delta[name][:2] if "lora_A" in name else delta[name][:, :2]
+    told = {"rank_pattern": {first: 2}, "alpha_pattern": {first: 4}}
+    tiny.write(tmp_path / "in", delta, adapter_config={**config(tmp_path / "in"), **told})
+
+    client.folders.convert(tmp_path / "in", tmp_path / "gguf", base=base.path, layout="gguf")
+    client.folders.convert(tmp_path / "gguf", tmp_path / "out", base=base.path)
+
+    before, after = (folded(tmp_path / name, base.path) for name in ("in", "out"))
+    assert before.keys() == after.keys()
+    assert all(np.allclose(before[name], after[name], rtol=0, atol=1e-6) for name in before)
+
+
+def test_a_stack_of_too_few_experts_is_refused(client, tmp_path):
+    base = moe.base(tmp_path / "base")
+    shapes = {"a": (2, 2, moe.WIDTH), "b": (2, moe.HIDDEN, 2)}
+    stored = {f"blk.0.ffn_up_exps.weight.lora_{end}": (np.ones(shape, "f4"), None)
+              for end, shape in shapes.items()}  # fmt: skip
+    adapter(tmp_path / "x.gguf", stored, arch="olmoe")
+
+    with pytest.raises(Refused, match="are not of 3 experts") as caught:
+        client.folders.convert(tmp_path / "x.gguf", tmp_path / "out", base=base.path)
+
+    assert caught.value.problem_code == "shape"
 
 
 @pytest.mark.parametrize("dtype", ["F16", "Q8_0"])

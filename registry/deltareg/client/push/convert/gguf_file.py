@@ -1,11 +1,11 @@
 """LoRA adapters of llama.cpp, one GGUF file each, read.
 
 `blk.0.attn_q.weight.lora_a` is (r, n_in) and `lora_b` (n_out, r); of the embedding `lora_a` is
-(vocabulary, r). One `adapter.lora.alpha` counts for all, over the rank of each; zero means a scale
-of one to llama.cpp.
+(vocabulary, r), and of experts both are stacks. One `adapter.lora.alpha` counts for all, over the
+rank of each; zero means a scale of one to llama.cpp.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,26 +94,40 @@ def _modules(values: Mapping[str, F32], network: Network, alpha: float) -> list[
             raise Refused([Problem("unexpected_tensors", told, tensor=name, fix="take it out")])
         pairs.setdefault(weight, {})[LETTERS[end]] = value
     targets = network.targets()
-    return [_module(weight, pairs[weight], targets, network, alpha) for weight in sorted(pairs)]
+    return [
+        module
+        for weight in sorted(pairs)
+        for module in _modules_of(weight, pairs[weight], targets.get(weight, []), network, alpha)
+    ]
 
 
-def _module(
-    weight: str, pair: Mapping[str, F32], targets: Mapping[str, str], network: Network, alpha: float
-) -> Adapted:
-    target = targets.get(weight)
-    if target is None:
+def _modules_of(
+    weight: str, pair: Mapping[str, F32], targets: Sequence[str], network: Network, alpha: float
+) -> list[Adapted]:
+    """Give a module, or one for each expert of a stack."""
+    if not targets:
         told = f"the base has no weight that llama.cpp calls {weight}"
         raise Refused([Problem("no_tensor_applied", told, tensor=weight, fix="check the base")])
     if len(pair) != 2:
         told = f"{weight} has only one of its two factors"
         raise Refused([Problem("missing_tensors", told, tensor=weight, fix="convert it again")])
-    is_embedding = weight == EMBEDDING
-    a, b = (pair["a"].T if is_embedding else pair["a"]), pair["b"]
-    shape = network.base.tensors[target].shape
-    wanted = shape[::-1] if is_embedding else shape
+    a, b = pair["a"], pair["b"]
+    if len(targets) == 1:
+        return [_module(weight, a, b, targets[0], network, alpha)]
+    if {a.ndim, b.ndim} != {3} or {len(a), len(b)} != {len(targets)}:
+        told = (
+            f"lora_a {list(a.shape)} and lora_b {list(b.shape)} are not of {len(targets)} experts"
+        )
+        raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
+    return [_module(weight, a[n], b[n], target, network, alpha) for n, target in enumerate(targets)]
+
+
+def _module(weight: str, a: F32, b: F32, target: str, network: Network, alpha: float) -> Adapted:
+    is_embedding, shape = weight == EMBEDDING, network.base.tensors[target].shape
+    a, wanted = (a.T, shape[::-1]) if is_embedding else (a, shape)
     is_pair = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
     if not is_pair or (b.shape[0], a.shape[1]) != wanted:
-        told = f"lora_a {list(pair['a'].shape)} and lora_b {list(b.shape)} do not fit {target}"
+        told = f"factors {list(a.shape)} and {list(b.shape)} do not fit {target} {list(shape)}"
         raise Refused([Problem("shape", told, tensor=weight, fix="check the base")])
     b = network.ordered(target, b, back=True)
     return Adapted(

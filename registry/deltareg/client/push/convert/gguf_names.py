@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deltareg.client.push.convert.expert_stacks import EXPERT, siblings
 from deltareg.client.push.convert.gguf_library import gguf
 from deltareg.delta.kind import BaseView
 from deltareg.errors import InvalidInput
@@ -62,10 +63,25 @@ class Network:
         found = (self.name_of(name) for name in spelled if name.endswith(_WEIGHT))
         return next((name for name in found if name is not None), None)
 
-    def targets(self) -> dict[str, str]:
-        """Give the base's weights by their names there."""
-        matrices = (name for name, record in self.base.tensors.items() if len(record.shape) == 2)
-        return {found: name for name in matrices if (found := self.name(name)) is not None}
+    def stack(self, target: str) -> str | None:
+        """Give the name of the stack that one expert's weight is in; None where it is in none."""
+        match = EXPERT.fullmatch(target)
+        if match is None:
+            return None
+        layer = match[1].rpartition(".")[0].rpartition(".")[2]
+        spelled = (
+            f"{match[1]}.experts.{match[3]}",
+            f"layers.{layer}.feed_forward.experts.{match[3]}",
+        )
+        found = (self.name_of(f"{name}{_WEIGHT}") for name in spelled)
+        return next((name for name in found if name is not None), None)
+
+    def targets(self) -> dict[str, list[str]]:
+        """Give the base's weights by their names there; those of a stack expert by expert."""
+        matrices = [name for name, record in self.base.tensors.items() if len(record.shape) == 2]
+        single = {found: [name] for name in matrices if (found := self.name(name)) is not None}
+        stacks = {found: name for name in matrices if (found := self.stack(name)) is not None}
+        return single | {name: siblings(first, self.base) for name, first in stacks.items()}
 
     def ordered(self, target: str, rows: F32, *, back: bool = False) -> F32:
         """Put the rows of q or k into llama.cpp's order, or back; others stay.

@@ -1,7 +1,7 @@
 """One rank and one scale for all modules, for layouts that have no more: exact, or refused."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from deltareg.client.push.convert.lora import Adapted
@@ -22,6 +22,22 @@ def of_one_rank(modules: Sequence[Adapted]) -> list[Adapted]:
         )
         for module in modules
     ]
+
+
+def of_one_rank_each(
+    modules: Sequence[Adapted], group: Callable[[str], str | None]
+) -> list[Adapted]:
+    """Do so within each group alone.
+
+    Args:
+        modules: The modules.
+        group: Gives the group of a module, by its weight in the base; None where it is in none.
+    """
+    groups: dict[str | None, list[Adapted]] = defaultdict(list)
+    for module in modules:
+        groups[group(module.target)].append(module)
+    alone = groups.pop(None, [])
+    return [*alone, *(module for found in groups.values() for module in of_one_rank(found))]
 
 
 def of_one_scale(modules: Sequence[Adapted], who: str) -> list[Adapted]:

@@ -14,6 +14,7 @@ from typing import cast
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.folders.folder import Folder
 from deltareg.client.push.convert import mlx_experts
+from deltareg.client.push.convert.expert_stacks import matrix
 from deltareg.client.push.convert.lora import Adapted, Lora, path_of
 from deltareg.client.push.convert.matrices import Turned
 from deltareg.client.push.convert.ties import check_untied
@@ -46,6 +47,7 @@ class Settings:
         first_layer: The first layer whose modules are.
         is_decomposed: Whether it is DoRA.
         trained_on: What it calls the base.
+        embedding: The base's weight that is an embedding; empty when it has none by MLX's name.
     """
 
     scale: float
@@ -54,6 +56,7 @@ class Settings:
     first_layer: int
     is_decomposed: bool
     trained_on: str
+    embedding: str = ""
 
     def selects(self, path: str) -> bool:
         """Whether mlx-lm makes a place for a module's factors."""
@@ -135,6 +138,7 @@ def _settings(folder: Folder, base: BaseView) -> Settings:
         first_layer=max(count - used, 0),
         is_decomposed=kind == "dora",
         trained_on=name if isinstance(name, str) else "",
+        embedding=base.names.tensor("model.embed_tokens.weight") or "",
     )
 
 
@@ -197,7 +201,7 @@ def _modules(
         )
         raise Refused([Problem("shape", told, tensor=name, fix="check the base")])
     return [
-        _module(target, mlx_experts.matrix(a, n), mlx_experts.matrix(b, n), settings, base)
+        _module(target, matrix(a, n), matrix(b, n), settings, base)
         for n, target in enumerate(targets)
     ]
 
@@ -211,7 +215,7 @@ def _module(
     magnitude: Tensor | None = None,
 ) -> Adapted:
     """Hold the factors of a module, (r, n_in) and (n_out, r), against its weight."""
-    is_embedding = target in _embeddings(base)
+    is_embedding = target == settings.embedding
     is_flipped = is_embedding or base.names.is_transposed(target)
     _check_shapes(a, b, base.tensors[target].shape[:: -1 if is_flipped else 1], settings, target)
     if is_embedding and magnitude is not None:
@@ -221,11 +225,6 @@ def _module(
         path_of(target, base), target, a, b, alpha_for(settings.scale, a.shape[0]), magnitude,
         is_flipped=is_flipped, is_embedding=is_embedding,
     )  # fmt: skip
-
-
-def _embeddings(base: BaseView) -> set[str]:
-    found = base.names.tensor("model.embed_tokens.weight")
-    return set() if found is None else {found}
 
 
 def _check_shapes(

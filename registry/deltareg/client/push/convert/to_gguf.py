@@ -3,15 +3,17 @@
 Factors are widened to float32, as llama.cpp's own converter does unless it is told otherwise.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.push.convert import gguf_file
+from deltareg.client.push.convert.expert_stacks import by_stack, stacked
 from deltareg.client.push.convert.gguf_library import gguf
 from deltareg.client.push.convert.gguf_names import EMBEDDING, Network, network_of
-from deltareg.client.push.convert.levelled import of_one_alpha
+from deltareg.client.push.convert.levelled import of_one_alpha, of_one_rank_each
 from deltareg.client.push.convert.lora import Adapted, Lora, is_same
 from deltareg.client.push.convert.matrices import Made, widened
 from deltareg.client.push.convert.ties import check_untied
@@ -34,16 +36,19 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     """
     network = network_of(known.view)
     check_untied(lora.modules, known.view, "llama.cpp")
-    modules = [_widened(m) for m in of_one_alpha(lora.modules, "llama.cpp")]
-    named = {_name(module, network): module for module in modules}
+    equal = of_one_rank_each([_widened(m) for m in lora.modules], network.stack)
+    level = of_one_alpha(equal, "llama.cpp")
+    plain, stacks = by_stack(level, known.view, network.stack)
+    named = {_name(module, network): [module] for module in plain} | stacks
+    modules = [module for found in named.values() for module in found]
 
     def make(path: Path) -> None:
         writer = gguf().GGUFWriter(path, network.architecture)
         writer.add_type("adapter")
         writer.add_string(gguf_file.KIND, "lora")
-        writer.add_float32(gguf_file.ALPHA, modules[0].alpha)
-        for name, module in sorted(named.items()):
-            for letter, values in _factors(name, module, network):
+        writer.add_float32(gguf_file.ALPHA, level[0].alpha)
+        for name, found in sorted(named.items()):
+            for letter, values in _factors(name, found, network):
                 writer.add_tensor(f"{name}.lora_{letter}", values)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -63,7 +68,7 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
         left_out=lora.left_out,
         reread=reread,
         made={FILE: make},
-        made_tensors=2 * len(modules),
+        made_tensors=2 * len(named),
         made_bytes=sum(len(m.a.read()) + len(m.b.read()) for m in modules),
     )
 
@@ -101,8 +106,10 @@ def _name(module: Adapted, network: Network) -> str:
     return name
 
 
-def _factors(name: str, module: Adapted, network: Network) -> list[tuple[str, F32]]:
-    a, b = widened(module.a), widened(module.b)
+def _factors(name: str, modules: Sequence[Adapted], network: Network) -> Sequence[tuple[str, F32]]:
+    if len(modules) > 1:
+        return [(letter, widened(t)) for letter, t in zip("ab", stacked(modules), strict=True)]
+    a, b = widened(modules[0].a), widened(modules[0].b)
     if name == EMBEDDING:
         return [("a", np.ascontiguousarray(a.T)), ("b", b)]
-    return [("a", a), ("b", network.ordered(module.target, b))]
+    return [("a", a), ("b", network.ordered(modules[0].target, b))]

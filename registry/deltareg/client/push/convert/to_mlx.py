@@ -8,6 +8,7 @@ from pathlib import Path
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.push.convert import mlx, mlx_experts
+from deltareg.client.push.convert.expert_stacks import by_stack, stacked
 from deltareg.client.push.convert.levelled import of_one_rank, of_one_scale
 from deltareg.client.push.convert.lora import Adapted, Lora, is_same
 from deltareg.client.push.convert.matrices import Turned
@@ -38,7 +39,8 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     _check(lora, known)
     is_decomposed = lora.is_decomposed
     level = of_one_scale(of_one_rank(lora.modules), "mlx-lm")
-    by_path = mlx_experts.by_path(level, known.view)
+    plain, stacks = by_stack(level, known.view, mlx_experts.switch_path)
+    by_path = {module.module: [module] for module in plain} | stacks
     modules = [module for found in by_path.values() for module in found]
     config = {
         mlx.TYPE: "dora" if is_decomposed else "lora",
@@ -126,7 +128,7 @@ def _places(by_path: Mapping[str, Sequence[Adapted]], known: KnownBase) -> dict[
 def _parts(path: str, modules: Sequence[Adapted]) -> list[Part]:
     """Write the factors of a module, or of all experts of a stack."""
     if mlx_experts.is_switch(path):
-        pair = zip("ab", mlx_experts.stacked(modules), strict=True)
+        pair = zip("ab", stacked(modules), strict=True)
         return [copied(f"{path}.lora_{letter}", tensor) for letter, tensor in pair]
     module = modules[0]
     parts = [
