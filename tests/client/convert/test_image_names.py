@@ -137,6 +137,16 @@ def test_locon_reaches_convolutions(client, tmp_path, unet):
     assert_near(folded(tmp_path / "out", unet.path), {f"{CONV}.weight": want})
 
 
+def test_a_core_has_no_place_in_peft(client, tmp_path, unet):
+    found = pair("lycoris_down_0_conv", (6, 4, 1, 1), alpha=1.0)
+    found["lycoris_down_0_conv.lora_mid.weight"] = np.ones((2, 2, 3, 3), "f4")
+
+    refused = refusal(client, tmp_path, unet, found)
+
+    assert refused.problem_code == "unknown_kind"
+    assert "use_tucker" in refused.fix
+
+
 # LoHa and LoKr of LyCORIS
 
 

@@ -61,6 +61,11 @@ def read(folder: Folder, known: KnownBase) -> Lora:
     problems = examine(Account(updates, {}), tensors, None, folder.files)
     if problems:
         raise Refused(problems)
+    cores = [name for name in rest if name.endswith(".lora_mid.weight")]
+    if cores:
+        told = "it lies between two factors, and peft has no such layer"
+        fix = "train it without Tucker's form (use_tucker), which kohya's layout alone has"
+        raise Refused([Problem("unknown_kind", told, tensor=cores[0], fix=fix)])
     modules = [
         _with_magnitude(module, effect, magnitudes, known.view)
         for module, effect in zip(modules_of(updates, known.view), updates, strict=True)
