@@ -15,7 +15,6 @@ from deltareg.client.disk.whole_folder import is_free, placed
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
 from deltareg.client.push.convert import accounted, differences, gguf_file, pickles, wrappers
-from deltareg.client.push.convert.assessing import assessed
 from deltareg.client.push.convert.layouts import (
     PUSHED,
     WRITERS,
@@ -96,7 +95,7 @@ def _plan(folder: Folder, known: KnownBase, layout: str) -> Conversion:
     foreign = plan_of_foreign(folder, known, layout)
     if foreign is not None:
         return foreign
-    found = assessed(folder, known)
+    found = accounted.assessed(folder, known)
     if layout != PUSHED:
         return WRITERS[layout](accounted.read(folder, found, known), known)
     if accounted.are_pairs(found.account.effects):
@@ -143,4 +142,4 @@ def _prove(draft: Path, conversion: Conversion, known: KnownBase | None) -> None
         return
     with open_folder(draft) as written:  # as strictly as push will
         if known is not None:
-            conversion.prove(assessed(written, known))
+            conversion.prove(accounted.assessed(written, known))

@@ -1,4 +1,4 @@
-"""The LoRA of a folder that a kind here reads."""
+"""What a folder is to the registry, and the LoRA in one that a kind here reads."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,24 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.folders.folder import Folder
 from deltareg.client.push.convert.lora import Lora, modules_of
 from deltareg.client.push.convert.writing import documents
-from deltareg.delta.delta_manifest import Assessment
+from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.examine import examine
 from deltareg.delta.kind import BaseCopy, Effect, WeightUpdate
 from deltareg.delta.layouts.bare_pairs.pair import Pair
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.errors import InvalidInput, Refused
+
+
+def assessed(folder: Folder, known: KnownBase) -> Assessment:
+    """Hold a folder against a base.
+
+    Raises:
+        Refused: With everything that is wrong.
+    """
+    found = assess(folder.files, folder.tensors, known.view)
+    if found.errors:
+        raise Refused(found.account.problems)
+    return found
 
 
 def are_pairs(effects: Sequence[Effect]) -> bool:

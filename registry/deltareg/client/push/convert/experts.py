@@ -19,6 +19,7 @@ import numpy as np
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.push.convert import to_peft
+from deltareg.client.push.convert.expert_proof import is_kept
 from deltareg.client.push.convert.levelled import of_one_scale
 from deltareg.client.push.convert.lora import Adapted, Lora, is_same, modules_of
 from deltareg.client.push.convert.matrices import Made, elements
@@ -130,7 +131,7 @@ def fused(lora: Lora, known: KnownBase) -> Conversion:
 
     def prove(written: Assessment) -> None:
         found = {m.target: m for m in modules_of(written.account.effects, known.view)}
-        if not _is_kept(lora.modules, found, stacks):
+        if not is_kept(lora.modules, found, _firsts(stacks)):
             raise IntegrityFailure("the fused factors are not those of the single experts")
 
     return _conversion(lora, "lora of fused experts", [*plain, *_stacked(stacks)], config, prove)
@@ -221,36 +222,13 @@ def _stacked(stacks: Sequence[_Stack]) -> list[Part]:
     return parts
 
 
-def _is_kept(
-    wanted: Sequence[Adapted], found: Mapping[str, Adapted], stacks: Sequence[_Stack]
-) -> bool:
-    """Whether what was written holds each module's factors, and zeros in B beside them."""
-    own = {module.target: module for module in wanted}
-    first = {
-        module.target: int(sum(stack.ranks[:place]))
+def _firsts(stacks: Sequence[_Stack]) -> dict[str, tuple[Adapted, int]]:
+    """Give each module's factors at their stack's scale, and the first of its columns there."""
+    return {
+        module.target: (module, int(sum(stack.ranks[:place])))
         for stack in stacks
         for (_, place), module in stack.modules.items()
     }
-    level = own | {m.target: m for stack in stacks for m in stack.modules.values()}
-    return own.keys() <= found.keys() and all(
-        _is_block(level.get(target), module, first.get(target, 0))
-        for target, module in found.items()
-    )
-
-
-def _is_block(own: Adapted | None, written: Adapted, first: int) -> bool:
-    a, b = elements(written.a), elements(written.b)
-    if own is None:
-        return not b.any()
-    last = first + own.rank
-    rest = np.delete(b, slice(first, last), axis=1)
-    is_same_scale = np.float32(own.scale) == np.float32(written.scale)
-    return bool(
-        is_same_scale
-        and not rest.any()
-        and np.array_equal(a[first:last], elements(own.a).reshape(own.rank, -1))
-        and np.array_equal(b[:, first:last], elements(own.b).reshape(-1, own.rank))
-    )
 
 
 def _halved(stack: _Stack) -> list[Adapted]:

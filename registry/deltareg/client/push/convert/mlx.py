@@ -8,7 +8,6 @@ mlx-lm makes, which refuses the file or drops the tensors, depending on its vers
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from deltareg.client.bases.bases import KnownBase
@@ -17,54 +16,28 @@ from deltareg.client.push.convert import mlx_experts
 from deltareg.client.push.convert.expert_stacks import matrix
 from deltareg.client.push.convert.lora import Adapted, Lora, path_of
 from deltareg.client.push.convert.matrices import Turned
+from deltareg.client.push.convert.mlx_config import (
+    LAYER,
+    LAYERS,
+    SETTINGS,
+    TYPE,
+    Settings,
+    read_settings,
+)
 from deltareg.client.push.convert.ties import check_untied
 from deltareg.client.push.convert.writing import documents
 from deltareg.delta.kind import BaseView, Tensors
-from deltareg.delta.layouts.peft.config import CONFIG_FILE, is_number
+from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.layouts.peft.written import alpha_for
 from deltareg.delta.maths.formula import Tensor
-from deltareg.documents.json_values import is_object
 from deltareg.errors import Problem, Refused
 
 WEIGHTS_FILE = "adapters.safetensors"
-SETTINGS, TYPE, LAYERS = "lora_parameters", "fine_tune_type", "num_layers"
-LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 _ENDINGS = (".lora_a", ".lora_b")
 _MOST_SHOWN = 8
 _GGUF = (".weight.lora_a", ".weight.lora_b")
 _ROLES = {"lora_a": "a", "lora_b": "b", "m": "m"}
 _CHECKPOINT = re.compile(r"\d{7}_adapters\.safetensors")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the config says.
-
-    Attributes:
-        scale: The factor on the product.
-        rank: Of every module; None where it is not told.
-        keys: The modules that are adapted; None for all.
-        first_layer: The first layer whose modules are.
-        is_decomposed: Whether it is DoRA.
-        trained_on: What it calls the base.
-        embedding: The base's weight that is an embedding; empty when it has none by MLX's name.
-    """
-
-    scale: float
-    rank: int | None
-    keys: frozenset[str] | None
-    first_layer: int
-    is_decomposed: bool
-    trained_on: str
-    embedding: str = ""
-
-    def selects(self, path: str) -> bool:
-        """Whether mlx-lm makes a place for a module's factors."""
-        match = LAYER.fullmatch(path)
-        is_in_layers = match is not None and int(match[1]) >= self.first_layer
-        if self.keys is None:
-            return is_in_layers
-        return path in self.keys or (is_in_layers and cast("re.Match[str]", match)[2] in self.keys)
 
 
 def is_in(folder: Folder) -> bool:
@@ -82,7 +55,7 @@ def read(folder: Folder, known: KnownBase) -> Lora:
         Refused: The config is missing or says something else than the tensors do.
     """
     path, left_out = _weights(folder)
-    settings = _settings(folder, known.view)
+    settings = read_settings(folder.documents.get(CONFIG_FILE), known.view)
     tensors = cast("Tensors", folder.tensors_of(path))
     by_path = _by_module(tensors)
     dropped = sorted(place for place in by_path if not settings.selects(place))
@@ -113,55 +86,6 @@ def _weights(folder: Folder) -> tuple[str, tuple[str, ...]]:
         told = f"{' and '.join(sorted(newest)[:2])} could each be the factors"
         raise Refused([Problem("ambiguous", told, fix=f"keep {WEIGHTS_FILE} alone")])
     return newest[0], tuple(f"{p} (an earlier checkpoint)" for p in older if p != newest[0])
-
-
-def _settings(folder: Folder, base: BaseView) -> Settings:
-    config = folder.documents.get(CONFIG_FILE)
-    if config is None:
-        told = f"the scale of what MLX trained is in {CONFIG_FILE} alone, and it is missing"
-        fix = f"name the folder that mlx-lm wrote, with {CONFIG_FILE} in it"
-        raise Refused([Problem("missing_config", told, fix=fix)])
-    kind = config.get(TYPE, "lora")
-    if kind not in {"lora", "dora"}:
-        told = f"{CONFIG_FILE}: {TYPE} is {str(kind)[:40]!r}, which holds weights and no factors"
-        fix = "fuse it with mlx_lm.fuse and push the result as a full fine-tune"
-        raise Refused([Problem("bad_config", told, fix=fix)])
-    inner = config.get(SETTINGS)
-    given = inner if is_object(inner) else {}
-    count, layers = layer_count(base), config.get(LAYERS)
-    used = layers if isinstance(layers, int) and layers > 0 else count
-    name = config.get("model")
-    return Settings(
-        scale=_scale(given.get("scale")),
-        rank=rank if isinstance(rank := given.get("rank"), int) else None,
-        keys=_keys(given.get("keys")),
-        first_layer=max(count - used, 0),
-        is_decomposed=kind == "dora",
-        trained_on=name if isinstance(name, str) else "",
-        embedding=base.names.tensor("model.embed_tokens.weight") or "",
-    )
-
-
-def _scale(value: object) -> float:
-    if is_number(value) and value != 0:
-        return float(cast("float", value))
-    told = f"{CONFIG_FILE}: {SETTINGS}.scale is {str(value)[:40]}, and no factor on the product"
-    raise Refused([Problem("bad_config", told, fix="write the scale it was trained with")])
-
-
-def _keys(value: object) -> frozenset[str] | None:
-    if value is None:
-        return None
-    if isinstance(value, list) and all(isinstance(k, str) for k in cast("list[object]", value)):
-        return frozenset(cast("list[str]", value))
-    told = f"{CONFIG_FILE}: {SETTINGS}.keys is no list of names"
-    raise Refused([Problem("bad_config", told, fix="write it as mlx-lm does")])
-
-
-def layer_count(base: BaseView) -> int:
-    """Give how many layers a network has that names them `model.layers.N`."""
-    names = (LAYER.fullmatch(base.names.memory(name) or name) for name in base.tensors)
-    return max((int(match[1]) + 1 for match in names if match is not None), default=0)
 
 
 def _by_module(tensors: Tensors) -> dict[str, dict[str, Tensor]]:

@@ -12,6 +12,7 @@ from deltareg.client.push.convert.expert_stacks import by_stack, stacked
 from deltareg.client.push.convert.levelled import of_one_rank, of_one_scale
 from deltareg.client.push.convert.lora import Adapted, Lora, is_same
 from deltareg.client.push.convert.matrices import Turned
+from deltareg.client.push.convert.mlx_config import LAYER, LAYERS, SETTINGS, TYPE, layer_count
 from deltareg.client.push.convert.ties import check_untied
 from deltareg.client.push.convert.to_peft import as_document
 from deltareg.client.push.convert.writing import Conversion, Part, copied
@@ -43,7 +44,7 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     by_path = {module.module: [module] for module in plain} | stacks
     modules = [module for found in by_path.values() for module in found]
     config = {
-        mlx.TYPE: "dora" if is_decomposed else "lora",
+        TYPE: "dora" if is_decomposed else "lora",
         **({"model": lora.trained_on} if lora.trained_on else {}),
         **_places(by_path, known),
     }
@@ -103,11 +104,11 @@ def _places(by_path: Mapping[str, Sequence[Adapted]], known: KnownBase) -> dict[
 
     Whole names are written where layers differ, since a name within a layer means all of them.
     """
-    count = mlx.layer_count(known.view)
+    count = layer_count(known.view)
     layers: dict[int, set[str]] = defaultdict(set)
     whole: set[str] = set()
     for path in by_path:
-        match = mlx.LAYER.fullmatch(path)
+        match = LAYER.fullmatch(path)
         if match is None:
             whole.add(path)
         else:
@@ -122,7 +123,7 @@ def _places(by_path: Mapping[str, Sequence[Adapted]], known: KnownBase) -> dict[
     settings = {
         "rank": first.rank, "scale": first.scale, "dropout": 0.0, "keys": sorted(keys),
     }  # fmt: skip
-    return {mlx.LAYERS: used, mlx.SETTINGS: settings}
+    return {LAYERS: used, SETTINGS: settings}
 
 
 def _parts(path: str, modules: Sequence[Adapted]) -> list[Part]:
