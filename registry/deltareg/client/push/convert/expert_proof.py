@@ -24,14 +24,15 @@ def is_kept(
     """
     own = {module.target: (module, 0) for module in wanted} | dict(placed)
     return own.keys() <= found.keys() and all(
-        _is_block(*own.get(target, (None, 0)), module) for target, module in found.items()
+        _is_block(own.get(target), module) for target, module in found.items()
     )
 
 
-def _is_block(own: Adapted | None, first: int, written: Adapted) -> bool:
+def _is_block(placed: tuple[Adapted, int] | None, written: Adapted) -> bool:
     a, b = elements(written.a), elements(written.b)
-    if own is None:
+    if placed is None:
         return not b.any()
+    own, first = placed
     last = first + own.rank
     rest = np.delete(b, slice(first, last), axis=1)
     is_same_scale = np.float32(own.scale) == np.float32(written.scale)
