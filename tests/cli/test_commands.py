@@ -67,7 +67,7 @@ def test_convert_gives_the_promised_fields(shell, tmp_path):
     tensor = pickles.state(pickles.tensor(), name="base_model.model.x.lora_A.weight")
     archive = pickles.in_zip(tmp_path / "adapter_model.bin", tensor)
 
-    ended = shell("convert", archive, "--to", tmp_path / "out", "--json")
+    ended = shell("convert", archive, "--out", tmp_path / "out", "--json")
 
     assert ended.status == 0
     assert ended.json == {
@@ -75,6 +75,44 @@ def test_convert_gives_the_promised_fields(shell, tmp_path):
         "result": "safetensors", "files": ["adapter_model.safetensors"], "tensors": 1,
         "size_bytes": 16, "source_bytes": archive.stat().st_size, "left_out": [],
     }  # fmt: skip
+
+
+def test_convert_writes_what_another_program_reads(shell, tmp_path):
+    line = ["convert", DELTAS / "lora", "--base", BASES / "tinyllama", "--json"]
+
+    there = shell(*line, "--to", "mlx", "--out", tmp_path / "mlx")
+    line[1] = tmp_path / "mlx"
+    back = shell(*line, "--out", tmp_path / "peft")
+
+    assert (there.status, back.status) == (0, 0)
+    assert (there.json["source"], there.json["result"]) == ("lora", "mlx")
+    assert (back.json["source"], back.json["result"]) == ("mlx", "lora")
+    assert there.json["files"] == ["adapters.safetensors"]
+
+
+def test_convert_takes_the_folder_by_its_older_option(shell, tmp_path):
+    archive = pickles.in_zip(tmp_path / "x.bin", pickles.state(pickles.tensor(), name="x"))
+
+    ended = shell("convert", archive, "--to", tmp_path / "out", "--json")
+
+    assert (ended.status, ended.json["path"]) == (0, str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "where the new folder goes is not said"),
+        (["--to", "mlx"], "mlx is a layout: where its folder goes is not said"),
+        (["--to", "onnx", "--out", "x"], "no layout is called 'onnx'"),
+        (["--out", "x.gguf", "--to", "gguf"], "is the name of a file"),
+    ],
+)
+def test_convert_says_which_of_its_options_is_missing(shell, tmp_path, options, told):
+    ended = shell("convert", tmp_path, *options)
+
+    assert ended.status == 2
+    assert told in ended.err
+    assert "--out" in ended.err or "--to takes" in ended.err
 
 
 @pytest.mark.parametrize("sample", ["pickle_bin", "pickle_archive", "pickle_renamed"])

@@ -7,7 +7,7 @@ delta is refused. All of it comes from headers and JSON; no tensor is read.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from deltareg.delta.formats import describe
+from deltareg.delta.formats import describe, fix_of_unknown
 from deltareg.delta.kind import (
     Account,
     ActivationHook,
@@ -49,7 +49,7 @@ def recognise(
     if not claims:
         names = ", ".join(sorted({kind.name for kind in asked}))
         message = f"this looks like {describe(files)}; the kinds known here are {names}"
-        raise Refused([Problem("unknown_kind", message, fix="convert it to one of these kinds")])
+        raise Refused([Problem("unknown_kind", message, fix=fix_of_unknown(files))])
     best = max(match.strength for _, match in claims)
     strongest = [(kind, match) for kind, match in claims if match.strength == best]
     if len(strongest) > 1:

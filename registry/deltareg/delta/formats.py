@@ -11,6 +11,7 @@ from deltareg.delta.layouts.peft.config import CONFIG_FILE, adapter_config, peft
 from deltareg.delta.layouts.peft.marks import is_adapterhub, marks
 from deltareg.delta.layouts.peft.refused import reason
 
+CONVERT_FIX = "convert it: deltareg convert PATH --out DIR --base BASE"
 _TASK_VECTOR_FILES = ("task_vector", "delta", "diff")
 
 
@@ -22,7 +23,7 @@ def describe(files: DeltaFiles) -> str:
     if named:
         why = reason(named)
         return f"a peft delta of peft_type {named[:80]!r}" + (f" ({why})" if why else "")
-    layout = next((told for told, test in _LAYOUTS.items() if any(map(test, files.names))), "")
+    layout = _gguf(files) or _convertible(files)
     if layout:
         return layout
     types = marks(files.names)
@@ -33,13 +34,30 @@ def describe(files: DeltaFiles) -> str:
     return "weights that are only a part of the base's"
 
 
+def fix_of_unknown(files: DeltaFiles) -> str:
+    """Say what to do with a folder that no kind recognises."""
+    is_read = _convertible(files) and not _gguf(files)
+    return CONVERT_FIX if is_read else "convert it to one of these kinds"
+
+
+def _convertible(files: DeltaFiles) -> str:
+    """Name the layout of another program that `convert` reads; empty when it is none."""
+    return next((told for told, test in _LAYOUTS.items() if any(map(test, files.names))), "")
+
+
+def _gguf(files: DeltaFiles) -> str:
+    if any(name.endswith((".weight.lora_a", ".weight.lora_b")) for name in files.names):
+        return "a LoRA in the GGUF layout, by its names ….weight.lora_a, ….weight.lora_b"
+    return ""
+
+
 _LAYOUTS: dict[str, Callable[[str], bool]] = {
     "a file of LyCORIS, by its names lycoris_…": lambda name: name.startswith("lycoris_"),
+    "a file of LyCORIS, by its names lora_unet_….hada_w1_a, lora_te_….lokr_w1": (
+        lambda name: name.startswith("lora_") and (".hada_" in name or ".lokr_" in name)
+    ),
     "a LoRA in ComfyUI's layout, by its names diffusion_model.….lora_A": (
         lambda name: name.startswith("diffusion_model.") and ".lora_" in name
-    ),
-    "a LoRA in the GGUF layout, by its names ….weight.lora_a, ….weight.lora_b": (
-        lambda name: name.endswith((".weight.lora_a", ".weight.lora_b"))
     ),
     "a LoRA that MLX trained, by its names ….lora_a, ….lora_b": (
         lambda name: name.endswith((".lora_a", ".lora_b"))

@@ -207,7 +207,7 @@ def looks_like_pickle(first: bytes) -> bool:
 
 
 SAVE_FIX = "save the tensors again with safetensors"
-CONVERT_FIX = "convert it without executing it: deltareg convert PATH --to DIR"
+CONVERT_FIX = "convert it without executing it: deltareg convert PATH --out DIR"
 
 
 def _refuse(code: str, message: str, fix: str, tensor: str = "") -> Never:
@@ -246,6 +246,8 @@ def _is_deeper(raw: bytes, most: int) -> bool:
 
 
 def _metadata(value: object, limits: Limits) -> dict[str, str]:
+    if value is None:  # MLX writes null where it has none, and the library reads it so
+        return {}
     if not is_object(value):
         _refuse("header", "__metadata__ is not an object", SAVE_FIX)
     found: dict[str, str] = {}

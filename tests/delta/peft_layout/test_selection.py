@@ -90,7 +90,7 @@ def test_a_wrapper_in_names_is_refused_with_what_takes_it_out(tmp_path, base, wr
 
     assert problem.code == "wrapped_names"
     assert f"a wrapper of {who}" in problem.message
-    assert "deltareg convert PATH --to DIR" in problem.fix
+    assert "deltareg convert PATH --out DIR" in problem.fix
 
 
 @pytest.mark.parametrize(

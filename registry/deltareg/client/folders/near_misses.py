@@ -31,6 +31,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def fix_of_empty(folder: Path) -> str:
     """Say what to name instead of a folder without tensors."""
+    if any(folder.glob("*.gguf")):
+        return "convert the GGUF file: deltareg convert PATH --out DIR --base BASE"
     newest = newest_checkpoint(folder)
     return f"name its newest checkpoint: {newest}" if newest else "name the folder that does"
 

@@ -23,10 +23,19 @@ class Folders(Resource):
         return use_cases.lint.lint(self._context, Path(path), base=base, convention=convention)
 
     def convert(
-        self, path: AnyPath, to: AnyPath, *, base: str | None = None
+        self, path: AnyPath, to: AnyPath, *, base: str | None = None, layout: str = "peft"
     ) -> "reports.ConvertReport":
-        """Write what a folder holds in a layout that push takes; nothing in it is carried out."""
-        return use_cases.convert.convert(self._context, Path(path), Path(to), base=base)
+        """Write what a folder holds in another layout; nothing in it is carried out.
+
+        Args:
+            path: The folder, or one file.
+            to: The new folder.
+            base: The base, as a folder or a name.
+            layout: `peft`, which push takes, or `mlx`, `gguf`, `fused-experts`, `per-expert`.
+        """
+        return use_cases.convert.convert(
+            self._context, Path(path), Path(to), base=base, layout=layout
+        )
 
     def update(self, folder: AnyPath, to: str, *, is_plan: bool = False) -> UpdateReport:
         """Make a folder that holds a version hold another one; only what differs travels."""

@@ -13,7 +13,7 @@ from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
 from deltareg.delta.layouts.bare_pairs.plan import Name, Where
 from deltareg.errors import Problem
 
-_PREFIXES = {
+PREFIXES = {
     "lora_te1_": ("text_encoder",), "lora_te2_": ("text_encoder_2",),
     "lora_te3_": ("text_encoder_3",), "lora_te_": ("text_encoder",),
     "lora_unet_": ("unet", "transformer"), "lora_vision_": ("image_encoder",),
@@ -32,25 +32,30 @@ _DORA = ".dora_scale"
 def read(name: str) -> Name | None:
     """Take a name apart, by its beginning and its end."""
     ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
-    is_ours = ending and name.startswith(tuple(_PREFIXES))
+    is_ours = ending and name.startswith(tuple(PREFIXES))
     return Name(name.removesuffix(ending), _ENDINGS[ending]) if is_ours else None
 
 
-def finder(base: BaseView) -> Finder:
+def spelled(base: BaseView) -> Mapping[str, set[str]]:
     """Index the base's weights by every spelling of their modules, dots as underscores."""
-    spelled: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[str]] = defaultdict(set)
     names = base.names
     for tensor, record in base.tensors.items():
         if len(record.shape) > 1 and tensor.endswith(".weight"):
             for path in {tensor, names.canonical(tensor), names.memory(tensor) or tensor}:
-                spelled[path.removesuffix(".weight").replace(".", "_")].add(tensor)
-    table: Mapping[str, set[str]] = spelled
+                found[path.removesuffix(".weight").replace(".", "_")].add(tensor)
+    return found
+
+
+def finder(base: BaseView) -> Finder:
+    """Give what finds the weights that a module's name fits."""
+    table = spelled(base)
 
     def find(module: str) -> Where:
-        prefix = next(prefix for prefix in _PREFIXES if module.startswith(prefix))
+        prefix = next(prefix for prefix in PREFIXES if module.startswith(prefix))
         path = module.removeprefix(prefix)
         if base.components:
-            spellings = [f"{part}_{path}" for part in _PREFIXES[prefix] if part in base.components]
+            spellings = [f"{part}_{path}" for part in PREFIXES[prefix] if part in base.components]
         else:
             spellings = [path]
         return tuple(sorted({one for spelled in spellings for one in table.get(spelled, ())}))
@@ -67,12 +72,12 @@ def lost(files: DeltaFiles) -> list[Problem]:
 
 
 def refused(files: DeltaFiles) -> list[Problem]:
-    """Find DoRA, of which this layout does not say along which side its magnitudes are."""
+    """Find DoRA, which is read in the layout of peft alone."""
     found = sorted(name for name in files.names if name.endswith(_DORA))
     if not found:
         return []
     told = f"{len(found)} modules come with a dora_scale, and DoRA is not read in this layout"
-    fix = "train it without DoRA, or save it with peft, which says what it means"
+    fix = "convert it: deltareg convert PATH --out DIR --base BASE"
     return [Problem("unknown_kind", told, tensor=found[0], fix=fix)]
 
 

@@ -1,8 +1,9 @@
 """Convert: a folder in a layout that push refuses, or could store smaller, written in another.
 
-Pickles become safetensors, names lose the wrappers of a training process, LoRA files of image
-trainers become LoRA as peft writes it, and a full fine-tune that hardly differs from its base
-becomes what differs. What is written is proved against what was read before it gets its name.
+Pickles become safetensors, names lose the wrappers of a training process, LoRA of image trainers,
+of MLX and of llama.cpp become LoRA as peft writes it, and a full fine-tune that hardly differs from
+its base becomes what differs. The way back leads to MLX and llama.cpp. What is written is proved
+against what was read before it gets its name.
 """
 
 from pathlib import Path
@@ -13,15 +14,22 @@ from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.disk.whole_folder import is_free, placed
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.push.convert import differences, pairs, pickles, wrappers
+from deltareg.client.push.convert import accounted, differences, gguf_file, pickles, wrappers
+from deltareg.client.push.convert.layouts import (
+    PUSHED,
+    WRITERS,
+    check_layout,
+    plan_of_foreign,
+)
 from deltareg.client.push.convert.writing import Conversion, write
 from deltareg.client.results.reports import ConvertReport
-from deltareg.delta.delta_manifest import Assessment, assess
 from deltareg.delta.kinds import holds_results
-from deltareg.errors import Conflict, InvalidInput, Refused
+from deltareg.errors import Conflict, InvalidInput
 
 
-def convert(context: Context, path: Path, to: Path, *, base: str | None = None) -> ConvertReport:
+def convert(
+    context: Context, path: Path, to: Path, *, base: str | None = None, layout: str = PUSHED
+) -> ConvertReport:
     """Write a folder in another layout.
 
     Args:
@@ -29,36 +37,69 @@ def convert(context: Context, path: Path, to: Path, *, base: str | None = None) 
         path: The folder, or one file.
         to: The new folder.
         base: The base, as a folder or a name; pickles and names with wrappers do not need it.
+        layout: What it becomes: `peft`, which push takes, or another one of `layouts.WRITERS`.
 
     Raises:
         Conflict: There is something at the target.
         Refused: The files hold something other than a delta.
-        InvalidInput: There is nothing to convert, or nothing to gain.
+        InvalidInput: There is nothing to convert, nothing to gain, or no exact form of it.
         IntegrityFailure: What was written is not what was read.
     """
+    check_layout(layout, to)
     if not is_free(to):
-        raise Conflict(f"{to} exists and is not empty", fix="name another folder with --to")
+        raise Conflict(f"{to} exists and is not empty", fix="name another folder with --out")
+    file = gguf_file.named(path)
+    if file is not None:
+        with _Based(context, path, base) as known:
+            return _write(context, to, WRITERS[layout](gguf_file.read(file, known), known), known)
     with open_folder(path, purpose="conversion") as folder:
         if pickles.names(folder):
-            return _write(context, to, pickles.plan(folder), folder)
+            _check_pushed(layout, "pickles")
+            return _write(context, to, pickles.plan(folder), None, folder)
         if wrappers.are_in(folder):
-            return _write(context, to, wrappers.plan(folder), folder)
+            _check_pushed(layout, "names with wrappers")
+            return _write(context, to, wrappers.plan(folder), None, folder)
+        with _Based(context, path, base) as known:
+            return _write(context, to, _plan(folder, known, layout), known, folder)
+
+
+def _check_pushed(layout: str, what: str) -> None:
+    if layout != PUSHED:
+        raise InvalidInput(
+            f"it holds {what}, which are taken out first, and {layout} is made of what comes of it",
+            fix="first: deltareg convert PATH --out DIR, then convert DIR",
+        )
+
+
+class _Based:
+    """The base that a conversion goes by, open for as long as it takes."""
+
+    def __init__(self, context: Context, path: Path, base: str | None) -> None:
         if base is None:
             raise InvalidInput(
-                f"{path} holds no pickle, and anything else is converted by the base's names",
-                fix="name it: deltareg convert PATH --to DIR --base NAME|FOLDER",
+                f"what {path} holds is converted by the names of its base, and no base is named",
+                fix="name it: deltareg convert PATH --out DIR --base NAME|FOLDER",
             )
-        known = open_named_base(context, base)
-        try:
-            return _write(context, to, _plan(folder, known), folder, known)
-        finally:
-            known.close()
+        self._known = open_named_base(context, base)
+
+    def __enter__(self) -> KnownBase:
+        """Give the base."""
+        return self._known
+
+    def __exit__(self, *_: object) -> None:
+        """Close its folder."""
+        self._known.close()
 
 
-def _plan(folder: Folder, known: KnownBase) -> Conversion:
-    found = _assessed(folder, known)
-    if pairs.are_in(found.account.effects):
-        return pairs.plan(folder, found, known)
+def _plan(folder: Folder, known: KnownBase, layout: str) -> Conversion:
+    foreign = plan_of_foreign(folder, known, layout)
+    if foreign is not None:
+        return foreign
+    found = accounted.assessed(folder, known)
+    if layout != PUSHED:
+        return WRITERS[layout](accounted.read(folder, found, known), known)
+    if accounted.are_pairs(found.account.effects):
+        return WRITERS[layout](accounted.read(folder, found, known), known)
     if holds_results(found.kind.name):
         if known.tensors is None:
             raise InvalidInput(
@@ -72,32 +113,33 @@ def _plan(folder: Folder, known: KnownBase) -> Conversion:
     )
 
 
-def _assessed(folder: Folder, known: KnownBase) -> Assessment:
-    found = assess(folder.files, folder.tensors, known.view)
-    if found.errors:
-        raise Refused(found.account.problems)
-    return found
-
-
 def _write(
     context: Context,
     to: Path,
     conversion: Conversion,
-    folder: Folder,
-    known: KnownBase | None = None,
+    known: KnownBase | None,
+    folder: Folder | None = None,
 ) -> ConvertReport:
-    meter = context.progress.task(f"converting {folder.path.name}", conversion.size_bytes)
+    meter = context.progress.task(f"converting to {to.name}", conversion.size_bytes)
     try:
         with placed(to) as draft, out_of_space(draft):
             write(draft, conversion, meter)
-            with open_folder(draft) as written:  # as strictly as push will
-                if known is not None:
-                    conversion.prove(_assessed(written, known))
-            folder.check_unchanged()
+            _prove(draft, conversion, known)
+            if folder is not None:
+                folder.check_unchanged()
     finally:
         meter.close()
     return ConvertReport(
-        to, conversion.source, conversion.result, sorted(conversion.files),
-        sum(map(len, conversion.files.values())), conversion.size_bytes, conversion.source_bytes,
-        [*folder.left_out, *conversion.left_out],
+        to, conversion.source, conversion.result, conversion.names, conversion.tensors,
+        conversion.size_bytes, conversion.source_bytes,
+        [*(folder.left_out if folder else ()), *conversion.left_out],
     )  # fmt: skip
+
+
+def _prove(draft: Path, conversion: Conversion, known: KnownBase | None) -> None:
+    if conversion.reread is not None:
+        conversion.reread(draft)
+        return
+    with open_folder(draft) as written:  # as strictly as push will
+        if known is not None:
+            conversion.prove(accounted.assessed(written, known))

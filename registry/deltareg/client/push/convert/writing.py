@@ -45,7 +45,11 @@ class Conversion:
         metadata: Of every new file.
         beside: Other files -> their content.
         left_out: What is not taken over, each with the reason.
-        prove: Holds what was written against what was read.
+        prove: Holds what was written against what was read, where push takes it.
+        reread: The same for a layout that push does not take, given the new folder.
+        made: Files that are written by a library of their layout -> what writes each.
+        made_tensors: How many tensors these hold.
+        made_bytes: Bytes of those.
     """
 
     source: str
@@ -58,11 +62,28 @@ class Conversion:
     )
     left_out: tuple[str, ...] = ()
     prove: Callable[[Assessment], None] = no_proof
+    reread: Callable[[Path], None] | None = None
+    made: Mapping[str, Callable[[Path], None]] = field(
+        default_factory=dict[str, "Callable[[Path], None]"]
+    )
+    made_tensors: int = 0
+    made_bytes: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """The files that are written anew."""
+        return sorted([*self.files, *self.made])
+
+    @property
+    def tensors(self) -> int:
+        """How many tensors there are in them."""
+        return sum(map(len, self.files.values())) + self.made_tensors
 
     @property
     def size_bytes(self) -> int:
         """Bytes of tensors."""
-        return sum(part.slot.size_bytes for parts in self.files.values() for part in parts)
+        own = sum(part.slot.size_bytes for parts in self.files.values() for part in parts)
+        return own + self.made_bytes
 
 
 def write(draft: Path, conversion: Conversion, meter: Meter) -> None:
@@ -76,6 +97,8 @@ def write(draft: Path, conversion: Conversion, meter: Meter) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         ordered = sorted(parts, key=lambda part: part.slot.name)
         write_stream(target, _body(ordered, conversion.metadata), meter=meter)
+    for path, make in conversion.made.items():
+        make(draft / path)
     for path, content in conversion.beside.items():
         target = draft / path
         target.parent.mkdir(parents=True, exist_ok=True)

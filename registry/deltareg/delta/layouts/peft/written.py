@@ -41,9 +41,7 @@ class LoraModule:
     @property
     def alpha(self) -> float:
         """Numerator of a scale alpha / r that is the factor as float32 sees it."""
-        alpha = self.scale * self.rank
-        candidates = (alpha, np.nextafter(alpha, np.inf), np.nextafter(alpha, -np.inf))
-        return float(next((c for c in candidates if c / self.rank == self.scale), alpha))
+        return alpha_for(self.scale, self.rank)
 
     def tensors(self) -> Iterator[tuple[str, F32]]:
         """Give the two tensors with their names."""
@@ -54,6 +52,13 @@ class LoraModule:
         for letter, values in (("A", a), ("B", b)):
             name = f"{PREFIX}{self.path}.{word}{letter}{end}"
             yield name, np.ascontiguousarray(values, dtype=np.float32)
+
+
+def alpha_for(scale: float, rank: int) -> float:
+    """Give an alpha of which alpha / rank is the scale, to the last bit where there is one."""
+    alpha = scale * rank
+    candidates = (alpha, np.nextafter(alpha, np.inf), np.nextafter(alpha, -np.inf))
+    return float(next((c for c in candidates if c / rank == scale), alpha))
 
 
 def lora_config(

@@ -1,0 +1,103 @@
+"""Factors in another form: turned, padded or scaled without a rounding, or not at all."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from deltareg.delta.maths.formula import Tensor
+from deltareg.tensors.array import F32, Raw, from_f32, to_f32, view
+
+_HALF = 0.5  # the mantissa of a power of two
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A tensor in memory.
+
+    Attributes:
+        name: What to call it.
+        dtype: The safetensors dtype.
+        values: Its elements as they are stored; BF16 as patterns of 16 bits.
+    """
+
+    name: str
+    dtype: str
+    values: Raw
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions."""
+        return self.values.shape
+
+    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
+        """Give the bytes of rows `start:stop`."""
+        rows = self.values[start:stop] if self.values.shape else self.values
+        return np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The transpose of a matrix, which is read when it is asked for."""
+
+    tensor: Tensor
+
+    @property
+    def name(self) -> str:
+        """The matrix's own name."""
+        return self.tensor.name
+
+    @property
+    def dtype(self) -> str:
+        """The safetensors dtype."""
+        return self.tensor.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions, the last first."""
+        return tuple(reversed(self.tensor.shape))
+
+    def read(self, start: int = 0, stop: int | None = None) -> memoryview:
+        """Give the bytes of rows `start:stop`."""
+        return Made(self.name, self.dtype, elements(self.tensor).T).read(start, stop)
+
+
+def elements(tensor: Tensor) -> Raw:
+    """Read a tensor as it is stored."""
+    return view(tensor.read(), tensor.dtype, tensor.shape)
+
+
+def widened(tensor: Tensor) -> F32:
+    """Read a tensor as float32, which is exact for all but F64."""
+    return to_f32(elements(tensor), tensor.dtype)
+
+
+def same_bytes(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same, whatever their names are."""
+    is_alike = (one.dtype, one.shape) == (other.dtype, other.shape)
+    return is_alike and one.read() == other.read()
+
+
+def padded(tensor: Tensor, size: int, *, axis: int) -> Tensor:
+    """Put zeros on the end of a dimension."""
+    missing = size - tensor.shape[axis]
+    if not missing:
+        return tensor
+    widths = [(0, missing if at == axis else 0) for at in range(len(tensor.shape))]
+    return Made(tensor.name, tensor.dtype, np.pad(elements(tensor), widths))
+
+
+def scaled(tensor: Tensor, factor: float) -> Tensor | None:
+    """Multiply every element; None where one would be rounded."""
+    if factor == 1:
+        return tensor
+    before = widened(tensor)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        raw = from_f32(before * np.float32(factor), tensor.dtype)
+        back = to_f32(raw, tensor.dtype) / np.float32(factor)
+    is_exact = float(np.float32(factor)) == factor and np.array_equal(back, before)
+    return Made(tensor.name, tensor.dtype, raw) if is_exact and _is_shift(factor) else None
+
+
+def _is_shift(factor: float) -> bool:
+    return abs(math.frexp(factor)[0]) == _HALF
