@@ -149,7 +149,11 @@ def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select
 def _newest_outcome(version: sa.FromClause, suite_digest: str) -> sa.ScalarSelect[str]:
     return (
         sa.select(verdicts.c.verdict)
-        .where(verdicts.c.version_id == version.c.id, verdicts.c.suite_digest == suite_digest)
+        .where(
+            verdicts.c.version_id == version.c.id,
+            verdicts.c.base_root == version.c.base_root,
+            verdicts.c.suite_digest == suite_digest,
+        )
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
         .limit(1)
         .correlate(version)
