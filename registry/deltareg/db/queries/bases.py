@@ -31,6 +31,7 @@ def base_rows(
     name: str | None = None,
     root: str | None = None,
     hub_id: str | None = None,
+    location: str | None = None,
     after: str | None = None,
     limit: int = 50,
     lock: bool = False,
@@ -51,6 +52,8 @@ def base_rows(
     if hub_id is not None:
         known = sa.select(base_hub_ids.c.base_id).where(base_hub_ids.c.hub_id == hub_id)
         query = query.where(bases.c.id.in_(known))
+    if location is not None:
+        query = query.where(bases.c.location == location)
     if after is not None:
         query = query.where(bases.c.name > after)
     if lock:
