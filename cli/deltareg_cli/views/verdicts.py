@@ -21,6 +21,7 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
         Facts([
             ("verdict", [toned(verdict.verdict), Cell(counts, "warn")]),
             *_waivers(verdict, now=now),
+            ("on", verdict.variant),
             ("id", verdict.id),
             ("digest", short(verdict.digest)),
             ("base", [short(verdict.base_root), Cell(verdict.base_evidence, "dim")]),

@@ -36,6 +36,22 @@ def variant_problems(variant: BaseView, scheme: SchemeName, root: BaseView) -> l
     return list(islice(_by_names(variant, found, root), _MOST))
 
 
+def packed_problems(base: BaseView, name: str) -> list[Problem]:
+    """Say of a base with packed weights why a delta does not fit it; nothing of any other."""
+    told = quantised(base.config)
+    if told is None:
+        return []
+    how = told.scheme or told.method
+    fix = "push for the base in full precision that it was packed from"
+    if told.scheme is not None:
+        fix = (
+            f"register it as a variant: deltareg base register PATH {name or 'NAME'}"
+            f" --variant-of ROOT --quantised {told.scheme}"
+        )
+    wrong = f"the base {name or 'named'} holds packed weights ({how})"
+    return [Problem("quantised_base", wrong, fix=fix)]
+
+
 def _contents(variant: BaseView, scheme: SchemeName) -> Contents:
     told = quantised(variant.config)
     return contents(variant.tensors, scheme, {} if told is None else told.fields)

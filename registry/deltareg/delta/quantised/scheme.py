@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import InvalidInput
 
 SchemeName = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
 SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
@@ -27,6 +28,18 @@ class Quantised:
     method: str
     scheme: SchemeName | None
     fields: Mapping[str, object]
+
+
+def scheme_named(name: str) -> SchemeName:
+    """Give a scheme by its name.
+
+    Raises:
+        InvalidInput: There is none of that name here.
+    """
+    found = next((scheme for scheme in SCHEMES if scheme == name), None)
+    if found is None:
+        raise InvalidInput(f"no scheme {name[:40]!r}", fix=f"one of {', '.join(SCHEMES)}")
+    return found
 
 
 def quantised(config: Mapping[str, object]) -> Quantised | None:

@@ -161,10 +161,10 @@ def _steps(
     steps: list[int] = []
     for place, (cells, size) in enumerate(zip(grid[-2:], shape, strict=True)):
         told = None if block is None else block[place]
-        if size % cells == 0:
-            steps.append(size // cells)
-        elif told is not None and -(-size // told) == cells:
+        if told is not None and -(-size // told) == cells:  # the last block may be cut
             steps.append(told)
+        elif size % cells == 0:
+            steps.append(size // cells)
         else:
             raise ValueError(f"{cells} factors for {size} numbers")
     return steps[0], steps[1]
