@@ -167,7 +167,7 @@ PACKERS = {"fp8": fp8, "int8": int8, "gptq": gptq, "awq": awq, "bnb4": bnb4}
 def _four_bits(weight, group):
     """Give numbers, zeros and scales of a matrix (in, out), by groups of inputs."""
     parts = weight.reshape(-1, group, weight.shape[1])
-    low, high = parts.min(1), parts.max(1)
+    low, high = np.minimum(parts.min(1), 0), np.maximum(parts.max(1), 0)
     scales = np.maximum((high - low) / 15, 1e-6).astype(np.float32)
     zeros = np.clip(np.round(-low / scales), 1, 15).astype(np.int64)
     numbers = np.clip(np.round(parts / scales[:, None]) + zeros[:, None], 0, 15).astype(np.int64)

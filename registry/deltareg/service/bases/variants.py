@@ -107,9 +107,6 @@ def _make_variant(
     if base.deltas:
         told = f"{base.deltas} versions stand on {base.name} as it is"
         raise Refused([Problem(CODE, told, fix="register it under another name")])
-    if queries.names_of_variants(conn, base.root):
-        told = f"{base.name} has variants itself"
-        raise Refused([Problem(CODE, told, fix="name its own root")])
     queries.add_variant(conn, base.id, root_id=root.id, scheme=scheme)
     _record(conn, caller, base, {"variant_of": root.name, "quantised": scheme})
 
