@@ -86,7 +86,7 @@ def pack(base, out, scheme, *, config=None, ends=PROJECTIONS):
     for path in base.iterdir():
         if path.suffix != ".safetensors":
             shutil.copyfile(path, out / path.name)
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for path in base.glob("*.safetensors"):
         for name, weight in load_file(path).items():
             is_packed = name.endswith(ends)

@@ -1,6 +1,7 @@
 """Packed weights: what a config says, which weights the tensors are, and their numbers."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def view(folder):
 
 
 def test_the_wire_has_the_schemes_of_the_engine():
-    assert set(SCHEMES) == set(Scheme.__args__)
+    assert set(SCHEMES) == set(get_args(Scheme))
 
 
 @pytest.mark.parametrize("scheme", sorted(packing.PACKERS))

@@ -192,8 +192,9 @@ def show(invocation: Invocation, name: str) -> None:
 def compat(
     invocation: Invocation, name: str, *, suite: str, limit: int, cursor: str | None
 ) -> None:
-    """Show on which forms of a base its versions are proven, the newest first.
+    """Show on which variants the versions of a base are proven.
 
+    The newest come first.
     A version is proven on a variant where it has a verdict of the suite that counts and passed:
     deltareg verify REF --variant NAME makes one.
     """

@@ -90,7 +90,11 @@ def named_place(name: str) -> Path | None:
     if not name:
         return None
     place = Path(name)
-    return place if place.is_dir() else hub_folder(name)
+    try:
+        is_here = place.is_dir()
+    except (OSError, ValueError):  # longer than any name, or with a NUL in it
+        return None
+    return place if is_here else hub_folder(name)
 
 
 def _cache() -> Path:

@@ -115,7 +115,7 @@ def _bnb4(parts: Mapping[str, Tensor], _fields: Mapping[str, object]) -> Iterato
         largest = _repeated(_floats(parts["nested_absmax"]), step, absmax.size)
         absmax = _floats(parts["nested_map"])[absmax] * largest
         absmax = absmax + np.float32(offset if isinstance(offset, int | float) else 0)
-    packed = _raw(parts["weight"]).reshape(-1)
+    packed = _raw(parts["weight"]).reshape(-1).astype(np.uint8, copy=False)
     numbers = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[: prod(shape)]
     scale = _repeated(absmax.astype(np.float32).reshape(-1), size, numbers.size)
     yield (_floats(parts["map"])[numbers] * scale).reshape(shape)

@@ -17,8 +17,8 @@ def list_bases(
     caller: Caller,
     *,
     root: str | None,
-    hub_id: str | None,
-    location: str | None,
+    hub_id: str | None = None,
+    location: str | None = None,
     cursor: str | None,
     limit: int,
 ) -> Page[BaseInfo]:
