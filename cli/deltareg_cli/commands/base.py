@@ -194,9 +194,8 @@ def compat(
 ) -> None:
     """Show on which variants the versions of a base are proven.
 
-    The newest come first.
-    A version is proven on a variant where it has a verdict of the suite that counts and passed:
-    deltareg verify REF --variant NAME makes one.
+    The newest come first. A version is proven on a form of its base where it has a verdict of the
+    suite that counts and passed: deltareg verify REF --variant NAME makes one.
     """
     if "/" in name:
         raise InvalidInput(f"{name} is a version", fix="name a base: deltareg base ls")
