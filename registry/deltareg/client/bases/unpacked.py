@@ -97,7 +97,7 @@ class _Job:
     def of(cls, base: BaseFolder, scheme: SchemeName, root: BaseView) -> "_Job":
         """Sort out a base's tensors."""
         told = quantised(base.view.config)
-        fields = {} if told is None else told.fields
+        fields: Mapping[str, object] = {} if told is None else told.fields
         found = contents(base.tensors, scheme, fields)
         slots: list[Slot] = []
         for name in sorted([*found.packed, *found.plain]):

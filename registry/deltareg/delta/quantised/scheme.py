@@ -36,10 +36,10 @@ def scheme_named(name: str) -> SchemeName:
     Raises:
         InvalidInput: There is none of that name here.
     """
-    found = next((scheme for scheme in SCHEMES if scheme == name), None)
-    if found is None:
-        raise InvalidInput(f"no scheme {name[:40]!r}", fix=f"one of {', '.join(SCHEMES)}")
-    return found
+    for scheme in SCHEMES:
+        if scheme == name:
+            return scheme
+    raise InvalidInput(f"no scheme {name[:40]!r}", fix=f"one of {', '.join(SCHEMES)}")
 
 
 def quantised(config: Mapping[str, object]) -> Quantised | None:

@@ -113,11 +113,13 @@ def _bnb4(parts: Mapping[str, Tensor], _fields: Mapping[str, object]) -> Iterato
         offset = state.get("nested_offset", 0.0)
         step = _count(state, "nested_blocksize")
         largest = _repeated(_floats(parts["nested_absmax"]), step, absmax.size)
-        absmax = _floats(parts["nested_map"])[absmax] * largest
-        absmax = absmax + np.float32(offset if isinstance(offset, int | float) else 0)
+        factors = _floats(parts["nested_map"])[absmax.astype(np.int64)] * largest
+        factors = factors + np.float32(offset if isinstance(offset, int | float) else 0)
+    else:
+        factors = to_f32(absmax, parts["absmax"].dtype)
     packed = _raw(parts["weight"]).reshape(-1).astype(np.uint8, copy=False)
     numbers = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)[: prod(shape)]
-    scale = _repeated(absmax.astype(np.float32).reshape(-1), size, numbers.size)
+    scale = _repeated(factors.reshape(-1), size, numbers.size)
     yield (_floats(parts["map"])[numbers] * scale).reshape(shape)
 
 

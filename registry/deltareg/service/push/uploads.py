@@ -50,7 +50,7 @@ from deltareg.service.kept import decoded
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_variant
 from deltareg.store import fresh_key
-from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
+from deltareg.wire import BaseForm, ReceivedPack, UploadInfo, UploadOpen
 
 _CURRENT = "push it with a current client"
 _LABELS_MAX, _LABEL_CHARACTERS = 64, 256
@@ -270,7 +270,7 @@ def _base_scope(request: UploadOpen) -> str:
     if not is_version_base(request.target):
         parse_name(request.target, "base")
         return BASES
-    if request.register_only:
+    if request.register_only or request.form != BaseForm():
         raise InvalidInput("a version that is a base is stored, not registered")
     return namespace_scope(parse_version_base(request.target).line.namespace)
 

@@ -75,7 +75,9 @@ class _Table:
 
     def row(self, row: VersionRow) -> CompatRow:
         """Show one version."""
-        on = {n: self._proofs.get((row.id, root), "not run") for n, root in self._roots.items()}
+        on: dict[str, Proof] = {
+            name: self._proofs.get((row.id, root), "not run") for name, root in self._roots.items()
+        }
         return CompatRow(
             ref=ref_of(row), trained_on=row.trained_on or "", created_at=rfc3339(row.created_at),
             on=on,
