@@ -261,7 +261,11 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
 
 
 def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datetime) -> Table:
-    columns = [Column("version"), Column("trained on"), *(Column(name) for name in names)]
+    columns = [
+        Column("version"),
+        Column("trained on"),
+        *(Column(name, is_name=True) for name in names),
+    ]
     shown: list[list[Text]] = [
         [
             Cell(row.ref, "name"),
