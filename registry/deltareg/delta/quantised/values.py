@@ -61,9 +61,8 @@ def values(
 
 def _fp8(parts: Mapping[str, Tensor], fields: Mapping[str, object]) -> Iterator[F32]:
     weight, scale = parts["weight"], _floats(parts.get("scale_inv") or parts["scale"])
-    table = _eight_bit_floats(weight.dtype)
     for start, raw in _blocks(weight):
-        rows = table[raw.view(np.uint8)]
+        rows = to_f32(raw, weight.dtype)
         yield rows * _spread(scale, weight.shape, start, len(rows), _block_size(fields))
 
 
@@ -201,19 +200,6 @@ def _unpacked(words: NDArray[np.generic], bits: int, *, axis: int) -> NDArray[np
 def _in_order(words: NDArray[np.generic], place: NDArray[np.intp]) -> NDArray[np.int32]:
     numbers = _unpacked(words, 4, axis=1).reshape(len(words), -1, len(place))
     return numbers[..., place].reshape(len(words), -1)
-
-
-def _eight_bit_floats(dtype: str) -> F32:
-    """Give the 256 numbers of a format of eight bits."""
-    codes = np.arange(256, dtype=np.uint16)
-    if dtype == "F8_E5M2":
-        return (codes << 8).view(np.float16).astype(np.float32)
-    sign = np.where(codes & 0x80, np.float32(-1), np.float32(1))
-    exponent, fraction = (codes >> 3) & 15, (codes & 7).astype(np.float32)
-    normal = np.ldexp(1 + fraction / 8, exponent.astype(np.int32) - 7)
-    found = sign * np.where(exponent == 0, np.ldexp(fraction / 8, -6), normal)
-    found[[0x7F, 0xFF]] = np.nan
-    return found.astype(np.float32)
 
 
 def _raw(tensor: Tensor) -> NDArray[np.generic]:
