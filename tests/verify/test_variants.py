@@ -192,6 +192,8 @@ def test_a_failure_on_a_variant_closes_no_gate(server, folders):
     assert moved.version == 1
     assert client.show("team/chat:v1").verdict == "pass"
     assert [line.verdict for line in client.verdicts.list("team/chat:v1")] == ["fail", "pass"]
+    told = [event.text for event in client.lines.log("team/chat") if event.event == "verdict"]
+    assert told == ["smoke on root-bnb4", "smoke"]
     assert client.lines.list("team", filters={"verdict": "pass"}).items[0].ref == "team/chat"
 
 
@@ -249,6 +251,30 @@ def test_a_folder_is_known_as_the_variant_that_it_is(server, folders):
 
     assert (pushed.base.name, pushed.trained_on) == ("root", "root-awq")
     assert client.bases.show("root-awq").deltas == client.bases.show("root").deltas == 1
+
+
+@BOTH_DATABASES
+def test_what_waited_for_the_bytes_of_a_variant_is_verified_when_they_come(
+    server, work, folders, tmp_path
+):
+    client = server.client()
+    away = packing.pack(folders["root"], tmp_path / "away", "int8")
+    (away / "README.md").write_text("somewhere else")
+    client.bases.register(away, "away", variant_of="root", quantised="int8")
+    client.push(folders["lora"], "team/chat", base="away")
+    work()
+    run = client.verify("team/chat:v1", variant="away")
+    away.rename(tmp_path / "hidden")
+    for _ in range(3):  # each attempt
+        work()
+    died = client.runs.show(run.id)
+
+    client.bases.push(tmp_path / "hidden", "away")
+    work()
+
+    assert (died.state, died.verdict.verdict) == ("dead", "inconclusive")
+    assert client.bases.compat("root").items[0].on["away"] == "proven"
+    assert [v.variant for v in client.verdicts.list("team/chat:v1")] == ["away", "away", ""]
 
 
 @ONE_STACK
