@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 from safetensors.torch import load_file, save_file  # noqa: E402  # needs torch
 
-from deltareg.errors import GateFailed, GatePending, InvalidInput, Refused  # noqa: E402
+from deltareg.errors import BaseMismatch, GateFailed, GatePending, InvalidInput, Refused  # noqa: E402
 from deltareg.wire import LeaseRequest  # noqa: E402
 from deltareg_verify.command_line import labels  # noqa: E402
 from deltareg_verify.materials import Stock  # noqa: E402
@@ -275,6 +275,30 @@ def test_what_waited_for_the_bytes_of_a_variant_is_verified_when_they_come(
     assert (died.state, died.verdict.verdict) == ("dead", "inconclusive")
     assert client.bases.compat("root").items[0].on["away"] == "proven"
     assert [v.variant for v in client.verdicts.list("team/chat:v1")] == ["away", "away", ""]
+
+
+@ONE_STACK
+def test_a_version_is_attached_to_what_transformers_loads_of_its_variant(server, folders, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    client = server.client()
+    client.push(folders["lora"], "team/chat", base="root-fp8")
+    client.push(folders["lora"], "team/plain", base="root")
+    config = transformers.FineGrainedFP8Config(dequantize=True, weight_block_size=(16, 16))
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folders["fp8"], quantization_config=config, dtype=torch.float32
+    ).eval()
+    ids = torch.arange(6)[None]
+    with torch.no_grad():
+        before = model(ids).logits
+
+    with client.pull("team/chat:v1", tmp_path / "chat").attach(model), torch.no_grad():
+        attached = model(ids).logits
+    with pytest.raises(BaseMismatch):
+        client.pull("team/plain:v1", tmp_path / "plain").attach(model)
+
+    assert float((attached - before).abs().max()) > 1e-3
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, before)
 
 
 @ONE_STACK
