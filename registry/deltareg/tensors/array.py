@@ -48,7 +48,7 @@ def to_f32(raw: Raw, dtype: str) -> F32:
     if dtype in {"F16", "F64"}:
         return raw.astype(np.float32)
     if dtype in EIGHT_BITS:
-        return _eight_bit_floats(dtype)[raw]
+        return _eight_bit_floats(dtype)[raw.astype(np.uint8, copy=False)]
     raise InvalidInput(f"{dtype} does not hold real numbers")
 
 
