@@ -37,6 +37,7 @@ class Column:
 
     Attributes:
         title: Its heading, in lower case.
+        is_name: Whether the heading is a name, which is shown as it is written.
         is_number: Whether it is aligned to the right.
         is_prose: Whether it may wrap; all other columns are shown whole.
     """
@@ -44,6 +45,12 @@ class Column:
     title: str
     is_number: bool = False
     is_prose: bool = False
+    is_name: bool = False
+
+    @property
+    def heading(self) -> str:
+        """What stands above the column."""
+        return self.title if self.is_name else self.title.upper()
 
 
 @dataclass(frozen=True, slots=True)

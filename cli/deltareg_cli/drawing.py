@@ -109,7 +109,7 @@ def _table(block: Table, surface: Surface) -> Iterator[str]:
     has_room = prose is None or not surface.is_terminal or widths[prose] + room >= LEAST_PROSE
     if prose is not None and has_room and surface.is_terminal:
         widths[prose] = min(widths[prose], widths[prose] + room)
-    titles = [Cell(column.title.upper(), "dim") for column in block.columns]
+    titles = [Cell(column.heading, "dim") for column in block.columns]
     for row in [titles, *rows]:
         if prose is None or has_room:
             yield from _row(row, block.columns, widths, surface)
@@ -134,7 +134,7 @@ def _with_widest_above(
     widest = max(kept, key=lambda i: widths[i])
     others = [i for i in range(len(columns)) if i != widest]
     below = Surface(surface.width - GAP, surface.is_terminal, surface.has_colour)
-    titles = [Cell(column.title.upper(), "dim") for column in columns]
+    titles = [Cell(column.heading, "dim") for column in columns]
     for row in [titles, *rows]:
         yield surface.paint(row[widest].text, row[widest].tone)
         for line in _row_with_prose_below(
@@ -164,9 +164,7 @@ def _row_with_prose_below(
     yield from _row(
         [row[i] for i in kept], [columns[i] for i in kept], [widths[i] for i in kept], surface
     )
-    is_heading = all(
-        cell.text == column.title.upper() for cell, column in zip(row, columns, strict=True)
-    )
+    is_heading = all(cell.text == column.heading for cell, column in zip(row, columns, strict=True))
     for i, column in enumerate(columns):
         if column.is_prose and not is_heading:
             for line in textwrap.wrap(row[i].text, max(surface.width - 4, LEAST_PROSE)):

@@ -13,6 +13,7 @@ import click
 
 from deltareg.client import Client, WorkerClient
 from deltareg.client.config import ClientConfig, load_config
+from deltareg.delta.quantised.scheme import SCHEMES
 from deltareg.errors import (
     Inconclusive,
     InvalidInput,
@@ -144,7 +145,10 @@ def sweep(scratch: Path, *, now: float) -> None:
 def labels(found: Surroundings) -> dict[str, str]:
     """Say what a worker offers: device, GPU and its memory in GiB, and what verifies with what."""
     environment = found.environment
-    told = {"device": environment["device"].partition(":")[0], "verifier": VERIFIER}
+    told = {
+        "device": environment["device"].partition(":")[0], "verifier": VERIFIER,
+        "quantised": ",".join(SCHEMES),
+    }  # fmt: skip
     told |= {key: environment[key] for key in ("torch", "cuda", "driver") if key in environment}
     if "gpu" in environment:
         told["gpu"] = environment["gpu"]

@@ -2,17 +2,20 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from deltareg.client import WorkerClient
 from deltareg.client.bases.bases import remember_base
+from deltareg.client.bases.unpacked import unpack
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.delta.base_manifest import CONFIG_FILE
+from deltareg.delta.quantised.scheme import scheme_named
 from deltareg.digest import Digest
-from deltareg.errors import Conflict, DeltaregError, Inconclusive, NotFound
+from deltareg.errors import Conflict, DeltaregError, Inconclusive, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.suites.suite import Suite, built_in, built_in_names
 from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
@@ -82,7 +85,9 @@ class Stock:
             Inconclusive: The base is not to be had, or the registry gave something else.
             DeltaregError: The registry cannot be reached or refuses.
         """
-        with self.open_base(grant.base) as base:
+        with ExitStack() as opened:
+            stored = opened.enter_context(self.open_base(grant.base))
+            base = self._unpacked(grant.base, stored, opened)
             own = self._bring(grant.ref, grant.digest, base, into)
             manifest = Manifest.decode(own.manifest.read_bytes())
             suite = self._suite(grant)
@@ -93,7 +98,7 @@ class Stock:
                 base=own.base,
                 base_manifest=own.base_manifest,
                 model_type=grant.base.model_type or _class_of_diffusers(base),
-                base_config=str(base.identity.config),
+                base_config=str(stored.identity.config),
                 evidence=evidence_of(manifest, base.manifest),
                 suite=suite,
                 suite_file=into / "suite.json",
@@ -111,6 +116,26 @@ class Stock:
         """
         with self.open_base(grant.base) as base:
             return self._client.reencode(grant, base, into)
+
+    def _unpacked(self, info: BaseInfo, base: BaseFolder, opened: ExitStack) -> BaseFolder:
+        """Give the folder that a network is made of: of a variant, its weights as they unpack.
+
+        Raises:
+            Inconclusive: They are packed in a form that is not known here.
+        """
+        if info.variant_of is None:
+            return base
+        root = self._client.bases.view(info.variant_of.name)
+        try:
+            found = unpack(self._client.cache, base, scheme_named(info.quantised), root)
+        except InvalidInput as error:
+            raise Inconclusive(
+                f"the weights of {info.name} cannot be unpacked: {error.message}", fix=error.fix
+            ) from error
+        if self._base_cache is not None:
+            own = info.model_copy(update={"root": str(found.identity.root)})
+            self._base_cache.hold(own)
+        return opened.enter_context(found)
 
     def _gather_below(self, info: BaseInfo, into: Path) -> VersionOnBase:
         """Bring the version that a base is, and that version's base."""

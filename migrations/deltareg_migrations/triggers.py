@@ -36,6 +36,7 @@ DIALECTS: dict[str, dict[str, str]] = {
         "check_name": "json_extract(n.value, '$.name')",
         "count_checks": "json_array_length(NEW.checks)",
         "asked_suite_digest": "json_extract(q.request, '$.suite_digest')",
+        "asked_base_root": "json_extract(q.request, '$.base_root')",
     },
     "postgresql": {
         "now_us": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
@@ -58,6 +59,7 @@ DIALECTS: dict[str, dict[str, str]] = {
         "check_name": "n.value ->> 'name'",
         "count_checks": "json_array_length(NEW.checks)",
         "asked_suite_digest": "q.request ->> 'suite_digest'",
+        "asked_base_root": "q.request ->> 'base_root'",
     },
 }
 PHRASES = {

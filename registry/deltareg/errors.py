@@ -314,7 +314,8 @@ KIND_CODES = frozenset({
     "missing_config", "bad_config", "custom_code", "unknown_kind", "kind_mismatch",
     "not_self_contained", "convention_needed", "shape", "rank", "missing_tensors",
     "unexpected_tensors", "no_tensor_applied", "partial_application", "undeclared_base_override",
-    "non_finite", "base_mismatch", "indices", "not_selected", "wrapped_names",
+    "non_finite", "base_mismatch", "indices", "not_selected", "wrapped_names", "not_a_variant",
+    "quantised_base",
 })  # fmt: skip
 CHECK_CODES = frozenset({
     "no_effect", "norm_ratio", "overflow_after_cast", "attached_differs", "golden_differs",

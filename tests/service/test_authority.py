@@ -45,7 +45,7 @@ from deltareg.service.runs import flatten, leases, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.upkeep import collect, fsck, stats
-from deltareg.service.verdicts import suites, verdicts, waive
+from deltareg.service.verdicts import compat, suites, verdicts, waive
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
 from deltareg.wire import (
@@ -106,6 +106,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(bases.show_base, AS_BASE),
     called(bases.base_manifest_bytes, AS_BASE),
     called(bases.base_storage_bytes, AS_BASE),
+    called(compat.list_compat, AS_BASE, suite="smoke", **PAGE),
     called(channels.list_channels, LAB),
     called(channels.show_channel, LAB, "prod", at=None),
     called(channels.read_revision, LAB, "prod"),
@@ -203,6 +204,7 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(tokens.whoami),
     called(bases.list_bases, root=None, **PAGE),
     called(bases.show_base, "tiny"),
+    called(compat.list_compat, "tiny", suite="smoke", **PAGE),
     called(bases.base_manifest_bytes, "tiny"),
     called(versions.list_lines, only=LineFilter(), **PAGE),
     called(suites.list_suites),
@@ -365,8 +367,8 @@ def test_a_list_of_bases_leaves_out_versions_of_other_namespaces(registry):
         for caller in (member("mine"), member("lab"))
     )
 
-    assert [base.name for base in mine] == ["tiny"]
-    assert [base.name for base in lab] == [AS_BASE, "tiny"]
+    assert [base.name for base in mine] == ["tiny", "tiny-bnb4"]
+    assert [base.name for base in lab] == [AS_BASE, "tiny", "tiny-bnb4"]
 
 
 def test_a_lineage_ends_at_the_border(registry):

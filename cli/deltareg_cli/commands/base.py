@@ -2,26 +2,55 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import click
 
-from deltareg.wire import BaseInfo
-from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
+from deltareg.errors import InvalidInput
+from deltareg.wire import BaseInfo, CompatRow, Proof, Scheme
+from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title, Tone
 from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.documents import as_it_is, fields, page_fields
 from deltareg_cli.global_options import compression_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import cursor_option, limit_option
+from deltareg_cli.options import cursor_option, limit_option, option
 from deltareg_cli.paging import note_more
 from deltareg_cli.wording import count, moment, short, size
 
 PLACE = Place("Bases", 10)
 
 FIRST = ("name", "root", "is_stored")
+SCHEMES = ("fp8", "int8", "awq", "gptq", "bnb4", "mxfp4")
+_TONES: dict[Proof, Tone] = {
+    "proven": "good", "failed": "bad", "inconclusive": "warn", "not run": "dim",
+}  # fmt: skip
 path_argument = click.argument(
     "path", type=click.Path(path_type=Path), help="The folder with its config and weights."
+)
+variant_option = partial(
+    option,
+    "--variant-of",
+    default="",
+    metavar="ROOT",
+    section="Variants",
+    help="The base in full precision whose weights this one holds in few bits.",
+)
+quantised_option = partial(
+    option,
+    "--quantised",
+    type=click.Choice(SCHEMES),
+    section="Variants",
+    help="How they are packed; with --variant-of.",
+)
+hub_id_option = partial(
+    option,
+    "--hub-id",
+    "hub_ids",
+    multiple=True,
+    metavar="ORG/NAME[@REV]",
+    help="Its id on the hub, so that a config that names it finds it; may be repeated.",
 )
 
 
@@ -29,6 +58,11 @@ path_argument = click.argument(
     "base",
     Example("keep a base in the registry", "deltareg base push ./llama llama-3.1-8b"),
     Example("only its fingerprint", "deltareg base register ./llama llama-3.1-8b"),
+    Example(
+        "the same weights in four bits, for what is trained on them",
+        "deltareg base register ./llama-bnb4 llama-bnb4 --variant-of llama-3.1-8b --quantised bnb4",
+    ),
+    Example("what is proven on which", "deltareg base compat llama-3.1-8b"),
     see_also=("push", "materialize"),
 )
 def bases() -> None:
@@ -37,6 +71,10 @@ def bases() -> None:
     A base is known by its fingerprint, which its tensors alone decide: file names, shards and
     metadata do not matter, and one changed number makes another base. A version that something was
     pushed onto is listed here by its reference.
+
+    A base with packed weights is recorded as a variant of its base in full precision. What is
+    trained on it is a version of that root, held against the root's names and shapes, folded into
+    the root alone, and verified on the root and on each variant that somebody asks for.
     """
 
 
@@ -48,33 +86,74 @@ def bases() -> None:
 )
 @path_argument
 @click.argument("name", help="What it is called from now on.")
+@hub_id_option()
+@variant_option()
+@quantised_option()
 @compression_option()
 @click.pass_obj
-def push(invocation: Invocation, path: Path, name: str) -> None:
+def push(
+    invocation: Invocation,
+    path: Path,
+    name: str,
+    *,
+    hub_ids: tuple[str, ...],
+    variant_of: str,
+    quantised: Scheme | None,
+) -> None:
     """Keep a base in the registry: its fingerprint and its bytes.
 
     Workers and pulls can then get it from the registry. Where every machine has the weights
     already, deltareg base register is enough. Fine-tunes that were pushed where a registered base
     was not at hand are stored anew once it is kept, in much less room.
     """
-    _show_added(invocation, invocation.client.bases.push(path, name))
+    found = invocation.client.bases.push(
+        path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids
+    )
+    _show_added(invocation, found)
 
 
 @command(
     "register",
     Example("the bytes stay where they are", "deltareg base register ./llama llama-3.1-8b"),
-    see_also=("base push", "base fingerprint"),
+    Example(
+        "by its id on the hub, too",
+        "deltareg base register ./llama llama-3.1-8b --hub-id meta-llama/Llama-3.1-8B",
+    ),
+    Example(
+        "the same weights in eight bits",
+        "deltareg base register ./llama-fp8 llama-fp8 --variant-of llama-3.1-8b --quantised fp8",
+    ),
+    see_also=("base push", "base fingerprint", "base compat"),
 )
 @path_argument
 @click.argument("name", help="What it is called from now on.")
+@hub_id_option()
+@variant_option()
+@quantised_option()
 @click.pass_obj
-def register(invocation: Invocation, path: Path, name: str) -> None:
+def register(
+    invocation: Invocation,
+    path: Path,
+    name: str,
+    *,
+    hub_ids: tuple[str, ...],
+    variant_of: str,
+    quantised: Scheme | None,
+) -> None:
     """Record the fingerprint of a base, and where it lies.
 
     Its bytes stay there. Workers find it by its fingerprint: at this path, in the folders they
-    know, in the Hugging Face cache.
+    know, in the Hugging Face cache. Of a folder in that cache the id and the revision are recorded
+    by themselves. A push that leaves --base out finds the base by what the adapter's config names:
+    its name here, an id that is recorded, or where it lies.
+
+    With --variant-of, the folder holds the weights of that base in few bits. Its config, names and
+    shapes have to say so; about the numbers the registry believes you.
     """
-    _show_added(invocation, invocation.client.bases.register(path, name))
+    found = invocation.client.bases.register(
+        path, name, variant_of=variant_of, quantised=quantised, hub_ids=hub_ids
+    )
+    _show_added(invocation, found)
 
 
 @command("ls", Example("all of them", "deltareg base ls"), see_also=("base show",))
@@ -97,6 +176,38 @@ def show(invocation: Invocation, name: str) -> None:
     found = invocation.client.bases.show(name)
     blocks = _blocks(found, "", now=invocation.now)
     invocation.output.show(Answer(as_it_is(found, *FIRST), blocks, [found.name]))
+
+
+@command(
+    "compat",
+    Example("what is proven on which variant", "deltareg base compat llama-3.1-8b"),
+    Example("by another suite", "deltareg base compat llama-3.1-8b --suite deep"),
+    see_also=("base register", "verify", "channel policy"),
+)
+@click.argument("name", help="The base in full precision, or one of its variants.")
+@option("--suite", default="smoke", show_default=True, help="The suite whose verdicts count.")
+@limit_option()
+@cursor_option()
+@click.pass_obj
+def compat(
+    invocation: Invocation, name: str, *, suite: str, limit: int, cursor: str | None
+) -> None:
+    """Show on which variants the versions of a base are proven.
+
+    The newest come first. A version is proven on a form of its base where it has a verdict of the
+    suite that counts and passed: deltareg verify REF --variant NAME makes one.
+    """
+    if "/" in name:
+        raise InvalidInput(f"{name} is a version", fix="name a base: deltareg base ls")
+    client = invocation.client
+    base = client.bases.show(name)
+    root = name if base.variant_of is None else base.variant_of.name
+    names = [root, *client.bases.show(root).variants]
+    page = client.bases.compat(root, suite=suite, cursor=cursor, limit=limit)
+    table = _compat_table(page.items, names, now=invocation.now)
+    refs = [row.ref for row in page.items]
+    invocation.output.show(Answer(page_fields(page), [Title(root, f"suite {suite}"), table], refs))
+    note_more(invocation.output, page.next_cursor)
 
 
 @command(
@@ -131,7 +242,7 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
     """Show bases as rows."""
     columns = [
         Column("base"), Column("type"), Column("root"), Column("size", is_number=True),
-        Column("bytes"), Column("deltas", is_number=True), Column("added"),
+        Column("bytes"), Column("variant"), Column("deltas", is_number=True), Column("added"),
     ]  # fmt: skip
     rows: list[list[Text]] = [
         [
@@ -140,12 +251,35 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
             Cell(short(base.root), "dim"),
             size(base.logical_bytes),
             "stored" if base.is_stored else "registered",
+            f"{base.quantised} of {base.variant_of.name}" if base.variant_of else "",
             str(base.deltas),
             moment(base.created_at, now=now),
         ]
         for base in found
     ]
     return Table(columns, rows, if_empty="no bases yet: deltareg base push PATH NAME")
+
+
+def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datetime) -> Table:
+    columns = [
+        Column("version"),
+        Column("trained on"),
+        *(Column(name, is_name=True) for name in names),
+    ]
+    shown: list[list[Text]] = [
+        [
+            Cell(row.ref, "name"),
+            row.trained_on or Cell("-", "dim"),
+            *(_proof(row.on.get(name, "not run")) for name in names),
+            moment(row.created_at, now=now),
+        ]
+        for row in rows
+    ]
+    return Table([*columns, Column("pushed")], shown, if_empty="no versions of it yet")
+
+
+def _proof(proof: Proof) -> Cell:
+    return Cell(proof, _TONES[proof])
 
 
 def _show_added(invocation: Invocation, base: BaseInfo) -> None:
@@ -157,6 +291,7 @@ def _show_added(invocation: Invocation, base: BaseInfo) -> None:
 def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
     stored = f"stored in {size(base.stored_bytes)}" if base.is_stored else "registered, not stored"
     relations = [f"{item.relation} {item.name or short(item.root)}" for item in base.relations]
+    full = f"{base.variant_of.name}, as {base.quantised}" if base.variant_of else ""
     made_of: list[Text] = []
     if base.version and base.bottom:
         how = f"computed by {base.recipe}" if base.recipe else "stored values, the same everywhere"
@@ -168,6 +303,9 @@ def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
             ("type", base.model_type),
             ("tensors", f"{count(base.tensors, 'tensor')}, {size(base.logical_bytes)}"),
             ("made of", made_of),
+            ("variant of", full),
+            ("variants", ", ".join(base.variants)),
+            ("on the hub", ", ".join(base.hub_ids)),
             ("bytes", stored),
             ("sent", size(base.uploaded_bytes) if base.uploaded_bytes else ""),
             ("lies at", base.location or ""),
@@ -179,5 +317,5 @@ def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
     ]  # fmt: skip
 
 
-for _command in (push, register, ls, show, fingerprint):
+for _command in (push, register, ls, show, compat, fingerprint):
     bases.add_command(_command)

@@ -14,7 +14,7 @@ from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
 from deltareg_cli.views.revocations import warn
-from deltareg_cli.wording import rate, seconds, size
+from deltareg_cli.wording import clean, rate, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import MaterializeReport, PullReport
@@ -52,10 +52,19 @@ def pull(invocation: Invocation, ref: str, *, to: Path | None, frozen: bool) -> 
     show_pulled(invocation, invocation.client.pull(ref, to))
 
 
+def _told_trained(ref: str, variant: str) -> str:
+    return (
+        f"warning: {ref} was trained on {variant}, and is folded into the base in full precision:"
+        " what it answers differs from training by what packing rounds"
+    )
+
+
 def show_pulled(invocation: Invocation, report: "PullReport | MaterializeReport") -> None:
     """Show where the bytes are now and where they came from, and warn of a revoked version."""
     warn(invocation, report.ref, report.revocation)
     document = report.to_dict()
+    if document.get("trained_on"):
+        invocation.output.note(clean(_told_trained(report.ref, str(document["trained_on"]))))
     fetched = f"{size(report.fetched_bytes)} fetched"
     speed = f" at {rate(report.fetched_bytes, report.seconds)}" if report.fetched_bytes else ""
     facts = Facts([

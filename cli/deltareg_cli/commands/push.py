@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.errors import InvalidInput, NotFound, Unavailable
+from deltareg.errors import NotFound, Unavailable
 from deltareg.wire import RunInfo, VersionInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
 from deltareg_cli.command_tree import Place, command
@@ -62,7 +62,8 @@ RECORD, VERIFICATION = "For the record", "Verification"
     "--base",
     metavar="NAME|PATH|REF",
     help="The base that it was made against: a base, a folder, a version such as ns/name:v3, or a "
-    "model in the Hugging Face cache. Without it, what adapter_config.json names, if it is here.",
+    "model in the Hugging Face cache. Without it, the one that adapter_config.json names: by its "
+    "name here, an id on the hub that is recorded, or where it lies.",
 )
 @option("--kind", default="auto", show_default=True, help="Its kind, if it must be this one.")
 @option(
@@ -150,6 +151,9 @@ def push(
     its own base and stores the result, so that it has the same bits for everybody. A stack has at
     most four versions.
 
+    For a base that is a variant, its weights packed in few bits, the folder is held against its
+    root, and the version is one of the root; it remembers the variant that it was trained on.
+
     Only bytes that the registry does not have are sent. The same folder pushed twice is one
     version. A push that was interrupted goes on when the same command is given again.
 
@@ -184,24 +188,14 @@ def push(
 
 
 def _base_in_config(invocation: Invocation, path: Path) -> str:
-    """Give the folder that the adapter's config names; its fingerprint says which base that is.
+    """Give the base that the adapter's config names.
 
     Raises:
-        InvalidInput: It names none, or none that is on this machine.
+        InvalidInput: It names none, none that is known here, or more than one.
     """
-    from deltareg.client.bases.hub import base_in_config, named_place
-
-    named = base_in_config(path)
-    place = named_place(named)
-    if place is not None:
-        invocation.output.note(clean(f"base: {place}, which adapter_config.json names"))
-        return str(place)
-    known = ", ".join(found.name for found in invocation.client.bases.list(limit=20).items)
-    told = f"; its config says {named[:120]!r}, which is not on this machine" if named else ""
-    raise InvalidInput(
-        f"no base is named{told}",
-        fix=f"--base with one of: {known}" if known else "store it: deltareg base push PATH NAME",
-    )
+    found = invocation.client.bases.named_in(path)
+    invocation.output.note(clean(f"base: {found}, which adapter_config.json names"))
+    return found
 
 
 def _left_out(entries: Sequence[str]) -> str:
@@ -236,6 +230,7 @@ def push_answer(report: "PushReport", run: RunInfo | None, *, waits: str = "") -
         Facts([
             ("kind", kind_of(version)),
             ("base", version.base.name),
+            ("trained on", version.trained_on),
             ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
             ("sent", _sent(report)),
             ("verdict", [_verdict(run, version), Cell(waits, "warn")]),

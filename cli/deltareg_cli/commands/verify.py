@@ -27,6 +27,7 @@ PLACE = Place("Verify and promote", 10)
         "deltareg verify me/chat:v3 --wait --junit checks.xml --report-html verdict.html",
     ),
     Example("once more, although there is a verdict", "deltareg verify me/chat:v3 --again --wait"),
+    Example("on the base in four bits", "deltareg verify me/chat:v3 --variant llama-bnb4 --wait"),
     Example("on an H100", "deltareg verify me/chat:v3 --on h100 --wait"),
     Example("here, by a worker of its own", "deltareg verify me/chat:v3 --on local"),
     see_also=("verdict", "gate", "worker", "help exit-codes"),
@@ -38,6 +39,12 @@ PLACE = Place("Verify and promote", 10)
     "--channel",
     type=Channel(),
     help="Bind the verdict to this channel's policy: it does not count there under another one.",
+)
+@option(
+    "--variant",
+    default="",
+    metavar="NAME",
+    help="Verify on this variant of the base, whose weights are packed, in place of the base.",
 )
 @option("--again", is_flag=True, help="Make the checks anew although a verdict counts.")
 @option(
@@ -64,6 +71,7 @@ def verify(
     *,
     suite: str,
     channel: str | None,
+    variant: str,
     again: bool,
     places: tuple[str, ...],
     priority: str,
@@ -80,6 +88,10 @@ def verify(
     inconclusive. A check that should have run and did not makes the verdict inconclusive, which
     never counts as pass.
 
+    With --variant the version runs on that variant: its packed weights are unpacked by the formulas
+    of their scheme, so no library of it is needed. Such a verdict counts where a policy names the
+    variant, and in deltareg base compat.
+
     With --on the checks are made where the worker offers what is asked for: h100 is a word of the
     GPU's name, gpu_memory_gib=40 is at least so much, any other label is as it was given. With
     --on local this command starts a worker here, for this run only, and waits for it; the token
@@ -91,7 +103,7 @@ def verify(
     paths.check()
     wanted = request_of(
         RunCreate, ref=ref, suite=suite, again=again, labels=where.labels, priority=priority,
-        channel=channel,
+        channel=channel, variant=variant,
     )  # fmt: skip
     if where.is_here:
         run = verify_here(invocation, wanted, timeout_s=timeout)

@@ -21,6 +21,7 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
         Facts([
             ("verdict", [toned(verdict.verdict), Cell(counts, "warn")]),
             *_waivers(verdict, now=now),
+            ("on", verdict.variant),
             ("id", verdict.id),
             ("digest", short(verdict.digest)),
             ("base", [short(verdict.base_root), Cell(verdict.base_evidence, "dim")]),
@@ -67,7 +68,7 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
         [
             Cell(verdict.id, "name"),
             verdict.ref,
-            verdict.suite,
+            f"{verdict.suite} on {verdict.variant}" if verdict.variant else verdict.suite,
             toned(verdict.verdict),
             "yes" if verdict.counts else Cell("no", "warn"),
             moment(verdict.created_at, now=now),
@@ -123,7 +124,7 @@ def _task(run: RunInfo) -> str:
     if run.what == "reencode":
         alone = "the base alone" if run.against == "base" else "what stores it smallest"
         return f"stored anew, against {alone}"
-    return f"suite {run.suite}"
+    return f"suite {run.suite} on {run.variant}" if run.variant else f"suite {run.suite}"
 
 
 def _stored(run: RunInfo) -> str:

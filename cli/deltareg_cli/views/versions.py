@@ -14,6 +14,7 @@ def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
     rows: list[tuple[str, Text | Sequence[Text]]] = [
         ("kind", kind_of(version)),
         ("base", [Cell(version.base.name, "name"), Cell(short(version.base.root), "dim")]),
+        ("trained on", version.trained_on),
         ("verdict", toned(version.verdict) if version.verdict else Cell("none yet", "dim")),
         ("channels", ", ".join(version.channels)),
         ("label", version.semver or ""),

@@ -30,7 +30,8 @@ def carry_out(
 def _report(
     parts: Parts, grant: LeaseGrant, heart: Heartbeat, folder: Path, told: RunLog
 ) -> VerdictReport:
-    told.say(f"gets {grant.ref} and its base {grant.base.name}")
+    packed = f", whose {grant.base.quantised} weights it unpacks" if grant.base.variant_of else ""
+    told.say(f"gets {grant.ref} and its base {grant.base.name}{packed}")
     materials = parts.gather(grant, folder)
     suite = materials.suite
     told.plan([spec.name for spec in suite.checks])
@@ -103,7 +104,11 @@ def verdict_report(
         seed=suite.seed,
         base_evidence=materials.evidence,
         checks=list(report.checks),
-        environment={**surroundings.environment, "base_config": materials.base_config},
+        environment={
+            **surroundings.environment,
+            "base_config": materials.base_config,
+            **({"unpacked": grant.base.quantised} if grant.base.variant_of else {}),
+        },
         sandbox=surroundings.sandbox,
     )
 

@@ -25,6 +25,8 @@ DTYPES: dict[str, torch.dtype] = {
 }  # fmt: skip
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 REAL = frozenset({"F64", "F32", "F16", "BF16"})
+# Of a delta alone: a base that holds any keeps scales beside them, and is no network as it is.
+_EIGHT_BITS = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
 with warnings.catch_warnings():
     # torch warns once that it does not guard memory that may only be read. Nothing here writes to
     # any: the formulas run on NumPy as well, which does guard it.
@@ -38,10 +40,11 @@ def stored(tensor: Tensor, start: int = 0, stop: int | None = None) -> torch.Ten
     Raises:
         InvalidInput: torch has no such dtype.
     """
-    if tensor.dtype not in DTYPES:
+    dtype = DTYPES.get(tensor.dtype) or _EIGHT_BITS.get(tensor.dtype)
+    if dtype is None:
         raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which this engine does not read")
     data = bytearray(tensor.read(start, stop))  # torch wants memory that it may write
-    flat = torch.frombuffer(data, dtype=DTYPES[tensor.dtype])
+    flat = torch.frombuffer(data, dtype=dtype)
     return flat.reshape(-1, *tensor.shape[1:]) if tensor.shape else flat.reshape(())
 
 
@@ -75,7 +78,7 @@ class TorchOps:
         self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
     ) -> Array:
         """Read rows `start:stop` as float32: exact but for F64, which is rounded."""
-        if tensor.dtype not in REAL:
+        if tensor.dtype not in REAL and tensor.dtype not in _EIGHT_BITS:
             raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         return as_array(stored(tensor, start, stop).to(self.device, torch.float32))
 

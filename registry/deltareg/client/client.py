@@ -146,7 +146,7 @@ class Client:
         path: AnyPath,
         line: str,
         *,
-        base: str,
+        base: str | None = None,
         kind: str = "auto",
         convention: str = "",
         parents: Sequence[str] = (),
@@ -172,11 +172,13 @@ class Client:
         labels: Mapping[str, str] | None = None,
         priority: Priority = "normal",
         channel: str | None = None,
+        variant: str = "",
     ) -> RunInfo:
         """Queue a verification of a version, or join the one under way; see `runs.verify`."""
         return self.runs.verify(
-            ref, suite=suite, again=again, labels=labels, priority=priority, channel=channel
-        )
+            ref, suite=suite, again=again, labels=labels, priority=priority, channel=channel,
+            variant=variant,
+        )  # fmt: skip
 
     def show(self, ref: str) -> VersionDetail:
         """Show a version; see `versions.show`."""

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deltareg.client.bases import push_base
+    from deltareg.client.bases import named, push_base
     from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff
     from deltareg.client.fold import materialize, update
     from deltareg.client.pull import fetching
@@ -24,6 +24,7 @@ _ROOMS = {
     "lint": "push",
     "materialize": "fold",
     "merge": "push",
+    "named": "bases",
     "push": "push",
     "push_base": "bases",
     "reencode": "push",
@@ -40,6 +41,7 @@ __all__ = [
     "lint",
     "materialize",
     "merge",
+    "named",
     "push",
     "push_base",
     "reencode",

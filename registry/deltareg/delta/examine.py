@@ -15,7 +15,7 @@ from deltareg.delta.maths.formula import Ambiguous, Array, Examined, Tensor, Upd
 from deltareg.delta.maths.numpy_ops import NumPyOps
 from deltareg.delta.maths.updates import Add, Replace
 from deltareg.errors import Problem
-from deltareg.tensors.array import F32, Raw, from_f32, is_finite, to_f32, view
+from deltareg.tensors.array import EIGHT_BITS, F32, Raw, from_f32, is_finite, to_f32, view
 from deltareg.tensors.header import FLOAT_DTYPES, ITEM_BYTES
 
 _BLOCK_BYTES = 8 << 20
@@ -71,7 +71,7 @@ def row_blocks(tensor: Tensor, rows: int | None = None) -> Iterator[tuple[int, i
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    if tensor.dtype not in FLOAT_DTYPES:
+    if tensor.dtype not in FLOAT_DTYPES | EIGHT_BITS:
         return True
     return all(
         is_finite(_view(tensor, start, stop), tensor.dtype) for start, stop in row_blocks(tensor)

@@ -6,7 +6,7 @@ the facts, and gets back every rule with what was found, and which command repai
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from deltareg.digest import Digest
@@ -65,6 +65,7 @@ class Circumstances:
         environments: The environments of today's workers.
         frozen: Says that somebody froze the channel, until when and why; empty when nobody did.
         approvals: Who approves of the move, the uploader left out.
+        variants: The roots of all variants of the version's base, by name.
         incumbent: The manifest of what the channel serves, empty when that is nothing; None when it
             serves this very version, which is compared with nothing.
     """
@@ -77,6 +78,7 @@ class Circumstances:
     frozen: str = ""
     approvals: Sequence[str] = ()
     incumbent: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def judge(
@@ -100,11 +102,14 @@ def judge(
     if policy.bases is not None:
         rulings.append(_on_base(candidate, policy.bases, now))
     subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    own = [verdict for verdict in verdicts if verdict.base not in now.variants.values()]
     for suite in policy.suites:
         rulings += rule_on_suite(
-            subject, suite, policy, verdicts,
+            subject, suite, policy, own,
             suite=now.suites.get(suite.name), bound=_bounds(policy, now), now_us=now.now_us,
         )  # fmt: skip
+    for name in policy.variants:
+        rulings += _on_variant(candidate, name, policy, verdicts, now)
     if policy.approvals:
         rulings.append(_on_approvals(candidate, policy.approvals, now))
     return rulings
@@ -220,6 +225,35 @@ def _on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> 
         f"{candidate.ref} is for base {name}, {now.channel} takes {known}",
         fix=f"promote another version, or: {_set_policy(candidate, now)}",
     )
+
+
+def _on_variant(
+    candidate: Candidate,
+    name: str,
+    policy: Policy,
+    verdicts: Sequence[VerdictFact],
+    now: Circumstances,
+) -> list[Ruling]:
+    """Ask of a variant of the base what is asked of the base; nothing is compared there."""
+    root = now.variants.get(name)
+    if root is None:
+        told = f"the base {candidate.base_name or candidate.base} has no variant {name}"
+        fix = f"promote a version of another base, or: {_set_policy(candidate, now)}"
+        return [Ruling("base", told, fix=fix)]
+    subject = VerdictSubject(candidate.ref, candidate.manifest, Digest.parse(root), variant=name)
+    theirs = [verdict for verdict in verdicts if verdict.base == root]
+    found: list[Ruling] = []
+    for suite in policy.suites:
+        found += rule_on_suite(
+            subject, suite, policy, theirs, suite=now.suites.get(suite.name),
+            bound=replace(_bounds(policy, now), incumbent=None), now_us=now.now_us,
+        )  # fmt: skip
+    return [replace(one, message=_told_on(one, subject)) for one in found]
+
+
+def _told_on(ruling: Ruling, subject: VerdictSubject) -> str:
+    is_told = subject.told in ruling.message
+    return ruling.message if is_told else f"on {subject.variant}: {ruling.message}"
 
 
 def _on_approvals(candidate: Candidate, due: int, now: Circumstances) -> Ruling:

@@ -32,7 +32,7 @@ SANDBOX_LAYERS = (
 )  # fmt: skip
 KEYS = (
     "suites", "sandbox", "evidence", "kinds", "bases", "protected", "approvals", "freeze",
-    "rollback", "environment",
+    "rollback", "environment", "variants",
 )  # fmt: skip
 MOST_APPROVALS = 20
 _MOST_ITEMS = 200
@@ -76,6 +76,7 @@ class Policy:
         approvals: How many people other than the uploader must approve.
         freeze: When it accepts no move.
         rollback: The window of rollbacks on the old verdict.
+        variants: The variants of the base on which the suites must have passed as well, by name.
         environment: `strict` when a verdict counts only in the environment of today's workers.
     """
 
@@ -89,6 +90,7 @@ class Policy:
     freeze: tuple[FreezeWindow, ...] = ()
     rollback: RollbackWindow = RollbackWindow()
     environment: Environment = "any"
+    variants: tuple[str, ...] = ()
 
 
 def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> Policy:
@@ -118,6 +120,7 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         freeze=read("freeze", _windows, default.freeze),
         rollback=read("rollback", _rollback, default.rollback),
         environment=read("environment", _environment, default.environment),
+        variants=read("variants", _names("[llama-3.1-8b-bnb4]"), default.variants),
     )
 
 
@@ -134,6 +137,7 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "freeze": [window.fields() for window in policy.freeze] or None,
         "rollback": _rollback_field(policy.rollback),
         "environment": None if policy.environment == "any" else policy.environment,
+        "variants": list(policy.variants) or None,
     }
     return fields | {key: value for key, value in optional.items() if value is not None}
 
@@ -145,6 +149,7 @@ def policy_digest(policy: Policy) -> Digest:
         suites=tuple(sorted(policy.suites, key=lambda suite: suite.name)),
         kinds=None if policy.kinds is None else tuple(sorted(policy.kinds)),
         bases=None if policy.bases is None else tuple(sorted(policy.bases)),
+        variants=tuple(sorted(policy.variants)),
         freeze=tuple(sorted(policy.freeze, key=lambda window: str(window.fields()))),
     )
     return sha256_of(canonical_json(policy_fields(ordered)))

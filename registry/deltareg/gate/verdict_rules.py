@@ -58,11 +58,20 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class VerdictSubject:
-    """The version that verdicts are wanted about: its name, its manifest and its base's root."""
+    """The version that verdicts are wanted about: its name, its manifest and its base's root.
+
+    On a variant of its base it is the variant's root, and `variant` is the variant's name.
+    """
 
     ref: str
     manifest: Digest
     base: Digest
+    variant: str = ""
+
+    @property
+    def told(self) -> str:
+        """The version in words: on what, where that is not its own base."""
+        return f"{self.ref} on {self.variant}" if self.variant else self.ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ def rule_on_suite(
         rule, told = reasons[0]
         found = f"{tell(theirs[0], now_us=now_us)}, does not count: {told}"
         return [Ruling(rule, found, fix=_verify(subject, name, again=True), suite=name)]
-    told = f"{subject.ref} has no verdict of suite {name}"
+    told = f"{subject.told} has no verdict of suite {name}"
     return [Ruling("missing", told, fix=_verify(subject, name), suite=name)]
 
 
@@ -250,7 +259,7 @@ def _rule_on_verdict(
         checks = ", ".join(verdict.standing_failures) or "see the verdict"
         show = f"deltareg verdict show {verdict.id}"
         return [
-            Ruling("failed", f"{subject.ref} failed suite {name}: {checks}", fix=show, suite=name)
+            Ruling("failed", f"{subject.told} failed suite {name}: {checks}", fix=show, suite=name)
         ]
     waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
     rulings = [Ruling("verdict", f"{told}{waived}", suite=name)]
@@ -294,7 +303,8 @@ def _rank(evidence: str) -> int:
 
 def _verify(subject: VerdictSubject, suite: str, *, again: bool = False) -> str:
     once_more = " --again" if again else ""
-    return f"deltareg verify {subject.ref} --suite {suite}{once_more} --wait"
+    on = f" --variant {subject.variant}" if subject.variant else ""
+    return f"deltareg verify {subject.ref}{on} --suite {suite}{once_more} --wait"
 
 
 _FIXES = {

@@ -6,12 +6,14 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import stacks
+from deltareg.db.queries import variants as variant_queries
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
 from deltareg.db.queries.revocations import standing_revocations
 from deltareg.db.rows import (
     BaseRow,
+    HubIdRow,
     Named,
     RelationRow,
     ResolvedRow,
@@ -121,6 +123,9 @@ def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -
         relations=_relations(base_queries.relations_of(conn, row.id)),
         version=None if row.version_id is None else row.name, depth=row.depth or 0,
         bottom=_bottom(row), recipe=row.recipe or "",
+        variant_of=_full(row), quantised=row.scheme or "",
+        variants=[] if row.scheme else list(variant_queries.names_of_variants(conn, row.root)),
+        hub_ids=[_hub_id(known) for known in variant_queries.hub_ids(conn, row.id)],
     )  # fmt: skip
 
 
@@ -130,12 +135,23 @@ def _bottom(row: BaseRow) -> BaseName | None:
     return BaseName(name=row.bottom_name or "", root=row.bottom_root or "")
 
 
+def _full(row: BaseRow) -> BaseName | None:
+    if row.scheme is None:
+        return None
+    return BaseName(name=row.full_name or "", root=row.full_root or "")
+
+
+def _hub_id(row: HubIdRow) -> str:
+    return f"{row.hub_id}@{row.revision}" if row.revision else row.hub_id
+
+
 def _fields(row: VersionRow) -> dict[str, object]:
     return {
         "ref": ref_of(row), "namespace": row.namespace, "name": row.line, "version": row.number,
         "digest": row.manifest_digest, "kind": row.kind, "variant": row.variant,
         "foldable": row.foldable, "base": BaseName(name=row.base_name or "", root=row.base_root),
-        "message": row.message, "semver": row.semver, "labels": row.labels,
+        "trained_on": row.trained_on or "", "message": row.message, "semver": row.semver,
+        "labels": row.labels,
         "logical_bytes": row.logical_bytes, "stored_bytes": row.stored_bytes,
         "uploaded_bytes": row.uploaded_bytes, "created_at": rfc3339(row.created_at),
         "created_by": row.maker or "registry", "is_deleted": row.deleted_at is not None,

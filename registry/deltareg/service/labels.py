@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+QUANTISED = "quantised"
+"""Which schemes a worker unpacks; one of a release that knows no variants offers none."""
 GPU, MEMORY = "gpu", "gpu_memory_gib"
 ONLY_RUN = "only_run"
 """Kept with a worker that takes one run and no other; nobody can count on it."""

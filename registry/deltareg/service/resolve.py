@@ -12,11 +12,12 @@ from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import resolve as resolve_queries
+from deltareg.db.queries import variants as variant_queries
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.bearers import live_token
 from deltareg.db.queries.resolve import Told
 from deltareg.db.rows import BaseRow, ChannelRow, LineRow, ResolvedRow, VersionRow
-from deltareg.errors import NotFound
+from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.refusals import absent
@@ -54,6 +55,25 @@ def find_base(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
     if not rows:
         raise absent(Base(name))
     return rows[0]
+
+
+def find_variant(conn: sa.Connection, caller: Caller, name: str, *, base_root: str) -> BaseRow:
+    """Find the variant of a base that is meant by its name.
+
+    Raises:
+        NotFound: There is no base of that name.
+        InvalidInput: It is no variant of that base.
+    """
+    row = find_base(conn, caller, name)
+    if row.scheme is None or row.full_root != base_root:
+        known = ", ".join(variant_queries.names_of_variants(conn, base_root))
+        raise InvalidInput(
+            f"{name} is no variant of the base of this version",
+            fix=f"name one of {known}"
+            if known
+            else "deltareg base register PATH NAME --variant-of ROOT --quantised SCHEME",
+        )
+    return row
 
 
 def find_version(conn: sa.Connection, caller: Caller, ref: Ref, *, bare: Bare) -> VersionRow:

@@ -1,6 +1,7 @@
 """NumPy views of stored tensors: bfloat16 widened exactly, one rounding on the way back."""
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ TYPE_NAMES: dict[str, str] = {
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1",
 }  # fmt: skip
 
+EIGHT_BITS = frozenset({"F8_E4M3", "F8_E5M2"})
+"""Real numbers of eight bits: read as they are, and never written: a sum is not rounded to them."""
 Raw = NDArray[np.generic]
 F32 = NDArray[np.float32]
 _RUN = 1 << 17
@@ -32,10 +35,10 @@ def view(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...
 
 
 def to_f32(raw: Raw, dtype: str) -> F32:
-    """Widen to float32: exact for F32, BF16 and F16, rounded to nearest for F64.
+    """Widen to float32: exact for F32, BF16, F16 and eight bits, rounded to nearest for F64.
 
     Raises:
-        InvalidInput: The dtype is not one of the four.
+        InvalidInput: The dtype is not one of these.
     """
     if dtype == "F32":
         return raw.astype(np.float32, copy=False)
@@ -44,6 +47,8 @@ def to_f32(raw: Raw, dtype: str) -> F32:
         return np.left_shift(bits, np.uint32(16), out=bits).view(np.float32)
     if dtype in {"F16", "F64"}:
         return raw.astype(np.float32)
+    if dtype in EIGHT_BITS:
+        return _eight_bit_floats(dtype)[raw.astype(np.uint8, copy=False)]
     raise InvalidInput(f"{dtype} does not hold real numbers")
 
 
@@ -91,9 +96,23 @@ def is_finite(raw: Raw, dtype: str) -> bool:
         patterns = np.ascontiguousarray(raw).view(np.uint16).reshape(-1)
         runs = (patterns[start : start + _RUN] for start in range(0, patterns.size, _RUN))
         return all(int((run & np.uint16(_INFINITE)).max()) < _INFINITE for run in runs)
-    if dtype in {"F32", "F16", "F64"}:
-        return bool(np.all(np.isfinite(raw)))
+    if dtype in {"F32", "F16", "F64"} | EIGHT_BITS:
+        return bool(np.all(np.isfinite(to_f32(raw, dtype) if dtype in EIGHT_BITS else raw)))
     return True
+
+
+@cache
+def _eight_bit_floats(dtype: str) -> F32:
+    """Give the 256 numbers of a format (Micikevicius et al. 2022, arXiv 2209.05433, table 1)."""
+    codes = np.arange(256, dtype=np.uint16)
+    if dtype == "F8_E5M2":
+        return (codes << 8).view(np.float16).astype(np.float32)
+    sign = np.where(codes & 0x80, np.float32(-1), np.float32(1))
+    exponent, fraction = (codes >> 3) & 15, (codes & 7).astype(np.float32)
+    normal = np.ldexp(1 + fraction / 8, exponent.astype(np.int32) - 7)
+    found = sign * np.where(exponent == 0, np.ldexp(fraction / 8, -6), normal)
+    found[[0x7F, 0xFF]] = np.nan
+    return found.astype(np.float32)
 
 
 def _to_bf16(values: F32) -> Raw:

@@ -13,7 +13,15 @@ from deltareg.wire.access import (
     TokenKind,
     WhoAmI,
 )
-from deltareg.wire.bases import BaseInfo, BaseName, BaseRelation
+from deltareg.wire.bases import (
+    BaseForm,
+    BaseInfo,
+    BaseName,
+    BaseRelation,
+    CompatRow,
+    Proof,
+    Scheme,
+)
 from deltareg.wire.channels import (
     ChannelInfo,
     ChannelMove,
@@ -105,6 +113,7 @@ __all__ = [
     "ApprovalInfo",
     "Approve",
     "AuditRow",
+    "BaseForm",
     "BaseInfo",
     "BaseName",
     "BaseRelation",
@@ -113,6 +122,7 @@ __all__ = [
     "CheckOutcome",
     "CheckResult",
     "CollectReport",
+    "CompatRow",
     "Drift",
     "EngineName",
     "FollowState",
@@ -144,6 +154,7 @@ __all__ = [
     "Priority",
     "ProblemDocument",
     "ProblemItem",
+    "Proof",
     "QuarantineClear",
     "ReadinessInfo",
     "ReadinessLight",
@@ -164,6 +175,7 @@ __all__ = [
     "RunKindName",
     "RunLog",
     "RunState",
+    "Scheme",
     "Scope",
     "StorageFigures",
     "StorageReport",

@@ -1,8 +1,10 @@
 """Bases on the wire."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from deltareg.wire.messages import Answer
+from pydantic import Field
+
+from deltareg.wire.messages import Answer, Request, Text
 
 
 class BaseRelation(Answer):
@@ -20,12 +22,30 @@ class BaseName(Answer):
     root: str
 
 
+Scheme = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
+
+
+class BaseForm(Request):
+    """What is said of a base that is registered, beside its bytes.
+
+    `variant_of` names the base in full precision of which it is a form, packed as `quantised` says.
+    `hub_ids` are `ORG/NAME` or `ORG/NAME@REVISION`: by them a config that names one finds the base.
+    """
+
+    variant_of: Text = ""
+    quantised: Scheme | None = None
+    hub_ids: Annotated[list[Annotated[str, Field(max_length=330)]], Field(max_length=16)] = []
+
+
 class BaseInfo(Answer):
     """A base as registered.
 
     For one that is a version folded into its base: `version` names it, `depth` counts the versions
     that are folded, `bottom` is the base at the foot, and `recipe` says by what values were
     computed (empty when all are stored values).
+
+    For one with packed weights: `variant_of` is the base in full precision, `quantised` the scheme,
+    and `deltas` counts what was trained on it. `variants` names those of a base.
     """
 
     name: str
@@ -47,3 +67,23 @@ class BaseInfo(Answer):
     depth: int = 0
     bottom: BaseName | None = None
     recipe: str = ""
+    variant_of: BaseName | None = None
+    quantised: str = ""
+    variants: list[str] = []
+    hub_ids: list[str] = []
+
+
+Proof = Literal["proven", "failed", "inconclusive", "not run"]
+
+
+class CompatRow(Answer):
+    """A version of a base, and on which forms of the base it is proven.
+
+    `on` has the base itself and each of its variants by name. Proven is what has a verdict of the
+    suite that counts and passed; verdicts of another suite or verifier count as not run.
+    """
+
+    ref: str
+    trained_on: str = ""
+    created_at: str
+    on: dict[str, Proof]

@@ -75,7 +75,8 @@ class VerdictInfo(Answer):
 
     `counts` says whether it does for the version as it is now, apart from what a channel asks;
     `not_counting` says why when it does not. `policy_digest` is empty when it was asked for no
-    channel.
+    channel. `variant` names the variant of the base that it was made on, if it was one: it counts
+    where a policy asks for that variant, and nowhere else.
     """
 
     id: str
@@ -99,6 +100,7 @@ class VerdictInfo(Answer):
     created_by: str
     policy_digest: str = ""
     not_counting: str = ""
+    variant: str = ""
     waivers: list[Waiver] = []
 
 
@@ -107,6 +109,7 @@ class RunCreate(Request):
 
     `channel` is whose version a suite compares with, where it does: `prod` when it is not said.
     With it, the verdict is bound to that channel's policy and does not count there under another.
+    `variant` names a variant of the base to verify on, in place of the base.
     """
 
     what: Literal["verify"] = "verify"
@@ -116,6 +119,7 @@ class RunCreate(Request):
     again: bool = False
     labels: Labels = {}
     priority: Priority = "normal"
+    variant: Text = ""
 
 
 class StoredChange(Answer):
@@ -130,7 +134,7 @@ class RunInfo(Answer):
 
     Of a re-encode run, `against` is `base` or `smallest`, and `stored_bytes` what came of it. Where
     it waits, `position` is 1 for the next one, if that was looked up, and `unserved` says that no
-    worker which runs now could take it.
+    worker which runs now could take it. `variant` names the variant of the base it verifies on.
     """
 
     id: str
@@ -144,6 +148,7 @@ class RunInfo(Answer):
     verdict: VerdictInfo | None = None
     against: str = ""
     stored_bytes: StoredChange | None = None
+    variant: str = ""
     priority: Priority = "normal"
     labels: dict[str, str] = {}
     position: int | None = None
@@ -172,7 +177,8 @@ class LeaseGrant(Answer):
     """A run given to a worker until the lease ends.
 
     A re-encode run has no suite; `against` says what the version is to be encoded against.
-    `promoted` is the version that the suite compares with, when it does and there is one.
+    `promoted` is the version that the suite compares with, when it does and there is one. `base` is
+    what to verify on: the version's base, or a variant of it, which has `variant_of`.
     """
 
     run: str

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deltareg.wire.bases import BaseInfo
+from deltareg.wire.bases import BaseForm, BaseInfo
 from deltareg.wire.messages import Answer, Request, Text
 from deltareg.wire.versions import VersionInfo
 
@@ -14,7 +14,8 @@ class UploadOpen(Request):
 
     `manifest` is the exact text whose sha256 is the version's identity. A base whose `target` is
     `ns/name:vN` is that version folded into its base. `base` names the one that is meant of several
-    bases with the same root.
+    bases with the same root. `trained_on` names the variant of it that a delta was trained on.
+    `form` is what is said of a base beside its bytes.
     """
 
     subject: Literal["delta", "base"]
@@ -26,6 +27,8 @@ class UploadOpen(Request):
     location: Text | None = None
     register_only: bool = False
     base: Text = ""
+    trained_on: Text = ""
+    form: BaseForm = BaseForm()
 
 
 class ReceivedPack(Answer):

@@ -29,7 +29,10 @@ class Unrevoke(Request):
 
 
 class VersionInfo(Answer):
-    """A version, in the fields that people and scripts ask for."""
+    """A version, in the fields that people and scripts ask for.
+
+    `trained_on` names the variant of its base that it was trained on, if it was one.
+    """
 
     ref: str
     namespace: str
@@ -40,6 +43,7 @@ class VersionInfo(Answer):
     variant: str
     foldable: bool
     base: BaseName
+    trained_on: str = ""
     message: str
     semver: str | None
     labels: dict[str, str]

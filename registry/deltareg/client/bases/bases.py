@@ -20,6 +20,7 @@ from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView, Tensors
+from deltareg.delta.quantised.fit import packed_problems
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, IntegrityFailure, InvalidInput
 from deltareg.identity.manifest import Manifest
@@ -38,12 +39,14 @@ class KnownBase:
         view: What a kind may see of it.
         tensors: Its tensors; None when its bytes are not on this machine.
         folder: The open folder that they are in; whoever asked closes it.
+        trained_on: The variant of it that was meant, if it was one.
     """
 
     name: str
     view: BaseView
     tensors: Tensors | None = None
     folder: BaseFolder | None = None
+    trained_on: str = ""
 
     def close(self) -> None:
         """Close the folder, if there is one."""
@@ -65,11 +68,7 @@ def resolve_base(api: Api, cache: Cache, text: str, *, progress: Progress = SILE
             f"not a base: {text[:120]!r} is neither a folder nor a base's name",
             fix="deltareg base ls",
         )
-    info = api.get(base_path(text), BaseInfo)
-    view = base_view(base_manifest(api, cache, info))
-    folder = find_base(cache, view.root, location=info.location, progress=progress)
-    tensors = None if folder is None else folder.tensors
-    return KnownBase(info.name, view, tensors, folder)
+    return _known(api, cache, api.get(base_path(text), BaseInfo), progress)
 
 
 def base_manifest(api: Api, cache: Cache, info: BaseInfo) -> Manifest:
@@ -113,11 +112,17 @@ def need_base(
 
     Raises:
         BaseMismatch: It is another base.
+        InvalidInput: Its weights are packed.
     """
     folder = open_base(given, cache, progress=progress)
     if folder.identity.root != root:
-        found = folder.identity.root
+        found, packed = folder.identity.root, packed_problems(folder.view, given.name)
         folder.folder.close()
+        if packed:
+            raise InvalidInput(
+                f"{packed[0].message}, which nothing can be added to",
+                fix=f"fold into {name}: leave --base out, or name the folder that holds it",
+            )
         raise BaseMismatch(
             f"{given} is another base: its root is {found}, {name} has {root}",
             fix=f"name the folder that holds {name}, or leave --base out",
@@ -135,6 +140,20 @@ def remember_base(cache: Cache, root: Digest, path: Path) -> None:
     cache.keep_note(_PLACES, json.dumps(places).encode())
 
 
+def _known(api: Api, cache: Cache, info: BaseInfo, progress: Progress) -> KnownBase:
+    """Give a registered base with its bytes; of a variant its root, which deltas are held against.
+
+    So what is trained on packed weights is accounted for by names and shapes of whole ones.
+    """
+    trained_on = "" if info.variant_of is None else info.name
+    if info.variant_of is not None:
+        info = api.get(base_path(info.variant_of.name), BaseInfo)
+    view = base_view(base_manifest(api, cache, info))
+    folder = find_base(cache, view.root, location=info.location, progress=progress)
+    tensors = None if folder is None else folder.tensors
+    return KnownBase(info.name, view, tensors, folder, trained_on)
+
+
 def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> KnownBase:
     folder = open_base(path, cache, progress=progress)
     page = api.get("/bases", Page[BaseInfo], root=str(folder.identity.root), limit=1)
@@ -146,6 +165,9 @@ def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> Know
         )
     remember_base(cache, folder.identity.root, path)
     info = page.items[0]
+    if info.variant_of is not None:
+        folder.folder.close()
+        return _known(api, cache, info, progress)
     view = base_view(base_manifest(api, cache, info))
     return KnownBase(info.name, view, folder.tensors, folder)
 

@@ -4,13 +4,16 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.folders.near_misses import check_exists
 from deltareg.documents.json_values import is_object
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
+_SNAPSHOT = re.compile(r"/models--([\w.-]+)/snapshots/([\w.-]+)/?$")
 _CONFIG_BYTES = 1 << 20
+_NAME_CHARACTERS = 1024
 
 
 def hub_snapshots() -> Iterator[Path]:
@@ -32,8 +35,35 @@ def hub_folder(model: str) -> Path | None:
     return snapshots[0] if len(snapshots) == 1 else None
 
 
-def base_in_config(adapter: Path) -> str:
-    """Give what an adapter's config says that its base is: a folder or an id; empty if nothing.
+@dataclass(frozen=True, slots=True)
+class NamedBase:
+    """What an adapter's config says that its base is.
+
+    Attributes:
+        name: A folder or an id; empty where it says nothing.
+        revision: The hub's revision; empty where it says none.
+    """
+
+    name: str = ""
+    revision: str = ""
+
+    @property
+    def is_hub_id(self) -> bool:
+        """Whether the name could be an id of the hub."""
+        return "/" in self.name and _ID.fullmatch(self.name) is not None
+
+
+def hub_id_of(path: Path) -> str:
+    """Give the id and revision of a snapshot in a hub's cache, by its path; empty for others."""
+    for place in (path, path.absolute()):
+        match = _SNAPSHOT.search(place.as_posix())
+        if match is not None:
+            return f"{match[1].replace('--', '/', 1)}@{match[2]}"
+    return ""
+
+
+def base_in_config(adapter: Path) -> NamedBase:
+    """Give what an adapter's config says that its base is: a folder or an id, and a revision.
 
     It is where to look, and no more: which base is found there its fingerprint says.
 
@@ -45,9 +75,14 @@ def base_in_config(adapter: Path) -> str:
         with (adapter / "adapter_config.json").open("rb") as file:
             found: object = json.loads(file.read(_CONFIG_BYTES))
     except (OSError, ValueError):  # none, or one that a push refuses with better words
-        return ""
-    named = found.get("base_model_name_or_path") if is_object(found) else None
-    return named if isinstance(named, str) else ""
+        return NamedBase()
+    if not is_object(found):
+        return NamedBase()
+    named, revision = found.get("base_model_name_or_path"), found.get("revision")
+    return NamedBase(
+        named[:_NAME_CHARACTERS] if isinstance(named, str) else "",
+        revision[:_NAME_CHARACTERS] if isinstance(revision, str) else "",
+    )
 
 
 def named_place(name: str) -> Path | None:
@@ -55,7 +90,11 @@ def named_place(name: str) -> Path | None:
     if not name:
         return None
     place = Path(name)
-    return place if place.is_dir() else hub_folder(name)
+    try:
+        is_here = place.is_dir()
+    except (OSError, ValueError):  # longer than any name, or with a NUL in it
+        return None
+    return place if is_here else hub_folder(name)
 
 
 def _cache() -> Path:

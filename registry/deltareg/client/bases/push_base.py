@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deltareg.client.bases.bases import remember_base
-from deltareg.client.bases.hub import hub_folder
+from deltareg.client.bases.hub import hub_folder, hub_id_of
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.packs.transfer import piece_sources, send_pieces
@@ -11,12 +11,12 @@ from deltareg.client.results.reports import Fingerprint
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.errors import InvalidInput, UploadClosed
 from deltareg.refs import parse_name
-from deltareg.wire import BaseInfo, UploadComplete, UploadInfo, UploadOpen, request_of
+from deltareg.wire import BaseForm, BaseInfo, UploadComplete, UploadInfo, UploadOpen, request_of
 
 _TRIES = 8
 
 
-def push_base(context: Context, path: Path, name: str) -> BaseInfo:
+def push_base(context: Context, path: Path, name: str, *, form: BaseForm | None = None) -> BaseInfo:
     """Store a base with its bytes; a second time it is only looked at.
 
     Raises:
@@ -29,7 +29,7 @@ def push_base(context: Context, path: Path, name: str) -> BaseInfo:
         _check(base)
         for attempt in range(_TRIES):
             try:
-                info = _send(context, base, name)
+                info = _send(context, base, name, form or BaseForm())
                 break
             except UploadClosed:
                 if attempt == _TRIES - 1:
@@ -40,7 +40,9 @@ def push_base(context: Context, path: Path, name: str) -> BaseInfo:
         return info
 
 
-def register_base(context: Context, path: Path, name: str) -> BaseInfo:
+def register_base(
+    context: Context, path: Path, name: str, *, form: BaseForm | None = None
+) -> BaseInfo:
     """Record a base's fingerprint; its bytes stay where they are.
 
     Raises:
@@ -51,7 +53,7 @@ def register_base(context: Context, path: Path, name: str) -> BaseInfo:
     path = _place(path)
     with open_base(path, context.cache, progress=context.progress) as base:
         _check(base)
-        request = _request(base, name, register_only=True)
+        request = _request(base, name, form or BaseForm(), register_only=True)
         upload = context.api.post("/uploads", request, UploadInfo)
         remember_base(context.cache, base.identity.root, path)
         if upload.base is not None:
@@ -88,15 +90,18 @@ def _place(path: Path) -> Path:
     return path if path.exists() else hub_folder(str(path)) or path
 
 
-def _request(base: BaseFolder, name: str, *, register_only: bool) -> UploadOpen:
+def _request(base: BaseFolder, name: str, form: BaseForm, *, register_only: bool) -> UploadOpen:
+    known = hub_id_of(base.path)
+    hub_ids = list(dict.fromkeys([*form.hub_ids, *([known] if known else [])]))
     return request_of(
         UploadOpen, subject="base", target=name, manifest=base.manifest.encode().decode(),
         location=str(base.path.absolute()), register_only=register_only,
+        form=form.model_copy(update={"hub_ids": hub_ids}).model_dump(),
     )  # fmt: skip
 
 
-def _send(context: Context, base: BaseFolder, name: str) -> BaseInfo:
-    request = _request(base, name, register_only=False)
+def _send(context: Context, base: BaseFolder, name: str, form: BaseForm) -> BaseInfo:
+    request = _request(base, name, form, register_only=False)
     upload = context.api.post("/uploads", request, UploadInfo)
     if upload.base is not None:
         return upload.base

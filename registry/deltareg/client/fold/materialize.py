@@ -89,7 +89,7 @@ def _report(version: VersionDetail, out: Path, made: "Folded", started: float) -
     return MaterializeReport(
         version.ref, out, version.digest, made.fetched_bytes, made.cached_bytes,
         time.monotonic() - started, root=str(made.root), recipe=_recipe(),
-        revocation=version.revocation,
+        revocation=version.revocation, trained_on=version.trained_on,
     )  # fmt: skip
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Protocol, Self, cast
 
 from deltareg.client.asking.resolving import base_path
+from deltareg.client.bases.unpacked import unpack
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
-from deltareg.client.pull.fetching import bring_base
+from deltareg.client.pull.fetching import bring_base, view_of
 from deltareg.client.results.pull_report import Attachment
-from deltareg.errors import Misconfigured
+from deltareg.delta.quantised.scheme import scheme_named
+from deltareg.errors import BaseMismatch, Misconfigured
 from deltareg.wire import BaseInfo, VersionDetail
 
 _ENGINE = "deltareg_verify.torch_engine.attach"
@@ -71,15 +73,44 @@ def attach(
 ) -> AttachedVersion:
     """Open a version's folder against its base and put it on a model.
 
+    The model may hold the weights of the variant that the version was trained on, unpacked.
+
     Raises:
         Misconfigured: The part with torch is not installed.
         BaseMismatch: The model is not the base.
     """
     engine = _load_engine()
     info = context.api.get(base_path(version.base.name), BaseInfo)
+    try:
+        return _attach(engine, bring_base(context, info), version, path, model, include)
+    except BaseMismatch as mismatch:
+        if not version.trained_on:
+            raise
+        base = _unpacked(context, version.trained_on, info)
+        try:
+            return _attach(engine, base, version, path, model, include)
+        except BaseMismatch:
+            raise mismatch from None
+
+
+def _unpacked(context: Context, name: str, root: BaseInfo) -> BaseFolder:
+    variant = context.api.get(base_path(name), BaseInfo)
+    with bring_base(context, variant) as packed:
+        scheme = scheme_named(variant.quantised)
+        return unpack(context.cache, packed, scheme, view_of(context, root))
+
+
+def _attach(
+    engine: _Engine,
+    opened: BaseFolder,
+    version: VersionDetail,
+    path: Path,
+    model: object,
+    include: Sequence[str],
+) -> AttachedVersion:
     convention = str(version.config.get("convention", ""))
     with ExitStack() as stack:
-        base = stack.enter_context(bring_base(context, info))
+        base = stack.enter_context(opened)
         host = engine.Host(model, base)
         delta = engine.open_delta(path, base, convention=convention)
         attached = host.attach(host.prepare([delta], include=include))

@@ -24,6 +24,8 @@ from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import Meter
 from deltareg.client.pull.intact import find_intact, holds, remember_held
 from deltareg.codec import OrderedPool, ReadRange, cores
+from deltareg.delta.base_manifest import base_view
+from deltareg.delta.kind import BaseView
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest
@@ -115,6 +117,11 @@ def fetch_storage(context: Context, version: VersionInfo) -> StorageMap:
     """Ask how a version is stored now."""
     path = version_path(Ref.parse(version.ref))
     return StorageMap.decode(context.api.send("GET", f"{path}/storage").content)
+
+
+def view_of(context: Context, info: BaseInfo) -> BaseView:
+    """Give names, shapes and config of a base, without its bytes."""
+    return base_view(base_manifest(context.api, context.cache, info))
 
 
 def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:

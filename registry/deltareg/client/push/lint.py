@@ -14,6 +14,7 @@ from deltareg.delta.examine import examine
 from deltareg.delta.injection import injection_points
 from deltareg.delta.kind import BaseView
 from deltareg.delta.names import name_map_for
+from deltareg.delta.quantised.fit import packed_problems
 from deltareg.digest import Digest
 from deltareg.errors import Problem, Refused
 
@@ -42,6 +43,8 @@ def _report(folder: Folder, known: KnownBase) -> LintReport:
             problems=refused.problems, tensors=len(folder.tensors), left_out=folder.left_out
         )
     problems = list(assessment.account.problems)
+    if assessment.errors and known.view is not NO_BASE:
+        problems = [*packed_problems(known.view, known.name), *problems]
     if known.view is NO_BASE:
         problems = _without_base(problems)
     elif not assessment.errors:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deltareg.client.bases.bases import KnownBase
+from deltareg.client.bases.named import named_base
 from deltareg.client.context import Context
 from deltareg.client.fold.version_base import find_push_base, store_if_new
 from deltareg.client.folders.folder import Folder, open_folder
@@ -20,6 +21,7 @@ from deltareg.client.push.version_before import earlier_at_hand
 from deltareg.client.results.reports import PushReport
 from deltareg.delta.delta_manifest import Assessment, assess, build_delta_manifest
 from deltareg.delta.examine import examine
+from deltareg.delta.quantised.fit import packed_problems
 from deltareg.digest import Digest
 from deltareg.errors import Refused, UploadClosed
 from deltareg.identity.manifest import Manifest
@@ -62,16 +64,18 @@ class PushOptions:
 
 
 def push(
-    context: Context, path: Path, line: LineRef, *, base: str, options: PushOptions
+    context: Context, path: Path, line: LineRef, *, base: str | None, options: PushOptions
 ) -> PushReport:
     """Push a folder as a new version of a line; the same push again gives the same version.
+
+    Without a base it is the one that the folder's own config names.
 
     Raises:
         Refused: The folder is not a delta of this base; nothing was sent.
     """
     started = time.monotonic()
     check_is_whole(path)
-    wanted = find_push_base(context, base)
+    wanted = find_push_base(context, base or named_base(context, path))
     known = wanted.known
     try:
         with (
@@ -102,7 +106,7 @@ def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessmen
     """Recognise and account, then look at the data; what is wrong is told before any byte goes."""
     assessment = assess(folder.files, folder.tensors, known.view, kind=options.kind)
     if assessment.errors:
-        raise Refused(assessment.account.problems)
+        raise Refused([*packed_problems(known.view, known.name), *assessment.account.problems])
     found = examine(assessment.account, folder.tensors, known.tensors, folder.files)
     if any(problem.severity == "error" for problem in found):
         raise Refused(found)
@@ -146,7 +150,7 @@ def _send_patiently(
     request = request_of(
         UploadOpen, subject="delta", target=str(line), manifest=manifest.encode().decode(),
         message=options.message, semver=options.semver, labels=dict(options.labels),
-        base=known.name,
+        base=known.name, trained_on=known.trained_on,
     )  # fmt: skip
     for attempt in range(_TRIES):
         try:

@@ -1,5 +1,6 @@
 """Bases: what deltas are made for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,11 +9,12 @@ from deltareg.client.asking.resolving import base_path, resolve
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.refs import Ref
-from deltareg.wire import BaseInfo, Page
+from deltareg.wire import BaseForm, BaseInfo, CompatRow, Page, Scheme, request_of
 
 if TYPE_CHECKING:
     from deltareg.client.folders.base_folder import BaseFolder
     from deltareg.client.results import reports
+    from deltareg.delta.kind import BaseView
 
 
 class Bases(Resource):
@@ -20,13 +22,64 @@ class Bases(Resource):
 
     __slots__ = ()
 
-    def push(self, path: AnyPath, name: str) -> BaseInfo:
-        """Store a base with its bytes."""
-        return use_cases.push_base.push_base(self._context, Path(path), name)
+    def push(
+        self,
+        path: AnyPath,
+        name: str,
+        *,
+        variant_of: str = "",
+        quantised: Scheme | None = None,
+        hub_ids: Sequence[str] = (),
+    ) -> BaseInfo:
+        """Store a base with its bytes; the rest is as for `register`."""
+        form = _form(variant_of, quantised, hub_ids)
+        return use_cases.push_base.push_base(self._context, Path(path), name, form=form)
 
-    def register(self, path: AnyPath, name: str) -> BaseInfo:
-        """Record a base's fingerprint; its bytes stay where they are."""
-        return use_cases.push_base.register_base(self._context, Path(path), name)
+    def register(
+        self,
+        path: AnyPath,
+        name: str,
+        *,
+        variant_of: str = "",
+        quantised: Scheme | None = None,
+        hub_ids: Sequence[str] = (),
+    ) -> BaseInfo:
+        """Record a base's fingerprint; its bytes stay where they are.
+
+        Args:
+            path: The folder, or an id of a model in the Hugging Face cache.
+            name: What it is called from now on.
+            variant_of: The base in full precision whose weights it holds packed.
+            quantised: How they are packed; given together with `variant_of`.
+            hub_ids: Ids of it on the hub, `ORG/NAME` or `ORG/NAME@REVISION`; that of a snapshot in
+                the cache is found by itself.
+
+        Raises:
+            Refused: The name belongs to another base, or it is no variant of that one.
+        """
+        form = _form(variant_of, quantised, hub_ids)
+        return use_cases.push_base.register_base(self._context, Path(path), name, form=form)
+
+    def view(self, name: str) -> "BaseView":
+        """Give names, shapes and config of a base, without its bytes."""
+        info = self.show(name)
+        return use_cases.fetching.view_of(self._context, info)
+
+    def named_in(self, adapter: AnyPath) -> str:
+        """Give what `base` has to be for an adapter, by what its own config names.
+
+        Raises:
+            InvalidInput: It names none, none that is known, or more than one.
+        """
+        return use_cases.named.named_base(self._context, Path(adapter))
+
+    def compat(
+        self, name: str, *, suite: str = "smoke", cursor: str | None = None, limit: int = 50
+    ) -> Listing[CompatRow]:
+        """List the versions of a base, newest first, and on which variants each is proven."""
+        return self._list(
+            f"{base_path(name)}/compat", Page[CompatRow], suite=suite, cursor=cursor, limit=limit
+        )
 
     def list(self, *, cursor: str | None = None, limit: int = 50) -> Listing[BaseInfo]:
         """List bases by name."""
@@ -50,3 +103,7 @@ class Bases(Resource):
     def fingerprint(self, path: AnyPath) -> "reports.Fingerprint":
         """Fingerprint a local base; no server is asked."""
         return use_cases.push_base.fingerprint(self._context, Path(path))
+
+
+def _form(variant_of: str, quantised: Scheme | None, hub_ids: Sequence[str]) -> BaseForm:
+    return request_of(BaseForm, variant_of=variant_of, quantised=quantised, hub_ids=list(hub_ids))

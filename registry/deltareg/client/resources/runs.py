@@ -34,14 +34,16 @@ class Runs(Resource):
         labels: Mapping[str, str] | None = None,
         priority: Priority = "normal",
         channel: str | None = None,
+        variant: str = "",
     ) -> RunInfo:
         """Queue a verification, or join the one under way; for a channel, bound to its policy.
 
-        With `labels` it is made by a worker that offers them, whatever was found elsewhere.
+        With `labels` it is made by a worker that offers them, whatever was found elsewhere. With
+        `variant` it is made on that variant of the base.
         """
         wanted = request_of(
             RunCreate, ref=ref, suite=suite, again=again, labels=dict(labels or {}),
-            priority=priority, channel=channel,
+            priority=priority, channel=channel, variant=variant,
         )  # fmt: skip
         return self.create(wanted)
 

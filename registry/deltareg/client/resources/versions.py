@@ -39,7 +39,7 @@ class Versions(Resource):
         path: AnyPath,
         line: str,
         *,
-        base: str,
+        base: str | None = None,
         kind: str = "auto",
         convention: str = "",
         parents: Sequence[str] = (),

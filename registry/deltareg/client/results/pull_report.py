@@ -103,6 +103,7 @@ class MaterializeReport:
         root: The fingerprint of what was written.
         recipe: What folded it.
         revocation: That the version is revoked.
+        trained_on: The variant of the base that it was trained on; empty when it was the base.
     """
 
     ref: str
@@ -114,10 +115,12 @@ class MaterializeReport:
     root: str
     recipe: str
     revocation: Revocation | None = None
+    trained_on: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg materialize --json`."""
-        return _fields(self) | {"root": self.root, "recipe": self.recipe}
+        found = _fields(self) | {"root": self.root, "recipe": self.recipe}
+        return found | ({"trained_on": self.trained_on} if self.trained_on else {})
 
     def _repr_html_(self) -> str:
         return facts_html(f"materialized {self.ref}", self.to_dict())

@@ -9,7 +9,16 @@ import sqlalchemy as sa
 from deltareg.db.document import Documents, pack_map
 from deltareg.db.queries.stacks import is_standing
 from deltareg.db.rows import BaseManifestRow, BaseRow, RelationRow, VersionRow, fetch_all
-from deltareg.db.tables import base_relations, bases, principals, version_bases, versions
+from deltareg.db.tables import (
+    base_hub_ids,
+    base_relations,
+    base_variants,
+    bases,
+    principals,
+    version_bases,
+    version_variants,
+    versions,
+)
 from deltareg.db.upsert import insert
 
 _SHOWN = [column for column in bases.c if column.name not in {"manifest", "storage_map"}]
@@ -21,6 +30,8 @@ def base_rows(
     base_id: int | None = None,
     name: str | None = None,
     root: str | None = None,
+    hub_id: str | None = None,
+    location: str | None = None,
     after: str | None = None,
     limit: int = 50,
     lock: bool = False,
@@ -38,6 +49,11 @@ def base_rows(
         query = query.where(bases.c.name == name)
     if root is not None:
         query = query.where(bases.c.root == root)
+    if hub_id is not None:
+        known = sa.select(base_hub_ids.c.base_id).where(base_hub_ids.c.hub_id == hub_id)
+        query = query.where(bases.c.id.in_(known))
+    if location is not None:
+        query = query.where(bases.c.location == location)
     if after is not None:
         query = query.where(bases.c.name > after)
     if lock:
@@ -126,9 +142,17 @@ def add_relation(
 @cache
 def _select() -> sa.Select[*tuple[Any, ...]]:
     bottom = bases.alias("bottom")
+    full = bases.alias("full_precision")
     used = (
         sa.select(sa.func.count())
         .where(versions.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    trained = (
+        sa.select(sa.func.count())
+        .select_from(version_variants)
+        .join(versions, versions.c.id == version_variants.c.version_id)
+        .where(version_variants.c.base_id == bases.c.id, versions.c.deleted_at.is_(None))
         .scalar_subquery()
     )
     return (
@@ -136,16 +160,21 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             *_SHOWN,
             bases.c.storage_map.is_not(None).label("is_stored"),
             principals.c.name.label("maker"),
-            used.label("deltas"),
+            (used + trained).label("deltas"),
             version_bases.c.version_id,
             version_bases.c.bottom_id,
             version_bases.c.depth,
             version_bases.c.recipe,
             bottom.c.name.label("bottom_name"),
             bottom.c.root.label("bottom_root"),
+            base_variants.c.scheme,
+            full.c.name.label("full_name"),
+            full.c.root.label("full_root"),
         )
         .outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
         .outerjoin(bottom, bottom.c.id == version_bases.c.bottom_id)
+        .outerjoin(base_variants, base_variants.c.base_id == bases.c.id)
+        .outerjoin(full, full.c.id == base_variants.c.root_id)
         .outerjoin(principals, principals.c.id == bases.c.created_by)
         .order_by(bases.c.name)
     )

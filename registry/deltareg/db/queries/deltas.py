@@ -91,25 +91,32 @@ class LineFilter:
 def line_rows(
     conn: sa.Connection, *, only: LineFilter, after: str | None, limit: int
 ) -> Sequence[ListedLineRow]:
-    """List lines by name with their count of versions and the newest number."""
+    """List lines by name with their count of versions and the newest number.
+
+    The page is found first, and the versions of its lines alone are counted.
+    """
     path = namespaces.c.name + "/" + deltas.c.name
+    found = (
+        sa.select(deltas.c.id, deltas.c.created_at, path.label("path"))
+        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        .order_by(path)
+        .limit(limit)
+    )
+    found = _filtered(found, only)
+    if after is not None:
+        found = found.where(path > after)
+    page = found.subquery("page")
+    live = sa.and_(versions.c.delta_id == page.c.id, versions.c.deleted_at.is_(None))
     query = (
         sa.select(
-            deltas.c.id, deltas.c.created_at, path.label("path"),
+            page.c.id, page.c.created_at, page.c.path,
             sa.func.count(versions.c.id).label("versions"),
             sa.func.max(versions.c.id).label("newest_id"),
         )
-        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
-        .outerjoin(
-            versions, sa.and_(versions.c.delta_id == deltas.c.id, versions.c.deleted_at.is_(None))
-        )
-        .group_by(deltas.c.id, deltas.c.created_at, path)
-        .order_by(path)
-        .limit(limit)
+        .outerjoin(versions, live)
+        .group_by(page.c.id, page.c.created_at, page.c.path)
+        .order_by(page.c.path)
     )  # fmt: skip
-    query = _filtered(query, only)
-    if after is not None:
-        query = query.where(path > after)
     return fetch_all(conn, query, ListedLineRow)
 
 
@@ -149,7 +156,11 @@ def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select
 def _newest_outcome(version: sa.FromClause, suite_digest: str) -> sa.ScalarSelect[str]:
     return (
         sa.select(verdicts.c.verdict)
-        .where(verdicts.c.version_id == version.c.id, verdicts.c.suite_digest == suite_digest)
+        .where(
+            verdicts.c.version_id == version.c.id,
+            verdicts.c.base_root == version.c.base_root,
+            verdicts.c.suite_digest == suite_digest,
+        )
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
         .limit(1)
         .correlate(version)

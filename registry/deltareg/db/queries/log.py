@@ -9,7 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.rows import EventRow, fetch_all
-from deltareg.db.tables import channels, principals, revisions, revocations, verdicts, versions
+from deltareg.db.tables import (
+    bases,
+    channels,
+    principals,
+    revisions,
+    revocations,
+    verdicts,
+    versions,
+)
 
 Mark = tuple[int, str]
 
@@ -35,14 +43,21 @@ def push_rows(
 def verdict_rows(
     conn: sa.Connection, delta_id: int, *, mark: Mark | None, limit: int
 ) -> Sequence[EventRow]:
-    """List verdicts, newest first."""
+    """List verdicts, newest first; one on a variant of the base says on which."""
     name = sa.literal("verdict-") + verdicts.c.id
+    variant = (
+        sa.select(sa.func.min(bases.c.name))
+        .where(bases.c.root == verdicts.c.base_root, verdicts.c.base_root != versions.c.base_root)
+        .correlate(verdicts, versions)
+        .scalar_subquery()
+    )
+    suite = verdicts.c.suite + sa.func.coalesce(sa.literal(" on ") + variant, "")
     query = (
         sa.select(
             verdicts.c.created_at.label("at"), name.label("mark"),
             sa.literal("verdict").label("event"), versions.c.number,
             principals.c.name.label("actor"), sa.null().label("channel"),
-            verdicts.c.verdict.label("outcome"), verdicts.c.suite.label("text"),
+            verdicts.c.verdict.label("outcome"), suite.label("text"),
         )
         .join(versions, versions.c.id == verdicts.c.version_id)
         .outerjoin(principals, principals.c.id == verdicts.c.created_by)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.rows import MakingRow, OutcomeRow, VerdictFactRow, fetch_all, fetch_each
-from deltareg.db.tables import comparisons, verdicts
+from deltareg.db.tables import comparisons, verdicts, versions
 from deltareg.db.upsert import batches
 
 
@@ -37,6 +37,7 @@ def newest_makings(
                 verdicts.c.version_id, verdicts.c.suite, verdicts.c.suite_digest,
                 verdicts.c.verifier, verdicts.c.environment,
             )
+            .join(versions, of_own_base())
             .where(verdicts.c.version_id.in_(part))
             .order_by(verdicts.c.created_at, verdicts.c.id)
         )  # fmt: skip
@@ -53,6 +54,7 @@ def newest_outcomes(
     """Give the newest outcome of a suite, as it is now, for each version that has one."""
     query = (
         sa.select(verdicts.c.version_id, verdicts.c.verdict)
+        .join(versions, of_own_base())
         .where(
             verdicts.c.version_id.in_(list(version_ids)),
             verdicts.c.suite == suite,
@@ -61,3 +63,10 @@ def newest_outcomes(
         .order_by(verdicts.c.created_at, verdicts.c.id)
     )
     return {row.version_id: row.verdict for row in fetch_each(conn, query, OutcomeRow)}
+
+
+def of_own_base() -> sa.ColumnElement[bool]:
+    """Whether a verdict is about its version on its base, and not on a variant of that."""
+    return sa.and_(
+        versions.c.id == verdicts.c.version_id, versions.c.base_root == verdicts.c.base_root
+    )

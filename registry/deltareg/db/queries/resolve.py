@@ -75,6 +75,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
         sa.select(verdicts.c.verdict)
         .where(
             verdicts.c.version_id == versions.c.id,
+            verdicts.c.base_root == versions.c.base_root,
             verdicts.c.suite == sa.bindparam("suite"),
             verdicts.c.suite_digest == sa.bindparam("suite_digest"),
         )

@@ -20,15 +20,20 @@ from deltareg.db.clock import now_us
 from deltareg.db.rows import (
     ClaimableRow,
     PlaceRow,
-    ReencodeRow,
     RunRow,
     ShownRunRow,
-    VerifyRow,
     fetch_all,
     fetch_known,
     fetch_one,
 )
-from deltareg.db.tables import deltas, namespaces, principals, runs, versions, workers
+from deltareg.db.tables import (
+    deltas,
+    namespaces,
+    principals,
+    runs,
+    versions,
+    workers,
+)
 from deltareg.db.tables.runs import ACTIVE
 from deltareg.db.upsert import batches, insert
 from deltareg.errors import Unavailable
@@ -183,21 +188,6 @@ def run_rows(
     return fetch_all(conn, query, ShownRunRow)
 
 
-def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[ReencodeRow]:
-    """List version, state and request of all re-encode runs of versions made for a base."""
-    query = (
-        sa.select(runs.c.version_id, runs.c.state, runs.c.request)
-        .join(versions, versions.c.id == runs.c.version_id)
-        .where(
-            runs.c.what == "reencode",
-            versions.c.base_id == base_id,
-            versions.c.deleted_at.is_(None),
-        )
-        .order_by(runs.c.version_id)
-    )
-    return fetch_all(conn, query, ReencodeRow)
-
-
 def keys_queued(conn: sa.Connection, keys: Mapping[str, int]) -> set[str]:
     """Say with which keys, each of a version, a run was ever queued, whatever has become of it."""
     found: set[str] = set()
@@ -208,25 +198,6 @@ def keys_queued(conn: sa.Connection, keys: Mapping[str, int]) -> set[str]:
         )
         found |= set(conn.execute(query).scalars())
     return found
-
-
-def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:
-    """List id, version, suite and state of verifications that have given no verdict of their own.
-
-    Those of versions made for a base that wait, run, or died.
-    """
-    query = (
-        sa.select(runs.c.id, runs.c.version_id, runs.c.suite, runs.c.state)
-        .join(versions, versions.c.id == runs.c.version_id)
-        .where(
-            runs.c.what == "verify",
-            runs.c.state.in_(["queued", "running", "dead"]),
-            versions.c.base_id == base_id,
-            versions.c.deleted_at.is_(None),
-        )
-        .order_by(runs.c.created_at, runs.c.id)
-    )
-    return fetch_all(conn, query, VerifyRow)
 
 
 def renew_attempts(conn: sa.Connection, run_id: str) -> None:

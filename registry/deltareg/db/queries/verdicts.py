@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db.rows import VerdictRow, fetch_all, fetch_each, fetch_one
 from deltareg.db.tables import (
+    bases,
     comparisons,
     deltas,
     namespaces,
@@ -28,6 +29,11 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
         .order_by(suites.c.number.desc())
         .limit(1)
     )
+    variant = (
+        sa.select(sa.func.min(bases.c.name))
+        .where(bases.c.root == verdicts.c.base_root, verdicts.c.base_root != versions.c.base_root)
+        .correlate(verdicts, versions)
+    )
     return (
         sa.select(
             verdicts,
@@ -39,6 +45,7 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
             principals.c.name.label("maker"),
             sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
             suite_now.correlate(verdicts).scalar_subquery().label("suite_now"),
+            sa.func.coalesce(variant.scalar_subquery(), "").label("variant"),
         )
         .join(versions, versions.c.id == verdicts.c.version_id)
         .join(deltas, deltas.c.id == versions.c.delta_id)
@@ -86,11 +93,17 @@ def newest_verdict(
     version_id: int,
     *,
     suite: str,
+    base_root: str | None = None,
     suite_digest: str | None = None,
     compared_with: str | None = None,
 ) -> VerdictRow | None:
-    """Find the newest verdict of a suite about a version, whatever the suite was or as it was."""
+    """Find the newest verdict of a suite about a version, whatever the suite was or as it was.
+
+    It is about the version on its own base, or on the base of that root.
+    """
     query = select_verdicts().where(verdicts.c.version_id == version_id, verdicts.c.suite == suite)
+    on = versions.c.base_root if base_root is None else sa.literal(base_root)
+    query = query.where(verdicts.c.base_root == on)
     if suite_digest is not None:
         query = query.where(verdicts.c.suite_digest == suite_digest)
     if compared_with is not None:

@@ -9,7 +9,15 @@ import sqlalchemy as sa
 from deltareg.db.clock import now_us
 from deltareg.db.document import Documents, PackedDocuments, pack_map
 from deltareg.db.rows import VersionRow, fetch_all, fetch_each, fetch_known, fetch_one
-from deltareg.db.tables import bases, deltas, lineage, namespaces, principals, versions
+from deltareg.db.tables import (
+    bases,
+    deltas,
+    lineage,
+    namespaces,
+    principals,
+    version_variants,
+    versions,
+)
 
 _LEFT_OUT = {"manifest", "storage_map", "revoke_reason"}
 _SHOWN = [column for column in versions.c if column.name not in _LEFT_OUT]
@@ -18,6 +26,13 @@ _SHOWN = [column for column in versions.c if column.name not in _LEFT_OUT]
 @cache
 def select_versions() -> sa.Select[*tuple[Any, ...]]:
     """Start a query for versions as shown: names joined in, manifest and storage map left out."""
+    variant = bases.alias("variant")
+    trained_on = (
+        sa.select(variant.c.name)
+        .join(version_variants, version_variants.c.base_id == variant.c.id)
+        .where(version_variants.c.version_id == versions.c.id)
+        .correlate(versions)
+    )
     return (
         sa.select(
             *_SHOWN,
@@ -25,6 +40,7 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
             deltas.c.name.label("line"),
             bases.c.name.label("base_name"),
             principals.c.name.label("maker"),
+            trained_on.scalar_subquery().label("trained_on"),
         )
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)

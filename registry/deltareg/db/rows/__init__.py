@@ -1,6 +1,6 @@
 """Rows by name: frozen dataclasses, one family a file, and the reading of queries into them."""
 
-from deltareg.db.rows.bases import BaseManifestRow, BaseRow, RelationRow
+from deltareg.db.rows.bases import BaseManifestRow, BaseRow, HubIdRow, RelationRow
 from deltareg.db.rows.channels import (
     BrokenGlassRow,
     ChannelRow,
@@ -67,6 +67,7 @@ __all__ = [
     "FollowerRow",
     "HasPolicy",
     "HolderRow",
+    "HubIdRow",
     "KeptAnswerRow",
     "LeftoverRow",
     "LineRow",

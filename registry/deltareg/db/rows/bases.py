@@ -7,7 +7,10 @@ from deltareg.db.rows.words import BaseRelation
 
 @dataclass(frozen=True, slots=True)
 class BaseRow:
-    """A base as shown, without its documents; the last six are of one that is a version."""
+    """A base as shown, without its documents.
+
+    Six fields are of one that is a version, and the last three of one that is a variant.
+    """
 
     id: int
     name: str
@@ -29,6 +32,18 @@ class BaseRow:
     recipe: str | None
     bottom_name: str | None
     bottom_root: str | None
+    scheme: str | None
+    full_name: str | None
+    full_root: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HubIdRow:
+    """By what id and revision the hub has a base."""
+
+    base_id: int
+    hub_id: str
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)

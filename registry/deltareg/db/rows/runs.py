@@ -87,6 +87,7 @@ class VerifyRow:
     version_id: int
     suite: str
     state: RunState
+    request: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

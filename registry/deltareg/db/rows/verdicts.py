@@ -37,6 +37,7 @@ class VerdictRow:
     maker: str | None
     compared_with: str
     suite_now: str | None
+    variant: str
 
 
 @dataclass(frozen=True, slots=True)

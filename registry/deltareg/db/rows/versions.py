@@ -34,6 +34,7 @@ class VersionRow:
     line: str
     base_name: str | None
     maker: str | None
+    trained_on: str | None
 
 
 @dataclass(frozen=True, slots=True)

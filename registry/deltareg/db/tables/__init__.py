@@ -23,12 +23,15 @@ from deltareg.db.tables.requests import approvals, requests, reviews, terms
 from deltareg.db.tables.runs import comparisons, dropped_logs, run_log, runs, verdicts, workers
 from deltareg.db.tables.suites import suite_files, suite_uses, suites
 from deltareg.db.tables.versions import (
+    base_hub_ids,
     base_relations,
+    base_variants,
     bases,
     deltas,
     lineage,
     revocations,
     version_bases,
+    version_variants,
     versions,
 )
 from deltareg.db.tables.waivers import waivers
@@ -37,9 +40,11 @@ __all__ = [
     "agents",
     "approvals",
     "audit",
+    "base_hub_ids",
     "base_packs",
     "base_relations",
     "base_shares",
+    "base_variants",
     "bases",
     "channels",
     "comparisons",
@@ -74,6 +79,7 @@ __all__ = [
     "version_bases",
     "version_packs",
     "version_shares",
+    "version_variants",
     "versions",
     "waivers",
     "workers",

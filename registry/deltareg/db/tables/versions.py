@@ -72,6 +72,29 @@ version_bases = sa.Table(
     sa.CheckConstraint("depth >= 1", name="depth"),
 )
 
+# A base whose weights are another base's in few bits. What is trained on it belongs to the root.
+base_variants = sa.Table(
+    "base_variants",
+    metadata,
+    member("base_id", "bases.id"),
+    required("root_id", "bases.id"),
+    text("scheme"),
+    created_at(),
+    sa.CheckConstraint("base_id <> root_id", name="other"),
+    sa.Index(None, "root_id"),
+)
+
+# By what ids the hub has a base: where configs that name one lead to. No revision means any.
+base_hub_ids = sa.Table(
+    "base_hub_ids",
+    metadata,
+    member("base_id", "bases.id"),
+    sa.Column("hub_id", sa.Text, primary_key=True),
+    sa.Column("revision", sa.Text, primary_key=True),
+    created_at(),
+    sa.Index(None, "hub_id"),
+)
+
 deltas = sa.Table(
     "deltas",
     metadata,
@@ -141,6 +164,25 @@ sa.Index(
     versions.c.deleted_at,
     sqlite_where=_TO_RELEASE,
     postgresql_where=_TO_RELEASE,
+)
+
+# For counting what is there for a base, and listing it newest first, without a look at any row.
+sa.Index(
+    "ix_versions_live_base",
+    versions.c.base_id,
+    versions.c.id,
+    sqlite_where=versions.c.deleted_at.is_(None),
+    postgresql_where=versions.c.deleted_at.is_(None),
+)
+
+# The variant of its base that a version was trained on; none for most.
+version_variants = sa.Table(
+    "version_variants",
+    metadata,
+    member("version_id", "versions.id"),
+    required("base_id", "bases.id"),
+    created_at(),
+    sa.Index(None, "base_id"),
 )
 
 revocations = sa.Table(

@@ -13,14 +13,26 @@ from deltareg.wire import BaseInfo, Page
 
 
 def list_bases(
-    registry: Registry, caller: Caller, *, root: str | None, cursor: str | None, limit: int
+    registry: Registry,
+    caller: Caller,
+    *,
+    root: str | None,
+    hub_id: str | None = None,
+    location: str | None = None,
+    cursor: str | None,
+    limit: int,
 ) -> Page[BaseInfo]:
-    """List bases by name, or those with one root; what the caller may not read is left out."""
+    """List bases by name: all, or those with a root, an id of the hub, a place where they lie.
+
+    What the caller may not read is left out.
+    """
     caller.require(Right.READ, on=SOMEWHERE)
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
         rows = readable(
-            lambda place: queries.base_rows(conn, root=root, after=place, limit=limit + 1),
+            lambda place: queries.base_rows(
+                conn, root=root, hub_id=hub_id, location=location, after=place, limit=limit + 1
+            ),
             start=after, limit=check_limit(limit), place=lambda row: str(row.name),
             is_seen=lambda row: caller.may(Right.READ, on=Base(row.name)),
         )  # fmt: skip

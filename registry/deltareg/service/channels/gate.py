@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as request_queries
+from deltareg.db.queries import variants as variant_queries
 from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import ChannelRow, VersionRow
 from deltareg.db.session import read
@@ -111,6 +112,7 @@ def _circumstances(
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
         approvals=_approvals(conn, version, channel, digest),
         incumbent=None if served == version.id else digest_served or "",
+        variants=variant_queries.names_of_variants(conn, version.base_root),
     )  # fmt: skip
 
 

@@ -133,6 +133,22 @@ def _check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
                     fix="deltareg base ls; a base that is still to come is named by its root",
                 )
             )
+    _check_variants(conn, caller, policy)
+
+
+def _check_variants(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
+    for number, name in enumerate(policy.variants):
+        rows = base_queries.base_rows(conn, name=name, limit=1) if caller.sees(Base(name)) else ()
+        if not rows or rows[0].scheme is None:
+            raise (
+                Place("variants")
+                .at(number)
+                .wrong(
+                    f"there is no variant {name!r}",
+                    fix="deltareg base ls; record one: deltareg base register PATH NAME"
+                    " --variant-of ROOT --quantised SCHEME",
+                )
+            )
 
 
 def _check_reason(before: Policy, after: Policy, reason: str) -> None:

@@ -57,7 +57,8 @@ def _gather(
     behind, age_s = distance(ledger, target, now_us=now_us)
     is_inside = is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback)
     asked = {suite.name for suite in case.policy.suites}
-    newest = next((v for v in case.verdicts if v.suite in asked), None)
+    own = [v for v in case.verdicts if v.base == version.base_root]
+    newest = next((v for v in own if v.suite in asked), None)
     base = base_queries.base_of(conn, version)
     unmet = () if is_inside else case.unmet("approvals", "quarantined", "frozen")
     return TargetFacts(

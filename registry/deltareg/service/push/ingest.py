@@ -16,6 +16,7 @@ from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
+from deltareg.db.queries import variants as variant_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held, Share, keep_shares
 from deltareg.db.rows import BaseRow, LineRow, UploadRow, VersionRow, present
@@ -39,6 +40,7 @@ from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.bases.stacks import find_ground
+from deltareg.service.bases.variants import packed_base
 from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of
 from deltareg.service.events import Action
@@ -56,6 +58,7 @@ from deltareg.service.push.uploads import (
 )
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_variant
 from deltareg.service.runs.kinds.reencode import misses_its_base, queue_reencode
 from deltareg.service.runs.kinds.verify import queue_default_suite
 from deltareg.wire import UploadComplete, UploadInfo
@@ -242,6 +245,8 @@ def _base_meant(
     row = _base_row(conn, str(manifest.base), name=str(upload.request.get("base", "")))
     if row.version_id is not None:
         find_ground(conn, caller, row.name)
+    if row.scheme is not None:  # it became one meanwhile
+        raise Refused([packed_base(row)])
     return row
 
 
@@ -318,6 +323,10 @@ def _add_version(
         stored_bytes=stored.storage.stored_bytes(manifest.pieces()),
         uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
     )  # fmt: skip
+    trained_on = str(upload.request.get("trained_on", ""))
+    if trained_on:
+        variant = find_variant(conn, caller, trained_on, base_root=base.root)
+        variant_queries.record_training(conn, version_id, base_id=variant.id)
     below = [] if base.version_id is None else [base.version_id]
     standing = pack_queries.lock_versions(conn, [*parents.values(), *below])
     if not standing >= set(below):

@@ -38,6 +38,7 @@ from deltareg.service.bases.stacks import (
     is_version_base,
     record_stack,
 )
+from deltareg.service.bases.variants import check_variant, settle
 from deltareg.service.describe import describe_base
 from deltareg.service.events import Action
 from deltareg.service.push.ingest import (
@@ -56,7 +57,7 @@ from deltareg.service.push.uploads import (
 )
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds import queue_where_base_was_missed
-from deltareg.wire import BaseInfo, UploadComplete
+from deltareg.wire import BaseForm, BaseInfo, UploadComplete
 
 
 def register_base(registry: Registry, caller: Caller, upload_id: str) -> BaseInfo:
@@ -158,9 +159,12 @@ def _commit(
         return _answer(conn, upload, created=False)
     check_open(upload)
     ground = _ground(conn, caller, upload)
+    form = BaseForm.model_validate(upload.request.get("form", {}))
+    check_variant(conn, caller, form, base_view(manifest_of(upload)))
     is_added = _add(conn, caller, upload)
     known = _known(conn, upload)
     base_id = known.id
+    settle(conn, caller, known, form)
     if is_added:
         _relate(conn, base_id, base_view(manifest_of(upload)))
         if ground is not None and stored is not None:

@@ -39,11 +39,18 @@ from deltareg.refs import LineRef, Ref, parse_name, parse_semver
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
 from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
+from deltareg.service.bases.variants import (
+    check_form,
+    check_variant,
+    packed_base,
+    settle,
+)
 from deltareg.service.describe import describe_base, describe_version
 from deltareg.service.kept import decoded
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
+from deltareg.service.resolve import find_variant
 from deltareg.store import fresh_key
-from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
+from deltareg.wire import BaseForm, ReceivedPack, UploadInfo, UploadOpen
 
 _CURRENT = "push it with a current client"
 _LABELS_MAX, _LABEL_CHARACTERS = 64, 256
@@ -252,6 +259,7 @@ def _check_target(request: UploadOpen, manifest: Manifest) -> str:
     is_base = request.subject == "base"
     if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
         raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
+    check_form(request.form)
     if is_base:
         _check_base(manifest)
         return _base_scope(request)
@@ -262,7 +270,7 @@ def _base_scope(request: UploadOpen) -> str:
     if not is_version_base(request.target):
         parse_name(request.target, "base")
         return BASES
-    if request.register_only:
+    if request.register_only or request.form != BaseForm():
         raise InvalidInput("a version that is a base is stored, not registered")
     return namespace_scope(parse_version_base(request.target).line.namespace)
 
@@ -306,6 +314,10 @@ def _find_done(
         ])  # fmt: skip
     if base.version_id is not None:
         find_ground(conn, caller, base.name)  # it may have been revoked since
+    if base.scheme is not None:
+        raise Refused([packed_base(base)])
+    if request.trained_on:
+        find_variant(conn, caller, request.trained_on, base_root=base.root)
     line = LineRef.parse(request.target)
     delta = delta_queries.delta_row(conn, line.namespace, line.name)
     row = None if delta is None else version_queries.find_version(conn, delta.id, digest=digest)
@@ -324,6 +336,7 @@ def _find_base(
     conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest, digest: str
 ) -> UploadInfo | None:
     rows = base_queries.base_rows(conn, name=request.target, limit=1)
+    check_variant(conn, caller, request.form, base_view(manifest))
     if not rows:
         if is_version_base(request.target):
             find_ground(conn, caller, request.target)
@@ -340,6 +353,8 @@ def _find_base(
         ])  # fmt: skip
     if not row.is_stored and not request.register_only:
         return None
+    settle(conn, caller, row, request.form)
+    row = base_queries.base_rows(conn, base_id=row.id, limit=1)[0]
     info = UploadInfo(id="", state="complete", manifest_digest=digest)
     return info.model_copy(update={"base": describe_base(conn, row)})
 

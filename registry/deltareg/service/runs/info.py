@@ -91,6 +91,7 @@ def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
         suite=row.suite, state=row.state, attempt=row.attempt, worker=row.lease_holder,
         error=row.error, verdict=verdict,
         against=row.request.get("against", ""), stored_bytes=_stored_bytes(row),
+        variant=row.request.get("variant", ""),
         priority=priority_word(row.priority), labels=row.labels,
         created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
         finished_at=rfc3339_or_none(row.finished_at),

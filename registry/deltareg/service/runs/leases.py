@@ -19,7 +19,7 @@ from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import workers as worker_queries
-from deltareg.db.rows import ClaimableRow, RunRow, present
+from deltareg.db.rows import BaseRow, ClaimableRow, RunRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, NotFound
 from deltareg.service.authority.grants import Right
@@ -177,7 +177,7 @@ def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
 def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
     with read(registry.engine) as conn:
         version = version_queries.version_by_id(conn, present(run.version_id))
-        row = base_queries.base_of(conn, version)
+        row = _base_of(conn, run, version)
         if row is None:
             raise NotFound(f"{ref_of(version)} is for a base that is not here: {version.base_root}")
         base = describe_base(conn, row)
@@ -188,6 +188,14 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         promoted=run.request.get("promoted", ""),
         promoted_digest=run.request.get("promoted_digest", ""),
     )  # fmt: skip
+
+
+def _base_of(conn: sa.Connection, run: RunRow, version: VersionRow) -> BaseRow | None:
+    """Give what a run is about the version on: its base, or the variant that the run names."""
+    name, root = run.request.get("variant"), run.request.get("base_root")
+    if name is None:
+        return base_queries.base_of(conn, version)
+    return next(iter(base_queries.base_rows(conn, name=name, root=root, limit=1)), None)
 
 
 def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:

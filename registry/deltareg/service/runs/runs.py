@@ -17,7 +17,7 @@ from deltareg.service.ledger.channel_policy import digest_of_policy
 from deltareg.service.paging import check_limit, page, read_mark_cursor
 from deltareg.service.priority import priority_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.resolve import find_channel, find_version
+from deltareg.service.resolve import find_channel, find_variant, find_version
 from deltareg.service.runs import info
 from deltareg.service.runs.kinds import verify
 from deltareg.service.verdicts.suites import find_suite
@@ -44,13 +44,17 @@ def queue_run(
         version = find_version(conn, caller, ref, bare="newest")
         policy = "" if request.channel is None else _policy(conn, caller, ref, request.channel)
         wanted = str(new_id())
+        variant = None
+        if request.variant:
+            variant = find_variant(conn, caller, request.variant, base_root=version.base_root)
         run_id = verify.queue_verify(
             conn, caller, version, suite, again=request.again, labels=request.labels,
             priority=priority, channel=request.channel, policy_digest=policy,
-            new_id=lambda: UUID(wanted),
+            new_id=lambda: UUID(wanted), variant=variant,
         )  # fmt: skip
         if run_id == wanted:
             after = {"version": ref_of(version), "suite": suite.name}
+            after |= {"variant": request.variant} if request.variant else {}
             caller.record(
                 conn, Action.RUN_QUEUE, f"run/{run_id}", on=ref.line, before=None, after=after
             )
@@ -135,7 +139,10 @@ def rerun(
         caller.require(Right.READ, on=info.concern_of(row))
     if row.what != verify.WHAT:
         raise InvalidInput(f"run {run_id} is a {row.what}, only a verification is run again")
-    request = RunCreate(ref=ref_of(row), suite=row.suite, again=True, labels=row.labels)
+    request = RunCreate(
+        ref=ref_of(row), suite=row.suite, again=True, labels=verify.own_labels(row.labels),
+        variant=row.request.get("variant", ""),
+    )  # fmt: skip
     return queue_run(registry, caller, request, new_id=new_id)
 
 

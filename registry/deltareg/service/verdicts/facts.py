@@ -41,13 +41,16 @@ def suite_facts(conn: sa.Connection, names: Iterable[str]) -> dict[str, SuiteFac
 def why_uncounted(row: VerdictRow) -> str:
     """Say why a verdict does not count for its version as it is now; empty when it does.
 
+    One that was made on a variant of the base is held against that variant.
+
     Args:
         row: A verdict with what its version and its suite are now, as `select_verdicts` gives it.
     """
     suite = _suite_now(row)
     if suite is None:
         return f"there is no suite {row.suite} any more"
-    subject = VerdictSubject("", Digest.parse(row.version_digest), Digest.parse(row.version_base))
+    base = row.base_root if row.variant else row.version_base
+    subject = VerdictSubject("", Digest.parse(row.version_digest), Digest.parse(base))
     reason = why_not(fact_of(row, {}), subject, suite, bound=Bounds())
     return "" if reason is None else reason[1]
 

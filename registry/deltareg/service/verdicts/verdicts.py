@@ -78,6 +78,8 @@ def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> Verdict
 def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> VerdictInfo:
     """Show a verdict row with its waivers, and whether it counts for the version as it is now."""
     uncounted = why_uncounted(row)
+    if row.variant and not uncounted:
+        uncounted = f"it is about {row.variant}, and counts where a policy asks for that variant"
     return VerdictInfo(
         id=row.id, run=row.run_id, ref=ref_of(row), digest=row.manifest_digest,
         base_root=row.base_root, suite=row.suite, suite_digest=row.suite_digest,
@@ -87,6 +89,7 @@ def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> Verdict
         environment=row.environment, sandbox=row.sandbox, compared_with=row.compared_with,
         created_at=rfc3339(row.created_at), created_by=row.maker or "registry",
         policy_digest=row.policy_digest, not_counting=uncounted, waivers=list(waivers),
+        variant=row.variant,
     )  # fmt: skip
 
 
@@ -170,7 +173,8 @@ def _insert(
     version = version_queries.version_by_id(conn, present(run.version_id))
     bound = {
         "id": verdict_id, "run_id": run.id, "version_id": version.id,
-        "manifest_digest": version.manifest_digest, "base_root": version.base_root,
+        "manifest_digest": version.manifest_digest,
+        "base_root": run.request.get("base_root", version.base_root),
         "suite": run.suite, "policy_digest": run.request.get("policy_digest", ""),
         "created_by": created_by,
     }  # fmt: skip

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from deltareg.db.queries import runs as queries
+from deltareg.db.queries import runs_on_bases as waiting_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import RunRow, VersionRow
 from deltareg.delta.kind import BaseView
@@ -55,7 +56,7 @@ def queue_where_base_was_missed(
     What was stored anew since, or had its run cancelled, is left alone.
     """
     states: dict[int, set[str]] = {}
-    for run in queries.reencodes_on_base(conn, base_id):
+    for run in waiting_queries.reencodes_on_base(conn, base_id):
         if run.request["against"] == "smallest":
             states.setdefault(run.version_id, set()).add(run.state)
     waiting = [each for each, seen in states.items() if "done" not in seen and seen & _UNDONE]

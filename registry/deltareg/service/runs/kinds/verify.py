@@ -9,17 +9,19 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import runs as queries
+from deltareg.db.queries import runs_on_bases as waiting_queries
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import RunRow, VerdictRow, VersionRow, present
+from deltareg.db.rows import BaseRow, RunRow, VerdictRow, VersionRow, present
 from deltareg.db.session import with_retry
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
-from deltareg.service.labels import tell_labels
+from deltareg.service.labels import QUANTISED, tell_labels
 from deltareg.service.ledger.incumbent import incumbent_request
 from deltareg.service.priority import LOW, NORMAL
 from deltareg.service.registry import Caller, Registry
@@ -97,19 +99,30 @@ def verify_where_base_was_missed(
     A run under way may have had its last attempt without the base: it gets as many as a new one.
     One that died is queued again, with the suite as it is now, unless there is a verdict since.
     """
-    died: dict[tuple[int, str], str] = {}
-    for run in queries.verifies_on_base(conn, base_id):
+    died: dict[tuple[int, str, str], str] = {}
+    waiting = [
+        *[
+            run
+            for run in waiting_queries.verifies_on_base(conn, base_id)
+            if "base_root" not in run.request
+        ],
+        *waiting_queries.verifies_on_variant(conn, base_id),
+    ]
+    for run in waiting:
         if run.state == "dead":
-            died[run.version_id, run.suite] = run.id
+            died[run.version_id, run.suite, run.request.get("variant", "")] = run.id
         else:
             queries.renew_attempts(conn, run.id)
-    found = version_queries.versions_by_ids(conn, sorted({version for version, _ in died}))
-    for (version_id, suite), run_id in died.items():
-        newest = verdict_queries.newest_verdict(conn, version_id, suite=suite)
+    found = version_queries.versions_by_ids(conn, sorted({version for version, _, _ in died}))
+    for (version_id, suite, name), run_id in died.items():
+        variant = base_queries.base_rows(conn, base_id=base_id, limit=1)[0] if name else None
+        newest = verdict_queries.newest_verdict(
+            conn, version_id, suite=suite, base_root=None if variant is None else variant.root
+        )
         if newest is None or newest.run_id == run_id:
             queue_verify(
                 conn, caller, found[version_id], find_suite(conn, suite), again=True, labels={},
-                priority=LOW, new_id=new_id,
+                priority=LOW, new_id=new_id, variant=variant,
             )  # fmt: skip
 
 
@@ -125,10 +138,12 @@ def queue_verify(
     priority: int,
     new_id: Callable[[], UUID],
     channel: str | None = None,
+    variant: BaseRow | None = None,
 ) -> str:
     """Queue a verification in the caller's transaction; give its id.
 
     Without `again` and labels it joins the one under way, or is the one that has judged already.
+    On a variant of the version's base nothing is compared with what a channel serves.
 
     Raises:
         Blocked: The version is deleted.
@@ -136,26 +151,40 @@ def queue_verify(
     if version.deleted_at is not None:
         raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
     digest = str(suite.digest)
-    promoted = incumbent_request(conn, version, suite, channel=channel)
+    promoted = (
+        incumbent_request(conn, version, suite, channel=channel)
+        if variant is None
+        else {"variant": variant.name, "base_root": variant.root}
+    )
     compared_with = promoted.get("promoted_digest", "")
     if not again and not labels:  # who names a worker wants it done there
         known = verdict_queries.newest_verdict(
-            conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with
-        )
+            conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with,
+            base_root=promoted.get("base_root"),
+        )  # fmt: skip
         if known is not None and _is_as_good(known, policy_digest=policy_digest):
             return str(known.run_id)
         if policy_digest:  # one that was asked for no channel will say as much
             joined = queries.join(
-                conn, _key(version, digest, compared_with), version_id=version.id, priority=priority
-            )
+                conn, _key(version, digest, compared_with, promoted.get("base_root", "")),
+                version_id=version.id, priority=priority,
+            )  # fmt: skip
             if joined is not None:
                 return joined
-    key = _key(version, digest, compared_with, policy_digest, tell_labels(labels))
+    on = promoted.get("base_root", "")
+    key = _key(version, digest, compared_with, on, policy_digest, tell_labels(labels))
+    if variant is not None and variant.scheme is not None:
+        labels = {**labels, QUANTISED: variant.scheme}
     return queries.enqueue(
         conn, run_id=str(new_id()), what=WHAT, priority=priority, dedup_key=key,
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
         request={"suite_digest": digest, "policy_digest": policy_digest, **promoted},
     )  # fmt: skip
+
+
+def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Give the labels that somebody asked for: without the one that comes with a variant."""
+    return {name: value for name, value in labels.items() if name != QUANTISED}
 
 
 def _key(version: VersionRow, suite_digest: str, *particulars: str) -> str:

@@ -1,0 +1,173 @@
+"""A base with packed weights, written with the numbers that they stand for.
+
+A variant is verified by these: what it computes is what its scheme's library computes with the same
+weights, but for the rounding of activations where a scheme does that as well. The folder is kept in
+the cache like a fetched base, under its own fingerprint.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.cache.cache import Cache
+from deltareg.client.disk.kept_files import make_read_only, out_of_space, remove
+from deltareg.client.disk.weights_file import Slot, write_header, write_stream
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.progress import SILENT, Meter, Progress
+from deltareg.delta.kind import BaseView
+from deltareg.delta.quantised.packed import Packed, contents
+from deltareg.delta.quantised.scheme import SchemeName, quantised
+from deltareg.delta.quantised.values import values
+from deltareg.digest import Digest
+from deltareg.documents.json_values import is_object
+from deltareg.errors import InvalidInput
+from deltareg.tensors.array import rounded_bytes
+from deltareg.tensors.header import FLOAT_DTYPES
+
+_FORM = 1  # raised when a formula is mended: what was unpacked before is written anew
+_WEIGHTS = "model.safetensors"
+_INDEX = ".safetensors.index.json"
+_CONFIG = "config.json"
+_OF_PACKING = ("quantization_config", "compression_config")
+
+
+def unpack(
+    cache: Cache,
+    base: BaseFolder,
+    scheme: SchemeName,
+    root: BaseView,
+    *,
+    progress: Progress = SILENT,
+) -> BaseFolder:
+    """Open the unpacked form of a base, which is written into the cache where it is not there.
+
+    Args:
+        cache: Where it is kept.
+        base: The base with packed weights, its fingerprint checked.
+        scheme: How it is packed.
+        root: The base that was packed, for the dtype and the shape of each weight.
+        progress: Told of bytes that are written.
+
+    Raises:
+        InvalidInput: It is packed in a form that is not known here, or into other shapes.
+    """
+    note = f"unpacked-{_FORM}-{scheme}-{base.identity.root.hex}-{root.root.hex[:16]}"
+    found = _kept(cache, note)
+    if found is not None:
+        return found
+    job = _Job.of(base, scheme, root)
+    meter = progress.task(f"unpacking {base.path.name}", sum(s.size_bytes for s in job.slots))
+    with cache.draft() as draft:
+        draft.mkdir()
+        _write(job, draft, meter)
+        with open_base(draft, cache, progress=progress) as made:
+            own = made.identity.root
+        target = cache.folder_path("bases", own)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        make_read_only(draft)
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process made the same at the same time
+                raise
+    cache.keep_note(note, str(own).encode())
+    return open_base(target, cache, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One base to be unpacked.
+
+    Attributes:
+        base: The base.
+        scheme: How it is packed.
+        fields: What its config says of that.
+        packed: Its packed weights by name.
+        slots: What is written, in order.
+    """
+
+    base: BaseFolder
+    scheme: SchemeName
+    fields: Mapping[str, object]
+    packed: Mapping[str, Packed]
+    slots: list[Slot]
+
+    @classmethod
+    def of(cls, base: BaseFolder, scheme: SchemeName, root: BaseView) -> "_Job":
+        """Sort out a base's tensors."""
+        told = quantised(base.view.config)
+        fields: Mapping[str, object] = {} if told is None else told.fields
+        found = contents(base.tensors, scheme, fields)
+        slots: list[Slot] = []
+        for name in sorted([*found.packed, *found.plain]):
+            if name in found.packed:
+                slots.append(_slot(name, root))
+            else:
+                tensor = base.tensors[name]
+                slots.append(Slot(name, tensor.dtype, tensor.shape))
+        return cls(base, scheme, fields, found.packed, slots)
+
+
+def _slot(name: str, root: BaseView) -> Slot:
+    record = root.tensors.get(root.names.tensor(name) or name)
+    if record is None or record.dtype not in FLOAT_DTYPES:
+        raise InvalidInput(f"the base in full precision has no weight {name}")
+    return Slot(name, record.dtype, record.shape)
+
+
+def _kept(cache: Cache, note: str) -> BaseFolder | None:
+    raw = cache.note(note)
+    try:
+        root = None if raw is None else Digest.parse(raw.decode())
+    except (InvalidInput, UnicodeDecodeError):  # damaged: it is made anew
+        return None
+    place = None if root is None else cache.find_folder("bases", root)
+    if place is None:
+        return None
+    found = open_base(place, cache)
+    if found.identity.root == root:
+        return found
+    found.folder.close()
+    remove(place)
+    return None
+
+
+def _write(job: _Job, draft: Path, meter: Meter) -> None:
+    with out_of_space(draft):
+        write_stream(draft / _WEIGHTS, _body(job), meter=meter)
+        for name, file in job.base.folder.contents.items():
+            if file.header is None and not name.endswith(_INDEX) and name != _CONFIG:
+                target = draft / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.data)
+        config = _without_packing(job.base.view.config)
+        (draft / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _body(job: _Job) -> Iterator[bytes | memoryview]:
+    yield write_header(job.slots, {"format": "pt"})
+    tensors = job.base.tensors
+    for slot in job.slots:
+        packed = job.packed.get(slot.name)
+        if packed is None:
+            yield tensors[slot.name].read()
+            continue
+        left = slot.size_bytes
+        for block in values(packed, tensors, job.scheme, job.fields):
+            if block.shape[1:] != slot.shape[1:]:
+                raise InvalidInput(f"{slot.name} holds {list(block.shape)}, not {list(slot.shape)}")
+            data = rounded_bytes(block, slot.dtype)
+            left -= len(data)
+            yield data
+        if left:
+            raise InvalidInput(f"{slot.name} does not hold {list(slot.shape)}")
+
+
+def _without_packing(config: Mapping[str, object]) -> dict[str, object]:
+    """Give a config that says nothing of packing, in its parts as well."""
+    return {
+        key: _without_packing(value) if is_object(value) else value
+        for key, value in config.items()
+        if key not in _OF_PACKING
+    }

@@ -1,0 +1,59 @@
+"""Runs that wait for a base: what is queued or tried again when its bytes are stored."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.rows import ReencodeRow, VerifyRow, fetch_all
+from deltareg.db.tables import base_variants, bases, runs, versions
+
+
+def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[ReencodeRow]:
+    """List version, state and request of all re-encode runs of versions made for a base."""
+    query = (
+        sa.select(runs.c.version_id, runs.c.state, runs.c.request)
+        .join(versions, versions.c.id == runs.c.version_id)
+        .where(
+            runs.c.what == "reencode",
+            versions.c.base_id == base_id,
+            versions.c.deleted_at.is_(None),
+        )
+        .order_by(runs.c.version_id)
+    )
+    return fetch_all(conn, query, ReencodeRow)
+
+
+def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:
+    """List id, version, suite and state of verifications that have given no verdict of their own.
+
+    Those of versions made for a base that wait, run, or died.
+    """
+    return fetch_all(conn, _verifies().where(versions.c.base_id == base_id), VerifyRow)
+
+
+def verifies_on_variant(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:
+    """List the same of verifications on a base that is a variant."""
+    own, full, same = bases.alias("own"), bases.alias("full_precision"), bases.alias("same")
+    query = (
+        _verifies()
+        .join(same, same.c.id == versions.c.base_id)
+        .join(full, full.c.root == same.c.root)
+        .join(base_variants, base_variants.c.root_id == full.c.id)
+        .join(own, own.c.id == base_variants.c.base_id)
+        .where(own.c.id == base_id, runs.c.request["base_root"].as_string() == own.c.root)
+    )
+    return fetch_all(conn, query, VerifyRow)
+
+
+def _verifies() -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(runs.c.id, runs.c.version_id, runs.c.suite, runs.c.state, runs.c.request)
+        .join(versions, versions.c.id == runs.c.version_id)
+        .where(
+            runs.c.what == "verify",
+            runs.c.state.in_(["queued", "running", "dead"]),
+            versions.c.deleted_at.is_(None),
+        )
+        .order_by(runs.c.created_at, runs.c.id)
+    )

@@ -1,0 +1,93 @@
+"""Variants of bases: which there are, what was trained on them, and the ids that the hub has."""
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries.verdicts import select_verdicts
+from deltareg.db.queries.versions import select_versions
+from deltareg.db.rows import HubIdRow, VerdictRow, VersionRow, fetch_all
+from deltareg.db.tables import (
+    base_hub_ids,
+    base_variants,
+    bases,
+    verdicts,
+    version_variants,
+    versions,
+)
+from deltareg.db.upsert import insert
+
+
+def add_variant(conn: sa.Connection, base_id: int, *, root_id: int, scheme: str) -> None:
+    """Record that a base is another one in few bits."""
+    conn.execute(sa.insert(base_variants).values(base_id=base_id, root_id=root_id, scheme=scheme))
+
+
+def names_of_variants(conn: sa.Connection, root: str) -> dict[str, str]:
+    """Give the roots of all variants of a base by name; of all bases that have its root."""
+    full = bases.alias("full_precision")
+    query = (
+        sa.select(bases.c.name, bases.c.root)
+        .join(base_variants, base_variants.c.base_id == bases.c.id)
+        .join(full, full.c.id == base_variants.c.root_id)
+        .where(full.c.root == root)
+        .order_by(bases.c.name)
+    )
+    return {str(name): str(own) for name, own in conn.execute(query)}
+
+
+def record_training(conn: sa.Connection, version_id: int, *, base_id: int) -> None:
+    """Record on which variant a version was trained."""
+    conn.execute(sa.insert(version_variants).values(version_id=version_id, base_id=base_id))
+
+
+def add_hub_id(conn: sa.Connection, base_id: int, *, hub_id: str, revision: str) -> bool:
+    """Record an id that the hub has for a base; False when it stands already."""
+    added = (
+        insert(conn, base_hub_ids)
+        .values(base_id=base_id, hub_id=hub_id, revision=revision)
+        .on_conflict_do_nothing(index_elements=["base_id", "hub_id", "revision"])
+        .returning(base_hub_ids.c.base_id)
+    )
+    return conn.execute(added).scalar() is not None
+
+
+def hub_ids(conn: sa.Connection, base_id: int) -> Sequence[HubIdRow]:
+    """List the ids that the hub has for a base."""
+    query = (
+        sa.select(base_hub_ids.c.base_id, base_hub_ids.c.hub_id, base_hub_ids.c.revision)
+        .where(base_hub_ids.c.base_id == base_id)
+        .order_by(base_hub_ids.c.hub_id, base_hub_ids.c.revision)
+    )
+    return fetch_all(conn, query, HubIdRow)
+
+
+def versions_on(
+    conn: sa.Connection, base_id: int, *, before: int | None, limit: int
+) -> Sequence[VersionRow]:
+    """List the versions of a base, newest first, deleted ones left out, by their row ids."""
+    query = (
+        select_versions()
+        .where(versions.c.base_id == base_id, versions.c.deleted_at.is_(None))
+        .order_by(versions.c.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(versions.c.id < before)
+    return fetch_all(conn, query, VersionRow)
+
+
+def verdicts_on(
+    conn: sa.Connection, version_ids: Iterable[int], *, suite: str, suite_digest: str
+) -> Sequence[VerdictRow]:
+    """List the verdicts of a suite, as it is now, about some versions, newest first."""
+    query = (
+        select_verdicts()
+        .where(
+            verdicts.c.version_id.in_(list(version_ids)),
+            verdicts.c.suite == suite,
+            verdicts.c.suite_digest == suite_digest,
+        )
+        .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+    )
+    return fetch_all(conn, query, VerdictRow)

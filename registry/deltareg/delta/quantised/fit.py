@@ -1,0 +1,118 @@
+"""Whether a base with packed weights is a form of another base: the same modules and shapes.
+
+Numbers are not compared: changing them is what packing does. So a variant is what somebody says it
+is, within what the headers allow.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from math import prod
+
+from deltareg.delta.kind import BaseView
+from deltareg.delta.quantised.packed import Contents, contents
+from deltareg.delta.quantised.scheme import SCHEMES, SchemeName, quantised
+from deltareg.errors import Problem
+
+CODE = "not_a_variant"
+_MOST = 20
+_Shapes = dict[str, tuple[tuple[int, ...] | None, int]]
+
+
+def variant_problems(variant: BaseView, scheme: SchemeName, root: BaseView) -> list[Problem]:
+    """Say why a base is not `root` packed by a scheme; an empty list when it may be.
+
+    Args:
+        variant: The base with packed weights.
+        scheme: How it is said to be packed.
+        root: The base that it is said to be made of, in full precision.
+    """
+    problems = [*_by_config(variant, scheme), *_by_root(variant, root)]
+    if problems:
+        return problems
+    found = _contents(variant, scheme)
+    if not found.packed:
+        fix = f"leave --quantised out, or name another scheme: {', '.join(SCHEMES)}"
+        return [Problem(CODE, f"none of its tensors is packed as {scheme}", fix=fix)]
+    return list(islice(_by_names(variant, found, root), _MOST))
+
+
+def packed_problems(base: BaseView, name: str) -> list[Problem]:
+    """Say of a base with packed weights why a delta does not fit it; nothing of any other."""
+    told = quantised(base.config)
+    if told is None:
+        return []
+    how = told.scheme or told.method
+    fix = "push for the base in full precision that it was packed from"
+    if told.scheme is not None:
+        fix = (
+            f"register it as a variant: deltareg base register PATH {name or 'NAME'}"
+            f" --variant-of ROOT --quantised {told.scheme}"
+        )
+    wrong = f"the base {name or 'named'} holds packed weights ({how})"
+    return [Problem("quantised_base", wrong, fix=fix)]
+
+
+def _contents(variant: BaseView, scheme: SchemeName) -> Contents:
+    told = quantised(variant.config)
+    return contents(variant.tensors, scheme, {} if told is None else told.fields)
+
+
+def _by_config(variant: BaseView, scheme: SchemeName) -> Iterator[Problem]:
+    told = quantised(variant.config)
+    if told is None or told.scheme == scheme:
+        return
+    if told.scheme is None:
+        known = ", ".join(SCHEMES)
+        wrong = f"its config says {told.method}, which is none of {known}"
+        yield Problem(CODE, wrong, fix="register it as a base of its own, without --variant-of")
+        return
+    wrong = f"its config says {told.method}, which is {told.scheme} here, not {scheme}"
+    yield Problem(CODE, wrong, fix=f"say --quantised {told.scheme}")
+
+
+def _by_root(variant: BaseView, root: BaseView) -> Iterator[Problem]:
+    told = quantised(root.config)
+    if told is not None:
+        wrong = f"the base named is packed itself ({told.scheme or told.method})"
+        yield Problem(CODE, wrong, fix="name the base in full precision with --variant-of")
+    theirs, own = root.config.get("model_type"), variant.config.get("model_type")
+    if theirs != own:
+        yield Problem(CODE, f"it is a {own}, the base named is a {theirs}", fix="name its own base")
+
+
+def _by_names(variant: BaseView, found: Contents, root: BaseView) -> Iterator[Problem]:
+    own: _Shapes = {
+        root.names.canonical(name): (packed.shape, packed.elements)
+        for name, packed in found.packed.items()
+    }
+    plain = {root.names.canonical(name): variant.tensors[name].shape for name in found.plain}
+    seen: set[str] = set()
+    for name, record in root.tensors.items():
+        path = root.names.canonical(name)
+        seen.add(path)
+        if path in plain or path in own:
+            shape, most = (plain[path], 0) if path in plain else own[path]
+            yield from _by_shape(name, record.shape, shape, most)
+        elif not root.names.is_buffer(name) and not _is_shared(path, root, own.keys() | plain):
+            yield Problem(CODE, f"it has no {name}", tensor=name, fix="name its own base")
+    for path in sorted((own.keys() | plain) - seen):
+        if not root.names.is_buffer(path) and not _is_shared(path, root, seen):
+            wrong = f"the base named has no {path}"
+            yield Problem(CODE, wrong, tensor=path, fix="name its own base")
+
+
+def _is_shared(path: str, root: BaseView, others: "set[str]") -> bool:
+    """Whether a name is tied to one that is there: which of them is stored is nobody's business."""
+    return any(other in others for other in root.names.sharers(path) if other != path)
+
+
+def _by_shape(
+    name: str, wanted: tuple[int, ...], shape: tuple[int, ...] | None, most: int
+) -> Iterator[Problem]:
+    if shape is None and prod(wanted) in {most, most - 1}:  # the last of an odd number has a byte
+        return
+    if shape == wanted:
+        return
+    told = f"{most} numbers" if shape is None else str(list(shape))
+    wrong = f"its {name} has {told}, the base named has {list(wanted)}"
+    yield Problem(CODE, wrong, tensor=name, fix="name its own base")

@@ -1,0 +1,172 @@
+"""Which weights the tensors of a packed base stand for, as far as headers say.
+
+A scheme keeps a weight as several tensors: its numbers in few bits, scales, zero points. Here they
+are gathered under the name that the weight has in the base that was packed, with its shape there.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Protocol
+
+from deltareg.delta.quantised.scheme import SchemeName
+
+_F8 = frozenset({"F8_E4M3", "F8_E5M2"})
+_WORD_BITS = 32
+_NF4, _FP4 = ".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"
+# What stands beside a weight and is no part of it: scales of activations and of the cache.
+_ASIDE = (
+    ".input_scale", ".output_scale", ".input_zero_point", ".k_scale", ".v_scale", ".weight_format",
+    ".weight_shape", ".weight_g_idx", ".input_global_scale", ".activation_scale",
+)  # fmt: skip
+
+
+class Header(Protocol):
+    """A tensor of a base as its header or its manifest has it."""
+
+    @property
+    def dtype(self) -> str:
+        """The safetensors dtype."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions."""
+        ...
+
+
+Headers = Mapping[str, Header]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A weight that is kept in few bits.
+
+    Attributes:
+        name: Its name in the base that was packed.
+        parts: Names of its tensors, by what each is: `weight`, `scale`, `zeros`, and so on.
+        shape: Its shape there; None when only the numbers say.
+        elements: How many numbers it has at most.
+    """
+
+    name: str
+    parts: Mapping[str, str]
+    shape: tuple[int, ...] | None
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The tensors of a packed base, sorted out.
+
+    Attributes:
+        packed: Weights that are packed, by the name that they stand for.
+        plain: Tensors that are kept as they were.
+        aside: Tensors that are no part of any weight.
+    """
+
+    packed: dict[str, Packed] = field(default_factory=dict[str, Packed])
+    plain: list[str] = field(default_factory=list[str])
+    aside: list[str] = field(default_factory=list[str])
+
+
+def contents(headers: Headers, scheme: SchemeName, fields: Mapping[str, object]) -> Contents:
+    """Sort out the tensors of a base.
+
+    Args:
+        headers: All of its tensors by name.
+        scheme: How it is packed.
+        fields: What its config says of that; may be empty.
+    """
+    found = Contents()
+    used: set[str] = set()
+    for packed in _READERS[scheme](headers, fields):
+        found.packed[packed.name] = packed
+        used |= set(packed.parts.values())
+    for name in headers:
+        if name not in used:
+            (found.aside if name.endswith(_ASIDE) else found.plain).append(name)
+    return found
+
+
+def bits_of(fields: Mapping[str, object]) -> int:
+    """Give how many bits a number has; four when the config does not say."""
+    told = fields.get("bits", fields.get("w_bit", 4))
+    return told if isinstance(told, int) and told in {2, 4, 8} else 4
+
+
+def _eight_bits(dtypes: frozenset[str]) -> Callable[..., Iterator[Packed]]:
+    """Give the reader of a scheme that keeps the shape: a byte a number, and scales beside it."""
+
+    def read(headers: Headers, _fields: Mapping[str, object]) -> Iterator[Packed]:
+        for name, header in headers.items():
+            if header.dtype not in dtypes:
+                continue
+            module = name.removesuffix(".weight")
+            beside = {
+                "scale_inv": f"{name}_scale_inv", "scale": f"{name}_scale", "zeros":
+                f"{name}_zero_point", "SCB": f"{module}.SCB",
+            }  # fmt: skip
+            parts = {role: other for role, other in beside.items() if other in headers}
+            if parts.keys() - {"zeros"}:
+                shape = header.shape
+                yield Packed(name, {"weight": name, **parts}, shape, prod(shape))
+
+    return read
+
+
+def _four_bits(headers: Headers, fields: Mapping[str, object], *, is_awq: bool) -> Iterator[Packed]:
+    """Read GPTQ and AWQ: words of 32 bits along the input (GPTQ) or the output (AWQ)."""
+    in_word = _WORD_BITS // bits_of(fields)
+    for module, header in _ending(headers, ".qweight"):
+        if len(header.shape) != 2:
+            continue
+        beside = {"zeros": "qzeros", "scale": "scales", "groups": "g_idx"}
+        parts = {r: n for r, end in beside.items() if (n := f"{module}.{end}") in headers}
+        height, width = header.shape
+        shape = (width * in_word, height) if is_awq else (width, height * in_word)
+        parts["weight"] = f"{module}.qweight"
+        yield Packed(f"{module}.weight", parts, shape, prod(shape))
+
+
+def _gptq(headers: Headers, fields: Mapping[str, object]) -> Iterator[Packed]:
+    return _four_bits(headers, fields, is_awq=False)
+
+
+def _awq(headers: Headers, fields: Mapping[str, object]) -> Iterator[Packed]:
+    return _four_bits(headers, fields, is_awq=True)
+
+
+def _bnb4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[Packed]:
+    """Read bitsandbytes: two numbers a byte in one column; the shape is among the numbers."""
+    for name, header in headers.items():
+        states = [name + end for end in (_NF4, _FP4) if name + end in headers]
+        if header.dtype != "U8" or not states:
+            continue
+        beside = {
+            "absmax": "absmax", "map": "quant_map", "nested_absmax": "nested_absmax",
+            "nested_map": "nested_quant_map",
+        }  # fmt: skip
+        parts = {r: n for r, end in beside.items() if (n := f"{name}.{end}") in headers}
+        parts |= {"weight": name, "state": states[0]}
+        yield Packed(name, parts, None, 2 * prod(header.shape))
+
+
+def _mxfp4(headers: Headers, _fields: Mapping[str, object]) -> Iterator[Packed]:
+    """Read MXFP4 as gpt-oss has it: (experts, out, groups, 16) for (experts, in, out)."""
+    for name, header in _ending(headers, "_blocks"):
+        if len(header.shape) == 4 and f"{name}_scales" in headers:
+            experts, out, groups, row = header.shape
+            shape = (experts, groups * row * 2, out)
+            parts = {"weight": f"{name}_blocks", "scale": f"{name}_scales"}
+            yield Packed(name, parts, shape, prod(shape))
+
+
+def _ending(headers: Headers, end: str) -> Iterable[tuple[str, Header]]:
+    return [(n.removesuffix(end), header) for n, header in headers.items() if n.endswith(end)]
+
+
+_READERS: dict[SchemeName, Callable[..., Iterator[Packed]]] = {
+    "fp8": _eight_bits(_F8), "int8": _eight_bits(frozenset({"I8"})), "gptq": _gptq, "awq": _awq,
+    "bnb4": _bnb4, "mxfp4": _mxfp4,
+}  # fmt: skip

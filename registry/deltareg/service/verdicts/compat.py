@@ -1,0 +1,91 @@
+"""On which forms of a base its versions are proven: the base itself, and each of its variants."""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import variants as queries
+from deltareg.db.rows import BaseRow, VerdictRow, VersionRow
+from deltareg.db.session import read
+from deltareg.digest import Digest
+from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Base
+from deltareg.service.clock import rfc3339
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.paging import check_limit, page, read_number_cursor, readable
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base
+from deltareg.service.verdicts.facts import fact_of, suite_facts
+from deltareg.service.verdicts.suites import find_suite
+from deltareg.service.verdicts.waivers import standing_waivers
+from deltareg.wire import CompatRow, Page, Proof
+
+_BY_OUTCOME: Mapping[str, Proof] = {"fail": "failed", "inconclusive": "inconclusive"}
+
+
+def list_compat(
+    registry: Registry, caller: Caller, name: str, *, suite: str, cursor: str | None, limit: int
+) -> Page[CompatRow]:
+    """List the versions of a base, newest first, with what is known of each on each variant.
+
+    A variant's name means its root. Versions that the caller may not read are left out.
+
+    Raises:
+        NotFound: There is no such base, or no such suite.
+    """
+    caller.require(Right.READ, on=Base(name))
+    before = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        base = find_base(conn, caller, name)
+        if base.full_name is not None:
+            base = find_base(conn, caller, base.full_name)
+        wanted = find_suite(conn, suite)
+        rows = readable(
+            lambda place: queries.versions_on(conn, base.id, before=place, limit=limit + 1),
+            start=before, limit=check_limit(limit), place=lambda row: row.id,
+            is_seen=lambda row: caller.may(Right.READ, on=line_of(row)),
+        )  # fmt: skip
+        table = _Table(base, queries.names_of_variants(conn, base.root), suite)
+        table.read(conn, rows, suite_facts(conn, [suite])[suite], str(wanted.digest))
+    return page(rows, limit, show=table.row, key=lambda row: row.id)
+
+
+class _Table:
+    """Verdicts by version and by the root of what they were made on."""
+
+    def __init__(self, base: BaseRow, variants: Mapping[str, str], suite: str) -> None:
+        self._roots = {base.name: base.root, **variants}
+        self._suite = suite
+        self._proofs: dict[tuple[int, str], Proof] = {}
+
+    def read(
+        self, conn: sa.Connection, rows: Sequence[VersionRow], suite: SuiteFact, digest: str
+    ) -> None:
+        """Look the verdicts of some versions up, all at once."""
+        ids = [row.id for row in rows]
+        found = queries.verdicts_on(conn, ids, suite=self._suite, suite_digest=digest)
+        waived = standing_waivers(conn, [verdict.id for verdict in found])
+        for verdict in found:  # newest first
+            place = verdict.version_id, verdict.base_root
+            fact = fact_of(verdict, waived.get(verdict.id, {}))
+            if place not in self._proofs and _counts(fact, verdict, suite):
+                outcome = _BY_OUTCOME.get(fact.outcome, "proven")
+                self._proofs[place] = "proven" if fact.is_pass else outcome
+
+    def row(self, row: VersionRow) -> CompatRow:
+        """Show one version."""
+        on: dict[str, Proof] = {
+            name: self._proofs.get((row.id, root), "not run") for name, root in self._roots.items()
+        }
+        return CompatRow(
+            ref=ref_of(row), trained_on=row.trained_on or "", created_at=rfc3339(row.created_at),
+            on=on,
+        )  # fmt: skip
+
+
+def _counts(fact: VerdictFact, verdict: VerdictRow, suite: SuiteFact) -> bool:
+    subject = VerdictSubject(
+        "", Digest.parse(verdict.version_digest), Digest.parse(verdict.base_root)
+    )
+    return why_not(fact, subject, suite, bound=Bounds()) is None
