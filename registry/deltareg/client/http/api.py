@@ -123,7 +123,8 @@ class Api:
         Those who ask again by themselves for as long as they live are not patient: they have to
         learn soon that nobody answers, to say so and to go on with what they have.
         """
-        content = None if body is None else body.model_dump_json(exclude_unset=False).encode()
+        # What is at its default is not sent: an older server refuses fields that it does not know.
+        content = None if body is None else body.model_dump_json(exclude_defaults=True).encode()
         sent = dict(headers or {})
         if content is not None:
             sent["Content-Type"] = "application/json"
