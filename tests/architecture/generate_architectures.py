@@ -1,4 +1,4 @@
-"""Write what transformers itself says of its classes: ties, orientations, types.
+"""Write what transformers itself says of its classes: ties, orientations, types, renames.
 
 `deltareg` reads deltas without transformers, so what its classes know is a file of ours. `python -m
 tests.architecture.generate_architectures --write` makes it from the version that is installed.
@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from deltareg.delta.architectures import FACTS
+from tests.architecture.generate_renames import renames_of
 from tests.architecture.generated import compare_or_write
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.]+\.(weight|bias)")
@@ -36,6 +37,7 @@ def generate() -> str:
     ties: dict[str, list[str]] = defaultdict(list)
     conv1d: dict[str, set[str]] = defaultdict(set)
     in_out: set[str] = set()
+    all_classes: dict[str, type[Any]] = {}
     for module in modeling_modules():
         classes: list[type[Any]] = [
             found
@@ -45,6 +47,7 @@ def generate() -> str:
             and found.__module__ == module.__name__
         ]
         by_name = {found.__name__: found for found in classes}
+        all_classes |= by_name
         for found in classes:
             tied = own_ties(found) | ties_below(found, by_name, MODEL_MAPPING_NAMES)
             if tied:
@@ -63,6 +66,7 @@ def generate() -> str:
         },
         "conv1d": {name: sorted(found) for name, found in sorted(conv1d.items()) if found},
         "experts_in_out": sorted(in_out),
+        "renames": renames_of(all_classes[name] for name in sorted(all_classes)),
         "ties": [
             {"tied": json.loads(tied), "classes": sorted(names)}
             for tied, names in sorted(ties.items(), key=lambda item: (-len(item[1]), item[0]))

@@ -24,6 +24,8 @@ class Facts:
         experts_in_out: Model types whose stacks of experts are stored (experts, in, out).
         causal_lm: Model type -> the class that is its language model.
         types: Every model type.
+        renames: Class -> runs of components that its files spell in an older way, and the new run,
+            in order. Only of classes all of whose names are told by these.
     """
 
     ties: Mapping[str, Mapping[str, str]]
@@ -31,6 +33,7 @@ class Facts:
     experts_in_out: frozenset[str]
     causal_lm: Mapping[str, str]
     types: frozenset[str]
+    renames: Mapping[str, tuple[tuple[str, str], ...]]
 
 
 class _Group(TypedDict):
@@ -38,8 +41,14 @@ class _Group(TypedDict):
     classes: list[str]
 
 
+class _Renaming(TypedDict):
+    renames: list[tuple[str, str]]
+    classes: list[str]
+
+
 class _Document(TypedDict):
     ties: list[_Group]
+    renames: list[_Renaming]
     conv1d: dict[str, list[str]]
     experts_in_out: list[str]
     causal_lm: dict[str, str]
@@ -56,4 +65,9 @@ def facts() -> Facts:
         experts_in_out=frozenset(document["experts_in_out"]),
         causal_lm=document["causal_lm"],
         types=frozenset(document["types"]),
+        renames={
+            name: tuple((old, new) for old, new in group["renames"])
+            for group in document["renames"]
+            for name in group["classes"]
+        },
     )

@@ -28,6 +28,7 @@ from deltareg.delta.layouts.peft.modules import (
 )
 from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
+from deltareg.delta.layouts.peft.statistics import unmoved_statistics
 from deltareg.delta.layouts.peft.suffixes import Numbers, Suffix, shown, suffix
 from deltareg.delta.layouts.peft.targets import (
     Targets,
@@ -139,6 +140,7 @@ class LoraDelta:
             )
         if not self.declared.with_twins:
             untie(plan, base)
+        plan.problems += unmoved_statistics(plan.effects, base)
         return plan
 
 

@@ -34,6 +34,7 @@ from deltareg.delta.layouts.peft.modules import (
 )
 from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
+from deltareg.delta.layouts.peft.statistics import unmoved_statistics
 from deltareg.delta.layouts.peft.suffixes import Numbers, shown
 from deltareg.delta.layouts.peft.targets import Targets, read_saved, read_targets
 from deltareg.delta.layouts.peft.trained import Trained, read_trained
@@ -262,6 +263,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
             )  # fmt: skip
         refuse_half_grown(plan, base)
         untie(plan, base)
+        plan.problems += unmoved_statistics(plan.effects, base)
         return plan
 
     def _site(
