@@ -6,6 +6,7 @@ The library that made them left its own outputs beside them.
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deltareg.client.cache.cache import Cache
@@ -20,6 +21,8 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 from safetensors.torch import load_file  # noqa: E402  # it needs torch
 
+from tests.verify.bench import Bench, read_arrays  # noqa: E402  # it needs torch
+
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 MISSING = "needs the cases beside the repository: ../shared/cases"
 RIGHT = [
@@ -28,10 +31,11 @@ RIGHT = [
     "f_olmoe", "gpt_oss_square", "m_qwen2vl", "q_plain", "qwen3", "v_modsave_embed_tied_ensure",
     "v_regex_rank_pattern",
 ]  # fmt: skip
+ATTACHED = ["v_alora"]
 # What it expects is of the network in training, whose BatchNorm the delta did not bring along: peft
 # itself gives something else, by as much as the case's `reload_err` says.
 AS_RELOADED = "segformer"
-REFUSED = {"p_fsdp": "wrapped_names", "v_alora": "bad_config", "v_layer_replication": "bad_config"}
+REFUSED = {"p_fsdp": "wrapped_names", "v_layer_replication": "bad_config"}
 FOLDERS = {
     "cfg_automapping_unsloth": None, "cfg_swift_regex": None, "cfg_unsloth": None,
     "comfy": "unknown_kind", "diffusers_peft_meta": None, "lycoris_loha": "unknown_kind",
@@ -85,6 +89,19 @@ def test_a_case_that_did_not_bring_its_statistics_answers_as_the_library_reloads
     (warning,) = warnings
     assert (warning.code, warning.severity) == ("not_self_contained", "warning")
     assert "running statistics of 1 modules (decode_head.batch_norm)" in warning.message
+
+
+@pytest.mark.parametrize("name", ATTACHED)
+def test_an_attached_case_answers_like_the_library_that_made_it(tmp_path, name):
+    case = folder_of(name)
+    told = json.loads((case / "meta.json").read_text())
+    bench = Bench(case / "delta", case / "base", tmp_path)
+
+    got = bench.engine().outputs_for("attached", read_arrays(case / "inputs.safetensors"))
+
+    want = read_arrays(case / "expected.safetensors")["attached"]
+    assert np.abs(got[told["out"]] - want).max() < 5e-6
+    assert not bench.assessment.kind.foldable
 
 
 @pytest.mark.parametrize("name", REFUSED)

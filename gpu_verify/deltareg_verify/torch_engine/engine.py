@@ -24,6 +24,7 @@ from deltareg_verify.torch_engine import device as devices
 from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.torch_engine.from_files import dtype_of
+from deltareg_verify.torch_engine.invocations import with_invocations
 from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
@@ -52,7 +53,7 @@ class TorchEngine:
         self._base = base
         self._room = room or Room(device)
         self._tensors = base.tensors
-        self._effects = effects
+        self._effects = self._probed = effects
         self._suite = suite
         self._device = device
         self._running = KeepingOps(device)
@@ -211,6 +212,10 @@ class TorchEngine:
             self._base, effects, suite=self._suite, device=self._device, room=self._room
         )
         other._network, other._tokenizer = self._network, self._tokenizer
+        if "_probe" in self.__dict__:  # the two are compared on one probe
+            other._probe = self._probe
+        else:
+            self._probed = other._probed = [*self._probed, *effects]
         return other
 
     def peak_bytes(self) -> int:
@@ -268,12 +273,13 @@ class TorchEngine:
     @cached_property
     def _probe(self) -> Mapping[str, torch.Tensor]:
         probes = self._suite.probes
-        return probe_inputs(
+        made = probe_inputs(
             self._network.module,
             seed=self._suite.seed,
             sequences=probes["sequences"],
             tokens=probes["tokens"],
         )
+        return with_invocations(made, self._probed)
 
     @cached_property
     def _most_tokens(self) -> int:
