@@ -24,7 +24,7 @@ _COUNTS = (
 Rename = tuple[str, str]
 
 
-def renames_of(classes: Iterable[type[Any]]) -> list[dict[str, object]]:
+def renames_of(classes: Iterable[type[Any]]) -> list[dict[str, Any]]:
     """Give the renames of every class whose names they tell, and the classes that share them.
 
     Types that have a file of their own in `deltareg.delta.names` go by that.
@@ -115,11 +115,12 @@ def _plain(pattern: str) -> str:
 def _shorten(config: Any) -> None:
     """Leave two layers of each stack, so that an outline is made in a moment."""
     for name in _COUNTS:
-        if isinstance(count := getattr(config, name, None), int) and count > 3:
+        count = getattr(config, name, None)
+        if isinstance(count, int) and count > 3:
             setattr(config, name, 2)
-    kinds = getattr(config, "layer_types", None)
-    if isinstance(kinds, list) and getattr(config, "num_hidden_layers", 0):
-        config.layer_types = kinds[: config.num_hidden_layers]
+    kinds, count = getattr(config, "layer_types", None), getattr(config, "num_hidden_layers", None)
+    if isinstance(kinds, list) and count:
+        config.layer_types = kinds[:count]
     for part in _parts(config):
         _shorten(part)
 

@@ -1,6 +1,7 @@
 """An activated LoRA on a live network: the library's own logits, also in decoding with a cache."""
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ ROWS = {
     "in none": [[1, 2, 3, 4], [6, 5, 9, 2]],
     "shorter than the phrase": [[5], [6]],
 }
-CASES = {
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "queries and values": (llama, {"target_modules": QV}),
     "every linear layer": (llama, {"target_modules": "all-linear", "use_rslora": True}),
     "Conv1D": (gpt2, {"target_modules": ["c_attn", "c_fc"]}),

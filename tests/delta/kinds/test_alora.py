@@ -1,6 +1,7 @@
 """An activated LoRA is read as the library reads it, and refused where it would do nothing."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ class Values:
     dtype = "F32"
 
     def __init__(self, values):
-        self.values = np.asarray(values, np.float32)
+        self.values: Any = np.asarray(values, np.float32)
         self.name, self.shape = "values", self.values.shape
 
     def read(self, start=0, stop=None):
@@ -114,7 +115,7 @@ def active(prompt, phrase, length=None):
     prompt = np.asarray(prompt, np.float32)
     one = Factor(Values([[1.0]]))
     hook = Activated(LowRank(one, one, 1.0), is_in_out=False, phrase=tuple(phrase))
-    value = np.zeros((prompt.shape[0], length or prompt.shape[1], 1), np.float32)
+    value: Any = np.zeros((prompt.shape[0], length or prompt.shape[1], 1), np.float32)
     made = hook.apply(value, Seen({"inputs": value + 1, "prompt": prompt}), NumPyOps())
     return np.asarray(made)[..., 0].astype(int).tolist()
 
@@ -151,10 +152,10 @@ def test_ends_belong_together_where_more_or_less_passes_than_the_prompt():
 def test_a_layer_that_sees_no_rows_of_the_prompt_is_refused():
     one = Factor(Values([[1.0]]))
     hook = Activated(LowRank(one, one, 1.0), is_in_out=False, phrase=(5,))
-    value = np.zeros((4, 1), np.float32)
+    value: Any = np.zeros((4, 1), np.float32)
 
     with pytest.raises(InvalidInput, match="rows of a prompt"):
-        hook.apply(value, Seen({"inputs": value, "prompt": np.zeros((2, 2))}), NumPyOps())
+        hook.apply(value, Seen({"inputs": value, "prompt": value[:2]}), NumPyOps())
 
 
 def test_an_encoder_and_decoder_is_none(tmp_path):

@@ -126,8 +126,9 @@ def _changes(effects: Iterable[Effect]) -> list[WeightUpdate]:
 
 def _kept_copy(effect: Effect) -> str:
     """Give the weight of which an effect only keeps a copy under another name; else empty."""
-    is_copy = isinstance(effect, WeightUpdate) and isinstance(effect.update, Unchanged)
-    return effect.source if is_copy else ""
+    if isinstance(effect, WeightUpdate) and isinstance(effect.update, Unchanged):
+        return effect.source
+    return ""
 
 
 def _misplaced(effect: WeightUpdate, base: BaseView) -> Problem | None:
