@@ -36,6 +36,7 @@ from deltareg_verify.torch_engine.swap import swapped
 from deltareg_verify.torch_engine.tokens import BaseTokenizer, score_pairs
 
 _MOST_TOKENS = 512
+_BOUND = frozenset({"decoder_input_ids", "image_attention_mask"})  # no forward on words alone
 
 
 class TorchEngine:
@@ -293,7 +294,7 @@ class TorchEngine:
     @property
     def _is_generative(self) -> bool:
         module = self._network.module
-        goes_on = module.main_input_name == "input_ids" and "decoder_input_ids" not in self._probe
+        goes_on = module.main_input_name == "input_ids" and not self._probe.keys() & _BOUND
         return goes_on and module.can_generate() and not module.config.is_encoder_decoder
 
     def _given(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, torch.Tensor]:
