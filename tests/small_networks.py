@@ -129,6 +129,13 @@ NETWORKS: dict[str, tuple[str, Options]] = {
                            "num_hidden_layers": 2, "num_attention_heads": 2,
                            "intermediate_size": 24, "initializer_range": 0.2}},
     ),
+    "internvl": (
+        "InternVLForConditionalGeneration",
+        {"text_config": {"model_type": "qwen2", **DECODER},
+         "vision_config": {"model_type": "internvl_vision", **SMALL, "image_size": [8, 8],
+                           "patch_size": [4, 4]},
+         "image_token_id": 30},
+    ),
     "llava": (
         "LlavaForConditionalGeneration",
         {"text_config": {"model_type": "llama", **SMALL, **WORDS}, "vision_config": CLIP_EYE,

@@ -28,6 +28,7 @@ def generate() -> str:
     """Give the text of the file."""
     import transformers
     from transformers import PreTrainedModel
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping as mapped
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -66,6 +67,7 @@ def generate() -> str:
         },
         "conv1d": {name: sorted(found) for name, found in sorted(conv1d.items()) if found},
         "experts_in_out": sorted(in_out),
+        "loras_renamed": [name for name in sorted(CONFIG_MAPPING_NAMES) if mapped(name)],
         "renames": renames_of(all_classes[name] for name in sorted(all_classes)),
         "ties": [
             {"tied": json.loads(tied), "classes": sorted(names)}

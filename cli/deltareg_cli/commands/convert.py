@@ -45,9 +45,11 @@ def convert(invocation: Invocation, path: Path, to: Path, *, base: str | None) -
 
     Pickles (.bin, .pt) become safetensors: an own reader takes the tensors out and carries out
     nothing; a pickle that asks for anything but tensors is refused by name. Names lose what FSDP,
-    torch.compile and DistributedDataParallel put into them. A LoRA in the layout of kohya or of old
-    diffusers becomes one of peft, with modules found by the base's own names. A full fine-tune
-    becomes a sparse or BitFit delta where that is exact and smaller.
+    torch.compile and DistributedDataParallel put into them. With --base the names of a LoRA become
+    those that the base has, where it was trained on a language model alone or by transformers 4. A
+    LoRA in the layout of kohya or of old diffusers becomes one of peft, with modules found by the
+    base's own names. A full fine-tune becomes a sparse or BitFit delta where that is exact and
+    smaller.
 
     What is written is read again and held against what was read before the folder gets its name.
     Files beside the weights go along; nothing at PATH is changed.

@@ -26,6 +26,7 @@ class Facts:
         types: Every model type.
         renames: Class -> runs of components that its files spell in an older way, and the new run,
             in order. Only of classes all of whose names are told by these.
+        loras_renamed: Model types for which peft takes old names of a LoRA to new ones.
     """
 
     ties: Mapping[str, Mapping[str, str]]
@@ -34,6 +35,7 @@ class Facts:
     causal_lm: Mapping[str, str]
     types: frozenset[str]
     renames: Mapping[str, tuple[tuple[str, str], ...]]
+    loras_renamed: frozenset[str]
 
 
 class _Group(TypedDict):
@@ -53,6 +55,7 @@ class _Document(TypedDict):
     experts_in_out: list[str]
     causal_lm: dict[str, str]
     types: list[str]
+    loras_renamed: list[str]
 
 
 @cache
@@ -65,6 +68,7 @@ def facts() -> Facts:
         experts_in_out=frozenset(document["experts_in_out"]),
         causal_lm=document["causal_lm"],
         types=frozenset(document["types"]),
+        loras_renamed=frozenset(document["loras_renamed"]),
         renames={
             name: tuple((old, new) for old, new in group["renames"])
             for group in document["renames"]

@@ -1,8 +1,9 @@
 """Convert: a folder in a layout that push refuses, or could store smaller, written in another.
 
-Pickles become safetensors, names lose the wrappers of a training process, LoRA files of image
-trainers become LoRA as peft writes it, and a full fine-tune that hardly differs from its base
-becomes what differs. What is written is proved against what was read before it gets its name.
+Pickles become safetensors, names lose the wrappers of a training process, a LoRA of another class
+or release gets the names of its base, LoRA files of image trainers become LoRA as peft writes it,
+and a full fine-tune that hardly differs from its base becomes what differs. What is written is
+proved against what was read before it gets its name.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.disk.whole_folder import is_free, placed
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.push.convert import differences, pairs, pickles, wrappers
+from deltareg.client.push.convert import differences, pairs, pickles, spellings, wrappers
 from deltareg.client.push.convert.writing import Conversion, write
 from deltareg.client.results.reports import ConvertReport
 from deltareg.delta.delta_manifest import Assessment, assess
@@ -56,7 +57,11 @@ def convert(context: Context, path: Path, to: Path, *, base: str | None = None) 
 
 
 def _plan(folder: Folder, known: KnownBase) -> Conversion:
-    found = _assessed(folder, known)
+    found = assess(folder.files, folder.tensors, known.view)
+    if found.errors and (paths := spellings.moved(folder, known.view)):
+        return spellings.plan(folder, paths)
+    if found.errors:
+        raise Refused(found.account.problems)
     if pairs.are_in(found.account.effects):
         return pairs.plan(folder, found, known)
     if holds_results(found.kind.name):

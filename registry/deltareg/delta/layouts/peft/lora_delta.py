@@ -133,11 +133,12 @@ class LoraDelta:
         others = {module: roles for module, roles in modules.items() if module not in hit}
         experts = plan_experts(plan, others, self.factoring, tensors=tensors, base=base)
         applied = {**hit, **dict.fromkeys(experts, "")}
-        refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA")
+        refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA", base=base)
         if hit:
             plan.problems += hold_against_config(
-                hit, modules, self.targets, self.trained, base, with_twins=self.declared.with_twins
-            )
+                hit, modules, self.targets, self.trained, base,
+                with_twins=self.declared.with_twins, converts=True,
+            )  # fmt: skip
         if not self.declared.with_twins:
             untie(plan, base)
         plan.problems += unmoved_statistics(plan.effects, base)

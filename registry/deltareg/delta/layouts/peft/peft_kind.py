@@ -255,7 +255,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
                 except Refused as refused:
                     plan.problems += refused.problems
             consumed = {}
-        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type)
+        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type, base=base)
         if hit:
             plan.problems += hold_against_config(
                 hit, modules, self.targets, self.trained, base,
