@@ -107,7 +107,7 @@ class Values:
         self.name, self.shape = "values", self.values.shape
 
     def read(self, start=0, stop=None):
-        return memoryview(np.ascontiguousarray(self.values[start:stop])).cast("B")
+        return memoryview(self.values[start:stop].tobytes())
 
 
 def active(prompt, phrase, length=None):
