@@ -143,11 +143,12 @@ def _modules(names: Iterable[str]) -> frozenset[str]:
 
 def _layer(stack: _Stack, number: int, path: str, modules: frozenset[str]) -> Layer:
     """Make a layer of those parts that it has; some layers look at images, others do not."""
-    parts = {name: _sublayer(path, part) for name, part in stack["parts"].items()}
-    there: dict[Part, Sublayer] = {
-        name: part for name, part in parts.items() if part.hook in modules
-    }
-    return Layer(stack["name"], number, path, there)
+    parts: dict[Part, Sublayer] = {}
+    for name, part in stack["parts"].items():
+        sublayer = _sublayer(path, part)
+        if sublayer.hook in modules:
+            parts[name] = sublayer
+    return Layer(stack["name"], number, path, parts)
 
 
 def _sublayer(path: str, part: _Part) -> Sublayer:
