@@ -1,4 +1,4 @@
-"""Write what transformers itself says of its classes: ties, orientations, types, heads, prefixes.
+"""Write what transformers says of its classes: ties, orientations, types, heads, names.
 
 `deltareg` reads deltas without transformers, so what its classes know is a file of ours. `python -m
 tests.architecture.generate_architectures --write` makes it from the version that is installed.
@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from deltareg.delta.architectures import FACTS
+from tests.architecture.generate_renames import renames_of
 from tests.architecture.generated import compare_or_write
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.]+\.(weight|bias)")
@@ -33,6 +34,7 @@ def generate() -> str:
     """Give the text of the file."""
     import transformers
     from transformers import PreTrainedModel
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping as mapped
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -45,6 +47,7 @@ def generate() -> str:
     scaled: set[str] = set()
     headed: dict[str, set[str]] = defaultdict(set)
     prefixes: dict[str, set[str]] = defaultdict(set)
+    all_classes: dict[str, type[Any]] = {}
     for module in modeling_modules():
         classes: list[type[Any]] = [
             found
@@ -54,6 +57,7 @@ def generate() -> str:
             and found.__module__ == module.__name__
         ]
         by_name = {found.__name__: found for found in classes}
+        all_classes |= by_name
         for found in classes:
             prefixes[getattr(found.config_class, "model_type", "")].add(found.base_model_prefix)
             if _HEADED.fullmatch(found.__name__):
@@ -83,6 +87,8 @@ def generate() -> str:
             for name, found in sorted(prefixes.items())
             if name and len(found) == 1 and not found & _ROLES
         },
+        "loras_renamed": [name for name in sorted(CONFIG_MAPPING_NAMES) if mapped(name)],
+        "renames": renames_of(all_classes[name] for name in sorted(all_classes)),
         "ties": [
             {"tied": json.loads(tied), "classes": sorted(names)}
             for tied, names in sorted(ties.items(), key=lambda item: (-len(item[1]), item[0]))

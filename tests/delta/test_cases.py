@@ -6,6 +6,7 @@ The library that made them left its own outputs beside them.
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deltareg.client.cache.cache import Cache
@@ -20,6 +21,8 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 from safetensors.torch import load_file  # noqa: E402  # it needs torch
 
+from tests.verify.bench import Bench, read_arrays  # noqa: E402  # it needs torch
+
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 MISSING = "needs the cases beside the repository: ../shared/cases"
 RIGHT = [
@@ -28,7 +31,11 @@ RIGHT = [
     "f_olmoe", "gpt_oss_square", "m_qwen2vl", "q_plain", "qwen3", "v_modsave_embed_tied_ensure",
     "v_regex_rank_pattern",
 ]  # fmt: skip
-REFUSED = {"p_fsdp": "wrapped_names", "v_alora": "bad_config", "v_layer_replication": "bad_config"}
+ATTACHED = ["v_alora"]
+# What it expects is of the network in training, whose BatchNorm the delta did not bring along: peft
+# itself gives something else, by as much as the case's `reload_err` says.
+AS_RELOADED = "segformer"
+REFUSED = {"p_fsdp": "wrapped_names", "v_layer_replication": "bad_config"}
 FOLDERS = {
     "cfg_automapping_unsloth": None, "cfg_swift_regex": None, "cfg_unsloth": None,
     "comfy": "unknown_kind", "diffusers_peft_meta": None, "lycoris_loha": "unknown_kind",
@@ -59,6 +66,42 @@ def test_a_folded_case_answers_like_the_library_that_made_it(tmp_path, name):
         network = getattr(transformers, told["cls"]).from_pretrained(tmp_path / "out")
         got = getattr(network.float().eval()(**inputs), told["out"])
     assert float((got - want).abs().max()) < 5e-6
+
+
+def test_a_case_that_did_not_bring_its_statistics_answers_as_the_library_reloads_it(tmp_path):
+    peft = pytest.importorskip("peft", reason="needs peft")
+    case = folder_of(AS_RELOADED)
+    told = json.loads((case / "meta.json").read_text())
+    inputs = load_file(case / "inputs.safetensors")
+    cls = getattr(transformers, told["cls"])
+
+    with open_base(case / "base", Cache(tmp_path)) as base, open_folder(case / "delta") as delta:
+        fold_folder(base, delta, tmp_path / "out")
+        warnings = assess(delta.files, delta.tensors, base.view).account.problems
+
+    with small_networks.quiet(), torch.no_grad():
+        folded = getattr(cls.from_pretrained(tmp_path / "out").eval()(**inputs), told["out"])
+        attached = peft.PeftModel.from_pretrained(
+            cls.from_pretrained(case / "base"), case / "delta"
+        )
+        want = getattr(attached.eval()(**inputs), told["out"])
+    assert float((folded - want).abs().max()) < 5e-6
+    (warning,) = warnings
+    assert (warning.code, warning.severity) == ("not_self_contained", "warning")
+    assert "running statistics of 1 modules (decode_head.batch_norm)" in warning.message
+
+
+@pytest.mark.parametrize("name", ATTACHED)
+def test_an_attached_case_answers_like_the_library_that_made_it(tmp_path, name):
+    case = folder_of(name)
+    told = json.loads((case / "meta.json").read_text())
+    bench = Bench(case / "delta", case / "base", tmp_path)
+
+    got = bench.engine().outputs_for("attached", read_arrays(case / "inputs.safetensors"))
+
+    want = read_arrays(case / "expected.safetensors")["attached"]
+    assert np.abs(got[told["out"]] - want).max() < 5e-6
+    assert not bench.assessment.kind.foldable
 
 
 @pytest.mark.parametrize("name", REFUSED)

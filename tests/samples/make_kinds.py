@@ -65,6 +65,11 @@ RECIPES: dict[str, Recipe] = {
         targets=None,
         rate=3e-2,
     ),
+    "alora": Recipe(  # its phrase is in every other probe: "(self"
+        "LoraConfig",
+        {"r": 2, "lora_alpha": 4, "alora_invocation_tokens": [8, 291]},
+        merges=False,
+    ),
     "beft": Recipe("BeftConfig", merges=False, targets=["v_proj"]),
     "boft": Recipe("BOFTConfig", {"boft_block_size": 4, "boft_n_butterfly_factor": 1}),
     "c3a": Recipe("C3AConfig", {"block_size": 20}, targets=["q_proj"], rate=2e-2),

@@ -98,6 +98,9 @@ FOLDED = {
         "resnet", lambda: peft.LoKrConfig(r=2, target_modules=["convolution"]), "lokr",
     ),
     "all of a resnet": ("resnet", lambda: None, "full"),
+    "lora on segformer": (
+        "segformer", lambda: lora("q_proj", "sequence_reduction.sequence_reduction"), "lora",
+    ),
     "lora on convnext": ("convnext", lambda: lora("pwconv1"), "lora"),
     "lora on mixtral": ("mixtral", lambda: lora(*QV), "lora"),
     "lora on the experts of mixtral": (

@@ -55,9 +55,11 @@ def convert(
 
     Pickles (.bin, .pt) become safetensors: an own reader takes the tensors out and carries out
     nothing; a pickle that asks for anything but tensors is refused by name. Names lose what FSDP,
-    torch.compile and DistributedDataParallel put into them. A LoRA of kohya, old diffusers,
-    LyCORIS, ComfyUI, MLX or llama.cpp becomes one of peft, with modules found by the base's own
-    names. A full fine-tune becomes a sparse or BitFit delta where that is exact and smaller.
+    torch.compile and DistributedDataParallel put into them. With --base the names of a LoRA become
+    those that the base has, where it was trained on a language model alone or by transformers 4. A
+    LoRA of kohya, old diffusers, LyCORIS, ComfyUI, MLX or llama.cpp becomes one of peft, with
+    modules found by the base's own names. A full fine-tune becomes a sparse or BitFit delta where
+    that is exact and smaller.
 
     With --to, a LoRA becomes one of MLX (mlx) or llama.cpp (gguf), or the factors of single experts
     become those of all experts of a layer (fused-experts) and back (per-expert). What has no exact

@@ -34,6 +34,7 @@ from deltareg_verify.torch_engine import device as devices
 from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.torch_engine.from_files import dtype_of, outlined
+from deltareg_verify.torch_engine.invocations import with_invocations
 from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
 from deltareg_verify.torch_engine.networks.pipeline import run_part
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
@@ -48,6 +49,7 @@ from deltareg_verify.torch_engine.swap import swapped
 from deltareg_verify.torch_engine.tokens import BaseTokenizer, score_pairs
 
 _MOST_TOKENS = 512
+_BOUND = frozenset({"decoder_input_ids", "image_attention_mask"})  # no forward on words alone
 
 
 class TorchEngine:
@@ -66,7 +68,7 @@ class TorchEngine:
         self._base = run_part(base, effects)
         self._room = room or Room(device)
         self._tensors = self._base.tensors
-        self._effects = effects
+        self._effects = self._probed = effects
         self._suite = suite
         self._device = device
         self._running = KeepingOps(device)
@@ -261,6 +263,10 @@ class TorchEngine:
         if other._base.view.components.keys() <= self._base.view.components.keys():
             other._base, other._tensors = self._base, self._tensors
             other._network, other._tokenizer = self._network, self._tokenizer
+        if "_probe" in self.__dict__:  # the two are compared on one probe
+            other._probe = self._probe
+        else:
+            self._probed = other._probed = [*self._probed, *effects]
         return other
 
     def peak_bytes(self) -> int:
@@ -320,12 +326,13 @@ class TorchEngine:
     @cached_property
     def _probe(self) -> Mapping[str, torch.Tensor]:
         probes = self._suite.probes
-        return probe_inputs(
+        made = probe_inputs(
             self._network.module,
             seed=self._suite.seed,
             sequences=probes["sequences"],
             tokens=probes["tokens"],
         )
+        return with_invocations(made, self._probed)
 
     @cached_property
     def _most_tokens(self) -> int:
@@ -344,7 +351,7 @@ class TorchEngine:
         module = self._network.module
         if not isinstance(module, PreTrainedModel):
             return False
-        goes_on = module.main_input_name == "input_ids" and "decoder_input_ids" not in self._probe
+        goes_on = module.main_input_name == "input_ids" and not self._probe.keys() & _BOUND
         return goes_on and module.can_generate() and not module.config.is_encoder_decoder
 
     def _given(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -29,6 +30,7 @@ from deltareg_verify.torch_engine.calls import (
     with_output,
 )
 from deltareg_verify.torch_engine.ops import TorchOps, as_array, as_torch
+from deltareg_verify.torch_engine.prompts import Prompts, cache_of
 
 Args = tuple[object, ...]
 Kwargs = dict[str, object]
@@ -63,10 +65,11 @@ def hooked(
 
 
 class _Notes(threading.local):
-    """What taps have heard in the forward that this thread is in."""
+    """What taps have heard in the forward that this thread is in, and how its caches began."""
 
     def __init__(self) -> None:
         self.heard: dict[Tap, torch.Tensor] = {}
+        self.prompts = Prompts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +112,19 @@ class _Stage:
         names, is_top = parameters_of(module), not path
         inputs = [tap for tap in taps if tap.what == "input"]
         outputs = [tap for tap in taps if tap.what == "output"]
+        prompts = [tap for tap in taps if tap.what == "prompt"]
 
         def before(_: nn.Module, args: Args, kwargs: Kwargs) -> None:
             if is_top:
                 self.notes.heard.clear()
-            self._note({tap: argument(names, args, kwargs, tap.argument) for tap in inputs})
+            given = partial(argument, names, args, kwargs)
+            self._note({tap: given(tap.argument) for tap in inputs})
+            of, cache = self.notes.prompts.of, cache_of(given)
+            self._note({tap: of(given(tap.argument), cache) for tap in prompts})
 
         def after(_: nn.Module, _args: Args, output: object) -> None:
             if is_top:
+                self.notes.prompts.end(cache_of(partial(output_of, output)))
                 self.notes.heard.clear()
             self._note({tap: output_of(output, tap.argument) for tap in outputs})
 

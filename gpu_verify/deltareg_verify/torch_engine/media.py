@@ -42,6 +42,10 @@ def media_inputs(
     config, made = module.config, dict[str, torch.Tensor]()
     if "image_grid_thw" in takes:
         made |= _patches(random, config, count)
+    elif "aspect_ratio_ids" in takes:
+        made |= _tiles(random, config, count)
+    elif "image_attention_mask" in takes:  # several images a row
+        made["pixel_values"] = _pixels(random, config, count)[:, None]
     elif "pixel_values" in takes:
         made["pixel_values"] = _pixels(random, config, count)
     if "input_features" in takes and _has(config, "num_mel_bins", "max_source_positions"):
@@ -68,7 +72,10 @@ def with_image_tokens(
         Inconclusive: The network does not say how many tokens an image is.
     """
     image, ids = getattr(module.config, "image_token_id", None), made.get("input_ids")
-    if image is None or ids is None or "pixel_values" not in made:
+    if ids is not None and "image_attention_mask" in takes:
+        return {**made, "image_attention_mask": torch.ones_like(ids)[:, :, None]}
+    is_beside = "cross_attention_mask" in takes  # words look at images, and none stands among them
+    if image is None or ids is None or "pixel_values" not in made or is_beside:
         return dict(made)
     tokens = _tokens_per_image(module, made, ids.shape[0])
     others = torch.where(
@@ -117,6 +124,24 @@ def _patches(
     width = channels * vision.temporal_patch_size * vision.patch_size**2
     grid = torch.tensor([[1, side, side]] * images)
     return {"pixel_values": _normal(random, images * side * side, width), "image_grid_thw": grid}
+
+
+def _tiles(
+    random: np.random.Generator, config: PretrainedConfig, images: int
+) -> dict[str, torch.Tensor]:
+    """Make one image a row, cut into as many tiles as the network takes, and say how it was cut.
+
+    Nothing for a network that tells its sizes in another way.
+    """
+    vision = getattr(config, "vision_config", None)
+    if vision is None or not _has(vision, "max_num_tiles", "supported_aspect_ratios"):
+        return {}
+    counts = [height * width for height, width in vision.supported_aspect_ratios]
+    tiles = [_pixels(random, config, images) for _ in range(max(counts))]
+    cut = torch.full((images, 1), counts.index(max(counts)) + 1)  # zero is padding
+    pixels = torch.stack(tiles, dim=1)[:, None]
+    mask = torch.ones((images, 1, len(tiles)), dtype=torch.long)
+    return {"pixel_values": pixels, "aspect_ratio_ids": cut, "aspect_ratio_mask": mask}
 
 
 def _pixels(random: np.random.Generator, config: PretrainedConfig, images: int) -> torch.Tensor:

@@ -86,12 +86,14 @@ class Tap:
 
     Attributes:
         module: By in-memory path; empty for the whole network.
-        what: What goes into the module, what comes out, or the module itself as a function.
+        what: What goes into the module, what comes out, or the module itself as a function. Or, of
+            the whole network, the prompt: the tokens that its cache began with, which are those of
+            the same call where it has no cache.
         argument: Which input or output: its position, or the name of a keyword argument.
     """
 
     module: str
-    what: Literal["input", "output", "function"]
+    what: Literal["input", "output", "function", "prompt"]
     argument: int | str = 0
 
 
@@ -128,6 +130,7 @@ class ActivationHook:
         taps: What else the function reads, by a name of the hook's choice.
         consumes: Names of the delta's tensors that it uses, with their roles.
         hook: The function.
+        invoked_by: Tokens, one after the other, without which it changes nothing; a probe has them.
     """
 
     module: str
@@ -135,6 +138,7 @@ class ActivationHook:
     taps: Mapping[str, Tap]
     consumes: Mapping[str, str]
     hook: Hook
+    invoked_by: tuple[int, ...] = ()
 
 
 class Vectors(Protocol):

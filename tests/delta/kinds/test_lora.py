@@ -275,7 +275,6 @@ ALL_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj", "g
         ({"a_flag_of_tomorrow": True}, "bad_config"),
         ({"use_qalora": True}, "bad_config"),
         ({"use_bdlora": {"nblocks": 2}}, "bad_config"),
-        ({"alora_invocation_tokens": [1, 2]}, "bad_config"),
         ({"target_parameters": ["experts.gate_up_proj"]}, "bad_config"),
         ({"layer_replication": [[0, 2], [1, 2]]}, "bad_config"),
         ({"kasa_config": {"beta": 1}}, "bad_config"),

@@ -117,7 +117,7 @@ def test_names_in_memory_are_those_of_the_network(written, name):
     assert found.rules.is_known
 
 
-@pytest.mark.parametrize("name", sorted(small_networks.NETWORKS.keys() - {"segformer"}))
+@pytest.mark.parametrize("name", sorted(small_networks.NETWORKS))
 def test_names_of_other_architectures_are_those_of_the_network(tmp_path, name):
     with small_networks.quiet():
         network = small_networks.made(name)
@@ -128,15 +128,19 @@ def test_names_of_other_architectures_are_those_of_the_network(tmp_path, name):
     assert_names(found, network, names_in(tmp_path))
 
 
-def test_names_of_a_type_without_a_file_of_its_own_are_not_guessed(tmp_path):
+def test_a_type_without_a_file_of_its_own_goes_by_what_the_library_renames_in_its_class(tmp_path):
     with small_networks.quiet():
         network = small_networks.made("segformer")
         network.save_pretrained(tmp_path)
 
     found = name_map(tmp_path)
+    of_no_class = name_map_for({"model_type": "segformer"}, names_in(tmp_path))
 
+    old = "segformer.encoder.block.0.0.attention.self.query.weight"
+    new = "segformer.stages.0.blocks.0.attention.q_proj.weight"
     assert not found.rules.is_known
-    assert found.tensor("segformer.stages.0.blocks.0.attention.q_proj.weight") is None
+    assert found.tensor(new) == found.tensor(old) == old
+    assert of_no_class.tensor(new) is None
 
 
 @pytest.mark.parametrize("name", ["mixtral", "qwen3_moe", "olmoe", "deepseek_v3"])

@@ -27,6 +27,9 @@ class Facts:
         headed: Model type -> its classes that put a head on the plain network.
         prefixes: Model type -> the attribute that holds the plain network in classes with a head.
         types: Every model type.
+        renames: Class -> runs of components that its files spell in an older way, and the new run,
+            in order. Only of classes all of whose names are told by these.
+        loras_renamed: Model types for which peft takes old names of a LoRA to new ones.
     """
 
     ties: Mapping[str, Mapping[str, str]]
@@ -37,6 +40,8 @@ class Facts:
     headed: Mapping[str, frozenset[str]]
     prefixes: Mapping[str, str]
     types: frozenset[str]
+    renames: Mapping[str, tuple[tuple[str, str], ...]]
+    loras_renamed: frozenset[str]
 
 
 class _Group(TypedDict):
@@ -44,8 +49,14 @@ class _Group(TypedDict):
     classes: list[str]
 
 
+class _Renaming(TypedDict):
+    renames: list[tuple[str, str]]
+    classes: list[str]
+
+
 class _Document(TypedDict):
     ties: list[_Group]
+    renames: list[_Renaming]
     conv1d: dict[str, list[str]]
     experts_in_out: list[str]
     scaled_by_ties: list[str]
@@ -53,6 +64,7 @@ class _Document(TypedDict):
     headed: dict[str, list[str]]
     prefixes: dict[str, str]
     types: list[str]
+    loras_renamed: list[str]
 
 
 @cache
@@ -68,4 +80,10 @@ def facts() -> Facts:
         headed={name: frozenset(found) for name, found in document["headed"].items()},
         prefixes=document["prefixes"],
         types=frozenset(document["types"]),
+        loras_renamed=frozenset(document["loras_renamed"]),
+        renames={
+            name: tuple((old, new) for old, new in group["renames"])
+            for group in document["renames"]
+            for name in group["classes"]
+        },
     )

@@ -151,7 +151,7 @@ class Adaption(DeltaOfValue[AdaptionPrompt]):
         for module, path in hit.items():
             self._adapt(plan, path, modules[module], tensors, family, shape, base)
         odd += [key.name for key in keys.read.values() if key.marker not in _MARKERS]
-        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=_TYPE)
+        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=_TYPE, base=base)
         last = self_attentions(base)[-(self.layers or len(hit)) :]
         if hit and set(hit.values()) != set(last):
             told = f"prompts came for {len(hit)} layers, and the last {len(last)} should have one"

@@ -8,6 +8,7 @@ alpha / sqrt(r) when rank-stabilised. The formulas and their sources are in
 from typing import ClassVar
 
 from deltareg.delta.kind import BaseView, DeltaFiles, Match
+from deltareg.delta.layouts.peft.activated import invocation
 from deltareg.delta.layouts.peft.config import (
     CONFIG_FILE,
     adapter_config,
@@ -28,6 +29,8 @@ class Lora:
     @classmethod
     def recognise(cls, files: DeltaFiles, base: BaseView) -> Match | None:
         named = peft_type(files)
+        if invocation(adapter_config(files)):
+            return None
         if named:
             told = f'peft_type "LORA" in {CONFIG_FILE}'
             return Match(cls.name, told, 3) if named == "LORA" else None

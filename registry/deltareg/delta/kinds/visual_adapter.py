@@ -8,6 +8,9 @@ under the layer that they are for: `vit.layers.0.convpass.down.weight`.
   such as the class token, is an image of one point (Jie and Deng 2022, arXiv 2207.07039).
 - `adaptformer`: up(f(down(x))) (Chen et al. 2022, arXiv 2205.13535).
 - `vl_adapter`: the same after sublayers (Sung et al. 2022, arXiv 2112.06825).
+
+Where words look at images, or a decoder at what an encoder has made, the sublayer is a
+cross-attention: an adapter there changes how the two are fused.
 """
 
 from collections.abc import Mapping
@@ -44,8 +47,12 @@ from deltareg.delta.sites.sites import Part
 from deltareg.errors import InvalidInput, Problem, Refused
 from deltareg.identity.manifest import Source
 
-_BESIDE: Mapping[str, Part] = {"parallel_mlp": "ffn", "parallel_attention": "attention"}
-_AFTER: Mapping[str, Part] = {"after_mlp": "ffn", "after_attention": "attention"}
+_BESIDE: Mapping[str, Part] = {
+    "parallel_mlp": "ffn", "parallel_attention": "attention", "parallel_cross_attention": "cross",
+}  # fmt: skip
+_AFTER: Mapping[str, Part] = {
+    "after_mlp": "ffn", "after_attention": "attention", "after_cross_attention": "cross",
+}  # fmt: skip
 _INSERTS: Mapping[str, Part] = {**_BESIDE, **_AFTER}
 _VARIANTS = frozenset({"convpass", "adaptformer", "vl_adapter"})
 _READ = "read"
@@ -170,6 +177,8 @@ class VisualAdapter:
         for name in ("variant", "insert", "rank"):
             if not getattr(found, name):
                 fields.refuse(name, "is not said")
+        if found.grid and _INSERTS.get(found.insert) == "cross":
+            fields.refuse("insert", "is no place for a convolution: the words are no grid")
         fields.finish()
         return found
 
@@ -202,9 +211,15 @@ class VisualAdapter:
             if found is not None and not found[2]:
                 given.setdefault(found[1].path, {})[parameter] = name
         stacks = {layer.stack for layer in places.layers if layer.path in given}
+        part = _INSERTS[self.insert]
         for layer in places.layers:
             is_asked = self.layers is None or layer.number in self.layers
-            if layer.path in given and is_asked:
+            if part not in layer.parts:
+                if layer.path in given:
+                    first = next(iter(given[layer.path].values()))
+                    told = f"{layer.path} has no sublayer for {self.insert}"
+                    plan.refuse("unexpected_tensors", told, first, "take it out")
+            elif layer.path in given and is_asked:
                 self._plan_layer(plan, layer, given[layer.path], tensors, places)
             elif layer.stack in stacks and is_asked:
                 told = f"the config asks for a {self.variant} at {layer.path}, and none came"

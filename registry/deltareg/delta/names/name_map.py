@@ -8,6 +8,7 @@ from typing import cast
 
 from deltareg.delta.architectures import facts
 from deltareg.delta.names.rules import Rules, rules_for
+from deltareg.delta.names.runs import respelled
 from deltareg.delta.names.ties import PARTS_OF, Ties, ties_of
 
 _EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
@@ -200,8 +201,8 @@ class NameMap:
         """Give the newest spelling of a name, with whatever prefix it has."""
         top, dot, rest = path.partition(".")
         if top in self.parts:
-            return f"{top}{dot}{_renamed(rest, self.parts[top])}"
-        return _renamed(path, self.rules)
+            return f"{top}{dot}{respelled(rest, self.parts[top].renames)}"
+        return respelled(path, self.rules.renames)
 
     def _stripped(self, path: str) -> str:
         first, _, rest = path.partition(".")
@@ -212,13 +213,6 @@ class NameMap:
             return self.files[stored]
         found = {name for path, name in self.files.items() if path.endswith(f".{stored}")}
         return found.pop() if len(found) == 1 else None
-
-
-def _renamed(path: str, rules: Rules) -> str:
-    bounded = f".{path}."
-    for old, new in rules.renames:
-        bounded = bounded.replace(f".{old}.", f".{new}.")
-    return bounded[1:-1]
 
 
 def _top(path: str) -> str:
@@ -246,7 +240,7 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     classes = config.get("architectures")
     listed = cast("list[object]", classes) if isinstance(classes, list) else []
     architecture = str(listed[0]) if listed else ""
-    rules = rules_for(known)
+    rules = rules_for(known, architecture)
     ties = ties_of(architecture, config, rules)
     parts = {
         name: rules_for(str(cast("dict[str, object]", part).get("model_type")))

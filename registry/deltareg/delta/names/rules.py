@@ -1,7 +1,7 @@
 """What is known of a model type's names: one JSON file a type, read once."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import NotRequired, TypedDict
@@ -19,7 +19,8 @@ class Rules:
         model_type: The type, or `default` for one that has no file of its own.
         prefix: The attribute that holds the plain network inside a class with a head; may be empty.
         strip: Leading components that a name may or may not carry.
-        renames: Old run of components -> new run, applied in order; the new one is in memory.
+        renames: Old run of components -> new run, applied in order; the new one is in memory. See
+            `deltareg.delta.names.runs`.
         buffers: Endings of names that some files carry and that are not parameters.
         tied: (twin, stored): names that share one tensor, of which files keep the second.
         transposed: Endings of modules whose weight is stored (in, out).
@@ -46,13 +47,17 @@ class Rules:
         return self.model_type != _DEFAULT
 
 
-def rules_for(model_type: str) -> Rules:
-    """Give the rules of a model type; one that is unknown gets the default."""
+def rules_for(model_type: str, architecture: str = "") -> Rules:
+    """Give the rules of a model type.
+
+    One that has no file of its own gets the default, and what the library renames in the class.
+    """
     documents = _documents()
     if model_type in documents:
         return _rules(model_type, documents[model_type])
     held_in = facts().prefixes.get(model_type, "")
-    return _rules(_DEFAULT, documents[_DEFAULT], also_strip=(model_type, held_in))
+    rules = _rules(_DEFAULT, documents[_DEFAULT], also_strip=(model_type, held_in))
+    return replace(rules, renames=(*rules.renames, *facts().renames.get(architecture, ())))
 
 
 class _Document(TypedDict):

@@ -17,6 +17,7 @@ PARTS_OF = {
     "encoder-decoder": _PAIR, "vision-encoder-decoder": _PAIR, "speech-encoder-decoder": _PAIR,
 }  # fmt: skip
 """Model types that are put together from two others; the last of them is a language model."""
+_READERS = frozenset({"blip-2", "instructblip", "instructblipvideo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,23 @@ def ties_of(architecture: str, config: Mapping[str, object], rules: Rules) -> Ti
     """
     told = facts().ties.get(architecture)
     pairs: list[tuple[str, str]] = []
-    if config.get(_TIES) is not False:
+    model_type = str(config.get("model_type"))
+    if config.get(_TIES) is not False and (told is not None or model_type not in _READERS):
         pairs += rules.tied if told is None else told.items()
-    attribute = PARTS_OF.get(str(config.get("model_type")), ("",))[-1]
-    inner = config.get(attribute) if attribute else None
+    attribute, told_in = _language_model(model_type)
+    inner = config.get(told_in) if attribute else None
     if isinstance(inner, dict):
         pairs += _inside(attribute, cast("dict[str, object]", inner))
     is_of_class = told is not None or bool(attribute)
     return Ties(tuple(_groups(pairs)), is_of_class)
+
+
+def _language_model(model_type: str) -> tuple[str, str]:
+    """Give the attribute that holds a language model with its head, and its config's; or empty."""
+    if model_type in _READERS:
+        return "language_model", "text_config"
+    attribute = PARTS_OF.get(model_type, ("",))[-1]
+    return attribute, attribute
 
 
 def _inside(attribute: str, config: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -68,8 +68,9 @@ def self_attentions(base: BaseView) -> list[str]:
         return _by_names(base)
     stacks = {layer.stack for layer in sites.layers}
     stack = next((name for name in ("decoder", "encoder") if name in stacks), "")
-    paths = [layer.parts["attention"].attention for layer in sites.stack(stack)]
-    return paths if all(paths) else []
+    parts = [layer.parts.get("attention") for layer in sites.stack(stack)]
+    paths = [part.attention for part in parts if part is not None and part.attention]
+    return paths if len(paths) == len(parts) else []
 
 
 def _by_names(base: BaseView) -> list[str]:

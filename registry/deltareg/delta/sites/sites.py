@@ -8,6 +8,7 @@ one without it need no rows of their own.
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -40,10 +41,11 @@ class Layer:
     """One layer.
 
     Attributes:
-        stack: Which list it is in: `decoder`, `encoder`, `text`, `vision`.
+        stack: Which list it is in: `decoder`, `encoder`, `text`, `vision`, or `fusion` for layers
+            that only let words look at images.
         number: Its place there.
         path: Its module.
-        parts: Its sublayers.
+        parts: Its sublayers; a layer may lack some that others of its stack have.
     """
 
     stack: str
@@ -77,11 +79,12 @@ def sites_of(base: BaseView) -> Sites | None:
     if document is None:
         return None
     names = [memory for name in base.tensors if (memory := base.names.memory(name))]
+    modules = _modules(names)
     layers: list[Layer] = []
     embeddings: dict[str, str] = {}
     for stack in document["stacks"]:
         found = _layer_paths(names, stack["layers"])
-        layers += [_layer(stack, number, path) for number, path in sorted(found.items())]
+        layers += [_layer(stack, number, path, modules) for number, path in sorted(found.items())]
         if found and "embeddings" in stack:
             root = next(iter(found.values())).removesuffix(f"{stack['layers']}.{min(found)}")
             embeddings[stack["name"]] = f"{root}{stack['embeddings']}"
@@ -127,13 +130,25 @@ def _layer_paths(names: list[str], layers: str) -> dict[int, str]:
     return {number: paths.pop() for number, paths in found.items() if len(paths) == 1}
 
 
-def _layer(stack: _Stack, number: int, path: str) -> Layer:
-    return Layer(
-        stack["name"],
-        number,
-        path,
-        {name: _sublayer(path, part) for name, part in stack["parts"].items()},
-    )
+def _modules(names: Iterable[str]) -> frozenset[str]:
+    """Give every module that has a weight, itself or within."""
+    found: set[str] = set()
+    for name in names:
+        path = name.rpartition(".")[0]
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition(".")[0]
+    return frozenset(found)
+
+
+def _layer(stack: _Stack, number: int, path: str, modules: frozenset[str]) -> Layer:
+    """Make a layer of those parts that it has; some layers look at images, others do not."""
+    parts: dict[Part, Sublayer] = {}
+    for name, part in stack["parts"].items():
+        sublayer = _sublayer(path, part)
+        if sublayer.hook in modules:
+            parts[name] = sublayer
+    return Layer(stack["name"], number, path, parts)
 
 
 def _sublayer(path: str, part: _Part) -> Sublayer:

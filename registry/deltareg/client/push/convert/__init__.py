@@ -1,9 +1,10 @@
 """Convert: a folder in a layout that push refuses, or could store smaller, written in another.
 
-Pickles become safetensors, names lose the wrappers of a training process, LoRA of image trainers,
-of MLX and of llama.cpp become LoRA as peft writes it, and a full fine-tune that hardly differs from
-its base becomes what differs. The way back leads to MLX and llama.cpp. What is written is proved
-against what was read before it gets its name.
+Pickles become safetensors, names lose the wrappers of a training process, a LoRA of another class
+or release gets the names of its base, LoRA of image trainers, of MLX and of llama.cpp become LoRA
+as peft writes it, and a full fine-tune that hardly differs from its base becomes what differs. The
+way back leads to MLX and llama.cpp. What is written is proved against what was read before it gets
+its name.
 """
 
 from pathlib import Path
@@ -14,7 +15,14 @@ from deltareg.client.disk.kept_files import out_of_space
 from deltareg.client.disk.whole_folder import is_free, placed
 from deltareg.client.fold.version_base import open_named_base
 from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.push.convert import accounted, differences, gguf_file, pickles, wrappers
+from deltareg.client.push.convert import (
+    accounted,
+    differences,
+    gguf_file,
+    pickles,
+    spellings,
+    wrappers,
+)
 from deltareg.client.push.convert.layouts import (
     PUSHED,
     WRITERS,
@@ -95,6 +103,10 @@ def _plan(folder: Folder, known: KnownBase, layout: str) -> Conversion:
     foreign = plan_of_foreign(folder, known, layout)
     if foreign is not None:
         return foreign
+    if layout == PUSHED and accounted.is_refused(folder, known):
+        paths = spellings.moved(folder, known.view)
+        if paths:
+            return spellings.plan(folder, paths)
     found = accounted.assessed(folder, known)
     if layout != PUSHED:
         return WRITERS[layout](accounted.read(folder, found, known), known)

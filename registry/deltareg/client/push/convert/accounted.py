@@ -26,6 +26,11 @@ def assessed(folder: Folder, known: KnownBase) -> Assessment:
     return found
 
 
+def is_refused(folder: Folder, known: KnownBase) -> bool:
+    """Whether push would refuse a folder for a base."""
+    return bool(assess(folder.files, folder.tensors, known.view).errors)
+
+
 def are_pairs(effects: Sequence[Effect]) -> bool:
     """Whether a delta is made of pairs whose scale is in a tensor beside them, or one."""
     return bool(effects) and all(

@@ -28,6 +28,7 @@ from deltareg.delta.layouts.peft.modules import (
 )
 from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
+from deltareg.delta.layouts.peft.statistics import unmoved_statistics
 from deltareg.delta.layouts.peft.suffixes import Numbers, Suffix, shown, suffix
 from deltareg.delta.layouts.peft.targets import (
     Targets,
@@ -134,14 +135,16 @@ class LoraDelta:
         others = {module: roles for module, roles in modules.items() if module not in hit}
         experts = plan_experts(plan, others, self.factoring, tensors=tensors, base=base)
         applied = {**hit, **dict.fromkeys(experts, "")}
-        refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA")
+        refuse_unapplied(plan, modules, applied, [*keys.unread, *odd], kind="LoRA", base=base)
         if hit:
             plan.problems += hold_against_config(
-                hit, modules, self.targets, self.trained, base, with_twins=self.declared.with_twins
-            )
+                hit, modules, self.targets, self.trained, base,
+                with_twins=self.declared.with_twins, converts=True,
+            )  # fmt: skip
         plan.problems += two_readings(plan.effects, self.trained, base)
         if not self.declared.with_twins:
             untie(plan, base)
+        plan.problems += unmoved_statistics(plan.effects, base)
         return plan
 
 

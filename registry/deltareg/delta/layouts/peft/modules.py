@@ -7,6 +7,7 @@ from deltareg.delta.kind import BaseView, WeightUpdate
 from deltareg.delta.layouts.peft.keys import PREFIX, Key, Keys
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.delta.layouts.peft.saved import Plan
+from deltareg.delta.layouts.peft.spellings import RENAME, Ends
 from deltareg.delta.maths.updates import Extend, ReplaceRows, Unchanged
 
 Roles = Mapping[tuple[str, str], str]
@@ -101,17 +102,20 @@ def refuse_unapplied(
     odd: list[str],
     *,
     kind: str,
+    base: BaseView,
 ) -> None:
     """Note tensors of modules that the base does not have, and names that mean nothing."""
     lost = [name for m, roles in modules.items() if m not in hit for name in roles.values()]
     if lost:
         total = sum(len(roles) for roles in modules.values())
-        plan.refuse(
-            "partial_application" if hit else "no_tensor_applied",
-            f"{len(lost)} of {total} factors belong to modules that the base does not have",
-            lost[0],
-            "check the base, and the part of the name before the layers",
-        )
+        told = f"{len(lost)} of {total} factors belong to modules that the base does not have"
+        fix = "check the base, and the part of the name before the layers"
+        elsewhere = Ends(base).paths(module for module in modules if module not in hit)
+        if elsewhere:
+            module, path = next(iter(elsewhere.items()))
+            told, fix = f"{told} under these names: {module} is {path} there", RENAME
+        code = "partial_application" if hit else "no_tensor_applied"
+        plan.refuse(code, told, lost[0], fix)
     for name in odd:
         plan.refuse("unexpected_tensors", f"its name says nothing to a {kind}", name, "take it out")
 

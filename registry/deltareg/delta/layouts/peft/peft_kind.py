@@ -34,6 +34,7 @@ from deltareg.delta.layouts.peft.modules import (
 )
 from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
+from deltareg.delta.layouts.peft.statistics import unmoved_statistics
 from deltareg.delta.layouts.peft.suffixes import Numbers, shown
 from deltareg.delta.layouts.peft.targets import Targets, read_saved, read_targets
 from deltareg.delta.layouts.peft.tied_rows import two_readings
@@ -255,7 +256,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
                 except Refused as refused:
                     plan.problems += refused.problems
             consumed = {}
-        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type)
+        refuse_unapplied(plan, modules, hit, [*keys.unread, *odd], kind=kind.peft_type, base=base)
         if hit:
             plan.problems += hold_against_config(
                 hit, modules, self.targets, self.trained, base,
@@ -264,6 +265,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
         refuse_half_grown(plan, base)
         plan.problems += two_readings(plan.effects, self.trained, base)
         untie(plan, base)
+        plan.problems += unmoved_statistics(plan.effects, base)
         return plan
 
     def _site(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
+from deltareg.delta.layouts.peft.spellings import path_in_library, served_path
 from deltareg.delta.layouts.peft.targets import ALL_LINEAR, Targets, template_of, unadapted
 from deltareg.delta.layouts.peft.trained import Trained
 from deltareg.errors import Problem
@@ -27,6 +28,7 @@ def hold_against_config(
     *,
     rank: int = 2,
     with_twins: bool = False,
+    converts: bool = False,
 ) -> list[Problem]:
     """Find what the config asks for and did not come, and what came and would not be applied.
 
@@ -38,6 +40,7 @@ def hold_against_config(
         base: The base.
         rank: How many dimensions the weight of an adaptable module has at least.
         with_twins: Whether who asks for a module also gets those that share its weight.
+        converts: Whether the library converts names of this type of delta to those of its classes.
     """
     is_same, own = trained.is_base_class, {module: modules[module] for module in hit}
     dropped = [module for module in own if not _is_selected(module, targets, base)]
@@ -51,7 +54,11 @@ def hold_against_config(
     return [
         *unadapted(hit, targets, base, same_class=is_same, rank=rank),
         *_unselected(dropped, own),
-        *(_unreachable(hit, own, trained, base) if trained.is_headed else ()),
+        *(
+            _unreachable(hit, own, targets, trained, base, converts=converts)
+            if trained.is_headed
+            else ()
+        ),
     ]
 
 
@@ -79,25 +86,39 @@ def _unselected(dropped: list[str], modules: _Modules) -> list[Problem]:
 
 
 def _unreachable(
-    hit: Mapping[str, str], modules: _Modules, trained: Trained, base: BaseView
+    hit: Mapping[str, str],
+    modules: _Modules,
+    targets: Targets,
+    trained: Trained,
+    base: BaseView,
+    *,
+    converts: bool,
 ) -> list[Problem]:
-    """Find paths that lack what the class puts before them; its own prefix, mostly."""
-    lost: dict[str, list[str]] = defaultdict(list)
+    """Find paths under which the class does not have what they name, so that nobody fills it."""
+    lost: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for module, target in hit.items():
-        memory = (base.names.memory(target) or "").removesuffix(".weight")
-        prefix = memory.removesuffix(base.names.renamed(module))
-        if prefix not in {"", memory}:
-            lost[prefix].append(module)
+        served = served_path(target, base)
+        if path_in_library(module, base, converts=converts) == served or not served:
+            continue
+        prefix = served.removesuffix(f".{base.names.renamed(module)}")
+        # An old name that the config asks for by its own last part fails in the library, aloud.
+        if prefix != served or _is_selected(served, targets, base):
+            lost[f"{prefix}." if prefix != served else ""].append((module, served))
     return [
         Problem(
             "not_selected",
-            f"{len(found)} modules lack {prefix} in their names, under which {trained.on} has"
+            f"{len(found)} modules {_told(prefix, *found[0])} under which {trained.on} has"
             " them: the library would apply none of their tensors, without an error",
-            tensor=next(iter(modules[found[0]].values())),
-            fix=f"rename {found[0]} to {prefix}{found[0]}, and so on, or save the delta again",
+            tensor=next(iter(modules[found[0][0]].values())),
+            fix=f"rename {found[0][0]} to {found[0][1]}, and so on: deltareg convert PATH --to DIR"
+            " --base BASE",
         )
         for prefix, found in lost.items()
     ]
+
+
+def _told(prefix: str, module: str, served: str) -> str:
+    return f"lack {prefix} in their names," if prefix else f"are named as {module}, not {served},"
 
 
 def _is_selected(module: str, targets: Targets, base: BaseView) -> bool:

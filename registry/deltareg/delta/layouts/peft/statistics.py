@@ -1,0 +1,31 @@
+"""Running statistics of a network that training moves, and a delta mostly does not bring.
+
+A BatchNorm averages what passes through it while it is trained, whether its weights are frozen or
+not. The library saves these averages only with modules that are saved whole, so whoever loads the
+delta has the base's, and gets other outputs than the training process had.
+"""
+
+from collections.abc import Iterable
+
+from deltareg.delta.kind import BaseView, Effect, WeightUpdate
+from deltareg.errors import Problem
+
+_COUNT = ".num_batches_tracked"  # frozen ones do not count
+_MEAN = ".running_mean"
+
+
+def unmoved_statistics(effects: Iterable[Effect], base: BaseView) -> list[Problem]:
+    """Warn of averages that are the base's, where a training process has had its own."""
+    changed = {effect.target for effect in effects if isinstance(effect, WeightUpdate)}
+    modules = [name.removesuffix(_COUNT) for name in base.tensors if name.endswith(_COUNT)]
+    kept = sorted(m for m in modules if f"{m}{_MEAN}" not in changed)
+    if not kept:
+        return []
+    told = (
+        f"training moves the running statistics of {len(kept)} modules ({kept[0]}), and they did"
+        " not come along: unless these were frozen, the training process had other outputs than"
+        " any library that loads the delta"
+    )
+    module = kept[0].rpartition(".")[2]
+    fix = f"name {module} in modules_to_save as well, and save the delta again"
+    return [Problem("not_self_contained", told, "warning", fix=fix)]
