@@ -1,0 +1,55 @@
+"""The bases of fresh deltas: small networks with random numbers everywhere, by name."""
+
+from typing import Any
+
+import numpy as np
+
+from tests import small_networks
+from tests.fresh.inputs import Inputs
+from tests.fresh.media import IMAGES, PAIRS, SEVERAL, SOUNDS
+from tests.fresh.text import DECODERS, DOUBLE, ENCODERS, Table
+from tests.small_networks import torch, transformers
+
+_UNUSABLE = {"llava_next"}  # its images come cut up, which nothing here does
+BASES: Table = {
+    **{n: told for n, told in small_networks.NETWORKS.items() if n not in _UNUSABLE},
+    **ENCODERS, **DECODERS, **DOUBLE, **IMAGES, **SOUNDS, **SEVERAL, **PAIRS,
+}  # fmt: skip
+
+
+def class_of(name: str) -> Any:
+    """Give a base's class."""
+    return getattr(transformers, BASES[name][0])
+
+
+def architecture(name: str) -> str:
+    """Give the model type of a base, which is what counts as one architecture."""
+    return str(class_of(name).config_class.model_type)
+
+
+def made(name: str, *, seed: int = 0) -> Any:
+    """Make a base in float32; no vector and no running statistic of it is at its default."""
+    torch.manual_seed(seed)
+    cls, options = class_of(name), BASES[name][1]
+    network = cls(cls.config_class(**options)).float().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() < 2:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        for path, buffer in network.named_buffers():
+            if path.endswith("running_mean"):
+                buffer.normal_()
+            elif path.endswith("running_var"):
+                buffer.uniform_(0.5, 2)
+    return network
+
+
+def outputs(network: Any, inputs: Inputs) -> dict[str, np.ndarray[Any, Any]]:
+    """Run a network and give what comes out in floating numbers, by name."""
+    with small_networks.quiet(), torch.no_grad():
+        result = network(**inputs)
+    return {
+        name: np.atleast_1d(value.float().numpy())
+        for name, value in result.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }

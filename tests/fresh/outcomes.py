@@ -1,0 +1,228 @@
+"""One delta the registry's way, against the library that made it."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deltareg.client.fold.fold_folder import fold_folder
+from deltareg.errors import DeltaregError, Inconclusive, Refused
+from deltareg_verify.examine import examine
+from deltareg_verify.verdict import judge
+from tests.fresh import bases
+from tests.fresh.anatomy import Anatomy, anatomy_of
+from tests.fresh.inputs import Inputs, inputs_of
+from tests.fresh.recipes import Recipe, quiet
+from tests.small_networks import torch
+from tests.verify.bench import SMOKE, Bench
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+TOLERANCE = 1e-5
+_LOOSE = 1e-4
+_BY_SINGULAR_VALUES = frozenset({"pissa", "olora"})  # of the base, worked out anew at each load
+_NO_EFFECT = 1e-5
+_RESULTS = {
+    (True, True): "right", (True, False): "doubted", (False, True): "wrong", (False, False): "told",
+}  # by whether the numbers are right, and whether `smoke` passes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one delta.
+
+    Attributes:
+        base: The base's name.
+        architecture: Its model type.
+        recipe: The recipe's name.
+        result: `right`; `refused`; `wrong`, which is silently so; `told`, wrong and `smoke` says
+            so; `doubted`, right and `smoke` does not pass; `not made` by the library; `no effect`;
+            or `not for it`, where a recipe has nothing to act on.
+        kind: What the registry took it for; empty when refused.
+        folded: Largest error of the folded folder, in units of the largest output; None without.
+        attached: The same of the attached state.
+        code: Of the refusal.
+        message: The reason, whatever the result.
+        refused: The code that had to refuse it.
+    """
+
+    base: str
+    architecture: str
+    recipe: str
+    result: str
+    kind: str = ""
+    folded: float | None = None
+    attached: float | None = None
+    code: str = ""
+    message: str = ""
+    refused: str = ""
+
+    @property
+    def error(self) -> float:
+        """The larger of the two errors."""
+        return max((e for e in (self.folded, self.attached) if e is not None), default=0.0)
+
+
+@dataclass(slots=True)
+class Workplace:
+    """A base that deltas are made for.
+
+    Attributes:
+        name: The base's name.
+        folder: Where everything lies.
+        anatomy: What it has.
+        inputs: What goes into it.
+        plain: What it computes by itself.
+        lost: What transformers itself does not find in the base that it saved.
+    """
+
+    name: str
+    folder: Path
+    anatomy: Anatomy
+    inputs: Inputs
+    plain: Arrays
+    lost: frozenset[str]
+
+
+@contextmanager
+def workplace(name: str, folder: Path) -> Iterator[Workplace]:
+    """Make a base and save it; the folder is gone afterwards."""
+    with quiet():
+        network = bases.made(name)
+        inputs = inputs_of(network)
+        network.save_pretrained(folder / "base")
+        loaded, lost = _reloaded(name, folder / "base")
+    try:
+        yield Workplace(
+            name, folder, anatomy_of(network), inputs, bases.outputs(loaded, inputs), lost
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(place: Workplace, title: str, recipe: Recipe, *, seed: int = 0) -> Outcome:
+    """Make one delta, ask the library, ask the registry."""
+    delta = place.folder / "delta"
+    start = Outcome(
+        place.name, bases.architecture(place.name), title, "not made", refused=recipe.refused
+    )
+    random = np.random.default_rng([seed, *f"{place.name}/{title}".encode()])
+    shutil.rmtree(delta, ignore_errors=True)
+    try:
+        with quiet():
+            if not recipe.saved(bases.made(place.name), place.anatomy, random, delta):
+                return replace(start, result="not for it")
+            before = None if recipe.edit is None else _answers(place, recipe, delta)
+            if recipe.edit is not None and not recipe.edit(delta, place.anatomy, random):
+                return replace(start, result="not for it")
+    except Exception as error:  # noqa: BLE001  # whatever the library cannot make is no delta
+        return replace(start, message=_line(error))
+    try:
+        want = _answers(place, recipe, delta)
+    except Exception as error:  # noqa: BLE001  # nor is what it cannot load, unless on purpose
+        if not recipe.refused:
+            return replace(start, message=f"does not load: {_line(error)}")
+        want = {}
+    if before is not None and _error(before, want) < _NO_EFFECT:
+        return replace(start, result="not for it")
+    if not recipe.refused and not all(np.isfinite(value).all() for value in want.values()):
+        return replace(start, message="its outputs are not finite")
+    if not recipe.refused and _error(place.plain, want) < _NO_EFFECT:
+        return replace(start, result="no effect")
+    return _judged(place, delta, want, start)
+
+
+def _answers(place: Workplace, recipe: Recipe, delta: Path) -> Arrays:
+    """Give what the library computes with the saved delta."""
+    with quiet():
+        model = recipe.loaded(bases.class_of(place.name), place.folder / "base", delta)
+        return bases.outputs(model, place.inputs)
+
+
+def _judged(place: Workplace, delta: Path, want: Arrays, start: Outcome) -> Outcome:
+    try:
+        bench = Bench(delta, place.folder / "base", place.folder / "cache")
+    except Refused as refused:
+        problem = next(p for p in refused.problems if p.severity == "error")
+        said = f"{problem.message} [{problem.tensor}]" if problem.tensor else problem.message
+        return replace(start, result="refused", code=problem.code, message=said)
+    with bench.base, bench.folder:
+        return _compared(place, bench, want, start)
+
+
+def _compared(place: Workplace, bench: Bench, want: Arrays, start: Outcome) -> Outcome:
+    kind, folded, attached, said = bench.assessment.kind, None, None, ""
+    if kind.foldable:
+        folded, said = _folded(place, bench, want)
+    given = {name: value.numpy() for name, value in place.inputs.items()}
+    with quiet():
+        try:
+            attached = _error(bench.engine().outputs_for("attached", given), want)
+        except DeltaregError as error:
+            said = f"{said} {type(error).__name__}: {error}".strip()
+        doubt = _doubt(bench)
+    errors = [error for error in (folded, attached) if error is not None]
+    is_right = all(error <= _tolerance(kind.variant) for error in errors)
+    result = _RESULTS[is_right, not doubt]
+    return replace(
+        start, result=result, kind=f"{kind.name} {kind.variant}".strip(), folded=folded,
+        attached=attached, message="; ".join(part for part in (said, doubt) if part),
+    )  # fmt: skip
+
+
+def _doubt(bench: Bench) -> str:
+    """Say why `smoke` does not pass; nothing where it does."""
+    try:
+        results = list(examine(bench.case()))
+    except Inconclusive as error:
+        return f"inconclusive: {error}"
+    if judge(SMOKE, results) == "pass":
+        return ""
+    shown = {"pass", "warn", "n/a"}
+    return "; ".join(f"{r.name} {r.verdict}: {r.detail}" for r in results if r.verdict not in shown)
+
+
+def _tolerance(variant: str) -> float:
+    return _LOOSE if variant in _BY_SINGULAR_VALUES else TOLERANCE
+
+
+def _folded(place: Workplace, bench: Bench, want: Arrays) -> tuple[float, str]:
+    out = place.folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    fold_folder(bench.base, bench.folder, out)
+    try:
+        with quiet():
+            network, lost = _reloaded(place.name, out)
+            error = _error(bases.outputs(network, place.inputs), want)
+    except (RuntimeError, ValueError, OSError) as failed:
+        return float("inf"), f"the folded folder does not load: {_line(failed)}"
+    more = sorted(lost - place.lost)
+    if more:
+        return float("inf"), f"the folded folder loads with other tensors: {more[:3]}"
+    return error, ""
+
+
+def _reloaded(name: str, folder: Path) -> tuple[Any, frozenset[str]]:
+    """Load a folder, and say what was not in it, not used, or of another shape."""
+    network, told = bases.class_of(name).from_pretrained(
+        folder, output_loading_info=True, dtype=torch.float32
+    )
+    listed = [*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]]
+    return network.eval(), frozenset(str(entry) for entry in listed)
+
+
+def _error(got: Arrays, want: Arrays) -> float:
+    """Give the largest difference of any output, in units of its largest value if that is > 1."""
+    if got.keys() != want.keys() or any(got[n].shape != want[n].shape for n in want):
+        return float("inf")
+    return max(
+        float(np.abs(got[n] - want[n]).max(initial=0) / max(1.0, np.abs(want[n]).max(initial=0)))
+        for n in want
+    )
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip()[:160]}".replace("\n", " ")

@@ -1,0 +1,26 @@
+"""What the generator has found: each was silently wrong, or refused without need."""
+
+import pytest
+
+from tests.fresh.outcomes import run, workplace
+from tests.fresh.plan import RECIPES
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
+RIGHT: list[tuple[str, str]] = []
+REFUSED: dict[tuple[str, str], str] = {}
+
+
+@pytest.mark.parametrize(("base", "title"), RIGHT)
+def test_a_delta_that_was_wrong_or_refused_is_right(tmp_path, base, title):
+    with workplace(base, tmp_path / "made") as place:
+        outcome = run(place, title, RECIPES[title])
+
+    assert (outcome.result, outcome.message) == ("right", "")
+
+
+@pytest.mark.parametrize(("base", "title"), REFUSED)
+def test_a_delta_that_was_wrong_is_refused_by_name(tmp_path, base, title):
+    with workplace(base, tmp_path / "made") as place:
+        outcome = run(place, title, RECIPES[title])
+
+    assert (outcome.result, outcome.code) == ("refused", REFUSED[base, title])
