@@ -44,6 +44,7 @@ from deltareg.identity.manifest import Source
 
 _PLAIN_STARTS = frozenset({"gaussian", "eva", "orthogonal", "mica"})
 _LOST_STARTS = ("pissa_niter_", "corda", "loftq", "lora_ga")
+_TIED_ENDS = frozenset({"embed_tokens", "lm_head"})
 _UNSUPPORTED = (
     "alora_invocation_tokens", "arrow_config", "enable_lora", "kasa_config", "layer_replication",
     "megatron_config", "monteclora_config", "use_bdlora", "use_qalora",
@@ -160,10 +161,11 @@ def read_lora(config: Mapping[str, object], files: DeltaFiles, base: BaseView) -
     fields.ignored(*_TRAINING_ONLY)
     saved = read_saved(fields, task_type=config.get("task_type"))
     factoring = _factoring(fields)
+    targets = read_targets(fields, saved=saved)
     lora = LoraDelta(
         factoring=factoring,
-        targets=with_weights(read_targets(fields, saved=saved), factoring.parameters),
-        declared=_declared(fields, saved),
+        targets=with_weights(targets, factoring.parameters),
+        declared=_declared(fields, saved, targets),
         trained=read_trained(config, base),
         foldable=not (factoring.has_bias and _has_homeless_bias(files, base)),
         source=peft_source(config),
@@ -210,11 +212,24 @@ def _start(fields: Fields) -> str:
     return ""
 
 
-def _declared(fields: Fields, saved: tuple[str, ...]) -> Declared:
+def _declared(fields: Fields, saved: tuple[str, ...], targets: Targets) -> Declared:
     required = tuple(text for text in fields.texts("modules_to_save"))
     bias = fields.choice("bias", "none", frozenset({"none", "all", "lora_only"}))
-    with_twins = fields.flag("ensure_weight_tying")
+    with_twins = fields.flag("ensure_weight_tying") and _names_an_end(required, targets)
     return Declared(saved, required, bias, _token_rows(fields), with_twins)
+
+
+def _names_an_end(saved: tuple[str, ...], targets: Targets) -> bool:
+    """Whether the config names an embedding or a head as the library knows them.
+
+    It ties nothing where a network calls them otherwise (`word_embeddings`, `wte`), and only warns.
+    """
+    if any(name.rpartition(".")[2] in _TIED_ENDS for name in saved):
+        return True
+    if any(targets.listed.first(end) is not None for end in _TIED_ENDS):
+        return True
+    named = {shown(entry).rpartition(".")[2] for entry in targets.listed.entries}
+    return not named.isdisjoint(_TIED_ENDS)
 
 
 def _token_rows(fields: Fields) -> tuple[tuple[Suffix | None, tuple[int, ...]], ...]:
