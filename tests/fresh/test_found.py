@@ -12,6 +12,8 @@ RIGHT = [
 REFUSED = {
     # Read as tied when made, and as untied when loaded: the name of the embedding decides.
     ("gpt2", "lora on the head, tied"): "not_selected",
+    ("bert", "lora and tokens"): "ambiguous",
+    ("bert", "tokens"): "ambiguous",
 }
 
 
