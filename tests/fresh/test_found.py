@@ -8,6 +8,7 @@ from tests.fresh.plan import RECIPES
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 RIGHT = [
     ("bert", "lora, embedding saved and tied"),  # the library ties two names only
+    ("bart classifying", "lora on all"),  # no head of the usual names, and it needs none
 ]
 REFUSED = {
     # Read as tied when made, and as untied when loaded: the name of the embedding decides.
