@@ -15,6 +15,7 @@ REFUSED = {
     ("gpt2", "lora on the head, tied"): "not_selected",
     ("bert", "lora and tokens"): "ambiguous",
     ("bert", "tokens"): "ambiguous",
+    ("blip answering", "pissa"): "not_self_contained",
 }
 
 

@@ -247,6 +247,15 @@ class _Planner:
 
     def _start(self, a: Tensor, scale: float, *, is_flipped: bool) -> bool:
         site, rank = self.site, a.shape[0]
+        if len(self.base.names.sharers(f"{site.module}.weight")) > 1:
+            self._refuse(
+                "not_self_contained",
+                f"init_lora_weights {self.factoring.start!r} takes a part out of {site.target},"
+                " and out of what shares its tensor",
+                a.name,
+                "save it with path_initial_model_for_weight_conversion, which writes a plain LoRA",
+            )
+            return False
         is_linear = len(site.shape) == 2 and not self._is_embedding
         first: Update
         if self.factoring.start == "pissa" and is_linear:
