@@ -16,6 +16,8 @@ REFUSED = {
     ("bert", "lora and tokens"): "ambiguous",
     ("bert", "tokens"): "ambiguous",
     ("blip answering", "pissa"): "not_self_contained",
+    ("bert", "all of it, names of DDP"): "wrapped_names",
+    ("llama, tied", "names of DDP"): "wrapped_names",
 }
 
 

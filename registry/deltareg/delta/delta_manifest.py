@@ -59,7 +59,7 @@ def assess(
         Refused: Names hold wrappers, no kind fits, the kind is not the one insisted on, or its
             config is refused.
     """
-    wrapped = wrapped_names(files.names)
+    wrapped = wrapped_names(files.names, base.tensors)
     if wrapped:
         raise Refused(wrapped)
     found, match = recognise(files, base)

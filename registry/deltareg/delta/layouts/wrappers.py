@@ -15,24 +15,40 @@ _ANYWHERE = {
 }
 _FIRST = {"module": "DistributedDataParallel"}
 _ROOTS = ("base_model", *_ANYWHERE)
+_PEFT = "base_model.model."
 
 
-def unwrapped(name: str) -> str:
-    """Give a name without the parts that wrappers add."""
-    parts = [part for part in name.split(".") if part not in _ANYWHERE]
-    # `module` is a plain word; it is the wrapper's only before the root that peft writes.
-    if len(parts) > 1 and parts[0] in _FIRST and parts[1] in _ROOTS:
-        parts = parts[1:]
-    return ".".join(parts)
+def plain_names(names: Iterable[str]) -> dict[str, str]:
+    """Give names without the parts that wrappers add, by name."""
+    found = {name: _plain(name) for name in names}
+    # `module` is a plain word; it is the wrapper's before the root that peft writes, or where all
+    # begin with it.
+    for root in ("", _PEFT):
+        first = f"{root}module."
+        if found and all(plain.startswith(first) for plain in found.values()):
+            return {name: root + plain.removeprefix(first) for name, plain in found.items()}
+    return found
 
 
-def wrapped_names(names: Iterable[str]) -> list[Problem]:
-    """Find names that no library would find, by the wrappers in them."""
-    found = sorted(name for name in names if unwrapped(name) != name)
-    if not found:
+def wrapped_names(names: Iterable[str], own: Iterable[str] = ()) -> list[Problem]:
+    """Find names that no library would find, by the wrappers in them.
+
+    Args:
+        names: The delta's.
+        own: The base's; where these have the same parts, nothing was wrapped.
+    """
+    found = sorted(name for name, plain in plain_names(names).items() if plain != name)
+    if not found or any(plain != name for name, plain in plain_names(own).items()):
         return []
-    parts = found[0].split(".")
+    parts = found[0].removeprefix(_PEFT).split(".")
     who = next((_ANYWHERE[part] for part in parts if part in _ANYWHERE), _FIRST.get(parts[0], ""))
     told = f"{len(found)} names hold a wrapper of {who}, and no library looks for them there"
     fix = "take it out of the names: deltareg convert PATH --to DIR"
     return [Problem("wrapped_names", told, tensor=found[0], fix=fix)]
+
+
+def _plain(name: str) -> str:
+    parts = [part for part in name.split(".") if part not in _ANYWHERE]
+    if len(parts) > 1 and parts[0] in _FIRST and parts[1] in _ROOTS:
+        parts = parts[1:]
+    return ".".join(parts)

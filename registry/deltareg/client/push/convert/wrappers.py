@@ -2,7 +2,7 @@
 
 from deltareg.client.folders.folder import Folder
 from deltareg.client.push.convert.writing import Conversion, Part, copied, documents
-from deltareg.delta.layouts.wrappers import unwrapped, wrapped_names
+from deltareg.delta.layouts.wrappers import plain_names, wrapped_names
 from deltareg.errors import Problem, Refused
 
 
@@ -24,10 +24,10 @@ def plan(folder: Folder) -> Conversion:
 
 def _parts(folder: Folder, path: str) -> list[Part]:
     parts: dict[str, Part] = {}
-    for name, tensor in folder.tensors_of(path).items():
-        plain = unwrapped(name)
+    tensors = folder.tensors_of(path)
+    for name, plain in plain_names(tensors).items():
         if plain in parts:
             told = f"{path} holds it with a wrapper in its name and without"
             raise Refused([Problem("ambiguous", told, tensor=plain, fix="keep one of the two")])
-        parts[plain] = copied(plain, tensor)
+        parts[plain] = copied(plain, tensors[name])
     return list(parts.values())
