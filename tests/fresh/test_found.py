@@ -18,6 +18,7 @@ REFUSED = {
     ("blip answering", "pissa"): "not_self_contained",
     ("bert", "all of it, names of DDP"): "wrapped_names",
     ("llama, tied", "names of DDP"): "wrapped_names",
+    ("bert", "all of it, untied by the config alone"): "missing_tensors",
 }
 
 

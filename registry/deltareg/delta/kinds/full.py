@@ -1,6 +1,6 @@
 """Full fine-tuning: every weight of the base with a new value, in one file or in shards."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
@@ -19,6 +19,7 @@ from deltareg.delta.layouts.plain_weights import (
     target_of,
 )
 from deltareg.delta.maths.updates import Replace
+from deltareg.delta.names.ties import ties_of
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 
@@ -80,6 +81,7 @@ class Full:
             else:
                 given[target] = name
                 problems += misfits(info, target, base)
+        problems += _untied(given.keys(), files.documents.get("config.json", {}), base)
         return [*problems, *_missing(given.keys(), files.names, base)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
@@ -105,6 +107,24 @@ def _unknown(name: str, base: BaseView) -> list[Problem]:
         return []
     told = "the base has no such tensor, and it is part of no head"
     return [Problem("unexpected_tensors", told, tensor=name, fix="take it out, or check the base")]
+
+
+def _untied(
+    given: Collection[str], config: Mapping[str, object], base: BaseView
+) -> list[Problem]:
+    """Find names that the delta's own config unties, and that have no tensor then."""
+    if config.get("model_type") != base.names.model_type:
+        return []
+    ties = ties_of(base.names.architecture, config, base.names.rules)
+    kept = {base.names.canonical(name) for group in ties.groups for name in group}
+    lost = sorted(
+        twin
+        for twin in base.names.absent_twins().keys() - given
+        if base.names.canonical(twin) not in kept
+    )
+    told = "its config unties it, and it did not come: the class would start it at random"
+    fix = "save it again, or leave tie_word_embeddings as it was"
+    return [Problem("missing_tensors", told, tensor=name, fix=fix) for name in lost[:_MOST_LISTED]]
 
 
 def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> list[Problem]:
