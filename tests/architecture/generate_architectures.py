@@ -121,16 +121,20 @@ def ties_below(
     prefix = getattr(cls, "base_model_prefix", "")
     name = plain.get(getattr(cls.config_class, "model_type", ""), "")
     inner = by_name.get(name if isinstance(name, str) else name[0])
-    if not prefix or inner is None or inner is cls or not holds(cls, prefix):
+    if not prefix or inner is None or inner is cls or not holds(cls, prefix, inner.__name__):
         return {}
     return {f"{prefix}.{t}": f"{prefix}.{s}" for t, s in own_ties(inner).items()}
 
 
-def holds(cls: type[Any], attribute: str) -> bool:
-    """Whether a class makes an attribute for itself, rather than being what it is named after."""
+def holds(cls: type[Any], attribute: str, name: str) -> bool:
+    """Whether a class makes an attribute of this class (or of any, by an Auto class) for itself."""
     own = (vars(base).get("__init__") for base in cls.__mro__[:-1] if "transformers.models" in
            base.__module__)  # fmt: skip
-    return any(f"self.{attribute} = " in inspect.getsource(made) for made in own if made)
+    sources = [inspect.getsource(init) for init in own if init]
+    found = [m for s in sources for m in re.findall(rf"self\.{attribute} = (\w+)", s)]
+    for source in sources:  # made under another name first
+        found += [m for first in found[:1] for m in re.findall(rf"\b{first} = (\w+)\(", source)]
+    return any(made == name or made.startswith("Auto") for made in (*found[:1], *found[-1:]))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ RIGHT = [
     ("bert", "lora, embedding saved and tied"),  # the library ties two names only
     ("bart classifying", "lora on all"),  # no head of the usual names, and it needs none
     ("vit to bert", "lora on all"),  # its verification ran on images of another size
+    ("swin to bart", "oft with a head"),  # names that a decoder alone does not have
 ]
 REFUSED = {
     # Read as tied when made, and as untied when loaded: the name of the embedding decides.
