@@ -4,11 +4,13 @@
 tests.architecture.generate_architectures --write` makes it from the version that is installed.
 """
 
+import ast
 import importlib
 import inspect
 import json
 import pkgutil
 import re
+import textwrap
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -22,6 +24,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.]+\.(weight|bias)")
 _CONV1D = re.compile(r"self\.(\w+)\s*=\s*Conv1D\(")
 _IN_OUT = "is_transposed=True"
 _ROLES = {"", "decoder", "encoder"}  # names of parts, in other networks too
+_SCALED = re.compile(r"if self\.config\.(?:scale_decoder_outputs|tie_word_embeddings):\s+"
+                     r"(?:#.*\s+)*(\w+) = \1 \*")  # fmt: skip
 _HEADED = re.compile(r"\w+(For[A-Z]\w+|LMHeadModel|DoubleHeadsModel)")
 
 
@@ -38,6 +42,7 @@ def generate() -> str:
     ties: dict[str, list[str]] = defaultdict(list)
     conv1d: dict[str, set[str]] = defaultdict(set)
     in_out: set[str] = set()
+    scaled: set[str] = set()
     headed: dict[str, set[str]] = defaultdict(set)
     prefixes: dict[str, set[str]] = defaultdict(set)
     for module in modeling_modules():
@@ -61,6 +66,7 @@ def generate() -> str:
         for model_type in types:
             conv1d[model_type] |= set(_CONV1D.findall(source))
             in_out |= {model_type} if _IN_OUT in source else set()
+            scaled |= {model_type} if _SCALED.search(source) else set()
     facts = {
         "transformers": transformers.__version__,
         "types": sorted(CONFIG_MAPPING_NAMES),
@@ -70,6 +76,7 @@ def generate() -> str:
         },
         "conv1d": {name: sorted(found) for name, found in sorted(conv1d.items()) if found},
         "experts_in_out": sorted(in_out),
+        "scaled_by_ties": sorted(scaled),
         "headed": {name: sorted(found) for name, found in sorted(headed.items()) if name},
         "prefixes": {
             name: min(found)
@@ -105,13 +112,30 @@ def modeling_modules() -> list[ModuleType]:
 def own_ties(cls: type[Any]) -> dict[str, str]:
     """Give the parameters that a class ties by their names; those by a pattern are left out."""
     told = getattr(cls, "_tied_weights_keys", None)
-    if not isinstance(told, dict):
-        return {}
+    named = {**told} if isinstance(told, dict) else {}
     return {
         target: source
-        for target, source in told.items()
+        for target, source in {**named, **made_ties(cls)}.items()
         if _PLAIN.fullmatch(target) and _PLAIN.fullmatch(source)
     }
+
+
+def made_ties(cls: type[Any]) -> dict[str, str]:
+    """Give what a class ties when it is made, as Marian does where its config shares embeddings."""
+    init = vars(cls).get("__init__")
+    tree = ast.parse(textwrap.dedent(inspect.getsource(init))) if init else ast.Module([], [])
+    told = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Dict)
+        and ast.unparse(node.targets[0]) == "self._tied_weights_keys"
+    ]
+    plain = [d for d in told if all(isinstance(k, ast.Constant) for k in (*d.keys, *d.values))]
+    found: dict[str, str] = {}
+    for dictionary in plain:
+        found |= ast.literal_eval(dictionary)
+    return found
 
 
 def ties_below(

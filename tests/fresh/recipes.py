@@ -10,6 +10,7 @@ import pytest
 
 from tests import small_networks
 from tests.fresh.anatomy import Anatomy
+from tests.fresh.inputs import Inputs
 from tests.small_networks import torch
 
 peft = pytest.importorskip("peft", reason="needs peft: pip install peft")
@@ -26,7 +27,7 @@ class Recipe:
 
     Attributes:
         config: Gives peft's config; None for a network that it is not for.
-        change: Trains a whole network instead, which transformers saves; false if it cannot.
+        change: Readies a whole network for training instead; false where there is nothing to train.
         edit: What happens to the saved folder, false if nothing can; the library loads the result.
         refused: The code that has to refuse it; empty where it has to be right.
     """
@@ -36,18 +37,21 @@ class Recipe:
     edit: Edit | None = None
     refused: str = ""
 
-    def saved(self, network: Any, anatomy: Anatomy, random: Random, folder: Path) -> bool:
+    def saved(
+        self, network: Any, anatomy: Anatomy, random: Random, inputs: Inputs, folder: Path
+    ) -> bool:
         """Save a delta of a network; false where the recipe is not for it."""
         if self.change is not None:
             if not self.change(network, anatomy, random):
                 return False
+            disturb(network, random, inputs)
             network.save_pretrained(folder)
         elif self.config is not None:
             config = self.config(anatomy, random)
             if config is None:
                 return False
             model = peft.get_peft_model(network, config)
-            disturb(model, random)
+            disturb(model, random, inputs)
             model.save_pretrained(folder)
         return True
 
@@ -59,15 +63,26 @@ class Recipe:
         return peft.PeftModel.from_pretrained(network, delta).eval()
 
 
-def disturb(model: Any, random: Random, *, wanted: Callable[[str], bool] = lambda _: True) -> bool:
-    """Add noise to what would be trained; gives whether there was any."""
+def disturb(model: Any, random: Random, inputs: Inputs) -> None:
+    """Add noise to what training would change: what is trainable and gets a gradient."""
     torch.manual_seed(int(random.integers(1 << 30)))
-    found = False
+    reached = _reached(model, inputs)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad and parameter.is_floating_point() and wanted(name):
+        for parameter in model.parameters():
+            if id(parameter) in reached:
                 parameter.add_(_STEP * torch.randn_like(parameter))
-                found = True
+
+
+def _reached(model: Any, inputs: Inputs) -> set[int]:
+    """Give the parameters that get a gradient; all that may where the network gives no loss."""
+    real = [p for p in model.parameters() if p.requires_grad and p.is_floating_point()]
+    result = model(**inputs)
+    ends = [v.sum() for v in result.values() if isinstance(v, torch.Tensor) and v.requires_grad]
+    if not ends:
+        return {id(parameter) for parameter in real}
+    torch.stack([end.float() for end in ends]).sum().backward()
+    found = {id(parameter) for parameter in real if parameter.grad is not None}
+    model.zero_grad()
     return found
 
 

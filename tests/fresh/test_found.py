@@ -11,6 +11,9 @@ RIGHT = [
     ("bart classifying", "lora on all"),  # no head of the usual names, and it needs none
     ("vit to bert", "lora on all"),  # its verification ran on images of another size
     ("swin to bart", "oft with a head"),  # names that a decoder alone does not have
+    ("t5", "lora on both ends"),  # the switch that unties scales its outputs
+    ("switch", "tokens"),  # the same
+    ("marian", "lora, both ends saved"),  # ties that a class makes for itself
 ]
 REFUSED = {
     # Read as tied when made, and as untied when loaded: the name of the embedding decides.
@@ -21,6 +24,8 @@ REFUSED = {
     ("bert", "all of it, names of DDP"): "wrapped_names",
     ("llama, tied", "names of DDP"): "wrapped_names",
     ("bert", "all of it, untied by the config alone"): "missing_tensors",
+    ("switch", "all of it, untied"): "bad_config",
+    ("marian", "lora and tokens"): "ambiguous",
 }
 
 

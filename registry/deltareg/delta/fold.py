@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 
+from deltareg.delta.architectures import facts
 from deltareg.delta.kind import Addition, Effect, NetworkClass, Tensors, WeightUpdate
 from deltareg.delta.maths.formula import Array, Stored, Tensor
 from deltareg.delta.maths.numpy_ops import NumPyOps
@@ -199,7 +200,13 @@ class Folding:
 
 
 def _untied(config: Mapping[str, object], targets: set[str]) -> dict[str, object]:
-    """Turn the ties off, at the top or in the part that the names are of."""
+    """Turn the ties off, at the top or in the part that the names are of.
+
+    T5 and its like read from the same switch whether to scale their outputs: there it stays, and
+    the tensors of every name untie by being there.
+    """
+    if config.get("model_type") in facts().scaled_by_ties:
+        return {}
     decoder = config.get("decoder")
     if isinstance(decoder, dict) and all(target.startswith("decoder.") for target in targets):
         return {"decoder": {**cast("dict[str, object]", decoder), _TIES: False}}

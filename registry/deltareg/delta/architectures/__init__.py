@@ -22,6 +22,7 @@ class Facts:
         ties: Class -> parameter -> the parameter whose tensor it shares, while the config ties.
         conv1d: Model type -> names of the modules whose weight is stored (in, out).
         experts_in_out: Model types whose stacks of experts are stored (experts, in, out).
+        scaled_by_ties: Model types that scale their outputs by whether their config ties.
         causal_lm: Model type -> the class that is its language model.
         headed: Model type -> its classes that put a head on the plain network.
         prefixes: Model type -> the attribute that holds the plain network in classes with a head.
@@ -31,6 +32,7 @@ class Facts:
     ties: Mapping[str, Mapping[str, str]]
     conv1d: Mapping[str, frozenset[str]]
     experts_in_out: frozenset[str]
+    scaled_by_ties: frozenset[str]
     causal_lm: Mapping[str, str]
     headed: Mapping[str, frozenset[str]]
     prefixes: Mapping[str, str]
@@ -46,6 +48,7 @@ class _Document(TypedDict):
     ties: list[_Group]
     conv1d: dict[str, list[str]]
     experts_in_out: list[str]
+    scaled_by_ties: list[str]
     causal_lm: dict[str, str]
     headed: dict[str, list[str]]
     prefixes: dict[str, str]
@@ -60,6 +63,7 @@ def facts() -> Facts:
         ties={name: group["tied"] for group in document["ties"] for name in group["classes"]},
         conv1d={name: frozenset(found) for name, found in document["conv1d"].items()},
         experts_in_out=frozenset(document["experts_in_out"]),
+        scaled_by_ties=frozenset(document["scaled_by_ties"]),
         causal_lm=document["causal_lm"],
         headed={name: frozenset(found) for name, found in document["headed"].items()},
         prefixes=document["prefixes"],

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
+from deltareg.delta.architectures import facts
 from deltareg.delta.kind import Addition, BaseView, DeltaFiles, Effect, Match, Tensors, WeightUpdate
 from deltareg.delta.layouts.conventions import convention
 from deltareg.delta.layouts.peft.config import CONFIG_FILE as PEFT_CONFIG
@@ -25,6 +26,7 @@ from deltareg.identity.manifest import Source
 
 _INDEX = "model.safetensors.index.json"
 _MOST_LISTED = 20
+_TIES = "tie_word_embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,12 @@ def _untied(
     """Find names that the delta's own config unties, and that have no tensor then."""
     if config.get("model_type") != base.names.model_type:
         return []
+    if base.names.model_type in facts().scaled_by_ties and bool(config.get(_TIES, True)) != bool(
+        base.config.get(_TIES, True)
+    ):
+        told = f"config.json: {_TIES} is another than the base's, and scales the outputs"
+        fix = f"leave {_TIES} as it was: every name that came unties by being there"
+        return [Problem("bad_config", told, fix=fix)]
     ties = ties_of(base.names.architecture, config, base.names.rules)
     kept = {base.names.canonical(name) for group in ties.groups for name in group}
     lost = sorted(

@@ -122,9 +122,16 @@ def untie(plan: Plan, base: BaseView) -> None:
     The library adapts modules and not weights, so the twin goes on with the weight as it was.
     """
     changed = {e.target: e for e in plan.effects if isinstance(e, WeightUpdate)}
+    rows = [e for e in changed.values() if isinstance(e.update, ReplaceRows)]
     for twin, stored in base.names.absent_twins().items():
         effect = changed.get(stored)
-        if twin in changed or effect is None or isinstance(effect.update, (ReplaceRows, Extend)):
+        if twin in changed:
+            continue
+        if any(e.source == stored for e in rows):
+            if len({e.source for e in rows}) > 1 or effect not in rows:
+                _refuse_to_follow(plan, twin, stored)
+            continue
+        if effect is None or isinstance(effect.update, Extend):
             continue
         grown = plan.grown.get(stored)
         original = plan.originals.get(stored)
@@ -133,6 +140,12 @@ def untie(plan: Plan, base: BaseView) -> None:
         elif original is not None:
             kept = base.tensors[stored].shape[0]
             plan.effects.append(WeightUpdate(twin, Extend(original, kept), {}, stored, grown))
+
+
+def _refuse_to_follow(plan: Plan, twin: str, stored: str) -> None:
+    told = f"{twin} shares {stored}, and the library lets it follow the rows of the input embedding"
+    fix = "name the shared embedding, and no other, in trainable_token_indices"
+    plan.refuse("ambiguous", f"{told} only: which of those that came is that is not said", "", fix)
 
 
 def refuse_half_grown(plan: Plan, base: BaseView) -> None:
