@@ -123,9 +123,7 @@ EDITED: dict[str, Recipe] = {
     "fewer layers than tensors": narrowed(_one_layer),
     "more exclusions than before": narrowed(_excluded),
     "an expression for half of it": narrowed(_by_expression),
-    "names of FSDP": renamed(
-        _plain(), _wrapped("_fsdp_wrapped_module"), refused="wrapped_names"
-    ),
+    "names of FSDP": renamed(_plain(), _wrapped("_fsdp_wrapped_module"), refused="wrapped_names"),
     "names of compile": renamed(
         _plain(), lambda n: n.replace(_PREFIX, f"{_PREFIX}_orig_mod.", 1), refused="wrapped_names"
     ),

@@ -95,7 +95,9 @@ def _both_ends(anatomy: Anatomy, random: Random) -> Options | None:
 
 
 def _convolutions(anatomy: Anatomy, random: Random) -> Options | None:
-    return {"target_modules": some(random, anatomy.convolutions, 2)} if anatomy.convolutions else None
+    return (
+        {"target_modules": some(random, anatomy.convolutions, 2)} if anatomy.convolutions else None
+    )
 
 
 def _experts(anatomy: Anatomy, random: Random) -> Options | None:

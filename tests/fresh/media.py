@@ -1,7 +1,7 @@
 """Small networks of images, sounds and several media, beside those of `tests.small_networks`."""
 
-from tests.small_networks import IMAGE, SMALL, WORDS, Options
 from tests.fresh.text import Table
+from tests.small_networks import IMAGE, SMALL, WORDS, Options
 
 EYE: Options = {**SMALL, **IMAGE, "num_labels": 3}
 STAGES: Options = {"hidden_sizes": [8, 16], "depths": [1, 1], "num_labels": 3}

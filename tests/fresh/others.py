@@ -31,9 +31,7 @@ def before_tokens(name: str, **options: Any) -> Recipe:
         if anatomy.task not in _LANGUAGE:
             return None
         count = int(random.integers(2, 5))
-        return getattr(peft, name)(
-            task_type=anatomy.task, num_virtual_tokens=count, **options
-        )
+        return getattr(peft, name)(task_type=anatomy.task, num_virtual_tokens=count, **options)
 
     return Recipe(config)
 
@@ -106,7 +104,7 @@ OTHERS: dict[str, Recipe] = {
     "delora": on_linears("DeloraConfig", r=2),
     "gralora": on_linears("GraloraConfig", r=4, gralora_k=2),
     "hira": on_linears("HiraConfig", r=2),
-    "waveft": on_linears("WaveFTConfig", n_frequency=20),
+    "waveft": on_linears("WaveFTConfig", n_frequency=20, scaling=4.0),
     "tinylora": on_linears("TinyLoraConfig"),
     "osf": replace(on_linears("OSFConfig"), refused="unknown_kind"),
     "psoft": replace(on_linears("PsoftConfig", r=2), refused="unknown_kind"),

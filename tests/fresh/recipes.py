@@ -27,7 +27,7 @@ class Recipe:
 
     Attributes:
         config: Gives peft's config; None for a network that it is not for.
-        change: Readies a whole network for training instead; false where there is nothing to train.
+        change: Readies a whole network for training; false where there is nothing to train.
         edit: What happens to the saved folder, false if nothing can; the library loads the result.
         refused: The code that has to refuse it; empty where it has to be right.
     """

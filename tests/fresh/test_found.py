@@ -14,6 +14,7 @@ RIGHT = [
     ("t5", "lora on both ends"),  # the switch that unties scales its outputs
     ("switch", "tokens"),  # the same
     ("marian", "lora, both ends saved"),  # ties that a class makes for itself
+    ("deberta", "all of it, with new tokens"),  # a head's bias grows with the vocabulary
 ]
 REFUSED = {
     # Read as tied when made, and as untied when loaded: the name of the embedding decides.

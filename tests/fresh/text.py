@@ -28,8 +28,8 @@ DISTIL: Options = {
     "max_position_embeddings": 64, **WORDS,
 }  # fmt: skip
 DEBERTA: Options = {
-    **PLACES, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "max_relative_positions": 8,
-    "position_buckets": 4,
+    **PLACES, "relative_attention": True, "pos_att_type": ["p2c", "c2p"],
+    "max_relative_positions": 8, "position_buckets": 4,
 }  # fmt: skip
 ENCODERS: Table = {
     "albert": ("AlbertForMaskedLM", {**PLACES, "embedding_size": 8}),

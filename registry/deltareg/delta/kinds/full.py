@@ -111,18 +111,10 @@ def _unknown(name: str, base: BaseView) -> list[Problem]:
     return [Problem("unexpected_tensors", told, tensor=name, fix="take it out, or check the base")]
 
 
-def _untied(
-    given: Collection[str], config: Mapping[str, object], base: BaseView
-) -> list[Problem]:
+def _untied(given: Collection[str], config: Mapping[str, object], base: BaseView) -> list[Problem]:
     """Find names that the delta's own config unties, and that have no tensor then."""
     if config.get("model_type") != base.names.model_type:
         return []
-    if base.names.model_type in facts().scaled_by_ties and bool(config.get(_TIES, True)) != bool(
-        base.config.get(_TIES, True)
-    ):
-        told = f"config.json: {_TIES} is another than the base's, and scales the outputs"
-        fix = f"leave {_TIES} as it was: every name that came unties by being there"
-        return [Problem("bad_config", told, fix=fix)]
     ties = ties_of(base.names.architecture, config, base.names.rules)
     kept = {base.names.canonical(name) for group in ties.groups for name in group}
     lost = sorted(
@@ -131,8 +123,24 @@ def _untied(
         if base.names.canonical(twin) not in kept
     )
     told = "its config unties it, and it did not come: the class would start it at random"
-    fix = "save it again, or leave tie_word_embeddings as it was"
-    return [Problem("missing_tensors", told, tensor=name, fix=fix) for name in lost[:_MOST_LISTED]]
+    fix = f"save it again, or leave {_TIES} as it was"
+    listed = [Problem("missing_tensors", told, tensor=n, fix=fix) for n in lost[:_MOST_LISTED]]
+    return [*listed, *_rescaled(config, base)]
+
+
+def _rescaled(config: Mapping[str, object], base: BaseView) -> list[Problem]:
+    """Find a config that unties where the class reads from the same switch whether to scale."""
+    if base.names.model_type not in facts().scaled_by_ties:
+        return []
+    if _is_scaled(config) == _is_scaled(base.config):
+        return []
+    told = f"config.json: {_TIES} is another than the base's, and scales the outputs"
+    fix = f"leave {_TIES} as it was: every name that came unties by being there"
+    return [Problem("bad_config", told, fix=fix)]
+
+
+def _is_scaled(config: Mapping[str, object]) -> bool:
+    return bool(config.get("scale_decoder_outputs", config.get(_TIES, True)))
 
 
 def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> list[Problem]:

@@ -94,7 +94,7 @@ def misfits(info: TensorInfo, target: str, base: BaseView) -> list[Problem]:
         base.names.is_head(base.names.canonical(target)) and len(own) == len(shape)
     ):
         return []
-    more_tokens = len(own) > 1 and own[1:] == shape[1:] and own[0] > shape[0]
+    more_tokens = bool(own and shape) and own[1:] == shape[1:] and own[0] > shape[0]
     if more_tokens and shape[0] == vocabulary(base.config):
         return []
     told = f"{list(own)} does not fit {target} {list(shape)}"
