@@ -12,6 +12,9 @@ MAY_REFUSE = {
 }
 """Code -> what it means where the library itself saved and loads a delta."""
 
+AS_WELL = {"not_selected": {"no_tensor_applied", "partial_application"}}
+"""Code -> what says the same of names that the base does not know in any spelling."""
+
 LIBRARY_LOSES = {
     "lora on the embedding, tied", "lora on the head, tied", "lora, head saved and tied",
     "lora, embedding saved and tied",
@@ -54,7 +57,8 @@ def _wrong_with_refusal(outcome: Outcome) -> str:
     if outcome.architecture in OTHER_NAMES:
         return ""
     if outcome.refused:
-        return "" if outcome.code == outcome.refused else f"not refused as {outcome.refused}"
+        is_so = outcome.code in {outcome.refused, *AS_WELL.get(outcome.refused, ())}
+        return "" if is_so else f"not refused as {outcome.refused}"
     is_known = outcome.code in MAY_REFUSE
     is_library = outcome.code != "not_selected" or outcome.recipe in LIBRARY_LOSES
     return "" if is_known and is_library else "refused without need"

@@ -11,6 +11,7 @@ from deltareg.delta.names.rules import Rules, rules_for
 from deltareg.delta.names.ties import PARTS_OF, Ties, ties_of
 
 _EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
+_OTHER_PREFIX = "transformer."  # of classes that answer questions, Llama's among them
 _LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
 
 
@@ -85,7 +86,7 @@ class NameMap:
             return name
         if self._is_plain_class:
             return name.removeprefix(f"{prefix}.")
-        if name.startswith(f"{prefix}.") or self.is_head(name):
+        if name.startswith((f"{prefix}.", _OTHER_PREFIX)) or self.is_head(name):
             return name
         return f"{prefix}.{name}"
 
