@@ -22,8 +22,8 @@ LIBRARY_LOSES = {
 """Recipes that peft saves as tied and loads as untied, where names are not the two it knows."""
 
 
-OF_SIZE = ("idle", "norm_ratio", "spectral")
-"""Checks that made-up noise in small networks may fail: they judge sizes, and no reading."""
+DOUBTS = ("idle", "norm_ratio", "spectral", "effect fail: no forward uses")
+"""How doubts begin that may be: of the size of made-up noise, of parts that a class never runs."""
 
 OTHER_NAMES = frozenset({"segformer"})
 """Model types whose newest names are not known yet."""
@@ -43,8 +43,8 @@ def _wrong_with(outcome: Outcome) -> str:
         case "told":
             return "" if outcome.recipe in LIBRARY_LOSES else "wrong, and only verification tells"
         case "doubted":
-            is_noise = outcome.message.startswith(OF_SIZE)
-            return "" if is_noise else "right, and verification does not pass"
+            may_be = outcome.message.startswith(DOUBTS)
+            return "" if may_be else "right, and verification does not pass"
         case "refused":
             return _wrong_with_refusal(outcome)
         case "right":
