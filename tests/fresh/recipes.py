@@ -80,7 +80,10 @@ def _reached(model: Any, inputs: Inputs) -> set[int]:
     ends = [v.sum() for v in result.values() if isinstance(v, torch.Tensor) and v.requires_grad]
     if not ends:
         return {id(parameter) for parameter in real}
-    torch.stack([end.float() for end in ends]).sum().backward()
+    try:
+        torch.stack([end.float() for end in ends]).sum().backward()
+    except RuntimeError:  # RWKV writes over what it needs
+        return {id(parameter) for parameter in real}
     found = {id(parameter) for parameter in real if parameter.grad is not None}
     model.zero_grad()
     return found

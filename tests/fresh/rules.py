@@ -5,6 +5,7 @@ from tests.fresh.outcomes import Outcome
 MAY_REFUSE = {
     "ambiguous": "what the library serves is not one function of these files",
     "bad_config": "its config turns the switch by which the class scales its outputs",
+    "header": "a tensor of it holds nothing",
     "not_selected": "the library reads its own config differently when it loads, and drops these",
     "not_self_contained": "part of it follows from what is in neither the files nor the base",
     "shape": "its head's bias grew, and is not known to be of the vocabulary",

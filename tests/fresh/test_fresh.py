@@ -10,7 +10,7 @@ from tests.fresh.rules import complaint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 _MADE = ("right", "refused", "wrong", "told", "doubted")
-_SLICE = 30
+_SLICE = 28
 
 
 @pytest.mark.parametrize("base", sliced(_SLICE))
