@@ -33,8 +33,8 @@ def inputs_of(module: Any) -> Inputs:
 def _kind(module: Any) -> str:
     """Name a network, and of a pair its encoder."""
     encoder = getattr(module.config, "encoder", None)
-    inner = f" {encoder.model_type}" if hasattr(encoder, "model_type") else ""
-    return f"{module.config.model_type}{inner}"
+    inner = getattr(encoder, "model_type", "")
+    return f"{module.config.model_type} {inner}".strip()
 
 
 def _normal(generator: Any, *shape: int) -> Any:

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.fresh.bases import BASES
+from tests.fresh.outcomes import Outcome
 from tests.fresh.plan import outcomes_on, sliced
 from tests.fresh.rules import complaint
 
@@ -23,7 +24,7 @@ def test_a_fresh_delta_is_right_or_refused_by_name(tmp_path, base):
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
     """Make all that is planned, one delta at a time."""
-    found = []
+    found: list[Outcome] = []
     for base in BASES:
         found += outcomes_on(base, tmp_path_factory.mktemp("fresh") / "made")
     return found
