@@ -23,7 +23,8 @@ LIBRARY_LOSES = {
 """Recipes that peft saves as tied and loads as untied, where names are not the two it knows."""
 
 
-DOUBTS = ("idle", "norm_ratio", "spectral", "effect fail: no forward uses")
+_UNUSED = ("effect fail: no forward uses", "exercised fail: no forward runs")
+DOUBTS = ("idle", "norm_ratio", "spectral", *_UNUSED)
 """How doubts begin that may be: of the size of made-up noise, of parts that a class never runs."""
 
 OTHER_NAMES = frozenset({"segformer"})

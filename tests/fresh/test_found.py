@@ -12,7 +12,7 @@ RIGHT = [
     ("vit to bert", "lora on all"),  # its verification ran on images of another size
     ("swin to bart", "oft with a head"),  # names that a decoder alone does not have
     ("t5", "lora on both ends"),  # the switch that unties scales its outputs
-    ("switch", "tokens"),  # the same
+    ("switch", "lora on both ends"),  # the same
     ("marian", "lora, both ends saved"),  # ties that a class makes for itself
     ("deberta", "all of it, with new tokens"),  # a head's bias grows with the vocabulary
     ("llama answering", "lora with its biases"),  # a class whose plain network has another name

@@ -72,3 +72,21 @@ def test_a_folded_folder_answers_like_the_library(tmp_path, case):
         got = plain.eval()(**inputs).logits
     assert (set(told["missing_keys"]), set(told["unexpected_keys"])) == (set(), set())
     assert float((got - want).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("cls", "found"),
+    [("BertForMaskedLM", {"ambiguous"}), ("BertForSequenceClassification", set())],
+)
+def test_rows_of_tokens_are_ambiguous_where_their_head_has_a_bias(tmp_path, cls, found):
+    base = peft_oracle.bert_mlm()
+    base.save_pretrained(tmp_path / "base")
+    network = getattr(peft_oracle.transformers, cls).from_pretrained(tmp_path / "base")
+    task = "SEQ_CLS" if not found else None
+    config = peft_oracle.peft.LoraConfig(
+        r=2, target_modules=["query"], task_type=task,
+        trainable_token_indices={"word_embeddings": [1, 5]},
+    )  # fmt: skip
+    peft_oracle.peft.get_peft_model(network, config).save_pretrained(tmp_path / "delta")
+
+    assert peft_oracle.codes(tmp_path) == found

@@ -11,10 +11,8 @@ from typing import cast
 from deltareg.delta.kind import BaseView, Effect, WeightUpdate
 from deltareg.delta.layouts.peft.config import Fields
 from deltareg.delta.layouts.peft.peft_kind import PeftKind, Site
-from deltareg.delta.layouts.peft.tied_rows import two_readings
 from deltareg.delta.layouts.plain_weights import stored_twice
 from deltareg.delta.maths.updates import ReplaceRows
-from deltareg.errors import Refused
 from deltareg.tensors.header import FLOAT_DTYPES
 
 _MARKER = "trainable_tokens_delta"
@@ -52,9 +50,6 @@ def effects(site: Site, settings: Tokens) -> Iterable[Effect]:
     if max(rows) >= shape[0]:
         told = f"token_indices names row {max(rows)}, and {site.target} has {shape[0]}"
         raise site.refuse("shape", told, _ROWS, "check the base, and whether it was resized")
-    doubts = two_readings(f"{site.module}.weight", tensor.name, site.base)
-    if doubts:
-        raise Refused(doubts)
     update = ReplaceRows(rows, tensor)
     yield site.changes(update)
     for twin in _stored_twins(site.target, site.base):

@@ -37,6 +37,7 @@ from deltareg.delta.layouts.peft.targets import (
     read_targets,
     with_weights,
 )
+from deltareg.delta.layouts.peft.tied_rows import two_readings
 from deltareg.delta.layouts.peft.trained import Trained, read_trained
 from deltareg.delta.shapes import header_tensors
 from deltareg.errors import Problem
@@ -138,6 +139,7 @@ class LoraDelta:
             plan.problems += hold_against_config(
                 hit, modules, self.targets, self.trained, base, with_twins=self.declared.with_twins
             )
+        plan.problems += two_readings(plan.effects, self.trained, base)
         if not self.declared.with_twins:
             untie(plan, base)
         return plan

@@ -36,6 +36,7 @@ from deltareg.delta.layouts.peft.saved import Declared, Plan, plan_saved
 from deltareg.delta.layouts.peft.selection import hold_against_config
 from deltareg.delta.layouts.peft.suffixes import Numbers, shown
 from deltareg.delta.layouts.peft.targets import Targets, read_saved, read_targets
+from deltareg.delta.layouts.peft.tied_rows import two_readings
 from deltareg.delta.layouts.peft.trained import Trained, read_trained
 from deltareg.delta.maths.formula import Tensor, Update
 from deltareg.errors import Problem, Refused
@@ -261,6 +262,7 @@ class PeftDelta(DeltaOfValue[PeftKind[S]], Generic[S]):
                 rank=1 if kind.has_vectors else 2, with_twins=kind.with_twins,
             )  # fmt: skip
         refuse_half_grown(plan, base)
+        plan.problems += two_readings(plan.effects, self.trained, base)
         untie(plan, base)
         return plan
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from deltareg.delta.kind import Addition, BaseCopy, BaseView, Effect, Tensors, WeightUpdate
 from deltareg.delta.layouts.peft.keys import BASE_LAYER, ORIGINAL, SAVED, TOKENS, Key
 from deltareg.delta.layouts.peft.suffixes import Suffix
-from deltareg.delta.layouts.peft.tied_rows import two_readings
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.maths.updates import Extend, Replace, ReplaceRows
 from deltareg.errors import Problem
@@ -215,7 +214,6 @@ class _Parameter:
             told = f"{list(tensor.shape)} are not {len(rows)} rows of {weight} {list(shape)}"
             self.plan.refuse("shape", told, key.name)
             return
-        self.plan.problems += two_readings(self.path, key.name, self.base)
         update, consumes = ReplaceRows(rows, tensor), {key.name: "token_rows"}
         self.plan.effects.append(WeightUpdate(target, update, consumes, reads, grown))
 
