@@ -16,6 +16,7 @@ RIGHT = [
     ("marian", "lora, both ends saved"),  # ties that a class makes for itself
     ("deberta", "all of it, with new tokens"),  # a head's bias grows with the vocabulary
     ("llama answering", "lora with its biases"),  # a class whose plain network has another name
+    ("gemma3 vision", "olora"),  # peft writes to weights that were mapped to be read
 ]
 REFUSED = {
     # Read as tied when made, and as untied when loaded: the name of the embedding decides.

@@ -157,8 +157,6 @@ DECODERS: Table = {
                         {**DECODER, "lru_width": 16, "attention_window_size": 8,
                          "block_types": ["recurrent", "attention"]}),
     "roberta continuing": ("RobertaForCausalLM", {**PLACES, "is_decoder": True}),
-    "rwkv": ("RwkvForCausalLM", {"hidden_size": 16, "num_hidden_layers": 2, "context_length": 32,
-                                 "attention_hidden_size": 16, "intermediate_size": 24, **WORDS}),
     "seed_oss": ("SeedOssForCausalLM", {**DECODER, **HEADS}),
     "smollm3": ("SmolLM3ForCausalLM", TIED),
     "stablelm": ("StableLmForCausalLM", {**SMALL, **WORDS, "num_key_value_heads": 2}),

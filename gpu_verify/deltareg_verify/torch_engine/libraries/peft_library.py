@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from deltareg.delta.kind import Effect, WeightUpdate
+from deltareg.delta.maths.updates import WithoutOrthonormal, WithoutPrincipal
 from deltareg_verify.torch_engine.libraries.files import tensors_file
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -26,6 +27,7 @@ def load_by_peft(
     import peft  # optional, and dear
 
     _grow(network, effects)
+    _give_memory(network, effects)
     with TemporaryDirectory() as alone, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says so where it loads nothing; the outputs tell
         for name, path in ((CONFIG, folder / CONFIG), (WEIGHTS, tensors_file(folder, "peft"))):
@@ -34,6 +36,14 @@ def load_by_peft(
             network, alone, torch_device=str(network.device), local_files_only=True
         )
         return cast("torch.nn.Module", model.eval())
+
+
+def _give_memory(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
+    """Copy weights that peft will write to: those of a base are mapped, and cannot be written."""
+    updates = (effect.update for effect in effects if isinstance(effect, WeightUpdate))
+    if any(isinstance(update, (WithoutOrthonormal, WithoutPrincipal)) for update in updates):
+        for parameter in network.parameters():
+            parameter.data = parameter.data.clone()
 
 
 def _grow(network: torch.nn.Module, effects: Sequence[Effect]) -> None:
