@@ -16,10 +16,7 @@ MAY_REFUSE = {
 AS_WELL = {"not_selected": {"no_tensor_applied", "partial_application"}}
 """Code -> what says the same of names that the base does not know in any spelling."""
 
-LIBRARY_LOSES = {
-    "lora on the embedding, tied", "lora on the head, tied", "lora, head saved and tied",
-    "lora, embedding saved and tied",
-}  # fmt: skip
+LIBRARY_LOSES = {"lora on the embedding, tied", "lora on the head, tied"}
 """Recipes that peft saves as tied and loads as untied, where names are not the two it knows."""
 
 
