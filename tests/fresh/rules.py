@@ -42,7 +42,7 @@ def _wrong_with(outcome: Outcome) -> str:
         case "told":
             return "" if outcome.recipe in LIBRARY_LOSES else "wrong, and only verification tells"
         case "doubted":
-            may_be = outcome.message.startswith(DOUBTS)
+            may_be = outcome.message.startswith(DOUBTS) or outcome.architecture in OTHER_NAMES
             return "" if may_be else "right, and verification does not pass"
         case "refused":
             return _wrong_with_refusal(outcome)
