@@ -21,10 +21,11 @@ LIBRARY_LOSES = {"lora on the embedding, tied", "lora on the head, tied"}
 
 
 _UNUSED = ("effect fail: no forward uses", "exercised fail: no forward runs")
-DOUBTS = ("idle", "norm_ratio", "spectral", *_UNUSED)
+_NO_PROBE = "inconclusive: there is no probe"
+DOUBTS = ("idle", "norm_ratio", "spectral", *_UNUSED, _NO_PROBE)
 """How doubts begin that may be: of the size of made-up noise, of parts that a class never runs."""
 
-OTHER_NAMES = frozenset({"segformer"})
+OTHER_NAMES = frozenset({"dinov2_with_registers", "segformer"})
 """Model types whose newest names are not known yet."""
 
 
