@@ -26,7 +26,7 @@ DOUBTS = ("idle", "norm_ratio", "spectral", *_UNUSED, _NO_PROBE)
 """How doubts begin that may be: of the size of made-up noise, of parts that a class never runs."""
 
 OTHER_NAMES = frozenset({
-    "altclip", "dinov2_with_registers", "segformer", "vision-text-dual-encoder",
+    "altclip", "dinov2_with_registers", "ijepa", "segformer", "vision-text-dual-encoder", "yolos",
 })  # fmt: skip
 """Model types whose newest names, or those of a part of them, are not known yet."""
 
