@@ -17,6 +17,7 @@ RIGHT = [
     ("deberta", "all of it, with new tokens"),  # a head's bias grows with the vocabulary
     ("llama answering", "lora with its biases"),  # a class whose plain network has another name
     ("gemma3 vision", "olora"),  # peft writes to weights that were mapped to be read
+    ("gpt2", "lora, head saved and tied"),  # what shares its weight came by its own name
 ]
 REFUSED = {
     # Read as tied when made, and as untied when loaded: the name of the embedding decides.

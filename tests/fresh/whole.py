@@ -48,6 +48,13 @@ def _half_untied(network: Any, anatomy: Anatomy, _: Random) -> bool:
     return True
 
 
+def _by_config_alone(network: Any, anatomy: Anatomy, random: Random) -> bool:
+    """The same, but where the class ties whatever its config says."""
+    if hasattr(network.config, "scale_decoder_outputs"):
+        return False
+    return _half_untied(network, anatomy, random)
+
+
 def _grown(network: Any, anatomy: Anatomy, random: Random) -> bool:
     """Add tokens."""
     if not anatomy.embedding:
@@ -73,7 +80,9 @@ WHOLE: dict[str, Recipe] = {
     "its biases": Recipe(change=_biases),
     "its head": Recipe(change=_head),
     "all of it, untied": Recipe(change=_untied),
-    "all of it, untied by the config alone": Recipe(change=_half_untied, refused="missing_tensors"),
+    "all of it, untied by the config alone": Recipe(
+        change=_by_config_alone, refused="missing_tensors"
+    ),
     "all of it, with new tokens": Recipe(change=_grown),
     "a head for other classes": Recipe(change=_other_classes),
 }

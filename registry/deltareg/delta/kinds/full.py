@@ -27,6 +27,7 @@ from deltareg.identity.manifest import Source
 _INDEX = "model.safetensors.index.json"
 _MOST_LISTED = 20
 _TIES = "tie_word_embeddings"
+_SCALE = "scale_decoder_outputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def _untied(given: Collection[str], config: Mapping[str, object], base: BaseView
     """Find names that the delta's own config unties, and that have no tensor then."""
     if config.get("model_type") != base.names.model_type:
         return []
+    if _SCALE in config:  # the newest T5 and its like: these tie whatever the switch says
+        return _rescaled(config, base)
     ties = ties_of(base.names.architecture, config, base.names.rules)
     kept = {base.names.canonical(name) for group in ties.groups for name in group}
     lost = sorted(
@@ -140,7 +143,7 @@ def _rescaled(config: Mapping[str, object], base: BaseView) -> list[Problem]:
 
 
 def _is_scaled(config: Mapping[str, object]) -> bool:
-    return bool(config.get("scale_decoder_outputs", config.get(_TIES, True)))
+    return bool(config.get(_SCALE, config.get(_TIES, True)))
 
 
 def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> list[Problem]:

@@ -35,7 +35,8 @@ class Declared:
         bias: Which biases were trained.
         tokens: (module, row numbers) for embeddings of which some rows are replaced; no module
             means the input embedding.
-        with_twins: Whether what shares its weight with a saved module is saved along.
+        with_twins: Whether what shares its weight with a saved module follows it.
+        are_twins_saved: Whether that may come along under its own name, and is then no copy.
     """
 
     modules: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Declared:
     bias: str = "none"
     tokens: tuple[tuple[Suffix | None, tuple[int, ...]], ...] = ()
     with_twins: bool = False
+    are_twins_saved: bool = False
 
 
 @dataclass(slots=True)
@@ -243,7 +245,7 @@ class _Parameter:
     def _is_declared(self, key: Key) -> bool:
         if is_of(key.module, *self.declared.modules):
             return True
-        twins = self.base.names.sharers(self.path) if self.declared.with_twins else {}
+        twins = self.base.names.sharers(self.path) if self.declared.are_twins_saved else {}
         return any(is_of(_module(twin), *self.declared.modules) for twin in twins.values())
 
     def _is_trained_bias(self, key: Key, adapted: frozenset[str]) -> bool:
