@@ -43,7 +43,7 @@ def wrapped_names(names: Iterable[str], own: Iterable[str] = ()) -> list[Problem
     parts = found[0].removeprefix(_PEFT).split(".")
     who = next((_ANYWHERE[part] for part in parts if part in _ANYWHERE), _FIRST.get(parts[0], ""))
     told = f"{len(found)} names hold a wrapper of {who}, and no library looks for them there"
-    fix = "take it out of the names: deltareg convert PATH --to DIR"
+    fix = "take it out of the names: deltareg convert PATH --out DIR"
     return [Problem("wrapped_names", told, tensor=found[0], fix=fix)]
 
 
