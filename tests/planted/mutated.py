@@ -8,10 +8,11 @@ import argparse
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -35,10 +36,15 @@ PLACES = (
     "gpt2/lora-c_attn", "gpt2/lora-square", "bert/lora-dense", "bert/lora-heavy", "bert/lokr",
     "vit/lora-mlp", "vit/oft",
 )  # fmt: skip
+READINGS = frozenset({
+    "fewer_targets", "fewer_layers", "excluded", "no_class_prefix", "twice_prefixed", "one_dropped",
+})  # fmt: skip
+"""Those after which the library reads the files otherwise than they were trained."""
 TITLE = "## Mutations: what is left for a probe set"
 _HARMLESS = "the same function"
 _PASSES = "passes"
 _SAME = 1e-6
+_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +62,31 @@ class Mutant:
     caught: tuple[str, ...]
 
 
-def healthy() -> list[Planted]:
-    """Give the twelve deltas."""
+def healthy(places: Sequence[str] = PLACES) -> list[Planted]:
+    """Give the twelve deltas, or those of some places."""
     known = {
         one.id.split("/", 1)[1].rpartition("/")[0]: one
         for one in planted_set()
         if one.half == "tuning" and not one.defect
     }
-    return [known[place] for place in PLACES]
+    return [known[place] for place in places]
 
 
-def survey(workshop: Workshop, folder: Path, *, ways: Sequence[str] = tuple(WAYS)) -> list[Mutant]:
+def survey(
+    workshop: Workshop,
+    folder: Path,
+    *,
+    places: Sequence[str] = PLACES,
+    ways: Collection[str] = WAYS.keys(),
+) -> list[Mutant]:
     """Make every mutation that can be made, and put it before the gate."""
     return [
-        found
-        for planted in healthy()
-        for found in _of_one(planted, workshop, folder, ways)
+        found for planted in healthy(places) for found in _of_one(planted, workshop, folder, ways)
     ]  # fmt: skip
 
 
 def _of_one(
-    planted: Planted, workshop: Workshop, folder: Path, ways: Sequence[str]
+    planted: Planted, workshop: Workshop, folder: Path, ways: Collection[str]
 ) -> Iterator[Mutant]:
     place = planted.id.split("/", 1)[1].rpartition("/")[0]
     base = workshop.base(planted.order.recipe.base)
@@ -84,7 +94,7 @@ def _of_one(
     sound = opened(folder / place.replace("/", "-"), None)
     assert isinstance(sound, Bench)
     wanted = sound.engine().outputs("attached")
-    for way in ways:
+    for way in (way for way in WAYS if way in ways):
         path = folder / f"{place.replace('/', '-')}-{way}"
         bench = opened(path, WAYS[way])
         if isinstance(bench, str):
@@ -137,16 +147,20 @@ def section(found: Sequence[Mutant]) -> str:
     passing = [one for one in found if one.caught == (_PASSES,)]
     told = "\n".join(f"- **{n.replace('_', ' ')}**: {w.__doc__}" for n, w in WAYS.items())
     kept = ", ".join(sorted({one.way.replace("_", " ") for one in passing})) or "none"
-    return (
-        f"{TITLE}\n\nWritten by `python -m tests.planted.mutated`. {len(WAYS)} ways to change the"
-        f" files of {len(PLACES)} healthy deltas so\nthat they still look like a delta's:"
-        f" {len(found)} mutants, through push and `smoke` as it is. Where the library\nreads the"
-        " files otherwise than the engine, `library_agrees` says so; `the same function` is what"
-        " changes\nno output. What is left is a delta like any other, only not the one that was"
-        f" trained: {len(passing)} mutants,\nof {kept}. No check without"
-        " knowledge of the task can tell them; a probe set or golden outputs can\n"
-        "(the gates above).\n\n" + "\n".join(lines) + "\n\n" + told + "\n"
+    told_of = fill(
+        f"Written by `python -m tests.planted.mutated`. {len(WAYS)} ways to change the files of"
+        f" {len(PLACES)} healthy deltas so that they still look like a delta's: {len(found)}"
+        " mutants, through push and `smoke` as it is, with nothing from the publisher. What changes"
+        " the reading is refused at push; `library_agrees` stands behind it for what is not.",
+        _WIDTH,
     )
+    left = fill(
+        f"What is left is a delta like any other, only not the one that was trained:"
+        f" {len(passing)} mutants, of {kept}. No check without knowledge of the task can tell them."
+        " Samples or golden outputs do (the gates above): a line that matters needs a probe set.",
+        _WIDTH,
+    )
+    return "\n\n".join([TITLE, told_of, left, "\n".join(lines), told]) + "\n"
 
 
 def _row(*cells: str) -> str:

@@ -14,6 +14,7 @@ from tests.planted.bases import SUBJECTS
 from tests.planted.deltas import DEFECTS, PLACES, SEEDS, planted_set, publish
 from tests.planted.gate import caught_by, look_at, open_bench, open_case, planted_suite
 from tests.planted.measure import survey_in_parallel
+from tests.planted.mutated import READINGS, survey
 from tests.planted.rules import KEPT
 from tests.planted.suites import NORM_CAP
 from tests.planted.workshop import Workshop
@@ -161,3 +162,13 @@ def test_nothing_broken_of_the_whole_half_passes(tmp_path, figures):
     figures("planted, healthy that fail", f"{len(healthy - passed(found))} of {len(healthy)}")
     assert broken & passed(found, without=KEPT) == set()
     assert len(healthy - passed(found)) <= 1
+
+
+def test_a_mutation_of_the_reading_is_refused(workshop, tmp_path):
+    with quiet():
+        found = survey(
+            workshop, tmp_path, places=("llama/lora-qv",), ways=READINGS | {"sign_turned"}
+        )
+
+    became = {one.way: one.caught for one in found}
+    assert became == dict.fromkeys(READINGS, ("push",)) | {"sign_turned": ("passes",)}
