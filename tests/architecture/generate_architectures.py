@@ -24,7 +24,7 @@ from tests.architecture.generated import compare_or_write
 _PLAIN = re.compile(r"[A-Za-z0-9_.]+\.(weight|bias)")
 _CONV1D = re.compile(r"self\.(\w+)\s*=\s*Conv1D\(")
 _IN_OUT = "is_transposed=True"
-_ROLES = {"", "decoder", "encoder"}  # names of parts, in other networks too
+_ROLES = {"decoder", "encoder"}  # names of parts, in other networks too
 _SCALED = re.compile(r"if self\.config\.(?:scale_decoder_outputs|tie_word_embeddings):\s+"
                      r"(?:#.*\s+)*(\w+) = \1 \*")  # fmt: skip
 _HEADED = re.compile(r"\w+(For[A-Z]\w+|LMHeadModel|DoubleHeadsModel)")
@@ -59,8 +59,10 @@ def generate() -> str:
         by_name = {found.__name__: found for found in classes}
         all_classes |= by_name
         for found in classes:
-            prefixes[getattr(found.config_class, "model_type", "")].add(found.base_model_prefix)
             if _HEADED.fullmatch(found.__name__):
+                inner = inner_of(found, by_name, MODEL_MAPPING_NAMES)
+                held = "" if inner is None else found.base_model_prefix
+                prefixes[getattr(found.config_class, "model_type", "")].add(held)
                 headed[getattr(found.config_class, "model_type", "")].add(found.__name__)
             tied = own_ties(found) | ties_below(found, by_name, MODEL_MAPPING_NAMES)
             if tied:
@@ -83,9 +85,9 @@ def generate() -> str:
         "scaled_by_ties": sorted(scaled),
         "headed": {name: sorted(found) for name, found in sorted(headed.items()) if name},
         "prefixes": {
-            name: min(found)
+            name: max(found)
             for name, found in sorted(prefixes.items())
-            if name and len(found) == 1 and not found & _ROLES
+            if name and len(found - {""}) == 1 and not found & _ROLES
         },
         "loras_renamed": [name for name in sorted(CONFIG_MAPPING_NAMES) if mapped(name)],
         "renames": renames_of(all_classes[name] for name in sorted(all_classes)),
@@ -148,12 +150,21 @@ def ties_below(
     cls: type[Any], by_name: dict[str, type[Any]], plain: dict[str, Any]
 ) -> dict[str, str]:
     """Give what the plain network inside a class ties, by its names there."""
+    inner = inner_of(cls, by_name, plain)
+    prefix = cls.base_model_prefix
+    ties = {} if inner is None else own_ties(inner)
+    return {f"{prefix}.{t}": f"{prefix}.{s}" for t, s in ties.items()}
+
+
+def inner_of(
+    cls: type[Any], by_name: dict[str, type[Any]], plain: dict[str, Any]
+) -> type[Any] | None:
+    """Give the plain network that a class holds under its prefix; None where it holds none."""
     prefix = getattr(cls, "base_model_prefix", "")
     name = plain.get(getattr(cls.config_class, "model_type", ""), "")
     inner = by_name.get(name if isinstance(name, str) else name[0])
-    if not prefix or inner is None or inner is cls or not holds(cls, prefix, inner.__name__):
-        return {}
-    return {f"{prefix}.{t}": f"{prefix}.{s}" for t, s in own_ties(inner).items()}
+    is_held = prefix and inner is not None and inner is not cls
+    return inner if is_held and holds(cls, prefix, inner.__name__) else None
 
 
 def holds(cls: type[Any], attribute: str, name: str) -> bool:

@@ -34,7 +34,10 @@ checks:
   - overflow
   - spectral
   - effect
+  - exercised
   - attached_equals_folded
+  - reloads
+  - library_agrees
   - golden
   - deterministic
 """

@@ -160,3 +160,28 @@ def trained_classifier(peft, folder):
     with torch.no_grad():
         answer = model(input_ids=torch.tensor(ids)).logits.numpy()
     return answer, {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+
+def test_a_fine_tune_with_a_config_of_its_own_runs_by_it(cache_dir, tmp_path):
+    size = {
+        "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2,
+    }  # fmt: skip
+    with small_networks.quiet():
+        torch.manual_seed(6)
+        network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**size))
+        network.save_pretrained(tmp_path / "base")
+        network.config.rms_norm_eps = 0.5
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        network.save_pretrained(tmp_path / "delta")
+        tuned = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "delta")
+    ids = np.arange(12).reshape(2, 6)
+    with torch.no_grad():
+        want = tuned(input_ids=torch.tensor(ids)).logits.numpy()
+    bench = Bench(tmp_path / "delta", tmp_path / "base", cache_dir, suite=RELOADS)
+
+    got = bench.engine().outputs_for("attached", {"input_ids": ids})["logits"]
+
+    assert np.max(np.abs(got - want)) < 1e-5
+    assert found(bench)["reloads"].verdict == "pass"

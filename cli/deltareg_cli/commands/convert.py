@@ -51,7 +51,7 @@ LAYOUTS = (PUSHED, "mlx", "gguf", "per-expert", "fused-experts")
 def convert(
     invocation: Invocation, path: Path, *, out: Path | None, to: str | None, base: str | None
 ) -> None:
-    """Write a delta in a layout that push takes, or that another program reads.
+    """Write a delta in the layout of push, or of another program.
 
     Pickles (.bin, .pt) become safetensors: an own reader takes the tensors out and carries out
     nothing; a pickle that asks for anything but tensors is refused by name. Names lose what FSDP,

@@ -6,7 +6,6 @@ that is what `idle` finds of weights.
 
 from collections.abc import Sequence
 
-from deltareg.delta.kind import WeightUpdate
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.arrays import all_finite, largest_difference
@@ -14,6 +13,7 @@ from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
 from deltareg_verify.checks.idle import partly_still
 from deltareg_verify.engine import Fired
+from deltareg_verify.unused import unused
 
 _CODE = "partial_application"
 
@@ -27,7 +27,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
         detail = f"the output {sick[0]} is not finite on the probe"
         return Finding("fail", None, least, code="non_finite", detail=detail)
     fired = case.fired
-    silent, dead = _silent(case, fired)
+    silent, dead = unused(case)
     share, still = _still(fired)
     refused = _refused(fired, silent) or _half_still(spec, share, still)
     if refused is not None:
@@ -71,33 +71,6 @@ def _still(fired: Fired) -> tuple[float, str]:
     first = next((name for name, is_still in still.items() if is_still), "")
     told = f"{sum(still.values())} of {len(still)} give back what they are given, such as {first}"
     return partly_still(still), told
-
-
-def _silent(case: Case, fired: Fired) -> tuple[list[str], list[str]]:
-    """Give the effects that no forward uses: those that change something, and those that do not.
-
-    A part of a network that its class never runs gets no gradient, so training leaves it as it is.
-    """
-    if not fired.silent:
-        return [], []
-    same = {change.target for change in case.changes if not change.delta_rms}
-    silent = [name for name in fired.silent if not _is_other_name(case, name, fired)]
-    return [n for n in silent if n not in same], [n for n in silent if n in same]
-
-
-def _is_other_name(case: Case, name: str, fired: Fired) -> bool:
-    """Whether a weight is tied to one that is used, and the delta gives both the same values."""
-    given = _given(case, name)
-    others = {*case.base.view.names.sharers(name).values()} - {*fired.silent}
-    return bool(given) and any(_given(case, other) == given for other in others)
-
-
-def _given(case: Case, target: str) -> list[str]:
-    """Give digests of the tensors that the delta has for a weight."""
-    records = case.manifest.records()
-    updates = (e for e in case.account.effects if isinstance(e, WeightUpdate))
-    consumed = (n for update in updates if update.target == target for n in update.consumes)
-    return sorted(str(records[name].digest) for name in consumed)
 
 
 CHECK = Check(

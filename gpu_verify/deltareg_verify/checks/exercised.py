@@ -10,6 +10,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding
+from deltareg_verify.unused import unused
 
 _CODE = "partial_application"
 
@@ -20,7 +21,7 @@ def run(case: Case, _spec: CheckSpec) -> Finding:
     if fired.homeless:  # the network in memory is not the one that the files are of
         places = ", ".join(fired.homeless[:3])
         return Finding("skipped", detail=f"the network in memory has no place for {places}")
-    idle = sorted({*fired.not_exercised, *_changed(case, fired.silent)})
+    idle = sorted({*fired.not_exercised, *unused(case)[0]})
     count = len(case.account.roles)
     if idle:
         detail = f"no forward runs {', '.join(idle[:3])}; {_why(case, fired.not_exercised)}"
@@ -35,14 +36,6 @@ def _where(case: Case) -> str:
         return ""
     told = f", in {served.architecture}"
     return f"{told}: no config names a class, and this has their place" if served.is_guess else told
-
-
-def _changed(case: Case, silent: Sequence[str]) -> list[str]:
-    """Leave out what no forward uses and the delta leaves as it is."""
-    if not silent:
-        return []
-    same = {change.target for change in case.changes if not change.delta_rms}
-    return [name for name in silent if name not in same]
 
 
 def _why(case: Case, homeless: Sequence[str]) -> str:

@@ -309,11 +309,13 @@ class NetworkClass:
         architecture: The class, as transformers calls it.
         labels: The classes that its head tells apart, in order; empty where it tells none.
         is_guess: Whether no config names the class, and it is one that has the head's place.
+        config: The delta's own `config.json`, where it says something else than the base's.
     """
 
     architecture: str
     labels: tuple[str, ...] = ()
     is_guess: bool = False
+    config: Mapping[str, object] | None = None
 
     def changes(self, config: Mapping[str, object]) -> dict[str, object]:
         """Give the fields of a `config.json` that must say so, where it says something else."""

@@ -4,7 +4,7 @@ A classifier that was trained on a plain encoder has no place in the class that 
 names. Its own config says for what it is: by class, or by task.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from deltareg.delta.architectures import facts
@@ -28,6 +28,8 @@ _ENDINGS: Mapping[str, str] = {
 }
 """Task of peft's -> how transformers ends the names of its classes."""
 
+CONFIG = "config.json"
+_OF_THE_FILES = frozenset({"_name_or_path", "dtype", "torch_dtype", "transformers_version"})
 _OUTPUTS = frozenset({"classifier", "fc", "head", "logits_proj", "out_proj", "score"})
 """Modules whose rows are the classes that a head tells apart."""
 
@@ -50,8 +52,12 @@ def network_class_of(
         for e in effects
         if isinstance(e, WeightUpdate) and e.shape and _is_head(e.target, base)
     }
+    is_resized = any(isinstance(e, WeightUpdate) and e.shape for e in effects)
+    own = None if is_resized else _own_config(files, base)
     architecture = _said(files, base) if added else base.names.architecture
     count = _outputs({**other, **added})
+    if own is not None:
+        return NetworkClass(next(_classes(own), architecture), config=own)
     if not architecture or (not added and not count):
         return None
     return NetworkClass(architecture, _labels(count, files))
@@ -59,7 +65,8 @@ def network_class_of(
 
 def view_as(base: BaseView, found: NetworkClass) -> BaseView:
     """Show a base as a network of another class sees it: with its config and its names."""
-    config = {**base.config, **found.changes(base.config)}
+    own = base.config if found.config is None else found.config
+    config = {**own, **found.changes(own)}
     return replace(base, config=config, names=name_map_for(config, base.tensors))
 
 
@@ -72,12 +79,25 @@ def _said(files: DeltaFiles, base: BaseView) -> str:
     asked = [
         files.documents.get("head_config.json", {}).get("model_class"),
         mapping.get("base_model_class") if is_object(mapping) else None,
-        *_listed(files.documents.get("config.json", {}).get("architectures")),
+        *_classes(files.documents.get(CONFIG, {})),
     ]
     if isinstance(task, str) and task in _ENDINGS:
         asked += sorted(name for name in known if name.endswith(_ENDINGS[task]))
         asked += [facts().causal_lm.get(base.names.model_type)] if task == "CAUSAL_LM" else []
     return next((name for name in asked if isinstance(name, str) and name in known), "")
+
+
+def _own_config(files: DeltaFiles, base: BaseView) -> Mapping[str, object] | None:
+    """Give the delta's own config where it says something else of the network than the base's."""
+    own = files.documents.get(CONFIG)
+    if own is None or own.get("model_type") != base.config.get("model_type"):
+        return None
+    keys = (own.keys() | base.config.keys()) - _OF_THE_FILES
+    return own if any(own.get(key) != base.config.get(key) for key in keys) else None
+
+
+def _classes(config: Mapping[str, object]) -> Iterator[str]:
+    return (name for name in _listed(config.get("architectures")) if isinstance(name, str))
 
 
 def _listed(value: object) -> Iterable[object]:

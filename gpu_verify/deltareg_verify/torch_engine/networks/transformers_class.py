@@ -4,19 +4,23 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
 import transformers
 
+from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.documents.json_values import is_list, is_object
 from deltareg.errors import Inconclusive
 from deltareg_verify.torch_engine.networks.loaded_stays import keep_loaded
 from deltareg_verify.torch_engine.networks.loading import Loading
 
 _NO_TOKEN = -1
+_SAID = frozenset({"architectures", "id2label", "label2id"})
 _Told = Mapping[str, Iterable[object]]
 _UNREADABLE = (ValueError, OSError, KeyError, ImportError)
 
@@ -40,8 +44,9 @@ def make(
     """
     keep_loaded()
     try:
-        config = _config(path)
+        config = _config_as(path, said)
         _say(config, said)
+        _keep_weights(config)
         loaded = _network_class(config).from_pretrained(
             None, config=config, state_dict=dict(values), dtype=dtype or "auto",
             ignore_mismatched_sizes=True, output_loading_info=True,
@@ -76,6 +81,18 @@ def _config(path: Path) -> transformers.PretrainedConfig:
     return found
 
 
+def _config_as(path: Path, said: Mapping[str, object]) -> transformers.PretrainedConfig:
+    """Read a folder's config, or, where a delta brings another one, that."""
+    config = _config(path)
+    written = json.loads((path / CONFIG_FILE).read_bytes())
+    keys = (written.keys() | said.keys()) - _SAID
+    if all(written.get(key) == said.get(key) for key in keys):
+        return config
+    with TemporaryDirectory() as folder:
+        (Path(folder) / CONFIG_FILE).write_text(json.dumps(said))
+        return _config(Path(folder))
+
+
 def _loading(told: _Told) -> Loading:
     mismatched = (name[0] if isinstance(name, tuple) else name for name in told["mismatched_keys"])
     return Loading(
@@ -92,6 +109,12 @@ def _say(config: transformers.PretrainedConfig, said: Mapping[str, object]) -> N
         config.architectures = [str(name) for name in architectures]
     if is_object(labels) and len(labels) != config.num_labels:
         config.num_labels = len(labels)
+
+
+def _keep_weights(config: transformers.PretrainedConfig) -> None:
+    """Have RWKV leave its weights as they are: it divides them at its first forward otherwise."""
+    if getattr(config, "rescale_every", 0):
+        config.rescale_every = 0
 
 
 def _unloadable(path: Path, error: Exception) -> Inconclusive:

@@ -85,7 +85,7 @@ class NameMap:
         name, prefix = self.renamed(file_name), self.rules.prefix
         if not prefix or not self.architecture:
             return name
-        if self._is_plain_class:
+        if self.is_plain_class:
             return name.removeprefix(f"{prefix}.")
         if name.startswith((f"{prefix}.", _OTHER_PREFIX)) or self.is_head(name):
             return name
@@ -189,7 +189,8 @@ class NameMap:
         return self.rules.is_known or (bool(self.types) and self.types <= facts().types)
 
     @property
-    def _is_plain_class(self) -> bool:
+    def is_plain_class(self) -> bool:
+        """Whether the class that the base's config names is the plain network, without a head."""
         is_plain = self.architecture.endswith("Model") and not self._has_language_head
         return is_plain or self.architecture in self.rules.unprefixed
 
@@ -240,7 +241,8 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     classes = config.get("architectures")
     listed = cast("list[object]", classes) if isinstance(classes, list) else []
     architecture = str(listed[0]) if listed else ""
-    rules = rules_for(known, architecture)
+    own = list(names)
+    rules = _with_prefix(rules_for(known, architecture), known, own)
     ties = ties_of(architecture, config, rules)
     parts = {
         name: rules_for(str(cast("dict[str, object]", part).get("model_type")))
@@ -248,10 +250,20 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
         if isinstance(part := config.get(name), dict)
     }
     empty = NameMap(known, {}, rules, architecture, ties, _types(config), parts)
-    own = list(names)
     spelled: dict[str, list[str]] = defaultdict(list)
     for name in own:
         spelled[empty.canonical(name)].append(name)
     files = {path: found[0] for path, found in spelled.items() if len(found) == 1}
     files.update({name: name for name in own})
     return replace(empty, files=files)
+
+
+def _with_prefix(rules: Rules, model_type: str, names: Iterable[str]) -> Rules:
+    """Note under which attribute a class with a head has what these files of a plain network have.
+
+    Files that carry it already tell heads from the rest by themselves.
+    """
+    prefix = facts().prefixes.get(model_type, "")
+    if rules.is_known or any(name.startswith(f"{prefix}.") for name in names):
+        return rules
+    return replace(rules, prefix=prefix)

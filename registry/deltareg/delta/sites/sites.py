@@ -8,8 +8,8 @@ one without it need no rows of their own.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Literal, NotRequired, TypedDict
@@ -84,7 +84,7 @@ def sites_of(base: BaseView) -> Sites | None:
     embeddings: dict[str, str] = {}
     for stack in document["stacks"]:
         found = _layer_paths(names, stack["layers"])
-        layers += [_layer(stack, number, path, modules) for number, path in sorted(found.items())]
+        layers += _layers(stack, found, modules)
         if found and "embeddings" in stack:
             root = next(iter(found.values())).removesuffix(f"{stack['layers']}.{min(found)}")
             embeddings[stack["name"]] = f"{root}{stack['embeddings']}"
@@ -141,14 +141,29 @@ def _modules(names: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _layer(stack: _Stack, number: int, path: str, modules: frozenset[str]) -> Layer:
-    """Make a layer of those parts that it has; some layers look at images, others do not."""
-    parts: dict[Part, Sublayer] = {}
-    for name, part in stack["parts"].items():
-        sublayer = _sublayer(path, part)
-        if sublayer.hook in modules:
-            parts[name] = sublayer
-    return Layer(stack["name"], number, path, parts)
+def _layers(stack: _Stack, paths: Mapping[int, str], modules: frozenset[str]) -> list[Layer]:
+    """Make the layers of a stack; where some have a part and others not, each has its own."""
+    layers = [
+        Layer(
+            stack["name"], number, path,
+            {name: _sublayer(path, part) for name, part in stack["parts"].items()},
+        )
+        for number, path in sorted(paths.items())
+    ]  # fmt: skip
+    with_weights = {
+        name for layer in layers for name, part in layer.parts.items() if part.hook in modules
+    }
+    return [
+        replace(
+            layer,
+            parts={
+                name: part
+                for name, part in layer.parts.items()
+                if part.hook in modules or name not in with_weights
+            },
+        )
+        for layer in layers
+    ]
 
 
 def _sublayer(path: str, part: _Part) -> Sublayer:

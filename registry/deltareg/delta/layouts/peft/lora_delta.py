@@ -220,8 +220,9 @@ def _start(fields: Fields) -> str:
 def _declared(fields: Fields, saved: tuple[str, ...], targets: Targets) -> Declared:
     required = tuple(text for text in fields.texts("modules_to_save"))
     bias = fields.choice("bias", "none", frozenset({"none", "all", "lora_only"}))
-    with_twins = fields.flag("ensure_weight_tying") and _names_an_end(required, targets)
-    return Declared(saved, required, bias, _token_rows(fields), with_twins)
+    is_asked = fields.flag("ensure_weight_tying")
+    with_twins = is_asked and _names_an_end(required, targets)
+    return Declared(saved, required, bias, _token_rows(fields), with_twins, is_asked)
 
 
 def _names_an_end(saved: tuple[str, ...], targets: Targets) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
-from deltareg.delta.layouts.peft.spellings import path_in_library, served_path
+from deltareg.delta.layouts.peft.spellings import headed_path, path_in_library, served_path
 from deltareg.delta.layouts.peft.targets import ALL_LINEAR, Targets, template_of, unadapted
 from deltareg.delta.layouts.peft.trained import Trained
 from deltareg.errors import Problem
@@ -95,9 +95,10 @@ def _unreachable(
     converts: bool,
 ) -> list[Problem]:
     """Find paths under which the class does not have what they name, so that nobody fills it."""
+    find = served_path if trained.is_base_class else headed_path
     lost: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for module, target in hit.items():
-        served = served_path(target, base)
+        served = find(target, base)
         if path_in_library(module, base, converts=converts) == served or not served:
             continue
         prefix = served.removesuffix(f".{base.names.renamed(module)}")

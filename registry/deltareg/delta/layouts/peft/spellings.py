@@ -22,6 +22,19 @@ def served_path(target: str, base: BaseView) -> str:
     return (base.names.memory(target) or "").removesuffix(_WEIGHT)
 
 
+def headed_path(target: str, base: BaseView) -> str:
+    """Give the path of the module that holds a weight of the base, in a class with a head.
+
+    Where the base's own class is the plain network, a task puts a head on it, and the network below
+    an attribute. Empty where it is not known which.
+    """
+    served, names = served_path(target, base), base.names
+    if not served or names.parts or not names.is_plain_class:
+        return served
+    prefix = names.rules.prefix or facts().prefixes.get(names.model_type, "")
+    return f"{prefix}.{served}" if prefix else ""
+
+
 def path_in_library(module: str, base: BaseView, *, converts: bool) -> str:
     """Give the path under which peft looks for a module that a delta names.
 

@@ -15,7 +15,7 @@ _MEAN = ".running_mean"
 
 
 def unmoved_statistics(effects: Iterable[Effect], base: BaseView) -> list[Problem]:
-    """Warn of averages that are the base's, where a training process has had its own."""
+    """Refuse averages that are the base's, where a training process has had its own."""
     changed = {effect.target for effect in effects if isinstance(effect, WeightUpdate)}
     modules = [name.removesuffix(_COUNT) for name in base.tensors if name.endswith(_COUNT)]
     kept = sorted(m for m in modules if f"{m}{_MEAN}" not in changed)
@@ -28,4 +28,4 @@ def unmoved_statistics(effects: Iterable[Effect], base: BaseView) -> list[Proble
     )
     module = kept[0].rpartition(".")[2]
     fix = f"name {module} in modules_to_save as well, and save the delta again"
-    return [Problem("not_self_contained", told, "warning", fix=fix)]
+    return [Problem("not_self_contained", told, fix=fix)]
