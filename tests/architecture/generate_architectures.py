@@ -163,8 +163,9 @@ def inner_of(
     prefix = getattr(cls, "base_model_prefix", "")
     name = plain.get(getattr(cls.config_class, "model_type", ""), "")
     inner = by_name.get(name if isinstance(name, str) else name[0])
-    is_held = prefix and inner is not None and inner is not cls
-    return inner if is_held and holds(cls, prefix, inner.__name__) else None
+    if not prefix or inner is None or inner is cls:
+        return None
+    return inner if holds(cls, prefix, inner.__name__) else None
 
 
 def holds(cls: type[Any], attribute: str, name: str) -> bool:

@@ -1,5 +1,6 @@
 """Base and delta give here what they gave to the one who trained it."""
 
+from deltareg.delta.layouts.peft.statistics import CODE as UNTOLD
 from deltareg.errors import InvalidInput
 from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.golden import GOLDEN_FILE, compare, decode
@@ -14,7 +15,7 @@ _CODE = "golden_differs"
 def run(case: Case, spec: CheckSpec) -> Finding:
     """Compute the recorded outputs again, with the delta attached."""
     if GOLDEN_FILE not in case.folder.files.sizes:
-        return Finding("n/a", detail="the version was pushed without golden outputs")
+        return _without(case)
     golden = decode((case.folder.path / GOLDEN_FILE).read_bytes())
     engine = case.engine
     tolerance, least = spec.number(TOLERANCES[engine.dtype]), spec.number("least_agreement")
@@ -29,6 +30,15 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     if found.difference <= tolerance and found.agreement >= least:
         return Finding("pass", found.difference, tolerance, detail=told)
     return Finding("fail", found.difference, tolerance, code=_CODE, detail=told)
+
+
+def _without(case: Case) -> Finding:
+    """Say that nothing was recorded: too little, where the files may not be all there is."""
+    for problem in case.account.problems:
+        if problem.code == UNTOLD:
+            told = f"{problem.message}; golden outputs decide it: deltareg push --golden FILE"
+            return Finding("fail", code=UNTOLD, detail=told)
+    return Finding("n/a", detail="the version was pushed without golden outputs")
 
 
 CHECK = Check(

@@ -78,6 +78,7 @@ def account(delta: DeltaKind, files: DeltaFiles, tensors: Tensors, base: BaseVie
     roles, ledger = _ledger(effects, files.names)
     problems += ledger
     problems += [problem for effect in effects for problem in _problems_of(effect, base)]
+    problems += _narrow(effects, tensors)
     hits = {_hit(effect) for effect in effects if not isinstance(effect, (Addition, BaseCopy))}
     if not hits and all(problem.code != "no_tensor_applied" for problem in problems):
         told = "no tensor changes anything in the base"
@@ -149,6 +150,25 @@ def _problems_of(effect: Effect, base: BaseView) -> list[Problem]:
             return _copy_problems(effect, name, base)
         case _:
             return []
+
+
+def _narrow(effects: Sequence[Effect], tensors: Tensors) -> list[Problem]:
+    """Refuse factors of eight bits: what was trained is not in them any more.
+
+    Weights that are put in place as they are may be of eight bits, as their base's are.
+    """
+    computed = (e for e in effects if not isinstance(e, WeightUpdate) or not e.update.replaces)
+    names = (
+        name for e in computed if not isinstance(e, (Addition, BaseCopy)) for name in e.consumes
+    )
+    told = "eight bits hold a digit of what was trained, and no library gets the rest back"
+    return [
+        Problem(
+            "shape", f"{tensors[name].dtype}: {told}", tensor=name, fix="save it in BF16 or F16"
+        )
+        for name in names
+        if name in tensors and tensors[name].dtype.startswith("F8")
+    ]
 
 
 def _update_problems(effect: WeightUpdate, name: str, base: BaseView) -> list[Problem]:

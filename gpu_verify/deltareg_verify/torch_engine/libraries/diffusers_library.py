@@ -64,7 +64,7 @@ def load_kohyas_by_diffusers(
 ) -> nn.Module | None:
     """Load a LoRA of kohya's scripts: diffusers reads those of UNets by the names of its own."""
     parts = _parts(network)
-    is_unet = parts is not None and parts.keys() == {_UNET}
+    is_unet = parts is not None and set(parts) == {_UNET}
     return load_by_diffusers(network, folder, effects) if is_unet else None
 
 
@@ -87,12 +87,14 @@ def _pipeline(parts: Mapping[str, nn.Module]) -> _Pipeline | None:
     if main is None or not name:
         return None
     config = cast("Mapping[str, object]", main.config)
-    if parts.keys() & {"text_encoder_2"} or config.get("addition_embed_type") == "text_time":
-        name = _XL if _UNET in parts else name
-    kind = cast("Any", getattr(diffusers, name))
-    given: dict[str, object] = dict.fromkeys(kind._get_signature_keys(kind)[0])  # noqa: SLF001  # what it is made of
-    given |= parts
+    is_xl = "text_encoder_2" in parts or config.get("addition_embed_type") == "text_time"
+    name = _XL if _UNET in parts and is_xl else name
+    library = cast("Any", diffusers)
+    kind = getattr(library, name)
+    made_of = kind._get_signature_keys(kind)[0]  # noqa: SLF001  # diffusers has no other way to ask
+    given: dict[str, object] = {str(key): None for key in made_of}
+    given.update(parts)
     if "requires_safety_checker" in inspect.signature(kind.__init__).parameters:
         given["requires_safety_checker"] = False
-    given["scheduler"] = diffusers.DDIMScheduler(**_SCHEDULE)
+    given["scheduler"] = library.DDIMScheduler(**_SCHEDULE)
     return cast("_Pipeline", kind(**given))

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from deltareg.delta.kind import BaseView, Effect, WeightUpdate
 from deltareg.errors import Problem
 
+CODE = "not_self_contained"
 _COUNT = ".num_batches_tracked"  # frozen ones do not count
 _MEAN = ".running_mean"
 
 
 def unmoved_statistics(effects: Iterable[Effect], base: BaseView) -> list[Problem]:
-    """Refuse averages that are the base's, where a training process has had its own."""
+    """Warn of averages that are the base's, where a training process has had its own."""
     changed = {effect.target for effect in effects if isinstance(effect, WeightUpdate)}
     modules = [name.removesuffix(_COUNT) for name in base.tensors if name.endswith(_COUNT)]
     kept = sorted(m for m in modules if f"{m}{_MEAN}" not in changed)
@@ -28,4 +29,4 @@ def unmoved_statistics(effects: Iterable[Effect], base: BaseView) -> list[Proble
     )
     module = kept[0].rpartition(".")[2]
     fix = f"name {module} in modules_to_save as well, and save the delta again"
-    return [Problem("not_self_contained", told, fix=fix)]
+    return [Problem(CODE, told, "warning", fix=fix)]
