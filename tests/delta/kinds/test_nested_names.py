@@ -106,7 +106,7 @@ def test_a_refusal_says_where_the_base_has_the_module(tmp_path, name, spelling):
     assert problem.code in {"not_selected", "no_tensor_applied"}
     told = f"{problem.message} {problem.fix}"
     assert f"{HOME}layers.0.self_attn.q_proj" in told
-    assert "deltareg convert PATH --to DIR --base BASE" in told
+    assert "deltareg convert PATH --out DIR --base BASE" in told
 
 
 def test_a_lora_of_a_network_that_sees_is_not_one_of_a_language_model(tmp_path):

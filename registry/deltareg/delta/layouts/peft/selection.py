@@ -111,7 +111,7 @@ def _unreachable(
             f"{len(found)} modules {_told(prefix, *found[0])} under which {trained.on} has"
             " them: the library would apply none of their tensors, without an error",
             tensor=next(iter(modules[found[0][0]].values())),
-            fix=f"rename {found[0][0]} to {found[0][1]}, and so on: deltareg convert PATH --to DIR"
+            fix=f"rename {found[0][0]} to {found[0][1]}, and so on: deltareg convert PATH --out DIR"
             " --base BASE",
         )
         for prefix, found in lost.items()

@@ -11,7 +11,7 @@ from deltareg.delta.architectures import facts
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.peft.keys import PREFIX
 
-RENAME = "rename them for this base: deltareg convert PATH --to DIR --base BASE"
+RENAME = "rename them for this base: deltareg convert PATH --out DIR --base BASE"
 _WEIGHT = ".weight"
 _TEXT = frozenset({"language_model", "text_model"})
 _LEAST = 3
