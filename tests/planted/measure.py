@@ -24,7 +24,7 @@ from deltareg.wire import CheckResult
 from tests.planted.bases import SUBJECTS
 from tests.planted.deltas import SEEDS, Planted, planted_set
 from tests.planted.gate import Seen, look_at
-from tests.planted.page import page
+from tests.planted.page import MUTATIONS, page
 from tests.planted.workshop import Workshop
 from tests.small_networks import quiet
 
@@ -67,8 +67,13 @@ def main() -> None:
     if options.values:
         options.values.write_text("".join(f"{_line(seen)}\n" for seen in found))
     if not options.half:
-        options.page.write_text(page(found))
+        _, title, kept = _written(options.page).partition(MUTATIONS)
+        options.page.write_text(page(found) + (f"\n{title}{kept}" if title else ""))
     print(f"{len(found)} deltas in {time.monotonic() - started:.0f} s")
+
+
+def _written(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def _measured(wanted: Sequence[Planted], jobs: int) -> list[Seen]:

@@ -26,6 +26,7 @@ from tests.planted.broken import Saved
 from tests.planted.deltas import CONFIG, Planted, edit, planted_set, publish
 from tests.planted.gate import push_code
 from tests.planted.mutations import WAYS
+from tests.planted.page import MUTATIONS
 from tests.planted.workshop import Workshop
 from tests.small_networks import quiet
 from tests.verify.bench import SMOKE, Bench
@@ -40,7 +41,6 @@ READINGS = frozenset({
     "fewer_targets", "fewer_layers", "excluded", "no_class_prefix", "twice_prefixed", "one_dropped",
 })  # fmt: skip
 """Those after which the library reads the files otherwise than they were trained."""
-TITLE = "## Mutations: what is left for a probe set"
 _HARMLESS = "the same function"
 _PASSES = "passes"
 _SAME = 1e-6
@@ -160,7 +160,7 @@ def section(found: Sequence[Mutant]) -> str:
         " Samples or golden outputs do (the gates above): a line that matters needs a probe set.",
         _WIDTH,
     )
-    return "\n\n".join([TITLE, told_of, left, "\n".join(lines), told]) + "\n"
+    return "\n\n".join([MUTATIONS, told_of, left, "\n".join(lines), told]) + "\n"
 
 
 def _row(*cells: str) -> str:
@@ -178,7 +178,7 @@ def main() -> None:
         found = survey(Workshop(Path(folder) / "made"), Path(folder))
     for one in found:
         print(one.way, one.place, *one.caught, flush=True)
-    text = options.page.read_text().partition(TITLE)[0]
+    text = options.page.read_text().partition(MUTATIONS)[0]
     options.page.write_text(text.rstrip() + "\n\n" + section(found))
 
 

@@ -47,6 +47,8 @@ delta, the healthy ones, too.
 | gate | broken that pass | healthy that fail |
 |---|---:|---:|
 """
+MUTATIONS = "## Mutations: what is left for a probe set"
+"""Under this the page has what `tests.planted.mutated` writes."""
 _SMOKE = frozenset(spec.name for spec in SMOKE.checks) - {"golden"}
 _BESIDE_BASE = frozenset({"in_domain", "general"})
 _GOLDEN = frozenset({"golden"})

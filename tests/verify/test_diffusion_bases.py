@@ -27,7 +27,18 @@ EXACT = 2e-6
 UNET = diffusion_loras.SORTS["unet new"]
 
 
-@pytest.fixture(scope="module", params=diffusion_loras.SORTS)
+QUICK = (
+    "unet new convolutions", "unet old processors", "unet kohya", "sdxl new", "flux new",
+    "flux kohya", "sd3 new", "pixart peft",
+)  # fmt: skip
+
+
+def all_of(names, *, quick):
+    """Give all names, those that the soak alone tries with its mark."""
+    return [n if n in quick else pytest.param(n, marks=pytest.mark.soak) for n in names]
+
+
+@pytest.fixture(scope="module", params=all_of(diffusion_loras.SORTS, quick=QUICK))
 def sort(request):
     return diffusion_loras.SORTS[request.param]
 
@@ -108,7 +119,7 @@ def test_a_folded_folder_is_read_by_the_library(sort, made, bench, engine, tmp_p
     assert largest(answers(model), engine.outputs("folded")) < EXACT
 
 
-@pytest.mark.parametrize("name", tiny_diffusers.TINY)
+@pytest.mark.parametrize("name", all_of(tiny_diffusers.TINY, quick=list(tiny_diffusers.TINY)[::4]))
 def test_every_class_that_is_known_runs_as_the_library_reads_it(name, tmp_path, cache_dir):
     tiny_diffusers.make(name).save_pretrained(tmp_path / "base")
     with open_base(tmp_path / "base", Cache(cache_dir)) as base:
