@@ -238,7 +238,11 @@ def class_of(name):
 def made(name, *, seed=0):
     """Make a network; no vector and no running statistic of it is at its default."""
     torch.manual_seed(seed)
-    network = class_of(name)(class_of(name).config_class(**NETWORKS[name][1])).eval()
+    return off_defaults(class_of(name)(class_of(name).config_class(**NETWORKS[name][1])).eval())
+
+
+def off_defaults(network):
+    """Move every vector and running statistic away from where it starts, so that each counts."""
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() < 2:

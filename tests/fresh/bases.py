@@ -8,7 +8,7 @@ from tests import small_networks
 from tests.fresh.inputs import Inputs
 from tests.fresh.media import IMAGES, PAIRS, SEVERAL, SOUNDS
 from tests.fresh.text import DECODERS, DOUBLE, ENCODERS, Table
-from tests.small_networks import torch, transformers
+from tests.small_networks import off_defaults, torch, transformers
 
 _UNUSABLE = {"llava_next"}  # its images come cut up, which nothing here does
 BASES: Table = {
@@ -31,17 +31,7 @@ def made(name: str, *, seed: int = 0) -> Any:
     """Make a base in float32; no vector and no running statistic of it is at its default."""
     torch.manual_seed(seed)
     cls, options = class_of(name), BASES[name][1]
-    network = cls(cls.config_class(**options)).float().eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.dim() < 2:
-                parameter.add_(0.1 * torch.randn_like(parameter))
-        for path, buffer in network.named_buffers():
-            if path.endswith("running_mean"):
-                buffer.normal_()
-            elif path.endswith("running_var"):
-                buffer.uniform_(0.5, 2)
-    return network
+    return off_defaults(cls(cls.config_class(**options)).float().eval())
 
 
 def outputs(network: Any, inputs: Inputs) -> dict[str, np.ndarray[Any, Any]]:
