@@ -15,6 +15,7 @@
     │   ├── UploadClosed             5   409
     │   └── LeaseLost                5   409
     ├── IntegrityFailure             6   422
+    │   └── BadSignature             6   422
     ├── BaseMismatch                 7   409
     ├── GateFailed                   8   409
     ├── GatePending                  9   409
@@ -196,6 +197,12 @@ class IntegrityFailure(DeltaregError):
 
     code = "digest"
     exit_code = 6
+
+
+class BadSignature(IntegrityFailure):
+    """What is signed is not signed by who should have, or is not what was signed."""
+
+    code = "bad_signature"
 
 
 class BaseMismatch(DeltaregError):

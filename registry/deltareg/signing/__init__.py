@@ -1,0 +1,1 @@
+"""Signatures: keys, DSSE envelopes and in-toto statements; who is trusted is said by others."""

@@ -1,0 +1,73 @@
+"""A key pair in a file of its owner's, mode 0600; one that is there is never overwritten."""
+
+import os
+import stat
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from deltareg.errors import InvalidInput, Misconfigured
+from deltareg.signing.keys import SigningKey
+
+_MOST_BYTES = 10_000
+
+
+def read_key(path: Path) -> SigningKey:
+    """Read a pair.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        Misconfigured: Others can read it, or it holds no key.
+    """
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if os.name == "posix" and mode & 0o077:
+            raise Misconfigured(
+                f"others can read the key in {path} (mode {mode:03o})",
+                fix=f"chmod 600 {path}, and make a new key if others use this machine",
+            )
+        pem = file.read(_MOST_BYTES)
+    try:
+        return SigningKey.of_pem(pem)
+    except InvalidInput as error:
+        raise Misconfigured(f"{path}: {error.message}", fix="name another file") from error
+
+
+def read_or_make_key(path: Path) -> tuple[SigningKey, bool]:
+    """Read a pair, or make one where there is none; say which it was.
+
+    Of several that make one at a time, one is kept and all get that.
+
+    Raises:
+        Misconfigured: Others can read it, it holds no key, or it cannot be written.
+    """
+    try:
+        return read_key(path), False
+    except FileNotFoundError:
+        pass
+    made = SigningKey.generate()
+    try:
+        is_kept = write_key(path, made)
+        return (made, True) if is_kept else (read_key(path), False)
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot keep a key in {path}: {error.strerror}", fix="name a file that can be written"
+        ) from error
+
+
+def write_key(path: Path, key: SigningKey) -> bool:
+    """Keep a pair in a new file; False when there is a file, which is left as it is."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key.pem())
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+            return True
+        return False
+    finally:
+        draft.unlink()

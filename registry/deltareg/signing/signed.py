@@ -1,0 +1,45 @@
+"""Signed statements: an in-toto statement in a DSSE envelope, and the other way round."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deltareg.errors import BadSignature
+from deltareg.signing.envelopes import open_envelope, seal
+from deltareg.signing.keys import PublicKey, SigningKey
+from deltareg.signing.statement import (
+    PAYLOAD_TYPE,
+    Statement,
+    decode_statement,
+    encode_statement,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A statement and the key that signed it."""
+
+    statement: Statement
+    keyid: str
+
+
+def sign_statement(statement: Statement, key: SigningKey) -> bytes:
+    """Write and sign a statement; gives the envelope."""
+    return seal(encode_statement(statement), key, payload_type=PAYLOAD_TYPE)
+
+
+def open_statement(raw: bytes, keys: Mapping[str, PublicKey], *, predicate_type: str) -> Signed:
+    """Give the statement in an envelope that one of the keys signed.
+
+    Only the bytes that the signature covers are read.
+
+    Raises:
+        BadSignature: The signature does not hold, or what was signed is no statement of that type.
+    """
+    opened = open_envelope(raw, keys, payload_type=PAYLOAD_TYPE)
+    statement = decode_statement(opened.payload)
+    if statement.predicate_type != predicate_type:
+        raise BadSignature(
+            f"the statement is of type {statement.predicate_type[:80]!r}",
+            fix="see what it is: deltareg verdict verify FILE",
+        )
+    return Signed(statement, opened.keyid)
