@@ -38,7 +38,7 @@ def verify_here(invocation: Invocation, wanted: RunCreate, *, timeout_s: float) 
             fix=f"ask for one: deltareg token create --for {who.principal} --scope verify",
         )
     name = f"{OWN}{uuid4().hex[:12]}"
-    here = wanted.model_copy(update={"labels": {"worker": name}, "again": True})
+    here = wanted.model_copy(update={"labels": {"worker": name}, "again": True, "local": True})
     run = invocation.client.runs.create(here)
     with LocalWorker(invocation, run.id, name=name) as worker:
         invocation.output.note(f"run {run.id}: starting a worker here")

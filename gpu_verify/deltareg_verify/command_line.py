@@ -26,6 +26,7 @@ from deltareg_verify import sandbox
 from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.behavior import behavior
 from deltareg_verify.escape_trial import stand_trial
+from deltareg_verify.key import identity_of
 from deltareg_verify.materials import Stock
 from deltareg_verify.options import Options
 from deltareg_verify.probing import probe
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 _DESCRIBE_S = 60.0
 _GIB = 1 << 30
 _STALE_S = 2 * 86_400
+_EPILOG = "Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/settings.md)."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +53,7 @@ main.add_command(probe)
 main.add_command(behavior)
 
 
-@main.command(epilog="Every option is also a variable: DELTAREG_WORKER_NAME, … (docs/settings.md).")
+@main.command(epilog=_EPILOG)
 @click.option("--server", metavar="URL", help="The registry. Default: the client's setting.")
 @click.option("--once", is_flag=True, help="Take one run, if there is one, then stop.")
 @click.option("--run", "only_run", metavar="ID", default="", help="Take this run only, then stop.")
@@ -82,7 +84,8 @@ def run(
     """Take runs from the registry, check versions on their bases, and send verdicts.
 
     The worker needs a token that may read and verify (DELTAREG_TOKEN, DELTAREG_TOKEN_FILE, or one
-    that `deltareg auth login` keeps), and no database and no bucket. A base is found by its
+    that `deltareg auth login` keeps), a key that an admin has enrolled (see deltareg-worker key),
+    and no database and no bucket. A base is found by its
     fingerprint: in --base-dir, where a client pushed or registered it from, in the Hugging Face
     cache, else it is fetched from the registry.
 
@@ -101,6 +104,28 @@ def run(
         _run(resolve(given, is_once=once, only_run=only_run), server)
 
 
+@main.command("key", epilog=_EPILOG)
+@click.option(
+    "--file", "key_file", metavar="FILE", type=click.Path(path_type=Path),
+    help="Where the key is kept. Default: the setting, else this user's data folder.",
+)  # fmt: skip
+@click.option("--host", metavar="NAME", help="What this machine is called; asked of it if not.")
+def key(*, key_file: Path | None, host: str | None) -> None:
+    """Print this worker's public key, for an admin to enrol; it is made where there is none.
+
+    The key in the file is the worker's identity: what is signed with it is taken for what this
+    worker found. It is never printed, and a file that is there is never overwritten.
+    """
+    given = {"key_file": key_file, "host": host}
+    logging.basicConfig(level=logging.WARNING)
+    with explained():
+        options = resolve(given, is_once=True)
+        own = identity_of(options.key_file, options.host, is_for_one_run=False)
+    click.echo(own.text)
+    click.echo(f"kept in {options.key_file}; an admin enrols it:", err=True)
+    click.echo(f"  deltareg worker enrol NAME --key {own.text}", err=True)
+
+
 def _run(options: Options, server: str | None) -> None:
     sandbox.conceal()
     stop = Stop(options.stop_grace_s)
@@ -108,7 +133,11 @@ def _run(options: Options, server: str | None) -> None:
     config = load_config(flags={"server": server} if server else {}).config
     options.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(options.scratch, now=time.time())
-    with WorkerClient(config) as client, Zygote(options.scratch, environment=os.environ) as zygote:
+    own = identity_of(options.key_file, options.host, is_for_one_run=bool(options.only_run))
+    with (
+        WorkerClient(config, key=own.key, host=own.host) as client,
+        Zygote(options.scratch, environment=os.environ) as zygote,
+    ):
         with stop.waiting():
             _introduce(config)
             found = _describe(zygote, options)

@@ -24,6 +24,8 @@ class Options:
         memory_bytes: Private memory of a child on a CPU; 0 sets no limit.
         accepted_layers: Layers of the sandbox whose escapes are accepted where they are missing.
         base_cache_bytes: Bytes of fetched bases that stay between runs; 0 sets no limit.
+        key_file: The key that it signs with; made where there is none.
+        host: What its machine is called; empty to ask it.
         is_once: Whether to end after one run, or when there is none.
         only_run: The one run to take, and nothing else.
     """
@@ -39,6 +41,8 @@ class Options:
     memory_bytes: int
     accepted_layers: frozenset[str] = frozenset()
     base_cache_bytes: int = 0
+    key_file: Path = Path("worker-key.pem")
+    host: str = ""
     is_once: bool = False
     only_run: str = ""
 

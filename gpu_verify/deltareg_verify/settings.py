@@ -64,6 +64,15 @@ class WorkerSettings(BaseSettings):
         Field(ge=0, description="Bytes of fetched bases kept between runs; 0 sets no limit."),
     ] = 0
 
+    key_file: Annotated[
+        Path,
+        Field(description="The key that it signs with, mode 0600; made at the first start."),
+    ] = Field(default_factory=lambda: platformdirs.user_data_path("deltareg-worker") / "key.pem")
+    host: Annotated[
+        str,
+        Field(description="What its machine is called. Default: host name and machine id."),
+    ] = ""
+
     def options(self, *, is_once: bool, only_run: str = "") -> Options:
         """Hand the settings down as plain values."""
         return Options(
@@ -78,6 +87,8 @@ class WorkerSettings(BaseSettings):
             memory_bytes=self.memory_bytes,
             accepted_layers=accepted_layers(self.allow_escapes),
             base_cache_bytes=self.base_cache_bytes,
+            key_file=self.key_file,
+            host=self.host,
             is_once=is_once or bool(only_run),
             only_run=only_run,
         )

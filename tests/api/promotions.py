@@ -12,8 +12,9 @@ from deltareg.db.session import read
 from deltareg.wire import ChannelMove, LeaseGrant, LeaseRequest
 from tests.api.forger import prepare
 from tests.fixtures.registries import SAMPLES, SCOPES, report
+from tests.signers import enrol_named, key_of, sign_fields
 
-MINE = "mine"
+MINE, LEASE = "mine", "lease"
 
 
 class Promotions:
@@ -105,20 +106,26 @@ class Line:
 
     def lease(self, worker=None):
         """Let a worker take the run that is queued."""
-        body = LeaseRequest(worker="w" if worker is None else "w2").model_dump()
+        name = "w" if worker is None else "w2"
+        key = enrol_named(self.world.server.registry.engine, name)
+        body = LeaseRequest(worker=name, key=str(key.public)).model_dump()
         answer = (worker or self.world.worker).post("/leases", json=body)
         assert answer.json()["run"] == self.run, answer.text
-        return answer.json()
+        return answer.json() | {"worker": name}
 
     def honest(self, grant, **changes):
-        """Write the report of a pass, or what is given in its place."""
+        """Write the report of a pass, or what is given in its place, to be signed when sent."""
         smoke = {**grant, "suite": "smoke"} if grant["suite"] == MINE else grant
         found = report(LeaseGrant.model_validate(smoke)).model_dump(mode="json")
         if grant["suite"] == MINE:
             found["checks"] = [check for check in found["checks"] if check["name"] == "effect"]
-        return found | changes
+        return found | changes | {LEASE: grant}
 
     def complete(self, body, *, run=None, by=None):
+        """Send a report, signed as who leased its run."""
+        found = dict(body)
+        lease = found.pop(LEASE)
+        body = sign_fields(lease, found, key_of(lease["worker"]), worker=lease["worker"])
         return (by or self.world.worker).post(f"/runs/{run or self.run}:complete", json=body)
 
     def move(self, *, channel="dev", seen="now", by=None, headers=None, **body):

@@ -20,13 +20,14 @@ from deltareg.service.registry import Registry
 from deltareg.store import open_store
 from deltareg.wire import API
 from tests.fixtures.registries import SCOPES
+from tests.signers import enrol_named, key_of
 
 MATRIX = json.loads(Path(__file__).with_name("authz_matrix.json").read_text())
 NAMES = {
     "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
     "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
-    "request_id": "999999",
+    "request_id": "999999", "keyid": "k",
 }  # fmt: skip
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
@@ -43,6 +44,8 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete": {"storage_map": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete-base": {"storage_map": "{}"},
+    "POST /api/v1/keys": {"name": "eve-worker", "key": f"ed25519:{'0' * 64}"},
+    "POST /api/v1/keys/{keyid}:revoke": {"reason": "x"},
     "POST /api/v1/suites": {"document": "name: mine\nchecks: [effect]"},
     "POST /api/v1/runs": {"ref": "team/lora"},
     "POST /api/v1/verdicts/{verdict_id}/waivers": {"check": "effect", "reason": "x"},
@@ -85,7 +88,9 @@ def routes():
 
 def ask(http, route, *, worker="authz"):
     method, _, path = route.partition(" ")
-    body = {"worker": worker} if path.endswith("/leases") and method == "POST" else None
+    is_lease = path.endswith("/leases") and method == "POST"
+    key = str(key_of(f"only-{worker}").public)
+    body = {"worker": worker, "key": key} if is_lease else None
     return http.request(
         method,
         path.format(**NAMES, agent=worker),
@@ -99,6 +104,8 @@ def ask(http, route, *, worker="authz"):
 def tokens(shared_registry):
     """Make a token of each scope, and the kinds that are nobody's."""
     made = {scope: shared_registry.token(scope, principal=f"only-{scope}") for scope in SCOPES}
+    for scope in SCOPES:
+        enrol_named(shared_registry.registry.engine, f"only-{scope}")
     with shared_registry.client() as admin:
         revoked = shared_registry.token(*SCOPES, principal="gone")
         (found,) = [row for row in admin.tokens.list(limit=200).items if row.principal == "gone"]

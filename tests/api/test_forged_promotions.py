@@ -376,16 +376,16 @@ REPORTS = {
     "a check failed and then passed": (
         checks(lambda found: [found[0] | {"verdict": "fail"}, *found]), "invalid_input", "",
     ),
-    "201 checks": (checks(lambda found: found[:1] * 201), "invalid_input", "openapi"),
+    "201 checks": (checks(lambda found: found[:1] * 201), "invalid_input", "worker"),
     "the digest of another suite": (
         fields(suite_digest=str(built_in("deep").digest)), "invalid_input", "worker",
     ),
     "no digest of a suite": (fields(suite_digest=""), "invalid_input", "worker"),
-    "a verdict that is none": (fields(verdict="passed"), "invalid_input", "openapi"),
-    "evidence that is none": (fields(base_evidence="sure"), "invalid_input", "openapi"),
-    "a digest of its own choice": (fields(digest="sha256:x"), "invalid_input", "openapi"),
-    "a base of its own choice": (fields(base_root="blake3:x"), "invalid_input", "openapi"),
-    "a policy of its own choice": (fields(policy_digest="sha256:x"), "invalid_input", "openapi"),
+    "a verdict that is none": (fields(verdict="passed"), "invalid_input", "worker"),
+    "evidence that is none": (fields(base_evidence="sure"), "invalid_input", "worker"),
+    "a digest of its own choice": (fields(digest="sha256:x"), "invalid_input", "worker"),
+    "a base of its own choice": (fields(base_root="blake3:x"), "invalid_input", "worker"),
+    "a policy of its own choice": (fields(policy_digest="sha256:x"), "invalid_input", "worker"),
     "a lower fence": (fenced(-1), "lease_lost", "claim another run"),
     "a higher fence": (fenced(1), "lease_lost", "claim another run"),
     "by another principal": (

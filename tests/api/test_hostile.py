@@ -17,6 +17,7 @@ from fastapi.routing import iter_route_contexts
 from tests.api.test_authz import BODIES, HEADERS, QUERIES
 from tests.api.test_authz import NAMES as PLACES
 from tests.fixtures.registries import SCOPES
+from tests.signers import enrol_named, sign_text
 
 NAMES = PLACES | {"agent": "host-1"}
 RAW = [
@@ -192,7 +193,8 @@ def sample_bodies():
             "register_only": False,
         },
         "POST /api/v1/runs": {"what": "verify", "suite": "smoke", "again": False, "labels": {}},
-        "POST /api/v1/leases": {"worker": "w", "labels": {}, "wait_s": 0},
+        "POST /api/v1/leases": {"worker": "w", "labels": {}, "wait_s": 0, "key": "k", "host": "h"},
+        "POST /api/v1/keys": {"host": "h", "replaces": False},
         "POST /api/v1/runs/{run_id}:complete": {"sandbox": "none"},
         "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {
             "version": 1, "revision": 1, "steps": 1, "reason": "r", "dry_run": True,
@@ -205,6 +207,7 @@ def test_a_report_full_of_oddities_is_kept_or_refused(both_databases):
     """Numbers that JSON may hold and databases may not, in the checks of a live run."""
     client = both_databases.line("lora")
     http = both_databases.http(both_databases.token(*SCOPES, principal="worker", kind="wrk"))
+    key = enrol_named(both_databases.registry.engine, "worker")
 
     for value in (
         "NaN",
@@ -217,20 +220,18 @@ def test_a_report_full_of_oddities_is_kept_or_refused(both_databases):
         "1e-400",
     ):
         run = client.verify("team/lora", again=True)
-        lease = http.post("/leases", json={"worker": "odd"}).json()
+        lease = http.post("/leases", json={"worker": "odd", "key": str(key.public)}).json()
         assert lease["run"] == run.id
-        body = json.dumps(
-            {
-                "fence": lease["fence"], "verdict": "inconclusive", "verifier": "t", "dtype": "f32",
-                "suite_digest": lease["suite_digest"], "seed": 1, "base_evidence": "exact",
-                "environment": {"a": "b"},
-                "checks": [{"name": "x", "verdict": "warn", "value": "@"}],
-            }
-        ).replace('"@"', value)  # fmt: skip
+        said = {
+            "fence": lease["fence"], "verdict": "inconclusive", "verifier": "t", "dtype": "f32",
+            "suite_digest": lease["suite_digest"], "seed": 1, "base_evidence": "exact",
+            "environment": {"a": "b"}, "sandbox": "",
+            "checks": [{"name": "x", "verdict": "warn", "value": "@"}],
+        }  # fmt: skip
+        body = sign_text(lease, said, key, instead=('"@"', value))
         answer = http.post(
             f"/runs/{lease['run']}:complete",
-            content=body,
-            headers={"Content-Type": "application/json"},
+            json=body,
         )
         assert answer.status_code in {200, 422}, (value, answer.text)
         if answer.status_code == 422:

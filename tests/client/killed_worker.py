@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from deltareg.client import ClientConfig, WorkerClient
+from deltareg.signing.key_file import read_key
 from deltareg.wire import LeaseRequest
 
 
@@ -23,7 +24,7 @@ def main(server: str, token: str, at: str, part: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     config = ClientConfig(server=server, token=token, cache_dir=Path("cache"), concurrency=1)
-    with WorkerClient(config) as client:
+    with WorkerClient(config, key=read_key(Path(os.environ["DELTAREG_WORKER_KEY_FILE"]))) as client:
         client._api._http.event_hooks = {at: [die]}
         grant = client.lease(LeaseRequest(worker="w1", what=["reencode"]))
         assert grant is not None

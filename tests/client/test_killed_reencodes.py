@@ -38,7 +38,7 @@ def killed(server, processes):
     """Give a function that lets a worker die at a request of its run, and gives how it ended."""
 
     def run(at, part):
-        token = server.token(*WORKER, principal="killed", kind="wrk")
+        token = server.token(*WORKER, principal="worker", kind="wrk")
         command = [sys.executable, str(KILLED_WORKER), server.url, token, at, part]
         worker = processes.start("killed", *command, environ=processes.environ("killed"))
         return worker.wait(), worker.errors

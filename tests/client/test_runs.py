@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 
 from deltareg.errors import Blocked, Conflict, InvalidInput, LeaseLost, NotFound, WaitTimeout
-from deltareg.wire import LeaseHold, LeaseRequest, RunFailure
+from deltareg.wire import LeaseHold, LeaseRequest, RunFailure, VerdictInfo
 from tests.fixtures.registries import SAMPLES, report
+from tests.signers import key_of, sign
 
 LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 
@@ -70,14 +71,16 @@ def test_a_lease_is_held_by_its_fence_and_its_principal(local_registry, client, 
     client.push(LORA, "team/lora", base="tinyllama")
     grant = worker.lease(LeaseRequest(worker="w"))
     other = local_registry.client(("read", "verify"), principal="other", kind="wrk")
+    keys = {worker: key_of("worker"), other: key_of("other")}
 
     worker.heartbeat(LeaseHold(run=grant.run, fence=grant.fence))
     for who, fence in ((worker, grant.fence + 1), (worker, 0), (other, grant.fence)):
         forged = grant.model_copy(update={"fence": fence})
         with pytest.raises(LeaseLost):
             who.heartbeat(LeaseHold(run=grant.run, fence=fence))
+        signed = sign(forged, report(forged), keys[who], worker="w")
         with pytest.raises(LeaseLost):
-            who.complete_run(grant.run, report(forged))
+            who._api.post(f"/runs/{grant.run}:complete", signed, VerdictInfo)
         with pytest.raises(LeaseLost):
             who.fail_run(grant.run, RunFailure(fence=fence, error="x"))
 

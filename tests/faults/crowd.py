@@ -1,14 +1,18 @@
 """Workers without work: `crowd.py COUNT` lets so many wait for a run at once, for ever."""
 
 import asyncio
+import os
 import sys
+from pathlib import Path
 
 import httpx
 
 from deltareg.client.config import load_config
+from deltareg.signing.key_file import read_key
 from deltareg.wire import API
 
 _WAIT_S = 30
+KEY = str(read_key(Path(os.environ["DELTAREG_WORKER_KEY_FILE"])).public)
 
 
 async def main(count):
@@ -24,7 +28,7 @@ async def main(count):
 async def wait(client, name):
     while True:
         answer = await client.post(
-            "/leases", json={"worker": name, "labels": {}, "wait_s": _WAIT_S}
+            "/leases", json={"worker": name, "labels": {}, "wait_s": _WAIT_S, "key": KEY}
         )
         answer.raise_for_status()
         print("waited", flush=True)

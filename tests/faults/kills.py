@@ -20,6 +20,7 @@ from tests.faults.ledger import BETWEEN, PHASES, Ledger
 from tests.faults.payloads import BASE, content, objects, payload
 from tests.faults.proxy import Proxy
 from tests.fixtures.processes import Running
+from tests.signers import key_of
 
 WORKER = Path(__file__).with_name("worker.py")
 VICTIMS = ("push", "server", "worker")
@@ -65,6 +66,7 @@ class KillHarness:
         self._open.callback(self.ledger.close)
         with self.client() as client:
             client.bases.push(BASE, "tiny")
+            client.keys.enrol("worker", str(key_of("worker").public), host="here")
             request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
             self._worker_token = client.tokens.create(request).token
         self._start_worker()

@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deltareg.wire import TokenCreate
 from tests.faults.ledger import Ledger
 from tests.faults.payloads import BASE, payload
 from tests.fixtures.processes import until
@@ -125,9 +124,7 @@ def queue(server, folder, count):
 
 
 def worker_environ(processes, server):
-    with server.client(processes.folder / "cache") as client:
-        request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
-        token = client.tokens.create(request).token
+    token = server.worker_token(processes.folder / "cache")
     return processes.environ("workers", DELTAREG_SERVER=server.url, DELTAREG_TOKEN=token)
 
 

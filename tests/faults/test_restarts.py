@@ -21,6 +21,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.payloads import BASE, content, payload
 from tests.fixtures.databases import postgresql_started, server_url
 from tests.fixtures.processes import until
+from tests.signers import key_of
 
 SEED = int(os.environ.get("DELTAREG_TEST_SEED", "7"))
 PUSHERS, MODES = 3, ("immediate", "fast")
@@ -106,6 +107,7 @@ class Fire:
     def _prepare(self):
         with self._client() as client:
             client.bases.push(BASE, "tiny")
+            client.keys.enrol("worker", str(key_of("worker").public), host="here")
             request = TokenCreate(principal="worker", kind="wrk", scopes=["read", "verify"])
             token = client.tokens.create(request).token
             refs = [

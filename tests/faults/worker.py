@@ -5,20 +5,25 @@ work for a while without a heartbeat, complete. Each step is a line on its stand
 `STEP seconds run fence`; a step is told after the server has acknowledged it.
 """
 
+import os
 import random
 import sys
 import time
+from pathlib import Path
 
 from deltareg.client import WorkerClient
 from deltareg.client.config import load_config
 from deltareg.errors import DeltaregError, LeaseLost, Unavailable
 from deltareg.gate.verifier import VERIFIER
+from deltareg.signing.key_file import read_key
 from deltareg.suites.suite import built_in
 from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
 
 
 def main(name, work_s, wait_s):
-    with WorkerClient(load_config().config) as client:
+    with WorkerClient(
+        load_config().config, key=read_key(Path(os.environ["DELTAREG_WORKER_KEY_FILE"]))
+    ) as client:
         say("ready")
         while True:
             try:

@@ -9,6 +9,7 @@ from deltareg.errors import Blocked, GateFailed, GatePending, Inconclusive
 from deltareg.gate.judge import Candidate, Circumstances, is_in_window, judge, refusal
 from deltareg.gate.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
 from deltareg.gate.ruling import RULE_ERRORS, Ruling
+from deltareg.gate.signers import Signer
 from deltareg.gate.verdict_rules import SuiteFact, VerdictFact
 from deltareg.gate.verifier import VERIFIER
 
@@ -36,6 +37,7 @@ VERDICT = VerdictFact(
     verifier=f"{VERIFIER} deltareg/1.0", seed=7, dtype="F32",
     policy_digest=str(policy_digest(POLICY)), evidence="exact",
     sandbox="session limits network files -calls", environment=HERE,
+    signer=Signer(keyid="a" * 64, worker="gpu-1", host="rack-1"),
 )  # fmt: skip
 NOW = Circumstances(
     "prod", NOW_US, policy_digest=str(policy_digest(POLICY)), suites={"smoke": SUITE},

@@ -23,7 +23,7 @@ from deltareg.digest import Digest
 from deltareg.errors import DeltaregError, Forbidden, NotFound
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.refs import LineRef, Ref
-from deltareg.service.access import audit, tokens
+from deltareg.service.access import audit, keys, tokens
 from deltareg.service.authority.grants import Grant, Right
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.bases import bases
@@ -37,6 +37,7 @@ from deltareg.service.channels import (
     readiness,
     requests,
     reviews,
+    summaries,
 )
 from deltareg.service.lines import blobs, lineage, log, revocations, versions
 from deltareg.service.push import ingest, ingest_base, reencode, uploads
@@ -51,6 +52,8 @@ from deltareg.suites.suite import read_suite
 from deltareg.wire import (
     AgentReport,
     ChannelMove,
+    KeyEnrol,
+    KeyRevoke,
     LeaseHold,
     LeaseRequest,
     LineSent,
@@ -70,7 +73,8 @@ from deltareg.wire import (
 )
 from tests.migrations.populated import ROWS, populate
 from tests.service import rows
-from tests.service.work import SMOKE, report
+from tests.service.work import SMOKE, findings
+from tests.signers import key_of
 
 LAB = LineRef("lab", "x")
 V1 = Ref(LAB, version=1)
@@ -82,7 +86,7 @@ _WEIGHT = ManifestTensor("m.safetensors", "w", "weight", "", "F32", (1,), ROOT)
 _FILE = ManifestFile("m.safetensors", 12, rows.BASE.digest, _HEADER, is_tensors=True)
 WEIGHTS = Manifest(BASE_KIND, "", False, None, {"config_json": "{}"}, (_WEIGHT,), (_FILE,))
 DELTA = Manifest("lora", "", True, ROOT, {}, (), ())
-REPORT = report(type("Grant", (), {"fence": 1, "suite_digest": str(SMOKE.digest)}))
+REPORT = findings(type("Grant", (), {"fence": 1, "suite_digest": str(SMOKE.digest)}))
 PAGE = {"cursor": None, "limit": 50}
 HOLD = LeaseHold(run="r", fence=1)
 
@@ -116,6 +120,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(gate.check_gate, V1, "prod"),
     called(policies.show_policy, LAB, "prod"),
     called(readiness.show_readiness, LAB, "prod"),
+    called(summaries.show_summary, LAB, "prod", 1),
     called(requests.list_requests, LAB, state=None, channel=None, **PAGE),
     called(requests.show_request, 1),
     called(blobs.find_blob, Digest.parse(f"sha256:{'0' * 64}"), of="lab/x:v1"),
@@ -137,6 +142,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(stats.show_storage, V1, limit=5),
     called(verdicts.list_verdicts, V1, suite=None, **PAGE),
     called(verdicts.show_verdict, "v"),
+    called(verdicts.show_envelope, "v"),
 ]
 DECIDES = [  # on what is known by a number alone, so that it has to be found first
     called(requests.approve_request, 1, message=""),
@@ -176,6 +182,8 @@ WRITES = [  # to what lies in `lab`
 WHOLES = [  # of everything, and what belongs to no namespace
     called(audit.list_audit, actor=None, action=None, subject="lab/x", **PAGE),
     called(tokens.create_token, TokenCreate(principal="eve")),
+    called(keys.enrol_worker, KeyEnrol(name="gpu-1", key=str(key_of("gpu-1").public))),
+    called(keys.revoke_key, "k", KeyRevoke(reason="x")),
     called(tokens.list_tokens, **PAGE),
     called(tokens.revoke_token, 1),
     called(fleet.list_followers, None, **PAGE),
@@ -202,6 +210,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
 ]
 SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(tokens.whoami),
+    called(keys.list_keys),
     called(bases.list_bases, root=None, **PAGE),
     called(bases.show_base, "tiny"),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),

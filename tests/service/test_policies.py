@@ -131,7 +131,13 @@ def test_a_verdict_asked_for_a_channel_is_bound_to_its_policy(two, registry_serv
     worker.complete_run(grant.run, report(grant))
     bound = two.runs.show(run.id).verdict
     engine = registry_server.registry.engine
-    with write(engine) as conn, rows.unguarded(conn, t.verdicts):  # leave it as the only one
+    with (  # leave it as the only one
+        write(engine) as conn,
+        rows.unguarded(conn, t.verdicts),
+        rows.unguarded(conn, t.verdict_envelopes),
+    ):
+        others = t.verdict_envelopes.c.verdict_id != bound.id
+        conn.execute(sa.delete(t.verdict_envelopes).where(others))
         conn.execute(sa.delete(t.verdicts).where(t.verdicts.c.id != bound.id))
 
     assert bound.policy_digest == two.channels.policy("team/lora", "dev").digest

@@ -36,10 +36,11 @@ from deltareg.wire import LeaseHold, LeaseRequest, ReencodeReport, UploadComplet
 from tests.client.checkpoints import write_run
 from tests.service import rows
 from tests.service.turns import Turns, TurnStore
+from tests.signers import enrol
 
 QUICK, SEEDS, SOAKED = 6, 15, 60
 GIVEN_UP = (UploadClosed, LeaseLost, Conflict, NotFound, Blocked)
-TABLES = (
+TABLES = (t.lease_keys,
     t.piece_packs, t.pieces, t.version_packs, t.base_packs, t.upload_packs, t.uploads, t.packs,
     t.verdicts, t.runs, t.lineage, t.channels, t.versions, t.deltas, t.bases,
 )  # fmt: skip
@@ -160,7 +161,8 @@ class World:
 
     def reencoder(self):
         for _ in range(4):
-            request = LeaseRequest(worker="w", what=["reencode"])
+            key = enrol(self.registry.engine, self.worker.principal_id, self.worker.principal)
+            request = LeaseRequest(worker="w", what=["reencode"], key=str(key.public))
             # Some leases run out at once: whoever asks next takes the run away.
             lease_s = self.random.choice([0, 60, 60])
             grant = claim_lease(self.registry, self.worker, request, lease_s=lease_s)

@@ -13,16 +13,30 @@ from deltareg.service.runs.leases import claim_lease
 from deltareg.suites.suite import built_in
 from deltareg.wire import CheckResult, LeaseRequest, VerdictReport
 from tests.service import rows
+from tests.signers import enrol, sign
 
 SMOKE = built_in("smoke")
+_CLAIMED: dict[
+    tuple[str, str], tuple
+] = {}  # by run and nonce: key, name and labels of who claimed it
 
 
 def claim(registry, caller, *, name="w1", labels=None):
-    request = LeaseRequest(worker=name, labels=labels or {})
-    return claim_lease(registry, caller, request, lease_s=60)
+    key = enrol(registry.engine, caller.principal_id, caller.principal)
+    request = LeaseRequest(worker=name, labels=labels or {}, key=str(key.public))
+    grant = claim_lease(registry, caller, request, lease_s=60)
+    if grant is not None:
+        _CLAIMED[grant.run, grant.nonce] = (key, name, labels or {})
+    return grant
 
 
-def report(grant, *, verdict="pass", checks=None, skip=None, fail=None, suite_digest=None):
+def report(grant, **found):
+    """Write what a worker found under a lease, signed as who claimed it."""
+    key, name, labels = _CLAIMED[grant.run, grant.nonce]
+    return sign(grant, findings(grant, **found), key, worker=name, labels=labels)
+
+
+def findings(grant, *, verdict="pass", checks=None, skip=None, fail=None, suite_digest=None):
     outcomes = {spec.name: "pass" for spec in SMOKE.checks}
     outcomes |= {skip: "skipped"} if skip else {}
     outcomes |= {fail: "fail"} if fail else {}

@@ -13,6 +13,7 @@ from deltareg.service.runs.leases import (
 from deltareg.service.runs.log import append_log
 from deltareg.service.runs.runs import show_run
 from deltareg_verify.materials import Materials
+from tests.signers import enrol, sign
 from tests.verify.bench import SMOKE, sample_bench
 
 
@@ -29,10 +30,16 @@ class Desk:
     outages: int = 0
     has_no_log: bool = False
     calls: list[str] = field(default_factory=list)
+    leased: dict[str, tuple] = field(default_factory=dict)
 
     def lease(self, request):
         self._call("lease")
-        return claim_lease(self.registry, self.caller, request, lease_s=self.lease_s)
+        key = enrol(self.registry.engine, self.caller.principal_id, self.caller.principal)
+        request = request.model_copy(update={"key": str(key.public)})
+        grant = claim_lease(self.registry, self.caller, request, lease_s=self.lease_s)
+        if grant is not None:
+            self.leased[grant.run] = grant, key, request
+        return grant
 
     def heartbeat(self, hold):
         self._call("heartbeat")
@@ -45,6 +52,8 @@ class Desk:
 
     def complete_run(self, run_id, report):
         self._call("complete")
+        grant, key, request = self.leased[run_id]
+        report = sign(grant, report, key, worker=request.worker, labels=request.labels)
         return complete_run(self.registry, self.caller, run_id, report)
 
     def fail_run(self, run_id, failure):

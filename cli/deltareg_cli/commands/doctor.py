@@ -103,6 +103,7 @@ def _look(invocation: Invocation) -> Iterator[Finding]:
         yield token
         if token.state != "fail":
             yield _try("workers", lambda: _workers(invocation))
+            yield _try("second looks", lambda: _disputes(invocation))
 
 
 def _try(what: str, look: Callable[[], Finding]) -> Finding:
@@ -186,3 +187,12 @@ def _workers(invocation: Invocation) -> Finding:
         detail += f"; {count(len(waiting), 'run')} of the queue fits none, for one: "
         return Finding("workers", "warn", f"{detail}{waiting[0].unserved}", "deltareg worker ls")
     return Finding("workers", "ok", detail)
+
+
+def _disputes(invocation: Invocation) -> Finding:
+    found = invocation.client.meta().disputes
+    if not found:
+        return Finding("second looks", "ok", "no two workers disagree")
+    detail = f"two workers disagree about {count(found, 'verdict')}: one is broken, or lies"
+    fix = "deltareg audit --action verdict.dispute, then: deltareg worker revoke NAME -m REASON"
+    return Finding("second looks", "warn", detail, fix)

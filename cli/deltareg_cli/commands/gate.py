@@ -2,12 +2,13 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
 from deltareg.client.report_files.writing import ReportPaths
 from deltareg.client.resources.missing import missing_verifications
-from deltareg.errors import WaitTimeout
+from deltareg.errors import Misconfigured, WaitTimeout
 from deltareg.wire import GateAnswer, RunInfo
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command, group
@@ -59,6 +60,7 @@ class _Waited:
 @option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
 @option("--wait", is_flag=True, help="Have missing verdicts made, and wait for them.")
 @timeout_option(help="How long to wait; the runs go on after that.")
+@option("--vsa", metavar="FILE", help="Write the answer as the server signs it, a SLSA VSA.")
 @report_options
 @click.pass_obj
 def check(
@@ -68,6 +70,7 @@ def check(
     channel: str,
     wait: bool,
     timeout: float,
+    vsa: str | None,
     against: str,
     paths: ReportPaths,
 ) -> Exit:
@@ -75,9 +78,11 @@ def check(
 
     Lists what is unmet, each with the command that would change it. Nothing is changed; --wait
     queues the verifications that are missing, bound to the channel's policy. Reports are written
-    whatever the answer is. Exit status: 0 allowed, 8 a verdict is fail, 9 a verdict or an approval
-    is missing, too old or does not count, 11 a verdict is inconclusive, 13 revoked, quarantined,
-    deleted, frozen, or of a kind or base that the channel does not take, 124 the wait timed out.
+    whatever the answer is. A verdict that nobody signed who is trusted here is refused, with exit
+    status 6, though the server counts it. Exit status: 0 allowed, 8 a verdict is fail, 9 a
+    verdict or an approval is missing, too old or does not count, 11 a verdict is inconclusive, 13
+    revoked, quarantined, deleted, frozen, or of a kind or base that the channel does not take,
+    124 the wait timed out.
     """
     paths.check()
     answer = invocation.client.gate(ref, channel)
@@ -85,6 +90,8 @@ def check(
     if waited.runs:
         answer = invocation.client.gate(answer.ref, channel)
     status = _status(answer, waited)
+    if vsa is not None:
+        _write_summary(answer, vsa)
     write_gate_reports(
         invocation, answer.ref, paths, status=status, answer=answer, runs=waited.runs,
         against=against,
@@ -99,12 +106,29 @@ def check(
     return status
 
 
+def _write_summary(answer: GateAnswer, file: str) -> None:
+    """Write what the server signed.
+
+    Raises:
+        Misconfigured: It has no key, so it signs nothing.
+    """
+    if not answer.vsa:
+        raise Misconfigured(
+            "the server does not sign its answers", fix="give it a key: DELTAREG_SIGNING_KEY"
+        )
+    Path(file).write_text(f"{answer.vsa}\n", encoding="utf-8")
+
+
 def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _Waited:
     """Queue every missing verification, then wait for all of them within one time."""
     deadline = time.monotonic() + timeout_s
     runs = {
         missing.suite: invocation.client.verify(
-            answer.ref, suite=missing.suite, again=missing.again, channel=answer.channel
+            answer.ref,
+            suite=missing.suite,
+            again=missing.again,
+            channel=answer.channel,
+            independent=missing.independent,
         )
         for missing in missing_verifications(answer)
     }

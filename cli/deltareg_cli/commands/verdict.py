@@ -10,6 +10,7 @@ from deltareg.refs import Ref, is_id
 from deltareg.wire import LogLine, RunInfo, RunLog, VerdictInfo
 from deltareg_cli.blocks import Answer, Lines
 from deltareg_cli.command_tree import Place, command, group
+from deltareg_cli.commands.verdict_signed import export, verify
 from deltareg_cli.commands.waive import unwaive, waive
 from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
@@ -78,17 +79,24 @@ def ls(
     "show",
     Example("the newest about a version", "deltareg verdict show me/chat:v3"),
     Example("a certain one, check by check", "deltareg verdict show ID"),
+    Example("as it was signed", "deltareg verdict show ID --envelope"),
     see_also=("verdict ls", "help exit-codes"),
 )
 @click.argument("named", metavar="ID|REF", help=_ANY_VERDICT)
+@option("--envelope", is_flag=True, help="Print what the worker signed, and nothing else.")
 @click.pass_obj
-def show(invocation: Invocation, named: str) -> Exit:
+def show(invocation: Invocation, named: str, *, envelope: bool) -> Exit:
     """Show a verdict with its checks.
 
     Each check has its value, threshold and baseline; the environment is named. The exit status is
     the verdict: 0 pass, 8 fail, 11 inconclusive.
     """
     found = _find(invocation, named)
+    if envelope:
+        signed = invocation.client.verdicts.envelope(found.id)
+        document = fields(signed, "verdict", "keyid", "envelope")
+        invocation.output.show(Answer(document, [], [found.id], raw=f"{signed.envelope}\n"))
+        return OUTCOME_STATUS[found.verdict]
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
     return OUTCOME_STATUS[found.verdict]
@@ -222,5 +230,5 @@ def cancel(invocation: Invocation, named: str) -> None:
     invocation.output.show(run_answer(run, invocation))
 
 
-for _command in (ls, show, logs, rerun, cancel, waive, unwaive):
+for _command in (ls, show, logs, rerun, cancel, waive, unwaive, export, verify):
     verdict.add_command(_command)

@@ -46,6 +46,7 @@ PLACE = Place("Verify and promote", 10)
     metavar="NAME",
     help="Verify on this variant of the base, whose weights are packed, in place of the base.",
 )
+@option("--independent", is_flag=True, help="By another worker, on another host, than before.")
 @option("--again", is_flag=True, help="Make the checks anew although a verdict counts.")
 @option(
     "--on",
@@ -72,6 +73,7 @@ def verify(
     suite: str,
     channel: str | None,
     variant: str,
+    independent: bool,
     again: bool,
     places: tuple[str, ...],
     priority: str,
@@ -95,7 +97,9 @@ def verify(
     With --on the checks are made where the worker offers what is asked for: h100 is a word of the
     GPU's name, gpu_memory_gib=40 is at least so much, any other label is as it was given. With
     --on local this command starts a worker here, for this run only, and waits for it; the token
-    must allow verify, and the verify part must be installed.
+    must allow verify, and the verify part must be installed. Nobody enrolled that worker, so its
+    verdict is for your eyes: it counts for no channel, unless a policy says local: true. With
+    --independent another worker makes the checks, on another host, than those that passed already.
     """
     where = parse_where(places)
     if paths.wanted and not (wait or where.is_here):
@@ -103,7 +107,7 @@ def verify(
     paths.check()
     wanted = request_of(
         RunCreate, ref=ref, suite=suite, again=again, labels=where.labels, priority=priority,
-        channel=channel, variant=variant,
+        channel=channel, variant=variant, independent=independent,
     )  # fmt: skip
     if where.is_here:
         run = verify_here(invocation, wanted, timeout_s=timeout)

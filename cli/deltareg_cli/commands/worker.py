@@ -4,6 +4,7 @@ import click
 
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command, group
+from deltareg_cli.commands.worker_keys import enrol, keys, revoke, rotate
 from deltareg_cli.documents import page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -18,10 +19,11 @@ PLACE = Place("Operate", 20)
     "worker",
     Example("take runs until stopped", "deltareg worker run"),
     Example("who works, and on what", "deltareg worker ls"),
+    Example("whose findings count", "deltareg worker keys"),
     see_also=("up", "verify"),
 )
 def worker() -> None:
-    """Run workers, which check versions on their bases."""
+    """Run workers, and say whose findings count."""
 
 
 @command(
@@ -51,9 +53,10 @@ def run(
 ) -> None:
     """Take runs, check versions on their bases, send verdicts.
 
-    A worker needs the address of the registry and a token that may read and verify; no database
-    and no bucket. What it reads of a version is read by a child process without network and
-    credentials. The same checks run on a GPU and without one.
+    A worker needs the address of the registry, a token that may read and verify, and a key that an
+    admin has enrolled (deltareg-worker key prints it); no database and no bucket. What it reads of
+    a version is read by a child process without network and credentials. The same checks run on a
+    GPU and without one.
 
     A base is found by its fingerprint: in --base-dir, where this machine pushed or registered it
     from, in the Hugging Face cache, else it is fetched from the registry.
@@ -82,5 +85,5 @@ def ls(invocation: Invocation) -> None:
     invocation.output.show(Answer(page_fields(page), [table], [each.name for each in page.items]))
 
 
-worker.add_command(run)
-worker.add_command(ls)
+for _command in (run, ls, enrol, keys, rotate, revoke):
+    worker.add_command(_command)

@@ -25,6 +25,7 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
             ("id", verdict.id),
             ("digest", short(verdict.digest)),
             ("base", [short(verdict.base_root), Cell(verdict.base_evidence, "dim")]),
+            ("signed by", _signer(verdict)),
             ("given", f"{moment(verdict.created_at, now=now)} by {verdict.verifier}"),
             ("run with", f"{verdict.dtype}, seed {verdict.seed}"),
             ("sandbox", verdict.sandbox),
@@ -86,6 +87,15 @@ def told_waiver(waiver: Waiver, *, now: datetime) -> str:
         how = f"ended by {waiver.revoked_by}" if waiver.revoked_by else "expired"
         what = f"{waiver.check}, {how} {moment(waiver.revoked_at or waiver.expires_at, now=now)}"
     return f"{what}, by {waiver.created_by}: {waiver.reason}"
+
+
+def _signer(verdict: VerdictInfo) -> list[Text]:
+    if not verdict.keyid:
+        return [Cell("nobody", "warn")] if verdict.verifier else []
+    key = Cell(f"key {verdict.keyid[:12]}", "dim")
+    if verdict.is_local:
+        return [Cell("a worker that nobody enrolled", "warn"), key]
+    return [verdict.signed_by, Cell(verdict.host, "dim"), key]
 
 
 def _waivers(verdict: VerdictInfo, *, now: datetime) -> list[tuple[str, Text]]:

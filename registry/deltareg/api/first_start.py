@@ -1,5 +1,6 @@
 """The first start of an embedded server: folder, schema, and a token that the CLI finds."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -13,9 +14,15 @@ from deltareg.db import HEAD
 from deltareg.db.queries.principals import count_tokens, end_tokens_of
 from deltareg.db.session import create_engine, read, schema_head, write
 from deltareg.errors import DeltaregError, Misconfigured
+from deltareg.host.machine import this_host
 from deltareg.host.token_files import read_token, write_token
+from deltareg.service.access.keys import enrol_own_worker
 from deltareg.service.access.tokens import bootstrap_token, is_live, mint_secret
 from deltareg.service.registry import Registry
+from deltareg.signing.key_file import read_or_make_key
+from deltareg.signing.keys import SigningKey
+
+log = logging.getLogger(__name__)
 
 ADMIN = "admin"
 LOCAL_WORKER = "local-worker"
@@ -101,6 +108,40 @@ def local_worker_token(registry: Registry) -> str:
         registry, principal=LOCAL_WORKER, kind="wrk", scopes=["read", "verify"],
         secret=mint_secret("wrk"),
     )  # fmt: skip
+
+
+def server_key(settings: Settings) -> SigningKey | None:
+    """Read the server's own key, or make it where it is looked for first; None where it cannot be.
+
+    A server without one works, and signs no answer of its gate.
+
+    Raises:
+        Misconfigured: The key that the settings name cannot be read or made.
+    """
+    path = settings.effective_signing_key
+    try:
+        key, is_new = read_or_make_key(path)
+    except Misconfigured as error:
+        if settings.signing_key is not None or path.exists():
+            raise
+        log.warning("answers of the gate are not signed: %s; set DELTAREG_SIGNING_KEY", error)
+        return None
+    if is_new:
+        log.info("made the server's key %s in %s", key.keyid[:12], path)
+    return key
+
+
+def local_worker_key(registry: Registry, settings: Settings) -> dict[str, str]:
+    """Make the key of this machine's workers and enrol them with it; give what tells them so."""
+    path = settings.data_dir.absolute() / "workers" / "key.pem"
+    key, _ = read_or_make_key(path)
+    found = enrol_own_worker(registry, LOCAL_WORKER, key.public, host=this_host())
+    if found.state != "live":
+        log.warning(
+            "the key of the workers here is %s, and they take no runs; to give them a new one,"
+            " remove %s and start again", found.state, path,
+        )  # fmt: skip
+    return {"DELTAREG_WORKER_KEY_FILE": str(path), "DELTAREG_WORKER_HOST": found.host}
 
 
 def _is_current(url: str) -> bool:

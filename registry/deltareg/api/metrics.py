@@ -37,6 +37,15 @@ class Metrics:
             registry=self._collector,
         )  # fmt: skip
 
+        self._disputes = Gauge(
+            "deltareg_disputed_verdicts", "Verdicts that a second worker did not find.",
+            registry=self._collector,
+        )  # fmt: skip
+
+    def set_disputes(self, count: int) -> None:
+        """Note how many verdicts two workers disagree about."""
+        self._disputes.set(count)
+
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
         self._requests.labels(method, route, str(status)).inc()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -20,9 +21,11 @@ from pydantic import ValidationError
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
 from deltareg.api.first_start import (
     local_token,
+    local_worker_key,
     local_worker_token,
     migrate_embedded,
     prepare_data_dir,
+    server_key,
 )
 from deltareg.api.log_lines import start_log
 from deltareg.api.one_host import one_host
@@ -33,6 +36,7 @@ from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import Misconfigured
 from deltareg.host.process import explained
+from deltareg.service.access.keys import announce_server_key
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.store import open_store
@@ -120,7 +124,7 @@ def open_registry(settings: Settings) -> Registry:
     engine = create_engine(settings.effective_database_url)
     check_schema(engine)
     store = open_store(settings.effective_store_url, options=settings.s3_options())
-    return Registry(engine, store)
+    return Registry(engine, store, recheck_share=settings.recheck_share)
 
 
 def check_address(settings: Settings) -> None:
@@ -155,6 +159,8 @@ def _begin(settings: Settings) -> tuple[socket.socket, str, Registry]:
         listener = _listen(settings)
         migrate_embedded(settings)
         registry = open_registry(settings)
+        registry = replace(registry, signer=server_key(settings))
+        announce_server_key(registry)
         url = _url(settings, listener)
         token_file = local_token(registry, settings, url)
     _announce(url, token_file, settings)
@@ -266,7 +272,10 @@ def _workers(
     started: list[subprocess.Popen[bytes]] = []
     if count:
         token = local_worker_token(registry)
-        environ = {**os.environ, "DELTAREG_TOKEN": token, "DELTAREG_SERVER": url}
+        environ = {
+            **os.environ, "DELTAREG_TOKEN": token, "DELTAREG_SERVER": url,
+            **local_worker_key(registry, settings),
+        }  # fmt: skip
         for number in range(count):
             scratch = settings.data_dir.absolute() / "workers" / str(number)
             command = [

@@ -41,6 +41,16 @@ class Settings(BaseSettings):
     run_log_days: float = Field(
         default=30.0, ge=0, description="How long a log is kept after its run; 0 is for ever, days."
     )
+    signing_key: Path | None = Field(
+        default=None,
+        description="The server's own key, PEM, mode 0600; made in the data folder when unset.",
+    )
+    recheck_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Of the passes, the share that another worker verifies again.",
+    )
     s3_endpoint_url: str | None = Field(default=None, description="S3 endpoint; AWS when unset.")
     s3_region: str = Field(default="us-east-1", description="S3 region.")
     s3_access_key_id: str | None = Field(default=None, description="S3 access key id.")
@@ -62,6 +72,11 @@ class Settings(BaseSettings):
     def effective_store_url(self) -> str:
         """The store, or the embedded one."""
         return self.store_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+    @property
+    def effective_signing_key(self) -> Path:
+        """The file of the server's own key."""
+        return self.signing_key or self.data_dir.absolute() / "server-key.pem"
 
     @property
     def keep_logs_s(self) -> float | None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from deltareg.client.compare.bisect import Bisection
     from deltareg.client.compare.bisect_by_hand import HandBisection
     from deltareg.client.push.merge import MergeOptions, Weighted
+    from deltareg.client.resources.keys import Keys
     from deltareg.client.resources.suites import Suites
     from deltareg.client.results import reports
 
@@ -173,11 +174,12 @@ class Client:
         priority: Priority = "normal",
         channel: str | None = None,
         variant: str = "",
+        independent: bool = False,
     ) -> RunInfo:
         """Queue a verification of a version, or join the one under way; see `runs.verify`."""
         return self.runs.verify(
             ref, suite=suite, again=again, labels=labels, priority=priority, channel=channel,
-            variant=variant,
+            variant=variant, independent=independent,
         )  # fmt: skip
 
     def show(self, ref: str) -> VersionDetail:
@@ -286,6 +288,13 @@ class Client:
     def verdicts(self) -> Verdicts:
         """Verdicts: list, show, waive."""
         return Verdicts(self._context)
+
+    @property
+    def keys(self) -> "Keys":
+        """Keys of workers and servers: list, enrol, revoke, trust."""
+        from deltareg.client.resources.keys import Keys  # few ask for them
+
+        return Keys(self._context)
 
     @property
     def suites(self) -> "Suites":

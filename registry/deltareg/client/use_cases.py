@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deltareg.client.fold import materialize, update
     from deltareg.client.pull import fetching
     from deltareg.client.push import convert, lint, merge, push, reencode
+    from deltareg.client.trust import trusted_keys, verified
 
 _ROOMS = {
     "behavior": "compare",
@@ -28,7 +29,9 @@ _ROOMS = {
     "push": "push",
     "push_base": "bases",
     "reencode": "push",
+    "trusted_keys": "trust",
     "update": "fold",
+    "verified": "trust",
 }
 
 __all__ = [
@@ -45,7 +48,9 @@ __all__ = [
     "push",
     "push_base",
     "reencode",
+    "trusted_keys",
     "update",
+    "verified",
 ]
 
 

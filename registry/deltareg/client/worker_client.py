@@ -1,5 +1,7 @@
 """What a worker does under its leases, beside what everybody does: no command uses it."""
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,32 +9,71 @@ from pydantic import TypeAdapter
 
 from deltareg.client import use_cases
 from deltareg.client.client import Client
+from deltareg.client.config import ClientConfig
+from deltareg.signing.signed import sign_statement
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
     LogAppend,
     ReencodeReport,
+    Request,
     RunFailure,
     RunInfo,
+    SignedReport,
     VerdictInfo,
     VerdictReport,
 )
+from deltareg.wire.statements import verdict_statement
 
 if TYPE_CHECKING:
     from deltareg.client.folders.base_folder import BaseFolder
+    from deltareg.signing.keys import SigningKey
 
+_MOST_LEASED = 16
 _GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Leased:
+    """A lease with what was asked for it, and when it came."""
+
+    grant: LeaseGrant
+    request: LeaseRequest
+    at: str
+
+
 class WorkerClient(Client):
-    """A client that also claims runs, holds them and ends them."""
+    """A client that also claims runs, holds them and ends them, and signs what was found."""
+
+    def __init__(
+        self, config: ClientConfig, *, key: "SigningKey | None" = None, host: str = ""
+    ) -> None:
+        """Open nothing yet, as `Client`.
+
+        Args:
+            config: Where the registry is, and with which token.
+            key: What the worker signs with; without one it can take no run of a verification.
+            host: The machine that it is on.
+        """
+        super().__init__(config)
+        self._key = key
+        self._host = host
+        self._leased: dict[str, _Leased] = {}
 
     def lease(self, request: LeaseRequest) -> LeaseGrant | None:
         """Ask for work; None when there was none within the time to wait."""
+        if self._key is not None:
+            told = {"key": str(self._key.public), "host": self._host}
+            request = request.model_copy(update=told)
         # A worker asks for as long as it lives, and says so when nobody answers.
         response = self._api.send("POST", "/leases", body=request, is_patient=False)
-        return _GRANT.validate_json(response.content)
+        grant = _GRANT.validate_json(response.content)
+        if grant is not None:
+            if len(self._leased) >= _MOST_LEASED:
+                del self._leased[next(iter(self._leased))]
+            self._leased[grant.run] = _Leased(grant, request, _now())
+        return grant
 
     def heartbeat(self, hold: LeaseHold) -> None:
         """Say that the work goes on.
@@ -51,8 +92,21 @@ class WorkerClient(Client):
         self._api.send("POST", f"/runs/{run_id}/log", body=lines)
 
     def complete_run(self, run_id: str, report: VerdictReport) -> VerdictInfo:
-        """End a run with what was found."""
-        return self._api.post(f"/runs/{run_id}:complete", report, VerdictInfo)
+        """End a run that this client was leased with what was found, which it signs."""
+        return self._api.post(f"/runs/{run_id}:complete", self._signed(run_id, report), VerdictInfo)
+
+    def _signed(self, run_id: str, report: VerdictReport) -> Request:
+        """Sign a report; one about a run of somebody else goes as it is, and is refused."""
+        leased = self._leased.get(run_id)
+        if leased is None or self._key is None:
+            return report
+        request = leased.request
+        statement = verdict_statement(
+            leased.grant, report, worker=request.worker, host=request.host, labels=request.labels,
+            started_at=leased.at, finished_at=_now(),
+        )  # fmt: skip
+        envelope = sign_statement(statement, self._key).decode()
+        return SignedReport(fence=report.fence, envelope=envelope)
 
     def reencode(self, grant: LeaseGrant, base: "BaseFolder", scratch: Path) -> ReencodeReport:
         """Make and send the new form of a version, for the run that a worker holds."""
@@ -65,3 +119,7 @@ class WorkerClient(Client):
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
         """Give back a run that could not be carried out."""
         self._api.send("POST", f"/runs/{run_id}:fail", body=failure)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

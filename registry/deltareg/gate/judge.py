@@ -14,11 +14,13 @@ from deltareg.errors import DeltaregError, Problem
 from deltareg.gate.freeze_window import standing_window
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
+from deltareg.gate.signers import SignerTerms
 from deltareg.gate.verdict_rules import (
     Bounds,
     SuiteFact,
     VerdictFact,
     VerdictSubject,
+    independent_passes,
     rule_on_suite,
     why_not,
 )
@@ -122,7 +124,10 @@ def deciding(
     *,
     now: Circumstances,
 ) -> list[VerdictFact]:
-    """Give the newest verdict that counts for each suite of a policy that has one."""
+    """Give the newest verdict that counts for each suite of a policy that has one.
+
+    Where independent workers must agree, those that agree with it stand beside it.
+    """
     subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
     found: list[VerdictFact] = []
     for required in policy.suites:
@@ -130,7 +135,8 @@ def deciding(
         if suite is not None:
             of = [verdict for verdict in verdicts if verdict.suite == required.name]
             bound = _bounds(policy, now)
-            found += [v for v in of if why_not(v, subject, suite, bound=bound) is None][:1]
+            counting = [v for v in of if why_not(v, subject, suite, bound=bound) is None]
+            found += independent_passes(counting, suite)[: max(1, policy.independent)]
     return found
 
 
@@ -161,7 +167,11 @@ def is_in_window(*, behind: int, age_s: float, window: RollbackWindow) -> bool:
 
 def _bounds(policy: Policy, now: Circumstances) -> Bounds:
     is_strict = policy.environment == "strict"
-    return Bounds(now.policy_digest, now.environments if is_strict else None, now.incumbent)
+    signers = SignerTerms(
+        policy.workers, policy.worker_labels, is_local_taken=policy.is_local_taken
+    )
+    environments = now.environments if is_strict else None
+    return Bounds(now.policy_digest, environments, now.incumbent, signers)
 
 
 def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:

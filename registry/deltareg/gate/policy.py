@@ -8,10 +8,11 @@ this digest: when the policy changes, they do not count any more.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from deltareg.digest import Digest, sha256_of
+from deltareg.documents.json_values import is_object
 from deltareg.documents.strict_fields import (
     Place,
     read_count,
@@ -32,10 +33,12 @@ SANDBOX_LAYERS = (
 )  # fmt: skip
 KEYS = (
     "suites", "sandbox", "evidence", "kinds", "bases", "protected", "approvals", "freeze",
-    "rollback", "environment", "variants",
+    "rollback", "environment", "variants", "workers", "worker_labels", "independent", "local",
 )  # fmt: skip
 MOST_APPROVALS = 20
+MOST_WORKERS = 10
 _MOST_ITEMS = 200
+_MOST_LABELS = 16
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 _AGE = re.compile(r"(\d{1,6})([wdhms])")
 _SUITE_EXAMPLE = "[smoke, {suite: deep, max_age: 30d}]"
@@ -78,6 +81,10 @@ class Policy:
         rollback: The window of rollbacks on the old verdict.
         variants: The variants of the base on which the suites must have passed as well, by name.
         environment: `strict` when a verdict counts only in the environment of today's workers.
+        workers: The workers whose verdicts it takes, by name; None for all that are enrolled.
+        worker_labels: What these must have offered.
+        independent: How many of them, on different hosts, must have found the same.
+        is_local_taken: Whether verdicts of `verify --on local` count.
     """
 
     suites: tuple[RequiredSuite, ...] = (RequiredSuite("smoke"),)
@@ -91,6 +98,10 @@ class Policy:
     rollback: RollbackWindow = RollbackWindow()
     environment: Environment = "any"
     variants: tuple[str, ...] = ()
+    workers: tuple[str, ...] | None = None
+    worker_labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    independent: int = 1
+    is_local_taken: bool = False
 
 
 def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> Policy:
@@ -115,12 +126,16 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         evidence=read("evidence", _evidence, default.evidence),
         kinds=read("kinds", _names("[lora, ia3]"), default.kinds),
         bases=read("bases", _names('[llama-3.1-8b, "sha256:…"]'), default.bases),
-        is_protected=read("protected", _protected, default.is_protected),
+        is_protected=read("protected", _flag, default.is_protected),
         approvals=read("approvals", _approvals, default.approvals),
         freeze=read("freeze", _windows, default.freeze),
         rollback=read("rollback", _rollback, default.rollback),
         environment=read("environment", _environment, default.environment),
         variants=read("variants", _names("[llama-3.1-8b-bnb4]"), default.variants),
+        workers=read("workers", _names("[gpu-1, gpu-2]"), default.workers),
+        worker_labels=read("worker_labels", _labels, default.worker_labels),
+        independent=read("independent", _independent, default.independent),
+        is_local_taken=read("local", _flag, default.is_local_taken),
     )
 
 
@@ -138,6 +153,10 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "rollback": _rollback_field(policy.rollback),
         "environment": None if policy.environment == "any" else policy.environment,
         "variants": list(policy.variants) or None,
+        "workers": None if policy.workers is None else list(policy.workers),
+        "worker_labels": dict(policy.worker_labels) or None,
+        "independent": None if policy.independent == 1 else policy.independent,
+        "local": policy.is_local_taken or None,
     }
     return fields | {key: value for key, value in optional.items() if value is not None}
 
@@ -150,6 +169,7 @@ def policy_digest(policy: Policy) -> Digest:
         kinds=None if policy.kinds is None else tuple(sorted(policy.kinds)),
         bases=None if policy.bases is None else tuple(sorted(policy.bases)),
         variants=tuple(sorted(policy.variants)),
+        workers=None if policy.workers is None else tuple(sorted(policy.workers)),
         freeze=tuple(sorted(policy.freeze, key=lambda window: str(window.fields()))),
     )
     return sha256_of(canonical_json(policy_fields(ordered)))
@@ -210,7 +230,7 @@ def _names(example: str) -> Callable[[object, Place], tuple[str, ...]]:
     return read
 
 
-def _protected(value: object, place: Place) -> bool:
+def _flag(value: object, place: Place) -> bool:
     if not isinstance(value, bool):
         raise place.wrong(f"takes true or false, not {shown(value)}", fix="write true or false")
     return value
@@ -227,6 +247,23 @@ def _evidence(value: object, place: Place) -> str:
 
 def _approvals(value: object, place: Place) -> int:
     return read_count(value, place, most=MOST_APPROVALS)
+
+
+def _independent(value: object, place: Place) -> int:
+    found = read_count(value, place, most=MOST_WORKERS)
+    if found < 1:
+        raise place.wrong("is no number of workers", fix="write 2, or leave the key out")
+    return found
+
+
+def _labels(value: object, place: Place) -> dict[str, str]:
+    fields = value if is_object(value) else {}
+    if not 0 < len(fields) <= _MOST_LABELS:
+        raise place.wrong(f"takes labels, not {shown(value)}", fix="write {device: cuda}")
+    return {
+        name: read_text(fields[name], place.at(name), example="device: cuda")
+        for name in sorted(fields)
+    }
 
 
 def _environment(value: object, place: Place) -> Environment:

@@ -8,7 +8,8 @@ from deltareg.errors import Blocked, DeltaregError, GateFailed, GatePending, Inc
 Rule = Literal[
     "revoked", "quarantined", "deleted", "frozen", "kind", "base", "failed", "inconclusive",
     "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent", "environment",
-    "stale", "sandbox", "evidence", "approvals", "verdict",
+    "stale", "sandbox", "evidence", "approvals", "verdict", "unsigned", "key_revoked", "local",
+    "workers", "independent",
 ]  # fmt: skip
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -24,6 +25,10 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "missing": GatePending,
     "suite_changed": GatePending,
     "foreign": GatePending,
+    "unsigned": GatePending,
+    "key_revoked": GatePending,
+    "local": GatePending,
+    "workers": GatePending,
     "verifier": GatePending,
     "policy": GatePending,
     "incumbent": GatePending,
@@ -31,6 +36,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "stale": GatePending,
     "sandbox": GatePending,
     "evidence": GatePending,
+    "independent": GatePending,
     "approvals": GatePending,
 }
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deltareg.digest import Digest
+from deltareg.gate.agreement import TOLERANCE, CheckFact, disagreement, independent_of
 from deltareg.gate.policy import EVIDENCE, Policy, RequiredSuite, write_age
 from deltareg.gate.ruling import Rule, Ruling
+from deltareg.gate.signers import Signer, SignerTerms, why_untrusted
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
 
 # A waiver says that somebody answers for a finding. For these nobody can: what they find is that
@@ -32,12 +34,16 @@ class SuiteFact:
         seed: The seed that its verdicts were made with.
         dtype: The dtype that they must have been made in; empty when the base decides.
         needs_promoted: Whether it compares with the version that a channel serves.
+        required: The checks that it requires, and of each whether it may not apply.
+        tolerance: How far apart two workers' measures may be, as a share of the larger.
     """
 
     digest: Digest
     seed: int
     dtype: str = ""
     needs_promoted: bool = False
+    required: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,13 @@ class Bounds:
         environments: Those that it may have been made in; None for any.
         incumbent: The manifest of what the channel serves, for suites that compare with it, empty
             for nothing; None when it does not matter.
+        signers: Whose verdicts are taken.
     """
 
     policy_digest: str | None = None
     environments: frozenset[str] | None = None
     incumbent: str | None = None
+    signers: SignerTerms = field(default_factory=SignerTerms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,9 @@ class VerdictFact:
         failed_checks: The checks that failed.
         waived: Until when a failed check is waived, in words, by check.
         compared_with: The manifest of the version that the suite compared with; may be empty.
+        signer: Who signed it.
+        checks: The checks, by name, to compare with those of another.
+        disputed: What another worker found otherwise, in words; empty when none did.
     """
 
     id: str
@@ -115,6 +126,9 @@ class VerdictFact:
     failed_checks: tuple[str, ...] = ()
     waived: Mapping[str, str] = field(default_factory=dict[str, str])
     compared_with: str = ""
+    signer: Signer = field(default_factory=Signer)
+    checks: Mapping[str, CheckFact] = field(default_factory=dict[str, CheckFact])
+    disputed: str = ""
 
     @property
     def standing_failures(self) -> tuple[str, ...]:
@@ -156,10 +170,15 @@ def rule_on_suite(
             Ruling("missing", told, fix="deltareg suite ls; then change the policy", suite=name)
         ]
     theirs = [verdict for verdict in verdicts if verdict.suite == name]
+    if not bound.signers.is_local_taken:  # they say nothing here, unless there is nothing else
+        theirs = [verdict for verdict in theirs if not verdict.signer.is_local] or theirs
     reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in theirs]
     counting = [verdict for verdict, reason in zip(theirs, reasons, strict=True) if reason is None]
     if counting:
-        return _rule_on_verdict(subject, required, policy, counting[0], now_us=now_us)
+        rulings = _rule_on_verdict(subject, required, policy, counting[0], now_us=now_us)
+        if policy.independent > 1 and rulings[0].rule == "verdict":
+            rulings.append(_rule_on_others(subject, policy, counting, suite))
+        return rulings
     if reasons and reasons[0] is not None:
         rule, told = reasons[0]
         found = f"{tell(theirs[0], now_us=now_us)}, does not count: {told}"
@@ -188,6 +207,9 @@ def why_not(
         return about
     if verdict.outcome == "inconclusive" and not verdict.verifier:
         return None  # it was not made: the run came to nothing
+    untrusted = why_untrusted(verdict.signer, bound.signers, is_pass=verdict.is_pass)
+    if untrusted is not None:
+        return untrusted
     if not is_current_verifier(verdict.verifier):
         told = verdict.verifier.partition(" ")[0] or "nobody"
         return "verifier", f"it was made by {told}, which {VERIFIER} has replaced"
@@ -253,6 +275,9 @@ def _rule_on_verdict(
     name = required.name
     told = tell(verdict, now_us=now_us)
     again = _verify(subject, name, again=True)
+    if verdict.disputed:
+        found = f"{told}: two workers disagree, {verdict.disputed}"
+        return [Ruling("inconclusive", found, fix=again, suite=name)]
     if verdict.outcome == "inconclusive":
         return [Ruling("inconclusive", f"{told}: it could not be judged", fix=again, suite=name)]
     if not verdict.is_pass:
@@ -280,6 +305,41 @@ def _rule_on_verdict(
         fix = "" if is_met else _FIXES.get(rule, "{again}").format(again=again)
         rulings.append(Ruling(rule, message, fix=fix, suite=name))
     return rulings
+
+
+def independent_passes(verdicts: Sequence[VerdictFact], suite: SuiteFact) -> list[VerdictFact]:
+    """Give the newest of some verdicts that count, with those that independent workers agree to.
+
+    Args:
+        verdicts: Those that count for a suite, newest first.
+        suite: The suite.
+    """
+    found = list(verdicts[:1])
+    for verdict in verdicts[1:]:
+        agrees = (
+            verdict.is_pass
+            and not verdict.disputed
+            and not disagreement(
+                found[0].checks, verdict.checks, required=suite.required, tolerance=suite.tolerance
+            )
+        )
+        if agrees and independent_of(verdict.signer, [one.signer for one in found]):
+            found.append(verdict)
+    return found
+
+
+def _rule_on_others(
+    subject: VerdictSubject, policy: Policy, counting: Sequence[VerdictFact], suite: SuiteFact
+) -> Ruling:
+    """Ask for as many independent workers as the policy says that found the same."""
+    name = counting[0].suite
+    found = [verdict.signer.told for verdict in independent_passes(counting, suite)]
+    told = f"{name}: {len(found)} of {policy.independent} independent workers agree"
+    message = f"{told}: {', '.join(found)}"
+    if len(found) >= policy.independent:
+        return Ruling("independent", message, suite=name)
+    fix = f"{_verify(subject, name).removesuffix(' --wait')} --independent --wait"
+    return Ruling("independent", message, fix=fix, suite=name)
 
 
 def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[Rule, str] | None:

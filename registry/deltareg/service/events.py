@@ -29,6 +29,9 @@ class Action(StrEnum):
     CHANNEL_ROLLBACK = "channel.rollback"
     CHANNEL_UNFREEZE = "channel.unfreeze"
     COLLECT_RUN = "collect.run"
+    KEY_ENROL = "key.enrol"
+    KEY_REVOKE = "key.revoke"
+    KEY_ROTATE = "key.rotate"
     REQUEST_APPROVE = "request.approve"
     REQUEST_OPEN = "request.open"
     REQUEST_PROMOTE = "request.promote"
@@ -44,6 +47,7 @@ class Action(StrEnum):
     TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105  # an action, no secret
     TOKEN_CREATE = "token.create"  # noqa: S105
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
+    VERDICT_DISPUTE = "verdict.dispute"
     VERDICT_UNWAIVE = "verdict.unwaive"
     VERDICT_WAIVE = "verdict.waive"
     VERSION_DELETE = "version.delete"

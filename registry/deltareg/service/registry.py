@@ -9,6 +9,7 @@ from deltareg.service.authority.grants import Grant, Right
 from deltareg.service.authority.refusals import hidden, refused
 from deltareg.service.authority.resources import SOMEWHERE, Resource
 from deltareg.service.events import Action, record_event
+from deltareg.signing.keys import SigningKey
 from deltareg.store import BlobStore
 
 PACK_BYTES_MAX = 64 << 20
@@ -17,10 +18,19 @@ BASES = "bases"
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The database and the store."""
+    """The database and the store, and what the server signs with.
+
+    Attributes:
+        engine: The database.
+        store: Where bytes lie.
+        signer: The server's own key; None where it has none and signs nothing.
+        recheck_share: Of the passes, how many are verified again by another worker.
+    """
 
     engine: sa.Engine
     store: BlobStore
+    signer: SigningKey | None = None
+    recheck_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class Caller:
         token_id: The token that came with the request; None for the registry itself.
         grants: What the token allows, and where.
         request_id: Ties log lines, audit rows and answers of one request together.
+        is_worker: Whether it is a worker's, which takes runs and asks for none.
     """
 
     principal: str
@@ -40,6 +51,7 @@ class Caller:
     token_id: int | None
     grants: frozenset[Grant]
     request_id: str = ""
+    is_worker: bool = False
 
     def require(self, right: Right, *, on: Resource) -> None:
         """Go on only with a right on a resource.

@@ -13,7 +13,7 @@ from deltareg.suites.catalogue import CATALOGUE, CheckForm
 Fields = Mapping[str, object]
 
 _DTYPES = ("keep", "f32", "bf16", "f16")
-_TOP = {"name", "about", "seed", "dtype", "budget", "probe", "sets", "checks"}
+_TOP = {"name", "about", "seed", "dtype", "budget", "probe", "sets", "checks", "tolerance"}
 _CHECK = {"check", "name", "required", "parameters", "threshold", "against", "probes"}
 _THRESHOLD = {"threshold", "min_absolute_change", "min_relative_change", "greater_is_better"}
 _SET = {"file", "digest", "text", "data"}
@@ -46,12 +46,13 @@ def normalise(fields: Fields) -> dict[str, object]:
     dtype = fields.get("dtype", "keep")
     if dtype not in _DTYPES:
         _refuse("dtype", f"is one of {', '.join(_DTYPES)}, not {dtype!r}")
+    tolerance = {"tolerance": _share(fields["tolerance"])} if "tolerance" in fields else {}
     return {
         "name": _name(fields.get("name"), "name"), "about": _text(fields.get("about", ""), "about"),
         "seed": _count(fields.get("seed", 0), "seed"), "dtype": dtype,
         "budget": _counts(fields.get("budget", {}), _BUDGET, "budget", least=0),
         "probe": _counts(fields.get("probe", {}), _PROBE, "probe", least=1),
-        "sets": sets, "checks": specs,
+        "sets": sets, "checks": specs, **tolerance,
     }  # fmt: skip
 
 
@@ -267,6 +268,13 @@ def _number(value: object, where: str) -> str | int:
     if found != found or abs(found) == float("inf"):
         _refuse(where, "is a finite number")
     return value if isinstance(value, int) else repr(found)
+
+
+def _share(value: object) -> str | int:
+    share = _number(value, "tolerance")
+    if not 0 <= float(share) <= 1:
+        _refuse("tolerance", "is a share of what is measured, from 0 to 1")
+    return share
 
 
 def _refuse(where: str, what: str) -> NoReturn:

@@ -127,6 +127,7 @@ class Suite:
         dtype: What the base runs in: `keep`, `f32`, `bf16` or `f16`.
         sets: Probe sets by name.
         budget: What a run may take.
+        tolerance: How far apart the measures of two workers may be, as a share; None for the usual.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Suite:
     dtype: str = "keep"
     sets: Mapping[str, ProbeSet] = field(default_factory=dict[str, ProbeSet])
     budget: Budget = field(default_factory=Budget)
+    tolerance: float | None = None
 
     @property
     def needs_promoted(self) -> bool:
@@ -205,6 +207,7 @@ def _suite(document: bytes) -> Suite:
         seed=cast(int, fields["seed"]), probes=probe, digest=sha256_of(document),
         document=document, about=str(fields["about"]), dtype=str(fields["dtype"]),
         sets={name: _set(name, item) for name, item in sets.items()}, budget=Budget(**budget),
+        tolerance=float(cast("str | int", fields["tolerance"])) if "tolerance" in fields else None,
     )  # fmt: skip
 
 

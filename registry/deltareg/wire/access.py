@@ -21,7 +21,11 @@ class WhoAmI(Answer):
 
 
 class Meta(Answer):
-    """What this server is and allows."""
+    """What this server is and allows.
+
+    `disputes` counts the verdicts that a second worker did not find, until a key of the two is
+    revoked.
+    """
 
     version: str
     api: str = API
@@ -29,6 +33,7 @@ class Meta(Answer):
     store: str
     pack_bytes_max: int
     suites: list[str]
+    disputes: int = 0
 
 
 class TokenCreate(Request):

@@ -128,7 +128,11 @@ class GateRule(Answer):
 
 
 class GateAnswer(Answer):
-    """Whether a version may go to a channel, what is missing, and every rule with its facts."""
+    """Whether a version may go to a channel, what is missing, and every rule with its facts.
+
+    `verdicts` are those that the answer rests on. `vsa` is the answer as the server signs it: a
+    DSSE envelope of a SLSA verification summary.
+    """
 
     ref: str
     channel: str
@@ -136,6 +140,8 @@ class GateAnswer(Answer):
     unmet: list[UnmetRule]
     rules: list[GateRule] = []
     policy_digest: str = ""
+    verdicts: list[str] = []
+    vsa: str = ""
 
 
 class PolicyInfo(Answer):

@@ -11,6 +11,7 @@ CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
 RunKindName = Literal["verify", "reencode"]
 RUN_KIND_NAMES: tuple[RunKindName, ...] = get_args(RunKindName)
 """The kinds of run that there are; the server and the worker have a file for each."""
+BaseEvidence = Literal["exact", "golden", "shapes", "declared"]
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
 Priority = Literal["high", "normal", "low", "background"]
 Labels = Annotated[
@@ -41,10 +42,20 @@ class VerdictReport(Request):
     suite_digest: str
     dtype: str
     seed: int
-    base_evidence: Literal["exact", "golden", "shapes", "declared"]
+    base_evidence: BaseEvidence
     checks: Annotated[list[CheckResult], Field(max_length=200)]
     environment: dict[str, str]
     sandbox: Text = ""
+
+
+class SignedReport(Request):
+    """What a worker found, as it signed it: a DSSE envelope of an in-toto statement, in JSON.
+
+    All that is in it is in the statement's predicate (`deltareg.wire.statements`).
+    """
+
+    fence: int
+    envelope: Annotated[str, Field(max_length=4 << 20)]
 
 
 class Waiver(Answer):
@@ -76,7 +87,9 @@ class VerdictInfo(Answer):
     `counts` says whether it does for the version as it is now, apart from what a channel asks;
     `not_counting` says why when it does not. `policy_digest` is empty when it was asked for no
     channel. `variant` names the variant of the base that it was made on, if it was one: it counts
-    where a policy asks for that variant, and nowhere else.
+    where a policy asks for that variant, and nowhere else. `signed_by` is the worker that is
+    enrolled with the key `keyid`; empty where it is not signed, or by nobody that is enrolled
+    (`is_local`). `disputed` says what another worker found otherwise: it is inconclusive then.
     """
 
     id: str
@@ -102,6 +115,11 @@ class VerdictInfo(Answer):
     not_counting: str = ""
     variant: str = ""
     waivers: list[Waiver] = []
+    signed_by: str = ""
+    keyid: str = ""
+    host: str = ""
+    is_local: bool = False
+    disputed: str = ""
 
 
 class RunCreate(Request):
@@ -109,7 +127,9 @@ class RunCreate(Request):
 
     `channel` is whose version a suite compares with, where it does: `prod` when it is not said.
     With it, the verdict is bound to that channel's policy and does not count there under another.
-    `variant` names a variant of the base to verify on, in place of the base.
+    `variant` names a variant of the base to verify on, in place of the base. `independent` asks for
+    another worker, on another host, than those that passed it already. `local` is for a worker of
+    the asker's own, whose verdict is for the asker's eyes.
     """
 
     what: Literal["verify"] = "verify"
@@ -120,6 +140,8 @@ class RunCreate(Request):
     labels: Labels = {}
     priority: Priority = "normal"
     variant: Text = ""
+    independent: bool = False
+    local: bool = False
 
 
 class StoredChange(Answer):
@@ -164,13 +186,18 @@ class RunInfo(Answer):
 
 
 class LeaseRequest(Request):
-    """A worker asks for work, of the kinds that it does; with `run`, for that one only."""
+    """A worker asks for work, of the kinds that it does; with `run`, for that one only.
+
+    `key` is the public key that it signs with, and `host` the machine that it says it is on.
+    """
 
     worker: Annotated[str, Field(max_length=120)]
     labels: dict[str, str] = {}
     run: str = ""
     wait_s: Annotated[float, Field(ge=0, le=60)] = 0
     what: list[RunKindName] = ["verify"]
+    key: Annotated[str, Field(max_length=200)] = ""
+    host: Annotated[str, Field(max_length=64)] = ""
 
 
 class LeaseGrant(Answer):
@@ -178,7 +205,8 @@ class LeaseGrant(Answer):
 
     A re-encode run has no suite; `against` says what the version is to be encoded against.
     `promoted` is the version that the suite compares with, when it does and there is one. `base` is
-    what to verify on: the version's base, or a variant of it, which has `variant_of`.
+    what to verify on: the version's base, or a variant of it, which has `variant_of`. The report
+    has to be signed and to say the `nonce`.
     """
 
     run: str
@@ -194,6 +222,7 @@ class LeaseGrant(Answer):
     against: str = ""
     promoted: str = ""
     promoted_digest: str = ""
+    nonce: str = ""
 
 
 class LeaseHold(Request):

@@ -8,12 +8,26 @@ from deltareg.api.closed import closed_router
 from deltareg.api.conditions import json_answer
 from deltareg.api.parameters import Number
 from deltareg.service.access import audit as audit_service
+from deltareg.service.access import keys
 from deltareg.service.access import tokens as service
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.registry import PACK_BYTES_MAX
+from deltareg.service.runs.reverify import queue_reverification
+from deltareg.service.runs.second_look import count_disputes
 from deltareg.suites.suite import built_in_names
-from deltareg.wire import AuditRow, Meta, Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
+from deltareg.wire import (
+    AuditRow,
+    KeyEnrol,
+    KeyInfo,
+    KeyRevoke,
+    Meta,
+    Page,
+    TokenCreate,
+    TokenCreated,
+    TokenInfo,
+    WhoAmI,
+)
 
 router = closed_router("access")
 
@@ -31,7 +45,7 @@ def meta(request: Request, registry: InRegistry, by: By) -> Meta:
     return Meta(
         version=__version__, database=registry.engine.dialect.name,
         store=request.app.state.store_kind, pack_bytes_max=PACK_BYTES_MAX,
-        suites=list(built_in_names()),
+        suites=list(built_in_names()), disputes=count_disputes(registry),
     )  # fmt: skip
 
 
@@ -54,6 +68,26 @@ def create_token(registry: InRegistry, by: By, body: TokenCreate) -> Response:
 def revoke_token(registry: InRegistry, by: By, token_id: Number) -> TokenInfo:
     """Revoke a token at once."""
     return service.revoke_token(registry, by, token_id)
+
+
+@router.get("/keys")
+def list_keys(registry: InRegistry, by: By) -> Page[KeyInfo]:
+    """List the public keys of workers and servers, ended ones too, so that anybody can verify."""
+    return keys.list_keys(registry, by)
+
+
+@router.post("/keys", status_code=201)
+def enrol_worker(registry: InRegistry, by: By, body: KeyEnrol) -> KeyInfo:
+    """Enrol a worker with its public key, or let a new one take the place of its key."""
+    return keys.enrol_worker(registry, by, body)
+
+
+@router.post("/keys/{keyid}:revoke")
+def revoke_key(registry: InRegistry, by: By, keyid: str, body: KeyRevoke) -> KeyInfo:
+    """Revoke a key: nothing counts any more that it signed."""
+    revoked = keys.revoke_key(registry, by, keyid, body)
+    queue_reverification(registry)  # of what rests on it and is served
+    return revoked
 
 
 @router.get("/audit")

@@ -15,13 +15,14 @@ from deltareg.api.parameters import Number, Reason
 from deltareg.api.routes.deltas import Line
 from deltareg.api.waiting import is_in_vain
 from deltareg.service.channels import channels as service
-from deltareg.service.channels import policies
+from deltareg.service.channels import policies, summaries
 from deltareg.service.channels.move import move_channel
 from deltareg.service.channels.readiness import show_readiness
 from deltareg.service.channels.reviews import review_move
 from deltareg.wire import (
     ChannelInfo,
     ChannelMove,
+    GateSummary,
     GlassBroken,
     MoveResult,
     Page,
@@ -112,6 +113,14 @@ def list_revisions(
 ) -> Page[RevisionInfo]:
     """List a channel's ledger, newest first."""
     return service.list_revisions(registry, by, line, channel, cursor=cursor, limit=limit)
+
+
+@router.get("/{channel}/revisions/{number}/summary")
+def show_summary(
+    registry: InRegistry, by: By, line: Line, channel: str, number: Number
+) -> GateSummary:
+    """Give what the server signed when it made a promotion: why the gate let it through."""
+    return summaries.show_summary(registry, by, line, channel, number)
 
 
 @router.post("/{channel}/revisions", response_model=MoveResult)

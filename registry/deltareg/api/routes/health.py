@@ -9,6 +9,7 @@ from deltareg.api.room import Room
 from deltareg.db.session import check_schema
 from deltareg.errors import DiskFull, Unavailable
 from deltareg.service.runs.queue import queue_depth, workforce
+from deltareg.service.runs.second_look import count_disputes
 
 router = APIRouter(tags=["health"])
 
@@ -40,4 +41,5 @@ def metrics(request: Request, registry: InRegistry) -> Response:
         raise TypeError("the app has no metrics")
     found.set_queue(queue_depth(registry))
     found.set_workers(workforce(registry))
+    found.set_disputes(count_disputes(registry))
     return Response(found.text(), media_type="text/plain; version=0.0.4")

@@ -20,6 +20,7 @@ from deltareg.service.runs.kinds import verify
 from deltareg.service.verdicts import verdicts
 from deltareg.service.verdicts import waive as waivers
 from deltareg.wire import (
+    EnvelopeInfo,
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
@@ -30,6 +31,7 @@ from deltareg.wire import (
     RunInfo,
     RunKindName,
     RunState,
+    SignedReport,
     UploadInfo,
     VerdictInfo,
     VerdictReport,
@@ -92,8 +94,10 @@ def rerun(registry: InRegistry, by: By, run_id: str) -> RunInfo:
 
 
 @router.post("/runs/{run_id}:complete")
-def complete_run(registry: InRegistry, by: By, run_id: str, body: VerdictReport) -> VerdictInfo:
-    """End a run with what the worker found."""
+def complete_run(
+    registry: InRegistry, by: By, run_id: str, body: SignedReport | VerdictReport
+) -> VerdictInfo:
+    """End a run with what the worker found and signed; one that is not signed is refused."""
     return verify.complete_run(registry, by, run_id, body)
 
 
@@ -169,6 +173,12 @@ def list_verdicts(
 def show_verdict(registry: InRegistry, by: By, verdict_id: str) -> VerdictInfo:
     """Show a verdict and what it is bound to."""
     return verdicts.show_verdict(registry, by, verdict_id)
+
+
+@router.get("/verdicts/{verdict_id}/envelope")
+def show_envelope(registry: InRegistry, by: By, verdict_id: str) -> EnvelopeInfo:
+    """Give a verdict as its worker signed it: a DSSE envelope of an in-toto statement."""
+    return verdicts.show_envelope(registry, by, verdict_id)
 
 
 @router.post("/verdicts/{verdict_id}/waivers", response_model=VerdictInfo)

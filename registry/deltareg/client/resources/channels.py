@@ -5,6 +5,7 @@ Each move says which revision it has seen, so that nobody moves what somebody el
 
 import uuid
 
+from deltareg.client import use_cases
 from deltareg.client.asking.lines import channel_path, line_path, show_channel
 from deltareg.client.asking.resolving import resolve, version_path
 from deltareg.client.resources.resource import Resource
@@ -15,6 +16,7 @@ from deltareg.wire import (
     ChannelInfo,
     ChannelMove,
     GateAnswer,
+    GateSummary,
     GlassBroken,
     MoveResult,
     Page,
@@ -53,10 +55,23 @@ class Channels(Resource):
         return self._list(path, Page[RevisionInfo], cursor=cursor, limit=limit)
 
     def gate(self, ref: str, channel: str) -> GateAnswer:
-        """Say whether a version may go to a channel, and if not what is missing."""
+        """Say whether a version may go to a channel, and if not what is missing.
+
+        Raises:
+            BadSignature: The server counts a verdict that nobody signed who is trusted.
+        """
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         path = f"{version_path(Ref.parse(version.ref))}/gate"
-        return self._context.api.get(path, GateAnswer, channel=parse_channel(channel))
+        answer = self._context.api.get(path, GateAnswer, channel=parse_channel(channel))
+        if answer.allowed:
+            use_cases.verified.verify_answer(self._context, answer, digest=version.digest)
+        return answer
+
+    def summary(self, line: str, channel: str, revision: int) -> GateSummary:
+        """Give what the server signed when it made a promotion: why the gate let it through."""
+        return self._context.api.get(
+            f"{_path(line, channel)}/revisions/{revision}/summary", GateSummary
+        )
 
     def promote(
         self,

@@ -14,10 +14,11 @@ _DEFAULT_SUITE = "smoke"
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A verification to queue: its suite, and whether although a verdict counts."""
+    """A verification to queue: its suite, whether although one counts, whether by others."""
 
     suite: str
     again: bool = False
+    independent: bool = False
 
 
 def missing_verifications(answer: GateAnswer) -> list[Missing]:
@@ -32,7 +33,9 @@ def missing_verifications(answer: GateAnswer) -> list[Missing]:
         if wanted is not None:
             before = found.get(wanted.suite, wanted)
             again = wanted.again or before.again or rule.rule == "stale"
-            found[wanted.suite] = Missing(wanted.suite, again)
+            found[wanted.suite] = Missing(
+                wanted.suite, again, wanted.independent or before.independent
+            )
     return list(found.values())
 
 
@@ -44,4 +47,8 @@ def _read(command: str) -> Missing | None:
     if words[:2] != ["deltareg", "verify"]:
         return None
     at = words.index("--suite") + 1 if "--suite" in words else len(words)
-    return Missing(words[at] if at < len(words) else _DEFAULT_SUITE, "--again" in words)
+    return Missing(
+        words[at] if at < len(words) else _DEFAULT_SUITE,
+        "--again" in words,
+        "--independent" in words,
+    )

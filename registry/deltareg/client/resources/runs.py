@@ -35,15 +35,17 @@ class Runs(Resource):
         priority: Priority = "normal",
         channel: str | None = None,
         variant: str = "",
+        independent: bool = False,
     ) -> RunInfo:
         """Queue a verification, or join the one under way; for a channel, bound to its policy.
 
         With `labels` it is made by a worker that offers them, whatever was found elsewhere. With
-        `variant` it is made on that variant of the base.
+        `variant` it is made on that variant of the base. With `independent` it is made by another
+        worker, on another host, than those that passed the version already.
         """
         wanted = request_of(
             RunCreate, ref=ref, suite=suite, again=again, labels=dict(labels or {}),
-            priority=priority, channel=channel, variant=variant,
+            priority=priority, channel=channel, variant=variant, independent=independent,
         )  # fmt: skip
         return self.create(wanted)
 

@@ -1,13 +1,17 @@
 """Verdicts: what verifications found, and what was waived of it."""
 
 import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from deltareg.client import use_cases
 from deltareg.client.quantities import parse_duration
-from deltareg.client.resources.resource import Resource
+from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
+from deltareg.client.results.proofs import SignedProof
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import parse_id, parse_name
-from deltareg.wire import Page, VerdictInfo, WaiverCreate, request_of
+from deltareg.wire import EnvelopeInfo, Page, VerdictInfo, WaiverCreate, request_of
 
 
 class Verdicts(Resource):
@@ -24,6 +28,38 @@ class Verdicts(Resource):
     def show(self, verdict_id: str) -> VerdictInfo:
         """Show a verdict and what it is bound to."""
         return self._context.api.get(_path(verdict_id), VerdictInfo)
+
+    def envelope(self, verdict_id: str) -> EnvelopeInfo:
+        """Give a verdict as its worker signed it: a DSSE envelope of an in-toto statement.
+
+        Raises:
+            NotFound: It is not signed.
+        """
+        return self._context.api.get(f"{_path(verdict_id)}/envelope", EnvelopeInfo)
+
+    def export(self, ref: str) -> Sequence[str]:
+        """Give all that was signed about a version, newest first, each a line of JSON."""
+        found = use_cases.verified.envelopes_of(self._context, self.list(ref))
+        return [envelope.decode() for envelope in found]
+
+    def verify(
+        self, envelopes: Iterable[str], *, keys: AnyPath | None = None
+    ) -> Sequence[SignedProof]:
+        """Verify what was signed, by the keys in a file, or else those that are pinned.
+
+        Nothing is asked of the server where keys are given, or pinned.
+
+        Raises:
+            BadSignature: One of them does not hold.
+            InvalidInput: No keys are pinned, and none given.
+        """
+        server, trusting = self._context.config.server, use_cases.trusted_keys
+        trusted = (
+            trusting.pinned_keys(server) if keys is None else trusting.TrustedKeys.read(Path(keys))
+        )
+        if trusted is None:
+            trusted, _ = trusting.trusted_keys(self._context)
+        return [use_cases.verified.verify_verdict(one.encode(), trusted) for one in envelopes]
 
     def waive(
         self, verdict_id: str, check: str, *, reason: str, expires: str = "30d"

@@ -70,7 +70,8 @@ def _live_tokens() -> sa.Select[*tuple[Any, ...]]:
         sa.select(
             tokens.c.id, tokens.c.kind, tokens.c.scopes, tokens.c.expires_at,
             tokens.c.last_used_at, principals.c.id.label("principal_id"),
-            principals.c.name.label("principal"), now_us().label("now"),
+            principals.c.name.label("principal"), principals.c.kind.label("principal_kind"),
+            now_us().label("now"),
         )
         .join(principals, principals.c.id == tokens.c.principal_id)
         .where(

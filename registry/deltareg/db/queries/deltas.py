@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from deltareg.db.queries.signing import is_for_all, shown_outcome
 from deltareg.db.rows import LineRow, ListedLineRow, fetch_all, fetch_one
 from deltareg.db.tables import bases, channels, deltas, namespaces, verdicts, versions
 
@@ -155,8 +156,9 @@ def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select
 
 def _newest_outcome(version: sa.FromClause, suite_digest: str) -> sa.ScalarSelect[str]:
     return (
-        sa.select(verdicts.c.verdict)
+        sa.select(shown_outcome())
         .where(
+            is_for_all(),
             verdicts.c.version_id == version.c.id,
             verdicts.c.base_root == version.c.base_root,
             verdicts.c.suite_digest == suite_digest,

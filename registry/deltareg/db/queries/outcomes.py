@@ -4,14 +4,15 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.signing import is_for_all, shown_outcome, with_signature
 from deltareg.db.rows import MakingRow, OutcomeRow, VerdictFactRow, fetch_all, fetch_each
-from deltareg.db.tables import comparisons, verdicts, versions
+from deltareg.db.tables import comparisons, signing_keys, verdict_envelopes, verdicts, versions
 from deltareg.db.upsert import batches
 
 
 def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactRow]:
     """List the verdicts of a version, newest first, with all that binds them and their checks."""
-    query = (
+    query = with_signature(
         sa.select(
             verdicts.c.id, verdicts.c.manifest_digest, verdicts.c.base_root, verdicts.c.suite,
             verdicts.c.suite_digest, verdicts.c.verdict, verdicts.c.checks, verdicts.c.created_at,
@@ -29,16 +30,22 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactR
 def newest_makings(
     conn: sa.Connection, version_ids: Iterable[int]
 ) -> dict[tuple[int, str, str], MakingRow]:
-    """Give verifier and environment of the newest verdict by version, suite and suite digest."""
+    """Give how the newest verdict was made, by version, suite and suite digest."""
     found: dict[tuple[int, str, str], MakingRow] = {}
+    revoked = sa.and_(
+        signing_keys.c.id == verdict_envelopes.c.key_id, signing_keys.c.revoked_at.is_not(None)
+    )
     for part in batches(sorted(set(version_ids))):
         query = (
             sa.select(
                 verdicts.c.version_id, verdicts.c.suite, verdicts.c.suite_digest,
-                verdicts.c.verifier, verdicts.c.environment,
+                verdicts.c.verifier, verdicts.c.environment, verdict_envelopes.c.key_id,
+                signing_keys.c.keyid.label("revoked_keyid"),
             )
             .join(versions, of_own_base())
-            .where(verdicts.c.version_id.in_(part))
+            .outerjoin(verdict_envelopes, verdict_envelopes.c.verdict_id == verdicts.c.id)
+            .outerjoin(signing_keys, revoked)
+            .where(verdicts.c.version_id.in_(part), is_for_all())
             .order_by(verdicts.c.created_at, verdicts.c.id)
         )  # fmt: skip
         found |= {
@@ -53,9 +60,10 @@ def newest_outcomes(
 ) -> dict[int, str]:
     """Give the newest outcome of a suite, as it is now, for each version that has one."""
     query = (
-        sa.select(verdicts.c.version_id, verdicts.c.verdict)
+        sa.select(verdicts.c.version_id, shown_outcome().label("verdict"))
         .join(versions, of_own_base())
         .where(
+            is_for_all(),
             verdicts.c.version_id.in_(list(version_ids)),
             verdicts.c.suite == suite,
             verdicts.c.suite_digest == suite_digest,

@@ -14,6 +14,13 @@ def principal_id(conn: sa.Connection, name: str) -> int | None:
     return conn.execute(sa.select(principals.c.id).where(principals.c.name == name)).scalar()
 
 
+def lock_principal(conn: sa.Connection, name: str) -> tuple[int, str] | None:
+    """Give id and kind of a principal, held until the transaction ends; None for nobody."""
+    query = sa.select(principals.c.id, principals.c.kind).where(principals.c.name == name)
+    row = conn.execute(query.with_for_update()).first()
+    return None if row is None else (int(row.id), str(row.kind))
+
+
 def add_principal(conn: sa.Connection, name: str, *, kind: str) -> int:
     """Insert a principal and give its id."""
     insert = sa.insert(principals).values(name=name, kind=kind).returning(principals.c.id)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from deltareg.db.queries.bearers import BesideToken
+from deltareg.db.queries.signing import is_for_all, shown_outcome
 from deltareg.db.queries.versions import select_versions
 from deltareg.db.rows import LiveTokenRow, Prepared, ResolvedRow
 from deltareg.db.tables import (
@@ -72,8 +73,9 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
     serving, newest = channels.alias("serving"), revisions.alias("newest")
     withdrawn, withdrawer = revocations.alias("withdrawn"), principals.alias("withdrawer")
     outcome = (
-        sa.select(verdicts.c.verdict)
+        sa.select(shown_outcome())
         .where(
+            is_for_all(),
             verdicts.c.version_id == versions.c.id,
             verdicts.c.base_root == versions.c.base_root,
             verdicts.c.suite == sa.bindparam("suite"),

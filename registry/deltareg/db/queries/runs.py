@@ -230,7 +230,8 @@ def claimable(
     """
     query = (
         sa.select(
-            runs.c.id, runs.c.labels, runs.c.priority, runs.c.turn, runs.c.created_at
+            runs.c.id, runs.c.labels, runs.c.request, runs.c.priority, runs.c.turn,
+            runs.c.created_at,
         )
         .where(_CLAIMABLE, runs.c.what.in_(what))
         .order_by(*ORDER)

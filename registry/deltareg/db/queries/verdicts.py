@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.signing import is_for_all, with_signature
 from deltareg.db.rows import VerdictRow, fetch_all, fetch_each, fetch_one
 from deltareg.db.tables import (
     bases,
@@ -34,7 +35,7 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
         .where(bases.c.root == verdicts.c.base_root, verdicts.c.base_root != versions.c.base_root)
         .correlate(verdicts, versions)
     )
-    return (
+    return with_signature(
         sa.select(
             verdicts,
             namespaces.c.name.label("namespace"),
@@ -99,9 +100,12 @@ def newest_verdict(
 ) -> VerdictRow | None:
     """Find the newest verdict of a suite about a version, whatever the suite was or as it was.
 
-    It is about the version on its own base, or on the base of that root.
+    It is about the version on its own base, or on the base of that root. One that is for the
+    eyes of its worker's owner is none.
     """
-    query = select_verdicts().where(verdicts.c.version_id == version_id, verdicts.c.suite == suite)
+    query = select_verdicts().where(
+        verdicts.c.version_id == version_id, verdicts.c.suite == suite, is_for_all()
+    )
     on = versions.c.base_root if base_root is None else sa.literal(base_root)
     query = query.where(verdicts.c.base_root == on)
     if suite_digest is not None:

@@ -17,6 +17,7 @@ class LiveTokenRow:
     last_used_at: int | None
     principal_id: int
     principal: str
+    principal_kind: str
     now: int
 
 

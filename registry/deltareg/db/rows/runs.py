@@ -57,6 +57,7 @@ class ClaimableRow:
 
     id: str
     labels: dict[str, str]
+    request: Mapping[str, str]
     priority: int
     turn: int
     created_at: int

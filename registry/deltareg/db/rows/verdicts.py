@@ -38,6 +38,13 @@ class VerdictRow:
     compared_with: str
     suite_now: str | None
     variant: str
+    keyid: str
+    host: str
+    worker_labels: Mapping[str, str] | None
+    signer: str
+    key_revoked_at: int
+    key_reason: str
+    disputed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,13 @@ class VerdictFactRow:
     sandbox: str
     environment: dict[str, str]
     compared_with: str
+    keyid: str
+    host: str
+    worker_labels: Mapping[str, str] | None
+    signer: str
+    key_revoked_at: int
+    key_reason: str
+    disputed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,8 @@ class MakingRow:
     suite_digest: str
     verifier: str
     environment: dict[str, str]
+    key_id: int | None
+    revoked_keyid: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,13 @@ from deltareg.db.tables.packs import (
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
 from deltareg.db.tables.requests import approvals, requests, reviews, terms
 from deltareg.db.tables.runs import comparisons, dropped_logs, run_log, runs, verdicts, workers
+from deltareg.db.tables.signing import (
+    disputes,
+    lease_keys,
+    signing_keys,
+    summaries,
+    verdict_envelopes,
+)
 from deltareg.db.tables.suites import suite_files, suite_uses, suites
 from deltareg.db.tables.versions import (
     base_hub_ids,
@@ -49,10 +56,12 @@ __all__ = [
     "channels",
     "comparisons",
     "deltas",
+    "disputes",
     "dropped_logs",
     "followers",
     "freezes",
     "idempotency",
+    "lease_keys",
     "lineage",
     "metadata",
     "namespaces",
@@ -68,13 +77,16 @@ __all__ = [
     "revocations",
     "run_log",
     "runs",
+    "signing_keys",
     "suite_files",
     "suite_uses",
     "suites",
+    "summaries",
     "terms",
     "tokens",
     "upload_packs",
     "uploads",
+    "verdict_envelopes",
     "verdicts",
     "version_bases",
     "version_packs",

@@ -15,7 +15,7 @@ from deltareg.db.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import glance, read, with_retry, write
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
-from deltareg.service.authority.grants import Right, grants_of
+from deltareg.service.authority.grants import WORKER, Right, grants_of, grants_of_principal
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
@@ -112,7 +112,11 @@ def _held(row: LiveTokenRow | None) -> LiveTokenRow:
 
 
 def _caller(row: LiveTokenRow, request_id: str) -> Caller:
-    return Caller(row.principal, row.principal_id, row.id, grants_of(row.scopes), request_id)
+    grants = grants_of_principal(row.principal_kind, row.scopes)
+    return Caller(
+        row.principal, row.principal_id, row.id, grants, request_id,
+        is_worker=row.principal_kind == WORKER,
+    )  # fmt: skip
 
 
 def is_live(registry: Registry, header: str) -> bool:

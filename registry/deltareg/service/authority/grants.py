@@ -29,6 +29,10 @@ _RIGHTS = frozenset(Right)
 _NOT_OF_ADMINS = {Right.BREAK_GLASS}
 """Whoever breaks the glass does it with a token that was made for it."""
 
+WORKER = "worker"
+"""The kind of principal that verifies and does nothing else."""
+_OF_WORKERS = {Right.READ, Right.VERIFY}
+
 Reach = Namespace | Literal[Whole.EVERYTHING]
 
 
@@ -56,3 +60,15 @@ def grants_of(scopes: Iterable[str]) -> frozenset[Grant]:
     A scope that a later release knows allows nothing here.
     """
     return frozenset(Grant(Right(scope)) for scope in scopes if scope in _RIGHTS)
+
+
+def grants_of_principal(kind: str, scopes: Iterable[str]) -> frozenset[Grant]:
+    """Give what the scopes of a token allow a principal of a kind.
+
+    A worker reads and verifies, whatever scopes somebody has given it: who judges does not push,
+    promote or approve.
+    """
+    held = grants_of(scopes)
+    if kind != WORKER:
+        return held
+    return frozenset(grant for grant in held if grant.right in _OF_WORKERS)

@@ -24,6 +24,7 @@ from deltareg.gate.verdict_rules import VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.bases.stacks import revoked_below
+from deltareg.service.channels.summaries import sign_answer
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
@@ -76,8 +77,13 @@ def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> Ga
         version = find_version(conn, caller, ref, bare="newest")
         row = find_channel(conn, caller, ref.line, channel)
         case = gather(conn, version, row)
-    rulings = case.rulings()
-    unmet = [ruling for ruling in rulings if not ruling.is_met]
+        rulings, verdicts = case.rulings(), case.passes()
+        unmet = [ruling for ruling in rulings if not ruling.is_met]
+        signed = b"" if registry.signer is None else sign_answer(
+            conn, registry.signer, ref=ref_of(version), digest=version.manifest_digest,
+            channel=channel, policy_digest=case.now.policy_digest, verdicts=verdicts,
+            unmet=[ruling.rule for ruling in unmet],
+        )  # fmt: skip
     return GateAnswer(
         ref=ref_of(version), channel=channel, allowed=not unmet,
         unmet=[UnmetRule(rule=u.rule, message=u.message, fix=u.fix) for u in unmet],
@@ -85,7 +91,7 @@ def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> Ga
             GateRule(rule=r.rule, is_met=r.is_met, message=r.message, fix=r.fix, suite=r.suite)
             for r in rulings
         ],
-        policy_digest=case.now.policy_digest,
+        policy_digest=case.now.policy_digest, verdicts=verdicts, vsa=signed.decode(),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.promote import promote
 from deltareg.service.channels.roll_back import roll_back
+from deltareg.service.channels.summaries import keep_summary
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import freeze_channel, unfreeze_channel
 from deltareg.service.registry import Caller, Registry
@@ -73,6 +74,8 @@ def move_channel(
         _check_reason(line, channel, move)
         current = queries.revision_at(conn, channel.id, number=channel.revision)
         result = _ACTS[move.kind](conn, caller, line, channel, current, move)
+        if isinstance(result, MoveResult):
+            keep_summary(conn, registry.signer, channel.id, number=result.revision)
         if keep is not None and isinstance(result, MoveResult) and not move.dry_run:
             keep(conn, result)
         return result

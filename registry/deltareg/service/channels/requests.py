@@ -25,6 +25,7 @@ from deltareg.service.channels.approvals import (
 )
 from deltareg.service.channels.gate import gather
 from deltareg.service.channels.serve import held, serve
+from deltareg.service.channels.summaries import keep_summary
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import line_of
 from deltareg.service.events import Action
@@ -182,6 +183,9 @@ def _decide(
                 fix=f"deltareg request show {request.id}",
             )
         act(conn, request, channel)
+        ended = _find(conn, caller, request_id)
+        if ended.revision is not None:
+            keep_summary(conn, registry.signer, channel.id, number=ended.revision)
         return _shown(conn, caller, request_id)
 
     return with_retry(registry.engine, transaction)

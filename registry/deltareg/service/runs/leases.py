@@ -10,6 +10,7 @@ an inconclusive verdict in the same transaction, never a pass.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from secrets import token_hex
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import workers as worker_queries
+from deltareg.db.queries.signing import bind_lease
 from deltareg.db.rows import BaseRow, ClaimableRow, RunRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, NotFound
@@ -28,10 +30,12 @@ from deltareg.service.describe import describe_base, ref_of
 from deltareg.service.events import Action, record_event
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.eligible import enrolled_key, may_take
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import LIVE_US, concern_of_run
 from deltareg.service.runs.kinds import RUN_KINDS
 from deltareg.service.runs.reverify import queue_reverification
+from deltareg.signing.keys import PublicKey
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
@@ -50,23 +54,31 @@ def claim_lease(
     *,
     lease_s: float,
     new_id: Callable[[], UUID] = uuid4,
+    new_nonce: Callable[[], str] = token_hex,
 ) -> LeaseGrant | None:
     """Give the worker the best run that its labels fit, or None when there is none now.
 
     Nothing is written while there is no work, so workers may ask as often as they like.
 
     Raises:
-        Forbidden: The token does not allow it, or the worker's name is taken.
+        Forbidden: The token does not allow it, the worker is not enrolled, or its name is taken.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
+    with read(registry.engine) as conn:
+        key = enrolled_key(conn, caller, request)
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
-    for run_id in _fitting(registry, request):
-        claim = partial(queries.claim, run_id=run_id, holder=request.worker, lease_us=lease_us)
+    for row in _fitting(registry, request):
+        if not may_take(row.request, key, caller):
+            continue
+        claim = partial(
+            _claim, run_id=row.id, request=request, lease_us=lease_us, nonce=(nonce := new_nonce())
+        )
         run = with_retry(registry.engine, claim)
         if run is not None:
-            return _grant(registry, run, lease_s=lease_s)
+            grant = _grant(registry, run, lease_s=lease_s)
+            return grant.model_copy(update={"nonce": nonce})
     return None
 
 
@@ -162,7 +174,7 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
         queue_reverification(registry)
 
 
-def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
+def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[ClaimableRow]:
     """List the runs that a worker could do, best first, a page at a time."""
     after: ClaimableRow | None = None
     while True:
@@ -170,8 +182,18 @@ def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
             rows = queries.claimable(conn, what=request.what, only=request.run, after=after)
         if not rows:
             return
-        yield from (row.id for row in rows if fits(row.labels, request.labels))
+        yield from (row for row in rows if fits(row.labels, request.labels))
         after = rows[-1]
+
+
+def _claim(
+    conn: sa.Connection, run_id: str, *, request: LeaseRequest, lease_us: int, nonce: str
+) -> RunRow | None:
+    """Give a run to a worker, and note how its report has to be signed."""
+    run = queries.claim(conn, run_id, holder=request.worker, lease_us=lease_us)
+    if run is not None:
+        bind_lease(conn, run_id, nonce=nonce, public=str(PublicKey.parse(request.key)))
+    return run
 
 
 def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:

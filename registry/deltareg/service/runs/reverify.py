@@ -65,7 +65,7 @@ def queue_reverification(
 
 def _due(conn: sa.Connection) -> Iterator[_Due]:
     environments = worker_environments(conn)
-    told = "\n".join([VERIFIER, *sorted(environments)])
+    told = "\n".join([VERIFIER, "signed", *sorted(environments)])
     marker = hashlib.sha256(told.encode()).hexdigest()[:16]
     wanted: dict[tuple[int, str], None] = {}  # in order, each once
     for pinned in collection.pinned_versions(conn, window=PIN_WINDOW):
@@ -77,13 +77,17 @@ def _due(conn: sa.Connection) -> Iterator[_Due]:
         digest = str(suites[name].digest) if name in suites else ""
         verdict = newest.get((version_id, name, digest))
         if verdict is not None and _is_outdated(verdict, environments):
-            yield _Due(version_id, name, digest, marker)
+            why = f"{marker}:{verdict.revoked_keyid[:16]}" if verdict.revoked_keyid else marker
+            yield _Due(version_id, name, digest, why)
 
 
 def _is_outdated(verdict: MakingRow, environments: frozenset[str]) -> bool:
-    """Whether a verdict was made by an older verifier, or elsewhere than the workers are."""
+    """Whether a verdict is not signed, an older verifier's, or made elsewhere than workers are."""
     if not verdict.verifier:  # its run came to nothing, which is no upgrade's doing
         return False
+    # Of a release that signed nothing, or by a key that nobody believes any more.
+    if verdict.key_id is None or verdict.revoked_keyid is not None:
+        return True
     is_elsewhere = environment_key(verdict.environment) not in environments
     return (bool(environments) and is_elsewhere) or not is_current_verifier(verdict.verifier)
 

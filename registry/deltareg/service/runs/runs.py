@@ -6,8 +6,10 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from deltareg.db.queries import runs as queries
+from deltareg.db.queries.outcomes import verdict_facts
+from deltareg.db.rows import VersionRow
 from deltareg.db.session import read, with_retry
-from deltareg.errors import Conflict, InvalidInput
+from deltareg.errors import Conflict, Forbidden, InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Resource
@@ -19,9 +21,12 @@ from deltareg.service.priority import priority_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_variant, find_version
 from deltareg.service.runs import info
+from deltareg.service.runs.eligible import leave_out
 from deltareg.service.runs.kinds import verify
+from deltareg.service.verdicts.signed import LOCAL
 from deltareg.service.verdicts.suites import find_suite
 from deltareg.service.verdicts.verdicts import mark_of
+from deltareg.suites.suite import Suite
 from deltareg.wire import Page, RunCreate, RunInfo
 
 
@@ -51,6 +56,7 @@ def queue_run(
             conn, caller, version, suite, again=request.again, labels=request.labels,
             priority=priority, channel=request.channel, policy_digest=policy,
             new_id=lambda: UUID(wanted), variant=variant,
+            apart=_apart(conn, caller, request, version, suite),
         )  # fmt: skip
         if run_id == wanted:
             after = {"version": ref_of(version), "suite": suite.name}
@@ -155,11 +161,32 @@ def describe_run(conn: sa.Connection, caller: Caller, run_id: str) -> RunInfo:
     return info.describe_run(conn, info.find_run(conn, caller, run_id))
 
 
+def _apart(
+    conn: sa.Connection, caller: Caller, request: RunCreate, version: VersionRow, suite: Suite
+) -> dict[str, str]:
+    """Say of a run that is wanted which workers may take it; nothing where all may."""
+    if request.local:
+        return {LOCAL: str(caller.principal_id)}
+    if not request.independent:
+        return {}
+    return leave_out(
+        (row.keyid, row.host)
+        for row in verdict_facts(conn, version.id)
+        if row.suite_digest == str(suite.digest) and row.verdict == "pass" and row.signer
+    )
+
+
 def _policy(conn: sa.Connection, caller: Caller, ref: Ref, channel: str) -> str:
     return digest_of_policy(find_channel(conn, caller, ref.line, channel))
 
 
 def _require_queueing(caller: Caller, *, on: Resource) -> None:
-    # Whoever may push makes runs by pushing; whoever verifies may ask for another one.
+    # Whoever may push makes runs by pushing; whoever verifies may ask for another one. A worker
+    # takes what there is, and has no say in what that is.
+    if caller.is_worker:
+        raise Forbidden(
+            f"{caller.principal} is a worker, which takes runs and asks for none",
+            fix="ask with the token of a user",
+        )
     if not caller.may(Right.VERIFY, on=on):
         caller.require(Right.PUSH, on=on)

@@ -5,9 +5,13 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 
 from deltareg.db.rows import VerdictFactRow, VerdictRow
+from deltareg.db.rows.verdicts import Outcome
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
+from deltareg.gate.agreement import TOLERANCE, CheckFact
+from deltareg.gate.signers import Signer
 from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
+from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
 from deltareg.suites.suite import Suite, built_in, built_in_names
 
@@ -17,14 +21,34 @@ _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to th
 def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
     """Give a verdict's row as a fact, with the waivers of its checks that stand."""
     failed = tuple(str(check["name"]) for check in row.checks if check["verdict"] == "fail")
+    outcome: Outcome = "inconclusive" if row.disputed else row.verdict
     return VerdictFact(
         id=row.id, manifest=row.manifest_digest, base=row.base_root,
-        suite=row.suite, suite_digest=row.suite_digest, outcome=row.verdict,
+        suite=row.suite, suite_digest=row.suite_digest, outcome=outcome,
         created_us=row.created_at, verifier=row.verifier, seed=row.seed, dtype=row.dtype,
         policy_digest=row.policy_digest, evidence=row.base_evidence, sandbox=row.sandbox,
         environment=row.environment, failed_checks=failed, waived=waived,
-        compared_with=row.compared_with,
+        compared_with=row.compared_with, signer=signer_of(row), checks=check_facts(row.checks),
+        disputed=row.disputed,
     )  # fmt: skip
+
+
+def signer_of(row: VerdictRow | VerdictFactRow) -> Signer:
+    """Say who signed a verdict."""
+    revoked = ""
+    if row.key_revoked_at:
+        revoked = f"{rfc3339_seconds(row.key_revoked_at)}, {row.key_reason or 'no reason given'}"
+    return Signer(row.keyid, row.signer, row.host, row.worker_labels or {}, revoked)
+
+
+def check_facts(checks: Iterable[Mapping[str, object]]) -> dict[str, CheckFact]:
+    """Give the checks of a verdict as they are compared with another's, by name."""
+    return {
+        str(check["name"]): CheckFact(
+            str(check["verdict"]), _measure(check.get("value")), _measure(check.get("threshold"))
+        )
+        for check in checks
+    }
 
 
 def suite_facts(conn: sa.Connection, names: Iterable[str]) -> dict[str, SuiteFact]:
@@ -32,7 +56,7 @@ def suite_facts(conn: sa.Connection, names: Iterable[str]) -> dict[str, SuiteFac
     found: dict[str, SuiteFact] = {}
     for name in names:
         try:
-            found[name] = _fact_of_suite(find_suite(conn, name))
+            found[name] = fact_of_suite(find_suite(conn, name))
         except NotFound:
             continue
     return found
@@ -57,10 +81,21 @@ def why_uncounted(row: VerdictRow) -> str:
 
 def _suite_now(row: VerdictRow) -> SuiteFact | None:
     if row.suite in built_in_names():
-        return _fact_of_suite(built_in(row.suite))
+        return fact_of_suite(built_in(row.suite))
     # The gate reads the suite's document; to show a verdict, its digest says enough.
     return None if row.suite_now is None else SuiteFact(Digest.parse(row.suite_now), row.seed)
 
 
-def _fact_of_suite(suite: Suite) -> SuiteFact:
-    return SuiteFact(suite.digest, suite.seed, _DTYPES.get(suite.dtype, ""), suite.needs_promoted)
+def fact_of_suite(suite: Suite) -> SuiteFact:
+    """Give a suite as the rules see it."""
+    required = {spec.name: spec.may_not_apply for spec in suite.checks if spec.required}
+    return SuiteFact(
+        suite.digest, suite.seed, _DTYPES.get(suite.dtype, ""), suite.needs_promoted, required,
+        TOLERANCE if suite.tolerance is None else suite.tolerance,
+    )  # fmt: skip
+
+
+def _measure(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)

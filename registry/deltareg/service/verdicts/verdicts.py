@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import verdicts as queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.signing import envelope_row
 from deltareg.db.rows import RunRow, Timed, VerdictRow, present
 from deltareg.db.session import read
-from deltareg.errors import InvalidInput
+from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
@@ -28,7 +29,7 @@ from deltareg.service.verdicts.facts import why_uncounted
 from deltareg.service.verdicts.suites import suite_of
 from deltareg.service.verdicts.waivers import describe_waivers, find_verdict
 from deltareg.suites.suite import CheckSpec, Suite
-from deltareg.wire import CheckResult, Page, VerdictInfo, VerdictReport, Waiver
+from deltareg.wire import CheckResult, EnvelopeInfo, Page, VerdictInfo, VerdictReport, Waiver
 
 INFRASTRUCTURE = "infrastructure"
 DIGESTS = "digests"
@@ -75,21 +76,44 @@ def show_verdict(registry: Registry, caller: Caller, verdict_id: str) -> Verdict
     return describe_verdict(row, waivers.get(verdict_id, ()))
 
 
+def show_envelope(registry: Registry, caller: Caller, verdict_id: str) -> EnvelopeInfo:
+    """Give what a worker signed about a verdict, as it came.
+
+    Raises:
+        NotFound: There is no such verdict, or it was never signed.
+    """
+    caller.require(Right.READ, on=SOMEWHERE)
+    with read(registry.engine) as conn:
+        caller.require(Right.READ, on=line_of(find_verdict(conn, caller, verdict_id)))
+        row = envelope_row(conn, verdict_id)
+    if row is None:
+        raise NotFound(
+            f"verdict {verdict_id} is not signed: it is of an older release, or of a run that"
+            " came to nothing",
+            fix="deltareg verify REF --again --wait",
+        )
+    return EnvelopeInfo(verdict=verdict_id, keyid=row.keyid, envelope=row.body.decode())
+
+
 def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> VerdictInfo:
     """Show a verdict row with its waivers, and whether it counts for the version as it is now."""
     uncounted = why_uncounted(row)
+    if row.disputed and not uncounted:
+        uncounted = f"two workers disagree: {row.disputed}"
     if row.variant and not uncounted:
         uncounted = f"it is about {row.variant}, and counts where a policy asks for that variant"
     return VerdictInfo(
         id=row.id, run=row.run_id, ref=ref_of(row), digest=row.manifest_digest,
         base_root=row.base_root, suite=row.suite, suite_digest=row.suite_digest,
-        verifier=row.verifier, verdict=row.verdict, counts=not uncounted, dtype=row.dtype,
-        seed=row.seed, base_evidence=row.base_evidence,
+        verifier=row.verifier, counts=not uncounted, dtype=row.dtype,
+        verdict="inconclusive" if row.disputed else row.verdict, seed=row.seed,
+        base_evidence=row.base_evidence,
         checks=[CheckResult.model_validate(check) for check in row.checks],
         environment=row.environment, sandbox=row.sandbox, compared_with=row.compared_with,
         created_at=rfc3339(row.created_at), created_by=row.maker or "registry",
         policy_digest=row.policy_digest, not_counting=uncounted, waivers=list(waivers),
-        variant=row.variant,
+        variant=row.variant, signed_by=row.signer, keyid=row.keyid, host=row.host,
+        is_local=bool(row.keyid) and not row.signer, disputed=row.disputed,
     )  # fmt: skip
 
 

@@ -28,11 +28,13 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of_run
 from deltareg.service.runs.kinds.kind import RunKind
+from deltareg.service.runs.second_look import queue_second_look, settle_second_look
 from deltareg.service.verdicts.facts import why_uncounted
+from deltareg.service.verdicts.signed import open_verdict
 from deltareg.service.verdicts.suites import find_suite
 from deltareg.service.verdicts.verdicts import describe_verdict, record_inconclusive, record_verdict
 from deltareg.suites.suite import DEFAULT_SUITE, Suite, built_in
-from deltareg.wire import VerdictInfo, VerdictReport
+from deltareg.wire import SignedReport, VerdictInfo, VerdictReport
 
 WHAT: Final = "verify"
 
@@ -60,17 +62,25 @@ def complete_run(
     registry: Registry,
     caller: Caller,
     run_id: str,
-    report: VerdictReport,
+    report: SignedReport | VerdictReport,
     *,
     new_id: Callable[[], UUID] = uuid4,
 ) -> VerdictInfo:
-    """End a run with what was found; the same report again gives the same verdict.
+    """End a run with what its worker signed; the same report again gives the same verdict.
 
     Raises:
+        BadSignature: It is not signed by the worker that holds the run, or is about another thing.
         LeaseLost: The run was given to another worker or cancelled; the report does not count.
-        InvalidInput: Another suite was run, or the checks do not show the pass that is claimed.
+        InvalidInput: Another suite was run, the checks do not show the pass that is claimed, or the
+            report is not signed.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
+    if not isinstance(report, SignedReport):
+        raise InvalidInput(
+            "the report is not signed, and anybody could have written it",
+            fix="install the server's release where the worker runs: deltareg version",
+        )
+    envelope = report.envelope.encode()
     verdict_id = str(new_id())
     own = queries.Hold(run_id, report.fence, caller.principal_id)
 
@@ -80,12 +90,22 @@ def complete_run(
             raise InvalidInput(f"run {run_id} is a {run.what}, it has no verdict")
         if run is None:
             return _answered_before(conn, own)
-        record_verdict(conn, run, report, verdict_id=verdict_id, created_by=caller.principal_id)
-        after = {"state": "done", "verdict": report.verdict, "verdict_id": verdict_id}
+        signed = open_verdict(conn, run, envelope, principal_id=caller.principal_id)
+        found, by = signed.said.report(), caller.principal_id
+        record_verdict(conn, run, found, verdict_id=verdict_id, created_by=by)
+        signed.keep(conn, verdict_id)
+        after = {
+            "state": "done", "verdict": found.verdict, "verdict_id": verdict_id,
+            "keyid": signed.keyid,
+        }  # fmt: skip
         caller.record(
             conn, Action.RUN_COMPLETE, f"run/{run_id}", on=concern_of_run(conn, run),
             before={"state": "running"}, after=after,
         )  # fmt: skip
+        queue_second_look(
+            conn, run, signed, verdict_id=verdict_id, share=registry.recheck_share, new_id=new_id
+        )
+        settle_second_look(conn, caller, run, _verdict(conn, run_id))
         return describe_verdict(_verdict(conn, run_id))
 
     return with_retry(registry.engine, transaction)
@@ -139,11 +159,13 @@ def queue_verify(
     new_id: Callable[[], UUID],
     channel: str | None = None,
     variant: BaseRow | None = None,
+    apart: Mapping[str, str] | None = None,
 ) -> str:
     """Queue a verification in the caller's transaction; give its id.
 
     Without `again` and labels it joins the one under way, or is the one that has judged already.
-    On a variant of the version's base nothing is compared with what a channel serves.
+    On a variant of the version's base nothing is compared with what a channel serves. With `apart`
+    not every worker may take it (`runs.eligible`), so it joins none that any worker may.
 
     Raises:
         Blocked: The version is deleted.
@@ -157,7 +179,7 @@ def queue_verify(
         else {"variant": variant.name, "base_root": variant.root}
     )
     compared_with = promoted.get("promoted_digest", "")
-    if not again and not labels:  # who names a worker wants it done there
+    if not again and not labels and not apart:  # who names a worker wants it done there
         known = verdict_queries.newest_verdict(
             conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with,
             base_root=promoted.get("base_root"),
@@ -172,13 +194,16 @@ def queue_verify(
             if joined is not None:
                 return joined
     on = promoted.get("base_root", "")
-    key = _key(version, digest, compared_with, on, policy_digest, tell_labels(labels))
+    particulars = (tell_labels(labels), tell_labels(apart or {}))
+    key = _key(version, digest, compared_with, on, policy_digest, *particulars)
     if variant is not None and variant.scheme is not None:
         labels = {**labels, QUANTISED: variant.scheme}
     return queries.enqueue(
         conn, run_id=str(new_id()), what=WHAT, priority=priority, dedup_key=key,
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
-        request={"suite_digest": digest, "policy_digest": policy_digest, **promoted},
+        request={
+            "suite_digest": digest, "policy_digest": policy_digest, **promoted, **(apart or {}),
+        },
     )  # fmt: skip
 
 

@@ -1,0 +1,70 @@
+"""Keys and what was signed with them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from deltareg.client.results.proofs import SignedProof
+from deltareg.wire import KeyInfo
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, Tone, toned
+from deltareg_cli.wording import moment, short
+
+_TONES: dict[str, Tone] = {"live": "good", "retired": "dim", "revoked": "bad"}
+
+
+def key_table(keys: Sequence[KeyInfo], *, now: datetime) -> Table:
+    """Show keys, whose they are and what became of them."""
+    columns = [
+        Column("keyid"), Column("name"), Column("role"), Column("state"), Column("host"),
+        Column("enrolled"), Column("because", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(key.keyid[:16], "name"),
+            key.name,
+            key.role,
+            Cell(key.state, _TONES[key.state]),
+            key.host or Cell("-", "dim"),
+            f"{moment(key.enrolled_at, now=now)} by {key.enrolled_by}",
+            key.reason,
+        ]
+        for key in keys
+    ]
+    return Table(columns, rows, if_empty="nobody is enrolled: deltareg worker enrol NAME --key KEY")
+
+
+def key_blocks(key: KeyInfo, *, now: datetime) -> list[Block]:
+    """Show one key."""
+    return [
+        Title(key.name, f"{key.role} key"),
+        Facts([
+            ("state", Cell(key.state, _TONES[key.state])),
+            ("keyid", Cell(key.keyid, "name")),
+            ("key", key.key),
+            ("host", key.host or Cell("not said, so independent of none", "warn")),
+            ("enrolled", f"{moment(key.enrolled_at, now=now)} by {key.enrolled_by}"),
+            ("because", key.reason),
+        ]),
+    ]  # fmt: skip
+
+
+def proof_blocks(proofs: Sequence[SignedProof], *, now: datetime) -> list[Block]:
+    """Show what signatures have shown, each with whose key it was."""
+    blocks: list[Block] = []
+    for proof in proofs:
+        state = "" if proof.key_state == "live" else proof.key_state
+        blocks += [
+            Title(proof.ref, f"suite {proof.suite}"),
+            Facts([
+                ("signature", Cell("holds", "good")),
+                ("verdict", toned(proof.verdict)),
+                ("digest", short(proof.digest)),
+                ("base", short(proof.base_root)),
+                ("signed by", [proof.signed_by, Cell(state, "warn")]),
+                ("key", Cell(proof.keyid[:16], "name")),
+                ("host", proof.host),
+                ("enrolled", f"{moment(proof.enrolled_at, now=now)} by {proof.enrolled_by}"),
+                ("found", moment(proof.at, now=now)),
+                ("run", proof.run),
+            ]),
+        ]  # fmt: skip
+    return blocks

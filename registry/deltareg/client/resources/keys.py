@@ -1,0 +1,83 @@
+"""Keys: which workers are enrolled, and whom this machine trusts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deltareg.client import use_cases
+from deltareg.client.resources.resource import AnyPath, Resource
+from deltareg.client.results.listing import Listing
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.wire import KeyEnrol, KeyInfo, KeyRevoke, Page, request_of
+
+_PRINT = "print it where the worker runs: deltareg-worker key"
+
+
+class Keys(Resource):
+    """The public keys of workers and servers."""
+
+    __slots__ = ()
+
+    def list(self) -> Listing[KeyInfo]:
+        """List every key that was ever enrolled, ended ones too."""
+        return self._list("/keys", Page[KeyInfo])
+
+    def enrol(self, name: str, key: str, *, host: str = "", replaces: bool = False) -> KeyInfo:
+        """Enrol a worker with a public key, as text or in a file.
+
+        Raises:
+            Conflict: It is enrolled with another key, which `replaces` would end.
+        """
+        wanted = request_of(KeyEnrol, name=name, key=_text(key), host=host, replaces=replaces)
+        return self._context.api.post("/keys", wanted, KeyInfo)
+
+    def revoke(self, named: str, *, reason: str) -> KeyInfo:
+        """Revoke a key with all that it signed: by its keyid or its start, or a worker's live one.
+
+        Raises:
+            NotFound: There is no such key.
+        """
+        keyid = self.find(named).keyid
+        wanted = request_of(KeyRevoke, reason=reason)
+        return self._context.api.post(f"/keys/{keyid}:revoke", wanted, KeyInfo)
+
+    def find(self, named: str) -> KeyInfo:
+        """Find a key by its keyid, or at least 8 letters of it, or as the live one of a worker.
+
+        Raises:
+            NotFound: There is none.
+            InvalidInput: There are several.
+        """
+        keys = list(self.list())
+        live = [key for key in keys if key.name == named and key.state == "live"]
+        started = [key for key in keys if len(named) >= 8 and key.keyid.startswith(named)]
+        found = live or started
+        if not found:
+            raise NotFound(f"no worker {named} is enrolled", fix="deltareg worker keys")
+        if len(found) > 1:
+            raise InvalidInput(f"{named} names several keys", fix="name one: deltareg worker keys")
+        return found[0]
+
+    def export(self, path: AnyPath) -> int:
+        """Write all keys to a file, for whoever verifies without the server; say how many."""
+        trusted = use_cases.trusted_keys.told_keys(self._context)
+        trusted.write(Path(path), server=self._context.config.server)
+        return len(trusted.keys)
+
+    def pin(self) -> Sequence[KeyInfo]:
+        """Trust the keys that the server tells from now on; give those that are new."""
+        return use_cases.trusted_keys.trusted_keys(self._context, takes_new=True)[1]
+
+
+def _text(key: str) -> str:
+    """Take a key as it is, or out of a file."""
+    if key.startswith("ed25519:"):
+        return key
+    try:
+        found = Path(key).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"no public key, and no file with one: {key[:80]}", fix=_PRINT
+        ) from error
+    if "PRIVATE KEY" in found:
+        raise InvalidInput(f"{key} is the key itself, which stays where it is", fix=_PRINT)
+    return found.splitlines()[0] if found else ""

@@ -1,0 +1,1 @@
+"""Whom this machine trusts, and whether what a server shows was signed by one of them."""

@@ -1,0 +1,151 @@
+"""The keys that are trusted: as a file that somebody handed over, or as pinned at the first use.
+
+A pin is a file a server, beside the tokens. What a server tells later adds nothing to it by itself,
+but that a key was retired or revoked is always believed: it only takes trust away.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from deltareg.client.context import Context
+from deltareg.documents.json_values import is_list
+from deltareg.errors import BadSignature, InvalidInput, Refused
+from deltareg.host.token_files import config_dir, token_path
+from deltareg.signing.keys import PublicKey
+from deltareg.tensors.header import strict_json_object
+from deltareg.wire import KeyInfo, Page
+
+_FORM = "deltareg.trusted-keys/1"
+_EXPORT = "deltareg worker keys --export FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKeys:
+    """Keys by keyid, each with whose it is."""
+
+    keys: Mapping[str, KeyInfo] = field(default_factory=dict[str, KeyInfo])
+
+    @classmethod
+    def of(cls, keys: Iterable[KeyInfo]) -> Self:
+        """Hold keys, each by the name that it gives itself: a server names none in its place.
+
+        Raises:
+            InvalidInput: One of them is no key.
+        """
+        found = list(keys)
+        named = {PublicKey.parse(key.key).keyid: key for key in found}
+        if any(keyid != key.keyid for keyid, key in named.items()):
+            raise InvalidInput("a key is listed under another key's name", fix=_EXPORT)
+        return cls(named)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read keys that `deltareg worker keys --export` wrote.
+
+        Raises:
+            InvalidInput: The file is not there, or holds something else.
+        """
+        try:
+            fields = strict_json_object(path.read_bytes())
+            items = fields.get("keys")
+            if fields.get("form") != _FORM or not is_list(items):
+                raise InvalidInput(f"{path} holds no trusted keys", fix=f"write it: {_EXPORT}")
+            return cls.of(KeyInfo.model_validate(item) for item in items)
+        except (OSError, Refused, ValidationError) as error:
+            raise InvalidInput(
+                f"{path} holds no trusted keys: {str(error)[:200]}", fix=f"write it: {_EXPORT}"
+            ) from error
+
+    def write(self, path: Path, *, server: str) -> None:
+        """Write the keys as `read` reads them, in place of what the file held."""
+        keys = [key.model_dump(mode="json") for key in self.keys.values()]
+        document = {"form": _FORM, "server": server, "keys": keys}
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        draft.replace(path)
+
+    def public_keys(self, role: str) -> dict[str, PublicKey]:
+        """Give the keys of a role, ended ones too."""
+        return {
+            keyid: PublicKey.parse(key.key) for keyid, key in self.keys.items() if key.role == role
+        }
+
+    def owner(self, keyid: str) -> KeyInfo:
+        """Say whose a key is.
+
+        Raises:
+            BadSignature: It was revoked.
+        """
+        key = self.keys[keyid]
+        if key.state == "revoked":
+            raise BadSignature(
+                f"the key {keyid[:12]} of {key.name} was revoked: {key.reason}",
+                fix="have it verified again: deltareg verify REF --again --wait",
+            )
+        return key
+
+    def with_ends(self, told: "TrustedKeys") -> "TrustedKeys":
+        """Believe what a server says of the ends of these keys, and nothing else."""
+        known = {
+            keyid: told.keys[keyid]
+            if keyid in told.keys and _is_further(key, told.keys[keyid])
+            else key
+            for keyid, key in self.keys.items()
+        }
+        return TrustedKeys(known)
+
+    def with_new(self, told: "TrustedKeys") -> "TrustedKeys":
+        """Trust the keys as well that a server tells and that are not known yet."""
+        return TrustedKeys({**told.keys, **self.with_ends(told).keys})
+
+
+def pin_path(server: str) -> Path:
+    """Give the file that holds the keys pinned for a server, whether it exists or not."""
+    return config_dir() / "trusted-keys" / f"{token_path(server).name}.json"
+
+
+def told_keys(context: Context) -> TrustedKeys:
+    """Ask a server for its keys."""
+    return TrustedKeys.of(context.api.get("/keys", Page[KeyInfo]).items)
+
+
+def pinned_keys(server: str) -> TrustedKeys | None:
+    """Give the keys pinned for a server, without asking it; None where none are."""
+    path = pin_path(server)
+    return TrustedKeys.read(path) if path.exists() else None
+
+
+def trusted_keys(context: Context, *, takes_new: bool = False) -> tuple[TrustedKeys, list[KeyInfo]]:
+    """Give the keys that are trusted of a server, and those that are trusted from now on.
+
+    At the first use these are all that it tells; later, with `takes_new`, those that it tells and
+    that were not known.
+    """
+    server, told = context.config.server, told_keys(context)
+    before = pinned_keys(server)
+    if before is None:
+        known, new = told, list(told.keys.values())
+    elif takes_new:
+        known = before.with_new(told)
+        new = [key for keyid, key in known.keys.items() if keyid not in before.keys]
+    else:
+        known, new = before.with_ends(told), []
+    if before is None or known != before:
+        with suppress(OSError):  # where nothing can be kept, each use is the first
+            known.write(pin_path(server), server=server)
+    return known, new
+
+
+def _is_further(before: KeyInfo, after: KeyInfo) -> bool:
+    """Whether a key is the same and has come to an end, or to a worse one, since."""
+    rank = ("live", "retired", "revoked")
+    is_same = (before.key, before.role, before.name) == (after.key, after.role, after.name)
+    return is_same and rank.index(after.state) > rank.index(before.state)

@@ -1,0 +1,101 @@
+"""Verdicts and answers of the gate, verified by their signatures alone."""
+
+from collections.abc import Iterable
+
+from deltareg.client.context import Context
+from deltareg.client.results.proofs import SignedProof
+from deltareg.client.trust.trusted_keys import TrustedKeys, trusted_keys
+from deltareg.errors import BadSignature, NotFound
+from deltareg.signing.envelopes import signer_of
+from deltareg.signing.signed import open_statement
+from deltareg.wire import EnvelopeInfo, GateAnswer, VerdictInfo
+from deltareg.wire.statements import VERDICT, VSA, read_verdict
+
+_UPGRADE = "upgrade the server, then: deltareg verify REF --again --wait"
+
+
+def verify_verdict(envelope: bytes, trusted: TrustedKeys) -> SignedProof:
+    """Say what a verdict says, and by whom, when one who is trusted signed it.
+
+    Raises:
+        BadSignature: Nobody did, or it is no verdict.
+    """
+    signed = open_statement(envelope, trusted.public_keys("worker"), predicate_type=VERDICT)
+    owner, said = trusted.owner(signed.keyid), read_verdict(signed.statement)
+    return SignedProof(
+        ref=signed.statement.name, digest=f"sha256:{signed.statement.sha256}",
+        suite=said.suite.name, verdict=said.verdict, base_root=said.base.root, run=said.run,
+        signed_by=owner.name, keyid=signed.keyid, key_state=owner.state, host=owner.host,
+        enrolled_by=owner.enrolled_by, enrolled_at=owner.enrolled_at, at=said.finished_at,
+    )  # fmt: skip
+
+
+def verify_answer(context: Context, answer: GateAnswer, *, digest: str) -> list[SignedProof]:
+    """Verify every verdict that a gate's answer rests on, for what it says about a version.
+
+    Raises:
+        BadSignature: The server counts a verdict that nobody signed, that is about another version
+            or says another thing; or its own signature does not hold.
+    """
+    rests = {rule.suite for rule in answer.rules if rule.rule == "verdict" and rule.is_met}
+    if not answer.allowed or not rests:
+        return []
+    trusted, _ = trusted_keys(context, takes_new=True)
+    proofs = [_proof(context, verdict, trusted) for verdict in answer.verdicts]
+    shown = {proof.suite for proof in proofs}
+    if rests - shown:
+        raise BadSignature(
+            f"the server counts a verdict of {min(rests - shown)} that is not signed", fix=_UPGRADE
+        )
+    for proof in proofs:
+        if (proof.ref, proof.digest) != (answer.ref, digest) or proof.verdict == "inconclusive":
+            raise BadSignature(
+                f"the server counts a verdict of {proof.suite} that says {proof.verdict} about"
+                f" {proof.ref}",
+                fix="ask who runs the server; do not promote",
+            )
+    if answer.vsa:
+        _check_summary(answer, trusted, digest=digest)
+    return proofs
+
+
+def envelope_of(context: Context, verdict_id: str) -> bytes:
+    """Fetch what was signed about a verdict.
+
+    Raises:
+        NotFound: It is not signed.
+    """
+    return context.api.get(f"/verdicts/{verdict_id}/envelope", EnvelopeInfo).envelope.encode()
+
+
+def envelopes_of(context: Context, verdicts: Iterable[VerdictInfo]) -> list[bytes]:
+    """Fetch what was signed about verdicts; those that are not signed are left out."""
+    return [envelope_of(context, verdict.id) for verdict in verdicts if verdict.keyid]
+
+
+def _proof(context: Context, verdict_id: str, trusted: TrustedKeys) -> SignedProof:
+    try:
+        envelope = envelope_of(context, verdict_id)
+    except NotFound as error:
+        raise BadSignature(
+            f"the server counts verdict {verdict_id}, which nobody signed", fix=_UPGRADE
+        ) from error
+    if signer_of(envelope) not in trusted.keys:
+        shown = context.api.get(f"/verdicts/{verdict_id}", VerdictInfo)
+        if shown.is_local:  # the policy takes it from a worker that nobody enrolled
+            return SignedProof(
+                ref=shown.ref, digest=shown.digest, suite=shown.suite, verdict=shown.verdict,
+                base_root=shown.base_root, run=shown.run, keyid=shown.keyid, is_local=True,
+            )  # fmt: skip
+    return verify_verdict(envelope, trusted)
+
+
+def _check_summary(answer: GateAnswer, trusted: TrustedKeys, *, digest: str) -> None:
+    servers = trusted.public_keys("server")
+    signed = open_statement(answer.vsa.encode(), servers, predicate_type=VSA)
+    trusted.owner(signed.keyid)
+    is_about = (signed.statement.name, f"sha256:{signed.statement.sha256}") == (answer.ref, digest)
+    if not is_about or signed.statement.predicate.get("verificationResult") != "PASSED":
+        raise BadSignature(
+            "what the server signs is not what it answers", fix="ask who runs the server"
+        )

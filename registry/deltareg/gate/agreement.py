@@ -1,0 +1,73 @@
+"""Whether verdicts of several workers say the same, and how many independent ones there are.
+
+Two agree when every check that the suite requires came out the same for both, and what was
+measured differs by no more than the suite's tolerance. They are independent when worker, key and
+host differ; a host that nobody named is independent of none.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deltareg.gate.signers import Signer
+
+TOLERANCE = 0.05
+"""How far a measure may be from another worker's, as a share of the larger, where no suite says."""
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFact:
+    """The outcome of a check, what was measured and against what; None for what is no number."""
+
+    outcome: str
+    value: float | None = None
+    threshold: float | None = None
+
+
+def disagreement(
+    one: Mapping[str, CheckFact],
+    other: Mapping[str, CheckFact],
+    *,
+    required: Mapping[str, bool],
+    tolerance: float = TOLERANCE,
+) -> str:
+    """Say where two sets of checks differ; empty when they agree.
+
+    Args:
+        one: The checks of a verdict, by name.
+        other: Those of another.
+        required: The checks that count, and of each whether it may not apply somewhere.
+        tolerance: How far apart measures may be, as a share of the larger.
+    """
+    for name, may_not_apply in required.items():
+        first, second = one.get(name), other.get(name)
+        if may_not_apply and any(fact and fact.outcome == "n/a" for fact in (first, second)):
+            continue
+        if first is None or second is None or first.outcome != second.outcome:
+            told = [fact.outcome if fact else "nothing" for fact in (first, second)]
+            return f"{name} is {told[0]} for one and {told[1]} for the other"
+        if not _are_near(first, second, tolerance):
+            return f"{name} is {first.value} for one and {second.value} for the other"
+    return ""
+
+
+def independent_of(signer: Signer, others: Sequence[Signer]) -> bool:
+    """Whether a signer is another worker than all others, with another key, on another host."""
+    return bool(signer.host and signer.worker) and all(
+        signer.host != other.host
+        and signer.worker != other.worker
+        and signer.keyid != other.keyid
+        and bool(other.host)
+        for other in others
+    )
+
+
+def _are_near(one: CheckFact, other: CheckFact, tolerance: float) -> bool:
+    if one.value is None or other.value is None:
+        return one.value is other.value
+    if not (math.isfinite(one.value) and math.isfinite(other.value)):
+        return str(one.value) == str(other.value)
+    # Far below its threshold a measure is rounding, which differs from one machine to another.
+    scale = max(abs(one.value), abs(other.value), abs(one.threshold or 0.0))
+    return abs(one.value - other.value) <= max(_LEAST, tolerance * scale)

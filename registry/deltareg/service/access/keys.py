@@ -1,0 +1,200 @@
+"""Enrolment: whose public keys the registry goes by, since when, and what ended it.
+
+A worker has one live key. Another one takes its place by rotation, after which what the old one
+signed counts on. A key that is revoked takes all with it that it signed, and the tokens of its
+worker, for whoever has the key may have those too. No key comes back.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import principals as principal_queries
+from deltareg.db.queries import signing as queries
+from deltareg.db.rows import KeyRow, ShownKeyRow
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Conflict, NotFound
+from deltareg.refs import parse_name
+from deltareg.service.authority.grants import WORKER, Right
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.clock import rfc3339, rfc3339_or_none
+from deltareg.service.events import Action, record_event
+from deltareg.service.registry import Caller, Registry
+from deltareg.signing.keys import KeyText, PublicKey, parse_host
+from deltareg.wire import KeyEnrol, KeyInfo, KeyRevoke, Page
+
+SERVER = "server"
+_NEW_KEY = "make a new one: deltareg-worker key --file NEW"
+
+
+def list_keys(registry: Registry, caller: Caller) -> Page[KeyInfo]:
+    """List every key that was ever enrolled, workers first, so that anybody can verify."""
+    caller.require(Right.READ, on=SOMEWHERE)
+    with read(registry.engine) as conn:
+        rows = queries.key_rows(conn)
+    return Page(items=[_show(row) for row in rows])
+
+
+def enrol_worker(registry: Registry, caller: Caller, request: KeyEnrol) -> KeyInfo:
+    """Enrol a worker with a key; the same again changes nothing.
+
+    Raises:
+        Conflict: It is enrolled with another key and this one is not to replace it, the name is a
+            user's, or the key was somebody's before.
+        InvalidInput: It is no key, no name or no host.
+    """
+    caller.require(Right.ADMIN, on=EVERYTHING)
+    name, text = parse_name(request.name, "worker"), KeyText.parse(request.key)
+    host = parse_host(request.host) if request.host else text.host
+    wanted = KeyText(text.key, host)
+
+    def transaction(conn: sa.Connection) -> KeyInfo:
+        return _enrol(conn, caller, name, wanted, replaces=request.replaces)
+
+    return with_retry(registry.engine, transaction)
+
+
+def revoke_key(registry: Registry, caller: Caller, keyid: str, request: KeyRevoke) -> KeyInfo:
+    """Revoke a key with all that it signed, and the tokens of a worker that signs with it now.
+
+    Raises:
+        NotFound: There is no such key.
+    """
+    caller.require(Right.ADMIN, on=EVERYTHING)
+
+    def transaction(conn: sa.Connection) -> KeyInfo:
+        row = queries.find_key(conn, keyid=keyid)
+        if row is None:
+            raise NotFound(f"there is no key {keyid[:70]}", fix="deltareg worker keys")
+        is_changed = queries.revoke_key(conn, row.id, by=caller.principal_id, reason=request.reason)
+        if is_changed:
+            if row.role == WORKER and row.is_live:
+                principal_queries.end_tokens_of(conn, row.name)
+            caller.record(
+                conn, Action.KEY_REVOKE, f"key/{keyid}", on=EVERYTHING,
+                before=_facts(row), after={"reason": request.reason},
+            )  # fmt: skip
+        return shown_key(conn, keyid)
+
+    return with_retry(registry.engine, transaction)
+
+
+def enrol_own_worker(registry: Registry, name: str, key: PublicKey, *, host: str) -> KeyInfo:
+    """Enrol the worker that a server starts beside itself; only the server's process calls this.
+
+    A key that was lost is replaced. One that was revoked stays revoked.
+    """
+
+    def transaction(conn: sa.Connection) -> KeyInfo:
+        known = queries.find_key(conn, public=str(key))
+        if known is not None:
+            return shown_key(conn, known.keyid)
+        owner = _principal(conn, name)
+        queries.retire_keys(conn, owner)
+        return _add(conn, None, name, owner, KeyText(key, host), before=None)
+
+    return with_retry(registry.engine, transaction)
+
+
+def announce_server_key(registry: Registry) -> None:
+    """Let it be known with which key this server signs, if it has one."""
+    signer = registry.signer
+    if signer is None:
+        return
+
+    def transaction(conn: sa.Connection) -> None:
+        is_new = queries.add_key(
+            conn, role=SERVER, name=SERVER, principal_id=None, keyid=signer.keyid,
+            public=str(signer.public), host="", created_by=None,
+        )  # fmt: skip
+        if is_new:
+            record_event(
+                conn, Action.KEY_ENROL, f"key/{signer.keyid}", on=EVERYTHING, before=None,
+                after={"role": SERVER, "key": str(signer.public)}, actor="registry",
+            )  # fmt: skip
+
+    with_retry(registry.engine, transaction)
+
+
+def shown_key(conn: sa.Connection, keyid: str) -> KeyInfo:
+    """Show a key that is there."""
+    return next(_show(row) for row in queries.key_rows(conn) if row.keyid == keyid)
+
+
+def _enrol(
+    conn: sa.Connection, caller: Caller, name: str, wanted: KeyText, *, replaces: bool
+) -> KeyInfo:
+    owner = _principal(conn, name)
+    before = queries.live_worker_key(conn, owner)
+    known = queries.find_key(conn, public=str(wanted.key))
+    if known is not None:
+        is_same = before is not None and known.id == before.id
+        if is_same and wanted.host in {"", known.host}:
+            return shown_key(conn, known.keyid)
+        told = f"the {_state(known)} key of {known.name}, on host {known.host or 'unknown'}"
+        raise Conflict(f"this key is known already: it is {told}", fix=_NEW_KEY)
+    if before is not None and not replaces:
+        raise Conflict(
+            f"{name} is enrolled with another key, {before.keyid[:12]}",
+            fix=f"deltareg worker rotate {name} --key {wanted}",
+        )
+    queries.retire_keys(conn, owner)
+    return _add(conn, caller, name, owner, wanted, before=before)
+
+
+def _add(
+    conn: sa.Connection,
+    caller: Caller | None,
+    name: str,
+    owner: int,
+    wanted: KeyText,
+    *,
+    before: KeyRow | None,
+) -> KeyInfo:
+    keyid = wanted.key.keyid
+    queries.add_key(
+        conn, role=WORKER, name=name, principal_id=owner, keyid=keyid, public=str(wanted.key),
+        host=wanted.host, created_by=None if caller is None else caller.principal_id,
+    )  # fmt: skip
+    action = Action.KEY_ENROL if before is None else Action.KEY_ROTATE
+    record_event(
+        conn, action, f"key/{keyid}", on=EVERYTHING,
+        before=None if before is None else _facts(before),
+        after={"role": WORKER, "name": name, "key": str(wanted.key), "host": wanted.host},
+        actor="registry" if caller is None else caller.principal,
+        token_id=None if caller is None else caller.token_id,
+        request_id="" if caller is None else caller.request_id,
+    )  # fmt: skip
+    return shown_key(conn, keyid)
+
+
+def _principal(conn: sa.Connection, name: str) -> int:
+    """Find or make the principal of a worker; it is locked until the transaction ends."""
+    found = principal_queries.lock_principal(conn, name)
+    if found is None:
+        return principal_queries.add_principal(conn, name, kind=WORKER)
+    owner, kind = found
+    if kind != WORKER:
+        raise Conflict(
+            f"{name} is a {kind}, and a worker does nothing but verify",
+            fix="enrol it under a name of its own, and make it a token of kind wrk",
+        )
+    return owner
+
+
+def _facts(row: KeyRow) -> dict[str, object]:
+    return {"role": row.role, "name": row.name, "keyid": row.keyid, "host": row.host}
+
+
+def _state(row: KeyRow) -> str:
+    if row.revoked_at is not None:
+        return "revoked"
+    return "live" if row.retired_at is None else "retired"
+
+
+def _show(row: ShownKeyRow) -> KeyInfo:
+    return KeyInfo.model_validate({
+        "keyid": row.keyid, "role": row.role, "name": row.name, "key": row.public,
+        "host": row.host, "state": _state(row), "enrolled_at": rfc3339(row.created_at),
+        "enrolled_by": row.maker or "registry", "retired_at": rfc3339_or_none(row.retired_at),
+        "revoked_at": rfc3339_or_none(row.revoked_at), "revoked_by": row.ender,
+        "reason": row.reason,
+    })  # fmt: skip

@@ -1,0 +1,101 @@
+"""What the gate answered, as the server signs it: a SLSA verification summary, told and kept.
+
+Whoever has the server's public key can hold it against a version without asking the server. One is
+kept with each promotion, in its transaction.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import read_clock
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import signing as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import present
+from deltareg.db.session import read
+from deltareg.errors import NotFound
+from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Right
+from deltareg.service.clock import rfc3339_seconds
+from deltareg.service.describe import ref_of
+from deltareg.service.ledger.channel_policy import digest_of_policy
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel
+from deltareg.signing.keys import SigningKey
+from deltareg.signing.signed import sign_statement
+from deltareg.wire import GateSummary
+from deltareg.wire.statements import summary_statement
+
+BROKEN_GLASS = "break_glass"
+
+
+def sign_answer(
+    conn: sa.Connection,
+    signer: SigningKey,
+    *,
+    ref: str,
+    digest: str,
+    channel: str,
+    policy_digest: str,
+    verdicts: Sequence[str],
+    unmet: Sequence[str],
+) -> bytes:
+    """Sign what the gate of a channel answered about a version, and on which verdicts.
+
+    Args:
+        conn: A transaction.
+        signer: The server's key.
+        ref: The version.
+        digest: Its manifest's.
+        channel: The channel.
+        policy_digest: Of its policy.
+        verdicts: The verdicts that the answer rests on.
+        unmet: The rules that are not met.
+    """
+    rows = [queries.envelope_row(conn, verdict) for verdict in verdicts]
+    inputs = {row.verdict_id: sha256(row.body).hexdigest() for row in rows if row is not None}
+    statement = summary_statement(
+        ref, digest, channel=channel, policy_digest=policy_digest, inputs=inputs, unmet=unmet,
+        server=f"urn:deltareg:server:{signer.keyid}", at=rfc3339_seconds(read_clock(conn)),
+    )  # fmt: skip
+    return sign_statement(statement, signer)
+
+
+def keep_summary(
+    conn: sa.Connection, signer: SigningKey | None, channel_id: int, *, number: int
+) -> None:
+    """Sign and keep what let a revision of a channel be made, if it is a promotion."""
+    channel = channel_queries.channel_by_id(conn, channel_id)
+    revision = channel_queries.revision_at(conn, channel_id, number=number)
+    if signer is None or revision is None or revision.kind != "promote":
+        return
+    version = version_queries.version_by_id(conn, present(revision.version_id))
+    signed = sign_answer(
+        conn, signer, ref=ref_of(version), digest=version.manifest_digest, channel=channel.name,
+        policy_digest=digest_of_policy(channel), verdicts=list(revision.verdict_ids),
+        unmet=[BROKEN_GLASS] if revision.break_glass else [],
+    )  # fmt: skip
+    queries.add_summary(conn, revision.id, keyid=signer.keyid, body=signed)
+
+
+def show_summary(
+    registry: Registry, caller: Caller, line: LineRef, name: str, number: int
+) -> GateSummary:
+    """Give what the server signed when a channel was promoted.
+
+    Raises:
+        NotFound: There is no such revision, or nothing was signed about it.
+    """
+    caller.require(Right.READ, on=line)
+    with read(registry.engine) as conn:
+        channel = find_channel(conn, caller, line, name)
+        revision = channel_queries.revision_at(conn, channel.id, number=number)
+        row = None if revision is None else queries.summary_row(conn, revision.id)
+    if row is None:
+        raise NotFound(
+            f"nothing is signed about {line}@{name}#{number}",
+            fix=f"deltareg channel history {line} {name}",
+        )
+    return GateSummary(channel=name, revision=number, keyid=row.keyid, envelope=row.body.decode())

@@ -1,0 +1,79 @@
+"""Which worker may take which run: who is enrolled, and whom a run leaves out.
+
+A worker that is enrolled takes what its labels fit. A run that is to be judged by somebody else
+names the keys and hosts that it leaves out. A worker that nobody enrolled takes the one run that
+its owner queued for it, and what it finds is for its owner's eyes.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import signing as queries
+from deltareg.db.rows import KeyRow
+from deltareg.errors import Forbidden
+from deltareg.service.authority.grants import WORKER
+from deltareg.service.registry import Caller
+from deltareg.service.verdicts.signed import LOCAL
+from deltareg.signing.keys import KeyText, PublicKey
+from deltareg.wire import LeaseRequest
+
+NOT_BY, NOT_ON = "not_by", "not_on"
+
+
+def enrolled_key(conn: sa.Connection, caller: Caller, request: LeaseRequest) -> KeyRow | None:
+    """Give the key that a worker is enrolled with; None for one that asks for a run of its own.
+
+    Raises:
+        Forbidden: It is not enrolled, or its key is retired or revoked.
+    """
+    if not request.key:
+        raise Forbidden(
+            f"worker {request.worker} does not sign what it finds: it is of an older release",
+            fix="install the server's release where it runs (deltareg version), then enrol it:"
+            f" deltareg worker enrol {caller.principal} --key KEY",
+        )
+    public = PublicKey.parse(request.key)
+    key = queries.find_key(conn, public=str(public))
+    if key is not None and key.role == WORKER and key.principal_id == caller.principal_id:
+        if key.is_live:
+            return key
+        ended = "retired" if key.revoked_at is None else f"revoked: {key.reason}"
+        raise Forbidden(
+            f"the key {key.keyid[:12]} of {key.name} is {ended}",
+            fix=f"give it a new key, then: deltareg worker rotate {key.name} --key KEY",
+        )
+    if request.run and not caller.is_worker:
+        return None
+    text = KeyText(public, request.host)
+    raise Forbidden(
+        f"no worker {caller.principal} is enrolled with the key of {request.worker}",
+        fix=f"an admin enrols it: deltareg worker enrol {caller.principal} --key {text}",
+    )
+
+
+def may_take(run: Mapping[str, str], key: KeyRow | None, caller: Caller) -> bool:
+    """Whether a worker may take a run.
+
+    Args:
+        run: What the run asks for.
+        key: The worker's; None for one that nobody enrolled.
+        caller: Whose token it has.
+    """
+    if key is None:
+        return run.get(LOCAL) == str(caller.principal_id)
+    left_out = set(run.get(NOT_BY, "").split(","))
+    hosts = set(filter(None, run.get(NOT_ON, "").split(",")))
+    is_apart = not hosts or (bool(key.host) and key.host not in hosts)
+    return LOCAL not in run and key.keyid not in left_out and is_apart
+
+
+def leave_out(signers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Ask in a run's request for another worker than some: pairs of keyid and host."""
+    found = list(signers)
+    if not found:
+        return {}
+    return {
+        NOT_BY: ",".join(sorted({keyid for keyid, _ in found})),
+        NOT_ON: ",".join(sorted({host for _, host in found if host})),
+    }

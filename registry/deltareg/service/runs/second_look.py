@@ -1,0 +1,92 @@
+"""A second look: some passes are verified again by another worker.
+
+Which ones follows from the id of the run, by a share that the operator sets. Where the second finds
+another thing than the first, neither of the two counts, and an event says so: one of the machines
+is broken, or lies.
+"""
+
+import hashlib
+from collections.abc import Callable
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import runs as queries
+from deltareg.db.queries import signing as signing_queries
+from deltareg.db.queries import verdicts as verdict_queries
+from deltareg.db.rows import RunRow, VerdictRow
+from deltareg.db.session import read
+from deltareg.gate.agreement import disagreement
+from deltareg.service.describe import line_of
+from deltareg.service.events import Action
+from deltareg.service.priority import BACKGROUND
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.eligible import leave_out
+from deltareg.service.verdicts.facts import check_facts, fact_of_suite
+from deltareg.service.verdicts.signed import SignedVerdict
+from deltareg.service.verdicts.suites import suite_of
+
+SECOND_OF = "second_of"
+"""Of a run's request: the verdict that it looks at again."""
+_BITS = 64
+
+
+def is_chosen(run_id: str, share: float) -> bool:
+    """Whether a run is among the share of those that are looked at again."""
+    drawn = int.from_bytes(hashlib.sha256(f"second look:{run_id}".encode()).digest()[:8], "big")
+    return drawn < share * (1 << _BITS)
+
+
+def count_disputes(registry: Registry) -> int:
+    """Count the verdicts that a second look did not find, until a key of the two is revoked."""
+    with read(registry.engine) as conn:
+        return signing_queries.count_disputes(conn)
+
+
+def queue_second_look(
+    conn: sa.Connection,
+    run: RunRow,
+    signed: SignedVerdict,
+    *,
+    verdict_id: str,
+    share: float,
+    new_id: Callable[[], UUID],
+) -> None:
+    """Queue a second look at a pass, where it is chosen and another worker is enrolled."""
+    key = signed.key
+    if signed.said.verdict != "pass" or key is None or SECOND_OF in run.request:
+        return
+    if not is_chosen(run.id, share) or not signing_queries.other_live_workers(conn, key.id):
+        return
+    request = {**run.request, "policy_digest": "", SECOND_OF: verdict_id}
+    queries.enqueue(
+        conn, run_id=str(new_id()), what=run.what, dedup_key=f"second:{verdict_id}",
+        version_id=run.version_id, suite=run.suite, priority=BACKGROUND,
+        labels={name: value for name, value in run.labels.items() if name != "worker"},
+        request=request | leave_out([(key.keyid, key.host)]),
+    )  # fmt: skip
+
+
+def settle_second_look(conn: sa.Connection, caller: Caller, run: RunRow, found: VerdictRow) -> None:
+    """Hold a verdict against the one that it looked at again; where they differ, neither counts."""
+    first_id = run.request.get(SECOND_OF)
+    if first_id is None or found.verdict == "inconclusive":
+        return
+    first = verdict_queries.verdict_row(conn, first_id)
+    suite = fact_of_suite(suite_of(conn, run.suite, run.request["suite_digest"]))
+    if first is None:
+        return
+    told = disagreement(
+        check_facts(first.checks), check_facts(found.checks), required=suite.required,
+        tolerance=suite.tolerance,
+    )  # fmt: skip
+    if not told:
+        return
+    told = f"{told} ({first.signer or 'unknown'}, {found.signer or 'unknown'})"
+    signing_queries.add_disputes(conn, first.id, found.id, told=told)
+    caller.record(
+        conn, Action.VERDICT_DISPUTE, f"verdict/{first.id}", on=line_of(found),
+        before={"verdict": first.verdict, "signed_by": first.signer},
+        after={"other": found.id, "verdict": found.verdict, "signed_by": found.signer,
+               "told": told},
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+"""What a worker signed, held against the run that it was leased: the report is what it signed.
+
+A verdict is taken when its envelope was signed with the key that took the lease, that key is still
+the worker's, and the statement names this run, this lease, these bytes, this suite and this base.
+Nothing that is sent beside the envelope is believed.
+"""
+
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import signing as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import KeyRow, RunRow, VersionRow, present
+from deltareg.errors import BadSignature
+from deltareg.service.describe import ref_of
+from deltareg.signing.keys import PublicKey
+from deltareg.signing.signed import Signed, open_statement
+from deltareg.wire.statements import VERDICT, VerdictPredicate, read_verdict
+
+LOCAL = "local"
+"""Of a run's request: the principal whose worker may take it, though nobody enrolled that."""
+_AGAIN = "claim the run again, with a worker of the server's release"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVerdict:
+    """A verdict that was signed under a lease.
+
+    Attributes:
+        said: What the worker says.
+        keyid: The key that signed it.
+        key: The key as it is enrolled; None for a worker that nobody enrolled.
+        envelope: What was signed, as it came.
+    """
+
+    said: VerdictPredicate
+    keyid: str
+    key: KeyRow | None
+    envelope: bytes
+
+    @property
+    def host(self) -> str:
+        """The machine that it was made on, as whoever enrolled the worker said."""
+        return "" if self.key is None else self.key.host
+
+    def keep(self, conn: sa.Connection, verdict_id: str) -> None:
+        """Keep the envelope beside its verdict."""
+        queries.add_envelope(
+            conn, verdict_id, key_id=None if self.key is None else self.key.id, keyid=self.keyid,
+            host=self.host, labels=self.said.worker.labels, body=self.envelope,
+        )  # fmt: skip
+
+
+def open_verdict(
+    conn: sa.Connection, run: RunRow, envelope: bytes, *, principal_id: int
+) -> SignedVerdict:
+    """Open what a worker signed about a run that it holds.
+
+    Raises:
+        BadSignature: It is not signed by the key that took the lease, that key is not the worker's
+            (any more), or the statement is about something else.
+    """
+    lease = queries.lease_key(conn, run.id)
+    if lease is None:  # it was claimed of a server of an older release
+        raise BadSignature("nobody said with which key this run would be signed", fix=_AGAIN)
+    public = PublicKey.parse(lease.public)
+    signed = open_statement(envelope, {public.keyid: public}, predicate_type=VERDICT)
+    key = None
+    if LOCAL not in run.request:
+        key = queries.find_key(conn, public=str(public))
+        _check_key(key, principal_id)
+    said = read_verdict(signed.statement)
+    version = version_queries.version_by_id(conn, present(run.version_id))
+    for what, is_right in _bound(run, version, signed, said, nonce=lease.nonce):
+        if not is_right:
+            raise BadSignature(f"the statement is not about this run: its {what}", fix=_AGAIN)
+    return SignedVerdict(said, signed.keyid, key, envelope)
+
+
+def _check_key(key: KeyRow | None, principal_id: int) -> None:
+    if key is None or key.role != "worker" or key.principal_id != principal_id:
+        raise BadSignature("the key is not enrolled for this worker", fix="deltareg worker keys")
+    if not key.is_live:
+        ended = "retired" if key.revoked_at is None else "revoked"
+        raise BadSignature(
+            f"the key {key.keyid[:12]} of {key.name} is {ended}", fix="deltareg worker keys"
+        )
+
+
+def _bound(
+    run: RunRow, version: VersionRow, signed: Signed, said: VerdictPredicate, *, nonce: str
+) -> Iterator[tuple[str, bool]]:
+    yield "run", said.run == run.id
+    yield "lease", said.fence == run.fence
+    yield "nonce", hmac.compare_digest(said.nonce.encode(), nonce.encode())
+    yield "subject", signed.statement.name == ref_of(version)
+    yield "digest", f"sha256:{signed.statement.sha256}" == version.manifest_digest
+    yield "suite", said.suite.name == run.suite
+    yield "base", said.base.root == run.request.get("base_root", version.base_root)
+    yield "comparison", said.compared_with == run.request.get("promoted_digest", "")
+    yield "worker", said.worker.name == run.lease_holder
