@@ -27,6 +27,7 @@ _MASKS = (
     (re.compile(r"\d+(\.\d+)? (ms|s|min)\b"), "TIME"),
     (re.compile(r"(torch|transformers|python|platform|deltareg)[ /][\w.+/ -]+"), r"\1 …"),
     (re.compile(r"sandbox  .*"), "sandbox …"),
+    (re.compile(r"(signed by +[\w-]+) .*"), r"\1 …"),
     (re.compile(r"-?\d+\.\d+(e-?\d+)?|\d+e-?\d+"), "NUMBER"),
     (re.compile(r"threads \d+"), "threads N"),
     (re.compile(r"[ ─]{2,}"), "  "),
