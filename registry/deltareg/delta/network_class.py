@@ -32,6 +32,7 @@ CONFIG = "config.json"
 _OF_THE_FILES = frozenset({"_name_or_path", "dtype", "torch_dtype", "transformers_version"})
 _OUTPUTS = frozenset({"classifier", "fc", "head", "logits_proj", "out_proj", "score"})
 """Modules whose rows are the classes that a head tells apart."""
+_MOST_LABELS = 1 << 20
 
 
 def network_class_of(
@@ -119,7 +120,9 @@ def _outputs(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def _labels(count: int, files: DeltaFiles) -> tuple[str, ...]:
-    """Name the classes as the head's config does, or by their numbers."""
+    """Name the classes as the head's config does, or by their numbers; too many have no names."""
+    if count > _MOST_LABELS:
+        return ()
     numbers = files.documents.get("head_config.json", {}).get("label2id")
     if is_object(numbers):
         named = {at: label for label, at in numbers.items() if isinstance(at, int)}

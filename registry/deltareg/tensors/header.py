@@ -184,18 +184,19 @@ def strict_json_object(
     Raises:
         Refused: With `code`, or `duplicate_key`.
     """
+    fix = SAVE_FIX if code == "header" else JSON_FIX
     if not raw.startswith(b"{"):
-        _refuse(code, "JSON must start with {", SAVE_FIX)
+        _refuse(code, "JSON must start with {", fix)
     if _is_deeper(raw, max_depth):
-        _refuse(code, f"JSON nested deeper than {max_depth}", SAVE_FIX)
+        _refuse(code, f"JSON nested deeper than {max_depth}", fix)
     try:
         value: object = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
     except (ValueError, RecursionError) as error:
-        raise Refused([Problem(code, f"not valid JSON: {error}", fix=SAVE_FIX)]) from error
+        raise Refused([Problem(code, f"not valid JSON: {error}", fix=fix)]) from error
     if not is_object(value):
-        _refuse(code, "JSON is not an object", SAVE_FIX)
+        _refuse(code, "JSON is not an object", fix)
     return value
 
 
@@ -207,6 +208,7 @@ def looks_like_pickle(first: bytes) -> bool:
 
 
 SAVE_FIX = "save the tensors again with safetensors"
+JSON_FIX = "write the file again as one JSON object; NaN and Infinity are no JSON"
 CONVERT_FIX = "convert it without executing it: deltareg convert PATH --out DIR"
 
 
@@ -215,11 +217,11 @@ def _refuse(code: str, message: str, fix: str, tensor: str = "") -> Never:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        _refuse("duplicate_key", f"the JSON key {twice[:80]!r} occurs twice", SAVE_FIX)
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            _refuse("duplicate_key", f"the JSON key {key[:80]!r} occurs twice", SAVE_FIX)
+        found[key] = value
     return found
 
 
