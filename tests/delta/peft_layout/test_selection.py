@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from deltareg.delta.delta_manifest import assess
@@ -180,3 +181,13 @@ def test_many_names_are_looked_for_in_one_pass():
 
     assert found == {f"network.{name}": name for name in names}
     assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int32, np.uint8])
+def test_factors_that_are_no_real_numbers_are_refused(tmp_path, base, dtype):
+    delta = tiny.lora(tmp_path / "delta", base, dtype=dtype)
+
+    found = problems(delta, base)
+
+    assert {problem.code for problem in found} == {"shape"}
+    assert "which holds no real numbers" in found[0].message
