@@ -14,12 +14,7 @@ from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
-from deltareg.client.folders.near_misses import (
-    NO_TENSORS,
-    check_exists,
-    fix_of_empty,
-    fix_of_two,
-)
+from deltareg.client.folders.near_misses import check_exists, empty, fix_of_two
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
@@ -336,7 +331,7 @@ def _check_roles(
                 "pickle", f"{name} is a pickle, which can run code when it is read", CONVERT_FIX
             )
     if not has_tensors and not (purpose == "conversion" and pickles):
-        _refuse("empty", NO_TENSORS, fix_of_empty(root))
+        raise empty(root)
 
 
 def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:

@@ -7,7 +7,6 @@ from deltareg.errors import NotFound, Problem, Refused
 
 _CHECKPOINT = re.compile(r"(?:checkpoint-|global_step)(\d+)")
 _CONFIG, _TENSORS = "adapter_config.json", ".safetensors"
-NO_TENSORS = "the folder holds no safetensors file"
 
 
 def check_exists(path: Path) -> None:
@@ -30,12 +29,15 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return found[max(found)] if found else None
 
 
-def fix_of_empty(folder: Path) -> str:
-    """Say what to name instead of a folder without tensors."""
-    if any(folder.glob("*.gguf")):
-        return "convert the GGUF file: deltareg convert PATH --out DIR --base BASE"
+def empty(folder: Path) -> Refused:
+    """Give the refusal of a folder without tensors, which says what to name instead."""
+    fix = "name the folder that does"
     newest = newest_checkpoint(folder)
-    return f"name its newest checkpoint: {newest}" if newest else "name the folder that does"
+    if any(folder.glob("*.gguf")):
+        fix = "convert the GGUF file: deltareg convert PATH --out DIR --base BASE"
+    elif newest:
+        fix = f"name its newest checkpoint: {newest}"
+    return Refused([Problem("empty", "the folder holds no safetensors file", fix=fix)])
 
 
 def fix_of_two(folder: Path, one: str, other: str) -> str:
@@ -74,7 +76,7 @@ def _is_part_of(folder: Path, path: Path, what_lies: str) -> Refused:
 def _check_is_none_around(folder: Path) -> None:
     """Refuse a folder that holds nothing itself and adapters in its own folders."""
     if newest_checkpoint(folder):
-        raise Refused([Problem("empty", NO_TENSORS, fix=fix_of_empty(folder))])
+        raise empty(folder)
     configs = sorted(folder.glob(f"*/{_CONFIG}"))
     places = [str(c.parent) for c in configs if any(c.parent.glob(f"*{_TENSORS}"))]
     if len(places) == 1:
