@@ -8,9 +8,11 @@ the same file, with or without a core (`lora_mid`).
 from collections import defaultdict
 from collections.abc import Mapping
 
+from deltareg.delta.formats import CONVERT_FIX
 from deltareg.delta.kind import BaseView, DeltaFiles
 from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
 from deltareg.delta.layouts.bare_pairs.plan import Name, Where
+from deltareg.delta.layouts.originals import by_spelling
 from deltareg.errors import Problem
 
 PREFIXES = {
@@ -27,6 +29,7 @@ _ENDINGS = {
 }
 _ALPHA_TOLD = "ss_network_alpha"
 _DORA = ".dora_scale"
+_MAIN = "lora_unet_"
 
 
 def read(name: str) -> Name | None:
@@ -71,14 +74,32 @@ def lost(files: DeltaFiles) -> list[Problem]:
     return [_lost_alpha(alpha) for alpha in told if alpha is not None and alpha != "None"]
 
 
-def refused(files: DeltaFiles) -> list[Problem]:
-    """Find DoRA, which is read in the layout of peft alone."""
+def refused(files: DeltaFiles, base: BaseView) -> list[Problem]:
+    """Find DoRA, which is read in the layout of peft alone, and names that `convert` knows."""
     found = sorted(name for name in files.names if name.endswith(_DORA))
-    if not found:
+    if found:
+        told = f"{len(found)} modules come with a dora_scale, and DoRA is not read in this layout"
+        return [Problem("unknown_kind", told, tensor=found[0], fix=CONVERT_FIX)]
+    return _original(files, base)
+
+
+def _original(files: DeltaFiles, base: BaseView) -> list[Problem]:
+    """Find modules that the base has under other names than its model's original code."""
+    table, find = by_spelling(base), finder(base)
+    modules = {found.module: name for name in files.names if (found := read(name)) is not None}
+    lost = sorted(
+        (name, table[module.removeprefix(_MAIN)].modules)
+        for module, name in modules.items()
+        if module.startswith(_MAIN) and module.removeprefix(_MAIN) in table and not find(module)
+    )
+    if not lost:
         return []
-    told = f"{len(found)} modules come with a dora_scale, and DoRA is not read in this layout"
-    fix = "convert it: deltareg convert PATH --out DIR --base BASE"
-    return [Problem("unknown_kind", told, tensor=found[0], fix=fix)]
+    name, places = lost[0]
+    told = (
+        f"{len(lost)} modules are named as in the model's original code, and the base has diffusers'"
+        f" names: this one is {' and '.join(places)}"
+    )
+    return [Problem("no_tensor_applied", told, tensor=name, fix=CONVERT_FIX)]
 
 
 def _lost_alpha(told: str) -> Problem:

@@ -26,8 +26,10 @@ WRITERS: dict[str, Callable[[Lora, KnownBase], Conversion]] = {
     "fused-experts": experts.fused,
     "per-expert": experts.split,
 }
-_READERS: tuple[tuple[Callable[[Folder], bool], Callable[[Folder, KnownBase], Lora]], ...] = (
-    (mlx.is_in, mlx.read),
+_READERS: tuple[
+    tuple[Callable[[Folder, KnownBase], bool], Callable[[Folder, KnownBase], Lora]], ...
+] = (
+    (lambda folder, _: mlx.is_in(folder), mlx.read),
     (image_names.is_in, image_names.read),
 )
 
@@ -60,5 +62,5 @@ def plan_of_foreign(folder: Folder, known: KnownBase, layout: str) -> Conversion
             told = "LoHa and LoKr have a form in peft's layout alone"
             raise InvalidInput(told, fix="leave --to out")
         return lycoris.plan(folder, known)
-    reader = next((read for is_in, read in _READERS if is_in(folder)), None)
+    reader = next((read for is_in, read in _READERS if is_in(folder, known)), None)
     return None if reader is None else WRITERS[layout](reader(folder, known), known)
