@@ -96,8 +96,8 @@ def _original(files: DeltaFiles, base: BaseView) -> list[Problem]:
         return []
     name, places = lost[0]
     told = (
-        f"{len(lost)} modules are named as in the model's original code, and the base has diffusers'"
-        f" names: this one is {' and '.join(places)}"
+        f"{len(lost)} modules are named as in the model's original code, and the base has the names"
+        f" of diffusers: this one is {' and '.join(places)}"
     )
     return [Problem("no_tensor_applied", told, tensor=name, fix=CONVERT_FIX)]
 

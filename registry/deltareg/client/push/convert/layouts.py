@@ -26,9 +26,9 @@ WRITERS: dict[str, Callable[[Lora, KnownBase], Conversion]] = {
     "fused-experts": experts.fused,
     "per-expert": experts.split,
 }
-_READERS: tuple[
-    tuple[Callable[[Folder, KnownBase], bool], Callable[[Folder, KnownBase], Lora]], ...
-] = (
+_Test = Callable[[Folder, KnownBase], bool]
+_Reader = Callable[[Folder, KnownBase], Lora]
+_READERS: tuple[tuple[_Test, _Reader], ...] = (
     (lambda folder, _: mlx.is_in(folder), mlx.read),
     (image_names.is_in, image_names.read),
 )

@@ -137,9 +137,7 @@ def _cuts(modules: Sequence[_Module], known: KnownBase) -> dict[str, object]:
         cuts.append((cut, module.rank))
     found = settings_for(cuts)
     if found is None:
-        told = (
-            "peft cuts all weights by one decompose_factor, and none gives the sizes of this file"
-        )
+        told = "peft cuts all weights by one decompose_factor, and none gives this file's sizes"
         raise InvalidInput(told, fix="train it with one factor for all modules, or as LoHa or LoRA")
     return found
 

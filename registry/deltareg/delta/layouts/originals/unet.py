@@ -1,8 +1,9 @@
 """The UNet of Stable Diffusion: CompVis counts blocks through, diffusers by resolution.
 
-`input_blocks.4.1` is the attention of the fourth block of the way down, `down_blocks.1.attentions.0`
-of diffusers where two blocks and a step down make a resolution. Which blocks there are and which
-of them attend is read off the base's own modules; how many make a resolution, off its config.
+`input_blocks.4.1` is the attention of the fourth block of the way down, which diffusers calls
+`down_blocks.1.attentions.0` where two blocks and a step down make a resolution. Which blocks there
+are and which of them attend is read off the base's own modules; how many make a resolution, off
+its config.
 """
 
 import re
