@@ -49,7 +49,7 @@ def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tup
     """Give original paths of the modules of a Flux.
 
     Args:
-        modules: Paths of all modules with a weight.
+        modules: Paths of all modules with a matrix or a kernel.
     """
     yield from ((path, Original((module,))) for path, module in _OUTSIDE.items())
     yield _LAST_MODULATION[0], Original((_LAST_MODULATION[1],), is_turned=True)

@@ -23,9 +23,11 @@ def by_path(base: BaseView) -> dict[str, Original]:
         if table is None:
             continue
         before = f"{component}." if component else ""
-        weights = (name for name in base.tensors if name.endswith(_WEIGHT))
-        own = (name.removesuffix(_WEIGHT) for name in weights if name.startswith(before))
-        modules = {module.removeprefix(before) for module in own}
+        modules = {
+            name.removeprefix(before).removesuffix(_WEIGHT)
+            for name, record in base.tensors.items()
+            if name.startswith(before) and name.endswith(_WEIGHT) and len(record.shape) > 1
+        }
         for path, original in table(modules, config):
             if path not in modules and set(original.modules) <= modules:
                 found[path] = original.below(component) if component else original

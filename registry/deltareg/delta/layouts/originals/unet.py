@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate
 
 from deltareg.delta.layouts.originals.original import Original
-from deltareg.documents.json_values import is_list
+from deltareg.documents.json_values import is_count, is_list
 
 _OUTSIDE = {
     "conv_in": "input_blocks.0.0", "conv_out": "out.2",
@@ -26,16 +26,17 @@ _BLOCK = re.compile(
     r"(?P<way>down|up)_blocks\.(?P<block>\d{1,3})\."
     r"(?P<sort>resnets|attentions|downsamplers|upsamplers)\.(?P<at>\d{1,3})\.(?P<rest>.+)"
 )
+_MOST = 1000
 _MIDDLE = re.compile(r"mid_block\.(?P<sort>resnets|attentions)\.(?P<at>\d{1,3})\.(?P<rest>.+)")
 
 
 def originals(
     modules: Collection[str], config: Mapping[str, object]
 ) -> Iterator[tuple[str, Original]]:
-    """Give original paths of a UNet's modules; of norms, which no LoRA is on, none.
+    """Give original paths of a UNet's modules.
 
     Args:
-        modules: Paths of all modules with a weight.
+        modules: Paths of all modules with a matrix or a kernel.
         config: Its `config.json`.
     """
     sizes = _sizes(config)
@@ -53,7 +54,7 @@ def _sizes(config: Mapping[str, object]) -> list[int]:
     told, kinds = config.get("layers_per_block"), config.get("down_block_types")
     blocks = len(kinds) if is_list(kinds) else 0
     sizes = told if is_list(told) else [told] * blocks
-    found = [size for size in sizes if isinstance(size, int) and 0 < size < 1000]
+    found = [size for size in sizes if is_count(size, below=_MOST) and size]
     return found if len(found) == len(sizes) == blocks else []
 
 

@@ -33,7 +33,7 @@ def originals(modules: Collection[str], _: Mapping[str, object]) -> Iterator[tup
     """Give original paths of the modules of a Wan.
 
     Args:
-        modules: Paths of all modules with a weight.
+        modules: Paths of all modules with a matrix or a kernel.
     """
     for module in modules:
         found = _BLOCK.fullmatch(module)
