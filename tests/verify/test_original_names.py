@@ -1,19 +1,16 @@
 """LoRA named as a model's original code names its modules: `convert` reads what diffusers reads."""
 
-import inspect
 from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from deltareg.client.push.convert.lokr_cuts import factored
 from deltareg.client.push.convert.original_names import respelled
 from deltareg.delta.kind import BaseView
 from deltareg.delta.layouts.originals import by_path, by_spelling
-from deltareg.delta.names import name_map_for
-from deltareg.digest import sha256_of
 from deltareg.errors import Refused
-from deltareg.identity.fingerprint import TensorRecord
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 pytest.importorskip("diffusers", reason="needs diffusers: pip install 'deltareg[diffusion]'")
@@ -22,7 +19,8 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint  # n
 from diffusers.utils import convert_unet_state_dict_to_peft  # noqa: E402
 
 from deltareg.client.push.convert.matrices import Made  # noqa: E402
-from tests.verify import tiny_diffusers  # noqa: E402
+from tests.verify import original_files, tiny_diffusers  # noqa: E402
+from tests.verify.original_files import WIDTHS, view_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 THIN = {"block_out_channels": (8, 16, 32), "norm_num_groups": 4, "cross_attention_dim": 8,
@@ -39,7 +37,6 @@ SD1 = {
     "down_block_types": (WITH[0], WITH[0], WITH[0], WITHOUT[0]),
     "up_block_types": (WITHOUT[1], WITH[1], WITH[1], WITH[1]),
 }  # fmt: skip
-WIDTHS = [3072, 3072, 3072, 12288]
 
 
 @cache
@@ -49,22 +46,6 @@ def made(kind, *options):
 
     with torch.device("meta"):
         return getattr(diffusers, kind)(**dict(options))
-
-
-def view_of(model, component=""):
-    """Show a model to a kind as a base."""
-    before = f"{component}." if component else ""
-    records = {
-        before + name: TensorRecord(before + name, "F32", tuple(value.shape), sha256_of(b""))
-        for name, value in model.state_dict().items()
-    }
-    config = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in model.config.items()
-    } | {"_class_name": type(model).__name__}
-    parts = {component: config} if component else {}
-    own = {} if component else config
-    return BaseView(sha256_of(b""), records, own, name_map_for(own, records), parts)
 
 
 def layers(model):
@@ -106,14 +87,9 @@ def of_unet(found, model):
     return {n.removeprefix("unet."): v.numpy() for n, v in state.items()}, alphas
 
 
-def of_flux(found, *, widths=WIDTHS):
-    """Have diffusers read a file of Flux, which it knows in one width only."""
-    source = inspect.getsource(library._convert_kohya_flux_lora_to_diffusers)
-    assert str(WIDTHS) in source
-    known = dict(vars(library))
-    exec(source.replace(str(WIDTHS), str(list(widths))), known)
-    given = {name: torch.tensor(value) for name, value in found.items()}
-    state = known["_convert_kohya_flux_lora_to_diffusers"](given)
+def of_flux(found):
+    """Have diffusers read a file of Flux."""
+    state = original_files.of_flux(found, widths=WIDTHS)
     return {name.removeprefix("transformer."): value.numpy() for name, value in state.items()}
 
 
@@ -321,3 +297,11 @@ def test_a_module_under_both_names_is_refused():
         ours({f"{name}.lora_up.weight": np.ones((32, 1), "f4") for name in names}, view)
 
     assert caught.value.problems[0].code == "overlap"
+
+
+def test_numbers_are_factored_as_peft_factors_them():
+    layer = pytest.importorskip("peft.tuners.lokr.layer", reason="needs peft")
+
+    for size in range(1, 130):
+        for factor in (-1, *range(1, 20)):
+            assert factored(size, factor) == layer.factorization(size, factor)

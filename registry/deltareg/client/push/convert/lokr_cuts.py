@@ -5,7 +5,8 @@ and whether each is whole or a product from rank and `decompose_both`. LyCORIS h
 (its `factorization`), with a factor for each module where its preset says so.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deltareg.delta.maths.formula import Tensor
@@ -66,7 +67,7 @@ def _factors(cuts: Iterable[Cut]) -> list[int]:
 
 
 def _is_made(cut: Cut, rank: int, factor: int, *, is_both: bool) -> bool:
-    sizes = [_factored(first * second, factor) for first, second in (cut.outputs, cut.inputs)]
+    sizes = [factored(first * second, factor) for first, second in (cut.outputs, cut.inputs)]
     is_first_cut = is_both and rank < max(cut.outputs[0], cut.inputs[0]) / 2
     is_second_cut = rank < max(cut.outputs[1], cut.inputs[1]) / 2
     return sizes == [cut.outputs, cut.inputs] and (is_first_cut, is_second_cut) == (
@@ -75,22 +76,13 @@ def _is_made(cut: Cut, rank: int, factor: int, *, is_both: bool) -> bool:
     )
 
 
-def _factored(size: int, factor: int) -> tuple[int, int]:
+def factored(size: int, factor: int) -> tuple[int, int]:
     """Write a number as a product, the smaller first, as both libraries do."""
     if factor > 0 and size % factor == 0:
         return factor, size // factor
-    limit = size if factor == -1 else factor
-    best = (1, size)
-    for first in _divisors(size):
-        if first > limit or first + size // first > sum(best):
-            break
-        best = (first, size // first)
-    return min(best), max(best)
-
-
-def _divisors(size: int) -> Iterator[int]:
-    """Give divisors from two up to where the other one is the smaller."""
-    return (n for n in range(2, int(size**0.5) + 2) if size % n == 0)
+    most = math.isqrt(size) if factor == -1 else min(factor, math.isqrt(size))
+    first = max(n for n in range(1, most + 1) if size % n == 0)
+    return first, size // first
 
 
 def _sides(roles: Mapping[str, Tensor], name: str) -> tuple[int, int] | None:
