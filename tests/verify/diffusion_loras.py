@@ -21,7 +21,7 @@ _PIPELINES = {
     "SD3Transformer2DModel": "StableDiffusion3Pipeline",
     "WanTransformer3DModel": "WanPipeline",
 }
-_SCHEDULE = {"steps_offset": 1, "clip_sample": False}
+SCHEDULE = {"steps_offset": 1, "clip_sample": False}
 _CONVOLUTIONS = ("conv1", "conv_shortcut", "proj_in", "conv")
 _ORIGINAL_UNET = ("to_q", "to_out.0", "ff.net.2", "in_layers.2", "emb_layers.1", "0.op", ".conv",
                   "skip_connection", "time_embed.0", "label_emb.0.2", "proj_in")  # fmt: skip
@@ -173,7 +173,7 @@ def _pipeline(sort, model):
     given = dict.fromkeys(kind._get_signature_keys(kind)[0]) | {sort.part: model}
     if "requires_safety_checker" in inspect.signature(kind.__init__).parameters:
         given["requires_safety_checker"] = False
-    return kind(**given | {"scheduler": diffusers.DDIMScheduler(**_SCHEDULE)})
+    return kind(**given | {"scheduler": diffusers.DDIMScheduler(**SCHEDULE)})
 
 
 def _new(made, sort, asked):

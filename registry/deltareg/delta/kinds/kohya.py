@@ -6,7 +6,7 @@ the same file, with or without a core (`lora_mid`).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from deltareg.delta.formats import CONVERT_FIX
 from deltareg.delta.kind import BaseView, DeltaFiles
@@ -30,6 +30,7 @@ _ENDINGS = {
 _ALPHA_TOLD = "ss_network_alpha"
 _DORA = ".dora_scale"
 _MAIN = "lora_unet_"
+_LEVEL = "text_model_"
 
 
 def read(name: str) -> Name | None:
@@ -54,14 +55,16 @@ def finder(base: BaseView) -> Finder:
     """Give what finds the weights that a module's name fits."""
     table = spelled(base)
 
+    def at(path: str, parts: Sequence[str]) -> Where:
+        spellings = [f"{part}_{path}" for part in parts] if base.components else [path]
+        return tuple(sorted({one for spelled in spellings for one in table.get(spelled, ())}))
+
     def find(module: str) -> Where:
         prefix = next(prefix for prefix in PREFIXES if module.startswith(prefix))
         path = module.removeprefix(prefix)
-        if base.components:
-            spellings = [f"{part}_{path}" for part in PREFIXES[prefix] if part in base.components]
-        else:
-            spellings = [path]
-        return tuple(sorted({one for spelled in spellings for one in table.get(spelled, ())}))
+        parts = [part for part in PREFIXES[prefix] if part in base.components]
+        # CLIP's text model lay one level deeper when these files got their names (transformers 4).
+        return at(path, parts) or at(path.removeprefix(_LEVEL), parts)
 
     return find
 

@@ -10,6 +10,7 @@ from deltareg.client.push.convert import (
     image_names,
     lycoris,
     mlx,
+    to_diffusers,
     to_gguf,
     to_mlx,
     to_peft,
@@ -19,8 +20,15 @@ from deltareg.client.push.convert.writing import Conversion
 from deltareg.errors import InvalidInput
 
 PUSHED = "peft"
+
+
+def _pushed(lora: Lora, known: KnownBase) -> Conversion:
+    is_of_pipeline = to_diffusers.is_wanted(lora, known)
+    return (to_diffusers if is_of_pipeline else to_peft).plan(lora, known)
+
+
 WRITERS: dict[str, Callable[[Lora, KnownBase], Conversion]] = {
-    PUSHED: to_peft.plan,
+    PUSHED: _pushed,
     "mlx": to_mlx.plan,
     "gguf": to_gguf.plan,
     "fused-experts": experts.fused,

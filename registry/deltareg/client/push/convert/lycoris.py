@@ -72,8 +72,11 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
 
     Raises:
         Refused: A tensor says nothing, or its module is not the base's, or is two of them.
-        InvalidInput: peft has no form of it.
+        InvalidInput: peft has no form of it, or the base is a pipeline.
     """
+    if known.view.components:
+        told = "a pipeline is several networks, and peft has LoHa and LoKr on one"
+        raise InvalidInput(told, fix="name the component's own folder or base with --base")
     problems = examine(Account([], {}), folder.tensors, None, folder.files)
     if problems:
         raise Refused(problems)
