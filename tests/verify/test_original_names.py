@@ -168,7 +168,7 @@ def test_all_layers_of_flux_are_those_that_diffusers_says():
 def test_products_are_those_of_diffusers_whatever_alpha_is(alpha):
     model = flux(num_layers=1, num_single_layers=1)
     view = view_of(model)
-    # diffusers leaves out the alpha of the last layers.
+    # diffusers leaves out the alpha of the last layers (and then passes over them).
     found = {n: v for n, v in kohya(view, alpha=alpha, rank=4).items() if "final_layer" not in n}
 
     wanted, read = of_flux(dict(found)), ours(found, view)
