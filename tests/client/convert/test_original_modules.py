@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from deltareg.client.cache.cache import Cache
@@ -187,6 +188,33 @@ def test_a_pipeline_takes_the_file_too(client, tmp_path, pipeline):
     got = load_file(tmp_path / "folded" / "transformer" / "model.safetensors")
     want = expected(pipeline.weights, found)
     assert_near({name: got[name] for name in want}, want)
+
+
+def test_what_is_written_for_a_pipeline_is_the_file_that_diffusers_takes(
+    client, tmp_path, pipeline
+):
+    found = pair(QKV_KEY, 3 * WIDTH, alpha=3.0) | pair(LINEAR_KEY, 7 * WIDTH, alpha=1.0, r=3)
+    for key, rows in ((QKV_KEY, 3 * WIDTH), (LINEAR_KEY, 7 * WIDTH)):
+        found[f"{key}.dora_scale"] = np.ones((rows, 1), "f4")
+
+    report = converted(client, tmp_path, pipeline, found)
+
+    assert report.files == ["pytorch_lora_weights.safetensors"]
+    assert "2 tensors .alpha (now in the metadata)" in report.left_out
+    with safe_open(tmp_path / "out" / report.files[0], "numpy") as written:
+        names = set(written.keys())
+        told = json.loads(written.metadata()["lora_adapter_metadata"])
+    assert f"transformer.{DOUBLE}.attn.to_q.lora_magnitude_vector" in names
+    assert told["transformer.use_dora"] is True
+    assert told["transformer.rank_pattern"] == {f"^{DOUBLE}.{module}": 2 for module in QKV}
+
+
+def test_lokr_of_a_pipeline_asks_for_the_component(client, tmp_path, pipeline):
+    found = lokr("lycoris_transformer_blocks_0_attn_to_q", (3, 3), (2, 2))
+
+    refused = refusal(client, tmp_path, pipeline, found, error=InvalidInput)
+
+    assert "name the component's own folder or base" in refused.fix
 
 
 @pytest.mark.parametrize("kind", ["flux", "pipeline"])
