@@ -23,8 +23,9 @@ PUSHED = "peft"
 
 
 def _pushed(lora: Lora, known: KnownBase) -> Conversion:
-    is_of_pipeline = to_diffusers.is_wanted(lora, known)
-    return (to_diffusers if is_of_pipeline else to_peft).plan(lora, known)
+    if to_diffusers.is_wanted(lora, known):
+        return to_diffusers.plan(lora, known)
+    return to_peft.plan(lora, known)
 
 
 WRITERS: dict[str, Callable[[Lora, KnownBase], Conversion]] = {
