@@ -223,7 +223,7 @@ def of_wan(found, *, dotted):
 def test_all_layers_of_wan_are_those_that_diffusers_says():
     model = tiny_diffusers.make("WanTransformer3DModel image")
     view = view_of(model)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for path, original in by_path(view).items():
         down, up = (np.full((1, 2), len(found) + n, "f4") for n in (0.25, 0.5))
         found[f"diffusion_model.{path}.lora_A.weight"] = down

@@ -99,9 +99,9 @@ def expected(weights, found):
     """Fold by the original's own formula: its weights stacked, changed, and taken apart again."""
     double = [f"{DOUBLE}.{module}" for module in QKV]
     single = [*(f"{SINGLE}.{module}" for module in QKV), f"{SINGLE}.proj_mlp"]
-    want = {}
-    for key, modules, scale in ((QKV_KEY, double, 3 / 2), (LINEAR_KEY, single, 1 / 3)):
-        stacked = np.concatenate([weights[m] for m in modules]) + scale * product(found, key)
+    want: dict[str, np.ndarray] = {}
+    for key, modules, factor in ((QKV_KEY, double, 3 / 2), (LINEAR_KEY, single, 1 / 3)):
+        stacked = np.concatenate([weights[m] for m in modules]) + factor * product(found, key)
         ends = np.cumsum([len(weights[m]) for m in modules])[:-1]
         parts = np.split(stacked, ends)
         want |= {f"{m}.weight": part for m, part in zip(modules, parts, strict=True)}
