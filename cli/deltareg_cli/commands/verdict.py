@@ -10,7 +10,7 @@ from deltareg.refs import Ref, is_id
 from deltareg.wire import LogLine, RunInfo, RunLog, VerdictInfo
 from deltareg_cli.blocks import Answer, Lines
 from deltareg_cli.command_tree import Place, command, group
-from deltareg_cli.commands.waive import unwaive, waive
+from deltareg_cli.commands.waive import continue_, unwaive, waive
 from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
 from deltareg_cli.help_page import Example

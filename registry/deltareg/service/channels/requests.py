@@ -204,12 +204,16 @@ def _promote_if_due(
     if len(given) < approvals_due(channel):
         return
     version = held(conn, version_queries.version_by_id(conn, request.version_id))
-    case = gather(conn, version, channel)
+    accepted = queries.warnings_accepted(conn, request.id)
+    case = gather(conn, version, channel).accepting(accepted)
     if case.unmet("approvals"):
         return
     line = LineRef(request.namespace, request.line)
     current = channel_queries.revision_at(conn, channel.id, number=channel.revision)
-    move = ChannelMove(kind="promote", version=version.number, reason=request.reason)
+    move = ChannelMove(
+        kind="promote", version=version.number, reason=request.reason,
+        accept_warnings=bool(accepted),
+    )  # fmt: skip
     serve(conn, caller, line, channel, current, version, move, case)
 
 
@@ -227,11 +231,12 @@ def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
         return info
     version = version_queries.version_by_id(conn, request.version_id)
     channel = channel_queries.channel_by_id(conn, request.channel_id)
+    accepted = queries.warnings_accepted(conn, request.id)
     unmet = [
         UnmetRule(rule=u.rule, message=u.message, fix=u.fix)
-        for u in gather(conn, version, channel).unmet("approvals")
+        for u in gather(conn, version, channel).accepting(accepted).unmet("approvals")
     ]
-    return info.model_copy(update={"unmet": unmet})
+    return info.model_copy(update={"unmet": unmet, "accepted": list(accepted)})
 
 
 def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:
