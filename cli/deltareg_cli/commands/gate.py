@@ -78,8 +78,9 @@ def check(
     Lists what is unmet, each with the command that would change it. Nothing is changed; --wait
     queues the verifications that are missing, bound to the channel's policy. Reports are written
     whatever the answer is. Exit status: 0 allowed, 8 a verdict is fail, 9 a verdict or an approval
-    is missing, too old or does not count or warnings are not accepted, 11 a verdict is inconclusive, 13 revoked, quarantined,
-    deleted, frozen, or of a kind or base that the channel does not take, 124 the wait timed out.
+    is missing, too old or does not count, or warnings are not accepted, 11 a verdict is
+    inconclusive, 13 revoked, quarantined, deleted, frozen, or of a kind or base that the channel
+    does not take, 124 the wait timed out.
     """
     paths.check()
     answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings)

@@ -222,5 +222,5 @@ def cancel(invocation: Invocation, named: str) -> None:
     invocation.output.show(run_answer(run, invocation))
 
 
-for _command in (ls, show, logs, rerun, cancel, waive, unwaive):
+for _command in (ls, show, logs, rerun, cancel, waive, unwaive, continue_):
     verdict.add_command(_command)

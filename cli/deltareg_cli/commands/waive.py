@@ -74,9 +74,7 @@ def waive(
 @check_option
 @option("--channel", type=Channel(), help="For this channel only; for all where it is left out.")
 @click.pass_obj
-def unwaive(
-    invocation: Invocation, verdict_id: str, *, check: str, channel: str | None
-) -> None:
+def unwaive(invocation: Invocation, verdict_id: str, *, check: str, channel: str | None) -> None:
     """End the waiver of a check: it fails again.
 
     So it does in the verdict of a run that took the waiver over. The waiver and who ended it stay

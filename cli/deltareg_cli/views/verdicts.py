@@ -105,7 +105,8 @@ def told_waiver(waiver: Waiver, *, now: datetime) -> str:
     what = f"{waiver.check}{where}, ends {moment(waiver.expires_at, now=now)}"
     if not waiver.stands:
         how = f"ended by {waiver.revoked_by}" if waiver.revoked_by else "expired"
-        what = f"{waiver.check}{where}, {how} {moment(waiver.revoked_at or waiver.expires_at, now=now)}"
+        ended = moment(waiver.revoked_at or waiver.expires_at, now=now)
+        what = f"{waiver.check}{where}, {how} {ended}"
     return f"{what}, by {waiver.created_by}: {waiver.reason}"
 
 

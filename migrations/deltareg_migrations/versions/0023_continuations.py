@@ -1,8 +1,8 @@
 """A waiver counts on one channel, and only for a verdict in which everything else has been shown.
 
-Waivers of the release before name no channel and count on all, as they were given; a failed verdict
-of it is not known to be complete, so that a waived one is continued before it opens a gate. Warnings
-that whoever opened a request accepted are kept beside it.
+Waivers of the release before name no channel and count on all, as they were given. A failed
+verdict of it is not known to be complete, so a waived one is continued before it opens a gate.
+Warnings that were accepted with a request are kept beside it.
 """
 
 import sqlalchemy as sa
@@ -57,15 +57,11 @@ def upgrade() -> None:
         sa.Column("waiver_id", sa.Text(), nullable=False),
         sa.Column("channel_id", ROW_ID, nullable=False),
         sa.Column("origin_id", sa.Text()),
-        sa.ForeignKeyConstraint(
-            ["waiver_id"], ["waivers.id"], name="fk_waiver_channels_waiver_id"
-        ),
+        sa.ForeignKeyConstraint(["waiver_id"], ["waivers.id"], name="fk_waiver_channels_waiver_id"),
         sa.ForeignKeyConstraint(
             ["channel_id"], ["channels.id"], name="fk_waiver_channels_channel_id"
         ),
-        sa.ForeignKeyConstraint(
-            ["origin_id"], ["waivers.id"], name="fk_waiver_channels_origin_id"
-        ),
+        sa.ForeignKeyConstraint(["origin_id"], ["waivers.id"], name="fk_waiver_channels_origin_id"),
         sa.PrimaryKeyConstraint("waiver_id", name="pk_waiver_channels"),
     )
     op.create_index("ix_waiver_channels_origin_id", "waiver_channels", ["origin_id"])

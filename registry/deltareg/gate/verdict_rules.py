@@ -279,20 +279,12 @@ def _rule_on_verdict(
     bound: Bounds,
     now_us: int,
 ) -> list[Ruling]:
-    name = required.name
     told = tell(verdict, now_us=now_us)
+    unmet = _why_no_pass(subject, required.name, verdict, told)
+    if unmet is not None:
+        return [unmet]
+    name = required.name
     again = _verify(subject, name, again=True)
-    if verdict.outcome == "inconclusive":
-        fix = _continue(verdict.continues) if verdict.continues else again
-        return [Ruling("inconclusive", f"{told}: it could not be judged", fix=fix, suite=name)]
-    if verdict.is_waived and not verdict.is_complete:
-        return [_on_gap(verdict, told, suite=name)]
-    if not verdict.is_pass:
-        checks = ", ".join(verdict.standing_failures) or "see the verdict"
-        show = f"deltareg verdict show {verdict.id}"
-        return [
-            Ruling("failed", f"{subject.told} failed suite {name}: {checks}", fix=show, suite=name)
-        ]
     waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
     rulings = [Ruling("verdict", f"{told}{waived}", suite=name)]
     if bound.accepted is not None:
@@ -314,6 +306,23 @@ def _rule_on_verdict(
         fix = "" if is_met else _FIXES.get(rule, "{again}").format(again=again)
         rulings.append(Ruling(rule, message, fix=fix, suite=name))
     return rulings
+
+
+def _why_no_pass(
+    subject: VerdictSubject, suite: str, verdict: VerdictFact, told: str
+) -> Ruling | None:
+    """Say what keeps a verdict that counts from being a pass; None where it is one."""
+    if verdict.outcome == "inconclusive":
+        again = _verify(subject, suite, again=True)
+        fix = _continue(verdict.continues) if verdict.continues else again
+        return Ruling("inconclusive", f"{told}: it could not be judged", fix=fix, suite=suite)
+    if verdict.is_waived and not verdict.is_complete:
+        return _on_gap(verdict, told, suite=suite)
+    if verdict.is_pass:
+        return None
+    checks = ", ".join(verdict.standing_failures) or "see the verdict"
+    show = f"deltareg verdict show {verdict.id}"
+    return Ruling("failed", f"{subject.told} failed suite {suite}: {checks}", fix=show, suite=suite)
 
 
 def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:

@@ -206,9 +206,7 @@ def gate(
     accept_warnings: bool = False,
 ) -> GateAnswer:
     """Say whether the version may go to a channel, and if not what is missing."""
-    return gate_service.check_gate(
-        registry, by, version, channel, accept_warnings=accept_warnings
-    )
+    return gate_service.check_gate(registry, by, version, channel, accept_warnings=accept_warnings)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/as-base", response_model=BaseInfo)

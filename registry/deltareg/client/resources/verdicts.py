@@ -62,7 +62,6 @@ class Verdicts(Resource):
         except NotFound:  # ended meanwhile, perhaps by our own request, whose answer was lost
             return self.show(verdict_id)
 
-
     def continue_(self, verdict_id: str) -> RunInfo:
         """Queue what a waived verdict left out, or join the run that makes up for it.
 

@@ -9,7 +9,6 @@ from deltareg.db.tables import comparisons, complete_verdicts, runs, verdicts, v
 from deltareg.db.tables.runs import ACTIVE
 from deltareg.db.upsert import batches
 
-
 _CONTINUATION = "verify:continue:"
 
 

@@ -45,9 +45,7 @@ def promote(
         raise Conflict(f"{ref_of(version)} is on {channel.name} already", fix="nothing to do")
     if not move.break_glass:
         warnings = case.warnings()
-        waiting = ask_for_approvals(
-            conn, caller, line, channel, version, move, warnings=warnings
-        )
+        waiting = ask_for_approvals(conn, caller, line, channel, version, move, warnings=warnings)
         if waiting is not None:
             return waiting
     return serve(conn, caller, line, channel, current, version, move, case)[0]

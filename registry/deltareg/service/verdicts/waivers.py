@@ -35,9 +35,7 @@ def standing_waivers(
     }
 
 
-def carry_waivers(
-    conn: sa.Connection, run: RunRow, verdict_id: str, failed: Sequence[str]
-) -> None:
+def carry_waivers(conn: sa.Connection, run: RunRow, verdict_id: str, failed: Sequence[str]) -> None:
     """Let a verdict that makes up for another have the waivers that stand on that one.
 
     They end when those do, by their time or by hand.
