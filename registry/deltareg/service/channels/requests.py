@@ -227,16 +227,17 @@ def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
 def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
     request = _find(conn, caller, request_id)
     info = _describe(request, queries.approvals_of(conn, [request.id]).get(request.id, []))
+    accepted = list(queries.warnings_accepted(conn, request.id))
+    info = info.model_copy(update={"accepted": accepted})
     if request.state != "open":
         return info
     version = version_queries.version_by_id(conn, request.version_id)
     channel = channel_queries.channel_by_id(conn, request.channel_id)
-    accepted = queries.warnings_accepted(conn, request.id)
     unmet = [
         UnmetRule(rule=u.rule, message=u.message, fix=u.fix)
         for u in gather(conn, version, channel).accepting(accepted).unmet("approvals")
     ]
-    return info.model_copy(update={"unmet": unmet, "accepted": list(accepted)})
+    return info.model_copy(update={"unmet": unmet})
 
 
 def _describe(row: RequestRow, given: Sequence[ApprovalRow]) -> RequestInfo:
