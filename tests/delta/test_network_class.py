@@ -8,7 +8,9 @@ from deltareg.delta.kind import Addition, BaseView, DeltaFiles, NetworkClass, We
 from deltareg.delta.maths.updates import Replace
 from deltareg.delta.names import name_map_for
 from deltareg.delta.network_class import network_class_of, view_as
+from deltareg.delta.shapes import HeaderTensor
 from deltareg.digest import sha256_of
+from deltareg.tensors.header import TensorInfo
 from tests.verify.held import Held
 
 PLAIN = {"model_type": "bert", "architectures": ["BertModel"]}
@@ -139,3 +141,13 @@ def test_a_base_seen_as_another_class_has_its_names():
     assert seen.names.architecture == "BertForSequenceClassification"
     held = "encoder.layer.0.output.dense.bias"
     assert seen.names.memory(held) == f"bert.{held}"
+
+
+def test_rows_beyond_counting_are_not_given_names():
+    info = TensorInfo("t", "F16", (1 << 40, 1), 0, 2 << 40)
+    added = Addition("classifier.weight", HeaderTensor(info), {})
+    config = {"task_type": "SEQ_CLS"}
+
+    found = network_class_of([added], files(adapter_config__json=config), base_of())
+
+    assert found == NetworkClass("BertForSequenceClassification")

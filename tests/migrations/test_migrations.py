@@ -20,7 +20,7 @@ from tests.migrations.populated import ROWS, populate, rows_in, rows_of
 REVISIONS = [f"{number:04}" for number in range(1, 19)]
 # Whole ways from a few; each step is walked below, and all whole ways are `soak`.
 WHOLE_WAYS = [
-    name if name in {"0001", "0007", "0013"} else pytest.param(name, marks=pytest.mark.soak)
+    name if name in {"0001", "0013"} else pytest.param(name, marks=pytest.mark.soak)
     for name in REVISIONS
 ]
 APPEND_ONLY = ["approvals", "audit", "freezes", "reviews", "revisions", "terms", "verdicts"]
@@ -103,12 +103,13 @@ def test_an_unknown_revision_is_refused(database_url):
         migrations.upgrade(database_url, revision="0815")
 
 
-def test_every_revision_goes_down_to_nothing_and_up_again(empty_database_url):
+def test_every_revision_goes_up_and_down_to_nothing(empty_database_url):
+    """Here without rows; with rows, each step is walked down, up and down again below."""
     for revision in REVISIONS:
         migrations.upgrade(empty_database_url, revision=revision)
-        migrations.downgrade(empty_database_url, revision="-1")
-        migrations.upgrade(empty_database_url, revision=revision)
     migrations.downgrade(empty_database_url, revision="base")
+    migrations.upgrade(empty_database_url, revision=REVISIONS[0])
+    migrations.downgrade(empty_database_url, revision="-1")
 
     assert tables_of(empty_database_url) <= {"alembic_version"}
 

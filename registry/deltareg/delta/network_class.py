@@ -32,6 +32,8 @@ CONFIG = "config.json"
 _OF_THE_FILES = frozenset({"_name_or_path", "dtype", "torch_dtype", "transformers_version"})
 _OUTPUTS = frozenset({"classifier", "fc", "head", "logits_proj", "out_proj", "score"})
 """Modules whose rows are the classes that a head tells apart."""
+MOST_LABELS = 1 << 20
+"""Classes that get names of their own; a head may be made to have more, to fill memory."""
 
 
 def network_class_of(
@@ -119,7 +121,9 @@ def _outputs(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def _labels(count: int, files: DeltaFiles) -> tuple[str, ...]:
-    """Name the classes as the head's config does, or by their numbers."""
+    """Name the classes as the head's config does, or by their numbers; too many have no names."""
+    if count > MOST_LABELS:
+        return ()
     numbers = files.documents.get("head_config.json", {}).get("label2id")
     if is_object(numbers):
         named = {at: label for label, at in numbers.items() if isinstance(at, int)}

@@ -10,6 +10,7 @@ from pathlib import Path
 from deltareg.client.asking.resolving import base_path
 from deltareg.client.bases.hub import NamedBase, base_in_config, named_place
 from deltareg.client.context import Context
+from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import parse_name
 from deltareg.wire import BaseInfo, Page
@@ -23,7 +24,9 @@ def named_base(context: Context, adapter: Path) -> str:
     Raises:
         InvalidInput: The config names no base, none that is known, or more than one.
         NotFound: There is no such adapter.
+        Refused: What is there is around an adapter, or one file of it.
     """
+    check_is_whole(adapter)
     told = base_in_config(adapter)
     found = _registered(context, told) if told.name else {}
     if len(found) > 1:

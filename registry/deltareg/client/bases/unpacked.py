@@ -29,6 +29,7 @@ _FORM = 1  # raised when a formula is mended: what was unpacked before is writte
 _WEIGHTS = "model.safetensors"
 _INDEX = ".safetensors.index.json"
 _CONFIG = "config.json"
+_ROOT = "register it as a variant of the base that it was packed from"
 _OF_PACKING = ("quantization_config", "compression_config")
 
 
@@ -112,7 +113,7 @@ class _Job:
 def _slot(name: str, root: BaseView) -> Slot:
     record = root.tensors.get(root.names.tensor(name) or name)
     if record is None or record.dtype not in FLOAT_DTYPES:
-        raise InvalidInput(f"the base in full precision has no weight {name}")
+        raise InvalidInput(f"the base in full precision has no weight {name}", fix=_ROOT)
     return Slot(name, record.dtype, record.shape)
 
 
@@ -156,12 +157,13 @@ def _body(job: _Job) -> Iterator[bytes | memoryview]:
         left = slot.size_bytes
         for block in values(packed, tensors, job.scheme, job.fields):
             if block.shape[1:] != slot.shape[1:]:
-                raise InvalidInput(f"{slot.name} holds {list(block.shape)}, not {list(slot.shape)}")
+                told = f"{slot.name} holds {list(block.shape)}, not {list(slot.shape)}"
+                raise InvalidInput(told, fix=_ROOT)
             data = rounded_bytes(block, slot.dtype)
             left -= len(data)
             yield data
         if left:
-            raise InvalidInput(f"{slot.name} does not hold {list(slot.shape)}")
+            raise InvalidInput(f"{slot.name} does not hold {list(slot.shape)}", fix=_ROOT)
 
 
 def _without_packing(config: Mapping[str, object]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
-from deltareg.client.folders.near_misses import check_exists, fix_of_empty, fix_of_two
+from deltareg.client.folders.near_misses import check_exists, empty, fix_of_two
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
@@ -331,7 +331,7 @@ def _check_roles(
                 "pickle", f"{name} is a pickle, which can run code when it is read", CONVERT_FIX
             )
     if not has_tensors and not (purpose == "conversion" and pickles):
-        _refuse("empty", "the folder holds no safetensors file", fix_of_empty(root))
+        raise empty(root)
 
 
 def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
@@ -351,8 +351,12 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
     folder.contents[name] = MappedFile(name, data)
     if is_document(name):
         if size > _DOCUMENT_BYTES:
-            _refuse("limits", f"{name} has {size} bytes, at most {_DOCUMENT_BYTES}", "")
-        folder.documents[name] = strict_json_object(bytes(data))
+            told = f"{name} has {size} bytes, at most {_DOCUMENT_BYTES}"
+            _refuse("limits", told, "write what loading it needs, and no more")
+        try:
+            folder.documents[name] = strict_json_object(bytes(data))
+        except Refused as error:
+            raise in_file(error, name) from error
 
 
 def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:

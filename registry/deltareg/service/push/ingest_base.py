@@ -160,7 +160,7 @@ def _commit(
     check_open(upload)
     ground = _ground(conn, caller, upload)
     form = BaseForm.model_validate(upload.request.get("form", {}))
-    check_variant(conn, caller, form, base_view(manifest_of(upload)))
+    check_variant(conn, caller, form, manifest_of(upload))
     is_added = _add(conn, caller, upload)
     known = _known(conn, upload)
     base_id = known.id

@@ -336,7 +336,7 @@ def _find_base(
     conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest, digest: str
 ) -> UploadInfo | None:
     rows = base_queries.base_rows(conn, name=request.target, limit=1)
-    check_variant(conn, caller, request.form, base_view(manifest))
+    check_variant(conn, caller, request.form, manifest)
     if not rows:
         if is_version_base(request.target):
             find_ground(conn, caller, request.target)
