@@ -17,7 +17,7 @@ from deltareg_migrations.triggers import (
     refuse,
 )
 
-revision = "0023"
+revision = "0019"
 down_revision = "0018"
 branch_labels = None
 depends_on = None
