@@ -198,15 +198,15 @@ def test_a_failure_is_not_forgotten_under_another_policy():
 
 
 def test_a_failed_check_that_is_waived_does_not_fail():
-    failed = replace(VERDICT, outcome="fail", failed_checks=("effect", "norm_ratio"))
-    one = replace(failed, waived={"effect": "until 2026-12-01 by ada: known"})
+    failed = replace(VERDICT, outcome="fail", failed_checks=("library_agrees", "norm_ratio"))
+    one = replace(failed, waived={"library_agrees": "until 2026-12-01 by ada: known"})
     both = replace(one, waived={**one.waived, "norm_ratio": "until 2026-12-01 by ada: too"})
 
     assert told(verdicts=[one]) == ["failed"]
     assert told(verdicts=[both]) == []
     (verdict,) = [r for r in judge(CANDIDATE, POLICY, [both], now=NOW) if r.rule == "verdict"]
     assert "pass with waivers" in verdict.message
-    assert "effect waived until 2026-12-01 by ada: known" in verdict.message
+    assert "library_agrees waived until 2026-12-01 by ada: known" in verdict.message
 
 
 def test_every_suite_is_judged():

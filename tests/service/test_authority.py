@@ -37,6 +37,7 @@ from deltareg.service.channels import (
     readiness,
     requests,
     reviews,
+    waive,
 )
 from deltareg.service.lines import blobs, lineage, log, revocations, versions
 from deltareg.service.push import ingest, ingest_base, reencode, uploads
@@ -45,7 +46,7 @@ from deltareg.service.runs import flatten, leases, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.upkeep import collect, fsck, stats
-from deltareg.service.verdicts import compat, suites, verdicts, waive
+from deltareg.service.verdicts import compat, suites, verdicts
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
 from deltareg.wire import (
@@ -143,8 +144,9 @@ DECIDES = [  # on what is known by a number alone, so that it has to be found fi
     called(requests.reject_request, 1, reason="no"),
     called(requests.withdraw_request, 1),
     called(runs.cancel_run, "r"),
-    called(waive.waive, "v2", WaiverCreate(check="effect", reason="known")),
-    called(waive.unwaive, "v2", "effect"),
+    called(waive.waive, "v2", WaiverCreate(check="deterministic", channel="prod", reason="known")),
+    called(waive.unwaive, "v2", "deterministic"),
+    called(waive.continue_verdict, "v2"),
 ]
 WRITES = [  # to what lies in `lab`
     called(channels.create_channel, LAB, "canary"),

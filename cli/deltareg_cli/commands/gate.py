@@ -15,7 +15,7 @@ from deltareg_cli.documents import fields
 from deltareg_cli.exits import Exit, gate_status
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Channel, option, timeout_option
+from deltareg_cli.options import Channel, accept_warnings_option, option, timeout_option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.views.channels import gate_blocks
 from deltareg_cli.views.warnings import warn_of
@@ -58,6 +58,7 @@ class _Waited:
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
 @option("--wait", is_flag=True, help="Have missing verdicts made, and wait for them.")
+@accept_warnings_option()
 @timeout_option(help="How long to wait; the runs go on after that.")
 @report_options
 @click.pass_obj
@@ -67,6 +68,7 @@ def check(
     *,
     channel: str,
     wait: bool,
+    accept_warnings: bool,
     timeout: float,
     against: str,
     paths: ReportPaths,
@@ -76,14 +78,15 @@ def check(
     Lists what is unmet, each with the command that would change it. Nothing is changed; --wait
     queues the verifications that are missing, bound to the channel's policy. Reports are written
     whatever the answer is. Exit status: 0 allowed, 8 a verdict is fail, 9 a verdict or an approval
-    is missing, too old or does not count, 11 a verdict is inconclusive, 13 revoked, quarantined,
-    deleted, frozen, or of a kind or base that the channel does not take, 124 the wait timed out.
+    is missing, too old or does not count, or warnings are not accepted, 11 a verdict is
+    inconclusive, 13 revoked, quarantined, deleted, frozen, or of a kind or base that the channel
+    does not take, 124 the wait timed out.
     """
     paths.check()
-    answer = invocation.client.gate(ref, channel)
+    answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings)
     waited = _wait(invocation, answer, timeout_s=timeout) if wait else _Waited({})
     if waited.runs:
-        answer = invocation.client.gate(answer.ref, channel)
+        answer = invocation.client.gate(answer.ref, channel, accept_warnings=accept_warnings)
     status = _status(answer, waited)
     write_gate_reports(
         invocation, answer.ref, paths, status=status, answer=answer, runs=waited.runs,

@@ -5,7 +5,7 @@ from datetime import datetime
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
 from deltareg_cli.views.runs import unserved
-from deltareg_cli.wording import moment, number, seconds, short, size
+from deltareg_cli.wording import count, moment, number, seconds, short, size
 
 RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 
@@ -19,8 +19,10 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
     return [
         Title(verdict.ref, f"suite {verdict.suite}"),
         Facts([
-            ("verdict", [toned(verdict.verdict), Cell(counts, "warn")]),
+            ("verdict", [_outcome(verdict), Cell(counts, "warn")]),
             *_waivers(verdict, now=now),
+            ("continues", verdict.continues),
+            ("continued by", _continuation(verdict)),
             ("on", verdict.variant),
             ("id", verdict.id),
             ("digest", short(verdict.digest)),
@@ -69,7 +71,7 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
             Cell(verdict.id, "name"),
             verdict.ref,
             f"{verdict.suite} on {verdict.variant}" if verdict.variant else verdict.suite,
-            toned(verdict.verdict),
+            _outcome(verdict),
             "yes" if verdict.counts else Cell("no", "warn"),
             moment(verdict.created_at, now=now),
             ", ".join(_failed(verdict)),
@@ -79,12 +81,32 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
     return Table(columns, rows, if_empty="no verdict yet: deltareg verify REF --wait")
 
 
+def _outcome(verdict: VerdictInfo) -> Text:
+    """Show what was found; a pass that warns says so."""
+    warnings = [check for check in verdict.checks if check.verdict == "warn"]
+    if verdict.verdict != "pass" or not warnings:
+        return toned(verdict.verdict)
+    return Cell(f"pass, {count(len(warnings), 'warning')}", "warn")
+
+
+def _continuation(verdict: VerdictInfo) -> Text:
+    """Say what makes up for what was skipped, where a waiver of what failed is worth nothing."""
+    if verdict.continuation:
+        return f"run {verdict.continuation}"
+    is_waived = any(waiver.stands for waiver in verdict.waivers)
+    if verdict.verdict != "fail" or verdict.is_complete or not is_waived:
+        return ""
+    return Cell(f"nothing yet: deltareg verdict continue {verdict.id}", "warn")
+
+
 def told_waiver(waiver: Waiver, *, now: datetime) -> str:
-    """Say a waiver: `perplexity, ends in 30 days, by ada: known`."""
-    what = f"{waiver.check}, ends {moment(waiver.expires_at, now=now)}"
+    """Say a waiver: `perplexity for prod, ends in 30 days, by ada: known`."""
+    where = f" for {waiver.channel}" if waiver.channel else ""
+    what = f"{waiver.check}{where}, ends {moment(waiver.expires_at, now=now)}"
     if not waiver.stands:
         how = f"ended by {waiver.revoked_by}" if waiver.revoked_by else "expired"
-        what = f"{waiver.check}, {how} {moment(waiver.revoked_at or waiver.expires_at, now=now)}"
+        ended = moment(waiver.revoked_at or waiver.expires_at, now=now)
+        what = f"{waiver.check}{where}, {how} {ended}"
     return f"{what}, by {waiver.created_by}: {waiver.reason}"
 
 

@@ -1,7 +1,7 @@
 """Verifying: a child holds the version against its suite, and what it says becomes a verdict."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,8 +34,10 @@ def _report(
     told.say(f"gets {grant.ref} and its base {grant.base.name}{packed}")
     materials = parts.gather(grant, folder)
     suite = materials.suite
+    if grant.waived:
+        told.say(f"goes on where {', '.join(grant.waived)} fails: somebody answers for that")
     told.plan([spec.name for spec in suite.checks])
-    assignment = _assignment(parts, materials, folder)
+    assignment = _assignment(parts, materials, folder, waived=grant.waived)
     said = parts.children.run(
         b"verify " + assignment.encode(),
         wall_s=assignment.wall_s,
@@ -52,7 +54,9 @@ def _report(
     return report.model_copy(update={"environment": environment})
 
 
-def _assignment(parts: Parts, materials: Materials, folder: Path) -> Assignment:
+def _assignment(
+    parts: Parts, materials: Materials, folder: Path, *, waived: Sequence[str]
+) -> Assignment:
     own = folder / "own"
     own.mkdir()
     options, budget = parts.options, materials.suite.budget
@@ -71,6 +75,7 @@ def _assignment(parts: Parts, materials: Materials, folder: Path) -> Assignment:
         memory_bytes=int(_least(options.memory_bytes, budget.memory_bytes)),
         below=materials.below,
         promoted=materials.promoted,
+        waived=tuple(waived),
     )
 
 

@@ -196,9 +196,9 @@ class Client:
         """Merge versions and push the result as a version of a line; see `versions.merge`."""
         return self.versions.merge(parents, line, options=options)
 
-    def gate(self, ref: str, channel: str) -> GateAnswer:
+    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
         """Say whether a version may go to a channel; see `channels.gate`."""
-        return self.channels.gate(ref, channel)
+        return self.channels.gate(ref, channel, accept_warnings=accept_warnings)
 
     def promote(
         self,
@@ -208,11 +208,13 @@ class Client:
         reason: str = "",
         if_current: int | None = None,
         break_glass: bool = False,
+        accept_warnings: bool = False,
     ) -> MoveResult:
         """Move a channel to a version that passes its gate; see `channels.promote`."""
         return self.channels.promote(
-            ref, channel, reason=reason, if_current=if_current, break_glass=break_glass
-        )
+            ref, channel, reason=reason, if_current=if_current, break_glass=break_glass,
+            accept_warnings=accept_warnings,
+        )  # fmt: skip
 
     def rollback(
         self,

@@ -68,6 +68,7 @@ class Circumstances:
         variants: The roots of all variants of the version's base, by name.
         incumbent: The manifest of what the channel serves, empty when that is nothing; None when it
             serves this very version, which is compared with nothing.
+        accepted: The warnings that somebody accepts with the move, as `suite/check`.
     """
 
     channel: str
@@ -79,6 +80,7 @@ class Circumstances:
     approvals: Sequence[str] = ()
     incumbent: str | None = None
     variants: Mapping[str, str] = field(default_factory=dict[str, str])
+    accepted: frozenset[str] = frozenset()
 
 
 def judge(
@@ -161,7 +163,10 @@ def is_in_window(*, behind: int, age_s: float, window: RollbackWindow) -> bool:
 
 def _bounds(policy: Policy, now: Circumstances) -> Bounds:
     is_strict = policy.environment == "strict"
-    return Bounds(now.policy_digest, now.environments if is_strict else None, now.incumbent)
+    return Bounds(
+        now.policy_digest, now.environments if is_strict else None, now.incumbent,
+        now.accepted if policy.is_protected else None,
+    )  # fmt: skip
 
 
 def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:

@@ -8,7 +8,7 @@ from deltareg.errors import Blocked, DeltaregError, GateFailed, GatePending, Inc
 Rule = Literal[
     "revoked", "quarantined", "deleted", "frozen", "kind", "base", "failed", "inconclusive",
     "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent", "environment",
-    "stale", "sandbox", "evidence", "approvals", "verdict",
+    "stale", "sandbox", "evidence", "warnings", "approvals", "verdict",
 ]  # fmt: skip
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -31,6 +31,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "stale": GatePending,
     "sandbox": GatePending,
     "evidence": GatePending,
+    "warnings": GatePending,
     "approvals": GatePending,
 }
 
@@ -45,12 +46,14 @@ class Ruling:
         message: What was found.
         fix: The command that would change it; empty when the rule is met.
         suite: The suite that it is about; empty for other rules.
+        warnings: The warnings that it asks about, or that were accepted, as `suite/check`.
     """
 
     rule: Rule
     message: str
     fix: str = ""
     suite: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_met(self) -> bool:

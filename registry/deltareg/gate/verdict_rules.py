@@ -15,10 +15,11 @@ from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
 
 # A waiver says that somebody answers for a finding. For these nobody can: what they find is that
-# the bytes, the base or the computation are not what they claim to be, or that there was no check.
+# the bytes, the base or the computation are not what they claim to be, that the delta does nothing
+# or is not used, or that there was no check.
 NEVER_WAIVED = frozenset({
     "digests", "accounting", "finite", "overflow", "overflow_after_cast", "attached_equals_folded",
-    "golden", "infrastructure",
+    "golden", "idle", "effect", "exercised", "reloads", "infrastructure",
 })  # fmt: skip
 _US_PER_S = 1_000_000
 
@@ -49,11 +50,14 @@ class Bounds:
         environments: Those that it may have been made in; None for any.
         incumbent: The manifest of what the channel serves, for suites that compare with it, empty
             for nothing; None when it does not matter.
+        accepted: The warnings that a move accepts, as `suite/check`; None where none are asked
+            about.
     """
 
     policy_digest: str | None = None
     environments: frozenset[str] | None = None
     incumbent: str | None = None
+    accepted: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,13 @@ class VerdictFact:
         sandbox: The layers that the verifier's child ran in, as it tells them.
         environment: Software and device.
         failed_checks: The checks that failed.
-        waived: Until when a failed check is waived, in words, by check.
+        warned_checks: The checks that warned.
+        skipped_checks: The checks that should have run and did not.
+        is_complete: Whether each check that the suite requires has shown something.
+        waived: Until when a failed check is waived on this channel, in words, by check.
         compared_with: The manifest of the version that the suite compared with; may be empty.
+        continues: The verdict that it makes up for, after a waiver; mostly empty.
+        continuation: The run that makes up for what it left out, while that is under way.
     """
 
     id: str
@@ -113,19 +122,29 @@ class VerdictFact:
     sandbox: str = ""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     failed_checks: tuple[str, ...] = ()
+    warned_checks: tuple[str, ...] = ()
+    skipped_checks: tuple[str, ...] = ()
+    is_complete: bool = True
     waived: Mapping[str, str] = field(default_factory=dict[str, str])
     compared_with: str = ""
+    continues: str = ""
+    continuation: str = ""
 
     @property
     def standing_failures(self) -> tuple[str, ...]:
-        """The failed checks that nobody waived."""
-        return tuple(name for name in self.failed_checks if name not in self.waived)
+        """The failed checks that nobody waived, or nobody may."""
+        waived = self.waived.keys() - NEVER_WAIVED
+        return tuple(name for name in self.failed_checks if name not in waived)
+
+    @property
+    def is_waived(self) -> bool:
+        """Whether it failed, and somebody answers for every check that did."""
+        return self.outcome == "fail" and bool(self.failed_checks) and not self.standing_failures
 
     @property
     def is_pass(self) -> bool:
-        """Whether it passed, or every check that failed is waived."""
-        is_waived = bool(self.failed_checks) and not self.standing_failures
-        return self.outcome == "pass" or (self.outcome == "fail" and is_waived)
+        """Whether it passed, or all that failed is waived and all else has been shown."""
+        return self.outcome == "pass" or (self.is_waived and self.is_complete)
 
 
 def rule_on_suite(
@@ -159,7 +178,8 @@ def rule_on_suite(
     reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in theirs]
     counting = [verdict for verdict, reason in zip(theirs, reasons, strict=True) if reason is None]
     if counting:
-        return _rule_on_verdict(subject, required, policy, counting[0], now_us=now_us)
+        newest = counting[0]
+        return _rule_on_verdict(subject, required, policy, newest, bound=bound, now_us=now_us)
     if reasons and reasons[0] is not None:
         rule, told = reasons[0]
         found = f"{tell(theirs[0], now_us=now_us)}, does not count: {told}"
@@ -199,12 +219,20 @@ def why_not(
 
 
 def tell(verdict: VerdictFact, *, now_us: int) -> str:
-    """Say a verdict in words: `smoke: pass, 3 h ago (1f3c…)`."""
+    """Say a verdict in words: `smoke: pass with 2 warnings, 3 h ago (1f3c…)`."""
     outcome: str = verdict.outcome
     if outcome == "fail" and verdict.is_pass:
         outcome = "pass with waivers"
+    if verdict.is_pass and verdict.warned_checks:
+        joined = " and" if verdict.is_waived else " with"
+        outcome += f"{joined} {tell_warnings(len(verdict.warned_checks))}"
     age = tell_age(now_us - verdict.created_us)
     return f"{verdict.suite}: {outcome}, {age} ago ({verdict.id[:8]})"
+
+
+def tell_warnings(count: int) -> str:
+    """Write a number of warnings."""
+    return f"{count} warning" + ("" if count == 1 else "s")
 
 
 def tell_age(microseconds: int) -> str:
@@ -248,21 +276,19 @@ def _rule_on_verdict(
     policy: Policy,
     verdict: VerdictFact,
     *,
+    bound: Bounds,
     now_us: int,
 ) -> list[Ruling]:
-    name = required.name
     told = tell(verdict, now_us=now_us)
+    unmet = _why_no_pass(subject, required.name, verdict, told)
+    if unmet is not None:
+        return [unmet]
+    name = required.name
     again = _verify(subject, name, again=True)
-    if verdict.outcome == "inconclusive":
-        return [Ruling("inconclusive", f"{told}: it could not be judged", fix=again, suite=name)]
-    if not verdict.is_pass:
-        checks = ", ".join(verdict.standing_failures) or "see the verdict"
-        show = f"deltareg verdict show {verdict.id}"
-        return [
-            Ruling("failed", f"{subject.told} failed suite {name}: {checks}", fix=show, suite=name)
-        ]
     waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
     rulings = [Ruling("verdict", f"{told}{waived}", suite=name)]
+    if bound.accepted is not None:
+        rulings += _on_warnings(subject, verdict, bound.accepted, suite=name)
     age_s = (now_us - verdict.created_us) / _US_PER_S
     shown: list[tuple[Rule, bool, str]] = []
     if required.max_age_s is not None:
@@ -282,6 +308,53 @@ def _rule_on_verdict(
     return rulings
 
 
+def _why_no_pass(
+    subject: VerdictSubject, suite: str, verdict: VerdictFact, told: str
+) -> Ruling | None:
+    """Say what keeps a verdict that counts from being a pass; None where it is one."""
+    if verdict.outcome == "inconclusive":
+        again = _verify(subject, suite, again=True)
+        fix = _continue(verdict.continues) if verdict.continues else again
+        return Ruling("inconclusive", f"{told}: it could not be judged", fix=fix, suite=suite)
+    if verdict.is_waived and not verdict.is_complete:
+        return _on_gap(verdict, told, suite=suite)
+    if verdict.is_pass:
+        return None
+    checks = ", ".join(verdict.standing_failures) or "see the verdict"
+    show = f"deltareg verdict show {verdict.id}"
+    return Ruling("failed", f"{subject.told} failed suite {suite}: {checks}", fix=show, suite=suite)
+
+
+def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
+    """Say that what failed is waived, and what came after it has not been looked at."""
+    waived = ", ".join(verdict.failed_checks)
+    skipped = ", ".join(verdict.skipped_checks) or "what else the suite asks for"
+    found = f"{told}: {waived} waived, and {skipped} not run"
+    if verdict.continuation:
+        fix = f"wait for run {verdict.continuation}: deltareg verdict ls --pending"
+    else:
+        fix = _continue(verdict.id)
+    return Ruling("inconclusive", found, fix=fix, suite=suite)
+
+
+def _on_warnings(
+    subject: VerdictSubject, verdict: VerdictFact, accepted: frozenset[str], *, suite: str
+) -> list[Ruling]:
+    """Ask for a word on each check that warned."""
+    if not verdict.warned_checks:
+        return []
+    names = ", ".join(verdict.warned_checks)
+    count = tell_warnings(len(verdict.warned_checks))
+    on = f" on {subject.variant}" if subject.variant else ""
+    warnings = tuple(f"{suite}/{check}{on}" for check in verdict.warned_checks)
+    if accepted.issuperset(warnings):
+        told = f"{suite}: {count} accepted: {names}"
+        return [Ruling("warnings", told, suite=suite, warnings=warnings)]
+    fix = f"deltareg verdict show {verdict.id}; then promote with --accept-warnings"
+    told = f"{subject.told} passed suite {suite} with {count}: {names}"
+    return [Ruling("warnings", told, fix=fix, suite=suite, warnings=warnings)]
+
+
 def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[Rule, str] | None:
     if suite.needs_promoted and bound.incumbent not in {None, verdict.compared_with}:
         with_what = _short(verdict.compared_with) or "nothing"
@@ -299,6 +372,10 @@ def _short(digest: str) -> str:
 
 def _rank(evidence: str) -> int:
     return EVIDENCE.index(evidence) if evidence in EVIDENCE else -1
+
+
+def _continue(verdict_id: str) -> str:
+    return f"deltareg verdict continue {verdict_id} --wait"
 
 
 def _verify(subject: VerdictSubject, suite: str, *, again: bool = False) -> str:

@@ -48,7 +48,11 @@ class VerdictReport(Request):
 
 
 class Waiver(Answer):
-    """That somebody answers for a failed check of a verdict until a time."""
+    """That somebody answers for a failed check of a verdict, on a channel, until a time.
+
+    `channel` is empty for one that was given before waivers named a channel: it counts on all.
+    `carried_from` names the waiver that a continuation took over to its verdict.
+    """
 
     id: str
     check: str
@@ -59,12 +63,18 @@ class Waiver(Answer):
     stands: bool
     revoked_at: str | None = None
     revoked_by: str | None = None
+    channel: str = ""
+    carried_from: str = ""
 
 
 class WaiverCreate(Request):
-    """Waive a failed check; it ends at `expires_at` (RFC 3339), or `expires_in_s` from now."""
+    """Waive a failed check for a channel, until `expires_at` (RFC 3339) or `expires_in_s` from now.
+
+    A client that names no channel is of a release whose waivers counted everywhere, and is refused.
+    """
 
     check: Annotated[str, Field(min_length=1, max_length=60)]
+    channel: Annotated[str, Field(max_length=64)] = ""
     reason: Reason
     expires_in_s: Annotated[int, Field(gt=0, le=366 * 86_400)] = 30 * 86_400
     expires_at: Annotated[str, Field(max_length=60)] | None = None
@@ -76,7 +86,10 @@ class VerdictInfo(Answer):
     `counts` says whether it does for the version as it is now, apart from what a channel asks;
     `not_counting` says why when it does not. `policy_digest` is empty when it was asked for no
     channel. `variant` names the variant of the base that it was made on, if it was one: it counts
-    where a policy asks for that variant, and nowhere else.
+    where a policy asks for that variant, and nowhere else. `is_complete` says that each check which
+    the suite requires has shown something; where it has not, a waiver of what failed opens no gate,
+    and `continuation` names the run that makes up for it, while that is under way. `continues`
+    names the verdict that this one makes up for.
     """
 
     id: str
@@ -102,6 +115,9 @@ class VerdictInfo(Answer):
     not_counting: str = ""
     variant: str = ""
     waivers: list[Waiver] = []
+    is_complete: bool = True
+    continues: str = ""
+    continuation: str = ""
 
 
 class RunCreate(Request):
@@ -178,7 +194,8 @@ class LeaseGrant(Answer):
 
     A re-encode run has no suite; `against` says what the version is to be encoded against.
     `promoted` is the version that the suite compares with, when it does and there is one. `base` is
-    what to verify on: the version's base, or a variant of it, which has `variant_of`.
+    what to verify on: the version's base, or a variant of it, which has `variant_of`. `waived`
+    names the checks after whose failure the others run all the same.
     """
 
     run: str
@@ -194,6 +211,7 @@ class LeaseGrant(Answer):
     against: str = ""
     promoted: str = ""
     promoted_digest: str = ""
+    waived: list[str] = []
 
 
 class LeaseHold(Request):

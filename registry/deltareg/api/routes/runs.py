@@ -13,12 +13,12 @@ from deltareg.api.idempotency import once
 from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, is_in_vain, wait_until
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
+from deltareg.service.channels import waive as waivers
 from deltareg.service.push import reencode
 from deltareg.service.runs import leases
 from deltareg.service.runs import runs as service
 from deltareg.service.runs.kinds import verify
 from deltareg.service.verdicts import verdicts
-from deltareg.service.verdicts import waive as waivers
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
@@ -175,11 +175,19 @@ def show_verdict(registry: InRegistry, by: By, verdict_id: str) -> VerdictInfo:
 def waive(
     request: Request, registry: InRegistry, by: By, verdict_id: str, body: WaiverCreate
 ) -> Response:
-    """Waive a failed check of a verdict until a time."""
+    """Waive a failed check of a verdict for a channel, until a time."""
     return once(request, registry, by, body, lambda: waivers.waive(registry, by, verdict_id, body))
 
 
 @router.delete("/verdicts/{verdict_id}/waivers/{check}")
-def unwaive(registry: InRegistry, by: By, verdict_id: str, check: str) -> VerdictInfo:
-    """End the waiver of a check before its time."""
-    return waivers.unwaive(registry, by, verdict_id, check)
+def unwaive(
+    registry: InRegistry, by: By, verdict_id: str, check: str, channel: str | None = None
+) -> VerdictInfo:
+    """End the waiver of a check before its time, for a channel or for all."""
+    return waivers.unwaive(registry, by, verdict_id, check, channel=channel)
+
+
+@router.post("/verdicts/{verdict_id}/continuations")
+def continue_verdict(registry: InRegistry, by: By, verdict_id: str) -> RunInfo:
+    """Queue what a waived verdict left out, or join the run that makes up for it."""
+    return waivers.continue_verdict(registry, by, verdict_id)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import now_us
 from deltareg.db.rows import ApprovalRow, RequestRow, fetch_all, fetch_each, fetch_one
 from deltareg.db.tables import (
+    accepted_warnings,
     approvals,
     channels,
     deltas,
@@ -24,6 +25,21 @@ def add_request(conn: sa.Connection, **values: object) -> int:
     """Open a request and give its number."""
     insert = sa.insert(requests).values(**values).returning(requests.c.id)
     return int(conn.execute(insert).scalar_one())
+
+
+def accept_warnings(conn: sa.Connection, request_id: int, warnings: Sequence[str]) -> None:
+    """Write down warnings that are accepted with a request; those that are stay as they are."""
+    known = set(warnings_accepted(conn, request_id))
+    for warning in dict.fromkeys(warnings):
+        if warning not in known:
+            row = {"request_id": request_id, "warning": warning}
+            conn.execute(sa.insert(accepted_warnings).values(row))
+
+
+def warnings_accepted(conn: sa.Connection, request_id: int) -> Sequence[str]:
+    """Give the warnings that were accepted with a request."""
+    query = sa.select(accepted_warnings.c.warning).order_by(accepted_warnings.c.warning)
+    return conn.execute(query.where(accepted_warnings.c.request_id == request_id)).scalars().all()
 
 
 def request_row(conn: sa.Connection, request_id: int) -> RequestRow | None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.outcomes import continuation, continues, is_complete
 from deltareg.db.rows import VerdictRow, fetch_all, fetch_each, fetch_one
 from deltareg.db.tables import (
     bases,
     comparisons,
+    complete_verdicts,
     deltas,
     namespaces,
     principals,
@@ -46,6 +48,9 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
             sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
             suite_now.correlate(verdicts).scalar_subquery().label("suite_now"),
             sa.func.coalesce(variant.scalar_subquery(), "").label("variant"),
+            is_complete().label("is_complete"),
+            continues().label("continues"),
+            continuation().label("continuation"),
         )
         .join(versions, versions.c.id == verdicts.c.version_id)
         .join(deltas, deltas.c.id == versions.c.delta_id)
@@ -56,10 +61,23 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
 
 
 def add_verdict(
-    conn: sa.Connection, values: Mapping[str, object], *, compared_with: str = ""
+    conn: sa.Connection,
+    values: Mapping[str, object],
+    *,
+    compared_with: str = "",
+    is_complete: bool = False,
 ) -> None:
-    """Insert a verdict; the database refuses a second one for a run."""
+    """Insert a verdict; the database refuses a second one for a run.
+
+    Args:
+        conn: The transaction.
+        values: The row.
+        compared_with: The manifest digest of the version that the suite compared with.
+        is_complete: Whether it failed although every check that is required has shown something.
+    """
     conn.execute(sa.insert(verdicts).values(dict(values)))
+    if is_complete:
+        conn.execute(sa.insert(complete_verdicts).values(verdict_id=values["id"]))
     if compared_with:
         conn.execute(sa.insert(comparisons).values(verdict_id=values["id"], digest=compared_with))
 

@@ -9,7 +9,10 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """A verdict as shown, with what its version and its suite are now."""
+    """A verdict as shown, with what its version and its suite are now.
+
+    `continues` is the verdict that it makes up for, `continuation` the run that makes up for it.
+    """
 
     id: str
     run_id: str
@@ -38,11 +41,14 @@ class VerdictRow:
     compared_with: str
     suite_now: str | None
     variant: str
+    is_complete: bool
+    continues: str
+    continuation: str
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictFactRow:
-    """A verdict as the gate needs it: all that binds it, and its checks."""
+    """A verdict as the gate needs it: all that binds it, its checks, and whether all have run."""
 
     id: str
     manifest_digest: str
@@ -60,6 +66,9 @@ class VerdictFactRow:
     sandbox: str
     environment: dict[str, str]
     compared_with: str
+    is_complete: bool
+    continues: str
+    continuation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,9 @@ class WaiverRow:
     stands: bool
     actor: str
     ender: str | None
+    channel_id: int | None
+    origin_id: str | None
+    channel: str | None
 
 
 @dataclass(frozen=True, slots=True)

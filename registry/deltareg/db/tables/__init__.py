@@ -19,7 +19,7 @@ from deltareg.db.tables.packs import (
     version_shares,
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
-from deltareg.db.tables.requests import approvals, requests, reviews, terms
+from deltareg.db.tables.requests import accepted_warnings, approvals, requests, reviews, terms
 from deltareg.db.tables.runs import comparisons, dropped_logs, run_log, runs, verdicts, workers
 from deltareg.db.tables.suites import suite_files, suite_uses, suites
 from deltareg.db.tables.versions import (
@@ -34,9 +34,10 @@ from deltareg.db.tables.versions import (
     version_variants,
     versions,
 )
-from deltareg.db.tables.waivers import waivers
+from deltareg.db.tables.waivers import complete_verdicts, waiver_channels, waivers
 
 __all__ = [
+    "accepted_warnings",
     "agents",
     "approvals",
     "audit",
@@ -48,6 +49,7 @@ __all__ = [
     "bases",
     "channels",
     "comparisons",
+    "complete_verdicts",
     "deltas",
     "dropped_logs",
     "followers",
@@ -81,6 +83,7 @@ __all__ = [
     "version_shares",
     "version_variants",
     "versions",
+    "waiver_channels",
     "waivers",
     "workers",
 ]

@@ -4,8 +4,8 @@ Whoever asks, the core decides on facts that one function here gathers, once for
 answer, its explanation and the verdicts that a move names cannot differ.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -63,19 +63,39 @@ class Case:
         unmet = [ruling for ruling in self.rulings() if not ruling.is_met]
         return [ruling for ruling in unmet if ruling.rule not in left_out]
 
+    def accepting(self, warnings: Iterable[str] | None = None) -> "Case":
+        """Let somebody accept warnings of the verdicts that decide: those named, or all."""
+        accepted = self.warnings() if warnings is None else warnings
+        return replace(self, now=replace(self.now, accepted=frozenset(accepted)))
+
+    def warnings(self) -> list[str]:
+        """List the warnings that the channel wants to have accepted, as `suite/check`."""
+        return [warning for ruling in self.rulings() for warning in ruling.warnings]
+
     def passes(self) -> list[str]:
         """List the verdicts that a move to the version rests on: a pass for each suite."""
         found = deciding(self.candidate, self.policy, self.verdicts, now=self.now)
         return [verdict.id for verdict in found if verdict.is_pass]
 
 
-def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> GateAnswer:
-    """Hold a version against every rule of a channel, and say what is missing; changes nothing."""
+def check_gate(
+    registry: Registry, caller: Caller, ref: Ref, channel: str, *, accept_warnings: bool = False
+) -> GateAnswer:
+    """Hold a version against every rule of a channel, and say what is missing; changes nothing.
+
+    Args:
+        registry: Where.
+        caller: Who asks.
+        ref: The version.
+        channel: The channel.
+        accept_warnings: Whether the warnings of its verdicts are to be let pass.
+    """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         version = find_version(conn, caller, ref, bare="newest")
         row = find_channel(conn, caller, ref.line, channel)
         case = gather(conn, version, row)
+    case = case.accepting() if accept_warnings else case
     rulings = case.rulings()
     unmet = [ruling for ruling in rulings if not ruling.is_met]
     return GateAnswer(
@@ -93,7 +113,7 @@ def gather(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Cas
     """Gather all that the gate of a channel goes by about a version, inside a transaction."""
     policy = policy_of(channel)
     return Case(
-        _candidate(conn, version, channel), policy, _facts(conn, version.id),
+        _candidate(conn, version, channel), policy, _facts(conn, version.id, channel.id),
         _circumstances(conn, version, channel, policy),
     )  # fmt: skip
 
@@ -129,10 +149,10 @@ def _approvals(
     return sorted({row.principal for rows in given.values() for row in rows})
 
 
-def _facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:
-    """Give the verdicts of a version as the gate sees them, newest first."""
+def _facts(conn: sa.Connection, version_id: int, channel_id: int) -> list[VerdictFact]:
+    """Give the verdicts of a version as the gate of a channel sees them, newest first."""
     rows = verdict_facts(conn, version_id)
-    waived = standing_waivers(conn, [row.id for row in rows])
+    waived = standing_waivers(conn, [row.id for row in rows], channel_id=channel_id)
     return [fact_of(row, waived.get(row.id, {})) for row in rows]
 
 

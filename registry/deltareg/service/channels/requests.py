@@ -204,12 +204,16 @@ def _promote_if_due(
     if len(given) < approvals_due(channel):
         return
     version = held(conn, version_queries.version_by_id(conn, request.version_id))
-    case = gather(conn, version, channel)
+    accepted = queries.warnings_accepted(conn, request.id)
+    case = gather(conn, version, channel).accepting(accepted)
     if case.unmet("approvals"):
         return
     line = LineRef(request.namespace, request.line)
     current = channel_queries.revision_at(conn, channel.id, number=channel.revision)
-    move = ChannelMove(kind="promote", version=version.number, reason=request.reason)
+    move = ChannelMove(
+        kind="promote", version=version.number, reason=request.reason,
+        accept_warnings=bool(accepted),
+    )  # fmt: skip
     serve(conn, caller, line, channel, current, version, move, case)
 
 
@@ -223,13 +227,15 @@ def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
 def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
     request = _find(conn, caller, request_id)
     info = _describe(request, queries.approvals_of(conn, [request.id]).get(request.id, []))
+    accepted = list(queries.warnings_accepted(conn, request.id))
+    info = info.model_copy(update={"accepted": accepted})
     if request.state != "open":
         return info
     version = version_queries.version_by_id(conn, request.version_id)
     channel = channel_queries.channel_by_id(conn, request.channel_id)
     unmet = [
         UnmetRule(rule=u.rule, message=u.message, fix=u.fix)
-        for u in gather(conn, version, channel).unmet("approvals")
+        for u in gather(conn, version, channel).accepting(accepted).unmet("approvals")
     ]
     return info.model_copy(update={"unmet": unmet})
 

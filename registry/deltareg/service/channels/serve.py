@@ -63,9 +63,10 @@ def serve(
     end_others(conn, caller, channel, but=version.id if is_promoted else None, why=MOVED_ON)
     request = note_promoted(conn, caller, channel, version) if is_promoted else None
     freeze = standing_freeze(current, at_us=case.now.now_us)
+    accepted = case.warnings() if is_promoted and not move.break_glass else []
     result, revision_id = append(
         conn, caller, line, channel, current, move, serves=version, request=request,
-        verdict_ids=case.passes(),
+        verdict_ids=case.passes(), accepted=accepted,
     )  # fmt: skip
     if freeze is not None:
         now = queries.channel_by_id(conn, channel.id)

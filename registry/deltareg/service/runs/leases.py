@@ -187,6 +187,7 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         suite_digest=run.request.get("suite_digest", ""), against=run.request.get("against", ""),
         promoted=run.request.get("promoted", ""),
         promoted_digest=run.request.get("promoted_digest", ""),
+        waived=[name for name in run.request.get("waived", "").split(",") if name],
     )  # fmt: skip
 
 

@@ -16,14 +16,19 @@ _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to th
 
 def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
     """Give a verdict's row as a fact, with the waivers of its checks that stand."""
-    failed = tuple(str(check["name"]) for check in row.checks if check["verdict"] == "fail")
+    names: dict[object, list[str]] = {}
+    for check in row.checks:
+        names.setdefault(check["verdict"], []).append(str(check["name"]))
     return VerdictFact(
         id=row.id, manifest=row.manifest_digest, base=row.base_root,
         suite=row.suite, suite_digest=row.suite_digest, outcome=row.verdict,
         created_us=row.created_at, verifier=row.verifier, seed=row.seed, dtype=row.dtype,
         policy_digest=row.policy_digest, evidence=row.base_evidence, sandbox=row.sandbox,
-        environment=row.environment, failed_checks=failed, waived=waived,
-        compared_with=row.compared_with,
+        environment=row.environment, failed_checks=tuple(names.get("fail", ())),
+        warned_checks=tuple(names.get("warn", ())),
+        skipped_checks=tuple(names.get("skipped", ())), is_complete=bool(row.is_complete),
+        waived=waived, compared_with=row.compared_with, continues=row.continues,
+        continuation=row.continuation,
     )  # fmt: skip
 
 

@@ -26,13 +26,13 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.service.verdicts.facts import why_uncounted
 from deltareg.service.verdicts.suites import suite_of
-from deltareg.service.verdicts.waivers import describe_waivers, find_verdict
-from deltareg.suites.suite import CheckSpec, Suite
+from deltareg.service.verdicts.waivers import carry_waivers, describe_waivers, find_verdict
+from deltareg.suites.shown import unshown
+from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult, Page, VerdictInfo, VerdictReport, Waiver
 
 INFRASTRUCTURE = "infrastructure"
 DIGESTS = "digests"
-_HAS_RUN = {"pass", "warn", "fail"}
 
 
 def list_verdicts(
@@ -89,7 +89,8 @@ def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> Verdict
         environment=row.environment, sandbox=row.sandbox, compared_with=row.compared_with,
         created_at=rfc3339(row.created_at), created_by=row.maker or "registry",
         policy_digest=row.policy_digest, not_counting=uncounted, waivers=list(waivers),
-        variant=row.variant,
+        variant=row.variant, is_complete=bool(row.is_complete), continues=row.continues,
+        continuation=row.continuation,
     )  # fmt: skip
 
 
@@ -107,11 +108,18 @@ def record_verdict(
             f" the worker has {report.suite_digest}",
             fix="run a worker of the server's release: deltareg version",
         )
+    suite = suite_of(conn, run.suite, run.request["suite_digest"])
+    missing = unshown(suite, [(check.name, check.verdict) for check in report.checks])
     if report.verdict == "pass":
-        suite = suite_of(conn, run.suite, run.request["suite_digest"])
-        _check_pass(report.checks, suite)
+        _check_pass(report.checks, suite, missing)
     found = report.model_dump(exclude={"fence"})
-    _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
+    _insert(
+        conn, run, found, verdict_id=verdict_id, created_by=created_by,
+        is_complete=report.verdict == "fail" and not missing,
+    )  # fmt: skip
+    if run.request.get("continues"):
+        failed = [check.name for check in report.checks if check.verdict == "fail"]
+        carry_waivers(conn, run, verdict_id, failed)
     if any(check.name == DIGESTS and check.verdict == "fail" for check in report.checks):
         # Its bytes are not what its manifest says: nobody else's version may be built of them.
         pack_queries.forget_pieces_of_version(conn, present(run.version_id))
@@ -135,7 +143,7 @@ def mark_of(row: Timed) -> str:
     return f"{row.created_at}/{row.id}"
 
 
-def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
+def _check_pass(checks: Sequence[CheckResult], suite: Suite, missing: Sequence[str]) -> None:
     names = Counter(check.name for check in checks)
     strange = sorted(names.keys() - {spec.name for spec in suite.checks})
     strange += [name for name, count in names.items() if count > 1]
@@ -144,22 +152,12 @@ def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
             f"this is no pass: {strange[0]!r} is not a check of suite {suite.name}, or there twice",
             fix="report each check of the suite once; run a worker of the server's release",
         )
-    outcomes = {check.name: check.verdict for check in checks}
     failed = [check.name for check in checks if check.verdict == "fail"]
-    missing = [
-        spec.name
-        for spec in suite.checks
-        if spec.required and not _has_run(spec, outcomes.get(spec.name))
-    ]
     if failed or missing:
         what = f"{failed[0]} failed" if failed else f"{missing[0]} did not run"
         raise InvalidInput(
             f"this is no pass: {what}", fix="a check that did not run makes it inconclusive"
         )
-
-
-def _has_run(spec: CheckSpec, outcome: str | None) -> bool:
-    return outcome in _HAS_RUN or (outcome == "n/a" and spec.may_not_apply)
 
 
 def _insert(
@@ -169,6 +167,7 @@ def _insert(
     *,
     verdict_id: str,
     created_by: int | None,
+    is_complete: bool = False,
 ) -> None:
     version = version_queries.version_by_id(conn, present(run.version_id))
     bound = {
@@ -179,4 +178,6 @@ def _insert(
         "created_by": created_by,
     }  # fmt: skip
     compared_with = run.request.get("promoted_digest", "")
-    queries.add_verdict(conn, {**found, **bound}, compared_with=compared_with)
+    queries.add_verdict(
+        conn, {**found, **bound}, compared_with=compared_with, is_complete=is_complete
+    )
