@@ -1,7 +1,7 @@
 """How much a child has written, where the kernel lets it have no room of its own.
 
-With the sandbox's layer `mount` the child's folder is memory of a bounded size, and nothing of it is
-seen here. Without, what it writes lies on the disk that all runs share.
+With the sandbox's layer `mount` the child's folder is memory of a bounded size, and nothing of it
+is seen here. Without, what it writes lies on the disk that all runs share.
 """
 
 import os
