@@ -13,8 +13,10 @@ from deltareg_verify import verdict as verdicts
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.materials import Materials
+from deltareg_verify.mounts import ROOM_BYTES
 from deltareg_verify.parts import Parts
 from deltareg_verify.report import Report, listen
+from deltareg_verify.room_taken import holds_more_than
 from deltareg_verify.run_log import RunLog
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ def _report(
     said = parts.children.run(
         b"verify " + assignment.encode(),
         wall_s=assignment.wall_s,
-        interrupted=lambda: _interruption(parts, heart),
+        interrupted=lambda: _interruption(parts, heart, assignment.scratch),
         heard=told.hear,
     )
     heard = listen(said)
@@ -79,9 +81,11 @@ def _assignment(
     )
 
 
-def _interruption(parts: Parts, heart: Heartbeat) -> str:
+def _interruption(parts: Parts, heart: Heartbeat, own: Path) -> str:
     if heart.is_lost:
         return "the lease is lost"
+    if holds_more_than(own, ROOM_BYTES):
+        return "the child fills the disk"
     return "the worker was asked to stop" if parts.stop.is_overdue else ""
 
 

@@ -54,7 +54,7 @@ class Client:
 
         from deltareg import Client
 
-        with Client("http://registry:8642", token="...") as client:
+        with Client("https://registry", token="...") as client:
             pushed = client.push("my-lora", "team/chat", base="llama")
             run = client.runs.wait(client.verify(pushed.version.ref))
             client.promote(pushed.version.ref, "prod", reason="better answers")
@@ -88,7 +88,7 @@ class Client:
         an address is used for that address.
 
         Args:
-            server: The address, `http://registry:8642`.
+            server: The address, `https://registry`.
             token: What to show as one's right.
             profile: The profile of `config.toml` to use.
             cache_dir: Where pulled bytes are kept.

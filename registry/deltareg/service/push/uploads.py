@@ -33,6 +33,7 @@ from deltareg.errors import (
     StoreUnavailable,
     UploadClosed,
 )
+from deltareg.identity.carried import check_carried
 from deltareg.identity.manifest import BASE_KIND, Manifest
 from deltareg.identity.storage_map import Chain
 from deltareg.refs import LineRef, Ref, parse_name, parse_semver
@@ -256,6 +257,7 @@ def _check_target(request: UploadOpen, manifest: Manifest) -> str:
     if request.semver is not None:
         parse_semver(request.semver)
     _check_labels(request.labels)
+    check_carried(manifest.files)
     is_base = request.subject == "base"
     if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
         raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
