@@ -32,7 +32,7 @@ REFUSED = {
     ("bert", "all of it, untied by the config alone"): "missing_tensors",
     ("switch", "all of it, untied"): "bad_config",
     ("marian", "lora and tokens"): "ambiguous",
-    ("vit to gpt2", "tokens"): "ambiguous",  # its head has no bias, and gets them only when merged
+    ("blip_2", "lora and tokens"): "ambiguous",  # a head without a bias, inside another network
 }
 
 
