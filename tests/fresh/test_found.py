@@ -19,6 +19,7 @@ RIGHT = [
     ("gemma3 vision", "olora"),  # peft writes to weights that were mapped to be read
     ("gpt2", "lora, head saved and tied"),  # what shares its weight came by its own name
     ("blip_2", "lora, embedding saved and tied"),  # ties of a network inside, which peft leaves
+    ("vilt", "waveft"),  # the network itself puts its patches in a random order
     ("vision_text", "loha"),  # each of two networks has names of its own
 ]
 REFUSED = {
