@@ -65,7 +65,8 @@ OF_THE_VERY_BASE = Rule(
         WHERE w.id = NEW.verdict_id AND (EXISTS (SELECT 1 FROM base_identities AS i
             WHERE i.base_id = v.base_id AND i.identity = NEW.identity)
         OR EXISTS (SELECT 1 FROM base_variants AS x JOIN base_identities AS i
-            ON i.base_id = x.base_id WHERE x.root_id = v.base_id AND i.identity = NEW.identity)))""",
+            ON i.base_id = x.base_id WHERE x.root_id = v.base_id
+            AND i.identity = NEW.identity)))""",
 )
 BOUND_ONCE = Rule(
     "a version stays with the base that it was pushed for",
@@ -164,7 +165,9 @@ def create_tables() -> None:
         "verdict_bases",
         sa.Column("verdict_id", sa.Text(), nullable=False),
         sa.Column("identity", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["verdict_id"], ["verdicts.id"], name="fk_verdict_bases_verdict_id"),
+        sa.ForeignKeyConstraint(
+            ["verdict_id"], ["verdicts.id"], name="fk_verdict_bases_verdict_id"
+        ),
         sa.PrimaryKeyConstraint("verdict_id", name="pk_verdict_bases"),
     )
     op.create_table(
@@ -189,7 +192,5 @@ def owned(table: str) -> list[sa.schema.SchemaItem]:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("created_by", ROW_ID),
         sa.ForeignKeyConstraint(["base_id"], ["bases.id"], name=f"fk_{table}_base_id"),
-        sa.ForeignKeyConstraint(
-            ["created_by"], ["principals.id"], name=f"fk_{table}_created_by"
-        ),
+        sa.ForeignKeyConstraint(["created_by"], ["principals.id"], name=f"fk_{table}_created_by"),
     ]

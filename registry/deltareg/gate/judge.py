@@ -40,6 +40,7 @@ class Candidate:
         is_deleted: Deleted.
         revoked: By whom, when and why it was withdrawn; empty when it was not.
         revoked_below: The same of a version that it stands on, with its name.
+        identity: The whole of its base; empty where that is not known.
     """
 
     ref: str
@@ -51,6 +52,12 @@ class Candidate:
     is_deleted: bool = False
     revoked: str = ""
     revoked_below: str = ""
+    identity: str = ""
+
+    @property
+    def subject(self) -> VerdictSubject:
+        """What verdicts are wanted about."""
+        return VerdictSubject(self.ref, self.manifest, self.base, identity=self.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class Circumstances:
         frozen: Says that somebody froze the channel, until when and why; empty when nobody did.
         approvals: Who approves of the move, the uploader left out.
         variants: The roots of all variants of the version's base, by name.
+        identities: The identities of the same, as far as they are known.
         incumbent: The manifest of what the channel serves, empty when that is nothing; None when it
             serves this very version, which is compared with nothing.
     """
@@ -79,6 +87,7 @@ class Circumstances:
     approvals: Sequence[str] = ()
     incumbent: str | None = None
     variants: Mapping[str, str] = field(default_factory=dict[str, str])
+    identities: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def judge(
@@ -101,7 +110,7 @@ def judge(
         rulings.append(_on_kind(candidate, policy.kinds, now))
     if policy.bases is not None:
         rulings.append(_on_base(candidate, policy.bases, now))
-    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    subject = candidate.subject
     own = [verdict for verdict in verdicts if verdict.base not in now.variants.values()]
     for suite in policy.suites:
         rulings += rule_on_suite(
@@ -123,7 +132,7 @@ def deciding(
     now: Circumstances,
 ) -> list[VerdictFact]:
     """Give the newest verdict that counts for each suite of a policy that has one."""
-    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    subject = candidate.subject
     found: list[VerdictFact] = []
     for required in policy.suites:
         suite = now.suites.get(required.name)
@@ -241,6 +250,7 @@ def _on_variant(
         fix = f"promote a version of another base, or: {_set_policy(candidate, now)}"
         return [Ruling("base", told, fix=fix)]
     subject = VerdictSubject(candidate.ref, candidate.manifest, Digest.parse(root), variant=name)
+    subject = replace(subject, identity=now.identities.get(name, ""))
     theirs = [verdict for verdict in verdicts if verdict.base == root]
     found: list[Ruling] = []
     for suite in policy.suites:

@@ -60,13 +60,15 @@ class Bounds:
 class VerdictSubject:
     """The version that verdicts are wanted about: its name, its manifest and its base's root.
 
-    On a variant of its base it is the variant's root, and `variant` is the variant's name.
+    On a variant of its base it is the variant's root, and `variant` is the variant's name. The
+    identity tells the base from others with the same tensors; it is empty where that is not known.
     """
 
     ref: str
     manifest: Digest
     base: Digest
     variant: str = ""
+    identity: str = ""
 
     @property
     def told(self) -> str:
@@ -96,6 +98,7 @@ class VerdictFact:
         failed_checks: The checks that failed.
         waived: Until when a failed check is waived, in words, by check.
         compared_with: The manifest of the version that the suite compared with; may be empty.
+        identity: The whole of the base that it was made on; empty where nobody said.
     """
 
     id: str
@@ -115,6 +118,7 @@ class VerdictFact:
     failed_checks: tuple[str, ...] = ()
     waived: Mapping[str, str] = field(default_factory=dict[str, str])
     compared_with: str = ""
+    identity: str = ""
 
     @property
     def standing_failures(self) -> tuple[str, ...]:
@@ -229,6 +233,10 @@ def _why_foreign(
             verdict.base != str(subject.base),
             "foreign", f"it is about another base, {_short(verdict.base)}",
         ),
+        (
+            subject.identity not in {"", verdict.identity},
+            "foreign", _other_identity(verdict.identity),
+        ),
         (verdict.suite_digest != str(suite.digest), "suite_changed", "the suite has changed since"),
         (
             was_made and verdict.seed != suite.seed,
@@ -291,6 +299,12 @@ def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[R
         now = "; ".join(sorted(bound.environments)) or "not known"
         return "environment", f"it was made with {environment}, the workers' is {now}"
     return None
+
+
+def _other_identity(identity: str) -> str:
+    if not identity:
+        return "it does not say which of the bases with these tensors it is about"
+    return f"it is about another base with the same tensors, {_short(identity)}"
 
 
 def _short(digest: str) -> str:

@@ -1,10 +1,10 @@
-"""The config of a base in the form that is compared: all that decides what it computes, and no more.
+"""The config of a base in the form that is compared: what decides what it computes, and no more.
 
 What is left out is a list of names, written here: everything else counts, known or not. Nothing is
 filled in: a default depends on the class and the release that reads it, so a key that is left out
-and the same key written with its default are two configs. Equal are: any order of keys, any spelling
-of a number (`1e-5`, `0.00001`; `10000`, `10000.0`), and the two places where transformers has
-written rotary positions (`rope_theta` with `rope_scaling`, and `rope_parameters` since release 5).
+and the same key written with its default are two configs. Equal are: any order of keys, any
+spelling of a number (`1e-5`, `0.00001`; `10000`, `10000.0`), and the two places where transformers
+has written rotary positions (`rope_theta` with `rope_scaling`; `rope_parameters` since release 5).
 """
 
 from collections.abc import Iterator, Mapping
@@ -124,5 +124,7 @@ def _told(found: Mapping[str, object], key: str) -> str:
     if key not in found:
         return _LEFT_OUT
     value = found[key]
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
     return text if len(text) <= 40 else f"{text[:39]}…"

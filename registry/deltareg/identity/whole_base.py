@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deltareg.digest import Digest, merkle_root, sha256_of
 from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput
-from deltareg.identity.config_form import config_changes, config_form, form_digest
+from deltareg.identity.config_form import INERT, config_changes, config_form, form_digest
 from deltareg.identity.fingerprint import fingerprint
 from deltareg.identity.manifest import COMPONENTS, Manifest, canonical_json
 from deltareg.tensors.header import strict_json_object
@@ -129,6 +129,22 @@ def tell_differences(found: list[PartDifference]) -> str:
     if not any(one.part == TENSORS for one in found):
         told = ["the same tensors", *told]
     return "; ".join(told) if found else "the same in every part"
+
+
+def inert_differences(before: Manifest, after: Manifest) -> list[str]:
+    """Name what differs between two bases and is in no part: keys without effect, other files."""
+    one, two = (strict_json_object(str(m.config["config_json"]).encode()) for m in (before, after))
+    keys = sorted(key for key in INERT if one.get(key) != two.get(key))
+    files = [
+        {file.path: file.digest for file in m.files if not file.is_tensors and _is_other(file.path)}
+        for m in (before, after)
+    ]
+    return [*(f"config key {key}" for key in keys), *_file_changes(files[0], files[1])]
+
+
+def _is_other(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return part_of(path) is None and name not in {_CONFIG_FILE, _INDEX_FILE}
 
 
 def part_of(path: str) -> str | None:

@@ -45,6 +45,7 @@ class VerdictReport(Request):
     checks: Annotated[list[CheckResult], Field(max_length=200)]
     environment: dict[str, str]
     sandbox: Text = ""
+    base_identity: Text = ""
 
 
 class Waiver(Answer):
@@ -76,7 +77,8 @@ class VerdictInfo(Answer):
     `counts` says whether it does for the version as it is now, apart from what a channel asks;
     `not_counting` says why when it does not. `policy_digest` is empty when it was asked for no
     channel. `variant` names the variant of the base that it was made on, if it was one: it counts
-    where a policy asks for that variant, and nowhere else.
+    where a policy asks for that variant, and nowhere else. `base_identity` is over all of the base
+    that it was made on, `base_root` over its tensors.
     """
 
     id: str
@@ -102,6 +104,7 @@ class VerdictInfo(Answer):
     not_counting: str = ""
     variant: str = ""
     waivers: list[Waiver] = []
+    base_identity: str = ""
 
 
 class RunCreate(Request):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.rows import MakingRow, OutcomeRow, VerdictFactRow, fetch_all, fetch_each
-from deltareg.db.tables import comparisons, verdicts, versions
+from deltareg.db.tables import base_identities, comparisons, verdict_bases, verdicts, versions
 from deltareg.db.upsert import batches
 
 
@@ -18,8 +18,10 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactR
             verdicts.c.verifier, verdicts.c.policy_digest, verdicts.c.dtype, verdicts.c.seed,
             verdicts.c.base_evidence, verdicts.c.sandbox, verdicts.c.environment,
             sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
+            sa.func.coalesce(verdict_bases.c.identity, "").label("base_identity"),
         )
         .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
+        .outerjoin(verdict_bases, verdict_bases.c.verdict_id == verdicts.c.id)
         .where(verdicts.c.version_id == version_id)
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     )  # fmt: skip
@@ -68,5 +70,22 @@ def newest_outcomes(
 def of_own_base() -> sa.ColumnElement[bool]:
     """Whether a verdict is about its version on its base, and not on a variant of that."""
     return sa.and_(
-        versions.c.id == verdicts.c.version_id, versions.c.base_root == verdicts.c.base_root
+        versions.c.id == verdicts.c.version_id,
+        versions.c.base_root == verdicts.c.base_root,
+        of_own_identity(),
     )
+
+
+def of_own_identity() -> sa.ColumnElement[bool]:
+    """Whether a verdict was made on the very base of its version, of all with these tensors.
+
+    A base whose identity nobody has worked out is told by its tensors.
+    """
+    other = sa.select(base_identities.c.identity).where(
+        base_identities.c.base_id == versions.c.base_id,
+        ~sa.exists().where(
+            verdict_bases.c.verdict_id == verdicts.c.id,
+            verdict_bases.c.identity == base_identities.c.identity,
+        ),
+    )
+    return ~sa.exists(other.correlate(versions, verdicts))

@@ -38,6 +38,8 @@ class VerdictRow:
     compared_with: str
     suite_now: str | None
     variant: str
+    base_identity: str
+    version_identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class VerdictFactRow:
     sandbox: str
     environment: dict[str, str]
     compared_with: str
+    base_identity: str
 
 
 @dataclass(frozen=True, slots=True)

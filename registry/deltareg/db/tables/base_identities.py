@@ -6,7 +6,15 @@ identity until somebody asks for it.
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import Json, created_at, created_by, member, metadata, required, text
+from deltareg.db.tables.metadata import (
+    Json,
+    created_at,
+    created_by,
+    member,
+    metadata,
+    required,
+    text,
+)
 
 # Over tensors and all beside them that decides what the base does (`identity.whole_base`). Partial:
 # an older release stored it, and more of it may become known when it is pushed again.

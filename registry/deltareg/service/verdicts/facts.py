@@ -23,7 +23,7 @@ def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> Verd
         created_us=row.created_at, verifier=row.verifier, seed=row.seed, dtype=row.dtype,
         policy_digest=row.policy_digest, evidence=row.base_evidence, sandbox=row.sandbox,
         environment=row.environment, failed_checks=failed, waived=waived,
-        compared_with=row.compared_with,
+        compared_with=row.compared_with, identity=row.base_identity,
     )  # fmt: skip
 
 
@@ -50,7 +50,10 @@ def why_uncounted(row: VerdictRow) -> str:
     if suite is None:
         return f"there is no suite {row.suite} any more"
     base = row.base_root if row.variant else row.version_base
-    subject = VerdictSubject("", Digest.parse(row.version_digest), Digest.parse(base))
+    identity = row.base_identity if row.variant else row.version_identity
+    subject = VerdictSubject(
+        "", Digest.parse(row.version_digest), Digest.parse(base), identity=identity
+    )
     reason = why_not(fact_of(row, {}), subject, suite, bound=Bounds())
     return "" if reason is None else reason[1]
 
