@@ -103,6 +103,7 @@ def verdict_report(
         dtype=surroundings.dtype,
         seed=suite.seed,
         base_evidence=materials.evidence,
+        base_identity=materials.base_identity,
         checks=list(report.checks),
         environment={
             **surroundings.environment,

@@ -98,8 +98,8 @@ def open_base(path: Path, cache: Cache, *, progress: Progress = SILENT) -> BaseF
 def as_recorded(base: BaseFolder, record: Manifest) -> BaseFolder:
     """Give a folder that holds a base as the registry has that base.
 
-    What lies beside the weights is the base's own: a file that is another one in the folder, or that
-    the base does not have, is not there for whoever reads it, and the config is the recorded one.
+    What lies beside the weights is the base's own: a file that is another one in the folder, or
+    that the base does not have, is not there for whoever reads it, and the config is the recorded.
     """
     wanted, found = (
         {file.path: file.digest for file in manifest.files if not file.is_tensors}
@@ -134,7 +134,18 @@ def whole_beside(path: Path, root: Digest) -> WholeBase:
         config: dict[str, object] = {"config_json": config_text}
         if components:
             config[COMPONENTS] = components
-    return whole_base(Manifest(BASE_KIND, "", False, None, config, (), tuple(files)), root=root)
+    return whole_base(
+        Manifest(
+            kind=BASE_KIND,
+            variant="",
+            foldable=False,
+            base=None,
+            config=config,
+            tensors=(),
+            files=tuple(files),
+        ),
+        root=root,
+    )
 
 
 def _recorded_configs(record: Manifest, wanted: Mapping[str, Digest]) -> dict[str, str]:

@@ -117,6 +117,7 @@ def relations_of(conn: sa.Connection, base_id: int) -> Sequence[RelationRow]:
     stands = ~sa.exists().where(deleted_bases.c.base_id == other.c.id)
     query = (
         sa.select(base_relations.c.relation, base_relations.c.other_root, other.c.name)
+        .select_from(base_relations)
         .outerjoin(other, sa.and_(other.c.root == base_relations.c.other_root, stands))
         .where(base_relations.c.base_id == base_id)
         .order_by(base_relations.c.id)
@@ -182,6 +183,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             full.c.name.label("full_name"),
             full.c.root.label("full_root"),
         )
+        .select_from(bases)
         .outerjoin(base_identities, base_identities.c.base_id == bases.c.id)
         .outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
         .outerjoin(bottom, bottom.c.id == version_bases.c.bottom_id)

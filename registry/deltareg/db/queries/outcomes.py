@@ -20,6 +20,7 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactR
             sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
             sa.func.coalesce(verdict_bases.c.identity, "").label("base_identity"),
         )
+        .select_from(verdicts)
         .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
         .outerjoin(verdict_bases, verdict_bases.c.verdict_id == verdicts.c.id)
         .where(verdicts.c.version_id == version_id)

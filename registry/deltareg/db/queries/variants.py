@@ -29,6 +29,7 @@ def variants_of(conn: sa.Connection, base_id: int | None) -> Sequence[VariantRow
     """List the variants of a base by name; none for no base."""
     query = (
         sa.select(bases.c.id, bases.c.name, bases.c.root, base_identities.c.identity)
+        .select_from(bases)
         .join(base_variants, base_variants.c.base_id == bases.c.id)
         .outerjoin(base_identities, base_identities.c.base_id == bases.c.id)
         .where(base_variants.c.root_id == base_id, ~is_deleted())

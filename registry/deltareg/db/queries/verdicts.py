@@ -48,6 +48,7 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
             sa.func.coalesce(verdict_bases.c.identity, "").label("base_identity"),
             sa.func.coalesce(own.c.identity, "").label("version_identity"),
         )
+        .select_from(verdicts)
         .join(versions, versions.c.id == verdicts.c.version_id)
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
@@ -64,6 +65,7 @@ def name_of_variant() -> sa.ScalarSelect[str]:
     known = sa.select(verdict_bases.c.identity).where(verdict_bases.c.verdict_id == verdicts.c.id)
     return (
         sa.select(sa.func.min(bases.c.name))
+        .select_from(bases)
         .outerjoin(told, told.c.base_id == bases.c.id)
         .where(
             bases.c.root == verdicts.c.base_root,

@@ -44,6 +44,7 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
             principals.c.name.label("maker"),
             trained_on.scalar_subquery().label("trained_on"),
         )
+        .select_from(versions)
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .outerjoin(bases, bases.c.id == versions.c.base_id)

@@ -1,7 +1,7 @@
 """The rest of a base of which an older release knew a part alone: its tokenizer, its template.
 
-What is known of a base never changes. A base that this release stores is known whole: a part that it
-does not have then, it never has.
+What is known of a base never changes. A base that this release stores is known whole: a part that
+it does not have then, it never has.
 """
 
 import sqlalchemy as sa
