@@ -195,7 +195,10 @@ class Stock:
             Inconclusive: It is nowhere; the message says what would help.
         """
         root, cache = Digest.parse(info.root), self._client.cache
-        record = self._client.bases.manifest(info)
+        try:
+            record = self._client.bases.manifest(info)
+        except NotFound as error:
+            raise _nowhere(info, error) from error
         identity = identity_of(record)
         if self._base_cache is not None:
             self._base_cache.hold(info.model_copy(update={"identity": str(identity)}))

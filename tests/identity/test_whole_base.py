@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deltareg.digest import Digest, sha256_of
+from deltareg.digest import Digest, sha256_of, tensor_digest
 from deltareg.identity.config_form import INERT, config_changes, config_form, form_digest
 from deltareg.identity.manifest import (
     BASE_KIND,
@@ -32,21 +32,24 @@ ONE = Digest("blake3", "1" * 64)
 
 def manifest(config=LLAMA, files=(), components=None, digest=ONE):
     """Make the manifest of a base with one tensor, some config and some files by their content."""
-    listed = tuple(
-        ManifestFile(
-            path, len(data), sha256_of(data), Piece(ONE, "U8", (len(data),), len(data)),
-            is_tensors=False,
-        )
-        for path, data in sorted(dict(files).items())
-    )  # fmt: skip
+    listed = [
+        ManifestFile(path, len(data), sha256_of(data), piece(data), is_tensors=False)
+        for path, data in dict(files).items()
+    ]
+    head = piece(b"{header}")
+    listed.append(ManifestFile("m.safetensors", 12, sha256_of(b""), head, is_tensors=True))
     text = config if isinstance(config, str) else json.dumps(config)
     inner = {COMPONENTS: {n: json.dumps(c) for n, c in components.items()}} if components else {}
     return Manifest(
         kind=BASE_KIND, variant="", foldable=False, base=None,
         config={"config_json": text, "model_type": "llama", **inner},
         tensors=(ManifestTensor("m.safetensors", "w", "weight", "", "F32", (1,), digest),),
-        files=listed,
+        files=tuple(sorted(listed, key=lambda file: file.path)),
     )  # fmt: skip
+
+
+def piece(data):
+    return Piece(tensor_digest("U8", (len(data),), [data]), "U8", (len(data),), len(data))
 
 
 def identity(**wanted):

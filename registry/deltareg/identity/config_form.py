@@ -38,7 +38,7 @@ def config_form(config: Mapping[str, object]) -> dict[str, object]:
     """Give a config without what is inert, with numbers and rotary positions in one spelling."""
     kept = {key: value for key, value in config.items() if key not in INERT}
     return {
-        key: config_form(value) if _is_config(key, value) else _plain(value)
+        key: config_form(value) if is_object(value) and _is_config(key) else _plain(value)
         for key, value in _with_one_rope(kept).items()
     }
 
@@ -63,9 +63,8 @@ def config_changes(before: Mapping[str, object], after: Mapping[str, object]) ->
     ]
 
 
-def _is_config(key: str, value: object) -> bool:
-    is_named = key in _INNER or (key.endswith("_config") and key not in _PACKING)
-    return is_named and is_object(value)
+def _is_config(key: str) -> bool:
+    return key in _INNER or (key.endswith("_config") and key not in _PACKING)
 
 
 def _with_one_rope(config: dict[str, object]) -> dict[str, object]:
