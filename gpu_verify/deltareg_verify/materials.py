@@ -208,8 +208,9 @@ class Stock:
                 remember_base(cache, root, folder)
                 if found.identity.whole.identity == identity:
                     return as_recorded(found, record)
-                differs = tell_differences(part_differences(record, found.manifest))
-                log.info("not the base folder=%s base=%s: %s", folder, info.name, differs)
+                differs = part_differences(record, found.manifest, same_tensors=True)
+                told = tell_differences(differs)
+                log.info("not the base folder=%s base=%s: %s", folder, info.name, told)
             if found is not None:
                 found.folder.close()
         try:

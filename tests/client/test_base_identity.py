@@ -7,8 +7,11 @@ import json
 import shutil
 
 import pytest
+import sqlalchemy as sa
 
 from deltareg.client.fold.materialize import fold_version
+from deltareg.db import tables as t
+from deltareg.db.session import write
 from deltareg.errors import (
     BaseMismatch,
     Conflict,
@@ -21,13 +24,21 @@ from deltareg.errors import (
 from deltareg.wire import LeaseRequest, UploadInfo, UploadOpen
 from tests import tiny
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, report
+from tests.service.rows import unguarded
 
 EPSILON, OTHER_EPSILON = 1e-5, 1e-6
 AUTO_MAP = {"AutoModelForCausalLM": "evil/repo--modeling.Model"}
 
 
 @pytest.fixture
-def client(registry_server):
+def client(registry_server, both):
+    """A client of a registry that has both."""
+    return registry_server.client()
+
+
+@pytest.fixture
+def fresh(registry_server):
+    """A client of a registry that has neither."""
     return registry_server.client()
 
 
@@ -56,9 +67,14 @@ def delta(tmp_path):
 
 
 @pytest.fixture
-def both(client, first, second):
+def both(registry_server, first, second):
     """Store both; the second has the name that comes first."""
-    return client.bases.push(first, "tiny"), client.bases.push(second, "aaa")
+
+    def store():
+        pusher = registry_server.client()
+        return pusher.bases.push(first, "tiny"), pusher.bases.push(second, "aaa")
+
+    return registry_server.step("two bases with the same tensors", store)
 
 
 def copy(folder, to):
@@ -130,12 +146,12 @@ def test_a_folder_that_is_neither_has_to_be_told_which_is_meant(
 
 @ONE_STACK
 def test_where_one_alone_has_the_tensors_another_folder_is_not_taken_for_it(
-    client, first, second, delta
+    fresh, first, second, delta
 ):
-    client.bases.push(first, "tiny")
+    fresh.bases.push(first, "tiny")
 
     with pytest.raises(BaseMismatch, match="is not tiny: the same tensors; config differs: rms"):
-        client.push(delta, "team/one", base=str(second))
+        fresh.push(delta, "team/one", base=str(second))
 
 
 @BOTH_DATABASES
@@ -182,7 +198,6 @@ def test_the_same_bytes_for_the_other_base_are_no_version_of_this_one(client, bo
 def test_each_is_materialized_with_its_own_files_from_one_cache(client, both, delta, tmp_path):
     client.push(delta, "team/one", base="tiny")
     client.push(delta, "team/two", base="aaa")
-    fresh = client
 
     for line, epsilon, template in (
         ("two", OTHER_EPSILON, "second"),
@@ -190,12 +205,12 @@ def test_each_is_materialized_with_its_own_files_from_one_cache(client, both, de
         ("two", OTHER_EPSILON, "second"),
     ):
         out = tmp_path / f"{line}-{epsilon}"
-        fresh.materialize(f"team/{line}:v1", out)
+        client.materialize(f"team/{line}:v1", out)
         assert config_of(out)["rms_norm_eps"] == epsilon
         assert template_of(out) == template
         assert ("auto_map" in config_of(out)) == (line == "two")
     with pytest.raises(Conflict, match="holds something else"):
-        fresh.materialize("team/one:v1", tmp_path / f"two-{OTHER_EPSILON}")
+        client.materialize("team/one:v1", tmp_path / f"two-{OTHER_EPSILON}")
 
 
 @ONE_STACK
@@ -209,16 +224,16 @@ def test_a_folder_of_the_other_is_refused_for_the_fold(client, both, second, del
 
 
 @ONE_STACK
-def test_what_decides_nothing_comes_from_the_registered_base_alone(client, first, delta, tmp_path):
+def test_what_decides_nothing_comes_from_the_registered_base_alone(fresh, first, delta, tmp_path):
     """The folder is the same base, with notes, code and a key of its own."""
-    client.bases.push(first, "tiny")
-    client.push(delta, "team/one", base="tiny")
+    fresh.bases.push(first, "tiny")
+    fresh.push(delta, "team/one", base="tiny")
     mine = with_config(copy(first, tmp_path / "mine"), auto_map=AUTO_MAP, torch_dtype="float16")
     (mine / "README.md").write_text("mine")
     (mine / "EXTRA.md").write_text("mine")
     (mine / "notes.json").write_text("{}")
 
-    client.materialize("team/one:v1", tmp_path / "out", base=mine)
+    fresh.materialize("team/one:v1", tmp_path / "out", base=mine)
 
     assert config_of(tmp_path / "out") == config_of(first)
     assert not {"EXTRA.md", "notes.json", "README.md"} & {p.name for p in tmp_path.glob("out/*")}
@@ -340,11 +355,11 @@ def test_a_base_is_deleted_only_where_nothing_stands_on_it(
 
 @BOTH_DATABASES
 def test_a_deleted_version_keeps_its_base_until_its_bytes_are_gone(
-    client, registry_server, first, delta
+    fresh, registry_server, first, delta
 ):
     admin = registry_server.client(("admin",), principal="root")
-    client.bases.push(first, "tiny")
-    client.push(delta, "team/one", base="tiny")
+    fresh.bases.push(first, "tiny")
+    fresh.push(delta, "team/one", base="tiny")
     admin.versions.delete("team/one:v1")
 
     with pytest.raises(Conflict, match="1 deleted versions that still have their bytes"):
@@ -352,36 +367,109 @@ def test_a_deleted_version_keeps_its_base_until_its_bytes_are_gone(
 
 
 @BOTH_DATABASES
-def test_a_base_may_lie_in_a_namespace(client, first, second, delta, tmp_path):
-    info = client.bases.push(first, "org/tiny")
-    shared = client.bases.push(second, "shared/tiny")
+def test_a_base_may_lie_in_a_namespace(fresh, first, second, delta, tmp_path):
+    info = fresh.bases.push(first, "org/tiny")
+    shared = fresh.bases.push(second, "shared/tiny")
 
-    version = client.push(delta, "team/one", base="org/tiny").version
-    client.materialize("team/one:v1", tmp_path / "out")
+    version = fresh.push(delta, "team/one", base="org/tiny").version
+    fresh.materialize("team/one:v1", tmp_path / "out")
 
     assert (info.name, shared.name) == ("org/tiny", "tiny")
     assert version.base.name == "org/tiny"
-    assert client.bases.show("org/tiny").identity == info.identity
-    assert client.bases.diff("org/tiny", "tiny").same_tensors
+    assert fresh.bases.show("org/tiny").identity == info.identity
+    assert fresh.bases.diff("org/tiny", "tiny").same_tensors
     assert template_of(tmp_path / "out") == "first"
     with pytest.raises(InvalidInput):
-        client.bases.push(first, "a/b/c")
+        fresh.bases.push(first, "a/b/c")
 
 
 @ONE_STACK
 def test_two_bases_that_are_the_same_in_every_part_are_told_apart_by_name(
-    client, first, delta, tmp_path
+    fresh, first, delta, tmp_path
 ):
     """They differ in what decides nothing; still a version is bound to one of them."""
     mirror = copy(first, tmp_path / "mirror")
     (mirror / "README.md").write_text("another")
-    client.bases.push(first, "tiny")
-    client.bases.push(mirror, "mirror")
+    fresh.bases.push(first, "tiny")
+    fresh.bases.push(mirror, "mirror")
     neither = copy(first, tmp_path / "neither")
     (neither / "README.md").write_text("a third")
 
     with pytest.raises(BaseMismatch, match="is as much mirror, tiny"):
-        client.push(delta, "team/one", base=str(neither))
-    exact = client.push(delta, "team/one", base=str(mirror)).version
+        fresh.push(delta, "team/one", base=str(neither))
+    exact = fresh.push(delta, "team/one", base=str(mirror)).version
 
     assert exact.base.name == "mirror"
+
+
+@BOTH_DATABASES
+def test_a_verdict_that_does_not_say_its_base_counts_for_none_of_several(
+    registry_server, client, both, delta
+):
+    """As one that the release before made, when both were taken for each other."""
+    version = client.push(delta, "team/one", base="tiny").version
+    worker = registry_server.client(("read", "verify"), principal="w", kind="wrk")
+    grant = worker.lease(LeaseRequest(worker="w"))
+    told = report(grant).model_copy(update={"base_identity": both[0].identity})
+    verdict = worker.complete_run(grant.run, told)
+    with write(registry_server.registry.engine) as conn, unguarded(conn, t.verdict_bases):
+        conn.execute(sa.delete(t.verdict_bases))
+
+    shown = client.verdicts.show(verdict.id)
+    gate = client.gate(version.ref, "prod")
+
+    assert not shown.counts
+    assert "does not say which of the bases with these tensors" in shown.not_counting
+    assert [rule.rule for rule in gate.unmet] == ["foreign"]
+    assert client.show(version.ref).verdict is None
+    assert client.verify(version.ref).state == "queued"
+
+
+@BOTH_DATABASES
+def test_what_an_older_release_knew_in_part_is_completed_once(
+    registry_server, fresh, first, delta, tmp_path
+):
+    bare = copy(first, tmp_path / "bare")
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        (bare / name).unlink()
+    before = fresh.bases.push(bare, "tiny")
+    with pytest.raises(Refused, match="is another one"):
+        fresh.bases.push(first, "tiny")
+    with write(registry_server.registry.engine) as conn, unguarded(conn, t.base_identities):
+        conn.execute(sa.update(t.base_identities).values(is_partial=True))
+    other = with_config(copy(first, tmp_path / "other"), rms_norm_eps=OTHER_EPSILON)
+    stranger = registry_server.client(("read", "push"), principal="eve")
+
+    assert fresh.bases.show("tiny").is_partial
+    with pytest.raises(Refused, match="is another one"):
+        fresh.bases.push(other, "tiny")
+    with pytest.raises(Refused, match="is another one"):
+        stranger.bases.push(first, "tiny")
+    with pytest.raises(Refused, match="needs its bytes, too"):
+        fresh.bases.register(first, "tiny")
+    after = fresh.bases.push(first, "tiny")
+
+    assert (after.is_partial, after.is_stored) == (False, True)
+    assert after.parts.items() > before.parts.items()
+    assert after.identity != before.identity
+    with pytest.raises(Refused, match="is another one"):
+        fresh.bases.push(bare, "tiny")
+    reader = registry_server.client(("read",))
+    fresh.push(delta, "team/one", base="tiny")
+    shutil.rmtree(first)
+    reader.materialize("team/one:v1", tmp_path / "out")
+    assert template_of(tmp_path / "out") == "first"
+
+
+@BOTH_DATABASES
+def test_a_policy_that_names_a_base_knows_it_by_the_name_that_it_had(
+    registry_server, client, both, delta
+):
+    version = client.push(delta, "team/one", base="tiny").version
+    admin = registry_server.client(("admin",), principal="root")
+    admin.channels.set_policy("team/one", "dev", {"suites": [], "bases": ["tiny"]})
+    admin.bases.rename("tiny", "llama-tiny")
+
+    assert client.gate(version.ref, "dev").allowed
+    admin.channels.set_policy("team/one", "dev", {"suites": [], "bases": [both[1].identity]})
+    assert not client.gate(version.ref, "dev").allowed

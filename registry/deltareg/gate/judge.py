@@ -41,6 +41,7 @@ class Candidate:
         revoked: By whom, when and why it was withdrawn; empty when it was not.
         revoked_below: The same of a version that it stands on, with its name.
         identity: The whole of its base; empty where that is not known.
+        base_aliases: What its base was called before.
     """
 
     ref: str
@@ -53,6 +54,7 @@ class Candidate:
     revoked: str = ""
     revoked_below: str = ""
     identity: str = ""
+    base_aliases: Sequence[str] = ()
 
     @property
     def subject(self) -> VerdictSubject:
@@ -227,7 +229,8 @@ def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> 
 def _on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
     known = ", ".join(bases)
     name = candidate.base_name or str(candidate.base)
-    if {candidate.base_name, str(candidate.base)} & set(bases):
+    known_as = {candidate.base_name, str(candidate.base), *candidate.base_aliases}
+    if ({*known_as, candidate.identity} - {""}) & set(bases):
         return Ruling("base", f"base {name} is among {known}")
     return Ruling(
         "base",

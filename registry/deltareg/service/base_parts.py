@@ -110,7 +110,8 @@ def tell_choice(conn: sa.Connection, found: Sequence[BaseRow]) -> list[Problem]:
     first = manifest_of_base(conn, found[0])
     problems = [Problem(_MISMATCH, several, fix=fix)]
     for row in found[1:_SHOWN]:
-        told = tell_differences(part_differences(first, manifest_of_base(conn, row)))
+        manifest = manifest_of_base(conn, row)
+        told = tell_differences(part_differences(first, manifest, same_tensors=True))
         problems.append(Problem(_MISMATCH, f"{found[0].name} and {row.name}: {told}", fix=fix))
     return problems
 

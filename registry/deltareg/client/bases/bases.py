@@ -42,7 +42,8 @@ class KnownBase:
         tensors: Its tensors; None when its bytes are not on this machine.
         folder: The open folder that they are in; whoever asked closes it.
         trained_on: The variant of it that was meant, if it was one.
-        identity: The whole of it, which tells it from others with the same tensors.
+        identity: The whole of it, which tells it from others with the same tensors; empty where the
+            server is of the release before and knows of none.
     """
 
     name: str
@@ -73,6 +74,11 @@ def resolve_base(api: Api, cache: Cache, text: str, *, progress: Progress = SILE
 def identity_of(manifest: Manifest) -> Digest:
     """Give the identity of a base by its manifest."""
     return base_identity(manifest).whole.identity
+
+
+def told_identity(info: BaseInfo, manifest: Manifest) -> str:
+    """Give the identity of a base for the server; empty for one that knows of none."""
+    return str(identity_of(manifest)) if info.identity else ""
 
 
 def find_base(
@@ -134,7 +140,7 @@ def need_base(
             fix=f"name the folder that holds {name}, or leave --base out",
         )
     if folder.identity.whole.identity != wanted.whole.identity:
-        differs = tell_differences(part_differences(record, folder.manifest))
+        differs = tell_differences(part_differences(record, folder.manifest, same_tensors=True))
         folder.folder.close()
         raise BaseMismatch(
             f"{given} is not {name}: {differs}",
@@ -165,8 +171,7 @@ def _known(api: Api, cache: Cache, info: BaseInfo, progress: Progress) -> KnownB
     view = base_view(manifest)
     folder = find_base(cache, view.root, location=info.location, progress=progress)
     tensors = None if folder is None else folder.tensors
-    identity = str(identity_of(manifest))
-    return KnownBase(info.name, view, tensors, folder, trained_on, identity)
+    return KnownBase(info.name, view, tensors, folder, trained_on, told_identity(info, manifest))
 
 
 def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> KnownBase:
@@ -181,7 +186,7 @@ def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> Know
         folder.folder.close()
         return _known(api, cache, info, progress)
     manifest = base_manifest(api, cache, info)
-    view, identity = base_view(manifest), str(identity_of(manifest))
+    view, identity = base_view(manifest), told_identity(info, manifest)
     return KnownBase(info.name, view, folder.tensors, folder, identity=identity)
 
 

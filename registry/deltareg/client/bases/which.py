@@ -74,7 +74,7 @@ def _choice(folder: BaseFolder, known: Sequence[_Known], fitting: Sequence[_Know
 
 
 def _differs(one: Manifest, two: Manifest) -> str:
-    found = part_differences(one, two)
+    found = part_differences(one, two, same_tensors=True)
     if found:
         return tell_differences(found)
     beside = ", ".join(inert_differences(one, two)[:4])

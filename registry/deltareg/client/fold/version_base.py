@@ -13,9 +13,9 @@ from deltareg.client.bases.bases import (
     KnownBase,
     base_manifest,
     find_base,
-    identity_of,
     remember_base,
     resolve_base,
+    told_identity,
 )
 from deltareg.client.bases.hub import hub_folder
 from deltareg.client.context import Context
@@ -98,7 +98,7 @@ def _push_base(context: Context, text: str) -> PushBase:
     if recorded is not None:
         return PushBase(recorded)
     folder = _fold(context, version)
-    identity = str(folder.identity.whole.identity)
+    identity = str(folder.identity.whole.identity) if version.base.identity else ""
     known = KnownBase(version.ref, folder.view, folder.tensors, folder, identity=identity)
     return PushBase(known, version)
 
@@ -174,7 +174,8 @@ def _recorded(context: Context, version: VersionDetail) -> KnownBase | None:
     manifest = base_manifest(context.api, context.cache, info)
     view = base_view(manifest)
     folder = find_base(context.cache, view.root, progress=context.progress)
-    tensors, identity = None if folder is None else folder.tensors, str(identity_of(manifest))
+    tensors = None if folder is None else folder.tensors
+    identity = told_identity(info, manifest)
     return KnownBase(info.name, view, tensors, folder, identity=identity)
 
 

@@ -146,13 +146,13 @@ def fetch_base_counted(
     With `tensors_only` any folder will do that has its tensors: nothing else of it is taken.
     """
     root = Digest.parse(info.root)
-    manifest = base_manifest(context.api, context.cache, info)
-    record = None if tensors_only else manifest
+    record = None if tensors_only else base_manifest(context.api, context.cache, info)
     found = find_base(
         context.cache, root, record=record, location=info.location, progress=context.progress
     )
     if found is not None:
         return found, 0
+    manifest = base_manifest(context.api, context.cache, info) if record is None else record
     raw = context.api.send("GET", f"{base_path(info.name)}/storage").content
     storage = StorageMap.decode(raw)
     identity = identity_of(manifest)

@@ -12,6 +12,7 @@ from deltareg.db.tables import (
     base_variants,
     bases,
     deleted_bases,
+    runs,
     version_variants,
     versions,
 )
@@ -75,7 +76,7 @@ def rename_base(
 
 
 def standing_on(conn: sa.Connection, base_id: int) -> dict[str, int]:
-    """Count what stands on a base: versions, those that were trained on it, its variants.
+    """Count what needs a base: versions, those that were trained on it, runs on it, its variants.
 
     Deleted versions count as long as they have their bytes.
     """
@@ -92,6 +93,20 @@ def standing_on(conn: sa.Connection, base_id: int) -> dict[str, int]:
         "trained": sa.select(sa.func.count())
         .select_from(versions)
         .where(versions.c.id.in_(trained), stands),
+        "runs": sa.select(sa.func.count())
+        .select_from(runs)
+        .join(bases, bases.c.id == base_id)
+        .where(
+            runs.c.state.in_(["queued", "running"]),
+            runs.c.request["base_root"].as_string() == bases.c.root,
+            runs.c.request["variant"]
+            .as_string()
+            .in_(
+                sa.select(base_aliases.c.name)
+                .where(base_aliases.c.base_id == base_id)
+                .union(sa.select(bases.c.name).where(bases.c.id == base_id))
+            ),
+        ),
         "variants": sa.select(sa.func.count())
         .select_from(base_variants)
         .where(base_variants.c.root_id == base_id, base_variants.c.base_id.not_in(gone)),

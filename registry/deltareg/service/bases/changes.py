@@ -129,6 +129,7 @@ def _refuse_if_needed(conn: sa.Connection, base: BaseRow) -> None:
         "versions": f"{counts['versions']} versions{shown} stand on it",
         "deleted": f"{counts['deleted']} deleted versions that still have their bytes stand on it",
         "trained": f"{counts['trained']} versions were trained on it",
+        "runs": f"{counts['runs']} verifications on it wait or run",
         "variants": f"{counts['variants']} variants are forms of it",
     }
     because = "; ".join(words for name, words in told.items() if counts[name])
@@ -137,6 +138,7 @@ def _refuse_if_needed(conn: sa.Connection, base: BaseRow) -> None:
             "versions": "delete them first: deltareg rm NS/NAME:vN",
             "deleted": "wait, or: deltareg gc",
             "trained": "delete these first: deltareg rm NS/NAME:vN",
+            "runs": "wait, or: deltareg verdict cancel ID",
             "variants": "delete the variants first: deltareg base rm NAME",
         }
         fix = next(words for name, words in fixes.items() if counts[name])

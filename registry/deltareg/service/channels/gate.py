@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as request_queries
+from deltareg.db.queries.base_identities import aliases_of
 from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import ChannelRow, VersionRow
 from deltareg.db.session import read
@@ -146,4 +147,5 @@ def _candidate(conn: sa.Connection, version: VersionRow, channel: ChannelRow) ->
         is_deleted=version.deleted_at is not None,
         revoked="" if version.revoked_at is None else tell_revocation(conn, version),
         revoked_below=revoked_below(conn, version), identity=version.base_identity or "",
+        base_aliases=() if version.base_id is None else aliases_of(conn, version.base_id),
     )  # fmt: skip

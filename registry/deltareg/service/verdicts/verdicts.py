@@ -196,9 +196,13 @@ def _insert(
 def _identity_asked(conn: sa.Connection, run: RunRow, version: VersionRow) -> str:
     """Give the identity of the base that a run is about its version on; empty for an unknown."""
     asked = run.request.get("base_identity", "")
-    if asked or "variant" in run.request:
+    if asked:
         return str(asked)
-    base = base_of(conn, version)
+    if "variant" in run.request:  # queued by the release before
+        name, root = run.request["variant"], run.request.get("base_root")
+        base = next(iter(base_rows(conn, name=name, root=root, limit=1)), None)
+    else:
+        base = base_of(conn, version)
     return "" if base is None else with_identity(conn, base).identity or ""
 
 
