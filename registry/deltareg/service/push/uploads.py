@@ -275,7 +275,9 @@ def _with_plain_names(request: UploadOpen) -> UploadOpen:
 
 def _base_scope(request: UploadOpen) -> str:
     if not is_version_base(request.target):
-        parse_base(request.target)
+        if parse_base(request.target) != request.target:
+            told = f"not a base: {request.target[:140]!r}"
+            raise InvalidInput(told, fix=f"write {parse_base(request.target)}")
         namespace = Base(request.target).namespace
         return BASES if namespace is None else namespace_scope(namespace)
     if request.register_only or request.form != BaseForm():
