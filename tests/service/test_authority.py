@@ -26,7 +26,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.service.access import audit, tokens
 from deltareg.service.authority.grants import Grant, Right
 from deltareg.service.authority.resources import Namespace
-from deltareg.service.bases import bases
+from deltareg.service.bases import bases, changes
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.channels import (
     channels,
@@ -50,6 +50,7 @@ from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
 from deltareg.wire import (
     AgentReport,
+    BaseRename,
     ChannelMove,
     LeaseHold,
     LeaseRequest,
@@ -104,6 +105,7 @@ def called(use_case, *args, **kwargs):
 
 READS = [  # of what lies in `lab`, or is about it
     called(bases.show_base, AS_BASE),
+    called(changes.diff_bases, AS_BASE, "tiny"),
     called(bases.base_manifest_bytes, AS_BASE),
     called(bases.base_storage_bytes, AS_BASE),
     called(compat.list_compat, AS_BASE, suite="smoke", **PAGE),
@@ -161,6 +163,9 @@ WRITES = [  # to what lies in `lab`
     called(revocations.revoke_version, V1, Revoke(reason="bad")),
     called(revocations.unrevoke_version, V1, Unrevoke(reason="good")),
     called(versions.delete_version, V1),
+    called(changes.rename_base, "lab/b", BaseRename(name="lab/c")),
+    called(changes.delete_base, "lab/b"),
+    called(uploads.open_upload, opening("lab/b", "base")),
     called(uploads.open_upload, opening("lab/x")),
     called(uploads.open_upload, opening(AS_BASE, "base")),
     called(uploads.show_upload, "u"),
@@ -182,6 +187,8 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(fleet.forget_agent, "others"),
     called(requests.list_requests, None, state=None, channel=None, **PAGE),
     called(uploads.open_upload, opening("tiny-2", "base")),
+    called(changes.rename_base, "tiny", BaseRename(name="tiny-2")),
+    called(changes.delete_base, "shared/tiny"),
     called(reencode.open_reencode, HOLD),
     called(reencode.complete_reencode, "r", ReencodeReport(fence=1, upload="u", storage_map="{}")),
     called(leases.claim_lease, LeaseRequest(worker="w"), lease_s=60),

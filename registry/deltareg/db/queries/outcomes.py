@@ -82,11 +82,16 @@ def of_own_identity() -> sa.ColumnElement[bool]:
 
     A base whose identity nobody has worked out is told by its tensors.
     """
-    other = sa.select(base_identities.c.identity).where(
-        base_identities.c.base_id == versions.c.base_id,
-        ~sa.exists().where(
+    # Named, for by itself it is correlated with what is around it at once, and with no more.
+    own = (
+        sa.select(verdict_bases.c.verdict_id)
+        .where(
             verdict_bases.c.verdict_id == verdicts.c.id,
             verdict_bases.c.identity == base_identities.c.identity,
-        ),
+        )
+        .correlate(verdicts, base_identities)
+    )
+    other = sa.select(base_identities.c.identity).where(
+        base_identities.c.base_id == versions.c.base_id, ~sa.exists(own)
     )
     return ~sa.exists(other.correlate(versions, verdicts))

@@ -12,7 +12,7 @@ from deltareg.identity.whole_base import TENSORS, inert_differences, part_differ
 from deltareg.refs import parse_base
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.refusals import absent
-from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.authority.resources import Base
 from deltareg.service.base_parts import manifest_of_base
 from deltareg.service.describe import describe_base, ref_of
 from deltareg.service.events import Action
@@ -45,7 +45,7 @@ def rename_base(registry: Registry, caller: Caller, name: str, request: BaseRena
         Conflict: Another base has that name, or had it.
         InvalidInput: It is a version, or the name lies in another namespace.
     """
-    caller.require(Right.ADMIN, on=SOMEWHERE)
+    caller.require(Right.ADMIN, on=Base(name))
     after = parse_base(request.name)
 
     def transaction(conn: sa.Connection) -> BaseInfo:
@@ -76,7 +76,7 @@ def delete_base(
         Conflict: Versions or variants stand on it.
         InvalidInput: It is a version.
     """
-    caller.require(Right.ADMIN, on=SOMEWHERE)
+    caller.require(Right.ADMIN, on=Base(name))
 
     def transaction(conn: sa.Connection) -> BaseInfo:
         base = _locked(conn, caller, name)
