@@ -193,10 +193,8 @@ def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> Know
 def _places(
     cache: Cache, kept: Iterable[Digest], root: Digest, location: str | None
 ) -> Iterator[Path]:
-    for digest in kept:
-        place = cache.find_folder("bases", digest)
-        if place is not None:
-            yield place
+    found = (cache.find_folder("bases", digest) for digest in kept)
+    yield from (place for place in found if place is not None)
     for place in _remembered(cache).get(str(root), []):
         yield Path(place)
     if location:

@@ -1,7 +1,8 @@
 """Diff: what differs between two versions, of one kind or of two."""
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
-from deltareg.client.bases.bases import base_manifest, find_base
+from deltareg.client.bases.bases import find_base
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
 from deltareg.client.pull.fetching import Pulled, fetch, trim
 from deltareg.client.pull.opened import open_version

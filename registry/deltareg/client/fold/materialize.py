@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
-from deltareg.client.bases.bases import base_manifest, need_base, remember_base
+from deltareg.client.bases.bases import need_base, remember_base
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free

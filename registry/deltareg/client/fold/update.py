@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
-from deltareg.client.bases.bases import base_manifest, find_base
+from deltareg.client.bases.bases import find_base
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import replaced

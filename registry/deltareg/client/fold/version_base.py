@@ -11,13 +11,13 @@ from pathlib import Path
 from deltareg.client.asking.resolving import base_path, resolve
 from deltareg.client.bases.bases import (
     KnownBase,
-    base_manifest,
     find_base,
     remember_base,
     resolve_base,
     told_identity,
 )
 from deltareg.client.bases.hub import hub_folder
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
 from deltareg.client.disk.kept_files import make_read_only
 from deltareg.client.fold.materialize import fold_version, folded_before, note_fold

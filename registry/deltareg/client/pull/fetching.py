@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from deltareg.client.asking.resolving import base_path, version_path
-from deltareg.client.bases.bases import base_manifest, find_base, identity_of
+from deltareg.client.bases.bases import find_base, identity_of
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
 from deltareg.client.disk.kept_files import make_read_only
