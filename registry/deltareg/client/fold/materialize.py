@@ -104,8 +104,7 @@ def _root_there(
         IntegrityFailure: Its root is not the expected one.
     """
     root = _root_of(context, out)
-    is_same = noted.digest == version.digest and noted.base == version.base.identity
-    if not is_same or str(root) != noted.root:
+    if not noted.is_of(version) or str(root) != noted.root:
         raise Conflict(
             f"{out} exists and holds something else than {version.ref}",
             fix=_fix(context, out, Ref.parse(version.ref)),

@@ -78,7 +78,7 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
     job = _job(context, folder, to)
     is_intact = _is_intact(job)
     done = partial(_report, job, was_written_to=not is_intact, is_plan=is_plan)
-    if is_intact and _is_there(job):
+    if is_intact and job.installed.is_of(job.version):
         return done("none", 0, 0, seconds=time.monotonic() - started)
     with _held(job, is_intact=is_intact) as held:
         needed, full = _travels(job, held)
@@ -87,12 +87,6 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
             needed = _folded(job) if job.installed.root else _pulled(job, held)
     trim(context)
     return done(plan, needed, full, seconds=time.monotonic() - started)
-
-
-def _is_there(job: _Job) -> bool:
-    """Whether the folder holds the version already; folded, on the very base of it."""
-    is_same_base = not job.installed.root or job.installed.base == job.version.base.identity
-    return job.installed.digest == job.version.digest and is_same_base
 
 
 def _job(context: Context, folder: Path, to: str) -> _Job:
