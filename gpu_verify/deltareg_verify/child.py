@@ -170,7 +170,8 @@ def _engine_of(
     other_base = _open_base(other.base, other.base_manifest)
     account = _account_of(other, other_base)
     other_base = as_served(other_base, account)
-    if other_base.identity.root == base.identity.root and other_base.view.config == ours.config:
+    is_same_base = other_base.identity.whole == base.identity.whole
+    if is_same_base and other_base.view.config == ours.config:
         return ours.beside(account.effects)
     return make(other_base, account.effects)
 

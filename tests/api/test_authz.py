@@ -32,6 +32,7 @@ QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
     "GET /api/v1/blobs/{digest}": {"of": "team/lora"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
+    "GET /api/v1/bases/{base}/diff": {"other": "tinyllama"},
     "DELETE /api/v1/deltas/{ns}/{name}/channels/{channel}/quarantine/{version}": {"reason": "x"},
 }
 REPORT = {
@@ -40,6 +41,7 @@ REPORT = {
 }  # fmt: skip
 BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"principal": "eve"},
+    "POST /api/v1/bases/{base}:rename": {"name": "tiny"},
     "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete": {"storage_map": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete-base": {"storage_map": "{}"},

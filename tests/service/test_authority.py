@@ -26,7 +26,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.service.access import audit, tokens
 from deltareg.service.authority.grants import Grant, Right
 from deltareg.service.authority.resources import Namespace
-from deltareg.service.bases import bases
+from deltareg.service.bases import bases, changes
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.channels import (
     channels,
@@ -51,6 +51,7 @@ from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
 from deltareg.wire import (
     AgentReport,
+    BaseRename,
     ChannelMove,
     LeaseHold,
     LeaseRequest,
@@ -105,6 +106,7 @@ def called(use_case, *args, **kwargs):
 
 READS = [  # of what lies in `lab`, or is about it
     called(bases.show_base, AS_BASE),
+    called(changes.diff_bases, AS_BASE, "tiny"),
     called(bases.base_manifest_bytes, AS_BASE),
     called(bases.base_storage_bytes, AS_BASE),
     called(compat.list_compat, AS_BASE, suite="smoke", **PAGE),
@@ -163,6 +165,9 @@ WRITES = [  # to what lies in `lab`
     called(revocations.revoke_version, V1, Revoke(reason="bad")),
     called(revocations.unrevoke_version, V1, Unrevoke(reason="good")),
     called(versions.delete_version, V1),
+    called(changes.rename_base, "lab/b", BaseRename(name="lab/c")),
+    called(changes.delete_base, "lab/b"),
+    called(uploads.open_upload, opening("lab/b", "base")),
     called(uploads.open_upload, opening("lab/x")),
     called(uploads.open_upload, opening(AS_BASE, "base")),
     called(uploads.show_upload, "u"),
@@ -184,6 +189,8 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(fleet.forget_agent, "others"),
     called(requests.list_requests, None, state=None, channel=None, **PAGE),
     called(uploads.open_upload, opening("tiny-2", "base")),
+    called(changes.rename_base, "tiny", BaseRename(name="tiny-2")),
+    called(changes.delete_base, "shared/tiny"),
     called(reencode.open_reencode, HOLD),
     called(reencode.complete_reencode, "r", ReencodeReport(fence=1, upload="u", storage_map="{}")),
     called(leases.claim_lease, LeaseRequest(worker="w"), lease_s=60),
@@ -228,9 +235,10 @@ def lab(tmp_path_factory):
         other = {**dict(ROWS)[t.bases], "id": 2, "name": AS_BASE, "root": rows.BASE_ROOT}
         conn.execute(sa.insert(t.bases).values(other))
         for table in (t.bases, t.uploads):
-            conn.execute(
-                sa.update(table).values(manifest=raw, manifest_digest=rows.BASE.digest.hex)
-            )
+            with rows.unguarded(conn, table):
+                conn.execute(
+                    sa.update(table).values(manifest=raw, manifest_digest=rows.BASE.digest.hex)
+                )
         mine = {**dict(ROWS)[t.uploads], "state": "open", "version_id": None, "manifest": raw}
         for name, subject in (("open", "delta"), ("open-base", "base")):
             target = AS_BASE if subject == "base" else "lab/x"

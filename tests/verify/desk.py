@@ -74,6 +74,7 @@ def lay_out(sample, cache_dir, folder):
         base_manifest=folder / "base.json",
         model_type="llama",
         base_config=str(bench.base.identity.config),
+        base_identity=str(bench.base.identity.whole.identity),
         evidence="shapes",
         suite=SMOKE,
         suite_file=folder / "suite.json",

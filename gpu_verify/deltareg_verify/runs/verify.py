@@ -112,6 +112,7 @@ def verdict_report(
         dtype=surroundings.dtype,
         seed=suite.seed,
         base_evidence=materials.evidence,
+        base_identity=materials.base_identity if grant.base.identity else "",
         checks=list(report.checks),
         environment={
             **surroundings.environment,

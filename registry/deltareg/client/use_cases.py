@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deltareg.client.bases import named, push_base
+    from deltareg.client.bases import named, push_base, which
     from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff
     from deltareg.client.fold import materialize, update
     from deltareg.client.pull import fetching
@@ -29,6 +29,7 @@ _ROOMS = {
     "push_base": "bases",
     "reencode": "push",
     "update": "fold",
+    "which": "bases",
 }
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "push_base",
     "reencode",
     "update",
+    "which",
 ]
 
 

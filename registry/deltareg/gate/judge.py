@@ -40,6 +40,8 @@ class Candidate:
         is_deleted: Deleted.
         revoked: By whom, when and why it was withdrawn; empty when it was not.
         revoked_below: The same of a version that it stands on, with its name.
+        identity: The whole of its base; empty where that is not known.
+        base_aliases: What its base was called before.
     """
 
     ref: str
@@ -51,6 +53,13 @@ class Candidate:
     is_deleted: bool = False
     revoked: str = ""
     revoked_below: str = ""
+    identity: str = ""
+    base_aliases: Sequence[str] = ()
+
+    @property
+    def subject(self) -> VerdictSubject:
+        """What verdicts are wanted about."""
+        return VerdictSubject(self.ref, self.manifest, self.base, identity=self.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ class Circumstances:
         frozen: Says that somebody froze the channel, until when and why; empty when nobody did.
         approvals: Who approves of the move, the uploader left out.
         variants: The roots of all variants of the version's base, by name.
+        identities: The identities of the same, as far as they are known.
         incumbent: The manifest of what the channel serves, empty when that is nothing; None when it
             serves this very version, which is compared with nothing.
         accepted: The warnings that somebody accepts with the move, as `suite/check`.
@@ -81,6 +91,7 @@ class Circumstances:
     incumbent: str | None = None
     variants: Mapping[str, str] = field(default_factory=dict[str, str])
     accepted: frozenset[str] = frozenset()
+    identities: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def judge(
@@ -103,7 +114,7 @@ def judge(
         rulings.append(_on_kind(candidate, policy.kinds, now))
     if policy.bases is not None:
         rulings.append(_on_base(candidate, policy.bases, now))
-    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    subject = candidate.subject
     own = [verdict for verdict in verdicts if verdict.base not in now.variants.values()]
     for suite in policy.suites:
         rulings += rule_on_suite(
@@ -125,7 +136,7 @@ def deciding(
     now: Circumstances,
 ) -> list[VerdictFact]:
     """Give the newest verdict that counts for each suite of a policy that has one."""
-    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    subject = candidate.subject
     found: list[VerdictFact] = []
     for required in policy.suites:
         suite = now.suites.get(required.name)
@@ -223,7 +234,8 @@ def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> 
 def _on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
     known = ", ".join(bases)
     name = candidate.base_name or str(candidate.base)
-    if {candidate.base_name, str(candidate.base)} & set(bases):
+    known_as = {candidate.base_name, str(candidate.base), *candidate.base_aliases}
+    if ({*known_as, candidate.identity} - {""}) & set(bases):
         return Ruling("base", f"base {name} is among {known}")
     return Ruling(
         "base",
@@ -246,6 +258,7 @@ def _on_variant(
         fix = f"promote a version of another base, or: {_set_policy(candidate, now)}"
         return [Ruling("base", told, fix=fix)]
     subject = VerdictSubject(candidate.ref, candidate.manifest, Digest.parse(root), variant=name)
+    subject = replace(subject, identity=now.identities.get(name, ""))
     theirs = [verdict for verdict in verdicts if verdict.base == root]
     found: list[Ruling] = []
     for suite in policy.suites:

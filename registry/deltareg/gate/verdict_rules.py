@@ -64,13 +64,15 @@ class Bounds:
 class VerdictSubject:
     """The version that verdicts are wanted about: its name, its manifest and its base's root.
 
-    On a variant of its base it is the variant's root, and `variant` is the variant's name.
+    On a variant of its base it is the variant's root, and `variant` is the variant's name. The
+    identity tells the base from others with the same tensors; it is empty where that is not known.
     """
 
     ref: str
     manifest: Digest
     base: Digest
     variant: str = ""
+    identity: str = ""
 
     @property
     def told(self) -> str:
@@ -105,6 +107,7 @@ class VerdictFact:
         compared_with: The manifest of the version that the suite compared with; may be empty.
         continues: The verdict that it makes up for, after a waiver; mostly empty.
         continuation: The run that makes up for what it left out, while that is under way.
+        identity: The whole of the base that it was made on; empty where nobody said.
     """
 
     id: str
@@ -129,6 +132,7 @@ class VerdictFact:
     compared_with: str = ""
     continues: str = ""
     continuation: str = ""
+    identity: str = ""
 
     @property
     def standing_failures(self) -> tuple[str, ...]:
@@ -257,6 +261,10 @@ def _why_foreign(
             verdict.base != str(subject.base),
             "foreign", f"it is about another base, {_short(verdict.base)}",
         ),
+        (
+            subject.identity not in {"", verdict.identity},
+            "foreign", _other_identity(verdict.identity),
+        ),
         (verdict.suite_digest != str(suite.digest), "suite_changed", "the suite has changed since"),
         (
             was_made and verdict.seed != suite.seed,
@@ -364,6 +372,12 @@ def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[R
         now = "; ".join(sorted(bound.environments)) or "not known"
         return "environment", f"it was made with {environment}, the workers' is {now}"
     return None
+
+
+def _other_identity(identity: str) -> str:
+    if not identity:
+        return "it does not say which of the bases with these tensors it is about"
+    return f"it is about another base with the same tensors, {_short(identity)}"
 
 
 def _short(digest: str) -> str:

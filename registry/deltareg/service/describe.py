@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.queries import base_identities as identity_queries
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import stacks
 from deltareg.db.queries import variants as variant_queries
@@ -22,8 +23,9 @@ from deltareg.db.rows import (
     present,
 )
 from deltareg.refs import LineRef
+from deltareg.service.base_parts import identity_of, manifest_of_base, whole_of
 from deltareg.service.clock import rfc3339
-from deltareg.service.kept import decoded, told
+from deltareg.service.kept import told
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionDetail, VersionInfo
 
@@ -111,9 +113,7 @@ def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
 
 def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -> BaseInfo:
     """Show one base."""
-    manifest = decoded(
-        row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
-    )
+    manifest = manifest_of_base(conn, row)
     return BaseInfo(
         name=row.name, root=row.root, manifest_digest=row.manifest_digest,
         model_type=str(manifest.config.get("model_type", "")), is_stored=bool(row.is_stored),
@@ -124,9 +124,18 @@ def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -
         version=None if row.version_id is None else row.name, depth=row.depth or 0,
         bottom=_bottom(row), recipe=row.recipe or "",
         variant_of=_full(row), quantised=row.scheme or "",
-        variants=[] if row.scheme else list(variant_queries.names_of_variants(conn, row.root)),
+        variants=[one.name for one in variant_queries.variants_of(conn, row.id)],
+        identity=row.identity or identity_of(conn, row), parts=_parts(conn, row),
+        is_partial=bool(row.is_partial), aliases=identity_queries.aliases_of(conn, row.id),
         hub_ids=[_hub_id(known) for known in variant_queries.hub_ids(conn, row.id)],
     )  # fmt: skip
+
+
+def _parts(conn: sa.Connection, row: BaseRow) -> dict[str, str]:
+    if row.parts is not None:
+        return row.parts
+    found = whole_of(conn, row)
+    return {} if found is None else {name: str(digest) for name, digest in found.parts.items()}
 
 
 def _bottom(row: BaseRow) -> BaseName | None:
@@ -149,7 +158,10 @@ def _fields(row: VersionRow) -> dict[str, object]:
     return {
         "ref": ref_of(row), "namespace": row.namespace, "name": row.line, "version": row.number,
         "digest": row.manifest_digest, "kind": row.kind, "variant": row.variant,
-        "foldable": row.foldable, "base": BaseName(name=row.base_name or "", root=row.base_root),
+        "foldable": row.foldable,
+        "base": BaseName(
+            name=row.base_name or "", root=row.base_root, identity=row.base_identity or ""
+        ),
         "trained_on": row.trained_on or "", "message": row.message, "semver": row.semver,
         "labels": row.labels,
         "logical_bytes": row.logical_bytes, "stored_bytes": row.stored_bytes,

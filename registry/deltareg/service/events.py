@@ -18,8 +18,11 @@ class Action(StrEnum):
     """What was done: a kind of thing and a verb, as the audit trail names it."""
 
     AGENT_FORGET = "agent.forget"
+    BASE_COMPLETE = "base.complete"
+    BASE_DELETE = "base.delete"
     BASE_PUSH = "base.push"
     BASE_REGISTER = "base.register"
+    BASE_RENAME = "base.rename"
     CHANNEL_CLEAR = "channel.clear"
     CHANNEL_CREATE = "channel.create"
     CHANNEL_FREEZE = "channel.freeze"

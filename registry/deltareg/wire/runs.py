@@ -45,6 +45,7 @@ class VerdictReport(Request):
     checks: Annotated[list[CheckResult], Field(max_length=200)]
     environment: dict[str, str]
     sandbox: Text = ""
+    base_identity: Text = ""
 
 
 class Waiver(Answer):
@@ -89,7 +90,8 @@ class VerdictInfo(Answer):
     where a policy asks for that variant, and nowhere else. `is_complete` says that each check which
     the suite requires has shown something; where it has not, a waiver of what failed opens no gate,
     and `continuation` names the run that makes up for it, while that is under way. `continues`
-    names the verdict that this one makes up for.
+    names the verdict that this one makes up for. `base_identity` is over all of the base that it
+    was made on, `base_root` over its tensors.
     """
 
     id: str
@@ -118,6 +120,7 @@ class VerdictInfo(Answer):
     is_complete: bool = True
     continues: str = ""
     continuation: str = ""
+    base_identity: str = ""
 
 
 class RunCreate(Request):

@@ -12,7 +12,7 @@ from deltareg.client.bases.hub import NamedBase, base_in_config, named_place
 from deltareg.client.context import Context
 from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.refs import parse_name
+from deltareg.refs import parse_base
 from deltareg.wire import BaseInfo, Page
 
 _MOST = 50
@@ -49,7 +49,7 @@ def _registered(context: Context, told: NamedBase) -> dict[str, BaseInfo]:
     here = api.get("/bases", Page[BaseInfo], location=told.name, limit=_MOST).items
     found |= {info.name: info for info in here}
     try:
-        parse_name(told.name, "base")
+        parse_base(told.name)
         own = api.get(base_path(told.name), BaseInfo)
     except (InvalidInput, NotFound):
         return found

@@ -25,7 +25,7 @@ from deltareg.errors import InvalidInput
 from deltareg.tensors.array import rounded_bytes
 from deltareg.tensors.header import FLOAT_DTYPES
 
-_FORM = 1  # raised when a formula is mended: what was unpacked before is written anew
+_FORM = 2  # raised when a formula is mended: what was unpacked before is written anew
 _WEIGHTS = "model.safetensors"
 _INDEX = ".safetensors.index.json"
 _CONFIG = "config.json"
@@ -53,7 +53,7 @@ def unpack(
     Raises:
         InvalidInput: It is packed in a form that is not known here, or into other shapes.
     """
-    note = f"unpacked-{_FORM}-{scheme}-{base.identity.root.hex}-{root.root.hex[:16]}"
+    note = f"unpacked-{_FORM}-{scheme}-{base.identity.whole.identity.hex}-{root.root.hex[:16]}"
     found = _kept(cache, note)
     if found is not None:
         return found
@@ -63,7 +63,7 @@ def unpack(
         draft.mkdir()
         _write(job, draft, meter)
         with open_base(draft, cache, progress=progress) as made:
-            own = made.identity.root
+            own = made.identity.whole.identity
         target = cache.folder_path("bases", own)
         target.parent.mkdir(parents=True, exist_ok=True)
         make_read_only(draft)
@@ -127,7 +127,7 @@ def _kept(cache: Cache, note: str) -> BaseFolder | None:
     if place is None:
         return None
     found = open_base(place, cache)
-    if found.identity.root == root:
+    if found.identity.whole.identity == root:
         return found
     found.folder.close()
     remove(place)

@@ -150,7 +150,7 @@ def _send_patiently(
     request = request_of(
         UploadOpen, subject="delta", target=str(line), manifest=manifest.encode().decode(),
         message=options.message, semver=options.semver, labels=dict(options.labels),
-        base=known.name, trained_on=known.trained_on,
+        base=known.name, base_identity=known.identity, trained_on=known.trained_on,
     )  # fmt: skip
     for attempt in range(_TRIES):
         try:

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.rows import MakingRow, OutcomeRow, VerdictFactRow, fetch_all, fetch_each
-from deltareg.db.tables import comparisons, complete_verdicts, runs, verdicts, versions
+from deltareg.db.tables import (
+    base_identities,
+    comparisons,
+    complete_verdicts,
+    runs,
+    verdict_bases,
+    verdicts,
+    versions,
+)
 from deltareg.db.tables.runs import ACTIVE
 from deltareg.db.upsert import batches
 
@@ -24,8 +32,11 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactR
             is_complete().label("is_complete"),
             continues().label("continues"),
             continuation().label("continuation"),
+            sa.func.coalesce(verdict_bases.c.identity, "").label("base_identity"),
         )
+        .select_from(verdicts)
         .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
+        .outerjoin(verdict_bases, verdict_bases.c.verdict_id == verdicts.c.id)
         .where(verdicts.c.version_id == version_id)
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     )  # fmt: skip
@@ -102,5 +113,27 @@ def continuation() -> sa.ColumnElement[str]:
 def of_own_base() -> sa.ColumnElement[bool]:
     """Whether a verdict is about its version on its base, and not on a variant of that."""
     return sa.and_(
-        versions.c.id == verdicts.c.version_id, versions.c.base_root == verdicts.c.base_root
+        versions.c.id == verdicts.c.version_id,
+        versions.c.base_root == verdicts.c.base_root,
+        of_own_identity(),
     )
+
+
+def of_own_identity() -> sa.ColumnElement[bool]:
+    """Whether a verdict was made on the very base of its version, of all with these tensors.
+
+    A base whose identity nobody has worked out is told by its tensors.
+    """
+    # Named, for by itself it is correlated with what is around it at once, and with no more.
+    own = (
+        sa.select(verdict_bases.c.verdict_id)
+        .where(
+            verdict_bases.c.verdict_id == verdicts.c.id,
+            verdict_bases.c.identity == base_identities.c.identity,
+        )
+        .correlate(verdicts, base_identities)
+    )
+    other = sa.select(base_identities.c.identity).where(
+        base_identities.c.base_id == versions.c.base_id, ~sa.exists(own)
+    )
+    return ~sa.exists(other.correlate(versions, verdicts))

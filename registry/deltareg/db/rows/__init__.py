@@ -1,6 +1,13 @@
 """Rows by name: frozen dataclasses, one family a file, and the reading of queries into them."""
 
-from deltareg.db.rows.bases import BaseManifestRow, BaseRow, HubIdRow, RelationRow
+from deltareg.db.rows.bases import (
+    BaseManifestRow,
+    BaseRow,
+    HubIdRow,
+    IdentityRow,
+    RelationRow,
+    VariantRow,
+)
 from deltareg.db.rows.channels import (
     BrokenGlassRow,
     ChannelRow,
@@ -68,6 +75,7 @@ __all__ = [
     "HasPolicy",
     "HolderRow",
     "HubIdRow",
+    "IdentityRow",
     "KeptAnswerRow",
     "LeftoverRow",
     "LineRow",
@@ -105,6 +113,7 @@ __all__ = [
     "Timed",
     "TokenRow",
     "UploadRow",
+    "VariantRow",
     "VerdictFactRow",
     "VerdictRow",
     "VerifyRow",

@@ -44,6 +44,8 @@ class VerdictRow:
     is_complete: bool
     continues: str
     continuation: str
+    base_identity: str
+    version_identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class VerdictFactRow:
     is_complete: bool
     continues: str
     continuation: str
+    base_identity: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class VersionRow:
     namespace: str
     line: str
     base_name: str | None
+    base_identity: str | None
     maker: str | None
     trained_on: str | None
 

@@ -3,6 +3,12 @@
 Every time is a BIGINT of microseconds since the epoch, by the database's clock (`db.clock`).
 """
 
+from deltareg.db.tables.base_identities import (
+    base_aliases,
+    base_identities,
+    deleted_bases,
+    verdict_bases,
+)
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.fleet import agents, followers
 from deltareg.db.tables.metadata import metadata
@@ -41,7 +47,9 @@ __all__ = [
     "agents",
     "approvals",
     "audit",
+    "base_aliases",
     "base_hub_ids",
+    "base_identities",
     "base_packs",
     "base_relations",
     "base_shares",
@@ -50,6 +58,7 @@ __all__ = [
     "channels",
     "comparisons",
     "complete_verdicts",
+    "deleted_bases",
     "deltas",
     "dropped_logs",
     "followers",
@@ -77,6 +86,7 @@ __all__ = [
     "tokens",
     "upload_packs",
     "uploads",
+    "verdict_bases",
     "verdicts",
     "version_bases",
     "version_packs",

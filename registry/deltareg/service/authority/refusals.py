@@ -32,7 +32,7 @@ def absent(on: Namespace | LineRef | Base) -> NotFound:
             return NotFound(f"there is no namespace {on}", fix="deltareg ls")
         case LineRef():
             return NotFound(f"there is no delta {on}", fix=f"deltareg ls {on.namespace}")
-        case Base(name=name) if on.namespace is not None:
+        case Base(name=name) if on.is_version:
             fix = f"deltareg push PATH NS/NAME --base {name}"
             return NotFound(f"{name} is the base of nothing yet", fix=fix)
         case Base(name=name):

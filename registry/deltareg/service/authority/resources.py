@@ -7,7 +7,7 @@ at the border of a namespace.
 from dataclasses import dataclass
 from enum import Enum
 
-from deltareg.refs import LineRef
+from deltareg.refs import LineRef, plain_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,20 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base by its name: `tinyllama`, or `ns/name:v3` for a version that became one."""
+    """A base by its name: `llama`, `org/llama`, or `ns/name:v3` for a version that became one."""
 
     name: str
 
     @property
     def namespace(self) -> str | None:
-        """The namespace of the version that became it; None for a base that all share."""
-        namespace, slash, _ = self.name.partition("/")
+        """The namespace that it, or the version that became it, lies in; None for a shared one."""
+        namespace, slash, _ = plain_base(self.name).partition("/")
         return namespace if slash else None
+
+    @property
+    def is_version(self) -> bool:
+        """Whether it is a version that became one."""
+        return ":" in self.name
 
     def __str__(self) -> str:
         """Write it as a subject of the audit trail."""

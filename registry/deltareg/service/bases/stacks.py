@@ -56,7 +56,7 @@ class Ground:
 
 def is_version_base(target: str) -> bool:
     """Whether an upload of a base is of a version folded into its base."""
-    return "/" in target
+    return ":" in target
 
 
 def parse_version_base(target: str) -> Ref:
@@ -82,10 +82,9 @@ def find_ground(conn: sa.Connection, caller: Caller, target: str) -> Ground:
     version = find_version(conn, caller, parse_version_base(target), bare="newest")
     if version.deleted_at is not None:
         raise NotFound(f"{target} is deleted", fix="name another version")
-    rows = base_queries.base_rows(conn, base_id=version.base_id, limit=1)
-    if not rows:
+    below = base_queries.base_of(conn, version)
+    if below is None:
         raise NotFound(f"the base of {target} is not here")
-    below = rows[0]
     depth = (below.depth or 0) + 1
     lower = revoked_below(conn, version)
     if lower:

@@ -110,7 +110,7 @@ def _make_variant(
 ) -> None:
     root = _root_of(conn, caller, form)
     if base.scheme is not None:
-        if (base.full_root, base.scheme) == (root.root, scheme):
+        if (base.full_id, base.scheme) == (root.id, scheme):
             return
         told = f"{base.name} is a variant of {base.full_name} by {base.scheme}"
         raise Refused([Problem(CODE, told, fix="choose another name for this one")])

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as request_queries
-from deltareg.db.queries import variants as variant_queries
+from deltareg.db.queries.base_identities import aliases_of
 from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import ChannelRow, VersionRow
 from deltareg.db.session import read
@@ -23,6 +23,7 @@ from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.verdict_rules import VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
+from deltareg.service.base_parts import identities_of_variants, roots_of_variants
 from deltareg.service.bases.stacks import revoked_below
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.channel_policy import policy_of
@@ -132,7 +133,8 @@ def _circumstances(
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
         approvals=_approvals(conn, version, channel, digest),
         incumbent=None if served == version.id else digest_served or "",
-        variants=variant_queries.names_of_variants(conn, version.base_root),
+        variants=roots_of_variants(conn, version.base_id),
+        identities=identities_of_variants(conn, version.base_id),
     )  # fmt: skip
 
 
@@ -164,5 +166,6 @@ def _candidate(conn: sa.Connection, version: VersionRow, channel: ChannelRow) ->
         kind=version.kind, is_quarantined=quarantine is not None,
         is_deleted=version.deleted_at is not None,
         revoked="" if version.revoked_at is None else tell_revocation(conn, version),
-        revoked_below=revoked_below(conn, version),
+        revoked_below=revoked_below(conn, version), identity=version.base_identity or "",
+        base_aliases=() if version.base_id is None else aliases_of(conn, version.base_id),
     )  # fmt: skip

@@ -39,12 +39,14 @@ from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
+from deltareg.service.base_parts import with_identity
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.bases.variants import packed_base
 from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of
 from deltareg.service.events import Action
 from deltareg.service.kept import view_of_base
+from deltareg.service.push.bound_base import base_of_upload, check_same_base
 from deltareg.service.push.places import Place, places_of, record_places
 from deltareg.service.push.shares import measure
 from deltareg.service.push.uploads import (
@@ -93,7 +95,7 @@ def complete_upload(
     manifest, raw_map = manifest_of(upload), request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw_map)
-        base = _check_claim(registry, upload, manifest, storage)
+        base = _check_claim(registry, caller, upload, manifest, storage)
     except DeltaregError as error:
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
@@ -196,11 +198,14 @@ def adopt_packs(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> 
 
 
 def _check_claim(
-    registry: Registry, upload: UploadRow, manifest: Manifest, storage: StorageMap
+    registry: Registry, caller: Caller, upload: UploadRow, manifest: Manifest, storage: StorageMap
 ) -> BaseView:
     """Hold an upload against what it brought, and give its base."""
     with read(registry.engine) as conn:
-        base = _base_of(conn, manifest)
+        row = base_of_upload(conn, caller, upload, manifest)
+        base = view_of_base(
+            row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
+        )
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
     files = read_back(registry, upload, manifest, keys, storage)
@@ -220,29 +225,15 @@ def _check_claim(
     return base
 
 
-def _base_of(conn: sa.Connection, manifest: Manifest) -> BaseView:
-    row = _base_row(conn, str(manifest.base))
-    return view_of_base(
-        row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
-    )
-
-
-def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> BaseRow:
-    row = base_queries.find_base_for(conn, root, name=name)
-    if row is None:
-        raise Conflict("the base was deleted meanwhile", fix="name another base")
-    return row
-
-
 def _base_meant(
     conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest
 ) -> BaseRow:
-    """Find the base that a push is for; several may have its root.
+    """Find the base that a push is bound to, and whether something may stand on it still.
 
     Raises:
         Blocked: It is a version, and that or what it stands on is revoked.
     """
-    row = _base_row(conn, str(manifest.base), name=str(upload.request.get("base", "")))
+    row = with_identity(conn, base_of_upload(conn, caller, upload, manifest))
     if row.version_id is not None:
         find_ground(conn, caller, row.name)
     if row.scheme is not None:  # it became one meanwhile
@@ -259,6 +250,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
     known = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
     if known is not None:
+        check_same_base(conn, known, base_of_upload(conn, caller, upload, stored.manifest))
         queries.close_upload(conn, upload_id, state="complete", version_id=known.id)
         return _answer(conn, upload, known, created=False)
     pack_ids = adopt_packs(conn, upload, stored.storage)
@@ -323,9 +315,11 @@ def _add_version(
         stored_bytes=stored.storage.stored_bytes(manifest.pieces()),
         uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
     )  # fmt: skip
+    if not base_queries.base_rows(conn, base_id=base.id, limit=1):
+        raise Conflict(f"the base {base.name} was deleted meanwhile", fix="name another base")
     trained_on = str(upload.request.get("trained_on", ""))
     if trained_on:
-        variant = find_variant(conn, caller, trained_on, base_root=base.root)
+        variant = find_variant(conn, caller, trained_on, base_id=base.id)
         variant_queries.record_training(conn, version_id, base_id=variant.id)
     below = [] if base.version_id is None else [base.version_id]
     standing = pack_queries.lock_versions(conn, [*parents.values(), *below])

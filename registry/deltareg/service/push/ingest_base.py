@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from deltareg.db.queries import bases as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as upload_queries
+from deltareg.db.queries.base_identities import is_alias
+from deltareg.db.queries.deltas import add_namespace, namespace_id
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import BaseRow, UploadRow
+from deltareg.db.rows import BaseRow, UploadRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.delta.base_manifest import (
     SAME_PARAMETERS_RULE,
@@ -30,6 +32,8 @@ from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.base_parts import with_identity
+from deltareg.service.bases.completion import check_completion, complete
 from deltareg.service.bases.stacks import (
     Ground,
     bottom_records,
@@ -162,7 +166,7 @@ def _commit(
     form = BaseForm.model_validate(upload.request.get("form", {}))
     check_variant(conn, caller, form, manifest_of(upload))
     is_added = _add(conn, caller, upload)
-    known = _known(conn, upload)
+    known = _known(conn, caller, upload, has_bytes=stored is not None)
     base_id = known.id
     settle(conn, caller, known, form)
     if is_added:
@@ -196,15 +200,18 @@ def _deleted(upload: UploadRow) -> Conflict:
     return Conflict(f"{upload.target} was deleted meanwhile", fix="name another version")
 
 
-def _known(conn: sa.Connection, upload: UploadRow) -> BaseRow:
+def _known(conn: sa.Connection, caller: Caller, upload: UploadRow, *, has_bytes: bool) -> BaseRow:
     rows = queries.base_rows(conn, name=upload.target, limit=1, lock=True)
     if not rows:
         raise _deleted(upload)
-    root = str(base_identity(manifest_of(upload)).root)
+    manifest = manifest_of(upload)
+    root = str(base_identity(manifest).root)
     is_same_fold = is_version_base(upload.target) and rows[0].root == root
-    if rows[0].manifest_digest != upload.manifest_digest and not is_same_fold:
-        raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
-    return rows[0]
+    if rows[0].manifest_digest == upload.manifest_digest or is_same_fold:
+        return with_identity(conn, rows[0])
+    check_completion(conn, caller, rows[0], manifest, has_bytes=has_bytes)
+    complete(conn, caller, rows[0], manifest, present(upload.manifest))
+    return queries.base_rows(conn, base_id=rows[0].id, limit=1)[0]
 
 
 def _store(
@@ -235,9 +242,11 @@ def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
 
 
 def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
+    if queries.base_rows(conn, name=upload.target, limit=1):
+        return False
     manifest = manifest_of(upload)
     identity = base_identity(manifest)
-    return queries.add_base(
+    is_added = queries.add_base(
         conn, name=upload.target, root=str(identity.root), config_digest=str(identity.config),
         tokenizer_digest=None if identity.tokenizer is None else str(identity.tokenizer),
         manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=None,
@@ -245,3 +254,13 @@ def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
         logical_bytes=manifest.logical_bytes,
         stored_bytes=0, created_by=caller.principal_id,
     )  # fmt: skip
+    if is_added and is_alias(conn, upload.target):  # it was renamed from there meanwhile
+        raise Conflict(f"{upload.target} is another base's name", fix="choose another name")
+    if is_added:
+        _make_namespace(conn, caller, Base(upload.target).namespace)
+    return is_added
+
+
+def _make_namespace(conn: sa.Connection, caller: Caller, namespace: str | None) -> None:
+    if namespace is not None and namespace_id(conn, namespace) is None:
+        add_namespace(conn, namespace, created_by=caller.principal_id)

@@ -102,7 +102,7 @@ def complete_reencode(
         raise InvalidInput("this upload is not of this run")
     check_open(upload, fix=_AGAIN)
     storage = StorageMap.decode(report.storage_map.encode())
-    _check_claim(registry, upload, storage)
+    _check_claim(registry, own, upload, storage)
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
 
 
@@ -138,11 +138,13 @@ def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold)
     return describe_run(conn, caller, own.run_id) if is_done else None
 
 
-def _check_claim(registry: Registry, upload: UploadRow, storage: StorageMap) -> None:
+def _check_claim(
+    registry: Registry, own: run_queries.Hold, upload: UploadRow, storage: StorageMap
+) -> None:
     """Hold a new map against the manifest, the base, and the files that can be read without it."""
     manifest = manifest_of(upload)
     with read(registry.engine) as conn:
-        row = base_queries.find_base_for(conn, str(manifest.base), name="")
+        row = base_queries.base_of(conn, _held_version(conn, own))
         if row is None:
             raise NotFound(f"the base of {upload.target} is not here", fix="deltareg base ls")
         base = view_of_base(

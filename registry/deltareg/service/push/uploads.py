@@ -36,20 +36,20 @@ from deltareg.errors import (
 from deltareg.identity.carried import check_carried
 from deltareg.identity.manifest import BASE_KIND, Manifest
 from deltareg.identity.storage_map import Chain
-from deltareg.refs import LineRef, Ref, parse_name, parse_semver
+from deltareg.refs import LineRef, Ref, parse_base, parse_semver, plain_base
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
+from deltareg.service.bases.completion import check_completion
 from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
 from deltareg.service.bases.variants import (
     check_form,
     check_variant,
-    packed_base,
     settle,
 )
 from deltareg.service.describe import describe_base, describe_version
 from deltareg.service.kept import decoded
+from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
 from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
-from deltareg.service.resolve import find_variant
 from deltareg.store import fresh_key
 from deltareg.wire import BaseForm, ReceivedPack, UploadInfo, UploadOpen
 
@@ -72,6 +72,7 @@ def open_upload(
         Forbidden: The token does not allow it.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
+    request = _with_plain_names(request)
     raw = request.manifest.encode()
     digest = str(Manifest.digest_of(raw))
     manifest = decoded(digest, lambda: raw)
@@ -79,19 +80,18 @@ def open_upload(
     caller.require(Right.PUSH, on=target_of(request))
 
     def transaction(conn: sa.Connection) -> UploadInfo:
-        done = _find_done(conn, caller, request, manifest, digest)
+        base = None if manifest.base is None else base_for(conn, caller, request, manifest)
+        done = _find_done(conn, caller, request, manifest, base)
         if done is not None:
             return done
-        row = queries.open_upload_for(
-            conn, principal_id=caller.principal_id, target=request.target, manifest_digest=digest
-        )
+        row = open_one(conn, caller, request, digest, base)
         if row is None:
             upload_id = str(new_id())
             queries.add_upload(
                 conn, upload_id=upload_id, principal_id=caller.principal_id, scope=scope,
                 subject=request.subject, target=request.target, manifest_digest=digest,
                 manifest=raw,
-                request=request.model_dump(exclude={"manifest"}),
+                request=request.model_dump(exclude={"manifest"}) | bound_to(base),
             )  # fmt: skip
         else:
             upload_id = row.id
@@ -268,10 +268,20 @@ def _check_target(request: UploadOpen, manifest: Manifest) -> str:
     return namespace_scope(LineRef.parse(request.target).namespace)
 
 
+def _with_plain_names(request: UploadOpen) -> UploadOpen:
+    names = {"base": plain_base(request.base)}
+    if request.subject == "base":
+        names["target"] = plain_base(request.target)
+    return request.model_copy(update=names)
+
+
 def _base_scope(request: UploadOpen) -> str:
     if not is_version_base(request.target):
-        parse_name(request.target, "base")
-        return BASES
+        if parse_base(request.target) != request.target:
+            told = f"not a base: {request.target[:140]!r}"
+            raise InvalidInput(told, fix=f"write {parse_base(request.target)}")
+        namespace = Base(request.target).namespace
+        return BASES if namespace is None else namespace_scope(namespace)
     if request.register_only or request.form != BaseForm():
         raise InvalidInput("a version that is a base is stored, not registered")
     return namespace_scope(parse_version_base(request.target).line.namespace)
@@ -302,36 +312,23 @@ def _check_base(manifest: Manifest) -> None:
 
 
 def _find_done(
-    conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest, digest: str
+    conn: sa.Connection,
+    caller: Caller,
+    request: UploadOpen,
+    manifest: Manifest,
+    base: BaseRow | None,
 ) -> UploadInfo | None:
-    if request.subject == "base":
+    digest = str(Manifest.digest_of(request.manifest.encode()))
+    if base is None:
         return _find_base(conn, caller, request, manifest, digest)
-    base = base_queries.find_base_for(conn, str(manifest.base), name=request.base)
-    if base is None or not _may_stand_on(caller, base):
-        raise Refused([
-            Problem(
-                "base_mismatch", f"no base here has the root {manifest.base}",
-                fix="store the base first: deltareg base push PATH NAME",
-            )
-        ])  # fmt: skip
-    if base.version_id is not None:
-        find_ground(conn, caller, base.name)  # it may have been revoked since
-    if base.scheme is not None:
-        raise Refused([packed_base(base)])
-    if request.trained_on:
-        find_variant(conn, caller, request.trained_on, base_root=base.root)
     line = LineRef.parse(request.target)
     delta = delta_queries.delta_row(conn, line.namespace, line.name)
     row = None if delta is None else version_queries.find_version(conn, delta.id, digest=digest)
     if row is None:
         return None
+    check_same_base(conn, row, base)
     info = UploadInfo(id="", state="complete", manifest_digest=digest)
     return info.model_copy(update={"version": describe_version(conn, row)})
-
-
-def _may_stand_on(caller: Caller, base: BaseRow) -> bool:
-    """Whether a caller may know of a base: all may of a shared one, few of a version."""
-    return base.version_id is None or caller.sees(Base(base.name))
 
 
 def _find_base(
@@ -347,12 +344,8 @@ def _find_base(
     # Two folds of one version may carry other notes beside the same tensors.
     is_same = row.version_id is not None and row.root == str(base_identity(manifest).root)
     if row.manifest_digest != digest and not is_same:
-        raise Refused([
-            Problem(
-                "base_mismatch", f"the base {row.name} is another one (root {row.root})",
-                fix="a base never changes; choose another name for these weights",
-            )
-        ])  # fmt: skip
+        check_completion(conn, caller, row, manifest, has_bytes=not request.register_only)
+        return None
     if not row.is_stored and not request.register_only:
         return None
     settle(conn, caller, row, request.form)

@@ -24,6 +24,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.base_parts import identity_of
 from deltareg.service.describe import describe_base, ref_of
 from deltareg.service.events import Action, record_event
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
@@ -196,7 +197,9 @@ def _base_of(conn: sa.Connection, run: RunRow, version: VersionRow) -> BaseRow |
     name, root = run.request.get("variant"), run.request.get("base_root")
     if name is None:
         return base_queries.base_of(conn, version)
-    return next(iter(base_queries.base_rows(conn, name=name, root=root, limit=1)), None)
+    wanted = run.request.get("base_identity", "")
+    rows = base_queries.base_rows(conn, name=name, root=root, limit=1)
+    return next((row for row in rows if wanted in {"", identity_of(conn, row)}), None)
 
 
 def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:

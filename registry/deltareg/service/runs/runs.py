@@ -46,7 +46,7 @@ def queue_run(
         wanted = str(new_id())
         variant = None
         if request.variant:
-            variant = find_variant(conn, caller, request.variant, base_root=version.base_root)
+            variant = find_variant(conn, caller, request.variant, base_id=version.base_id)
         run_id = verify.queue_verify(
             conn, caller, version, suite, again=request.again, labels=request.labels,
             priority=priority, channel=request.channel, policy_digest=policy,

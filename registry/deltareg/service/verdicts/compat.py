@@ -46,18 +46,20 @@ def list_compat(
             start=before, limit=check_limit(limit), place=lambda row: row.id,
             is_seen=lambda row: caller.may(Right.READ, on=line_of(row)),
         )  # fmt: skip
-        table = _Table(base, queries.names_of_variants(conn, base.root), suite)
+        table = _Table(conn, base, suite)
         table.read(conn, rows, suite_facts(conn, [suite])[suite], str(wanted.digest))
     return page(rows, limit, show=table.row, key=lambda row: row.id)
 
 
 class _Table:
-    """Verdicts by version and by the root of what they were made on."""
+    """Verdicts by version and by the whole of what they were made on."""
 
-    def __init__(self, base: BaseRow, variants: Mapping[str, str], suite: str) -> None:
-        self._roots = {base.name: base.root, **variants}
+    def __init__(self, conn: sa.Connection, base: BaseRow, suite: str) -> None:
+        variants = queries.variants_of(conn, base.id)
+        self._bases = {base.name: (base.root, base.identity or "")}
+        self._bases |= {one.name: (one.root, one.identity or "") for one in variants}
         self._suite = suite
-        self._proofs: dict[tuple[int, str], Proof] = {}
+        self._proofs: dict[tuple[int, tuple[str, str]], Proof] = {}
 
     def read(
         self, conn: sa.Connection, rows: Sequence[VersionRow], suite: SuiteFact, digest: str
@@ -67,7 +69,7 @@ class _Table:
         found = queries.verdicts_on(conn, ids, suite=self._suite, suite_digest=digest)
         waived = standing_waivers(conn, [verdict.id for verdict in found])
         for verdict in found:  # newest first
-            place = verdict.version_id, verdict.base_root
+            place = verdict.version_id, (verdict.base_root, verdict.base_identity)
             fact = fact_of(verdict, waived.get(verdict.id, {}))
             if place not in self._proofs and _counts(fact, verdict, suite):
                 outcome = _BY_OUTCOME.get(fact.outcome, "proven")
@@ -76,7 +78,7 @@ class _Table:
     def row(self, row: VersionRow) -> CompatRow:
         """Show one version."""
         on: dict[str, Proof] = {
-            name: self._proofs.get((row.id, root), "not run") for name, root in self._roots.items()
+            name: self._proofs.get((row.id, base), "not run") for name, base in self._bases.items()
         }
         return CompatRow(
             ref=ref_of(row), trained_on=row.trained_on or "", created_at=rfc3339(row.created_at),

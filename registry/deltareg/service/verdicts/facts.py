@@ -28,7 +28,7 @@ def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> Verd
         warned_checks=tuple(names.get("warn", ())),
         skipped_checks=tuple(names.get("skipped", ())), is_complete=bool(row.is_complete),
         waived=waived, compared_with=row.compared_with, continues=row.continues,
-        continuation=row.continuation,
+        continuation=row.continuation, identity=row.base_identity,
     )  # fmt: skip
 
 
@@ -55,7 +55,10 @@ def why_uncounted(row: VerdictRow) -> str:
     if suite is None:
         return f"there is no suite {row.suite} any more"
     base = row.base_root if row.variant else row.version_base
-    subject = VerdictSubject("", Digest.parse(row.version_digest), Digest.parse(base))
+    identity = row.base_identity if row.variant else row.version_identity
+    subject = VerdictSubject(
+        "", Digest.parse(row.version_digest), Digest.parse(base), identity=identity
+    )
     reason = why_not(fact_of(row, {}), subject, suite, bound=Bounds())
     return "" if reason is None else reason[1]
 

@@ -13,12 +13,14 @@ import sqlalchemy as sa
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import verdicts as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import RunRow, Timed, VerdictRow, present
+from deltareg.db.queries.bases import base_of, base_rows
+from deltareg.db.rows import RunRow, Timed, VerdictRow, VersionRow, present
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.base_parts import with_identity
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.paging import check_limit, page, read_mark_cursor
@@ -82,7 +84,8 @@ def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> Verdict
         uncounted = f"it is about {row.variant}, and counts where a policy asks for that variant"
     return VerdictInfo(
         id=row.id, run=row.run_id, ref=ref_of(row), digest=row.manifest_digest,
-        base_root=row.base_root, suite=row.suite, suite_digest=row.suite_digest,
+        base_root=row.base_root, base_identity=row.base_identity, suite=row.suite,
+        suite_digest=row.suite_digest,
         verifier=row.verifier, verdict=row.verdict, counts=not uncounted, dtype=row.dtype,
         seed=row.seed, base_evidence=row.base_evidence,
         checks=[CheckResult.model_validate(check) for check in row.checks],
@@ -112,10 +115,10 @@ def record_verdict(
     missing = unshown(suite, [(check.name, check.verdict) for check in report.checks])
     if report.verdict == "pass":
         _check_pass(report.checks, suite, missing)
-    found = report.model_dump(exclude={"fence"})
+    found = report.model_dump(exclude={"fence", "base_identity"})
     _insert(
         conn, run, found, verdict_id=verdict_id, created_by=created_by,
-        is_complete=report.verdict == "fail" and not missing,
+        is_complete=report.verdict == "fail" and not missing, made_on=report.base_identity,
     )  # fmt: skip
     if run.request.get("continues"):
         failed = [check.name for check in report.checks if check.verdict == "fail"]
@@ -168,6 +171,7 @@ def _insert(
     verdict_id: str,
     created_by: int | None,
     is_complete: bool = False,
+    made_on: str | None = None,
 ) -> None:
     version = version_queries.version_by_id(conn, present(run.version_id))
     bound = {
@@ -178,6 +182,42 @@ def _insert(
         "created_by": created_by,
     }  # fmt: skip
     compared_with = run.request.get("promoted_digest", "")
+    identity = _identity_asked(conn, run, version)
+    if made_on is not None:
+        _check_base(conn, str(bound["base_root"]), asked=identity, made_on=made_on)
     queries.add_verdict(
-        conn, {**found, **bound}, compared_with=compared_with, is_complete=is_complete
-    )
+        conn, {**found, **bound}, compared_with=compared_with, is_complete=is_complete,
+        base_identity=identity,
+    )  # fmt: skip
+
+
+def _identity_asked(conn: sa.Connection, run: RunRow, version: VersionRow) -> str:
+    """Give the identity of the base that a run is about its version on; empty for an unknown."""
+    asked = run.request.get("base_identity", "")
+    if asked:
+        return str(asked)
+    if "variant" in run.request:  # queued by the release before
+        name, root = run.request["variant"], run.request.get("base_root")
+        base = next(iter(base_rows(conn, name=name, root=root, limit=1)), None)
+    else:
+        base = base_of(conn, version)
+    return "" if base is None else with_identity(conn, base).identity or ""
+
+
+def _check_base(conn: sa.Connection, root: str, *, asked: str, made_on: str) -> None:
+    """Hold the base that a worker says it had against the one that the run is about.
+
+    A worker of the release before does not say it. It finds bases by their tensors, so where
+    several share them nobody can tell which it had.
+
+    Raises:
+        InvalidInput: It is another one, or cannot be told.
+    """
+    if made_on:
+        if asked in {"", made_on}:
+            return
+        told = f"the run is about the base {asked}, the worker had {made_on}"
+        raise InvalidInput(told, fix="give the worker the base that the run names")
+    if asked and len(base_rows(conn, root=root, limit=2)) > 1:
+        told = "several bases have these tensors, and the worker does not say on which it was made"
+        raise InvalidInput(told, fix="run a worker of the server's release: deltareg version")

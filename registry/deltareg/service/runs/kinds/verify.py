@@ -19,6 +19,7 @@ from deltareg.db.session import with_retry
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.base_parts import with_identity
 from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
 from deltareg.service.labels import QUANTISED, tell_labels
@@ -154,7 +155,7 @@ def queue_verify(
     asked = (
         incumbent_request(conn, version, suite, channel=channel)
         if variant is None
-        else {"variant": variant.name, "base_root": variant.root}
+        else _on_variant(conn, variant)
     )
     compared_with, on = asked.get("promoted_digest", ""), asked.get("base_root", "")
     if not again and not labels:  # who names a worker wants it done there
@@ -179,6 +180,12 @@ def queue_verify(
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
         request={"suite_digest": digest, "policy_digest": policy_digest, **asked},
     )  # fmt: skip
+
+
+def _on_variant(conn: sa.Connection, variant: BaseRow) -> dict[str, str]:
+    known = with_identity(conn, variant)
+    told = {"variant": variant.name, "base_root": variant.root}
+    return told if known.identity is None else {**told, "base_identity": known.identity}
 
 
 def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
