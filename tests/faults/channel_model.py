@@ -1,8 +1,8 @@
 """A channel as it is meant to be, one operation at a time: a register that is compared and set.
 
 Written from what docs/design.md promises and not from the service, which it is held against. Every
-version passes its gate here but one, which passes while somebody answers for what failed in it; what
-else refuses a move is the revision seen, a freeze or a quarantine.
+version passes its gate here but one, which passes while somebody answers for what failed in it.
+What else refuses a move is the revision seen, a freeze or a quarantine.
 """
 
 from dataclasses import dataclass, replace
