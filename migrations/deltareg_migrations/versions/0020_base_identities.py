@@ -127,7 +127,7 @@ def identify() -> None:
                 sa.insert(IDENTITIES).values(
                     base_id=row.id, identity=str(found.identity), created_at=row.created_at,
                     parts={name: str(digest) for name, digest in found.parts.items()},
-                    is_partial=found.parts.keys() == {TENSORS, CONFIG},
+                    is_partial=set(found.parts) == {TENSORS, CONFIG},
                 )
             )  # fmt: skip
 
