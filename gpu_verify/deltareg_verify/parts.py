@@ -1,14 +1,18 @@
 """What a worker is made of, as those who carry out its runs see it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.pull.stored_form import StoredForm
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
     LogAppend,
+    ProofReport,
     ReencodeReport,
     RunFailure,
     RunInfo,
@@ -41,6 +45,10 @@ class Registry(Protocol):
 
     def complete_reencode(self, run_id: str, report: ReencodeReport) -> RunInfo:
         """End a re-encode run with the new form of its version."""
+        ...
+
+    def complete_proof(self, run_id: str, report: ProofReport) -> RunInfo:
+        """End a run that proves with what is wrong, or nothing."""
         ...
 
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
@@ -83,6 +91,16 @@ class Parts(Protocol):
     @property
     def reencode(self) -> Callable[[LeaseGrant, Path], ReencodeReport]:
         """Makes and sends the new form of a version, in a folder."""
+        ...
+
+    @property
+    def stored(self) -> Callable[[LeaseGrant, Path], StoredForm]:
+        """Brings what is stored of a version or a base into a folder, undecoded."""
+        ...
+
+    @property
+    def open_reference(self) -> Callable[[LeaseGrant], AbstractContextManager[BaseFolder]]:
+        """Opens the base that what a run proves is encoded against."""
         ...
 
     @property

@@ -82,6 +82,8 @@ def worker(desk, zygote, cache_dir, tmp_path):
             registry=desk,
             gather=gather or (lambda _, into: lay_out(sample, cache_dir, into)),
             reencode=reencode,
+            stored=None,
+            open_reference=None,
             children=children,
             options=Options(**told),
             device="cpu",

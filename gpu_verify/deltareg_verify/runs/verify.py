@@ -16,6 +16,7 @@ from deltareg_verify.materials import Materials
 from deltareg_verify.parts import Parts
 from deltareg_verify.report import Report, listen
 from deltareg_verify.run_log import RunLog
+from deltareg_verify.runs.interruption import interruption
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def _report(
     said = parts.children.run(
         b"verify " + assignment.encode(),
         wall_s=assignment.wall_s,
-        interrupted=lambda: _interruption(parts, heart),
+        interrupted=lambda: interruption(parts, heart),
         heard=told.hear,
     )
     heard = listen(said)
@@ -74,12 +75,6 @@ def _assignment(parts: Parts, materials: Materials, folder: Path) -> Assignment:
     )
 
 
-def _interruption(parts: Parts, heart: Heartbeat) -> str:
-    if heart.is_lost:
-        return "the lease is lost"
-    return "the worker was asked to stop" if parts.stop.is_overdue else ""
-
-
 def _complete(parts: Parts, grant: LeaseGrant, report: VerdictReport) -> None:
     found = parts.registry.complete_run(grant.run, report)
     log.info("run=%s verdict=%s id=%s", grant.run, found.verdict, found.id)
@@ -110,6 +105,8 @@ def verdict_report(
             **({"unpacked": grant.base.quantised} if grant.base.variant_of else {}),
         },
         sandbox=surroundings.sandbox,
+        # The folder that was checked was put together from what is stored, whatever is at hand.
+        storage_revision=grant.storage_revision,
     )
 
 

@@ -40,6 +40,7 @@ class Candidate:
         is_deleted: Deleted.
         revoked: By whom, when and why it was withdrawn; empty when it was not.
         revoked_below: The same of a version that it stands on, with its name.
+        proof: What is known of its bytes as they are stored: `proven`, `claimed` or `corrupt`.
     """
 
     ref: str
@@ -51,6 +52,7 @@ class Candidate:
     is_deleted: bool = False
     revoked: str = ""
     revoked_below: str = ""
+    proof: str = "proven"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,9 @@ def judge(
         verdicts: Newest first.
         now: What else there is to go by.
     """
-    rulings = [*_on_standing(candidate, now), _on_freeze(candidate, policy, now)]
+    rulings = [
+        *_on_standing(candidate, now), _on_proof(candidate), _on_freeze(candidate, policy, now)
+    ]  # fmt: skip
     if policy.kinds is not None:
         rulings.append(_on_kind(candidate, policy.kinds, now))
     if policy.bases is not None:
@@ -190,6 +194,21 @@ def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
         Ruling(rule, told[rule][0], fix=told[rule][1]) if rule in told else Ruling(rule, message)
         for rule, message in fine.items()
     ]
+
+
+def _on_proof(candidate: Candidate) -> Ruling:
+    """Ask that somebody else than the sender has decoded what is stored, whatever the policy."""
+    ref = candidate.ref
+    match candidate.proof:
+        case "proven":
+            return Ruling("proven", f"the bytes of {ref} are proven")
+        case "corrupt":
+            told = f"{ref} is corrupt: what is stored is not what it says"
+            fix = f"push the same folder again: deltareg push PATH {ref.partition(':')[0]}"
+            return Ruling("corrupt", told, fix=fix)
+        case _:
+            told = f"the bytes of {ref} are claimed by who sent them, and not proven yet"
+            return Ruling("proven", told, fix=f"deltareg prove {ref} --wait")
 
 
 def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruling:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from deltareg.errors import Blocked, DeltaregError, GateFailed, GatePending, Inconclusive
+from deltareg.errors import Blocked, Corrupt, DeltaregError, GateFailed, GatePending, Inconclusive
 
 Rule = Literal[
-    "revoked", "quarantined", "deleted", "frozen", "kind", "base", "failed", "inconclusive",
-    "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent", "environment",
+    "revoked", "quarantined", "deleted", "corrupt", "frozen", "kind", "base", "proven", "failed",
+    "inconclusive", "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent",
+    "environment",
     "stale", "sandbox", "evidence", "approvals", "verdict",
 ]  # fmt: skip
 
@@ -16,11 +17,13 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "revoked": Blocked,
     "quarantined": Blocked,
     "deleted": Blocked,
+    "corrupt": Corrupt,
     "frozen": Blocked,
     "kind": Blocked,
     "base": Blocked,
     "failed": GateFailed,
     "inconclusive": Inconclusive,
+    "proven": GatePending,
     "missing": GatePending,
     "suite_changed": GatePending,
     "foreign": GatePending,

@@ -25,7 +25,15 @@ from deltareg.refs import LineRef
 from deltareg.service.clock import rfc3339
 from deltareg.service.kept import decoded, told
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
-from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionDetail, VersionInfo
+from deltareg.wire import (
+    BaseInfo,
+    BaseName,
+    BaseRelation,
+    ProofState,
+    Revocation,
+    VersionDetail,
+    VersionInfo,
+)
 
 
 def ref_of(row: Named) -> str:
@@ -126,7 +134,20 @@ def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -
         variant_of=_full(row), quantised=row.scheme or "",
         variants=[] if row.scheme else list(variant_queries.names_of_variants(conn, row.root)),
         hub_ids=[_hub_id(known) for known in variant_queries.hub_ids(conn, row.id)],
+        proof=proof_of(row) if row.is_stored else None,
     )  # fmt: skip
+
+
+def proof_of(row: VersionRow | BaseRow) -> ProofState:
+    """Say what is known of the bytes of a version or a base as they are stored now."""
+    if row.corrupt_at is not None:
+        return "corrupt"
+    return "proven" if row.proven_revision == row.storage_revision else "claimed"
+
+
+def sender_of(row: VersionRow | BaseRow) -> int | None:
+    """Give who sent the bytes as they are stored now; None for the registry itself."""
+    return row.created_by if row.stored_by is None else row.stored_by
 
 
 def _bottom(row: BaseRow) -> BaseName | None:
@@ -155,7 +176,7 @@ def _fields(row: VersionRow) -> dict[str, object]:
         "logical_bytes": row.logical_bytes, "stored_bytes": row.stored_bytes,
         "uploaded_bytes": row.uploaded_bytes, "created_at": rfc3339(row.created_at),
         "created_by": row.maker or "registry", "is_deleted": row.deleted_at is not None,
-        "is_revoked": row.revoked_at is not None,
+        "is_revoked": row.revoked_at is not None, "proof": proof_of(row),
     }  # fmt: skip
 
 

@@ -18,6 +18,9 @@ class Action(StrEnum):
     """What was done: a kind of thing and a verb, as the audit trail names it."""
 
     AGENT_FORGET = "agent.forget"
+    BASE_CORRUPT = "base.corrupt"
+    BASE_HEAL = "base.heal"
+    BASE_PROVE = "base.prove"
     BASE_PUSH = "base.push"
     BASE_REGISTER = "base.register"
     CHANNEL_CLEAR = "channel.clear"
@@ -46,7 +49,10 @@ class Action(StrEnum):
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
     VERDICT_UNWAIVE = "verdict.unwaive"
     VERDICT_WAIVE = "verdict.waive"
+    VERSION_CORRUPT = "version.corrupt"
     VERSION_DELETE = "version.delete"
+    VERSION_HEAL = "version.heal"
+    VERSION_PROVE = "version.prove"
     VERSION_PUSH = "version.push"
     VERSION_REENCODE = "version.reencode"
     VERSION_REVOKE = "version.revoke"

@@ -20,6 +20,7 @@ from deltareg.wire.bases import (
     BaseRelation,
     CompatRow,
     Proof,
+    ProofState,
     Scheme,
 )
 from deltareg.wire.channels import (
@@ -77,6 +78,8 @@ from deltareg.wire.runs import (
     LeaseHold,
     LeaseRequest,
     Priority,
+    ProofFound,
+    ProofReport,
     ReencodeReport,
     RunCreate,
     RunFailure,
@@ -88,6 +91,7 @@ from deltareg.wire.runs import (
     VerdictReport,
     Waiver,
     WaiverCreate,
+    WrongPart,
 )
 from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.wire.suites import SuiteCheck, SuiteInfo, SuitePush
@@ -155,6 +159,9 @@ __all__ = [
     "ProblemDocument",
     "ProblemItem",
     "Proof",
+    "ProofFound",
+    "ProofReport",
+    "ProofState",
     "QuarantineClear",
     "ReadinessInfo",
     "ReadinessLight",
@@ -203,6 +210,7 @@ __all__ = [
     "WaiverCreate",
     "WhoAmI",
     "WorkerInfo",
+    "WrongPart",
     "describe_problem",
     "request_of",
     "status_of",

@@ -22,6 +22,12 @@ class BaseName(Answer):
     root: str
 
 
+ProofState = Literal["proven", "claimed", "corrupt"]
+"""What is known of stored bytes.
+
+They are `claimed` by who sent them until somebody else has decoded and hashed them; then they are
+`proven`, or `corrupt` when they are not what the manifest says.
+"""
 Scheme = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
 
 
@@ -46,6 +52,8 @@ class BaseInfo(Answer):
 
     For one with packed weights: `variant_of` is the base in full precision, `quantised` the scheme,
     and `deltas` counts what was trained on it. `variants` names those of a base.
+
+    `proof` is of its stored bytes; None where it has none here.
     """
 
     name: str
@@ -71,6 +79,7 @@ class BaseInfo(Answer):
     quantised: str = ""
     variants: list[str] = []
     hub_ids: list[str] = []
+    proof: ProofState | None = None
 
 
 Proof = Literal["proven", "failed", "inconclusive", "not run"]

@@ -24,7 +24,7 @@ from deltareg.gate.verdict_rules import VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.bases.stacks import revoked_below
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import proof_of, ref_of
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
 from deltareg.service.lines.revocations import tell_revocation
@@ -144,5 +144,5 @@ def _candidate(conn: sa.Connection, version: VersionRow, channel: ChannelRow) ->
         kind=version.kind, is_quarantined=quarantine is not None,
         is_deleted=version.deleted_at is not None,
         revoked="" if version.revoked_at is None else tell_revocation(conn, version),
-        revoked_below=revoked_below(conn, version),
+        revoked_below=revoked_below(conn, version), proof=proof_of(version),
     )  # fmt: skip

@@ -110,7 +110,7 @@ def record_verdict(
     if report.verdict == "pass":
         suite = suite_of(conn, run.suite, run.request["suite_digest"])
         _check_pass(report.checks, suite)
-    found = report.model_dump(exclude={"fence"})
+    found = report.model_dump(exclude={"fence", "storage_revision"})
     _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
     if any(check.name == DIGESTS and check.verdict == "fail" for check in report.checks):
         # Its bytes are not what its manifest says: nobody else's version may be built of them.
