@@ -27,6 +27,11 @@ from deltareg.wire import (
 )
 
 
+def prover_of(server):
+    """Make the client of a worker that proves, and is nobody who pushes."""
+    return server.client(("read", "verify"), principal="prover", kind="wrk")
+
+
 def prove_all(client, *, name="prover"):
     """Prove all that waits for it, as a worker does; give the runs that came of it."""
     found = []
@@ -99,8 +104,7 @@ def push_base_lie(client, true, lie, name):
 
 def _send(context, request, manifest, lie, verb, model):
     upload = context.api.post("/uploads", request, UploadInfo)
-    purpose = "base" if request.subject == "base" else "delta"
-    with open_folder(lie, purpose=purpose) as folder:
+    with open_folder(lie, purpose="base" if verb == "complete-base" else "delta") as folder:
         sources = piece_sources(folder, manifest, {})
         sent = send_pieces(context, upload, manifest, sources)
     complete = UploadComplete(storage_map=sent.storage.encode().decode())

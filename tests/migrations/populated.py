@@ -13,8 +13,8 @@ def version(number: int) -> dict[str, object]:
     return {"id": number, "delta_id": 1, "number": number, "manifest_digest": f"sha256:{number}",
             "manifest": b"{}", "storage_map": b"{}", "kind": "lora", "variant": "",
             "foldable": True, "base_root": "blake3:aa", "base_id": 1, "labels": {},
-            "proven_at": T0, "proven_revision": 1, "semver": f"1.0.{number}", "logical_bytes": 10, "stored_bytes": 5,
-            "uploaded_bytes": 5}  # fmt: skip
+            "proven_at": T0, "proven_revision": 1, "semver": f"1.0.{number}",
+            "logical_bytes": 10, "stored_bytes": 5, "uploaded_bytes": 5}  # fmt: skip
 
 
 ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (

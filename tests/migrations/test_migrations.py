@@ -179,7 +179,8 @@ def test_the_release_before_finds_documents_written_out(empty_database_url):
     assert kept["pieces", "entry"] == {other}
     assert kept["uploads", "manifest"] == {b"{}", document}
     migrations.upgrade(empty_database_url)
-    assert documents(empty_database_url) == kept
+    again = documents(empty_database_url)
+    assert {place: found for place, found in again.items() if found} == kept
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)

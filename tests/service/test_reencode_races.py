@@ -40,8 +40,8 @@ from tests.service.turns import Turns, TurnStore
 QUICK, SEEDS, SOAKED = 6, 15, 60
 GIVEN_UP = (UploadClosed, LeaseLost, Conflict, NotFound, Blocked)
 TABLES = (
-    t.piece_packs, t.pieces, t.version_packs, t.base_packs, t.upload_packs, t.uploads, t.packs,
-    t.verdicts, t.runs, t.lineage, t.channels, t.versions, t.deltas, t.bases,
+    t.form_packs, t.forms, t.piece_packs, t.pieces, t.version_packs, t.base_packs,
+    t.upload_packs, t.uploads, t.packs, t.verdicts, t.runs, t.lineage, t.channels, t.versions, t.deltas, t.bases,
 )  # fmt: skip
 
 

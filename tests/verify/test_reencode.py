@@ -9,6 +9,7 @@ from deltareg_verify.worker import Worker
 from tests.client.checkpoints import LINE, write_run
 from tests.client.test_references import depths, pushed
 from tests.e2e.test_data_path import same_files
+from tests.verify.desk import unused
 
 
 class NoChildren:
@@ -32,6 +33,8 @@ def worker(local_registry, tmp_path):
         )  # fmt: skip
         return Worker(
             registry=client, gather=stock.gather, reencode=stock.reencode, children=NoChildren(),
+            stored=unused,
+            open_reference=unused,
             options=options, device="cpu", labels={}, stop=Stop(0.0),
         )  # fmt: skip
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from deltareg.errors import Inconclusive
 from deltareg.wire import LeaseGrant, ProofReport, WrongPart, request_of
 from deltareg_verify.heartbeat import Heartbeat
+from deltareg_verify.interruption import interruption
 from deltareg_verify.parts import Parts
 from deltareg_verify.proving import STORED, ProofAssignment
 from deltareg_verify.report import Report, listen
 from deltareg_verify.run_log import RunLog
-from deltareg_verify.runs.interruption import interruption
 
 log = logging.getLogger(__name__)
 

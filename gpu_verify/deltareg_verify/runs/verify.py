@@ -12,11 +12,11 @@ from deltareg.wire import LeaseGrant, VerdictReport, request_of
 from deltareg_verify import verdict as verdicts
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.heartbeat import Heartbeat
+from deltareg_verify.interruption import interruption
 from deltareg_verify.materials import Materials
 from deltareg_verify.parts import Parts
 from deltareg_verify.report import Report, listen
 from deltareg_verify.run_log import RunLog
-from deltareg_verify.runs.interruption import interruption
 
 log = logging.getLogger(__name__)
 

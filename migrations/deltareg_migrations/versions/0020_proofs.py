@@ -24,7 +24,6 @@ SERVED = sa.text("started_at IS NOT NULL")
 TO_CLAIM = ("priority DESC", "turn", "created_at", "id")
 LANE, SERVED_BY = ("namespace_id", "priority", "turn"), ("priority", "turn")
 HELD = ("versions", "bases")
-PROVES = "what = 'prove'"
 
 # As revision 0018 has them: the table that they look at is written anew, which SQLite does not do
 # under a trigger.
@@ -85,15 +84,24 @@ def downgrade() -> None:
     drop_functions("revisions_proven_rules")
     for table in ("form_packs", "forms"):
         op.drop_table(table)
-    for table in ("run_log", "dropped_logs"):
-        op.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT id FROM runs WHERE {PROVES})")
-    op.execute(f"DELETE FROM runs WHERE {PROVES}")
+    drop_proofs()
     rebuild_runs(drop_prove)
     op.drop_column("pieces", "proven_at")
     for table in HELD:
         for name in ("stored_by", "corrupt_at", "proven_revision", "proven_at"):
             op.drop_column(table, name)
     op.drop_column("bases", "storage_revision")
+
+
+def drop_proofs() -> None:
+    """Drop the runs of a kind that the release before does not know, with their logs."""
+    runs, log, dropped = (sa.table(n, sa.column(c)) for n, c in (
+        ("runs", "id"), ("run_log", "run_id"), ("dropped_logs", "run_id"),
+    ))  # fmt: skip
+    proofs = sa.select(runs.c.id).where(sa.column("what") == "prove")
+    for table in (log, dropped):
+        op.execute(sa.delete(table).where(table.c.run_id.in_(proofs)))
+    op.execute(sa.delete(runs).where(sa.column("what") == "prove"))
 
 
 def rebuild_runs(change: Callable[[BatchOperations], None]) -> None:

@@ -5,17 +5,20 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import stacks
+from deltareg.db.queries import proofs, stacks
 from deltareg.db.queries import variants as variant_queries
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
+from deltareg.db.queries.principals import principal_name
 from deltareg.db.queries.revocations import standing_revocations
+from deltareg.db.queries.shares import Held
 from deltareg.db.rows import (
     BaseRow,
     HubIdRow,
     Named,
     RelationRow,
+    RelyingRow,
     ResolvedRow,
     RevocationRow,
     VersionRow,
@@ -91,8 +94,26 @@ def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> Version
             "config": said.config, "tensors": said.tensors, "modules": said.modules,
             "files": said.files,
             "stack": [row.base_name or ""] if is_on_plain else describe_stack(conn, row),
+            **_of_a_lie(conn, row),
         }
     )  # fmt: skip
+
+
+def _of_a_lie(conn: sa.Connection, row: VersionRow) -> dict[str, object]:
+    """Say of a corrupt version who sent its bytes, and what has some of the same."""
+    if row.corrupt_at is None:
+        return {}
+    held = Held(row.id)
+    relying = proofs.relying_on(conn, held, proofs.packs_of(conn, held))
+    return {
+        "sender": principal_name(conn, sender_of(row)),
+        "relying": [name_of_relying(other) for other in relying],
+    }
+
+
+def name_of_relying(row: RelyingRow) -> str:
+    """Write what shares packs with something corrupt as a reference."""
+    return f"base/{row.base_name}" if row.base_id is not None else ref_of(row)
 
 
 def _resolved_fields(rows: Sequence[ResolvedRow]) -> dict[str, object]:

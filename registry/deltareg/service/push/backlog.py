@@ -1,4 +1,4 @@
-"""What came in before there were proofs: proven by the verdicts that show it, or queued for workers.
+"""What came in before there were proofs: proven by verdicts that show it, or queued for workers.
 
 It is done in the background, a batch at a time, and goes on where it stood: what is settled is
 proven or has a run.

@@ -14,7 +14,7 @@ from deltareg.db.queries.principals import principal_name
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import RelyingRow
 from deltareg.identity.storage_map import StorageMap
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import name_of_relying
 from deltareg.service.push.forms import take_form
 from deltareg.service.push.subject import Subject
 from deltareg.service.registry import Caller
@@ -48,7 +48,7 @@ def record_lie(
     relying = proofs.relying_on(conn, held, packs_of_pieces(storage, wrong))
     after: dict[str, object] = {
         "proof": "corrupt", "sent_by": principal_name(conn, before.sender_id),
-        "wrong": sorted(wrong)[:_TOLD], "relying": [name_of(row) for row in relying],
+        "wrong": sorted(wrong)[:_TOLD], "relying": [name_of_relying(row) for row in relying],
         "fix": subject.push_again,
     }  # fmt: skip
     if not _replaced(conn, held, after):
@@ -67,11 +67,6 @@ def packs_of_pieces(storage: StorageMap, names: Iterable[str]) -> set[str]:
     pieces = {str(digest): digest for digest in storage.pieces}
     chains = (storage.chain(pieces[name]) for name in names if name in pieces)
     return {str(pack) for chain in chains for pack in chain.packs}
-
-
-def name_of(row: RelyingRow) -> str:
-    """Write what shares packs with a lie as a reference."""
-    return f"base/{row.base_name}" if row.base_id is not None else ref_of(row)
 
 
 def _replaced(conn: sa.Connection, held: Held, after: dict[str, object]) -> bool:
