@@ -75,6 +75,14 @@ class Children(Protocol):
         ...
 
 
+class BringStored(Protocol):
+    """Brings what a run is to prove into a folder, as it lies in the packs."""
+
+    def __call__(self, grant: LeaseGrant, into: Path, *, is_anew: bool) -> StoredForm:
+        """Bring it; with `is_anew`, fetch all of it whatever the cache has."""
+        ...
+
+
 class Parts(Protocol):
     """The parts of a worker; `deltareg_verify.worker.Worker` has them and says what they are."""
 
@@ -94,8 +102,8 @@ class Parts(Protocol):
         ...
 
     @property
-    def stored(self) -> Callable[[LeaseGrant, Path], StoredForm]:
-        """Brings what is stored of a version or a base into a folder, undecoded."""
+    def stored(self) -> BringStored:
+        """Brings what is stored of a version or a base, undecoded."""
         ...
 
     @property

@@ -11,8 +11,8 @@ from deltareg.client.folders.folder import open_folder
 from deltareg.client.packs.proof import wrong_parts
 from deltareg.client.packs.transfer import reader
 from deltareg.codec import ReadRange, cores
-from deltareg.digest import Digest
-from deltareg.errors import DeltaregError
+from deltareg.digest import Digest, tensor_digest
+from deltareg.errors import DeltaregError, Inconclusive
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.wire import CheckResult
@@ -39,6 +39,7 @@ class ProofAssignment:
         threads: Processor threads; 0 takes all.
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
+        hashes_base: Whether to make sure of the base's tensors, before somebody is accused.
     """
 
     manifest: Path
@@ -50,6 +51,7 @@ class ProofAssignment:
     threads: int
     wall_s: float
     memory_bytes: int
+    hashes_base: bool = False
 
     def encode(self) -> bytes:
         """Write it as JSON."""
@@ -100,11 +102,12 @@ def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Dig
     manifest = Manifest.decode(assignment.base_manifest.read_bytes())
     tensors = open_folder(assignment.base, purpose="base").tensors
     wanted = storage.outside
-    return {
-        tensor.digest: reader(tensors[tensor.name].read())
-        for tensor in manifest.tensors
-        if tensor.digest in wanted
-    }
+    needed = [tensor for tensor in manifest.tensors if tensor.digest in wanted]
+    for tensor in needed if assignment.hashes_base else ():
+        data = tensors[tensor.name].read()
+        if tensor_digest(tensor.dtype, tensor.shape, [data]) != tensor.digest:
+            raise Inconclusive(f"the base at hand is damaged: {tensor.name} is another tensor")
+    return {tensor.digest: reader(tensors[tensor.name].read()) for tensor in needed}
 
 
 def _bounds(assignment: ProofAssignment, threads: int) -> sandbox.Bounds:

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 from deltareg.client.folders.base_folder import BaseFolder
-from deltareg.client.pull.stored_form import StoredForm
 from deltareg.errors import DeltaregError, InvalidInput, LeaseLost, Unavailable
 from deltareg.wire import (
     RUN_KIND_NAMES,
@@ -29,7 +28,7 @@ from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.materials import Materials
 from deltareg_verify.options import Options
-from deltareg_verify.parts import Children, Registry
+from deltareg_verify.parts import BringStored, Children, Registry
 from deltareg_verify.run_log import RunLog
 from deltareg_verify.runs import RUN_KINDS
 from deltareg_verify.stop import Stop
@@ -63,7 +62,7 @@ class Worker:
     registry: Registry
     gather: Callable[[LeaseGrant, Path], Materials]
     reencode: Callable[[LeaseGrant, Path], ReencodeReport]
-    stored: Callable[[LeaseGrant, Path], StoredForm]
+    stored: BringStored
     open_reference: Callable[[LeaseGrant], AbstractContextManager[BaseFolder]]
     children: Children
     options: Options

@@ -26,10 +26,22 @@ def carry_out(
     parts: Parts, grant: LeaseGrant, folder: Path, heart: Heartbeat, told: RunLog
 ) -> Callable[[], None]:
     """Decode what is stored of a version or a base; give what tells the registry."""
-    told.say(f"gets what is stored of {grant.ref or grant.base.name}")
-    stored = parts.stored(grant, folder)
-    scratch = folder / "own"
-    scratch.mkdir()
+    name = grant.ref or grant.base.name
+    told.say(f"gets what is stored of {name}")
+    report = _look(parts, grant, folder / "first", heart, is_anew=False)
+    if report.wrong:
+        # It may be this machine's cache or base that is damaged: nobody is accused for that.
+        told.say(f"{len(report.wrong)} wrong; gets all of it anew and decodes it once more")
+        report = _look(parts, grant, folder / "second", heart, is_anew=True)
+    told.say(f"{len(report.wrong)} wrong" if report.wrong else f"{report.pieces} pieces decoded")
+    return partial(_complete, parts, grant, report)
+
+
+def _look(
+    parts: Parts, grant: LeaseGrant, folder: Path, heart: Heartbeat, *, is_anew: bool
+) -> ProofReport:
+    (folder / "own").mkdir(parents=True)
+    stored = parts.stored(grant, folder, is_anew=is_anew)
     with parts.open_reference(grant) if stored.needs_base else nullcontext() as base:
         if base is not None:
             (folder / "base.json").write_bytes(base.manifest.encode())
@@ -37,16 +49,15 @@ def carry_out(
             manifest=stored.manifest, storage=stored.storage, chunks=stored.chunks,
             base=None if base is None else base.path.absolute(),
             base_manifest=None if base is None else folder / "base.json",
-            scratch=scratch, threads=parts.options.threads, wall_s=parts.options.run_timeout_s,
-            memory_bytes=parts.options.memory_bytes,
+            scratch=folder / "own", threads=parts.options.threads,
+            wall_s=parts.options.run_timeout_s, memory_bytes=parts.options.memory_bytes,
+            hashes_base=is_anew,
         )  # fmt: skip
         said = parts.children.run(
             b"prove " + assignment.encode(), wall_s=assignment.wall_s,
             interrupted=lambda: interruption(parts, heart), heard=lambda _: None,
         )  # fmt: skip
-    report = proof_report(grant, listen(said))
-    told.say(f"{len(report.wrong)} wrong" if report.wrong else f"{report.pieces} pieces decoded")
-    return partial(_complete, parts, grant, report)
+    return proof_report(grant, listen(said))
 
 
 def proof_report(grant: LeaseGrant, heard: Report) -> ProofReport:

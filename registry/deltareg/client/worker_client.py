@@ -64,9 +64,9 @@ class WorkerClient(Client):
         """End a re-encode run: the version is stored in its new form, or as before."""
         return self._api.post(f"/runs/{run_id}:replace", report, RunInfo)
 
-    def bring_stored(self, grant: LeaseGrant, into: Path) -> "StoredForm":
+    def bring_stored(self, grant: LeaseGrant, into: Path, *, is_anew: bool = False) -> "StoredForm":
         """Bring what is stored of a version or a base, undecoded, for a run that proves it."""
-        return use_cases.stored_form.bring_stored(self._context, grant, into)
+        return use_cases.stored_form.bring_stored(self._context, grant, into, is_anew=is_anew)
 
     def complete_proof(self, run_id: str, report: ProofReport) -> RunInfo:
         """End a run that proves: nothing wrong is proven, anything wrong is a lie."""

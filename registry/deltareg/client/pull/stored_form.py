@@ -1,10 +1,11 @@
 """Bringing what a run is to prove: the manifest, how it is stored, and its chunks as they lie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.client.bases.bases import base_manifest
+from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.packs.pack_reader import PackReader
 from deltareg.client.packs.proof import chunks_in_order, write_chunks
@@ -32,13 +33,23 @@ class StoredForm:
     needs_base: bool
 
 
-def bring_stored(context: Context, grant: LeaseGrant, into: Path) -> StoredForm:
+def bring_stored(
+    context: Context, grant: LeaseGrant, into: Path, *, is_anew: bool = False
+) -> StoredForm:
     """Bring what a run is to prove into a folder of its own.
+
+    Args:
+        context: The client's surroundings.
+        grant: The run.
+        into: The folder.
+        is_anew: Whether all of it is to be fetched, whatever the cache has.
 
     Raises:
         Conflict: The registry has another version by that name now.
         NotFound: Bytes of it are gone.
     """
+    if is_anew:
+        context = replace(context, cache=Cache(into / "cache"))
     manifest = _manifest(context, grant)
     raw = context.api.send("GET", f"/runs/{grant.run}/storage").content
     storage = StorageMap.decode(raw)

@@ -150,7 +150,9 @@ def pack_keys(
     )
     for pack in storage.packs:
         if str(pack.digest) not in found:
-            raise UploadClosed(f"pack {pack.digest.short} is not stored (any more)", fix=_AGAIN)
+            is_there = pack_queries.physical_keys(conn, upload.scope, [str(pack.digest)])
+            what = "claimed by somebody else, not proven" if is_there else "not stored (any more)"
+            raise UploadClosed(f"pack {pack.digest.short} is {what}", fix=_AGAIN)
         if found[str(pack.digest)][1] != pack.size_bytes:
             wrong = f"pack {pack.digest.short} does not have {pack.size_bytes} bytes"
             raise Refused([Problem("header", wrong, fix="push it with a current client")])

@@ -4,8 +4,9 @@ Who sent bytes does not prove them. A proof is bound to the storage revision tha
 form that was replaced meanwhile it says nothing, and the new one is proven anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -92,17 +93,22 @@ def prove_by_verdict(
 ) -> None:
     """Take a verification that decoded all that is stored as the proof of it.
 
-    To be called once the verdict is recorded; without it, the run that proves is still there.
+    To be called once the verdict is recorded; without it, the run that proves is still there. One
+    that found wrong digests has somebody look at what is stored.
     """
-    if not report.storage_revision or not _has_decoded(report):
-        return
+    outcome = {check.name: check.verdict for check in report.checks}.get(DIGESTS)
     with read(registry.engine) as conn:
         run = run_queries.run_row(conn, run_id)
-        if run is None or run.version_id is None:
+        if run is None or run.version_id is None or outcome not in {"pass", "fail"}:
             return
         held = Held(run.version_id)
-        if proofs.standing(conn, held).is_proven:
-            return
+        known = proofs.standing(conn, held)
+    if outcome == "fail":
+        queue = partial(queue_proof, held=held, created_by=caller.principal_id)
+        with_retry(registry.engine, queue)
+        return
+    if known.is_proven or not report.storage_revision:
+        return
     found = decode_stored(registry, held)
 
     def transaction(conn: sa.Connection) -> None:
@@ -173,11 +179,6 @@ def _refuse_sender(now: StandingProofRow, caller: Caller) -> None:
             "who sent bytes does not prove them",
             fix="run a worker with a token of its own: deltareg token create NAME --scope verify",
         )
-
-
-def _has_decoded(report: VerdictReport) -> bool:
-    outcomes: Mapping[str, str] = {check.name: check.verdict for check in report.checks}
-    return outcomes.get(DIGESTS) == "pass"
 
 
 def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold) -> RunInfo:
