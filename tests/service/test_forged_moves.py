@@ -436,7 +436,7 @@ def test_every_mutation_is_refused_by_the_database(world):
             survivors.append(name)
 
     assert survivors == []
-    assert len(MUTATIONS) == 99
+    assert len(MUTATIONS) == 103
 
 
 def test_a_move_answers_its_request_and_ends_the_others(world):

@@ -23,7 +23,6 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "base": Blocked,
     "failed": GateFailed,
     "inconclusive": Inconclusive,
-    "proven": GatePending,
     "missing": GatePending,
     "suite_changed": GatePending,
     "foreign": GatePending,
@@ -34,6 +33,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "stale": GatePending,
     "sandbox": GatePending,
     "evidence": GatePending,
+    "proven": GatePending,
     "approvals": GatePending,
 }
 
