@@ -261,6 +261,22 @@ def test_a_version_that_is_deleted_while_it_is_proven_stays_deleted(server, owne
     assert prover.lease(LeaseRequest(worker="prover", what=["prove"])) is None
 
 
+@ONE_STACK
+def test_a_push_that_would_rest_on_a_claim_of_somebody_else_is_sent_without(
+    server, owner, prover, tmp_path
+):
+    second = LORA.with_name("lora_v2")
+    owner.push(LORA, "team/lora", base="base")
+    other = server.client(("read", "push"), principal="bob")
+    other.pull("team/lora:v1", tmp_path / "v1")  # at hand, so it is tried as a reference
+
+    other.push(second, "team/lora", base="base")
+    prove_all(prover)
+
+    assert same(owner.pull("team/lora:v2", tmp_path / "v2").path, second)
+    assert owner.show("team/lora:v2").proof == "proven"
+
+
 @BOTH_DATABASES
 def test_two_who_push_the_same_at_once_are_both_served(server, owner, prover, tmp_path):
     other = server.client(("read", "push"), principal="bob")
