@@ -214,7 +214,7 @@ def test_the_story_of_a_line(server, tmp_path):
 def promote_first(server, client):
     with pytest.raises(GatePending):
         client.promote("team/lora", "prod")
-    assert [u.rule for u in client.gate("team/lora", "prod").unmet] == ["proven", "missing"]
+    assert [u.rule for u in client.gate("team/lora", "prod").unmet] == ["missing", "proven"]
     verdict = server.verified("team/lora:v1")
     assert verdict.counts
     assert client.gate("team/lora", "prod").allowed

@@ -55,8 +55,8 @@ def told(candidate=CANDIDATE, policy=POLICY, verdicts=(VERDICT,), now=NOW):
 def test_a_version_that_meets_every_rule_may_go():
     assert told() == []
     assert [ruling.rule for ruling in judge(CANDIDATE, POLICY, [VERDICT], now=NOW)] == [
-        "deleted", "revoked", "quarantined", "proven", "frozen", "kind", "base", "verdict",
-        "stale", "sandbox", "evidence", "approvals",
+        "deleted", "revoked", "quarantined", "frozen", "kind", "base", "verdict", "stale",
+        "sandbox", "evidence", "proven", "approvals",
     ]  # fmt: skip
 
 

@@ -98,9 +98,7 @@ def judge(
         verdicts: Newest first.
         now: What else there is to go by.
     """
-    rulings = [
-        *_on_standing(candidate, now), _on_proof(candidate), _on_freeze(candidate, policy, now)
-    ]  # fmt: skip
+    rulings = [*_on_standing(candidate, now), _on_freeze(candidate, policy, now)]
     if policy.kinds is not None:
         rulings.append(_on_kind(candidate, policy.kinds, now))
     if policy.bases is not None:
@@ -114,6 +112,7 @@ def judge(
         )  # fmt: skip
     for name in policy.variants:
         rulings += _on_variant(candidate, name, policy, verdicts, now)
+    rulings.append(_on_proof(candidate))
     if policy.approvals:
         rulings.append(_on_approvals(candidate, policy.approvals, now))
     return rulings
