@@ -18,9 +18,14 @@ FULL = SAMPLES / "deltas" / "tinyllama" / "full"
 
 
 @pytest.fixture
-def prove_next(local_registry, zygote, tmp_path):
+def client(local_registry):
+    """Make the worker's client."""
+    return prover_of(local_registry)
+
+
+@pytest.fixture
+def prove_next(client, zygote, tmp_path):
     """Let a worker take the next run that proves, and give what came of it."""
-    client = prover_of(local_registry)
     stock = Stock(client, base_dirs=())
     options = Options(
         name="w1", gpu="cpu", base_dirs=(), scratch=tmp_path / "scratch", lease_wait_s=0,
@@ -38,7 +43,6 @@ def prove_next(local_registry, zygote, tmp_path):
         worker.handle(grant)
         return client.runs.show(grant.run)
 
-    prove.client = client
     return prove
 
 
@@ -69,7 +73,7 @@ def test_a_lie_is_looked_at_twice_before_somebody_is_accused(local_registry, pro
     assert owner.show("team/lora:v1").sender == "ada"
 
 
-def test_a_cache_that_is_damaged_accuses_nobody(local_registry, prove_next):
+def test_a_cache_that_is_damaged_accuses_nobody(local_registry, client, prove_next):
     owner = local_registry.client()
     owner.bases.push(BASE, "tinyllama")
     prove_next()
@@ -77,7 +81,7 @@ def test_a_cache_that_is_damaged_accuses_nobody(local_registry, prove_next):
     prove_next()
     blobs = [
         path
-        for path in prove_next.client.config.cache_dir.rglob("*")
+        for path in client.config.cache_dir.rglob("*")
         if path.is_file() and "blobs" in path.parts
     ]
     assert blobs
@@ -91,8 +95,11 @@ def test_a_cache_that_is_damaged_accuses_nobody(local_registry, prove_next):
     assert run.proof == "proven"
 
 
-def test_a_child_that_does_not_say_how_much_it_decoded_proves_nothing():
+def test_a_child_that_does_not_say_how_much_it_decoded_proves_nothing(local_registry, client):
+    local_registry.client().bases.push(BASE, "tinyllama")
+    grant = client.lease(LeaseRequest(worker="w1", what=["prove"]))
+    assert grant is not None
     surroundings = Surroundings(dtype="", sandbox="", environment={})
 
     with pytest.raises(Inconclusive):
-        proof_report(None, Report((), surroundings))
+        proof_report(grant, Report((), surroundings))
