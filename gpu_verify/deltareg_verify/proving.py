@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -22,7 +22,7 @@ from deltareg_verify.report import Speaker
 STORED = "stored"
 """What the child calls its one check."""
 _SPARE_CPU_S = 60
-_PATHS = ("manifest", "storage", "chunks", "scratch")
+_PATHS = ("manifest", "storage", "chunks", "scratch", "base", "base_manifest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,9 @@ class ProofAssignment:
     def decode(cls, raw: bytes) -> Self:
         """Read what `encode` wrote."""
         values = json.loads(raw)
-        paths = {name: Path(values[name]) for name in _PATHS}
-        maybe = {
-            name: None if values[name] is None else Path(values[name])
-            for name in ("base", "base_manifest")
-        }
-        return cls(**{**values, **paths, **maybe})
+        for name in _PATHS:
+            values[name] = None if values[name] is None else Path(values[name])
+        return cls(**values)
 
 
 def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
@@ -114,7 +111,7 @@ def _bounds(assignment: ProofAssignment, threads: int) -> sandbox.Bounds:
     own = [assignment.manifest, assignment.storage, assignment.chunks]
     own += [path for path in (assignment.base, assignment.base_manifest) if path is not None]
     # A hub's cache is made of links into another folder.
-    inside = [] if assignment.base is None else assignment.base.rglob("*")
+    inside: Iterable[Path] = () if assignment.base is None else assignment.base.rglob("*")
     linked = {path.resolve().parent for path in inside if path.is_symlink()}
     return sandbox.Bounds(
         readable=(*own, *sorted(linked)),
