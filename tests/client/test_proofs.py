@@ -9,7 +9,6 @@ from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import Corrupt, Forbidden, GatePending
 from deltareg.service.push.backlog import settle_some_claims
-from deltareg.suites.suite import built_in
 from deltareg.wire import LeaseRequest, ProofReport, RunFailure
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
 from tests.proving import look, prove_all, prover_of, push_base_lie, push_lie, zeros_of
@@ -317,34 +316,3 @@ def test_what_came_in_before_is_proven_by_its_verdict_or_queued(server, owner, p
 def queue_of(server):
     asker = server.client(("read",), principal="asker")
     return [run for run in asker.runs.queue().items if run.what == "prove"]
-
-
-@BOTH_DATABASES
-def test_the_database_refuses_a_promotion_without_a_proof(server, owner):
-    owner.push(LORA, "team/lora", base="base")
-    with pytest.raises(Exception, match=r"once its bytes are proven|verdict"):
-        forge_promotion(server)
-    server.verified("team/lora:v1")
-    with write(server.registry.engine) as conn:
-        conn.execute(sa.update(t.versions).values(proven_revision=None))
-    with pytest.raises(Exception, match="once its bytes are proven"):
-        forge_promotion(server)
-
-
-def forge_promotion(server):
-    """Write a promotion as somebody with the connection string would."""
-    with write(server.registry.engine) as conn:
-        version = conn.execute(sa.select(t.versions)).mappings().one()
-        channel = conn.execute(
-            sa.select(t.channels.c.id).where(t.channels.c.name == "prod")
-        ).scalar_one()
-        verdicts = list(conn.execute(sa.select(t.verdicts.c.id)).scalars())
-        suites = {"smoke": str(built_in("smoke").digest)}
-        conn.execute(sa.insert(t.terms).values(
-            channel_id=channel, policy_digest="sha256:p", suites=suites
-        ))  # fmt: skip
-        conn.execute(sa.insert(t.revisions).values(
-            channel_id=channel, number=1, kind="promote", version_id=version["id"],
-            digest=version["manifest_digest"], base_root=version["base_root"],
-            actor_id=version["created_by"], reason="", verdict_ids=verdicts, break_glass=False,
-        ))  # fmt: skip
