@@ -30,6 +30,7 @@ from deltareg_verify.checks import all_checks
 from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
+from deltareg_verify.proving import ProofAssignment, prove
 from deltareg_verify.report import Speaker
 from deltareg_verify.served import account_served, as_served
 from deltareg_verify.torch_engine import (
@@ -58,7 +59,8 @@ def warm() -> None:
 def prepare(request: bytes) -> Callable[[BinaryIO], None]:
     """Read a request, in the zygote, and give what the child is to do.
 
-    `verify ASSIGNMENT` runs a suite; `describe {"device": …, "scratch": …}` tells about the device;
+    `verify ASSIGNMENT` runs a suite; `prove ASSIGNMENT` decodes what is stored;
+    `describe {"device": …, "scratch": …}` tells about the device;
     `escape TARGETS` tries to get out of the sandbox.
     """
     verb, _, body = request.partition(b" ")
@@ -66,6 +68,8 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
         assignment = Assignment.decode(body)
         warm_for(assignment.model_type)  # stays imported for all later runs
         return partial(verify, assignment)
+    if verb == b"prove":
+        return partial(prove, ProofAssignment.decode(body))
     if verb == b"escape":
         return partial(escape, targets_of(body))
     wanted: dict[str, str] = json.loads(body)

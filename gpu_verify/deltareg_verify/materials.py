@@ -121,6 +121,18 @@ class Stock:
         with self.open_base(grant.base) as base:
             return self._client.reencode(grant, base, into)
 
+    def open_reference(self, grant: LeaseGrant) -> BaseFolder:
+        """Open the base that what a run proves is encoded against.
+
+        Raises:
+            Inconclusive: It is not to be had.
+        """
+        if grant.ref:
+            return self.open_base(grant.base)
+        if grant.base.bottom is None:
+            raise Inconclusive(f"{grant.base.name} stands on no base, and its bytes need one")
+        return self.open_base(self._client.bases.show(grant.base.bottom.name))
+
     def _unpacked(self, info: BaseInfo, base: BaseFolder, opened: ExitStack) -> BaseFolder:
         """Give the folder that a network is made of: of a variant, its weights as they unpack.
 

@@ -15,6 +15,7 @@
     │   ├── UploadClosed             5   409
     │   └── LeaseLost                5   409
     ├── IntegrityFailure             6   422
+    │   └── Corrupt                  6   409   the stored bytes of a version or a base are a lie
     ├── BaseMismatch                 7   409
     ├── GateFailed                   8   409
     ├── GatePending                  9   409
@@ -196,6 +197,12 @@ class IntegrityFailure(DeltaregError):
 
     code = "digest"
     exit_code = 6
+
+
+class Corrupt(IntegrityFailure):
+    """What is stored of a version or a base is not what its manifest says; it has to come again."""
+
+    code = "corrupt"
 
 
 class BaseMismatch(DeltaregError):

@@ -50,6 +50,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/verdicts/{verdict_id}/waivers": {"check": "effect", "reason": "x"},
     "PUT /api/v1/deltas/{ns}/{name}/channels/{channel}/policy": {"policy": {}},
     "POST /api/v1/runs/{run_id}:complete": REPORT,
+    "POST /api/v1/runs/{run_id}:prove": {"fence": 1, "storage_revision": 1, "pieces": 1},
     "POST /api/v1/runs/{run_id}:upload": {"run": "r", "fence": 1},
     "POST /api/v1/runs/{run_id}:replace": {"fence": 1, "upload": "u", "storage_map": "{}"},
     "POST /api/v1/runs/{run_id}:fail": {"fence": 1, "error": "x"},

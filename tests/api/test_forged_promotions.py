@@ -467,7 +467,7 @@ def test_a_refusal_lists_every_rule_that_is_not_met(world):
     problem = line.promote().json()
 
     assert [one["code"] for one in problem["errors"]] == [
-        "revoked", "frozen", "kind", "base", "missing", "missing",
+        "revoked", "frozen", "kind", "base", "missing", "missing", "proven",
     ]  # fmt: skip
     assert all("deltareg " in one["fix"] for one in problem["errors"])
 

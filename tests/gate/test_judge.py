@@ -56,7 +56,7 @@ def test_a_version_that_meets_every_rule_may_go():
     assert told() == []
     assert [ruling.rule for ruling in judge(CANDIDATE, POLICY, [VERDICT], now=NOW)] == [
         "deleted", "revoked", "quarantined", "frozen", "kind", "base", "verdict", "stale",
-        "sandbox", "evidence", "approvals",
+        "sandbox", "evidence", "proven", "approvals",
     ]  # fmt: skip
 
 
@@ -67,6 +67,8 @@ def test_a_version_that_meets_every_rule_may_go():
         ("revoked", {"revoked": "revoked by ada"}, "deltareg unrevoke me/x:v3"),
         ("revoked", {"revoked_below": "me/y:v1, revoked"}, "another base"),
         ("quarantined", {"is_quarantined": True}, "deltareg channel clear me/x prod v3"),
+        ("proven", {"proof": "claimed"}, "deltareg prove me/x:v3 --wait"),
+        ("corrupt", {"proof": "corrupt"}, "deltareg push PATH me/x"),
         ("kind", {"kind": "full"}, "deltareg channel policy set me/x prod"),
         ("base", {"base_name": "huge"}, "deltareg channel policy set me/x prod"),
     ],

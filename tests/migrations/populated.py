@@ -13,8 +13,8 @@ def version(number: int) -> dict[str, object]:
     return {"id": number, "delta_id": 1, "number": number, "manifest_digest": f"sha256:{number}",
             "manifest": b"{}", "storage_map": b"{}", "kind": "lora", "variant": "",
             "foldable": True, "base_root": "blake3:aa", "base_id": 1, "labels": {},
-            "semver": f"1.0.{number}", "logical_bytes": 10, "stored_bytes": 5,
-            "uploaded_bytes": 5}  # fmt: skip
+            "proven_at": T0, "proven_revision": 1, "semver": f"1.0.{number}",
+            "logical_bytes": 10, "stored_bytes": 5, "uploaded_bytes": 5}  # fmt: skip
 
 
 ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
@@ -70,6 +70,9 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.runs, {"id": "r", "what": "verify", "dedup_key": "k", "version_id": 1, "suite": "smoke",
               "request": {"suite_digest": "sha256:s"}, "state": "done",
               "labels": {"gpu": "any"}, "created_by": 1}),
+    (t.forms, {"id": 1, "version_id": 1, "why": "reencode", "storage_map": b"{}",
+               "stored_bytes": 5, "revision": 1, "sent_by": 1, "run_id": "r", "state": "former"}),
+    (t.form_packs, {"form_id": 1, "pack_id": 1}),
     (t.run_log, {"run_id": "r", "seq": 1, "fence": 1, "number": 0, "total_bytes": 9,
                  "line": {"text": "begun"}}),
     (t.dropped_logs, {"run_id": "r"}),

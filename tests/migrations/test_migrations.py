@@ -183,7 +183,8 @@ def test_the_release_before_finds_documents_written_out(empty_database_url):
     assert kept["pieces", "entry"] == {other}
     assert kept["uploads", "manifest"] == {b"{}", document}
     migrations.upgrade(empty_database_url)
-    assert documents(empty_database_url) == kept
+    again = documents(empty_database_url)
+    assert {place: found for place, found in again.items() if found} == kept
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
@@ -275,7 +276,11 @@ def described(url):
 
 
 def ordered(definition):
-    """Drop what has no meaning: the order of constraints in a table, white space, quotes."""
+    """Drop what has no meaning: the order of constraints in a table, white space, quotes.
+
+    SQLite writes a column that was added into the line of the last one.
+    """
     plain = (definition or "").replace('"', "")
     lines = (line.strip().rstrip(",") for line in plain.splitlines())
-    return sorted(line for line in lines if line)
+    parts = (part for line in lines for part in ([line] if "(" in line else line.split(", ")))
+    return sorted(part for part in parts if part)

@@ -82,8 +82,8 @@ def add_version(conn, delta_id, *, pack_ids=(), parents=()):
         conn, pack_documents(manifest, b"{}"), delta_id=delta_id,
         number=deltas.take_number(conn, delta_id), manifest_digest=str(sha256_of(manifest)),
         kind="lora", variant="", foldable=True, base_root=BASE_ROOT, base_id=bound.first(),
-        labels={}, logical_bytes=1,
-        stored_bytes=1, uploaded_bytes=1,
+        labels={}, logical_bytes=1, stored_bytes=1, uploaded_bytes=1, proven_at=1,
+        proven_revision=1,
     )  # fmt: skip
     versions.add_parents(conn, version_id, parents)
     packs.reference_version(conn, version_id, pack_ids)

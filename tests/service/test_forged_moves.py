@@ -47,7 +47,7 @@ class World:
                 t.versions, id=version, delta_id=2 if version == 4 else 1, number=version,
                 manifest_digest=digest(version), manifest=b"{}", storage_map=b"{}", kind="lora",
                 variant="", foldable=True, base_root="blake3:aa", labels={}, logical_bytes=1,
-                stored_bytes=1, uploaded_bytes=1, created_by=1,
+                stored_bytes=1, uploaded_bytes=1, created_by=1, proven_at=1, proven_revision=1,
             )  # fmt: skip
         asks = {"suites": ["smoke"]}
         self.add(t.channels, id=1, delta_id=1, name="prod", policy={**asks, "approvals": 2})
@@ -246,6 +246,14 @@ MOVES = {
     ),
     "a deleted version": lambda w: (w.change(t.versions, 1, deleted_at=1), w.move()),
     "a revoked version": lambda w: (w.change(t.versions, 1, revoked_at=1), w.move()),
+    "a claimed version": lambda w: (w.change(t.versions, 1, proven_revision=None), w.move()),
+    "a version proven in another form": lambda w: (
+        w.change(t.versions, 1, storage_revision=2), w.move(),
+    ),
+    "a corrupt version": lambda w: (w.change(t.versions, 1, corrupt_at=1), w.move()),
+    "a corrupt version, the glass broken": lambda w: (
+        w.change(t.versions, 1, corrupt_at=1), w.move(break_glass=True, reason="fire"),
+    ),
     "a revoked version, the glass broken": lambda w: (
         w.change(t.versions, 1, revoked_at=1), w.move(break_glass=True, reason="fire"),
     ),
@@ -465,7 +473,7 @@ def test_every_mutation_is_refused_by_the_database(world):
             survivors.append(name)
 
     assert survivors == []
-    assert len(MUTATIONS) == 104
+    assert len(MUTATIONS) == 108
 
 
 def test_a_move_answers_its_request_and_ends_the_others(world):

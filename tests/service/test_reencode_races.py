@@ -26,13 +26,21 @@ from deltareg.refs import Ref
 from deltareg.service.lines.versions import delete_version
 from deltareg.service.push.ingest import complete_upload
 from deltareg.service.push.ingest_base import register_base
+from deltareg.service.push.proving import complete_proof
 from deltareg.service.push.reencode import complete_reencode, open_reencode
 from deltareg.service.push.uploads import open_upload, receive_pack
 from deltareg.service.registry import Registry
 from deltareg.service.runs.flatten import flatten
 from deltareg.service.runs.leases import claim_lease
 from deltareg.service.upkeep import collect
-from deltareg.wire import LeaseHold, LeaseRequest, ReencodeReport, UploadComplete, UploadOpen
+from deltareg.wire import (
+    LeaseHold,
+    LeaseRequest,
+    ProofReport,
+    ReencodeReport,
+    UploadComplete,
+    UploadOpen,
+)
 from tests.client.checkpoints import write_run
 from tests.service import rows
 from tests.service.turns import Turns, TurnStore
@@ -40,8 +48,9 @@ from tests.service.turns import Turns, TurnStore
 QUICK, SEEDS, SOAKED = 6, 15, 60
 GIVEN_UP = (UploadClosed, LeaseLost, Conflict, NotFound, Blocked)
 TABLES = (
-    t.piece_packs, t.pieces, t.version_packs, t.base_packs, t.upload_packs, t.uploads, t.packs,
-    t.verdicts, t.runs, t.lineage, t.channels, t.versions, t.deltas, t.bases,
+    t.form_packs, t.forms, t.piece_packs, t.pieces, t.version_packs, t.base_packs,
+    t.upload_packs, t.uploads, t.packs, t.verdicts, t.runs, t.lineage, t.channels,
+    t.versions, t.deltas, t.bases,
 )  # fmt: skip
 
 
@@ -101,6 +110,7 @@ class World:
         scopes = {"read", "push", "admin", "verify"}
         self.maker = rows.caller(engine, scopes=scopes)
         self.worker = rows.caller(engine, "w", scopes={"read", "verify"})
+        self.other = rows.caller(engine, "p", scopes={"read", "verify"})
         opened = open_upload(self.registry, self.maker, UploadOpen(
             subject="base", target="base", manifest=models.base_manifest.encode().decode(),
             register_only=True,
@@ -108,6 +118,7 @@ class World:
         register_base(self.registry, self.maker, opened.id)
         for number in range(len(models.checkpoints)):
             self.push(number, at_hand=number != 1)
+            self.prover()
         self.turns.watch(engine)
 
     def push(self, number, *, at_hand=True):
@@ -186,6 +197,21 @@ class World:
         complete_reencode(self.registry, self.worker, grant.run, report)
         self.replaced += 1
 
+    def prover(self):
+        """Prove what waits for it: nobody lies here, and nothing is encoded against a claim."""
+        for _ in range(6):
+            request = LeaseRequest(worker="p", what=["prove"])
+            grant = claim_lease(self.registry, self.other, request, lease_s=60)
+            if grant is None:
+                continue
+            report = ProofReport(
+                fence=grant.fence, storage_revision=grant.storage_revision, pieces=1
+            )
+            try:
+                complete_proof(self.registry, self.other, grant.run, report)
+            except GIVEN_UP:
+                continue
+
     def flattener(self):
         for _ in range(4):
             self.of_some_version(flatten)
@@ -214,8 +240,9 @@ class World:
     def race(self):
         """Run everybody to the end or to death; give what was lost."""
         errors = self.turns.run(
-            self.reencoder, self.reencoder, self.flattener, self.deleter, self.collector
-        )
+            self.reencoder, self.reencoder, self.flattener, self.deleter, self.collector,
+            self.prover,
+        )  # fmt: skip
         assert errors == []
         collect.run(self.registry.engine, self.registry.store, grace_s=3600)
         return list(self.lost())

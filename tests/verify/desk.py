@@ -61,6 +61,11 @@ class Desk:
             raise Unavailable(f"nobody answers {name}")
 
 
+def unused(*_, **__):
+    """Stand where a worker has what no run of the test asks for."""
+    raise AssertionError("no run of this test proves anything")
+
+
 def lay_out(sample, cache_dir, folder):
     """Put a sample's materials into a run's folder, as if they had been pulled."""
     bench = sample_bench(sample, cache_dir)

@@ -12,12 +12,14 @@ from deltareg.wire import BaseInfo, CompatRow, Proof, Scheme
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title, Tone
 from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.commands.base_changes import diff, rename, rm
+from deltareg_cli.commands.prove import finish_proof
 from deltareg_cli.documents import as_it_is, fields, page_fields
 from deltareg_cli.global_options import compression_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import cursor_option, limit_option, option
+from deltareg_cli.options import cursor_option, limit_option, option, timeout_option
 from deltareg_cli.paging import note_more
+from deltareg_cli.views.versions import proof_cell
 from deltareg_cli.wording import count, moment, short, size
 
 PLACE = Place("Bases", 10)
@@ -215,6 +217,23 @@ def compat(
 
 
 @command(
+    "prove",
+    Example("wait until its bytes are proven", "deltareg base prove llama-3.1-8b --wait"),
+    see_also=("prove", "base show"),
+    is_resumable=True,
+)
+@click.argument("name", help="The base.")
+@option("--again", is_flag=True, help="Decode it anew although it is proven.")
+@option("--wait", is_flag=True, help="Wait until somebody has looked.")
+@timeout_option()
+@click.pass_obj
+def prove(invocation: Invocation, name: str, *, again: bool, wait: bool, timeout: float) -> None:
+    """Have the stored bytes of a base proven by a worker, as for a version."""
+    run = invocation.client.runs.prove(base=name, again=again)
+    finish_proof(invocation, run, wait=wait, timeout_s=timeout)
+
+
+@command(
     "fingerprint",
     Example("is it the base that I think it is?", "deltareg base fingerprint ./llama"),
     see_also=("base show", "base register"),
@@ -256,7 +275,7 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
             base.model_type,
             Cell(short(base.root), "dim"),
             size(base.logical_bytes),
-            "stored" if base.is_stored else "registered",
+            _bytes(base),
             f"{base.quantised} of {base.variant_of.name}" if base.variant_of else "",
             str(base.deltas),
             moment(base.created_at, now=now),
@@ -264,6 +283,14 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
         for base in found
     ]
     return Table(columns, rows, if_empty="no bases yet: deltareg base push PATH NAME")
+
+
+def _bytes(base: BaseInfo) -> Cell:
+    if not base.is_stored:
+        return Cell("registered")
+    if base.proof in {"proven", None}:
+        return Cell("stored")
+    return Cell(f"stored, {base.proof}", "bad" if base.proof == "corrupt" else "dim")
 
 
 def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datetime) -> Table:
@@ -312,7 +339,7 @@ def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
             ("variant of", full),
             ("variants", ", ".join(base.variants)),
             ("on the hub", ", ".join(base.hub_ids)),
-            ("bytes", stored),
+            ("bytes", [stored, proof_cell(base.proof)]),
             ("sent", size(base.uploaded_bytes) if base.uploaded_bytes else ""),
             ("lies at", base.location or ""),
             ("relations", ", ".join(relations)),
@@ -337,5 +364,5 @@ def _parts(parts: Mapping[str, str]) -> list[tuple[str, Text]]:
     return [(name.replace("_", " "), Cell(short(digest), "dim")) for name, digest in told.items()]
 
 
-for _command in (push, register, ls, show, compat, fingerprint, diff, rename, rm):
+for _command in (push, register, ls, show, compat, prove, fingerprint, diff, rename, rm):
     bases.add_command(_command)

@@ -1,6 +1,7 @@
 """`deltareg gate`: ask whether a version may go to a channel."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import click
@@ -21,6 +22,7 @@ from deltareg_cli.views.channels import gate_blocks
 from deltareg_cli.views.warnings import warn_of
 from deltareg_cli.waiting import follow
 
+_PROOF_S = 60.0
 PLACE = Place("Verify and promote", 60)
 
 
@@ -85,7 +87,7 @@ def check(
     paths.check()
     answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings)
     waited = _wait(invocation, answer, timeout_s=timeout) if wait else _Waited({})
-    if waited.runs:
+    if wait:
         answer = invocation.client.gate(answer.ref, channel, accept_warnings=accept_warnings)
     status = _status(answer, waited)
     write_gate_reports(
@@ -119,7 +121,16 @@ def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _W
         except WaitTimeout as error:
             late = late or error
             runs[suite] = invocation.client.runs.show(run.id)
+    if any(rule.rule == "proven" for rule in answer.unmet):
+        _wait_for_proof(invocation, answer, timeout_s=max(0.0, deadline - time.monotonic()))
     return _Waited(runs, late)
+
+
+def _wait_for_proof(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> None:
+    """Have the bytes proven, before which no verdict is made; the next answer tells of it."""
+    client = invocation.client
+    with suppress(WaitTimeout):
+        client.runs.wait(client.runs.prove(answer.ref), timeout_s=min(timeout_s, _PROOF_S))
 
 
 def _status(answer: GateAnswer, waited: _Waited) -> Exit:

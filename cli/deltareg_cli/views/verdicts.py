@@ -5,8 +5,10 @@ from datetime import datetime
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
 from deltareg_cli.views.runs import unserved
+from deltareg_cli.views.versions import proof_cell
 from deltareg_cli.wording import count, moment, number, seconds, short, size
 
+_WRONG = 5
 RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 
 
@@ -129,7 +131,7 @@ def _failed(verdict: VerdictInfo) -> list[str]:
 def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
     """Show a run that has no verdict: not yet, or because it is of another kind."""
     return [
-        Title(run.ref, _task(run)),
+        Title(run.ref or run.base, _task(run)),
         Facts([
             ("run", Cell(run.id, "name")),
             ("state", [toned(run.state), Cell(unserved(run), "warn")]),
@@ -137,6 +139,8 @@ def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
             ("worker", run.worker or ""),
             ("error", Cell(run.error or "", "bad")),
             ("stored", _stored(run)),
+            ("bytes", proof_cell(run.proof)),
+            ("wrong", Cell(", ".join(part.name for part in run.wrong[:_WRONG]), "bad")),
             ("queued", moment(run.created_at, now=now)),
         ]),
     ]  # fmt: skip
@@ -146,6 +150,8 @@ def _task(run: RunInfo) -> str:
     if run.what == "reencode":
         alone = "the base alone" if run.against == "base" else "what stores it smallest"
         return f"stored anew, against {alone}"
+    if run.what == "prove":
+        return "its bytes are proven"
     return f"suite {run.suite} on {run.variant}" if run.variant else f"suite {run.suite}"
 
 

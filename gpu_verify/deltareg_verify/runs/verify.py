@@ -12,11 +12,10 @@ from deltareg.wire import LeaseGrant, VerdictReport, request_of
 from deltareg_verify import verdict as verdicts
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.heartbeat import Heartbeat
+from deltareg_verify.interruption import interruption
 from deltareg_verify.materials import Materials
-from deltareg_verify.mounts import ROOM_BYTES
 from deltareg_verify.parts import Parts
 from deltareg_verify.report import Report, listen
-from deltareg_verify.room_taken import holds_more_than
 from deltareg_verify.run_log import RunLog
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def _report(
     said = parts.children.run(
         b"verify " + assignment.encode(),
         wall_s=assignment.wall_s,
-        interrupted=lambda: _interruption(parts, heart, assignment.scratch),
+        interrupted=lambda: interruption(parts, heart, own=assignment.scratch),
         heard=told.hear,
     )
     heard = listen(said)
@@ -81,14 +80,6 @@ def _assignment(
     )
 
 
-def _interruption(parts: Parts, heart: Heartbeat, own: Path) -> str:
-    if heart.is_lost:
-        return "the lease is lost"
-    if holds_more_than(own, ROOM_BYTES):
-        return "the child fills the disk"
-    return "the worker was asked to stop" if parts.stop.is_overdue else ""
-
-
 def _complete(parts: Parts, grant: LeaseGrant, report: VerdictReport) -> None:
     found = parts.registry.complete_run(grant.run, report)
     log.info("run=%s verdict=%s id=%s", grant.run, found.verdict, found.id)
@@ -120,6 +111,8 @@ def verdict_report(
             **({"unpacked": grant.base.quantised} if grant.base.variant_of else {}),
         },
         sandbox=surroundings.sandbox,
+        # The folder that was checked was put together from what is stored, whatever is at hand.
+        storage_revision=grant.storage_revision,
     )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from deltareg.client.bases import named, push_base, which
     from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff
     from deltareg.client.fold import materialize, update
-    from deltareg.client.pull import fetching
+    from deltareg.client.pull import fetching, stored_form
     from deltareg.client.push import convert, lint, merge, push, reencode
 
 _ROOMS = {
@@ -28,6 +28,7 @@ _ROOMS = {
     "push": "push",
     "push_base": "bases",
     "reencode": "push",
+    "stored_form": "pull",
     "update": "fold",
     "which": "bases",
 }
@@ -46,6 +47,7 @@ __all__ = [
     "push",
     "push_base",
     "reencode",
+    "stored_form",
     "update",
     "which",
 ]

@@ -42,6 +42,7 @@ class Candidate:
         revoked_below: The same of a version that it stands on, with its name.
         identity: The whole of its base; empty where that is not known.
         base_aliases: What its base was called before.
+        proof: What is known of its bytes as they are stored: `proven`, `claimed` or `corrupt`.
     """
 
     ref: str
@@ -53,6 +54,7 @@ class Candidate:
     is_deleted: bool = False
     revoked: str = ""
     revoked_below: str = ""
+    proof: str = "proven"
     identity: str = ""
     base_aliases: Sequence[str] = ()
 
@@ -123,6 +125,7 @@ def judge(
         )  # fmt: skip
     for name in policy.variants:
         rulings += _on_variant(candidate, name, policy, verdicts, now)
+    rulings.append(_on_proof(candidate))
     if policy.approvals:
         rulings.append(_on_approvals(candidate, policy.approvals, now))
     return rulings
@@ -206,6 +209,21 @@ def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
         Ruling(rule, told[rule][0], fix=told[rule][1]) if rule in told else Ruling(rule, message)
         for rule, message in fine.items()
     ]
+
+
+def _on_proof(candidate: Candidate) -> Ruling:
+    """Ask that somebody else than the sender has decoded what is stored, whatever the policy."""
+    ref = candidate.ref
+    match candidate.proof:
+        case "proven":
+            return Ruling("proven", f"the bytes of {ref} are proven")
+        case "corrupt":
+            told = f"{ref} is corrupt: what is stored is not what it says"
+            fix = f"push the same folder again: deltareg push PATH {ref.partition(':')[0]}"
+            return Ruling("corrupt", told, fix=fix)
+        case _:
+            told = f"the bytes of {ref} are claimed by who sent them, and not proven yet"
+            return Ruling("proven", told, fix=f"deltareg prove {ref} --wait")
 
 
 def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruling:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from deltareg.errors import Blocked, DeltaregError, GateFailed, GatePending, Inconclusive
+from deltareg.errors import Blocked, Corrupt, DeltaregError, GateFailed, GatePending, Inconclusive
 
 Rule = Literal[
-    "revoked", "quarantined", "deleted", "frozen", "kind", "base", "failed", "inconclusive",
-    "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent", "environment",
-    "stale", "sandbox", "evidence", "warnings", "approvals", "verdict",
+    "revoked", "quarantined", "deleted", "corrupt", "frozen", "kind", "base", "proven", "failed",
+    "inconclusive", "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent",
+    "environment", "stale", "sandbox", "evidence", "warnings", "approvals", "verdict",
 ]  # fmt: skip
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -16,6 +16,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "revoked": Blocked,
     "quarantined": Blocked,
     "deleted": Blocked,
+    "corrupt": Corrupt,
     "frozen": Blocked,
     "kind": Blocked,
     "base": Blocked,
@@ -32,6 +33,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "sandbox": GatePending,
     "evidence": GatePending,
     "warnings": GatePending,
+    "proven": GatePending,
     "approvals": GatePending,
 }
 

@@ -19,7 +19,10 @@ class Action(StrEnum):
 
     AGENT_FORGET = "agent.forget"
     BASE_COMPLETE = "base.complete"
+    BASE_CORRUPT = "base.corrupt"
     BASE_DELETE = "base.delete"
+    BASE_HEAL = "base.heal"
+    BASE_PROVE = "base.prove"
     BASE_PUSH = "base.push"
     BASE_REGISTER = "base.register"
     BASE_RENAME = "base.rename"
@@ -49,7 +52,10 @@ class Action(StrEnum):
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
     VERDICT_UNWAIVE = "verdict.unwaive"
     VERDICT_WAIVE = "verdict.waive"
+    VERSION_CORRUPT = "version.corrupt"
     VERSION_DELETE = "version.delete"
+    VERSION_HEAL = "version.heal"
+    VERSION_PROVE = "version.prove"
     VERSION_PUSH = "version.push"
     VERSION_REENCODE = "version.reencode"
     VERSION_REVOKE = "version.revoke"

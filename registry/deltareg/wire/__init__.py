@@ -23,6 +23,7 @@ from deltareg.wire.bases import (
     BaseRename,
     CompatRow,
     Proof,
+    ProofState,
     Scheme,
 )
 from deltareg.wire.channels import (
@@ -80,6 +81,8 @@ from deltareg.wire.runs import (
     LeaseHold,
     LeaseRequest,
     Priority,
+    ProofFound,
+    ProofReport,
     ReencodeReport,
     RunCreate,
     RunFailure,
@@ -91,6 +94,7 @@ from deltareg.wire.runs import (
     VerdictReport,
     Waiver,
     WaiverCreate,
+    WrongPart,
 )
 from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.wire.suites import SuiteCheck, SuiteInfo, SuitePush
@@ -161,6 +165,9 @@ __all__ = [
     "ProblemDocument",
     "ProblemItem",
     "Proof",
+    "ProofFound",
+    "ProofReport",
+    "ProofState",
     "QuarantineClear",
     "ReadinessInfo",
     "ReadinessLight",
@@ -209,6 +216,7 @@ __all__ = [
     "WaiverCreate",
     "WhoAmI",
     "WorkerInfo",
+    "WrongPart",
     "describe_problem",
     "request_of",
     "status_of",

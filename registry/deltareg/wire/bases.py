@@ -23,6 +23,12 @@ class BaseName(Answer):
     identity: str = ""
 
 
+ProofState = Literal["proven", "claimed", "corrupt"]
+"""What is known of stored bytes.
+
+They are `claimed` by who sent them until somebody else has decoded and hashed them; then they are
+`proven`, or `corrupt` when they are not what the manifest says.
+"""
 Scheme = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
 
 
@@ -51,6 +57,8 @@ class BaseInfo(Answer):
     `identity` is over all `parts` that decide what it does: tensors, config, tokenizer, chat
     template and so on, each with its digest; `root` is over the tensors alone. A base is partial
     that an older release stored and of which more may become known. `aliases` lead to it, too.
+
+    `proof` is of its stored bytes; None where it has none here.
     """
 
     name: str
@@ -76,6 +84,7 @@ class BaseInfo(Answer):
     quantised: str = ""
     variants: list[str] = []
     hub_ids: list[str] = []
+    proof: ProofState | None = None
     identity: str = ""
     parts: dict[str, str] = {}
     is_partial: bool = False

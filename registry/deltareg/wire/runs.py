@@ -4,11 +4,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from deltareg.wire.bases import BaseInfo
+from deltareg.wire.bases import BaseInfo, ProofState
 from deltareg.wire.messages import Answer, Outcome, Reason, Request, Text
 
 CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
-RunKindName = Literal["verify", "reencode"]
+RunKindName = Literal["verify", "reencode", "prove"]
 RUN_KIND_NAMES: tuple[RunKindName, ...] = get_args(RunKindName)
 """The kinds of run that there are; the server and the worker have a file for each."""
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
@@ -32,8 +32,38 @@ class CheckResult(Answer):
     detail: str = ""
 
 
+class WrongPart(Answer):
+    """A piece, by its digest, or a file, by its path, that is not what the manifest says."""
+
+    name: Annotated[str, Field(max_length=1_024)]
+    detail: Text = ""
+
+
+class ProofFound(Answer):
+    """What came of a run that proves; no `proof` where it came to nothing."""
+
+    proof: ProofState | None = None
+    wrong: list[WrongPart] = []
+
+
+class ProofReport(Request):
+    """What came of decoding all that is stored of a version or a base; nothing wrong is proven.
+
+    `storage_revision` is that of the run's grant, `pieces` is how many were decoded.
+    """
+
+    fence: int
+    storage_revision: int
+    pieces: Annotated[int, Field(ge=0)]
+    wrong: Annotated[list[WrongPart], Field(max_length=200)] = []
+    sandbox: Text = ""
+
+
 class VerdictReport(Request):
-    """What a worker found; the server binds it to the run's version, base and suite."""
+    """What a worker found; the server binds it to the run's version, base and suite.
+
+    With the `storage_revision` of the grant, a worker says that it decoded what was stored then.
+    """
 
     fence: int
     verdict: Outcome
@@ -46,6 +76,7 @@ class VerdictReport(Request):
     environment: dict[str, str]
     sandbox: Text = ""
     base_identity: Text = ""
+    storage_revision: int = 0
 
 
 class Waiver(Answer):
@@ -129,10 +160,14 @@ class RunCreate(Request):
     `channel` is whose version a suite compares with, where it does: `prod` when it is not said.
     With it, the verdict is bound to that channel's policy and does not count there under another.
     `variant` names a variant of the base to verify on, in place of the base.
+
+    To prove what is stored of a version or of a `base`, only `what`, one of the two, and `again`
+    are said.
     """
 
-    what: Literal["verify"] = "verify"
-    ref: Annotated[str, Field(max_length=300)]
+    what: Literal["verify", "prove"] = "verify"
+    ref: Annotated[str, Field(max_length=300)] = ""
+    base: Text = ""
     suite: str = "smoke"
     channel: Annotated[str, Field(max_length=64)] | None = None
     again: bool = False
@@ -154,6 +189,7 @@ class RunInfo(Answer):
     Of a re-encode run, `against` is `base` or `smallest`, and `stored_bytes` what came of it. Where
     it waits, `position` is 1 for the next one, if that was looked up, and `unserved` says that no
     worker which runs now could take it. `variant` names the variant of the base it verifies on.
+    A run that proves is about a version or a `base`; `proof` and `wrong` are what came of it.
     """
 
     id: str
@@ -168,6 +204,9 @@ class RunInfo(Answer):
     against: str = ""
     stored_bytes: StoredChange | None = None
     variant: str = ""
+    base: str = ""
+    proof: ProofState | None = None
+    wrong: list[WrongPart] = []
     priority: Priority = "normal"
     labels: dict[str, str] = {}
     position: int | None = None
@@ -198,7 +237,8 @@ class LeaseGrant(Answer):
     A re-encode run has no suite; `against` says what the version is to be encoded against.
     `promoted` is the version that the suite compares with, when it does and there is one. `base` is
     what to verify on: the version's base, or a variant of it, which has `variant_of`. `waived`
-    names the checks after whose failure the others run all the same.
+    names the checks after whose failure the others run all the same. A run that proves a base has
+    no `ref`. `storage_revision` says which form is stored now.
     """
 
     run: str
@@ -215,6 +255,7 @@ class LeaseGrant(Answer):
     promoted: str = ""
     promoted_digest: str = ""
     waived: list[str] = []
+    storage_revision: int = 0
 
 
 class LeaseHold(Request):

@@ -14,8 +14,8 @@ from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, is_in_vain, wai
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.channels import waive as waivers
-from deltareg.service.push import reencode
-from deltareg.service.runs import leases
+from deltareg.service.push import proving, reencode
+from deltareg.service.runs import leases, prove_again
 from deltareg.service.runs import runs as service
 from deltareg.service.runs.kinds import verify
 from deltareg.service.verdicts import verdicts
@@ -24,6 +24,7 @@ from deltareg.wire import (
     LeaseHold,
     LeaseRequest,
     Page,
+    ProofReport,
     ReencodeReport,
     RunCreate,
     RunFailure,
@@ -58,8 +59,9 @@ def list_runs(
 
 @router.post("/runs", response_model=RunInfo)
 def queue_run(request: Request, registry: InRegistry, by: By, body: RunCreate) -> Response:
-    """Queue a verification, or join the one under way."""
-    return once(request, registry, by, body, lambda: service.queue_run(registry, by, body))
+    """Queue a verification or a proof, or join the one under way."""
+    queue = prove_again.queue_prove if body.what == "prove" else service.queue_run
+    return once(request, registry, by, body, lambda: queue(registry, by, body))
 
 
 @router.get("/runs/{run_id}")
@@ -94,7 +96,22 @@ def rerun(registry: InRegistry, by: By, run_id: str) -> RunInfo:
 @router.post("/runs/{run_id}:complete")
 def complete_run(registry: InRegistry, by: By, run_id: str, body: VerdictReport) -> VerdictInfo:
     """End a run with what the worker found."""
-    return verify.complete_run(registry, by, run_id, body)
+    verdict = verify.complete_run(registry, by, run_id, body)
+    proving.prove_by_verdict(registry, by, run_id, body)
+    return verdict
+
+
+@router.get("/runs/{run_id}/storage")
+def storage_to_prove(registry: InRegistry, by: By, run_id: str) -> Response:
+    """Give the storage map that a run is to prove, as its holder."""
+    raw = proving.form_to_prove(registry, by, run_id)
+    return Response(raw, media_type="application/json")
+
+
+@router.post("/runs/{run_id}:prove")
+def complete_proof(registry: InRegistry, by: By, run_id: str, body: ProofReport) -> RunInfo:
+    """End a run that proves: what is stored is proven, or a lie."""
+    return proving.complete_proof(registry, by, run_id, body)
 
 
 @router.post("/runs/{run_id}:fail", status_code=204)

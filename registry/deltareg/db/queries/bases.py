@@ -102,12 +102,16 @@ def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:
 
 
 def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
-    """Give a registered base its bytes."""
+    """Give a registered base its bytes, or others in the place of those that it has."""
+    revision = sa.case(
+        (bases.c.storage_map.is_(None), bases.c.storage_revision),
+        else_=bases.c.storage_revision + 1,
+    )
     packed = pack_map(storage_map, base_content(conn, base_id).manifest)
     conn.execute(
         sa.update(bases)
         .where(bases.c.id == base_id)
-        .values(storage_map=packed, stored_bytes=stored_bytes)
+        .values(storage_map=packed, stored_bytes=stored_bytes, storage_revision=revision)
     )
 
 

@@ -14,6 +14,12 @@ def principal_id(conn: sa.Connection, name: str) -> int | None:
     return conn.execute(sa.select(principals.c.id).where(principals.c.name == name)).scalar()
 
 
+def principal_name(conn: sa.Connection, row_id: int | None) -> str:
+    """Give the name of a principal; without one it was the registry itself."""
+    name = conn.execute(sa.select(principals.c.name).where(principals.c.id == row_id)).scalar()
+    return "the registry" if name is None else str(name)
+
+
 def add_principal(conn: sa.Connection, name: str, *, kind: str) -> int:
     """Insert a principal and give its id."""
     insert = sa.insert(principals).values(name=name, kind=kind).returning(principals.c.id)

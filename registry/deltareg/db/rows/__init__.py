@@ -33,6 +33,7 @@ from deltareg.db.rows.packs import (
 )
 from deltareg.db.rows.prepared import Prepared, Statement, check_order
 from deltareg.db.rows.principals import AuditRow, KeptAnswerRow, LiveTokenRow, TokenRow
+from deltareg.db.rows.proofs import FormRow, RelyingRow, StandingProofRow
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
@@ -72,6 +73,7 @@ __all__ = [
     "DocumentsRow",
     "EventRow",
     "FollowerRow",
+    "FormRow",
     "HasPolicy",
     "HolderRow",
     "HubIdRow",
@@ -100,12 +102,14 @@ __all__ = [
     "ReceivedPackRow",
     "ReencodeRow",
     "RelationRow",
+    "RelyingRow",
     "RequestRow",
     "ResolvedRow",
     "RevisionRow",
     "RevocationRow",
     "RunRow",
     "ShownRunRow",
+    "StandingProofRow",
     "StandingRow",
     "Statement",
     "SuiteRow",

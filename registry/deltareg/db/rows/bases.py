@@ -24,6 +24,11 @@ class BaseRow:
     stored_bytes: int
     created_at: int
     created_by: int | None
+    storage_revision: int
+    proven_at: int | None
+    proven_revision: int | None
+    corrupt_at: int | None
+    stored_by: int | None
     is_stored: bool
     maker: str | None
     deltas: int

@@ -30,6 +30,10 @@ class VersionRow:
     deleted_at: int | None
     released_at: int | None
     revoked_at: int | None
+    proven_at: int | None
+    proven_revision: int | None
+    corrupt_at: int | None
+    stored_by: int | None
     namespace: str
     line: str
     base_name: str | None

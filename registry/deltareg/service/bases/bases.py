@@ -1,10 +1,12 @@
 """Reading bases: list, show, manifest, storage."""
 
 from deltareg.db.queries import bases as queries
+from deltareg.db.queries.shares import Held
 from deltareg.db.session import read
 from deltareg.errors import NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.describe import describe_base
 from deltareg.service.paging import check_limit, page, read_cursor, readable
 from deltareg.service.registry import Caller, Registry
@@ -64,10 +66,13 @@ def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
 
     Raises:
         NotFound: The base is only registered; its bytes are elsewhere.
+        Corrupt: What it leads to is not the base.
     """
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
-        raw = queries.base_content(conn, find_base(conn, caller, name).id).storage_map
+        base = find_base(conn, caller, name)
+        refuse_corrupt(conn, Held(base.id, is_base=True), name)
+        raw = queries.base_content(conn, base.id).storage_map
     if not raw:
         raise NotFound(
             f"the base {name} is registered without its bytes",

@@ -25,7 +25,7 @@ from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.base_parts import identities_of_variants, roots_of_variants
 from deltareg.service.bases.stacks import revoked_below
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import proof_of, ref_of
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
 from deltareg.service.lines.revocations import tell_revocation
@@ -168,4 +168,5 @@ def _candidate(conn: sa.Connection, version: VersionRow, channel: ChannelRow) ->
         revoked="" if version.revoked_at is None else tell_revocation(conn, version),
         revoked_below=revoked_below(conn, version), identity=version.base_identity or "",
         base_aliases=() if version.base_id is None else aliases_of(conn, version.base_id),
+        proof=proof_of(version),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.stacks import stack_below
 from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
-from deltareg.errors import Blocked
+from deltareg.errors import Blocked, Corrupt
 from deltareg.refs import LineRef
 from deltareg.service.bases.stacks import revoked_below
 from deltareg.service.channels.approvals import MOVED_ON, end_others, note_promoted
@@ -36,8 +36,12 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
 
     Raises:
         Blocked: It is deleted, revoked or stands on one that is.
+        Corrupt: Its bytes are not what it says.
     """
     ref = ref_of(version)
+    if version.corrupt_at is not None:
+        told = f"{ref} is corrupt: what is stored is not what it says"
+        raise Corrupt(told, fix=f"{fix}, or push the same folder again")
     if version.deleted_at is not None:
         raise Blocked(f"{ref} is deleted", fix=fix)
     if version.revoked_at is not None:

@@ -9,6 +9,7 @@ from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
+from deltareg.db.queries.shares import Held
 from deltareg.db.rows import ListedLineRow, ResolvedRow, VersionRow
 from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import Conflict
@@ -16,6 +17,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import rfc3339
+from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.describe import (
     describe_detail,
     describe_resolved,
@@ -113,10 +115,16 @@ def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
 
 
 def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
-    """Give the storage map of a version, as it is now."""
+    """Give the storage map of a version, as it is now.
+
+    Raises:
+        Corrupt: What it leads to is not the version.
+    """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
-        return queries.content(conn, find_version(conn, caller, ref, bare="newest").id).storage_map
+        version = find_version(conn, caller, ref, bare="newest")
+        refuse_corrupt(conn, Held(version.id), ref_of(version))
+        return queries.content(conn, version.id).storage_map
 
 
 def delete_version(

@@ -5,7 +5,7 @@ itself; in it, the upload must still be open, every pack durable and live, and t
 storage map, pack references, version, queued verification and audit row are one commit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from deltareg.db.document import PackedDocuments, pack_documents
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import forms, proofs
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import variants as variant_queries
@@ -47,13 +48,15 @@ from deltareg.service.describe import describe_version, line_of
 from deltareg.service.events import Action
 from deltareg.service.kept import view_of_base
 from deltareg.service.push.bound_base import base_of_upload, check_same_base
-from deltareg.service.push.places import Place, places_of, record_places
+from deltareg.service.push.forms import take_form
 from deltareg.service.push.shares import measure
+from deltareg.service.push.subject import subject_of
 from deltareg.service.push.uploads import (
     abort_upload,
     check_open,
     find_own_upload,
     is_of_run,
+    is_wanted_again,
     manifest_of,
     show_upload,
     target_of,
@@ -61,6 +64,7 @@ from deltareg.service.push.uploads import (
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_variant
+from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.service.runs.kinds.reencode import misses_its_base, queue_reencode
 from deltareg.service.runs.kinds.verify import queue_default_suite
 from deltareg.wire import UploadComplete, UploadInfo
@@ -103,7 +107,7 @@ def complete_upload(
     again = misses_its_base(manifest, storage, base)
     stored = _Stored(
         manifest, storage, pack_documents(present(upload.manifest), raw_map),
-        measure(manifest, storage), places_of(manifest, storage, str(manifest.base)),
+        measure(manifest, storage),
         reencode_run=new_id() if again else None,
     )  # fmt: skip
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
@@ -118,7 +122,6 @@ class _Stored:
         storage: The storage map.
         packed: Manifest and map, as the row keeps them.
         shares: What is in each of its packs.
-        places: Where its pieces are.
         reencode_run: The id of a run that stores it anew, with the base; None without need.
     """
 
@@ -126,12 +129,15 @@ class _Stored:
     storage: StorageMap
     packed: PackedDocuments
     shares: Mapping[str, Share]
-    places: Sequence[Place]
     reencode_run: UUID | None
 
 
-def pack_keys(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> dict[Digest, str]:
-    """Find the physical key of every pack of a map: of this upload, or live in its scope.
+def pack_keys(
+    conn: sa.Connection, upload: UploadRow, storage: StorageMap, *, of_version: int | None = None
+) -> dict[Digest, str]:
+    """Find the physical key of every pack of a map: of this upload, or one to rely on.
+
+    That is one of something that is proven, that the same principal sent, or of the version itself.
 
     Raises:
         UploadClosed: One is neither; the push has to start again.
@@ -141,10 +147,14 @@ def pack_keys(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> di
         for row in queries.received_packs(conn, upload.id)
     }
     others = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in found]
-    found |= pack_queries.physical_keys(conn, upload.scope, others)
+    found |= proofs.reliable_keys(
+        conn, upload.scope, others, sender_id=upload.principal_id, of_version=of_version
+    )
     for pack in storage.packs:
         if str(pack.digest) not in found:
-            raise UploadClosed(f"pack {pack.digest.short} is not stored (any more)", fix=_AGAIN)
+            is_there = pack_queries.physical_keys(conn, upload.scope, [str(pack.digest)])
+            what = "claimed by somebody else, not proven" if is_there else "not stored (any more)"
+            raise UploadClosed(f"pack {pack.digest.short} is {what}", fix=_AGAIN)
         if found[str(pack.digest)][1] != pack.size_bytes:
             wrong = f"pack {pack.digest.short} does not have {pack.size_bytes} bytes"
             raise Refused([Problem("header", wrong, fix="push it with a current client")])
@@ -175,8 +185,12 @@ def read_back(
         raise UploadClosed("what the upload had was collected meanwhile", fix=_AGAIN) from error
 
 
-def adopt_packs(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> dict[str, int]:
+def adopt_packs(
+    conn: sa.Connection, upload: UploadRow, storage: StorageMap, *, is_replacing: bool = False
+) -> dict[str, int]:
     """Make the upload's packs live and lock the others; give every pack's row id by digest.
+
+    With `is_replacing` its objects take the place of those that equal packs have.
 
     Raises:
         UploadClosed: A pack that should be there already is gone.
@@ -192,7 +206,7 @@ def adopt_packs(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> 
             continue
         found[digest] = pack_queries.adopt(
             conn, scope=upload.scope, digest=digest, size_bytes=row.size_bytes,
-            physical_key=row.physical_key,
+            physical_key=row.physical_key, is_replacing=is_replacing,
         )  # fmt: skip
     return found | pack_queries.lock_live(conn, upload.scope, others)
 
@@ -251,13 +265,15 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     known = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
     if known is not None:
         check_same_base(conn, known, base_of_upload(conn, caller, upload, stored.manifest))
+        _take_again(conn, caller, upload, known, stored)
         queries.close_upload(conn, upload_id, state="complete", version_id=known.id)
+        known = version_queries.version_by_id(conn, known.id)
         return _answer(conn, upload, known, created=False)
     pack_ids = adopt_packs(conn, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
     keep_shares(conn, Held(version_id), stored.shares)
-    record_places(conn, upload.scope, stored.places, pack_ids)
+    queue_proof(conn, Held(version_id), created_by=caller.principal_id)
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)
     queue_default_suite(conn, caller, row)
@@ -269,6 +285,33 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     subject = f"{row.namespace}/{row.line}:v{row.number}"
     caller.record(conn, Action.VERSION_PUSH, subject, on=line_of(row), before=None, after=after)
     return info
+
+
+def _take_again(
+    conn: sa.Connection, caller: Caller, upload: UploadRow, known: VersionRow, stored: _Stored
+) -> None:
+    """Take the bytes of a version that is there, where they are wanted."""
+    version_queries.lock_version(conn, known.id)
+    known = version_queries.version_by_id(conn, known.id)
+    if not is_wanted_again(known, caller) or known.deleted_at is not None:
+        return
+    is_healing = known.corrupt_at is not None
+    pack_ids = adopt_packs(conn, upload, stored.storage, is_replacing=is_healing)
+    size = stored.storage.stored_bytes(stored.manifest.pieces())
+    form = forms.add_form(
+        conn, known.id, pack_ids.values(), why="push", storage_map=stored.packed.storage_map,
+        stored_bytes=size, sent_by=caller.principal_id, state="proposed",
+    )  # fmt: skip
+    if not is_healing:
+        return
+    subject = subject_of(conn, Held(known.id))
+    take_form(conn, present(forms.form_by_id(conn, form)))
+    queue_proof(conn, Held(known.id), created_by=caller.principal_id)
+    queue_default_suite(conn, caller, known)
+    caller.record(
+        conn, subject.healed, subject.name, on=subject.on, before={"proof": "corrupt"},
+        after={"proof": "claimed", "sent_by": caller.principal},
+    )  # fmt: skip
 
 
 def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import bases as queries
 from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import proofs
 from deltareg.db.queries import uploads as upload_queries
 from deltareg.db.queries.base_identities import is_alias
 from deltareg.db.queries.deltas import add_namespace, namespace_id
@@ -50,7 +51,6 @@ from deltareg.service.push.ingest import (
     pack_keys,
     read_back,
 )
-from deltareg.service.push.places import places_of, record_places
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import (
     abort_upload,
@@ -61,6 +61,7 @@ from deltareg.service.push.uploads import (
 )
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds import queue_where_base_was_missed
+from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.wire import BaseForm, BaseInfo, UploadComplete
 
 
@@ -173,14 +174,16 @@ def _commit(
         _relate(conn, base_id, base_view(manifest_of(upload)))
         if ground is not None and stored is not None:
             record_stack(conn, ground, base_id, recipe=stored.recipe)
-    is_new = is_added or (stored is not None and not known.is_stored)
+    is_healing = stored is not None and known.corrupt_at is not None
+    is_new = is_added or (stored is not None and not known.is_stored) or is_healing
     if stored is not None and is_new:
-        _store(conn, upload, base_id, stored, "" if ground is None else ground.bottom_root)
+        _store(conn, caller, upload, known, stored)
         queue_where_base_was_missed(conn, caller, base_id)
     upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
     info = _answer(conn, upload, created=is_new)
     if is_new:
         action = Action.BASE_REGISTER if stored is None else Action.BASE_PUSH
+        action = Action.BASE_HEAL if is_healing else action
         after = {"root": info.root, "is_stored": info.is_stored}
         caller.record(
             conn, action, f"base/{info.name}", on=Base(info.name), before=None, after=after
@@ -215,17 +218,19 @@ def _known(conn: sa.Connection, caller: Caller, upload: UploadRow, *, has_bytes:
 
 
 def _store(
-    conn: sa.Connection, upload: UploadRow, base_id: int, stored: _Stored, reference_root: str
+    conn: sa.Connection, caller: Caller, upload: UploadRow, known: BaseRow, stored: _Stored
 ) -> None:
-    storage = stored.storage
-    pack_ids = adopt_packs(conn, upload, storage)
+    """Give a base its bytes, in place of a lie where there is one."""
+    storage, held = stored.storage, Held(known.id, is_base=True)
+    is_healing = known.corrupt_at is not None
+    pack_ids = adopt_packs(conn, upload, storage, is_replacing=is_healing)
     manifest = manifest_of(upload)
     size = storage.stored_bytes(manifest.pieces())
-    queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=size)
-    pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
-    held = Held(base_id, is_base=True)
+    queries.store_base(conn, known.id, storage_map=stored.raw, stored_bytes=size)
+    pack_queries.reference_base_anew(conn, known.id, sorted(pack_ids.values()))
     keep_share(conn, held, manifest, storage)
-    record_places(conn, upload.scope, places_of(manifest, storage, reference_root), pack_ids)
+    proofs.claim_anew(conn, held, sent_by=caller.principal_id)
+    queue_proof(conn, held, created_by=caller.principal_id)
 
 
 def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:

@@ -6,7 +6,7 @@ is killed in between leaves bytes that collection finds and nothing else.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -17,44 +17,38 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.runs import Hold, held_run
-from deltareg.db.rows import BaseRow, UploadRow, present
+from deltareg.db.rows import BaseRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
-from deltareg.delta.base_manifest import base_identity, base_view
+from deltareg.delta.base_manifest import base_identity
 from deltareg.digest import Digest
 from deltareg.errors import (
     DeltaregError,
     IntegrityFailure,
-    InvalidInput,
     LeaseLost,
     NotFound,
-    Problem,
     QuotaExceeded,
-    Refused,
     StoreUnavailable,
     UploadClosed,
 )
-from deltareg.identity.carried import check_carried
-from deltareg.identity.manifest import BASE_KIND, Manifest
+from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chain
-from deltareg.refs import LineRef, Ref, parse_base, parse_semver, plain_base
+from deltareg.refs import LineRef, Ref, plain_base
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
 from deltareg.service.bases.completion import check_completion
-from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
+from deltareg.service.bases.stacks import find_ground, is_version_base
 from deltareg.service.bases.variants import (
-    check_form,
     check_variant,
     settle,
 )
-from deltareg.service.describe import describe_base, describe_version
+from deltareg.service.describe import describe_base, describe_version, proof_of, sender_of
 from deltareg.service.kept import decoded
 from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
-from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
+from deltareg.service.push.targets import check_target
+from deltareg.service.registry import PACK_BYTES_MAX, Caller, Registry
 from deltareg.store import fresh_key
-from deltareg.wire import BaseForm, ReceivedPack, UploadInfo, UploadOpen
+from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
 
-_CURRENT = "push it with a current client"
-_LABELS_MAX, _LABEL_CHARACTERS = 64, 256
 _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
@@ -76,7 +70,7 @@ def open_upload(
     raw = request.manifest.encode()
     digest = str(Manifest.digest_of(raw))
     manifest = decoded(digest, lambda: raw)
-    scope = _check_target(request, manifest)
+    scope = check_target(request, manifest)
     caller.require(Right.PUSH, on=target_of(request))
 
     def transaction(conn: sa.Connection) -> UploadInfo:
@@ -253,62 +247,11 @@ def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None
         raise LeaseLost(f"run {own.run_id} is not under your lease (any more)", fix="claim another")
 
 
-def _check_target(request: UploadOpen, manifest: Manifest) -> str:
-    if request.semver is not None:
-        parse_semver(request.semver)
-    _check_labels(request.labels)
-    check_carried(manifest.files)
-    is_base = request.subject == "base"
-    if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
-        raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
-    check_form(request.form)
-    if is_base:
-        _check_base(manifest)
-        return _base_scope(request)
-    return namespace_scope(LineRef.parse(request.target).namespace)
-
-
 def _with_plain_names(request: UploadOpen) -> UploadOpen:
     names = {"base": plain_base(request.base)}
     if request.subject == "base":
         names["target"] = plain_base(request.target)
     return request.model_copy(update=names)
-
-
-def _base_scope(request: UploadOpen) -> str:
-    if not is_version_base(request.target):
-        if parse_base(request.target) != request.target:
-            told = f"not a base: {request.target[:140]!r}"
-            raise InvalidInput(told, fix=f"write {parse_base(request.target)}")
-        namespace = Base(request.target).namespace
-        return BASES if namespace is None else namespace_scope(namespace)
-    if request.register_only or request.form != BaseForm():
-        raise InvalidInput("a version that is a base is stored, not registered")
-    return namespace_scope(parse_version_base(request.target).line.namespace)
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    sizes = [len(text) for pair in labels.items() for text in pair]
-    if len(labels) > _LABELS_MAX or max(sizes, default=0) > _LABEL_CHARACTERS:
-        raise InvalidInput(
-            f"a version may have {_LABELS_MAX} labels of {_LABEL_CHARACTERS} characters",
-            fix="put longer notes into the README.md of the folder",
-        )
-
-
-def _check_base(manifest: Manifest) -> None:
-    """Refuse a base that nobody could push a delta for, because it cannot be read as one."""
-    wrong = "it has no tensors" if not manifest.tensors else ""
-    if not isinstance(manifest.config.get("config_json"), str):
-        wrong = "it does not say what its config.json holds"
-    if wrong:
-        raise Refused([Problem("header", f"manifest of a base: {wrong}", fix=_CURRENT)])
-    try:
-        base_view(manifest)
-        base_identity(manifest)
-    except UnicodeEncodeError as error:
-        what = f"manifest of a base: no text ({error.reason})"
-        raise Refused([Problem("header", what, fix=_CURRENT)]) from error
 
 
 def _find_done(
@@ -324,11 +267,20 @@ def _find_done(
     line = LineRef.parse(request.target)
     delta = delta_queries.delta_row(conn, line.namespace, line.name)
     row = None if delta is None else version_queries.find_version(conn, delta.id, digest=digest)
-    if row is None:
+    if row is None or is_wanted_again(row, caller):
         return None
     check_same_base(conn, row, base)
     info = UploadInfo(id="", state="complete", manifest_digest=digest)
     return info.model_copy(update={"version": describe_version(conn, row)})
+
+
+def is_wanted_again(row: VersionRow, caller: Caller) -> bool:
+    """Whether the bytes of a version that is there are taken from a caller all the same.
+
+    Those of one that is corrupt are, and of one that only somebody else claims to have sent.
+    """
+    is_own = sender_of(row) == caller.principal_id
+    return row.corrupt_at is not None or (proof_of(row) == "claimed" and not is_own)
 
 
 def _find_base(
@@ -346,7 +298,8 @@ def _find_base(
     if row.manifest_digest != digest and not is_same:
         check_completion(conn, caller, row, manifest, has_bytes=not request.register_only)
         return None
-    if not row.is_stored and not request.register_only:
+    is_sent = row.is_stored and row.corrupt_at is None
+    if not is_sent and not request.register_only:
         return None
     settle(conn, caller, row, request.form)
     row = base_queries.base_rows(conn, base_id=row.id, limit=1)[0]

@@ -63,7 +63,7 @@ def claim_lease(
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
-    for run_id in _fitting(registry, request):
+    for run_id in _fitting(registry, caller, request):
         claim = partial(queries.claim, run_id=run_id, holder=request.worker, lease_us=lease_us)
         run = with_retry(registry.engine, claim)
         if run is not None:
@@ -163,12 +163,15 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
         queue_reverification(registry)
 
 
-def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
+def _fitting(registry: Registry, caller: Caller, request: LeaseRequest) -> Iterator[str]:
     """List the runs that a worker could do, best first, a page at a time."""
     after: ClaimableRow | None = None
     while True:
         with read(registry.engine) as conn:
-            rows = queries.claimable(conn, what=request.what, only=request.run, after=after)
+            rows = queries.claimable(
+                conn, what=request.what, principal_id=caller.principal_id, only=request.run,
+                after=after,
+            )  # fmt: skip
         if not rows:
             return
         yield from (row.id for row in rows if fits(row.labels, request.labels))
@@ -176,6 +179,8 @@ def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[str]:
 
 
 def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
+    if run.base_id is not None:
+        return _grant_base(registry, run, present(run.base_id), lease_s=lease_s)
     with read(registry.engine) as conn:
         version = version_queries.version_by_id(conn, present(run.version_id))
         row = _base_of(conn, run, version)
@@ -189,6 +194,18 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         promoted=run.request.get("promoted", ""),
         promoted_digest=run.request.get("promoted_digest", ""),
         waived=[name for name in run.request.get("waived", "").split(",") if name],
+        storage_revision=version.storage_revision,
+    )  # fmt: skip
+
+
+def _grant_base(registry: Registry, run: RunRow, base_id: int, *, lease_s: float) -> LeaseGrant:
+    with read(registry.engine) as conn:
+        row = base_queries.base_rows(conn, base_id=base_id, limit=1, also_deleted=True)[0]
+        base = describe_base(conn, row)
+    return LeaseGrant(
+        run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
+        ref="", digest=row.manifest_digest, base=base, suite="", suite_digest="",
+        storage_revision=row.storage_revision,
     )  # fmt: skip
 
 

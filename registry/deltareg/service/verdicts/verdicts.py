@@ -115,7 +115,7 @@ def record_verdict(
     missing = unshown(suite, [(check.name, check.verdict) for check in report.checks])
     if report.verdict == "pass":
         _check_pass(report.checks, suite, missing)
-    found = report.model_dump(exclude={"fence", "base_identity"})
+    found = report.model_dump(exclude={"fence", "base_identity", "storage_revision"})
     _insert(
         conn, run, found, verdict_id=verdict_id, created_by=created_by,
         is_complete=report.verdict == "fail" and not missing, made_on=report.base_identity,
