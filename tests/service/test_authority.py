@@ -373,7 +373,7 @@ def test_a_list_of_bases_leaves_out_versions_of_other_namespaces(registry):
 
 def test_a_lineage_ends_at_the_border(registry):
     with write(registry.engine) as conn:
-        team = deltas.add_namespace(conn, "team", created_by=1)
+        team = deltas.add_namespace(conn, "team", created_by=1).id
         deltas.add_delta(conn, team, "y", created_by=1)
         row = deltas.delta_row(conn, "team", "y")
         assert row is not None
@@ -409,7 +409,7 @@ def test_a_base_of_another_namespace_is_unknown_to_who_pushes_against_it(registr
 def add_lines(registry, *namespaces, count):
     with write(registry.engine) as conn:
         for name in namespaces:
-            place = deltas.add_namespace(conn, name, created_by=1)
+            place = deltas.add_namespace(conn, name, created_by=1).id
             for number in range(count):
                 deltas.add_delta(conn, place, str(number), created_by=1)
 

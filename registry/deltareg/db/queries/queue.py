@@ -6,7 +6,9 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.queries.runs import EXPIRED, ORDER, select_runs
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import BusyWorkerRow, DepthRow, QueuedRunRow, ShownRunRow, fetch_all
+from deltareg.db.sight import Sight
 from deltareg.db.tables import deltas, namespaces, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
 
@@ -14,11 +16,16 @@ _WAITS = sa.or_(runs.c.state == "queued", EXPIRED)
 
 
 def queue_rows(
-    conn: sa.Connection, *, version_id: int | None = None, offset: int = 0, limit: int = 50
+    conn: sa.Connection,
+    *,
+    version_id: int | None = None,
+    sight: Sight | None = None,
+    offset: int = 0,
+    limit: int = 50,
 ) -> Sequence[QueuedRunRow]:
     """List active runs: those under a lease, then those that wait (`waits`), the next first."""
     query = (
-        select_runs()
+        in_sight(select_runs(), sight)
         .add_columns(_WAITS.label("waits"))
         .where(ACTIVE)
         .order_by(sa.case((_WAITS, 1), else_=0), *ORDER)

@@ -25,7 +25,14 @@ from deltareg.db.rows.packs import (
     UploadRow,
 )
 from deltareg.db.rows.prepared import Prepared, Statement, check_order
-from deltareg.db.rows.principals import AuditRow, KeptAnswerRow, LiveTokenRow, TokenRow
+from deltareg.db.rows.principals import (
+    AuditRow,
+    GrantRow,
+    KeptAnswerRow,
+    LiveTokenRow,
+    NamespaceRow,
+    TokenRow,
+)
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
@@ -65,6 +72,7 @@ __all__ = [
     "DocumentsRow",
     "EventRow",
     "FollowerRow",
+    "GrantRow",
     "HasPolicy",
     "HolderRow",
     "HubIdRow",
@@ -79,6 +87,7 @@ __all__ = [
     "MarkedPackRow",
     "MayFreeze",
     "Named",
+    "NamespaceRow",
     "OutcomeRow",
     "PackRow",
     "PackSizeRow",

@@ -5,6 +5,7 @@ Every time is a BIGINT of microseconds since the epoch, by the database's clock 
 
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.fleet import agents, followers
+from deltareg.db.tables.grants import grants, stand_ins, visibility_epochs
 from deltareg.db.tables.metadata import metadata
 from deltareg.db.tables.outbox import outbox
 from deltareg.db.tables.packs import (
@@ -52,6 +53,7 @@ __all__ = [
     "dropped_logs",
     "followers",
     "freezes",
+    "grants",
     "idempotency",
     "lineage",
     "metadata",
@@ -68,6 +70,7 @@ __all__ = [
     "revocations",
     "run_log",
     "runs",
+    "stand_ins",
     "suite_files",
     "suite_uses",
     "suites",
@@ -81,6 +84,7 @@ __all__ = [
     "version_shares",
     "version_variants",
     "versions",
+    "visibility_epochs",
     "waivers",
     "workers",
 ]

@@ -37,6 +37,7 @@ tokens = sa.Table(
     required("principal_id", "principals.id"),
     text("kind"),
     sa.Column("scopes", Json, nullable=False),
+    sa.Column("namespaces", Json),  # NULL: not limited to any
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     created_at(),
     created_by(),
@@ -53,6 +54,7 @@ namespaces = sa.Table(
     metadata,
     row_id(),
     text("name"),
+    sa.Column("visibility", sa.Text, nullable=False, server_default="internal"),
     created_at(),
     created_by(),
     sa.UniqueConstraint("name"),

@@ -10,7 +10,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Resource
+from deltareg.service.authority.resources import SOMEWHERE, Resource
 from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy
@@ -73,14 +73,14 @@ def list_runs(
     cursor: str | None,
     limit: int,
 ) -> Page[RunInfo]:
-    """List runs, newest first; without `ref` it takes the right to read everything."""
-    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
+    """List runs, newest first: of a version, or of all that the caller may read."""
+    caller.require(Right.READ, on=SOMEWHERE if ref is None else ref.line)
     mark = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.run_rows(
-            conn, state=state, what=what, version_id=version_id, before=mark,
-            limit=check_limit(limit) + 1,
+            conn, state=state, what=what, version_id=version_id, sight=caller.sight,
+            before=mark, limit=check_limit(limit) + 1,
         )  # fmt: skip
         shown = info.describe_runs(conn, rows)
     return page(rows, limit, show=lambda row: shown[row.id], key=mark_of)
