@@ -17,12 +17,14 @@ from deltareg_migrations import schema as migrations
 from tests.fixtures.databases import BOTH, database
 from tests.migrations.populated import ROWS, populate, rows_in, rows_of
 
-REVISIONS = [f"{number:04}" for number in range(1, 19)]
+REVISIONS = [f"{number:04}" for number in (*range(1, 19), 21)]
 # Whole ways from a few; each step is walked below, and all whole ways are `soak`.
 WHOLE_WAYS = [
     name if name in {"0001", "0007", "0013"} else pytest.param(name, marks=pytest.mark.soak)
     for name in REVISIONS
 ]
+# What 0021 makes of tokens and namespaces that were there, on every way up.
+MADE = {"grants", "stand_ins", "visibility_epochs"}
 APPEND_ONLY = ["approvals", "audit", "freezes", "reviews", "revisions", "terms", "verdicts"]
 
 
@@ -132,7 +134,7 @@ def test_each_step_down_and_up_keeps_the_rows_that_both_its_ends_know(database_u
         migrations.upgrade(database_url, revision=upper)
         again = rows_of(database_url)
         assert kept == within(again, kept), f"lost on the way up to {upper}"
-        assert not any(rows for table, rows in again.items() if table not in kept), upper
+        assert not any(rows for table, rows in again.items() if table not in {*kept, *MADE}), upper
         assert described(database_url) == before, f"another schema after going down to {lower}"
         migrations.downgrade(database_url, revision=lower)
         assert kept == rows_of(database_url), f"lost on the second way down to {lower}"
@@ -152,7 +154,7 @@ def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(database_
     assert all(full.values()), "every table has a row to lose"
     assert kept == within(full, kept)
     assert kept == within(again, kept)
-    assert not any(rows for table, rows in again.items() if table not in kept)
+    assert not any(rows for table, rows in again.items() if table not in {*kept, *MADE})
     assert migrations.check(database_url) == []
 
 

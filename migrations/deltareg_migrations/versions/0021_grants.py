@@ -5,10 +5,9 @@ everything, as grants that are marked `legacy`. Code of the release before goes 
 tokens alone; a token that it makes has no grants, and allows nothing here until somebody gives some.
 """
 
-from collections.abc import Iterable
-
 import sqlalchemy as sa
 from alembic import op
+from alembic.operations import BatchOperations
 
 from deltareg_migrations.triggers import (
     Rule,
@@ -133,35 +132,47 @@ def upgrade() -> None:
     create_grants()
     create_stand_ins()
     create_epochs()
-    op.add_column(
-        "namespaces", sa.Column("visibility", sa.Text(), server_default="internal", nullable=False)
-    )
-    op.add_column("tokens", sa.Column("namespaces", sa.JSON()))
+    with op.batch_alter_table("namespaces", recreate="always") as batch:
+        batch.add_column(
+            sa.Column("visibility", sa.Text(), server_default="internal", nullable=False)
+        )
+    unguard_approvals()  # the rules name tokens, which SQLite makes anew
+    with op.batch_alter_table("tokens", recreate="always") as batch:
+        keep_default(batch)
+        batch.add_column(sa.Column("namespaces", sa.JSON()))
     give_what_was_held()
     append_only("grants", changes=("DELETE",))
     append_only("stand_ins")
     refuse("grants", "UPDATE", GRANT_RULES, name="ended")
     refuse("stand_ins", "INSERT", STAND_IN_RULES, name="named")
-    guard_approvals((OPEN, *PEOPLE_DIFFER, BY_SCOPE, BY_GRANT))
+    refuse("approvals", "INSERT", (OPEN, *PEOPLE_DIFFER, BY_SCOPE, BY_GRANT), name="given")
     guard_reviews(REVIEW_BY_PERSON)
 
 
 def downgrade() -> None:
     guard_reviews(REVIEW_BY_PRINCIPAL)
-    guard_approvals((OPEN, *PRINCIPALS_DIFFER, BY_SCOPE))
-    op.drop_column("tokens", "namespaces")
-    op.drop_column("namespaces", "visibility")
+    unguard_approvals()
+    with op.batch_alter_table("tokens", recreate="always") as batch:
+        keep_default(batch)
+        batch.drop_column("namespaces")
+    refuse("approvals", "INSERT", (OPEN, *PRINCIPALS_DIFFER, BY_SCOPE), name="given")
+    with op.batch_alter_table("namespaces", recreate="always") as batch:
+        batch.drop_column("visibility")
     op.drop_table("visibility_epochs")
     drop_append_only("stand_ins")
     drop_append_only("grants")
     drop_functions("grants_ended_rules", "stand_ins_named_rules")
 
 
-def guard_approvals(rules: Iterable[Rule]) -> None:
-    """Put rules in the place of those that say which approvals count."""
+def keep_default(batch: BatchOperations) -> None:
+    """Spell the default of a text as it was: SQLite gives it back in brackets."""
+    batch.alter_column("note", existing_type=sa.Text(), existing_nullable=False, server_default="")
+
+
+def unguard_approvals() -> None:
+    """Take the rules away that say which approvals count, for others to come in their place."""
     drop_triggers("approvals", "given")
     drop_functions("approvals_given_rules")
-    refuse("approvals", "INSERT", tuple(rules), name="given")
 
 
 def guard_reviews(rule: Rule) -> None:

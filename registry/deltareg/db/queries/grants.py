@@ -5,10 +5,31 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
 
 from deltareg.db.clock import now_us
 from deltareg.db.rows import GrantRow, fetch_all, fetch_one
 from deltareg.db.tables import grants, namespaces, principals, stand_ins, tokens
+
+
+class joined(GenericFunction[str]):  # noqa: N801  (reads as the SQL function that it is)
+    """The texts of a group as one, with a comma between two."""
+
+    type = sa.Text()
+    inherit_cache = True
+    name = "deltareg_joined"
+
+
+@compiles(joined, "sqlite")
+def _joined_sqlite(element: joined, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    return f"group_concat({compiler.process(element.clauses, **kw)}, ',')"
+
+
+@compiles(joined, "postgresql")
+def _joined_postgresql(element: joined, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401
+    return f"string_agg({compiler.process(element.clauses, **kw)}, ',')"
 
 
 def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
@@ -19,7 +40,7 @@ def held_by(principal_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
     place = sa.func.coalesce(namespaces.c.name, "")
     words = grants.c.role + " " + place + " " + grants.c.pattern
     return (
-        sa.select(sa.func.aggregate_strings(words, ","))
+        sa.select(joined(words))
         .select_from(grants)
         .outerjoin(namespaces, namespaces.c.id == grants.c.namespace_id)
         .where(grants.c.principal_id == principal_id, grants.c.ended_at.is_(None))

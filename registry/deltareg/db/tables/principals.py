@@ -37,13 +37,13 @@ tokens = sa.Table(
     required("principal_id", "principals.id"),
     text("kind"),
     sa.Column("scopes", Json, nullable=False),
-    sa.Column("namespaces", Json),  # NULL: not limited to any
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     created_at(),
     created_by(),
     time("expires_at"),
     time("revoked_at"),
     time("last_used_at"),
+    sa.Column("namespaces", Json),  # NULL: not limited to any
     sa.UniqueConstraint("token_hash"),
     one_of("kind", "pat", "ci", "wrk"),
     sa.Index(None, "principal_id"),
@@ -54,9 +54,9 @@ namespaces = sa.Table(
     metadata,
     row_id(),
     text("name"),
-    sa.Column("visibility", sa.Text, nullable=False, server_default="internal"),
     created_at(),
     created_by(),
+    sa.Column("visibility", sa.Text, nullable=False, server_default="internal"),
     sa.UniqueConstraint("name"),
 )
 

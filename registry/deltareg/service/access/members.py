@@ -93,6 +93,7 @@ def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
     """
     if caller.is_anonymous:
         raise needs_token()
+    caller.require(Right.READ, on=SOMEWHERE)
 
     def transaction(conn: sa.Connection) -> MemberInfo:
         row = queries.grant_row(conn, grant_id)
