@@ -5,6 +5,8 @@ everything, as grants that are marked `legacy`. Code of the release before goes 
 tokens alone; a token that it makes has no grants, and allows nothing here until somebody gives some.
 """
 
+from typing import Literal
+
 import sqlalchemy as sa
 from alembic import op
 from alembic.operations import BatchOperations
@@ -132,12 +134,12 @@ def upgrade() -> None:
     create_grants()
     create_stand_ins()
     create_epochs()
-    with op.batch_alter_table("namespaces", recreate="always") as batch:
+    with op.batch_alter_table("namespaces", recreate=recreation()) as batch:
         batch.add_column(
             sa.Column("visibility", sa.Text(), server_default="internal", nullable=False)
         )
     unguard_approvals()  # the rules name tokens, which SQLite makes anew
-    with op.batch_alter_table("tokens", recreate="always") as batch:
+    with op.batch_alter_table("tokens", recreate=recreation()) as batch:
         keep_default(batch)
         batch.add_column(sa.Column("namespaces", sa.JSON()))
     give_what_was_held()
@@ -152,16 +154,21 @@ def upgrade() -> None:
 def downgrade() -> None:
     guard_reviews(REVIEW_BY_PRINCIPAL)
     unguard_approvals()
-    with op.batch_alter_table("tokens", recreate="always") as batch:
+    with op.batch_alter_table("tokens", recreate=recreation()) as batch:
         keep_default(batch)
         batch.drop_column("namespaces")
     refuse("approvals", "INSERT", (OPEN, *PRINCIPALS_DIFFER, BY_SCOPE), name="given")
-    with op.batch_alter_table("namespaces", recreate="always") as batch:
+    with op.batch_alter_table("namespaces", recreate=recreation()) as batch:
         batch.drop_column("visibility")
     op.drop_table("visibility_epochs")
     drop_append_only("stand_ins")
     drop_append_only("grants")
     drop_functions("grants_ended_rules", "stand_ins_named_rules")
+
+
+def recreation() -> Literal["always", "never"]:
+    """Say whether a table is made anew: SQLite writes a new column where it would not stand."""
+    return "always" if op.get_bind().dialect.name == "sqlite" else "never"
 
 
 def keep_default(batch: BatchOperations) -> None:

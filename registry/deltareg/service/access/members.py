@@ -121,8 +121,8 @@ def check_seen(conn: sa.Connection, caller: Caller, name: str) -> int:
     found = delta_queries.namespace_id(conn, name)
     if caller.is_anonymous:
         raise needs_token()
+    caller.require(Right.READ, on=SOMEWHERE)
     if found is None or not caller.sees(place):
-        caller.require(Right.READ, on=SOMEWHERE)  # the words for who may read nothing at all
         raise absent(place)
     return found
 
