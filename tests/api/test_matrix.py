@@ -40,7 +40,7 @@ NOWHERE = HERE | {
 NUMBERS = {"run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "9"}
 EVERYBODY = (*ROLES, "liner", "limited", "foreign", *WIDE, "anonymous")
 DECISIVE = {
-    "private": ("owner", "foreign", "limited", "anonymous"), "internal": ("foreign",),
+    "private": ("owner", "foreign", "anonymous"), "internal": ("foreign",),
     "public": ("anonymous",),
 }  # fmt: skip
 ALL = dict.fromkeys(("private", "internal", "public"), EVERYBODY)
@@ -154,7 +154,7 @@ def test_faults_in_the_defences_are_noticed(filled, monkeypatch, fault):
     clear_caches()
     FAULTS[fault](monkeypatch)
 
-    wrong = mismatches(filled, {"private": ("foreign", "limited", "reader")}, only=TELLING)
+    wrong = mismatches(filled, {"private": ("owner", "limited", "foreign")}, only=TELLING)
 
     monkeypatch.undo()
     clear_caches()
@@ -225,6 +225,7 @@ JUDGES = {
     "own": judge_own,
     "share": judge_shared,
     "free": judge_shared,
+    "everything": judge_shared,
     "nobody": lambda *given, **_: given[4].status_code == 200,
 }
 
@@ -246,9 +247,10 @@ def send(world, who, route, names, **more):
 
     version = "2" if "as-base" in route else names["version"]
     agent = "host" if route.startswith("DELETE") else who
+    body = {"worker": who} if route == "POST /api/v1/leases" else of(BODY.get(route))
     return world.ask(
         who, route, names | {"agent": agent, "version": version}, params=of(QUERIES.get(route)),
-        json=of(BODY.get(route)), headers=HEADERS.get(route, {}), **more,
+        headers=HEADERS.get(route, {}), json=body, **more,
     )  # fmt: skip
 
 

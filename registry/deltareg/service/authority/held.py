@@ -15,7 +15,7 @@ from deltareg.service.authority.grants import (
     Unless,
     implies,
 )
-from deltareg.service.authority.resources import EVERYTHING, Namespace
+from deltareg.service.authority.resources import Namespace, Whole
 from deltareg.service.authority.roles import RIGHTS, Role
 
 _Limits = frozenset[str] | None
@@ -45,7 +45,7 @@ class Holding:
     def reach(self) -> Reach:
         """How far it reaches."""
         if self.namespace is None:
-            return EVERYTHING
+            return Whole.EVERYTHING
         if not self.pattern:
             return Namespace(self.namespace)
         lines, _, channels = self.pattern.partition("@")

@@ -89,7 +89,6 @@ def approve_request(
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, channel: ChannelRow) -> None:
-        caller.require(Right.APPROVE, on=channel_of(request))
         _check_other(conn, caller, request)
         given = queries.approvals_of(conn, [request.id]).get(request.id, [])
         if caller.principal_id not in {row.principal_id for row in given}:
@@ -110,7 +109,7 @@ def approve_request(
         is_mine = caller.principal_id in {row.principal_id for row in given}
         return bool(request.state == "promoted") and is_mine
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.APPROVE, act, is_done=is_done)
 
 
 def reject_request(
@@ -124,13 +123,12 @@ def reject_request(
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, _channel: ChannelRow) -> None:
-        caller.require(Right.APPROVE, on=channel_of(request))
         end(conn, caller, request, state="rejected", decision=reason)
 
     def is_done(_conn: sa.Connection, request: RequestRow) -> bool:
         return (request.state, request.decided_by) == ("rejected", caller.principal_id)
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.APPROVE, act, is_done=is_done)
 
 
 def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
@@ -144,7 +142,6 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
 
     def act(conn: sa.Connection, request: RequestRow, _channel: ChannelRow) -> None:
         where = channel_of(request)
-        caller.require(Right.PROMOTE, on=where)
         is_opener = caller.principal_id == request.opener_id
         if not is_opener and not caller.may(Right.ADMIN, on=where):
             raise Forbidden(
@@ -156,13 +153,14 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
     def is_done(_conn: sa.Connection, request: RequestRow) -> bool:
         return (request.state, request.decided_by) == ("withdrawn", caller.principal_id)
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.PROMOTE, act, is_done=is_done)
 
 
 def _decide(
     registry: Registry,
     caller: Caller,
     request_id: int,
+    right: Right,
     act: Callable[[sa.Connection, RequestRow, ChannelRow], None],
     *,
     is_done: Callable[[sa.Connection, RequestRow], bool],
@@ -171,6 +169,7 @@ def _decide(
 
     def transaction(conn: sa.Connection) -> RequestInfo:
         found = _find(conn, caller, request_id)
+        caller.require(right, on=channel_of(found))
         channel = channel_queries.channel_by_id(conn, found.channel_id, lock=True)
         request = _find(conn, caller, request_id)
         if request.state != "open" and is_done(conn, request):
