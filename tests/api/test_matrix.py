@@ -206,7 +206,7 @@ def judge_list(_world, _who, _route, _visibility, answer, *, is_allowed):
 def judge_thing(world, who, route, visibility, answer, *, is_allowed):
     """What may not be read is as what is not there, and so is what may not be done to it."""
     is_none = answer.status_code in {403, 404}
-    if not is_allowed and may_read(who, visibility):
+    if not is_allowed and (may_read(who, visibility) or who == "liner"):
         return is_none  # it is known to be there
     is_refused = is_none and plain(answer) == as_of_nothing(world, who, route)
     return is_refused is not is_allowed and not (is_allowed and answer.status_code in {401, 403})
@@ -225,7 +225,9 @@ JUDGES = {
     "own": judge_own,
     "share": judge_shared,
     "free": judge_shared,
-    "everything": judge_shared,
+    "everything": lambda *given, is_allowed: (
+        judge_shared(*given, is_allowed=is_allowed) or given[4].status_code == 404
+    ),
     "nobody": lambda *given, **_: given[4].status_code == 200,
 }
 

@@ -132,10 +132,9 @@ def _add_rows(conn):
     """Add what is looked at: manifests that can be read, a run with a verdict, open uploads."""
     raw = WEIGHTS.encode()
     for table in (t.bases, t.uploads, t.versions):
-        values = {"manifest": raw}
-        if table is not t.versions:
-            values["manifest_digest"] = WEIGHTS.digest.hex
-        conn.execute(sa.update(table).values(values))
+        conn.execute(sa.update(table).values(manifest=raw))
+    for table in (t.bases, t.uploads):
+        conn.execute(sa.update(table).values(manifest_digest=WEIGHTS.digest.hex))
     base = {**_row(t.bases), "id": 20, "name": "lab/x:v2", "root": rows.BASE_ROOT}
     conn.execute(sa.insert(t.bases).values(base | {"manifest": raw}))
     above = {"base_id": 20, "version_id": 2, "bottom_id": 1, "depth": 1, "recipe": ""}
@@ -165,7 +164,7 @@ def _row(table):
 
 def _add_people(conn):
     """Add somebody for each role in `lab`, some who have nothing there, and some everywhere."""
-    tokens = {}
+    tokens: dict[str, str | None] = {}
     for role in ROLES:
         who = _add_person(conn, role, tokens)
         grants.add_grant(conn, who, role=role, namespace_id=1, created_by=1)

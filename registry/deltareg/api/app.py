@@ -61,9 +61,8 @@ def create_app(
         room: The disks without which the server is not ready; None for none of its own.
     """
     modules = (
-        health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs, queue,
-        fleet,
-        stats, operations,
+        health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
+        queue, fleet, stats, operations,
     )  # fmt: skip
     app = FastAPI(
         routes=[

@@ -1,4 +1,4 @@
-"""A review of who has what: roles of the release before, roles that nobody uses, the widest ones."""
+"""A review of who has what: roles of the release before, unused ones, the widest ones."""
 
 from deltareg.db.clock import US_PER_S, read_clock
 from deltareg.db.queries import grants as queries
