@@ -162,7 +162,10 @@ def test_faults_in_the_defences_are_noticed(filled, monkeypatch, fault):
 
 
 def clear_caches():
-    for kept in (held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of):
+    for kept in (
+        held.allowed, held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of,
+        decide_module.decided,
+    ):  # fmt: skip
         kept.cache_clear()
 
 

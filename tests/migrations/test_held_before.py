@@ -31,7 +31,7 @@ def migrated(empty_database_url):
         ("namespaces", ("id", "name", "created_by", "created_at")),
     )}  # fmt: skip
     tokens = sa.table(
-        "tokens", *(sa.column(name) for name in t.tokens.c.keys() if name not in {"id", "scopes"}),
+        "tokens", *(sa.column(c.name) for c in t.tokens.c if c.name not in {"id", "scopes"}),
         sa.column("scopes", sa.JSON()),
     )  # fmt: skip
     with write(engine) as conn:

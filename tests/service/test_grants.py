@@ -1,5 +1,7 @@
 """What a token allows: its scopes, with the roles of its principal, at the moment of use."""
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -18,7 +20,7 @@ from deltareg.wire import MemberAdd, NamespaceChange, NamespaceCreate, TokenCrea
 from tests.fixtures.registries import SCOPES
 
 LAB = LineRef("lab", "bert-7b")
-PAGE = {"cursor": None, "limit": 50}
+PAGE: dict[str, Any] = {"cursor": None, "limit": 50}
 
 
 class Place:
@@ -328,7 +330,7 @@ def test_who_makes_a_scripts_name_stands_behind_it(place):
         ("root", "owner", None), ("ci", "pusher", "root"),
     }  # fmt: skip
     with read(place.registry.engine) as conn:
-        ci, root = (principals.principal_id(conn, name) for name in ("ci", "root"))
+        ci, root = (principals.principal_id(conn, name) or 0 for name in ("ci", "root"))
         assert grants.people_of(conn, [ci, root]) == {ci: root, root: root}
 
 

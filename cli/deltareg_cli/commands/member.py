@@ -30,19 +30,13 @@ _PATTERN = "Only these lines, 'bert-*', or channels, 'bert-*@prod'."
 def member() -> None:
     """Give people roles in a namespace, and take them away.
 
-    Who makes a namespace, by pushing into it first, owns it. Roles and what comes with them:
+    Who makes a namespace, by pushing into it first, owns it, and gives others roles in it. All
+    read: a reader does no more, a pusher pushes, a promoter promotes, an approver approves, a
+    server reports what a host serves. A maintainer does all of that and gives it to others; an
+    owner also says what channels ask, deletes, and says who sees the namespace. Whoever has
+    break-glass moves a channel past its gate.
 
-    \b
-    reader       read
-    pusher       read, push
-    promoter     read, promote
-    approver     read, approve
-    server       read, serve
-    maintainer   all of these, and giving them to others
-    owner        all, with policies, deletion and how visible it is
-    break-glass  read, and moving a channel past its gate
-    verifier     only everywhere: what workers do
-    admin        only everywhere: all but break-glass
+    Two roles are for everywhere: verifier, for workers, and admin, who does all but break glass.
 
     Nobody gives what they lack. A token allows what its scopes and the roles of its principal
     both allow, at the moment of use.

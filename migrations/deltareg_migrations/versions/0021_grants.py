@@ -221,6 +221,7 @@ def create_grants() -> None:
         unique=True, sqlite_where=LIVE_WITHIN, postgresql_where=LIVE_WITHIN,
     )  # fmt: skip
     op.create_index("ix_grants_namespace_id", "grants", ["namespace_id"])
+    op.create_index("ix_grants_principal_id", "grants", ["principal_id"])
 
 
 def create_stand_ins() -> None:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.sight import Sight
 from deltareg.errors import Unauthenticated
-from deltareg.service.authority.decide import Decision, decide, knows
+from deltareg.service.authority.decide import Decision, decided, knows
 from deltareg.service.authority.grants import Grant, Right, Unclaimed
 from deltareg.service.authority.refusals import hidden, refused
 from deltareg.service.authority.resources import SOMEWHERE, Resource
@@ -73,7 +73,7 @@ class Caller:
         """
         if self.is_anonymous and not self.may(right, on=on):
             raise needs_token()
-        match decide(self.grants, right, on):
+        match decided(self.grants, right, on):
             case Decision.ALLOWED:
                 return
             case Decision.HIDDEN:
@@ -84,7 +84,7 @@ class Caller:
 
     def may(self, right: Right, *, on: Resource) -> bool:
         """Whether the token gives a right on a resource."""
-        return decide(self.grants, right, on) is Decision.ALLOWED
+        return decided(self.grants, right, on) is Decision.ALLOWED
 
     def sees(self, on: Resource) -> bool:
         """Whether a resource is there for the caller at all: it has some right on it."""

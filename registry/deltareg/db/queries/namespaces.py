@@ -9,7 +9,11 @@ from deltareg.db.rows import NamespaceRow, fetch_all, fetch_one
 from deltareg.db.sight import Sight
 from deltareg.db.tables import deltas, namespaces, principals, visibility_epochs
 
-EPOCH = sa.select(sa.func.max(visibility_epochs.c.number)).scalar_subquery()
+EPOCH = (
+    sa.select(visibility_epochs.c.number)
+    .where(visibility_epochs.c.id == sa.literal_column("1"))
+    .scalar_subquery()
+)
 """What the visibility of namespaces stands at, as part of a query."""
 
 

@@ -48,6 +48,14 @@ def place_of(conn: sa.Connection, run: ShownRunRow) -> int:
     return conn.execute(sa.select(sa.func.count()).where(ACTIVE, _WAITS, ahead)).scalar_one()
 
 
+def places_of(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, int]:
+    """Give the places of runs that wait among all that do, from 1, in one walk over the queue."""
+    place = sa.func.row_number().over(order_by=ORDER)
+    waiting = sa.select(runs.c.id, place.label("place")).where(ACTIVE, _WAITS).subquery("waiting")
+    query = sa.select(waiting.c.id, waiting.c.place).where(waiting.c.id.in_(run_ids))
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
 def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:
     """Count active runs: rows of (what, labels, waiting, running, oldest_us), labels as JSON text.
 

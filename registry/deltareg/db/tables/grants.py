@@ -48,6 +48,7 @@ grants = sa.Table(
         sqlite_where=_LIVE_WITHIN, postgresql_where=_LIVE_WITHIN,
     ),
     sa.Index(None, "namespace_id"),
+    sa.Index(None, "principal_id"),
 )  # fmt: skip
 
 # Append-only: who stands behind a principal is said once.

@@ -11,12 +11,7 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.authority.decide import Decision, decide
 from deltareg.service.authority.grants import SCOPES, Grant, Right, Unclaimed
-from deltareg.service.authority.held import (
-    Holding,
-    grants_by_sight,
-    grants_within,
-    read_holdings,
-)
+from deltareg.service.authority.held import Holding, allowed, read_holdings
 from deltareg.service.authority.resources import (
     EVERYTHING,
     Base,
@@ -96,7 +91,8 @@ class _Case:
     ) -> None:  # fmt: skip
         place = namespace_of(on)
         self._name, self._right, self._on, self._private = name, right, on, seen.private
-        self._holdings = read_holdings(grant_queries.holdings_of(conn, owner))
+        self._held = grant_queries.holdings_of(conn, owner)
+        self._holdings = read_holdings(self._held)
         self._tokens = queries.live_tokens_of(conn, owner)
         self._is_free = place is not None and delta_queries.namespace_id(conn, place) is None
 
@@ -129,11 +125,9 @@ class _Case:
         return AccessReason(is_met=is_met, what=f"{self._name} is {holding}")
 
     def _by_token(self, row: TokenRow) -> AccessReason:
-        scopes = frozenset[str](row.scopes)
-        limits = None if row.namespaces is None else frozenset(row.namespaces)
-        grants = grants_within(scopes, self._holdings, limits)
-        grants |= grants_by_sight(scopes, self._private, limits)
-        where = "" if limits is None else f", in {', '.join(sorted(limits))} alone"
+        limits = None if row.namespaces is None else tuple(row.namespaces)
+        grants = allowed(tuple[str, ...](row.scopes), self._held, limits, self._private)
+        where = "" if limits is None else f", in {', '.join(limits)} alone"
         what = f"token {row.id} ({row.display}…) is for {', '.join(row.scopes)}{where}"
         return AccessReason(is_met=self._allows(grants), what=what)
 

@@ -18,7 +18,7 @@ from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
 from deltareg.service.access.giving import check_limits, give_scopes, name_person
 from deltareg.service.authority.grants import SCOPES, Among, Grant, Right, grants_of
-from deltareg.service.authority.held import grants_by_sight, grants_within, read_holdings
+from deltareg.service.authority.held import allowed, read_holdings
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
@@ -124,11 +124,9 @@ def _held(row: LiveTokenRow | None) -> LiveTokenRow:
 
 def _caller(registry: Registry, conn: sa.Connection, row: LiveTokenRow, request_id: str) -> Caller:
     """Say what a token allows at this moment: its scopes, with what its principal holds."""
-    scopes = frozenset[str](row.scopes)
-    limits = None if row.namespaces is None else frozenset(row.namespaces)
+    limits = None if row.namespaces is None else tuple(row.namespaces)
     seen = registry.visibilities.at(conn, row.epoch)
-    grants = grants_within(scopes, read_holdings(row.held or ""), limits)
-    grants |= grants_by_sight(scopes, seen.private, limits)
+    grants = allowed(tuple[str, ...](row.scopes), row.held or "", limits, seen.private)
     return Caller(row.principal, row.principal_id, row.id, grants, request_id)
 
 

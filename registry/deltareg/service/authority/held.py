@@ -64,6 +64,23 @@ class Holding:
 
 
 @lru_cache(maxsize=4096)
+def allowed(
+    scopes: tuple[str, ...], held: str, limits: tuple[str, ...] | None, private: frozenset[str]
+) -> frozenset[Grant]:
+    """Give all that a token allows.
+
+    Args:
+        scopes: What the token is for.
+        held: What its principal holds, as the database writes it.
+        limits: The namespaces that it is limited to; None for no limit.
+        private: The namespaces that are seen by their members alone.
+    """
+    wanted, within = frozenset(scopes), None if limits is None else frozenset(limits)
+    grants = grants_within(wanted, read_holdings(held), within)
+    return grants | grants_by_sight(wanted, private, within)
+
+
+@lru_cache(maxsize=4096)
 def read_holdings(text: str) -> tuple[Holding, ...]:
     """Read the roles of a principal as one text, parted by commas; a role of later is left out."""
     known = {role.value for role in Role}

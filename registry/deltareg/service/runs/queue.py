@@ -80,7 +80,7 @@ def list_queue(
         reasons = unserved(conn, waiting)
         places = _places(conn, waiting, are_all=version_id is None and caller.sight is None)
     for row in waiting:
-        standing = {"position": places[row.id], "unserved": reasons[row.id]}
+        standing = {"position": places.get(row.id), "unserved": reasons[row.id]}
         shown[row.id] = shown[row.id].model_copy(update=standing)
     return page(rows, limit, show=lambda row: shown[row.id], key=lambda _: offset + limit)
 
@@ -131,7 +131,7 @@ def _places(
     if are_all and waiting:
         first = 1 + queries.place_of(conn, waiting[0])
         return {row.id: first + index for index, row in enumerate(waiting)}
-    return {row.id: 1 + queries.place_of(conn, row) for row in waiting}
+    return queries.places_of(conn, [row.id for row in waiting]) if waiting else {}
 
 
 def _one_each(rows: Sequence[BusyWorkerRow]) -> list[BusyWorkerRow]:
