@@ -147,10 +147,10 @@ def test_without_the_setting_nothing_is_read_without_a_token(filled):
             assert answer.status_code == 401, route
 
 
+@pytest.mark.parametrize("filled", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_in_the_defences_are_noticed(filled, monkeypatch, fault):
-    if filled.registry.engine.dialect.name != "sqlite":
-        pytest.skip("the rules are the same on both databases")
+    """The rules are the same on both databases."""
     clear_caches()
     FAULTS[fault](monkeypatch)
 

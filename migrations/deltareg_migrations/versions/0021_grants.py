@@ -2,7 +2,7 @@
 
 Who made a namespace owns it. The principals of live tokens keep what their tokens allow, on
 everything, as grants that are marked `legacy`. Code of the release before goes by the scopes of
-tokens alone; a token that it makes has no grants, and allows nothing here until somebody gives some.
+tokens alone; a token that it makes has no grants, and allows nothing here until it is given some.
 """
 
 from typing import Literal
@@ -75,29 +75,23 @@ PRINCIPALS_DIFFER = (
 )
 
 
-def person(principal: str) -> str:
-    """Write, in SQL, who stands behind a principal."""
-    return f"""COALESCE((SELECT i.person_id FROM stand_ins AS i
-        WHERE i.principal_id = {principal}), {principal})"""
-
-
 PEOPLE_DIFFER = (
     Rule(
         "who pushed a version does not approve it",
-        f"""EXISTS (SELECT 1 FROM requests AS r JOIN versions AS v ON v.id = r.version_id
+        """EXISTS (SELECT 1 FROM requests AS r JOIN versions AS v ON v.id = r.version_id
             WHERE r.id = NEW.request_id
-            AND {person("v.created_by")} = {person("NEW.principal_id")})""",
+            AND <person_of_uploader> = <person_of_new>)""",
     ),
     Rule(
         "who opened a request does not approve it",
-        f"""EXISTS (SELECT 1 FROM requests AS r WHERE r.id = NEW.request_id
-            AND {person("r.opener_id")} = {person("NEW.principal_id")})""",
+        """EXISTS (SELECT 1 FROM requests AS r WHERE r.id = NEW.request_id
+            AND <person_of_opener> = <person_of_new>)""",
     ),
     Rule(
         "one person approves once",
-        f"""EXISTS (SELECT 1 FROM approvals AS a WHERE a.request_id = NEW.request_id
+        """EXISTS (SELECT 1 FROM approvals AS a WHERE a.request_id = NEW.request_id
             AND a.principal_id <> NEW.principal_id
-            AND {person("a.principal_id")} = {person("NEW.principal_id")})""",
+            AND <person_of_approver> = <person_of_new>)""",
     ),
 )
 REVIEW_BY_PRINCIPAL = Rule(
@@ -107,8 +101,8 @@ REVIEW_BY_PRINCIPAL = Rule(
 )
 REVIEW_BY_PERSON = Rule(
     "a review is of a move that broke the glass, by somebody else",
-    f"""NOT EXISTS (SELECT 1 FROM revisions AS p WHERE p.id = NEW.revision_id AND p.break_glass
-        AND {person("p.actor_id")} <> {person("NEW.principal_id")})""",
+    """NOT EXISTS (SELECT 1 FROM revisions AS p WHERE p.id = NEW.revision_id AND p.break_glass
+        AND <person_of_actor> <> <person_of_new>)""",
 )
 GRANT_RULES = (
     Rule(

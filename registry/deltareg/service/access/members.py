@@ -80,7 +80,12 @@ def list_members(
             conn, namespace_id=_namespace_id(conn, namespace), everywhere=namespace is None,
             after=after, limit=check_limit(limit) + 1,
         )  # fmt: skip
-    return page(rows, limit, show=describe_member, key=lambda row: row.id)
+    is_managed = namespace is None or caller.may(Right.MAINTAIN, on=Namespace(namespace))
+    seen = {} if is_managed else {"last_used_at": None}  # of others' tokens only who manages hears
+    return page(
+        rows, limit, key=lambda row: row.id,
+        show=lambda row: describe_member(row).model_copy(update=seen),
+    )  # fmt: skip
 
 
 def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
