@@ -289,6 +289,10 @@ def may_read(who, visibility):
     return may(who, "GET /api/v1/deltas/{ns}/{name}/versions", visibility)
 
 
+# Names of people and machines, and what is worked on, are not public with the deltas.
 NEVER_ANONYMOUS = {
     "GET /api/v1/namespaces/{ns}", "GET /api/v1/members", "GET /api/v1/namespaces",
+    "GET /api/v1/runs", "GET /api/v1/runs/{run_id}", "GET /api/v1/runs/{run_id}/log",
+    "GET /api/v1/queue", "GET /api/v1/fleet/agents", "GET /api/v1/requests",
+    "GET /api/v1/requests/{request_id}",
 }  # fmt: skip

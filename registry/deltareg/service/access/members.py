@@ -89,7 +89,7 @@ def list_members(
 
 
 def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
-    """Take a role away, at once; everybody may give up their own.
+    """Take a role away, at once; everybody may give up their own, by a token that could use it.
 
     Raises:
         NotFound: There is none of that number that the caller may see.
@@ -104,8 +104,10 @@ def end_member(registry: Registry, caller: Caller, grant_id: int) -> MemberInfo:
         row = queries.grant_row(conn, grant_id)
         if row is None or not (_is_own(caller, row) or _sees(caller, row)):
             raise NotFound(f"there is no role of number {grant_id}", fix="deltareg member ls NS")
-        if not _is_own(caller, row):
-            check_may_give(caller, RIGHTS[Role(row.role)], namespace=row.namespace)
+        # Of one's own with a token that could use it: one that leaked takes nothing away.
+        on, rights = _place(row.namespace), RIGHTS[Role(row.role)]
+        if not (_is_own(caller, row) and all(caller.may(right, on=on) for right in rights)):
+            check_may_give(caller, rights, namespace=row.namespace)
         _check_kept(conn, row)
         queries.end_grant(conn, row.id, ended_by=caller.principal_id)
         before = {"role": row.role, "pattern": row.pattern}

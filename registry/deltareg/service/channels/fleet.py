@@ -15,7 +15,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.refs import Ref, parse_name
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Channel
+from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE, Channel
 from deltareg.service.clock import rfc3339
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -64,12 +64,13 @@ def list_followers(
 
     What follows a line that the caller may not read is left out.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     after = read_number_cursor(cursor)
     ref = None if of is None else Ref.parse(of)
     if ref is not None and not ref.is_bare:
         ref = parse_followed(str(ref))
-    caller.require(Right.READ, on=SOMEWHERE if ref is None else ref.line)
+    if ref is not None:
+        caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         line = None if ref is None else find_line(conn, caller, ref.line)
         channel = None if ref is None or ref.channel is None else _channel_id(conn, caller, ref)

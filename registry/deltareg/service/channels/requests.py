@@ -17,7 +17,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import SOMEWHERE
+from deltareg.service.authority.resources import SHARED, SOMEWHERE
 from deltareg.service.channels.approvals import (
     approvals_due,
     channel_of,
@@ -49,7 +49,9 @@ def list_requests(
     limit: int,
 ) -> Page[RequestInfo]:
     """List requests of a line, or of all that the caller may read, newest first."""
-    caller.require(Right.READ, on=SOMEWHERE if line is None else line)
+    caller.require(Right.READ, on=SHARED)
+    if line is not None:
+        caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         delta_id = None if line is None else find_line(conn, caller, line).id
@@ -69,7 +71,7 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     Raises:
         NotFound: There is none of that number.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         caller.require(Right.READ, on=line_of(_find(conn, caller, request_id)))
         return _shown(conn, caller, request_id)

@@ -12,7 +12,7 @@ from deltareg.db.rows import BusyWorkerRow, QueuedRunRow
 from deltareg.db.session import read
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE
+from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.labels import device_class, is_for_one_run
@@ -67,7 +67,9 @@ def list_queue(
     `position` counts all that wait, whichever version they are about; those about what the caller
     may not read are left out.
     """
-    caller.require(Right.READ, on=SOMEWHERE if ref is None else ref.line)
+    caller.require(Right.READ, on=SHARED)
+    if ref is not None:
+        caller.require(Right.READ, on=ref.line)
     offset = read_number_cursor(cursor) or 0
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
