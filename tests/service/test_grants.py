@@ -417,3 +417,16 @@ def test_a_grant_ends_and_does_not_change_otherwise(place):
         place.secret("ci", "push", kind="ci")
         with pytest.raises(sa.exc.IntegrityError), write(place.registry.engine) as conn:
             conn.execute(change)
+
+
+def test_a_role_is_given_up_by_a_token_that_could_use_it(one_place):
+    place = one_place
+    place.found(place.caller("ada"))
+    place.secret("bob", "read")
+    given = place.add(place.caller("ada", "admin"), "bob", "pusher")
+
+    with pytest.raises(Forbidden):
+        members.end_member(place.registry, place.caller("bob", "read"), given.id)
+    ended = members.end_member(place.registry, place.caller("bob", "read", "push"), given.id)
+
+    assert ended.id == given.id
