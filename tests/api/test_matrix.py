@@ -267,8 +267,6 @@ def may(who, route, visibility):
         return who not in {"anonymous", "limited"}
     rights = {Right(word) for word in MATRIX[route] if word != "any"} or {Right.READ}
     rights = RIGHTS_HERE.get(route, rights)
-    if who == "liner" and route in OF_NAMESPACE:
-        return True
     if who in WIDE:
         return holds(WIDE[who], rights)
     if REACH[route] == "everything":
@@ -278,7 +276,8 @@ def may(who, route, visibility):
         is_for_all = REACH[route] != "share" and route not in NEVER_ANONYMOUS
         return is_read and is_for_all and visibility == "public"
     is_seen = REACH[route] == "share" or (visibility != "private" and who != "limited")
-    return (is_read and is_seen) or (who in ROLES and holds(who, rights))
+    is_known = who == "liner" and route in OF_NAMESPACE
+    return is_known or (is_read and is_seen) or (who in ROLES and holds(who, rights))
 
 
 def holds(role, rights):

@@ -13,7 +13,7 @@ VERSION = VersionDetail(
     ref="team/x:v1", namespace="team", name="x", version=1, digest="sha256:1", kind="lora",
     variant="", foldable=True, base=BaseName(name="den/y:v2", root=ROOT), message="", semver=None,
     labels={}, logical_bytes=1, stored_bytes=1, uploaded_bytes=1, verdict=None, channels=[],
-    created_at="", created_by="ada", is_deleted=False, parents=["den/y:v2", "team/x:v0"],
+    created_at="", created_by="ada", is_deleted=False, parents=["den/y:v2", "team/x:v3"],
     source="", config={}, tensors=0, modules=0, files=[], stack=["tiny", "den/y:v2"],
 )  # fmt: skip
 BASE = BaseInfo(
@@ -46,7 +46,7 @@ def test_a_stack_and_parents_name_nothing_hidden():
     hidden = veiled_detail(STRANGER, VERSION)
 
     assert hidden.stack == ["tiny", UNSEEN]
-    assert hidden.parents == ["team/x:v0"]
+    assert hidden.parents == ["team/x:v3"]
     assert "den" not in hidden.model_dump_json()
     assert veiled_detail(MEMBER, VERSION) == VERSION
 

@@ -265,19 +265,18 @@ def give_what_was_held() -> None:
         for scope in row.scopes:
             if scope in ROLES:
                 held[row.principal_id, ROLES[scope]] = None
-    given: list[dict[str, object]] = [
-        {"principal_id": who, "namespace_id": None, "role": role} for who, role in held
-    ]
+    given: list[tuple[int, int | None, str]] = [(who, None, role) for who, role in held]
     makers = sa.select(namespaces.c.id, namespaces.c.created_by).where(
         namespaces.c.created_by.is_not(None)
     )
-    given += [
-        {"principal_id": row.created_by, "namespace_id": row.id, "role": "owner"}
-        for row in conn.execute(makers)
-    ]
-    if given:
-        marks = {"is_legacy": True, "created_at": at}
-        conn.execute(sa.insert(grants), [row | marks for row in given])
+    given += [(row.created_by, row.id, "owner") for row in conn.execute(makers)]
+    rows: list[dict[str, object]] = [
+        {"principal_id": who, "namespace_id": where, "role": role, "is_legacy": True,
+         "created_at": at}
+        for who, where, role in given
+    ]  # fmt: skip
+    if rows:
+        conn.execute(sa.insert(grants), rows)
     _name_people(conn, tokens, principals, at)
 
 
