@@ -26,7 +26,7 @@ NAMES = {
     "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
     "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
-    "request_id": "999999",
+    "request_id": "999999", "member_id": "999999",
 }  # fmt: skip
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
@@ -34,6 +34,7 @@ QUERIES = {
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
     "GET /api/v1/bases/{base}/diff": {"other": "tinyllama"},
     "DELETE /api/v1/deltas/{ns}/{name}/channels/{channel}/quarantine/{version}": {"reason": "x"},
+    "GET /api/v1/access/explain": {"principal": "maker", "action": "read", "ref": "team"},
 }
 REPORT = {
     "fence": 1, "verdict": "fail", "verifier": "t", "suite_digest": "s", "dtype": "f", "seed": 1,
@@ -42,6 +43,9 @@ REPORT = {
 BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"principal": "eve"},
     "POST /api/v1/bases/{base}:rename": {"name": "tiny"},
+    "POST /api/v1/namespaces": {"name": "team"},
+    "PATCH /api/v1/namespaces/{ns}": {"visibility": "internal"},
+    "POST /api/v1/members": {"principal": "only-read", "role": "reader", "namespace": "team"},
     "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete": {"storage_map": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete-base": {"storage_map": "{}"},

@@ -27,6 +27,8 @@ APPEND_ONLY = [
     "accepted_warnings", "approvals", "audit", "complete_verdicts", "freezes", "reviews",
     "revisions", "terms", "verdicts", "waiver_channels",
 ]  # fmt: skip
+# What 0022 makes of tokens and namespaces that were there, on every way up.
+MADE = {"grants", "stand_ins", "visibility_epochs"}
 
 
 @pytest.fixture(scope="module", params=BOTH)
@@ -136,7 +138,7 @@ def test_each_step_down_and_up_keeps_the_rows_that_both_its_ends_know(database_u
         migrations.upgrade(database_url, revision=upper)
         again = rows_of(database_url)
         assert kept == within(again, kept), f"lost on the way up to {upper}"
-        assert not any(rows for table, rows in again.items() if table not in kept), upper
+        assert not any(rows for table, rows in again.items() if table not in {*kept, *MADE}), upper
         assert described(database_url) == before, f"another schema after going down to {lower}"
         migrations.downgrade(database_url, revision=lower)
         assert kept == rows_of(database_url), f"lost on the second way down to {lower}"
@@ -156,7 +158,7 @@ def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(database_
     assert all(full.values()), "every table has a row to lose"
     assert kept == within(full, kept)
     assert kept == within(again, kept)
-    assert not any(rows for table, rows in again.items() if table not in kept)
+    assert not any(rows for table, rows in again.items() if table not in {*kept, *MADE})
     assert migrations.check(database_url) == []
 
 

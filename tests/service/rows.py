@@ -51,7 +51,7 @@ def base(engine, name="tiny"):
 def line(engine, name="x", *, maker):
     """Insert a line in the namespace `lab` and give its id."""
     with write(engine) as conn:
-        namespace = deltas.add_namespace(conn, "lab", created_by=maker.principal_id)
+        namespace = deltas.add_namespace(conn, "lab", created_by=maker.principal_id).id
         deltas.add_delta(conn, namespace, name, created_by=maker.principal_id)
         return delta_id(conn, name)
 

@@ -1,6 +1,6 @@
 """Rights end at the border of a namespace: in the answer itself, and in every use case.
 
-No token can hold a grant that reaches one namespace yet, so callers are made here by hand.
+Callers are made here by hand; what makes them of tokens and roles is tested beside this.
 """
 
 import importlib
@@ -23,8 +23,8 @@ from deltareg.digest import Digest
 from deltareg.errors import DeltaregError, Forbidden, NotFound
 from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
 from deltareg.refs import LineRef, Ref
-from deltareg.service.access import audit, tokens
-from deltareg.service.authority.grants import Grant, Right
+from deltareg.service.access import audit, explain, members, namespaces, review, tokens
+from deltareg.service.authority.grants import Grant, Right, Unclaimed
 from deltareg.service.authority.resources import Namespace
 from deltareg.service.bases import bases, changes
 from deltareg.service.bases.stacks import find_ground
@@ -57,6 +57,9 @@ from deltareg.wire import (
     LeaseRequest,
     LineSent,
     LogAppend,
+    MemberAdd,
+    NamespaceChange,
+    NamespaceCreate,
     Observed,
     PolicySet,
     ReencodeReport,
@@ -140,6 +143,9 @@ READS = [  # of what lies in `lab`, or is about it
     called(stats.show_storage, V1, limit=5),
     called(verdicts.list_verdicts, V1, suite=None, **PAGE),
     called(verdicts.show_verdict, "v"),
+    called(namespaces.show_namespace, "lab"),
+    called(members.list_members, "lab", **PAGE),
+    called(members.end_member, 1),
 ]
 DECIDES = [  # on what is known by a number alone, so that it has to be found first
     called(requests.approve_request, 1, message=""),
@@ -179,15 +185,20 @@ WRITES = [  # to what lies in `lab`
     called(ingest_base.complete_base, "open-base", UploadComplete(storage_map="{}")),
     called(flatten.flatten, V1),
     called(runs.queue_run, RunCreate(ref="lab/x:v1")),
+    called(namespaces.change_namespace, "lab", NamespaceChange(visibility="private")),
+    called(members.add_member, MemberAdd(principal="bob", role="reader", namespace="lab")),
+    called(review.review_access, "lab", unused_days=90, **PAGE),
+    called(explain.explain_access, principal="bob", action="read", ref="lab/x"),
 ]  # fmt: skip
 WHOLES = [  # of everything, and what belongs to no namespace
     called(audit.list_audit, actor=None, action=None, subject="lab/x", **PAGE),
     called(tokens.create_token, TokenCreate(principal="eve")),
+    called(members.list_members, None, **PAGE),
+    called(members.add_member, MemberAdd(principal="bob", role="reader")),
+    called(review.review_access, None, unused_days=90, **PAGE),
     called(tokens.list_tokens, **PAGE),
     called(tokens.revoke_token, 1),
-    called(fleet.list_followers, None, **PAGE),
     called(fleet.forget_agent, "others"),
-    called(requests.list_requests, None, state=None, channel=None, **PAGE),
     called(uploads.open_upload, opening("tiny-2", "base")),
     called(changes.rename_base, "tiny", BaseRename(name="tiny-2")),
     called(changes.delete_base, "shared/tiny"),
@@ -199,15 +210,11 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(verify.complete_run, "r", REPORT),
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),
-    called(queue.list_queue, ref=None, **PAGE),
-    called(queue.list_workers),
-    called(runs.list_runs, state=None, what=None, ref=None, **PAGE),
     called(collect.plan_collection, grace_s=0),
     called(collect.run_collection, grace_s=0),
     called(fsck.run_fsck, read_data=False),
     called(stats.show_storage, None, limit=5),
     called(suites.push_suite, SuitePush(document="name: mine\nchecks: [effect]")),
-    called(verdicts.list_verdicts, None, suite=None, **PAGE),
 ]
 SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(tokens.whoami),
@@ -220,6 +227,15 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(suites.list_versions, "smoke", **PAGE),
     called(suites.show_suite, "smoke"),
     called(suites.read_file, "sha256:f"),
+    called(fleet.list_followers, None, **PAGE),
+    called(requests.list_requests, None, state=None, channel=None, **PAGE),
+    called(queue.list_queue, ref=None, **PAGE),
+    called(queue.list_workers),
+    called(runs.list_runs, state=None, what=None, ref=None, **PAGE),
+    called(verdicts.list_verdicts, None, suite=None, **PAGE),
+    called(namespaces.list_namespaces, **PAGE),
+    called(namespaces.create_namespace, NamespaceCreate(name="fresh")),
+    called(explain.explain_access, principal="ada", action="read", ref="lab/x"),
 ]
 
 
@@ -270,6 +286,8 @@ def registry(lab, tmp_path):
 def member(*namespaces, rights=tuple(Right), token_id=1):
     """Give a caller, ada, who has rights in namespaces and nowhere else."""
     grants = {Grant(right, Namespace(name)) for name in namespaces for right in rights}
+    if namespaces:
+        grants.add(Grant(Right.PUSH, Unclaimed()))
     return Caller("ada", 1, token_id, frozenset(grants))
 
 
@@ -383,7 +401,7 @@ def test_a_list_of_bases_leaves_out_versions_of_other_namespaces(registry):
 
 def test_a_lineage_ends_at_the_border(registry):
     with write(registry.engine) as conn:
-        team = deltas.add_namespace(conn, "team", created_by=1)
+        team = deltas.add_namespace(conn, "team", created_by=1).id
         deltas.add_delta(conn, team, "y", created_by=1)
         row = deltas.delta_row(conn, "team", "y")
         assert row is not None
@@ -419,7 +437,7 @@ def test_a_base_of_another_namespace_is_unknown_to_who_pushes_against_it(registr
 def add_lines(registry, *namespaces, count):
     with write(registry.engine) as conn:
         for name in namespaces:
-            place = deltas.add_namespace(conn, name, created_by=1)
+            place = deltas.add_namespace(conn, name, created_by=1).id
             for number in range(count):
                 deltas.add_delta(conn, place, str(number), created_by=1)
 

@@ -35,6 +35,7 @@ class World:
         people = {1: "ada", 2: "bob", 3: "cyd", 4: "dan", 5: "eve"}
         for number, name in people.items():
             self.add(t.principals, id=number, name=name, kind="user")
+            self.add(t.grants, principal_id=number, role="approver")
             self.add(
                 t.tokens, id=number, token_hash=name, display="drg", principal_id=number,
                 kind="pat", scopes=["read"] if name == "eve" else ["read", "approve"],

@@ -11,6 +11,7 @@ from deltareg.client.context import Context
 from deltareg.client.http.answers import read_answer
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
+from deltareg.client.resources.access import Members, Namespaces
 from deltareg.client.resources.audit import Audit
 from deltareg.client.resources.bases import Bases
 from deltareg.client.resources.cached import Cached
@@ -300,6 +301,16 @@ class Client:
     def fleet(self) -> Fleet:
         """Who follows channels, and an agent for this host."""
         return Fleet(self._context)
+
+    @property
+    def members(self) -> Members:
+        """Roles: given, listed, taken away, explained, reviewed."""
+        return Members(self._context)
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """Namespaces: made, listed, shown, made private or public."""
+        return Namespaces(self._context)
 
     @property
     def tokens(self) -> Tokens:

@@ -251,7 +251,7 @@ def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> 
 
 def _on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
     known = ", ".join(bases)
-    name = candidate.base_name or str(candidate.base)
+    name = _told_base(candidate)
     known_as = {candidate.base_name, str(candidate.base), *candidate.base_aliases}
     if ({*known_as, candidate.identity} - {""}) & set(bases):
         return Ruling("base", f"base {name} is among {known}")
@@ -272,7 +272,7 @@ def _on_variant(
     """Ask of a variant of the base what is asked of the base; nothing is compared there."""
     root = now.variants.get(name)
     if root is None:
-        told = f"the base {candidate.base_name or candidate.base} has no variant {name}"
+        told = f"the base {_told_base(candidate)} has no variant {name}"
         fix = f"promote a version of another base, or: {_set_policy(candidate, now)}"
         return [Ruling("base", told, fix=fix)]
     subject = VerdictSubject(candidate.ref, candidate.manifest, Digest.parse(root), variant=name)
@@ -308,3 +308,10 @@ def _on_approvals(candidate: Candidate, due: int, now: Circumstances) -> Ruling:
 def _set_policy(candidate: Candidate, now: Circumstances) -> str:
     line = candidate.ref.partition(":")[0]
     return f"deltareg channel policy set {line} {now.channel} FILE"
+
+
+def _told_base(candidate: Candidate) -> str:
+    """Name a base for whoever reads the version: one of another namespace by its root alone."""
+    namespace, slash, _ = candidate.base_name.partition("/")
+    is_foreign = slash and namespace != candidate.ref.partition("/")[0]
+    return str(candidate.base) if is_foreign else candidate.base_name or str(candidate.base)

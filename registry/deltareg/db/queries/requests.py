@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import ApprovalRow, RequestRow, fetch_all, fetch_each, fetch_one
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     accepted_warnings,
     approvals,
@@ -53,11 +55,12 @@ def request_rows(
     state: str | None,
     delta_id: int | None,
     channel: str | None,
+    sight: Sight | None = None,
     before: int | None,
     limit: int,
 ) -> Sequence[RequestRow]:
     """List requests, newest first."""
-    query = _select_requests().order_by(requests.c.id.desc()).limit(limit)
+    query = in_sight(_select_requests(), sight).order_by(requests.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(requests.c.state == state)
     if delta_id is not None:

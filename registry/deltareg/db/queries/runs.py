@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import (
     ClaimableRow,
     PlaceRow,
@@ -26,6 +27,7 @@ from deltareg.db.rows import (
     fetch_known,
     fetch_one,
 )
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     bases,
     deltas,
@@ -177,11 +179,13 @@ def run_rows(
     state: str | None = None,
     what: str | None = None,
     version_id: int | None = None,
+    sight: Sight | None = None,
     before: tuple[int, str] | None = None,
     limit: int = 50,
 ) -> Sequence[ShownRunRow]:
     """List runs, newest first; `before` is (created_at, id) of the last one seen."""
-    query = select_runs().order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    query = in_sight(select_runs(), sight).limit(limit)
+    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc())
     for column, value in (
         (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
     ):  # fmt: skip

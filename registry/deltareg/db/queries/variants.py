@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from deltareg.db.queries.base_identities import is_deleted
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.verdicts import select_verdicts
 from deltareg.db.queries.versions import select_versions
 from deltareg.db.rows import HubIdRow, VariantRow, VerdictRow, VersionRow, fetch_all
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     base_hub_ids,
     base_identities,
@@ -65,11 +67,11 @@ def hub_ids(conn: sa.Connection, base_id: int) -> Sequence[HubIdRow]:
 
 
 def versions_on(
-    conn: sa.Connection, base_id: int, *, before: int | None, limit: int
+    conn: sa.Connection, base_id: int, *, sight: Sight | None, before: int | None, limit: int
 ) -> Sequence[VersionRow]:
     """List the versions of a base, newest first, deleted ones left out, by their row ids."""
     query = (
-        select_versions()
+        in_sight(select_versions(), sight)
         .where(versions.c.base_id == base_id, versions.c.deleted_at.is_(None))
         .order_by(versions.c.id.desc())
         .limit(limit)

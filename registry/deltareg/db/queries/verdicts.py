@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.queries.outcomes import continuation, continues, is_complete
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import VerdictRow, fetch_all, fetch_each, fetch_one
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     base_identities,
     bases,
@@ -121,11 +123,14 @@ def verdict_rows(
     *,
     version_id: int | None = None,
     suite: str | None = None,
+    sight: Sight | None = None,
     before: tuple[int, str] | None = None,
     limit: int = 50,
 ) -> Sequence[VerdictRow]:
     """List verdicts, newest first; `before` is (created_at, id) of the last one seen."""
-    query = select_verdicts().order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+    query = in_sight(select_verdicts(), sight).order_by(
+        verdicts.c.created_at.desc(), verdicts.c.id.desc()
+    )
     if version_id is not None:
         query = query.where(verdicts.c.version_id == version_id)
     if suite is not None:

@@ -32,7 +32,14 @@ from deltareg.db.rows.packs import (
     UploadRow,
 )
 from deltareg.db.rows.prepared import Prepared, Statement, check_order
-from deltareg.db.rows.principals import AuditRow, KeptAnswerRow, LiveTokenRow, TokenRow
+from deltareg.db.rows.principals import (
+    AuditRow,
+    GrantRow,
+    KeptAnswerRow,
+    LiveTokenRow,
+    NamespaceRow,
+    TokenRow,
+)
 from deltareg.db.rows.proofs import FormRow, RelyingRow, StandingProofRow
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
@@ -74,6 +81,7 @@ __all__ = [
     "EventRow",
     "FollowerRow",
     "FormRow",
+    "GrantRow",
     "HasPolicy",
     "HolderRow",
     "HubIdRow",
@@ -89,6 +97,7 @@ __all__ = [
     "MarkedPackRow",
     "MayFreeze",
     "Named",
+    "NamespaceRow",
     "OutcomeRow",
     "PackRow",
     "PackSizeRow",

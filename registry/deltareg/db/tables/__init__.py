@@ -11,6 +11,7 @@ from deltareg.db.tables.base_identities import (
 )
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.fleet import agents, followers
+from deltareg.db.tables.grants import grants, stand_ins, visibility_epochs
 from deltareg.db.tables.metadata import metadata
 from deltareg.db.tables.outbox import outbox
 from deltareg.db.tables.packs import (
@@ -67,6 +68,7 @@ __all__ = [
     "form_packs",
     "forms",
     "freezes",
+    "grants",
     "idempotency",
     "lineage",
     "metadata",
@@ -83,6 +85,7 @@ __all__ = [
     "revocations",
     "run_log",
     "runs",
+    "stand_ins",
     "suite_files",
     "suite_uses",
     "suites",
@@ -97,6 +100,7 @@ __all__ = [
     "version_shares",
     "version_variants",
     "versions",
+    "visibility_epochs",
     "waiver_channels",
     "waivers",
     "workers",

@@ -8,6 +8,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.describe import describe_base
+from deltareg.service.lines.veil import veiled_base
 from deltareg.service.paging import check_limit, page, read_cursor, readable
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base
@@ -39,7 +40,10 @@ def list_bases(
             is_seen=lambda row: caller.may(Right.READ, on=Base(row.name)),
         )  # fmt: skip
         return page(
-            rows, limit, show=lambda row: describe_base(conn, row), key=lambda row: row.name
+            rows,
+            limit,
+            key=lambda row: row.name,
+            show=lambda row: veiled_base(caller, describe_base(conn, row)),
         )
 
 
@@ -51,7 +55,7 @@ def show_base(registry: Registry, caller: Caller, name: str) -> BaseInfo:
     """
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
-        return describe_base(conn, find_base(conn, caller, name))
+        return veiled_base(caller, describe_base(conn, find_base(conn, caller, name)))
 
 
 def base_manifest_bytes(registry: Registry, caller: Caller, name: str) -> bytes:

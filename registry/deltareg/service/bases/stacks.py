@@ -152,7 +152,11 @@ def revoked_below(conn: sa.Connection, version: VersionRow) -> str:
         return ""
     below = queries.stack_below(conn, version.base_id)
     row = next((row for row in below if row.revoked_at is not None), None)
-    return "" if row is None else f"{ref_of(row)}, which was {tell_revocation(conn, row)}"
+    if row is None:
+        return ""
+    if row.namespace != version.namespace:  # nobody's business who reads the version alone
+        return "a version of another namespace, which was revoked"
+    return f"{ref_of(row)}, which was {tell_revocation(conn, row)}"
 
 
 def _files_of(registry: Registry, version: VersionRow, manifest: Manifest) -> DeltaFiles:

@@ -13,6 +13,7 @@ from deltareg.db.queries import requests as queries
 from deltareg.db.rows import ChannelRow, HasPolicy, RequestRow, VersionRow
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
+from deltareg.service.authority.resources import Channel
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy, policy_of
@@ -118,6 +119,11 @@ def note_promoted(
             )  # fmt: skip
             return int(request.id)
     return None
+
+
+def channel_of(request: RequestRow) -> Channel:
+    """Give the channel that a request would move."""
+    return Channel(line_of(request), request.channel)
 
 
 def subject_of(request: RequestRow) -> str:

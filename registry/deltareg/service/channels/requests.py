@@ -11,14 +11,16 @@ import sqlalchemy as sa
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.grants import people_of
 from deltareg.db.rows import ApprovalRow, ChannelRow, RequestRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.authority.resources import SHARED, SOMEWHERE
 from deltareg.service.channels.approvals import (
     approvals_due,
+    channel_of,
     end,
     subject_of,
     who_may,
@@ -46,17 +48,16 @@ def list_requests(
     cursor: str | None,
     limit: int,
 ) -> Page[RequestInfo]:
-    """List requests of a line, or of all, newest first.
-
-    A list of all takes the right to read everything.
-    """
-    caller.require(Right.READ, on=EVERYTHING if line is None else line)
+    """List requests of a line, or of all that the caller may read, newest first."""
+    caller.require(Right.READ, on=SHARED)
+    if line is not None:
+        caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         delta_id = None if line is None else find_line(conn, caller, line).id
         rows = queries.request_rows(
-            conn, state=state, delta_id=delta_id, channel=channel, before=before,
-            limit=check_limit(limit) + 1,
+            conn, state=state, delta_id=delta_id, channel=channel, sight=caller.sight,
+            before=before, limit=check_limit(limit) + 1,
         )  # fmt: skip
         given = queries.approvals_of(conn, [row.id for row in rows])
     return page(
@@ -70,7 +71,7 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     Raises:
         NotFound: There is none of that number.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         caller.require(Right.READ, on=line_of(_find(conn, caller, request_id)))
         return _shown(conn, caller, request_id)
@@ -90,8 +91,7 @@ def approve_request(
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, channel: ChannelRow) -> None:
-        caller.require(Right.APPROVE, on=line_of(request))
-        _check_other(caller, request)
+        _check_other(conn, caller, request)
         given = queries.approvals_of(conn, [request.id]).get(request.id, [])
         if caller.principal_id not in {row.principal_id for row in given}:
             queries.add_approval(
@@ -111,7 +111,7 @@ def approve_request(
         is_mine = caller.principal_id in {row.principal_id for row in given}
         return bool(request.state == "promoted") and is_mine
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.APPROVE, act, is_done=is_done)
 
 
 def reject_request(
@@ -125,13 +125,12 @@ def reject_request(
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, _channel: ChannelRow) -> None:
-        caller.require(Right.APPROVE, on=line_of(request))
         end(conn, caller, request, state="rejected", decision=reason)
 
     def is_done(_conn: sa.Connection, request: RequestRow) -> bool:
         return (request.state, request.decided_by) == ("rejected", caller.principal_id)
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.APPROVE, act, is_done=is_done)
 
 
 def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
@@ -144,10 +143,9 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
     caller.require(Right.PROMOTE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, _channel: ChannelRow) -> None:
-        line = line_of(request)
-        caller.require(Right.PROMOTE, on=line)
+        where = channel_of(request)
         is_opener = caller.principal_id == request.opener_id
-        if not is_opener and not caller.may(Right.ADMIN, on=line):
+        if not is_opener and not caller.may(Right.ADMIN, on=where):
             raise Forbidden(
                 f"request {request.id} was opened by {request.opener}",
                 fix=f"ask {request.opener}, or: deltareg request reject {request.id} -m REASON",
@@ -157,13 +155,14 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
     def is_done(_conn: sa.Connection, request: RequestRow) -> bool:
         return (request.state, request.decided_by) == ("withdrawn", caller.principal_id)
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.PROMOTE, act, is_done=is_done)
 
 
 def _decide(
     registry: Registry,
     caller: Caller,
     request_id: int,
+    right: Right,
     act: Callable[[sa.Connection, RequestRow, ChannelRow], None],
     *,
     is_done: Callable[[sa.Connection, RequestRow], bool],
@@ -172,6 +171,7 @@ def _decide(
 
     def transaction(conn: sa.Connection) -> RequestInfo:
         found = _find(conn, caller, request_id)
+        caller.require(right, on=channel_of(found))
         channel = channel_queries.channel_by_id(conn, found.channel_id, lock=True)
         request = _find(conn, caller, request_id)
         if request.state != "open" and is_done(conn, request):
@@ -187,11 +187,21 @@ def _decide(
     return with_retry(registry.engine, transaction)
 
 
-def _check_other(caller: Caller, request: RequestRow) -> None:
-    whose = {request.opener_id: "opened it", request.uploader_id: "pushed its version"}
-    if caller.principal_id in whose:
+def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> None:
+    """Count people: a script's name is who stands behind it, and so are two names of one."""
+    whose = {request.uploader_id: "pushed its version", request.opener_id: "opened it"}
+    whose |= {
+        row.principal_id: "approved it as " + row.principal
+        for row in queries.approvals_of(conn, [request.id]).get(request.id, [])
+        if row.principal_id != caller.principal_id
+    }
+    others = [who for who in whose if who is not None]
+    people = people_of(conn, [caller.principal_id, *others])
+    same = next((who for who in others if people[who] == people[caller.principal_id]), None)
+    if same is not None:
+        also = "" if same == caller.principal_id else ", under another name,"
         raise Forbidden(
-            f"{caller.principal} {whose[caller.principal_id]}, so somebody else has to approve"
+            f"{caller.principal}{also} {whose[same]}, so somebody else has to approve"
             f" request {request.id}",
             fix=f"ask {who_may(request)}",
         )

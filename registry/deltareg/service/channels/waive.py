@@ -15,6 +15,7 @@ from deltareg.db.clock import US_PER_S, read_clock
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import waivers as queries
+from deltareg.db.queries.grants import people_of
 from deltareg.db.rows import VerdictRow
 from deltareg.db.session import with_retry
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -185,7 +186,9 @@ def _show(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictInfo:
 def _refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None:
     version = version_queries.version_by_id(conn, verdict.version_id)
     # By principal, not by token: a second token of the same person is the same person.
-    if version.created_by == caller.principal_id:
+    uploader = version.created_by or 0
+    people = people_of(conn, [uploader, caller.principal_id])
+    if people[uploader] == people[caller.principal_id]:
         raise Forbidden(
             f"{caller.principal} pushed {ref_of(version)} and cannot waive its checks",
             fix="ask somebody else who may promote",

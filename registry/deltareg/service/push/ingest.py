@@ -38,6 +38,7 @@ from deltareg.errors import (
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef
+from deltareg.service.access.founding import found_namespace, require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.base_parts import with_identity
@@ -90,12 +91,12 @@ def complete_upload(
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         upload = find_own_upload(conn, caller, upload_id, lock=False)
+        require_push(conn, caller, on=target_of(upload))
     if upload.state == "complete":
         return show_upload(registry, caller, upload_id)
     if upload.subject != "delta" or is_of_run(upload):
         raise InvalidInput("this upload is of a base, or of a run")
     check_open(upload)
-    caller.require(Right.PUSH, on=target_of(upload))
     manifest, raw_map = manifest_of(upload), request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw_map)
@@ -317,12 +318,9 @@ def _take_again(
 def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
     row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
     if row is not None:
+        caller.require(Right.PUSH, on=line)  # somebody else may have made it since the first look
         return row
-    namespace = delta_queries.namespace_id(conn, line.namespace)
-    if namespace is None:
-        namespace = delta_queries.add_namespace(
-            conn, line.namespace, created_by=caller.principal_id
-        )
+    namespace = found_namespace(conn, caller, line)
     delta_queries.add_delta(conn, namespace, line.name, created_by=caller.principal_id)
     row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
     if row is None:

@@ -33,6 +33,7 @@ from deltareg.errors import (
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chain
 from deltareg.refs import LineRef, Ref, plain_base
+from deltareg.service.access.founding import require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
 from deltareg.service.bases.completion import check_completion
@@ -71,9 +72,9 @@ def open_upload(
     digest = str(Manifest.digest_of(raw))
     manifest = decoded(digest, lambda: raw)
     scope = check_target(request, manifest)
-    caller.require(Right.PUSH, on=target_of(request))
 
     def transaction(conn: sa.Connection) -> UploadInfo:
+        require_push(conn, caller, on=target_of(request))
         base = None if manifest.base is None else base_for(conn, caller, request, manifest)
         done = _find_done(conn, caller, request, manifest, base)
         if done is not None:
@@ -152,7 +153,7 @@ def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
     caller.require(Right.PUSH, on=SOMEWHERE)
 
     def close(conn: sa.Connection) -> list[str]:
-        caller.require(Right.PUSH, on=target_of(_find_own(conn, caller, upload_id)))
+        require_push(conn, caller, on=target_of(_find_own(conn, caller, upload_id)))
         queries.close_upload(conn, upload_id, state="aborted")
         return [row.physical_key for row in queries.received_packs(conn, upload_id)]
 
@@ -165,7 +166,7 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         row = _find_own(conn, caller, upload_id)
-        caller.require(Right.PUSH, on=target_of(row))
+        require_push(conn, caller, on=target_of(row))
         if row.state == "open":
             manifest = manifest_of(row)
             root = _reference_root(conn, caller, row.target, manifest)
@@ -237,7 +238,7 @@ def target_of(upload: UploadOpen | UploadRow) -> Resource:
 def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None:
     """Let a pusher send what is pushed, and a worker what belongs to a run that it holds."""
     if not is_of_run(upload):
-        caller.require(Right.PUSH, on=target_of(upload))
+        require_push(conn, caller, on=target_of(upload))
         return
     run, fence = upload.request["run"], upload.request["fence"]
     if not isinstance(run, str) or not isinstance(fence, int):

@@ -12,8 +12,8 @@ from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictS
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
 from deltareg.service.clock import rfc3339
-from deltareg.service.describe import line_of, ref_of
-from deltareg.service.paging import check_limit, page, read_number_cursor, readable
+from deltareg.service.describe import ref_of
+from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base
 from deltareg.service.verdicts.facts import fact_of, suite_facts
@@ -41,11 +41,9 @@ def list_compat(
         if base.full_name is not None:
             base = find_base(conn, caller, base.full_name)
         wanted = find_suite(conn, suite)
-        rows = readable(
-            lambda place: queries.versions_on(conn, base.id, before=place, limit=limit + 1),
-            start=before, limit=check_limit(limit), place=lambda row: row.id,
-            is_seen=lambda row: caller.may(Right.READ, on=line_of(row)),
-        )  # fmt: skip
+        rows = queries.versions_on(
+            conn, base.id, sight=caller.sight, before=before, limit=check_limit(limit) + 1
+        )
         table = _Table(conn, base, suite)
         table.read(conn, rows, suite_facts(conn, [suite])[suite], str(wanted.digest))
     return page(rows, limit, show=table.row, key=lambda row: row.id)

@@ -19,7 +19,7 @@ from deltareg.db.session import read
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.base_parts import with_identity
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import line_of, ref_of
@@ -46,17 +46,15 @@ def list_verdicts(
     cursor: str | None,
     limit: int,
 ) -> Page[VerdictInfo]:
-    """List verdicts about a version, or about all, newest first.
-
-    A list about all takes the right to read everything.
-    """
-    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
+    """List verdicts about a version, or about all that the caller may read, newest first."""
+    caller.require(Right.READ, on=SOMEWHERE if ref is None else ref.line)
     mark = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.verdict_rows(
-            conn, version_id=version_id, suite=suite, before=mark, limit=check_limit(limit) + 1
-        )
+            conn, version_id=version_id, suite=suite, sight=caller.sight, before=mark,
+            limit=check_limit(limit) + 1,
+        )  # fmt: skip
         waivers = describe_waivers(conn, [row.id for row in rows])
     return page(
         rows, limit, show=lambda row: describe_verdict(row, waivers.get(row.id, ())), key=mark_of
