@@ -228,7 +228,10 @@ def compat(
 @timeout_option()
 @click.pass_obj
 def prove(invocation: Invocation, name: str, *, again: bool, wait: bool, timeout: float) -> None:
-    """Have the stored bytes of a base proven by a worker, as for a version."""
+    """Have the stored bytes of a base proven by a worker.
+
+    It is as for a version: deltareg prove.
+    """
     run = invocation.client.runs.prove(base=name, again=again)
     finish_proof(invocation, run, wait=wait, timeout_s=timeout)
 

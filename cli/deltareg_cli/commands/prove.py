@@ -17,7 +17,7 @@ PLACE = Place("Verify and promote", 5)
     "prove",
     Example("wait until its bytes are proven", "deltareg prove me/chat:v3 --wait"),
     Example("have somebody look once more", "deltareg prove me/chat:v3 --again --wait"),
-    see_also=("base prove", "verify", "gate", "worker", "explain corrupt"),
+    see_also=("base prove", "verify", "gate", "worker", "explain"),
     is_resumable=True,
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
