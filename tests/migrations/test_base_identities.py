@@ -30,6 +30,7 @@ def engine(empty_database_url):
     """Fill a database as the release before has it, and upgrade that."""
     migrations.upgrade(empty_database_url, revision="0018")
     engine = create_engine(empty_database_url)
+    known = {column["name"] for column in sa.inspect(engine).get_columns("versions")}
     with write(engine) as conn:
         for table, values in ROWS[:5]:
             dated = {"created_at": T0} if "created_at" in table.c else {}
@@ -42,7 +43,8 @@ def engine(empty_database_url):
             (6, f"blake3:{'d' * 64}", None),
         ):  # fmt: skip
             values = {**version(number), "base_root": root, "base_id": base_id, "created_at": T0}
-            conn.execute(sa.insert(t.versions).values(values))
+            then = {name: values[name] for name in values if name in known}
+            conn.execute(sa.insert(t.versions).values(then))
         for number, root in ((1, SHARED), (3, OWN), (4, OWN), (5, BROKEN)):
             add_verdict(conn, number, root)
     migrations.upgrade(empty_database_url)

@@ -132,6 +132,8 @@ def test_a_verdict_asked_for_a_channel_is_bound_to_its_policy(two, registry_serv
     bound = two.runs.show(run.id).verdict
     engine = registry_server.registry.engine
     with write(engine) as conn, rows.unguarded(conn, t.verdicts):  # leave it as the only one
+        with rows.unguarded(conn, t.verdict_bases):
+            conn.execute(sa.delete(t.verdict_bases).where(t.verdict_bases.c.verdict_id != bound.id))
         conn.execute(sa.delete(t.verdicts).where(t.verdicts.c.id != bound.id))
 
     assert bound.policy_digest == two.channels.policy("team/lora", "dev").digest

@@ -48,7 +48,7 @@ from tests.service.turns import Turns, TurnStore
 QUICK, SEEDS, SOAKED = 6, 15, 60
 GIVEN_UP = (UploadClosed, LeaseLost, Conflict, NotFound, Blocked)
 TABLES = (
-    t.form_packs, t.forms, t.piece_packs, t.pieces, t.version_packs, t.base_packs,
+    t.verdict_bases, t.base_identities, t.form_packs, t.forms, t.piece_packs, t.pieces, t.version_packs, t.base_packs,
     t.upload_packs, t.uploads, t.packs, t.verdicts, t.runs, t.lineage, t.channels,
     t.versions, t.deltas, t.bases,
 )  # fmt: skip
