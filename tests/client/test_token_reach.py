@@ -27,18 +27,22 @@ def load(tmp_path, monkeypatch):
 @pytest.fixture
 def asked():
     """Ask a server who the caller is; gives what it was sent, if anything."""
-    seen = []
+    return _Asker()
 
-    def ask(config):
-        def answer(request):
-            seen.append(request.headers.get("Authorization"))
-            return httpx.Response(401, json={})
 
-        with Client(config, transport=httpx.MockTransport(answer)) as client:
+class _Asker:
+    """A server that knows nobody, and what it was sent."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, config):
+        with Client(config, transport=httpx.MockTransport(self._answer)) as client:
             client.whoami()
 
-    ask.seen = seen
-    return ask
+    def _answer(self, request):
+        self.seen.append(request.headers.get("Authorization"))
+        return httpx.Response(401, json={})
 
 
 def test_a_cloned_folder_gets_no_token_of_the_environment(load, asked):

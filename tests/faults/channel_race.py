@@ -31,7 +31,7 @@ from deltareg.wire import ChannelMove, RunCreate, WaiverCreate
 from tests.faults import linear
 from tests.faults.channel_aftermath import Books, problems
 from tests.faults.channel_clients import CHECK, LINE, PASSED, POINTS, VERSIONS, Part, play
-from tests.faults.channel_model import FRESH, MOVES, Call, Result, step
+from tests.faults.channel_model import FAILED, FRESH, MOVES, Call, Result, step
 from tests.faults.channel_mutants import BUGS
 from tests.service import rows, work
 
@@ -148,13 +148,14 @@ def prepare(url):
     registry, caller = Registry(engine, MemoryStore()), rows.caller(engine)
     rows.base(engine)
     delta_id = rows.line(engine, maker=caller)
+    verdicts = []
     for number in VERSIONS:
         rows.version(engine, delta_id)
         queue_run(registry, caller, RunCreate(ref=f"{LINE}:v{number}"))
         grant = work.claim(registry, caller)
         failed = {} if number in PASSED else {"verdict": "fail", "fail": CHECK}
-        verdict = complete_run(registry, caller, grant.run, work.report(grant, **failed))
-    scene = Scene(registry, caller, delta_id, verdict.id)
+        verdicts.append(complete_run(registry, caller, grant.run, work.report(grant, **failed)))
+    scene = Scene(registry, caller, delta_id, verdicts[VERSIONS.index(FAILED)].id)
     _warm_up(scene)
     return scene
 

@@ -9,7 +9,7 @@ from deltareg.errors import Blocked, GateFailed, GatePending, Inconclusive
 from deltareg.gate.judge import Candidate, Circumstances, is_in_window, judge, refusal
 from deltareg.gate.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
 from deltareg.gate.ruling import RULE_ERRORS, Ruling
-from deltareg.gate.verdict_rules import SuiteFact, VerdictFact
+from deltareg.gate.verdict_facts import SuiteFact, VerdictFact
 from deltareg.gate.verifier import VERIFIER
 
 HOUR_US = 3600 * 1_000_000

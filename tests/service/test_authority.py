@@ -40,9 +40,9 @@ from deltareg.service.channels import (
     waive,
 )
 from deltareg.service.lines import blobs, lineage, log, revocations, versions
-from deltareg.service.push import ingest, ingest_base, reencode, uploads
+from deltareg.service.push import ingest, ingest_base, proving, reencode, uploads
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs import flatten, leases, queue, runs
+from deltareg.service.runs import flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.upkeep import collect, fsck, stats
@@ -62,6 +62,7 @@ from deltareg.wire import (
     NamespaceCreate,
     Observed,
     PolicySet,
+    ProofReport,
     ReencodeReport,
     Revoke,
     RunCreate,
@@ -185,6 +186,7 @@ WRITES = [  # to what lies in `lab`
     called(ingest_base.complete_base, "open-base", UploadComplete(storage_map="{}")),
     called(flatten.flatten, V1),
     called(runs.queue_run, RunCreate(ref="lab/x:v1")),
+    called(prove_again.queue_prove, RunCreate(what="prove", ref="lab/x:v1")),
     called(namespaces.change_namespace, "lab", NamespaceChange(visibility="private")),
     called(members.add_member, MemberAdd(principal="bob", role="reader", namespace="lab")),
     called(review.review_access, "lab", unused_days=90, **PAGE),
@@ -208,6 +210,9 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(leases.hold_lease, HOLD, lease_s=60),
     called(leases.lose_worker, "w"),
     called(verify.complete_run, "r", REPORT),
+    called(proving.prove_by_verdict, "r", REPORT),
+    called(proving.form_to_prove, "r"),
+    called(proving.complete_proof, "r", ProofReport(fence=1, storage_revision=1, pieces=1)),
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),
     called(collect.plan_collection, grace_s=0),

@@ -14,14 +14,8 @@ from deltareg.errors import DeltaregError, Problem
 from deltareg.gate.freeze_window import standing_window
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
-from deltareg.gate.verdict_rules import (
-    Bounds,
-    SuiteFact,
-    VerdictFact,
-    VerdictSubject,
-    rule_on_suite,
-    why_not,
-)
+from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_rules import rule_on_suite, why_not
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

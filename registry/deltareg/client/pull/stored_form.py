@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deltareg.client.asking.resolving import fetch_manifest
-from deltareg.client.bases.bases import base_manifest
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.packs.pack_reader import PackReader

@@ -20,7 +20,7 @@ from deltareg.digest import Digest
 from deltareg.gate.judge import Candidate, Circumstances, deciding, judge
 from deltareg.gate.policy import Policy, policy_digest
 from deltareg.gate.ruling import Rule, Ruling
-from deltareg.gate.verdict_rules import VerdictFact
+from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.base_parts import identities_of_variants, roots_of_variants

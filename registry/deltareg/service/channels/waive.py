@@ -19,7 +19,7 @@ from deltareg.db.queries.grants import people_of
 from deltareg.db.rows import VerdictRow
 from deltareg.db.session import with_retry
 from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
-from deltareg.gate.verdict_rules import NEVER_WAIVED
+from deltareg.gate.verdict_facts import NEVER_WAIVED
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import parse_time, rfc3339, rfc3339_seconds

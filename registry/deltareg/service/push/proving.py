@@ -96,6 +96,7 @@ def prove_by_verdict(
     To be called once the verdict is recorded; without it, the run that proves is still there. One
     that found wrong digests has somebody look at what is stored.
     """
+    caller.require(Right.VERIFY, on=EVERYTHING)
     outcome = {check.name: check.verdict for check in report.checks}.get(DIGESTS)
     with read(registry.engine) as conn:
         run = run_queries.run_row(conn, run_id)

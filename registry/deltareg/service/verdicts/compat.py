@@ -8,7 +8,8 @@ from deltareg.db.queries import variants as queries
 from deltareg.db.rows import BaseRow, VerdictRow, VersionRow
 from deltareg.db.session import read
 from deltareg.digest import Digest
-from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
+from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_rules import why_not
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
 from deltareg.service.clock import rfc3339

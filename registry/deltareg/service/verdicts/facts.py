@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from deltareg.db.rows import VerdictFactRow, VerdictRow
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
-from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
+from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_rules import why_not
 from deltareg.service.verdicts.suites import find_suite
 from deltareg.suites.suite import Suite, built_in, built_in_names
 
