@@ -80,9 +80,11 @@ clean:          ## builds and caches; the environment stays
 # Compiled is what is imported: all of torch and transformers would take a minute.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
+# What older Pythons bring of pip takes twice as long over what is installed here.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PIP) 'pip>=26' 2>/dev/null || echo 'Going on with the older pip that is there.'
 
 # A stamp for each extra, older than these when dependencies or the native kernel may have changed.
 KERNEL = hatch_build.py $(wildcard registry/deltareg/codec/kernel*.[ch])

@@ -83,7 +83,10 @@ def sign_text(lease, fields, key, *, worker="odd", instead=("", "")):
     predicate = {
         "run": lease["run"], "fence": said.pop("fence"), "nonce": lease["nonce"],
         "suite": {"name": lease["suite"], "digest": said.pop("suite_digest")},
-        "base": {"name": lease["base"]["name"], "root": lease["base"]["root"]},
+        "base": {
+            "name": lease["base"]["name"], "root": lease["base"]["root"],
+            "identity": said.pop("base_identity", ""),
+        },
         "worker": {"name": worker}, "started_at": AT, "finished_at": AT,
         "compared_with": lease["promoted_digest"], **said,
     }  # fmt: skip

@@ -101,9 +101,9 @@ class _Bar:
     def change(self, run: RunInfo) -> None:
         sentence = clean(standing(run))
         if self._task is None:
-            what = clean(f"{run.ref}  {sentence}")
+            what = clean(f"{run.ref or run.base}  {sentence}")
             self._task = self._bars.add_task(what, total=None, checks="")
-        self._ref = clean(run.ref)
+        self._ref = clean(run.ref or run.base)
         self._show(sentence)
 
     def line(self, line: LogLine) -> None:

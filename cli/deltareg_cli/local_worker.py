@@ -35,7 +35,8 @@ def verify_here(invocation: Invocation, wanted: RunCreate, *, timeout_s: float) 
     if not {"verify", "admin"} & set(who.scopes):
         raise Forbidden(
             f"this token of {who.principal} does not allow 'verify', which a worker needs",
-            fix=f"ask for one: deltareg token create --for {who.principal} --scope verify",
+            fix=f"ask for one: deltareg token create --everywhere --for {who.principal}"
+            " --scope verify",
         )
     name = f"{OWN}{uuid4().hex[:12]}"
     here = wanted.model_copy(update={"labels": {"worker": name}, "again": True, "local": True})

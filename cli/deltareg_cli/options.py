@@ -131,6 +131,12 @@ break_glass_option = partial(
     is_flag=True,
     help="Move it although the rules say no; needs -m, and a review by somebody else.",
 )
+accept_warnings_option = partial(
+    option,
+    "--accept-warnings",
+    is_flag=True,
+    help="Let its verdicts warn: a protected channel asks for that word.",
+)
 timeout_option = partial(
     option,
     "--timeout",

@@ -50,7 +50,7 @@ def run_answer(run: RunInfo, invocation: Invocation) -> Answer:
     if run.verdict is not None:
         blocks = verdict_blocks(run.verdict, now=invocation.now)
         return Answer(fields(run.verdict, *RESULT_FIELDS), blocks, [run.verdict.id])
-    document = fields(run, "id", "state")
+    document = fields(run, "id", "state", *(("proof",) if run.what == "prove" else ()))
     if run.what == "verify" and run.is_over:  # no worker could judge it, which is no pass
         document = _no_verdict(run)
     return Answer(document, run_blocks(run, now=invocation.now), [run.id])

@@ -1,6 +1,7 @@
 """What the supervisor hands to a child: paths and limits, no credentials, no addresses."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -47,6 +48,7 @@ class Assignment:
         memory_bytes: Private memory; 0 sets no limit.
         below: Of what the base is made, when it is a version whose values were computed.
         promoted: The version that the suite compares with, when it does and there is one.
+        waived: The checks that somebody answers for: the others run although these fail.
     """
 
     delta: Path
@@ -63,6 +65,7 @@ class Assignment:
     memory_bytes: int
     below: VersionOnBase | None = None
     promoted: VersionOnBase | None = None
+    waived: Sequence[str] = ()
 
     def encode(self) -> bytes:
         """Write it as JSON."""

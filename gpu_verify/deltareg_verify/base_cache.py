@@ -28,8 +28,9 @@ class BaseCache:
 
     def hold(self, base: BaseInfo) -> None:
         """Keep a base, and what it stands on, from being evicted until this one trims."""
-        roots = [base.root] if base.bottom is None else [base.root, base.bottom.root]
-        for root in roots:
+        bottom = [] if base.bottom is None else [base.bottom.identity, base.bottom.root]
+        # By its identity as fetched today, by its root as the release before fetched it.
+        for root in filter(None, [base.identity, base.root, *bottom]):
             # A disk without locks evicts nothing either: the run is as safe.
             with suppress(OSError):
                 self._held.enter_context(in_use(self._cache.path, Digest.parse(root).hex))

@@ -117,7 +117,7 @@ def run(wanted: Question) -> Mapping[str, object]:
     with ExitStack() as stack:
         a_base = _open(wanted.a, wanted.cache, stack)
         b_base = _open(wanted.b, wanted.cache, stack)
-        is_same_base = a_base.identity.root == b_base.identity.root
+        is_same_base = a_base.identity.whole == b_base.identity.whole
         if inputs.source == "probe" and not is_same_base:  # it is drawn by the sizes of a network
             raise InvalidInput(
                 "the two are for different bases, which have no seeded probe in common",

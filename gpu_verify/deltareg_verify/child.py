@@ -30,6 +30,7 @@ from deltareg_verify.checks import all_checks
 from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
+from deltareg_verify.proving import ProofAssignment, prove
 from deltareg_verify.report import Speaker
 from deltareg_verify.served import account_served, as_served
 from deltareg_verify.torch_engine import (
@@ -58,7 +59,8 @@ def warm() -> None:
 def prepare(request: bytes) -> Callable[[BinaryIO], None]:
     """Read a request, in the zygote, and give what the child is to do.
 
-    `verify ASSIGNMENT` runs a suite; `describe {"device": …, "scratch": …}` tells about the device;
+    `verify ASSIGNMENT` runs a suite; `prove ASSIGNMENT` decodes what is stored;
+    `describe {"device": …, "scratch": …}` tells about the device;
     `escape TARGETS` tries to get out of the sandbox.
     """
     verb, _, body = request.partition(b" ")
@@ -66,6 +68,8 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
         assignment = Assignment.decode(body)
         warm_for(assignment.model_type)  # stays imported for all later runs
         return partial(verify, assignment)
+    if verb == b"prove":
+        return partial(prove, ProofAssignment.decode(body))
     if verb == b"escape":
         return partial(escape, targets_of(body))
     wanted: dict[str, str] = json.loads(body)
@@ -81,7 +85,7 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
         device = prepare_device(assignment.device, threads=assignment.threads)
         room = Room(device, assignment.memory_bytes)
         case = _case(assignment, partial(TorchEngine, device=device, room=room))
-        for result in examine(case):
+        for result in examine(case, waived=assignment.waived):
             speaker.check(result)
         dtype = _RUN_IN.get(case.suite.dtype, case.dtype)
         found = {**environment(device), **room.environment()}
@@ -170,7 +174,8 @@ def _engine_of(
     other_base = _open_base(other.base, other.base_manifest)
     account = _account_of(other, other_base)
     other_base = as_served(other_base, account)
-    if other_base.identity.root == base.identity.root and other_base.view.config == ours.config:
+    is_same_base = other_base.identity.whole == base.identity.whole
+    if is_same_base and other_base.view.config == ours.config:
         return ours.beside(account.effects)
     return make(other_base, account.effects)
 

@@ -55,7 +55,9 @@ main.add_command(behavior)
 
 @main.command(epilog=_EPILOG)
 @click.option("--server", metavar="URL", help="The registry. Default: the client's setting.")
-@click.option("--once", is_flag=True, help="Take one run, if there is one, then stop.")
+@click.option(
+    "--once", is_flag=True, help="Take one run, if there is one, then stop; proofs come before it."
+)
 @click.option("--run", "only_run", metavar="ID", default="", help="Take this run only, then stop.")
 @click.option("--gpu", metavar="N|cpu|auto", help="The device; auto is the first GPU, if any.")
 @click.option("--name", help="How the worker calls itself; each needs a name of its own.")
@@ -154,6 +156,8 @@ def _run(options: Options, server: str | None) -> None:
             registry=client,
             gather=stock.gather,
             reencode=stock.reencode,
+            stored=client.bring_stored,
+            open_reference=stock.open_reference,
             children=zygote,
             options=options,
             device=device,

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Literal
 
 from deltareg.client import WorkerClient
-from deltareg.client.bases.bases import remember_base
+from deltareg.client.bases.bases import identity_of, remember_base
 from deltareg.client.bases.unpacked import unpack
 from deltareg.client.cache.cache import Cache
-from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.folders.base_folder import BaseFolder, as_recorded, open_base
 from deltareg.delta.base_manifest import CONFIG_FILE
 from deltareg.delta.quantised.scheme import scheme_named
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, DeltaregError, Inconclusive, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
+from deltareg.identity.whole_base import part_differences, tell_differences
 from deltareg.suites.suite import Suite, built_in, built_in_names
 from deltareg.wire import BaseInfo, LeaseGrant, ReencodeReport
 from deltareg_verify.assignment import VersionOnBase
@@ -39,6 +40,7 @@ class Materials:
         base_manifest: The base's manifest as fingerprinted here, in a file.
         model_type: The base's; of one of diffusers the class.
         base_config: Digest of the base's configuration, for the verdict.
+        base_identity: The whole of the base that is at hand, for the verdict.
         evidence: What ties the delta to this base: `exact` when it carries tensors of the base,
             `shapes` when no more can be said than that it fits.
         below: Of what the base is made, when it is a version whose values were computed: the
@@ -52,6 +54,7 @@ class Materials:
     base_manifest: Path
     model_type: str
     base_config: str
+    base_identity: str
     evidence: Evidence
     suite: Suite
     suite_file: Path
@@ -99,6 +102,7 @@ class Stock:
                 base_manifest=own.base_manifest,
                 model_type=grant.base.model_type or _class_of_diffusers(base),
                 base_config=str(stored.identity.config),
+                base_identity=str(stored.identity.whole.identity),
                 evidence=evidence_of(manifest, base.manifest),
                 suite=suite,
                 suite_file=into / "suite.json",
@@ -117,6 +121,18 @@ class Stock:
         with self.open_base(grant.base) as base:
             return self._client.reencode(grant, base, into)
 
+    def open_reference(self, grant: LeaseGrant) -> BaseFolder:
+        """Open the base that what a run proves is encoded against.
+
+        Raises:
+            Inconclusive: It is not to be had.
+        """
+        if grant.ref:
+            return self.open_base(grant.base)
+        if grant.base.bottom is None:
+            raise Inconclusive(f"{grant.base.name} stands on no base, and its bytes need one")
+        return self.open_base(self._client.bases.show(grant.base.bottom.name))
+
     def _unpacked(self, info: BaseInfo, base: BaseFolder, opened: ExitStack) -> BaseFolder:
         """Give the folder that a network is made of: of a variant, its weights as they unpack.
 
@@ -133,7 +149,7 @@ class Stock:
                 f"the weights of {info.name} cannot be unpacked: {error.message}", fix=error.fix
             ) from error
         if self._base_cache is not None:
-            own = info.model_copy(update={"root": str(found.identity.root)})
+            own = info.model_copy(update={"identity": str(found.identity.whole.identity)})
             self._base_cache.hold(own)
         return opened.enter_context(found)
 
@@ -185,19 +201,28 @@ class Stock:
         return into
 
     def open_base(self, info: BaseInfo) -> BaseFolder:
-        """Find a base by its root: in the given folders, where clients left it, in the registry.
+        """Find a base by the whole of it: in the given folders, where clients left it, or fetch it.
 
         Raises:
             Inconclusive: It is nowhere; the message says what would help.
         """
         root, cache = Digest.parse(info.root), self._client.cache
+        try:
+            record = self._client.bases.manifest(info)
+        except NotFound as error:
+            raise _nowhere(info, error) from error
+        identity = identity_of(record)
         if self._base_cache is not None:
-            self._base_cache.hold(info)
+            self._base_cache.hold(info.model_copy(update={"identity": str(identity)}))
         for folder in _folders(self._base_dirs):
             found = _opened(folder, cache)
             if found is not None and found.identity.root == root:
                 remember_base(cache, root, folder)
-                return found
+                if found.identity.whole.identity == identity:
+                    return as_recorded(found, record)
+                differs = part_differences(record, found.manifest, same_tensors=True)
+                told = tell_differences(differs)
+                log.info("not the base folder=%s base=%s: %s", folder, info.name, told)
             if found is not None:
                 found.folder.close()
         try:
@@ -218,7 +243,8 @@ def _nowhere(info: BaseInfo, error: DeltaregError) -> Inconclusive:
             f"the base {info.name} cannot be put together: {error.message}", fix=error.fix
         )
     return Inconclusive(
-        f"the base {info.name} is not stored, and no folder here has its root {info.root}",
+        f"the base {info.name} is not stored, and no folder here has its root {info.root} and the"
+        " same config, tokenizer and templates",
         fix=f"start workers with --base-dir FOLDER, or deltareg base push PATH {info.name}",
     )
 

@@ -1,5 +1,6 @@
 """A mount namespace: the child's own view of the files, read-only but for its folder.
 
+That folder is memory of a bounded size, so that no child can fill the disk with what it writes.
 Places where other programs leave files and sockets are empty there, `/proc` shows its own processes
 alone. Flags as in mount(2) and mount_setattr(2).
 """
@@ -18,7 +19,8 @@ _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000
 _READ_ONLY = 0x1
 _HERE, _AT_RECURSIVE = -100, 0x8000
 _SHARED = "/dev/shm"  # noqa: S108  # libraries share memory there, with nobody here
-_ROOM = "size=1g,mode=0755"
+ROOM_BYTES = 256 << 20  # what a child writes is links and small documents
+_SHARED_BYTES = 1 << 30
 # Landlock says nothing about connecting to a socket file, and these hold all of them.
 _EMPTIED = ("/tmp", "/var/tmp", "/run", _SHARED)  # noqa: S108
 
@@ -28,7 +30,7 @@ def isolate(*, readable: Iterable[Path], writable: Path) -> None:
 
     Args:
         readable: Paths that stay visible where the places that are emptied hold them.
-        writable: The one folder that is not read-only.
+        writable: The one folder that is not read-only; what lies in it is hidden meanwhile.
 
     Raises:
         OSError: The kernel refuses; the view is then partly restricted.
@@ -40,9 +42,10 @@ def isolate(*, readable: Iterable[Path], writable: Path) -> None:
     own = _Kept.hold(writable.resolve())
     for place in emptied:
         place.mkdir(parents=True, exist_ok=True)  # it may lie in one that is empty by now
-        kernel.mount("tmpfs", str(place), kind="tmpfs", flags=_NO_SUID | _NO_DEVICES, options=_ROOM)
+        _mount_room(place, _SHARED_BYTES)
     for item in (*kept, own):
         item.bind()
+    _mount_room(own.path, ROOM_BYTES)
     os.chdir(own.path)
     _set("/", read_only=True, flags=_AT_RECURSIVE)
     shared = [Path(_SHARED)] if Path(_SHARED).is_dir() else []
@@ -70,6 +73,11 @@ class _Kept:
             self.path.mkdir() if is_folder else self.path.touch()
         kernel.mount(source, str(self.path), flags=_BIND | _RECURSIVE)
         os.close(self.descriptor)
+
+
+def _mount_room(place: Path, size_bytes: int) -> None:
+    options = f"size={size_bytes},nr_inodes=65536,mode=0755"
+    kernel.mount("tmpfs", str(place), kind="tmpfs", flags=_NO_SUID | _NO_DEVICES, options=options)
 
 
 def _places() -> list[Path]:

@@ -1,14 +1,18 @@
 """What a worker is made of, as those who carry out its runs see it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from deltareg.client.folders.base_folder import BaseFolder
+from deltareg.client.pull.stored_form import StoredForm
 from deltareg.wire import (
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
     LogAppend,
+    ProofReport,
     ReencodeReport,
     RunFailure,
     RunInfo,
@@ -43,6 +47,10 @@ class Registry(Protocol):
         """End a re-encode run with the new form of its version."""
         ...
 
+    def complete_proof(self, run_id: str, report: ProofReport) -> RunInfo:
+        """End a run that proves with what is wrong, or nothing."""
+        ...
+
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
         """Give a run back."""
         ...
@@ -67,6 +75,14 @@ class Children(Protocol):
         ...
 
 
+class BringStored(Protocol):
+    """Brings what a run is to prove into a folder, as it lies in the packs."""
+
+    def __call__(self, grant: LeaseGrant, into: Path, *, is_anew: bool) -> StoredForm:
+        """Bring it; with `is_anew`, fetch all of it whatever the cache has."""
+        ...
+
+
 class Parts(Protocol):
     """The parts of a worker; `deltareg_verify.worker.Worker` has them and says what they are."""
 
@@ -83,6 +99,16 @@ class Parts(Protocol):
     @property
     def reencode(self) -> Callable[[LeaseGrant, Path], ReencodeReport]:
         """Makes and sends the new form of a version, in a folder."""
+        ...
+
+    @property
+    def stored(self) -> BringStored:
+        """Brings what is stored of a version or a base, undecoded."""
+        ...
+
+    @property
+    def open_reference(self) -> Callable[[LeaseGrant], AbstractContextManager[BaseFolder]]:
+        """Opens the base that what a run proves is encoded against."""
         ...
 
     @property

@@ -10,10 +10,12 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.errors import DeltaregError, InvalidInput, LeaseLost, Unavailable
 from deltareg.wire import (
     RUN_KIND_NAMES,
@@ -26,7 +28,7 @@ from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.materials import Materials
 from deltareg_verify.options import Options
-from deltareg_verify.parts import Children, Registry
+from deltareg_verify.parts import BringStored, Children, Registry
 from deltareg_verify.run_log import RunLog
 from deltareg_verify.runs import RUN_KINDS
 from deltareg_verify.stop import Stop
@@ -46,6 +48,8 @@ class Worker:
         registry: Where runs come from.
         gather: Brings a run's materials into a folder.
         reencode: Makes and sends the new form of a version, in a folder.
+        stored: Brings what is stored of a version or a base into a folder, undecoded.
+        open_reference: Opens the base that what a run proves is encoded against.
         children: Carries runs out.
         options: What the operator said.
         device: `cpu` or `cuda:N`, as the start found it.
@@ -58,6 +62,8 @@ class Worker:
     registry: Registry
     gather: Callable[[LeaseGrant, Path], Materials]
     reencode: Callable[[LeaseGrant, Path], ReencodeReport]
+    stored: BringStored
+    open_reference: Callable[[LeaseGrant], AbstractContextManager[BaseFolder]]
     children: Children
     options: Options
     device: str
@@ -68,6 +74,8 @@ class Worker:
 
     def serve(self) -> None:
         """Take runs until asked to stop, or until the first has ended with `is_once`.
+
+        A run that proves is soon over and others wait for it: with `is_once` it does not count.
 
         Raises:
             DeltaregError: The registry refuses this worker: its token, its name.
@@ -85,12 +93,12 @@ class Worker:
             pause_s = _FIRST_PAUSE_S
             if grant is not None:
                 self.handle(grant)
-            if self.options.is_once:
+            if self.options.is_once and (grant is None or grant.what != "prove"):
                 return
 
     def handle(self, grant: LeaseGrant) -> None:
         """Carry out one run and tell the registry how it ended."""
-        log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref, grant.attempt)
+        log.info("run=%s ref=%s attempt=%d", grant.run, grant.ref or grant.base.name, grant.attempt)
         with Heartbeat(self.registry, grant) as heart:
             with RunLog(self.registry, grant, on_lost=heart.lose) as told:
                 told.say(f"attempt {grant.attempt} on {self.options.name}, {self.device}")

@@ -51,6 +51,8 @@ class Zygote:
         """Keep where children may write, the environment to pick from, and the child's module."""
         self._child = child
         kept = {key: environment[key] for key in _INHERITED if key in environment}
+        if "PYTHONPATH" in kept:
+            kept["PYTHONPATH"] = _import_path(kept["PYTHONPATH"])
         self._environment = kept | _FIXED | {"HOME": str(scratch), "TMPDIR": str(scratch)}
         self._process: subprocess.Popen[bytes] | None = None
         self._seat: socket.socket | None = None
@@ -165,6 +167,15 @@ class Zygote:
             self._process.kill()
         self.close()
         return Inconclusive(f"the process that forks children ended (status {status}); it restarts")
+
+
+def _import_path(entries: str) -> str:
+    """Leave out entries that mean the folder that the worker was started in, whatever lies there.
+
+    An empty entry does, and so does a relative one.
+    """
+    kept = [entry for entry in entries.split(os.pathsep) if Path(entry).is_absolute()]
+    return os.pathsep.join(kept)
 
 
 class _Ear:

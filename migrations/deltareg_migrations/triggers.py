@@ -76,6 +76,16 @@ PHRASES = {
     "waiver_stands": "y.check_name = <check_name> AND y.revoked_at IS NULL"
     " AND y.expires_at > <now_us>",
     "of_version": "FROM versions AS v WHERE v.id = NEW.version_id",
+    "person_of_new": "COALESCE((SELECT i.person_id FROM stand_ins AS i"
+    " WHERE i.principal_id = NEW.principal_id), NEW.principal_id)",
+    "person_of_uploader": "COALESCE((SELECT i.person_id FROM stand_ins AS i"
+    " WHERE i.principal_id = v.created_by), v.created_by)",
+    "person_of_opener": "COALESCE((SELECT i.person_id FROM stand_ins AS i"
+    " WHERE i.principal_id = r.opener_id), r.opener_id)",
+    "person_of_approver": "COALESCE((SELECT i.person_id FROM stand_ins AS i"
+    " WHERE i.principal_id = a.principal_id), a.principal_id)",
+    "person_of_actor": "COALESCE((SELECT i.person_id FROM stand_ins AS i"
+    " WHERE i.principal_id = p.actor_id), p.actor_id)",
 }
 _PLACE = re.compile(r"<([a-z_]+)>")
 

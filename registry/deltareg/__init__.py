@@ -6,7 +6,7 @@ classes that it raises; the command line `deltareg` calls the same methods::
     from deltareg import Client
     from deltareg.errors import GatePending
 
-    with Client("http://registry:8642", token="...") as client:
+    with Client("https://registry", token="...") as client:
         try:
             client.promote("team/chat:v3", "prod")
         except GatePending as error:

@@ -15,7 +15,8 @@
     │   ├── UploadClosed             5   409
     │   └── LeaseLost                5   409
     ├── IntegrityFailure             6   422
-    │   └── BadSignature             6   422
+    │   ├── BadSignature             6   422
+    │   └── Corrupt                  6   409   the stored bytes of a version or a base are a lie
     ├── BaseMismatch                 7   409
     ├── GateFailed                   8   409
     ├── GatePending                  9   409
@@ -203,6 +204,12 @@ class BadSignature(IntegrityFailure):
     """What is signed is not signed by who should have, or is not what was signed."""
 
     code = "bad_signature"
+
+
+class Corrupt(IntegrityFailure):
+    """What is stored of a version or a base is not what its manifest says; it has to come again."""
+
+    code = "corrupt"
 
 
 class BaseMismatch(DeltaregError):

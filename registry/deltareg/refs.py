@@ -7,6 +7,8 @@ from typing import Self
 from deltareg.digest import Digest
 from deltareg.errors import InvalidInput
 
+SHARED = "shared"
+"""The namespace of bases that all share; their names are written without it."""
 _NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 _NAME_PATTERN = re.compile(_NAME)
 _SEMVER = re.compile(r"\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?")
@@ -151,6 +153,23 @@ def parse_name(text: str, what: str = "name") -> str:
 
 def _is_name(text: str) -> bool:
     return _NAME_PATTERN.fullmatch(text) is not None and ".." not in text
+
+
+def plain_base(text: str) -> str:
+    """Give a base's name as it is kept: what is shared goes without its namespace."""
+    return text if ":" in text else text.removeprefix(f"{SHARED}/")
+
+
+def parse_base(text: str) -> str:
+    """Read the name of a base: `NAME` or `NAMESPACE/NAME`; `shared/NAME` is `NAME`.
+
+    Raises:
+        InvalidInput: It is no such name.
+    """
+    namespace, slash, name = plain_base(text).rpartition("/")
+    if not slash:
+        return parse_name(name, "base")
+    return f"{parse_name(namespace, 'namespace')}/{parse_name(name, 'base')}"
 
 
 def parse_channel(text: str) -> str:

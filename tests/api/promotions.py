@@ -38,7 +38,7 @@ class Promotions:
         self.empty_queue()
         answer = replace(self._first, target=line.name).send(self.http)
         assert answer.status_code == 200, answer.text
-        line.run = self.client.runs.queue().items[0].id
+        line.run = verifications(self.client.runs.queue().items)[0]
         return line
 
     def empty_queue(self):
@@ -61,6 +61,11 @@ class Promotions:
         return folder
 
 
+def verifications(runs):
+    """Give the ids of the runs that judge, without those that prove."""
+    return [run.id for run in runs if run.what == "verify"]
+
+
 @dataclass
 class Line:
     """One line and what is tried on it; `changed` lists the moves that were made."""
@@ -75,8 +80,8 @@ class Line:
         self.world.empty_queue()
         path = SAMPLES / "deltas" / "tinyllama" / delta
         self.client.push(path, self.name, base=base)
-        queued = self.client.runs.list(state="queued", limit=1).items
-        self.run = queued[0].id if queued else ""
+        queued = verifications(self.client.runs.list(state="queued", limit=5).items)
+        self.run = queued[0] if queued else ""
         return self
 
     @property

@@ -101,7 +101,7 @@ def newest(client):
 
 
 def cancel(client):
-    (run,) = client.runs.list(state="queued").items
+    run = next(run for run in client.runs.list(state="queued").items if run.what == "verify")
     client._api.send("POST", f"/runs/{run.id}:cancel")
 
 

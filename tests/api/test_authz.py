@@ -27,13 +27,15 @@ NAMES = {
     "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
     "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
-    "request_id": "999999", "keyid": "k",
+    "request_id": "999999", "member_id": "999999", "keyid": "k",
 }  # fmt: skip
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "team/lora"},
     "GET /api/v1/blobs/{digest}": {"of": "team/lora"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
+    "GET /api/v1/bases/{base}/diff": {"other": "tinyllama"},
     "DELETE /api/v1/deltas/{ns}/{name}/channels/{channel}/quarantine/{version}": {"reason": "x"},
+    "GET /api/v1/access/explain": {"principal": "maker", "action": "read", "ref": "team"},
 }
 REPORT = {
     "fence": 1, "verdict": "fail", "verifier": "t", "suite_digest": "s", "dtype": "f", "seed": 1,
@@ -41,6 +43,10 @@ REPORT = {
 }  # fmt: skip
 BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"principal": "eve"},
+    "POST /api/v1/bases/{base}:rename": {"name": "tiny"},
+    "POST /api/v1/namespaces": {"name": "team"},
+    "PATCH /api/v1/namespaces/{ns}": {"visibility": "internal"},
+    "POST /api/v1/members": {"principal": "only-read", "role": "reader", "namespace": "team"},
     "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete": {"storage_map": "{}"},
     "POST /api/v1/uploads/{upload_id}:complete-base": {"storage_map": "{}"},
@@ -51,6 +57,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/verdicts/{verdict_id}/waivers": {"check": "effect", "reason": "x"},
     "PUT /api/v1/deltas/{ns}/{name}/channels/{channel}/policy": {"policy": {}},
     "POST /api/v1/runs/{run_id}:complete": REPORT,
+    "POST /api/v1/runs/{run_id}:prove": {"fence": 1, "storage_revision": 1, "pieces": 1},
     "POST /api/v1/runs/{run_id}:upload": {"run": "r", "fence": 1},
     "POST /api/v1/runs/{run_id}:replace": {"fence": 1, "upload": "u", "storage_map": "{}"},
     "POST /api/v1/runs/{run_id}:fail": {"fence": 1, "error": "x"},

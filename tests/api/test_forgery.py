@@ -160,8 +160,9 @@ MANIFESTS = [
     (more_config, "kind_mismatch"), (fewer_tensors, "header"), (more_tensors, "trailing_bytes"),
     (renamed, "header"), (other_target, "kind_mismatch"), (other_role, "kind_mismatch"),
     (other_shape, "header"), (other_dtype, "header"), (other_source, "kind_mismatch"),
-    (longer_file, "header"), (other_file_digest, "digest"), (document_as_tensors, "header"),
-    (tensors_as_document, "header"), (unknown_parent, "bad_config"),
+    (longer_file, "header"), (other_file_digest, "digest"),
+    (document_as_tensors, "not_safetensors"), (tensors_as_document, "not_safetensors"),
+    (unknown_parent, "bad_config"),
     (unknown_base, "base_mismatch"), (no_base, "invalid_input"), (a_base, "invalid_input"),
 ]  # fmt: skip
 
@@ -190,6 +191,24 @@ def test_a_path_that_leads_elsewhere(honest, refused, path):
     push.manifest["files"] = sorted([*push.manifest["files"], file], key=lambda f: f["path"])
 
     refused(push, "invalid_input", "header")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("modeling.py", "code_file"), ("deep/run.sh", "code_file"), ("lib.so", "code_file"),
+        ("notes.ipynb", "code_file"), ("weights.bin", "not_safetensors"),
+        ("old.pt", "not_safetensors"), ("all.zip", "not_safetensors"),
+        ("model.onnx", "foreign_file"), ("page.html", "foreign_file"), ("Makefile", "foreign_file"),
+    ],
+)  # fmt: skip
+def test_a_file_that_the_client_would_have_left_out(honest, refused, path, code):
+    push = copy(honest)
+    file = dict(push.manifest["files"][0], path=path)
+
+    push.manifest["files"] = sorted([*push.manifest["files"], file], key=lambda f: f["path"])
+
+    refused(push, code)
 
 
 @pytest.mark.parametrize(

@@ -77,18 +77,19 @@ def test_a_mistake_in_the_file_is_told_with_its_line(user, tmp_path, text, messa
 
 def test_a_waiver_is_given_shown_and_ended(user, local_registry):
     push(user)
-    failed = local_registry.verified("me/chat:v1", verdict="fail")
+    failed = local_registry.verified("me/chat:v1", verdict="fail", fail="deterministic")
     other = local_registry.client(("read", "promote"), principal="bob")
+    named = ("--check", "deterministic", "--channel", "prod")
 
-    own = user("verdict", "waive", failed.id, "--check", "effect", "-m", "x")
-    other.verdicts.waive(failed.id, "effect", reason="known")
+    own = user("verdict", "waive", failed.id, *named, "-m", "x")
+    other.verdicts.waive(failed.id, "deterministic", channel="prod", reason="known")
     shown = user("verdict", "show", failed.id)
     listed = user("verdict", "ls", "me/chat:v1")
 
     assert own.status == 4
     assert "waived" in shown.out
     assert "by bob: known" in shown.out
-    assert "effect (waived)" in listed.out
+    assert "deterministic (waived)" in listed.out
     assert user("gate", "check", "me/chat:v1", "--channel", "prod").status == 0
-    assert user("verdict", "unwaive", failed.id, "--check", "effect").status == 0
+    assert user("verdict", "unwaive", failed.id, "--check", "deterministic").status == 0
     assert user("gate", "check", "me/chat:v1", "--channel", "prod").status == 8

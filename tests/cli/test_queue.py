@@ -26,8 +26,12 @@ def test_pending_runs_are_listed_with_their_place(user):
     ended = user("verdict", "ls", "--pending", "--json")
     table = user("verdict", "ls", "--pending").out
 
-    places = [(run["position"], run["priority"], run["labels"]) for run in ended.json["items"]]
-    assert places == [(1, "high", {"gpu": "h100"}), (2, "normal", {})]
+    runs = ended.json["items"]
+    places = [(run["position"], run["what"], run["labels"]) for run in runs]
+    assert places == [
+        (1, "prove", {}), (2, "prove", {}), (3, "verify", {"gpu": "h100"}), (4, "verify", {}),
+    ]  # fmt: skip
+    assert [run["priority"] for run in runs] == ["high", "high", "high", "normal"]
     assert "no worker runs now" in table
 
 

@@ -93,6 +93,30 @@ def test_two_adapters_in_a_folder_are_both_named(shell):
     assert problem["fix"] == "push both/second alone, or move it out to push the other"
 
 
+def test_a_folder_of_several_adapters_names_them(shell):
+    for name in ("one", "two"):
+        shutil.copytree(DELTAS / "lora", shell.home / "all" / name)
+
+    several = shell("lint", "all", "--json")
+    shutil.rmtree(shell.home / "all" / "two")
+    single = shell("lint", "all", "--json")
+
+    (problem,) = several.json["problems"]
+    assert problem["fix"] == "push one of them alone: all/one or all/two"
+    (problem,) = single.json["problems"]
+    assert problem["fix"] == "name that folder: all/one"
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_one_file_of_an_adapter_names_its_folder(shell, name):
+    shutil.copytree(DELTAS / "lora", shell.home / "own")
+
+    ended = shell("lint", f"own/{name}", "--json")
+
+    (problem,) = ended.json["problems"]
+    assert problem["fix"] == "name the folder: own"
+
+
 def test_the_base_is_found_where_the_config_and_the_hub_name_it(ana, monkeypatch):
     hub = ana.home / "hub" / "models--acme--Tiny-Llama"
     shutil.copytree(BASES / "tinyllama", hub / "snapshots" / "abc")

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from deltareg import Client
 from deltareg.client.config import ClientConfig
-from deltareg.errors import Conflict, InvalidInput, Refused
+from deltareg.errors import Conflict, DeltaregError, InvalidInput, Refused
 from tests import corpus, tiny
 from tests.client.torch_archive import pickles
 from tests.delta.kinds.assessing import assessed
@@ -489,3 +489,15 @@ def test_a_hostile_folder_makes_the_interpreter_report_nothing(tmp_path):
     assert told["refused"] == "pickle"
     assert set(told["events"]) <= HARMLESS
     assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("place", ["in/out", "in"])
+def test_a_folder_within_what_is_converted_is_refused(client, tmp_path, base, place):
+    tiny.lora(tmp_path / "in", base)
+    before = files(tmp_path / "in")
+
+    with pytest.raises(DeltaregError):
+        client.folders.convert(tmp_path / "in", tmp_path / place, base=base.path, layout="mlx")
+
+    assert files(tmp_path / "in") == before
+    assert sorted(entry.name for entry in (tmp_path / "in").iterdir()) == before

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from deltareg.errors import InvalidInput
+from deltareg.errors import InvalidInput, Refused
 from tests import tiny
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
 
@@ -148,3 +148,28 @@ def test_what_is_no_id_of_a_hub_is_not_recorded(client, named, hub_id):
         client.bases.register(base.path, "tiny", hub_ids=[hub_id])
 
     assert client.bases.list().items == []
+
+
+@ONE_STACK
+def test_a_base_has_so_many_ids_of_the_hub_and_no_more(client, named):
+    base, _ = named
+    first = [f"org/x{number}" for number in range(16)]
+    client.bases.register(base.path, "tiny", hub_ids=first)
+
+    client.bases.register(base.path, "tiny", hub_ids=first[:1])
+    with pytest.raises(InvalidInput, match="more than 16 ids"):
+        client.bases.register(base.path, "tiny", hub_ids=["org/more"])
+
+    assert client.bases.show("tiny").hub_ids == sorted(first)
+
+
+@ONE_STACK
+def test_a_trainers_folder_names_its_newest_checkpoint_before_a_base_is_asked_for(client, named):
+    _, write = named
+    folder = write(None)
+    shutil.copytree(folder, folder.parent / "run" / "checkpoint-20")
+
+    with pytest.raises(Refused) as refused:
+        client.push(folder.parent / "run", "team/chat")
+
+    assert refused.value.fix.endswith("run/checkpoint-20")

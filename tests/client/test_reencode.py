@@ -15,6 +15,7 @@ from tests.client.test_references import depths, live_bytes, pushed
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
 from tests.fixtures.registries import report as verdict_report
+from tests.proving import prove_all, prover_of
 
 
 @pytest.fixture
@@ -125,7 +126,9 @@ def test_a_push_without_the_base_at_hand_is_stored_anew_with_it(server, alone, t
     stored = [client.show(f"{LINE}:v{n}").stored_bytes for n in (1, 2)]
     before = live_bytes(server)
 
-    first, second = work(worker), work(worker)
+    first = work(worker)
+    prove_all(prover_of(server))  # nothing is encoded against a claim
+    second = work(worker)
     client.storage.collect(dry_run=False, grace_s=0)
 
     assert [run.ref for run in (first, second)] == [f"{LINE}:v1", f"{LINE}:v2"]
@@ -144,6 +147,7 @@ def test_a_form_that_is_not_smaller_changes_nothing(server, alone):
     worker = worker_of(server)
     for _ in range(2):  # the runs that the pushes queued
         work(worker)
+        prove_all(prover_of(server))
     revision = storage_revision(server)
     with read(server.registry.engine) as conn:
         version_id = conn.execute(sa.select(t.versions.c.id)).scalars().first()
@@ -181,7 +185,7 @@ def test_runs_of_verification_and_of_encoding_are_not_confused(server, alone):
         worker.complete_run(grant.run, verdict_report_of(grant))
 
     assert client.show(f"{LINE}:v1").verdict == "pass"
-    assert {what for what, _ in runs} == {"verify", "reencode"}
+    assert {what for what, _ in runs} == {"prove", "verify", "reencode"}
     assert claim(worker, name="w2").run != grant.run
 
 
@@ -226,7 +230,9 @@ def test_what_no_worker_could_do_without_the_base_is_queued_when_it_comes(server
     client.bases.push(hidden, "base")
     client.bases.push(hidden, "base")
     queued = reencodes(client)
-    runs = [work(worker), work(worker)]
+    runs = [work(worker)]
+    prove_all(prover_of(server))
+    runs.append(work(worker))
 
     refs = [f"{LINE}:v1", f"{LINE}:v2"]
     assert dead == [(ref, "dead") for ref in refs]
@@ -258,7 +264,9 @@ def test_a_base_that_comes_leaves_alone_what_does_not_wait_for_it(server, early)
     hidden, *_ = early
     client.versions.delete(f"{LINE}:v2")
     (run,) = (
-        run for run in client.runs.list().items if run.ref == f"{LINE}:v1" and run.suite == ""
+        run
+        for run in client.runs.list().items
+        if run.ref == f"{LINE}:v1" and run.what == "reencode"
     )
     client._api.send("POST", f"/runs/{run.id}:cancel")
 

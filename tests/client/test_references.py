@@ -16,6 +16,7 @@ from tests.client.checkpoints import LINE, NAMES, trained, weights, write, write
 from tests.client.test_push import Meddler
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
+from tests.proving import prove_all, prover_of
 
 LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 SMALL = 20_000
@@ -206,6 +207,7 @@ def test_the_same_tensor_in_two_lines_of_a_namespace_is_stored_once(server, tmp_
     client = server.client()
     client.bases.push(base, "base")
     pushed(client, [first])
+    prove_all(prover_of(server))
     before = live_bytes(server)
 
     same = server.client().push(first, "team/copy", base="base")
@@ -221,6 +223,7 @@ def test_a_known_piece_is_offered_with_all_that_it_needs(server, tmp_path):
     client = server.client()
     client.bases.push(base, "base")
     pushed(client, [first, second])
+    prove_all(prover_of(server))
 
     again = server.client().push(second, "team/copy", base="base")
     server.client().pull("team/copy:v1", tmp_path / "out")

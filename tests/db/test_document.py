@@ -143,7 +143,7 @@ def test_the_entry_of_a_piece_is_compressed_and_one_from_before_reads_on(engine)
             conn, rows.SCOPE, [FoundPiece(DIGESTS[0], "", packs.pack_entry(MAP), [])]
         )
         assert stored(conn, t.pieces.c.entry) == pack_document(MAP, is_quick=True)
-        old = {"scope": rows.SCOPE, "digest": DIGESTS[1], "base_root": ""}
+        old = {"scope": rows.SCOPE, "digest": DIGESTS[1], "base_root": "", "proven_at": 1}
         as_it_is = sa.literal(MANIFEST, sa.LargeBinary)
         conn.execute(sa.insert(t.pieces).values(**old, entry=as_it_is))
 

@@ -33,7 +33,7 @@ class NameRow:
 def namespace(engine):
     caller = made.caller(engine)
     with write(engine) as conn:
-        return add_namespace(conn, "team", created_by=caller.principal_id)
+        return add_namespace(conn, "team", created_by=caller.principal_id).id
 
 
 def test_columns_are_found_by_name_in_whatever_order(engine, namespace):

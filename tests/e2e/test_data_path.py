@@ -8,6 +8,7 @@ import pytest
 
 from deltareg.errors import BaseMismatch, Blocked, Conflict, GateFailed, GatePending, Refused
 from tests.fixtures.registries import BOTH_DATABASES, BUCKET, BUCKET_MARKS, LOCAL, ONE_STACK
+from tests.proving import prove_all, prover_of
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 BASES, DELTAS = SAMPLES / "bases", SAMPLES / "deltas"
@@ -48,6 +49,7 @@ def test_a_base_is_one_however_it_is_cut(registry_server):
     client = registry_server.client()
 
     whole = client.bases.push(BASES / "tinyllama", "whole")
+    prove_all(prover_of(registry_server))  # before that nobody builds on it
     shards = client.bases.push(BASES / "tinyllama_sharded", "shards")
     again = client.bases.push(BASES / "tinyllama", "whole")
 
@@ -212,7 +214,7 @@ def test_the_story_of_a_line(server, tmp_path):
 def promote_first(server, client):
     with pytest.raises(GatePending):
         client.promote("team/lora", "prod")
-    assert [u.rule for u in client.gate("team/lora", "prod").unmet] == ["missing"]
+    assert [u.rule for u in client.gate("team/lora", "prod").unmet] == ["missing", "proven"]
     verdict = server.verified("team/lora:v1")
     assert verdict.counts
     assert client.gate("team/lora", "prod").allowed
@@ -286,15 +288,17 @@ def everything_left_a_trace(client):
     rows = client.audit.list(subject="team/lora", limit=200).items
     assert [row.action for row in reversed(rows)] == [
         "version.push",
+        "version.prove",
         "channel.promote",
         "version.push",
+        "version.prove",
         "channel.promote",
         "channel.rollback",
         "channel.clear",
         "channel.promote",
         "channel.rollback",
     ]
-    assert {row.actor for row in rows} == {"ada"}
+    assert {row.actor for row in rows if row.action != "version.prove"} == {"ada"}
     assert all(row.request_id and row.token_id for row in rows)
     assert rows[0].before == {"revision": 4, "version": 2}
 

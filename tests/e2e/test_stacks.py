@@ -17,6 +17,7 @@ from deltareg.service.upkeep import collect
 from tests import corpus
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES
+from tests.proving import prove_all, prover_of
 from tests.service import rows
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -103,6 +104,7 @@ def test_everything_can_be_asked_of_a_version_on_a_version(chatting):
 
 def test_a_full_fine_tune_is_stored_once_and_is_a_base_without_a_recipe(local):
     client = local.client()
+    prove_all(prover_of(local))  # before that nobody builds on its bytes
     before = stored_bytes(local)
 
     push(client, "lora", "team/chat", "team/sft:v1")

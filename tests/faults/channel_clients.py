@@ -18,13 +18,16 @@ from deltareg.errors import DeltaregError, Unavailable
 from deltareg.refs import LineRef
 from deltareg.service.channels import channels as service
 from deltareg.service.channels import move as moving
-from deltareg.wire import ChannelMove
-from tests.faults.channel_model import Call, Result
+from deltareg.service.channels import waive as waiving
+from deltareg.wire import ChannelMove, WaiverCreate
+from tests.faults.channel_model import FAILED, Call, Result
 
 LINE = LineRef.parse("lab/x")
-VERSIONS = (1, 2, 3, 4)
-_KINDS = ("read", "promote", "rollback", "freeze", "unfreeze", "clear")
-_WEIGHTS = (5, 9, 6, 2, 3, 3)
+PASSED = (1, 2, 3, 4)
+VERSIONS = (*PASSED, FAILED)
+CHECK = "spectral"  # what failed in that one
+_KINDS = ("read", "promote", "rollback", "freeze", "unfreeze", "clear", "waive", "unwaive")
+_WEIGHTS = (5, 9, 6, 2, 3, 3, 4, 3)
 # Of the revisions that a client may say it has seen: what it saw, one too old, one too new.
 _SEEN, _SEEN_WEIGHTS = (0, -1, 1), (16, 1, 1)
 POINTS = ("before commit", "after commit")
@@ -47,7 +50,7 @@ class Part:
     dies_at: tuple[int, str] | None = None
 
 
-def play(part, registry, caller, channel, *, go, out):
+def play(part, registry, caller, channel, verdict, *, go, out):
     """Play a part once `go` can be read from, and write what happens to `out`.
 
     Args:
@@ -55,12 +58,13 @@ def play(part, registry, caller, channel, *, go, out):
         registry: The registry; no connection that its engine has is another process's.
         caller: As whom.
         channel: The name of the channel.
+        verdict: That of the version that failed.
         go: A descriptor; that it ends is the sign to begin.
         out: A descriptor for lines of JSON.
     """
     with read(registry.engine) as conn:
         conn.execute(sa.text("SELECT 1"))
-    chance, player = random.Random(part.seed), _Player(registry, caller, channel)
+    chance, player = random.Random(part.seed), _Player(registry, caller, channel, verdict)
     os.read(go, 1)
     for number in range(part.count):
         call = player.choose(chance)
@@ -75,14 +79,15 @@ def play(part, registry, caller, channel, *, go, out):
 class _Player:
     """Chooses by what it knows of the channel, and learns from what it hears."""
 
-    def __init__(self, registry, caller, channel):
+    def __init__(self, registry, caller, channel, verdict):
         self._registry, self._caller, self._channel = registry, caller, channel
+        self._verdict = verdict
         self._revision = 0
 
     def choose(self, chance):
         kind = chance.choices(_KINDS, _WEIGHTS)[0]
         version = chance.choice(VERSIONS)
-        if kind == "read":
+        if kind in {"read", "waive", "unwaive"}:
             return Call(kind)
         if kind == "clear":
             return Call(kind, version=version)
@@ -114,6 +119,13 @@ class _Player:
             return Result(
                 "ok", info.revision, info.version, info.is_frozen, tuple(info.quarantined)
             )
+        if call.kind == "waive":
+            asked = WaiverCreate(check=CHECK, channel=self._channel, reason=tag)
+            waiving.waive(registry, caller, self._verdict, asked)
+            return Result("ok")
+        if call.kind == "unwaive":
+            waiving.unwaive(registry, caller, self._verdict, CHECK, channel=self._channel)
+            return Result("ok")
         if call.kind == "clear":
             service.clear_quarantine(
                 registry, caller, LINE, self._channel, call.version, reason=tag

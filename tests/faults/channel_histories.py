@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from math import inf
 
-from tests.faults.channel_model import FRESH, Call, step
+from tests.faults.channel_model import FAILED, FRESH, Call, step
 from tests.faults.linear import Operation
 
-VERSIONS = (1, 2, 3)
-_KINDS = ("read", "promote", "rollback", "freeze", "unfreeze", "clear")
-_WEIGHTS = (4, 7, 4, 1, 1, 1)
+VERSIONS = (1, 2, FAILED)
+_KINDS = ("read", "promote", "rollback", "freeze", "unfreeze", "clear", "waive", "unwaive")
+_WEIGHTS = (4, 7, 4, 1, 1, 1, 2, 1)
 
 
 @dataclass
@@ -77,6 +77,9 @@ def _lies(one):
             replace(told, is_frozen=not told.is_frozen),
             replace(told, quarantined=(*told.quarantined, 9)),
         ]  # fmt: skip
+    if call.kind in {"waive", "unwaive"}:
+        refused = "conflict" if call.kind == "waive" else "not_found"
+        return [replace(told, code=refused if told.code == "ok" else "ok")]
     if call.kind == "clear":
         return [replace(told, code="not_found" if told.code == "ok" else "ok")]
     if told.code != "ok":
@@ -88,7 +91,7 @@ def _lies(one):
 
 def _call(chance, state):
     kind = chance.choices(_KINDS, _WEIGHTS)[0]
-    if kind == "read":
+    if kind in {"read", "waive", "unwaive"}:
         return Call(kind)
     version = chance.choice(VERSIONS)
     if kind == "clear":

@@ -1,13 +1,16 @@
 """A channel as it is meant to be, one operation at a time: a register that is compared and set.
 
 Written from what docs/design.md promises and not from the service, which it is held against. Every
-version passes its gate here; what refuses a move is the revision seen, a freeze or a quarantine.
+version passes its gate here but one, which passes while somebody answers for what failed in it.
+What else refuses a move is the revision seen, a freeze or a quarantine.
 """
 
 from dataclasses import dataclass, replace
 
 MOVES = ("promote", "rollback", "freeze", "unfreeze")
-KINDS = ("read", *MOVES, "clear")
+KINDS = ("read", *MOVES, "clear", "waive", "unwaive")
+FAILED = 5
+"""The version whose verdict is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Call:
 
     Attributes:
         kind: One of `KINDS`.
-        seen: The revision in `If-Match`; reads and clears have none.
+        seen: The revision in `If-Match`; reads, clears and waivers have none.
         version: What is promoted, rolled back to (None: one step) or cleared.
     """
 
@@ -49,6 +52,7 @@ class Channel:
         served: All versions that were ever served.
         is_frozen: Whether the newest revision is a freeze.
         quarantined: Versions that were rolled away from and not cleared.
+        is_waived: Whether somebody answers for the version that failed, on this channel.
     """
 
     revision: int = 0
@@ -56,6 +60,7 @@ class Channel:
     served: frozenset[int] = frozenset()
     is_frozen: bool = False
     quarantined: frozenset[int] = frozenset()
+    is_waived: bool = False
 
     @property
     def version(self):
@@ -70,11 +75,9 @@ def step(channel, call):
     """Give the result of a call, and the channel after it."""
     if call.kind == "read":
         return _told(channel), channel
-    if call.kind == "clear":
-        if call.version not in channel.quarantined:
-            return Result("not_found"), channel
-        left = channel.quarantined - {call.version}
-        return Result("ok"), replace(channel, quarantined=left)
+    if call.kind in _UNSEEN:
+        code, after = _UNSEEN[call.kind](channel, call.version)
+        return Result(code), after
     if call.seen != channel.revision:
         return Result("stale_revision"), channel
     code, after = _MOVE[call.kind](channel, call.version)
@@ -97,6 +100,8 @@ def _told(channel):
 def _promote(channel, version):
     if channel.is_frozen or version in channel.quarantined:
         return "blocked", channel
+    if version == FAILED and not channel.is_waived:
+        return "gate_failed", channel
     if version == channel.version:
         return "conflict", channel
     return "ok", replace(channel, stack=(*channel.stack, version))
@@ -130,4 +135,21 @@ def _unfreeze(channel, _):
     return "ok" if channel.is_frozen else "conflict", channel
 
 
+def _clear(channel, version):
+    if version not in channel.quarantined:
+        return "not_found", channel
+    return "ok", replace(channel, quarantined=channel.quarantined - {version})
+
+
+def _waive(channel, _):
+    return ("conflict", channel) if channel.is_waived else ("ok", replace(channel, is_waived=True))
+
+
+def _unwaive(channel, _):
+    return (
+        ("ok", replace(channel, is_waived=False)) if channel.is_waived else ("not_found", channel)
+    )
+
+
+_UNSEEN = {"clear": _clear, "waive": _waive, "unwaive": _unwaive}
 _MOVE = {"promote": _promote, "rollback": _roll_back, "freeze": _freeze, "unfreeze": _unfreeze}

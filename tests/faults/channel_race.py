@@ -22,15 +22,16 @@ from deltareg.db.session import create_engine, write
 from deltareg.service.channels.channels import clear_quarantine, show_channel
 from deltareg.service.channels.gate import FRESH_POLICY
 from deltareg.service.channels.move import move_channel
+from deltareg.service.channels.waive import unwaive, waive
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.runs import queue_run
 from deltareg.store.memory import MemoryStore
-from deltareg.wire import ChannelMove, RunCreate
+from deltareg.wire import ChannelMove, RunCreate, WaiverCreate
 from tests.faults import linear
 from tests.faults.channel_aftermath import Books, problems
-from tests.faults.channel_clients import LINE, POINTS, VERSIONS, Part, play
-from tests.faults.channel_model import FRESH, MOVES, Call, Result, step
+from tests.faults.channel_clients import CHECK, LINE, PASSED, POINTS, VERSIONS, Part, play
+from tests.faults.channel_model import FAILED, FRESH, MOVES, Call, Result, step
 from tests.faults.channel_mutants import BUGS
 from tests.service import rows, work
 
@@ -47,11 +48,12 @@ class Tagged(linear.Operation):
 
 @dataclass
 class Scene:
-    """Where histories are played: a line with versions that have passed."""
+    """Where histories are played: a line with versions that have passed, and one that has not."""
 
     registry: Registry
     caller: Caller
     delta_id: int
+    verdict: str = ""
     span_s: float = 0.3
 
     @property
@@ -84,7 +86,7 @@ class Processes:
                 os.close(self.go[1])
                 play(
                     part, self.scene.registry, self.scene.caller, self.channel,
-                    go=self.go[0], out=out,
+                    self.scene.verdict, go=self.go[0], out=out,
                 )  # fmt: skip
             except BaseException:  # noqa: BLE001  # the parent's code must not go on here
                 traceback.print_exc()
@@ -141,17 +143,19 @@ def main():
 
 
 def prepare(url):
-    """Make the line, and let every version of it pass."""
+    """Make the line, let every version of it pass and one fail in a check that may be waived."""
     engine = create_engine(url)
     registry, caller = Registry(engine, MemoryStore()), rows.caller(engine)
     rows.base(engine)
     delta_id = rows.line(engine, maker=caller)
+    verdicts = []
     for number in VERSIONS:
         rows.version(engine, delta_id)
         queue_run(registry, caller, RunCreate(ref=f"{LINE}:v{number}"))
         grant = work.claim(registry, caller)
-        complete_run(registry, caller, grant.run, work.report(grant))
-    scene = Scene(registry, caller, delta_id)
+        failed = {} if number in PASSED else {"verdict": "fail", "fail": CHECK}
+        verdicts.append(complete_run(registry, caller, grant.run, work.report(grant, **failed)))
+    scene = Scene(registry, caller, delta_id, verdicts[VERSIONS.index(FAILED)].id)
     _warm_up(scene)
     return scene
 
@@ -164,6 +168,9 @@ def _warm_up(scene):
         move = ChannelMove(kind=kind, version=version, reason="x")
         move_channel(scene.registry, scene.caller, LINE, "warm", move, seen=seen)
     clear_quarantine(scene.registry, scene.caller, LINE, "warm", 2, reason="x")
+    asked = WaiverCreate(check=CHECK, channel="warm", reason="x")
+    waive(scene.registry, scene.caller, scene.verdict, asked)
+    unwaive(scene.registry, scene.caller, scene.verdict, CHECK, channel="warm")
     show_channel(scene.registry, scene.caller, LINE, "warm", at=None)
     gc.freeze()
 

@@ -57,10 +57,12 @@ class Ledger:
         return self._rows(query if message is None else query.where(v.c.message == message))
 
     def runs(self):
-        """List all runs, each with the number of its verdicts."""
+        """List all verifications, each with the number of its verdicts."""
         verdicts = sa.func.count(t.verdicts.c.id).label("verdicts")
-        query = sa.select(t.runs, verdicts).outerjoin(
-            t.verdicts, t.verdicts.c.run_id == t.runs.c.id
+        query = (
+            sa.select(t.runs, verdicts)
+            .outerjoin(t.verdicts, t.verdicts.c.run_id == t.runs.c.id)
+            .where(t.runs.c.what == "verify")
         )
         return self._rows(query.group_by(t.runs.c.id))
 

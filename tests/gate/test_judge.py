@@ -10,7 +10,7 @@ from deltareg.gate.judge import Candidate, Circumstances, is_in_window, judge, r
 from deltareg.gate.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
 from deltareg.gate.ruling import RULE_ERRORS, Ruling
 from deltareg.gate.signers import Signer
-from deltareg.gate.verdict_rules import SuiteFact, VerdictFact
+from deltareg.gate.verdict_facts import SuiteFact, VerdictFact
 from deltareg.gate.verifier import VERIFIER
 
 HOUR_US = 3600 * 1_000_000
@@ -58,7 +58,7 @@ def test_a_version_that_meets_every_rule_may_go():
     assert told() == []
     assert [ruling.rule for ruling in judge(CANDIDATE, POLICY, [VERDICT], now=NOW)] == [
         "deleted", "revoked", "quarantined", "frozen", "kind", "base", "verdict", "stale",
-        "sandbox", "evidence", "approvals",
+        "sandbox", "evidence", "proven", "approvals",
     ]  # fmt: skip
 
 
@@ -69,6 +69,8 @@ def test_a_version_that_meets_every_rule_may_go():
         ("revoked", {"revoked": "revoked by ada"}, "deltareg unrevoke me/x:v3"),
         ("revoked", {"revoked_below": "me/y:v1, revoked"}, "another base"),
         ("quarantined", {"is_quarantined": True}, "deltareg channel clear me/x prod v3"),
+        ("proven", {"proof": "claimed"}, "deltareg prove me/x:v3 --wait"),
+        ("corrupt", {"proof": "corrupt"}, "deltareg push PATH me/x"),
         ("kind", {"kind": "full"}, "deltareg channel policy set me/x prod"),
         ("base", {"base_name": "huge"}, "deltareg channel policy set me/x prod"),
     ],
@@ -200,15 +202,15 @@ def test_a_failure_is_not_forgotten_under_another_policy():
 
 
 def test_a_failed_check_that_is_waived_does_not_fail():
-    failed = replace(VERDICT, outcome="fail", failed_checks=("effect", "norm_ratio"))
-    one = replace(failed, waived={"effect": "until 2026-12-01 by ada: known"})
+    failed = replace(VERDICT, outcome="fail", failed_checks=("library_agrees", "norm_ratio"))
+    one = replace(failed, waived={"library_agrees": "until 2026-12-01 by ada: known"})
     both = replace(one, waived={**one.waived, "norm_ratio": "until 2026-12-01 by ada: too"})
 
     assert told(verdicts=[one]) == ["failed"]
     assert told(verdicts=[both]) == []
     (verdict,) = [r for r in judge(CANDIDATE, POLICY, [both], now=NOW) if r.rule == "verdict"]
     assert "pass with waivers" in verdict.message
-    assert "effect waived until 2026-12-01 by ada: known" in verdict.message
+    assert "library_agrees waived until 2026-12-01 by ada: known" in verdict.message
 
 
 def test_every_suite_is_judged():

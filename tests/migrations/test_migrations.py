@@ -17,16 +17,19 @@ from deltareg_migrations import schema as migrations
 from tests.fixtures.databases import BOTH, database
 from tests.migrations.populated import ROWS, populate, rows_in, rows_of
 
-REVISIONS = [f"{number:04}" for number in (*range(1, 19), 22)]
+REVISIONS = [f"{number:04}" for number in range(1, int(db.HEAD) + 1)]
 # Whole ways from a few; each step is walked below, and all whole ways are `soak`.
 WHOLE_WAYS = [
-    name if name in {"0001", "0007", "0013"} else pytest.param(name, marks=pytest.mark.soak)
+    name if name in {"0001", "0013"} else pytest.param(name, marks=pytest.mark.soak)
     for name in REVISIONS
 ]
 APPEND_ONLY = [
-    "approvals", "audit", "disputes", "freezes", "reviews", "revisions", "summaries", "terms",
-    "verdict_envelopes", "verdicts",
+    "accepted_warnings", "approvals", "audit", "complete_verdicts", "disputes", "freezes",
+    "reviews", "revisions", "summaries", "terms", "verdict_envelopes", "verdicts",
+    "waiver_channels",
 ]  # fmt: skip
+# What 0022 makes of tokens and namespaces that were there, on every way up.
+MADE = {"grants", "stand_ins", "visibility_epochs"}
 
 
 @pytest.fixture(scope="module", params=BOTH)
@@ -106,12 +109,13 @@ def test_an_unknown_revision_is_refused(database_url):
         migrations.upgrade(database_url, revision="0815")
 
 
-def test_every_revision_goes_down_to_nothing_and_up_again(empty_database_url):
+def test_every_revision_goes_up_and_down_to_nothing(empty_database_url):
+    """Here without rows; with rows, each step is walked down, up and down again below."""
     for revision in REVISIONS:
         migrations.upgrade(empty_database_url, revision=revision)
-        migrations.downgrade(empty_database_url, revision="-1")
-        migrations.upgrade(empty_database_url, revision=revision)
     migrations.downgrade(empty_database_url, revision="base")
+    migrations.upgrade(empty_database_url, revision=REVISIONS[0])
+    migrations.downgrade(empty_database_url, revision="-1")
 
     assert tables_of(empty_database_url) <= {"alembic_version"}
 
@@ -135,7 +139,7 @@ def test_each_step_down_and_up_keeps_the_rows_that_both_its_ends_know(database_u
         migrations.upgrade(database_url, revision=upper)
         again = rows_of(database_url)
         assert kept == within(again, kept), f"lost on the way up to {upper}"
-        assert not any(rows for table, rows in again.items() if table not in kept), upper
+        assert not any(rows for table, rows in again.items() if table not in {*kept, *MADE}), upper
         assert described(database_url) == before, f"another schema after going down to {lower}"
         migrations.downgrade(database_url, revision=lower)
         assert kept == rows_of(database_url), f"lost on the second way down to {lower}"
@@ -155,7 +159,7 @@ def test_rows_that_an_older_revision_knows_survive_the_way_down_and_up(database_
     assert all(full.values()), "every table has a row to lose"
     assert kept == within(full, kept)
     assert kept == within(again, kept)
-    assert not any(rows for table, rows in again.items() if table not in kept)
+    assert not any(rows for table, rows in again.items() if table not in {*kept, *MADE})
     assert migrations.check(database_url) == []
 
 
@@ -182,14 +186,15 @@ def test_the_release_before_finds_documents_written_out(empty_database_url):
     assert kept["pieces", "entry"] == {other}
     assert kept["uploads", "manifest"] == {b"{}", document}
     migrations.upgrade(empty_database_url)
-    assert documents(empty_database_url) == kept
+    again = documents(empty_database_url)
+    assert {place: found for place, found in again.items() if found} == kept
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("change", ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}"])
 def test_an_append_only_table_refuses_changes(populated_url, table, change):
-    (key,) = metadata.tables[table].primary_key.columns
-    check_refused(populated_url, table, change.format(table, key.name))
+    column = next(iter(metadata.tables[table].primary_key)).name
+    check_refused(populated_url, table, change.format(table, column))
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
@@ -275,7 +280,11 @@ def described(url):
 
 
 def ordered(definition):
-    """Drop what has no meaning: the order of constraints in a table, white space, quotes."""
+    """Drop what has no meaning: the order of constraints in a table, white space, quotes.
+
+    SQLite writes a column that was added into the line of the last one.
+    """
     plain = (definition or "").replace('"', "")
     lines = (line.strip().rstrip(",") for line in plain.splitlines())
-    return sorted(line for line in lines if line)
+    parts = (part for line in lines for part in ([line] if "(" in line else line.split(", ")))
+    return sorted(part for part in parts if part)

@@ -51,7 +51,7 @@ def base(engine, name="tiny"):
 def line(engine, name="x", *, maker):
     """Insert a line in the namespace `lab` and give its id."""
     with write(engine) as conn:
-        namespace = deltas.add_namespace(conn, "lab", created_by=maker.principal_id)
+        namespace = deltas.add_namespace(conn, "lab", created_by=maker.principal_id).id
         deltas.add_delta(conn, namespace, name, created_by=maker.principal_id)
         return delta_id(conn, name)
 
@@ -77,11 +77,13 @@ def version(engine, delta_id, *, pack_ids=(), parents=()):
 def add_version(conn, delta_id, *, pack_ids=(), parents=()):
     unique = next(_numbers)
     manifest = f'{{"number":{unique}}}'.encode()
+    bound = conn.execute(sa.select(t.bases.c.id).where(t.bases.c.root == BASE_ROOT)).scalars()
     version_id = versions.add_version(
         conn, pack_documents(manifest, b"{}"), delta_id=delta_id,
         number=deltas.take_number(conn, delta_id), manifest_digest=str(sha256_of(manifest)),
-        kind="lora", variant="", foldable=True, base_root=BASE_ROOT, labels={}, logical_bytes=1,
-        stored_bytes=1, uploaded_bytes=1,
+        kind="lora", variant="", foldable=True, base_root=BASE_ROOT, base_id=bound.first(),
+        labels={}, logical_bytes=1, stored_bytes=1, uploaded_bytes=1, proven_at=1,
+        proven_revision=1,
     )  # fmt: skip
     versions.add_parents(conn, version_id, parents)
     packs.reference_version(conn, version_id, pack_ids)

@@ -10,8 +10,12 @@ def eventful(local_registry):
     """Give a line whose channels were rolled back, waived for, broken through and frozen."""
     maker = local_registry.line("lora", "lora_v2")
     maker.rollback("team/lora", "prod")
-    verdict = local_registry.verified("team/lora:v1", verdict="fail", again=True)
-    local_registry.client(principal="bob").verdicts.waive(verdict.id, "effect", reason="known")
+    verdict = local_registry.verified(
+        "team/lora:v1", verdict="fail", fail="deterministic", again=True
+    )
+    local_registry.client(principal="bob").verdicts.waive(
+        verdict.id, "deterministic", channel="prod", reason="known"
+    )
     maker.promote("team/lora:v2", "dev", reason="now", break_glass=True)
     maker.channels.freeze("team/lora", "prod", reason="weekend")
     return maker
@@ -22,7 +26,7 @@ def test_a_list_shows_each_channel_as_it_is_shown_by_itself(eventful):
 
     assert listed == {name: eventful.channels.show("team/lora", name) for name in listed}
     assert listed["prod"].quarantined == [2]
-    assert [waiver.check for waiver in listed["prod"].waivers] == ["effect"]
+    assert [waiver.check for waiver in listed["prod"].waivers] == ["deterministic"]
     assert listed["prod"].frozen_because.endswith(": weekend")
     assert [(move.version, move.actor) for move in listed["dev"].to_review] == [(2, "maker")]
     assert (listed["dev"].quarantined, listed["dev"].waivers) == ([], [])

@@ -88,7 +88,7 @@ def test_packs_of_a_base_stay(engine, store, maker):
     sent = rows.send(engine, store, upload_id, b"weights")
     base_id = rows.base(engine)
     with write(engine) as conn:
-        packs.reference_base(conn, base_id, [rows.adopt(conn, sent)])
+        packs.reference_base_anew(conn, base_id, [rows.adopt(conn, sent)])
         uploads.close_upload(conn, upload_id, state="complete", base_id=base_id)
 
     freed = collect.run(engine, store, grace_s=0)

@@ -35,6 +35,7 @@ class World:
         people = {1: "ada", 2: "bob", 3: "cyd", 4: "dan", 5: "eve"}
         for number, name in people.items():
             self.add(t.principals, id=number, name=name, kind="user")
+            self.add(t.grants, principal_id=number, role="approver")
             self.add(
                 t.tokens, id=number, token_hash=name, display="drg", principal_id=number,
                 kind="pat", scopes=["read"] if name == "eve" else ["read", "approve"],
@@ -47,7 +48,7 @@ class World:
                 t.versions, id=version, delta_id=2 if version == 4 else 1, number=version,
                 manifest_digest=digest(version), manifest=b"{}", storage_map=b"{}", kind="lora",
                 variant="", foldable=True, base_root="blake3:aa", labels={}, logical_bytes=1,
-                stored_bytes=1, uploaded_bytes=1, created_by=1,
+                stored_bytes=1, uploaded_bytes=1, created_by=1, proven_at=1, proven_revision=1,
             )  # fmt: skip
         asks = {"suites": ["smoke"]}
         self.add(t.channels, id=1, delta_id=1, name="prod", policy={**asks, "approvals": 2})
@@ -126,6 +127,22 @@ class World:
         return self.verdict(2, created_at=now_us() - 2 * HOUR_US, **values)
 
 
+def waived(w, *, channel=None, is_complete=True):
+    """Give a failed verdict of v3 whose one failure somebody answers for."""
+    verdict = w.verdict(
+        3, verdict="fail", checks=[{"name": "spectral", "verdict": "fail"}], created_at=now_us()
+    )
+    w.add(
+        t.waivers, id=f"of {verdict}", verdict_id=verdict, check_name="spectral", reason="known",
+        expires_at=now_us() + HOUR_US, actor_id=2,
+    )  # fmt: skip
+    if channel is not None:
+        w.add(t.waiver_channels, waiver_id=f"of {verdict}", channel_id=channel)
+    if is_complete:
+        w.add(t.complete_verdicts, verdict_id=verdict)
+    return verdict
+
+
 def digest(version):
     return f"sha256:{version}"
 
@@ -158,6 +175,12 @@ IN_ORDER = {
     ),
     "a verdict asked for under this policy": lambda w: w.move(
         2, 2, verdict_ids=[w.verdict(2, policy_digest=POLICY)]
+    ),
+    "a failure that is waived on the channel, with all else shown": lambda w: w.move(
+        2, 3, verdict_ids=[waived(w, channel=2)]
+    ),
+    "a failure that was waived before waivers named a channel": lambda w: w.move(
+        2, 3, verdict_ids=[waived(w)]
     ),
     "after a freeze that has ended": lambda w: (ended_freeze(w), w.move()),
     "back to what was served": lambda w: (w.move(), w.move(2, 2), w.move(kind="rollback")),
@@ -200,6 +223,21 @@ MOVES = {
     ),
     "one suite of two": lambda w: (w.asks(suites=["smoke", "deep"]), w.move()),
     "another policy": lambda w: w.move(2, 3, verdict_ids=[w.verdict(3, policy_digest="sha256:b")]),
+    "a waiver that skipped what came after it": lambda w: w.move(
+        2, 3, verdict_ids=[waived(w, channel=2, is_complete=False)]
+    ),
+    "a waiver for another channel": lambda w: w.move(2, 3, verdict_ids=[waived(w, channel=1)]),
+    "a waiver for the channel of another line": lambda w: (
+        w.add(t.channels, id=3, delta_id=2, name="dev", policy={"suites": ["smoke"]}),
+        waived(w, channel=3),
+    ),
+    "a waiver that was moved to another channel": lambda w: (
+        waived(w, channel=1), w.conn.execute(sa.update(t.waiver_channels).values(channel_id=2)),
+    ),
+    "a verdict that became complete": lambda w: (
+        waived(w, channel=2),
+        w.conn.execute(sa.update(t.complete_verdicts).values(verdict_id="bad-3")),
+    ),
     "a pass before a failure": lambda w: (
         w.verdict(1, verdict="fail", checks=[{"name": "effect", "verdict": "fail"}]), w.move(),
     ),
@@ -209,6 +247,14 @@ MOVES = {
     ),
     "a deleted version": lambda w: (w.change(t.versions, 1, deleted_at=1), w.move()),
     "a revoked version": lambda w: (w.change(t.versions, 1, revoked_at=1), w.move()),
+    "a claimed version": lambda w: (w.change(t.versions, 1, proven_revision=None), w.move()),
+    "a version proven in another form": lambda w: (
+        w.change(t.versions, 1, storage_revision=2), w.move(),
+    ),
+    "a corrupt version": lambda w: (w.change(t.versions, 1, corrupt_at=1), w.move()),
+    "a corrupt version, the glass broken": lambda w: (
+        w.change(t.versions, 1, corrupt_at=1), w.move(break_glass=True, reason="fire"),
+    ),
     "a revoked version, the glass broken": lambda w: (
         w.change(t.versions, 1, revoked_at=1), w.move(break_glass=True, reason="fire"),
     ),
@@ -428,7 +474,7 @@ def test_every_mutation_is_refused_by_the_database(world):
             survivors.append(name)
 
     assert survivors == []
-    assert len(MUTATIONS) == 99
+    assert len(MUTATIONS) == 108
 
 
 def test_a_move_answers_its_request_and_ends_the_others(world):

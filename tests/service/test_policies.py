@@ -135,9 +135,10 @@ def test_a_verdict_asked_for_a_channel_is_bound_to_its_policy(two, registry_serv
         write(engine) as conn,
         rows.unguarded(conn, t.verdicts),
         rows.unguarded(conn, t.verdict_envelopes),
+        rows.unguarded(conn, t.verdict_bases),
     ):
-        others = t.verdict_envelopes.c.verdict_id != bound.id
-        conn.execute(sa.delete(t.verdict_envelopes).where(others))
+        for beside in (t.verdict_envelopes, t.verdict_bases):
+            conn.execute(sa.delete(beside).where(beside.c.verdict_id != bound.id))
         conn.execute(sa.delete(t.verdicts).where(t.verdicts.c.id != bound.id))
 
     assert bound.policy_digest == two.channels.policy("team/lora", "dev").digest

@@ -52,7 +52,7 @@ def worker(engine):
 def versions_in(engine, namespace, count, *, maker):
     """Insert a line with so many versions and give their references."""
     with write(engine) as conn:
-        place = deltas.add_namespace(conn, namespace, created_by=maker.principal_id)
+        place = deltas.add_namespace(conn, namespace, created_by=maker.principal_id).id
         deltas.add_delta(conn, place, "x", created_by=maker.principal_id)
         line = deltas.delta_row(conn, namespace, "x")
         assert line is not None

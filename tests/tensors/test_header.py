@@ -1,11 +1,12 @@
 """The header parser: what it takes and what it calls by name."""
 
 import json
+import time
 
 import pytest
 
 from deltareg.errors import Refused
-from deltareg.tensors.header import parse_header
+from deltareg.tensors.header import parse_header, strict_json_object
 
 ENTRY = {"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
 
@@ -35,3 +36,22 @@ def test_a_pickle_is_called_one(start):
         parse_header(data, len(data))
 
     assert caught.value.problem_code == "pickle"
+
+
+def test_a_key_that_stands_twice_among_many_is_found_in_one_pass():
+    keys = [f'"{number}":0' for number in range(50_000)]
+    began = time.process_time()
+
+    with pytest.raises(Refused) as caught:
+        strict_json_object(("{" + ",".join([*keys, '"49999":1']) + "}").encode())
+
+    assert caught.value.problem_code == "duplicate_key"
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(("code", "told"), [("bad_config", "NaN"), ("header", "safetensors")])
+def test_what_to_do_about_json_depends_on_what_it_was(code, told):
+    with pytest.raises(Refused) as caught:
+        strict_json_object(b'{"a": NaN}', code=code)
+
+    assert told in caught.value.fix

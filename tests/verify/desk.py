@@ -70,6 +70,11 @@ class Desk:
             raise Unavailable(f"nobody answers {name}")
 
 
+def unused(*_, **__):
+    """Stand where a worker has what no run of the test asks for."""
+    raise AssertionError("no run of this test proves anything")
+
+
 def lay_out(sample, cache_dir, folder):
     """Put a sample's materials into a run's folder, as if they had been pulled."""
     bench = sample_bench(sample, cache_dir)
@@ -83,6 +88,7 @@ def lay_out(sample, cache_dir, folder):
         base_manifest=folder / "base.json",
         model_type="llama",
         base_config=str(bench.base.identity.config),
+        base_identity=str(bench.base.identity.whole.identity),
         evidence="shapes",
         suite=SMOKE,
         suite_file=folder / "suite.json",

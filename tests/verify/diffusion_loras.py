@@ -5,21 +5,29 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from tests.verify import tiny_diffusers
+from tests.client.convert.converting import client_of
+from tests.verify import original_files, tiny_diffusers
 
 FILE = "pytorch_lora_weights.safetensors"
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _PIPELINES = {
     "UNet2DConditionModel": "StableDiffusionPipeline",
+    "UNet2DConditionModel sdxl": "StableDiffusionXLPipeline",
     "FluxTransformer2DModel": "FluxPipeline",
     "SD3Transformer2DModel": "StableDiffusion3Pipeline",
     "WanTransformer3DModel": "WanPipeline",
 }
-_SCHEDULE = {"steps_offset": 1, "clip_sample": False}
+SCHEDULE = {"steps_offset": 1, "clip_sample": False}
 _CONVOLUTIONS = ("conv1", "conv_shortcut", "proj_in", "conv")
+_ORIGINAL_UNET = ("to_q", "to_out.0", "ff.net.2", "in_layers.2", "emb_layers.1", "0.op", ".conv",
+                  "skip_connection", "time_embed.0", "label_emb.0.2", "proj_in")  # fmt: skip
+_GOLDEN = Path(__file__).parents[1] / "golden" / "lycoris-image"
+_FLUX_WIDTHS = (16, 16, 16, 64)
+_LAST = "final_layer"
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Sort:
     Attributes:
         model: A name of `tiny_diffusers.TINY`.
         layout: How it is written: a function of this module.
-        targets: Endings of the modules that it is on.
+        targets: Endings of the modules that it is on; of LyCORIS the golden files.
         options: More of its config.
     """
 
@@ -37,6 +45,11 @@ class Sort:
     layout: str
     targets: tuple = _ATTENTION
     options: tuple = ()
+
+    @property
+    def is_converted(self):
+        """Whether `convert` writes what is pushed."""
+        return self.layout.startswith(("original", "comfyui", "lycoris"))
 
     @property
     def part(self):
@@ -60,6 +73,19 @@ SORTS = {
     "sd3 new": Sort("SD3Transformer2DModel", "new"),
     "pixart peft": Sort("PixArtTransformer2DModel", "peft"),
     "wan new": Sort("WanTransformer3DModel", "new"),
+    "unet comfyui": Sort("UNet2DConditionModel", "comfyui", ("to_q", "to_v", "conv1")),
+    "sdxl original kohya": Sort("UNet2DConditionModel sdxl", "original_kohya", _ORIGINAL_UNET),
+    "sdxl original comfyui": Sort("UNet2DConditionModel sdxl", "original_comfyui", _ORIGINAL_UNET),
+    "flux original kohya": Sort("FluxTransformer2DModel", "original_kohya", ("",)),
+    "flux original comfyui": Sort(
+        "FluxTransformer2DModel", "original_comfyui", ("qkv", "linear1", "img_mlp.0", "txt_in"),
+    ),
+    "wan original comfyui": Sort("WanTransformer3DModel", "original_comfyui", ("q", "o", "ffn.2")),
+    "unet locon": Sort("UNet2DConditionModel", "lycoris", ("unet-locon",)),
+    "sdxl original loha": Sort("UNet2DConditionModel sdxl", "lycoris", ("sdxl-loha",)),
+    "unet loha tucker": Sort("UNet2DConditionModel", "lycoris", ("unet-loha-tucker",)),
+    "unet lokr": Sort("UNet2DConditionModel", "lycoris", ("unet-lokr",)),
+    "wan lokr": Sort("WanTransformer3DModel", "lycoris", ("wan-lokr",)),
 }  # fmt: skip
 
 
@@ -69,15 +95,17 @@ class Made:
 
     Attributes:
         base: The base's folder.
-        delta: The LoRA's.
+        delta: The LoRA's, in a layout that is pushed.
         tensors: Its factors, as peft calls them in the model.
         config: What its config says, as peft has it.
+        source: What the delta was converted from, if it was.
     """
 
     base: Path
     delta: Path
     tensors: dict
     config: dict
+    source: Path | None = None
 
 
 def make(sort, folder, *, alpha=1, rank=2):
@@ -86,6 +114,8 @@ def make(sort, folder, *, alpha=1, rank=2):
 
     model = tiny_diffusers.make(sort.model)
     model.save_pretrained(folder / "base")
+    if sort.layout in _CONVERTED:
+        return _converted(sort, model, folder, alpha=alpha, rank=rank)
     config = {"r": rank, "lora_alpha": alpha, **dict(sort.options)}
     torch.manual_seed(1)
     asked = LoraConfig(target_modules=list(sort.targets), init_lora_weights=False, **config)
@@ -104,6 +134,11 @@ def loaded(sort, made):
     model = tiny_diffusers.make(sort.model)
     if sort.layout == "peft":
         return PeftModel.from_pretrained(model, made.delta).eval()
+    if sort.layout == "lycoris":
+        return _changed(model, _GOLDEN / sort.targets[0])
+    if sort.layout in _CONVERTED:
+        _read_by_library(sort, made, model)
+        return model.eval()
     if (sort.part, sort.layout) == ("transformer", "kohya"):
         # diffusers reads such names of the original models alone: it gets these under its own.
         named = {f"transformer.{n}": v for n, v in made.tensors.items()}
@@ -122,6 +157,8 @@ def fused(model):
 
     if isinstance(model, PeftModel):
         return model.merge_and_unload()
+    if not getattr(model, "peft_config", None):  # LyCORIS has changed the weights themselves
+        return model
     model.fuse_lora()
     model.unload_lora()
     return model
@@ -131,11 +168,12 @@ def _pipeline(sort, model):
     """Put a model into a pipeline that has nothing else."""
     import diffusers
 
-    kind = getattr(diffusers, _PIPELINES[sort.model.partition(" ")[0]])
+    named = _PIPELINES.get(sort.model) or _PIPELINES[sort.model.partition(" ")[0]]
+    kind = getattr(diffusers, named)
     given = dict.fromkeys(kind._get_signature_keys(kind)[0]) | {sort.part: model}
     if "requires_safety_checker" in inspect.signature(kind.__init__).parameters:
         given["requires_safety_checker"] = False
-    return kind(**given | {"scheduler": diffusers.DDIMScheduler(**_SCHEDULE)})
+    return kind(**given | {"scheduler": diffusers.DDIMScheduler(**SCHEDULE)})
 
 
 def _new(made, sort, asked):
@@ -172,6 +210,99 @@ def _peft(made, _sort, asked):
     (made.delta / "adapter_config.json").write_text(json.dumps(config))
     tensors = {f"base_model.model.{n}": v for n, v in made.tensors.items()}
     _save(made, tensors, {"format": "pt"}, "adapter_model.safetensors")
+
+
+def _converted(sort, model, folder, *, alpha, rank):
+    """Write what people have, and have it converted."""
+    people, metadata = folder / "people", {"format": "pt"}
+    people.mkdir()
+    tensors = _CONVERTED[sort.layout](sort, model, alpha, rank)
+    save_file(tensors, people / "lora.safetensors", metadata=metadata)
+    with client_of(folder) as client:
+        client.folders.convert(people, folder / "delta", base=folder / "base")
+    return Made(folder / "base", folder / "delta", tensors, {}, people)
+
+
+def _factors(sort, model, alpha, rank):
+    view = original_files.view_of(model)
+
+    def alpha_of(path):
+        # diffusers leaves out the alpha of Flux's last layers.
+        return rank if path.startswith(_LAST) else alpha
+
+    return original_files.on_modules(view, rank=rank, alpha=alpha_of, ends=sort.targets)
+
+
+def _original_kohya(sort, model, alpha, rank):
+    return _as_torch(original_files.as_kohya(_factors(sort, model, alpha, rank)))
+
+
+def _original_comfyui(sort, model, alpha, rank):
+    return _as_torch(original_files.as_comfyui(_factors(sort, model, alpha, rank)))
+
+
+def _comfyui(sort, model, alpha, rank):
+    """Name modules as diffusers does, without alpha."""
+    from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
+
+    torch.manual_seed(1)
+    asked = LoraConfig(target_modules=list(sort.targets), init_lora_weights=False, r=rank)
+    inject_adapter_in_model(asked, model)
+    found = get_peft_model_state_dict(model)
+    return {f"diffusion_model.{n}": (0.5 * v).contiguous() for n, v in found.items()}
+
+
+def _lycoris(sort, *_):
+    return load_file(_GOLDEN / sort.targets[0] / "lycoris.safetensors")
+
+
+_CONVERTED = {
+    "original_kohya": _original_kohya, "original_comfyui": _original_comfyui, "comfyui": _comfyui,
+    "lycoris": _lycoris,
+}  # fmt: skip
+
+
+def _read_by_library(sort, made, model):
+    """Have the library read what people have; in its spelling, where it reads but one."""
+    tensors = {name: value.clone() for name, value in made.tensors.items()}  # it may write to them
+    if sort.layout == "comfyui":
+        named = {n.replace("diffusion_model.", ""): v for n, v in tensors.items()}
+        model.load_lora_adapter(named, prefix=None)
+    elif sort.model.startswith("Flux"):
+        state = original_files.of_flux(_underscored(tensors), widths=_FLUX_WIDTHS)
+        # diffusers gives some modules without the part, and then passes over them.
+        named = {f"transformer.{n.removeprefix('transformer.')}": v for n, v in state.items()}
+        model.load_lora_adapter(named, prefix="transformer")
+    elif sort.model.startswith("UNet"):
+        _pipeline(sort, model).load_lora_weights(_underscored(tensors))
+    else:
+        _pipeline(sort, model).load_lora_weights(tensors)
+
+
+def _underscored(tensors):
+    """Spell names of ComfyUI as kohya does."""
+    found = {}
+    for name, value in tensors.items():
+        if name.startswith("diffusion_model."):
+            end = next(end for end in (".lora_A.weight", ".lora_B.weight", ".alpha") if end in name)
+            module = name.removeprefix("diffusion_model.").removesuffix(end).replace(".", "_")
+            role = {".lora_A.weight": ".lora_down.weight", ".lora_B.weight": ".lora_up.weight"}
+            found[f"lora_unet_{module}{role.get(end, end)}"] = value
+        else:
+            found[name] = value
+    return found
+
+
+def _changed(model, golden):
+    """Give a model whose weights are what LyCORIS's layers act with."""
+    state = model.state_dict()
+    for name, change in load_file(golden / "change.safetensors").items():
+        state[name] += change
+    return model.eval()
+
+
+def _as_torch(found):
+    return {name: torch.tensor(np.asarray(value)).contiguous() for name, value in found.items()}
 
 
 _LAYOUTS = {"new": _new, "old": _old, "kohya": _kohya, "peft": _peft}

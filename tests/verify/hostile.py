@@ -124,6 +124,14 @@ def fill(out, path, size_bytes):
     return "filled"
 
 
+def fill_many(out, path, count, size_bytes):
+    for number in range(count):
+        with (Path(path) / f"part-{number}").open("wb") as file:
+            for _ in range(size_bytes >> 20):
+                file.write(b"\0" * (1 << 20))
+    return "filled"
+
+
 def cache(out, path):
     """What transformers and torch may need beside the base: temporary files and modules."""
     import colorsys  # noqa: F401  # a module that nothing has imported yet
@@ -254,7 +262,7 @@ ACTS = {
     act.__name__: act
     for act in (
         connect, environment, read, write, through_link, execute, fork, thread, kill, attach,
-        unshare, swallow, fill, cache, say, segfault, leave, hang, flood, close_and_hang,
+        unshare, swallow, fill, fill_many, cache, say, segfault, leave, hang, flood, close_and_hang,
         leave_child_behind, look, abort, spin, leave_the_session, multiply, devour, processes,
         look_around, call, open_socket, capabilities, remount, escape,
     )

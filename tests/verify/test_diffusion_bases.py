@@ -28,8 +28,8 @@ UNET = diffusion_loras.SORTS["unet new"]
 
 
 QUICK = (
-    "unet new convolutions", "unet old processors", "unet kohya", "sdxl new", "flux new",
-    "flux kohya", "sd3 new", "pixart peft",
+    "unet new convolutions", "unet old processors", "unet kohya", "sdxl original kohya",
+    "flux new", "flux kohya", "flux original comfyui", "sd3 new", "pixart peft", "unet lokr",
 )  # fmt: skip
 
 

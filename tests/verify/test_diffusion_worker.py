@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from deltareg.errors import GatePending
+from deltareg.errors import GatePending, Refused
 from tests.fixtures.processes import until
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
@@ -14,7 +14,12 @@ from tests.verify.test_diffusion_bases import EXACT, answers, largest  # noqa: E
 from tests.verify.test_pipeline_bases import UNET, save_pipeline, trained, write  # noqa: E402
 
 WORK = (sys.executable, "-m", "deltareg_verify", "run", "--gpu", "cpu")
-SORTS = ("unet new", "flux kohya")
+QUICK = ("unet new", "flux original kohya")
+ALL = (
+    "sdxl new", "unet old processors", "unet kohya convolutions", "sd3 kohya", "unet comfyui",
+    "sdxl original kohya", "sdxl original comfyui", "flux original kohya", "flux original comfyui",
+    "wan original comfyui", "unet locon", "sdxl original loha", "unet lokr", "wan lokr",
+)  # fmt: skip
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # what the libraries say to each other
     pytest.mark.slow,
@@ -22,51 +27,80 @@ pytestmark = [
 ]
 
 
-def push_all(client, folder):
-    """Push LoRAs of two models and of a pipeline; gives their refs."""
+def push_all(client, folder, sorts):
+    """Push LoRAs of as many models; gives their refs."""
     refs = []
-    for number, name in enumerate(SORTS):
+    for number, name in enumerate(sorts):
         (folder / str(number)).mkdir()
         made = diffusion_loras.make(diffusion_loras.SORTS[name], folder / str(number))
         client.bases.push(made.base, f"base-{number}")
+        if made.source is not None and "original" in name:
+            with pytest.raises(Refused) as told:
+                client.push(made.source, f"team/lora-{number}", base=f"base-{number}")
+            assert "deltareg convert PATH" in told.value.problems[0].fix
         pushed = client.push(made.delta, f"team/lora-{number}", base=f"base-{number}")
         refs.append(pushed.version.ref)
-    save_pipeline(folder / "pipeline")
-    client.bases.push(folder / "pipeline", "pipeline")
-    delta = write(folder / "delta", trained(unet=UNET)[1], unet=UNET)
-    refs.append(client.push(delta, "team/of-pipeline", base="pipeline").version.ref)
     return refs
 
 
-def test_they_are_pushed_verified_promoted_and_folded(local_registry, processes, tmp_path):
-    client = local_registry.client(("read", "push", "promote", "admin"))
-    refs = push_all(client, tmp_path)
-    with pytest.raises(GatePending):
-        client.promote(refs[0], "prod")
-    token = local_registry.token("read", "verify", principal="worker", kind="wrk")
+def push_of_pipeline(client, folder):
+    """Push a LoRA of a pipeline; gives its ref."""
+    save_pipeline(folder / "pipeline")
+    client.bases.push(folder / "pipeline", "pipeline")
+    delta = write(folder / "delta", trained(unet=UNET)[1], unet=UNET)
+    return client.push(delta, "team/of-pipeline", base="pipeline").version.ref
+
+
+def assert_verified(registry, client, processes, folder, refs):
+    """Have a worker in its sandbox judge versions, all of which pass."""
+    token = registry.token("read", "verify", principal="worker", kind="wrk")
     environ = processes.environ("worker", DELTAREG_TOKEN=token, DELTAREG_WORKER_THREADS="1",
-                                DELTAREG_SERVER=local_registry.url)  # fmt: skip
-
+                                DELTAREG_SERVER=registry.url)  # fmt: skip
     runs = [client.verify(ref).id for ref in refs]
-    processes.start("worker", *WORK, "--scratch", str(tmp_path / "work"), environ=environ)
-    until(lambda: all(client.runs.show(run).verdict for run in runs), "verdicts", timeout_s=200)
-
+    processes.start("worker", *WORK, "--scratch", str(folder / "work"), environ=environ)
+    until(lambda: all(client.runs.show(run).verdict for run in runs), "verdicts", timeout_s=250)
     for run in runs:
         verdict = client.runs.show(run).verdict
         assert verdict.verdict == "pass", verdict.checks
         assert verdict.environment["diffusers"]
         assert {"network", "files", "calls"} <= set(verdict.sandbox.split())
-    assert [client.promote(ref, "prod").version for ref in refs] == [1, 1, 1]
-    made = diffusion_loras.SORTS[SORTS[0]]
-    client.materialize(refs[0], tmp_path / "out")
-    model = tiny_diffusers.read(made.model, tmp_path / "out")
-    library = diffusion_loras.fused(diffusion_loras.loaded(made, again(made, tmp_path)))
+
+
+def assert_folds_as_the_library_fuses(client, folder, ref, name):
+    """Fold a version, and hold what it does against diffusers' own fuse."""
+    sort = diffusion_loras.SORTS[name]
+    (folder / f"again {name}").mkdir()
+    made = diffusion_loras.make(sort, folder / f"again {name}")
+    client.materialize(ref, folder / f"out {name}")
+    model = tiny_diffusers.read(sort.model, folder / f"out {name}")
+    library = diffusion_loras.fused(diffusion_loras.loaded(sort, made))
     assert largest(answers(model), answers(library)) < EXACT
+
+
+def test_they_are_pushed_verified_promoted_and_folded(local_registry, processes, tmp_path):
+    client = local_registry.client(("read", "push", "promote", "admin"))
+    refs = [*push_all(client, tmp_path, QUICK), push_of_pipeline(client, tmp_path)]
+    with pytest.raises(GatePending):
+        client.promote(refs[0], "prod")
+
+    assert_verified(local_registry, client, processes, tmp_path, refs)
+
+    assert [client.promote(ref, "prod").version for ref in refs] == [1, 1, 1]
+    assert_folds_as_the_library_fuses(client, tmp_path, refs[1], QUICK[1])
     client.materialize(refs[2], tmp_path / "whole")
     assert (tmp_path / "whole" / "model_index.json").is_file()
 
 
-def again(sort, folder):
-    """Make the same LoRA once more, for the library to load."""
-    (folder / "again").mkdir()
-    return diffusion_loras.make(sort, folder / "again")
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_all_that_people_have_are_promoted_and_fold_as_diffusers_fuses(
+    local_registry, processes, tmp_path
+):
+    client = local_registry.client(("read", "push", "promote", "admin"))
+    refs = push_all(client, tmp_path, ALL)
+
+    assert_verified(local_registry, client, processes, tmp_path, refs)
+
+    for ref, name in zip(refs, ALL, strict=True):
+        assert client.promote(ref, "prod").version == 1
+        assert_folds_as_the_library_fuses(client, tmp_path, ref, name)

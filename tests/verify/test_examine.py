@@ -30,9 +30,9 @@ def check(name, finding=None, *, error=None, **traits):
     return Check(name, run, CheckForm("what a test asks"), **traits)
 
 
-def run(bench, *checks):
+def run(bench, *checks, waived=()):
     known = {each.name: each for each in checks}
-    return list(examine(bench.case(), checks=known))
+    return list(examine(bench.case(), checks=known, waived=waived))
 
 
 def verdicts(results):
@@ -60,6 +60,17 @@ def test_a_static_failure_in_the_middle_names_itself_to_all_that_follow(bench):
     results = run(bench, check("one"), sick, check("three"))
 
     assert results[2].detail == "two failed before it"
+
+
+def test_a_static_failure_that_is_answered_for_ends_nothing_and_another_one_does(bench):
+    sick = check("one", Finding("fail"), is_static=True)
+    worse = check("two", Finding("fail"), is_static=True)
+
+    alone = run(bench, sick, check("two"), check("three"), waived=["one"])
+    both = run(bench, sick, worse, check("three"), waived=["one"])
+
+    assert verdicts(alone) == [("one", "fail"), ("two", "pass"), ("three", "pass")]
+    assert verdicts(both) == [("one", "fail"), ("two", "fail"), ("three", "skipped")]
 
 
 def test_any_other_failure_lets_the_rest_run(bench):

@@ -67,6 +67,15 @@ def test_a_config_that_means_something_else_to_peft_fails(opened, fields):
     assert (result.verdict, result.code) == ("fail", "library_differs")
 
 
+def test_a_copy_in_a_folder_of_its_own_is_not_what_peft_loads(cache_dir, tmp_path):
+    delta = tmp_path / "delta"
+    shutil.copytree(SAMPLES / "deltas" / "tinyllama/lora_qv", delta)
+    shutil.copytree(SAMPLES / "deltas" / "tinyllama/lora_qv", delta / "ref")
+    bench = Bench(delta, sample_base("tinyllama"), cache_dir, suite=AGREES)
+
+    assert only(bench).verdict == "pass"
+
+
 def test_what_peft_refuses_fails_with_what_it_said(opened):
     bench = opened("tinyllama/lora_qv")
     rewrite(bench, target_modules=["no_such_module"])

@@ -1,6 +1,8 @@
 """Getting a run's materials from a real registry: the version's files, and its base by root."""
 
 import filecmp
+import json
+import shutil
 
 import pytest
 
@@ -100,6 +102,48 @@ def test_a_folder_with_another_base_is_not_taken(pusher, worker, stock, tmp_path
     found = stock(sample_base("tinyllama_other")).gather(lease(worker), tmp_path)
 
     assert same_files(sample_base("tinyllama"), found.base)
+
+
+def test_the_same_tensors_with_another_epsilon_are_another_base(
+    pusher, worker, stock, tmp_path, caplog
+):
+    """An operator's folder, and one that the worker fetched before, are no way round it."""
+    caplog.set_level("INFO")
+    twin = twin_of(sample_base("tinyllama"), tmp_path / "bases" / "twin")
+    pusher.bases.push(twin, "aaa")
+    worker.bases.fetch("aaa").folder.close()
+    push(pusher)
+    grant = lease(worker)
+
+    found = stock(tmp_path / "bases").gather(grant, tmp_path)
+
+    assert grant.base.name == "tinyllama"
+    assert same_files(sample_base("tinyllama"), found.base)
+    assert found.base_identity == grant.base.identity != worker.bases.show("aaa").identity
+    assert "the same tensors; config differs: rms_norm_eps" in caplog.text
+
+
+def test_what_the_child_reads_of_an_operators_folder_is_the_registered_base(
+    pusher, worker, stock, tmp_path
+):
+    """The folder has keys of its own in its config, which change nothing, and code from a hub."""
+    push(pusher)
+    code = {"auto_map": {"AutoModel": "evil/repo--m.M"}, "use_cache": False}
+    folder = twin_of(sample_base("tinyllama"), tmp_path / "mine", **code)
+
+    found = stock(folder).gather(lease(worker), tmp_path)
+
+    told = Manifest.decode(found.base_manifest.read_bytes()).config["config_json"]
+    assert found.base == folder
+    assert told == (sample_base("tinyllama") / "config.json").read_text()
+
+
+def twin_of(base, folder, **changed):
+    """Copy a base, with another config."""
+    shutil.copytree(base, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | (changed or {"rms_norm_eps": 0.25})))
+    return folder
 
 
 def test_a_base_that_is_nowhere_says_what_would_help(pusher, worker, stock, tmp_path):

@@ -22,7 +22,8 @@ from transformers import CLIPTextConfig, CLIPTextModel  # noqa: E402  # it needs
 from deltareg_verify.examine import examine  # noqa: E402
 from deltareg_verify.torch_engine import Room, prepare_device  # noqa: E402
 from deltareg_verify.torch_engine.networks.calling import Components, call  # noqa: E402
-from tests.verify import tiny_diffusers  # noqa: E402
+from tests.client.convert.converting import client_of  # noqa: E402
+from tests.verify import diffusion_loras, original_files, tiny_diffusers  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 EXACT = 2e-6
@@ -200,6 +201,48 @@ def test_older_layouts_find_their_component(layout, pipeline, tmp_path, cache_di
 
     wanted = answers({n: parts[n] for n in ("text_encoder", "unet")}, engine._probe)
     assert largest(engine.outputs("attached"), wanted) < EXACT
+
+
+def test_a_file_of_kohya_for_sdxl_gives_what_the_pipeline_of_diffusers_gives(
+    pipeline, tmp_path, cache_dir
+):
+    parts = components()
+    factors = original_files.on_modules(
+        original_files.view_of(parts["unet"]), rank=2, alpha=lambda _: 1.0, ends=("to_q", "to_v")
+    )
+    found = {n: torch.tensor(v) for n, v in original_files.as_kohya(factors).items()}
+    for number in (1, 2):
+        for at, module in enumerate(("self_attn_q_proj", "self_attn_out_proj", "mlp_fc1")):
+            key = f"lora_te{number}_text_model_encoder_layers_{at % 2}_{module}"
+            rows, inner = (24, 16) if module == "mlp_fc1" else (16, 16)
+            torch.manual_seed(10 * number + at)
+            found[f"{key}.lora_down.weight"] = torch.randn(2, inner) / 4
+            found[f"{key}.lora_up.weight"] = torch.randn(rows, 2) * 0.3
+            found[f"{key}.alpha"] = torch.tensor(1.0)
+    (tmp_path / "people").mkdir()
+    save_file(found, tmp_path / "people" / "style.safetensors")
+
+    with client_of(tmp_path) as client:
+        client.folders.convert(tmp_path / "people", tmp_path / "delta", base=pipeline)
+
+    bench = Bench(tmp_path / "delta", pipeline, cache_dir)
+    engine, listed = bench.engine(), ("text_encoder", "text_encoder_2", "unet")
+    library_pipeline(**{name: parts[name] for name in listed}).load_lora_weights(dict(found))
+    wanted = answers({name: parts[name].eval() for name in listed}, engine._probe)
+    assert largest(engine.outputs("attached"), wanted) < EXACT
+    assert largest(engine.outputs("folded"), wanted) < EXACT
+    assert largest(engine.outputs("base"), wanted) > 100 * EXACT
+    told = {r.name: (r.verdict, r.detail) for r in examine(bench.case())}
+    assert {n: r for n, r in told.items() if r[0] not in {"pass", "n/a"}} == {}
+
+
+def library_pipeline(**parts):
+    """Put components into a pipeline of SDXL that has nothing else."""
+    import diffusers
+
+    kind = diffusers.StableDiffusionXLPipeline
+    given = dict.fromkeys(kind._get_signature_keys(kind)[0]) | parts
+    return kind(**given | {"scheduler": diffusers.DDIMScheduler(**diffusion_loras.SCHEDULE)})
 
 
 def test_a_name_of_another_component_is_refused(pipeline, tmp_path, cache_dir):

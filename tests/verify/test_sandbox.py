@@ -270,11 +270,20 @@ def test_memory_is_bounded(inside):
     assert inside("swallow", size_bytes=8 << 30, memory_bytes=4 << 30) == {"error": "MemoryError"}
 
 
-def test_files_are_bounded(inside, scratch):
+def test_files_are_bounded(inside, scratch, holds):
+    need(holds, "mount")
     result = inside("fill", path=str(scratch / "file"), size_bytes=80 << 20)
 
     assert result == {"error": "EFBIG"}
-    assert (scratch / "file").stat().st_size <= 64 << 20
+    assert list(scratch.iterdir()) == []  # what it wrote was in memory of its own
+
+
+def test_what_is_written_is_bounded_as_a_whole(inside, scratch, holds):
+    need(holds, "mount")
+    result = inside("fill_many", path=str(scratch), count=6, size_bytes=60 << 20)
+
+    assert result == {"error": "ENOSPC"}
+    assert list(scratch.iterdir()) == []
 
 
 def test_the_interpreters_folders_exist_and_are_no_secrets():

@@ -17,6 +17,7 @@ from deltareg_verify.stop import Stop  # noqa: E402
 from deltareg_verify.worker import Worker  # noqa: E402
 from tests import packing  # noqa: E402
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, report  # noqa: E402
+from tests.verify.desk import unused  # noqa: E402
 
 OFFERED = labels(Surroundings(environment={"device": "cpu"}, dtype="", sandbox=""))
 
@@ -57,6 +58,8 @@ def work(server, zygote, tmp_path):
     def serve(offered=None):
         worker = Worker(
             registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
+            stored=unused,
+            open_reference=unused,
             options=options, device="cpu", labels={**OFFERED, **(offered or {})}, stop=Stop(0.0),
         )  # fmt: skip
         worker.serve()

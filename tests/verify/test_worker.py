@@ -20,7 +20,7 @@ from deltareg_verify.worker import Worker
 from deltareg_verify.zygote import Zygote
 from tests.service import rows
 from tests.service.work import expire
-from tests.verify.desk import Desk, lay_out
+from tests.verify.desk import Desk, lay_out, unused
 
 DEADLINE_S = 60.0
 
@@ -80,6 +80,8 @@ def worker(desk, zygote, cache_dir, tmp_path):
                 "memory_bytes": 0, "is_once": True, **options}  # fmt: skip
         return Worker(
             registry=desk,
+            stored=unused,
+            open_reference=unused,
             gather=gather or (lambda _, into: lay_out(sample, cache_dir, into)),
             reencode=reencode,
             children=children,

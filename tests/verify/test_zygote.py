@@ -300,3 +300,12 @@ def test_a_zygote_that_cannot_start_is_misconfigured(tmp_path, surroundings_of_z
 
     with pytest.raises(Misconfigured, match="did not start"):
         run(made, "say", text="x")
+
+
+def test_no_entry_of_the_import_path_means_the_folder_that_it_was_started_in(repository, tmp_path):
+    entries = ["", str(repository), ".", "lib", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entries)}
+    with Zygote(tmp_path, environment=environment, child="tests.verify.hostile") as made:
+        said = json.loads(made.run(request("environment"), wall_s=60))["result"]
+
+    assert said["PYTHONPATH"] == os.pathsep.join([str(repository), str(tmp_path)])

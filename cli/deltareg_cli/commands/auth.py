@@ -114,6 +114,8 @@ def _rows(who: WhoAmI, invocation: Invocation) -> list[tuple[str, str | Cell]]:
     return [
         ("principal", f"{who.principal} ({who.kind})"),
         ("may", ", ".join(who.scopes)),
+        ("only in", ", ".join(who.namespaces or [])),
+        ("roles", "; ".join(who.roles)),
         ("expires", expires),
     ]
 

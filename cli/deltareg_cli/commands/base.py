@@ -1,6 +1,6 @@
 """`deltareg base`: the weights that deltas are made against."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,20 @@ from deltareg.errors import InvalidInput
 from deltareg.wire import BaseInfo, CompatRow, Proof, Scheme
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title, Tone
 from deltareg_cli.command_tree import Place, command, group
+from deltareg_cli.commands.base_changes import diff, rename, rm
+from deltareg_cli.commands.prove import finish_proof
 from deltareg_cli.documents import as_it_is, fields, page_fields
 from deltareg_cli.global_options import compression_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import cursor_option, limit_option, option
+from deltareg_cli.options import cursor_option, limit_option, option, timeout_option
 from deltareg_cli.paging import note_more
+from deltareg_cli.views.versions import proof_cell
 from deltareg_cli.wording import count, moment, short, size
 
 PLACE = Place("Bases", 10)
 
-FIRST = ("name", "root", "is_stored")
+FIRST = ("name", "root", "identity", "is_stored")
 SCHEMES = ("fp8", "int8", "awq", "gptq", "bnb4", "mxfp4")
 _TONES: dict[Proof, Tone] = {
     "proven": "good", "failed": "bad", "inconclusive": "warn", "not run": "dim",
@@ -63,14 +66,17 @@ hub_id_option = partial(
         "deltareg base register ./llama-bnb4 llama-bnb4 --variant-of llama-3.1-8b --quantised bnb4",
     ),
     Example("what is proven on which", "deltareg base compat llama-3.1-8b"),
+    Example("in what two differ", "deltareg base diff llama-3.1-8b llama-new"),
     see_also=("push", "materialize"),
 )
 def bases() -> None:
     """Name the bases that deltas are made against.
 
-    A base is known by its fingerprint, which its tensors alone decide: file names, shards and
-    metadata do not matter, and one changed number makes another base. A version that something was
-    pushed onto is listed here by its reference.
+    A base is known by its identity: over its tensors, its config, tokenizer, chat template,
+    processor and generation config. Its root is over the tensors alone: file names, shards and
+    metadata do not matter. Bases with one root and another identity are different bases, and a
+    version is bound to one of them. A name may lie in a namespace: org/llama. A version that
+    something was pushed onto is listed here by its reference.
 
     A base with packed weights is recorded as a variant of its base in full precision. What is
     trained on it is a version of that root, held against the root's names and shapes, folded into
@@ -197,7 +203,7 @@ def compat(
     The newest come first. A version is proven on a form of its base where it has a verdict of the
     suite that counts and passed: deltareg verify REF --variant NAME makes one.
     """
-    if "/" in name:
+    if ":" in name:
         raise InvalidInput(f"{name} is a version", fix="name a base: deltareg base ls")
     client = invocation.client
     base = client.bases.show(name)
@@ -208,6 +214,26 @@ def compat(
     refs = [row.ref for row in page.items]
     invocation.output.show(Answer(page_fields(page), [Title(root, f"suite {suite}"), table], refs))
     note_more(invocation.output, page.next_cursor)
+
+
+@command(
+    "prove",
+    Example("wait until its bytes are proven", "deltareg base prove llama-3.1-8b --wait"),
+    see_also=("prove", "base show"),
+    is_resumable=True,
+)
+@click.argument("name", help="The base.")
+@option("--again", is_flag=True, help="Decode it anew although it is proven.")
+@option("--wait", is_flag=True, help="Wait until somebody has looked.")
+@timeout_option()
+@click.pass_obj
+def prove(invocation: Invocation, name: str, *, again: bool, wait: bool, timeout: float) -> None:
+    """Have the stored bytes of a base proven by a worker.
+
+    It is as for a version: deltareg prove.
+    """
+    run = invocation.client.runs.prove(base=name, again=again)
+    finish_proof(invocation, run, wait=wait, timeout_s=timeout)
 
 
 @command(
@@ -227,13 +253,15 @@ def fingerprint(invocation: Invocation, path: Path) -> None:
         "root": str(found.root), "tensors": found.tensors, "size_bytes": found.size_bytes,
         "model_type": found.model_type, "config_digest": str(found.config_digest),
         "tokenizer_digest": str(found.tokenizer_digest or ""),
+        "identity": str(found.identity),
+        "parts": {name: str(digest) for name, digest in found.parts.items()},
     }  # fmt: skip
     facts = Facts([
         ("root", str(found.root)),
         ("tensors", f"{count(found.tensors, 'tensor')}, {size(found.size_bytes)}"),
         ("type", found.model_type),
-        ("config", str(found.config_digest)),
-        ("tokenizer", str(found.tokenizer_digest or "")),
+        ("identity", str(found.identity)),
+        *_parts({name: str(digest) for name, digest in found.parts.items()}),
     ])  # fmt: skip
     invocation.output.show(Answer(document, [Title(str(path)), facts], [str(found.root)]))
 
@@ -250,7 +278,7 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
             base.model_type,
             Cell(short(base.root), "dim"),
             size(base.logical_bytes),
-            "stored" if base.is_stored else "registered",
+            _bytes(base),
             f"{base.quantised} of {base.variant_of.name}" if base.variant_of else "",
             str(base.deltas),
             moment(base.created_at, now=now),
@@ -258,6 +286,14 @@ def base_table(found: Sequence[BaseInfo], *, now: datetime) -> Table:
         for base in found
     ]
     return Table(columns, rows, if_empty="no bases yet: deltareg base push PATH NAME")
+
+
+def _bytes(base: BaseInfo) -> Cell:
+    if not base.is_stored:
+        return Cell("registered")
+    if base.proof in {"proven", None}:
+        return Cell("stored")
+    return Cell(f"stored, {base.proof}", "bad" if base.proof == "corrupt" else "dim")
 
 
 def _compat_table(rows: Sequence[CompatRow], names: Sequence[str], *, now: datetime) -> Table:
@@ -306,16 +342,30 @@ def _blocks(base: BaseInfo, note: str, *, now: datetime) -> list[Block]:
             ("variant of", full),
             ("variants", ", ".join(base.variants)),
             ("on the hub", ", ".join(base.hub_ids)),
-            ("bytes", stored),
+            ("bytes", [stored, proof_cell(base.proof)]),
             ("sent", size(base.uploaded_bytes) if base.uploaded_bytes else ""),
             ("lies at", base.location or ""),
             ("relations", ", ".join(relations)),
             ("deltas", str(base.deltas)),
             ("added", f"{moment(base.created_at, now=now)} by {base.created_by}"),
+            ("also called", ", ".join(base.aliases)),
             ("root", base.root),
+            ("identity", _identity(base)),
+            *_parts(base.parts),
         ]),
     ]  # fmt: skip
 
 
-for _command in (push, register, ls, show, compat, fingerprint):
+def _identity(base: BaseInfo) -> list[Text]:
+    partial = [Cell("partial: push it again with its tokenizer", "warn")] if base.is_partial else []
+    return [base.identity, *partial] if base.identity else []
+
+
+def _parts(parts: Mapping[str, str]) -> list[tuple[str, Text]]:
+    """Show the digests of a base's parts; that of its tensors is the root."""
+    told = {name: digest for name, digest in parts.items() if name != "tensors"}
+    return [(name.replace("_", " "), Cell(short(digest), "dim")) for name, digest in told.items()]
+
+
+for _command in (push, register, ls, show, compat, prove, fingerprint, diff, rename, rm):
     bases.add_command(_command)

@@ -1,6 +1,7 @@
 """`deltareg gate`: ask whether a version may go to a channel."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from deltareg_cli.documents import fields
 from deltareg_cli.exits import Exit, gate_status
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import Channel, option, timeout_option
+from deltareg_cli.options import Channel, accept_warnings_option, option, timeout_option
 from deltareg_cli.reporting import report_options, write_gate_reports
 from deltareg_cli.views.channels import gate_blocks
 from deltareg_cli.views.warnings import warn_of
 from deltareg_cli.waiting import follow
 
+_PROOF_S = 60.0
 PLACE = Place("Verify and promote", 60)
 
 
@@ -59,6 +61,7 @@ class _Waited:
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @option("--channel", required=True, type=Channel(), help="The channel that it would go to.")
 @option("--wait", is_flag=True, help="Have missing verdicts made, and wait for them.")
+@accept_warnings_option()
 @timeout_option(help="How long to wait; the runs go on after that.")
 @option("--vsa", metavar="FILE", help="Write the answer as the server signs it, a SLSA VSA.")
 @report_options
@@ -69,6 +72,7 @@ def check(
     *,
     channel: str,
     wait: bool,
+    accept_warnings: bool,
     timeout: float,
     vsa: str | None,
     against: str,
@@ -80,15 +84,15 @@ def check(
     queues the verifications that are missing, bound to the channel's policy. Reports are written
     whatever the answer is. A verdict that nobody signed who is trusted here is refused, with exit
     status 6, though the server counts it. Exit status: 0 allowed, 8 a verdict is fail, 9 a
-    verdict or an approval is missing, too old or does not count, 11 a verdict is inconclusive, 13
-    revoked, quarantined, deleted, frozen, or of a kind or base that the channel does not take,
-    124 the wait timed out.
+    verdict or an approval is missing, too old or does not count, or warnings are not accepted, 11
+    a verdict is inconclusive, 13 revoked, quarantined, deleted, frozen, or of a kind or base that
+    the channel does not take, 124 the wait timed out.
     """
     paths.check()
-    answer = invocation.client.gate(ref, channel)
+    answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings)
     waited = _wait(invocation, answer, timeout_s=timeout) if wait else _Waited({})
-    if waited.runs:
-        answer = invocation.client.gate(answer.ref, channel)
+    if wait:
+        answer = invocation.client.gate(answer.ref, channel, accept_warnings=accept_warnings)
     status = _status(answer, waited)
     if vsa is not None:
         _write_summary(answer, vsa)
@@ -140,7 +144,16 @@ def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _W
         except WaitTimeout as error:
             late = late or error
             runs[suite] = invocation.client.runs.show(run.id)
+    if any(rule.rule == "proven" for rule in answer.unmet):
+        _wait_for_proof(invocation, answer, timeout_s=max(0.0, deadline - time.monotonic()))
     return _Waited(runs, late)
+
+
+def _wait_for_proof(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> None:
+    """Have the bytes proven, before which no verdict is made; the next answer tells of it."""
+    client = invocation.client
+    with suppress(WaitTimeout):
+        client.runs.wait(client.runs.prove(answer.ref), timeout_s=min(timeout_s, _PROOF_S))
 
 
 def _status(answer: GateAnswer, waited: _Waited) -> Exit:

@@ -17,6 +17,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import (
     Channel,
     VersionNumber,
+    accept_warnings_option,
     break_glass_option,
     option,
     reason_option,
@@ -37,6 +38,10 @@ PLACE = Place("Verify and promote", 70)
         'deltareg promote me/chat:v3 --channel prod --if-current v2 -m "better on refunds"',
     ),
     Example(
+        "although its verdict warns, to a protected channel",
+        "deltareg promote me/chat:v3 --channel prod --accept-warnings -m REASON",
+    ),
+    Example(
         "and wait until it was approved",
         "deltareg promote me/chat:v3 --channel prod --wait --timeout 2h",
     ),
@@ -52,6 +57,7 @@ PLACE = Place("Verify and promote", 70)
     help="Move only if the channel serves this version now.",
 )
 @reason_option()
+@accept_warnings_option()
 @option("--wait", is_flag=True, help="Wait until others have approved, where that is due.")
 @timeout_option(help="How long to wait; the request stays open after that.")
 @break_glass_option()
@@ -64,6 +70,7 @@ def promote(
     channel: str,
     if_current: int | None,
     reason: str,
+    accept_warnings: bool,
     wait: bool,
     timeout: float,
     break_glass: bool,
@@ -73,7 +80,8 @@ def promote(
     Moves are entries of an append-only ledger. If somebody else moves the channel at the same
     time, one of the two fails with exit status 5 and nothing is lost. A version that the channel
     serves already stays there, with 0, so that a job can be run again. Warnings of the verdicts
-    that count are shown beside the move.
+    that count are shown beside the move. A protected channel takes such a version only
+    with --accept-warnings, and the ledger's audit row says which were accepted.
 
     A bare NS/NAME would be its newest version: that is asked about, and refused where nobody can
     be asked, unless --yes says so.
@@ -89,7 +97,7 @@ def promote(
     when the version is quarantined there, revoked or deleted, or the channel is frozen.
     """
     if invocation.globals.dry_run:
-        answer = invocation.client.gate(ref, channel)
+        answer = invocation.client.gate(ref, channel, accept_warnings=accept_warnings)
         warnings = warn_of(invocation, answer.ref)
         document = {**fields(answer, "allowed", "unmet"), "warnings": warnings, "dry_run": True}
         invocation.output.show(Answer(document, gate_blocks(answer), [answer.ref]))
@@ -98,7 +106,7 @@ def promote(
     line = str(Ref.parse(ref).line)
     act = partial(
         invocation.client.promote, channel=channel, reason=reason, if_current=if_current,
-        break_glass=break_glass,
+        break_glass=break_glass, accept_warnings=accept_warnings,
     )  # fmt: skip
     try:
         move = act(ref)

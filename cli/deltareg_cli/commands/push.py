@@ -1,13 +1,14 @@
 """`deltareg push`: bring a folder in as a new version."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.errors import NotFound, Unavailable
-from deltareg.wire import RunInfo, VersionInfo
+from deltareg.errors import NotFound, Unavailable, WaitTimeout
+from deltareg.wire import ProofState, RunInfo, VersionInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.commands.lint import lint_answer
@@ -18,7 +19,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, message_option, option, parse_pairs
 from deltareg_cli.views.runs import unserved
 from deltareg_cli.views.verdicts import check_table
-from deltareg_cli.views.versions import kind_of
+from deltareg_cli.views.versions import kind_of, proof_cell
 from deltareg_cli.waiting import run_status, wait_for
 from deltareg_cli.wording import clean, count, rate, seconds, size
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from deltareg.client import PushReport
 
 PLACE = Place("Deltas", 30)
+
+_PROOF_S = 30.0
 
 RECORD, VERIFICATION = "For the record", "Verification"
 
@@ -106,7 +109,7 @@ RECORD, VERIFICATION = "For the record", "Verification"
     section=VERIFICATION,
     help="Outputs of your own for verification to find again, a safetensors file.",
 )
-@option("--wait", is_flag=True, section=VERIFICATION, help="Wait for the verdict.")
+@option("--wait", is_flag=True, section=VERIFICATION, help="Wait for the verdict, and the proof.")
 @option(
     "--wait-timeout",
     type=Duration(),
@@ -182,8 +185,9 @@ def push(
     run = client.verify(report.version.ref, suite=suite or "smoke") if suite or wait else None
     if run is not None and wait:
         run = wait_for(invocation, run, timeout_s=wait_timeout)
+    proof = _proof_now(invocation, report.version) if run is not None and wait else None
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
-    invocation.output.show(push_answer(report, run, waits=waits))
+    invocation.output.show(push_answer(report, run, waits=waits, proof=proof))
     return run_status(run) if run is not None and wait else Exit.DONE
 
 
@@ -218,10 +222,34 @@ def _why_it_waits(invocation: Invocation, ref: str) -> str:
         return ""
 
 
-def push_answer(report: "PushReport", run: RunInfo | None, *, waits: str = "") -> Answer:
+def _proof_now(invocation: Invocation, version: VersionInfo) -> ProofState | None:
+    """Wait a little for the proof, which comes before the verdict where a worker may make it."""
+    runs = invocation.client.runs
+    if version.proof is None:  # an older server
+        return None
+    with suppress(WaitTimeout, NotFound):
+        found = runs.wait(runs.prove(version.ref), timeout_s=_PROOF_S).proof
+        if found is not None:
+            return found
+    invocation.output.note(
+        "its bytes are claimed still: a worker with a token of somebody else has to look;"
+        f" then: deltareg prove {version.ref} --wait"
+    )
+    return "claimed"
+
+
+def push_answer(
+    report: "PushReport",
+    run: RunInfo | None,
+    *,
+    waits: str = "",
+    proof: ProofState | None = None,
+) -> Answer:
     """Show the version, what was sent, and its run if one was asked for."""
     version = report.version
     document = dict(report.to_dict())
+    if proof is not None:
+        document["proof"] = proof
     if run is not None:
         document["run"] = run.id
         document["verdict"] = run.verdict.verdict if run.verdict else None
@@ -233,6 +261,7 @@ def push_answer(report: "PushReport", run: RunInfo | None, *, waits: str = "") -
             ("trained on", version.trained_on),
             ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
             ("sent", _sent(report)),
+            ("bytes", proof_cell(proof) if proof is not None else ""),
             ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
             ("digest", version.digest),
         ]),

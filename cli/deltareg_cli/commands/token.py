@@ -38,9 +38,14 @@ def token() -> None:
     Example("for a colleague", "deltareg token create --for ana --scope read --scope push"),
     Example(
         "for a worker, for half a year",
-        "deltareg token create --for gpu-1 --kind wrk --scope read --scope verify --expires 180d",
+        "deltareg token create --for gpu-1 --kind wrk --everywhere --scope read --scope verify"
+        " --expires 180d",
     ),
-    see_also=("token ls", "token revoke", "auth login"),
+    Example(
+        "for a script, in one namespace",
+        "deltareg token create --for ci --kind ci --namespace team --scope read --scope push",
+    ),
+    see_also=("member add", "access explain", "token ls", "token revoke", "auth login"),
 )
 @option("--for", "principal", required=True, metavar="PRINCIPAL", help="Who acts with it.")
 @option(
@@ -60,6 +65,18 @@ def token() -> None:
     help="pat for a person, ci for a script, wrk for a worker.",
 )
 @option("--expires", type=Duration(), default="90d", show_default=True, help="After how long.")
+@option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NS",
+    help="Only in this namespace; may be repeated.",
+)
+@option(
+    "--everywhere",
+    is_flag=True,
+    help="Give the principal the roles for it, in all namespaces.",
+)
 @option("--note", default="", metavar="TEXT", help="What it is for.")
 @click.pass_obj
 def create(
@@ -69,9 +86,15 @@ def create(
     scopes: tuple[Scope, ...],
     kind: TokenKind,
     expires: float,
+    namespaces: tuple[str, ...],
+    everywhere: bool,
     note: str,
 ) -> None:
     """Make a token for a principal.
+
+    It allows what its scopes and the roles of the principal both allow, at the moment of use:
+    deltareg member add gives roles in a namespace. Everybody reads what is not private, and whoever
+    may push makes a namespace that nobody has.
 
     It is shown this once; the registry keeps only its hash.
     """
@@ -82,6 +105,8 @@ def create(
             kind=kind,
             scopes=list(scopes),
             expires_in_s=int(expires),
+            namespaces=list(namespaces) or None,
+            everywhere=everywhere,
             note=note,
         )
     )
@@ -90,12 +115,18 @@ def create(
         Facts([
             ("for", f"{made.principal} ({made.kind})"),
             ("may", ", ".join(made.scopes)),
+            ("only in", ", ".join(made.namespaces or [])),
             ("expires", _expiry(made, invocation.now)),
             ("id", str(made.id)),
         ]),
     ]  # fmt: skip
     invocation.output.show(Answer(fields(made, "id", "token"), blocks, [made.token]))
     invocation.output.note("it is not shown again; hand it over on a safe way")
+    if made.lacking:
+        invocation.output.note(
+            f"{made.principal} holds no role yet for {', '.join(made.lacking)}:"
+            f" deltareg member add NS {made.principal} --role ROLE"
+        )
 
 
 @command("ls", Example("all of them", "deltareg token ls"), see_also=("token revoke",))
@@ -133,7 +164,7 @@ def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> Table:
             item.display,
             item.principal,
             item.kind,
-            ", ".join(item.scopes),
+            ", ".join(item.scopes) + _where(item),
             Cell("revoked", "bad") if item.revoked_at else _expiry(item, now),
             moment(item.last_used_at, now=now) if item.last_used_at else Cell("never", "dim"),
             item.note,
@@ -141,6 +172,10 @@ def token_table(tokens: Sequence[TokenInfo], *, now: datetime) -> Table:
         for item in tokens
     ]
     return Table(columns, rows, if_empty="no tokens")
+
+
+def _where(item: TokenInfo) -> str:
+    return f" in {', '.join(item.namespaces)}" if item.namespaces else ""
 
 
 def _expiry(item: TokenInfo, now: datetime) -> str:

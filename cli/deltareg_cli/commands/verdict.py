@@ -11,7 +11,7 @@ from deltareg.wire import LogLine, RunInfo, RunLog, VerdictInfo
 from deltareg_cli.blocks import Answer, Lines
 from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.commands.verdict_signed import export, verify
-from deltareg_cli.commands.waive import unwaive, waive
+from deltareg_cli.commands.waive import continue_, unwaive, waive
 from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.exits import OUTCOME_STATUS, Exit
 from deltareg_cli.help_page import Example
@@ -230,5 +230,5 @@ def cancel(invocation: Invocation, named: str) -> None:
     invocation.output.show(run_answer(run, invocation))
 
 
-for _command in (ls, show, logs, rerun, cancel, waive, unwaive, export, verify):
+for _command in (ls, show, logs, rerun, cancel, waive, unwaive, continue_, export, verify):
     verdict.add_command(_command)

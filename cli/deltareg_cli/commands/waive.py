@@ -1,14 +1,16 @@
-"""`deltareg verdict waive` and `unwaive`: answer for a failed check, for a while."""
+"""`deltareg verdict waive`, `unwaive` and `continue`: answer for a failed check, for a while."""
 
 import click
 
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command
 from deltareg_cli.documents import fields
+from deltareg_cli.exits import Exit
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
-from deltareg_cli.options import option, required_reason_option
+from deltareg_cli.options import Channel, option, required_reason_option, timeout_option
 from deltareg_cli.views.verdicts import RESULT_FIELDS, verdict_blocks
+from deltareg_cli.waiting import run_answer, run_status, wait_for
 
 verdict_argument = click.argument(
     "verdict_id", metavar="ID", help="The verdict, as `verdict ls` names it."
@@ -19,13 +21,14 @@ check_option = option("--check", required=True, metavar="NAME", help="The check 
 @command(
     "waive",
     Example(
-        "for a month",
-        'deltareg verdict waive ID --check perplexity -m "known, JIRA-12" --expires 30d',
+        "for prod, and for a month",
+        'deltareg verdict waive ID --check perplexity --channel prod -m "JIRA-12" --expires 30d',
     ),
     see_also=("verdict show", "verdict unwaive", "channel policy explain"),
 )
 @verdict_argument
 @check_option
+@option("--channel", required=True, type=Channel(), help="The channel that it is for.")
 @required_reason_option()
 @option(
     "--expires",
@@ -36,19 +39,28 @@ check_option = option("--check", required=True, metavar="NAME", help="The check 
 )
 @click.pass_obj
 def waive(
-    invocation: Invocation, verdict_id: str, *, check: str, reason: str, expires: str
+    invocation: Invocation, verdict_id: str, *, check: str, channel: str, reason: str, expires: str
 ) -> None:
-    """Answer for a failed check of a verdict until a time.
+    """Answer for a failed check of a verdict, for a channel and until a time.
 
-    Until then it does not fail the gate.
+    Until then it does not fail the gate of that channel.
 
     It takes the right to promote, and another person than the one who pushed the version. Checks
-    that show bytes, base or computation to be other than they claim are never waived: digests,
-    accounting, finite, overflow, attached_equals_folded, golden. The verdict stays fail; the waiver
-    is shown with it, at gate check, and in the audit trail. Once it has expired the check fails
-    again.
+    that show bytes, base or computation to be other than they claim, or the delta to do nothing,
+    are never waived: digests, accounting, finite, overflow, idle, effect, exercised, reloads,
+    attached_equals_folded, golden. The verdict stays fail; the waiver is shown with it, at gate
+    check, and in the audit trail. Once it has expired the check fails again.
+
+    A check that looks at stored values keeps those after it from running. They are queued with the
+    waiver, and the verdict of that run decides: it has the waiver, and whatever fails in it fails.
     """
-    found = invocation.client.verdicts.waive(verdict_id, check, reason=reason, expires=expires)
+    found = invocation.client.verdicts.waive(
+        verdict_id, check, channel=channel, reason=reason, expires=expires
+    )
+    if found.continuation:
+        invocation.output.note(
+            f"what was skipped runs now: deltareg verdict logs {found.continuation} -f"
+        )
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
 
@@ -60,12 +72,37 @@ def waive(
 )
 @verdict_argument
 @check_option
+@option("--channel", type=Channel(), help="For this channel only; for all where it is left out.")
 @click.pass_obj
-def unwaive(invocation: Invocation, verdict_id: str, *, check: str) -> None:
+def unwaive(invocation: Invocation, verdict_id: str, *, check: str, channel: str | None) -> None:
     """End the waiver of a check: it fails again.
 
-    The waiver and who ended it stay in the record. It takes the right to promote.
+    So it does in the verdict of a run that took the waiver over. The waiver and who ended it stay
+    in the record. It takes the right to promote.
     """
-    found = invocation.client.verdicts.unwaive(verdict_id, check)
+    found = invocation.client.verdicts.unwaive(verdict_id, check, channel=channel)
     blocks = verdict_blocks(found, now=invocation.now)
     invocation.output.show(Answer(fields(found, *RESULT_FIELDS), blocks, [found.id]))
+
+
+@command(
+    "continue",
+    Example("and wait for its verdict", "deltareg verdict continue ID --wait"),
+    see_also=("verdict waive", "verdict logs", "gate check"),
+    is_resumable=True,
+)
+@verdict_argument
+@option("--wait", is_flag=True, help="Wait for the verdict.")
+@timeout_option(help="How long to wait; the run goes on after that.")
+@click.pass_obj
+def continue_(invocation: Invocation, verdict_id: str, *, wait: bool, timeout: float) -> Exit:
+    """Run what a waived verdict left out.
+
+    A waiver queues that by itself; this queues it again where the run was cancelled or came to
+    nothing, or joins the one under way. It takes the right to promote.
+    """
+    run = invocation.client.verdicts.continue_(verdict_id)
+    if wait:
+        run = wait_for(invocation, run, timeout_s=timeout)
+    invocation.output.show(run_answer(run, invocation))
+    return run_status(run) if wait else Exit.DONE

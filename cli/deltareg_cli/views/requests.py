@@ -25,6 +25,7 @@ def request_blocks(request: RequestInfo, *, now: datetime) -> list[Block]:
             ("opened", f"{moment(request.opened_at, now=now)} by {request.opener}"),
             ("pushed by", request.uploader or ""),
             ("reason", request.reason),
+            ("accepts", Cell(", ".join(request.accepted), "warn")),
             ("approvals", _approvals(request)),
             ("still due", _due(request)),
             ("revision", str(request.revision) if request.revision else ""),

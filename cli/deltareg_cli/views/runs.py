@@ -66,7 +66,7 @@ def queue_table(runs: Sequence[RunInfo], *, now: datetime) -> Table:
         [
             toned("running") if run.position is None else str(run.position),
             Cell(run.id, "name"),
-            run.ref,
+            run.ref or run.base,
             f"{run.suite} on {run.variant}" if run.variant else run.suite or run.what,
             _priority(run),
             moment(run.created_at, now=now).removesuffix(" ago"),

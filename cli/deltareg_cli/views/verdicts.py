@@ -5,8 +5,10 @@ from datetime import datetime
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
 from deltareg_cli.views.runs import unserved
-from deltareg_cli.wording import moment, number, seconds, short, size
+from deltareg_cli.views.versions import proof_cell
+from deltareg_cli.wording import count, moment, number, seconds, short, size
 
+_WRONG = 5
 RESULT_FIELDS = ("id", "verdict", "checks", "environment")
 
 
@@ -19,8 +21,10 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
     return [
         Title(verdict.ref, f"suite {verdict.suite}"),
         Facts([
-            ("verdict", [toned(verdict.verdict), Cell(counts, "warn")]),
+            ("verdict", [_outcome(verdict), Cell(counts, "warn")]),
             *_waivers(verdict, now=now),
+            ("continues", verdict.continues),
+            ("continued by", _continuation(verdict)),
             ("on", verdict.variant),
             ("id", verdict.id),
             ("digest", short(verdict.digest)),
@@ -70,7 +74,7 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
             Cell(verdict.id, "name"),
             verdict.ref,
             f"{verdict.suite} on {verdict.variant}" if verdict.variant else verdict.suite,
-            toned(verdict.verdict),
+            _outcome(verdict),
             "yes" if verdict.counts else Cell("no", "warn"),
             moment(verdict.created_at, now=now),
             ", ".join(_failed(verdict)),
@@ -80,12 +84,32 @@ def verdict_table(verdicts: list[VerdictInfo], *, now: datetime) -> Table:
     return Table(columns, rows, if_empty="no verdict yet: deltareg verify REF --wait")
 
 
+def _outcome(verdict: VerdictInfo) -> Text:
+    """Show what was found; a pass that warns says so."""
+    warnings = [check for check in verdict.checks if check.verdict == "warn"]
+    if verdict.verdict != "pass" or not warnings:
+        return toned(verdict.verdict)
+    return Cell(f"pass, {count(len(warnings), 'warning')}", "warn")
+
+
+def _continuation(verdict: VerdictInfo) -> Text:
+    """Say what makes up for what was skipped, where a waiver of what failed is worth nothing."""
+    if verdict.continuation:
+        return f"run {verdict.continuation}"
+    is_waived = any(waiver.stands for waiver in verdict.waivers)
+    if verdict.verdict != "fail" or verdict.is_complete or not is_waived:
+        return ""
+    return Cell(f"nothing yet: deltareg verdict continue {verdict.id}", "warn")
+
+
 def told_waiver(waiver: Waiver, *, now: datetime) -> str:
-    """Say a waiver: `perplexity, ends in 30 days, by ada: known`."""
-    what = f"{waiver.check}, ends {moment(waiver.expires_at, now=now)}"
+    """Say a waiver: `perplexity for prod, ends in 30 days, by ada: known`."""
+    where = f" for {waiver.channel}" if waiver.channel else ""
+    what = f"{waiver.check}{where}, ends {moment(waiver.expires_at, now=now)}"
     if not waiver.stands:
         how = f"ended by {waiver.revoked_by}" if waiver.revoked_by else "expired"
-        what = f"{waiver.check}, {how} {moment(waiver.revoked_at or waiver.expires_at, now=now)}"
+        ended = moment(waiver.revoked_at or waiver.expires_at, now=now)
+        what = f"{waiver.check}{where}, {how} {ended}"
     return f"{what}, by {waiver.created_by}: {waiver.reason}"
 
 
@@ -117,7 +141,7 @@ def _failed(verdict: VerdictInfo) -> list[str]:
 def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
     """Show a run that has no verdict: not yet, or because it is of another kind."""
     return [
-        Title(run.ref, _task(run)),
+        Title(run.ref or run.base, _task(run)),
         Facts([
             ("run", Cell(run.id, "name")),
             ("state", [toned(run.state), Cell(unserved(run), "warn")]),
@@ -125,6 +149,8 @@ def run_blocks(run: RunInfo, *, now: datetime) -> list[Block]:
             ("worker", run.worker or ""),
             ("error", Cell(run.error or "", "bad")),
             ("stored", _stored(run)),
+            ("bytes", proof_cell(run.proof)),
+            ("wrong", Cell(", ".join(part.name for part in run.wrong[:_WRONG]), "bad")),
             ("queued", moment(run.created_at, now=now)),
         ]),
     ]  # fmt: skip
@@ -134,6 +160,8 @@ def _task(run: RunInfo) -> str:
     if run.what == "reencode":
         alone = "the base alone" if run.against == "base" else "what stores it smallest"
         return f"stored anew, against {alone}"
+    if run.what == "prove":
+        return "its bytes are proven"
     return f"suite {run.suite} on {run.variant}" if run.variant else f"suite {run.suite}"
 
 

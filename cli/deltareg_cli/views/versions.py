@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from deltareg.wire import VersionDetail, VersionInfo
+from deltareg.wire import ProofState, VersionDetail, VersionInfo
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
 from deltareg_cli.views.revocations import told
 from deltareg_cli.wording import count, moment, short, size
+
+_PROOFS: dict[ProofState | None, Cell] = {
+    "proven": Cell("proven", "good"),
+    "claimed": Cell("claimed by who sent them, not proven yet", "warn"),
+    "corrupt": Cell("corrupt: not what it says; push the same folder again", "bad"),
+}
 
 
 def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
@@ -15,6 +21,7 @@ def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
         ("kind", kind_of(version)),
         ("base", [Cell(version.base.name, "name"), Cell(short(version.base.root), "dim")]),
         ("trained on", version.trained_on),
+        ("bytes", proof_cell(version.proof)),
         ("verdict", toned(version.verdict) if version.verdict else Cell("none yet", "dim")),
         ("channels", ", ".join(version.channels)),
         ("label", version.semver or ""),
@@ -27,6 +34,7 @@ def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
         ("digest", version.digest),
     ]
     state = "deleted" if version.is_deleted else "revoked" if version.is_revoked else ""
+    state = state or ("corrupt" if version.proof == "corrupt" else "")
     return [Title(version.ref, state), Facts(rows)]
 
 
@@ -68,7 +76,16 @@ def verdict_of(version: VersionInfo) -> Cell:
     """Name a version's verdict, or what makes it count no more."""
     if version.is_deleted:
         return toned("deleted")
-    return Cell("revoked", "bad") if version.is_revoked else toned(version.verdict)
+    if version.is_revoked or version.proof == "corrupt":
+        return Cell("revoked" if version.is_revoked else "corrupt", "bad")
+    verdict = toned(version.verdict)
+    is_claimed = version.verdict and version.proof == "claimed"
+    return Cell(f"{verdict.text} (claimed)", "warn") if is_claimed else verdict
+
+
+def proof_cell(proof: ProofState | None) -> Cell:
+    """Say what is known of stored bytes; nothing where an older server does not tell."""
+    return _PROOFS.get(proof, Cell(""))
 
 
 def kind_of(version: VersionInfo) -> str:
@@ -90,5 +107,7 @@ def _detail(version: VersionDetail) -> list[tuple[str, Text | Sequence[Text]]]:
         ("files", ", ".join(version.files)),
         ("stack", " <- ".join([*version.stack, version.ref]) if len(version.stack) > 1 else ""),
         ("parents", ", ".join(version.parents)),
+        ("sent by", Cell(version.sender, "bad")),
+        ("relying", Cell(", ".join(version.relying), "warn")),
         ("made by", version.source),
     ]

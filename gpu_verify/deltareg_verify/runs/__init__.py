@@ -10,11 +10,12 @@ from deltareg.wire import LeaseGrant
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.parts import Parts
 from deltareg_verify.run_log import RunLog
-from deltareg_verify.runs import reencode, verify
+from deltareg_verify.runs import prove, reencode, verify
 
 CarryOut = Callable[[Parts, LeaseGrant, Path, Heartbeat, RunLog], Callable[[], None]]
 """Carries out a run in a folder of its own, and gives what tells the registry how it ended."""
 RUN_KINDS: Mapping[str, CarryOut] = {
     "verify": verify.carry_out,
     "reencode": reencode.carry_out,
+    "prove": prove.carry_out,
 }

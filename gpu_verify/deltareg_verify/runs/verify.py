@@ -1,7 +1,7 @@
 """Verifying: a child holds the version against its suite, and what it says becomes a verdict."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from deltareg.wire import LeaseGrant, VerdictReport, request_of
 from deltareg_verify import verdict as verdicts
 from deltareg_verify.assignment import Assignment
 from deltareg_verify.heartbeat import Heartbeat
+from deltareg_verify.interruption import interruption
 from deltareg_verify.materials import Materials
 from deltareg_verify.parts import Parts
 from deltareg_verify.report import Report, listen
@@ -34,12 +35,14 @@ def _report(
     told.say(f"gets {grant.ref} and its base {grant.base.name}{packed}")
     materials = parts.gather(grant, folder)
     suite = materials.suite
+    if grant.waived:
+        told.say(f"goes on where {', '.join(grant.waived)} fails: somebody answers for that")
     told.plan([spec.name for spec in suite.checks])
-    assignment = _assignment(parts, materials, folder)
+    assignment = _assignment(parts, materials, folder, waived=grant.waived)
     said = parts.children.run(
         b"verify " + assignment.encode(),
         wall_s=assignment.wall_s,
-        interrupted=lambda: _interruption(parts, heart),
+        interrupted=lambda: interruption(parts, heart, own=assignment.scratch),
         heard=told.hear,
     )
     heard = listen(said)
@@ -52,7 +55,9 @@ def _report(
     return report.model_copy(update={"environment": environment})
 
 
-def _assignment(parts: Parts, materials: Materials, folder: Path) -> Assignment:
+def _assignment(
+    parts: Parts, materials: Materials, folder: Path, *, waived: Sequence[str]
+) -> Assignment:
     own = folder / "own"
     own.mkdir()
     options, budget = parts.options, materials.suite.budget
@@ -71,13 +76,8 @@ def _assignment(parts: Parts, materials: Materials, folder: Path) -> Assignment:
         memory_bytes=int(_least(options.memory_bytes, budget.memory_bytes)),
         below=materials.below,
         promoted=materials.promoted,
+        waived=tuple(waived),
     )
-
-
-def _interruption(parts: Parts, heart: Heartbeat) -> str:
-    if heart.is_lost:
-        return "the lease is lost"
-    return "the worker was asked to stop" if parts.stop.is_overdue else ""
 
 
 def _complete(parts: Parts, grant: LeaseGrant, report: VerdictReport) -> None:
@@ -103,6 +103,7 @@ def verdict_report(
         dtype=surroundings.dtype,
         seed=suite.seed,
         base_evidence=materials.evidence,
+        base_identity=materials.base_identity if grant.base.identity else "",
         checks=list(report.checks),
         environment={
             **surroundings.environment,
@@ -110,6 +111,8 @@ def verdict_report(
             **({"unpacked": grant.base.quantised} if grant.base.variant_of else {}),
         },
         sandbox=surroundings.sandbox,
+        # The folder that was checked was put together from what is stored, whatever is at hand.
+        storage_revision=grant.storage_revision,
     )
 
 

@@ -11,6 +11,7 @@ import transformers
 
 from deltareg.delta.architectures import facts
 from deltareg.delta.kind import Addition, BaseView, NetworkClass
+from deltareg.delta.network_class import MOST_LABELS
 
 _FIRST = (
     "ForSequenceClassification", "ForImageClassification", "ForTokenClassification",
@@ -30,7 +31,8 @@ def class_with_place(view: BaseView, heads: Sequence[Addition]) -> NetworkClass 
     """
     wanted = {view.names.canonical(head.target): head.tensor.shape for head in heads}
     for name in _in_order(facts().headed.get(view.names.model_type, frozenset())):
-        for count in sorted({0, *(shape[0] for shape in wanted.values() if shape)}):
+        rows = {shape[0] for shape in wanted.values() if shape and shape[0] <= MOST_LABELS}
+        for count in sorted({0, *rows}):
             has = _shapes(name, view, count)
             own = {view.names.canonical(path): shape for path, shape in has.items()}
             if all(own.get(path) == shape for path, shape in wanted.items()):

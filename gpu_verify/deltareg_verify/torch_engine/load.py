@@ -103,7 +103,10 @@ def load(
     module, loading = make_network(path, view, values, kept)
     lost = sorted(name for name in loading.mismatched if not _is_head(name, view))
     if lost:
-        raise Inconclusive(f"its library wants {lost[0]} of the base in another shape")
+        raise Inconclusive(
+            f"its library wants {lost[0]} of the base in another shape",
+            fix="register the base as its library saves it",
+        )
     network = network_of(module, view, loading)
     _check_known(network, view)
     wrong = first_difference(network, tensors)

@@ -19,6 +19,7 @@ from deltareg.api.routes import (
     deltas,
     fleet,
     health,
+    members,
     operations,
     queue,
     requests,
@@ -45,6 +46,7 @@ def create_app(
     keep_logs_s: float | None = DEFAULT_KEEP_S,
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
     room: Room | None = None,
+    anonymous_reading: bool = False,
 ) -> FastAPI:
     """Make the app of one server process.
 
@@ -55,12 +57,12 @@ def create_app(
         upload_grace_s: How long an idle upload is kept by default, seconds.
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
+        anonymous_reading: Whether what is public is read without a token.
         room: The disks without which the server is not ready; None for none of its own.
     """
     modules = (
-        health, access, bases, deltas, channels, requests, suites, uploads, blobs, runs, queue,
-        fleet,
-        stats, operations,
+        health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
+        queue, fleet, stats, operations,
     )  # fmt: skip
     app = FastAPI(
         routes=[
@@ -76,6 +78,7 @@ def create_app(
     app.state.upload_grace_s = upload_grace_s
     app.state.keep_logs_s = keep_logs_s
     app.state.room = room
+    app.state.anonymous_reading = anonymous_reading
     app.state.is_closing = False  # once true, those who wait for something are sent home
     app.state.metrics = Metrics()
     app.state.body_limiter = anyio.CapacityLimiter(_PARALLEL_BODIES)

@@ -14,10 +14,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deltareg.api.problems import request_id_of
 from deltareg.db.rows import LiveTokenRow
-from deltareg.errors import Unauthenticated
-from deltareg.service.access.tokens import answer_to
+from deltareg.service.access.tokens import answer_anybody, answer_to
 from deltareg.service.access.tokens import authenticate as authenticate_token
-from deltareg.service.registry import Caller, Registry
+from deltareg.service.registry import Caller, Registry, needs_token
 
 F = TypeVar("F")
 T = TypeVar("T")
@@ -29,7 +28,7 @@ class Reading:
     """A request that reads, with a token that is still to be looked at."""
 
     registry: Registry
-    token: str
+    token: str | None
     request_id: str
 
     def __call__(
@@ -42,7 +41,19 @@ class Reading:
         Raises:
             Unauthenticated: The token is nobody's; nothing is told then.
         """
+        if self.token is None:
+            return answer_anybody(
+                self.registry, self._unread(look, act), request_id=self.request_id
+            )
         return answer_to(self.registry, self.token, look, act, request_id=self.request_id)
+
+    @staticmethod
+    def _unread(
+        look: Callable[[sa.Connection, str], tuple[LiveTokenRow | None, F]],
+        act: Callable[[sa.Connection, Caller, F], T],
+    ) -> Callable[[sa.Connection, Caller], T]:
+        """Answer without what would have been found beside a token: no token has this hash."""
+        return lambda conn, caller: act(conn, caller, look(conn, "")[1])
 
 
 async def registry_of(request: Request) -> Registry:
@@ -64,7 +75,11 @@ def authenticate(
         Unauthenticated: There is none, or nobody's.
     """
     if credentials is None:
-        raise _needs_token()
+        if not is_open_to_anybody(request):
+            raise needs_token()
+        return answer_anybody(
+            registry, lambda _conn, caller: caller, request_id=request_id_of(request)
+        )
     return authenticate_token(registry, credentials.credentials, request_id=request_id_of(request))
 
 
@@ -78,15 +93,20 @@ async def reading(request: Request) -> Reading:
         Unauthenticated: No token came; or, from the call, it is nobody's.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise _needs_token()
-    return Reading(await registry_of(request), token, request_id_of(request))
+    if scheme.lower() == "bearer" and token:
+        return Reading(await registry_of(request), token, request_id_of(request))
+    if not is_open_to_anybody(request):
+        raise needs_token()
+    return Reading(await registry_of(request), None, request_id_of(request))
 
 
-def _needs_token() -> Unauthenticated:
-    return Unauthenticated(
-        "this needs a token", fix="run `deltareg auth login`, or set DELTAREG_TOKEN"
-    )
+def is_open_to_anybody(request: Request) -> bool:
+    """Whether a request without any word on who asks may read what is public.
+
+    One that says who asks in another way than by a token is refused, as it is everywhere else.
+    """
+    is_allowed: bool = request.app.state.anonymous_reading
+    return is_allowed and request.method == "GET" and "Authorization" not in request.headers
 
 
 InRegistry = Annotated[Registry, Depends(registry_of)]

@@ -21,11 +21,13 @@ from deltareg.service.access.tokens import bootstrap_token, is_live, mint_secret
 from deltareg.service.registry import Registry
 from deltareg.signing.key_file import read_or_make_key
 from deltareg.signing.keys import SigningKey
+from deltareg.wire import Scope
 
 log = logging.getLogger(__name__)
 
 ADMIN = "admin"
 LOCAL_WORKER = "local-worker"
+ADMIN_SCOPES: list[Scope] = ["read", "push", "promote", "admin"]
 _ADMIN_FILE = "admin-token"
 
 
@@ -85,9 +87,11 @@ def local_token(registry: Registry, settings: Settings, url: str) -> Path | None
         _write_private(kept, mint_secret("pat"))
     secret = kept.read_text().strip()
     if is_new:
-        scopes = ["read", "push", "promote", "admin"]
         try:
-            bootstrap_token(registry, principal=ADMIN, kind="pat", scopes=scopes, secret=secret)
+            bootstrap_token(
+                registry, principal=ADMIN, kind="pat", scopes=ADMIN_SCOPES, secret=secret,
+                also_held=["break-glass"],
+            )  # fmt: skip
         except IntegrityError:  # another replica, which starts at this moment, was quicker
             if not is_live(registry, f"Bearer {secret}"):  # with a folder and a token of its own
                 kept.unlink()

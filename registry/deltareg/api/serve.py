@@ -17,9 +17,12 @@ import click
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from deltareg.api.app import LOOPBACK_HOSTS, create_app
 from deltareg.api.first_start import (
+    ADMIN,
+    ADMIN_SCOPES,
     local_token,
     local_worker_key,
     local_worker_token,
@@ -36,10 +39,14 @@ from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
 from deltareg.errors import Misconfigured
 from deltareg.host.process import explained
+from deltareg.refs import parse_name
 from deltareg.service.access.keys import announce_server_key
+from deltareg.service.access.review import count_legacy
+from deltareg.service.access.tokens import bootstrap_token
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.store import open_store
+from deltareg.wire import Scope
 
 logger = logging.getLogger(__name__)
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -98,6 +105,56 @@ def check() -> None:
         click.echo(f"address   ok  {settings.host}:{settings.port}")
 
 
+@server.group()
+def token() -> None:
+    """Make a token on this host, past the API: the way back in."""
+
+
+@token.command("create")
+@click.option("--admin", "is_admin", is_flag=True, required=True, help="For an admin, as at first.")
+@click.option("--for", "principal", default=ADMIN, show_default=True, help="Who acts with it.")
+@click.option(
+    "--scope", "also", multiple=True, type=click.Choice(["approve", "break-glass"]),
+    help="Beside what an admin has; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--expires-days", type=click.IntRange(1, 366), default=1, show_default=True,
+    help="After how many days it is worthless.",
+)  # fmt: skip
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the embedded parts.")
+def create_token(
+    *,
+    is_admin: bool,  # noqa: ARG001  # it is said so that nobody makes one by mistake
+    principal: str,
+    also: tuple[Scope, ...],
+    expires_days: int,
+    data_dir: Path | None,
+) -> None:
+    """Make a token for an admin whose tokens are all lost.
+
+    It asks nobody: whoever reads the settings and writes the database on this host may. It works
+    while the server runs and while it does not. Only the token goes to stdout; the audit trail
+    says `token.bootstrap` by `registry`.
+    """
+    with _explained():
+        settings = read_settings(data_dir=data_dir)
+        if not _has_database(settings):
+            raise Misconfigured(
+                f"there is no registry in {settings.data_dir}",
+                fix="name its folder: --data-dir DIR, or set DELTAREG_DATABASE_URL",
+            )
+        secret = bootstrap_token(
+            open_registry(settings), principal=parse_name(principal, "principal"), kind="pat",
+            scopes=[*ADMIN_SCOPES, *also], note="made on the host",
+            expires_in_s=expires_days * 86_400,
+        )  # fmt: skip
+    click.echo(secret)
+    click.echo(
+        f"for {principal}, for {expires_days} days: deltareg auth login --token-stdin; then revoke"
+        " what was lost: deltareg token ls", err=True,
+    )  # fmt: skip
+
+
 def read_settings(**given: object) -> Settings:
     """Read the environment; options that were given win.
 
@@ -141,6 +198,12 @@ def check_address(settings: Settings) -> None:
             fix="set DELTAREG_TLS_CERT and DELTAREG_TLS_KEY, or DELTAREG_BEHIND_PROXY=true"
             " when a proxy in front ends TLS",
         )
+
+
+def _has_database(settings: Settings) -> bool:
+    """Whether there is a database to open: SQLite would make an empty one in a wrong folder."""
+    path = make_url(settings.effective_database_url)
+    return path.get_backend_name() != "sqlite" or Path(path.database or "").is_file()
 
 
 @contextmanager
@@ -208,11 +271,13 @@ def _announce(url: str, token_file: Path | None, settings: Settings) -> None:
 def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> None:
     signal.signal(signal.SIGTERM, _exit)
     queue_reverification(registry)
+    _report_legacy(registry)
     hosts = (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)
     app = create_app(
         registry, store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
         keep_logs_s=settings.keep_logs_s, room=Room(settings.own_disks()),
+        anonymous_reading=settings.anonymous_reading,
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(
@@ -229,6 +294,17 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         ) from error
     with upkeep(registry, keep_logs_s=settings.keep_logs_s), _asked_to_end():
         _Server(config, app).run(sockets=[listener])
+
+
+def _report_legacy(registry: Registry) -> None:
+    """Say how much of the release before is left, for those who run the registry."""
+    number, principals = count_legacy(registry)
+    if number:
+        logger.warning(
+            "%d roles of %d principals are legacy: what their tokens allowed before namespaces had"
+            " owners; `deltareg access review` lists them with the commands that narrow them",
+            number, principals,
+        )  # fmt: skip
 
 
 class _Server(uvicorn.Server):

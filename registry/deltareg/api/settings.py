@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Host names that requests may be for, comma-separated."
     )
+    anonymous_reading: bool = Field(
+        default=False, description="Whether public namespaces are read without a token."
+    )
     lease_s: float = Field(default=60.0, description="How long a worker's lease lasts, seconds.")
     upload_grace_s: float = Field(
         default=86_400.0, description="How long an idle upload is kept before collection, seconds."

@@ -1,6 +1,7 @@
 """What a serving process does by itself now and then: drop what nobody needs any more.
 
-These are the logs of runs that ended long ago, and events that nobody took out of the outbox.
+These are the logs of runs that ended long ago, and events that nobody took out of the outbox. What
+came in before there were proofs is proven, or queued to be.
 """
 
 import logging
@@ -12,6 +13,7 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 
 from deltareg.errors import DeltaregError
+from deltareg.service.push.backlog import settle_some_claims
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import drop_some_logs
 from deltareg.service.upkeep.old_events import drop_some_events
@@ -40,6 +42,7 @@ def upkeep(
     chores = {
         "old logs of runs": partial(drop_some_logs, registry.engine, keep_s=keep_logs_s),
         "old events": partial(drop_some_events, registry.engine),
+        "claims from before there were proofs": partial(settle_some_claims, registry),
     }
     arguments = (chores, every_s, ended)
     working = threading.Thread(target=_work, args=arguments, daemon=True, name="upkeep")
@@ -57,7 +60,7 @@ def _work(chores: dict[str, Callable[[], int]], every_s: float, ended: threading
             try:
                 _drop(what, drop_some, ended)
             except (DeltaregError, SQLAlchemyError) as error:  # nobody above: told, and goes on
-                log.warning("%s were not dropped, it is tried again: %s", what, error)
+                log.warning("%s: not done, it is tried again: %s", what, error)
         if ended.wait(every_s):
             return
 
@@ -69,4 +72,4 @@ def _drop(what: str, drop_some: Callable[[], int], ended: threading.Event) -> No
         if ended.wait(_PAUSE_S):  # others get their turn between batches
             break
     if total:
-        log.info("dropped %s: %d", what, total)
+        log.info("%s: %d", what, total)

@@ -11,6 +11,7 @@ from deltareg.client.context import Context
 from deltareg.client.http.answers import read_answer
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
+from deltareg.client.resources.access import Members, Namespaces
 from deltareg.client.resources.audit import Audit
 from deltareg.client.resources.bases import Bases
 from deltareg.client.resources.cached import Cached
@@ -55,7 +56,7 @@ class Client:
 
         from deltareg import Client
 
-        with Client("http://registry:8642", token="...") as client:
+        with Client("https://registry", token="...") as client:
             pushed = client.push("my-lora", "team/chat", base="llama")
             run = client.runs.wait(client.verify(pushed.version.ref))
             client.promote(pushed.version.ref, "prod", reason="better answers")
@@ -89,7 +90,7 @@ class Client:
         an address is used for that address.
 
         Args:
-            server: The address, `http://registry:8642`.
+            server: The address, `https://registry`.
             token: What to show as one's right.
             profile: The profile of `config.toml` to use.
             cache_dir: Where pulled bytes are kept.
@@ -198,9 +199,9 @@ class Client:
         """Merge versions and push the result as a version of a line; see `versions.merge`."""
         return self.versions.merge(parents, line, options=options)
 
-    def gate(self, ref: str, channel: str) -> GateAnswer:
+    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
         """Say whether a version may go to a channel; see `channels.gate`."""
-        return self.channels.gate(ref, channel)
+        return self.channels.gate(ref, channel, accept_warnings=accept_warnings)
 
     def promote(
         self,
@@ -210,11 +211,13 @@ class Client:
         reason: str = "",
         if_current: int | None = None,
         break_glass: bool = False,
+        accept_warnings: bool = False,
     ) -> MoveResult:
         """Move a channel to a version that passes its gate; see `channels.promote`."""
         return self.channels.promote(
-            ref, channel, reason=reason, if_current=if_current, break_glass=break_glass
-        )
+            ref, channel, reason=reason, if_current=if_current, break_glass=break_glass,
+            accept_warnings=accept_warnings,
+        )  # fmt: skip
 
     def rollback(
         self,
@@ -307,6 +310,16 @@ class Client:
     def fleet(self) -> Fleet:
         """Who follows channels, and an agent for this host."""
         return Fleet(self._context)
+
+    @property
+    def members(self) -> Members:
+        """Roles: given, listed, taken away, explained, reviewed."""
+        return Members(self._context)
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """Namespaces: made, listed, shown, made private or public."""
+        return Namespaces(self._context)
 
     @property
     def tokens(self) -> Tokens:

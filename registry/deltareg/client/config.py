@@ -6,7 +6,7 @@ top of `config.toml`, the default. `docs/settings.md` is written from `SETTINGS`
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -52,6 +52,8 @@ class ClientConfig:
         output: How the command line writes results.
         progress: Whether the command line shows progress.
         request_id: Sent with each request to find it in the server's log; empty for a new one each.
+        insecure_http: Whether the token may go over plain http to another machine.
+        withheld: Why the token that there is was not taken, and what to do; empty where it was.
     """
 
     server: str = DEFAULT_SERVER
@@ -67,6 +69,8 @@ class ClientConfig:
     output: OutputFormat = "table"
     progress: bool = True
     request_id: str = ""
+    insecure_http: bool = False
+    withheld: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,12 @@ SETTINGS: tuple[Setting, ...] = (
         "DELTAREG_PATIENCE",
         "30s",
         "How long a server that is away or cannot answer is tried again, at least.",
+    ),
+    Setting(
+        "insecure_http",
+        "DELTAREG_INSECURE_HTTP",
+        "false",
+        "Send the token over plain http to another machine: where the network is yours alone.",
     ),
 )
 KEYS = tuple(setting.key for setting in SETTINGS)
@@ -166,9 +176,11 @@ def load_config(
     for value in values:
         check_value(value.key, value.text, origin=value.origin)
     token, origin = _token(texts["server"], environment)
-    return LoadedConfig(
-        _build(texts, token=token, request_id=request_id), (*values, Value("token", token, origin))
-    )
+    withheld = _why_withheld(values[0], origin)
+    if withheld[0]:
+        token, origin = "", f"{origin}, withheld"
+    config = replace(_build(texts, token=token, request_id=request_id), withheld=withheld)
+    return LoadedConfig(config, (*values, Value("token", token, origin)))
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path:
@@ -204,7 +216,7 @@ def _places(flags: Mapping[str, str], environ: Mapping[str, str], folder: Path) 
     outer = [
         _Place("", flags, {key: f"--{key}" for key in flags}),
         _from_environ(environ),
-        _Place(f"./{PROJECT_FILE}", _texts(project, f"./{PROJECT_FILE}")),
+        _Place(f"./{PROJECT_FILE}", _of_project(project)),
     ]
     top = _Place(str(user_file), _texts(user, str(user_file)))
     profile = _first(SETTINGS[1], [*outer, top])
@@ -212,6 +224,17 @@ def _places(flags: Mapping[str, str], environ: Mapping[str, str], folder: Path) 
         f"{user_file} [profiles.{profile.text}]", _profile(profiles, profile, str(user_file))
     )
     return [*outer, inner, top]
+
+
+def _of_project(project: Mapping[str, object]) -> dict[str, str]:
+    """Read what a project's file may decide: not whether a token goes in the clear."""
+    texts = _texts(project, f"./{PROJECT_FILE}")
+    if "insecure_http" in texts:
+        raise InvalidInput(
+            f"./{PROJECT_FILE} does not decide insecure_http",
+            fix="set DELTAREG_INSECURE_HTTP, or: deltareg config set insecure_http true",
+        )
+    return texts
 
 
 def _profile(profiles: object, wanted: Value, path: str) -> dict[str, str]:
@@ -262,6 +285,23 @@ def _token(server: str, environ: Mapping[str, str]) -> tuple[str, str]:
     return (kept, str(token_path(server))) if kept else ("", "none")
 
 
+def _why_withheld(server: Value, token_origin: str) -> tuple[str, str]:
+    """Say why a token is not sent, and what to do; empty texts where it is.
+
+    A folder that somebody cloned names a server; who set a token for another one did not mean that.
+    """
+    is_ambient = "DELTAREG_TOKEN" in token_origin
+    if not (is_ambient and server.origin == f"./{PROJECT_FILE}"):
+        return "", ""
+    told = (
+        f"./{PROJECT_FILE} names the server {server.text}, and does not get {token_origin} for it"
+    )
+    return (
+        told,
+        f"if that server is meant: set DELTAREG_SERVER beside it, or --server {server.text}",
+    )
+
+
 def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -> ClientConfig:
     server = texts["server"].rstrip("/")
     token_path(server)  # refuses what is not an address
@@ -284,6 +324,7 @@ def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -
         output=output,
         progress=_boolean(texts["progress"]),
         request_id=request_id,
+        insecure_http=_boolean(texts["insecure_http"]),
     )
 
 

@@ -8,10 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deltareg.client.bases import named, push_base
+    from deltareg.client.bases import named, push_base, which
     from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff
     from deltareg.client.fold import materialize, update
-    from deltareg.client.pull import fetching
+    from deltareg.client.pull import fetching, stored_form
     from deltareg.client.push import convert, lint, merge, push, reencode
     from deltareg.client.trust import trusted_keys, verified
 
@@ -29,9 +29,11 @@ _ROOMS = {
     "push": "push",
     "push_base": "bases",
     "reencode": "push",
+    "stored_form": "pull",
     "trusted_keys": "trust",
     "update": "fold",
     "verified": "trust",
+    "which": "bases",
 }
 
 __all__ = [
@@ -48,9 +50,11 @@ __all__ = [
     "push",
     "push_base",
     "reencode",
+    "stored_form",
     "trusted_keys",
     "update",
     "verified",
+    "which",
 ]
 
 

@@ -16,6 +16,7 @@ from deltareg.wire import (
     LeaseHold,
     LeaseRequest,
     LogAppend,
+    ProofReport,
     ReencodeReport,
     Request,
     RunFailure,
@@ -28,6 +29,7 @@ from deltareg.wire.statements import verdict_statement
 
 if TYPE_CHECKING:
     from deltareg.client.folders.base_folder import BaseFolder
+    from deltareg.client.pull.stored_form import StoredForm
     from deltareg.signing.keys import SigningKey
 
 _MOST_LEASED = 16
@@ -115,6 +117,14 @@ class WorkerClient(Client):
     def complete_reencode(self, run_id: str, report: ReencodeReport) -> RunInfo:
         """End a re-encode run: the version is stored in its new form, or as before."""
         return self._api.post(f"/runs/{run_id}:replace", report, RunInfo)
+
+    def bring_stored(self, grant: LeaseGrant, into: Path, *, is_anew: bool = False) -> "StoredForm":
+        """Bring what is stored of a version or a base, undecoded, for a run that proves it."""
+        return use_cases.stored_form.bring_stored(self._context, grant, into, is_anew=is_anew)
+
+    def complete_proof(self, run_id: str, report: ProofReport) -> RunInfo:
+        """End a run that proves: nothing wrong is proven, anything wrong is a lie."""
+        return self._api.post(f"/runs/{run_id}:prove", report, RunInfo)
 
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
         """Give back a run that could not be carried out."""

@@ -192,7 +192,8 @@ def _update_problems(effect: WeightUpdate, name: str, base: BaseView) -> list[Pr
         told = f"{list(shape)} does not grow {effect.target} {list(record.shape)} by rows"
         return [Problem("shape", told, tensor=name)]
     why = misfit(effect.update, shape)
-    return [Problem("shape", f"{effect.target}: {why}", tensor=name)] if why else []
+    fix = "check the base, and how the delta was saved"
+    return [Problem("shape", f"{effect.target}: {why}", tensor=name, fix=fix)] if why else []
 
 
 def _copy_problems(effect: BaseCopy, name: str, base: BaseView) -> list[Problem]:

@@ -22,6 +22,7 @@ from deltareg.identity.manifest import (
     ManifestTensor,
     canonical_json,
 )
+from deltareg.identity.whole_base import WholeBase, whole_base
 from deltareg.tensors.header import SafetensorsHeader, strict_json_object
 
 CONFIG_FILE = "config.json"
@@ -41,11 +42,13 @@ class BaseIdentity:
         config: Over `config.json`, canonical; equal whatever the order of its keys. Of a pipeline
             over those of its components too.
         tokenizer: Over the tokenizer's files; None when there are none.
+        whole: All parts that decide what it does; what tells it from another with the same tensors.
     """
 
     root: Digest
     config: Digest
     tokenizer: Digest | None
+    whole: WholeBase
 
 
 def build_base_manifest(
@@ -143,10 +146,12 @@ def base_identity(manifest: Manifest) -> BaseIdentity:
         for file in manifest.files
         if file.path.rpartition("/")[2] in TOKENIZER_FILES
     }
+    root = fingerprint(manifest.records().values())
     return BaseIdentity(
-        root=fingerprint(manifest.records().values()),
+        root=root,
         config=sha256_of(canonical_json(_floats_as_text(whole))),
         tokenizer=sha256_of(canonical_json(tokenizer)) if tokenizer else None,
+        whole=whole_base(manifest, root=root),
     )
 
 

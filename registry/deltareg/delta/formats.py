@@ -51,10 +51,14 @@ def _gguf(files: DeltaFiles) -> str:
     return ""
 
 
+def _is_lycoris(name: str) -> bool:
+    return ".hada_" in name or ".lokr_" in name
+
+
 _LAYOUTS: dict[str, Callable[[str], bool]] = {
     "a file of LyCORIS, by its names lycoris_…": lambda name: name.startswith("lycoris_"),
     "a file of LyCORIS, by its names lora_unet_….hada_w1_a, lora_te_….lokr_w1": (
-        lambda name: name.startswith("lora_") and (".hada_" in name or ".lokr_" in name)
+        lambda name: name.startswith(("lora_", "diffusion_model.")) and _is_lycoris(name)
     ),
     "a LoRA in ComfyUI's layout, by its names diffusion_model.….lora_A": (
         lambda name: name.startswith("diffusion_model.") and ".lora_" in name

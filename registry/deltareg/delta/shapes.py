@@ -45,10 +45,13 @@ def header_tensors(files: DeltaFiles) -> dict[str, Tensor]:
 
 
 def misfit(update: Update, shape: tuple[int, ...]) -> str:
-    """Say why an update does not fit a weight of this shape; empty when it does."""
+    """Say why an update does not fit a weight of this shape; empty when it does.
+
+    What it computes with has to hold real numbers; what it puts in place as it is, need not.
+    """
     try:
         rows = shape[0] if shape else 1
-        result = update.fold(Shape(shape), 0, rows, ShapeOps(rows))
+        result = update.fold(Shape(shape), 0, rows, ShapeOps(rows, are_real=not update.replaces))
     except InvalidInput as error:
         return error.message
     return "" if result.shape == shape else f"makes {told(result.shape)} of {told(shape)}"

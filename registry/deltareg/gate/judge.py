@@ -15,15 +15,8 @@ from deltareg.gate.freeze_window import standing_window
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
 from deltareg.gate.signers import SignerTerms
-from deltareg.gate.verdict_rules import (
-    Bounds,
-    SuiteFact,
-    VerdictFact,
-    VerdictSubject,
-    independent_passes,
-    rule_on_suite,
-    why_not,
-)
+from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_rules import independent_passes, rule_on_suite, why_not
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,6 +35,9 @@ class Candidate:
         is_deleted: Deleted.
         revoked: By whom, when and why it was withdrawn; empty when it was not.
         revoked_below: The same of a version that it stands on, with its name.
+        identity: The whole of its base; empty where that is not known.
+        base_aliases: What its base was called before.
+        proof: What is known of its bytes as they are stored: `proven`, `claimed` or `corrupt`.
     """
 
     ref: str
@@ -53,6 +49,14 @@ class Candidate:
     is_deleted: bool = False
     revoked: str = ""
     revoked_below: str = ""
+    proof: str = "proven"
+    identity: str = ""
+    base_aliases: Sequence[str] = ()
+
+    @property
+    def subject(self) -> VerdictSubject:
+        """What verdicts are wanted about."""
+        return VerdictSubject(self.ref, self.manifest, self.base, identity=self.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,10 @@ class Circumstances:
         frozen: Says that somebody froze the channel, until when and why; empty when nobody did.
         approvals: Who approves of the move, the uploader left out.
         variants: The roots of all variants of the version's base, by name.
+        identities: The identities of the same, as far as they are known.
         incumbent: The manifest of what the channel serves, empty when that is nothing; None when it
             serves this very version, which is compared with nothing.
+        accepted: The warnings that somebody accepts with the move, as `suite/check`.
     """
 
     channel: str
@@ -81,6 +87,8 @@ class Circumstances:
     approvals: Sequence[str] = ()
     incumbent: str | None = None
     variants: Mapping[str, str] = field(default_factory=dict[str, str])
+    accepted: frozenset[str] = frozenset()
+    identities: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def judge(
@@ -103,7 +111,7 @@ def judge(
         rulings.append(_on_kind(candidate, policy.kinds, now))
     if policy.bases is not None:
         rulings.append(_on_base(candidate, policy.bases, now))
-    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    subject = candidate.subject
     own = [verdict for verdict in verdicts if verdict.base not in now.variants.values()]
     for suite in policy.suites:
         rulings += rule_on_suite(
@@ -112,6 +120,7 @@ def judge(
         )  # fmt: skip
     for name in policy.variants:
         rulings += _on_variant(candidate, name, policy, verdicts, now)
+    rulings.append(_on_proof(candidate))
     if policy.approvals:
         rulings.append(_on_approvals(candidate, policy.approvals, now))
     return rulings
@@ -128,7 +137,7 @@ def deciding(
 
     Where independent workers must agree, those that agree with it stand beside it.
     """
-    subject = VerdictSubject(candidate.ref, candidate.manifest, candidate.base)
+    subject = candidate.subject
     found: list[VerdictFact] = []
     for required in policy.suites:
         suite = now.suites.get(required.name)
@@ -170,8 +179,10 @@ def _bounds(policy: Policy, now: Circumstances) -> Bounds:
     signers = SignerTerms(
         policy.workers, policy.worker_labels, is_local_taken=policy.is_local_taken
     )
-    environments = now.environments if is_strict else None
-    return Bounds(now.policy_digest, environments, now.incumbent, signers)
+    return Bounds(
+        now.policy_digest, now.environments if is_strict else None, now.incumbent,
+        now.accepted if policy.is_protected else None, signers,
+    )  # fmt: skip
 
 
 def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
@@ -202,6 +213,21 @@ def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
     ]
 
 
+def _on_proof(candidate: Candidate) -> Ruling:
+    """Ask that somebody else than the sender has decoded what is stored, whatever the policy."""
+    ref = candidate.ref
+    match candidate.proof:
+        case "proven":
+            return Ruling("proven", f"the bytes of {ref} are proven")
+        case "corrupt":
+            told = f"{ref} is corrupt: what is stored is not what it says"
+            fix = f"push the same folder again: deltareg push PATH {ref.partition(':')[0]}"
+            return Ruling("corrupt", told, fix=fix)
+        case _:
+            told = f"the bytes of {ref} are claimed by who sent them, and not proven yet"
+            return Ruling("proven", told, fix=f"deltareg prove {ref} --wait")
+
+
 def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruling:
     line = candidate.ref.partition(":")[0]
     if now.frozen:
@@ -227,8 +253,9 @@ def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> 
 
 def _on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
     known = ", ".join(bases)
-    name = candidate.base_name or str(candidate.base)
-    if {candidate.base_name, str(candidate.base)} & set(bases):
+    name = _told_base(candidate)
+    known_as = {candidate.base_name, str(candidate.base), *candidate.base_aliases}
+    if ({*known_as, candidate.identity} - {""}) & set(bases):
         return Ruling("base", f"base {name} is among {known}")
     return Ruling(
         "base",
@@ -247,10 +274,11 @@ def _on_variant(
     """Ask of a variant of the base what is asked of the base; nothing is compared there."""
     root = now.variants.get(name)
     if root is None:
-        told = f"the base {candidate.base_name or candidate.base} has no variant {name}"
+        told = f"the base {_told_base(candidate)} has no variant {name}"
         fix = f"promote a version of another base, or: {_set_policy(candidate, now)}"
         return [Ruling("base", told, fix=fix)]
     subject = VerdictSubject(candidate.ref, candidate.manifest, Digest.parse(root), variant=name)
+    subject = replace(subject, identity=now.identities.get(name, ""))
     theirs = [verdict for verdict in verdicts if verdict.base == root]
     found: list[Ruling] = []
     for suite in policy.suites:
@@ -282,3 +310,10 @@ def _on_approvals(candidate: Candidate, due: int, now: Circumstances) -> Ruling:
 def _set_policy(candidate: Candidate, now: Circumstances) -> str:
     line = candidate.ref.partition(":")[0]
     return f"deltareg channel policy set {line} {now.channel} FILE"
+
+
+def _told_base(candidate: Candidate) -> str:
+    """Name a base for whoever reads the version: one of another namespace by its root alone."""
+    namespace, slash, _ = candidate.base_name.partition("/")
+    is_foreign = slash and namespace != candidate.ref.partition("/")[0]
+    return str(candidate.base) if is_foreign else candidate.base_name or str(candidate.base)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from deltareg.errors import Blocked, DeltaregError, GateFailed, GatePending, Inconclusive
+from deltareg.errors import Blocked, Corrupt, DeltaregError, GateFailed, GatePending, Inconclusive
 
 Rule = Literal[
-    "revoked", "quarantined", "deleted", "frozen", "kind", "base", "failed", "inconclusive",
-    "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent", "environment",
-    "stale", "sandbox", "evidence", "approvals", "verdict", "unsigned", "key_revoked", "local",
-    "workers", "independent",
+    "revoked", "quarantined", "deleted", "corrupt", "frozen", "kind", "base", "proven", "failed",
+    "inconclusive", "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent",
+    "environment", "stale", "sandbox", "evidence", "warnings", "approvals", "verdict", "unsigned",
+    "key_revoked", "local", "workers", "independent",
 ]  # fmt: skip
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -17,6 +17,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "revoked": Blocked,
     "quarantined": Blocked,
     "deleted": Blocked,
+    "corrupt": Corrupt,
     "frozen": Blocked,
     "kind": Blocked,
     "base": Blocked,
@@ -37,6 +38,8 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "sandbox": GatePending,
     "evidence": GatePending,
     "independent": GatePending,
+    "warnings": GatePending,
+    "proven": GatePending,
     "approvals": GatePending,
 }
 
@@ -51,12 +54,14 @@ class Ruling:
         message: What was found.
         fix: The command that would change it; empty when the rule is met.
         suite: The suite that it is about; empty for other rules.
+        warnings: The warnings that it asks about, or that were accepted, as `suite/check`.
     """
 
     rule: Rule
     message: str
     fix: str = ""
     suite: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_met(self) -> bool:

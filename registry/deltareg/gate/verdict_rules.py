@@ -5,141 +5,16 @@ verifier's version and, when it was asked for a channel, that channel's policy. 
 another one now, the verdict does not count. Of those that count the newest decides (ADR 26).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
 
-from deltareg.digest import Digest
-from deltareg.gate.agreement import TOLERANCE, CheckFact, disagreement, independent_of
+from deltareg.gate.agreement import disagreement, independent_of
 from deltareg.gate.policy import EVIDENCE, Policy, RequiredSuite, write_age
 from deltareg.gate.ruling import Rule, Ruling
-from deltareg.gate.signers import Signer, SignerTerms, why_untrusted
+from deltareg.gate.signers import why_untrusted
+from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
 from deltareg.gate.verifier import VERIFIER, environment_key, is_current_verifier
 
-# A waiver says that somebody answers for a finding. For these nobody can: what they find is that
-# the bytes, the base or the computation are not what they claim to be, or that there was no check.
-NEVER_WAIVED = frozenset({
-    "digests", "accounting", "finite", "overflow", "overflow_after_cast", "attached_equals_folded",
-    "golden", "infrastructure",
-})  # fmt: skip
 _US_PER_S = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteFact:
-    """A suite as it is now.
-
-    Attributes:
-        digest: Of all that it says.
-        seed: The seed that its verdicts were made with.
-        dtype: The dtype that they must have been made in; empty when the base decides.
-        needs_promoted: Whether it compares with the version that a channel serves.
-        required: The checks that it requires, and of each whether it may not apply.
-        tolerance: How far apart two workers' measures may be, as a share of the larger.
-    """
-
-    digest: Digest
-    seed: int
-    dtype: str = ""
-    needs_promoted: bool = False
-    required: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    tolerance: float = TOLERANCE
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What else a verdict must have been made under to count.
-
-    Attributes:
-        policy_digest: The channel's policy; None when no channel asks.
-        environments: Those that it may have been made in; None for any.
-        incumbent: The manifest of what the channel serves, for suites that compare with it, empty
-            for nothing; None when it does not matter.
-        signers: Whose verdicts are taken.
-    """
-
-    policy_digest: str | None = None
-    environments: frozenset[str] | None = None
-    incumbent: str | None = None
-    signers: SignerTerms = field(default_factory=SignerTerms)
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictSubject:
-    """The version that verdicts are wanted about: its name, its manifest and its base's root.
-
-    On a variant of its base it is the variant's root, and `variant` is the variant's name.
-    """
-
-    ref: str
-    manifest: Digest
-    base: Digest
-    variant: str = ""
-
-    @property
-    def told(self) -> str:
-        """The version in words: on what, where that is not its own base."""
-        return f"{self.ref} on {self.variant}" if self.variant else self.ref
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictFact:
-    """A verdict as the gate sees it; its digests are as recorded, whatever that is.
-
-    Attributes:
-        id: Its name.
-        manifest: The manifest that was verified.
-        base: The root of the base that it was verified on.
-        suite: The suite's name.
-        suite_digest: What the suite was.
-        outcome: What was found.
-        created_us: When, in microseconds since the epoch, by the database's clock.
-        verifier: Who found it, with its version.
-        seed: Of everything random.
-        dtype: What the base ran in.
-        policy_digest: The policy that it was asked for; empty when it was asked for no channel.
-        evidence: How sure it was that the base is the right one.
-        sandbox: The layers that the verifier's child ran in, as it tells them.
-        environment: Software and device.
-        failed_checks: The checks that failed.
-        waived: Until when a failed check is waived, in words, by check.
-        compared_with: The manifest of the version that the suite compared with; may be empty.
-        signer: Who signed it.
-        checks: The checks, by name, to compare with those of another.
-        disputed: What another worker found otherwise, in words; empty when none did.
-    """
-
-    id: str
-    manifest: str
-    base: str
-    suite: str
-    suite_digest: str
-    outcome: Literal["pass", "fail", "inconclusive"]
-    created_us: int
-    verifier: str
-    seed: int
-    dtype: str = ""
-    policy_digest: str = ""
-    evidence: str = ""
-    sandbox: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    failed_checks: tuple[str, ...] = ()
-    waived: Mapping[str, str] = field(default_factory=dict[str, str])
-    compared_with: str = ""
-    signer: Signer = field(default_factory=Signer)
-    checks: Mapping[str, CheckFact] = field(default_factory=dict[str, CheckFact])
-    disputed: str = ""
-
-    @property
-    def standing_failures(self) -> tuple[str, ...]:
-        """The failed checks that nobody waived."""
-        return tuple(name for name in self.failed_checks if name not in self.waived)
-
-    @property
-    def is_pass(self) -> bool:
-        """Whether it passed, or every check that failed is waived."""
-        is_waived = bool(self.failed_checks) and not self.standing_failures
-        return self.outcome == "pass" or (self.outcome == "fail" and is_waived)
 
 
 def rule_on_suite(
@@ -175,7 +50,8 @@ def rule_on_suite(
     reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in theirs]
     counting = [verdict for verdict, reason in zip(theirs, reasons, strict=True) if reason is None]
     if counting:
-        rulings = _rule_on_verdict(subject, required, policy, counting[0], now_us=now_us)
+        newest = counting[0]
+        rulings = _rule_on_verdict(subject, required, policy, newest, bound=bound, now_us=now_us)
         if policy.independent > 1 and rulings[0].rule == "verdict":
             rulings.append(_rule_on_others(subject, policy, counting, suite))
         return rulings
@@ -221,12 +97,20 @@ def why_not(
 
 
 def tell(verdict: VerdictFact, *, now_us: int) -> str:
-    """Say a verdict in words: `smoke: pass, 3 h ago (1f3c…)`."""
+    """Say a verdict in words: `smoke: pass with 2 warnings, 3 h ago (1f3c…)`."""
     outcome: str = verdict.outcome
     if outcome == "fail" and verdict.is_pass:
         outcome = "pass with waivers"
+    if verdict.is_pass and verdict.warned_checks:
+        joined = " and" if verdict.is_waived else " with"
+        outcome += f"{joined} {tell_warnings(len(verdict.warned_checks))}"
     age = tell_age(now_us - verdict.created_us)
     return f"{verdict.suite}: {outcome}, {age} ago ({verdict.id[:8]})"
+
+
+def tell_warnings(count: int) -> str:
+    """Write a number of warnings."""
+    return f"{count} warning" + ("" if count == 1 else "s")
 
 
 def tell_age(microseconds: int) -> str:
@@ -251,6 +135,10 @@ def _why_foreign(
             verdict.base != str(subject.base),
             "foreign", f"it is about another base, {_short(verdict.base)}",
         ),
+        (
+            subject.identity not in {"", verdict.identity},
+            "foreign", _other_identity(verdict.identity),
+        ),
         (verdict.suite_digest != str(suite.digest), "suite_changed", "the suite has changed since"),
         (
             was_made and verdict.seed != suite.seed,
@@ -270,24 +158,19 @@ def _rule_on_verdict(
     policy: Policy,
     verdict: VerdictFact,
     *,
+    bound: Bounds,
     now_us: int,
 ) -> list[Ruling]:
-    name = required.name
     told = tell(verdict, now_us=now_us)
+    unmet = _why_no_pass(subject, required.name, verdict, told)
+    if unmet is not None:
+        return [unmet]
+    name = required.name
     again = _verify(subject, name, again=True)
-    if verdict.disputed:
-        found = f"{told}: two workers disagree, {verdict.disputed}"
-        return [Ruling("inconclusive", found, fix=again, suite=name)]
-    if verdict.outcome == "inconclusive":
-        return [Ruling("inconclusive", f"{told}: it could not be judged", fix=again, suite=name)]
-    if not verdict.is_pass:
-        checks = ", ".join(verdict.standing_failures) or "see the verdict"
-        show = f"deltareg verdict show {verdict.id}"
-        return [
-            Ruling("failed", f"{subject.told} failed suite {name}: {checks}", fix=show, suite=name)
-        ]
     waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
     rulings = [Ruling("verdict", f"{told}{waived}", suite=name)]
+    if bound.accepted is not None:
+        rulings += _on_warnings(subject, verdict, bound.accepted, suite=name)
     age_s = (now_us - verdict.created_us) / _US_PER_S
     shown: list[tuple[Rule, bool, str]] = []
     if required.max_age_s is not None:
@@ -342,6 +225,56 @@ def _rule_on_others(
     return Ruling("independent", message, fix=fix, suite=name)
 
 
+def _why_no_pass(
+    subject: VerdictSubject, suite: str, verdict: VerdictFact, told: str
+) -> Ruling | None:
+    """Say what keeps a verdict that counts from being a pass; None where it is one."""
+    again = _verify(subject, suite, again=True)
+    if verdict.disputed:
+        found = f"{told}: two workers disagree, {verdict.disputed}"
+        return Ruling("inconclusive", found, fix=again, suite=suite)
+    if verdict.outcome == "inconclusive":
+        fix = _continue(verdict.continues) if verdict.continues else again
+        return Ruling("inconclusive", f"{told}: it could not be judged", fix=fix, suite=suite)
+    if verdict.is_waived and not verdict.is_complete:
+        return _on_gap(verdict, told, suite=suite)
+    if verdict.is_pass:
+        return None
+    checks = ", ".join(verdict.standing_failures) or "see the verdict"
+    show = f"deltareg verdict show {verdict.id}"
+    return Ruling("failed", f"{subject.told} failed suite {suite}: {checks}", fix=show, suite=suite)
+
+
+def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
+    """Say that what failed is waived, and what came after it has not been looked at."""
+    waived = ", ".join(verdict.failed_checks)
+    skipped = ", ".join(verdict.skipped_checks) or "what else the suite asks for"
+    found = f"{told}: {waived} waived, and {skipped} not run"
+    if verdict.continuation:
+        fix = f"wait for run {verdict.continuation}: deltareg verdict ls --pending"
+    else:
+        fix = _continue(verdict.id)
+    return Ruling("inconclusive", found, fix=fix, suite=suite)
+
+
+def _on_warnings(
+    subject: VerdictSubject, verdict: VerdictFact, accepted: frozenset[str], *, suite: str
+) -> list[Ruling]:
+    """Ask for a word on each check that warned."""
+    if not verdict.warned_checks:
+        return []
+    names = ", ".join(verdict.warned_checks)
+    count = tell_warnings(len(verdict.warned_checks))
+    on = f" on {subject.variant}" if subject.variant else ""
+    warnings = tuple(f"{suite}/{check}{on}" for check in verdict.warned_checks)
+    if accepted.issuperset(warnings):
+        told = f"{suite}: {count} accepted: {names}"
+        return [Ruling("warnings", told, suite=suite, warnings=warnings)]
+    fix = f"deltareg verdict show {verdict.id}; then promote with --accept-warnings"
+    told = f"{subject.told} passed suite {suite} with {count}: {names}"
+    return [Ruling("warnings", told, fix=fix, suite=suite, warnings=warnings)]
+
+
 def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[Rule, str] | None:
     if suite.needs_promoted and bound.incumbent not in {None, verdict.compared_with}:
         with_what = _short(verdict.compared_with) or "nothing"
@@ -353,12 +286,22 @@ def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[R
     return None
 
 
+def _other_identity(identity: str) -> str:
+    if not identity:
+        return "it does not say which of the bases with these tensors it is about"
+    return f"it is about another base with the same tensors, {_short(identity)}"
+
+
 def _short(digest: str) -> str:
     return digest.partition(":")[2][:12]
 
 
 def _rank(evidence: str) -> int:
     return EVIDENCE.index(evidence) if evidence in EVIDENCE else -1
+
+
+def _continue(verdict_id: str) -> str:
+    return f"deltareg verdict continue {verdict_id} --wait"
 
 
 def _verify(subject: VerdictSubject, suite: str, *, again: bool = False) -> str:

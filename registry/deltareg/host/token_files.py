@@ -7,6 +7,7 @@ every client of the same user finds it. `localhost` and the loopback addresses a
 
 import os
 import stat
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,6 +39,17 @@ def token_path(server: str) -> Path:
         raise _not_a_server(server)
     host = "127.0.0.1" if url.hostname in _LOOPBACK else url.hostname.replace(":", "-")
     return config_dir() / "tokens" / f"{host}_{port}"
+
+
+def is_confidential(server: str) -> bool:
+    """Whether what is sent to a server is read by nobody on the way: by TLS, or on this machine.
+
+    Raises:
+        InvalidInput: The URL is not `http://…` or `https://…` with a host.
+    """
+    token_path(server)
+    url = urlsplit(server)
+    return url.scheme == "https" or _is_here(url.hostname or "")
 
 
 def read_token(server: str) -> str | None:
@@ -80,6 +92,15 @@ def forget_token(server: str) -> bool:
     existed = path.exists()
     path.unlink(missing_ok=True)
     return existed
+
+
+def _is_here(host: str) -> bool:
+    if host in _LOOPBACK:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, such as 127.example, leads anywhere
+        return False
 
 
 def _not_a_server(server: str) -> InvalidInput:

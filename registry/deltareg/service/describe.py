@@ -4,28 +4,41 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.queries import base_identities as identity_queries
 from deltareg.db.queries import bases as base_queries
-from deltareg.db.queries import stacks
+from deltareg.db.queries import proofs, stacks
 from deltareg.db.queries import variants as variant_queries
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
+from deltareg.db.queries.principals import principal_name
 from deltareg.db.queries.revocations import standing_revocations
+from deltareg.db.queries.shares import Held
 from deltareg.db.rows import (
     BaseRow,
     HubIdRow,
     Named,
     RelationRow,
+    RelyingRow,
     ResolvedRow,
     RevocationRow,
     VersionRow,
     present,
 )
 from deltareg.refs import LineRef
+from deltareg.service.base_parts import identity_of, manifest_of_base, whole_of
 from deltareg.service.clock import rfc3339
-from deltareg.service.kept import decoded, told
+from deltareg.service.kept import told
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
-from deltareg.wire import BaseInfo, BaseName, BaseRelation, Revocation, VersionDetail, VersionInfo
+from deltareg.wire import (
+    BaseInfo,
+    BaseName,
+    BaseRelation,
+    ProofState,
+    Revocation,
+    VersionDetail,
+    VersionInfo,
+)
 
 
 def ref_of(row: Named) -> str:
@@ -83,8 +96,26 @@ def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> Version
             "config": said.config, "tensors": said.tensors, "modules": said.modules,
             "files": said.files,
             "stack": [row.base_name or ""] if is_on_plain else describe_stack(conn, row),
+            **_of_a_lie(conn, row),
         }
     )  # fmt: skip
+
+
+def _of_a_lie(conn: sa.Connection, row: VersionRow) -> dict[str, object]:
+    """Say of a corrupt version who sent its bytes, and what has some of the same."""
+    if row.corrupt_at is None:
+        return {}
+    held = Held(row.id)
+    relying = proofs.relying_on(conn, held, proofs.packs_of(conn, held))
+    return {
+        "sender": principal_name(conn, sender_of(row)),
+        "relying": [name_of_relying(other) for other in relying],
+    }
+
+
+def name_of_relying(row: RelyingRow) -> str:
+    """Write what shares packs with something corrupt as a reference."""
+    return f"base/{row.base_name}" if row.base_id is not None else ref_of(row)
 
 
 def _resolved_fields(rows: Sequence[ResolvedRow]) -> dict[str, object]:
@@ -111,9 +142,7 @@ def describe_stack(conn: sa.Connection, row: VersionRow) -> list[str]:
 
 def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -> BaseInfo:
     """Show one base."""
-    manifest = decoded(
-        row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
-    )
+    manifest = manifest_of_base(conn, row)
     return BaseInfo(
         name=row.name, root=row.root, manifest_digest=row.manifest_digest,
         model_type=str(manifest.config.get("model_type", "")), is_stored=bool(row.is_stored),
@@ -124,9 +153,31 @@ def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -
         version=None if row.version_id is None else row.name, depth=row.depth or 0,
         bottom=_bottom(row), recipe=row.recipe or "",
         variant_of=_full(row), quantised=row.scheme or "",
-        variants=[] if row.scheme else list(variant_queries.names_of_variants(conn, row.root)),
+        variants=[one.name for one in variant_queries.variants_of(conn, row.id)],
+        identity=row.identity or identity_of(conn, row), parts=_parts(conn, row),
+        is_partial=bool(row.is_partial), aliases=identity_queries.aliases_of(conn, row.id),
         hub_ids=[_hub_id(known) for known in variant_queries.hub_ids(conn, row.id)],
+        proof=proof_of(row) if row.is_stored else None,
     )  # fmt: skip
+
+
+def proof_of(row: VersionRow | BaseRow) -> ProofState:
+    """Say what is known of the bytes of a version or a base as they are stored now."""
+    if row.corrupt_at is not None:
+        return "corrupt"
+    return "proven" if row.proven_revision == row.storage_revision else "claimed"
+
+
+def sender_of(row: VersionRow | BaseRow) -> int | None:
+    """Give who sent the bytes as they are stored now; None for the registry itself."""
+    return row.created_by if row.stored_by is None else row.stored_by
+
+
+def _parts(conn: sa.Connection, row: BaseRow) -> dict[str, str]:
+    if row.parts is not None:
+        return row.parts
+    found = whole_of(conn, row)
+    return {} if found is None else {name: str(digest) for name, digest in found.parts.items()}
 
 
 def _bottom(row: BaseRow) -> BaseName | None:
@@ -149,13 +200,16 @@ def _fields(row: VersionRow) -> dict[str, object]:
     return {
         "ref": ref_of(row), "namespace": row.namespace, "name": row.line, "version": row.number,
         "digest": row.manifest_digest, "kind": row.kind, "variant": row.variant,
-        "foldable": row.foldable, "base": BaseName(name=row.base_name or "", root=row.base_root),
+        "foldable": row.foldable,
+        "base": BaseName(
+            name=row.base_name or "", root=row.base_root, identity=row.base_identity or ""
+        ),
         "trained_on": row.trained_on or "", "message": row.message, "semver": row.semver,
         "labels": row.labels,
         "logical_bytes": row.logical_bytes, "stored_bytes": row.stored_bytes,
         "uploaded_bytes": row.uploaded_bytes, "created_at": rfc3339(row.created_at),
         "created_by": row.maker or "registry", "is_deleted": row.deleted_at is not None,
-        "is_revoked": row.revoked_at is not None,
+        "is_revoked": row.revoked_at is not None, "proof": proof_of(row),
     }  # fmt: skip
 
 

@@ -6,6 +6,8 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.registry import Caller
 from deltareg.wire import Priority
 
+PROOF = 20
+"""Whether stored bytes are what they are claimed to be: soon found out, and all waits for it."""
 HIGH = 10
 """Somebody waits at a channel: a promotion, a rollback."""
 NORMAL = 0

@@ -1,19 +1,24 @@
 """What every use case works on: the database and the store, and who is asking."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from deltareg.service.authority.decide import Decision, decide
-from deltareg.service.authority.grants import Grant, Right
+from deltareg.db.sight import Sight
+from deltareg.errors import Unauthenticated
+from deltareg.service.authority.decide import Decision, decided, knows
+from deltareg.service.authority.grants import Grant, Right, Unclaimed
 from deltareg.service.authority.refusals import hidden, refused
 from deltareg.service.authority.resources import SOMEWHERE, Resource
+from deltareg.service.authority.sight import sight_of
 from deltareg.service.events import Action, record_event
+from deltareg.service.visibility import Visibilities
 from deltareg.signing.keys import SigningKey
 from deltareg.store import BlobStore
 
 PACK_BYTES_MAX = 64 << 20
 BASES = "bases"
+ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,14 @@ class Registry:
         store: Where bytes lie.
         signer: The server's own key; None where it has none and signs nothing.
         recheck_share: Of the passes, how many are verified again by another worker.
+        visibilities: Which namespaces are private, kept as long as none of them changes.
     """
 
     engine: sa.Engine
     store: BlobStore
     signer: SigningKey | None = None
     recheck_share: float = 0.0
+    visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class Caller:
         principal: The name, for people and the audit trail.
         principal_id: The row.
         token_id: The token that came with the request; None for the registry itself.
-        grants: What the token allows, and where.
+        grants: What the token allows, and where: what its principal may do and it is made for.
         request_id: Ties log lines, audit rows and answers of one request together.
         is_worker: Whether it is a worker's, which takes runs and asks for none.
     """
@@ -53,14 +60,27 @@ class Caller:
     request_id: str = ""
     is_worker: bool = False
 
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody said who asks: no row of a principal has this number."""
+        return self.principal_id == 0
+
+    @property
+    def sight(self) -> Sight | None:
+        """What lists show the caller; None where that is everything."""
+        return sight_of(self.grants)
+
     def require(self, right: Right, *, on: Resource) -> None:
         """Go on only with a right on a resource.
 
         Raises:
             Forbidden: The token does not give it.
             NotFound: It was asked for to read, and the resource is not the caller's to see.
+            Unauthenticated: Nobody said who asks, and it is not for everybody.
         """
-        match decide(self.grants, right, on):
+        if self.is_anonymous and not self.may(right, on=on):
+            raise needs_token()
+        match decided(self.grants, right, on):
             case Decision.ALLOWED:
                 return
             case Decision.HIDDEN:
@@ -71,11 +91,16 @@ class Caller:
 
     def may(self, right: Right, *, on: Resource) -> bool:
         """Whether the token gives a right on a resource."""
-        return decide(self.grants, right, on) is Decision.ALLOWED
+        return decided(self.grants, right, on) is Decision.ALLOWED
 
     def sees(self, on: Resource) -> bool:
         """Whether a resource is there for the caller at all: it has some right on it."""
-        return any(self.may(right, on=on) for right in Right)
+        return knows(self.grants, on)
+
+    def may_found(self, namespace: str) -> bool:
+        """Whether the caller may make a namespace of a name that nobody has."""
+        reaches = [grant.reach for grant in self.grants]
+        return any(isinstance(each, Unclaimed) and each.allows(namespace) for each in reaches)
 
     def record(
         self,
@@ -92,6 +117,13 @@ class Caller:
             conn, action, subject, on=on, before=before, after=after, actor=self.principal,
             token_id=self.token_id, request_id=self.request_id,
         )  # fmt: skip
+
+
+def needs_token() -> Unauthenticated:
+    """Make the error for who did not say who asks."""
+    return Unauthenticated(
+        "this needs a token", fix="run `deltareg auth login`, or set DELTAREG_TOKEN"
+    )
 
 
 def namespace_scope(namespace: str) -> str:

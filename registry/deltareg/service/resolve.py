@@ -18,7 +18,7 @@ from deltareg.db.queries.bearers import live_token
 from deltareg.db.queries.resolve import Told
 from deltareg.db.rows import BaseRow, ChannelRow, LineRow, ResolvedRow, VersionRow
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.refs import LineRef, Ref
+from deltareg.refs import LineRef, Ref, plain_base
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.refusals import absent
 from deltareg.service.authority.resources import Base
@@ -51,13 +51,14 @@ def find_base(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
     """
     if not caller.sees(Base(name)):
         raise absent(Base(name))
-    rows = base_queries.base_rows(conn, name=name, limit=1)
-    if not rows:
+    rows = base_queries.base_rows(conn, name=plain_base(name), limit=1)
+    # A name that it had before lies in the namespace that it lies in.
+    if not rows or not caller.sees(Base(rows[0].name)):
         raise absent(Base(name))
     return rows[0]
 
 
-def find_variant(conn: sa.Connection, caller: Caller, name: str, *, base_root: str) -> BaseRow:
+def find_variant(conn: sa.Connection, caller: Caller, name: str, *, base_id: int | None) -> BaseRow:
     """Find the variant of a base that is meant by its name.
 
     Raises:
@@ -65,8 +66,8 @@ def find_variant(conn: sa.Connection, caller: Caller, name: str, *, base_root: s
         InvalidInput: It is no variant of that base.
     """
     row = find_base(conn, caller, name)
-    if row.scheme is None or row.full_root != base_root:
-        known = ", ".join(variant_queries.names_of_variants(conn, base_root))
+    if row.scheme is None or row.full_id != base_id:
+        known = ", ".join(one.name for one in variant_queries.variants_of(conn, base_id))
         raise InvalidInput(
             f"{name} is no variant of the base of this version",
             fix=f"name one of {known}"

@@ -146,7 +146,7 @@ def header_length(first: bytes, file_bytes: int, limits: Limits = FULL_LIMITS) -
         code = "not_safetensors" if first[:1].isalpha() and first[:7].isascii() else "header"
         _refuse(code, f"the header claims {length} bytes, the file has {file_bytes}", SAVE_FIX)
     if length > limits.header_bytes:
-        _refuse("limits", f"the header has {length} bytes, at most {limits.header_bytes}", "")
+        _refuse("limits", f"the header has {length} bytes, at most {limits.header_bytes}", SAVE_FIX)
     return length
 
 
@@ -168,7 +168,7 @@ def parse_header(raw: bytes, file_bytes: int, limits: Limits = FULL_LIMITS) -> S
     entries = strict_json_object(body, max_depth=_MAX_DEPTH, code="header")
     metadata = _metadata(entries.pop("__metadata__", {}), limits)
     if not entries:
-        _refuse("empty", "the file holds no tensor", "")
+        _refuse("empty", "the file holds no tensor", "take the file out, or save it again")
     if len(entries) > limits.tensors:
         _refuse("limits", f"{len(entries)} tensors, at most {limits.tensors}", "")
     infos = sorted((_tensor(name, entry) for name, entry in entries.items()), key=_by_offset)
@@ -184,18 +184,19 @@ def strict_json_object(
     Raises:
         Refused: With `code`, or `duplicate_key`.
     """
+    fix = SAVE_FIX if code == "header" else JSON_FIX
     if not raw.startswith(b"{"):
-        _refuse(code, "JSON must start with {", SAVE_FIX)
+        _refuse(code, "JSON must start with {", fix)
     if _is_deeper(raw, max_depth):
-        _refuse(code, f"JSON nested deeper than {max_depth}", SAVE_FIX)
+        _refuse(code, f"JSON nested deeper than {max_depth}", fix)
     try:
         value: object = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
     except (ValueError, RecursionError) as error:
-        raise Refused([Problem(code, f"not valid JSON: {error}", fix=SAVE_FIX)]) from error
+        raise Refused([Problem(code, f"not valid JSON: {error}", fix=fix)]) from error
     if not is_object(value):
-        _refuse(code, "JSON is not an object", SAVE_FIX)
+        _refuse(code, "JSON is not an object", fix)
     return value
 
 
@@ -207,6 +208,8 @@ def looks_like_pickle(first: bytes) -> bool:
 
 
 SAVE_FIX = "save the tensors again with safetensors"
+_DTYPE_FIX = f"save it in one of {', '.join(ITEM_BYTES)}"
+JSON_FIX = "write the file again as one JSON object; NaN and Infinity are no JSON"
 CONVERT_FIX = "convert it without executing it: deltareg convert PATH --out DIR"
 
 
@@ -215,11 +218,11 @@ def _refuse(code: str, message: str, fix: str, tensor: str = "") -> Never:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        _refuse("duplicate_key", f"the JSON key {twice[:80]!r} occurs twice", SAVE_FIX)
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            _refuse("duplicate_key", f"the JSON key {key[:80]!r} occurs twice", SAVE_FIX)
+        found[key] = value
     return found
 
 
@@ -268,7 +271,7 @@ def _tensor(name: str, entry: object) -> TensorInfo:
         _refuse("header", "an entry must have exactly dtype, shape, data_offsets", SAVE_FIX, name)
     dtype = entry["dtype"]
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        _refuse("header", f"unknown dtype {str(dtype)[:40]!r}", "", name)
+        _refuse("header", f"unknown dtype {str(dtype)[:40]!r}", _DTYPE_FIX, name)
     shape = _integers(entry["shape"], name, "shape")
     offsets = _integers(entry["data_offsets"], name, "data_offsets")
     if len(shape) > _MAX_RANK:
@@ -277,10 +280,12 @@ def _tensor(name: str, entry: object) -> TensorInfo:
         _refuse("header", f"data_offsets {list(offsets)[:4]} are not begin <= end", SAVE_FIX, name)
     size = math.prod(shape) * ITEM_BYTES[dtype]
     if size == 0:
-        _refuse("header", f"shape {list(shape)} holds nothing", "", name)
+        _refuse("header", f"shape {list(shape)} holds nothing", "take it out", name)
     if size != offsets[1] - offsets[0]:
         told = offsets[1] - offsets[0]
-        _refuse("header", f"{dtype} {list(shape)} is {size} bytes, offsets say {told}", "", name)
+        _refuse(
+            "header", f"{dtype} {list(shape)} is {size} bytes, offsets say {told}", SAVE_FIX, name
+        )
     return TensorInfo(name, dtype, shape, offsets[0], offsets[1])
 
 

@@ -16,12 +16,19 @@ class BaseRelation(Answer):
 
 
 class BaseName(Answer):
-    """The base of a version."""
+    """The base of a version: its name, and the digests over its tensors and over all of it."""
 
     name: str
     root: str
+    identity: str = ""
 
 
+ProofState = Literal["proven", "claimed", "corrupt"]
+"""What is known of stored bytes.
+
+They are `claimed` by who sent them until somebody else has decoded and hashed them; then they are
+`proven`, or `corrupt` when they are not what the manifest says.
+"""
 Scheme = Literal["fp8", "int8", "awq", "gptq", "bnb4", "mxfp4"]
 
 
@@ -46,6 +53,12 @@ class BaseInfo(Answer):
 
     For one with packed weights: `variant_of` is the base in full precision, `quantised` the scheme,
     and `deltas` counts what was trained on it. `variants` names those of a base.
+
+    `identity` is over all `parts` that decide what it does: tensors, config, tokenizer, chat
+    template and so on, each with its digest; `root` is over the tensors alone. A base is partial
+    that an older release stored and of which more may become known. `aliases` lead to it, too.
+
+    `proof` is of its stored bytes; None where it has none here.
     """
 
     name: str
@@ -71,6 +84,34 @@ class BaseInfo(Answer):
     quantised: str = ""
     variants: list[str] = []
     hub_ids: list[str] = []
+    proof: ProofState | None = None
+    identity: str = ""
+    parts: dict[str, str] = {}
+    is_partial: bool = False
+    aliases: list[str] = []
+
+
+class BasePart(Answer):
+    """A part in which two bases differ: in which keys of the config, or in which files."""
+
+    part: str
+    details: list[str] = []
+
+
+class BaseDiff(Answer):
+    """In which parts a base differs from another; `without_effect` decides nothing of either."""
+
+    base: str
+    other: str
+    same_tensors: bool
+    differences: list[BasePart]
+    without_effect: list[str] = []
+
+
+class BaseRename(Request):
+    """Call a base something else, within its namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=140)]
 
 
 Proof = Literal["proven", "failed", "inconclusive", "not run"]

@@ -79,6 +79,7 @@ class ChannelMove(Request):
     (default: one step back). `freeze` and `unfreeze` need a `reason`; a freeze may end by itself at
     `until`, an RFC 3339 time. With `break_glass`, which takes a scope of its own and a reason, a
     promotion or a rollback asks neither the gate nor for approvals, and somebody else reviews it.
+    A protected channel takes a version whose verdicts warn only with `accept_warnings`.
     """
 
     kind: RevisionKind
@@ -89,6 +90,7 @@ class ChannelMove(Request):
     until: Text | None = None
     break_glass: bool = False
     dry_run: bool = False
+    accept_warnings: bool = False
 
 
 class QuarantineClear(Request):
@@ -98,7 +100,10 @@ class QuarantineClear(Request):
 
 
 class MoveResult(Answer):
-    """The revision that a move made."""
+    """The revision that a move made.
+
+    `accepted` lists the warnings that were accepted with it, as `suite/check`.
+    """
 
     channel: str
     revision: int
@@ -107,6 +112,7 @@ class MoveResult(Answer):
     digest: str | None
     previous: int | None
     verify_run: str | None = None
+    accepted: list[str] = []
 
 
 class UnmetRule(Answer):

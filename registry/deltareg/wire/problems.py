@@ -18,6 +18,7 @@ STATUS: dict[type[DeltaregError], int] = {
     errors.StaleRevision: 412,
     errors.PreconditionRequired: 428,
     errors.IntegrityFailure: 422,
+    errors.Corrupt: 409,
     errors.BaseMismatch: 409,
     errors.GateFailed: 409,
     errors.GatePending: 409,

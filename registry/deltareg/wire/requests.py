@@ -22,7 +22,8 @@ class RequestInfo(Answer):
 
     `previous` is what the channel served when it was opened, `revision` the entry of the ledger
     that answered it. `missing` counts the approvals that are still due; `unmet` is what else keeps
-    it from being promoted, where one request is shown.
+    it from being promoted, where one request is shown, and `accepted` the warnings of its verdicts
+    that whoever asked for it accepts, as `suite/check`.
     """
 
     id: int
@@ -43,6 +44,7 @@ class RequestInfo(Answer):
     missing: int
     approvals: list[ApprovalInfo]
     unmet: list[UnmetRule] = []
+    accepted: list[str] = []
     decided_by: str | None = None
     decided_at: str | None = None
     decision: str = ""

@@ -4,11 +4,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from deltareg.wire.bases import BaseInfo
+from deltareg.wire.bases import BaseInfo, ProofState
 from deltareg.wire.messages import Answer, Outcome, Reason, Request, Text
 
 CheckOutcome = Literal["pass", "fail", "warn", "skipped", "n/a"]
-RunKindName = Literal["verify", "reencode"]
+RunKindName = Literal["verify", "reencode", "prove"]
 RUN_KIND_NAMES: tuple[RunKindName, ...] = get_args(RunKindName)
 """The kinds of run that there are; the server and the worker have a file for each."""
 BaseEvidence = Literal["exact", "golden", "shapes", "declared"]
@@ -33,8 +33,38 @@ class CheckResult(Answer):
     detail: str = ""
 
 
+class WrongPart(Answer):
+    """A piece, by its digest, or a file, by its path, that is not what the manifest says."""
+
+    name: Annotated[str, Field(max_length=1_024)]
+    detail: Text = ""
+
+
+class ProofFound(Answer):
+    """What came of a run that proves; no `proof` where it came to nothing."""
+
+    proof: ProofState | None = None
+    wrong: list[WrongPart] = []
+
+
+class ProofReport(Request):
+    """What came of decoding all that is stored of a version or a base; nothing wrong is proven.
+
+    `storage_revision` is that of the run's grant, `pieces` is how many were decoded.
+    """
+
+    fence: int
+    storage_revision: int
+    pieces: Annotated[int, Field(ge=0)]
+    wrong: Annotated[list[WrongPart], Field(max_length=200)] = []
+    sandbox: Text = ""
+
+
 class VerdictReport(Request):
-    """What a worker found; the server binds it to the run's version, base and suite."""
+    """What a worker found; the server binds it to the run's version, base and suite.
+
+    With the `storage_revision` of the grant, a worker says that it decoded what was stored then.
+    """
 
     fence: int
     verdict: Outcome
@@ -46,6 +76,8 @@ class VerdictReport(Request):
     checks: Annotated[list[CheckResult], Field(max_length=200)]
     environment: dict[str, str]
     sandbox: Text = ""
+    base_identity: Text = ""
+    storage_revision: int = 0
 
 
 class SignedReport(Request):
@@ -59,7 +91,11 @@ class SignedReport(Request):
 
 
 class Waiver(Answer):
-    """That somebody answers for a failed check of a verdict until a time."""
+    """That somebody answers for a failed check of a verdict, on a channel, until a time.
+
+    `channel` is empty for one that was given before waivers named a channel: it counts on all.
+    `carried_from` names the waiver that a continuation took over to its verdict.
+    """
 
     id: str
     check: str
@@ -70,12 +106,18 @@ class Waiver(Answer):
     stands: bool
     revoked_at: str | None = None
     revoked_by: str | None = None
+    channel: str = ""
+    carried_from: str = ""
 
 
 class WaiverCreate(Request):
-    """Waive a failed check; it ends at `expires_at` (RFC 3339), or `expires_in_s` from now."""
+    """Waive a failed check for a channel, until `expires_at` (RFC 3339) or `expires_in_s` from now.
+
+    A client that names no channel is of a release whose waivers counted everywhere, and is refused.
+    """
 
     check: Annotated[str, Field(min_length=1, max_length=60)]
+    channel: Annotated[str, Field(max_length=64)] = ""
     reason: Reason
     expires_in_s: Annotated[int, Field(gt=0, le=366 * 86_400)] = 30 * 86_400
     expires_at: Annotated[str, Field(max_length=60)] | None = None
@@ -90,6 +132,10 @@ class VerdictInfo(Answer):
     where a policy asks for that variant, and nowhere else. `signed_by` is the worker that is
     enrolled with the key `keyid`; empty where it is not signed, or by nobody that is enrolled
     (`is_local`). `disputed` says what another worker found otherwise: it is inconclusive then.
+    `is_complete` says that each check which the suite requires has shown something; where it has
+    not, a waiver of what failed opens no gate, and `continuation` names the run that makes up for
+    it, while that is under way. `continues` names the verdict that this one makes up for.
+    `base_identity` is over all of the base that it was made on, `base_root` over its tensors.
     """
 
     id: str
@@ -120,6 +166,10 @@ class VerdictInfo(Answer):
     host: str = ""
     is_local: bool = False
     disputed: str = ""
+    is_complete: bool = True
+    continues: str = ""
+    continuation: str = ""
+    base_identity: str = ""
 
 
 class RunCreate(Request):
@@ -130,10 +180,14 @@ class RunCreate(Request):
     `variant` names a variant of the base to verify on, in place of the base. `independent` asks for
     another worker, on another host, than those that passed it already. `local` is for a worker of
     the asker's own, whose verdict is for the asker's eyes.
+
+    To prove what is stored of a version or of a `base`, only `what`, one of the two, and `again`
+    are said.
     """
 
-    what: Literal["verify"] = "verify"
-    ref: Annotated[str, Field(max_length=300)]
+    what: Literal["verify", "prove"] = "verify"
+    ref: Annotated[str, Field(max_length=300)] = ""
+    base: Text = ""
     suite: str = "smoke"
     channel: Annotated[str, Field(max_length=64)] | None = None
     again: bool = False
@@ -157,6 +211,7 @@ class RunInfo(Answer):
     Of a re-encode run, `against` is `base` or `smallest`, and `stored_bytes` what came of it. Where
     it waits, `position` is 1 for the next one, if that was looked up, and `unserved` says that no
     worker which runs now could take it. `variant` names the variant of the base it verifies on.
+    A run that proves is about a version or a `base`; `proof` and `wrong` are what came of it.
     """
 
     id: str
@@ -171,6 +226,9 @@ class RunInfo(Answer):
     against: str = ""
     stored_bytes: StoredChange | None = None
     variant: str = ""
+    base: str = ""
+    proof: ProofState | None = None
+    wrong: list[WrongPart] = []
     priority: Priority = "normal"
     labels: dict[str, str] = {}
     position: int | None = None
@@ -206,7 +264,9 @@ class LeaseGrant(Answer):
     A re-encode run has no suite; `against` says what the version is to be encoded against.
     `promoted` is the version that the suite compares with, when it does and there is one. `base` is
     what to verify on: the version's base, or a variant of it, which has `variant_of`. The report
-    has to be signed and to say the `nonce`.
+    has to be signed and to say the `nonce`. `waived`
+    names the checks after whose failure the others run all the same. A run that proves a base has
+    no `ref`. `storage_revision` says which form is stored now.
     """
 
     run: str
@@ -223,6 +283,8 @@ class LeaseGrant(Answer):
     promoted: str = ""
     promoted_digest: str = ""
     nonce: str = ""
+    waived: list[str] = []
+    storage_revision: int = 0
 
 
 class LeaseHold(Request):

@@ -46,7 +46,8 @@ class VerdictPredicate(Request):
     """What a worker says about a version that it verified.
 
     `run`, `fence` and `nonce` tie it to the lease that it was made under, so that it cannot be told
-    twice. `compared_with` is the manifest of the version that a suite compared with.
+    twice. `compared_with` is the manifest of the version that a suite compared with;
+    `storage_revision` says which form of the version was decoded, 0 where not all of it was.
     """
 
     run: str
@@ -66,6 +67,7 @@ class VerdictPredicate(Request):
     started_at: Annotated[str, Field(max_length=40)]
     finished_at: Annotated[str, Field(max_length=40)]
     compared_with: str = ""
+    storage_revision: int = 0
 
     def report(self) -> VerdictReport:
         """Give what was found, as an unsigned report has it."""
@@ -73,7 +75,8 @@ class VerdictPredicate(Request):
             fence=self.fence, verdict=self.verdict, verifier=self.verifier,
             suite_digest=self.suite.digest, dtype=self.dtype, seed=self.seed,
             base_evidence=self.base_evidence, checks=self.checks, environment=self.environment,
-            sandbox=self.sandbox,
+            sandbox=self.sandbox, base_identity=self.base.identity,
+            storage_revision=self.storage_revision,
         )  # fmt: skip
 
 
@@ -91,12 +94,15 @@ def verdict_statement(
     predicate = VerdictPredicate(
         run=grant.run, fence=report.fence, nonce=grant.nonce,
         suite=SuiteNamed(name=grant.suite, digest=report.suite_digest),
-        base=BaseNamed(name=grant.base.name, root=grant.base.root),
+        base=BaseNamed(
+            name=grant.base.name, root=grant.base.root, identity=report.base_identity
+        ),
         verdict=report.verdict, checks=report.checks, environment=report.environment,
         sandbox=report.sandbox, verifier=report.verifier, dtype=report.dtype, seed=report.seed,
         base_evidence=report.base_evidence,
         worker=WorkerNamed(name=worker, host=host, labels=dict(labels)),
         started_at=started_at, finished_at=finished_at, compared_with=grant.promoted_digest,
+        storage_revision=report.storage_revision,
     )  # fmt: skip
     return Statement(
         grant.ref, grant.digest.removeprefix(_SHA256), VERDICT, predicate.model_dump(mode="json")

@@ -14,8 +14,8 @@ class UploadOpen(Request):
 
     `manifest` is the exact text whose sha256 is the version's identity. A base whose `target` is
     `ns/name:vN` is that version folded into its base. `base` names the one that is meant of several
-    bases with the same root. `trained_on` names the variant of it that a delta was trained on.
-    `form` is what is said of a base beside its bytes.
+    bases with the same root, and `base_identity` says what it is. `trained_on` names the variant of
+    it that a delta was trained on. `form` is what is said of a base beside its bytes.
     """
 
     subject: Literal["delta", "base"]
@@ -27,6 +27,7 @@ class UploadOpen(Request):
     location: Text | None = None
     register_only: bool = False
     base: Text = ""
+    base_identity: Text = ""
     trained_on: Text = ""
     form: BaseForm = BaseForm()
 

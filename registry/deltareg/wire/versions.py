@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from deltareg.wire.bases import BaseName
+from deltareg.wire.bases import BaseName, ProofState
 from deltareg.wire.messages import Answer, Outcome, Reason, Request
 
 
@@ -31,7 +31,8 @@ class Unrevoke(Request):
 class VersionInfo(Answer):
     """A version, in the fields that people and scripts ask for.
 
-    `trained_on` names the variant of its base that it was trained on, if it was one.
+    `trained_on` names the variant of its base that it was trained on, if it was one. `proof` is of
+    the bytes that are stored now.
     """
 
     ref: str
@@ -58,12 +59,14 @@ class VersionInfo(Answer):
     is_deleted: bool = False
     is_revoked: bool = False
     revocation: Revocation | None = None
+    proof: ProofState | None = None
 
 
 class VersionDetail(VersionInfo):
     """A version with what its manifest says.
 
-    `stack` lists what it stands on, from the bottom: a base, then versions.
+    `stack` lists what it stands on, from the bottom: a base, then versions. Of a corrupt one,
+    `sender` sent its bytes, and `relying` names what shares packs with it and is proven again.
     """
 
     parents: list[str]
@@ -73,6 +76,8 @@ class VersionDetail(VersionInfo):
     modules: int
     files: list[str]
     stack: list[str] = []
+    sender: str = ""
+    relying: list[str] = []
 
 
 class LogEntry(Answer):

@@ -1,7 +1,10 @@
 """GGUF: what is written for llama.cpp is what its own reader sees, and it comes back unchanged."""
 
 import json
+import os
+import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from deltareg.errors import InvalidInput, Misconfigured, Refused
+from deltareg.errors import DiskFull, InvalidInput, Misconfigured, Refused
 from tests import tiny
 from tests.client.convert import moe
 from tests.client.convert.converting import (
@@ -209,7 +212,9 @@ def adapter(path, stored, *, arch="llama", sort="adapter", kind="lora", alpha=2.
     writer = gguf.GGUFWriter(path, arch)
     writer.add_type(sort)
     writer.add_string("adapter.type", kind)
-    if alpha is not None:
+    if isinstance(alpha, str):
+        writer.add_string("adapter.lora.alpha", alpha)
+    elif alpha is not None:
         writer.add_float32("adapter.lora.alpha", alpha)
     if tokens:
         writer.add_array("adapter.alora.invocation_tokens", list(tokens))
@@ -249,6 +254,12 @@ def test_no_alpha_is_a_scale_of_one_as_llama_cpp_has_it(client, tmp_path, base, 
         ({}, pair("blk.0.ffn_up.weight"), "shape"),
         ({}, dict(list(pair().items())[:1]), "missing_tensors"),
         ({}, {"blk.0.attn_norm.weight": (np.ones(8, "f4"), None)}, "unexpected_tensors"),
+        ({}, {}, "empty"),
+        ({}, {n: (np.zeros_like(v, "i4"), None) for n, (v, _) in pair().items()}, "header"),
+        ({}, {n: (v * np.float32("nan"), None) for n, (v, _) in pair().items()}, "non_finite"),
+        ({"alpha": "2"}, pair(), "bad_config"),
+        ({"alpha": float("nan")}, pair(), "bad_config"),
+        ({"alpha": float("inf")}, pair(), "bad_config"),
     ],
 )
 def test_what_is_no_lora_of_this_base_is_refused(client, tmp_path, base, changes, stored, code):
@@ -381,3 +392,25 @@ def test_without_the_package_it_is_said_how_to_get_it(client, tmp_path, base, mo
         client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path, layout="gguf")
 
     assert "pip install 'deltareg[gguf]'" in caught.value.fix
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_what_is_no_file_is_not_waited_for(client, tmp_path, base, make):
+    (tmp_path / "in").mkdir()
+    make(tmp_path / "in" / FILE)
+
+    with pytest.raises(Refused, match=r"is not a regular file") as caught:
+        client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path)
+
+    assert caught.value.problem_code == "link"
+
+
+def test_a_full_disk_is_told_as_one(client, tmp_path, base, monkeypatch):
+    tiny.lora(tmp_path / "in", base)
+    nearly_full = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: nearly_full)
+
+    with pytest.raises(DiskFull):
+        client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path, layout="gguf")
+
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["base", "cache", "in"]

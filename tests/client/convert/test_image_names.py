@@ -204,8 +204,8 @@ def test_lokr_folds_as_its_formula_says_with_factors_and_without(client, tmp_pat
     )
     found = {
         f"{first}.lokr_w1": tiny.normal(rng, 2, 2),
-        f"{first}.lokr_w2_a": tiny.normal(rng, 4, 3),
-        f"{first}.lokr_w2_b": tiny.normal(rng, 3, 4),
+        f"{first}.lokr_w2_a": tiny.normal(rng, 4, 1),
+        f"{first}.lokr_w2_b": tiny.normal(rng, 1, 4),
         f"{first}.alpha": np.array(1.5, "f4"),
         f"{second}.lokr_w1": tiny.normal(rng, 3, 2),
         f"{second}.lokr_w2": tiny.normal(rng, 4, 4),
@@ -218,7 +218,7 @@ def test_lokr_folds_as_its_formula_says_with_factors_and_without(client, tmp_pat
     low = w[f"{first}.lokr_w2_a"] @ w[f"{first}.lokr_w2_b"]
     want = {
         f"{QUERY}.weight": base.weights[f"{QUERY}.weight"]
-        + 0.5 * np.kron(w[f"{first}.lokr_w1"], low),
+        + 1.5 * np.kron(w[f"{first}.lokr_w1"], low),
         f"{UP}.weight": base.weights[f"{UP}.weight"]
         + np.kron(w[f"{second}.lokr_w1"], w[f"{second}.lokr_w2"]),
     }

@@ -207,6 +207,10 @@ def test_layers_that_the_config_leaves_out_are_refused(client, tmp_path, base):
         ({"lora_parameters": {"rank": 3, "scale": 1.0, "keys": "q_proj"}}, "bad_config"),
         ({"lora_parameters": {"rank": 9, "scale": 1.0}}, "rank"),
         ({"lora_parameters": None}, "bad_config"),
+        ({"lora_parameters": {"rank": 3, "scale": 10**400}}, "bad_config"),
+        ({"lora_parameters": {"rank": "3", "scale": 1.0}}, "bad_config"),
+        ({"num_layers": "1"}, "bad_config"),
+        ({"num_layers": True}, "bad_config"),
         ({"fine_tune_type": "dora"}, "missing_tensors"),
     ],
 )
@@ -227,6 +231,8 @@ def test_a_config_that_says_something_else_is_refused(client, tmp_path, base, ch
         (lambda t: t.update({"model.layers.7.self_attn.q_proj.lora_a": np.zeros((8, 3), "f4"),
                              "model.layers.7.self_attn.q_proj.lora_b": np.zeros((3, 8), "f4")}),
          "no_tensor_applied"),
+        (lambda t: t.update({f"{tiny_name()}.lora_b": np.full((3, 8), np.nan, "f4")}),
+         "non_finite"),
     ],
 )  # fmt: skip
 def test_tensors_that_do_not_fit_are_refused(client, tmp_path, base, change, code):

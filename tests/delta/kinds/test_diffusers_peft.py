@@ -132,3 +132,11 @@ def test_problems_name_the_tensors_of_the_file(tmp_path, base):
     found = refused(write(tmp_path, tensors, r=2, lora_alpha=2), base)
 
     assert "unet.model.layers.9.self_attn.q_proj.lora_A.weight" in {p.tensor for p in found}
+
+
+@pytest.mark.parametrize("config", [{"r": "x"}, {"r": float("nan")}])
+def test_problems_of_the_metadata_name_it_and_no_file(tmp_path, base, config):
+    found = refused(write(tmp_path, tensors_of(tmp_path, base), **config), base)
+
+    assert {p.code for p in found} == {"bad_config"}
+    assert all(p.message.startswith("lora_adapter_metadata: ") for p in found)

@@ -1,9 +1,17 @@
 """What the library would drop is refused by name, whether config or names are to blame."""
 
+import time
+
+import numpy as np
 import pytest
 
 from deltareg.delta.delta_manifest import assess
+from deltareg.delta.kind import BaseView
+from deltareg.delta.layouts.peft.spellings import Ends
+from deltareg.delta.names import name_map_for
+from deltareg.digest import sha256_of
 from deltareg.errors import Refused
+from deltareg.identity.fingerprint import TensorRecord
 from tests import tiny
 from tests.folders import open_base, open_folder
 
@@ -147,3 +155,41 @@ def test_two_adapters_in_one_file_are_named(tmp_path, base):
     assert problem.code == "ambiguous"
     assert "several adapters: default, ref" in problem.message
     assert "selected_adapters" in problem.fix
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"lora_alpha": 10**400},
+        {"rank_pattern": {"q_proj": 10**400}},
+        {"alpha_pattern": {"q_proj": -(10**400)}},
+    ],
+)
+def test_a_number_that_no_float_holds_is_refused(tmp_path, base, config):
+    delta = with_names(tmp_path, base, str, **config)
+
+    assert problems(delta, base)[0].code == "bad_config"
+
+
+def test_many_names_are_looked_for_in_one_pass():
+    names = [f"model.layers.0.mlp.experts.{n}.gate_proj" for n in range(20_000)]
+    weights = [f"{name}.weight" for name in names]
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    records = dict.fromkeys(weights, TensorRecord("w", "F32", (1, 1), sha256_of(b"")))
+    view = BaseView(sha256_of(b""), records, config, name_map_for(config, weights))
+    began = time.process_time()
+
+    found = Ends(view).paths(f"network.{name}" for name in names)
+
+    assert found == {f"network.{name}": name for name in names}
+    assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int32, np.uint8])
+def test_factors_that_are_no_real_numbers_are_refused(tmp_path, base, dtype):
+    delta = tiny.lora(tmp_path / "delta", base, dtype=dtype)
+
+    found = problems(delta, base)
+
+    assert {problem.code for problem in found} == {"shape"}
+    assert "which holds no real numbers" in found[0].message

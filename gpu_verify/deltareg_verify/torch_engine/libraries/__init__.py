@@ -24,7 +24,7 @@ class Load(Protocol):
     """Puts a delta onto a network by a library."""
 
     def __call__(
-        self, network: nn.Module, folder: Path, effects: Sequence[Effect]
+        self, network: nn.Module, folder: Path, effects: Sequence[Effect], /
     ) -> nn.Module | None:
         """Give the library's network, ready to be run; None where it does not take such a base.
 

@@ -32,6 +32,7 @@ _PIPELINES: Mapping[str, str] = {
 }
 """The model that a pipeline is about -> the pipeline."""
 
+_WEIGHTS = "pytorch_lora_weights.safetensors"
 _XL = "StableDiffusionXLPipeline"
 _UNET, _TRANSFORMER = "unet", "transformer"
 _SCHEDULE = {"steps_offset": 1, "clip_sample": False}  # as its pipelines want it, without a note
@@ -44,15 +45,14 @@ class _Pipeline(Protocol):
 
 
 def load_by_diffusers(
-    network: nn.Module, folder: Path, effects: Sequence[Effect]
+    network: nn.Module, folder: Path, _effects: Sequence[Effect]
 ) -> nn.Module | None:
     """Load a LoRA by `load_lora_weights`, into the network itself."""
-    del effects  # it reads the files alone
     parts = _parts(network)
     pipeline = None if parts is None else _pipeline(parts)
     if pipeline is None:
         return None
-    file = tensors_file(folder, "diffusers")
+    file = tensors_file(folder, "diffusers", _WEIGHTS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)

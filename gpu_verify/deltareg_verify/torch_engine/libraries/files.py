@@ -5,12 +5,21 @@ from pathlib import Path
 from deltareg.errors import InvalidInput
 
 
-def tensors_file(folder: Path, library: str) -> Path:
-    """Find the file of tensors in a delta's folder, whatever it is called.
+def tensors_file(folder: Path, library: str, usual: str) -> Path:
+    """Find the file of tensors in a delta's folder: that of the usual name, or the only one.
+
+    The library does not read what lies beside the usual one, such as a copy in its own folder.
+
+    Args:
+        folder: The delta's.
+        library: Who asks, for the error.
+        usual: How the library calls it.
 
     Raises:
-        InvalidInput: There is none, or there are several.
+        InvalidInput: There is none, or there are several and none has that name.
     """
+    if (folder / usual).is_file():
+        return folder / usual
     found = sorted(folder.rglob("*.safetensors"))
     if len(found) != 1:
         raise InvalidInput(f"{library} reads one file of tensors, and there are {len(found)}")

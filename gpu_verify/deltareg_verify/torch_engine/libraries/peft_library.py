@@ -30,7 +30,10 @@ def load_by_peft(
     _give_memory(network, effects)
     with TemporaryDirectory() as alone, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says so where it loads nothing; the outputs tell
-        for name, path in ((CONFIG, folder / CONFIG), (WEIGHTS, tensors_file(folder, "peft"))):
+        for name, path in (
+            (CONFIG, folder / CONFIG),
+            (WEIGHTS, tensors_file(folder, "peft", WEIGHTS)),
+        ):
             (Path(alone) / name).symlink_to(path.resolve())
         model = peft.PeftModel.from_pretrained(
             network, alone, torch_device=str(network.device), local_files_only=True

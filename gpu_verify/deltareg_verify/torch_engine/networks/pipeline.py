@@ -78,7 +78,10 @@ def make(
             made[part], _ = transformers_class.make(path / part, own[part], dtype, config)
         else:
             told = f"the component {part} of the pipeline is made by {library}"
-            raise Inconclusive(f"{told}, whose code is not run")
+            raise Inconclusive(
+                f"{told}, whose code is not run",
+                fix="push for a component that is a base of its own",
+            )
     return Components(made)
 
 

@@ -28,7 +28,7 @@ _UNREADABLE = (ValueError, OSError, KeyError, ImportError)
 def make(
     path: Path,
     values: Mapping[str, torch.Tensor],
-    dtype: torch.dtype | None,
+    dtype: torch.dtype,
     said: Mapping[str, object],
 ) -> tuple[transformers.PreTrainedModel, Loading]:
     """Make the network of a folder's config, of these values.
@@ -36,7 +36,7 @@ def make(
     Args:
         path: The folder.
         values: By name in its files.
-        dtype: What it is to run in; None leaves it to the config.
+        dtype: What it is to run in.
         said: The config as base and delta together have it; its class and its labels hold.
 
     Raises:
@@ -48,7 +48,7 @@ def make(
         _say(config, said)
         _keep_weights(config)
         loaded = _network_class(config).from_pretrained(
-            None, config=config, state_dict=dict(values), dtype=dtype or "auto",
+            None, config=config, state_dict=dict(values), dtype=dtype,
             ignore_mismatched_sizes=True, output_loading_info=True,
         )  # fmt: skip
     except _UNREADABLE as error:

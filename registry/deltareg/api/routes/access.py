@@ -11,7 +11,7 @@ from deltareg.service.access import audit as audit_service
 from deltareg.service.access import keys
 from deltareg.service.access import tokens as service
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import SOMEWHERE
+from deltareg.service.authority.resources import SHARED
 from deltareg.service.registry import PACK_BYTES_MAX
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.runs.second_look import count_disputes
@@ -41,7 +41,7 @@ def whoami(registry: InRegistry, by: By) -> WhoAmI:
 @router.get("/meta")
 def meta(request: Request, registry: InRegistry, by: By) -> Meta:
     """Say what this server is."""
-    by.require(Right.READ, on=SOMEWHERE)
+    by.require(Right.READ, on=SHARED)
     return Meta(
         version=__version__, database=registry.engine.dialect.name,
         store=request.app.state.store_kind, pack_bytes_max=PACK_BYTES_MAX,

@@ -1,16 +1,28 @@
 """Bases: list, show, manifest, storage. They are made by uploads."""
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
 
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer
+from deltareg.refs import plain_base
 from deltareg.service.bases import bases as service
+from deltareg.service.bases import changes
 from deltareg.service.verdicts import compat
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import BaseInfo, CompatRow, Page
+from deltareg.wire import BaseDiff, BaseInfo, BaseRename, CompatRow, Page
 
 router = closed_router("bases", prefix="/bases")
+
+
+def base_in_path(base: str) -> str:
+    """Read the name of a base in an address, where `~` stands for the `/` behind a namespace."""
+    return plain_base(base.replace("~", "/", 1))
+
+
+Named = Annotated[str, Depends(base_in_path)]
 
 
 @router.get("")
@@ -30,7 +42,7 @@ def list_bases(
 
 
 @router.get("/{base}", response_model=BaseInfo)
-def show_base(request: Request, registry: InRegistry, by: By, base: str) -> Response:
+def show_base(request: Request, registry: InRegistry, by: By, base: Named) -> Response:
     """Show one base."""
     return answer(request, service.show_base(registry, by, base))
 
@@ -39,7 +51,7 @@ def show_base(request: Request, registry: InRegistry, by: By, base: str) -> Resp
 def base_compat(
     registry: InRegistry,
     by: By,
-    base: str,
+    base: Named,
     suite: str = DEFAULT_SUITE,
     cursor: str | None = None,
     limit: int = 50,
@@ -49,12 +61,30 @@ def base_compat(
 
 
 @router.get("/{base}/manifest")
-def base_manifest(registry: InRegistry, by: By, base: str) -> Response:
+def base_manifest(registry: InRegistry, by: By, base: Named) -> Response:
     """Give the base's manifest, byte for byte as it was received."""
     return Response(service.base_manifest_bytes(registry, by, base), media_type="application/json")
 
 
 @router.get("/{base}/storage")
-def base_storage(registry: InRegistry, by: By, base: str) -> Response:
+def base_storage(registry: InRegistry, by: By, base: Named) -> Response:
     """Give the base's storage map."""
     return Response(service.base_storage_bytes(registry, by, base), media_type="application/json")
+
+
+@router.get("/{base}/diff")
+def diff_bases(registry: InRegistry, by: By, base: Named, other: str) -> BaseDiff:
+    """Say in which parts a base differs from another: tensors, config, tokenizer and so on."""
+    return changes.diff_bases(registry, by, base, other)
+
+
+@router.post("/{base}:rename")
+def rename_base(registry: InRegistry, by: By, base: Named, body: BaseRename) -> BaseInfo:
+    """Give a base another name in its namespace; the one before leads to it on."""
+    return changes.rename_base(registry, by, base, body)
+
+
+@router.delete("/{base}")
+def delete_base(registry: InRegistry, by: By, base: Named, *, dry_run: bool = False) -> BaseInfo:
+    """Delete a base on which nothing stands. With `dry_run` only look whether it may."""
+    return changes.delete_base(registry, by, base, dry_run=dry_run)

@@ -197,9 +197,16 @@ def lineage(registry: InRegistry, by: By, version: Version, depth: int = 10) -> 
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/gate")
-def gate(registry: InRegistry, by: By, version: Version, channel: str) -> GateAnswer:
+def gate(
+    registry: InRegistry,
+    by: By,
+    version: Version,
+    channel: str,
+    *,
+    accept_warnings: bool = False,
+) -> GateAnswer:
     """Say whether the version may go to a channel, and if not what is missing."""
-    return gate_service.check_gate(registry, by, version, channel)
+    return gate_service.check_gate(registry, by, version, channel, accept_warnings=accept_warnings)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/as-base", response_model=BaseInfo)

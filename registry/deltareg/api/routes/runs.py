@@ -13,18 +13,19 @@ from deltareg.api.idempotency import once
 from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, is_in_vain, wait_until
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
-from deltareg.service.push import reencode
-from deltareg.service.runs import leases
+from deltareg.service.channels import waive as waivers
+from deltareg.service.push import proving, reencode
+from deltareg.service.runs import leases, prove_again
 from deltareg.service.runs import runs as service
 from deltareg.service.runs.kinds import verify
-from deltareg.service.verdicts import verdicts
-from deltareg.service.verdicts import waive as waivers
+from deltareg.service.verdicts import signed, verdicts
 from deltareg.wire import (
     EnvelopeInfo,
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
     Page,
+    ProofReport,
     ReencodeReport,
     RunCreate,
     RunFailure,
@@ -60,8 +61,9 @@ def list_runs(
 
 @router.post("/runs", response_model=RunInfo)
 def queue_run(request: Request, registry: InRegistry, by: By, body: RunCreate) -> Response:
-    """Queue a verification, or join the one under way."""
-    return once(request, registry, by, body, lambda: service.queue_run(registry, by, body))
+    """Queue a verification or a proof, or join the one under way."""
+    queue = prove_again.queue_prove if body.what == "prove" else service.queue_run
+    return once(request, registry, by, body, lambda: queue(registry, by, body))
 
 
 @router.get("/runs/{run_id}")
@@ -98,7 +100,24 @@ def complete_run(
     registry: InRegistry, by: By, run_id: str, body: SignedReport | VerdictReport
 ) -> VerdictInfo:
     """End a run with what the worker found and signed; one that is not signed is refused."""
-    return verify.complete_run(registry, by, run_id, body)
+    verdict = verify.complete_run(registry, by, run_id, body)
+    said = signed.said_by_enrolled(registry, verdict.id)
+    if said is not None:
+        proving.prove_by_verdict(registry, by, run_id, said)
+    return verdict
+
+
+@router.get("/runs/{run_id}/storage")
+def storage_to_prove(registry: InRegistry, by: By, run_id: str) -> Response:
+    """Give the storage map that a run is to prove, as its holder."""
+    raw = proving.form_to_prove(registry, by, run_id)
+    return Response(raw, media_type="application/json")
+
+
+@router.post("/runs/{run_id}:prove")
+def complete_proof(registry: InRegistry, by: By, run_id: str, body: ProofReport) -> RunInfo:
+    """End a run that proves: what is stored is proven, or a lie."""
+    return proving.complete_proof(registry, by, run_id, body)
 
 
 @router.post("/runs/{run_id}:fail", status_code=204)
@@ -185,11 +204,19 @@ def show_envelope(registry: InRegistry, by: By, verdict_id: str) -> EnvelopeInfo
 def waive(
     request: Request, registry: InRegistry, by: By, verdict_id: str, body: WaiverCreate
 ) -> Response:
-    """Waive a failed check of a verdict until a time."""
+    """Waive a failed check of a verdict for a channel, until a time."""
     return once(request, registry, by, body, lambda: waivers.waive(registry, by, verdict_id, body))
 
 
 @router.delete("/verdicts/{verdict_id}/waivers/{check}")
-def unwaive(registry: InRegistry, by: By, verdict_id: str, check: str) -> VerdictInfo:
-    """End the waiver of a check before its time."""
-    return waivers.unwaive(registry, by, verdict_id, check)
+def unwaive(
+    registry: InRegistry, by: By, verdict_id: str, check: str, channel: str | None = None
+) -> VerdictInfo:
+    """End the waiver of a check before its time, for a channel or for all."""
+    return waivers.unwaive(registry, by, verdict_id, check, channel=channel)
+
+
+@router.post("/verdicts/{verdict_id}/continuations")
+def continue_verdict(registry: InRegistry, by: By, verdict_id: str) -> RunInfo:
+    """Queue what a waived verdict left out, or join the run that makes up for it."""
+    return waivers.continue_verdict(registry, by, verdict_id)

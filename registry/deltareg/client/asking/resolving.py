@@ -4,7 +4,7 @@ from deltareg.client.context import Context
 from deltareg.digest import Digest
 from deltareg.errors import IntegrityFailure
 from deltareg.identity.manifest import Manifest
-from deltareg.refs import Ref, parse_name
+from deltareg.refs import Ref, parse_base
 from deltareg.wire import VersionDetail, VersionInfo
 
 
@@ -37,7 +37,7 @@ def version_path(ref: Ref) -> str:
 
 def base_path(name: str) -> str:
     """Give the API path of a base, which may be a version (`ns/name:v3`)."""
-    if "/" not in name:
-        return f"/bases/{parse_name(name, 'base')}"
+    if ":" not in name:
+        return f"/bases/{parse_base(name).replace('/', '~')}"
     ref = Ref.parse(name)
     return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}/as-base"

@@ -6,7 +6,7 @@ its fingerprint is the one wanted; its name never matters.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +14,19 @@ from pydantic import TypeAdapter, ValidationError
 
 from deltareg.client.asking.resolving import base_path
 from deltareg.client.bases.hub import hub_snapshots
+from deltareg.client.bases.which import base_manifest, known_as
 from deltareg.client.cache.cache import Cache
-from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.folders.base_folder import BaseFolder, as_recorded, open_base
 from deltareg.client.http.api import Api
 from deltareg.client.progress import SILENT, Progress
-from deltareg.delta.base_manifest import base_view
+from deltareg.delta.base_manifest import base_identity, base_view
 from deltareg.delta.kind import BaseView, Tensors
 from deltareg.delta.quantised.fit import packed_problems
 from deltareg.digest import Digest
-from deltareg.errors import BaseMismatch, DeltaregError, IntegrityFailure, InvalidInput
+from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
 from deltareg.identity.manifest import Manifest
-from deltareg.wire import BaseInfo, Page
+from deltareg.identity.whole_base import part_differences, tell_differences
+from deltareg.wire import BaseInfo
 
 _PLACES = "places"
 _PLACES_FORM = TypeAdapter(dict[str, list[str]])
@@ -35,11 +37,13 @@ class KnownBase:
     """A base that the server knows, with its bytes when they are at hand.
 
     Attributes:
-        name: Its name on the server.
+        name: Its name on the server; empty for one that no server knows.
         view: What a kind may see of it.
         tensors: Its tensors; None when its bytes are not on this machine.
         folder: The open folder that they are in; whoever asked closes it.
         trained_on: The variant of it that was meant, if it was one.
+        identity: The whole of it, which tells it from others with the same tensors; empty where the
+            server is of the release before and knows of none.
     """
 
     name: str
@@ -47,6 +51,7 @@ class KnownBase:
     tensors: Tensors | None = None
     folder: BaseFolder | None = None
     trained_on: str = ""
+    identity: str = ""
 
     def close(self) -> None:
         """Close the folder, if there is one."""
@@ -63,58 +68,65 @@ def resolve_base(api: Api, cache: Cache, text: str, *, progress: Progress = SILE
     """
     if Path(text).exists():
         return _from_folder(api, cache, Path(text), progress)
-    if "/" in text or ":" in text:
-        raise InvalidInput(
-            f"not a base: {text[:120]!r} is neither a folder nor a base's name",
-            fix="deltareg base ls",
-        )
     return _known(api, cache, api.get(base_path(text), BaseInfo), progress)
 
 
-def base_manifest(api: Api, cache: Cache, info: BaseInfo) -> Manifest:
-    """Give the manifest of a base, from the cache when it is there.
+def identity_of(manifest: Manifest) -> Digest:
+    """Give the identity of a base by its manifest."""
+    return base_identity(manifest).whole.identity
 
-    Raises:
-        IntegrityFailure: The server gave another one.
-    """
-    digest = Digest.parse(info.manifest_digest)
-    raw = cache.manifest(digest)
-    if raw is None:
-        raw = api.send("GET", f"{base_path(info.name)}/manifest").content
-        if Manifest.digest_of(raw) != digest:
-            raise IntegrityFailure(f"the manifest of {info.name} is not what its digest says")
-        cache.keep_manifest(digest, raw)
-    return Manifest.decode(raw)
+
+def told_identity(info: BaseInfo, manifest: Manifest) -> str:
+    """Give the identity of a base for the server; empty for one that knows of none."""
+    return str(identity_of(manifest)) if info.identity else ""
 
 
 def find_base(
-    cache: Cache, root: Digest, *, location: str | None = None, progress: Progress = SILENT
+    cache: Cache,
+    root: Digest,
+    *,
+    record: Manifest | None = None,
+    location: str | None = None,
+    progress: Progress = SILENT,
 ) -> BaseFolder | None:
-    """Find a folder on this machine that holds a base, by its fingerprint."""
-    for place in _places(cache, root, location):
+    """Find a folder on this machine that holds a base, by its fingerprint.
+
+    Args:
+        cache: Where to look, and what remembers where else.
+        root: Of its tensors: enough for whoever reads nothing but these.
+        record: Its manifest, for whoever takes more of it: the folder has to be that very base, and
+            is given as the registry has it.
+        location: Where it is said to lie.
+        progress: Told of what is hashed.
+    """
+    identity = None if record is None else identity_of(record)
+    for place in _places(cache, [one for one in (identity, root) if one], root, location):
         if not place.is_dir():
             continue
         try:
             folder = open_base(place, cache, progress=progress)
         except DeltaregError:  # not a base at all (any more): look on
             continue
-        if folder.identity.root == root:
+        is_it = identity in {None, folder.identity.whole.identity}
+        if folder.identity.root == root and is_it:
             remember_base(cache, root, place)
-            return folder
+            return folder if record is None else as_recorded(folder, record)
         folder.folder.close()
     return None
 
 
 def need_base(
-    cache: Cache, root: Digest, name: str, given: Path, *, progress: Progress = SILENT
+    cache: Cache, record: Manifest, name: str, given: Path, *, progress: Progress = SILENT
 ) -> BaseFolder:
-    """Open the folder that the user names and refuse any other base.
+    """Open the folder that the user names and refuse any other base, by the manifest of that one.
 
     Raises:
         BaseMismatch: It is another base.
         InvalidInput: Its weights are packed.
     """
     folder = open_base(given, cache, progress=progress)
+    wanted = base_identity(record)
+    root = wanted.root
     if folder.identity.root != root:
         found, packed = folder.identity.root, packed_problems(folder.view, given.name)
         folder.folder.close()
@@ -127,8 +139,15 @@ def need_base(
             f"{given} is another base: its root is {found}, {name} has {root}",
             fix=f"name the folder that holds {name}, or leave --base out",
         )
+    if folder.identity.whole.identity != wanted.whole.identity:
+        differs = tell_differences(part_differences(record, folder.manifest, same_tensors=True))
+        folder.folder.close()
+        raise BaseMismatch(
+            f"{given} is not {name}: {differs}",
+            fix=f"name the folder that holds {name}, or leave --base out",
+        )
     remember_base(cache, root, given)
-    return folder
+    return as_recorded(folder, record)
 
 
 def remember_base(cache: Cache, root: Digest, path: Path) -> None:
@@ -148,34 +167,34 @@ def _known(api: Api, cache: Cache, info: BaseInfo, progress: Progress) -> KnownB
     trained_on = "" if info.variant_of is None else info.name
     if info.variant_of is not None:
         info = api.get(base_path(info.variant_of.name), BaseInfo)
-    view = base_view(base_manifest(api, cache, info))
+    manifest = base_manifest(api, cache, info)
+    view = base_view(manifest)
     folder = find_base(cache, view.root, location=info.location, progress=progress)
     tensors = None if folder is None else folder.tensors
-    return KnownBase(info.name, view, tensors, folder, trained_on)
+    return KnownBase(info.name, view, tensors, folder, trained_on, told_identity(info, manifest))
 
 
 def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> KnownBase:
     folder = open_base(path, cache, progress=progress)
-    page = api.get("/bases", Page[BaseInfo], root=str(folder.identity.root), limit=1)
-    if not page.items:
+    try:
+        info = known_as(api, cache, folder)
+    except BaseException:
         folder.folder.close()
-        raise BaseMismatch(
-            f"the server knows no base with the root of {path} ({folder.identity.root})",
-            fix=f"store it first: deltareg base push {path} NAME (or base register)",
-        )
+        raise
     remember_base(cache, folder.identity.root, path)
-    info = page.items[0]
     if info.variant_of is not None:
         folder.folder.close()
         return _known(api, cache, info, progress)
-    view = base_view(base_manifest(api, cache, info))
-    return KnownBase(info.name, view, folder.tensors, folder)
+    manifest = base_manifest(api, cache, info)
+    view, identity = base_view(manifest), told_identity(info, manifest)
+    return KnownBase(info.name, view, folder.tensors, folder, identity=identity)
 
 
-def _places(cache: Cache, root: Digest, location: str | None) -> Iterator[Path]:
-    kept = cache.find_folder("bases", root)
-    if kept is not None:
-        yield kept
+def _places(
+    cache: Cache, kept: Iterable[Digest], root: Digest, location: str | None
+) -> Iterator[Path]:
+    found = (cache.find_folder("bases", digest) for digest in kept)
+    yield from (place for place in found if place is not None)
     for place in _remembered(cache).get(str(root), []):
         yield Path(place)
     if location:

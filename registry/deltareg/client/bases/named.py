@@ -10,8 +10,9 @@ from pathlib import Path
 from deltareg.client.asking.resolving import base_path
 from deltareg.client.bases.hub import NamedBase, base_in_config, named_place
 from deltareg.client.context import Context
+from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.refs import parse_name
+from deltareg.refs import parse_base
 from deltareg.wire import BaseInfo, Page
 
 _MOST = 50
@@ -23,7 +24,9 @@ def named_base(context: Context, adapter: Path) -> str:
     Raises:
         InvalidInput: The config names no base, none that is known, or more than one.
         NotFound: There is no such adapter.
+        Refused: What is there is around an adapter, or one file of it.
     """
+    check_is_whole(adapter)
     told = base_in_config(adapter)
     found = _registered(context, told) if told.name else {}
     if len(found) > 1:
@@ -46,7 +49,7 @@ def _registered(context: Context, told: NamedBase) -> dict[str, BaseInfo]:
     here = api.get("/bases", Page[BaseInfo], location=told.name, limit=_MOST).items
     found |= {info.name: info for info in here}
     try:
-        parse_name(told.name, "base")
+        parse_base(told.name)
         own = api.get(base_path(told.name), BaseInfo)
     except (InvalidInput, NotFound):
         return found

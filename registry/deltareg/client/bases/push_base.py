@@ -10,7 +10,7 @@ from deltareg.client.packs.transfer import piece_sources, send_pieces
 from deltareg.client.results.reports import Fingerprint
 from deltareg.delta.layouts.peft.marks import marks
 from deltareg.errors import InvalidInput, UploadClosed
-from deltareg.refs import parse_name
+from deltareg.refs import parse_base
 from deltareg.wire import BaseForm, BaseInfo, UploadComplete, UploadInfo, UploadOpen, request_of
 
 _TRIES = 8
@@ -23,7 +23,7 @@ def push_base(context: Context, path: Path, name: str, *, form: BaseForm | None 
         Refused: The name belongs to another base.
         InvalidInput: The folder holds an adapter.
     """
-    parse_name(name, "base")
+    name = parse_base(name)
     path = _place(path)
     with open_base(path, context.cache, progress=context.progress) as base:
         _check(base)
@@ -49,7 +49,7 @@ def register_base(
         Refused: The name belongs to another base.
         InvalidInput: The folder holds an adapter.
     """
-    parse_name(name, "base")
+    name = parse_base(name)
     path = _place(path)
     with open_base(path, context.cache, progress=context.progress) as base:
         _check(base)
@@ -71,6 +71,8 @@ def fingerprint(context: Context, path: Path) -> Fingerprint:
             model_type=str(base.manifest.config.get("model_type", "")),
             config_digest=base.identity.config,
             tokenizer_digest=base.identity.tokenizer,
+            identity=base.identity.whole.identity,
+            parts=base.identity.whole.parts,
         )
 
 

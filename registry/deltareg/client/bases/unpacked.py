@@ -25,10 +25,11 @@ from deltareg.errors import InvalidInput
 from deltareg.tensors.array import rounded_bytes
 from deltareg.tensors.header import FLOAT_DTYPES
 
-_FORM = 1  # raised when a formula is mended: what was unpacked before is written anew
+_FORM = 2  # raised when a formula is mended: what was unpacked before is written anew
 _WEIGHTS = "model.safetensors"
 _INDEX = ".safetensors.index.json"
 _CONFIG = "config.json"
+_ROOT = "register it as a variant of the base that it was packed from"
 _OF_PACKING = ("quantization_config", "compression_config")
 
 
@@ -52,7 +53,7 @@ def unpack(
     Raises:
         InvalidInput: It is packed in a form that is not known here, or into other shapes.
     """
-    note = f"unpacked-{_FORM}-{scheme}-{base.identity.root.hex}-{root.root.hex[:16]}"
+    note = f"unpacked-{_FORM}-{scheme}-{base.identity.whole.identity.hex}-{root.root.hex[:16]}"
     found = _kept(cache, note)
     if found is not None:
         return found
@@ -62,7 +63,7 @@ def unpack(
         draft.mkdir()
         _write(job, draft, meter)
         with open_base(draft, cache, progress=progress) as made:
-            own = made.identity.root
+            own = made.identity.whole.identity
         target = cache.folder_path("bases", own)
         target.parent.mkdir(parents=True, exist_ok=True)
         make_read_only(draft)
@@ -112,7 +113,7 @@ class _Job:
 def _slot(name: str, root: BaseView) -> Slot:
     record = root.tensors.get(root.names.tensor(name) or name)
     if record is None or record.dtype not in FLOAT_DTYPES:
-        raise InvalidInput(f"the base in full precision has no weight {name}")
+        raise InvalidInput(f"the base in full precision has no weight {name}", fix=_ROOT)
     return Slot(name, record.dtype, record.shape)
 
 
@@ -126,7 +127,7 @@ def _kept(cache: Cache, note: str) -> BaseFolder | None:
     if place is None:
         return None
     found = open_base(place, cache)
-    if found.identity.root == root:
+    if found.identity.whole.identity == root:
         return found
     found.folder.close()
     remove(place)
@@ -156,12 +157,13 @@ def _body(job: _Job) -> Iterator[bytes | memoryview]:
         left = slot.size_bytes
         for block in values(packed, tensors, job.scheme, job.fields):
             if block.shape[1:] != slot.shape[1:]:
-                raise InvalidInput(f"{slot.name} holds {list(block.shape)}, not {list(slot.shape)}")
+                told = f"{slot.name} holds {list(block.shape)}, not {list(slot.shape)}"
+                raise InvalidInput(told, fix=_ROOT)
             data = rounded_bytes(block, slot.dtype)
             left -= len(data)
             yield data
         if left:
-            raise InvalidInput(f"{slot.name} does not hold {list(slot.shape)}")
+            raise InvalidInput(f"{slot.name} does not hold {list(slot.shape)}", fix=_ROOT)
 
 
 def _without_packing(config: Mapping[str, object]) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """Diff: what differs between two versions, of one kind or of two."""
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
-from deltareg.client.bases.bases import base_manifest, find_base
+from deltareg.client.bases.bases import find_base
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
 from deltareg.client.pull.fetching import Pulled, fetch, trim
 from deltareg.client.pull.opened import open_version
@@ -17,6 +18,7 @@ from deltareg.delta.compare import (
 )
 from deltareg.delta.kind import BaseView, Tensors
 from deltareg.digest import Digest
+from deltareg.identity.whole_base import part_differences, tell_differences
 from deltareg.refs import Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
@@ -43,6 +45,7 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int, has_numbers: bool = True
     if is_same_base and has_numbers:
         pulled = fetch(context, one, before), fetch(context, two, after)
         modules, note = _modules(context, one, pulled)
+        note = note or _beside_tensors(context, one, two)
         trim(context)
     return DiffReport(
         one, two, file_changes(before, after), field_changes(before, after),
@@ -65,6 +68,17 @@ def _modules(
             base.folder.close()
     found.sort(key=lambda m: (-(m.relative_norm or 0.0), m.module))
     return found, _note(found)
+
+
+def _beside_tensors(context: Context, one: VersionDetail, two: VersionDetail) -> str:
+    """Say in what the bases of two versions differ that have the same tensors."""
+    if one.base.identity == two.base.identity:
+        return ""
+    infos = [context.api.get(base_path(v.base.name), BaseInfo) for v in (one, two)]
+    before, after = (base_manifest(context.api, context.cache, info) for info in infos)
+    return f"the two are for {one.base.name} and {two.base.name}: " + tell_differences(
+        part_differences(before, after)
+    )
 
 
 def _compare(

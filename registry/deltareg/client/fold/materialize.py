@@ -7,11 +7,12 @@ from pathlib import Path
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.bases.bases import need_base, remember_base
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.cache import Cache
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
 from deltareg.client.fold.fold_folder import Delta, fold_folder
-from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.folders.base_folder import BaseFolder, open_base, whole_beside
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.progress import Meter
 from deltareg.client.pull.fetching import (
@@ -78,7 +79,7 @@ def materialize(
     options = FoldOptions(base=base, dtype=_DTYPES[dtype], expect=expect)
     made = fold_version(context, version, out, options)
     if options.dtype is None:
-        note_fold(context.cache, version, made.root)
+        note_fold(context.cache, version, made.root, out)
         remember_base(context.cache, made.root, out)
         remember_installed(context.cache, out, version, root=str(made.root))
     trim(context)
@@ -103,7 +104,7 @@ def _root_there(
         IntegrityFailure: Its root is not the expected one.
     """
     root = _root_of(context, out)
-    if noted.digest != version.digest or str(root) != noted.root:
+    if not noted.is_of(version) or str(root) != noted.root:
         raise Conflict(
             f"{out} exists and holds something else than {version.ref}",
             fix=_fix(context, out, Ref.parse(version.ref)),
@@ -163,17 +164,7 @@ def fold_version(
         IntegrityFailure: The result's root is not the expected one.
     """
     options = options or FoldOptions()
-    root = Digest.parse(version.base.root)
-    folder, came = (
-        fetch_base_counted(context, context.api.get(base_path(version.base.name), BaseInfo))
-        if options.base is None
-        else (
-            need_base(
-                context.cache, root, version.base.name, options.base, progress=context.progress
-            ),
-            0,
-        )
-    )
+    folder, came = _base_of(context, version, options.base)
     with folder:
         manifest = fetch_manifest(context, version)
         meter = context.progress.task(f"folding {version.ref}", folder.manifest.logical_bytes)
@@ -192,6 +183,25 @@ def fold_version(
             meter.close()
 
 
+def _base_of(
+    context: Context, version: VersionDetail, given: Path | None
+) -> tuple[BaseFolder, int]:
+    """Open the very base of a version; gives how many bytes came for it, too.
+
+    Raises:
+        BaseMismatch: The folder that was named is another one.
+        IntegrityFailure: The server gives another one under its name.
+    """
+    info = context.api.get(base_path(version.base.name), BaseInfo)
+    record = base_manifest(context.api, context.cache, info)
+    told = {"", version.base.identity}
+    if info.root != version.base.root or (version.base.identity and info.identity not in told):
+        raise IntegrityFailure(f"{info.name} is not the base that {version.ref} was pushed for")
+    if given is None:
+        return fetch_base_counted(context, info)
+    return need_base(context.cache, record, info.name, given, progress=context.progress), 0
+
+
 def _is_streamed(
     context: Context, version: VersionDetail, manifest: Manifest, options: FoldOptions
 ) -> bool:
@@ -200,22 +210,26 @@ def _is_streamed(
     return kept is None and holds_results(manifest.kind) and options.dtype is None
 
 
-def note_fold(cache: Cache, version: VersionDetail, root: Digest) -> None:
-    """Note the root that folding a version gave here; the folder may be found by it later."""
-    cache.keep_note(_fold_note(version), str(root).encode())
+def note_fold(cache: Cache, version: VersionDetail, root: Digest, folder: Path) -> None:
+    """Note what folding a version gave here; the folder may be found by it later."""
+    identity = whole_beside(folder, root).identity
+    cache.keep_note(_fold_note(version), f"{root} {identity}".encode())
 
 
-def folded_root(cache: Cache, version: VersionDetail) -> Digest | None:
-    """Give the root that folding a version gave here before."""
+def folded_before(cache: Cache, version: VersionDetail) -> tuple[Digest, Digest] | None:
+    """Give root and identity of what folding a version gave here before."""
     raw = cache.note(_fold_note(version))
     try:
-        return None if raw is None else Digest.parse(raw.decode())
-    except (InvalidInput, UnicodeDecodeError):  # damaged: it is found out again
+        root, identity = (b"" if raw is None else raw).decode().split(" ")
+        return Digest.parse(root), Digest.parse(identity)
+    except (InvalidInput, ValueError):  # none, or damaged: it is found out again
         return None
 
 
 def _fold_note(version: VersionDetail) -> str:
-    return f"fold-{Digest.parse(version.digest).hex}"
+    # The same delta on another base with the same tensors is the same version digest.
+    base = version.base.identity or version.base.root
+    return f"folded-{Digest.parse(version.digest).hex}-{Digest.parse(base).hex[:16]}"
 
 
 def _recipe() -> str:

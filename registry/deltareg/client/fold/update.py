@@ -15,6 +15,7 @@ from typing import Literal
 
 from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
 from deltareg.client.bases.bases import find_base
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import replaced
@@ -77,7 +78,7 @@ def update(context: Context, folder: Path, to: str, *, is_plan: bool) -> UpdateR
     job = _job(context, folder, to)
     is_intact = _is_intact(job)
     done = partial(_report, job, was_written_to=not is_intact, is_plan=is_plan)
-    if is_intact and job.installed.digest == job.version.digest:
+    if is_intact and job.installed.is_of(job.version):
         return done("none", 0, 0, seconds=time.monotonic() - started)
     with _held(job, is_intact=is_intact) as held:
         needed, full = _travels(job, held)
@@ -164,7 +165,8 @@ def _lacking(job: _Job, storage: StorageMap, outside: frozenset[Digest]) -> int:
     if not outside and not job.installed.root:
         return total
     info = job.context.api.get(base_path(job.version.base.name), BaseInfo)
-    base = find_base(cache, Digest.parse(info.root), location=info.location)
+    record = base_manifest(job.context.api, cache, info) if job.installed.root else None
+    base = find_base(cache, Digest.parse(info.root), record=record, location=info.location)
     if base is not None:
         base.folder.close()
         return total
@@ -196,7 +198,7 @@ def _fetched(job: _Job, draft: Path, held: Held) -> Pulled:
 def _folded(job: _Job) -> int:
     with replaced(job.folder) as draft:
         made = fold_version(job.context, job.version, draft)
-    note_fold(job.context.cache, job.version, made.root)
+    note_fold(job.context.cache, job.version, made.root, job.folder)
     remember_installed(job.context.cache, job.folder, job.version, root=str(made.root))
     return made.fetched_bytes
 

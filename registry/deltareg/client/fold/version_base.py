@@ -4,24 +4,26 @@ The first push onto a version stores what folding gave; from then on it is a bas
 with the same bits for everybody, and nobody has to fold it again.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.asking.resolving import base_path, resolve
 from deltareg.client.bases.bases import (
     KnownBase,
-    base_manifest,
     find_base,
     remember_base,
     resolve_base,
+    told_identity,
 )
 from deltareg.client.bases.hub import hub_folder
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
 from deltareg.client.disk.kept_files import make_read_only
-from deltareg.client.fold.materialize import fold_version, folded_root, note_fold
-from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.fold.materialize import fold_version, folded_before, note_fold
+from deltareg.client.folders.base_folder import BaseFolder, open_base, whole_beside
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
-from deltareg.client.pull.fetching import fetch_base, trim
+from deltareg.client.pull.fetching import fetch_base_counted, trim
 from deltareg.codec import PieceSource
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.stack import check_stackable
@@ -87,12 +89,18 @@ def _push_base(context: Context, text: str) -> PushBase:
     if Path(text).exists() or not ("/" in text or ":" in text):
         known = resolve_base(context.api, context.cache, text, progress=context.progress)
         return PushBase(known)
+    if ":" not in text and "@" not in text:
+        with suppress(InvalidInput, NotFound):  # no base's name: what else it may be is said below
+            known = resolve_base(context.api, context.cache, text, progress=context.progress)
+            return PushBase(known)
     version = _stackable(context, text)
     recorded = _recorded(context, version)
     if recorded is not None:
         return PushBase(recorded)
     folder = _fold(context, version)
-    return PushBase(KnownBase(version.ref, folder.view, folder.tensors, folder), version)
+    identity = str(folder.identity.whole.identity) if version.base.identity else ""
+    known = KnownBase(version.ref, folder.view, folder.tensors, folder, identity=identity)
+    return PushBase(known, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,11 @@ def store_if_new(context: Context, wanted: PushBase) -> StoredBase:
             raise
         wanted.known.close()
         return StoredBase(recorded)
+    if sent is None:  # what was stored first is the base, whatever else lies beside ours
+        recorded = _recorded(context, wanted.version)
+        if recorded is not None:
+            wanted.known.close()
+            return StoredBase(recorded)
     return StoredBase(wanted.known, sent)
 
 
@@ -158,26 +171,32 @@ def _recorded(context: Context, version: VersionDetail) -> KnownBase | None:
         info = context.api.get(base_path(version.ref), BaseInfo)
     except NotFound:
         return None
-    view = base_view(base_manifest(context.api, context.cache, info))
+    manifest = base_manifest(context.api, context.cache, info)
+    view = base_view(manifest)
     folder = find_base(context.cache, view.root, progress=context.progress)
-    return KnownBase(info.name, view, None if folder is None else folder.tensors, folder)
+    tensors = None if folder is None else folder.tensors
+    identity = told_identity(info, manifest)
+    return KnownBase(info.name, view, tensors, folder, identity=identity)
 
 
 def _fold(context: Context, version: VersionDetail) -> BaseFolder:
     """Fold a version into the cache, unless its result is on this machine already."""
     cache = context.cache
-    root = folded_root(cache, version)
-    found = None if root is None else find_base(cache, root, progress=context.progress)
-    if found is not None:
-        return found
+    known = folded_before(cache, version)
+    found = None if known is None else find_base(cache, known[0], progress=context.progress)
+    if found is not None and known is not None:
+        if found.identity.whole.identity == known[1]:
+            return found
+        found.folder.close()
     with cache.draft() as draft:
         root = fold_version(context, version, draft).root
-        target = cache.folder_path("bases", root)
+        identity = whole_beside(draft, root).identity
+        target = cache.folder_path("bases", identity)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if cache.find_folder("bases", root) is None:
+        if cache.find_folder("bases", identity) is None:
             make_read_only(draft)
             _move(draft, target)
-    note_fold(cache, version, root)
+    note_fold(cache, version, root, target)
     remember_base(cache, root, target)
     trim(context, keep={target})
     return open_base(target, cache, progress=context.progress)
@@ -210,7 +229,7 @@ def store_version_base(context: Context, version: VersionDetail, folder: BaseFol
     request = request_of(
         UploadOpen, subject="base", target=version.ref, manifest=folder.manifest.encode().decode()
     )
-    with fetch_base(context, bottom) as ground:
+    with fetch_base_counted(context, bottom, tensors_only=True)[0] as ground:
         pairs = references(folder.tensors, ground.view, ground.tensors)
         sources = piece_sources(folder.folder, folder.manifest, pairs)
         for attempt in range(_TRIES):

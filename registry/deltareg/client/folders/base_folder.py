@@ -1,14 +1,15 @@
 """A local base: opened, fingerprinted, and remembered so that the next command finds it at once."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ValidationError
 
 from deltareg.client.cache.cache import Cache
-from deltareg.client.folders.folder import Folder, open_folder
+from deltareg.client.folders.folder import Folder, MappedFile, open_folder
 from deltareg.client.folders.hashing import hash_folder
 from deltareg.client.progress import SILENT, Progress
 from deltareg.delta.base_manifest import (
@@ -22,8 +23,13 @@ from deltareg.delta.base_manifest import (
 from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.pipeline import INDEX_FILE, component_texts
-from deltareg.identity.manifest import Manifest
+from deltareg.digest import Digest, sha256_of
+from deltareg.identity.manifest import BASE_KIND, COMPONENTS, Manifest, ManifestFile, Piece
+from deltareg.identity.whole_base import WholeBase, whole_base
+from deltareg.tensors.header import strict_json_object
 
+_INDEX = ".safetensors.index.json"
+_NO_PIECE = Piece(Digest("blake3", "0" * 64), "U8", (0,), 0)
 _OF_SENTENCES = f"0_Transformer/{CONFIG_FILE}"  # sentence-transformers of old
 
 
@@ -87,6 +93,70 @@ def open_base(path: Path, cache: Cache, *, progress: Progress = SILENT) -> BaseF
         folder.close()
         raise
     return BaseFolder(path, folder, manifest, base_view(manifest), base_identity(manifest))
+
+
+def as_recorded(base: BaseFolder, record: Manifest) -> BaseFolder:
+    """Give a folder that holds a base as the registry has that base.
+
+    What lies beside the weights is the base's own: a file that is another one in the folder, or
+    that the base does not have, is not there for whoever reads it, and the config is the recorded.
+    """
+    wanted, found = (
+        {file.path: file.digest for file in manifest.files if not file.is_tensors}
+        for manifest in (record, base.manifest)
+    )
+    folder = base.folder
+    for path in [path for path, file in folder.contents.items() if file.header is None]:
+        if not path.endswith(_INDEX) and wanted.get(path) != found.get(path):
+            del folder.contents[path]
+            folder.documents.pop(path, None)
+    for path, text in _recorded_configs(record, wanted).items():
+        data = text.encode()
+        folder.contents[path] = MappedFile(path, memoryview(data))
+        folder.documents[path] = strict_json_object(data)
+    manifest = replace(base.manifest, config=record.config)
+    return replace(base, manifest=manifest, view=base_view(manifest))
+
+
+def whole_beside(path: Path, root: Digest) -> WholeBase:
+    """Take the parts of a base from its folder without a look at its weights, whose root is known.
+
+    Raises:
+        Refused: A file that may not be carried, or a header that does not pass.
+    """
+    with open_folder(path, purpose="base") as folder:
+        config_text, components = _configs(folder)
+        files = [
+            ManifestFile(name, file.size_bytes, sha256_of(file.data), _NO_PIECE, is_tensors=False)
+            for name, file in folder.contents.items()
+            if file.header is None
+        ]
+        config: dict[str, object] = {"config_json": config_text}
+        if components:
+            config[COMPONENTS] = components
+    return whole_base(
+        Manifest(
+            kind=BASE_KIND,
+            variant="",
+            foldable=False,
+            base=None,
+            config=config,
+            tensors=(),
+            files=tuple(files),
+        ),
+        root=root,
+    )
+
+
+def _recorded_configs(record: Manifest, wanted: Mapping[str, Digest]) -> dict[str, str]:
+    """Give the texts of a base's configs, which its manifest holds, by their paths."""
+    components = components_of(record)
+    texts = {f"{part}/{CONFIG_FILE}": text for part, text in components.items()}
+    own = (INDEX_FILE,) if components else (CONFIG_FILE, _OF_SENTENCES)
+    place = next((path for path in own if path in wanted), None)
+    if place is not None:
+        texts[place] = str(record.config["config_json"])
+    return texts
 
 
 def _fingerprint(folder: Folder, cache: Cache, progress: Progress) -> Manifest:

@@ -14,11 +14,12 @@ from typing import Literal, Never, Protocol, Self, cast
 
 from safetensors import SafetensorError, safe_open
 
-from deltareg.client.folders.near_misses import check_exists, fix_of_empty, fix_of_two
+from deltareg.client.folders.near_misses import check_exists, empty, fix_of_two
 from deltareg.delta.delta_manifest import is_document
 from deltareg.delta.kind import DeltaFiles
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Conflict, Problem, Refused
+from deltareg.identity.carried import ARCHIVES, CODE, PICKLES, is_carried
 from deltareg.identity.manifest import check_path, check_paths
 from deltareg.tensors.header import (
     CONVERT_FIX,
@@ -37,12 +38,6 @@ from deltareg.tensors.header import (
 
 Purpose = Literal["delta", "base", "conversion"]
 _DOCUMENT_BYTES = 4 << 20
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npz")
-_CODE = (".py", ".pyc", ".so", ".dll", ".dylib", ".sh", ".ipynb", ".js")
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".xz", ".bz2", ".zst")
-_CARRIED = (".json", ".md", ".txt", ".jinja", ".model", ".yaml", ".yml", ".tiktoken")
-_TAKEN = (".safetensors", *_PICKLES, *_CARRIED)
-_CARRIED_NAMES = frozenset({"LICENSE", "NOTICE", "LICENCE"})
 _TRAINER_FILES = frozenset({
     "trainer_state.json", "training_args.bin", "training_args.json", "optimizer.pt",
     "optimizer.bin", "scheduler.pt", "scheduler.bin", "scaler.pt", "latest", "zero_to_fp32.py",
@@ -240,7 +235,7 @@ def open_folder(path: Path, *, purpose: Purpose = "delta", convention: str = "")
 
 def is_pickle(name: str) -> bool:
     """Whether a file is a pickle, by its name."""
-    return name.endswith(_PICKLES)
+    return name.endswith(PICKLES)
 
 
 def file_state(found: os.stat_result) -> tuple[int, ...]:
@@ -278,9 +273,9 @@ def _choose(
             left_out.append(f"{name} ({reason})")
             continue
         _check_file(path, name, purpose)
-        if path.name.endswith((*_CODE, *_ARCHIVES)) and purpose == "base":
+        if path.name.endswith((*CODE, *ARCHIVES)) and purpose == "base":
             left_out.append(f"{name} (not part of a base)")
-        elif path.name.endswith(_TAKEN) or path.name in _CARRIED_NAMES:
+        elif is_carried(name) or path.name.endswith(PICKLES):
             carried[name] = path
         else:
             left_out.append(f"{name} (not a file that deltas are made of)")
@@ -305,9 +300,9 @@ def _check_file(path: Path, name: str, purpose: Purpose) -> None:
     if not stat.S_ISREG(mode):
         what = "a link" if stat.S_ISLNK(mode) else "not a regular file"
         _refuse("link", f"{name} is {what}", "replace it by the file itself")
-    if purpose == "delta" and name.endswith(_CODE):
+    if purpose == "delta" and name.endswith(CODE):
         _refuse("code_file", f"{name} is code; a delta carries none", "take it out of the folder")
-    if purpose == "delta" and name.endswith(_ARCHIVES):
+    if purpose == "delta" and name.endswith(ARCHIVES):
         _refuse("not_safetensors", f"{name} is an archive", "unpack it and push the folder")
 
 
@@ -331,7 +326,7 @@ def _check_roles(
                 "pickle", f"{name} is a pickle, which can run code when it is read", CONVERT_FIX
             )
     if not has_tensors and not (purpose == "conversion" and pickles):
-        _refuse("empty", "the folder holds no safetensors file", fix_of_empty(root))
+        raise empty(root)
 
 
 def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
@@ -351,8 +346,12 @@ def _load(folder: Folder, name: str, path: Path, limits: Limits) -> None:
     folder.contents[name] = MappedFile(name, data)
     if is_document(name):
         if size > _DOCUMENT_BYTES:
-            _refuse("limits", f"{name} has {size} bytes, at most {_DOCUMENT_BYTES}", "")
-        folder.documents[name] = strict_json_object(bytes(data))
+            told = f"{name} has {size} bytes, at most {_DOCUMENT_BYTES}"
+            _refuse("limits", told, "write what loading it needs, and no more")
+        try:
+            folder.documents[name] = strict_json_object(bytes(data))
+        except Refused as error:
+            raise in_file(error, name) from error
 
 
 def _header(data: memoryview, limits: Limits) -> SafetensorsHeader:

@@ -6,7 +6,7 @@ from pathlib import Path
 from deltareg.errors import NotFound, Problem, Refused
 
 _CHECKPOINT = re.compile(r"(?:checkpoint-|global_step)(\d+)")
-_CONFIG = "adapter_config.json"
+_CONFIG, _TENSORS = "adapter_config.json", ".safetensors"
 
 
 def check_exists(path: Path) -> None:
@@ -29,12 +29,15 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return found[max(found)] if found else None
 
 
-def fix_of_empty(folder: Path) -> str:
-    """Say what to name instead of a folder without tensors."""
-    if any(folder.glob("*.gguf")):
-        return "convert the GGUF file: deltareg convert PATH --out DIR --base BASE"
+def empty(folder: Path) -> Refused:
+    """Give the refusal of a folder without tensors, which says what to name instead."""
+    fix = "name the folder that does"
     newest = newest_checkpoint(folder)
-    return f"name its newest checkpoint: {newest}" if newest else "name the folder that does"
+    if any(folder.glob("*.gguf")):
+        fix = "convert the GGUF file: deltareg convert PATH --out DIR --base BASE"
+    elif newest:
+        fix = f"name its newest checkpoint: {newest}"
+    return Refused([Problem("empty", "the folder holds no safetensors file", fix=fix)])
 
 
 def fix_of_two(folder: Path, one: str, other: str) -> str:
@@ -48,15 +51,38 @@ def fix_of_two(folder: Path, one: str, other: str) -> str:
 
 
 def check_is_whole(path: Path) -> None:
-    """Make sure that what is to be pushed is there, and not one file of an adapter.
+    """Make sure that what is to be pushed is there, and is one adapter or more than a file of it.
 
     Raises:
         NotFound: There is nothing at the path.
-        Refused: The config that belongs to it lies beside it.
+        Refused: It is one file of an adapter, or a folder around an adapter, a trainer's or one of
+            several.
     """
     check_exists(path)
-    is_part = path.name.endswith(".safetensors") and path.is_file()
-    if is_part and (path.parent / _CONFIG).is_file():
-        told = f"{path.name} is one file of an adapter: {_CONFIG} lies beside it"
-        fix = f"name the folder: {path.parent}"
-        raise Refused([Problem("missing_config", told, fix=fix)])
+    beside = path.parent
+    if path.name == _CONFIG and path.is_file():
+        raise _is_part_of(beside, path, "the tensors lie")
+    if path.name.endswith(_TENSORS) and path.is_file() and (beside / _CONFIG).is_file():
+        raise _is_part_of(beside, path, f"{_CONFIG} lies")
+    if path.is_dir() and not (path / _CONFIG).exists() and not any(path.glob(f"*{_TENSORS}")):
+        _check_is_none_around(path)
+
+
+def _is_part_of(folder: Path, path: Path, what_lies: str) -> Refused:
+    told = f"{path.name} is one file of an adapter: {what_lies} beside it"
+    return Refused([Problem("missing_config", told, fix=f"name the folder: {folder}")])
+
+
+def _check_is_none_around(folder: Path) -> None:
+    """Refuse a folder that holds nothing itself and adapters in its own folders."""
+    if newest_checkpoint(folder):
+        raise empty(folder)
+    configs = sorted(folder.glob(f"*/{_CONFIG}"))
+    places = [str(c.parent) for c in configs if any(c.parent.glob(f"*{_TENSORS}"))]
+    if len(places) == 1:
+        told = f"the adapter lies one folder below, in {places[0]}"
+        raise Refused([Problem("missing_config", told, fix=f"name that folder: {places[0]}")])
+    if places:
+        told = f"the folder holds {len(places)} adapters, each in a folder of its own"
+        fix = f"push one of them alone: {' or '.join(places[:4])}"
+        raise Refused([Problem("ambiguous", told, fix=fix)])

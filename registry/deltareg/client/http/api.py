@@ -14,8 +14,9 @@ from deltareg.client.config import ClientConfig
 from deltareg.client.http.answers import checked, our_errors, read_answer, store_failure
 from deltareg.client.http.patience import Patience
 from deltareg.client.progress import SILENT, Progress
-from deltareg.errors import IntegrityFailure, InvalidInput
+from deltareg.errors import IntegrityFailure, InvalidInput, Misconfigured
 from deltareg.host.lean_httpx import httpx
+from deltareg.host.token_files import is_confidential
 from deltareg.wire import API
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -39,6 +40,19 @@ class _LateTrust(ssl.SSLContext):
         return _trusted().wrap_bio(*args, **options)
 
 
+def _why_unsent(config: ClientConfig) -> Misconfigured | None:
+    """Say why nothing is asked of a server: it would get a token that is not for it, or others."""
+    told, fix = config.withheld
+    if told and not config.token:
+        return Misconfigured(told, fix=fix)
+    if not config.token or config.insecure_http or is_confidential(config.server):
+        return None
+    return Misconfigured(
+        f"plain http would show the token to everybody between here and {config.server}",
+        fix="use https://…; where the network is yours alone: DELTAREG_INSECURE_HTTP=1",
+    )
+
+
 class Api:
     """One server, as seen by one client; safe to use from several threads."""
 
@@ -59,7 +73,8 @@ class Api:
             sleep: Waits so many seconds between tries.
         """
         headers = {"User-Agent": "deltareg"}
-        if config.token:
+        self._refusal = _why_unsent(config)
+        if config.token and self._refusal is None:
             headers["Authorization"] = f"Bearer {_printable(config.token)}"
         self._config = config
         self._patience = Patience(
@@ -129,6 +144,8 @@ class Api:
         if content is not None:
             sent["Content-Type"] = "application/json"
         params = {key: _text(value) for key, value in (query or {}).items() if value is not None}
+
+        self._check_token()
 
         def once() -> httpx.Response:
             with self._watched(is_quiet="wait" in params):
@@ -207,6 +224,15 @@ class Api:
     def _at_once(self, act: Callable[[], T]) -> T:
         with our_errors(self._config.server):
             return act()
+
+    def _check_token(self) -> None:
+        """Ask nothing of a server that the token is not for: it would only say that there is none.
+
+        Raises:
+            Misconfigured: With what to do.
+        """
+        if self._refusal is not None:
+            raise self._refusal
 
     def _watched(self, *, is_quiet: bool = False) -> AbstractContextManager[Callable[[], None]]:
         """Say what is waited for when it takes long, but not of what is asked to take long."""

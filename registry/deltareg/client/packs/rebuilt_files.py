@@ -22,7 +22,7 @@ def write_files(folder: Path, manifest: Manifest, rebuild: Rebuild, *, meter: Me
     for file in manifest.files:
         target = folder / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        body = _file_bytes(manifest, file, rebuild)
+        body = file_bytes(manifest, file, rebuild)
         _write_checked(target, body, expected=file.digest, meter=meter)
 
 
@@ -51,7 +51,8 @@ def _hashed(body: Iterable[memoryview | bytes], hasher: Hasher) -> Iterator[memo
         yield chunk
 
 
-def _file_bytes(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Iterator[memoryview]:
+def file_bytes(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Iterator[memoryview]:
+    """Give the bytes of a file in order, each piece checked at its end."""
     if not file.is_tensors:
         yield from rebuild([file.part])
         return

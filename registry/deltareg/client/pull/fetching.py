@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from deltareg.client.asking.resolving import base_path, version_path
-from deltareg.client.bases.bases import base_manifest, find_base
+from deltareg.client.bases.bases import find_base, identity_of
+from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
 from deltareg.client.disk.kept_files import make_read_only
@@ -127,6 +128,8 @@ def view_of(context: Context, info: BaseInfo) -> BaseView:
 def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
     """Open a base on this machine, or bring it into the cache from the server.
 
+    A folder with the same tensors and another config, tokenizer or template is another base.
+
     A version that is a base is put together from the base at its foot, whatever lies between.
 
     Raises:
@@ -136,21 +139,30 @@ def fetch_base(context: Context, info: BaseInfo) -> BaseFolder:
     return fetch_base_counted(context, info)[0]
 
 
-def fetch_base_counted(context: Context, info: BaseInfo) -> tuple[BaseFolder, int]:
-    """Bring a base as `fetch_base` does, and say how many bytes came over the network for it."""
+def fetch_base_counted(
+    context: Context, info: BaseInfo, *, tensors_only: bool = False
+) -> tuple[BaseFolder, int]:
+    """Bring a base as `fetch_base` does, and say how many bytes came over the network for it.
+
+    With `tensors_only` any folder will do that has its tensors: nothing else of it is taken.
+    """
     root = Digest.parse(info.root)
-    found = find_base(context.cache, root, location=info.location, progress=context.progress)
+    record = None if tensors_only else base_manifest(context.api, context.cache, info)
+    found = find_base(
+        context.cache, root, record=record, location=info.location, progress=context.progress
+    )
     if found is not None:
         return found, 0
-    manifest = base_manifest(context.api, context.cache, info)
+    manifest = base_manifest(context.api, context.cache, info) if record is None else record
     raw = context.api.send("GET", f"{base_path(info.name)}/storage").content
     storage = StorageMap.decode(raw)
-    target = context.cache.folder_path("bases", root)
+    identity = identity_of(manifest)
+    target = context.cache.folder_path("bases", identity)
     fetched = 0
-    if find_intact(context.cache, "bases", root, manifest) is None:
+    if find_intact(context.cache, "bases", identity, manifest) is None:
         fetched = _put_together(context, info, target, manifest, storage)
     folder = open_base(target, context.cache, progress=context.progress)
-    if folder.identity.root != root:
+    if folder.identity.root != root or folder.identity.whole.identity != identity:
         folder.folder.close()
         raise IntegrityFailure(f"the base {info.name} came as {folder.identity.root}, not {root}")
     return folder, fetched
@@ -162,7 +174,7 @@ def _put_together(
     bottom, below = None, 0
     if info.bottom is not None:
         own = context.api.get(base_path(info.bottom.name), BaseInfo)
-        bottom, below = fetch_base_counted(context, own)
+        bottom, below = fetch_base_counted(context, own, tensors_only=True)
     try:
         references = _readers_by_digest(bottom, storage)
         source = _Source(f"base:{info.name}", manifest, storage, references)
@@ -322,7 +334,7 @@ def _reference_base(
     if not outside:
         return None, 0
     info = context.api.get(base_path(version.base.name), BaseInfo)
-    base, came = fetch_base_counted(context, info)
+    base, came = fetch_base_counted(context, info, tensors_only=True)
     if base.identity.root != manifest.base:
         raise IntegrityFailure(f"the base {info.name} is not the one that {version.ref} is for")
     return base, came

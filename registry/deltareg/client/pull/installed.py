@@ -29,6 +29,7 @@ class Installed(BaseModel):
         files: The paths of its files; others are not ours to replace.
         root: Where base and delta were folded into one model, its fingerprint; else empty.
         rest: The digest over its files that hold no tensors, where it was folded.
+        base: The identity of the base that it was folded into; empty in notes of older releases.
     """
 
     form: Literal["deltareg.installed/1"] = "deltareg.installed/1"
@@ -37,13 +38,24 @@ class Installed(BaseModel):
     files: list[str]
     root: str = ""
     rest: str = ""
+    base: str = ""
+
+    def is_of(self, version: VersionInfo) -> bool:
+        """Whether it is a version; the same delta on another base is another one, if folded."""
+        if self.digest != version.digest:
+            return False
+        is_told = bool(self.base) or self.ref == version.ref
+        return not self.root or (is_told and self.base in {"", version.base.identity})
 
 
 def remember_installed(cache: Cache, folder: Path, version: VersionInfo, *, root: str = "") -> None:
     """Note what a folder was just made from."""
     files = sorted(files_in(folder))
     rest = _rest(folder, files) if root else ""
-    note = Installed(ref=version.ref, digest=version.digest, files=files, root=root, rest=rest)
+    base = version.base.identity if root else ""
+    note = Installed(
+        ref=version.ref, digest=version.digest, files=files, root=root, rest=rest, base=base
+    )
     cache.keep_note(_name(folder), note.model_dump_json().encode())
 
 

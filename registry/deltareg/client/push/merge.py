@@ -185,9 +185,11 @@ def _resolve(context: Context, parents: Weighted) -> list[VersionDetail]:
 def _check(versions: Sequence[VersionDetail], line: LineRef | None) -> None:
     first = versions[0]
     for version in versions:
-        if version.base.root != first.base.root:
+        if (version.base.root, version.base.identity) != (first.base.root, first.base.identity):
+            is_alike = version.base.root == first.base.root
+            digests = "the same tensors, and other bases" if is_alike else f"{first.base.root}"
             raise BaseMismatch(
-                f"{first.ref} is for {first.base.name} ({first.base.root}) and {version.ref} for"
+                f"{first.ref} is for {first.base.name} ({digests}) and {version.ref} for"
                 f" {version.base.name} ({version.base.root})",
                 fix="merge versions of one base",
             )

@@ -150,11 +150,14 @@ def _send_patiently(
     request = request_of(
         UploadOpen, subject="delta", target=str(line), manifest=manifest.encode().decode(),
         message=options.message, semver=options.semver, labels=dict(options.labels),
-        base=known.name, trained_on=known.trained_on,
+        base=known.name, base_identity=known.identity, trained_on=known.trained_on,
     )  # fmt: skip
     for attempt in range(_TRIES):
         try:
-            return _send(context, folder, manifest, known, request, options.idempotency_key)
+            return _send(
+                context, folder, manifest, known, request, options.idempotency_key,
+                is_again=attempt > 0,
+            )  # fmt: skip
         except UploadClosed:
             if attempt == _TRIES - 1:
                 raise
@@ -168,13 +171,16 @@ def _send(
     known: KnownBase,
     request: UploadOpen,
     idempotency_key: str | None,
+    *,
+    is_again: bool,
 ) -> tuple[VersionInfo, int]:
     upload = context.api.post("/uploads", request, UploadInfo)
     if upload.version is not None:
         return upload.version, 0
     pairs = {} if known.tensors is None else references(folder.tensors, known.view, known.tensors)
     stored = stored_of(upload)
-    with earlier_at_hand(context, LineRef.parse(request.target), manifest) as earlier:
+    line = LineRef.parse(request.target)
+    with earlier_at_hand(context, line, manifest, is_proven=is_again) as earlier:
         before = {} if earlier is None else earlier.references(manifest, stored)
         sources = piece_sources(folder, manifest, pairs, before)
         sent = send_pieces(context, upload, manifest, sources, stored)

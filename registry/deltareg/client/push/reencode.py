@@ -162,7 +162,7 @@ def _earlier(
     if grant.against == "smallest":
         line = Ref.parse(version.ref).line
         found = earlier_version(context, line, manifest, before=version.version)
-    if found is None:
+    if found is None or found.proof in {"claimed", "corrupt"}:
         yield None
         return
     try:

@@ -26,6 +26,8 @@ from deltareg.refs import LineRef
 from deltareg.wire import Page, VersionInfo
 
 _LOOKED_AT = 50
+# An older server says nothing of proofs.
+_SOUND = {True: {"proven", None}, False: {"proven", "claimed", None}}
 References = dict[tuple[str, str], Reference]
 
 
@@ -96,16 +98,20 @@ def earlier_version(
 
 @contextmanager
 def earlier_at_hand(
-    context: Context, line: LineRef, manifest: Manifest
+    context: Context, line: LineRef, manifest: Manifest, *, is_proven: bool = False
 ) -> Generator[Earlier | None, None, None]:
     """Open the version that a new one follows, if its files are on this machine.
+
+    Of bytes that are claimed the registry lets only their sender build on; with `is_proven` none
+    are tried that it may refuse.
 
     Raises:
         UploadClosed: At the end of the block: a file was written to or taken away meanwhile, and
             what was encoded against it does not count.
     """
     version = earlier_version(context, line, manifest)
-    found = None if version is None else _open(context, version)
+    is_sound = version is not None and version.proof in _SOUND[is_proven]
+    found = _open(context, version) if version is not None and is_sound else None
     if found is None:
         yield None
         return

@@ -70,7 +70,7 @@ def gather(client: Client, asked: Asked, *, status: int) -> GateReport:
         base=base,
         compared=_compared(client, asked, version, channel, note) if asked.has_diff else Compared(),
         history=_history(client, version, suites) if asked.has_history else (),
-        waivers=_waivers(suites),
+        waivers=_waivers(suites, "" if asked.answer is None else asked.answer.channel),
     )
 
 
@@ -168,14 +168,14 @@ def measured(value: object) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def _waivers(suites: Iterable[Judged]) -> list[Waiver]:
-    """Give the waivers of the verdicts that stand; of those that have ended nothing is let pass."""
+def _waivers(suites: Iterable[Judged], channel: str) -> list[Waiver]:
+    """Give the waivers that stand on the verdicts, for the channel where one was asked."""
     return [
         Waiver(waiver.check, waiver.reason, waiver.expires_at, waiver.created_by)
         for judged in suites
         if judged.verdict is not None
         for waiver in judged.verdict.waivers
-        if waiver.stands
+        if waiver.stands and (not channel or waiver.channel in {"", channel})
     ]
 
 

@@ -8,13 +8,24 @@ from deltareg.client import use_cases
 from deltareg.client.asking.resolving import base_path, resolve
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
-from deltareg.refs import Ref
-from deltareg.wire import BaseForm, BaseInfo, CompatRow, Page, Scheme, request_of
+from deltareg.errors import NotFound
+from deltareg.refs import Ref, parse_base, plain_base
+from deltareg.wire import (
+    BaseDiff,
+    BaseForm,
+    BaseInfo,
+    BaseRename,
+    CompatRow,
+    Page,
+    Scheme,
+    request_of,
+)
 
 if TYPE_CHECKING:
     from deltareg.client.folders.base_folder import BaseFolder
     from deltareg.client.results import reports
     from deltareg.delta.kind import BaseView
+    from deltareg.identity.manifest import Manifest
 
 
 class Bases(Resource):
@@ -65,6 +76,10 @@ class Bases(Resource):
         info = self.show(name)
         return use_cases.fetching.view_of(self._context, info)
 
+    def manifest(self, base: BaseInfo) -> "Manifest":
+        """Give the manifest of a base, which lists its files and holds its config."""
+        return use_cases.which.base_manifest(self._context.api, self._context.cache, base)
+
     def named_in(self, adapter: AnyPath) -> str:
         """Give what `base` has to be for an adapter, by what its own config names.
 
@@ -91,9 +106,38 @@ class Bases(Resource):
         Raises:
             NotFound: There is none, or the version was never a base.
         """
-        if "/" in name:
-            name = resolve(self._context, Ref.parse(name), bare="newest").ref
-        return self._context.api.get(base_path(name), BaseInfo)
+        if ":" not in name and "@" not in name:
+            try:
+                return self._context.api.get(base_path(name), BaseInfo)
+            except NotFound:
+                if "/" not in plain_base(name):
+                    raise
+        ref = resolve(self._context, Ref.parse(name), bare="newest").ref
+        return self._context.api.get(base_path(ref), BaseInfo)
+
+    def diff(self, name: str, other: str) -> BaseDiff:
+        """Say in which parts a base differs from another: tensors, config, tokenizer and so on."""
+        one, two = self.show(name).name, self.show(other).name
+        return self._context.api.get(f"{base_path(one)}/diff", BaseDiff, other=two)
+
+    def rename(self, name: str, to: str) -> BaseInfo:
+        """Give a base another name in its namespace; the one before leads to it on.
+
+        Raises:
+            Conflict: Another base has that name, or had it.
+        """
+        body = BaseRename(name=parse_base(to))
+        return self._context.api.post(f"{base_path(name)}:rename", body, BaseInfo)
+
+    def delete(self, name: str, *, dry_run: bool = False) -> BaseInfo:
+        """Delete a base on which nothing stands; its bytes go with the next collection.
+
+        Raises:
+            Conflict: Versions or variants stand on it.
+        """
+        return self._context.api.request(
+            "DELETE", base_path(name), BaseInfo, query={"dry_run": dry_run or None}
+        )
 
     def fetch(self, base: BaseInfo | str) -> "BaseFolder":
         """Open a base on this machine, or bring its bytes into the cache; the caller closes it."""

@@ -54,7 +54,7 @@ class Channels(Resource):
         path = f"{_path(line, name)}/revisions"
         return self._list(path, Page[RevisionInfo], cursor=cursor, limit=limit)
 
-    def gate(self, ref: str, channel: str) -> GateAnswer:
+    def gate(self, ref: str, channel: str, *, accept_warnings: bool = False) -> GateAnswer:
         """Say whether a version may go to a channel, and if not what is missing.
 
         Raises:
@@ -62,7 +62,10 @@ class Channels(Resource):
         """
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         path = f"{version_path(Ref.parse(version.ref))}/gate"
-        answer = self._context.api.get(path, GateAnswer, channel=parse_channel(channel))
+        accepting = {"accept_warnings": True} if accept_warnings else {}
+        answer = self._context.api.get(
+            path, GateAnswer, channel=parse_channel(channel), **accepting
+        )
         if answer.allowed:
             use_cases.verified.verify_answer(self._context, answer, digest=version.digest)
         return answer
@@ -81,8 +84,18 @@ class Channels(Resource):
         reason: str = "",
         if_current: int | None = None,
         break_glass: bool = False,
+        accept_warnings: bool = False,
     ) -> MoveResult:
         """Move a channel to a version that passes its gate.
+
+        Args:
+            ref: The version.
+            channel: The channel.
+            reason: Why.
+            if_current: Move only if the channel serves this version now.
+            break_glass: Whether to move although the gate says no; it is reviewed afterwards.
+            accept_warnings: Whether the warnings of its verdicts are let pass, about which a
+                protected channel asks.
 
         Raises:
             GateFailed: Its verdict is fail.
@@ -100,7 +113,7 @@ class Channels(Resource):
             )
         move = request_of(
             ChannelMove, kind="promote", version=version.version, reason=reason,
-            break_glass=break_glass,
+            break_glass=break_glass, accept_warnings=accept_warnings,
         )  # fmt: skip
         return self._move(str(line), channel, move, current=current)
 

@@ -49,8 +49,15 @@ class Runs(Resource):
         )  # fmt: skip
         return self.create(wanted)
 
+    def prove(self, ref: str = "", *, base: str = "", again: bool = False) -> RunInfo:
+        """Queue a proof of the bytes of a version or a base, or join the one under way.
+
+        What is proven already is looked at once more with `again` only.
+        """
+        return self.create(request_of(RunCreate, what="prove", ref=ref, base=base, again=again))
+
     def create(self, wanted: RunCreate) -> RunInfo:
-        """Queue the verification that a request asks for, or join the one under way."""
+        """Queue the verification or the proof that a request asks for, or join one under way."""
         return queue_verification(self._context, wanted)
 
     def wait(

@@ -10,8 +10,8 @@ from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.client.results.proofs import SignedProof
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.refs import parse_id, parse_name
-from deltareg.wire import EnvelopeInfo, Page, VerdictInfo, WaiverCreate, request_of
+from deltareg.refs import parse_channel, parse_id, parse_name
+from deltareg.wire import EnvelopeInfo, Page, RunInfo, VerdictInfo, WaiverCreate, request_of
 
 
 class Verdicts(Resource):
@@ -62,30 +62,49 @@ class Verdicts(Resource):
         return [use_cases.verified.verify_verdict(one.encode(), trusted) for one in envelopes]
 
     def waive(
-        self, verdict_id: str, check: str, *, reason: str, expires: str = "30d"
+        self, verdict_id: str, check: str, *, channel: str, reason: str, expires: str = "30d"
     ) -> VerdictInfo:
-        """Waive a failed check of a verdict for a while (`30d`), or until a time or date."""
-        wanted = request_of(WaiverCreate, check=check, reason=reason, **_end(expires))
+        """Waive a failed check of a verdict for a channel and a while (`30d`), or until a time.
+
+        Where the check kept others from running, they are queued: the verdict that comes decides.
+        """
+        wanted = request_of(
+            WaiverCreate, check=check, channel=parse_channel(channel), reason=reason,
+            **_end(expires),
+        )  # fmt: skip
         # With a key of its own, a waiver whose answer was lost is answered again and not refused.
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         path = f"{_path(verdict_id)}/waivers"
         return self._context.api.post(path, wanted, VerdictInfo, headers=headers)
 
-    def unwaive(self, verdict_id: str, check: str) -> VerdictInfo:
-        """End the waiver of a check before its time.
+    def unwaive(self, verdict_id: str, check: str, *, channel: str | None = None) -> VerdictInfo:
+        """End the waiver of a check before its time, for a channel or for all.
 
         Raises:
             NotFound: It is not waived.
         """
         path, check = _path(verdict_id), parse_name(check, "check")
-        if check not in _waived(self.show(verdict_id)):
+        query = {} if channel is None else {"channel": parse_channel(channel)}
+        if check not in _waived(self.show(verdict_id), channel):
+            where = "" if channel is None else f" for {channel}"
             raise NotFound(
-                f"{check} of {verdict_id} is not waived", fix=f"deltareg verdict show {verdict_id}"
+                f"{check} of {verdict_id} is not waived{where}",
+                fix=f"deltareg verdict show {verdict_id}",
             )
         try:
-            return self._context.api.request("DELETE", f"{path}/waivers/{check}", VerdictInfo)
+            return self._context.api.request(
+                "DELETE", f"{path}/waivers/{check}", VerdictInfo, query=query
+            )
         except NotFound:  # ended meanwhile, perhaps by our own request, whose answer was lost
             return self.show(verdict_id)
+
+    def continue_(self, verdict_id: str) -> RunInfo:
+        """Queue what a waived verdict left out, or join the run that makes up for it.
+
+        Raises:
+            Conflict: It left nothing out, or something that failed in it is not waived.
+        """
+        return self._context.api.post(f"{_path(verdict_id)}/continuations", None, RunInfo)
 
 
 def _end(expires: str) -> dict[str, object]:
@@ -98,8 +117,9 @@ def _end(expires: str) -> dict[str, object]:
     return {"expires_in_s": seconds}
 
 
-def _waived(verdict: VerdictInfo) -> set[str]:
-    return {waiver.check for waiver in verdict.waivers if waiver.stands}
+def _waived(verdict: VerdictInfo, channel: str | None) -> set[str]:
+    standing = [waiver for waiver in verdict.waivers if waiver.stands]
+    return {waiver.check for waiver in standing if channel in {None, waiver.channel}}
 
 
 def _path(verdict_id: str) -> str:

@@ -1,6 +1,6 @@
 """What the client's longer methods give back, with the JSON that scripts may rely on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Fingerprint:
         model_type: As its config says.
         config_digest: Over `config.json`.
         tokenizer_digest: Over the tokenizer's files; None when there are none.
+        identity: Over all parts that decide what it does.
+        parts: The digest of each of these parts, by name.
     """
 
     root: Digest
@@ -34,6 +36,8 @@ class Fingerprint:
     model_type: str
     config_digest: Digest
     tokenizer_digest: Digest | None
+    identity: Digest
+    parts: Mapping[str, Digest]
 
     def to_dict(self) -> dict[str, object]:
         """What there is, as plain values."""
@@ -42,6 +46,8 @@ class Fingerprint:
             "root": str(self.root), "tensors": self.tensors, "size_bytes": self.size_bytes,
             "model_type": self.model_type, "config_digest": str(self.config_digest),
             "tokenizer_digest": str(self.tokenizer_digest or ""),
+            "identity": str(self.identity),
+            "parts": {name: str(digest) for name, digest in self.parts.items()},
         }  # fmt: skip
 
     def _repr_html_(self) -> str:

@@ -7,13 +7,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.document import Documents, pack_map
+from deltareg.db.queries.base_identities import is_deleted
 from deltareg.db.queries.stacks import is_standing
 from deltareg.db.rows import BaseManifestRow, BaseRow, RelationRow, VersionRow, fetch_all
 from deltareg.db.tables import (
+    base_aliases,
     base_hub_ids,
+    base_identities,
     base_relations,
     base_variants,
     bases,
+    deleted_bases,
     principals,
     version_bases,
     version_variants,
@@ -46,7 +50,7 @@ def base_rows(
     if base_id is not None:
         query = query.where(bases.c.id == base_id)
     if name is not None:
-        query = query.where(bases.c.name == name)
+        query = query.where(sa.or_(bases.c.name == name, bases.c.id.in_(_called(name))))
     if root is not None:
         query = query.where(bases.c.root == root)
     if hub_id is not None:
@@ -68,23 +72,21 @@ def base_content(conn: sa.Connection, base_id: int) -> Documents:
     return Documents(row.manifest, row.storage_map)
 
 
-def find_base_for(conn: sa.Connection, root: str, *, name: str = "") -> BaseRow | None:
-    """Find a base by root: the one of that name if it has the root, else the first that has."""
-    rows = base_rows(conn, root=root, name=name, limit=1) if name else ()
-    rows = rows or base_rows(conn, root=root, limit=1)
-    return rows[0] if rows else None
-
-
 def base_of(conn: sa.Connection, version: VersionRow) -> BaseRow | None:
-    """Give the base that a version was pushed for, even if it is a version that was deleted."""
+    """Give the base that a version was pushed for, even if it is a version that was deleted.
+
+    None for a version that is bound to none.
+    """
     if version.base_id is None:
-        return find_base_for(conn, version.base_root)
+        return None
     return base_rows(conn, base_id=version.base_id, limit=1, also_deleted=True)[0]
 
 
 def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[BaseManifestRow]:
     """Give id, root and manifest of every other base."""
-    query = sa.select(bases.c.id, bases.c.root, bases.c.manifest).where(bases.c.id != base_id)
+    query = sa.select(bases.c.id, bases.c.root, bases.c.manifest).where(
+        bases.c.id != base_id, ~is_deleted()
+    )
     return fetch_all(conn, query, BaseManifestRow)
 
 
@@ -100,21 +102,27 @@ def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:
 
 
 def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
-    """Give a registered base its bytes."""
+    """Give a registered base its bytes, or others in the place of those that it has."""
+    revision = sa.case(
+        (bases.c.storage_map.is_(None), bases.c.storage_revision),
+        else_=bases.c.storage_revision + 1,
+    )
     packed = pack_map(storage_map, base_content(conn, base_id).manifest)
     conn.execute(
         sa.update(bases)
         .where(bases.c.id == base_id)
-        .values(storage_map=packed, stored_bytes=stored_bytes)
+        .values(storage_map=packed, stored_bytes=stored_bytes, storage_revision=revision)
     )
 
 
 def relations_of(conn: sa.Connection, base_id: int) -> Sequence[RelationRow]:
     """List what is recorded about a base and others, with the other's name where it has one."""
     other = bases.alias("other")
+    stands = ~sa.exists().where(deleted_bases.c.base_id == other.c.id)
     query = (
         sa.select(base_relations.c.relation, base_relations.c.other_root, other.c.name)
-        .outerjoin(other, other.c.root == base_relations.c.other_root)
+        .select_from(base_relations)
+        .outerjoin(other, sa.and_(other.c.root == base_relations.c.other_root, stands))
         .where(base_relations.c.base_id == base_id)
         .order_by(base_relations.c.id)
     )
@@ -139,6 +147,10 @@ def add_relation(
         )  # fmt: skip
 
 
+def _called(name: str) -> sa.Select[tuple[int]]:
+    return sa.select(base_aliases.c.base_id).where(base_aliases.c.name == name)
+
+
 @cache
 def _select() -> sa.Select[*tuple[Any, ...]]:
     bottom = bases.alias("bottom")
@@ -161,6 +173,9 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             bases.c.storage_map.is_not(None).label("is_stored"),
             principals.c.name.label("maker"),
             (used + trained).label("deltas"),
+            base_identities.c.identity,
+            base_identities.c.parts,
+            base_identities.c.is_partial,
             version_bases.c.version_id,
             version_bases.c.bottom_id,
             version_bases.c.depth,
@@ -168,9 +183,12 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             bottom.c.name.label("bottom_name"),
             bottom.c.root.label("bottom_root"),
             base_variants.c.scheme,
+            full.c.id.label("full_id"),
             full.c.name.label("full_name"),
             full.c.root.label("full_root"),
         )
+        .select_from(bases)
+        .outerjoin(base_identities, base_identities.c.base_id == bases.c.id)
         .outerjoin(version_bases, version_bases.c.base_id == bases.c.id)
         .outerjoin(bottom, bottom.c.id == version_bases.c.bottom_id)
         .outerjoin(base_variants, base_variants.c.base_id == bases.c.id)

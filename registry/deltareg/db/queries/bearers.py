@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.grants import held_by
+from deltareg.db.queries.namespaces import EPOCH
 from deltareg.db.rows import LiveTokenRow, Prepared, Statement, check_order
 from deltareg.db.tables import principals, tokens
 
@@ -71,7 +73,8 @@ def _live_tokens() -> sa.Select[*tuple[Any, ...]]:
             tokens.c.id, tokens.c.kind, tokens.c.scopes, tokens.c.expires_at,
             tokens.c.last_used_at, principals.c.id.label("principal_id"),
             principals.c.name.label("principal"), principals.c.kind.label("principal_kind"),
-            now_us().label("now"),
+            now_us().label("now"), tokens.c.namespaces, held_by(principals.c.id).label("held"),
+            EPOCH.label("epoch"),
         )
         .join(principals, principals.c.id == tokens.c.principal_id)
         .where(

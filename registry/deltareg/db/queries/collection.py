@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S, now_us
+from deltareg.db.queries.forms import let_go
 from deltareg.db.queries.stacks import holding_stacked, release_base
 from deltareg.db.rows import (
     LeftoverRow,
@@ -23,6 +24,8 @@ from deltareg.db.rows import (
 from deltareg.db.tables import (
     base_packs,
     channels,
+    form_packs,
+    forms,
     lineage,
     packs,
     piece_packs,
@@ -41,6 +44,7 @@ _DAY_US = 86_400 * US_PER_S
 _IS_REFERENCED = sa.or_(
     sa.exists().where(version_packs.c.pack_id == packs.c.id),
     sa.exists().where(base_packs.c.pack_id == packs.c.id),
+    sa.exists().where(form_packs.c.pack_id == packs.c.id),
 )
 
 
@@ -108,6 +112,7 @@ def release(conn: sa.Connection, version_id: int, *, window: PinWindow) -> bool:
     if is_pinned or holding_children(conn, [version_id]):
         return False
     conn.execute(sa.delete(version_packs).where(version_packs.c.version_id == version_id))
+    let_go(conn, version_id)
     release_base(conn, version_id)
     conn.execute(
         sa.update(versions).where(versions.c.id == version_id).values(released_at=now_us())
@@ -237,11 +242,15 @@ def references(conn: sa.Connection, pack_ids: Iterable[int]) -> Sequence[PackUse
         of_bases = sa.select(base_packs.c.pack_id, version_bases.c.version_id).outerjoin(
             version_bases, version_bases.c.base_id == base_packs.c.base_id
         )
-        both = sa.union_all(
+        of_forms = sa.select(form_packs.c.pack_id, forms.c.version_id).join(
+            forms, forms.c.id == form_packs.c.form_id
+        )
+        every = sa.union_all(
             of_versions.where(version_packs.c.pack_id.in_(part)),
             of_bases.where(base_packs.c.pack_id.in_(part)),
+            of_forms.where(form_packs.c.pack_id.in_(part)),
         )
-        found += fetch_all(conn, both, PackUseRow)
+        found += fetch_all(conn, every, PackUseRow)
     return found
 
 
@@ -258,7 +267,12 @@ def packs_of_versions(conn: sa.Connection, version_ids: Iterable[int]) -> dict[i
             .join(version_bases, version_bases.c.base_id == base_packs.c.base_id)
             .where(version_bases.c.version_id.in_(part))
         )
-        for query in (of_deltas, of_bases):
+        of_forms = (
+            sizes.join(form_packs, form_packs.c.pack_id == packs.c.id)
+            .join(forms, forms.c.id == form_packs.c.form_id)
+            .where(forms.c.version_id.in_(part))
+        )
+        for query in (of_deltas, of_bases, of_forms):
             found |= {row.id: row.size_bytes for row in conn.execute(query)}
     return found
 

@@ -7,8 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.signing import is_for_all, shown_outcome
 from deltareg.db.rows import LineRow, ListedLineRow, fetch_all, fetch_one
+from deltareg.db.sight import Sight
 from deltareg.db.tables import bases, channels, deltas, namespaces, verdicts, versions
 
 
@@ -17,15 +19,24 @@ def namespace_id(conn: sa.Connection, name: str) -> int | None:
     return conn.execute(sa.select(namespaces.c.id).where(namespaces.c.name == name)).scalar()
 
 
-def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> int:
-    """Insert a namespace and give its id; joins one that was made meanwhile."""
+@dataclass(frozen=True, slots=True)
+class MadeNamespace:
+    """A namespace after it was asked for: its row, and whether it was made by that."""
+
+    id: int
+    is_new: bool
+
+
+def add_namespace(conn: sa.Connection, name: str, *, created_by: int) -> MadeNamespace:
+    """Insert a namespace; joins one that was made meanwhile."""
+    insert = sa.insert(namespaces).values(name=name, created_by=created_by)
     try:
         with conn.begin_nested():
-            conn.execute(sa.insert(namespaces).values(name=name, created_by=created_by))
+            row_id = conn.execute(insert.returning(namespaces.c.id)).scalar_one()
+            return MadeNamespace(int(row_id), is_new=True)
     except IntegrityError:
-        pass  # somebody else was first, which is as good
-    query = sa.select(namespaces.c.id).where(namespaces.c.name == name)
-    return int(conn.execute(query).scalar_one())
+        query = sa.select(namespaces.c.id).where(namespaces.c.name == name)
+        return MadeNamespace(int(conn.execute(query).scalar_one()), is_new=False)
 
 
 def delta_row(
@@ -78,6 +89,7 @@ class LineFilter:
         channel: A channel that serves a version of the line.
         labels: Labels of the newest version, each with its value; no name holds `"` or a backslash.
         suite_digest: The suite that `verdict` speaks of.
+        sight: Whose lines are shown; None for all.
     """
 
     namespace: str | None = None
@@ -87,6 +99,7 @@ class LineFilter:
     channel: str | None = None
     labels: Sequence[tuple[str, str]] = ()
     suite_digest: str = ""
+    sight: Sight | None = None
 
 
 def line_rows(
@@ -122,6 +135,7 @@ def line_rows(
 
 
 def _filtered(query: sa.Select[*tuple[Any, ...]], only: LineFilter) -> sa.Select[*tuple[Any, ...]]:
+    query = in_sight(query, only.sight)
     if only.namespace is not None:
         query = query.where(namespaces.c.name == only.namespace)
     if only.channel is not None:

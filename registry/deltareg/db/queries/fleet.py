@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import AgentRow, FollowerRow, fetch_all, fetch_one
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     agents,
     channels,
@@ -97,11 +99,12 @@ def follower_rows(
     *,
     delta_id: int | None,
     channel_id: int | None,
+    sight: Sight | None = None,
     after: int | None,
     limit: int,
 ) -> Sequence[FollowerRow]:
     """List followers in the order that they came, of a line, of a channel or of all."""
-    query = _select_followers().order_by(followers.c.id).limit(limit)
+    query = in_sight(_select_followers(), sight).order_by(followers.c.id).limit(limit)
     if delta_id is not None:
         query = query.where(channels.c.delta_id == delta_id)
     if channel_id is not None:

@@ -9,6 +9,7 @@ from deltareg.db.tables import (
     base_packs,
     bases,
     deltas,
+    form_packs,
     namespaces,
     packs,
     upload_packs,
@@ -75,6 +76,7 @@ def needed_but_marked(conn: sa.Connection) -> Sequence[PackRow]:
     needed = sa.or_(
         sa.exists().where(version_packs.c.pack_id == packs.c.id),
         sa.exists().where(base_packs.c.pack_id == packs.c.id),
+        sa.exists().where(form_packs.c.pack_id == packs.c.id),
     )
     return fetch_all(conn, sa.select(*_SHOWN).where(packs.c.state == "deleting", needed), PackRow)
 

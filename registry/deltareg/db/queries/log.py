@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.verdicts import name_of_variant
 from deltareg.db.rows import EventRow, fetch_all
 from deltareg.db.tables import (
-    bases,
     channels,
     principals,
     revisions,
@@ -45,12 +45,7 @@ def verdict_rows(
 ) -> Sequence[EventRow]:
     """List verdicts, newest first; one on a variant of the base says on which."""
     name = sa.literal("verdict-") + verdicts.c.id
-    variant = (
-        sa.select(sa.func.min(bases.c.name))
-        .where(bases.c.root == verdicts.c.base_root, verdicts.c.base_root != versions.c.base_root)
-        .correlate(verdicts, versions)
-        .scalar_subquery()
-    )
+    variant = name_of_variant()
     suite = verdicts.c.suite + sa.func.coalesce(sa.literal(" on ") + variant, "")
     query = (
         sa.select(

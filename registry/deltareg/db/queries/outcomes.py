@@ -6,8 +6,21 @@ import sqlalchemy as sa
 
 from deltareg.db.queries.signing import is_for_all, shown_outcome, with_signature
 from deltareg.db.rows import MakingRow, OutcomeRow, VerdictFactRow, fetch_all, fetch_each
-from deltareg.db.tables import comparisons, signing_keys, verdict_envelopes, verdicts, versions
+from deltareg.db.tables import (
+    base_identities,
+    comparisons,
+    complete_verdicts,
+    runs,
+    signing_keys,
+    verdict_bases,
+    verdict_envelopes,
+    verdicts,
+    versions,
+)
+from deltareg.db.tables.runs import ACTIVE
 from deltareg.db.upsert import batches
+
+_CONTINUATION = "verify:continue:"
 
 
 def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactRow]:
@@ -19,8 +32,14 @@ def verdict_facts(conn: sa.Connection, version_id: int) -> Sequence[VerdictFactR
             verdicts.c.verifier, verdicts.c.policy_digest, verdicts.c.dtype, verdicts.c.seed,
             verdicts.c.base_evidence, verdicts.c.sandbox, verdicts.c.environment,
             sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
+            is_complete().label("is_complete"),
+            continues().label("continues"),
+            continuation().label("continuation"),
+            sa.func.coalesce(verdict_bases.c.identity, "").label("base_identity"),
         )
+        .select_from(verdicts)
         .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
+        .outerjoin(verdict_bases, verdict_bases.c.verdict_id == verdicts.c.id)
         .where(verdicts.c.version_id == version_id)
         .order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
     )  # fmt: skip
@@ -73,8 +92,58 @@ def newest_outcomes(
     return {row.version_id: row.verdict for row in fetch_each(conn, query, OutcomeRow)}
 
 
+def is_complete() -> sa.ColumnElement[bool]:
+    """Whether every check that a verdict's suite requires has shown something: so does a pass."""
+    shown = sa.exists().where(complete_verdicts.c.verdict_id == verdicts.c.id)
+    return sa.or_(verdicts.c.verdict == "pass", shown)
+
+
+def key_of_continuation(verdict_id: str) -> str:
+    """Give the key of the run that makes up for what a verdict left out: one at a time."""
+    return f"{_CONTINUATION}{verdict_id}"
+
+
+def continues() -> sa.ColumnElement[str]:
+    """Give the verdict that a verdict makes up for, of which its run's key tells; else empty."""
+    named = sa.func.substr(runs.c.dedup_key, len(_CONTINUATION) + 1)
+    own = sa.select(named).where(
+        runs.c.id == verdicts.c.run_id,
+        runs.c.dedup_key.like(f"{_CONTINUATION}%"),
+    )
+    return sa.func.coalesce(own.correlate(verdicts).scalar_subquery(), "")
+
+
+def continuation() -> sa.ColumnElement[str]:
+    """Give the run under way that makes up for what a verdict left out; else empty."""
+    key = sa.literal_column(f"'{_CONTINUATION}'").concat(verdicts.c.id)
+    under_way = sa.select(runs.c.id).where(runs.c.dedup_key == key, ACTIVE)
+    return sa.func.coalesce(under_way.correlate(verdicts).scalar_subquery(), "")
+
+
 def of_own_base() -> sa.ColumnElement[bool]:
     """Whether a verdict is about its version on its base, and not on a variant of that."""
     return sa.and_(
-        versions.c.id == verdicts.c.version_id, versions.c.base_root == verdicts.c.base_root
+        versions.c.id == verdicts.c.version_id,
+        versions.c.base_root == verdicts.c.base_root,
+        of_own_identity(),
     )
+
+
+def of_own_identity() -> sa.ColumnElement[bool]:
+    """Whether a verdict was made on the very base of its version, of all with these tensors.
+
+    A base whose identity nobody has worked out is told by its tensors.
+    """
+    # Named, for by itself it is correlated with what is around it at once, and with no more.
+    own = (
+        sa.select(verdict_bases.c.verdict_id)
+        .where(
+            verdict_bases.c.verdict_id == verdicts.c.id,
+            verdict_bases.c.identity == base_identities.c.identity,
+        )
+        .correlate(verdicts, base_identities)
+    )
+    other = sa.select(base_identities.c.identity).where(
+        base_identities.c.base_id == versions.c.base_id, ~sa.exists(own)
+    )
+    return ~sa.exists(other.correlate(versions, verdicts))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from deltareg.db.clock import now_us
 from deltareg.db.document import pack_document
 from deltareg.db.rows import PackStateRow, fetch_all
 from deltareg.db.tables import (
@@ -57,16 +58,24 @@ _PACKED_PIECES = sa.Table(
     sa.Column("id", pieces.c.id.type, primary_key=True),
     *(sa.Column(name, sa.Text) for name in ("scope", "digest", "base_root")),
     sa.Column("entry", sa.LargeBinary),
+    sa.Column("proven_at", sa.BigInteger),
 )
 
 
 def adopt(
-    conn: sa.Connection, *, scope: str, digest: str, size_bytes: int, physical_key: str
+    conn: sa.Connection,
+    *,
+    scope: str,
+    digest: str,
+    size_bytes: int,
+    physical_key: str,
+    is_replacing: bool = False,
 ) -> int:
     """Make an uploaded object the pack of its digest, or find the pack that is live already.
 
-    A pack that is absent, or that collection has marked, takes the new key and is live. The row of
-    the upload's key is settled as well: `adopted`, or `dropped` when it lost and is garbage.
+    A pack that is absent, or that collection has marked, takes the new key and is live; with
+    `is_replacing` one that is live does as well, as its object may be damaged. The row of the
+    upload's key is settled as well: `adopted`, or `dropped` when it lost and is garbage.
 
     Returns:
         The pack's row, locked until the transaction ends.
@@ -90,7 +99,8 @@ def adopt(
         )
         row = conn.execute(found).one_or_none()
         if row is not None:  # None: collection dropped it since, so there is room for ours
-            return _join(conn, row.id, row.state, row.physical_key, physical_key)
+            state = "deleting" if is_replacing else row.state
+            return _join(conn, row.id, state, row.physical_key, physical_key)
     raise Unavailable(f"pack {digest} comes and goes", fix="try again")
 
 
@@ -185,8 +195,9 @@ def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:
     return {row.digest: row.size_bytes for row in conn.execute(query)}
 
 
-def reference_base(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
-    """Record that a base needs packs, which the caller has adopted or locked."""
+def reference_base_anew(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a base needs these packs, adopted or locked, and none that it needed before."""
+    conn.execute(sa.delete(base_packs).where(base_packs.c.base_id == base_id))
     rows = [{"base_id": base_id, "pack_id": pack_id} for pack_id in sorted(set(pack_ids))]
     if rows:
         conn.execute(insert(conn, base_packs).on_conflict_do_nothing(), rows)
@@ -195,7 +206,7 @@ def reference_base(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -
 def known_pieces(
     conn: sa.Connection, scope: str, digests: Iterable[str], base_root: str
 ) -> dict[str, bytes]:
-    """Find pieces that a push for a base need not send: all of their packs are live.
+    """Find proven pieces that a push for a base need not send: all of their packs are live.
 
     One that stands alone is preferred to one that is encoded against the base.
     """
@@ -212,6 +223,7 @@ def known_pieces(
                 pieces.c.scope == scope,
                 pieces.c.digest.in_(part),
                 pieces.c.base_root.in_({"", base_root}),
+                pieces.c.proven_at.is_not(None),
                 ~not_live,
             )
             .order_by(pieces.c.base_root.desc())
@@ -221,10 +233,14 @@ def known_pieces(
 
 
 def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) -> None:
-    """Remember where pieces are, in few statements; known ones are left as they are."""
-    # Sorted: two pushes that insert the same pieces in other orders would wait for each other.
+    """Remember where proven pieces are, in few statements; proven ones are left as they are.
+
+    What an earlier release wrote down as it was claimed gives way to what is proven.
+    """
+    # Sorted: two that insert the same pieces in other orders would wait for each other.
     by_key = {(piece.digest, piece.base_root): piece for piece in found}
     for part in batches(sorted(by_key)):
+        _forget_claims(conn, scope, part)
         rows = [
             {"scope": scope, "digest": digest, "base_root": root, "entry": by_key[key].entry}
             for key in part
@@ -232,6 +248,7 @@ def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) 
         ]
         added = (
             insert(conn, _PACKED_PIECES)
+            .values(proven_at=now_us())
             .on_conflict_do_nothing(index_elements=["scope", "digest", "base_root"])
             .returning(pieces.c.id, pieces.c.digest, pieces.c.base_root)
         )
@@ -242,6 +259,18 @@ def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) 
         ]
         if links:
             conn.execute(sa.insert(piece_packs), links)
+
+
+def _forget_claims(conn: sa.Connection, scope: str, keys: Sequence[tuple[str, str]]) -> None:
+    digests, roots = {digest for digest, _ in keys}, {root for _, root in keys}
+    conn.execute(
+        sa.delete(pieces).where(
+            pieces.c.scope == scope,
+            pieces.c.digest.in_(digests),
+            pieces.c.base_root.in_(roots),
+            pieces.c.proven_at.is_(None),
+        )
+    )
 
 
 def forget_pieces_for(
@@ -282,7 +311,7 @@ def physical_keys(
 
 
 def _join(conn: sa.Connection, pack_id: int, state: str, old_key: str, new_key: str) -> int:
-    if state == "live":
+    if state == "live" or old_key == new_key:
         settle_key(conn, new_key, state="adopted" if old_key == new_key else "dropped")
         return pack_id
     conn.execute(

@@ -1,6 +1,7 @@
 """Principals and their tokens."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,6 +22,12 @@ def lock_principal(conn: sa.Connection, name: str) -> tuple[int, str] | None:
     return None if row is None else (int(row.id), str(row.kind))
 
 
+def principal_name(conn: sa.Connection, row_id: int | None) -> str:
+    """Give the name of a principal; without one it was the registry itself."""
+    name = conn.execute(sa.select(principals.c.name).where(principals.c.id == row_id)).scalar()
+    return "the registry" if name is None else str(name)
+
+
 def add_principal(conn: sa.Connection, name: str, *, kind: str) -> int:
     """Insert a principal and give its id."""
     insert = sa.insert(principals).values(name=name, kind=kind).returning(principals.c.id)
@@ -35,6 +42,7 @@ def add_token(
     principal_id: int,
     kind: str,
     scopes: Sequence[str],
+    namespaces: Sequence[str] | None,
     note: str,
     created_by: int | None,
     expires_in_us: int | None,
@@ -43,7 +51,8 @@ def add_token(
     expires = None if expires_in_us is None else now_us() + expires_in_us
     insert = sa.insert(tokens).values(
         token_hash=token_hash, display=display, principal_id=principal_id, kind=kind,
-        scopes=list(scopes), note=note, created_by=created_by, expires_at=expires,
+        scopes=list(scopes), namespaces=None if namespaces is None else list(namespaces),
+        note=note, created_by=created_by, expires_at=expires,
     )  # fmt: skip
     return int(conn.execute(insert.returning(tokens.c.id)).scalar_one())
 
@@ -53,27 +62,42 @@ def touch_token(conn: sa.Connection, token_id: int) -> None:
     conn.execute(sa.update(tokens).where(tokens.c.id == token_id).values(last_used_at=now_us()))
 
 
+def live_tokens_of(conn: sa.Connection, principal_id: int) -> Sequence[TokenRow]:
+    """List the tokens of a principal that hold now, newest first; none where it is disabled."""
+    query = _select_tokens().where(
+        tokens.c.principal_id == principal_id,
+        tokens.c.revoked_at.is_(None),
+        principals.c.disabled_at.is_(None),
+        sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now_us()),
+    )
+    return fetch_all(conn, query, TokenRow)
+
+
 def token_rows(
     conn: sa.Connection, *, token_id: int | None = None, before: int | None = None, limit: int = 50
 ) -> Sequence[TokenRow]:
     """List tokens without their hashes, newest first."""
-    maker = principals.alias("maker")
-    query = (
-        sa.select(
-            tokens.c.id, tokens.c.display, tokens.c.kind, tokens.c.scopes, tokens.c.note,
-            tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at, tokens.c.last_used_at,
-            principals.c.name.label("principal"), maker.c.name.label("created_by"),
-        )
-        .join(principals, principals.c.id == tokens.c.principal_id)
-        .outerjoin(maker, maker.c.id == tokens.c.created_by)
-        .order_by(tokens.c.id.desc())
-        .limit(limit)
-    )  # fmt: skip
+    query = _select_tokens().limit(limit)
     if token_id is not None:
         query = query.where(tokens.c.id == token_id)
     if before is not None:
         query = query.where(tokens.c.id < before)
     return fetch_all(conn, query, TokenRow)
+
+
+def _select_tokens() -> sa.Select[*tuple[Any, ...]]:
+    maker = principals.alias("maker")
+    return (
+        sa.select(
+            tokens.c.id, tokens.c.display, tokens.c.kind, tokens.c.scopes, tokens.c.note,
+            tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at, tokens.c.last_used_at,
+            principals.c.name.label("principal"), maker.c.name.label("created_by"),
+            tokens.c.namespaces,
+        )
+        .join(principals, principals.c.id == tokens.c.principal_id)
+        .outerjoin(maker, maker.c.id == tokens.c.created_by)
+        .order_by(tokens.c.id.desc())
+    )  # fmt: skip
 
 
 def revoke_token(conn: sa.Connection, token_id: int) -> bool:

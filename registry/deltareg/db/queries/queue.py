@@ -6,7 +6,9 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
 from deltareg.db.queries.runs import EXPIRED, ORDER, select_runs
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import BusyWorkerRow, DepthRow, QueuedRunRow, ShownRunRow, fetch_all
+from deltareg.db.sight import Sight
 from deltareg.db.tables import deltas, namespaces, runs, versions, workers
 from deltareg.db.tables.runs import ACTIVE
 
@@ -14,11 +16,16 @@ _WAITS = sa.or_(runs.c.state == "queued", EXPIRED)
 
 
 def queue_rows(
-    conn: sa.Connection, *, version_id: int | None = None, offset: int = 0, limit: int = 50
+    conn: sa.Connection,
+    *,
+    version_id: int | None = None,
+    sight: Sight | None = None,
+    offset: int = 0,
+    limit: int = 50,
 ) -> Sequence[QueuedRunRow]:
     """List active runs: those under a lease, then those that wait (`waits`), the next first."""
     query = (
-        select_runs()
+        in_sight(select_runs(), sight)
         .add_columns(_WAITS.label("waits"))
         .where(ACTIVE)
         .order_by(sa.case((_WAITS, 1), else_=0), *ORDER)
@@ -39,6 +46,14 @@ def place_of(conn: sa.Connection, run: ShownRunRow) -> int:
         ),
     )
     return conn.execute(sa.select(sa.func.count()).where(ACTIVE, _WAITS, ahead)).scalar_one()
+
+
+def places_of(conn: sa.Connection, run_ids: Sequence[str]) -> dict[str, int]:
+    """Give the places of runs that wait among all that do, from 1, in one walk over the queue."""
+    place = sa.func.row_number().over(order_by=ORDER)
+    waiting = sa.select(runs.c.id, place.label("place")).where(ACTIVE, _WAITS).subquery("waiting")
+    query = sa.select(waiting.c.id, waiting.c.place).where(waiting.c.id.in_(run_ids))
+    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 def queue_depth(conn: sa.Connection) -> Sequence[DepthRow]:

@@ -7,8 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import ApprovalRow, RequestRow, fetch_all, fetch_each, fetch_one
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
+    accepted_warnings,
     approvals,
     channels,
     deltas,
@@ -26,6 +29,21 @@ def add_request(conn: sa.Connection, **values: object) -> int:
     return int(conn.execute(insert).scalar_one())
 
 
+def accept_warnings(conn: sa.Connection, request_id: int, warnings: Sequence[str]) -> None:
+    """Write down warnings that are accepted with a request; those that are stay as they are."""
+    known = set(warnings_accepted(conn, request_id))
+    for warning in dict.fromkeys(warnings):
+        if warning not in known:
+            row = {"request_id": request_id, "warning": warning}
+            conn.execute(sa.insert(accepted_warnings).values(row))
+
+
+def warnings_accepted(conn: sa.Connection, request_id: int) -> Sequence[str]:
+    """Give the warnings that were accepted with a request."""
+    query = sa.select(accepted_warnings.c.warning).order_by(accepted_warnings.c.warning)
+    return conn.execute(query.where(accepted_warnings.c.request_id == request_id)).scalars().all()
+
+
 def request_row(conn: sa.Connection, request_id: int) -> RequestRow | None:
     """Find a request with the names of all that it is about."""
     return fetch_one(conn, _select_requests().where(requests.c.id == request_id), RequestRow)
@@ -37,11 +55,12 @@ def request_rows(
     state: str | None,
     delta_id: int | None,
     channel: str | None,
+    sight: Sight | None = None,
     before: int | None,
     limit: int,
 ) -> Sequence[RequestRow]:
     """List requests, newest first."""
-    query = _select_requests().order_by(requests.c.id.desc()).limit(limit)
+    query = in_sight(_select_requests(), sight).order_by(requests.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(requests.c.state == state)
     if delta_id is not None:

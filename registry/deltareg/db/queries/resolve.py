@@ -11,6 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from deltareg.db.queries.bearers import BesideToken
+from deltareg.db.queries.outcomes import of_own_identity
 from deltareg.db.queries.signing import is_for_all, shown_outcome
 from deltareg.db.queries.versions import select_versions
 from deltareg.db.rows import LiveTokenRow, Prepared, ResolvedRow
@@ -78,6 +79,7 @@ def _select() -> sa.Select[*tuple[Any, ...]]:
             is_for_all(),
             verdicts.c.version_id == versions.c.id,
             verdicts.c.base_root == versions.c.base_root,
+            of_own_identity(),
             verdicts.c.suite == sa.bindparam("suite"),
             verdicts.c.suite_digest == sa.bindparam("suite_digest"),
         )

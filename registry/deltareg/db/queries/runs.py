@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import (
     ClaimableRow,
     PlaceRow,
@@ -26,7 +27,9 @@ from deltareg.db.rows import (
     fetch_known,
     fetch_one,
 )
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
+    bases,
     deltas,
     namespaces,
     principals,
@@ -76,11 +79,13 @@ def select_runs() -> sa.Select[*tuple[Any, ...]]:
             deltas.c.name.label("line"),
             versions.c.number,
             principals.c.name.label("maker"),
+            bases.c.name.label("base_name"),
         )
         .outerjoin(versions, versions.c.id == runs.c.version_id)
         .outerjoin(deltas, deltas.c.id == versions.c.delta_id)
         .outerjoin(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .outerjoin(principals, principals.c.id == runs.c.created_by)
+        .outerjoin(bases, bases.c.id == runs.c.base_id)
     )
 
 
@@ -92,6 +97,7 @@ def enqueue(
     dedup_key: str,
     version_id: int | None,
     request: Mapping[str, object],
+    base_id: int | None = None,
     suite: str = "",
     labels: Mapping[str, str] | None = None,
     priority: int = 0,
@@ -109,7 +115,7 @@ def enqueue(
             id=run_id, what=what, dedup_key=dedup_key, version_id=version_id, suite=suite,
             request=dict(request), labels=dict(labels or {}), priority=priority,
             max_attempts=max_attempts, created_by=created_by, namespace_id=place.namespace_id,
-            turn=place.turn,
+            turn=place.turn, base_id=base_id,
         )
         .on_conflict_do_nothing(index_elements=["dedup_key"], index_where=ACTIVE)
         .returning(runs.c.id)
@@ -173,11 +179,13 @@ def run_rows(
     state: str | None = None,
     what: str | None = None,
     version_id: int | None = None,
+    sight: Sight | None = None,
     before: tuple[int, str] | None = None,
     limit: int = 50,
 ) -> Sequence[ShownRunRow]:
     """List runs, newest first; `before` is (created_at, id) of the last one seen."""
-    query = select_runs().order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    query = in_sight(select_runs(), sight).limit(limit)
+    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc())
     for column, value in (
         (runs.c.state, state), (runs.c.what, what), (runs.c.version_id, version_id)
     ):  # fmt: skip
@@ -213,6 +221,7 @@ def claimable(
     conn: sa.Connection,
     *,
     what: Sequence[str],
+    principal_id: int | None = None,
     only: str = "",
     after: ClaimableRow | None = None,
     limit: int = 50,
@@ -224,6 +233,7 @@ def claimable(
     Args:
         conn: A transaction.
         what: The kinds of run that the worker does.
+        principal_id: Whose worker it is: nobody proves what they sent themselves.
         only: The one run that the worker is for, if it is for one.
         after: The last one seen.
         limit: How many at most.
@@ -239,6 +249,8 @@ def claimable(
     )  # fmt: skip
     if only:
         query = query.where(runs.c.id == only)
+    if "prove" in what and principal_id is not None:
+        query = query.where(sa.or_(runs.c.what != "prove", ~_is_of(principal_id)))
     if after is not None:
         later = sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) > (
             after.turn, after.created_at, after.id,
@@ -347,6 +359,36 @@ def cancel(conn: sa.Connection, run_id: str, *, error: str) -> str | None:
             .values(state="cancelled", error=error, finished_at=now_us())
         )
     return state
+
+
+def end_queued(conn: sa.Connection, dedup_key: str, *, result: object) -> None:
+    """End a run that waits as done: what it was to find out is known."""
+    conn.execute(
+        sa.update(runs)
+        .where(runs.c.dedup_key == dedup_key, runs.c.state == "queued")
+        .values(state="done", result=result, finished_at=now_us())
+    )
+
+
+def active_of_version(conn: sa.Connection, version_id: int, *, what: Sequence[str]) -> list[str]:
+    """List the runs of some kinds under way for a version."""
+    query = sa.select(runs.c.id).where(
+        ACTIVE, runs.c.version_id == version_id, runs.c.what.in_(what)
+    )
+    return list(conn.execute(query).scalars())
+
+
+def _is_of(principal_id: int) -> sa.ColumnElement[bool]:
+    """Whether what a run is about was sent by a principal."""
+    return sa.or_(
+        *(
+            sa.exists().where(
+                table.c.id == column,
+                sa.func.coalesce(table.c.stored_by, table.c.created_by) == principal_id,
+            )
+            for table, column in ((versions, runs.c.version_id), (bases, runs.c.base_id))
+        )
+    )
 
 
 def _is_held(hold: Hold) -> sa.ColumnElement[bool]:

@@ -34,14 +34,11 @@ def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:
 
 def verifies_on_variant(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:
     """List the same of verifications on a base that is a variant."""
-    own, full, same = bases.alias("own"), bases.alias("full_precision"), bases.alias("same")
     query = (
         _verifies()
-        .join(same, same.c.id == versions.c.base_id)
-        .join(full, full.c.root == same.c.root)
-        .join(base_variants, base_variants.c.root_id == full.c.id)
-        .join(own, own.c.id == base_variants.c.base_id)
-        .where(own.c.id == base_id, runs.c.request["base_root"].as_string() == own.c.root)
+        .join(base_variants, base_variants.c.root_id == versions.c.base_id)
+        .join(bases, bases.c.id == base_variants.c.base_id)
+        .where(bases.c.id == base_id, runs.c.request["base_root"].as_string() == bases.c.root)
     )
     return fetch_all(conn, query, VerifyRow)
 

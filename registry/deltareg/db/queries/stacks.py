@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.base_identities import is_deleted
 from deltareg.db.queries.versions import select_versions
 from deltareg.db.rows import VersionRow, fetch_all, fetch_one
 from deltareg.db.tables import base_packs, bases, version_bases, versions
@@ -70,10 +71,10 @@ def release_base(conn: sa.Connection, version_id: int) -> None:
 
 
 def is_standing() -> sa.ColumnElement[bool]:
-    """Whether a base is a plain one, or a version that was not deleted."""
+    """Whether a base is there: it was not deleted, nor was the version that it is, if any."""
     gone: sa.Select[*tuple[Any, ...]] = (
         sa.select(version_bases.c.base_id)
         .join(versions, versions.c.id == version_bases.c.version_id)
         .where(version_bases.c.base_id == bases.c.id, versions.c.deleted_at.is_not(None))
     )
-    return ~sa.exists(gone)
+    return sa.and_(~sa.exists(gone), ~is_deleted())

@@ -4,11 +4,15 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.base_identities import is_deleted
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.verdicts import select_verdicts
 from deltareg.db.queries.versions import select_versions
-from deltareg.db.rows import HubIdRow, VerdictRow, VersionRow, fetch_all
+from deltareg.db.rows import HubIdRow, VariantRow, VerdictRow, VersionRow, fetch_all
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
     base_hub_ids,
+    base_identities,
     base_variants,
     bases,
     verdicts,
@@ -23,17 +27,17 @@ def add_variant(conn: sa.Connection, base_id: int, *, root_id: int, scheme: str)
     conn.execute(sa.insert(base_variants).values(base_id=base_id, root_id=root_id, scheme=scheme))
 
 
-def names_of_variants(conn: sa.Connection, root: str) -> dict[str, str]:
-    """Give the roots of all variants of a base by name; of all bases that have its root."""
-    full = bases.alias("full_precision")
+def variants_of(conn: sa.Connection, base_id: int | None) -> Sequence[VariantRow]:
+    """List the variants of a base by name; none for no base."""
     query = (
-        sa.select(bases.c.name, bases.c.root)
+        sa.select(bases.c.id, bases.c.name, bases.c.root, base_identities.c.identity)
+        .select_from(bases)
         .join(base_variants, base_variants.c.base_id == bases.c.id)
-        .join(full, full.c.id == base_variants.c.root_id)
-        .where(full.c.root == root)
+        .outerjoin(base_identities, base_identities.c.base_id == bases.c.id)
+        .where(base_variants.c.root_id == base_id, ~is_deleted())
         .order_by(bases.c.name)
     )
-    return {str(name): str(own) for name, own in conn.execute(query)}
+    return fetch_all(conn, query, VariantRow)
 
 
 def record_training(conn: sa.Connection, version_id: int, *, base_id: int) -> None:
@@ -63,11 +67,11 @@ def hub_ids(conn: sa.Connection, base_id: int) -> Sequence[HubIdRow]:
 
 
 def versions_on(
-    conn: sa.Connection, base_id: int, *, before: int | None, limit: int
+    conn: sa.Connection, base_id: int, *, sight: Sight | None, before: int | None, limit: int
 ) -> Sequence[VersionRow]:
     """List the versions of a base, newest first, deleted ones left out, by their row ids."""
     query = (
-        select_versions()
+        in_sight(select_versions(), sight)
         .where(versions.c.base_id == base_id, versions.c.deleted_at.is_(None))
         .order_by(versions.c.id.desc())
         .limit(limit)

@@ -6,15 +6,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from deltareg.db.queries.outcomes import continuation, continues, is_complete
+from deltareg.db.queries.sight import in_sight
 from deltareg.db.queries.signing import is_for_all, with_signature
 from deltareg.db.rows import VerdictRow, fetch_all, fetch_each, fetch_one
+from deltareg.db.sight import Sight
 from deltareg.db.tables import (
+    base_identities,
     bases,
     comparisons,
+    complete_verdicts,
     deltas,
     namespaces,
     principals,
     suites,
+    verdict_bases,
     verdicts,
     versions,
 )
@@ -30,11 +36,8 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
         .order_by(suites.c.number.desc())
         .limit(1)
     )
-    variant = (
-        sa.select(sa.func.min(bases.c.name))
-        .where(bases.c.root == verdicts.c.base_root, verdicts.c.base_root != versions.c.base_root)
-        .correlate(verdicts, versions)
-    )
+    own = base_identities.alias("own")
+    variant = name_of_variant()
     return with_signature(
         sa.select(
             verdicts,
@@ -46,23 +49,69 @@ def select_verdicts() -> sa.Select[*tuple[Any, ...]]:
             principals.c.name.label("maker"),
             sa.func.coalesce(comparisons.c.digest, "").label("compared_with"),
             suite_now.correlate(verdicts).scalar_subquery().label("suite_now"),
-            sa.func.coalesce(variant.scalar_subquery(), "").label("variant"),
+            is_complete().label("is_complete"),
+            continues().label("continues"),
+            continuation().label("continuation"),
+            sa.func.coalesce(variant, "").label("variant"),
+            sa.func.coalesce(verdict_bases.c.identity, "").label("base_identity"),
+            sa.func.coalesce(own.c.identity, "").label("version_identity"),
         )
+        .select_from(verdicts)
         .join(versions, versions.c.id == verdicts.c.version_id)
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .outerjoin(principals, principals.c.id == verdicts.c.created_by)
         .outerjoin(comparisons, comparisons.c.verdict_id == verdicts.c.id)
+        .outerjoin(verdict_bases, verdict_bases.c.verdict_id == verdicts.c.id)
+        .outerjoin(own, own.c.base_id == versions.c.base_id)
+    )
+
+
+def name_of_variant() -> sa.ScalarSelect[str]:
+    """Name the variant of its version's base that a verdict was made on; NULL for the base."""
+    told = base_identities.alias("told")
+    known = sa.select(verdict_bases.c.identity).where(verdict_bases.c.verdict_id == verdicts.c.id)
+    return (
+        sa.select(sa.func.min(bases.c.name))
+        .select_from(bases)
+        .outerjoin(told, told.c.base_id == bases.c.id)
+        .where(
+            bases.c.root == verdicts.c.base_root,
+            verdicts.c.base_root != versions.c.base_root,
+            sa.func.coalesce(known.correlate(verdicts).scalar_subquery(), told.c.identity, "")
+            == sa.func.coalesce(told.c.identity, ""),
+        )
+        .correlate(verdicts, versions)
+        .scalar_subquery()
     )
 
 
 def add_verdict(
-    conn: sa.Connection, values: Mapping[str, object], *, compared_with: str = ""
+    conn: sa.Connection,
+    values: Mapping[str, object],
+    *,
+    compared_with: str = "",
+    is_complete: bool = False,
+    base_identity: str = "",
 ) -> None:
-    """Insert a verdict; the database refuses a second one for a run."""
+    """Insert a verdict; the database refuses a second one for a run.
+
+    Args:
+        conn: The transaction.
+        values: The row.
+        compared_with: The manifest digest of the version that the suite compared with.
+        is_complete: Whether it failed although every check that is required has shown something.
+        base_identity: Of the whole base that it was made on; empty where that is not known.
+    """
     conn.execute(sa.insert(verdicts).values(dict(values)))
+    if is_complete:
+        conn.execute(sa.insert(complete_verdicts).values(verdict_id=values["id"]))
     if compared_with:
         conn.execute(sa.insert(comparisons).values(verdict_id=values["id"], digest=compared_with))
+    if base_identity:
+        conn.execute(
+            sa.insert(verdict_bases).values(verdict_id=values["id"], identity=base_identity)
+        )
 
 
 def verdict_row(conn: sa.Connection, verdict_id: str) -> VerdictRow | None:
@@ -75,11 +124,14 @@ def verdict_rows(
     *,
     version_id: int | None = None,
     suite: str | None = None,
+    sight: Sight | None = None,
     before: tuple[int, str] | None = None,
     limit: int = 50,
 ) -> Sequence[VerdictRow]:
     """List verdicts, newest first; `before` is (created_at, id) of the last one seen."""
-    query = select_verdicts().order_by(verdicts.c.created_at.desc(), verdicts.c.id.desc())
+    query = in_sight(select_verdicts(), sight).order_by(
+        verdicts.c.created_at.desc(), verdicts.c.id.desc()
+    )
     if version_id is not None:
         query = query.where(verdicts.c.version_id == version_id)
     if suite is not None:

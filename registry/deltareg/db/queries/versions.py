@@ -10,6 +10,7 @@ from deltareg.db.clock import now_us
 from deltareg.db.document import Documents, PackedDocuments, pack_map
 from deltareg.db.rows import VersionRow, fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.tables import (
+    base_identities,
     bases,
     deltas,
     lineage,
@@ -39,12 +40,15 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
             namespaces.c.name.label("namespace"),
             deltas.c.name.label("line"),
             bases.c.name.label("base_name"),
+            base_identities.c.identity.label("base_identity"),
             principals.c.name.label("maker"),
             trained_on.scalar_subquery().label("trained_on"),
         )
+        .select_from(versions)
         .join(deltas, deltas.c.id == versions.c.delta_id)
         .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
         .outerjoin(bases, bases.c.id == versions.c.base_id)
+        .outerjoin(base_identities, base_identities.c.base_id == versions.c.base_id)
         .outerjoin(principals, principals.c.id == versions.c.created_by)
     )
 

@@ -1,6 +1,13 @@
 """Rows by name: frozen dataclasses, one family a file, and the reading of queries into them."""
 
-from deltareg.db.rows.bases import BaseManifestRow, BaseRow, HubIdRow, RelationRow
+from deltareg.db.rows.bases import (
+    BaseManifestRow,
+    BaseRow,
+    HubIdRow,
+    IdentityRow,
+    RelationRow,
+    VariantRow,
+)
 from deltareg.db.rows.channels import (
     BrokenGlassRow,
     ChannelRow,
@@ -25,7 +32,15 @@ from deltareg.db.rows.packs import (
     UploadRow,
 )
 from deltareg.db.rows.prepared import Prepared, Statement, check_order
-from deltareg.db.rows.principals import AuditRow, KeptAnswerRow, LiveTokenRow, TokenRow
+from deltareg.db.rows.principals import (
+    AuditRow,
+    GrantRow,
+    KeptAnswerRow,
+    LiveTokenRow,
+    NamespaceRow,
+    TokenRow,
+)
+from deltareg.db.rows.proofs import FormRow, RelyingRow, StandingProofRow
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
@@ -74,9 +89,12 @@ __all__ = [
     "EnvelopeRow",
     "EventRow",
     "FollowerRow",
+    "FormRow",
+    "GrantRow",
     "HasPolicy",
     "HolderRow",
     "HubIdRow",
+    "IdentityRow",
     "KeptAnswerRow",
     "KeyRole",
     "KeyRow",
@@ -91,6 +109,7 @@ __all__ = [
     "MarkedPackRow",
     "MayFreeze",
     "Named",
+    "NamespaceRow",
     "OutcomeRow",
     "PackRow",
     "PackSizeRow",
@@ -104,6 +123,7 @@ __all__ = [
     "ReceivedPackRow",
     "ReencodeRow",
     "RelationRow",
+    "RelyingRow",
     "RequestRow",
     "ResolvedRow",
     "RevisionRow",
@@ -111,6 +131,7 @@ __all__ = [
     "RunRow",
     "ShownKeyRow",
     "ShownRunRow",
+    "StandingProofRow",
     "StandingRow",
     "Statement",
     "SuiteRow",
@@ -119,6 +140,7 @@ __all__ = [
     "Timed",
     "TokenRow",
     "UploadRow",
+    "VariantRow",
     "VerdictFactRow",
     "VerdictRow",
     "VerifyRow",

@@ -9,7 +9,8 @@ from deltareg.db.rows.words import BaseRelation
 class BaseRow:
     """A base as shown, without its documents.
 
-    Six fields are of one that is a version, and the last three of one that is a variant.
+    Six fields are of one that is a version, and the last four of one that is a variant. The
+    identity is None where nobody has worked it out yet.
     """
 
     id: int
@@ -23,9 +24,17 @@ class BaseRow:
     stored_bytes: int
     created_at: int
     created_by: int | None
+    storage_revision: int
+    proven_at: int | None
+    proven_revision: int | None
+    corrupt_at: int | None
+    stored_by: int | None
     is_stored: bool
     maker: str | None
     deltas: int
+    identity: str | None
+    parts: dict[str, str] | None
+    is_partial: bool | None
     version_id: int | None
     bottom_id: int | None
     depth: int | None
@@ -33,8 +42,28 @@ class BaseRow:
     bottom_name: str | None
     bottom_root: str | None
     scheme: str | None
+    full_id: int | None
     full_name: str | None
     full_root: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRow:
+    """What a base is as a whole: the digest over its parts, and theirs by name."""
+
+    identity: str
+    parts: dict[str, str]
+    is_partial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """A variant of a base, by what tells it from others."""
+
+    id: int
+    name: str
+    root: str
+    identity: str | None
 
 
 @dataclass(frozen=True, slots=True)

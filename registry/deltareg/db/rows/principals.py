@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltareg.db.rows.words import Scope, TokenKind
+from deltareg.db.rows.words import Role, Scope, TokenKind, Visibility
 
 
 @dataclass(frozen=True, slots=True)
 class LiveTokenRow:
-    """A token that holds now, whose it is, and the time by the database's clock."""
+    """A token that holds now, whose it is, and the time by the database's clock.
+
+    Attributes:
+        namespaces: Those that it is limited to; None for no limit.
+        held: The grants of its principal, as `db.queries.grants.held_by` writes them.
+        epoch: What the visibility of namespaces stands at.
+    """
 
     id: int
     kind: TokenKind
@@ -19,6 +25,9 @@ class LiveTokenRow:
     principal: str
     principal_kind: str
     now: int
+    namespaces: list[str] | None
+    held: str | None
+    epoch: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class TokenRow:
     last_used_at: int | None
     principal: str
     created_by: str | None
+    namespaces: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +75,33 @@ class KeptAnswerRow:
     body: bytes
     headers: Mapping[str, str]
     created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRow:
+    """A grant that has not ended, with all that is shown of it."""
+
+    id: int
+    principal_id: int
+    principal: str
+    kind: str
+    person: str | None
+    namespace: str | None
+    role: Role
+    pattern: str
+    is_legacy: bool
+    created_at: int
+    created_by: str | None
+    last_used_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRow:
+    """A namespace, how visible it is, and what there is in it."""
+
+    id: int
+    name: str
+    visibility: Visibility
+    created_at: int
+    created_by: str | None
+    lines: int

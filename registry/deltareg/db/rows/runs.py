@@ -32,16 +32,18 @@ class RunRow:
     result: Mapping[str, object] | None
     namespace_id: int | None
     turn: int
+    base_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class ShownRunRow(RunRow):
-    """A run with the names of its version and of its maker."""
+    """A run with the names of its version or its base, and of its maker."""
 
     namespace: str | None
     line: str | None
     number: int | None
     maker: str | None
+    base_name: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,10 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """A verdict as shown, with what its version and its suite are now."""
+    """A verdict as shown, with what its version and its suite are now.
+
+    `continues` is the verdict that it makes up for, `continuation` the run that makes up for it.
+    """
 
     id: str
     run_id: str
@@ -45,11 +48,16 @@ class VerdictRow:
     key_revoked_at: int
     key_reason: str
     disputed: str
+    is_complete: bool
+    continues: str
+    continuation: str
+    base_identity: str
+    version_identity: str
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictFactRow:
-    """A verdict as the gate needs it: all that binds it, and its checks."""
+    """A verdict as the gate needs it: all that binds it, its checks, and whether all have run."""
 
     id: str
     manifest_digest: str
@@ -74,6 +82,10 @@ class VerdictFactRow:
     key_revoked_at: int
     key_reason: str
     disputed: str
+    is_complete: bool
+    continues: str
+    continuation: str
+    base_identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,9 @@ class WaiverRow:
     stands: bool
     actor: str
     ender: str | None
+    channel_id: int | None
+    origin_id: str | None
+    channel: str | None
 
 
 @dataclass(frozen=True, slots=True)

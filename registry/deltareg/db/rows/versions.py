@@ -30,9 +30,14 @@ class VersionRow:
     deleted_at: int | None
     released_at: int | None
     revoked_at: int | None
+    proven_at: int | None
+    proven_revision: int | None
+    corrupt_at: int | None
+    stored_by: int | None
     namespace: str
     line: str
     base_name: str | None
+    base_identity: str | None
     maker: str | None
     trained_on: str | None
 

@@ -12,3 +12,8 @@ EventKind = Literal[
 UploadState = Literal["open", "complete", "aborted", "expired"]
 RequestState = Literal["open", "promoted", "rejected", "withdrawn", "stale"]
 RunState = Literal["queued", "running", "done", "dead", "cancelled"]
+Role = Literal[
+    "owner", "maintainer", "promoter", "approver", "pusher", "reader", "server", "verifier",
+    "break-glass", "admin",
+]  # fmt: skip
+Visibility = Literal["private", "internal", "public"]

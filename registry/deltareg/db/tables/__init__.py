@@ -3,13 +3,21 @@
 Every time is a BIGINT of microseconds since the epoch, by the database's clock (`db.clock`).
 """
 
+from deltareg.db.tables.base_identities import (
+    base_aliases,
+    base_identities,
+    deleted_bases,
+    verdict_bases,
+)
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.fleet import agents, followers
+from deltareg.db.tables.grants import grants, stand_ins, visibility_epochs
 from deltareg.db.tables.metadata import metadata
 from deltareg.db.tables.outbox import outbox
 from deltareg.db.tables.packs import (
     base_packs,
     base_shares,
+    form_packs,
     packs,
     piece_packs,
     pieces,
@@ -19,7 +27,7 @@ from deltareg.db.tables.packs import (
     version_shares,
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
-from deltareg.db.tables.requests import approvals, requests, reviews, terms
+from deltareg.db.tables.requests import accepted_warnings, approvals, requests, reviews, terms
 from deltareg.db.tables.runs import comparisons, dropped_logs, run_log, runs, verdicts, workers
 from deltareg.db.tables.signing import (
     disputes,
@@ -35,19 +43,23 @@ from deltareg.db.tables.versions import (
     base_variants,
     bases,
     deltas,
+    forms,
     lineage,
     revocations,
     version_bases,
     version_variants,
     versions,
 )
-from deltareg.db.tables.waivers import waivers
+from deltareg.db.tables.waivers import complete_verdicts, waiver_channels, waivers
 
 __all__ = [
+    "accepted_warnings",
     "agents",
     "approvals",
     "audit",
+    "base_aliases",
     "base_hub_ids",
+    "base_identities",
     "base_packs",
     "base_relations",
     "base_shares",
@@ -55,11 +67,16 @@ __all__ = [
     "bases",
     "channels",
     "comparisons",
+    "complete_verdicts",
+    "deleted_bases",
     "deltas",
     "disputes",
     "dropped_logs",
     "followers",
+    "form_packs",
+    "forms",
     "freezes",
+    "grants",
     "idempotency",
     "lease_keys",
     "lineage",
@@ -78,6 +95,7 @@ __all__ = [
     "run_log",
     "runs",
     "signing_keys",
+    "stand_ins",
     "suite_files",
     "suite_uses",
     "suites",
@@ -86,6 +104,7 @@ __all__ = [
     "tokens",
     "upload_packs",
     "uploads",
+    "verdict_bases",
     "verdict_envelopes",
     "verdicts",
     "version_bases",
@@ -93,6 +112,8 @@ __all__ = [
     "version_shares",
     "version_variants",
     "versions",
+    "visibility_epochs",
+    "waiver_channels",
     "waivers",
     "workers",
 ]

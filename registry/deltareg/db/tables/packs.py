@@ -19,6 +19,7 @@ from deltareg.db.tables.metadata import (
     required,
     row_id,
     text,
+    time,
     uuid_id,
 )
 
@@ -51,6 +52,15 @@ base_packs = sa.Table(
     "base_packs",
     metadata,
     member("base_id", "bases.id", ondelete="RESTRICT"),
+    member("pack_id", "packs.id", ondelete="RESTRICT"),
+    sa.Index(None, "pack_id"),
+)
+
+
+form_packs = sa.Table(
+    "form_packs",
+    metadata,
+    member("form_id", "forms.id", ondelete="RESTRICT"),
     member("pack_id", "packs.id", ondelete="RESTRICT"),
     sa.Index(None, "pack_id"),
 )
@@ -101,6 +111,9 @@ pieces = sa.Table(
     text("digest"),
     sa.Column("base_root", sa.Text, nullable=False, server_default=""),
     sa.Column("entry", Document(is_quick=True), nullable=False),
+    # When it was decoded by somebody else than who sent it; only then is it offered. NULL: an
+    # earlier release wrote down what was claimed.
+    time("proven_at"),
     sa.UniqueConstraint("scope", "digest", "base_root"),
 )
 

@@ -43,6 +43,7 @@ tokens = sa.Table(
     time("expires_at"),
     time("revoked_at"),
     time("last_used_at"),
+    sa.Column("namespaces", Json),  # NULL: not limited to any
     sa.UniqueConstraint("token_hash"),
     one_of("kind", "pat", "ci", "wrk"),
     sa.Index(None, "principal_id"),
@@ -55,6 +56,7 @@ namespaces = sa.Table(
     text("name"),
     created_at(),
     created_by(),
+    sa.Column("visibility", sa.Text, nullable=False, server_default="internal"),
     sa.UniqueConstraint("name"),
 )
 

@@ -10,6 +10,7 @@ from deltareg.db.tables.metadata import (
     Json,
     count,
     created_at,
+    member,
     metadata,
     one_of,
     optional,
@@ -71,6 +72,15 @@ reviews = sa.Table(
     text("message"),
     created_at(),
     sa.UniqueConstraint("revision_id"),
+)
+
+# A warning that somebody who asked for a promotion accepted, as `suite/check`. Append-only.
+accepted_warnings = sa.Table(
+    "accepted_warnings",
+    metadata,
+    member("request_id", "requests.id"),
+    sa.Column("warning", sa.Text, primary_key=True),
+    created_at(),
 )
 
 # What a channel asked for, when that was written down: its policy's digest, its suites' by name.

@@ -42,14 +42,17 @@ runs = sa.Table(
     sa.Column("result", Json),
     optional("namespace_id", "namespaces.id"),
     count("turn", default=0),
-    # The kinds that there are stand in `deltareg.wire`. Nothing runs `compare` and `merge`, which
-    # the check had room for from the first. SQLite changes a check by writing the table anew, so
-    # they go with the migration of the next kind.
-    one_of("what", "verify", "reencode", "compare", "merge"),
+    optional("base_id", "bases.id"),
+    # The kinds that there are stand in `deltareg.wire`.
+    one_of("what", "verify", "reencode", "prove"),
     one_of("state", "queued", "running", "done", "dead", "cancelled"),
     sa.CheckConstraint("state <> 'running' OR lease_expires_at IS NOT NULL", name="leased"),
     sa.CheckConstraint("what <> 'verify' OR version_id IS NOT NULL", name="verified_version"),
+    sa.CheckConstraint(
+        "what <> 'prove' OR (version_id IS NULL) <> (base_id IS NULL)", name="proven_subject"
+    ),
     sa.Index(None, "version_id"),
+    sa.Index(None, "base_id"),
     sa.Index(None, "created_at", "id"),
 )
 # Written into the SQL, not bound: a partial index is only used where the planner sees the values.

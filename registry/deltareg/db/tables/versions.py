@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from deltareg.db.document import Document
 from deltareg.db.tables.metadata import (
     Json,
+    RowId,
     count,
     created_at,
     created_by,
@@ -20,6 +21,22 @@ from deltareg.db.tables.metadata import (
     text,
     time,
 )
+
+
+def proof_columns() -> tuple[sa.Column[int] | sa.Column[int | None], ...]:
+    """What is known of the bytes of a version or a base: claimed, proven, or a lie (record 40).
+
+    They are proven when `proven_revision` is the storage revision, and `stored_by` sent them; where
+    that is NULL, who made the row did.
+    """
+    return (
+        time("proven_at"),
+        sa.Column("proven_revision", sa.BigInteger),
+        time("corrupt_at"),
+        # No reference: SQLite adds a column with one only by writing the whole table anew.
+        sa.Column("stored_by", RowId),
+    )
+
 
 bases = sa.Table(
     "bases",
@@ -38,6 +55,8 @@ bases = sa.Table(
     count("stored_bytes"),
     created_at(),
     created_by(),
+    count("storage_revision", default=1),
+    *proof_columns(),
     sa.UniqueConstraint("name"),
     sa.Index(None, "root"),
 )
@@ -137,6 +156,7 @@ versions = sa.Table(
     time("revoked_at"),
     # Written by no release; to be dropped when no running one selects it (record 7).
     sa.Column("revoke_reason", sa.Text),
+    *proof_columns(),
     sa.UniqueConstraint("delta_id", "number"),
     sa.CheckConstraint("released_at IS NULL OR deleted_at IS NOT NULL", name="released"),
     sa.Index(None, "base_root"),
@@ -203,6 +223,28 @@ sa.Index(
     unique=True,
     sqlite_where=revocations.c.ended_at.is_(None),
     postgresql_where=revocations.c.ended_at.is_(None),
+)
+
+# Stored forms of a version beside the one that is served: proposed and not proven yet, or former
+# ones. What becomes of one stands in its state; it holds packs until it is released.
+forms = sa.Table(
+    "forms",
+    metadata,
+    row_id(),
+    required("version_id", "versions.id"),
+    text("why"),
+    sa.Column("storage_map", sa.LargeBinary, nullable=False),
+    count("stored_bytes"),
+    sa.Column("revision", sa.BigInteger),
+    optional("sent_by", "principals.id"),
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id")),
+    text("state"),
+    created_at(),
+    time("ended_at"),
+    one_of("why", "push", "reencode", "revert"),
+    one_of("state", "proposed", "taken", "refused", "dropped", "former", "released"),
+    sa.Index(None, "version_id", "state"),
+    sa.Index(None, "run_id"),
 )
 
 lineage = sa.Table(

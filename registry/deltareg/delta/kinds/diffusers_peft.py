@@ -141,8 +141,20 @@ class PartsOfPipeline:
 
 def _part(part: str, files: DeltaFiles, base: BaseView) -> PartOfPipeline:
     own = _renamed(files, part)
-    config = _told(part, files.headers.values()) or _read_off(own)
-    return PartOfPipeline(part, read_lora(config, own, component_of(base, part)))
+    told = _told(part, files.headers.values())
+    try:
+        lora = read_lora(told or _read_off(own), own, component_of(base, part))
+    except Refused as error:
+        if told is None:
+            raise
+        raise Refused([_of_metadata(problem) for problem in error.problems]) from error
+    return PartOfPipeline(part, lora)
+
+
+def _of_metadata(problem: Problem) -> Problem:
+    """Name the place of a config that lies in no file of its own."""
+    told = problem.message.removeprefix(f"{CONFIG_FILE}: ")
+    return replace(problem, message=f"{_METADATA}: {told}")
 
 
 def _plain(name: str, part: str) -> str:
@@ -179,7 +191,7 @@ def _told(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, objec
     for header in headers:
         text = header.metadata.get(_METADATA)
         if text is not None:
-            document = strict_json_object(text.encode())
+            document = _document(text)
             told = {key.partition(".")[::2]: value for key, value in document.items()}
             config = {
                 key: value
@@ -188,6 +200,13 @@ def _told(part: str, headers: Iterable[SafetensorsHeader]) -> Mapping[str, objec
             }
             return {"peft_type": "LORA", **config}
     return None
+
+
+def _document(text: str) -> Mapping[str, object]:
+    try:
+        return strict_json_object(text.encode())
+    except Refused as error:
+        raise Refused([_of_metadata(problem) for problem in error.problems]) from error
 
 
 def _read_off(files: DeltaFiles) -> Mapping[str, object]:

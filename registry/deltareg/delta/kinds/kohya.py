@@ -6,11 +6,13 @@ the same file, with or without a core (`lora_mid`).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from deltareg.delta.formats import CONVERT_FIX
 from deltareg.delta.kind import BaseView, DeltaFiles
 from deltareg.delta.layouts.bare_pairs.pair_kind import Finder, PairKind
 from deltareg.delta.layouts.bare_pairs.plan import Name, Where
+from deltareg.delta.layouts.originals import by_spelling
 from deltareg.errors import Problem
 
 PREFIXES = {
@@ -27,6 +29,8 @@ _ENDINGS = {
 }
 _ALPHA_TOLD = "ss_network_alpha"
 _DORA = ".dora_scale"
+_MAIN = "lora_unet_"
+_LEVEL = "text_model_"
 
 
 def read(name: str) -> Name | None:
@@ -51,14 +55,16 @@ def finder(base: BaseView) -> Finder:
     """Give what finds the weights that a module's name fits."""
     table = spelled(base)
 
+    def at(path: str, parts: Sequence[str]) -> Where:
+        spellings = [f"{part}_{path}" for part in parts] if base.components else [path]
+        return tuple(sorted({one for spelled in spellings for one in table.get(spelled, ())}))
+
     def find(module: str) -> Where:
         prefix = next(prefix for prefix in PREFIXES if module.startswith(prefix))
         path = module.removeprefix(prefix)
-        if base.components:
-            spellings = [f"{part}_{path}" for part in PREFIXES[prefix] if part in base.components]
-        else:
-            spellings = [path]
-        return tuple(sorted({one for spelled in spellings for one in table.get(spelled, ())}))
+        parts = [part for part in PREFIXES[prefix] if part in base.components]
+        # CLIP's text model lay one level deeper when these files got their names (transformers 4).
+        return at(path, parts) or at(path.removeprefix(_LEVEL), parts)
 
     return find
 
@@ -71,14 +77,32 @@ def lost(files: DeltaFiles) -> list[Problem]:
     return [_lost_alpha(alpha) for alpha in told if alpha is not None and alpha != "None"]
 
 
-def refused(files: DeltaFiles) -> list[Problem]:
-    """Find DoRA, which is read in the layout of peft alone."""
+def refused(files: DeltaFiles, base: BaseView) -> list[Problem]:
+    """Find DoRA, which is read in the layout of peft alone, and names that `convert` knows."""
     found = sorted(name for name in files.names if name.endswith(_DORA))
-    if not found:
+    if found:
+        told = f"{len(found)} modules come with a dora_scale, and DoRA is not read in this layout"
+        return [Problem("unknown_kind", told, tensor=found[0], fix=CONVERT_FIX)]
+    return _original(files, base)
+
+
+def _original(files: DeltaFiles, base: BaseView) -> list[Problem]:
+    """Find modules that the base has under other names than its model's original code."""
+    table, find = by_spelling(base), finder(base)
+    modules = {found.module: name for name in files.names if (found := read(name)) is not None}
+    lost = sorted(
+        (name, table[module.removeprefix(_MAIN)].modules)
+        for module, name in modules.items()
+        if module.startswith(_MAIN) and module.removeprefix(_MAIN) in table and not find(module)
+    )
+    if not lost:
         return []
-    told = f"{len(found)} modules come with a dora_scale, and DoRA is not read in this layout"
-    fix = "convert it: deltareg convert PATH --out DIR --base BASE"
-    return [Problem("unknown_kind", told, tensor=found[0], fix=fix)]
+    name, places = lost[0]
+    told = (
+        f"{len(lost)} modules are named as in the model's original code, and the base has the names"
+        f" of diffusers: this one is {' and '.join(places)}"
+    )
+    return [Problem("no_tensor_applied", told, tensor=name, fix=CONVERT_FIX)]
 
 
 def _lost_alpha(told: str) -> Problem:

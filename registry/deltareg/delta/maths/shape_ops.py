@@ -8,6 +8,8 @@ import numpy as np
 
 from deltareg.delta.maths.formula import Array, Function, Integers, Tensor
 from deltareg.errors import InvalidInput
+from deltareg.tensors.array import EIGHT_BITS
+from deltareg.tensors.header import FLOAT_DTYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,17 @@ class ShapeOps:
     Attributes:
         rows: Rows of the weight that is folded. A tensor that is read row by row along with it and
             has more would be cut without a word; negative to let that be.
+        are_real: Whether what is read must hold real numbers, as whoever computes with it needs.
     """
 
     rows: int = -1
+    are_real: bool = False
 
     def load(
         self, tensor: Tensor, start: int = 0, stop: int | None = None, *, is_part: bool = False
     ) -> Array:
+        if self.are_real and tensor.dtype not in FLOAT_DTYPES | EIGHT_BITS:
+            raise InvalidInput(f"{tensor.name} is {tensor.dtype}, which holds no real numbers")
         if not is_part and tensor.shape and start == 0 and stop == self.rows < tensor.shape[0]:
             raise InvalidInput(f"{tensor.name} {told(tensor.shape)} has more than {stop} rows")
         return Shape(tensor.shape)[start:stop] if tensor.shape else Shape(())

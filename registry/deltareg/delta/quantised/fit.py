@@ -31,7 +31,7 @@ def variant_problems(variant: BaseView, scheme: SchemeName, root: BaseView) -> l
         return problems
     found = _contents(variant, scheme)
     if not found.packed:
-        fix = f"leave --quantised out, or name another scheme: {', '.join(SCHEMES)}"
+        fix = f"register it without --variant-of, or name its scheme: {', '.join(SCHEMES)}"
         return [Problem(CODE, f"none of its tensors is packed as {scheme}", fix=fix)]
     return list(islice(_by_names(variant, found, root), _MOST))
 

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -11,17 +11,36 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import principals as queries
 from deltareg.db.queries.bearers import live_token
+from deltareg.db.queries.grants import holdings_of
 from deltareg.db.rows import LiveTokenRow, TokenRow
 from deltareg.db.session import glance, read, with_retry, write
 from deltareg.errors import NotFound, Unauthenticated, Unavailable
 from deltareg.refs import parse_name
-from deltareg.service.authority.grants import WORKER, Right, grants_of, grants_of_principal
+from deltareg.service.access.giving import check_limits, give_scopes, name_person
+from deltareg.service.authority.grants import (
+    SCOPES,
+    WORKER,
+    Among,
+    Grant,
+    Right,
+    grants_of,
+    scopes_for,
+)
+from deltareg.service.authority.held import allowed, read_holdings
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
-from deltareg.service.registry import Caller, Registry
-from deltareg.wire import Page, TokenCreate, TokenCreated, TokenInfo, WhoAmI
+from deltareg.service.registry import ANONYMOUS, Caller, Registry, needs_token
+from deltareg.wire import (
+    Page,
+    Scope,
+    TokenCreate,
+    TokenCreated,
+    TokenInfo,
+    TokenKind,
+    WhoAmI,
+)
 
 F = TypeVar("F")
 T = TypeVar("T")
@@ -90,12 +109,12 @@ def answer_to(
         row, found = look(conn, token_hash)
         held = _held(row)
         if held.last_used_at is not None and held.now - held.last_used_at <= _TOUCH_US:
-            return act(conn, _caller(held, request_id), found)
+            return act(conn, _caller(registry, conn, held, request_id), found)
     # Noted before anything else, and once in a while; then the token is looked at again.
     with_retry(registry.engine, lambda conn: queries.touch_token(conn, held.id))
     with glance(registry.engine) as conn:
         row, found = look(conn, token_hash)
-        return act(conn, _caller(_held(row), request_id), found)
+        return act(conn, _caller(registry, conn, _held(row), request_id), found)
 
 
 def _check_form(token: str) -> None:
@@ -111,12 +130,26 @@ def _held(row: LiveTokenRow | None) -> LiveTokenRow:
     return row
 
 
-def _caller(row: LiveTokenRow, request_id: str) -> Caller:
-    grants = grants_of_principal(row.principal_kind, row.scopes)
+def _caller(registry: Registry, conn: sa.Connection, row: LiveTokenRow, request_id: str) -> Caller:
+    """Say what a token allows at this moment: its scopes, with what its principal holds."""
+    limits = None if row.namespaces is None else tuple(row.namespaces)
+    seen = registry.visibilities.at(conn, row.epoch)
+    scopes = scopes_for(row.principal_kind, row.scopes)
+    grants = allowed(scopes, row.held or "", limits, seen.private)
     return Caller(
         row.principal, row.principal_id, row.id, grants, request_id,
         is_worker=row.principal_kind == WORKER,
     )  # fmt: skip
+
+
+def answer_anybody(
+    registry: Registry, act: Callable[[sa.Connection, Caller], T], *, request_id: str
+) -> T:
+    """Answer who has no token, of what is public."""
+    with glance(registry.engine) as conn:
+        public = registry.visibilities.at(conn, None).public
+        grants = frozenset({Grant(Right.READ, Among(public))})
+        return act(conn, Caller(ANONYMOUS, 0, None, grants, request_id))
 
 
 def is_live(registry: Registry, header: str) -> bool:
@@ -136,31 +169,45 @@ def is_live(registry: Registry, header: str) -> bool:
 def whoami(registry: Registry, caller: Caller) -> WhoAmI:
     """Say whose token is in use."""
     if caller.token_id is None:
-        raise NotFound("the registry itself has no token")
+        raise needs_token()
     with read(registry.engine) as conn:
         row = queries.token_rows(conn, token_id=caller.token_id)[0]
+        held = holdings_of(conn, caller.principal_id)
     return WhoAmI(
         principal=row.principal, kind=row.kind, scopes=row.scopes, token_id=row.id,
-        expires_at=rfc3339_or_none(row.expires_at),
+        expires_at=rfc3339_or_none(row.expires_at), namespaces=row.namespaces,
+        roles=[str(holding) for holding in read_holdings(held)],
     )  # fmt: skip
 
 
 def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> TokenCreated:
     """Make a token for a named principal, who need not exist yet.
 
+    It allows no more than its principal may do at each moment. With `everywhere` the principal is
+    given what is missing of that, on everything; so it is where a client of the release before
+    does not say.
+
     Raises:
-        Forbidden: The caller is no admin.
+        Forbidden: The caller is no admin, or would give what it lacks.
+        InvalidInput: A token for some namespaces is not one for everywhere.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     name = parse_name(request.principal, "principal")
+    limits = check_limits(request)
     secret = mint_secret(request.kind)
     with write(registry.engine) as conn:
         owner = queries.principal_id(conn, name)
         if owner is None:
             owner = queries.add_principal(conn, name, kind=_KINDS[request.kind])
+            if request.kind != "pat":
+                name_person(conn, owner, behind=caller.principal_id)
+        lacking = give_scopes(
+            conn, caller, owner, request.scopes,
+            everywhere=limits is None and request.everywhere is not False,
+        )  # fmt: skip
         token_id = queries.add_token(
             conn, token_hash=hash_secret(secret), display=secret[:12], principal_id=owner,
-            kind=request.kind, scopes=request.scopes, note=request.note,
+            kind=request.kind, scopes=request.scopes, namespaces=limits, note=request.note,
             created_by=caller.principal_id, expires_in_us=request.expires_in_s * US_PER_S,
         )  # fmt: skip
         info = _show(queries.token_rows(conn, token_id=token_id)[0])
@@ -168,28 +215,40 @@ def create_token(registry: Registry, caller: Caller, request: TokenCreate) -> To
         caller.record(
             conn, Action.TOKEN_CREATE, subject, on=EVERYTHING, before=None, after=info.model_dump()
         )
-    return TokenCreated(token=secret, **info.model_dump())
+    return TokenCreated(token=secret, lacking=lacking, **info.model_dump())
 
 
 def bootstrap_token(
-    registry: Registry, *, principal: str, kind: str, scopes: list[str], secret: str | None = None
+    registry: Registry,
+    *,
+    principal: str,
+    kind: TokenKind,
+    scopes: Sequence[Scope],
+    secret: str | None = None,
+    also_held: Sequence[Scope] = (),
+    note: str = "made at start",
+    expires_in_s: int | None = None,
 ) -> str:
-    """Make a token without a caller: the first admin's, and that of a local worker.
+    """Make a token without a caller: the first admin's, a local worker's, a lost one's on the host.
 
-    Only the process that owns the database calls this, never a route.
+    Its principal is given all that it is for, everywhere, and what it may make a token for later
+    (`also_held`). Only a process that owns the database calls this, never a route.
     """
     secret = secret or mint_secret(kind)
     with write(registry.engine) as conn:
         owner = queries.principal_id(conn, principal)
         if owner is None:
             owner = queries.add_principal(conn, principal, kind=_KINDS[kind])
+        itself = Caller("registry", owner, None, grants_of(SCOPES))
+        give_scopes(conn, itself, owner, [*scopes, *also_held], everywhere=True)
+        expires_in_us = None if expires_in_s is None else expires_in_s * US_PER_S
         token_id = queries.add_token(
             conn, token_hash=hash_secret(secret), display=secret[:12], principal_id=owner,
-            kind=kind, scopes=scopes, note="made at start", created_by=None, expires_in_us=None,
+            kind=kind, scopes=scopes, namespaces=None, note=note, created_by=None,
+            expires_in_us=expires_in_us,
         )  # fmt: skip
-        registry_itself = Caller("registry", owner, None, grants_of([Right.ADMIN]))
-        after = {"principal": principal, "scopes": scopes}
-        registry_itself.record(
+        after = {"principal": principal, "scopes": list(scopes)}
+        itself.record(
             conn, Action.TOKEN_BOOTSTRAP, f"token/{token_id}", on=EVERYTHING,
             before=None, after=after,
         )  # fmt: skip
@@ -243,5 +302,5 @@ def _show(row: TokenRow) -> TokenInfo:
         id=row.id, display=row.display, principal=row.principal, kind=row.kind, scopes=row.scopes,
         note=row.note, created_at=rfc3339(row.created_at), created_by=row.created_by or "registry",
         expires_at=rfc3339_or_none(row.expires_at), revoked_at=rfc3339_or_none(row.revoked_at),
-        last_used_at=rfc3339_or_none(row.last_used_at),
+        last_used_at=rfc3339_or_none(row.last_used_at), namespaces=row.namespaces,
     )  # fmt: skip

@@ -2,9 +2,21 @@
 
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
 
-from deltareg.service.authority.grants import Grant, Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Base, Resource, namespace_of
+from deltareg.refs import LineRef
+from deltareg.service.authority.grants import Among, Grant, Part, Reach, Right, Unless
+from deltareg.service.authority.resources import (
+    EVERYTHING,
+    SHARED,
+    SOMEWHERE,
+    Base,
+    Channel,
+    Namespace,
+    Resource,
+    Whole,
+    namespace_of,
+)
 
 
 class Decision(Enum):
@@ -24,17 +36,65 @@ def decide(grants: Iterable[Grant], right: Right, on: Resource) -> Decision:
     """
     held = list(grants)
     having = [grant for grant in held if grant.includes(right)]
-    if any(_reaches(grant, right, on) for grant in having):
+    if any(_reaches(grant.reach, right, on) for grant in having):
         return Decision.ALLOWED
-    is_visible = any(_reaches(grant, grant.right, on) for grant in held)
-    if right is Right.READ and having and on is not EVERYTHING and not is_visible:
+    is_visible = on is EVERYTHING or on is SHARED or knows(held, on)
+    if right is Right.READ and having and not is_visible:
         return Decision.HIDDEN
     return Decision.REFUSED
 
 
-def _reaches(grant: Grant, right: Right, on: Resource) -> bool:
-    if grant.reach is EVERYTHING or on is SOMEWHERE:
+@lru_cache(maxsize=16_384)
+def decided(grants: frozenset[Grant], right: Right, on: Resource) -> Decision:
+    """Decide as `decide` does, and keep the answer: it depends on nothing else."""
+    return decide(grants, right, on)
+
+
+def knows(grants: Iterable[Grant], on: Resource) -> bool:
+    """Whether grants let their holder know that a thing is there, whatever they may do with it."""
+    return any(_shows(grant, on) for grant in grants)
+
+
+def _shows(grant: Grant, on: Resource) -> bool:
+    if isinstance(on, Namespace) and isinstance(grant.reach, Part):
+        return grant.reach.namespace == on.name
+    # A role on some channels shows the line that has them.
+    is_part = isinstance(grant.reach, Part) and isinstance(on, LineRef)
+    return _reaches(grant.reach, Right.READ if is_part else grant.right, on)
+
+
+def _reaches(reach: Reach, right: Right, on: Resource) -> bool:
+    if reach is Whole.EVERYTHING or on is SOMEWHERE:
         return True
-    if isinstance(on, Base) and on.namespace is None:
-        return right is Right.READ
-    return grant.reach.name == namespace_of(on)
+    if on is EVERYTHING or on is SHARED or (isinstance(on, Base) and on.namespace is None):
+        return on is not EVERYTHING and right is Right.READ and not isinstance(reach, Among)
+    return _covers(reach, right, on)
+
+
+def _covers(reach: Reach, right: Right, on: Resource) -> bool:
+    """Whether a reach that is not all there is holds what lies in a namespace."""
+    name = namespace_of(on)
+    match reach:
+        case Namespace():
+            return reach.name == name
+        case Part():
+            return reach.namespace == name and _is_part(reach, right, on)
+        case Unless():
+            return name not in reach.private
+        case Among():
+            return name in reach.public
+        case _:
+            return False
+
+
+def _is_part(part: Part, right: Right, on: Resource) -> bool:
+    match on:
+        case LineRef():
+            is_whole = not part.channels or right is Right.READ
+            return is_whole and part.holds_line(on.name)
+        case Base():
+            return right is Right.READ or not part.channels if part.holds_line(on.line) else False
+        case Channel():
+            return part.holds_channel(on.line.name, on.name)
+        case _:
+            return False

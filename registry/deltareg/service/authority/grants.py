@@ -1,19 +1,24 @@
 """Grants: the rights that a caller has, each with how far it reaches.
 
-The scopes of a token are rights on everything. A grant that reaches one namespace is known here and
-to `decide`, and to nobody else: no token can have one yet.
+What a caller may do is what its token is for and its principal may do, both at this moment: the
+scopes of a token, within the namespaces that it is limited to, with the roles of its principal
+(`held`). Reading what is not private comes with any token that may read at all.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from deltareg.service.authority.resources import Namespace, Whole
 
 
 class Right(StrEnum):
-    """What a caller may be allowed to do; on the wire and in tables, the scope of a token."""
+    """What a caller may be allowed to do; on the wire and in tables, the scope of a token.
+
+    All but `maintain`, which no token is made for: it comes with a role, to tokens for `admin`.
+    """
 
     READ = "read"
     PUSH = "push"
@@ -22,10 +27,11 @@ class Right(StrEnum):
     VERIFY = "verify"
     SERVE = "serve"
     BREAK_GLASS = "break-glass"
+    MAINTAIN = "maintain"
     ADMIN = "admin"
 
 
-_RIGHTS = frozenset(Right)
+SCOPES = frozenset(Right) - {Right.MAINTAIN}
 _NOT_OF_ADMINS = {Right.BREAK_GLASS}
 """Whoever breaks the glass does it with a token that was made for it."""
 
@@ -33,7 +39,56 @@ WORKER = "worker"
 """The kind of principal that verifies and does nothing else."""
 _OF_WORKERS = {Right.READ, Right.VERIFY}
 
-Reach = Namespace | Literal[Whole.EVERYTHING]
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some lines of a namespace, or some channels of them.
+
+    Attributes:
+        namespace: The namespace.
+        lines: Which lines: a name in which `*` stands for anything.
+        channels: Which of their channels; empty for the lines as such, with all their channels.
+    """
+
+    namespace: str
+    lines: str
+    channels: str = ""
+
+    def holds_line(self, name: str) -> bool:
+        """Whether a line of the namespace is among them, whichever channels are meant."""
+        return fnmatchcase(name, self.lines)
+
+    def holds_channel(self, line: str, name: str) -> bool:
+        """Whether a channel is among them."""
+        return self.holds_line(line) and fnmatchcase(name, self.channels or "*")
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """All namespaces that are not private."""
+
+    private: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """The namespaces that are public, for who is nobody here."""
+
+    public: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """Namespaces that nobody has made yet, for who pushes first; None where any may be made."""
+
+    limits: frozenset[str] | None = None
+
+    def allows(self, name: str) -> bool:
+        """Whether a namespace of this name may be made."""
+        return self.limits is None or name in self.limits
+
+
+Reach = Namespace | Part | Unless | Among | Unclaimed | Literal[Whole.EVERYTHING]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +97,7 @@ class Grant:
 
     Attributes:
         right: The right.
-        reach: All there is, or what lies in one namespace.
+        reach: All there is, or what lies in some namespaces.
     """
 
     right: Right
@@ -50,25 +105,26 @@ class Grant:
 
     def includes(self, right: Right) -> bool:
         """Whether it gives a right where it reaches: its own, and to an admin nearly all."""
-        is_implied = self.right is Right.ADMIN and right not in _NOT_OF_ADMINS
-        return self.right is right or is_implied
+        return implies(self.right, right)
+
+
+def implies(held: Right, right: Right) -> bool:
+    """Whether who has a right has another with it: who is an admin has nearly all."""
+    return held is right or (held is Right.ADMIN and right not in _NOT_OF_ADMINS)
 
 
 def grants_of(scopes: Iterable[str]) -> frozenset[Grant]:
-    """Give what the scopes of a token allow: each is a right on everything.
+    """Give rights on everything: those of the registry itself, and of who holds all that it asks.
 
     A scope that a later release knows allows nothing here.
     """
-    return frozenset(Grant(Right(scope)) for scope in scopes if scope in _RIGHTS)
+    return frozenset(Grant(Right(scope)) for scope in scopes if scope in SCOPES)
 
 
-def grants_of_principal(kind: str, scopes: Iterable[str]) -> frozenset[Grant]:
-    """Give what the scopes of a token allow a principal of a kind.
+def scopes_for(kind: str, scopes: Iterable[str]) -> tuple[str, ...]:
+    """Give those scopes of a token that allow a principal of a kind anything.
 
     A worker reads and verifies, whatever scopes somebody has given it: who judges does not push,
     promote or approve.
     """
-    held = grants_of(scopes)
-    if kind != WORKER:
-        return held
-    return frozenset(grant for grant in held if grant.right in _OF_WORKERS)
+    return tuple(scope for scope in scopes if kind != WORKER or scope in _OF_WORKERS)

@@ -3,7 +3,16 @@
 from deltareg.errors import Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import SOMEWHERE, Base, Namespace, Resource, Whole
+from deltareg.service.authority.resources import (
+    SOMEWHERE,
+    Base,
+    Channel,
+    Namespace,
+    Resource,
+    Whole,
+    namespace_of,
+)
+from deltareg.service.authority.roles import ONLY_EVERYWHERE, ROLE_OF, role_within
 
 
 def refused(principal: str, right: Right, on: Resource) -> Forbidden:
@@ -17,22 +26,41 @@ def refused(principal: str, right: Right, on: Resource) -> Forbidden:
     if on is SOMEWHERE:
         return Forbidden(
             f"this token of {principal} does not allow {right.value!r}",
-            fix=f"ask for one: deltareg token create --for {principal} --scope {right.value}",
+            fix=f"{_give(principal, right, None)}; and a token for it: deltareg token create"
+            f" --for {principal} --scope {scope_for(right)}",
         )
     return Forbidden(
         f"this token of {principal} does not allow {right.value!r} on {on}",
-        fix="name what it allows, or ask for a token that allows this",
+        fix=f"deltareg access explain {principal} {right.value} {on}"
+        f" tells why; or ask for it: {_give(principal, right, namespace_of(on))}"
+        if not isinstance(on, Whole)
+        else f"ask for it: {_give(principal, right, None)}",
     )
 
 
-def absent(on: Namespace | LineRef | Base) -> NotFound:
+def scope_for(right: Right) -> str:
+    """Name the scope of the tokens that may use a right."""
+    return Right.ADMIN.value if right is Right.MAINTAIN else right.value
+
+
+def _give(principal: str, right: Right, namespace: str | None) -> str:
+    if namespace is None:
+        role = ROLE_OF[right]
+        where = f"--everywhere {principal}" if role in ONLY_EVERYWHERE else f"NS {principal}"
+        return f"deltareg member add {where} --role {role}"
+    return f"deltareg member add {namespace} {principal} --role {role_within(right)}"
+
+
+def absent(on: Namespace | LineRef | Channel | Base) -> NotFound:
     """Make the error for what is not there, or is not for the caller to see: they read alike."""
     match on:
         case Namespace():
             return NotFound(f"there is no namespace {on}", fix="deltareg ls")
+        case Channel():
+            return absent(on.line)
         case LineRef():
             return NotFound(f"there is no delta {on}", fix=f"deltareg ls {on.namespace}")
-        case Base(name=name) if on.namespace is not None:
+        case Base(name=name) if on.is_version:
             fix = f"deltareg push PATH NS/NAME --base {name}"
             return NotFound(f"{name} is the base of nothing yet", fix=fix)
         case Base(name=name):

@@ -1,13 +1,13 @@
-"""What a right is asked on: a namespace, a delta, a base, or everything.
+"""What a right is asked on: a namespace, a delta, one of its channels, a base, or everything.
 
-A delta is named by its `LineRef`; its versions and channels are asked for with it, for rights end
-at the border of a namespace.
+A delta is named by its `LineRef`; its versions are asked for with it, for no right is about some of
+them only.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
-from deltareg.refs import LineRef
+from deltareg.refs import LineRef, plain_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +22,38 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel of a delta, where what moves it is asked for."""
+
+    line: LineRef
+    name: str
+
+    def __str__(self) -> str:
+        """Write it as `ns/name@channel`."""
+        return f"{self.line}@{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Base:
-    """A base by its name: `tinyllama`, or `ns/name:v3` for a version that became one."""
+    """A base by its name: `llama`, `org/llama`, or `ns/name:v3` for a version that became one."""
 
     name: str
 
     @property
     def namespace(self) -> str | None:
-        """The namespace of the version that became it; None for a base that all share."""
-        namespace, slash, _ = self.name.partition("/")
+        """The namespace that it, or the version that became it, lies in; None for a shared one."""
+        namespace, slash, _ = plain_base(self.name).partition("/")
         return namespace if slash else None
+
+    @property
+    def is_version(self) -> bool:
+        """Whether it is a version that became one."""
+        return ":" in self.name
+
+    @property
+    def line(self) -> str:
+        """The name of the delta whose version became it; empty for any other base."""
+        return self.name.partition("/")[2].partition(":")[0] if self.is_version else ""
 
     def __str__(self) -> str:
         """Write it as a subject of the audit trail."""
@@ -43,6 +65,8 @@ class Whole(Enum):
 
     EVERYTHING = "everything"
     """All namespaces, and what lies in none: tokens, suites, workers, the store."""
+    SHARED = "what all share"
+    """What is read by all who are somebody here: suites, bases of no namespace, the workers."""
     SOMEWHERE = "somewhere"
     """Anything at all: asked while it is not known yet on what, and asked again when it is."""
 
@@ -52,8 +76,9 @@ class Whole(Enum):
 
 
 EVERYTHING = Whole.EVERYTHING
+SHARED = Whole.SHARED
 SOMEWHERE = Whole.SOMEWHERE
-Resource = Namespace | LineRef | Base | Whole
+Resource = Namespace | LineRef | Channel | Base | Whole
 
 
 def namespace_of(resource: Resource) -> str | None:
@@ -61,6 +86,8 @@ def namespace_of(resource: Resource) -> str | None:
     match resource:
         case Namespace():
             return resource.name
+        case Channel():
+            return resource.line.namespace
         case LineRef() | Base():
             return resource.namespace
         case Whole():

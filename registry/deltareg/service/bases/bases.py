@@ -1,11 +1,14 @@
 """Reading bases: list, show, manifest, storage."""
 
 from deltareg.db.queries import bases as queries
+from deltareg.db.queries.shares import Held
 from deltareg.db.session import read
 from deltareg.errors import NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.describe import describe_base
+from deltareg.service.lines.veil import veiled_base
 from deltareg.service.paging import check_limit, page, read_cursor, readable
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base
@@ -37,7 +40,10 @@ def list_bases(
             is_seen=lambda row: caller.may(Right.READ, on=Base(row.name)),
         )  # fmt: skip
         return page(
-            rows, limit, show=lambda row: describe_base(conn, row), key=lambda row: row.name
+            rows,
+            limit,
+            key=lambda row: row.name,
+            show=lambda row: veiled_base(caller, describe_base(conn, row)),
         )
 
 
@@ -49,7 +55,7 @@ def show_base(registry: Registry, caller: Caller, name: str) -> BaseInfo:
     """
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
-        return describe_base(conn, find_base(conn, caller, name))
+        return veiled_base(caller, describe_base(conn, find_base(conn, caller, name)))
 
 
 def base_manifest_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
@@ -64,10 +70,13 @@ def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
 
     Raises:
         NotFound: The base is only registered; its bytes are elsewhere.
+        Corrupt: What it leads to is not the base.
     """
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
-        raw = queries.base_content(conn, find_base(conn, caller, name).id).storage_map
+        base = find_base(conn, caller, name)
+        refuse_corrupt(conn, Held(base.id, is_base=True), name)
+        raw = queries.base_content(conn, base.id).storage_map
     if not raw:
         raise NotFound(
             f"the base {name} is registered without its bytes",

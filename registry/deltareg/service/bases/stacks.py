@@ -56,7 +56,7 @@ class Ground:
 
 def is_version_base(target: str) -> bool:
     """Whether an upload of a base is of a version folded into its base."""
-    return "/" in target
+    return ":" in target
 
 
 def parse_version_base(target: str) -> Ref:
@@ -82,10 +82,9 @@ def find_ground(conn: sa.Connection, caller: Caller, target: str) -> Ground:
     version = find_version(conn, caller, parse_version_base(target), bare="newest")
     if version.deleted_at is not None:
         raise NotFound(f"{target} is deleted", fix="name another version")
-    rows = base_queries.base_rows(conn, base_id=version.base_id, limit=1)
-    if not rows:
+    below = base_queries.base_of(conn, version)
+    if below is None:
         raise NotFound(f"the base of {target} is not here")
-    below = rows[0]
     depth = (below.depth or 0) + 1
     lower = revoked_below(conn, version)
     if lower:
@@ -153,7 +152,11 @@ def revoked_below(conn: sa.Connection, version: VersionRow) -> str:
         return ""
     below = queries.stack_below(conn, version.base_id)
     row = next((row for row in below if row.revoked_at is not None), None)
-    return "" if row is None else f"{ref_of(row)}, which was {tell_revocation(conn, row)}"
+    if row is None:
+        return ""
+    if row.namespace != version.namespace:  # nobody's business who reads the version alone
+        return "a version of another namespace, which was revoked"
+    return f"{ref_of(row)}, which was {tell_revocation(conn, row)}"
 
 
 def _files_of(registry: Registry, version: VersionRow, manifest: Manifest) -> DeltaFiles:

@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import variants as queries
 from deltareg.db.rows import BaseRow
+from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView
 from deltareg.delta.quantised.fit import CODE, variant_problems
 from deltareg.delta.quantised.scheme import SchemeName
 from deltareg.errors import InvalidInput, Problem, Refused
+from deltareg.identity.manifest import Manifest
 from deltareg.service.authority.resources import Base
 from deltareg.service.events import Action
 from deltareg.service.kept import view_of_base
@@ -38,8 +40,6 @@ def check_form(form: BaseForm) -> None:
             "a variant needs its root and its scheme",
             fix="say both: --variant-of ROOT --quantised SCHEME",
         )
-    if len(form.hub_ids) > _KNOWN_MAX:
-        raise InvalidInput(f"a base has {_KNOWN_MAX} ids of the hub at most")
     for text in form.hub_ids:
         parse_hub_id(text)
 
@@ -58,8 +58,14 @@ def parse_hub_id(text: str) -> tuple[str, str]:
     return match[1], match[2] or ""
 
 
-def check_variant(conn: sa.Connection, caller: Caller, form: BaseForm, view: BaseView) -> None:
+def check_variant(conn: sa.Connection, caller: Caller, form: BaseForm, own: Manifest) -> None:
     """Hold a base against the root that it is said to be a variant of; says nothing without one.
+
+    Args:
+        conn: A transaction.
+        caller: Who registers it.
+        form: What is said of it.
+        own: Its manifest.
 
     Raises:
         NotFound: There is no such root.
@@ -68,7 +74,7 @@ def check_variant(conn: sa.Connection, caller: Caller, form: BaseForm, view: Bas
     if form.quantised is None:
         return
     root = _root_of(conn, caller, form)
-    problems = variant_problems(view, form.quantised, _view(conn, root))
+    problems = variant_problems(base_view(own), form.quantised, _view(conn, root))
     if problems:
         raise Refused(problems)
 
@@ -78,6 +84,7 @@ def settle(conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm) -
 
     Raises:
         Refused: It is a variant of another base, by another scheme, or versions stand on it.
+        InvalidInput: It would have too many ids of the hub.
     """
     if form.quantised is not None:
         _make_variant(conn, caller, base, form, form.quantised)
@@ -85,6 +92,9 @@ def settle(conn: sa.Connection, caller: Caller, base: BaseRow, form: BaseForm) -
         hub_id, revision = parse_hub_id(text)
         if queries.add_hub_id(conn, base.id, hub_id=hub_id, revision=revision):
             _record(conn, caller, base, {"hub_id": text})
+    if form.hub_ids and len(queries.hub_ids(conn, base.id)) > _KNOWN_MAX:
+        told = f"{base.name} would have more than {_KNOWN_MAX} ids of the hub"
+        raise InvalidInput(told, fix="leave --hub-id out, or register it under another name")
 
 
 def packed_base(base: BaseRow) -> Problem:
@@ -100,7 +110,7 @@ def _make_variant(
 ) -> None:
     root = _root_of(conn, caller, form)
     if base.scheme is not None:
-        if (base.full_root, base.scheme) == (root.root, scheme):
+        if (base.full_id, base.scheme) == (root.id, scheme):
             return
         told = f"{base.name} is a variant of {base.full_name} by {base.scheme}"
         raise Refused([Problem(CODE, told, fix="choose another name for this one")])

@@ -5,12 +5,15 @@ world (ADR 27). A move answers the open request of its version and ends the othe
 the triggers do that as well, so what this module adds is the audit trail.
 """
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from deltareg.db.queries import requests as queries
 from deltareg.db.rows import ChannelRow, HasPolicy, RequestRow, VersionRow
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
+from deltareg.service.authority.resources import Channel
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy, policy_of
@@ -32,11 +35,12 @@ def approvals_due(channel: HasPolicy) -> int:
 
 def ask_for_approvals(
     conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, version: VersionRow,
-    move: ChannelMove,
+    move: ChannelMove, *, warnings: Sequence[str] = (),
 ) -> ApprovalDue | GatePending | None:  # fmt: skip
     """Open the request that a promotion needs, or join it; None when it has its approvals.
 
-    What comes back is to be raised once the transaction has been committed.
+    What comes back is to be raised once the transaction has been committed. Warnings that are
+    accepted are written down with the request, for those who approve of it.
     """
     due = approvals_due(channel)
     found = next(
@@ -49,6 +53,7 @@ def ask_for_approvals(
         told = f"{line}@{channel.name} asks for {tell_count(due - given)} more"
         return GatePending(told, fix="promote it: that opens a request")
     request_id = _open(conn, caller, line, channel, version, move) if found is None else found.id
+    queries.accept_warnings(conn, request_id, warnings)
     request = queries.request_row(conn, request_id)
     if request is None:
         raise AssertionError("a request that was opened is there")
@@ -114,6 +119,11 @@ def note_promoted(
             )  # fmt: skip
             return int(request.id)
     return None
+
+
+def channel_of(request: RequestRow) -> Channel:
+    """Give the channel that a request would move."""
+    return Channel(line_of(request), request.channel)
 
 
 def subject_of(request: RequestRow) -> str:

@@ -13,6 +13,7 @@ from deltareg.errors import NotFound
 from deltareg.gate.policy import policy_digest, policy_fields
 from deltareg.refs import LineRef, parse_channel
 from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Channel
 from deltareg.service.channels.gate import FRESH_POLICY
 from deltareg.service.channels.reviews import moves_to_review
 from deltareg.service.clock import (
@@ -99,7 +100,7 @@ def list_revisions(
 
 def create_channel(registry: Registry, caller: Caller, line: LineRef, name: str) -> ChannelInfo:
     """Make a channel with the policy that a fresh one has; one that exists is left as it is."""
-    caller.require(Right.PROMOTE, on=line)
+    caller.require(Right.PROMOTE, on=Channel(line, name))
     parse_channel(name)
 
     def transaction(conn: sa.Connection) -> ChannelInfo:
@@ -123,7 +124,7 @@ def clear_quarantine(
     Raises:
         NotFound: The version is not quarantined there.
     """
-    caller.require(Right.PROMOTE, on=line)
+    caller.require(Right.PROMOTE, on=Channel(line, name))
 
     def transaction(conn: sa.Connection) -> ChannelInfo:
         # Held as by a move: of two that clear at once one does, and none in the middle of a move.

@@ -15,7 +15,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, NotFound
 from deltareg.refs import Ref, parse_name
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE, Channel
 from deltareg.service.clock import rfc3339
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -38,7 +38,7 @@ def report_agent(registry: Registry, caller: Caller, name: str, report: AgentRep
     followed = [(parse_followed(observed.channel), observed) for observed in report.serves]
 
     for ref, _ in followed:
-        caller.require(Right.SERVE, on=ref.line)
+        caller.require(Right.SERVE, on=Channel(ref.line, ref.channel or ""))
 
     def transaction(conn: sa.Connection) -> None:
         channels = _by_channel(conn, caller, followed)
@@ -62,20 +62,21 @@ def list_followers(
 ) -> Page[FollowerInfo]:
     """List followers: of a line `ns/name`, of a channel `ns/name@prod`, or all.
 
-    A list of all takes the right to read everything.
+    What follows a line that the caller may not read is left out.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     after = read_number_cursor(cursor)
     ref = None if of is None else Ref.parse(of)
     if ref is not None and not ref.is_bare:
         ref = parse_followed(str(ref))
-    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
+    if ref is not None:
+        caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         line = None if ref is None else find_line(conn, caller, ref.line)
         channel = None if ref is None or ref.channel is None else _channel_id(conn, caller, ref)
         rows = queries.follower_rows(
-            conn, delta_id=None if line is None else line.id, channel_id=channel, after=after,
-            limit=check_limit(limit) + 1,
+            conn, delta_id=None if line is None else line.id, channel_id=channel,
+            sight=caller.sight, after=after, limit=check_limit(limit) + 1,
         )  # fmt: skip
     return page(rows, limit, show=_show, key=lambda row: row.id)
 

@@ -4,15 +4,15 @@ Whoever asks, the core decides on facts that one function here gathers, once for
 answer, its explanation and the verdicts that a move names cannot differ.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as request_queries
-from deltareg.db.queries import variants as variant_queries
+from deltareg.db.queries.base_identities import aliases_of
 from deltareg.db.queries.outcomes import verdict_facts
 from deltareg.db.rows import ChannelRow, VersionRow
 from deltareg.db.session import read
@@ -20,12 +20,13 @@ from deltareg.digest import Digest
 from deltareg.gate.judge import Candidate, Circumstances, deciding, judge
 from deltareg.gate.policy import Policy, policy_digest
 from deltareg.gate.ruling import Rule, Ruling
-from deltareg.gate.verdict_rules import VerdictFact
+from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
+from deltareg.service.base_parts import identities_of_variants, roots_of_variants
 from deltareg.service.bases.stacks import revoked_below
 from deltareg.service.channels.summaries import sign_answer
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import proof_of, ref_of
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
 from deltareg.service.lines.revocations import tell_revocation
@@ -64,19 +65,39 @@ class Case:
         unmet = [ruling for ruling in self.rulings() if not ruling.is_met]
         return [ruling for ruling in unmet if ruling.rule not in left_out]
 
+    def accepting(self, warnings: Iterable[str] | None = None) -> "Case":
+        """Let somebody accept warnings of the verdicts that decide: those named, or all."""
+        accepted = self.warnings() if warnings is None else warnings
+        return replace(self, now=replace(self.now, accepted=frozenset(accepted)))
+
+    def warnings(self) -> list[str]:
+        """List the warnings that the channel wants to have accepted, as `suite/check`."""
+        return [warning for ruling in self.rulings() for warning in ruling.warnings]
+
     def passes(self) -> list[str]:
         """List the verdicts that a move to the version rests on: a pass for each suite."""
         found = deciding(self.candidate, self.policy, self.verdicts, now=self.now)
         return [verdict.id for verdict in found if verdict.is_pass]
 
 
-def check_gate(registry: Registry, caller: Caller, ref: Ref, channel: str) -> GateAnswer:
-    """Hold a version against every rule of a channel, and say what is missing; changes nothing."""
+def check_gate(
+    registry: Registry, caller: Caller, ref: Ref, channel: str, *, accept_warnings: bool = False
+) -> GateAnswer:
+    """Hold a version against every rule of a channel, and say what is missing; changes nothing.
+
+    Args:
+        registry: Where.
+        caller: Who asks.
+        ref: The version.
+        channel: The channel.
+        accept_warnings: Whether the warnings of its verdicts are to be let pass.
+    """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         version = find_version(conn, caller, ref, bare="newest")
         row = find_channel(conn, caller, ref.line, channel)
         case = gather(conn, version, row)
+        case = case.accepting() if accept_warnings else case
         rulings, verdicts = case.rulings(), case.passes()
         unmet = [ruling for ruling in rulings if not ruling.is_met]
         signed = b"" if registry.signer is None else sign_answer(
@@ -99,7 +120,7 @@ def gather(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Cas
     """Gather all that the gate of a channel goes by about a version, inside a transaction."""
     policy = policy_of(channel)
     return Case(
-        _candidate(conn, version, channel), policy, _facts(conn, version.id),
+        _candidate(conn, version, channel), policy, _facts(conn, version.id, channel.id),
         _circumstances(conn, version, channel, policy),
     )  # fmt: skip
 
@@ -118,7 +139,8 @@ def _circumstances(
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
         approvals=_approvals(conn, version, channel, digest),
         incumbent=None if served == version.id else digest_served or "",
-        variants=variant_queries.names_of_variants(conn, version.base_root),
+        variants=roots_of_variants(conn, version.base_id),
+        identities=identities_of_variants(conn, version.base_id),
     )  # fmt: skip
 
 
@@ -135,10 +157,10 @@ def _approvals(
     return sorted({row.principal for rows in given.values() for row in rows})
 
 
-def _facts(conn: sa.Connection, version_id: int) -> list[VerdictFact]:
-    """Give the verdicts of a version as the gate sees them, newest first."""
+def _facts(conn: sa.Connection, version_id: int, channel_id: int) -> list[VerdictFact]:
+    """Give the verdicts of a version as the gate of a channel sees them, newest first."""
     rows = verdict_facts(conn, version_id)
-    waived = standing_waivers(conn, [row.id for row in rows])
+    waived = standing_waivers(conn, [row.id for row in rows], channel_id=channel_id)
     return [fact_of(row, waived.get(row.id, {})) for row in rows]
 
 
@@ -150,5 +172,7 @@ def _candidate(conn: sa.Connection, version: VersionRow, channel: ChannelRow) ->
         kind=version.kind, is_quarantined=quarantine is not None,
         is_deleted=version.deleted_at is not None,
         revoked="" if version.revoked_at is None else tell_revocation(conn, version),
-        revoked_below=revoked_below(conn, version),
+        revoked_below=revoked_below(conn, version), identity=version.base_identity or "",
+        base_aliases=() if version.base_id is None else aliases_of(conn, version.base_id),
+        proof=proof_of(version),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from deltareg.db.session import with_retry, write
 from deltareg.errors import GatePending, InvalidInput, StaleRevision
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Channel
 from deltareg.service.channels.promote import promote
 from deltareg.service.channels.roll_back import roll_back
 from deltareg.service.channels.summaries import keep_summary
@@ -60,7 +61,8 @@ def move_channel(
         NotFound: No such line, channel or version, or nothing to roll back to.
         InvalidInput: A reason is missing, or the move is none.
     """
-    caller.require(Right.BREAK_GLASS if move.break_glass else Right.PROMOTE, on=line)
+    right = Right.BREAK_GLASS if move.break_glass else Right.PROMOTE
+    caller.require(right, on=Channel(line, name))
     _check(move)
 
     def transaction(conn: sa.Connection) -> MoveResult | GatePending:

@@ -14,7 +14,7 @@ from deltareg.errors import InvalidInput, StaleRevision
 from deltareg.gate.policy import Policy, parse_policy, policy_digest, policy_fields
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import Base
+from deltareg.service.authority.resources import Base, Channel
 from deltareg.service.channels.approvals import end_others
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import policy_of
@@ -62,7 +62,7 @@ def set_policy(
         NotFound: No such line or channel.
         StaleRevision: The policy is another one meanwhile.
     """
-    caller.require(Right.ADMIN, on=line)
+    caller.require(Right.ADMIN, on=Channel(line, name))
     policy = parse_policy(request.policy)
 
     def transaction(conn: sa.Connection) -> PolicyChange:

@@ -33,6 +33,7 @@ def promote(
         raise InvalidInput("a promotion names a version", fix="send `version`")
     version = held(conn, _version(conn, line, channel.delta_id, move.version))
     case = gather(conn, version, channel)
+    case = case.accepting() if move.accept_warnings else case
     if move.break_glass:
         check_standing(conn, version, fix="choose another version")
     else:
@@ -43,7 +44,8 @@ def promote(
     if current is not None and current.version_id == version.id:
         raise Conflict(f"{ref_of(version)} is on {channel.name} already", fix="nothing to do")
     if not move.break_glass:
-        waiting = ask_for_approvals(conn, caller, line, channel, version, move)
+        warnings = case.warnings()
+        waiting = ask_for_approvals(conn, caller, line, channel, version, move, warnings=warnings)
         if waiting is not None:
             return waiting
     return serve(conn, caller, line, channel, current, version, move, case)[0]

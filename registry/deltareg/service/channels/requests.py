@@ -11,14 +11,16 @@ import sqlalchemy as sa
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.grants import people_of
 from deltareg.db.rows import ApprovalRow, ChannelRow, RequestRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.authority.resources import SHARED, SOMEWHERE
 from deltareg.service.channels.approvals import (
     approvals_due,
+    channel_of,
     end,
     subject_of,
     who_may,
@@ -47,17 +49,16 @@ def list_requests(
     cursor: str | None,
     limit: int,
 ) -> Page[RequestInfo]:
-    """List requests of a line, or of all, newest first.
-
-    A list of all takes the right to read everything.
-    """
-    caller.require(Right.READ, on=EVERYTHING if line is None else line)
+    """List requests of a line, or of all that the caller may read, newest first."""
+    caller.require(Right.READ, on=SHARED)
+    if line is not None:
+        caller.require(Right.READ, on=line)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         delta_id = None if line is None else find_line(conn, caller, line).id
         rows = queries.request_rows(
-            conn, state=state, delta_id=delta_id, channel=channel, before=before,
-            limit=check_limit(limit) + 1,
+            conn, state=state, delta_id=delta_id, channel=channel, sight=caller.sight,
+            before=before, limit=check_limit(limit) + 1,
         )  # fmt: skip
         given = queries.approvals_of(conn, [row.id for row in rows])
     return page(
@@ -71,7 +72,7 @@ def show_request(registry: Registry, caller: Caller, request_id: int) -> Request
     Raises:
         NotFound: There is none of that number.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         caller.require(Right.READ, on=line_of(_find(conn, caller, request_id)))
         return _shown(conn, caller, request_id)
@@ -91,8 +92,7 @@ def approve_request(
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, channel: ChannelRow) -> None:
-        caller.require(Right.APPROVE, on=line_of(request))
-        _check_other(caller, request)
+        _check_other(conn, caller, request)
         given = queries.approvals_of(conn, [request.id]).get(request.id, [])
         if caller.principal_id not in {row.principal_id for row in given}:
             queries.add_approval(
@@ -112,7 +112,7 @@ def approve_request(
         is_mine = caller.principal_id in {row.principal_id for row in given}
         return bool(request.state == "promoted") and is_mine
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.APPROVE, act, is_done=is_done)
 
 
 def reject_request(
@@ -126,13 +126,12 @@ def reject_request(
     caller.require(Right.APPROVE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, _channel: ChannelRow) -> None:
-        caller.require(Right.APPROVE, on=line_of(request))
         end(conn, caller, request, state="rejected", decision=reason)
 
     def is_done(_conn: sa.Connection, request: RequestRow) -> bool:
         return (request.state, request.decided_by) == ("rejected", caller.principal_id)
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.APPROVE, act, is_done=is_done)
 
 
 def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
@@ -145,10 +144,9 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
     caller.require(Right.PROMOTE, on=SOMEWHERE)
 
     def act(conn: sa.Connection, request: RequestRow, _channel: ChannelRow) -> None:
-        line = line_of(request)
-        caller.require(Right.PROMOTE, on=line)
+        where = channel_of(request)
         is_opener = caller.principal_id == request.opener_id
-        if not is_opener and not caller.may(Right.ADMIN, on=line):
+        if not is_opener and not caller.may(Right.ADMIN, on=where):
             raise Forbidden(
                 f"request {request.id} was opened by {request.opener}",
                 fix=f"ask {request.opener}, or: deltareg request reject {request.id} -m REASON",
@@ -158,13 +156,14 @@ def withdraw_request(registry: Registry, caller: Caller, request_id: int) -> Req
     def is_done(_conn: sa.Connection, request: RequestRow) -> bool:
         return (request.state, request.decided_by) == ("withdrawn", caller.principal_id)
 
-    return _decide(registry, caller, request_id, act, is_done=is_done)
+    return _decide(registry, caller, request_id, Right.PROMOTE, act, is_done=is_done)
 
 
 def _decide(
     registry: Registry,
     caller: Caller,
     request_id: int,
+    right: Right,
     act: Callable[[sa.Connection, RequestRow, ChannelRow], None],
     *,
     is_done: Callable[[sa.Connection, RequestRow], bool],
@@ -173,6 +172,7 @@ def _decide(
 
     def transaction(conn: sa.Connection) -> RequestInfo:
         found = _find(conn, caller, request_id)
+        caller.require(right, on=channel_of(found))
         channel = channel_queries.channel_by_id(conn, found.channel_id, lock=True)
         request = _find(conn, caller, request_id)
         if request.state != "open" and is_done(conn, request):
@@ -191,11 +191,21 @@ def _decide(
     return with_retry(registry.engine, transaction)
 
 
-def _check_other(caller: Caller, request: RequestRow) -> None:
-    whose = {request.opener_id: "opened it", request.uploader_id: "pushed its version"}
-    if caller.principal_id in whose:
+def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> None:
+    """Count people: a script's name is who stands behind it, and so are two names of one."""
+    whose = {request.uploader_id: "pushed its version", request.opener_id: "opened it"}
+    whose |= {
+        row.principal_id: "approved it as " + row.principal
+        for row in queries.approvals_of(conn, [request.id]).get(request.id, [])
+        if row.principal_id != caller.principal_id
+    }
+    others = [who for who in whose if who is not None]
+    people = people_of(conn, [caller.principal_id, *others])
+    same = next((who for who in others if people[who] == people[caller.principal_id]), None)
+    if same is not None:
+        also = "" if same == caller.principal_id else ", under another name,"
         raise Forbidden(
-            f"{caller.principal} {whose[caller.principal_id]}, so somebody else has to approve"
+            f"{caller.principal}{also} {whose[same]}, so somebody else has to approve"
             f" request {request.id}",
             fix=f"ask {who_may(request)}",
         )
@@ -208,12 +218,16 @@ def _promote_if_due(
     if len(given) < approvals_due(channel):
         return
     version = held(conn, version_queries.version_by_id(conn, request.version_id))
-    case = gather(conn, version, channel)
+    accepted = queries.warnings_accepted(conn, request.id)
+    case = gather(conn, version, channel).accepting(accepted)
     if case.unmet("approvals"):
         return
     line = LineRef(request.namespace, request.line)
     current = channel_queries.revision_at(conn, channel.id, number=channel.revision)
-    move = ChannelMove(kind="promote", version=version.number, reason=request.reason)
+    move = ChannelMove(
+        kind="promote", version=version.number, reason=request.reason,
+        accept_warnings=bool(accepted),
+    )  # fmt: skip
     serve(conn, caller, line, channel, current, version, move, case)
 
 
@@ -227,13 +241,15 @@ def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
 def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
     request = _find(conn, caller, request_id)
     info = _describe(request, queries.approvals_of(conn, [request.id]).get(request.id, []))
+    accepted = list(queries.warnings_accepted(conn, request.id))
+    info = info.model_copy(update={"accepted": accepted})
     if request.state != "open":
         return info
     version = version_queries.version_by_id(conn, request.version_id)
     channel = channel_queries.channel_by_id(conn, request.channel_id)
     unmet = [
         UnmetRule(rule=u.rule, message=u.message, fix=u.fix)
-        for u in gather(conn, version, channel).unmet("approvals")
+        for u in gather(conn, version, channel).accepting(accepted).unmet("approvals")
     ]
     return info.model_copy(update={"unmet": unmet})
 

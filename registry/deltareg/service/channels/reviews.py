@@ -7,11 +7,13 @@ import sqlalchemy as sa
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import reviews as queries
+from deltareg.db.queries.grants import people_of
 from deltareg.db.rows import BrokenGlassRow, RevisionRow
 from deltareg.db.session import with_retry
 from deltareg.errors import Conflict, Forbidden, NotFound
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import Channel
 from deltareg.service.clock import rfc3339
 from deltareg.service.events import Action
 from deltareg.service.registry import Caller, Registry
@@ -31,12 +33,12 @@ def review_move(
         Forbidden: Who broke the glass does not review it.
         Conflict: Somebody else has reviewed it.
     """
-    caller.require(Right.APPROVE, on=line)
+    caller.require(Right.APPROVE, on=Channel(line, name))
 
     def transaction(conn: sa.Connection) -> GlassBroken:
         channel = find_channel(conn, caller, line, name, lock=True)
         move = channel_queries.revision_at(conn, channel.id, number=number)
-        _check(line, name, number, move, caller)
+        _check(conn, line, name, number, move, caller)
         if move is None:
             raise AssertionError("a move that was checked is there")
         if move.reviewed_by is None:
@@ -68,12 +70,16 @@ def describe_broken(move: RevisionRow | BrokenGlassRow) -> GlassBroken:
     )  # fmt: skip
 
 
-def _check(line: LineRef, name: str, number: int, move: RevisionRow | None, caller: Caller) -> None:
+def _check(
+    conn: sa.Connection, line: LineRef, name: str, number: int, move: RevisionRow | None,
+    caller: Caller,
+) -> None:  # fmt: skip
     history = f"deltareg channel history {line} {name}"
     if move is None or not move.break_glass:
         what = "is not there" if move is None else "broke no glass"
         raise NotFound(f"{line}@{name}#{number} {what}", fix=history)
-    if move.actor_id == caller.principal_id:
+    people = people_of(conn, [move.actor_id, caller.principal_id])
+    if people[move.actor_id] == people[caller.principal_id]:
         raise Forbidden(
             f"{caller.principal} broke the glass, so somebody else has to review it",
             fix="ask somebody else whose token allows `approve`",

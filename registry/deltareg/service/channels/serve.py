@@ -7,7 +7,7 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.stacks import stack_below
 from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
-from deltareg.errors import Blocked
+from deltareg.errors import Blocked, Corrupt
 from deltareg.refs import LineRef
 from deltareg.service.bases.stacks import revoked_below
 from deltareg.service.channels.approvals import MOVED_ON, end_others, note_promoted
@@ -36,8 +36,12 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
 
     Raises:
         Blocked: It is deleted, revoked or stands on one that is.
+        Corrupt: Its bytes are not what it says.
     """
     ref = ref_of(version)
+    if version.corrupt_at is not None:
+        told = f"{ref} is corrupt: what is stored is not what it says"
+        raise Corrupt(told, fix=f"{fix}, or push the same folder again")
     if version.deleted_at is not None:
         raise Blocked(f"{ref} is deleted", fix=fix)
     if version.revoked_at is not None:
@@ -63,9 +67,10 @@ def serve(
     end_others(conn, caller, channel, but=version.id if is_promoted else None, why=MOVED_ON)
     request = note_promoted(conn, caller, channel, version) if is_promoted else None
     freeze = standing_freeze(current, at_us=case.now.now_us)
+    accepted = case.warnings() if is_promoted and not move.break_glass else []
     result, revision_id = append(
         conn, caller, line, channel, current, move, serves=version, request=request,
-        verdict_ids=case.passes(),
+        verdict_ids=case.passes(), accepted=accepted,
     )  # fmt: skip
     if freeze is not None:
         now = queries.channel_by_id(conn, channel.id)

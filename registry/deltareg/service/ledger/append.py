@@ -1,5 +1,7 @@
 """Appending to a channel's ledger: the pointer, the entry and the audit row in one transaction."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from deltareg.db.queries import channels as queries
@@ -22,6 +24,7 @@ def append(
     serves: VersionRow | None,
     verdict_ids: list[str],
     request: int | None = None,
+    accepted: Sequence[str] = (),
 ) -> tuple[MoveResult, int]:
     """Append a revision after `current`; give what it says, and the id of its row.
 
@@ -35,6 +38,7 @@ def append(
         serves: The version that it serves from now on; None while it serves nothing.
         verdict_ids: What the move rests on.
         request: The request that it answers.
+        accepted: The warnings of the verdicts that were accepted with it.
     """
     if not queries.advance(conn, channel.id, seen=channel.revision):
         raise StaleRevision(f"{line}@{channel.name} moved meanwhile", fix="look again")
@@ -58,6 +62,8 @@ def append(
         after["request"] = request
     if move.break_glass:
         after["break_glass"] = True
+    if accepted:
+        after["accepted_warnings"] = list(accepted)
     caller.record(
         conn, Action(f"channel.{move.kind}"), f"{line}@{channel.name}", on=line,
         before=before, after=after,
@@ -65,5 +71,6 @@ def append(
     result = MoveResult(
         channel=channel.name, revision=number, kind=move.kind, version=version,
         digest=None if serves is None else serves.manifest_digest, previous=previous,
+        accepted=list(accepted),
     )  # fmt: skip
     return result, revision_id

@@ -3,18 +3,25 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from deltareg.db.queries import blobs as queries
+from deltareg.db.queries import proofs
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import present
 from deltareg.db.session import read
 from deltareg.digest import Digest
 from deltareg.errors import NotFound
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Base
+from deltareg.service.corrupt import refuse_corrupt
+from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_version
 
 URL_EXPIRES_S = 300
-_BASE_PREFIX = "base:"
+_BASE_PREFIX, _RUN_PREFIX = "base:", "run:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +42,44 @@ class Blob:
 def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) -> Blob:
     """Find a pack through what needs it: `ns/name:v3`, or `base:NAME`.
 
+    A worker that holds a run which proves finds what that needs by `run:ID`, if corrupt or not.
+
     Raises:
         NotFound: There is no such version or base, or it does not need this pack.
+        Corrupt: What it is a part of is a lie.
     """
     caller.require(Right.READ, on=SOMEWHERE)
     with read(registry.engine) as conn:
-        if of.startswith(_BASE_PREFIX):
+        if of.startswith(_RUN_PREFIX):
+            pack = _of_run(conn, caller, of.removeprefix(_RUN_PREFIX), digest)
+        elif of.startswith(_BASE_PREFIX):
             name = of.removeprefix(_BASE_PREFIX)
             caller.require(Right.READ, on=Base(name))
             base = find_base(conn, caller, name)
+            refuse_corrupt(conn, Held(base.id, is_base=True), name)
             pack = queries.pack_of_base(conn, base.id, str(digest))
         else:
             ref = Ref.parse(of)
             caller.require(Right.READ, on=ref.line)
             version = find_version(conn, caller, ref, bare="newest")
+            refuse_corrupt(conn, Held(version.id), ref_of(version))
             pack = queries.pack_of_version(conn, version.id, str(digest))
     if pack is None:
         raise NotFound(f"{of[:120]} has no pack {digest.short}")
     key, size = pack
     return Blob(key, size, registry.store.url(key, expires_s=URL_EXPIRES_S))
+
+
+def _of_run(
+    conn: sa.Connection, caller: Caller, run_id: str, digest: Digest
+) -> tuple[str, int] | None:
+    caller.require(Right.VERIFY, on=EVERYTHING)
+    run = proofs.held_proof(conn, run_id, principal_id=caller.principal_id)
+    if run is None:
+        return None
+    if run.base_id is not None:
+        return queries.pack_of_base(conn, run.base_id, str(digest))
+    return queries.pack_of_version(conn, present(run.version_id), str(digest))
 
 
 def read_blob(registry: Registry, blob: Blob, start: int, stop: int) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.events import Action
+from deltareg.service.lines.veil import veiled
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.wire import Revoke, Unrevoke, VersionInfo
@@ -40,7 +41,7 @@ def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke
                 _refuse_if_served(conn, row)
             queries.revoke(conn, row.id, actor_id=caller.principal_id, reason=request.reason)
             _record(conn, caller, row, Action.VERSION_REVOKE, request.reason)
-        return describe_version(conn, version_queries.version_by_id(conn, row.id))
+        return veiled(caller, describe_version(conn, version_queries.version_by_id(conn, row.id)))
 
     return (tried if request.dry_run else with_retry)(registry.engine, transaction)
 
@@ -60,7 +61,7 @@ def unrevoke_version(
         if row.revoked_at is not None:
             queries.unrevoke(conn, row.id, ended_by=caller.principal_id, reason=request.reason)
             _record(conn, caller, row, Action.VERSION_UNREVOKE, request.reason)
-        return describe_version(conn, version_queries.version_by_id(conn, row.id))
+        return veiled(caller, describe_version(conn, version_queries.version_by_id(conn, row.id)))
 
     return with_retry(registry.engine, transaction)
 

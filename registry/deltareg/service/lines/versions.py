@@ -9,6 +9,7 @@ from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import stacks
 from deltareg.db.queries import versions as queries
+from deltareg.db.queries.shares import Held
 from deltareg.db.rows import ListedLineRow, ResolvedRow, VersionRow
 from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import Conflict
@@ -16,6 +17,7 @@ from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import rfc3339
+from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.describe import (
     describe_detail,
     describe_resolved,
@@ -25,7 +27,8 @@ from deltareg.service.describe import (
 )
 from deltareg.service.events import Action
 from deltareg.service.ledger.freeze import frozen_channels
-from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor, readable
+from deltareg.service.lines.veil import tell_version, veiled, veiled_detail
+from deltareg.service.paging import check_limit, page, read_cursor, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import Bare, find_line, find_version, resolve_version
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
@@ -47,13 +50,10 @@ def list_lines(
     caller.require(Right.READ, on=SOMEWHERE)
     after = read_cursor(cursor)
     with read(registry.engine) as conn:
-        wanted = replace(only, suite_digest=str(built_in(DEFAULT_SUITE).digest))
-        rows = readable(
-            lambda place: delta_queries.line_rows(conn, only=wanted, after=place, limit=limit + 1),
-            start=after, limit=check_limit(limit), place=lambda row: str(row.path),
-            is_seen=lambda row: caller.may(Right.READ, on=LineRef.parse(row.path)),
-        )  # fmt: skip
-        newest = _newest(conn, rows)
+        digest = str(built_in(DEFAULT_SUITE).digest)
+        wanted = replace(only, suite_digest=digest, sight=caller.sight)
+        rows = delta_queries.line_rows(conn, only=wanted, after=after, limit=check_limit(limit) + 1)
+        newest = _newest(conn, caller, rows)
         serving: dict[int, dict[str, int]] = {}
         for pointer in channel_queries.pointers(conn, [row.id for row in rows]):
             serving.setdefault(pointer.delta_id, {})[pointer.name] = pointer.number
@@ -79,13 +79,15 @@ def list_versions(
         delta = find_line(conn, caller, line)
         rows = queries.version_rows(conn, delta.id, before=before, limit=check_limit(limit) + 1)
         shown = {info.version: info for info in describe_versions(conn, rows)}
+        shown = {number: veiled(caller, info) for number, info in shown.items()}
     return page(rows, limit, show=lambda row: shown[row.number], key=lambda row: row.number)
 
 
 def show_version(registry: Registry, caller: Caller, ref: Ref, *, bare: Bare) -> VersionDetail:
     """Show the version that a reference means."""
     with read(registry.engine) as conn:
-        return describe_detail(conn, resolve_version(conn, caller, ref, bare=bare))
+        found = resolve_version(conn, caller, ref, bare=bare)
+        return veiled_detail(caller, describe_detail(conn, found))
 
 
 def show_found(
@@ -102,7 +104,9 @@ def show_found(
     With `slim`, what its manifest says is left out.
     """
     rows = resolve_version(conn, caller, ref, bare=bare, found=found)
-    return describe_resolved(rows) if slim else describe_detail(conn, rows)
+    if slim:
+        return veiled(caller, describe_resolved(rows))
+    return veiled_detail(caller, describe_detail(conn, rows))
 
 
 def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
@@ -113,10 +117,16 @@ def manifest_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
 
 
 def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
-    """Give the storage map of a version, as it is now."""
+    """Give the storage map of a version, as it is now.
+
+    Raises:
+        Corrupt: What it leads to is not the version.
+    """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
-        return queries.content(conn, find_version(conn, caller, ref, bare="newest").id).storage_map
+        version = find_version(conn, caller, ref, bare="newest")
+        refuse_corrupt(conn, Held(version.id), ref_of(version))
+        return queries.content(conn, version.id).storage_map
 
 
 def delete_version(
@@ -136,27 +146,29 @@ def delete_version(
         row = find_version(conn, caller, ref, bare="newest")
         queries.lock_version(conn, row.id)
         if row.deleted_at is None:
-            _refuse_if_needed(conn, row)
+            _refuse_if_needed(conn, caller, row)
             queries.delete_version(conn, row.id)
             after = {"deleted": True}
             caller.record(
                 conn, Action.VERSION_DELETE, ref_of(row), on=ref.line, before={"deleted": False},
                 after=after,
             )  # fmt: skip
-        return describe_version(conn, queries.version_by_id(conn, row.id))
+        return veiled(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
 
     return (tried if dry_run else with_retry)(registry.engine, transaction)
 
 
-def _newest(conn: sa.Connection, rows: Sequence[ListedLineRow]) -> dict[int, VersionInfo]:
+def _newest(
+    conn: sa.Connection, caller: Caller, rows: Sequence[ListedLineRow]
+) -> dict[int, VersionInfo]:
     found = queries.versions_by_ids(
         conn, [row.newest_id for row in rows if row.newest_id is not None]
     )
-    infos = describe_versions(conn, list(found.values()))
+    infos = [veiled(caller, info) for info in describe_versions(conn, list(found.values()))]
     return dict(zip(found, infos, strict=True))
 
 
-def _refuse_if_needed(conn: sa.Connection, row: VersionRow) -> None:
+def _refuse_if_needed(conn: sa.Connection, caller: Caller, row: VersionRow) -> None:
     ref = ref_of(row)
     serving = channel_queries.serving_channels(conn, row.id)
     if serving:
@@ -168,12 +180,12 @@ def _refuse_if_needed(conn: sa.Connection, row: VersionRow) -> None:
         )
     children = queries.children_of(conn, row.id)
     if children:
-        raise Conflict(
-            f"{ref_of(children[0])} was made from {ref}", fix="delete the newer one first"
-        )
+        child = tell_version(caller, children[0])
+        raise Conflict(f"{child} was made from {ref}", fix="delete the newer one first")
     standing = stacks.stacked_on(conn, row.id)
     if standing:
-        above = ref_of(standing[0])
-        raise Conflict(
-            f"{ref} is the base of {above}", fix=f"remove that one first: deltareg rm {above}"
-        )
+        above = tell_version(caller, standing[0])
+        fix = f"remove that one first: deltareg rm {above}"
+        if above != ref_of(standing[0]):
+            fix = "ask an admin of the registry whose it is"
+        raise Conflict(f"{ref} is the base of {above}", fix=fix)

@@ -5,7 +5,7 @@ itself; in it, the upload must still be open, every pack durable and live, and t
 storage map, pack references, version, queued verification and audit row are one commit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from deltareg.db.document import PackedDocuments, pack_documents
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import forms, proofs
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import variants as variant_queries
@@ -37,21 +38,26 @@ from deltareg.errors import (
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import LineRef
+from deltareg.service.access.founding import found_namespace, require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
+from deltareg.service.base_parts import with_identity
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.bases.variants import packed_base
 from deltareg.service.channels.channels import add_default_channels
 from deltareg.service.describe import describe_version, line_of
 from deltareg.service.events import Action
 from deltareg.service.kept import view_of_base
-from deltareg.service.push.places import Place, places_of, record_places
+from deltareg.service.push.bound_base import base_of_upload, check_same_base
+from deltareg.service.push.forms import take_form
 from deltareg.service.push.shares import measure
+from deltareg.service.push.subject import subject_of
 from deltareg.service.push.uploads import (
     abort_upload,
     check_open,
     find_own_upload,
     is_of_run,
+    is_wanted_again,
     manifest_of,
     show_upload,
     target_of,
@@ -59,6 +65,7 @@ from deltareg.service.push.uploads import (
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_variant
+from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.service.runs.kinds.reencode import misses_its_base, queue_reencode
 from deltareg.service.runs.kinds.verify import queue_default_suite
 from deltareg.wire import UploadComplete, UploadInfo
@@ -84,16 +91,16 @@ def complete_upload(
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         upload = find_own_upload(conn, caller, upload_id, lock=False)
+        require_push(conn, caller, on=target_of(upload))
     if upload.state == "complete":
         return show_upload(registry, caller, upload_id)
     if upload.subject != "delta" or is_of_run(upload):
         raise InvalidInput("this upload is of a base, or of a run")
     check_open(upload)
-    caller.require(Right.PUSH, on=target_of(upload))
     manifest, raw_map = manifest_of(upload), request.storage_map.encode()
     try:
         storage = StorageMap.decode(raw_map)
-        base = _check_claim(registry, upload, manifest, storage)
+        base = _check_claim(registry, caller, upload, manifest, storage)
     except DeltaregError as error:
         if not error.retryable:
             abort_upload(registry, caller, upload_id)
@@ -101,7 +108,7 @@ def complete_upload(
     again = misses_its_base(manifest, storage, base)
     stored = _Stored(
         manifest, storage, pack_documents(present(upload.manifest), raw_map),
-        measure(manifest, storage), places_of(manifest, storage, str(manifest.base)),
+        measure(manifest, storage),
         reencode_run=new_id() if again else None,
     )  # fmt: skip
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, upload_id, stored))
@@ -116,7 +123,6 @@ class _Stored:
         storage: The storage map.
         packed: Manifest and map, as the row keeps them.
         shares: What is in each of its packs.
-        places: Where its pieces are.
         reencode_run: The id of a run that stores it anew, with the base; None without need.
     """
 
@@ -124,12 +130,15 @@ class _Stored:
     storage: StorageMap
     packed: PackedDocuments
     shares: Mapping[str, Share]
-    places: Sequence[Place]
     reencode_run: UUID | None
 
 
-def pack_keys(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> dict[Digest, str]:
-    """Find the physical key of every pack of a map: of this upload, or live in its scope.
+def pack_keys(
+    conn: sa.Connection, upload: UploadRow, storage: StorageMap, *, of_version: int | None = None
+) -> dict[Digest, str]:
+    """Find the physical key of every pack of a map: of this upload, or one to rely on.
+
+    That is one of something that is proven, that the same principal sent, or of the version itself.
 
     Raises:
         UploadClosed: One is neither; the push has to start again.
@@ -139,10 +148,14 @@ def pack_keys(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> di
         for row in queries.received_packs(conn, upload.id)
     }
     others = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in found]
-    found |= pack_queries.physical_keys(conn, upload.scope, others)
+    found |= proofs.reliable_keys(
+        conn, upload.scope, others, sender_id=upload.principal_id, of_version=of_version
+    )
     for pack in storage.packs:
         if str(pack.digest) not in found:
-            raise UploadClosed(f"pack {pack.digest.short} is not stored (any more)", fix=_AGAIN)
+            is_there = pack_queries.physical_keys(conn, upload.scope, [str(pack.digest)])
+            what = "claimed by somebody else, not proven" if is_there else "not stored (any more)"
+            raise UploadClosed(f"pack {pack.digest.short} is {what}", fix=_AGAIN)
         if found[str(pack.digest)][1] != pack.size_bytes:
             wrong = f"pack {pack.digest.short} does not have {pack.size_bytes} bytes"
             raise Refused([Problem("header", wrong, fix="push it with a current client")])
@@ -173,8 +186,12 @@ def read_back(
         raise UploadClosed("what the upload had was collected meanwhile", fix=_AGAIN) from error
 
 
-def adopt_packs(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> dict[str, int]:
+def adopt_packs(
+    conn: sa.Connection, upload: UploadRow, storage: StorageMap, *, is_replacing: bool = False
+) -> dict[str, int]:
     """Make the upload's packs live and lock the others; give every pack's row id by digest.
+
+    With `is_replacing` its objects take the place of those that equal packs have.
 
     Raises:
         UploadClosed: A pack that should be there already is gone.
@@ -190,17 +207,20 @@ def adopt_packs(conn: sa.Connection, upload: UploadRow, storage: StorageMap) -> 
             continue
         found[digest] = pack_queries.adopt(
             conn, scope=upload.scope, digest=digest, size_bytes=row.size_bytes,
-            physical_key=row.physical_key,
+            physical_key=row.physical_key, is_replacing=is_replacing,
         )  # fmt: skip
     return found | pack_queries.lock_live(conn, upload.scope, others)
 
 
 def _check_claim(
-    registry: Registry, upload: UploadRow, manifest: Manifest, storage: StorageMap
+    registry: Registry, caller: Caller, upload: UploadRow, manifest: Manifest, storage: StorageMap
 ) -> BaseView:
     """Hold an upload against what it brought, and give its base."""
     with read(registry.engine) as conn:
-        base = _base_of(conn, manifest)
+        row = base_of_upload(conn, caller, upload, manifest)
+        base = view_of_base(
+            row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
+        )
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
     files = read_back(registry, upload, manifest, keys, storage)
@@ -220,29 +240,15 @@ def _check_claim(
     return base
 
 
-def _base_of(conn: sa.Connection, manifest: Manifest) -> BaseView:
-    row = _base_row(conn, str(manifest.base))
-    return view_of_base(
-        row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
-    )
-
-
-def _base_row(conn: sa.Connection, root: str, *, name: str = "") -> BaseRow:
-    row = base_queries.find_base_for(conn, root, name=name)
-    if row is None:
-        raise Conflict("the base was deleted meanwhile", fix="name another base")
-    return row
-
-
 def _base_meant(
     conn: sa.Connection, caller: Caller, upload: UploadRow, manifest: Manifest
 ) -> BaseRow:
-    """Find the base that a push is for; several may have its root.
+    """Find the base that a push is bound to, and whether something may stand on it still.
 
     Raises:
         Blocked: It is a version, and that or what it stands on is revoked.
     """
-    row = _base_row(conn, str(manifest.base), name=str(upload.request.get("base", "")))
+    row = with_identity(conn, base_of_upload(conn, caller, upload, manifest))
     if row.version_id is not None:
         find_ground(conn, caller, row.name)
     if row.scheme is not None:  # it became one meanwhile
@@ -259,13 +265,16 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     delta = _lock_delta(conn, caller, LineRef.parse(upload.target))
     known = version_queries.find_version(conn, delta.id, digest=upload.manifest_digest)
     if known is not None:
+        check_same_base(conn, known, base_of_upload(conn, caller, upload, stored.manifest))
+        _take_again(conn, caller, upload, known, stored)
         queries.close_upload(conn, upload_id, state="complete", version_id=known.id)
+        known = version_queries.version_by_id(conn, known.id)
         return _answer(conn, upload, known, created=False)
     pack_ids = adopt_packs(conn, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
     keep_shares(conn, Held(version_id), stored.shares)
-    record_places(conn, upload.scope, stored.places, pack_ids)
+    queue_proof(conn, Held(version_id), created_by=caller.principal_id)
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)
     queue_default_suite(conn, caller, row)
@@ -279,15 +288,39 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     return info
 
 
+def _take_again(
+    conn: sa.Connection, caller: Caller, upload: UploadRow, known: VersionRow, stored: _Stored
+) -> None:
+    """Take the bytes of a version that is there, where they are wanted."""
+    version_queries.lock_version(conn, known.id)
+    known = version_queries.version_by_id(conn, known.id)
+    if not is_wanted_again(known, caller) or known.deleted_at is not None:
+        return
+    is_healing = known.corrupt_at is not None
+    pack_ids = adopt_packs(conn, upload, stored.storage, is_replacing=is_healing)
+    size = stored.storage.stored_bytes(stored.manifest.pieces())
+    form = forms.add_form(
+        conn, known.id, pack_ids.values(), why="push", storage_map=stored.packed.storage_map,
+        stored_bytes=size, sent_by=caller.principal_id, state="proposed",
+    )  # fmt: skip
+    if not is_healing:
+        return
+    subject = subject_of(conn, Held(known.id))
+    take_form(conn, present(forms.form_by_id(conn, form)))
+    queue_proof(conn, Held(known.id), created_by=caller.principal_id)
+    queue_default_suite(conn, caller, known)
+    caller.record(
+        conn, subject.healed, subject.name, on=subject.on, before={"proof": "corrupt"},
+        after={"proof": "claimed", "sent_by": caller.principal},
+    )  # fmt: skip
+
+
 def _lock_delta(conn: sa.Connection, caller: Caller, line: LineRef) -> LineRow:
     row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
     if row is not None:
+        caller.require(Right.PUSH, on=line)  # somebody else may have made it since the first look
         return row
-    namespace = delta_queries.namespace_id(conn, line.namespace)
-    if namespace is None:
-        namespace = delta_queries.add_namespace(
-            conn, line.namespace, created_by=caller.principal_id
-        )
+    namespace = found_namespace(conn, caller, line)
     delta_queries.add_delta(conn, namespace, line.name, created_by=caller.principal_id)
     row = delta_queries.delta_row(conn, line.namespace, line.name, lock=True)
     if row is None:
@@ -323,9 +356,11 @@ def _add_version(
         stored_bytes=stored.storage.stored_bytes(manifest.pieces()),
         uploaded_bytes=queries.uploaded_bytes(conn, upload.id), created_by=caller.principal_id,
     )  # fmt: skip
+    if not base_queries.base_rows(conn, base_id=base.id, limit=1):
+        raise Conflict(f"the base {base.name} was deleted meanwhile", fix="name another base")
     trained_on = str(upload.request.get("trained_on", ""))
     if trained_on:
-        variant = find_variant(conn, caller, trained_on, base_root=base.root)
+        variant = find_variant(conn, caller, trained_on, base_id=base.id)
         variant_queries.record_training(conn, version_id, base_id=variant.id)
     below = [] if base.version_id is None else [base.version_id]
     standing = pack_queries.lock_versions(conn, [*parents.values(), *below])

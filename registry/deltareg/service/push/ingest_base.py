@@ -12,9 +12,12 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import bases as queries
 from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import proofs
 from deltareg.db.queries import uploads as upload_queries
+from deltareg.db.queries.base_identities import is_alias
+from deltareg.db.queries.deltas import add_namespace, namespace_id
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import BaseRow, UploadRow
+from deltareg.db.rows import BaseRow, UploadRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.delta.base_manifest import (
     SAME_PARAMETERS_RULE,
@@ -30,6 +33,8 @@ from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
+from deltareg.service.base_parts import with_identity
+from deltareg.service.bases.completion import check_completion, complete
 from deltareg.service.bases.stacks import (
     Ground,
     bottom_records,
@@ -46,7 +51,6 @@ from deltareg.service.push.ingest import (
     pack_keys,
     read_back,
 )
-from deltareg.service.push.places import places_of, record_places
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import (
     abort_upload,
@@ -57,6 +61,7 @@ from deltareg.service.push.uploads import (
 )
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds import queue_where_base_was_missed
+from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.wire import BaseForm, BaseInfo, UploadComplete
 
 
@@ -160,23 +165,25 @@ def _commit(
     check_open(upload)
     ground = _ground(conn, caller, upload)
     form = BaseForm.model_validate(upload.request.get("form", {}))
-    check_variant(conn, caller, form, base_view(manifest_of(upload)))
+    check_variant(conn, caller, form, manifest_of(upload))
     is_added = _add(conn, caller, upload)
-    known = _known(conn, upload)
+    known = _known(conn, caller, upload, has_bytes=stored is not None)
     base_id = known.id
     settle(conn, caller, known, form)
     if is_added:
         _relate(conn, base_id, base_view(manifest_of(upload)))
         if ground is not None and stored is not None:
             record_stack(conn, ground, base_id, recipe=stored.recipe)
-    is_new = is_added or (stored is not None and not known.is_stored)
+    is_healing = stored is not None and known.corrupt_at is not None
+    is_new = is_added or (stored is not None and not known.is_stored) or is_healing
     if stored is not None and is_new:
-        _store(conn, upload, base_id, stored, "" if ground is None else ground.bottom_root)
+        _store(conn, caller, upload, known, stored)
         queue_where_base_was_missed(conn, caller, base_id)
     upload_queries.close_upload(conn, upload_id, state="complete", base_id=base_id)
     info = _answer(conn, upload, created=is_new)
     if is_new:
         action = Action.BASE_REGISTER if stored is None else Action.BASE_PUSH
+        action = Action.BASE_HEAL if is_healing else action
         after = {"root": info.root, "is_stored": info.is_stored}
         caller.record(
             conn, action, f"base/{info.name}", on=Base(info.name), before=None, after=after
@@ -196,29 +203,34 @@ def _deleted(upload: UploadRow) -> Conflict:
     return Conflict(f"{upload.target} was deleted meanwhile", fix="name another version")
 
 
-def _known(conn: sa.Connection, upload: UploadRow) -> BaseRow:
+def _known(conn: sa.Connection, caller: Caller, upload: UploadRow, *, has_bytes: bool) -> BaseRow:
     rows = queries.base_rows(conn, name=upload.target, limit=1, lock=True)
     if not rows:
         raise _deleted(upload)
-    root = str(base_identity(manifest_of(upload)).root)
+    manifest = manifest_of(upload)
+    root = str(base_identity(manifest).root)
     is_same_fold = is_version_base(upload.target) and rows[0].root == root
-    if rows[0].manifest_digest != upload.manifest_digest and not is_same_fold:
-        raise Conflict(f"the base {upload.target} is another one", fix="choose another name")
-    return rows[0]
+    if rows[0].manifest_digest == upload.manifest_digest or is_same_fold:
+        return with_identity(conn, rows[0])
+    check_completion(conn, caller, rows[0], manifest, has_bytes=has_bytes)
+    complete(conn, caller, rows[0], manifest, present(upload.manifest))
+    return queries.base_rows(conn, base_id=rows[0].id, limit=1)[0]
 
 
 def _store(
-    conn: sa.Connection, upload: UploadRow, base_id: int, stored: _Stored, reference_root: str
+    conn: sa.Connection, caller: Caller, upload: UploadRow, known: BaseRow, stored: _Stored
 ) -> None:
-    storage = stored.storage
-    pack_ids = adopt_packs(conn, upload, storage)
+    """Give a base its bytes, in place of a lie where there is one."""
+    storage, held = stored.storage, Held(known.id, is_base=True)
+    is_healing = known.corrupt_at is not None
+    pack_ids = adopt_packs(conn, upload, storage, is_replacing=is_healing)
     manifest = manifest_of(upload)
     size = storage.stored_bytes(manifest.pieces())
-    queries.store_base(conn, base_id, storage_map=stored.raw, stored_bytes=size)
-    pack_queries.reference_base(conn, base_id, sorted(pack_ids.values()))
-    held = Held(base_id, is_base=True)
+    queries.store_base(conn, known.id, storage_map=stored.raw, stored_bytes=size)
+    pack_queries.reference_base_anew(conn, known.id, sorted(pack_ids.values()))
     keep_share(conn, held, manifest, storage)
-    record_places(conn, upload.scope, places_of(manifest, storage, reference_root), pack_ids)
+    proofs.claim_anew(conn, held, sent_by=caller.principal_id)
+    queue_proof(conn, held, created_by=caller.principal_id)
 
 
 def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
@@ -235,9 +247,11 @@ def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
 
 
 def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
+    if queries.base_rows(conn, name=upload.target, limit=1):
+        return False
     manifest = manifest_of(upload)
     identity = base_identity(manifest)
-    return queries.add_base(
+    is_added = queries.add_base(
         conn, name=upload.target, root=str(identity.root), config_digest=str(identity.config),
         tokenizer_digest=None if identity.tokenizer is None else str(identity.tokenizer),
         manifest_digest=upload.manifest_digest, manifest=upload.manifest, storage_map=None,
@@ -245,3 +259,13 @@ def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
         logical_bytes=manifest.logical_bytes,
         stored_bytes=0, created_by=caller.principal_id,
     )  # fmt: skip
+    if is_added and is_alias(conn, upload.target):  # it was renamed from there meanwhile
+        raise Conflict(f"{upload.target} is another base's name", fix="choose another name")
+    if is_added:
+        _make_namespace(conn, caller, Base(upload.target).namespace)
+    return is_added
+
+
+def _make_namespace(conn: sa.Connection, caller: Caller, namespace: str | None) -> None:
+    if namespace is not None and namespace_id(conn, namespace) is None:
+        add_namespace(conn, namespace, created_by=caller.principal_id)

@@ -48,11 +48,12 @@ def places_of(manifest: Manifest, storage: StorageMap, reference_root: str) -> l
 def record_places(
     conn: sa.Connection, scope: str, places: Sequence[Place], pack_ids: Mapping[str, int]
 ) -> None:
-    """Remember places, given the rows of all packs by digest."""
+    """Remember places, given the rows of packs by digest; one in another pack is left out."""
     found = (
         queries.FoundPiece(
             place.digest, place.base_root, place.entry, [pack_ids[pack] for pack in place.packs]
         )
         for place in places
+        if pack_ids.keys() >= set(place.packs)
     )
     queries.record_pieces(conn, scope, found)

@@ -33,11 +33,11 @@ from deltareg.service.push.ingest import (
     pack_keys,
     read_back,
 )
-from deltareg.service.push.places import places_of, record_places
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import check_open, find_own_upload, manifest_of
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs.held import lease_lost
+from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.service.runs.kinds.reencode import WHAT
 from deltareg.service.runs.runs import describe_run
 from deltareg.wire import LeaseHold, ReceivedPack, ReencodeReport, RunInfo, UploadInfo
@@ -95,6 +95,8 @@ def complete_reencode(
     own = run_queries.Hold(run_id, report.fence, caller.principal_id)
     with read(registry.engine) as conn:
         upload = find_own_upload(conn, caller, report.upload, lock=False)
+        run = run_queries.run_row(conn, run_id)
+        version_id = None if run is None else run.version_id
         done = _answered_before(conn, caller, own)
     if done is not None:
         return done
@@ -102,7 +104,7 @@ def complete_reencode(
         raise InvalidInput("this upload is not of this run")
     check_open(upload, fix=_AGAIN)
     storage = StorageMap.decode(report.storage_map.encode())
-    _check_claim(registry, upload, storage)
+    _check_claim(registry, own, upload, storage, of_version=version_id)
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
 
 
@@ -138,17 +140,24 @@ def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold)
     return describe_run(conn, caller, own.run_id) if is_done else None
 
 
-def _check_claim(registry: Registry, upload: UploadRow, storage: StorageMap) -> None:
+def _check_claim(
+    registry: Registry,
+    own: run_queries.Hold,
+    upload: UploadRow,
+    storage: StorageMap,
+    *,
+    of_version: int | None,
+) -> None:
     """Hold a new map against the manifest, the base, and the files that can be read without it."""
     manifest = manifest_of(upload)
     with read(registry.engine) as conn:
-        row = base_queries.find_base_for(conn, str(manifest.base), name="")
+        row = base_queries.base_of(conn, _held_version(conn, own))
         if row is None:
             raise NotFound(f"the base of {upload.target} is not here", fix="deltareg base ls")
         base = view_of_base(
             row.manifest_digest, lambda: base_queries.base_content(conn, row.id).manifest
         )
-        keys = pack_keys(conn, upload, storage)
+        keys = pack_keys(conn, upload, storage, of_version=of_version)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
     read_back(registry, upload, manifest, keys, storage)
 
@@ -220,5 +229,4 @@ def _replace(
     keep_share(conn, Held(version.id), manifest, storage)
     digests = [str(digest) for digest in manifest.pieces()]
     pack_queries.forget_pieces_for(conn, upload.scope, digests, str(manifest.base))
-    places = places_of(manifest, storage, str(manifest.base))
-    record_places(conn, upload.scope, places, pack_ids)
+    queue_proof(conn, Held(version.id), created_by=None)

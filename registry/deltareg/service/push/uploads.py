@@ -6,7 +6,7 @@ is killed in between leaves bytes that collection finds and nothing else.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -17,43 +17,39 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.runs import Hold, held_run
-from deltareg.db.rows import BaseRow, UploadRow, present
+from deltareg.db.rows import BaseRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
-from deltareg.delta.base_manifest import base_identity, base_view
+from deltareg.delta.base_manifest import base_identity
 from deltareg.digest import Digest
 from deltareg.errors import (
     DeltaregError,
     IntegrityFailure,
-    InvalidInput,
     LeaseLost,
     NotFound,
-    Problem,
     QuotaExceeded,
-    Refused,
     StoreUnavailable,
     UploadClosed,
 )
-from deltareg.identity.manifest import BASE_KIND, Manifest
+from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chain
-from deltareg.refs import LineRef, Ref, parse_name, parse_semver
+from deltareg.refs import LineRef, Ref, plain_base
+from deltareg.service.access.founding import require_push
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
-from deltareg.service.bases.stacks import find_ground, is_version_base, parse_version_base
+from deltareg.service.bases.completion import check_completion
+from deltareg.service.bases.stacks import find_ground, is_version_base
 from deltareg.service.bases.variants import (
-    check_form,
     check_variant,
-    packed_base,
     settle,
 )
-from deltareg.service.describe import describe_base, describe_version
+from deltareg.service.describe import describe_base, describe_version, proof_of, sender_of
 from deltareg.service.kept import decoded
-from deltareg.service.registry import BASES, PACK_BYTES_MAX, Caller, Registry, namespace_scope
-from deltareg.service.resolve import find_variant
+from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
+from deltareg.service.push.targets import check_target
+from deltareg.service.registry import PACK_BYTES_MAX, Caller, Registry
 from deltareg.store import fresh_key
-from deltareg.wire import BaseForm, ReceivedPack, UploadInfo, UploadOpen
+from deltareg.wire import ReceivedPack, UploadInfo, UploadOpen
 
-_CURRENT = "push it with a current client"
-_LABELS_MAX, _LABEL_CHARACTERS = 64, 256
 _AGAIN = "run the same push again; what is stored already is not sent twice"
 
 
@@ -71,26 +67,26 @@ def open_upload(
         Forbidden: The token does not allow it.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
+    request = _with_plain_names(request)
     raw = request.manifest.encode()
     digest = str(Manifest.digest_of(raw))
     manifest = decoded(digest, lambda: raw)
-    scope = _check_target(request, manifest)
-    caller.require(Right.PUSH, on=target_of(request))
+    scope = check_target(request, manifest)
 
     def transaction(conn: sa.Connection) -> UploadInfo:
-        done = _find_done(conn, caller, request, manifest, digest)
+        require_push(conn, caller, on=target_of(request))
+        base = None if manifest.base is None else base_for(conn, caller, request, manifest)
+        done = _find_done(conn, caller, request, manifest, base)
         if done is not None:
             return done
-        row = queries.open_upload_for(
-            conn, principal_id=caller.principal_id, target=request.target, manifest_digest=digest
-        )
+        row = open_one(conn, caller, request, digest, base)
         if row is None:
             upload_id = str(new_id())
             queries.add_upload(
                 conn, upload_id=upload_id, principal_id=caller.principal_id, scope=scope,
                 subject=request.subject, target=request.target, manifest_digest=digest,
                 manifest=raw,
-                request=request.model_dump(exclude={"manifest"}),
+                request=request.model_dump(exclude={"manifest"}) | bound_to(base),
             )  # fmt: skip
         else:
             upload_id = row.id
@@ -157,7 +153,7 @@ def abort_upload(registry: Registry, caller: Caller, upload_id: str) -> None:
     caller.require(Right.PUSH, on=SOMEWHERE)
 
     def close(conn: sa.Connection) -> list[str]:
-        caller.require(Right.PUSH, on=target_of(_find_own(conn, caller, upload_id)))
+        require_push(conn, caller, on=target_of(_find_own(conn, caller, upload_id)))
         queries.close_upload(conn, upload_id, state="aborted")
         return [row.physical_key for row in queries.received_packs(conn, upload_id)]
 
@@ -170,7 +166,7 @@ def show_upload(registry: Registry, caller: Caller, upload_id: str) -> UploadInf
     caller.require(Right.PUSH, on=SOMEWHERE)
     with read(registry.engine) as conn:
         row = _find_own(conn, caller, upload_id)
-        caller.require(Right.PUSH, on=target_of(row))
+        require_push(conn, caller, on=target_of(row))
         if row.state == "open":
             manifest = manifest_of(row)
             root = _reference_root(conn, caller, row.target, manifest)
@@ -242,7 +238,7 @@ def target_of(upload: UploadOpen | UploadRow) -> Resource:
 def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None:
     """Let a pusher send what is pushed, and a worker what belongs to a run that it holds."""
     if not is_of_run(upload):
-        caller.require(Right.PUSH, on=target_of(upload))
+        require_push(conn, caller, on=target_of(upload))
         return
     run, fence = upload.request["run"], upload.request["fence"]
     if not isinstance(run, str) or not isinstance(fence, int):
@@ -252,91 +248,47 @@ def _check_right(conn: sa.Connection, caller: Caller, upload: UploadRow) -> None
         raise LeaseLost(f"run {own.run_id} is not under your lease (any more)", fix="claim another")
 
 
-def _check_target(request: UploadOpen, manifest: Manifest) -> str:
-    if request.semver is not None:
-        parse_semver(request.semver)
-    _check_labels(request.labels)
-    is_base = request.subject == "base"
-    if is_base != (manifest.kind == BASE_KIND) or is_base != (manifest.base is None):
-        raise InvalidInput(f"a manifest of kind {manifest.kind!r} is no {request.subject}")
-    check_form(request.form)
-    if is_base:
-        _check_base(manifest)
-        return _base_scope(request)
-    return namespace_scope(LineRef.parse(request.target).namespace)
-
-
-def _base_scope(request: UploadOpen) -> str:
-    if not is_version_base(request.target):
-        parse_name(request.target, "base")
-        return BASES
-    if request.register_only or request.form != BaseForm():
-        raise InvalidInput("a version that is a base is stored, not registered")
-    return namespace_scope(parse_version_base(request.target).line.namespace)
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    sizes = [len(text) for pair in labels.items() for text in pair]
-    if len(labels) > _LABELS_MAX or max(sizes, default=0) > _LABEL_CHARACTERS:
-        raise InvalidInput(
-            f"a version may have {_LABELS_MAX} labels of {_LABEL_CHARACTERS} characters",
-            fix="put longer notes into the README.md of the folder",
-        )
-
-
-def _check_base(manifest: Manifest) -> None:
-    """Refuse a base that nobody could push a delta for, because it cannot be read as one."""
-    wrong = "it has no tensors" if not manifest.tensors else ""
-    if not isinstance(manifest.config.get("config_json"), str):
-        wrong = "it does not say what its config.json holds"
-    if wrong:
-        raise Refused([Problem("header", f"manifest of a base: {wrong}", fix=_CURRENT)])
-    try:
-        base_view(manifest)
-        base_identity(manifest)
-    except UnicodeEncodeError as error:
-        what = f"manifest of a base: no text ({error.reason})"
-        raise Refused([Problem("header", what, fix=_CURRENT)]) from error
+def _with_plain_names(request: UploadOpen) -> UploadOpen:
+    names = {"base": plain_base(request.base)}
+    if request.subject == "base":
+        names["target"] = plain_base(request.target)
+    return request.model_copy(update=names)
 
 
 def _find_done(
-    conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest, digest: str
+    conn: sa.Connection,
+    caller: Caller,
+    request: UploadOpen,
+    manifest: Manifest,
+    base: BaseRow | None,
 ) -> UploadInfo | None:
-    if request.subject == "base":
+    digest = str(Manifest.digest_of(request.manifest.encode()))
+    if base is None:
         return _find_base(conn, caller, request, manifest, digest)
-    base = base_queries.find_base_for(conn, str(manifest.base), name=request.base)
-    if base is None or not _may_stand_on(caller, base):
-        raise Refused([
-            Problem(
-                "base_mismatch", f"no base here has the root {manifest.base}",
-                fix="store the base first: deltareg base push PATH NAME",
-            )
-        ])  # fmt: skip
-    if base.version_id is not None:
-        find_ground(conn, caller, base.name)  # it may have been revoked since
-    if base.scheme is not None:
-        raise Refused([packed_base(base)])
-    if request.trained_on:
-        find_variant(conn, caller, request.trained_on, base_root=base.root)
     line = LineRef.parse(request.target)
     delta = delta_queries.delta_row(conn, line.namespace, line.name)
     row = None if delta is None else version_queries.find_version(conn, delta.id, digest=digest)
-    if row is None:
+    if row is None or is_wanted_again(row, caller):
         return None
+    check_same_base(conn, row, base)
     info = UploadInfo(id="", state="complete", manifest_digest=digest)
     return info.model_copy(update={"version": describe_version(conn, row)})
 
 
-def _may_stand_on(caller: Caller, base: BaseRow) -> bool:
-    """Whether a caller may know of a base: all may of a shared one, few of a version."""
-    return base.version_id is None or caller.sees(Base(base.name))
+def is_wanted_again(row: VersionRow, caller: Caller) -> bool:
+    """Whether the bytes of a version that is there are taken from a caller all the same.
+
+    Those of one that is corrupt are, and of one that only somebody else claims to have sent.
+    """
+    is_own = sender_of(row) == caller.principal_id
+    return row.corrupt_at is not None or (proof_of(row) == "claimed" and not is_own)
 
 
 def _find_base(
     conn: sa.Connection, caller: Caller, request: UploadOpen, manifest: Manifest, digest: str
 ) -> UploadInfo | None:
     rows = base_queries.base_rows(conn, name=request.target, limit=1)
-    check_variant(conn, caller, request.form, base_view(manifest))
+    check_variant(conn, caller, request.form, manifest)
     if not rows:
         if is_version_base(request.target):
             find_ground(conn, caller, request.target)
@@ -345,13 +297,10 @@ def _find_base(
     # Two folds of one version may carry other notes beside the same tensors.
     is_same = row.version_id is not None and row.root == str(base_identity(manifest).root)
     if row.manifest_digest != digest and not is_same:
-        raise Refused([
-            Problem(
-                "base_mismatch", f"the base {row.name} is another one (root {row.root})",
-                fix="a base never changes; choose another name for these weights",
-            )
-        ])  # fmt: skip
-    if not row.is_stored and not request.register_only:
+        check_completion(conn, caller, row, manifest, has_bytes=not request.register_only)
+        return None
+    is_sent = row.is_stored and row.corrupt_at is None
+    if not is_sent and not request.register_only:
         return None
     settle(conn, caller, row, request.form)
     row = base_queries.base_rows(conn, base_id=row.id, limit=1)[0]

@@ -10,7 +10,7 @@ from deltareg.db.queries import runs as queries
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.rows import RunRow, ShownRunRow
 from deltareg.errors import NotFound
-from deltareg.service.authority.resources import EVERYTHING, Resource
+from deltareg.service.authority.resources import EVERYTHING, Base, Resource
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.labels import fits, is_for_one_run, tell_labels
@@ -18,7 +18,7 @@ from deltareg.service.priority import priority_word
 from deltareg.service.registry import Caller
 from deltareg.service.verdicts.verdicts import describe_verdict
 from deltareg.service.verdicts.waivers import describe_waivers
-from deltareg.wire import RunInfo, StoredChange, VerdictInfo
+from deltareg.wire import ProofFound, RunInfo, StoredChange, VerdictInfo
 
 LIVE_US = 90 * US_PER_S
 """A worker asks for work once a minute at least, where it has none."""
@@ -37,7 +37,9 @@ def find_run(conn: sa.Connection, caller: Caller, run_id: str) -> ShownRunRow:
 
 
 def concern_of(row: ShownRunRow) -> Resource:
-    """Give what a run is about: the line of its version."""
+    """Give what a run is about: the line of its version, or its base."""
+    if row.base_name is not None:
+        return Base(row.base_name)
     return EVERYTHING if row.version_id is None else line_of(row)
 
 
@@ -86,12 +88,14 @@ def _refusal(required: Mapping[str, str], offers: Sequence[Mapping[str, str]]) -
 
 
 def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
+    found = ProofFound.model_validate(row.result or {})
     return RunInfo(
         id=row.id, what=row.what, ref="" if row.version_id is None else ref_of(row),
         suite=row.suite, state=row.state, attempt=row.attempt, worker=row.lease_holder,
         error=row.error, verdict=verdict,
         against=row.request.get("against", ""), stored_bytes=_stored_bytes(row),
-        variant=row.request.get("variant", ""),
+        variant=row.request.get("variant", ""), base=row.base_name or "",
+        proof=found.proof, wrong=found.wrong,
         priority=priority_word(row.priority), labels=row.labels,
         created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
         finished_at=rfc3339_or_none(row.finished_at),

@@ -26,6 +26,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.base_parts import identity_of
 from deltareg.service.describe import describe_base, ref_of
 from deltareg.service.events import Action, record_event
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
@@ -69,7 +70,7 @@ def claim_lease(
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
-    for row in _fitting(registry, request):
+    for row in _fitting(registry, caller, request):
         if not may_take(row.request, key, caller):
             continue
         claim = partial(
@@ -174,12 +175,15 @@ def _see_worker(registry: Registry, caller: Caller, request: LeaseRequest) -> No
         queue_reverification(registry)
 
 
-def _fitting(registry: Registry, request: LeaseRequest) -> Iterator[ClaimableRow]:
+def _fitting(registry: Registry, caller: Caller, request: LeaseRequest) -> Iterator[ClaimableRow]:
     """List the runs that a worker could do, best first, a page at a time."""
     after: ClaimableRow | None = None
     while True:
         with read(registry.engine) as conn:
-            rows = queries.claimable(conn, what=request.what, only=request.run, after=after)
+            rows = queries.claimable(
+                conn, what=request.what, principal_id=caller.principal_id, only=request.run,
+                after=after,
+            )  # fmt: skip
         if not rows:
             return
         yield from (row for row in rows if fits(row.labels, request.labels))
@@ -197,6 +201,8 @@ def _claim(
 
 
 def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
+    if run.base_id is not None:
+        return _grant_base(registry, run, present(run.base_id), lease_s=lease_s)
     with read(registry.engine) as conn:
         version = version_queries.version_by_id(conn, present(run.version_id))
         row = _base_of(conn, run, version)
@@ -209,6 +215,19 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         suite_digest=run.request.get("suite_digest", ""), against=run.request.get("against", ""),
         promoted=run.request.get("promoted", ""),
         promoted_digest=run.request.get("promoted_digest", ""),
+        waived=[name for name in run.request.get("waived", "").split(",") if name],
+        storage_revision=version.storage_revision,
+    )  # fmt: skip
+
+
+def _grant_base(registry: Registry, run: RunRow, base_id: int, *, lease_s: float) -> LeaseGrant:
+    with read(registry.engine) as conn:
+        row = base_queries.base_rows(conn, base_id=base_id, limit=1, also_deleted=True)[0]
+        base = describe_base(conn, row)
+    return LeaseGrant(
+        run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
+        ref="", digest=row.manifest_digest, base=base, suite="", suite_digest="",
+        storage_revision=row.storage_revision,
     )  # fmt: skip
 
 
@@ -217,7 +236,9 @@ def _base_of(conn: sa.Connection, run: RunRow, version: VersionRow) -> BaseRow |
     name, root = run.request.get("variant"), run.request.get("base_root")
     if name is None:
         return base_queries.base_of(conn, version)
-    return next(iter(base_queries.base_rows(conn, name=name, root=root, limit=1)), None)
+    wanted = run.request.get("base_identity", "")
+    rows = base_queries.base_rows(conn, name=name, root=root, limit=1)
+    return next((row for row in rows if wanted in {"", identity_of(conn, row)}), None)
 
 
 def _bury(conn: sa.Connection, run_id: str, new_id: Callable[[], UUID]) -> bool:

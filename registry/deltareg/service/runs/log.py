@@ -14,7 +14,7 @@ from deltareg.db.queries import runs as run_queries
 from deltareg.db.rows import LogLineRow
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
@@ -56,7 +56,7 @@ def read_log(registry: Registry, caller: Caller, run_id: str, *, after: int) -> 
     Raises:
         NotFound: There is no such run.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         row = find_run(conn, caller, run_id)
         caller.require(Right.READ, on=concern_of(row))

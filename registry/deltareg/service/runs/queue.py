@@ -12,9 +12,9 @@ from deltareg.db.rows import BusyWorkerRow, QueuedRunRow
 from deltareg.db.session import read
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339
-from deltareg.service.describe import ref_of
+from deltareg.service.describe import line_of, ref_of
 from deltareg.service.labels import device_class, is_for_one_run
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
@@ -64,33 +64,39 @@ def list_queue(
 ) -> Page[RunInfo]:
     """List the runs under a lease and then those that wait, the next one first.
 
-    `position` counts those that wait, whichever version they are about. Without `ref` it takes the
-    right to read everything.
+    `position` counts all that wait, whichever version they are about; those about what the caller
+    may not read are left out.
     """
-    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
+    caller.require(Right.READ, on=SHARED)
+    if ref is not None:
+        caller.require(Right.READ, on=ref.line)
     offset = read_number_cursor(cursor) or 0
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.queue_rows(
-            conn, version_id=version_id, offset=offset, limit=check_limit(limit) + 1
-        )
+            conn, version_id=version_id, sight=caller.sight, offset=offset,
+            limit=check_limit(limit) + 1,
+        )  # fmt: skip
         shown = describe_runs(conn, rows)
         waiting = [row for row in rows if row.waits]
         reasons = unserved(conn, waiting)
-        places = _places(conn, waiting, are_all=version_id is None)
+        places = _places(conn, waiting, are_all=version_id is None and caller.sight is None)
     for row in waiting:
-        standing = {"position": places[row.id], "unserved": reasons[row.id]}
+        standing = {"position": places.get(row.id), "unserved": reasons[row.id]}
         shown[row.id] = shown[row.id].model_copy(update=standing)
     return page(rows, limit, show=lambda row: shown[row.id], key=lambda _: offset + limit)
 
 
 def list_workers(registry: Registry, caller: Caller) -> Page[WorkerInfo]:
-    """List the workers of the last day by name, and what each of them runs."""
-    caller.require(Right.READ, on=EVERYTHING)
+    """List the workers of the last day by name, and what each of them runs.
+
+    Of a run about what the caller may not read it is shown only that there is one.
+    """
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         rows = queries.worker_rows(conn, seen_within_us=_KNOWN_US)
     known = [row for row in _one_each(rows) if row.run_id or not is_for_one_run(row.labels)]
-    return Page(items=[_show_worker(row) for row in known])
+    return Page(items=[_show_worker(caller, row) for row in known])
 
 
 def queue_depth(registry: Registry) -> list[QueueDepth]:
@@ -127,16 +133,18 @@ def _places(
     if are_all and waiting:
         first = 1 + queries.place_of(conn, waiting[0])
         return {row.id: first + index for index, row in enumerate(waiting)}
-    return {row.id: 1 + queries.place_of(conn, row) for row in waiting}
+    return queries.places_of(conn, [row.id for row in waiting]) if waiting else {}
 
 
 def _one_each(rows: Sequence[BusyWorkerRow]) -> list[BusyWorkerRow]:
     return list({row.name: row for row in reversed(rows)}.values())[::-1]
 
 
-def _show_worker(row: BusyWorkerRow) -> WorkerInfo:
+def _show_worker(caller: Caller, row: BusyWorkerRow) -> WorkerInfo:
+    on = EVERYTHING if row.number is None else line_of(row)
+    is_seen = row.run_id is not None and caller.may(Right.READ, on=on)
     return WorkerInfo(
         name=row.name, labels=row.labels, seen_at=rfc3339(row.last_seen_at),
-        is_live=row.age_us < LIVE_US or row.run_id is not None, run=row.run_id, what=row.what,
-        ref=None if row.number is None else ref_of(row),
+        is_live=row.age_us < LIVE_US or row.run_id is not None, run=row.run_id if is_seen else None,
+        what=row.what, ref=ref_of(row) if is_seen and row.number is not None else None,
     )  # fmt: skip

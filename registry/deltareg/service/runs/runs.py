@@ -12,7 +12,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Resource
+from deltareg.service.authority.resources import SHARED, SOMEWHERE, Resource
 from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy
@@ -51,7 +51,7 @@ def queue_run(
         wanted = str(new_id())
         variant = None
         if request.variant:
-            variant = find_variant(conn, caller, request.variant, base_root=version.base_root)
+            variant = find_variant(conn, caller, request.variant, base_id=version.base_id)
         run_id = verify.queue_verify(
             conn, caller, version, suite, again=request.again, labels=request.labels,
             priority=priority, channel=request.channel, policy_digest=policy,
@@ -79,14 +79,16 @@ def list_runs(
     cursor: str | None,
     limit: int,
 ) -> Page[RunInfo]:
-    """List runs, newest first; without `ref` it takes the right to read everything."""
-    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
+    """List runs, newest first: of a version, or of all that the caller may read."""
+    caller.require(Right.READ, on=SHARED)
+    if ref is not None:
+        caller.require(Right.READ, on=ref.line)
     mark = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.run_rows(
-            conn, state=state, what=what, version_id=version_id, before=mark,
-            limit=check_limit(limit) + 1,
+            conn, state=state, what=what, version_id=version_id, sight=caller.sight,
+            before=mark, limit=check_limit(limit) + 1,
         )  # fmt: skip
         shown = info.describe_runs(conn, rows)
     return page(rows, limit, show=lambda row: shown[row.id], key=mark_of)
@@ -98,7 +100,7 @@ def show_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
     Raises:
         NotFound: There is none of that id.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         row = info.find_run(conn, caller, run_id)
         caller.require(Right.READ, on=info.concern_of(row))
@@ -139,7 +141,7 @@ def rerun(
         NotFound: There is no run of that id.
         InvalidInput: It is not a verification.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         row = info.find_run(conn, caller, run_id)
         caller.require(Right.READ, on=info.concern_of(row))

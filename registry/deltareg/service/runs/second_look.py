@@ -58,7 +58,8 @@ def queue_second_look(
         return
     if not is_chosen(run.id, share) or not signing_queries.other_live_workers(conn, key.id):
         return
-    request = {**run.request, "policy_digest": "", SECOND_OF: verdict_id}
+    asked = {name: value for name, value in run.request.items() if name != "continues"}
+    request = {**asked, "policy_digest": "", SECOND_OF: verdict_id}
     queries.enqueue(
         conn, run_id=str(new_id()), what=run.what, dedup_key=f"second:{verdict_id}",
         version_id=run.version_id, suite=run.suite, priority=BACKGROUND,

@@ -85,7 +85,8 @@ def _look(conn: sa.Connection, caller: Caller, of: str | LineRef | Ref | None) -
     has_store = view in {"registry", "namespace"}
     loose = queries.loose_keys(conn, part.scope) if has_store else ()
     # The first push into a namespace makes it when it is complete; until then it has loose keys.
-    if view == "namespace" and not loose and delta_queries.namespace_id(conn, name) is None:
+    is_absent = view == "namespace" and delta_queries.namespace_id(conn, name) is None
+    if is_absent and not (loose and caller.may(Right.READ, on=EVERYTHING)):
         raise absent(Namespace(name))
     found = _Found(view, name, loose)
     for row in queries.holder_rows(conn, part):

@@ -8,12 +8,13 @@ from deltareg.db.queries import variants as queries
 from deltareg.db.rows import BaseRow, VerdictRow, VersionRow
 from deltareg.db.session import read
 from deltareg.digest import Digest
-from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
+from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_rules import why_not
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
 from deltareg.service.clock import rfc3339
-from deltareg.service.describe import line_of, ref_of
-from deltareg.service.paging import check_limit, page, read_number_cursor, readable
+from deltareg.service.describe import ref_of
+from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base
 from deltareg.service.verdicts.facts import fact_of, suite_facts
@@ -41,23 +42,23 @@ def list_compat(
         if base.full_name is not None:
             base = find_base(conn, caller, base.full_name)
         wanted = find_suite(conn, suite)
-        rows = readable(
-            lambda place: queries.versions_on(conn, base.id, before=place, limit=limit + 1),
-            start=before, limit=check_limit(limit), place=lambda row: row.id,
-            is_seen=lambda row: caller.may(Right.READ, on=line_of(row)),
-        )  # fmt: skip
-        table = _Table(base, queries.names_of_variants(conn, base.root), suite)
+        rows = queries.versions_on(
+            conn, base.id, sight=caller.sight, before=before, limit=check_limit(limit) + 1
+        )
+        table = _Table(conn, base, suite)
         table.read(conn, rows, suite_facts(conn, [suite])[suite], str(wanted.digest))
     return page(rows, limit, show=table.row, key=lambda row: row.id)
 
 
 class _Table:
-    """Verdicts by version and by the root of what they were made on."""
+    """Verdicts by version and by the whole of what they were made on."""
 
-    def __init__(self, base: BaseRow, variants: Mapping[str, str], suite: str) -> None:
-        self._roots = {base.name: base.root, **variants}
+    def __init__(self, conn: sa.Connection, base: BaseRow, suite: str) -> None:
+        variants = queries.variants_of(conn, base.id)
+        self._bases = {base.name: (base.root, base.identity or "")}
+        self._bases |= {one.name: (one.root, one.identity or "") for one in variants}
         self._suite = suite
-        self._proofs: dict[tuple[int, str], Proof] = {}
+        self._proofs: dict[tuple[int, tuple[str, str]], Proof] = {}
 
     def read(
         self, conn: sa.Connection, rows: Sequence[VersionRow], suite: SuiteFact, digest: str
@@ -67,7 +68,7 @@ class _Table:
         found = queries.verdicts_on(conn, ids, suite=self._suite, suite_digest=digest)
         waived = standing_waivers(conn, [verdict.id for verdict in found])
         for verdict in found:  # newest first
-            place = verdict.version_id, verdict.base_root
+            place = verdict.version_id, (verdict.base_root, verdict.base_identity)
             fact = fact_of(verdict, waived.get(verdict.id, {}))
             if place not in self._proofs and _counts(fact, verdict, suite):
                 outcome = _BY_OUTCOME.get(fact.outcome, "proven")
@@ -76,7 +77,7 @@ class _Table:
     def row(self, row: VersionRow) -> CompatRow:
         """Show one version."""
         on: dict[str, Proof] = {
-            name: self._proofs.get((row.id, root), "not run") for name, root in self._roots.items()
+            name: self._proofs.get((row.id, base), "not run") for name, base in self._bases.items()
         }
         return CompatRow(
             ref=ref_of(row), trained_on=row.trained_on or "", created_at=rfc3339(row.created_at),

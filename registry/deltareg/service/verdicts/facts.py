@@ -10,7 +10,8 @@ from deltareg.digest import Digest
 from deltareg.errors import NotFound
 from deltareg.gate.agreement import TOLERANCE, CheckFact
 from deltareg.gate.signers import Signer
-from deltareg.gate.verdict_rules import Bounds, SuiteFact, VerdictFact, VerdictSubject, why_not
+from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_rules import why_not
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
 from deltareg.suites.suite import Suite, built_in, built_in_names
@@ -20,16 +21,21 @@ _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to th
 
 def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> VerdictFact:
     """Give a verdict's row as a fact, with the waivers of its checks that stand."""
-    failed = tuple(str(check["name"]) for check in row.checks if check["verdict"] == "fail")
     outcome: Outcome = "inconclusive" if row.disputed else row.verdict
+    names: dict[object, list[str]] = {}
+    for check in row.checks:
+        names.setdefault(check["verdict"], []).append(str(check["name"]))
     return VerdictFact(
         id=row.id, manifest=row.manifest_digest, base=row.base_root,
         suite=row.suite, suite_digest=row.suite_digest, outcome=outcome,
         created_us=row.created_at, verifier=row.verifier, seed=row.seed, dtype=row.dtype,
         policy_digest=row.policy_digest, evidence=row.base_evidence, sandbox=row.sandbox,
-        environment=row.environment, failed_checks=failed, waived=waived,
-        compared_with=row.compared_with, signer=signer_of(row), checks=check_facts(row.checks),
-        disputed=row.disputed,
+        environment=row.environment, failed_checks=tuple(names.get("fail", ())),
+        warned_checks=tuple(names.get("warn", ())),
+        skipped_checks=tuple(names.get("skipped", ())), is_complete=bool(row.is_complete),
+        waived=waived, compared_with=row.compared_with, continues=row.continues,
+        continuation=row.continuation, identity=row.base_identity, signer=signer_of(row),
+        checks=check_facts(row.checks), disputed=row.disputed,
     )  # fmt: skip
 
 
@@ -74,7 +80,10 @@ def why_uncounted(row: VerdictRow) -> str:
     if suite is None:
         return f"there is no suite {row.suite} any more"
     base = row.base_root if row.variant else row.version_base
-    subject = VerdictSubject("", Digest.parse(row.version_digest), Digest.parse(base))
+    identity = row.base_identity if row.variant else row.version_identity
+    subject = VerdictSubject(
+        "", Digest.parse(row.version_digest), Digest.parse(base), identity=identity
+    )
     reason = why_not(fact_of(row, {}), subject, suite, bound=Bounds())
     return "" if reason is None else reason[1]
 

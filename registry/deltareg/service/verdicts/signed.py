@@ -14,10 +14,13 @@ import sqlalchemy as sa
 from deltareg.db.queries import signing as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import KeyRow, RunRow, VersionRow, present
+from deltareg.db.session import read
 from deltareg.errors import BadSignature
 from deltareg.service.describe import ref_of
+from deltareg.service.registry import Registry
 from deltareg.signing.keys import PublicKey
 from deltareg.signing.signed import Signed, open_statement
+from deltareg.wire import VerdictReport
 from deltareg.wire.statements import VERDICT, VerdictPredicate, read_verdict
 
 LOCAL = "local"
@@ -78,6 +81,21 @@ def open_verdict(
         if not is_right:
             raise BadSignature(f"the statement is not about this run: its {what}", fix=_AGAIN)
     return SignedVerdict(said, signed.keyid, key, envelope)
+
+
+def said_by_enrolled(registry: Registry, verdict_id: str) -> VerdictReport | None:
+    """Give what an enrolled worker signed about a run; None where nobody did whose word counts.
+
+    It is read from what is kept, so that nothing is believed which was only sent.
+    """
+    with read(registry.engine) as conn:
+        kept = queries.envelope_row(conn, verdict_id)
+        key = None if kept is None else queries.find_key(conn, keyid=kept.keyid)
+    if kept is None or kept.key_id is None or key is None or key.revoked_at is not None:
+        return None
+    public = PublicKey.parse(key.public)
+    signed = open_statement(kept.body, {public.keyid: public}, predicate_type=VERDICT)
+    return read_verdict(signed.statement).report()
 
 
 def _check_key(key: KeyRow | None, principal_id: int) -> None:

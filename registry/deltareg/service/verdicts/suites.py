@@ -16,7 +16,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.digest import sha256_of
 from deltareg.errors import Conflict, InvalidInput, NotFound
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339
 from deltareg.service.events import Action
 from deltareg.service.paging import check_limit, page, read_number_cursor
@@ -79,7 +79,7 @@ def push_suite(registry: Registry, caller: Caller, request: SuitePush) -> SuiteI
 
 def list_suites(registry: Registry, caller: Caller) -> Page[SuiteInfo]:
     """List all suites as they are now, built-in ones first."""
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         rows = queries.newest_suites(conn)
     ours = [describe_suite(built_in(name), None) for name in built_in_names()]
@@ -90,7 +90,7 @@ def list_versions(
     registry: Registry, caller: Caller, name: str, *, cursor: str | None, limit: int
 ) -> Page[SuiteInfo]:
     """List the versions of a suite, newest first."""
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     before = read_number_cursor(cursor)
     with read(registry.engine) as conn:
         find_suite(conn, name)
@@ -109,7 +109,7 @@ def show_suite(
     Raises:
         NotFound: There is none of that name, or it was never that.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         suite = find_suite(conn, name) if digest is None else suite_of(conn, name, digest)
         row = queries.suite_by_digest(conn, str(suite.digest))
@@ -123,7 +123,7 @@ def read_file(registry: Registry, caller: Caller, digest: str) -> bytes:
     Raises:
         NotFound: There is none of that digest.
     """
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         content = queries.file_content(conn, digest)
     if content is None:

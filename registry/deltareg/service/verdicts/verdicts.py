@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import verdicts as queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.bases import base_of, base_rows
 from deltareg.db.queries.signing import envelope_row
-from deltareg.db.rows import RunRow, Timed, VerdictRow, present
+from deltareg.db.rows import RunRow, Timed, VerdictRow, VersionRow, present
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.authority.resources import SOMEWHERE
+from deltareg.service.base_parts import with_identity
 from deltareg.service.clock import rfc3339
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.paging import check_limit, page, read_mark_cursor
@@ -27,13 +29,13 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
 from deltareg.service.verdicts.facts import why_uncounted
 from deltareg.service.verdicts.suites import suite_of
-from deltareg.service.verdicts.waivers import describe_waivers, find_verdict
-from deltareg.suites.suite import CheckSpec, Suite
+from deltareg.service.verdicts.waivers import carry_waivers, describe_waivers, find_verdict
+from deltareg.suites.shown import unshown
+from deltareg.suites.suite import Suite
 from deltareg.wire import CheckResult, EnvelopeInfo, Page, VerdictInfo, VerdictReport, Waiver
 
 INFRASTRUCTURE = "infrastructure"
 DIGESTS = "digests"
-_HAS_RUN = {"pass", "warn", "fail"}
 
 
 def list_verdicts(
@@ -45,17 +47,15 @@ def list_verdicts(
     cursor: str | None,
     limit: int,
 ) -> Page[VerdictInfo]:
-    """List verdicts about a version, or about all, newest first.
-
-    A list about all takes the right to read everything.
-    """
-    caller.require(Right.READ, on=EVERYTHING if ref is None else ref.line)
+    """List verdicts about a version, or about all that the caller may read, newest first."""
+    caller.require(Right.READ, on=SOMEWHERE if ref is None else ref.line)
     mark = read_mark_cursor(cursor)
     with read(registry.engine) as conn:
         version_id = None if ref is None else find_version(conn, caller, ref, bare="newest").id
         rows = queries.verdict_rows(
-            conn, version_id=version_id, suite=suite, before=mark, limit=check_limit(limit) + 1
-        )
+            conn, version_id=version_id, suite=suite, sight=caller.sight, before=mark,
+            limit=check_limit(limit) + 1,
+        )  # fmt: skip
         waivers = describe_waivers(conn, [row.id for row in rows])
     return page(
         rows, limit, show=lambda row: describe_verdict(row, waivers.get(row.id, ())), key=mark_of
@@ -104,7 +104,8 @@ def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> Verdict
         uncounted = f"it is about {row.variant}, and counts where a policy asks for that variant"
     return VerdictInfo(
         id=row.id, run=row.run_id, ref=ref_of(row), digest=row.manifest_digest,
-        base_root=row.base_root, suite=row.suite, suite_digest=row.suite_digest,
+        base_root=row.base_root, base_identity=row.base_identity, suite=row.suite,
+        suite_digest=row.suite_digest,
         verifier=row.verifier, counts=not uncounted, dtype=row.dtype,
         verdict="inconclusive" if row.disputed else row.verdict, seed=row.seed,
         base_evidence=row.base_evidence,
@@ -114,6 +115,8 @@ def describe_verdict(row: VerdictRow, waivers: Sequence[Waiver] = ()) -> Verdict
         policy_digest=row.policy_digest, not_counting=uncounted, waivers=list(waivers),
         variant=row.variant, signed_by=row.signer, keyid=row.keyid, host=row.host,
         is_local=bool(row.keyid) and not row.signer, disputed=row.disputed,
+        is_complete=bool(row.is_complete), continues=row.continues,
+        continuation=row.continuation,
     )  # fmt: skip
 
 
@@ -131,11 +134,18 @@ def record_verdict(
             f" the worker has {report.suite_digest}",
             fix="run a worker of the server's release: deltareg version",
         )
+    suite = suite_of(conn, run.suite, run.request["suite_digest"])
+    missing = unshown(suite, [(check.name, check.verdict) for check in report.checks])
     if report.verdict == "pass":
-        suite = suite_of(conn, run.suite, run.request["suite_digest"])
-        _check_pass(report.checks, suite)
-    found = report.model_dump(exclude={"fence"})
-    _insert(conn, run, found, verdict_id=verdict_id, created_by=created_by)
+        _check_pass(report.checks, suite, missing)
+    found = report.model_dump(exclude={"fence", "base_identity", "storage_revision"})
+    _insert(
+        conn, run, found, verdict_id=verdict_id, created_by=created_by,
+        is_complete=report.verdict == "fail" and not missing, made_on=report.base_identity,
+    )  # fmt: skip
+    if run.request.get("continues"):
+        failed = [check.name for check in report.checks if check.verdict == "fail"]
+        carry_waivers(conn, run, verdict_id, failed)
     if any(check.name == DIGESTS and check.verdict == "fail" for check in report.checks):
         # Its bytes are not what its manifest says: nobody else's version may be built of them.
         pack_queries.forget_pieces_of_version(conn, present(run.version_id))
@@ -159,7 +169,7 @@ def mark_of(row: Timed) -> str:
     return f"{row.created_at}/{row.id}"
 
 
-def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
+def _check_pass(checks: Sequence[CheckResult], suite: Suite, missing: Sequence[str]) -> None:
     names = Counter(check.name for check in checks)
     strange = sorted(names.keys() - {spec.name for spec in suite.checks})
     strange += [name for name, count in names.items() if count > 1]
@@ -168,22 +178,12 @@ def _check_pass(checks: Sequence[CheckResult], suite: Suite) -> None:
             f"this is no pass: {strange[0]!r} is not a check of suite {suite.name}, or there twice",
             fix="report each check of the suite once; run a worker of the server's release",
         )
-    outcomes = {check.name: check.verdict for check in checks}
     failed = [check.name for check in checks if check.verdict == "fail"]
-    missing = [
-        spec.name
-        for spec in suite.checks
-        if spec.required and not _has_run(spec, outcomes.get(spec.name))
-    ]
     if failed or missing:
         what = f"{failed[0]} failed" if failed else f"{missing[0]} did not run"
         raise InvalidInput(
             f"this is no pass: {what}", fix="a check that did not run makes it inconclusive"
         )
-
-
-def _has_run(spec: CheckSpec, outcome: str | None) -> bool:
-    return outcome in _HAS_RUN or (outcome == "n/a" and spec.may_not_apply)
 
 
 def _insert(
@@ -193,6 +193,8 @@ def _insert(
     *,
     verdict_id: str,
     created_by: int | None,
+    is_complete: bool = False,
+    made_on: str | None = None,
 ) -> None:
     version = version_queries.version_by_id(conn, present(run.version_id))
     bound = {
@@ -203,4 +205,42 @@ def _insert(
         "created_by": created_by,
     }  # fmt: skip
     compared_with = run.request.get("promoted_digest", "")
-    queries.add_verdict(conn, {**found, **bound}, compared_with=compared_with)
+    identity = _identity_asked(conn, run, version)
+    if made_on is not None:
+        _check_base(conn, str(bound["base_root"]), asked=identity, made_on=made_on)
+    queries.add_verdict(
+        conn, {**found, **bound}, compared_with=compared_with, is_complete=is_complete,
+        base_identity=identity,
+    )  # fmt: skip
+
+
+def _identity_asked(conn: sa.Connection, run: RunRow, version: VersionRow) -> str:
+    """Give the identity of the base that a run is about its version on; empty for an unknown."""
+    asked = run.request.get("base_identity", "")
+    if asked:
+        return str(asked)
+    if "variant" in run.request:  # queued by the release before
+        name, root = run.request["variant"], run.request.get("base_root")
+        base = next(iter(base_rows(conn, name=name, root=root, limit=1)), None)
+    else:
+        base = base_of(conn, version)
+    return "" if base is None else with_identity(conn, base).identity or ""
+
+
+def _check_base(conn: sa.Connection, root: str, *, asked: str, made_on: str) -> None:
+    """Hold the base that a worker says it had against the one that the run is about.
+
+    A worker of the release before does not say it. It finds bases by their tensors, so where
+    several share them nobody can tell which it had.
+
+    Raises:
+        InvalidInput: It is another one, or cannot be told.
+    """
+    if made_on:
+        if asked in {"", made_on}:
+            return
+        told = f"the run is about the base {asked}, the worker had {made_on}"
+        raise InvalidInput(told, fix="give the worker the base that the run names")
+    if asked and len(base_rows(conn, root=root, limit=2)) > 1:
+        told = "several bases have these tensors, and the worker does not say on which it was made"
+        raise InvalidInput(told, fix="run a worker of the server's release: deltareg version")

@@ -1,12 +1,13 @@
 """The waivers of verdicts, as the gate and whoever looks at a verdict see them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from uuid import uuid4
 
 import sqlalchemy as sa
 
 from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import waivers as queries
-from deltareg.db.rows import VerdictRow, WaiverRow
+from deltareg.db.rows import RunRow, VerdictRow, WaiverRow, present
 from deltareg.errors import NotFound
 from deltareg.service.clock import rfc3339, rfc3339_or_none, rfc3339_seconds
 from deltareg.service.describe import line_of
@@ -14,12 +15,46 @@ from deltareg.service.registry import Caller
 from deltareg.wire import Waiver
 
 
-def standing_waivers(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Say which checks of verdicts are waived now: `until … by ada: …`, by verdict and check."""
+def standing_waivers(
+    conn: sa.Connection, verdict_ids: Iterable[str], *, channel_id: int | None = None
+) -> dict[str, dict[str, str]]:
+    """Say which checks of verdicts are waived now: `until … by ada: …`, by verdict and check.
+
+    Args:
+        conn: A connection.
+        verdict_ids: The verdicts.
+        channel_id: Where they have to count; None for anywhere.
+    """
     return {
-        verdict_id: {row.check_name: _tell(row) for row in rows if row.stands}
+        verdict_id: {
+            row.check_name: _tell(row)
+            for row in rows
+            if row.stands and (channel_id is None or row.channel_id in {None, channel_id})
+        }
         for verdict_id, rows in queries.waivers_of(conn, verdict_ids).items()
     }
+
+
+def carry_waivers(conn: sa.Connection, run: RunRow, verdict_id: str, failed: Sequence[str]) -> None:
+    """Let a verdict that makes up for another have the waivers that stand on that one.
+
+    They end when those do, by their time or by hand.
+
+    Args:
+        conn: The transaction that ends the run.
+        run: The run, which names the verdict before.
+        verdict_id: The new verdict.
+        failed: The checks that failed in it.
+    """
+    before = str(run.request["continues"])
+    queries.hold_waivers(conn, present(run.version_id))
+    for row in queries.waivers_of(conn, [before]).get(before, []):
+        if row.stands and row.check_name in failed:
+            again = queries.Answered(
+                verdict_id, row.check_name, row.reason, row.expires_at, row.actor_id,
+                row.channel_id, row.origin_id or row.id,
+            )  # fmt: skip
+            queries.add_waiver(conn, str(uuid4()), again)
 
 
 def describe_waivers(conn: sa.Connection, verdict_ids: Iterable[str]) -> dict[str, list[Waiver]]:
@@ -49,7 +84,8 @@ def find_verdict(conn: sa.Connection, caller: Caller, verdict_id: str) -> Verdic
 
 
 def _tell(row: WaiverRow) -> str:
-    return f"until {rfc3339_seconds(row.expires_at)} by {row.actor}: {row.reason}"
+    where = f" for {row.channel}" if row.channel else ""
+    return f"until {rfc3339_seconds(row.expires_at)}{where} by {row.actor}: {row.reason}"
 
 
 def _show(row: WaiverRow) -> Waiver:
@@ -57,4 +93,5 @@ def _show(row: WaiverRow) -> Waiver:
         id=row.id, check=row.check_name, reason=row.reason, created_at=rfc3339(row.created_at),
         created_by=row.actor, expires_at=rfc3339(row.expires_at), stands=bool(row.stands),
         revoked_at=rfc3339_or_none(row.revoked_at), revoked_by=row.ender,
+        channel=row.channel or "", carried_from=row.origin_id or "",
     )  # fmt: skip

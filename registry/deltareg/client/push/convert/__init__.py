@@ -34,6 +34,8 @@ from deltareg.client.results.reports import ConvertReport
 from deltareg.delta.kinds import holds_results
 from deltareg.errors import Conflict, InvalidInput
 
+_ELSEWHERE = "name a folder beside it with --out"
+
 
 def convert(
     context: Context, path: Path, to: Path, *, base: str | None = None, layout: str = PUSHED
@@ -56,6 +58,8 @@ def convert(
     check_layout(layout, to)
     if not is_free(to):
         raise Conflict(f"{to} exists and is not empty", fix="name another folder with --out")
+    if to.resolve().is_relative_to(path.resolve()):
+        raise InvalidInput(f"{to} lies within {path}, which stays as it is", fix=_ELSEWHERE)
     file = gguf_file.named(path)
     if file is not None:
         with _Based(context, path, base) as known:

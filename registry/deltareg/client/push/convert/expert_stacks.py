@@ -69,7 +69,10 @@ def _filled(name: str, found: Sequence[Adapted], base: BaseView) -> list[Adapted
     own: Mapping[str, Adapted] = {module.target: module for module in found}
     dtypes = {tensor.dtype for module in found for tensor in (module.a, module.b)}
     if len(dtypes) > 1:
-        raise InvalidInput(f"the factors of {name} are {' and '.join(sorted(dtypes))}")
+        told = (
+            f"the factors of {name} are {' and '.join(sorted(dtypes))}, and a stack has one dtype"
+        )
+        raise InvalidInput(told, fix="save all of them in one dtype")
     zeros = replace(found[0], a=_zeros(found[0].a), b=_zeros(found[0].b))
     return [
         own.get(target) or replace(zeros, module=path_of(target, base), target=target)

@@ -36,6 +36,7 @@ from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.tensors.array import TYPE_NAMES
 
 _DOWN = "down_proj"
+_ONE_DTYPE = "save all of them in one dtype"
 Proof = Callable[[Assessment], None]
 
 
@@ -85,7 +86,9 @@ class _Stack:
         found = {t.dtype for module in self.modules.values() for t in (module.a, module.b)}
         if len(found) > 1:
             told = f"the factors of {self.path} are {' and '.join(sorted(found))}"
-            raise InvalidInput(f"{told}, and as one tensor they would have one dtype")
+            raise InvalidInput(
+                f"{told}, and as one tensor they would have one dtype", fix=_ONE_DTYPE
+            )
         return found.pop()
 
     def factors(self) -> tuple[Made, Made]:
@@ -116,7 +119,8 @@ def fused(lora: Lora, known: KnownBase) -> Conversion:
     if not stacks:
         raise InvalidInput("no module of it is a single expert", fix="leave --to out")
     if lora.is_decomposed:
-        raise InvalidInput("it is DoRA, which peft has not for parameters of experts")
+        told = "it is DoRA, which peft has not for parameters of experts"
+        raise InvalidInput(told, fix="leave --to out, or train them without DoRA")
     names = [module.module for module in others] + [stack.path for stack in stacks]
     ranks = {m.module: m.rank for m in others} | {s.path: s.rank for s in stacks}
     alphas = {m.module: m.alpha for m in others}

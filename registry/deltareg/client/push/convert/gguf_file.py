@@ -7,6 +7,7 @@ rank of each; zero means a scale of one to llama.cpp.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from deltareg.client.push.convert.gguf_names import EMBEDDING, Network, network_
 from deltareg.client.push.convert.lora import Adapted, Lora, path_of
 from deltareg.client.push.convert.matrices import Made
 from deltareg.client.push.convert.ties import check_untied
+from deltareg.delta.layouts.peft.config import is_number
 from deltareg.errors import Problem, Refused
 from deltareg.tensors.array import F32
 
@@ -25,15 +27,26 @@ ALPHA, SORT, KIND = "adapter.lora.alpha", "general.type", "adapter.type"
 ARCHITECTURE = "general.architecture"
 INVOCATION = "adapter.alora.invocation_tokens"
 LETTERS = {".lora_a": "a", ".lora_b": "b"}
+_UNREADABLE = (
+    ValueError, KeyError, IndexError, TypeError, OverflowError, UnicodeError, NotImplementedError,
+)  # fmt: skip
 
 
 def named(path: Path) -> Path | None:
-    """Give the file that a path names, or the one in a folder that holds no other weights."""
+    """Give the file that a path names, or the one in a folder that holds no other weights.
+
+    Raises:
+        Refused: The folder holds several, or one that is no regular file.
+    """
     if path.is_file():
         return path if path.name.endswith(ENDING) else None
     found = sorted(path.glob(f"*{ENDING}")) if path.is_dir() else []
     if not found or any(path.glob("*.safetensors")):
         return None
+    odd = next((file for file in found if not file.is_file()), None)
+    if odd is not None:
+        told, fix = f"{odd} is not a regular file", "replace it by the file itself"
+        raise Refused([Problem("link", told, fix=fix)])
     if len(found) > 1:
         told = f"{path} holds {len(found)} GGUF files: {found[0].name}, {found[1].name}"
         raise Refused([Problem("ambiguous", told, fix=f"name one of them: {found[0]}")])
@@ -54,12 +67,13 @@ def read(path: Path, known: KnownBase) -> Lora:
         opened = library.GGUFReader(path)
         values = {tensor.name: _values(tensor) for tensor in opened.tensors}
         told = {key: field.contents() for key, field in opened.fields.items()}
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, UnicodeError) as error:
+    except _UNREADABLE as error:
         message = f"{path.name} is no GGUF file that its own library reads: {str(error)[:80]}"
         raise Refused([Problem("header", message, fix="copy it again")]) from error
     _check_sort(path, told, network)
-    alpha = told.get(ALPHA, 0.0)
-    modules = _modules(values, network, float(alpha) if isinstance(alpha, int | float) else 0.0)
+    modules = _modules(values, network, _told_alpha(told))
+    if not modules:
+        raise Refused([Problem("empty", f"{path.name} holds no tensor", fix="copy it again")])
     check_untied(modules, known.view, "llama.cpp")
     return Lora("gguf", modules, path.stat().st_size)
 
@@ -69,6 +83,15 @@ def _values(tensor: StoredTensor) -> F32:
     shape = tuple(int(size) for size in reversed(tensor.shape))
     values = gguf().quants.dequantize(tensor.data, tensor.tensor_type)
     return np.array(values, np.float32).reshape(shape)
+
+
+def _told_alpha(told: Mapping[str, object]) -> float:
+    """Give the one alpha of a file; zero when it tells none."""
+    alpha = told.get(ALPHA, 0.0)
+    if is_number(alpha):
+        return float(cast("float", alpha))
+    message = f"{ALPHA} is {str(alpha)[:40]}, and no numerator of a scale"
+    raise Refused([Problem("bad_config", message, fix="convert it anew from what was trained")])
 
 
 def _check_sort(path: Path, told: Mapping[str, object], network: Network) -> None:
@@ -92,6 +115,10 @@ def _modules(values: Mapping[str, F32], network: Network, alpha: float) -> list[
         if end not in LETTERS:
             told = "llama.cpp adds it to nothing, or as no factor"
             raise Refused([Problem("unexpected_tensors", told, tensor=name, fix="take it out")])
+        if not np.isfinite(value).all():
+            told = "it holds NaN or infinity"
+            fix = "the training run diverged: convert a checkpoint from before it did"
+            raise Refused([Problem("non_finite", told, tensor=name, fix=fix)])
         pairs.setdefault(weight, {})[LETTERS[end]] = value
     targets = network.targets()
     return [

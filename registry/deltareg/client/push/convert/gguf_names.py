@@ -39,6 +39,7 @@ _ARCHITECTURES = {
 }
 _WEIGHT = ".weight"
 EMBEDDING = "token_embd.weight"
+_HEADS = "mend num_attention_heads and num_key_value_heads in the base's config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ class Network:
             return rows
         half = len(rows) // heads // 2
         if half * heads * 2 != len(rows):
-            raise InvalidInput(f"{target}: {len(rows)} rows are not {heads} heads of two halves")
+            told = f"{target}: {len(rows)} rows are not {heads} heads of two halves"
+            raise InvalidInput(told, fix=_HEADS)
         inner = (half, 2) if back else (2, half)
         turned = rows.reshape(heads, *inner, -1).swapaxes(1, 2)
         return np.ascontiguousarray(turned.reshape(rows.shape))
@@ -106,7 +108,8 @@ class Network:
             return 0
         count = self.base.config.get(key) or self.base.config.get("num_attention_heads")
         if not isinstance(count, int) or count < 1:
-            raise InvalidInput("the base's config does not say how many heads of attention it has")
+            told = "the base's config does not say how many heads of attention it has"
+            raise InvalidInput(told, fix=_HEADS)
         return count
 
 

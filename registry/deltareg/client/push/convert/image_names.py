@@ -6,17 +6,18 @@ path with its dots as underscores, so the base's names say which module is meant
 peft takes it, and (1, n_in) where it is taken over each input, for which peft has no form.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import cast
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.folders.folder import Folder
+from deltareg.client.push.convert import original_names
+from deltareg.client.push.convert.image_prefixes import DOTTED, PREFIXES, split
 from deltareg.client.push.convert.lora import Adapted, Lora, modules_of
 from deltareg.client.push.convert.writing import documents
 from deltareg.delta.examine import examine
-from deltareg.delta.kind import Account, BaseView, WeightUpdate
+from deltareg.delta.kind import Account, BaseView, Tensors, WeightUpdate
 from deltareg.delta.kinds import kohya
 from deltareg.delta.layouts.bare_pairs.pair_kind import Finder
 from deltareg.delta.layouts.bare_pairs.plan import Name, Where, plan_pairs
@@ -24,24 +25,25 @@ from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Problem, Refused
 
-DOTTED = "diffusion_model."
-UNDERSCORED = (*kohya.PREFIXES, "lycoris_")
-_PREFIXES = (DOTTED, *UNDERSCORED)
 _ENDINGS = {
-    ".lora_up.weight": "up", ".lora_down.weight": "down", ".lora_mid.weight": "core",
-    ".lora_A.weight": "down", ".lora_B.weight": "up", ".alpha": "alpha",
+    "lora_up.weight": "up", "lora_down.weight": "down", "lora_mid.weight": "core",
+    "lora_A.weight": "down", "lora_B.weight": "up", "alpha": "alpha",
 }  # fmt: skip
+_MAIN = ("unet", "transformer")
 DORA = ".dora_scale"
+_ROLES = frozenset({*_ENDINGS, DORA.removeprefix(".")})
 
 
-def is_in(folder: Folder) -> bool:
+def is_in(folder: Folder, known: KnownBase) -> bool:
     """Whether a folder holds such a file, and nothing that a kind reads."""
     names = folder.files.names
-    ours = [n for n in names if n.startswith(_PREFIXES) and n.endswith((*_ENDINGS, DORA))]
+    ours = [name for name in names if (found := split(name)) and found.role in _ROLES]
     pairs = [name for name in ours if name.endswith((".lora_up.weight", ".lora_B.weight"))]
+    if not pairs or CONFIG_FILE in folder.documents:
+        return False
     is_plain = all(name.startswith(tuple(kohya.PREFIXES)) for name in ours)
     has_dora = any(name.endswith(DORA) for name in ours)
-    return bool(pairs) and CONFIG_FILE not in folder.documents and (not is_plain or has_dora)
+    return not is_plain or has_dora or original_names.are_in(folder, known.view)
 
 
 def read(folder: Folder, known: KnownBase) -> Lora:
@@ -51,31 +53,13 @@ def read(folder: Folder, known: KnownBase) -> Lora:
         Refused: A tensor says nothing, a module is not the base's or is two of them, or its norm
             is taken along the other side.
     """
-    tensors = folder.tensors
+    tensors = original_names.respelled(folder.tensors, known.view)
     magnitudes = {name: tensor for name, tensor in tensors.items() if name.endswith(DORA)}
-    rest = {name: tensor for name, tensor in tensors.items() if name not in magnitudes}
-    plan = plan_pairs(rest, known.view, read=_read, find=finder(known.view))
-    if plan.problems:
-        raise Refused(plan.problems)
-    updates = [effect for effect in plan.effects if isinstance(effect, WeightUpdate)]
-    problems = examine(Account(updates, {}), tensors, None, folder.files)
-    if problems:
-        raise Refused(problems)
-    cores = [name for name in rest if name.endswith(".lora_mid.weight")]
-    if cores:
-        told = "it lies between two factors, and peft has no such layer"
-        fix = "train it without Tucker's form (use_tucker), which kohya's layout alone has"
-        raise Refused([Problem("unknown_kind", told, tensor=cores[0], fix=fix)])
-    modules = [
-        _with_magnitude(module, effect, magnitudes, known.view)
-        for module, effect in zip(modules_of(updates, known.view), updates, strict=True)
-    ]
-    if magnitudes:
-        left = ", ".join(sorted(magnitudes)[:3])
-        raise Refused([Problem("unexpected_tensors", f"no pair of factors goes with {left}")])
-    alphas = sum(name.endswith(".alpha") for name in rest)
+    updates = _updates(folder, {n: t for n, t in tensors.items() if n not in magnitudes}, known)
+    modules = _with_magnitudes(modules_of(updates, known.view), magnitudes, known.view)
+    alphas = sum(name.endswith(".alpha") for name in folder.tensors)
     return Lora(
-        source=source_of(tensors),
+        source=source_of(folder.tensors),
         modules=modules,
         source_bytes=sum(f.size_bytes for f in folder.contents.values() if f.header is not None),
         effects=[] if any(m.magnitude is not None for m in modules) else updates,
@@ -85,17 +69,39 @@ def read(folder: Folder, known: KnownBase) -> Lora:
     )
 
 
+def _updates(folder: Folder, pairs: Tensors, known: KnownBase) -> list[WeightUpdate]:
+    plan = plan_pairs(pairs, known.view, read=_read, find=finder(known.view))
+    problems = [*plan.problems, *kohya.lost(folder.files)]
+    if problems:
+        raise Refused(problems)
+    updates = [effect for effect in plan.effects if isinstance(effect, WeightUpdate)]
+    problems = examine(Account(updates, {}), folder.tensors, None, folder.files)
+    if problems:
+        raise Refused(problems)
+    cores = [name for name in pairs if name.endswith(".lora_mid.weight")]
+    if cores:
+        told = "it lies between two factors, and peft has no such layer"
+        fix = "train it without Tucker's form (use_tucker), which kohya's layout alone has"
+        raise Refused([Problem("unknown_kind", told, tensor=cores[0], fix=fix)])
+    return updates
+
+
 def finder(base: BaseView) -> Finder:
     """Give what finds the weights that a module's name fits, whatever tool wrote it."""
-    underscored = kohya.spelled(base)
+    by_kohya, underscored = kohya.finder(base), kohya.spelled(base)
+    parts = [part for part in _MAIN if part in base.components]
 
     def find(module: str) -> Where:
-        prefix = next(prefix for prefix in _PREFIXES if module.startswith(prefix))
+        prefix = next(prefix for prefix in PREFIXES if module.startswith(prefix))
         path = module.removeprefix(prefix)
-        if prefix != DOTTED:
-            return tuple(sorted(underscored.get(path, ())))
-        found = base.names.tensor(f"{path}.weight")
-        return () if found is None else (found,)
+        if prefix in kohya.PREFIXES:
+            return by_kohya(module)
+        if prefix == DOTTED:
+            spellings = [path, *(f"{part}.{path}" for part in parts)]
+            named = (base.names.tensor(f"{spelling}.weight") for spelling in spellings)
+            return tuple(sorted({name for name in named if name is not None}))
+        spellings = [path, *(f"{part}_{path}" for part in parts)]
+        return tuple(sorted({name for one in spellings for name in underscored.get(one, ())}))
 
     return find
 
@@ -109,20 +115,32 @@ def source_of(names: Iterable[str]) -> str:
 
 
 def _read(name: str) -> Name | None:
-    ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
-    is_ours = ending and name.startswith(_PREFIXES)
-    return Name(name.removesuffix(ending), _ENDINGS[ending]) if is_ours else None
+    found = split(name)
+    role = None if found is None else _ENDINGS.get(found.role)
+    return None if found is None or role is None else Name(found.module, role)
 
 
-def _with_magnitude(
-    module: Adapted, effect: WeightUpdate, magnitudes: dict[str, Tensor], base: BaseView
-) -> Adapted:
-    """Put a magnitude beside a pair, and take it out of those that are left."""
-    first = next(name for name, role in effect.consumes.items() if role == "lora_up")
-    own = cast("Name", _read(first)).module + DORA
-    magnitude = magnitudes.pop(own, None)
-    if magnitude is None:
-        return module
+def _with_magnitudes(
+    modules: Sequence[Adapted], magnitudes: Mapping[str, Tensor], base: BaseView
+) -> list[Adapted]:
+    """Put each magnitude beside the pair of its module."""
+    find = finder(base)
+    by_target = {find(name.removesuffix(DORA)): (name, t) for name, t in magnitudes.items()}
+    left = sorted(
+        set(magnitudes) - {by_target[(m.target,)][0] for m in modules if (m.target,) in by_target}
+    )
+    if left:
+        told = f"no pair of factors goes with {', '.join(magnitudes[n].name for n in left[:3])}"
+        raise Refused([Problem("unexpected_tensors", told)])
+    return [
+        _with_magnitude(module, by_target[(module.target,)][1], base)
+        if (module.target,) in by_target
+        else module
+        for module in modules
+    ]
+
+
+def _with_magnitude(module: Adapted, magnitude: Tensor, base: BaseView) -> Adapted:
     shape = base.tensors[module.target].shape
     outputs = shape[1] if module.is_flipped else shape[0]
     if magnitude.shape[:1] != (outputs,) or prod(magnitude.shape) != outputs:

@@ -10,6 +10,7 @@ from deltareg.client.push.convert import (
     image_names,
     lycoris,
     mlx,
+    to_diffusers,
     to_gguf,
     to_mlx,
     to_peft,
@@ -19,15 +20,25 @@ from deltareg.client.push.convert.writing import Conversion
 from deltareg.errors import InvalidInput
 
 PUSHED = "peft"
+
+
+def _pushed(lora: Lora, known: KnownBase) -> Conversion:
+    if to_diffusers.is_wanted(lora, known):
+        return to_diffusers.plan(lora, known)
+    return to_peft.plan(lora, known)
+
+
 WRITERS: dict[str, Callable[[Lora, KnownBase], Conversion]] = {
-    PUSHED: to_peft.plan,
+    PUSHED: _pushed,
     "mlx": to_mlx.plan,
     "gguf": to_gguf.plan,
     "fused-experts": experts.fused,
     "per-expert": experts.split,
 }
-_READERS: tuple[tuple[Callable[[Folder], bool], Callable[[Folder, KnownBase], Lora]], ...] = (
-    (mlx.is_in, mlx.read),
+_Test = Callable[[Folder, KnownBase], bool]
+_Reader = Callable[[Folder, KnownBase], Lora]
+_READERS: tuple[tuple[_Test, _Reader], ...] = (
+    (lambda folder, _: mlx.is_in(folder), mlx.read),
     (image_names.is_in, image_names.read),
 )
 
@@ -60,5 +71,5 @@ def plan_of_foreign(folder: Folder, known: KnownBase, layout: str) -> Conversion
             told = "LoHa and LoKr have a form in peft's layout alone"
             raise InvalidInput(told, fix="leave --to out")
         return lycoris.plan(folder, known)
-    reader = next((read for is_in, read in _READERS if is_in(folder)), None)
+    reader = next((read for is_in, read in _READERS if is_in(folder, known)), None)
     return None if reader is None else WRITERS[layout](reader(folder, known), known)

@@ -6,14 +6,17 @@ where LoKr keeps both of its matrices whole and so has no rank.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import NoReturn
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.folders.folder import Folder
-from deltareg.client.push.convert.image_names import UNDERSCORED, finder, source_of
+from deltareg.client.push.convert import original_names
+from deltareg.client.push.convert.image_names import finder, source_of
+from deltareg.client.push.convert.image_prefixes import PREFIXES
+from deltareg.client.push.convert.lokr_cuts import Cut, cut_of, settings_for
 from deltareg.client.push.convert.lora import number_of, path_of
 from deltareg.client.push.convert.to_peft import (
     WEIGHTS_FILE,
@@ -37,7 +40,6 @@ _LOKR = frozenset({
 _CORES = frozenset({"hada_t1", "hada_t2", "lokr_t2"})
 _RANK_IN = {"hada_w1_b": 0, "lokr_w1_b": 0, "lokr_w2_b": 0}
 _ALPHA = "alpha"
-_WHOLE_RANK = 1  # of LoKr's modules without a rank of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class _Module:
 
 def is_in(folder: Folder) -> bool:
     """Whether a folder holds such a file."""
-    ends = {name.rpartition(".")[2] for name in folder.files.names if name.startswith(UNDERSCORED)}
+    ends = {name.rpartition(".")[2] for name in folder.files.names if name.startswith(PREFIXES)}
     return bool(ends & (_LOHA | _LOKR)) and CONFIG_FILE not in folder.documents
 
 
@@ -70,12 +72,15 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
 
     Raises:
         Refused: A tensor says nothing, or its module is not the base's, or is two of them.
-        InvalidInput: peft has no form of it.
+        InvalidInput: peft has no form of it, or the base is a pipeline.
     """
+    if known.view.components:
+        told = "a pipeline is several networks, and peft has LoHa and LoKr on one"
+        raise InvalidInput(told, fix="name the component's own folder or base with --base")
     problems = examine(Account([], {}), folder.tensors, None, folder.files)
     if problems:
         raise Refused(problems)
-    peft_type, by_name = _sorted(folder.tensors)
+    peft_type, by_name = _sorted(original_names.respelled(folder.tensors, known.view))
     find = finder(known.view)
     modules = [_module(name, roles, find, known) for name, roles in sorted(by_name.items())]
     _check_twins(modules)
@@ -86,6 +91,7 @@ def plan(folder: Folder, known: KnownBase) -> Conversion:
         ),
         "target_modules": sorted(module.path for module in modules),
         "use_effective_conv2d": any(module.tensors.keys() & _CORES for module in modules),
+        **(_cuts(modules, known) if peft_type == "LOKR" else {}),
     }
     alphas = sum(name.endswith(f".{_ALPHA}") for name in folder.tensors)
 
@@ -113,7 +119,7 @@ def _sorted(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[str, Ten
     modules: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
         module, _, role = name.rpartition(".")
-        if not name.startswith(UNDERSCORED) or role not in _LOHA | _LOKR | {_ALPHA}:
+        if not name.startswith(PREFIXES) or role not in _LOHA | _LOKR | {_ALPHA}:
             _refuse("unexpected_tensors", "peft's LoHa and LoKr have no such tensor", name)
         modules[module][role] = tensor
     used = {role for roles in modules.values() for role in roles} - {_ALPHA}
@@ -121,6 +127,22 @@ def _sorted(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, dict[str, Ten
         told = "some modules are LoHa and others LoKr, and peft has one method in a folder"
         raise InvalidInput(told, fix="convert them one by one")
     return ("LOHA" if used & _LOHA else "LOKR"), dict(modules)
+
+
+def _cuts(modules: Sequence[_Module], known: KnownBase) -> dict[str, object]:
+    """Give the settings by which peft makes matrices of the sizes that the file has."""
+    cuts: list[tuple[Cut, int]] = []
+    for module in modules:
+        any_name = next(iter(module.tensors.values())).name
+        cut = cut_of(module.tensors, known.view.tensors[module.target].shape)
+        if cut is None:
+            _refuse("shape", f"its matrices do not make {module.target}", any_name)
+        cuts.append((cut, module.rank))
+    found = settings_for(cuts)
+    if found is None:
+        told = "peft cuts all weights by one decompose_factor, and none gives this file's sizes"
+        raise InvalidInput(told, fix="train it with one factor for all modules, or as LoHa or LoRA")
+    return found
 
 
 def _module(
@@ -138,14 +160,20 @@ def _module(
     if not own:
         _refuse("missing_tensors", "its factors did not come", any_name)
     has_rank = any(role in own for role in _RANK_IN)
-    rank = _rank(own) if has_rank else _WHOLE_RANK
-    alpha = _alpha(roles.get(_ALPHA), rank) if has_rank else float(_WHOLE_RANK)
+    rank = _rank(own) if has_rank else _whole_rank(own, known.view.tensors[where[0]].shape)
+    alpha = _alpha(roles.get(_ALPHA), rank) if has_rank else float(rank)
     return _Module(path_of(where[0], known.view), where[0], rank, alpha, own)
 
 
 def _rank(roles: Mapping[str, Tensor]) -> int:
     shape = next(roles[role].shape for role in _RANK_IN if role in roles)
     return shape[0] if shape else 0
+
+
+def _whole_rank(roles: Mapping[str, Tensor], shape: tuple[int, ...]) -> int:
+    """Give a rank for a module whose matrices are whole: such that peft stores them whole."""
+    cut = cut_of(roles, shape)
+    return 1 if cut is None else cut.whole_rank
 
 
 def _alpha(tensor: Tensor | None, rank: int) -> float:

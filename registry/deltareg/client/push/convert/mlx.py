@@ -26,7 +26,8 @@ from deltareg.client.push.convert.mlx_config import (
 )
 from deltareg.client.push.convert.ties import check_untied
 from deltareg.client.push.convert.writing import documents
-from deltareg.delta.kind import BaseView, Tensors
+from deltareg.delta.examine import examine
+from deltareg.delta.kind import Account, BaseView, Tensors
 from deltareg.delta.layouts.peft.config import CONFIG_FILE
 from deltareg.delta.layouts.peft.written import alpha_for
 from deltareg.delta.maths.formula import Tensor
@@ -52,11 +53,15 @@ def read(folder: Folder, known: KnownBase) -> Lora:
     """Take the factors out.
 
     Raises:
-        Refused: The config is missing or says something else than the tensors do.
+        Refused: The config is missing or says something else than the tensors do, or their numbers
+            are not those of a sound delta.
     """
     path, left_out = _weights(folder)
     settings = read_settings(folder.documents.get(CONFIG_FILE), known.view)
     tensors = cast("Tensors", folder.tensors_of(path))
+    problems = examine(Account([], {}), tensors, None, folder.files)
+    if problems:
+        raise Refused(problems)
     by_path = _by_module(tensors)
     dropped = sorted(place for place in by_path if not settings.selects(place))
     if dropped:
@@ -172,5 +177,6 @@ def _not_selected(paths: list[str]) -> Problem:
         f"{SETTINGS}.keys and {LAYERS} do not ask for {len(paths)} of the modules that tensors"
         " came for: mlx-lm refuses such a folder, or drops them without an error",
         tensor=f"{paths[0]}.lora_a",
-        fix=f"if it was trained on {shown} as well, write that into {CONFIG_FILE}",
+        fix=f"if it was trained on {shown} of these layers as well, say so in {CONFIG_FILE}: keys"
+        f" name modules, and {LAYERS} counts layers from the last one",
     )

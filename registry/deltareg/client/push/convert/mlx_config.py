@@ -62,12 +62,12 @@ def read_settings(config: Mapping[str, object] | None, base: BaseView) -> Settin
         raise Refused([Problem("bad_config", told, fix=fix)])
     inner = config.get(SETTINGS)
     given = inner if is_object(inner) else {}
-    count, layers = layer_count(base), config.get(LAYERS)
-    used = layers if isinstance(layers, int) and layers > 0 else count
+    count, layers = layer_count(base), _whole(config.get(LAYERS), LAYERS)
+    used = count if layers is None or layers <= 0 else layers
     name = config.get("model")
     return Settings(
         scale=_scale(given.get("scale")),
-        rank=rank if isinstance(rank := given.get("rank"), int) else None,
+        rank=_whole(given.get("rank"), f"{SETTINGS}.rank"),
         keys=_keys(given.get("keys")),
         first_layer=max(count - used, 0),
         is_decomposed=kind == "dora",
@@ -81,6 +81,13 @@ def _scale(value: object) -> float:
         return float(cast("float", value))
     told = f"{CONFIG_FILE}: {SETTINGS}.scale is {str(value)[:40]}, and no factor on the product"
     raise Refused([Problem("bad_config", told, fix="write the scale it was trained with")])
+
+
+def _whole(value: object, name: str) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    told = f"{CONFIG_FILE}: {name} is {str(value)[:40]}, and no whole number"
+    raise Refused([Problem("bad_config", told, fix="write it as mlx-lm does")])
 
 
 def _keys(value: object) -> frozenset[str] | None:

@@ -3,6 +3,9 @@
 Factors are widened to float32, as llama.cpp's own converter does unless it is told otherwise.
 """
 
+import errno
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from deltareg.tensors.array import F32
 
 FILE = "adapter.gguf"
 _EXACT = frozenset({"F32", "F16", "BF16"})
+_HEAD_BYTES = 1 << 12  # names, shapes and places of a few hundred factors
 _OTHERWISE = "leave it out of what is trained, or serve it in peft's layout"
 
 
@@ -41,8 +45,10 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     plain, stacks = by_stack(level, known.view, network.stack)
     named = {_name(module, network): [module] for module in plain} | stacks
     modules = [module for found in named.values() for module in found]
+    made_bytes = sum(len(m.a.read()) + len(m.b.read()) for m in modules)
 
     def make(path: Path) -> None:
+        _check_room(path.parent, made_bytes)
         writer = gguf().GGUFWriter(path, network.architecture)
         writer.add_type("adapter")
         writer.add_string(gguf_file.KIND, "lora")
@@ -69,8 +75,18 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
         reread=reread,
         made={FILE: make},
         made_tensors=2 * len(named),
-        made_bytes=sum(len(m.a.read()) + len(m.b.read()) for m in modules),
+        made_bytes=made_bytes,
     )
+
+
+def _check_room(folder: Path, size_bytes: int) -> None:
+    """Make sure that a file fits: NumPy, which writes its tensors, says nothing where one did not.
+
+    Raises:
+        OSError: It does not.
+    """
+    if shutil.disk_usage(folder).free < size_bytes + _HEAD_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _widened(module: Adapted) -> Adapted:

@@ -28,6 +28,20 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
         **factor_config(lora.modules),
         "use_dora": lora.is_decomposed,
     }
+    files = {WEIGHTS_FILE: [part for m in lora.modules for part in parts(m, known)]}
+    beside = {**lora.documents, CONFIG_FILE: as_document(config)}
+    return proved(lora, known, files, beside=beside, metadata=lora.metadata)
+
+
+def proved(
+    lora: Lora,
+    known: KnownBase,
+    files: Mapping[str, list[Part]],
+    *,
+    beside: Mapping[str, bytes | memoryview],
+    metadata: Mapping[str, str],
+) -> Conversion:
+    """Say what to write where it is pushed, and hold it against the LoRA."""
     effects = lora.effects or [module.effect for module in lora.modules]
 
     def prove(written: Assessment) -> None:
@@ -40,13 +54,13 @@ def plan(lora: Lora, known: KnownBase) -> Conversion:
     return Conversion(
         source=lora.source,
         result="lora",
-        files={WEIGHTS_FILE: [part for m in lora.modules for part in parts(m, known)]},
+        files=files,
         source_bytes=lora.source_bytes,
-        metadata={**lora.metadata, "format": "pt"},
-        beside={**lora.documents, CONFIG_FILE: as_document(config)},
+        metadata={**metadata, "format": "pt"},
+        beside=beside,
         left_out=lora.left_out,
         prove=prove,
-    )  # fmt: skip
+    )
 
 
 def adapter_config(peft_type: str, trained_on: str = "") -> dict[str, object]:
@@ -99,10 +113,10 @@ def _spread(key: str, pattern: str, numbers: Mapping[str, float]) -> dict[str, o
     return {key: short(commonest), pattern: odd}
 
 
-def parts(module: Adapted, known: KnownBase) -> list[Part]:
+def parts(module: Adapted, known: KnownBase, *, before: str = PREFIX) -> list[Part]:
     """Give A and B, in the shapes that a layer of this kind has, and a magnitude."""
     shape = known.view.tensors[module.target].shape
-    key, rank = f"{PREFIX}{module.module}.", module.rank
+    key, rank = f"{before}{module.module}.", module.rank
     if module.is_embedding:
         word, end, a, b = "lora_embedding_", "", module.a.shape, module.b.shape
     else:

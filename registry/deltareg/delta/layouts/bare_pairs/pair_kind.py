@@ -18,6 +18,10 @@ def _nothing(_: DeltaFiles) -> list[Problem]:
     return []
 
 
+def _nothing_of(_: DeltaFiles, __: BaseView) -> list[Problem]:
+    return []
+
+
 @dataclass(frozen=True)
 class PairKind:
     """One layout of bare pairs.
@@ -27,14 +31,14 @@ class PairKind:
         read: Takes a tensor's name apart; None for one that says nothing.
         finder: Gives, for a base, what finds the weights that a module's name fits.
         lost: Finds what is missing by other evidence than names.
-        refused: Finds a variant that is not read, so that each of its tensors need not be told of.
+        refused: Finds what is not read for a base, so that each of its tensors need not be told of.
     """
 
     layout: str
     read: Reader
     finder: Callable[[BaseView], Finder]
     lost: Callable[[DeltaFiles], list[Problem]] = _nothing
-    refused: Callable[[DeltaFiles], list[Problem]] = _nothing
+    refused: Callable[[DeltaFiles, BaseView], list[Problem]] = _nothing_of
     name: str = field(default="lora", init=False)
     variant: str = field(default="", init=False)  # all that these layouts can say is plain LoRA
     foldable: bool = field(default=True, init=False)
@@ -53,9 +57,9 @@ class PairKind:
         """Read the ranks off the shapes.
 
         Raises:
-            Refused: It is of a variant that is not read.
+            Refused: It is of a variant that is not read, or its names are not.
         """
-        unread = self.refused(files)
+        unread = self.refused(files, base)
         if unread:
             raise Refused(unread)
         shapes = {n: i.shape for h in files.headers.values() for n, i in h.tensors.items()}

@@ -5,7 +5,8 @@ peft takes old names of a LoRA there to new ones for some types, and for others 
 not find stays as it was made, which is nothing, and no error is raised.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from deltareg.delta.architectures import facts
 from deltareg.delta.kind import BaseView
@@ -55,19 +56,18 @@ class Ends:
 
     def __init__(self, base: BaseView) -> None:
         weights = (name for name in base.tensors if name.endswith(_WEIGHT))
-        self._paths = frozenset(served_path(name, base) for name in weights) - {""}
+        self._paths: dict[str, list[str]] = defaultdict(list)
+        for path in {served_path(name, base) for name in weights}:
+            for end in _ends(path):
+                self._paths[end].append(path)
 
     def path(self, module: str) -> str:
         """Give the only path that ends as a module's does, from a numbered layer on; else empty.
 
         Of several the one in the language model counts.
         """
-        parts = module.split(".")
-        for at in range(len(parts) - _LEAST + 1):
-            if not any(part.isdecimal() for part in parts[at:]):
-                break
-            end = ".".join(parts[at:])
-            found = [p for p in self._paths if p == end or p.endswith(f".{end}")]
+        for end in _ends(module):
+            found = self._paths.get(end, [])
             texts = [path for path in found if _TEXT & {*path.split(".")}]
             chosen = texts or found
             if chosen:
@@ -76,6 +76,19 @@ class Ends:
 
     def paths(self, modules: Iterable[str]) -> dict[str, str]:
         """Give the paths of all modules; empty when one has none, or two have the same."""
-        found = {module: self.path(module) for module in modules}
-        is_whole = all(found.values()) and len({*found.values()}) == len(found)
-        return found if is_whole else {}
+        found: dict[str, str] = {}
+        for module in modules:
+            path = self.path(module)
+            if not path:
+                return {}
+            found[module] = path
+        return found if len({*found.values()}) == len(found) else {}
+
+
+def _ends(path: str) -> Iterator[str]:
+    """Give the ends of a path that hold the number of a layer, the longest first."""
+    parts = path.split(".")
+    for at in range(len(parts) - _LEAST + 1):
+        if not any(part.isdecimal() for part in parts[at:]):
+            return
+        yield ".".join(parts[at:])

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from deltareg.delta.kind import BaseView, Effect, WeightUpdate
 from deltareg.errors import Problem
 
-CODE = "not_self_contained"
 _COUNT = ".num_batches_tracked"  # frozen ones do not count
 _MEAN = ".running_mean"
 
@@ -29,4 +28,4 @@ def unmoved_statistics(effects: Iterable[Effect], base: BaseView) -> list[Proble
     )
     module = kept[0].rpartition(".")[2]
     fix = f"name {module} in modules_to_save as well, and save the delta again"
-    return [Problem(CODE, told, "warning", fix=fix)]
+    return [Problem("not_self_contained", told, "warning", fix=fix)]

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from deltareg.service.registry import Caller
-from deltareg.service.runs.kinds import reencode, verify
+from deltareg.service.runs.kinds import prove, reencode, verify
 from deltareg.service.runs.kinds.kind import RunKind
 
-RUN_KINDS: Mapping[str, RunKind] = {kind.what: kind for kind in (reencode.KIND, verify.KIND)}
+RUN_KINDS: Mapping[str, RunKind] = {
+    kind.what: kind for kind in (prove.KIND, reencode.KIND, verify.KIND)
+}
 
 
 def queue_where_base_was_missed(conn: sa.Connection, caller: Caller, base_id: int) -> None:

@@ -19,6 +19,7 @@ from deltareg.db.session import with_retry
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.base_parts import with_identity
 from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
 from deltareg.service.labels import QUANTISED, tell_labels
@@ -173,27 +174,26 @@ def queue_verify(
     if version.deleted_at is not None:
         raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
     digest = str(suite.digest)
-    promoted = (
+    asked = (
         incumbent_request(conn, version, suite, channel=channel)
         if variant is None
-        else {"variant": variant.name, "base_root": variant.root}
+        else _on_variant(conn, variant)
     )
-    compared_with = promoted.get("promoted_digest", "")
+    compared_with, on = asked.get("promoted_digest", ""), asked.get("base_root", "")
     if not again and not labels and not apart:  # who names a worker wants it done there
         known = verdict_queries.newest_verdict(
             conn, version.id, suite=suite.name, suite_digest=digest, compared_with=compared_with,
-            base_root=promoted.get("base_root"),
+            base_root=asked.get("base_root"),
         )  # fmt: skip
         if known is not None and _is_as_good(known, policy_digest=policy_digest):
             return str(known.run_id)
         if policy_digest:  # one that was asked for no channel will say as much
             joined = queries.join(
-                conn, _key(version, digest, compared_with, promoted.get("base_root", "")),
+                conn, _key(version, digest, compared_with, on),
                 version_id=version.id, priority=priority,
             )  # fmt: skip
             if joined is not None:
                 return joined
-    on = promoted.get("base_root", "")
     particulars = (tell_labels(labels), tell_labels(apart or {}))
     key = _key(version, digest, compared_with, on, policy_digest, *particulars)
     if variant is not None and variant.scheme is not None:
@@ -201,10 +201,14 @@ def queue_verify(
     return queries.enqueue(
         conn, run_id=str(new_id()), what=WHAT, priority=priority, dedup_key=key,
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
-        request={
-            "suite_digest": digest, "policy_digest": policy_digest, **promoted, **(apart or {}),
-        },
+        request={"suite_digest": digest, "policy_digest": policy_digest, **asked, **(apart or {})},
     )  # fmt: skip
+
+
+def _on_variant(conn: sa.Connection, variant: BaseRow) -> dict[str, str]:
+    known = with_identity(conn, variant)
+    told = {"variant": variant.name, "base_root": variant.root}
+    return told if known.identity is None else {**told, "base_identity": known.identity}
 
 
 def own_labels(labels: Mapping[str, str]) -> dict[str, str]:

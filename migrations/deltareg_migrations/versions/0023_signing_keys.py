@@ -14,8 +14,8 @@ from deltareg_migrations.triggers import (
     refuse,
 )
 
-revision = "0022"
-down_revision = "0018"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,113 @@
+"""Roles, namespaces, and why somebody may do something."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from deltareg.wire import AccessAnswer, AccessFinding, MemberInfo, NamespaceInfo
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Lines, Table, Text, Title, Tone
+from deltareg_cli.wording import moment
+
+EVERYWHERE = "everywhere"
+_TONES: dict[str, Tone] = {"private": "warn", "internal": "", "public": "good"}
+
+
+def member_table(members: Sequence[MemberInfo], *, now: datetime) -> Table:
+    """Show roles as rows."""
+    columns = [
+        Column("id", is_number=True), Column("who"), Column("role"), Column("in"),
+        Column("only"), Column("given"), Column("last used"),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(str(item.id), "name"),
+            who(item),
+            item.role,
+            item.namespace or EVERYWHERE,
+            item.pattern,
+            Cell("legacy", "warn") if item.is_legacy else f"by {item.given_by}",
+            moment(item.last_used_at, now=now) if item.last_used_at else Cell("never", "dim"),
+        ]
+        for item in members
+    ]
+    return Table(columns, rows, if_empty="nobody holds a role there")
+
+
+def member_blocks(member: MemberInfo, *, what: str) -> list[Block]:
+    """Show one role."""
+    return [
+        Title(f"{member.principal}, {member.role}", what),
+        Facts([
+            ("in", member.namespace or EVERYWHERE),
+            ("only", member.pattern),
+            ("may", ", ".join(member.rights)),
+            ("acts for", member.person or ""),
+        ]),
+    ]  # fmt: skip
+
+
+def namespace_table(namespaces: Sequence[NamespaceInfo]) -> Table:
+    """Show namespaces as rows."""
+    columns = [
+        Column("namespace"), Column("visibility"), Column("deltas", is_number=True),
+        Column("owners"),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(item.name, "name"),
+            Cell(item.visibility, _TONES[item.visibility]),
+            str(item.deltas),
+            ", ".join(item.owners),
+        ]
+        for item in namespaces
+    ]
+    return Table(columns, rows, if_empty="no namespaces")
+
+
+def namespace_blocks(item: NamespaceInfo, *, now: datetime) -> list[Block]:
+    """Show one namespace."""
+    return [
+        Title(item.name, "namespace"),
+        Facts([
+            ("visibility", Cell(item.visibility, _TONES[item.visibility])),
+            ("owners", ", ".join(item.owners)),
+            ("deltas", str(item.deltas)),
+            ("made", f"{moment(item.created_at, now=now)} by {item.created_by}"),
+        ]),
+    ]  # fmt: skip
+
+
+def access_blocks(found: AccessAnswer) -> list[Block]:
+    """Show whether somebody may do something, and why."""
+    answer = Cell("yes", "good") if found.allowed else Cell("no", "bad")
+    lines: list[Text | Sequence[Text]] = [
+        ["  ", Cell("+", "good") if each.is_met else Cell("-", "dim"), each.what]
+        for each in found.because
+    ]
+    if found.fix:
+        lines.append(["  ", Cell("fix:", "strong"), found.fix])
+    what = f"{found.principal} · {found.action} · {found.ref}"
+    return [Title(what, ""), Facts([("allowed", answer)]), Lines(lines)]
+
+
+def review_table(found: Sequence[AccessFinding]) -> Table:
+    """Show roles under review as rows, with what to do about them."""
+    columns = [
+        Column("who"), Column("role"), Column("in"), Column("found", is_prose=True),
+        Column("narrow it with", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(who(item.member), "name"),
+            item.member.role + (f" {item.member.pattern}" if item.member.pattern else ""),
+            item.member.namespace or EVERYWHERE,
+            "; ".join(item.findings),
+            item.fix if item.findings else "",
+        ]
+        for item in found
+    ]
+    return Table(columns, rows, if_empty="nobody holds a role there")
+
+
+def who(member: MemberInfo) -> str:
+    """Name a member, and for whom it acts."""
+    return member.principal + (f" (for {member.person})" if member.person else "")

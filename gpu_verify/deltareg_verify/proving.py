@@ -1,0 +1,122 @@
+"""The child of a proof: it decodes what somebody sent, in the sandbox, and tells what is wrong."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from deltareg.client.folders.folder import open_folder
+from deltareg.client.packs.proof import wrong_parts
+from deltareg.client.packs.transfer import reader
+from deltareg.codec import ReadRange, cores
+from deltareg.digest import Digest, tensor_digest
+from deltareg.errors import DeltaregError, Inconclusive
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.wire import CheckResult
+from deltareg_verify import sandbox
+from deltareg_verify.report import Speaker
+
+STORED = "stored"
+"""What the child calls its one check."""
+_SPARE_CPU_S = 60
+_PATHS = ("manifest", "storage", "chunks", "scratch", "base", "base_manifest")
+
+
+@dataclass(frozen=True, slots=True)
+class ProofAssignment:
+    """One proof as the child sees it: paths and limits, no credentials, no addresses.
+
+    Attributes:
+        manifest: A file with the manifest bytes.
+        storage: A file with the storage map.
+        chunks: A file with the encoded chunks, in the order of need.
+        base: The folder of the base that they are decoded against, its root checked; or None.
+        base_manifest: A file with the base's manifest bytes.
+        scratch: The one folder that the child may write.
+        threads: Processor threads; 0 takes all.
+        wall_s: Seconds after which the child is killed.
+        memory_bytes: Private memory; 0 sets no limit.
+        hashes_base: Whether to make sure of the base's tensors, before somebody is accused.
+    """
+
+    manifest: Path
+    storage: Path
+    chunks: Path
+    base: Path | None
+    base_manifest: Path | None
+    scratch: Path
+    threads: int
+    wall_s: float
+    memory_bytes: int
+    hashes_base: bool = False
+
+    def encode(self) -> bytes:
+        """Write it as JSON."""
+        return json.dumps(asdict(self), default=str).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote."""
+        values = json.loads(raw)
+        for name in _PATHS:
+            values[name] = None if values[name] is None else Path(values[name])
+        return cls(**values)
+
+
+def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
+    """Decode what is stored and say what is wrong with it."""
+    speaker = Speaker(out)
+    threads = assignment.threads or len(os.sched_getaffinity(0))
+    level = sandbox.enter(_bounds(assignment, threads))
+    try:
+        manifest = Manifest.decode(assignment.manifest.read_bytes())
+        storage = StorageMap.decode(assignment.storage.read_bytes())
+        references = _references(assignment, storage)
+        found = wrong_parts(
+            manifest, storage, assignment.chunks, references, workers=min(threads, cores())
+        )
+        for wrong in found:
+            told = CheckResult(
+                name="wrong", value=wrong.name, verdict="fail", code="corrupt", detail=wrong.detail
+            )
+            speaker.check(told)
+        count = len(manifest.pieces())
+        speaker.check(CheckResult(name=STORED, value=count, verdict="pass"))
+        speaker.end(dtype="", sandbox=level, environment={})
+    except DeltaregError as error:
+        speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
+    except MemoryError:
+        speaker.give_up("not enough memory; run it on a worker with more")
+
+
+def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Digest, ReadRange]:
+    """Give the base's tensors that something is decoded against."""
+    if assignment.base is None or assignment.base_manifest is None:
+        return {}
+    manifest = Manifest.decode(assignment.base_manifest.read_bytes())
+    tensors = open_folder(assignment.base, purpose="base").tensors
+    wanted = storage.outside
+    needed = [tensor for tensor in manifest.tensors if tensor.digest in wanted]
+    for tensor in needed if assignment.hashes_base else ():
+        data = tensors[tensor.name].read()
+        if tensor_digest(tensor.dtype, tensor.shape, [data]) != tensor.digest:
+            raise Inconclusive(f"the base at hand is damaged: {tensor.name} is another tensor")
+    return {tensor.digest: reader(tensors[tensor.name].read()) for tensor in needed}
+
+
+def _bounds(assignment: ProofAssignment, threads: int) -> sandbox.Bounds:
+    own = [assignment.manifest, assignment.storage, assignment.chunks]
+    own += [path for path in (assignment.base, assignment.base_manifest) if path is not None]
+    # A hub's cache is made of links into another folder.
+    inside: Iterable[Path] = () if assignment.base is None else assignment.base.rglob("*")
+    linked = {path.resolve().parent for path in inside if path.is_symlink()}
+    return sandbox.Bounds(
+        readable=(*own, *sorted(linked)),
+        writable=assignment.scratch,
+        cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
+        memory_bytes=assignment.memory_bytes or None,
+        used_bytes=assignment.memory_bytes or None,
+    )

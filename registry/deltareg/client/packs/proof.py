@@ -1,0 +1,127 @@
+"""Whether what is stored is what a manifest says: every piece decoded, every digest compared.
+
+What a worker brings for it are encoded chunks in one file, in the order of need; nothing is decoded
+where they are brought, only where it may go wrong.
+"""
+
+import hashlib
+import mmap
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.cache.spans import needed_chunks
+from deltareg.client.packs.rebuild import Rebuild
+from deltareg.client.packs.rebuilt_files import file_bytes
+from deltareg.codec import OrderedPool, ReadRange
+from deltareg.digest import Digest
+from deltareg.errors import BaseMismatch, IntegrityFailure, Refused
+from deltareg.identity.manifest import Manifest, ManifestFile, Piece
+from deltareg.identity.storage_map import Chunk, StorageMap
+
+MOST_WRONG = 100
+_LIES = (IntegrityFailure, BaseMismatch, Refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A piece, by its digest, or a file, by its path, that is not what the manifest says."""
+
+    name: str
+    detail: str
+
+
+def chunks_in_order(manifest: Manifest, storage: StorageMap) -> list[Chunk]:
+    """Give the chunks that a manifest is decoded from, each place in a pack once."""
+    places = {(c.pack, c.offset, c.length): c for c in needed_chunks(manifest, storage)}
+    return list(places.values())
+
+
+def write_chunks(
+    path: Path, chunks: Iterable[Chunk], read: Callable[[Chunk], bytes | memoryview]
+) -> None:
+    """Write encoded chunks one after another."""
+    with path.open("wb") as file:
+        for chunk in chunks:
+            file.write(read(chunk))
+
+
+def wrong_parts(
+    manifest: Manifest,
+    storage: StorageMap,
+    chunks: Path,
+    references: Mapping[Digest, ReadRange],
+    *,
+    workers: int,
+) -> Iterator[Wrong]:
+    """Decode everything and tell what is wrong; at most `MOST_WRONG` of it.
+
+    Args:
+        manifest: What it is to be.
+        storage: How it is stored.
+        chunks: What `write_chunks` wrote of `chunks_in_order`.
+        references: Tensors of the base, by digest.
+        workers: Threads to decode with.
+
+    Raises:
+        Unavailable: A tensor of the base is needed and not at hand: nothing follows.
+    """
+    with _Chunks(chunks, chunks_in_order(manifest, storage)) as found, OrderedPool(workers) as pool:
+        rebuild = Rebuild(storage, found.read, references, pool)
+        told = 0
+        for file in manifest.files:
+            for wrong in _wrong_in(manifest, file, rebuild):
+                yield wrong
+                told += 1
+                if told == MOST_WRONG:
+                    return
+
+
+def _wrong_in(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Iterator[Wrong]:
+    hasher = hashlib.sha256()
+    try:
+        for data in file_bytes(manifest, file, rebuild):
+            hasher.update(data)
+    except _LIES as error:
+        named = list(_wrong_pieces(manifest, file, rebuild))
+        yield from named or [Wrong(file.path, error.message)]
+        return
+    if hasher.hexdigest() != file.digest.hex:
+        yield Wrong(file.path, f"it is sha256:{hasher.hexdigest()}, not {file.digest}")
+
+
+def _wrong_pieces(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Iterator[Wrong]:
+    own: list[Piece] = [file.part]
+    own += [tensor.piece for tensor in manifest.tensors if tensor.file == file.path]
+    for piece in dict.fromkeys(own):
+        try:
+            deque(rebuild([piece]), maxlen=0)
+        except _LIES as error:
+            yield Wrong(str(piece.digest), error.message)
+
+
+class _Chunks:
+    """Reads what `write_chunks` wrote."""
+
+    def __init__(self, path: Path, chunks: Iterable[Chunk]) -> None:
+        self._path = path
+        self._begins: dict[tuple[Digest, int, int], int] = {}
+        begin = 0
+        for chunk in chunks:
+            self._begins[chunk.pack, chunk.offset, chunk.length] = begin
+            begin += chunk.length
+        self._data = memoryview(b"")
+
+    def __enter__(self) -> "_Chunks":
+        if self._path.stat().st_size:
+            with self._path.open("rb") as file:
+                self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._data = memoryview(b"")
+
+    def read(self, chunk: Chunk) -> memoryview:
+        begin = self._begins[chunk.pack, chunk.offset, chunk.length]
+        return self._data[begin : begin + chunk.length]

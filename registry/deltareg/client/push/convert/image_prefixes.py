@@ -1,0 +1,34 @@
+"""How LoRA files of image tools spell a tensor's name: a prefix, a module, a role."""
+
+from dataclasses import dataclass
+
+from deltareg.delta.kinds import kohya
+
+DOTTED = "diffusion_model."
+UNDERSCORED = (*kohya.PREFIXES, "lycoris_")
+PREFIXES = (DOTTED, *UNDERSCORED)
+_ROLES = (
+    "lora_up.weight", "lora_down.weight", "lora_mid.weight", "lora_A.weight", "lora_B.weight",
+    "alpha", "dora_scale", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2",
+    "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A tensor's name, taken apart.
+
+    Attributes:
+        module: The module with its prefix.
+        role: What the tensor is to it.
+    """
+
+    module: str
+    role: str
+
+
+def split(name: str) -> Split | None:
+    """Take a name apart; None for one that no image tool writes."""
+    role = next((role for role in _ROLES if name.endswith(f".{role}")), "")
+    is_ours = role and name.startswith(PREFIXES)
+    return Split(name.removesuffix(f".{role}"), role) if is_ours else None

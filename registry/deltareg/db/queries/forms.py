@@ -1,0 +1,74 @@
+"""Stored forms of versions beside the ones that are served, and the packs that they hold."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import now_us
+from deltareg.db.rows import FormRow, fetch_all, fetch_one
+from deltareg.db.tables import form_packs, forms, packs, principals
+
+
+def add_form(
+    conn: sa.Connection, version_id: int, pack_ids: Iterable[int], **values: object
+) -> int:
+    """Insert a form with the packs that it holds, which the caller has locked; give its row id."""
+    added = sa.insert(forms).values(version_id=version_id, **values).returning(forms.c.id)
+    form_id = int(conn.execute(added).scalar_one())
+    rows = [{"form_id": form_id, "pack_id": pack_id} for pack_id in sorted(set(pack_ids))]
+    if rows:
+        conn.execute(sa.insert(form_packs), rows)
+    return form_id
+
+
+def forms_of(
+    conn: sa.Connection, version_id: int, *, state: str | None = None
+) -> Sequence[FormRow]:
+    """List the forms of a version, the newest first."""
+    query = _select().where(forms.c.version_id == version_id).order_by(forms.c.id.desc())
+    return fetch_all(conn, query if state is None else query.where(forms.c.state == state), FormRow)
+
+
+def form_by_id(conn: sa.Connection, form_id: int, *, lock: bool = False) -> FormRow | None:
+    """Find a form."""
+    query = _select().where(forms.c.id == form_id)
+    return fetch_one(conn, query.with_for_update(of=forms) if lock else query, FormRow)
+
+
+def packed_map(conn: sa.Connection, form_id: int) -> bytes:
+    """Give the storage map of a form as its row keeps it, beside the version's manifest."""
+    query = sa.select(forms.c.storage_map).where(forms.c.id == form_id)
+    return bytes(conn.execute(query).scalar_one())
+
+
+def packs_of_form(conn: sa.Connection, form_id: int) -> dict[str, int]:
+    """Give the rows, by digest, of the packs that a form holds."""
+    query = (
+        sa.select(packs.c.digest, packs.c.id)
+        .join(form_packs, form_packs.c.pack_id == packs.c.id)
+        .where(form_packs.c.form_id == form_id)
+    )
+    return {row.digest: row.id for row in conn.execute(query)}
+
+
+def end_form(conn: sa.Connection, form_id: int, *, state: str) -> None:
+    """Say what became of a form, and let go of its packs."""
+    conn.execute(sa.delete(form_packs).where(form_packs.c.form_id == form_id))
+    conn.execute(
+        sa.update(forms).where(forms.c.id == form_id).values(state=state, ended_at=now_us())
+    )
+
+
+def let_go(conn: sa.Connection, version_id: int) -> None:
+    """Let go of the packs of all forms of a version, which is released."""
+    for row in forms_of(conn, version_id):
+        if row.state in {"proposed", "former"}:
+            end_form(conn, row.id, state="released")
+
+
+def _select() -> sa.Select[*tuple[Any, ...]]:
+    shown = [column for column in forms.c if column.name != "storage_map"]
+    return sa.select(*shown, principals.c.name.label("sender")).outerjoin(
+        principals, principals.c.id == forms.c.sent_by
+    )

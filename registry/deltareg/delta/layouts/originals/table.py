@@ -1,0 +1,52 @@
+"""Which modules of a base have an original name: one table for each class that is known."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from deltareg.delta.kind import BaseView
+from deltareg.delta.layouts.originals import flux, unet, wan
+from deltareg.delta.layouts.originals.original import Original
+
+Table = Callable[[Collection[str], Mapping[str, object]], Iterator[tuple[str, Original]]]
+_CLASSES: Mapping[str, Table] = {
+    "UNet2DConditionModel": unet.originals,
+    "FluxTransformer2DModel": flux.originals,
+    "WanTransformer3DModel": wan.originals,
+}
+_WEIGHT = ".weight"
+
+
+def by_path(base: BaseView) -> dict[str, Original]:
+    """Give modules of a base by their path in the original code, without the base's own paths."""
+    found: dict[str, Original] = {}
+    for component, config in _models(base):
+        table = _CLASSES.get(str(config.get("_class_name", "")))
+        if table is None:
+            continue
+        before = f"{component}." if component else ""
+        modules = {
+            name.removeprefix(before).removesuffix(_WEIGHT)
+            for name, record in base.tensors.items()
+            if name.startswith(before) and name.endswith(_WEIGHT) and len(record.shape) > 1
+        }
+        for path, original in table(modules, config):
+            if path not in modules and set(original.modules) <= modules:
+                found[path] = original.below(component) if component else original
+    return found
+
+
+def by_spelling(base: BaseView) -> dict[str, Original]:
+    """Give the same by paths with dots as underscores, without what two modules are spelled as."""
+    found: dict[str, Original] = {}
+    twice: set[str] = set()
+    for path, original in by_path(base).items():
+        spelled = path.replace(".", "_")
+        if found.setdefault(spelled, original) is not original:
+            twice.add(spelled)
+    return {spelled: original for spelled, original in found.items() if spelled not in twice}
+
+
+def _models(base: BaseView) -> Iterator[tuple[str, Mapping[str, object]]]:
+    if base.components:
+        yield from base.components.items()
+    else:
+        yield "", base.config

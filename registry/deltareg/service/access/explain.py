@@ -1,0 +1,149 @@
+"""Whether somebody may do something, by what, and what would give it to them."""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import deltas as delta_queries
+from deltareg.db.queries import grants as grant_queries
+from deltareg.db.queries import principals as queries
+from deltareg.db.rows import TokenRow
+from deltareg.db.session import read
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import LineRef, Ref, parse_name
+from deltareg.service.authority.decide import Decision, decide
+from deltareg.service.authority.grants import SCOPES, Grant, Right, Unclaimed
+from deltareg.service.authority.held import Holding, allowed, read_holdings
+from deltareg.service.authority.resources import (
+    EVERYTHING,
+    Base,
+    Channel,
+    Namespace,
+    Resource,
+    namespace_of,
+)
+from deltareg.service.authority.roles import ROLE_OF, role_within
+from deltareg.service.registry import Caller, Registry, needs_token
+from deltareg.service.visibility import Visibility
+from deltareg.wire import AccessAnswer, AccessReason
+
+EVERYWHERE = "everywhere"
+
+
+def explain_access(
+    registry: Registry, caller: Caller, *, principal: str, action: str, ref: str
+) -> AccessAnswer:
+    """Say whether a principal may do something now, and why: of oneself, or where one manages.
+
+    Args:
+        registry: Where.
+        caller: Who asks.
+        principal: Who would act.
+        action: The right that it takes.
+        ref: On what: `ns`, `ns/name`, `ns/name@channel`, `base:NAME`, or `everywhere`.
+
+    Raises:
+        Forbidden: It is about somebody else, and the caller manages no members there.
+        InvalidInput: There is no such right, or the reference is none.
+        NotFound: There is no such principal.
+    """
+    if caller.is_anonymous:
+        raise needs_token()
+    if action not in frozenset(Right):
+        known = ", ".join(sorted(SCOPES))
+        raise InvalidInput(f"there is no right {action[:40]!r}", fix=f"one of {known}")
+    right, on = Right(action), parse_resource(ref)
+    if parse_name(principal, "principal") != caller.principal:
+        place = namespace_of(on)
+        caller.require(
+            Right.ADMIN if place is None else Right.MAINTAIN,
+            on=EVERYTHING if place is None else Namespace(place),
+        )
+    with read(registry.engine) as conn:
+        owner = queries.principal_id(conn, principal)
+        if owner is None:
+            raise NotFound(f"there is no principal {principal}", fix="deltareg token ls")
+        seen = registry.visibilities.at(conn, None)
+        return _Case(conn, owner, principal, right, on, seen).answer(ref)
+
+
+def parse_resource(text: str) -> Resource:
+    """Read on what something would be done.
+
+    Raises:
+        InvalidInput: It names nothing that a right is asked on.
+    """
+    if text == EVERYWHERE:
+        return EVERYTHING
+    if text.startswith("base:"):
+        return Base(text.removeprefix("base:"))
+    if "/" not in text:
+        return Namespace(parse_name(text, "namespace"))
+    ref = Ref.parse(text)
+    line = LineRef(ref.line.namespace, ref.line.name)
+    return line if ref.channel is None else Channel(line, ref.channel)
+
+
+class _Case:
+    """What one answer is made of."""
+
+    def __init__(
+        self, conn: sa.Connection, owner: int, name: str, right: Right, on: Resource,
+        seen: Visibility,
+    ) -> None:  # fmt: skip
+        place = namespace_of(on)
+        self._name, self._right, self._on, self._private = name, right, on, seen.private
+        self._held = grant_queries.holdings_of(conn, owner)
+        self._holdings = read_holdings(self._held)
+        self._tokens = queries.live_tokens_of(conn, owner)
+        self._is_free = place is not None and delta_queries.namespace_id(conn, place) is None
+
+    def answer(self, ref: str) -> AccessAnswer:
+        """Say what allows it, what does not, and what is missing."""
+        roles, tokens = self._by_roles(), [self._by_token(row) for row in self._tokens]
+        allowed = any(token.is_met for token in tokens)
+        if not tokens:
+            tokens = [AccessReason(is_met=False, what=f"{self._name} has no live token")]
+        fix = "" if allowed else self._fix(is_held=any(role.is_met for role in roles))
+        return AccessAnswer(
+            principal=self._name, action=self._right.value, ref=ref, allowed=allowed,
+            because=[*roles, *tokens], fix=fix,
+        )  # fmt: skip
+
+    def _by_roles(self) -> list[AccessReason]:
+        found = [self._by_role(holding) for holding in self._holdings]
+        place = namespace_of(self._on)
+        if self._right is Right.READ and place is not None:
+            is_private = place in self._private
+            what = f"{place} is {'private' if is_private else 'not private: all read it'}"
+            found.append(AccessReason(is_met=not is_private, what=what))
+        if self._right is Right.PUSH and self._is_free and isinstance(self._on, LineRef):
+            what = f"nobody has made {place} yet: who pushes first owns it"
+            found.append(AccessReason(is_met=True, what=what))
+        return found or [AccessReason(is_met=False, what=f"{self._name} holds no role")]
+
+    def _by_role(self, holding: Holding) -> AccessReason:
+        is_met = self._allows(frozenset(holding.grants))
+        return AccessReason(is_met=is_met, what=f"{self._name} is {holding}")
+
+    def _by_token(self, row: TokenRow) -> AccessReason:
+        limits = None if row.namespaces is None else tuple(row.namespaces)
+        grants = allowed(tuple[str, ...](row.scopes), self._held, limits, self._private)
+        where = "" if limits is None else f", in {', '.join(limits)} alone"
+        what = f"token {row.id} ({row.display}…) is for {', '.join(row.scopes)}{where}"
+        return AccessReason(is_met=self._allows(grants), what=what)
+
+    def _allows(self, grants: frozenset[Grant]) -> bool:
+        place = namespace_of(self._on)
+        if self._right is Right.PUSH and self._is_free and isinstance(self._on, LineRef):
+            reaches = [grant.reach for grant in grants]
+            if any(isinstance(r, Unclaimed) and r.allows(place or "") for r in reaches):
+                return True
+        return decide(grants, self._right, self._on) is Decision.ALLOWED
+
+    def _fix(self, *, is_held: bool) -> str:
+        place = namespace_of(self._on)
+        if is_held:
+            scope = "admin" if self._right is Right.MAINTAIN else self._right.value
+            return f"deltareg token create --for {self._name} --scope {scope}"
+        if place is None:
+            return f"deltareg member add --everywhere {self._name} --role {ROLE_OF[self._right]}"
+        return f"deltareg member add {place} {self._name} --role {role_within(self._right)}"

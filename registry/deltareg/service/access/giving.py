@@ -1,0 +1,114 @@
+"""Giving roles and tokens: nobody gives what they lack, and who is behind a name stays known."""
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import grants as queries
+from deltareg.errors import Forbidden, InvalidInput
+from deltareg.refs import parse_name
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.held import Holding, read_holdings
+from deltareg.service.authority.resources import EVERYTHING, Namespace
+from deltareg.service.authority.roles import RIGHTS, ROLE_OF, Role
+from deltareg.service.registry import Caller
+from deltareg.wire import Scope, TokenCreate
+
+_ON_HOST = (
+    "deltareg-server token create --admin --for NAME --scope break-glass, on the server's host"
+)
+
+
+def check_limits(request: TokenCreate) -> list[str] | None:
+    """Give the namespaces that a token is to be limited to, None for no limit.
+
+    Raises:
+        InvalidInput: A token for some namespaces is not one for everywhere.
+    """
+    if request.namespaces is None:
+        return None
+    if request.everywhere:
+        raise InvalidInput(
+            "a token for some namespaces is not one for everywhere",
+            fix="leave --everywhere out, or --namespace",
+        )
+    return sorted({parse_name(name, "namespace") for name in request.namespaces})
+
+
+def check_may_give(caller: Caller, rights: Iterable[Right], *, namespace: str | None) -> None:
+    """Let nobody give what they lack.
+
+    Raises:
+        Forbidden: The caller does not manage the namespace, or lacks one of the rights there.
+    """
+    place = EVERYTHING if namespace is None else Namespace(namespace)
+    caller.require(Right.ADMIN if namespace is None else Right.MAINTAIN, on=place)
+    for right in sorted(rights):
+        if not caller.may(right, on=place):
+            raise cannot_give(caller, right, namespace)
+
+
+def cannot_give(caller: Caller, right: Right, namespace: str | None) -> Forbidden:
+    """Make the error for a right that somebody would give without having it."""
+    where = "" if namespace is None else f" in {namespace}"
+    if right is Right.BREAK_GLASS:
+        fix = f"ask somebody who may, with a token made for it; or {_ON_HOST}"
+    else:
+        fix = f"ask an owner of {namespace}" if namespace else "ask an admin"
+    return Forbidden(
+        f"this token of {caller.principal} does not allow {right.value!r}{where}, and nobody gives"
+        " what they lack",
+        fix=fix,
+    )
+
+
+def give_scopes(
+    conn: sa.Connection, caller: Caller, owner: int, scopes: Sequence[Scope], *, everywhere: bool
+) -> list[Scope]:
+    """Let a principal hold what a token of its is for; give the scopes that it holds nowhere.
+
+    Args:
+        conn: The transaction of the token.
+        caller: Who makes the token: an admin of everything.
+        owner: The principal.
+        scopes: What the token is for.
+        everywhere: Whether the principal is given what it lacks, on everything.
+
+    Raises:
+        Forbidden: The caller would give what it lacks.
+    """
+    holdings = read_holdings(queries.holdings_of(conn, owner))
+    if Right.BREAK_GLASS in scopes:
+        _check_glass(caller, owner, holdings)
+    if not everywhere:
+        return [scope for scope in scopes if not _is_held(scope, holdings)]
+    for scope in scopes:
+        right = Right(scope)
+        if not any(h.namespace is None and right in RIGHTS[h.role] for h in holdings):
+            if not caller.may(right, on=EVERYTHING):
+                raise cannot_give(caller, right, None)
+            by = None if caller.token_id is None else caller.principal_id
+            queries.add_grant(conn, owner, role=ROLE_OF[right], namespace_id=None, created_by=by)
+    return []
+
+
+def _check_glass(caller: Caller, owner: int, holdings: Sequence[Holding]) -> None:
+    """Let an admin make a token that breaks the glass for who may break it: itself at most.
+
+    Whoever may break it now may make one for others, too. Else one admin would be two: who breaks
+    the glass under another name, and who reviews that.
+    """
+    is_own = owner == caller.principal_id and any(h.role is Role.BREAK_GLASS for h in holdings)
+    if not is_own and not caller.may(Right.BREAK_GLASS, on=EVERYTHING):
+        raise cannot_give(caller, Right.BREAK_GLASS, None)
+
+
+def _is_held(scope: Scope, holdings: Sequence[Holding]) -> bool:
+    # Who may push makes a namespace by pushing; what is not private is read by all.
+    return scope in {"read", "push"} or any(Right(scope) in RIGHTS[h.role] for h in holdings)
+
+
+def name_person(conn: sa.Connection, principal_id: int, *, behind: int) -> None:
+    """Write down that a person acts under the name of a script or a worker, who made it."""
+    person = queries.people_of(conn, [behind])[behind]
+    queries.name_person(conn, principal_id, person_id=person)

@@ -1,0 +1,79 @@
+"""A review of who has what: roles of the release before, unused ones, the widest ones."""
+
+from deltareg.db.clock import US_PER_S, read_clock
+from deltareg.db.queries import grants as queries
+from deltareg.db.rows import GrantRow
+from deltareg.db.session import read
+from deltareg.service.access.members import check_seen, describe_member
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, Namespace
+from deltareg.service.paging import check_limit, page, read_number_cursor
+from deltareg.service.registry import Caller, Registry
+from deltareg.wire import AccessFinding, Page
+
+_DAY_US = 86_400 * US_PER_S
+_WIDE = {"admin", "break-glass"}
+
+
+def review_access(
+    registry: Registry,
+    caller: Caller,
+    namespace: str | None,
+    *,
+    unused_days: int,
+    cursor: str | None,
+    limit: int,
+) -> Page[AccessFinding]:
+    """List roles with what looks like too much: of a namespace with all that reach it, or all.
+
+    Raises:
+        Forbidden: The caller manages no members there.
+        NotFound: There is no such namespace.
+    """
+    on = EVERYTHING if namespace is None else Namespace(namespace)
+    caller.require(Right.ADMIN if namespace is None else Right.MAINTAIN, on=on)
+    after = read_number_cursor(cursor)
+    with read(registry.engine) as conn:
+        place = None if namespace is None else check_seen(conn, caller, namespace)
+        rows = queries.grant_rows(
+            conn, namespace_id=place, everywhere=place is not None, after=after,
+            limit=check_limit(limit) + 1,
+        )  # fmt: skip
+        since = read_clock(conn) - unused_days * _DAY_US
+    return page(
+        rows, limit, key=lambda row: row.id,
+        show=lambda row: AccessFinding(
+            member=describe_member(row), findings=_findings(row, since, unused_days), fix=_fix(row)
+        ),
+    )  # fmt: skip
+
+
+def count_legacy(registry: Registry) -> tuple[int, int]:
+    """Count the roles of the release before that nobody has narrowed yet, and whose they are."""
+    with read(registry.engine) as conn:
+        return queries.count_legacy(conn)
+
+
+def _findings(row: GrantRow, since: int, days: int) -> list[str]:
+    found: list[str] = []
+    if row.is_legacy and row.namespace is None:
+        found.append("legacy: what a token of the release before allowed, everywhere")
+    elif row.is_legacy:
+        found.append("legacy: made the namespace before it had owners")
+    if row.role in _WIDE and row.namespace is None:
+        found.append(f"wide: {row.role} of everything")
+    if row.last_used_at is None:
+        found.append("unused: no token of theirs was ever used")
+    elif row.last_used_at < since:
+        found.append(f"unused: no token of theirs was used for {days} days")
+    return found
+
+
+def _fix(row: GrantRow) -> str:
+    pattern = f" --pattern '{row.pattern}'" if row.pattern else ""
+    if row.namespace is not None:
+        return f"deltareg member rm {row.namespace} {row.principal} --role {row.role}{pattern}"
+    end = f"deltareg member rm --everywhere {row.principal} --role {row.role}"
+    if row.role in {"admin", "verifier"}:
+        return end
+    return f"deltareg member add NS {row.principal} --role {row.role}, and then: {end}"

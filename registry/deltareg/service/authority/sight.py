@@ -1,0 +1,32 @@
+"""From the grants of a caller to what lists show: the same answer as `decide`, for many rows."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from deltareg.db.sight import Sight
+from deltareg.service.authority.grants import Among, Grant, Part, Right, Unless
+from deltareg.service.authority.resources import EVERYTHING, Namespace
+
+
+@lru_cache(maxsize=1024)
+def sight_of(grants: frozenset[Grant]) -> Sight | None:
+    """Say which lines somebody may read; None for all there are."""
+    reaches = {grant.reach for grant in grants if grant.includes(Right.READ)}
+    if EVERYTHING in reaches:
+        return None
+    visibilities: set[str] = set()
+    if any(isinstance(reach, Unless) for reach in reaches):
+        visibilities |= {"internal", "public"}
+    if any(isinstance(reach, Among) for reach in reaches):
+        visibilities.add("public")
+    return Sight(
+        visibilities=tuple(sorted(visibilities)),
+        namespaces=_sorted(reach.name for reach in reaches if isinstance(reach, Namespace)),
+        lines=tuple(
+            sorted((reach.namespace, reach.lines) for reach in reaches if isinstance(reach, Part))
+        ),
+    )
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names))

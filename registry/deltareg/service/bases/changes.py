@@ -1,0 +1,145 @@
+"""What becomes of a base: another name, or its end; and in what it differs from another."""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import base_identities as queries
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import BaseRow
+from deltareg.db.session import read, tried, with_retry
+from deltareg.errors import Conflict, InvalidInput
+from deltareg.identity.whole_base import TENSORS, inert_differences, part_differences
+from deltareg.refs import parse_base
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.refusals import absent
+from deltareg.service.authority.resources import Base
+from deltareg.service.base_parts import manifest_of_base
+from deltareg.service.describe import describe_base, ref_of
+from deltareg.service.events import Action
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base
+from deltareg.wire import BaseDiff, BaseInfo, BasePart, BaseRename
+
+_SHOWN = 3
+
+
+def diff_bases(registry: Registry, caller: Caller, name: str, other: str) -> BaseDiff:
+    """Say in which parts a base differs from another."""
+    caller.require(Right.READ, on=Base(name))
+    caller.require(Right.READ, on=Base(other))
+    with read(registry.engine) as conn:
+        one, two = find_base(conn, caller, name), find_base(conn, caller, other)
+        before, after = manifest_of_base(conn, one), manifest_of_base(conn, two)
+    found = part_differences(before, after)
+    return BaseDiff(
+        base=one.name, other=two.name, same_tensors=not any(d.part == TENSORS for d in found),
+        differences=[BasePart(part=d.part, details=list(d.details)) for d in found],
+        without_effect=inert_differences(before, after),
+    )  # fmt: skip
+
+
+def rename_base(registry: Registry, caller: Caller, name: str, request: BaseRename) -> BaseInfo:
+    """Give a base another name in its namespace; the one before leads to it on.
+
+    Raises:
+        Conflict: Another base has that name, or had it.
+        InvalidInput: It is a version, or the name lies in another namespace.
+    """
+    caller.require(Right.ADMIN, on=Base(name))
+    after = parse_base(request.name)
+
+    def transaction(conn: sa.Connection) -> BaseInfo:
+        base = _locked(conn, caller, name)
+        _check_renamable(base, after)
+        if base.name != after:
+            _refuse_taken(conn, base, after)
+            queries.rename_base(
+                conn, base.id, before=base.name, after=after, created_by=caller.principal_id
+            )
+            caller.record(
+                conn, Action.BASE_RENAME, f"base/{after}", on=Base(after),
+                before={"name": base.name}, after={"name": after},
+            )  # fmt: skip
+        return describe_base(conn, base_queries.base_rows(conn, base_id=base.id, limit=1)[0])
+
+    return with_retry(registry.engine, transaction)
+
+
+def delete_base(
+    registry: Registry, caller: Caller, name: str, *, dry_run: bool = False
+) -> BaseInfo:
+    """Delete a base on which nothing stands; its bytes go with the next collection.
+
+    With `dry_run` it is only found out whether it would be.
+
+    Raises:
+        Conflict: Versions or variants stand on it.
+        InvalidInput: It is a version.
+    """
+    caller.require(Right.ADMIN, on=Base(name))
+
+    def transaction(conn: sa.Connection) -> BaseInfo:
+        base = _locked(conn, caller, name)
+        shown = describe_base(conn, base)
+        _refuse_if_needed(conn, base)
+        queries.delete_base(conn, base.id, name=base.name, created_by=caller.principal_id)
+        caller.record(
+            conn, Action.BASE_DELETE, f"base/{base.name}", on=Base(base.name),
+            before={"root": base.root, "identity": base.identity}, after={"deleted": True},
+        )  # fmt: skip
+        return shown
+
+    return (tried if dry_run else with_retry)(registry.engine, transaction)
+
+
+def _locked(conn: sa.Connection, caller: Caller, name: str) -> BaseRow:
+    """Find a base that the caller administers, and keep others from standing on it meanwhile."""
+    found = find_base(conn, caller, name)
+    caller.require(Right.ADMIN, on=Base(found.name))
+    if found.version_id is not None:
+        raise InvalidInput(f"{found.name} is a version", fix=f"deltareg rm {found.name}")
+    rows = base_queries.base_rows(conn, base_id=found.id, limit=1, lock=True)
+    if not rows:
+        raise absent(Base(name))
+    return rows[0]
+
+
+def _check_renamable(base: BaseRow, after: str) -> None:
+    own, other = Base(base.name).namespace, Base(after).namespace
+    if own != other:
+        raise InvalidInput(
+            f"{base.name} and {after} lie in different namespaces",
+            fix=f"push it there: deltareg base push PATH {after}",
+        )
+
+
+def _refuse_taken(conn: sa.Connection, base: BaseRow, name: str) -> None:
+    taken = next(iter(base_queries.base_rows(conn, name=name, limit=1)), None)
+    if taken is not None and taken.id != base.id:
+        told = f"{name} is a base" if taken.name == name else f"{name} leads to {taken.name}"
+        raise Conflict(f"{told}, and names lead to one base for good", fix="choose another name")
+
+
+def _refuse_if_needed(conn: sa.Connection, base: BaseRow) -> None:
+    counts = queries.standing_on(conn, base.id)
+    ids = queries.versions_standing_on(conn, base.id, limit=_SHOWN)
+    newest = [ref_of(row) for row in version_queries.versions_by_ids(conn, ids).values()]
+    shown = f" ({', '.join(sorted(newest))}{', …' if counts['versions'] > _SHOWN else ''})"
+    told = {
+        "versions": f"{counts['versions']} versions{shown} stand on it",
+        "deleted": f"{counts['deleted']} deleted versions that still have their bytes stand on it",
+        "trained": f"{counts['trained']} versions were trained on it",
+        "runs": f"{counts['runs']} verifications on it wait or run",
+        "variants": f"{counts['variants']} variants are forms of it",
+    }
+    because = "; ".join(words for name, words in told.items() if counts[name])
+    if because:
+        fixes = {
+            "versions": "delete them first: deltareg rm NS/NAME:vN",
+            "deleted": "wait, or: deltareg gc",
+            "trained": "delete these first: deltareg rm NS/NAME:vN",
+            "runs": "wait, or: deltareg verdict cancel ID",
+            "variants": "delete the variants first: deltareg base rm NAME",
+        }
+        fix = next(words for name, words in fixes.items() if counts[name])
+        raise Conflict(f"{base.name} is needed: {because}", fix=fix)

@@ -1,0 +1,248 @@
+"""Waiving: a person answers for a check that failed: on one channel, for a while, with a reason.
+
+It takes the right to promote and another person than the one who pushed the version. A check that
+finds bytes or a computation to be other than they claim cannot be waived. The verdict stays what it
+is, and says wherever it is shown that it is waived, by whom, where, why and until when. What was
+skipped behind the failed check runs in a continuation, whose verdict decides.
+"""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import US_PER_S, read_clock
+from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries import waivers as queries
+from deltareg.db.queries.grants import people_of
+from deltareg.db.rows import VerdictRow
+from deltareg.db.session import with_retry
+from deltareg.errors import Conflict, Forbidden, InvalidInput, NotFound
+from deltareg.gate.verdict_facts import NEVER_WAIVED
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE
+from deltareg.service.clock import parse_time, rfc3339, rfc3339_seconds
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.events import Action
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_channel
+from deltareg.service.runs.continuations import queue_continuation
+from deltareg.service.runs.runs import describe_run
+from deltareg.service.verdicts.suites import suite_of
+from deltareg.service.verdicts.verdicts import describe_verdict
+from deltareg.service.verdicts.waivers import describe_waivers, find_verdict, standing_waivers
+from deltareg.wire import RunInfo, VerdictInfo, WaiverCreate
+
+_MOST_DAYS = 366
+
+
+def waive(
+    registry: Registry,
+    caller: Caller,
+    verdict_id: str,
+    request: WaiverCreate,
+    *,
+    new_id: Callable[[], UUID] = uuid4,
+) -> VerdictInfo:
+    """Waive a failed check of a verdict on a channel until a time; give the verdict.
+
+    Where that answers for all that failed, what was skipped is queued.
+
+    Raises:
+        NotFound: No such verdict, no such check in it, or no such channel.
+        InvalidInput: The check did not fail or is never waived, or the time is not one to come.
+        Forbidden: The caller pushed the version.
+        Conflict: The check is waived already.
+    """
+    caller.require(Right.PROMOTE, on=SOMEWHERE)
+    waiver_id = str(new_id())
+
+    def transaction(conn: sa.Connection) -> VerdictInfo:
+        verdict = find_verdict(conn, caller, verdict_id)
+        line = line_of(verdict)
+        caller.require(Right.PROMOTE, on=line)
+        _refuse_own(conn, caller, verdict)
+        _refuse_check(verdict, request.check, kind=_kind_of_check(conn, verdict, request.check))
+        channel_id = _channel(conn, caller, verdict, request.channel)
+        queries.hold_waivers(conn, verdict.version_id)
+        _refuse_again(conn, verdict, request, channel_id)
+        expires_at = _end(conn, request)
+        answered = queries.Answered(
+            verdict_id, request.check, request.reason, expires_at, caller.principal_id, channel_id
+        )
+        queries.add_waiver(conn, waiver_id, answered)
+        after = {
+            "version": ref_of(verdict), "check": request.check, "channel": request.channel,
+            "reason": request.reason, "expires_at": rfc3339(expires_at),
+        }  # fmt: skip
+        caller.record(
+            conn, Action.VERDICT_WAIVE, f"verdict/{verdict_id}", on=line, before=None, after=after
+        )
+        if _is_owed(conn, verdict, channel_id):
+            queue_continuation(conn, caller, verdict, new_id=new_id)
+        return _show(conn, caller, verdict_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def unwaive(
+    registry: Registry, caller: Caller, verdict_id: str, check: str, *, channel: str | None = None
+) -> VerdictInfo:
+    """End the waiver of a check before its time, on a channel or on all; give the verdict.
+
+    Where a continuation took it over, it ends there as well.
+
+    Raises:
+        NotFound: No such verdict, or the check is not waived.
+    """
+    caller.require(Right.PROMOTE, on=SOMEWHERE)
+
+    def transaction(conn: sa.Connection) -> VerdictInfo:
+        verdict = find_verdict(conn, caller, verdict_id)
+        caller.require(Right.PROMOTE, on=line_of(verdict))
+        queries.hold_waivers(conn, verdict.version_id)
+        ended = queries.end_waivers(
+            conn, verdict_id, check_name=check, channel=channel, revoked_by=caller.principal_id
+        )
+        if not ended:
+            where = "" if channel is None else f" for {channel[:60]}"
+            raise NotFound(
+                f"{check[:60]} of {verdict_id} is not waived{where}",
+                fix=f"deltareg verdict show {verdict_id}",
+            )
+        before = {"version": ref_of(verdict), "check": check, "waivers": list(ended)}
+        caller.record(
+            conn, Action.VERDICT_UNWAIVE, f"verdict/{verdict_id}", on=line_of(verdict),
+            before=before, after=None,
+        )  # fmt: skip
+        return _show(conn, caller, verdict_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def continue_verdict(
+    registry: Registry, caller: Caller, verdict_id: str, *, new_id: Callable[[], UUID] = uuid4
+) -> RunInfo:
+    """Queue what a waived verdict left out, once more where a run came to nothing.
+
+    Raises:
+        NotFound: No such verdict.
+        Conflict: It left nothing out, something that failed in it is not waived on any channel, or
+            it does not count any more.
+    """
+    caller.require(Right.PROMOTE, on=SOMEWHERE)
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        verdict = find_verdict(conn, caller, verdict_id)
+        caller.require(Right.PROMOTE, on=line_of(verdict))
+        if verdict.verdict != "fail" or verdict.is_complete:
+            raise Conflict(f"verdict {verdict_id} left nothing out", fix="nothing to do")
+        standing = _unanswered(conn, verdict, None)
+        if standing:
+            raise Conflict(
+                f"{', '.join(standing)} of {verdict_id} failed, and nobody answers for it",
+                fix=f"deltareg verdict waive {verdict_id} --check {standing[0]} --channel NAME"
+                " -m REASON",
+            )
+        return describe_run(conn, caller, queue_continuation(conn, caller, verdict, new_id=new_id))
+
+    return with_retry(registry.engine, transaction)
+
+
+def _is_owed(conn: sa.Connection, verdict: VerdictRow, channel_id: int) -> bool:
+    """Whether a verdict left something out, and all that failed in it is answered for now."""
+    return not verdict.is_complete and not _unanswered(conn, verdict, channel_id)
+
+
+def _unanswered(conn: sa.Connection, verdict: VerdictRow, channel_id: int | None) -> list[str]:
+    waived = standing_waivers(conn, [verdict.id], channel_id=channel_id).get(verdict.id, {})
+    return [name for name in _failed(verdict) if name not in waived]
+
+
+def _failed(verdict: VerdictRow) -> list[str]:
+    return [str(check["name"]) for check in verdict.checks if check["verdict"] == "fail"]
+
+
+def _channel(conn: sa.Connection, caller: Caller, verdict: VerdictRow, name: str) -> int:
+    """Find the channel that a waiver names; one has to be named."""
+    line = line_of(verdict)
+    if name:
+        return find_channel(conn, caller, line, name).id
+    delta_id = version_queries.version_by_id(conn, verdict.version_id).delta_id
+    known = ", ".join(row.name for row in channel_queries.channel_rows(conn, delta_id))
+    raise InvalidInput(
+        "a waiver says for which channel it is",
+        fix=f"name it: --channel NAME (of {line}: {known or 'none yet'}); clients before this"
+        " release cannot",
+    )
+
+
+def _show(conn: sa.Connection, caller: Caller, verdict_id: str) -> VerdictInfo:
+    waivers = describe_waivers(conn, [verdict_id]).get(verdict_id, [])
+    return describe_verdict(find_verdict(conn, caller, verdict_id), waivers)
+
+
+def _refuse_own(conn: sa.Connection, caller: Caller, verdict: VerdictRow) -> None:
+    version = version_queries.version_by_id(conn, verdict.version_id)
+    # By principal, not by token: a second token of the same person is the same person.
+    uploader = version.created_by or 0
+    people = people_of(conn, [uploader, caller.principal_id])
+    if people[uploader] == people[caller.principal_id]:
+        raise Forbidden(
+            f"{caller.principal} pushed {ref_of(version)} and cannot waive its checks",
+            fix="ask somebody else who may promote",
+        )
+
+
+def _refuse_again(
+    conn: sa.Connection, verdict: VerdictRow, request: WaiverCreate, channel_id: int
+) -> None:
+    waived = standing_waivers(conn, [verdict.id], channel_id=channel_id).get(verdict.id, {})
+    if request.check in waived:
+        raise Conflict(
+            f"{request.check} of {verdict.id} is waived already, {waived[request.check]}",
+            fix=f"end that one: deltareg verdict unwaive {verdict.id} --check {request.check}",
+        )
+
+
+def _refuse_check(verdict: VerdictRow, check: str, *, kind: str) -> None:
+    outcomes = {str(found["name"]): found["verdict"] for found in verdict.checks}
+    failed = [name for name, outcome in outcomes.items() if outcome == "fail"]
+    if {check, kind} & NEVER_WAIVED:
+        raise InvalidInput(
+            f"{check} is never waived: it shows that something is not what it claims to be",
+            fix="push a version that passes it",
+        )
+    if check not in outcomes:
+        known = ", ".join(outcomes) or "none"
+        raise NotFound(f"verdict {verdict.id} has no check {check[:60]!r}", fix=f"checks: {known}")
+    if check not in failed or verdict.verdict != "fail":
+        raise InvalidInput(
+            f"{check} did not fail in a verdict that is fail: it is {outcomes[check]},"
+            f" the verdict {verdict.verdict}",
+            fix=f"failed: {', '.join(failed) or 'none'}",
+        )
+
+
+def _kind_of_check(conn: sa.Connection, verdict: VerdictRow, name: str) -> str:
+    """Say which check a result is of: a suite may give it another name."""
+    try:
+        suite = suite_of(conn, verdict.suite, verdict.suite_digest)
+    except NotFound:  # a built-in suite of another release, whose results have the checks' names
+        return name
+    return next((spec.check for spec in suite.checks if spec.name == name), name)
+
+
+def _end(conn: sa.Connection, request: WaiverCreate) -> int:
+    now = read_clock(conn)
+    if request.expires_at is None:
+        end = now + request.expires_in_s * US_PER_S
+    else:
+        end = parse_time(request.expires_at)
+    if not now < end <= now + _MOST_DAYS * 86_400 * US_PER_S:
+        raise InvalidInput(
+            f"a waiver ends within {_MOST_DAYS} days, not at {rfc3339_seconds(end)}",
+            fix="write --expires 30d, or a time to come",
+        )
+    return end

@@ -1,0 +1,64 @@
+"""What is shown of a version or a base may name others: those that a caller may not see are veiled.
+
+A version may stand on one of another namespace, whose name is then nobody's business who does not
+see that namespace. Roots and digests stay: they name bytes, and are bound into the version.
+"""
+
+from typing import TypeVar
+
+from deltareg.db.rows import Named
+from deltareg.refs import LineRef, Ref
+from deltareg.service.authority.resources import Base
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.registry import Caller
+from deltareg.wire import BaseInfo, BaseName, VersionDetail, VersionInfo
+
+Info = TypeVar("Info", bound=VersionInfo)
+UNSEEN = "(of another namespace)"
+
+
+def veiled(caller: Caller, info: Info) -> Info:
+    """Show a version without the name of a base that the caller may not see."""
+    if _is_seen(caller, info.base.name):
+        return info
+    return info.model_copy(update={"base": BaseName(name=UNSEEN, root=info.base.root)})
+
+
+def veiled_detail(caller: Caller, detail: VersionDetail) -> VersionDetail:
+    """Show all of a version without the names that the caller may not see."""
+    detail = veiled(caller, detail)
+    if all(_is_seen(caller, name) for name in (*detail.stack, *detail.parents)):
+        return detail
+    stack = [name if _is_seen(caller, name) else UNSEEN for name in detail.stack]
+    parents = [name for name in detail.parents if _is_seen(caller, name)]
+    return detail.model_copy(update={"stack": stack, "parents": parents})
+
+
+def veiled_base(caller: Caller, info: BaseInfo) -> BaseInfo:
+    """Show a base without the names of others that the caller may not see."""
+    update: dict[str, object] = {
+        "relations": [
+            each if _is_seen(caller, each.name or "") else each.model_copy(update={"name": None})
+            for each in info.relations
+        ],
+        "variants": [name for name in info.variants if _is_seen(caller, name)],
+    }
+    for field, named in (("bottom", info.bottom), ("variant_of", info.variant_of)):
+        if named is not None and not _is_seen(caller, named.name):
+            update[field] = BaseName(name=UNSEEN, root=named.root)
+    return info.model_copy(update=update)
+
+
+def tell_version(caller: Caller, row: Named) -> str:
+    """Name a version for people, if they may see it."""
+    if caller.sees(line_of(row)):
+        return ref_of(row)
+    return "a version of a namespace that you do not see"
+
+
+def _is_seen(caller: Caller, name: str) -> bool:
+    """Whether a caller may see what a name means: a version, or a base; what all share is seen."""
+    if "/" not in name:
+        return True
+    on = Ref.parse(name).line if ":" in name else LineRef.parse(name)
+    return caller.sees(Base(name)) or caller.sees(on)

@@ -1,0 +1,71 @@
+"""What came in before there were proofs: proven by verdicts that show it, or queued for workers.
+
+It is done in the background, a batch at a time, and goes on where it stood: what is settled is
+proven or has a run.
+"""
+
+import logging
+from functools import partial
+from typing import Final
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import proofs
+from deltareg.db.queries.shares import Held
+from deltareg.db.queries.verdicts import verdict_rows
+from deltareg.db.session import read, with_retry
+from deltareg.errors import DeltaregError
+from deltareg.service.priority import BACKGROUND
+from deltareg.service.push.proving import decode_stored, record_proof
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.kinds.prove import queue_proof
+from deltareg.service.verdicts.verdicts import DIGESTS
+
+log = logging.getLogger(__name__)
+
+_BATCH, _VERDICTS = 50, 50
+_ITSELF: Final = Caller("registry", 0, None, frozenset())
+
+
+def settle_some_claims(registry: Registry) -> int:
+    """Prove, or have proven, some of what came in before there were proofs; say how many."""
+    with read(registry.engine) as conn:
+        waiting = proofs.never_proven(conn, limit=_BATCH)
+        shown = {held: _is_shown(conn, held) for held in waiting}
+    for held in waiting:
+        if not (shown[held] and _prove(registry, held)):
+            queue = partial(queue_proof, held=held, created_by=None, priority=BACKGROUND)
+            with_retry(registry.engine, queue)
+    return len(waiting)
+
+
+def _is_shown(conn: sa.Connection, held: Held) -> bool:
+    """Whether a verdict by somebody else than the sender found every digest as it is stored now."""
+    if held.is_base:
+        return False
+    row = proofs.standing(conn, held)
+    if row.storage_revision != 1:  # what was decoded then may not be what is stored now
+        return False
+    verdicts = verdict_rows(conn, version_id=held.row_id, suite=None, before=None, limit=_VERDICTS)
+    return any(
+        verdict.created_by not in {None, row.sender_id}
+        and any(c.get("name") == DIGESTS and c.get("verdict") == "pass" for c in verdict.checks)
+        for verdict in verdicts
+    )
+
+
+def _prove(registry: Registry, held: Held) -> bool:
+    try:
+        found = decode_stored(registry, held)
+    except DeltaregError as error:
+        log.warning("what is stored of row %d cannot be read: %s", held.row_id, error.message)
+        return False
+
+    def transaction(conn: sa.Connection) -> bool:
+        now = proofs.standing(conn, held, lock=True)
+        if now.storage_revision != found.revision or now.deleted_at is not None:
+            return False
+        record_proof(conn, _ITSELF, found, before=now)
+        return True
+
+    return with_retry(registry.engine, transaction)

@@ -1,0 +1,69 @@
+"""What a proof is about: a version or a base, with where its pieces belong."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held
+from deltareg.refs import Ref
+from deltareg.service.authority.resources import Base, Resource
+from deltareg.service.bases.stacks import is_version_base
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.events import Action
+from deltareg.service.registry import BASES, namespace_scope
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A version or a base whose bytes are proven.
+
+    Attributes:
+        held: Its row.
+        name: As the audit trail writes it.
+        on: What it is to whoever asks for a right.
+        scope: Where its pieces are offered.
+        reference_root: The base that they may be encoded against; empty for none.
+        push_again: The command that brings its bytes again.
+    """
+
+    held: Held
+    name: str
+    on: Resource
+    scope: str
+    reference_root: str
+    push_again: str
+
+    @property
+    def proved(self) -> Action:
+        """The event of a proof."""
+        return Action.BASE_PROVE if self.held.is_base else Action.VERSION_PROVE
+
+    @property
+    def lied(self) -> Action:
+        """The event of a lie."""
+        return Action.BASE_CORRUPT if self.held.is_base else Action.VERSION_CORRUPT
+
+    @property
+    def healed(self) -> Action:
+        """The event of bytes that replace a lie."""
+        return Action.BASE_HEAL if self.held.is_base else Action.VERSION_HEAL
+
+
+def subject_of(conn: sa.Connection, held: Held) -> Subject:
+    """Give what a proof is about."""
+    if held.is_base:
+        base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
+        is_plain = not is_version_base(base.name)
+        scope = BASES if is_plain else namespace_scope(Ref.parse(base.name).line.namespace)
+        again = f"deltareg base push PATH {base.name}" if is_plain else "push a version onto it"
+        return Subject(
+            held, f"base/{base.name}", Base(base.name), scope, base.bottom_root or "", again
+        )
+    version = version_queries.version_by_id(conn, held.row_id)
+    again = f"deltareg push PATH {line_of(version)} --base {version.base_name or 'NAME'}"
+    return Subject(
+        held, ref_of(version), line_of(version), namespace_scope(version.namespace),
+        version.base_root, again,
+    )  # fmt: skip

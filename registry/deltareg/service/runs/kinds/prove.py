@@ -1,0 +1,86 @@
+"""Runs that prove stored bytes: every piece is decoded and hashed by somebody else than its sender.
+
+One is queued whenever bytes come in, before all verifications. It ends in
+`deltareg.service.push.proving`; one that is dead leaves the bytes claimed.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import proofs
+from deltareg.db.queries import runs as queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import RunRow
+from deltareg.service.priority import LOW, PROOF
+from deltareg.service.registry import Caller
+from deltareg.service.runs.kinds.kind import RunKind
+
+WHAT: Final = "prove"
+
+
+def queue_proof(
+    conn: sa.Connection,
+    held: Held,
+    *,
+    created_by: int | None,
+    priority: int = PROOF,
+    new_id: Callable[[], UUID] = uuid4,
+) -> str:
+    """Queue a proof of what is stored of a version or a base, or join the one that waits.
+
+    The run is about whatever is stored when it is claimed.
+    """
+    return queries.enqueue(
+        conn, run_id=str(new_id()), what=WHAT, dedup_key=proof_key(held),
+        version_id=None if held.is_base else held.row_id,
+        base_id=held.row_id if held.is_base else None,
+        request={}, priority=priority, created_by=created_by,
+    )  # fmt: skip
+
+
+def proof_key(held: Held) -> str:
+    """Name a proof: there is one under way for a version or a base at a time."""
+    return f"{WHAT}:{'base' if held.is_base else 'version'}:{held.row_id}"
+
+
+def held_by(run: RunRow) -> Held:
+    """Give what a run proves."""
+    if run.base_id is not None:
+        return Held(run.base_id, is_base=True)
+    if run.version_id is None:
+        raise AssertionError("unreachable: a run that proves is about a version or a base")
+    return Held(run.version_id)
+
+
+def result_of(proof: str, wrong: Mapping[str, str]) -> dict[str, object]:
+    """Write what came of a run, as its row keeps it."""
+    return {"proof": proof, "wrong": [{"name": n, "detail": d} for n, d in wrong.items()]}
+
+
+def prove_where_base_was_missed(
+    conn: sa.Connection, caller: Caller, base_id: int, *, new_id: Callable[[], UUID] = uuid4
+) -> None:
+    """Queue what could not be proven, now that the base is stored.
+
+    A run under way may have had its last attempt without the base: it gets as many as a new one.
+    """
+    for version_id in proofs.claimed_of_base(conn, base_id):
+        wanted = new_id()
+        run_id = queue_proof(
+            conn, Held(version_id), created_by=caller.principal_id, priority=LOW,
+            new_id=lambda: wanted,  # noqa: B023  # called at once
+        )  # fmt: skip
+        if run_id != str(wanted):
+            queries.renew_attempts(conn, run_id)
+
+
+def _leave_claimed(
+    conn: sa.Connection, run: RunRow, *, outcome_id: str, created_by: int | None
+) -> None:
+    """Change nothing when a run is dead: what it was about stays claimed."""
+
+
+KIND = RunKind(WHAT, on_base=prove_where_base_was_missed, on_death=_leave_claimed)

@@ -1,0 +1,71 @@
+"""Asking for a proof: of what is claimed still, or once more of what somebody has looked at."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import proofs
+from deltareg.db.queries.shares import Held
+from deltareg.db.session import with_retry
+from deltareg.errors import Blocked, InvalidInput
+from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
+from deltareg.service.describe import ref_of
+from deltareg.service.events import Action
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base, find_version
+from deltareg.service.runs.kinds.prove import WHAT, queue_proof
+from deltareg.service.runs.runs import describe_run
+from deltareg.wire import RunCreate, RunInfo
+
+
+def queue_prove(
+    registry: Registry, caller: Caller, request: RunCreate, *, new_id: Callable[[], UUID] = uuid4
+) -> RunInfo:
+    """Queue a proof, join the one under way, or give the one that has found out already.
+
+    Raises:
+        NotFound: No such version or base.
+        Blocked: The version is deleted, or the base has no bytes here.
+        InvalidInput: Not exactly one of both is named.
+    """
+    _require(caller, on=SOMEWHERE)
+    if bool(request.ref) == bool(request.base):
+        raise InvalidInput("a proof is of a version or of a base", fix="send `ref` or `base`")
+    on: Resource = Base(request.base) if request.base else Ref.parse(request.ref).line
+    _require(caller, on=on)
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        held, name = _find(conn, caller, request)
+        known = proofs.newest_proof(conn, held)
+        if known is not None and not request.again and proofs.standing(conn, held).is_proven:
+            return describe_run(conn, caller, known)
+        wanted = new_id()
+        run_id = queue_proof(conn, held, created_by=caller.principal_id, new_id=lambda: wanted)
+        if run_id == str(wanted):
+            after = {"subject": name, "what": WHAT}
+            caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=on, before=None, after=after)
+        return describe_run(conn, caller, run_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def _find(conn: sa.Connection, caller: Caller, request: RunCreate) -> tuple[Held, str]:
+    if request.base:
+        base = find_base(conn, caller, request.base)
+        if not base.is_stored:
+            told = f"the base {base.name} is registered without its bytes: nothing is stored here"
+            raise Blocked(told, fix=f"deltareg base push PATH {base.name}")
+        return Held(base.id, is_base=True), f"base/{base.name}"
+    version = find_version(conn, caller, Ref.parse(request.ref), bare="newest")
+    if version.deleted_at is not None:
+        raise Blocked(f"{ref_of(version)} is deleted", fix="name another version")
+    return Held(version.id), ref_of(version)
+
+
+def _require(caller: Caller, *, on: Resource) -> None:
+    """Let pushers and workers ask: it changes nothing but what is known."""
+    if not caller.may(Right.VERIFY, on=on):
+        caller.require(Right.PUSH, on=on)

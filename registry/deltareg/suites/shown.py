@@ -1,0 +1,31 @@
+"""Whether what a suite requires has been shown, whatever came of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from deltareg.suites.suite import CheckSpec, Suite
+
+# A check that was skipped has shown nothing; one that failed has shown something.
+_SHOWS = frozenset({"pass", "warn", "fail"})
+
+
+def unshown(suite: Suite, outcomes: Iterable[tuple[str, str]]) -> list[str]:
+    """Name the required checks of a suite that showed nothing.
+
+    A check shows something with exactly one result, which is not `skipped`, and not `n/a` where the
+    check always applies.
+
+    Args:
+        suite: What was to be checked.
+        outcomes: The name and the outcome of each result, in any order.
+    """
+    found = list(outcomes)
+    return [spec.name for spec in suite.checks if spec.required and not _is_shown(spec, found)]
+
+
+def _is_shown(spec: CheckSpec, outcomes: Sequence[tuple[str, str]]) -> bool:
+    counts = Counter(outcome for name, outcome in outcomes if name == spec.name)
+    if counts.total() != 1:
+        return False
+    (outcome,) = counts
+    return outcome in _SHOWS or (outcome == "n/a" and spec.may_not_apply)

@@ -1,0 +1,221 @@
+"""All ways to a channel, as docs/howto/ways-to-prod.md tells them: each cell is tried."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.clock import now_us
+from deltareg.db.session import write
+from deltareg.suites.suite import built_in
+from tests.api.promotions import Promotions
+from tests.fixtures.registries import running
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "ways-to-prod.md"
+NAMES = [spec.name for spec in built_in("smoke").checks]
+ALWAYS = [{"from": "2000-01-01", "to": "2100-01-01", "reason": "fair"}]
+
+
+def judged(on, **outcomes):
+    """Let the version that is tried have a verdict with these outcomes of checks; give its id."""
+    checks = [{"name": name, "verdict": outcomes.get(name, "pass")} for name in NAMES]
+    verdict = "fail" if "fail" in outcomes.values() else "pass"
+    on.verify(on.tried, verdict=verdict, checks=checks)
+    return on.client.verdicts.list(f"{on.name}:v{on.tried}", limit=1).items[0].id
+
+
+def waived(on, *, check="library_agrees", channel="dev", **outcomes):
+    verdict = judged(on, **{check: "fail", **outcomes})
+    bob = on.world.server.client(("read", "promote"), principal="bob")
+    bob.verdicts.waive(verdict, check, channel=channel, reason="known")
+    return bob, verdict
+
+
+def waived_before(on):
+    """Let a check be waived by a row of a release that let it be."""
+    verdict = judged(on, idle="fail")
+    with write(on.world.server.registry.engine) as conn:
+        conn.execute(
+            sa.insert(t.waivers).values(
+                id=f"old-{verdict}", verdict_id=verdict, check_name="idle", reason="before",
+                expires_at=now_us() + 10**9, actor_id=1,
+            )
+        )  # fmt: skip
+
+
+def ended(on):
+    bob, verdict = waived(on)
+    bob.verdicts.unwaive(verdict, "library_agrees")
+
+
+def rolled_back(on):
+    """Roll back from the version that is tried, so that it is quarantined on the channel."""
+    on.move(version=on.tried, break_glass=True, reason="x")
+    on.move(kind="rollback", version=on.tried + 1, break_glass=True, reason="x")
+
+
+def deleted(on):
+    """Delete a version that others were made from, which the service refuses."""
+    with write(on.world.server.registry.engine) as conn:
+        own = sa.select(t.deltas.c.id).where(t.deltas.c.name == on.name.partition("/")[2])
+        gone = sa.update(t.versions).where(
+            t.versions.c.delta_id.in_(own), t.versions.c.number == on.tried
+        )
+        conn.execute(gone.values(deleted_at=now_us()))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is wrong, done to a line whose `dev` served a version and serves the next one.
+
+    `first` is what its first verdict has that an honest pass has not; None is no verdict. `policy`
+    is there from the first, `late` comes with what is wrong.
+    """
+
+    act: Callable = lambda _: None
+    policy: Mapping = field(default_factory=dict)
+    late: Mapping = field(default_factory=dict)
+    accepts: bool = False
+    first: Mapping | None = field(default_factory=dict)
+    is_stacked: bool = False
+
+
+ROWS = {
+    "has a verdict that passes": Row(),
+    "has no verdict": Row(first=None),
+    "has a verdict that failed": Row(lambda on: judged(on, effect="fail")),
+    "has one that failed what is never waived, and a waiver from before": Row(waived_before),
+    "has one that failed, waived for this channel, all else shown": Row(waived),
+    "has one that failed, waived, and checks that did not run": Row(
+        lambda on: waived(on, check="norm_ratio", golden="skipped")
+    ),
+    "has one that failed, waived for another channel": Row(lambda on: waived(on, channel="prod")),
+    "has one that failed, and a waiver that has ended": Row(ended),
+    "has an inconclusive verdict": Row(lambda on: on.verify(on.tried, verdict="inconclusive")),
+    "has a verdict of another verifier alone": Row(first={"verifier": "deltareg-verify/0"}),
+    "passes with a warning, and the channel is protected": Row(
+        lambda on: judged(on, library_agrees="warn"), policy={"protected": True}
+    ),
+    "passes with a warning that is accepted": Row(
+        lambda on: judged(on, library_agrees="warn"), policy={"protected": True}, accepts=True
+    ),
+    "was rolled back from the channel": Row(rolled_back),
+    "was revoked": Row(lambda on: on.client.versions.revoke(f"{on.name}:v{on.tried}", reason="x")),
+    "stands on a version that was revoked": Row(
+        lambda on: on.client.versions.revoke(on.below, reason="wrong data"), is_stacked=True
+    ),
+    "was deleted": Row(deleted),
+    "would go to a frozen channel": Row(
+        lambda on: on.client.channels.freeze(on.name, "dev", reason="release")
+    ),
+    "would go in a freeze window of the policy": Row(late={"freeze": ALWAYS}),
+    "lacks an approval": Row(late={"approvals": 1}),
+}
+OUTSIDE = {"rollback": {"revisions": 0, "days": 0}}
+
+
+def table():
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def world(sqlite_template, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ways")
+    shutil.copyfile(sqlite_template, folder / "registry.db")
+    url = f"sqlite:///{folder / 'registry.db'}"
+    with running(url, (folder / "blobs").as_uri(), folder) as server:
+        yield Promotions(server)
+
+
+def begun(world, row, **policy):
+    """Give a line whose `dev` served the version that is tried, and serves the next one."""
+    on = world.fresh()
+    on.tried = 1
+    on.policy = {"suites": ["smoke"], **row.policy, **policy}
+    on.client.channels.set_policy(on.name, "dev", on.policy, reason="x")
+    if row.is_stacked:
+        on.below = f"{world.fresh().push('full').name}:v2"
+        on.push(base=on.below)
+        on.tried = 2
+    if row.first is not None:
+        on.verify(on.tried, **row.first)
+    on.move(version=on.tried, break_glass=True, reason="x")
+    on.push("lora_v2").verify(on.tried + 1)
+    on.move(version=on.tried + 1, break_glass=True, reason="x")
+    return on
+
+
+def spoil(on, row):
+    row.act(on)
+    if row.late:
+        on.client.channels.set_policy(on.name, "dev", {**on.policy, **row.late}, reason="x")
+
+
+def word(answer):
+    return "goes" if answer.status_code == 200 else answer.json()["code"]
+
+
+def at_once(world, row):
+    """Give the answer of each way that is one request, as a plan that changes nothing."""
+    near, far = begun(world, row), begun(world, row, **OUTSIDE)
+    spoil(near, row)
+    spoil(far, row)
+    plan = {"version": near.tried, "reason": "x", "dry_run": True}
+    accepting = {"accept_warnings": True} if row.accepts else {}
+    back = plan | {"kind": "rollback"}
+    return {
+        "promote": word(near.move(**plan, **accepting)),
+        "roll back, in the window": word(near.move(**back)),
+        "roll back, outside it": word(far.move(**back)),
+        "break the glass": word(near.move(**plan, break_glass=True)),
+        "break the glass back": word(near.move(**back, break_glass=True)),
+    }
+
+
+def at_last(world, row):
+    """Give what the last approval of a request comes to, that was opened before what is wrong."""
+    on = begun(world, row, approvals=1)
+    if row.accepts:
+        spoil(on, row)
+    accepting = {"accept_warnings": True} if row.accepts else {}
+    answer = on.move(version=on.tried, reason="x", **accepting)
+    assert answer.json()["code"] == "approval_due", answer.text
+    request = answer.json()["request"]
+    if not row.accepts:
+        spoil(on, row)
+    cyd = world.server.client(("read", "approve"), principal="cyd")
+    state = cyd.requests.show(request).state
+    if state == "open":
+        state = cyd.requests.approve(request).state
+    return {"open": "held", "promoted": "goes"}.get(state, state)
+
+
+# Each row takes three lines of a registry: one of each sort here, all of them in `make soak`.
+OFTEN = {
+    "has a verdict that passes", "has no verdict", "was revoked", "would go to a frozen channel",
+    "has one that failed, waived, and checks that did not run",
+    "passes with a warning that is accepted",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.soak) for name in ROWS]
+)
+def test_each_way_goes_where_the_page_says_so(world, name):
+    told = table()[name]
+
+    found = at_once(world, ROWS[name])
+    if told["last approval"] != "-":
+        found["last approval"] = at_last(world, ROWS[name])
+
+    assert found == {way: told[way] for way in found}
+
+
+def test_the_page_has_a_row_for_each_and_no_other():
+    assert list(table()) == list(ROWS)

@@ -1,0 +1,189 @@
+"""A registry with one of everything in the namespace `lab`, and somebody for each role in it.
+
+The app is asked in this process: what is answered is what a server answers, a hundred times as
+quick. `lab` is as visible as a test makes it; `nowhere` is a namespace that nobody ever made.
+"""
+
+import json
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from fastapi.routing import iter_route_contexts
+from fastapi.testclient import TestClient
+
+from deltareg.api.app import create_app
+from deltareg.db import tables as t
+from deltareg.db.queries import grants, namespaces, principals
+from deltareg.db.session import create_engine, read, write
+from deltareg.digest import Digest, sha256_of
+from deltareg.identity.manifest import BASE_KIND, Manifest, ManifestFile, ManifestTensor, Piece
+from deltareg.service.access.tokens import hash_secret, mint_secret
+from deltareg.service.registry import Registry
+from deltareg.store.memory import MemoryStore
+from deltareg.suites.suite import read_suite
+from tests.fixtures.registries import SCOPES
+from tests.migrations.populated import ROWS, T0
+from tests.service import rows
+
+ROOT = Digest.parse(rows.BASE_ROOT)
+_HEADER = Piece(ROOT, "U8", (8,), 8)
+_WEIGHT = ManifestTensor("m.safetensors", "w", "weight", "", "F32", (1,), ROOT)
+_FILE = ManifestFile("m.safetensors", 12, rows.BASE.digest, _HEADER, is_tensors=True)
+WEIGHTS = Manifest(BASE_KIND, "", False, None, {"config_json": "{}"}, (_WEIGHT,), (_FILE,))
+ROLES = ("owner", "maintainer", "promoter", "approver", "pusher", "reader", "server", "break-glass")
+_SHORT = re.compile(r"(sha256|blake3):[0-9a-z]{1,2}")
+WIDE = {"wide-reader": "reader", "wide-verifier": "verifier", "wide-admin": "admin"}
+
+
+@dataclass
+class World:
+    """The app, and the token of each principal; None for nobody."""
+
+    registry: Registry
+    tokens: dict[str, str | None]
+    clients: dict[bool, TestClient] = field(default_factory=dict)
+
+    def ask(self, who, route, names, *, anonymous_reading=True, **given):
+        """Send one request; names stand in the route's path."""
+        method, _, path = route.partition(" ")
+        token = self.tokens[who]
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers |= given.pop("headers", {})
+        client = self.clients[anonymous_reading]
+        return client.request(method, path.format(**names), headers=headers, **given)
+
+    def make(self, visibility):
+        """Make `lab` as visible as that."""
+        with write(self.registry.engine) as conn:
+            namespaces.set_visibility(conn, 1, visibility)
+
+    def trail(self):
+        """Count what was written down."""
+        with read(self.registry.engine) as conn:
+            return conn.execute(sa.select(sa.func.count()).select_from(t.audit)).scalar_one()
+
+
+@contextmanager
+def world(url):
+    """Fill a migrated database, and serve it."""
+    engine = create_engine(url)
+    with write(engine) as conn:
+        for table, values in ROWS:
+            dated = {"created_at": T0} if "created_at" in table.c else {}
+            conn.execute(sa.insert(table).values({**_with_digests(values), **dated}))
+    registry = Registry(engine, MemoryStore())
+    with write(engine) as conn:
+        _add_rows(conn)
+        tokens = _add_people(conn)
+    found = World(registry, tokens)
+    apps = [create_app(registry, anonymous_reading=is_open) for is_open in (False, True)]
+    with (
+        TestClient(apps[0], "http://localhost", raise_server_exceptions=False) as shut,
+        TestClient(apps[1], "http://localhost", raise_server_exceptions=False) as opened,
+    ):
+        found.clients.update({False: shut, True: opened})
+        yield found
+    engine.dispose()
+
+
+def routes():
+    """List every route of an app, as `METHOD /path`."""
+    app = create_app(Registry(sa.create_engine("sqlite://"), MemoryStore()))
+    return sorted(
+        f"{method} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+        if method != "HEAD"
+    )
+
+
+def plain(answer, **renamed):
+    """Give an answer without what tells one request from another, and with names changed."""
+    text = answer.text
+    for old, new in renamed.values():
+        text = text.replace(old, new)
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = text
+    if isinstance(body, dict):
+        body.pop("request_id", None)
+    return answer.status_code, body
+
+
+def _with_digests(value):
+    """Give rows of `populated` with whole digests, which have to be read here."""
+    match value:
+        case str() if _SHORT.fullmatch(value):
+            return str(sha256_of(value.encode())) if value[0] == "s" else f"{value:0<71}"
+        case {"name": _} if set(value) == {"name"}:
+            return value | {"verdict": "pass"}
+        case dict():
+            return {key: _with_digests(each) for key, each in value.items()}
+        case list():
+            return [_with_digests(each) for each in value]
+        case _:
+            return value
+
+
+def _add_rows(conn):
+    """Add what is looked at: manifests that can be read, a run with a verdict, open uploads."""
+    raw = WEIGHTS.encode()
+    for table in (t.bases, t.uploads, t.versions):
+        conn.execute(sa.update(table).values(manifest=raw))
+    for table in (t.bases, t.uploads):
+        conn.execute(sa.update(table).values(manifest_digest=WEIGHTS.digest.hex))
+    base = {**_row(t.bases), "id": 20, "name": "lab/x:v2", "root": rows.BASE_ROOT}
+    conn.execute(sa.insert(t.bases).values(base | {"manifest": raw}))
+    above = {"base_id": 20, "version_id": 2, "bottom_id": 1, "depth": 1, "recipe": ""}
+    conn.execute(sa.insert(t.version_bases).values(above))
+    document = read_suite(b"name: mine\nchecks: [effect]").document
+    suite = {"id": 20, "number": 2, "digest": str(sha256_of(b"t")), "document": document}
+    conn.execute(sa.insert(t.suites).values({**_row(t.suites), **suite}))
+    for number in (2, 3):
+        run = {**_row(t.runs), "id": f"r{number}", "dedup_key": f"k{number}"}
+        state = {"state": "queued"} if number == 3 else {}
+        conn.execute(sa.insert(t.runs).values(run | state))
+    failed = {"verdict": "fail", "checks": [{"name": "effect", "verdict": "fail"}]}
+    verdict = {**_row(t.verdicts), "id": "v2", "run_id": "r2", **failed}
+    conn.execute(sa.insert(t.verdicts).values(verdict))
+    if conn.dialect.name == "postgresql":  # rows came with their numbers
+        for table in t.metadata.sorted_tables:
+            if "id" in table.c and isinstance(table.c.id.type, sa.Integer | sa.BigInteger):
+                conn.exec_driver_sql(
+                    f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), 1000)"
+                )
+
+
+def _row(table):
+    """Give what `populated` has in a table, the last of it."""
+    return _with_digests(dict(ROWS)[table])
+
+
+def _add_people(conn):
+    """Add somebody for each role in `lab`, some who have nothing there, and some everywhere."""
+    tokens: dict[str, str | None] = {}
+    for role in ROLES:
+        who = _add_person(conn, role, tokens)
+        grants.add_grant(conn, who, role=role, namespace_id=1, created_by=1)
+    who = _add_person(conn, "liner", tokens)
+    grants.add_grant(conn, who, role="maintainer", namespace_id=1, pattern="y*", created_by=1)
+    who = _add_person(conn, "limited", tokens, namespaces=["other"])
+    grants.add_grant(conn, who, role="owner", namespace_id=1, created_by=1)
+    _add_person(conn, "foreign", tokens)
+    for name, role in WIDE.items():
+        who = _add_person(conn, name, tokens)
+        grants.add_grant(conn, who, role=role, namespace_id=None, created_by=1)
+    return tokens | {"anonymous": None}
+
+
+def _add_person(conn, name, tokens, *, namespaces=None):
+    who = principals.add_principal(conn, name, kind="user")
+    secret = tokens[name] = mint_secret("pat")
+    principals.add_token(
+        conn, token_hash=hash_secret(secret), display="drg_pat_…", principal_id=who, kind="pat",
+        scopes=list(SCOPES), namespaces=namespaces, note="", created_by=1, expires_in_us=None,
+    )  # fmt: skip
+    return who

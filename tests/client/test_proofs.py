@@ -1,0 +1,318 @@
+"""Bytes are offered once somebody else has decoded them; a lie is found out and healed."""
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from safetensors.numpy import load_file
+
+from deltareg.db import tables as t
+from deltareg.db.session import read, write
+from deltareg.errors import Corrupt, Forbidden, GatePending
+from deltareg.service.push.backlog import settle_some_claims
+from deltareg.wire import LeaseRequest, ProofReport, RunFailure
+from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
+from tests.proving import look, prove_all, prover_of, push_base_lie, push_lie, zeros_of
+
+BASE, LORA = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
+
+
+@pytest.fixture
+def server(both_stacks):
+    return both_stacks
+
+
+@pytest.fixture
+def owner(server):
+    server.pushed(BASE, line="proofs")
+    return server.client(("read", "push", "promote"), principal="owner")
+
+
+@pytest.fixture
+def prover(server):
+    return prover_of(server)
+
+
+@pytest.fixture
+def mallory(server):
+    return server.client(("read", "push", "verify"), principal="mallory")
+
+
+def same(folder, other):
+    found, wanted = (load_file(path / "adapter_model.safetensors") for path in (folder, other))
+    return all(np.array_equal(found[name], wanted[name]) for name in wanted)
+
+
+def actions(server, *wanted):
+    rows = server.client(("admin", "read"), principal="root").audit.list(limit=200).items
+    return [row for row in reversed(list(rows)) if row.action in wanted]
+
+
+@BOTH_DATABASES
+def test_a_push_is_claimed_until_somebody_else_has_decoded_it(owner, prover):
+    version = owner.push(LORA, "team/lora", base="base").version
+    assert version.proof == "claimed"
+
+    runs = prove_all(prover)
+
+    assert [(run.base or run.ref, run.proof) for run in runs] == [
+        ("base", "proven"), ("team/lora:v1", "proven"),
+    ]  # fmt: skip
+    assert owner.show("team/lora").proof == "proven"
+    assert owner.bases.show("base").proof == "proven"
+
+
+@ONE_STACK
+def test_claimed_pieces_are_offered_to_nobody(server, owner, prover):
+    owner.push(LORA, "team/lora", base="base")
+    other = server.client(("read", "push"), principal="bob")
+
+    again = other.push(LORA, "team/other", base="base")
+    assert again.uploaded_bytes > 0
+    prove_all(prover)
+    third = other.push(LORA, "team/third", base="base")
+
+    assert third.uploaded_bytes == 0
+
+
+@BOTH_DATABASES
+def test_an_honest_push_after_a_lie_is_taken_whichever_comes_first(
+    server, owner, mallory, prover, tmp_path
+):
+    """The attack: zeros under true digests, then the owner's push that sent nothing."""
+    lie = zeros_of(LORA, tmp_path / "lie")
+    push_lie(mallory, LORA, lie, "team/lora", base="base")
+
+    report = owner.push(LORA, "team/lora", base="base")
+    assert report.uploaded_bytes > 0
+    prove_all(prover)
+
+    assert owner.show("team/lora:v1").proof == "proven"
+    assert same(owner.pull("team/lora:v1", tmp_path / "pulled").path, LORA)
+    (told,) = actions(server, "version.corrupt")
+    assert (told.after["sent_by"], told.after["replaced_by"]) == ("mallory", "owner")
+
+
+@BOTH_DATABASES
+def test_a_lie_is_refused_to_all_until_the_same_bytes_come_again(
+    server, owner, mallory, prover, tmp_path
+):
+    lie = zeros_of(LORA, tmp_path / "lie")
+    lied = push_lie(mallory, LORA, lie, "team/lora", base="base")
+    prove_all(prover)
+
+    with pytest.raises(Corrupt, match="the bytes that mallory sent") as refused:
+        owner.pull("team/lora:v1", tmp_path / "pulled")
+    assert "deltareg push PATH team/lora" in refused.value.fix
+    assert owner.show("team/lora:v1").proof == "corrupt"
+
+    healed = owner.push(LORA, "team/lora", base="base").version
+    prove_all(prover)
+
+    assert (healed.ref, healed.digest) == (lied.ref, lied.digest)
+    assert owner.show("team/lora:v1").proof == "proven"
+    assert same(owner.pull("team/lora:v1", tmp_path / "pulled").path, LORA)
+    healing = actions(server, "version.corrupt", "version.heal", "version.prove")
+    assert [(row.action, row.actor) for row in healing] == [
+        ("version.corrupt", "prover"), ("version.heal", "owner"), ("version.prove", "prover"),
+    ]  # fmt: skip
+
+
+@ONE_STACK
+def test_a_lie_in_one_line_does_nothing_to_another(owner, mallory, prover, tmp_path):
+    lie = zeros_of(LORA, tmp_path / "lie")
+    push_lie(mallory, LORA, lie, "team/hers", base="base")
+    prove_all(prover)
+
+    owner.push(LORA, "team/lora", base="base")
+    prove_all(prover)
+
+    assert same(owner.pull("team/lora:v1", tmp_path / "pulled").path, LORA)
+
+
+@BOTH_DATABASES
+def test_a_base_that_lies_is_refused_and_healed(server, mallory, prover, tmp_path):
+    lie = zeros_of(BASE, tmp_path / "lie")
+    push_base_lie(mallory, BASE, lie, "tinyllama")
+    (run,) = prove_all(prover)
+    assert run.proof == "corrupt"
+    owner = server.client(("read", "push"), principal="owner")
+    with pytest.raises(Corrupt, match="mallory"):
+        owner.bases.fetch("tinyllama")
+
+    owner.bases.push(BASE, "tinyllama")
+    prove_all(prover)
+
+    assert owner.bases.show("tinyllama").proof == "proven"
+    with server.client(("read",), principal="reader").bases.fetch("tinyllama") as base:
+        assert len(base.tensors) > 0
+
+
+@BOTH_DATABASES
+def test_who_sent_bytes_is_given_no_run_that_proves_them(owner, mallory, prover):
+    prove_all(prover)
+    mallory.push(LORA, "team/lora", base="base")
+
+    assert prove_all(mallory, name="m") == []
+    (run,) = prove_all(prover)
+
+    assert run.proof == "proven"
+
+
+@ONE_STACK
+def test_a_word_about_bytes_that_were_replaced_says_nothing(
+    owner, mallory, prover, server, tmp_path
+):
+    prove_all(prover)
+    lie = zeros_of(LORA, tmp_path / "lie")
+    push_lie(mallory, LORA, lie, "team/lora", base="base")
+    request = LeaseRequest(worker="prover", what=["prove"])
+    grant = prover.lease(request)
+    report = look(prover, grant)
+    prover.complete_proof(grant.run, report)
+    owner.push(LORA, "team/lora", base="base")  # heals: another storage revision
+    grant = prover.lease(request)
+
+    late = report.model_copy(update={"fence": grant.fence})
+    prover.complete_proof(grant.run, late)
+
+    assert owner.show("team/lora:v1").proof == "claimed"
+    assert [run.proof for run in prove_all(prover)] == ["proven"]
+
+
+@ONE_STACK
+def test_the_gate_asks_for_a_proof(server, owner, prover):
+    owner.push(LORA, "team/lora", base="base")
+    worker = server.client(("read", "verify"), principal="owner", kind="wrk")
+
+    answer = owner.gate("team/lora:v1", "prod")
+    unmet = {rule.rule: rule.fix for rule in answer.unmet}
+    assert unmet["proven"] == "deltareg prove team/lora:v1 --wait"
+    with pytest.raises(GatePending):
+        owner.promote("team/lora:v1", "prod")
+    server.verified("team/lora:v1")  # by another principal, which decoded it
+
+    assert owner.show("team/lora:v1").proof == "proven"
+    owner.promote("team/lora:v1", "prod")
+    assert worker is not None
+
+
+@BOTH_DATABASES
+def test_a_corrupt_version_goes_to_no_channel_even_by_break_glass(
+    server, owner, mallory, prover, tmp_path
+):
+    lie = zeros_of(LORA, tmp_path / "lie")
+    push_lie(mallory, LORA, lie, "team/lora", base="base")
+    prove_all(prover)
+    breaker = server.client(("read", "promote", "break-glass"), principal="eve")
+
+    with pytest.raises(Corrupt):
+        breaker.channels.promote("team/lora:v1", "prod", reason="now", break_glass=True)
+
+
+@ONE_STACK
+def test_only_the_holder_of_a_run_says_what_came_of_it(server, owner, prover, mallory):
+    owner.push(LORA, "team/lora", base="base")
+    grant = prover.lease(LeaseRequest(worker="prover", what=["prove"]))
+    forged = ProofReport(fence=grant.fence, storage_revision=1, pieces=1)
+    reader = server.client(("read", "push"), principal="reader")
+
+    with pytest.raises(Forbidden):
+        reader.complete_proof(grant.run, forged)
+    with pytest.raises(Exception, match="not under your lease"):
+        mallory.complete_proof(grant.run, forged)
+    with pytest.raises(Exception, match="not under your lease"):
+        mallory.bring_stored(grant, None)
+
+
+@BOTH_DATABASES
+def test_a_run_that_is_lost_is_done_by_another_and_death_leaves_a_claim(server, owner, prover):
+    prove_all(prover)
+    owner.push(LORA, "team/lora", base="base")
+    request = LeaseRequest(worker="w1", what=["prove"])
+    for _ in range(3):
+        grant = prover.lease(request)
+        prover.fail_run(grant.run, RunFailure(fence=grant.fence, error="killed"))
+
+    assert prover.lease(request) is None
+    assert owner.show("team/lora:v1").proof == "claimed"
+    asked = owner.runs.prove("team/lora:v1")
+    (run,) = prove_all(prover)
+
+    assert (run.id, run.proof) == (asked.id, "proven")
+    assert owner.runs.prove("team/lora:v1").id == run.id, "it has found out already"
+    assert owner.runs.prove("team/lora:v1", again=True).state == "queued"
+
+
+@BOTH_DATABASES
+def test_a_version_that_is_deleted_while_it_is_proven_stays_deleted(server, owner, prover):
+    prove_all(prover)
+    owner.push(LORA, "team/lora", base="base")
+    grant = prover.lease(LeaseRequest(worker="prover", what=["prove"]))
+    report = look(prover, grant)
+    admin = server.client(("read", "admin"), principal="root")
+
+    admin.versions.delete("team/lora:v1")
+    admin.storage.collect(dry_run=False, grace_s=0)
+    run = prover.complete_proof(grant.run, report)
+
+    assert (run.state, run.proof) == ("done", None)
+    assert admin.storage.fsck(read_data=True).findings == []
+    assert prover.lease(LeaseRequest(worker="prover", what=["prove"])) is None
+
+
+@ONE_STACK
+def test_a_push_that_would_rest_on_a_claim_of_somebody_else_is_sent_without(
+    server, owner, prover, tmp_path
+):
+    second = LORA.with_name("lora_v2")
+    owner.push(LORA, "team/lora", base="base")
+    other = server.client(("read", "push"), principal="bob")
+    other.pull("team/lora:v1", tmp_path / "v1")  # at hand, so it is tried as a reference
+
+    other.push(second, "team/lora", base="base")
+    prove_all(prover)
+
+    assert same(owner.pull("team/lora:v2", tmp_path / "v2").path, second)
+    assert owner.show("team/lora:v2").proof == "proven"
+
+
+@BOTH_DATABASES
+def test_two_who_push_the_same_at_once_are_both_served(server, owner, prover, tmp_path):
+    other = server.client(("read", "push"), principal="bob")
+    owner.push(LORA, "team/lora", base="base")
+    second = other.push(LORA, "team/lora", base="base")
+    prove_all(prover)
+
+    assert (second.version.ref, second.version.created) == ("team/lora:v1", False)
+    assert owner.show("team/lora:v1").proof == "proven"
+    with read(server.registry.engine) as conn:
+        assert conn.execute(sa.select(t.forms.c.state)).scalars().all() == ["dropped"]
+    admin = server.client(("read", "admin"), principal="root")
+    admin.storage.collect(dry_run=False, grace_s=0)
+    assert same(owner.pull("team/lora:v1", tmp_path / "pulled").path, LORA)
+
+
+@BOTH_DATABASES
+def test_what_came_in_before_is_proven_by_its_verdict_or_queued(server, owner, prover):
+    owner.push(LORA, "team/judged", base="base")
+    owner.push(LORA, "team/other", base="base")
+    server.verified("team/judged:v1")
+    with write(server.registry.engine) as conn:  # as the release before left it
+        conn.execute(sa.delete(t.runs).where(t.runs.c.what == "prove"))
+        conn.execute(sa.update(t.versions).values(proven_at=None, proven_revision=None))
+        conn.execute(sa.update(t.pieces).values(proven_at=None))
+
+    assert settle_some_claims(server.registry) == 3
+    assert settle_some_claims(server.registry) == 0
+
+    assert owner.show("team/judged:v1").proof == "proven"
+    assert owner.show("team/other:v1").proof == "claimed"
+    waiting = [(run.base or run.ref, run.priority) for run in queue_of(server)]
+    assert waiting == [("team/other:v1", "background"), ("base", "background")]
+    assert owner.push(LORA, "team/third", base="base").uploaded_bytes == 0
+    assert len(prove_all(prover)) == 3
+
+
+def queue_of(server):
+    asker = server.client(("read",), principal="asker")
+    return [run for run in asker.runs.queue().items if run.what == "prove"]

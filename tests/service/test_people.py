@@ -1,0 +1,121 @@
+"""Approving, reviewing and waiving count people, whatever their names and tokens are."""
+
+import pytest
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.session import read, write
+from deltareg.errors import ApprovalDue, Forbidden
+from deltareg.wire import TokenCreate
+
+APPROVES = ("read", "approve")
+
+
+@pytest.fixture
+def asking(registry_server):
+    """Serve v2, and let `prod` ask for two approvals."""
+    registry_server.line("lora", "lora_v2")
+    with write(registry_server.registry.engine) as conn:
+        own = sa.update(t.channels).where(t.channels.c.name == "prod")
+        conn.execute(own.values(policy={"suites": ["smoke"], "approvals": 2}))
+    return registry_server
+
+
+def opened_by(server, principal, **more):
+    client = server.client(("read", "promote"), principal=principal, **more)
+    with pytest.raises(ApprovalDue) as due:
+        client.promote("team/lora:v1", "prod")
+    return due.value.request
+
+
+def id_of(server, name):
+    with read(server.registry.engine) as conn:
+        query = sa.select(t.principals.c.id).where(t.principals.c.name == name)
+        return conn.execute(query).scalar_one()
+
+
+def approve_by_hand(server, name, request):
+    """Write an approval past every use case, as somebody who may write the table would."""
+    who = id_of(server, name)
+    with write(server.registry.engine) as conn:
+        of = sa.select(sa.func.max(t.tokens.c.id)).where(t.tokens.c.principal_id == who)
+        values = {
+            "request_id": request, "principal_id": who, "message": "",
+            "token_id": conn.execute(of).scalar_one(),
+        }  # fmt: skip
+        conn.execute(sa.insert(t.approvals).values(values))
+
+
+def test_a_script_opens_no_request_for_who_made_it_to_approve(asking):
+    request = opened_by(asking, "bot", kind="ci")
+    admin = asking.client(APPROVES, principal="admin")
+
+    with pytest.raises(Forbidden, match="admin, under another name, opened it"):
+        admin.requests.approve(request)
+    with pytest.raises(sa.exc.IntegrityError, match="who opened a request does not approve it"):
+        approve_by_hand(asking, "admin", request)
+
+
+def test_two_scripts_of_one_person_are_one(asking):
+    request = opened_by(asking, "bob")
+    first, second = (
+        asking.client(APPROVES, principal=name, kind="ci") for name in ("bot-1", "bot-2")
+    )
+    first.requests.approve(request)
+
+    with pytest.raises(Forbidden, match="bot-2, under another name, approved it as bot-1"):
+        second.requests.approve(request)
+    with pytest.raises(sa.exc.IntegrityError, match="one person approves once"):
+        approve_by_hand(asking, "bot-2", request)
+    assert asking.client(APPROVES, principal="cyd").requests.approve(request).state == "promoted"
+
+
+def test_two_tokens_of_one_principal_are_one(asking):
+    request = opened_by(asking, "bob")
+    first, second = (asking.client(APPROVES, principal="cyd") for _ in range(2))
+
+    assert first.requests.approve(request).missing == 1
+    assert second.requests.approve(request).missing == 1
+
+
+def test_who_breaks_the_glass_as_a_script_does_not_review_it(asking):
+    bot = asking.client(("read", "break-glass"), principal="bot", kind="ci")
+    moved = bot.promote("team/lora:v1", "prod", break_glass=True, reason="outage")
+    admin = asking.client(APPROVES, principal="admin")
+
+    with pytest.raises(Forbidden, match="somebody else has to review it"):
+        admin.channels.review("team/lora", "prod", moved.revision, message="fine")
+
+
+def test_an_approval_takes_a_role_in_the_namespace_of_the_request(asking):
+    """In the database, too: a token's scopes alone are no right to approve."""
+    request = opened_by(asking, "bob")
+    with asking.client() as admin:
+        body = TokenCreate(principal="dan", scopes=["read", "approve"], everywhere=False)
+        admin.tokens.create(body)
+
+    with pytest.raises(sa.exc.IntegrityError, match="a role that approves in the namespace"):
+        approve_by_hand(asking, "dan", request)
+    with asking.client() as admin:
+        admin.members.add("dan", "approver", namespace="team")
+    approve_by_hand(asking, "dan", request)
+
+
+def test_an_approver_of_one_channel_approves_there_alone(asking):
+    with asking.client() as admin:
+        body = TokenCreate(principal="dan", scopes=["read", "approve"], everywhere=False)
+        admin.tokens.create(body)
+        given = admin.members.add("dan", "approver", namespace="team", pattern="*@dev")
+    request = opened_by(asking, "bob")
+    with asking.client() as admin:
+        token = admin.tokens.create(body).token
+    dan = asking.http(token)
+
+    refused = dan.post(f"/requests/{request}:approve", json={})
+    with asking.client() as admin:
+        admin.members.end(given.id)
+        admin.members.add("dan", "approver", namespace="team", pattern="lor*@prod")
+    allowed = dan.post(f"/requests/{request}:approve", json={})
+
+    assert (refused.status_code, allowed.status_code) == (403, 200)
+    assert "'approve' on team/lora@prod" in refused.json()["detail"]
