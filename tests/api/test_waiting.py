@@ -8,7 +8,9 @@ import pytest
 
 from tests.fixtures.processes import until
 from tests.fixtures.registries import SAMPLES
+from tests.signers import key_of
 
+KEY = str(key_of("ada").public)
 LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
 
 
@@ -17,7 +19,7 @@ LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
     [
         ("GET", "/runs/{run}?wait=50&seen=done", None),
         ("GET", "/runs/{run}/log?wait=50", None),
-        ("POST", "/leases", {"worker": "w", "wait_s": 50}),
+        ("POST", "/leases", {"worker": "w", "wait_s": 50, "key": KEY}),
     ],
     ids=["run", "log", "lease"],
 )
@@ -46,11 +48,11 @@ def test_a_worker_that_hangs_up_while_it_waits_is_gone(local_registry):
     client = local_registry.client()
     http = local_registry.http(local_registry.token("read", "verify", kind="wrk"))
     with pytest.raises(httpx.ReadTimeout):
-        http.post("/leases", json={"worker": "w", "wait_s": 50}, timeout=0.5)
+        http.post("/leases", json={"worker": "w", "wait_s": 50, "key": KEY}, timeout=0.5)
 
     http.close()
 
     until(lambda: not client.runs.workers().items[0].is_live, "the server notices", timeout_s=20)
     again = local_registry.http(local_registry.token("read", "verify", kind="wrk"))
-    again.post("/leases", json={"worker": "w", "wait_s": 0})
+    again.post("/leases", json={"worker": "w", "wait_s": 0, "key": KEY})
     assert client.runs.workers().items[0].is_live

@@ -202,7 +202,8 @@ class World:
     def prover(self):
         """Prove what waits for it: nobody lies here, and nothing is encoded against a claim."""
         for _ in range(6):
-            request = LeaseRequest(worker="p", what=["prove"])
+            key = enrol(self.registry.engine, self.other.principal_id, self.other.principal)
+            request = LeaseRequest(worker="p", what=["prove"], key=str(key.public))
             grant = claim_lease(self.registry, self.other, request, lease_s=60)
             if grant is None:
                 continue

@@ -11,17 +11,18 @@ from deltareg.wire import BaseInfo, BaseName, BaseRelation, VersionDetail
 ROOT = f"blake3:{'0' * 64}"
 VERSION = VersionDetail(
     ref="team/x:v1", namespace="team", name="x", version=1, digest="sha256:1", kind="lora",
-    variant="", foldable=True, base=BaseName(name="den/y:v2", root=ROOT), message="", semver=None,
+    variant="", foldable=True, base=BaseName(name="hidden/y:v2", root=ROOT), message="",
+    semver=None,
     labels={}, logical_bytes=1, stored_bytes=1, uploaded_bytes=1, verdict=None, channels=[],
-    created_at="", created_by="ada", is_deleted=False, parents=["den/y:v2", "team/x:v3"],
-    source="", config={}, tensors=0, modules=0, files=[], stack=["tiny", "den/y:v2"],
+    created_at="", created_by="ada", is_deleted=False, parents=["hidden/y:v2", "team/x:v3"],
+    source="", config={}, tensors=0, modules=0, files=[], stack=["tiny", "hidden/y:v2"],
 )  # fmt: skip
 BASE = BaseInfo(
     name="team/x:v1", root=ROOT, manifest_digest="sha256:1", model_type="", is_stored=True,
     location=None, tensors=1, logical_bytes=1, stored_bytes=1, created_at="", created_by="ada",
-    deltas=0, bottom=BaseName(name="den/y:v2", root=ROOT),
+    deltas=0, bottom=BaseName(name="hidden/y:v2", root=ROOT),
     relations=[
-        BaseRelation(relation="cast_of", root=ROOT, name="den/y:v2"),
+        BaseRelation(relation="cast_of", root=ROOT, name="hidden/y:v2"),
         BaseRelation(relation="cast_of", root=ROOT, name="tiny"),
     ],
 )  # fmt: skip
@@ -31,14 +32,14 @@ def caller(*reaches):
     return Caller("bob", 2, None, frozenset(Grant(Right.READ, reach) for reach in reaches))
 
 
-MEMBER = caller(Namespace("team"), Namespace("den"))
-STRANGER = caller(Unless(frozenset({"den"})))
+MEMBER = caller(Namespace("team"), Namespace("hidden"))
+STRANGER = caller(Unless(frozenset({"hidden"})))
 
 
 def test_a_base_of_another_namespace_is_shown_by_its_root():
     seen, hidden = veiled(MEMBER, VERSION), veiled(STRANGER, VERSION)
 
-    assert seen.base.name == "den/y:v2"
+    assert seen.base.name == "hidden/y:v2"
     assert (hidden.base.name, hidden.base.root) == (UNSEEN, ROOT)
 
 
@@ -47,21 +48,21 @@ def test_a_stack_and_parents_name_nothing_hidden():
 
     assert hidden.stack == ["tiny", UNSEEN]
     assert hidden.parents == ["team/x:v3"]
-    assert "den" not in hidden.model_dump_json()
+    assert "hidden" not in hidden.model_dump_json()
     assert veiled_detail(MEMBER, VERSION) == VERSION
 
 
 def test_relations_of_a_base_name_nothing_hidden():
     hidden = veiled_base(STRANGER, BASE)
 
-    assert "den" not in hidden.model_dump_json()
+    assert "hidden" not in hidden.model_dump_json()
     assert [relation.name for relation in hidden.relations] == [None, "tiny"]
     assert veiled_base(MEMBER, BASE) == BASE
 
 
-@pytest.mark.parametrize(("who", "told"), [(MEMBER, "den/y:v2"), (STRANGER, "do not see")])
+@pytest.mark.parametrize(("who", "told"), [(MEMBER, "hidden/y:v2"), (STRANGER, "do not see")])
 def test_what_keeps_something_from_deletion_is_named_to_who_sees_it(who, told):
     class Row:
-        namespace, line, number = "den", "y", 2
+        namespace, line, number = "hidden", "y", 2
 
     assert told in tell_version(who, Row())

@@ -61,6 +61,7 @@ def newest_makings(
                 verdicts.c.verifier, verdicts.c.environment, verdict_envelopes.c.key_id,
                 signing_keys.c.keyid.label("revoked_keyid"),
             )
+            .select_from(verdicts)
             .join(versions, of_own_base())
             .outerjoin(verdict_envelopes, verdict_envelopes.c.verdict_id == verdicts.c.id)
             .outerjoin(signing_keys, revoked)

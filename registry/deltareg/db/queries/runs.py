@@ -10,7 +10,7 @@ index, and who queues a thousand runs at once does not keep the one run of someb
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -239,10 +239,7 @@ def claimable(
         limit: How many at most.
     """
     query = (
-        sa.select(
-            runs.c.id, runs.c.labels, runs.c.request, runs.c.priority, runs.c.turn,
-            runs.c.created_at,
-        )
+        sa.select(*(runs.c[one.name] for one in fields(ClaimableRow)))
         .where(_CLAIMABLE, runs.c.what.in_(what))
         .order_by(*ORDER)
         .limit(limit)

@@ -14,7 +14,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, NotFound
 from deltareg.refs import parse_name
 from deltareg.service.authority.grants import WORKER, Right
-from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE
+from deltareg.service.authority.resources import EVERYTHING, SHARED
 from deltareg.service.clock import rfc3339, rfc3339_or_none
 from deltareg.service.events import Action, record_event
 from deltareg.service.registry import Caller, Registry
@@ -27,7 +27,7 @@ _NEW_KEY = "make a new one: deltareg-worker key --file NEW"
 
 def list_keys(registry: Registry, caller: Caller) -> Page[KeyInfo]:
     """List every key that was ever enrolled, workers first, so that anybody can verify."""
-    caller.require(Right.READ, on=SOMEWHERE)
+    caller.require(Right.READ, on=SHARED)
     with read(registry.engine) as conn:
         rows = queries.key_rows(conn)
     return Page(items=[_show(row) for row in rows])

@@ -19,6 +19,7 @@ from deltareg.service.priority import BACKGROUND
 from deltareg.service.push.proving import decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.prove import queue_proof
+from deltareg.service.verdicts.facts import signer_of
 from deltareg.service.verdicts.verdicts import DIGESTS
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,10 @@ def settle_some_claims(registry: Registry) -> int:
 
 
 def _is_shown(conn: sa.Connection, held: Held) -> bool:
-    """Whether a verdict by somebody else than the sender found every digest as it is stored now."""
+    """Whether a verdict by somebody else than the sender found every digest as it is stored now.
+
+    One of a worker that nobody enrolled, or whose key was revoked, shows nothing.
+    """
     if held.is_base:
         return False
     row = proofs.standing(conn, held)
@@ -49,6 +53,8 @@ def _is_shown(conn: sa.Connection, held: Held) -> bool:
     verdicts = verdict_rows(conn, version_id=held.row_id, suite=None, before=None, limit=_VERDICTS)
     return any(
         verdict.created_by not in {None, row.sender_id}
+        and not signer_of(verdict).is_local
+        and not verdict.key_revoked_at
         and any(c.get("name") == DIGESTS and c.get("verdict") == "pass" for c in verdict.checks)
         for verdict in verdicts
     )
