@@ -315,7 +315,8 @@ class DifferenceFound(DeltaregError):
 # The codes that a Problem may carry (product surface: `deltareg explain CODE`).
 FILE_CODES = frozenset({
     "header", "truncated", "trailing_bytes", "overlap", "hole", "duplicate_key", "empty",
-    "not_safetensors", "pickle", "ambiguous", "code_file", "foreign_file", "link", "limits", "digest",
+    "not_safetensors", "pickle", "ambiguous", "code_file", "foreign_file", "link", "limits",
+    "digest",
 })  # fmt: skip
 KIND_CODES = frozenset({
     "missing_config", "bad_config", "custom_code", "unknown_kind", "kind_mismatch",
