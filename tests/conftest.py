@@ -46,12 +46,19 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_DECIDED_IN_PYTHON = {
+    "test_base_identity.py", "test_continuations.py", "test_grants.py", "test_people.py",
+    "test_signed_verdicts.py", "test_waivers.py", "test_warnings.py",
+}  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
     """Start the files with slow tests first, and skip `gpu` tests where there is no CUDA device.
 
     Two processes share the files in this order; a long file that comes last would run alone. So
     those with neither slow tests nor registries, networks or databases in them come last.
     """
+    leave_to_soak(items)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, item.path.parent.name not in _DEAR))
     marked = [item for item in items if item.get_closest_marker("gpu")]
@@ -59,6 +66,19 @@ def pytest_collection_modifyitems(items):
     if missing is not None:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def leave_to_soak(items):
+    """Leave to the soak what is asked of PostgreSQL again although no statement decides it.
+
+    Of each file that is named, one test stays.
+    """
+    seen = set()
+    for item in items:
+        if item.path.name in _DECIDED_IN_PYTHON and "postgresql" in item.name:
+            if item.path in seen:
+                item.add_marker(pytest.mark.soak)
+            seen.add(item.path)
 
 
 def pytest_collection_finish():
