@@ -47,6 +47,7 @@ DECISIVE = {
 ALL = dict.fromkeys(("private", "internal", "public"), EVERYBODY)
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "lab/x:v1"},
+    "GET /api/v1/bases/{base}/diff": {"other": "tiny"},
     "GET /api/v1/blobs/{digest}": {"of": "lab/x:v1"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
     "DELETE /api/v1/deltas/{ns}/{name}/channels/{channel}/quarantine/{version}": {"reason": "x"},
