@@ -81,4 +81,5 @@ class Assignment:
         for name in ("below", "promoted"):
             if values[name] is not None:
                 values[name] = VersionOnBase(**{k: Path(v) for k, v in values[name].items()})
+        values["waived"] = tuple(values["waived"])
         return cls(**values)

@@ -68,6 +68,14 @@ def deleted(on):
         conn.execute(gone.values(deleted_at=now_us()))
 
 
+def standing(on, **values):
+    """Change what is known of the bytes of the version that is tried."""
+    with write(on.world.server.registry.engine) as conn:
+        own = sa.select(t.deltas.c.id).where(t.deltas.c.name == on.name.partition("/")[2])
+        tried = (t.versions.c.delta_id.in_(own), t.versions.c.number == on.tried)
+        conn.execute(sa.update(t.versions).where(*tried).values(**values))
+
+
 @dataclass(frozen=True)
 class Row:
     """What is wrong, done to a line whose `dev` served a version and serves the next one.
@@ -103,6 +111,10 @@ ROWS = {
     "passes with a warning that is accepted": Row(
         lambda on: judged(on, library_agrees="warn"), policy={"protected": True}, accepts=True
     ),
+    "has bytes that nobody has proven": Row(
+        lambda on: standing(on, proven_at=None, proven_revision=None)
+    ),
+    "has bytes that are not what it says": Row(lambda on: standing(on, corrupt_at=now_us())),
     "was rolled back from the channel": Row(rolled_back),
     "was revoked": Row(lambda on: on.client.versions.revoke(f"{on.name}:v{on.tried}", reason="x")),
     "stands on a version that was revoked": Row(

@@ -37,7 +37,8 @@ def fill(server, folder):
     """Store a base, a full fine-tune `team/grid:v1`, and a few of its layers as `:v2`."""
     client = server.client()
     client.bases.push(write_grid(folder / "base", seed=0), "grid")
-    client.push(write_grid(folder / "all", seed=1), "team/grid", base="grid")
+    first = client.push(write_grid(folder / "all", seed=1), "team/grid", base="grid").version
+    server.verified(first.ref)  # its pieces are offered once somebody else has decoded them
     client.push(write_grid(folder / "some", SOME, seed=1), "team/grid", base="grid")
     return server
 

@@ -277,7 +277,7 @@ def test_a_verdict_is_of_the_base_that_the_worker_had(registry_server, client, b
     worker = registry_server.client(("read", "verify"), principal="w", kind="wrk")
     run = client.verify(version.ref)
     grant = worker.lease(LeaseRequest(worker="w"))
-    told = report(grant)
+    told = report(grant).model_copy(update={"base_identity": ""})
 
     with pytest.raises(InvalidInput, match="does not say on which it was made"):
         worker.complete_run(grant.run, told)
@@ -469,6 +469,7 @@ def test_a_policy_that_names_a_base_knows_it_by_the_name_that_it_had(
     admin = registry_server.client(("admin",), principal="root")
     admin.channels.set_policy("team/one", "dev", {"suites": [], "bases": ["tiny"]})
     admin.bases.rename("tiny", "llama-tiny")
+    registry_server.verified(version.ref)
 
     assert client.gate(version.ref, "dev").allowed
     admin.channels.set_policy("team/one", "dev", {"suites": [], "bases": [both[1].identity]})

@@ -73,7 +73,7 @@ def server(shared_registry, tmp_path_factory):
     client.bases.push(write_grid(folder / "deep", range(60), seed=5), "deep")
     for number, layers in enumerate((range(8), range(14), range(20))):
         path = write_grid(folder / str(number), layers, seed=4)
-        client.push(path, "team/steps", base="deep")
+        shared_registry.verified(client.push(path, "team/steps", base="deep").version.ref)
     return shared_registry
 
 

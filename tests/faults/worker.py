@@ -58,7 +58,8 @@ def report(grant):
     return VerdictReport(
         fence=grant.fence, verdict="pass", verifier=VERIFIER, suite_digest=grant.suite_digest,
         dtype="float32", seed=built_in(grant.suite).seed, base_evidence="exact", checks=checks,
-        environment={"device": "none"},
+        environment={"device": "none"}, base_identity=grant.base.identity,
+        storage_revision=grant.storage_revision,
     )  # fmt: skip
 
 

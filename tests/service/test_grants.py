@@ -430,3 +430,14 @@ def test_a_role_is_given_up_by_a_token_that_could_use_it(one_place):
     ended = members.end_member(place.registry, place.caller("bob", "read", "push"), given.id)
 
     assert ended.id == given.id
+
+
+@pytest.mark.parametrize("name", ["shared", "everywhere"])
+def test_a_name_that_means_all_is_nobodys_to_take(one_place, name):
+    ada = one_place.caller("ada")
+
+    with pytest.raises(Forbidden):
+        one_place.found(ada, LineRef(name, "x"))
+    with pytest.raises(Forbidden):
+        namespaces.create_namespace(one_place.registry, ada, NamespaceCreate(name=name))
+    one_place.found(one_place.root, LineRef(name, "x"))

@@ -21,7 +21,7 @@ PLACE = Place("Setup", 23)
     see_also=("member", "token", "audit"),
 )
 def access() -> None:
-    """Find out why somebody may do something or not, and who has more than they need."""
+    """Find out why somebody may do something, and who has too much."""
 
 
 @command(
@@ -37,7 +37,7 @@ def access() -> None:
 )
 @click.pass_obj
 def explain(invocation: Invocation, principal: str, action: str, ref: str) -> None:
-    """Say whether a principal may do something now: by which role, which token, or why not.
+    """Say whether a principal may do something now, and why.
 
     About yourself, or about others where you manage members. The last line is the command that
     would give it.
@@ -74,7 +74,7 @@ def review(
     limit: int,
     cursor: str | None,
 ) -> None:
-    """List who holds what, with what looks like too much and the command that narrows it.
+    """List who holds what, and what looks like too much.
 
     Legacy is what tokens allowed everywhere before namespaces had owners. Give people what they
     need where they need it, and end the legacy role then.

@@ -18,6 +18,7 @@ from deltareg_cli.views.access import member_blocks, member_table
 PLACE = Place("Setup", 22)
 
 ROLES: tuple[Role, ...] = get_args(Role)
+_ROLES = f"Which role: {', '.join(ROLES)}."
 _PATTERN = "Only these lines, 'bert-*', or channels, 'bert-*@prod'."
 
 
@@ -55,7 +56,7 @@ def member() -> None:
 )
 @click.argument("namespace", metavar="NS", help="The namespace; left out with --everywhere.")
 @click.argument("principal", metavar="[PRINCIPAL]", required=False, help="Who gets the role.")
-@option("--role", type=click.Choice(ROLES), required=True, help="Which role.")
+@option("--role", type=click.Choice(ROLES), required=True, metavar="ROLE", help=_ROLES)
 @option("--pattern", default="", metavar="PATTERN", help=_PATTERN)
 @option("--everywhere", is_flag=True, help="In all namespaces, as an admin gives it.")
 @click.pass_obj
@@ -113,7 +114,7 @@ def ls(
 )
 @click.argument("namespace", metavar="NS", help="The namespace; left out with --everywhere.")
 @click.argument("principal", metavar="[PRINCIPAL]", required=False, help="Whose role it is.")
-@option("--role", type=click.Choice(ROLES), help="Only this role.")
+@option("--role", type=click.Choice(ROLES), metavar="ROLE", help="Only this role.")
 @option("--pattern", default=None, metavar="PATTERN", help="Only the one with this pattern.")
 @option("--everywhere", is_flag=True, help="What reaches all namespaces.")
 @click.pass_obj
@@ -126,7 +127,9 @@ def rm(
     pattern: str | None,
     everywhere: bool,
 ) -> None:
-    """Take roles away, at once; the next request of any of their tokens is refused.
+    """Take roles away from somebody.
+
+    It holds at once: the next request of any of their tokens is refused.
 
     Everybody may give up their own. The last owner of a namespace stays.
     """

@@ -50,7 +50,7 @@ def ls(invocation: Invocation, *, limit: int, cursor: str | None) -> None:
 @click.argument("name", metavar="NS", help="The namespace.")
 @click.pass_obj
 def show(invocation: Invocation, name: str) -> None:
-    """Show a namespace: its owners, who sees it, how many deltas it has."""
+    """Show a namespace: its owners, who sees it, what it holds."""
     _show(invocation, invocation.client.namespaces.show(name))
 
 

@@ -41,7 +41,7 @@ check_option = option("--check", required=True, metavar="NAME", help="The check 
 def waive(
     invocation: Invocation, verdict_id: str, *, check: str, channel: str, reason: str, expires: str
 ) -> None:
-    """Answer for a failed check of a verdict, for a channel and until a time.
+    """Answer for a failed check, for a channel and a while.
 
     Until then it does not fail the gate of that channel.
 

@@ -10,7 +10,7 @@ from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.authority.decide import Decision, decide
-from deltareg.service.authority.grants import SCOPES, Grant, Right, Unclaimed
+from deltareg.service.authority.grants import RESERVED, SCOPES, Grant, Right, Unclaimed
 from deltareg.service.authority.held import Holding, allowed, read_holdings
 from deltareg.service.authority.resources import (
     EVERYTHING,
@@ -115,7 +115,8 @@ class _Case:
             is_private = place in self._private
             what = f"{place} is {'private' if is_private else 'not private: all read it'}"
             found.append(AccessReason(is_met=not is_private, what=what))
-        if self._right is Right.PUSH and self._is_free and isinstance(self._on, LineRef):
+        is_free = self._is_free and place not in RESERVED
+        if self._right is Right.PUSH and is_free and isinstance(self._on, LineRef):
             what = f"nobody has made {place} yet: who pushes first owns it"
             found.append(AccessReason(is_met=True, what=what))
         return found or [AccessReason(is_met=False, what=f"{self._name} holds no role")]

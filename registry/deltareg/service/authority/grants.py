@@ -31,6 +31,8 @@ class Right(StrEnum):
     ADMIN = "admin"
 
 
+RESERVED = frozenset({"shared", "everywhere"})
+"""Names that say something of a namespace already: only who may push everywhere makes them."""
 SCOPES = frozenset(Right) - {Right.MAINTAIN}
 _NOT_OF_ADMINS = {Right.BREAK_GLASS}
 """Whoever breaks the glass does it with a token that was made for it."""
@@ -85,7 +87,7 @@ class Unclaimed:
 
     def allows(self, name: str) -> bool:
         """Whether a namespace of this name may be made."""
-        return self.limits is None or name in self.limits
+        return name not in RESERVED and (self.limits is None or name in self.limits)
 
 
 Reach = Namespace | Part | Unless | Among | Unclaimed | Literal[Whole.EVERYTHING]
