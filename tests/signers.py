@@ -129,5 +129,11 @@ class ActingClient(WorkerClient):
     def complete_reencode(self, run_id, report):
         return self.worker.complete_reencode(run_id, report)
 
+    def bring_stored(self, grant, into, *, is_anew=False):
+        return self.worker.bring_stored(grant, into, is_anew=is_anew)
+
+    def complete_proof(self, run_id, report):
+        return self.worker.complete_proof(run_id, report)
+
     def fail_run(self, run_id, failure):
         self.worker.fail_run(run_id, failure)

@@ -5,6 +5,7 @@ import pytest
 import sqlalchemy as sa
 from safetensors.numpy import load_file
 
+from deltareg.client import WorkerClient
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import Corrupt, Forbidden, GatePending
@@ -12,6 +13,7 @@ from deltareg.service.push.backlog import settle_some_claims
 from deltareg.wire import LeaseRequest, ProofReport, RunFailure
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
 from tests.proving import look, prove_all, prover_of, push_base_lie, push_lie, zeros_of
+from tests.signers import enrol_named, key_of
 
 BASE, LORA = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
 
@@ -148,11 +150,14 @@ def test_a_base_that_lies_is_refused_and_healed(server, mallory, prover, tmp_pat
 
 
 @BOTH_DATABASES
-def test_who_sent_bytes_is_given_no_run_that_proves_them(owner, mallory, prover):
+def test_who_sent_bytes_is_given_no_run_that_proves_them(owner, mallory, prover, server):
     prove_all(prover)
     mallory.push(LORA, "team/lora", base="base")
+    enrol_named(server.registry.engine, "mallory")
+    token = server.token("read", "verify", principal="mallory")
 
-    assert prove_all(mallory, name="m") == []
+    with WorkerClient(server._config(token), key=key_of("mallory")) as herself:
+        assert prove_all(herself, name="m") == []
     (run,) = prove_all(prover)
 
     assert run.proof == "proven"
