@@ -396,7 +396,7 @@ def test_a_line_may_stand_on_its_own_earlier_version(local):
 @pytest.mark.parametrize(
     ("more", "status"),
     [
-        ({"target": "team/sft"}, 422),
+        ({"target": "team/sft/more"}, 422),
         ({"target": "team/sft:v01"}, 422),
         ({"target": "host/team/sft:v1"}, 422),
         ({"target": "team/sft@prod"}, 422),

@@ -116,7 +116,8 @@ def continues() -> sa.ColumnElement[str]:
 
 def continuation() -> sa.ColumnElement[str]:
     """Give the run under way that makes up for what a verdict left out; else empty."""
-    key = sa.literal_column(f"'{_CONTINUATION}'").concat(verdicts.c.id)
+    prefix: sa.ColumnElement[str] = sa.literal_column(f"'{_CONTINUATION}'", sa.Text)
+    key: sa.ColumnElement[str] = prefix + verdicts.c.id
     under_way = sa.select(runs.c.id).where(runs.c.dedup_key == key, ACTIVE)
     return sa.func.coalesce(under_way.correlate(verdicts).scalar_subquery(), "")
 
