@@ -156,7 +156,7 @@ def test_a_run_that_no_worker_could_do_is_inconclusive(user, local_registry, out
     worker = threading.Thread(target=fail_everything, args=(local_registry, stop))
     worker.start()
 
-    ended = user("gate", "check", ref, "--channel", "prod", "--wait", "--timeout", "60s", *words)
+    ended = user("gate", "check", ref, "--channel", "prod", "--wait", "--timeout", "8s", *words)
 
     stop.set()
     worker.join()

@@ -27,7 +27,7 @@ PASSED = (1, 2, 3, 4)
 VERSIONS = (*PASSED, FAILED)
 CHECK = "spectral"  # what failed in that one
 _KINDS = ("read", "promote", "rollback", "freeze", "unfreeze", "clear", "waive", "unwaive")
-_WEIGHTS = (5, 9, 6, 2, 3, 3, 4, 3)
+_WEIGHTS = (5, 9, 6, 2, 3, 3, 2, 1)
 # Of the revisions that a client may say it has seen: what it saw, one too old, one too new.
 _SEEN, _SEEN_WEIGHTS = (0, -1, 1), (16, 1, 1)
 POINTS = ("before commit", "after commit")

@@ -11,7 +11,7 @@ from tests.fresh.rules import complaint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 _MADE = ("right", "refused", "wrong", "told", "doubted")
-_SLICE = 18
+_SLICE = 11
 
 
 @pytest.mark.parametrize("base", sliced(_SLICE))

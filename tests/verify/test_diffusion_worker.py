@@ -77,6 +77,7 @@ def assert_folds_as_the_library_fuses(client, folder, ref, name):
     assert largest(answers(model), answers(library)) < EXACT
 
 
+@pytest.mark.soak
 def test_they_are_pushed_verified_promoted_and_folded(local_registry, processes, tmp_path):
     client = local_registry.client(("read", "push", "promote", "admin"))
     refs = [*push_all(client, tmp_path, QUICK), push_of_pipeline(client, tmp_path)]

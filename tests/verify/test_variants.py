@@ -17,7 +17,6 @@ from deltareg_verify.stop import Stop  # noqa: E402
 from deltareg_verify.worker import Worker  # noqa: E402
 from tests import packing  # noqa: E402
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, report  # noqa: E402
-from tests.verify.desk import unused  # noqa: E402
 
 OFFERED = labels(Surroundings(environment={"device": "cpu"}, dtype="", sandbox=""))
 
@@ -58,8 +57,8 @@ def work(server, zygote, tmp_path):
     def serve(offered=None):
         worker = Worker(
             registry=client, gather=stock.gather, reencode=stock.reencode, children=zygote,
-            stored=unused,
-            open_reference=unused,
+            stored=client.bring_stored,
+            open_reference=stock.open_reference,
             options=options, device="cpu", labels={**OFFERED, **(offered or {})}, stop=Stop(0.0),
         )  # fmt: skip
         worker.serve()
