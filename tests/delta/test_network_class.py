@@ -10,6 +10,7 @@ from deltareg.delta.names import name_map_for
 from deltareg.delta.network_class import network_class_of, view_as
 from deltareg.delta.shapes import HeaderTensor
 from deltareg.digest import sha256_of
+from deltareg.identity.fingerprint import TensorRecord
 from deltareg.tensors.header import TensorInfo
 from tests.verify.held import Held
 
@@ -151,3 +152,54 @@ def test_rows_beyond_counting_are_not_given_names():
     found = network_class_of([added], files(adapter_config__json=config), base_of())
 
     assert found == NetworkClass("BertForSequenceClassification")
+
+
+def grown_base(config):
+    """Give a base with an embedding of 40 rows and a classifier of two."""
+    records = {
+        name: TensorRecord(name, "F32", shape, sha256_of(name.encode()))
+        for name, shape in {"embed.weight": (40, 8), "classifier.weight": (2, 8)}.items()
+    }
+    return BaseView(sha256_of(b""), records, config, name_map_for(config, records))
+
+
+def resized(name, rows):
+    """Give a weight that has more rows now."""
+    shape = (rows, 8)
+    return WeightUpdate(name, Replace(Held("t", np.zeros(shape))), {}, shape=shape)
+
+
+def test_a_config_of_a_grown_vocabulary_loads_the_base_with_the_size_that_it_has():
+    inner = {"vocab_size": 40, "eos_token_id": [2, 3], "eps": 0.1}
+    base = grown_base({**PLAIN, "text_config": inner})
+    own = {"vocab_size": 43, "eos_token_id": [2, 41], "bos_token_id": 42, "eps": 0.2}
+
+    found = network_class_of(
+        [resized("embed.weight", 43)],
+        files(config__json={**PLAIN, "text_config": own, "image_token_id": 39}),
+        base,
+    )
+
+    assert found is not None
+    assert found.config == {
+        **PLAIN, "image_token_id": 39,
+        "text_config": {"vocab_size": 40, "eos_token_id": [2, 3], "eps": 0.2},
+    }  # fmt: skip
+
+
+def test_a_config_that_a_grown_vocabulary_alone_changed_is_the_bases():
+    base = grown_base({**PLAIN, "vocab_size": 40})
+    own = files(config__json={**PLAIN, "vocab_size": 43, "pad_token_id": 42})
+
+    assert network_class_of([resized("embed.weight", 43)], own, base) is None
+
+
+def test_a_head_of_another_size_leaves_tokens_alone_and_is_told_if_the_config_does_not():
+    classifier = {**PLAIN, "architectures": ["BertForSequenceClassification"], "pad_token_id": 0}
+    own = files(config__json={**classifier, "pad_token_id": 7})
+
+    found = network_class_of([resized("classifier.weight", 4)], own, grown_base(classifier))
+
+    assert found is not None
+    assert found.config == {**classifier, "pad_token_id": 7}
+    assert len(found.labels) == 4

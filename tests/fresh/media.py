@@ -123,6 +123,10 @@ SEVERAL: Table = {
     "vision_text": ("VisionTextDualEncoderModel",
                     {"vision_config": {"model_type": "vit", **SMALL, **IMAGE},
                      "text_config": {"model_type": "bert", **READING}, "projection_dim": 8}),
+    "vision_text of clip": ("VisionTextDualEncoderModel",
+                            {"vision_config": {"model_type": "clip_vision_model", **SMALL, **IMAGE},
+                             "text_config": {"model_type": "roberta", **READING},
+                             "projection_dim": 8}),
 }  # fmt: skip
 PAIRS: Table = {
     "bert to bert": ("EncoderDecoderModel", {

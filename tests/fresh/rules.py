@@ -26,11 +26,6 @@ _STATISTICS = "golden fail: training moves the running statistics"
 DOUBTS = ("idle", "norm_ratio", "spectral", *_UNUSED, _NO_PROBE, _STATISTICS)
 """How doubts begin that may be: of the size of made-up noise, of parts that a class never runs."""
 
-OTHER_NAMES = frozenset({
-    "altclip", "dinov2_with_registers", "ijepa", "segformer", "vision-text-dual-encoder", "yolos",
-})  # fmt: skip
-"""Model types whose newest names, or those of a part of them, are not known yet."""
-
 
 def complaint(outcome: Outcome) -> str:
     """Say what is wrong with an outcome; nothing where it is as it should be."""
@@ -46,8 +41,11 @@ def _wrong_with(outcome: Outcome) -> str:
         case "told":
             return "" if outcome.recipe in LIBRARY_LOSES else "wrong, and only verification tells"
         case "doubted":
-            may_be = outcome.message.startswith(DOUBTS) or outcome.architecture in OTHER_NAMES
-            return "" if may_be else "right, and verification does not pass"
+            return (
+                ""
+                if outcome.message.startswith(DOUBTS)
+                else "right, and verification does not pass"
+            )
         case "refused":
             return _wrong_with_refusal(outcome)
         case "right":
@@ -57,8 +55,6 @@ def _wrong_with(outcome: Outcome) -> str:
 
 
 def _wrong_with_refusal(outcome: Outcome) -> str:
-    if outcome.architecture in OTHER_NAMES:
-        return ""
     if outcome.refused:
         is_so = outcome.code in {outcome.refused, *AS_WELL.get(outcome.refused, ())}
         return "" if is_so else f"not refused as {outcome.refused}"

@@ -18,6 +18,9 @@ RIGHT = [
     ("llama answering", "lora with its biases"),  # a class whose plain network has another name
     ("gemma3 vision", "olora"),  # peft writes to weights that were mapped to be read
     ("gpt2", "lora, head saved and tied"),  # what shares its weight came by its own name
+    ("blip_2", "lora, embedding saved and tied"),  # ties of a network inside, which peft leaves
+    ("vilt", "waveft"),  # the network itself puts its patches in a random order
+    ("vision_text", "loha"),  # each of two networks has names of its own
 ]
 REFUSED = {
     # Read as tied when made, and as untied when loaded: the name of the embedding decides.
@@ -30,6 +33,7 @@ REFUSED = {
     ("bert", "all of it, untied by the config alone"): "missing_tensors",
     ("switch", "all of it, untied"): "bad_config",
     ("marian", "lora and tokens"): "ambiguous",
+    ("blip_2", "lora and tokens"): "ambiguous",  # a head without a bias, inside another network
 }
 
 

@@ -14,10 +14,10 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
-    Speech2TextConfig,
-    Speech2TextModel,
     T5Config,
     T5ForConditionalGeneration,
+    TimeSeriesTransformerConfig,
+    TimeSeriesTransformerModel,
     ViTConfig,
     ViTForImageClassification,
 )
@@ -25,6 +25,7 @@ from transformers import (
 from deltareg.errors import Inconclusive
 from deltareg_verify.torch_engine.probe import floating_outputs, probe_inputs
 from tests import small_networks
+from tests.fresh import bases
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16,
@@ -68,13 +69,17 @@ OTHERS = {
     "gemma3 vision": SEEN,
     "llava": SEEN,
     "paligemma": SEEN,
+    "moonshine": {"input_values": (2, 6655), "decoder_input_ids": (2, 4)},
     "qwen2_vl": {
         "input_ids": (2, 24), "attention_mask": (2, 24), "pixel_values": (128, 96),
         "image_grid_thw": (2, 3), "mm_token_type_ids": (2, 24),
     },
     "resnet": {"pixel_values": (2, 3, 64, 64)},
+    "speech_to_text": {"input_features": (2, 32, 8), "decoder_input_ids": (2, 4)},
     "t5 classifying": WORDS,
     "wav2vec2": {"input_values": (2, 65)},
+    "wav2vec2 to bert": {"input_values": (2, 65), "decoder_input_ids": (2, 4)},
+    "wav2vec2_bert": {"input_features": (2, 16, 8)},
     "whisper": {"input_features": (2, 8, 16), "decoder_input_ids": (2, 4)},
 }  # fmt: skip
 
@@ -136,7 +141,7 @@ def test_pixels_have_the_networks_dtype():
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_pictures_and_sounds_have_the_shapes_that_networks_take(name):
-    module = small_networks.made(name)
+    module = bases.made(name)
 
     inputs = inputs_of(module)
 
@@ -164,15 +169,13 @@ def test_each_row_has_one_end_token():
 
 
 def test_a_network_that_takes_something_else_is_inconclusive():
-    config = Speech2TextConfig(
-        vocab_size=50, d_model=16, encoder_layers=1, decoder_layers=1,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
-        decoder_ffn_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        decoder_start_token_id=1, conv_channels=16,
+    config = TimeSeriesTransformerConfig(
+        prediction_length=2, d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
     )  # fmt: skip
 
-    with pytest.raises(Inconclusive, match="no probe for Speech2TextModel: it takes input_f"):
-        inputs_of(Speech2TextModel(config))
+    with pytest.raises(Inconclusive, match=r"no probe for TimeSeries.*: it takes past_values"):
+        inputs_of(TimeSeriesTransformerModel(config))
 
 
 def test_pictures_of_an_unknown_shape_are_inconclusive():

@@ -21,6 +21,8 @@ from deltareg_verify.torch_engine.plan import Plan
 from deltareg_verify.torch_engine.prefix import inserted
 from deltareg_verify.torch_engine.swap import swapped
 
+_SEED = 0
+
 
 class Noted(Protocol):
     """Told every time that a hook or an insert has done something; a hook says what."""
@@ -102,11 +104,14 @@ def put_on(
 def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
     """Run the network once, as it stands, without a cache.
 
+    One that draws at random, as ViLT does the order of its patches, draws the same each time.
+
     Args:
         module: The network.
         inputs: By parameter of its forward.
     """
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
         return call(module, inputs)
 
 

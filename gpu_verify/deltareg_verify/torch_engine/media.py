@@ -9,17 +9,20 @@ from typing import Protocol, cast
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from deltareg.errors import Inconclusive
 
-INPUTS = frozenset({"pixel_values", "input_features", "input_values"})
+SOUNDS = frozenset({"input_features", "input_values", "inputs"})
+"""The parameters by which networks take a sound; one that has several takes any of them."""
+INPUTS = SOUNDS | {"pixel_values"}
 """The parameters by which networks take what is no text."""
 _ANY_SIZE = 64  # of an image for convolutions, which take any
 _GRID = 4  # tokens along each side of an image that comes in patches
 _PATCH_SIZES = ("spatial_merge_size", "temporal_patch_size", "patch_size")
-_STRIDE = 2  # of Whisper's convolutions: two frames make one position
-_FRAMES = 16  # positions that a waveform is to give
+_STRIDE = 2  # of convolutions over frames: two of these make one position
+_FRAMES = 16  # positions that a sound is to give, where the network does not say how many
 
 
 class _Features(Protocol):
@@ -48,14 +51,7 @@ def media_inputs(
         made["pixel_values"] = _pixels(random, config, count)[:, None]
     elif "pixel_values" in takes:
         made["pixel_values"] = _pixels(random, config, count)
-    if "input_features" in takes and _has(config, "num_mel_bins", "max_source_positions"):
-        frames = _STRIDE * config.max_source_positions
-        made["input_features"] = _normal(random, count, config.num_mel_bins, frames)
-    if "input_values" in takes and _has(config, "num_mel_bins", "max_length"):
-        made["input_values"] = _normal(random, count, config.max_length, config.num_mel_bins)
-    elif "input_values" in takes and _has(config, "conv_kernel", "conv_stride"):
-        made["input_values"] = _normal(random, count, _samples(config))
-    return made
+    return made | _sounds(random, module, takes, count)
 
 
 def with_image_tokens(
@@ -153,10 +149,50 @@ def _pixels(random: np.random.Generator, config: PretrainedConfig, images: int) 
     return _normal(random, images, channels, height, width)
 
 
-def _samples(config: PretrainedConfig) -> int:
-    """Give the length of a waveform of which convolutions leave a few frames."""
-    length = _FRAMES
-    layers = list(zip(config.conv_kernel, config.conv_stride, strict=True))
+def _sounds(
+    random: np.random.Generator, module: PreTrainedModel, takes: Collection[str], count: int
+) -> dict[str, torch.Tensor]:
+    """Make sounds, cut into frames or as waveforms; nothing where it is not known how long."""
+    # An encoder-decoder pair that writes what it hears keeps its encoder's config under `encoder`.
+    config = getattr(module.config, "encoder", None) or module.config
+    if "input_features" in takes and (shape := _frames(config)) is not None:
+        return {"input_features": _normal(random, count, *shape)}
+    if "input_values" not in takes:
+        return {}
+    if _has(config, "num_mel_bins", "max_length"):
+        return {"input_values": _normal(random, count, config.max_length, config.num_mel_bins)}
+    samples = _samples(_convolutions(module, config))
+    return {"input_values": _normal(random, count, samples)} if samples else {}
+
+
+def _frames(config: PretrainedConfig) -> tuple[int, int] | None:
+    """Give the two sizes of a sound that comes in frames: Whisper's lie the other way round."""
+    if _has(config, "num_mel_bins", "max_source_positions"):
+        return config.num_mel_bins, _STRIDE * config.max_source_positions
+    if _has(config, "input_feat_per_channel", "num_conv_layers"):
+        length = min(_FRAMES, config.max_source_positions) * _STRIDE**config.num_conv_layers
+        return length, config.input_feat_per_channel * config.input_channels
+    if _has(config, "feature_projection_input_dim"):
+        return _FRAMES, config.feature_projection_input_dim
+    return None
+
+
+def _convolutions(module: PreTrainedModel, config: PretrainedConfig) -> list[tuple[int, int]]:
+    """Give (kernel, stride) of the convolutions that a waveform goes through, in order.
+
+    Nothing where neither the config nor the encoder itself tells them.
+    """
+    if _has(config, "conv_kernel", "conv_stride"):
+        return list(zip(config.conv_kernel, config.conv_stride, strict=True))
+    encoder = module.get_encoder() if config.is_encoder_decoder else module
+    layers = [child for child in encoder.children() if isinstance(child, nn.Conv1d)]
+    is_of_waves = bool(layers) and layers[0].in_channels == 1
+    return [(x.kernel_size[0], x.stride[0]) for x in layers] if is_of_waves else []
+
+
+def _samples(layers: Sequence[tuple[int, int]]) -> int:
+    """Give the length of a waveform of which convolutions leave a few frames; 0 without any."""
+    length = _FRAMES if layers else 0
     for kernel, stride in reversed(layers):
         length = (length - 1) * stride + kernel
     return length

@@ -30,6 +30,8 @@ _ENDINGS: Mapping[str, str] = {
 
 CONFIG = "config.json"
 _OF_THE_FILES = frozenset({"_name_or_path", "dtype", "torch_dtype", "transformers_version"})
+_VOCABULARY = "vocab_size"
+_TOKENS = ("_token_id", "_token_index", "_token_ids")
 _OUTPUTS = frozenset({"classifier", "fc", "head", "logits_proj", "out_proj", "score"})
 """Modules whose rows are the classes that a head tells apart."""
 MOST_LABELS = 1 << 20
@@ -54,15 +56,16 @@ def network_class_of(
         for e in effects
         if isinstance(e, WeightUpdate) and e.shape and _is_head(e.target, base)
     }
-    is_resized = any(isinstance(e, WeightUpdate) and e.shape for e in effects)
-    own = None if is_resized else _own_config(files, base)
+    sizes = _sizes(effects, base)
+    own = _own_config(files, base, sizes)
     architecture = _said(files, base) if added else base.names.architecture
     count = _outputs({**other, **added})
+    labels = _labels(count, files)
     if own is not None:
-        return NetworkClass(next(_classes(own), architecture), config=own)
+        return NetworkClass(next(_classes(own), architecture), labels if sizes else (), config=own)
     if not architecture or (not added and not count):
         return None
-    return NetworkClass(architecture, _labels(count, files))
+    return NetworkClass(architecture, labels)
 
 
 def view_as(base: BaseView, found: NetworkClass) -> BaseView:
@@ -89,13 +92,64 @@ def _said(files: DeltaFiles, base: BaseView) -> str:
     return next((name for name in asked if isinstance(name, str) and name in known), "")
 
 
-def _own_config(files: DeltaFiles, base: BaseView) -> Mapping[str, object] | None:
-    """Give the delta's own config where it says something else of the network than the base's."""
+def _own_config(
+    files: DeltaFiles, base: BaseView, sizes: Mapping[int, int]
+) -> Mapping[str, object] | None:
+    """Give the delta's own config where it says something else of the network than the base's.
+
+    The base's tensors are loaded by it, so it tells their sizes.
+    """
     own = files.documents.get(CONFIG)
     if own is None or own.get("model_type") != base.config.get("model_type"):
         return None
+    own = _before_growth(own, base.config, sizes) if sizes else own
     keys = (own.keys() | base.config.keys()) - _OF_THE_FILES
     return own if any(own.get(key) != base.config.get(key) for key in keys) else None
+
+
+def _sizes(effects: Sequence[Effect], base: BaseView) -> Mapping[int, int]:
+    """Give what was resized: rows that a weight has now -> rows that it has in the base."""
+    resized = [e for e in effects if isinstance(e, WeightUpdate) and e.shape]
+    known = base.tensors
+    return {e.shape[0]: known[e.source].shape[0] for e in resized if e.shape and e.source in known}
+
+
+def _before_growth(
+    own: Mapping[str, object], base: Mapping[str, object], sizes: Mapping[int, int]
+) -> Mapping[str, object]:
+    """Take back in a config what follows from a vocabulary that grew: its size, and new tokens."""
+    before = [sizes[size] for size in _vocabularies(own) if sizes.get(size, size) < size]
+    return _shrunk(own, base, sizes, min(before)) if before else own
+
+
+def _vocabularies(config: Mapping[str, object]) -> Iterator[int]:
+    for name, value in config.items():
+        if is_object(value):
+            yield from _vocabularies(value)
+        elif name == _VOCABULARY and isinstance(value, int):
+            yield value
+
+
+def _shrunk(
+    own: Mapping[str, object], base: Mapping[str, object], sizes: Mapping[int, int], tokens: int
+) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in own.items():
+        known = base.get(name)
+        if is_object(value):
+            found[name] = _shrunk(value, known if is_object(known) else {}, sizes, tokens)
+        elif name == _VOCABULARY and isinstance(value, int):
+            found[name] = sizes.get(value, value)
+        elif not name.endswith(_TOKENS) or not _has_beyond(value, tokens):
+            found[name] = value
+        elif name in base:
+            found[name] = known
+    return found
+
+
+def _has_beyond(value: object, tokens: int) -> bool:
+    """Whether a token, or one of several, is not among so many."""
+    return any(isinstance(t, int) and t >= tokens for t in (*_listed(value), value))
 
 
 def _classes(config: Mapping[str, object]) -> Iterator[str]:

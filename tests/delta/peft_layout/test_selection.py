@@ -11,6 +11,7 @@ from deltareg.delta.layouts.peft.spellings import Ends
 from deltareg.delta.names import name_map_for
 from deltareg.digest import sha256_of
 from deltareg.errors import Refused
+from deltareg.identity.fingerprint import TensorRecord
 from tests import tiny
 from tests.folders import open_base, open_folder
 
@@ -174,7 +175,8 @@ def test_many_names_are_looked_for_in_one_pass():
     names = [f"model.layers.0.mlp.experts.{n}.gate_proj" for n in range(20_000)]
     weights = [f"{name}.weight" for name in names]
     config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
-    view = BaseView(sha256_of(b""), dict.fromkeys(weights), config, name_map_for(config, weights))
+    records = dict.fromkeys(weights, TensorRecord("w", "F32", (1, 1), sha256_of(b"")))
+    view = BaseView(sha256_of(b""), records, config, name_map_for(config, weights))
     began = time.process_time()
 
     found = Ends(view).paths(f"network.{name}" for name in names)

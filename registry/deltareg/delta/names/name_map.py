@@ -246,8 +246,8 @@ def name_map_for(config: Mapping[str, object], names: Iterable[str]) -> NameMap:
     ties = ties_of(architecture, config, rules)
     parts = {
         name: rules_for(str(cast("dict[str, object]", part).get("model_type")))
-        for name in PARTS_OF.get(known, ())
-        if isinstance(part := config.get(name), dict)
+        for name, told_in in PARTS_OF.get(known, {}).items()
+        if isinstance(part := config.get(told_in), dict)
     }
     empty = NameMap(known, {}, rules, architecture, ties, _types(config), parts)
     spelled: dict[str, list[str]] = defaultdict(list)

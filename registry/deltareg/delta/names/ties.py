@@ -12,11 +12,12 @@ from deltareg.delta.architectures import facts
 from deltareg.delta.names.rules import Rules
 
 _TIES = "tie_word_embeddings"
-_PAIR = ("encoder", "decoder")
-PARTS_OF = {
-    "encoder-decoder": _PAIR, "vision-encoder-decoder": _PAIR, "speech-encoder-decoder": _PAIR,
-}  # fmt: skip
-"""Model types that are put together from two others; the last of them is a language model."""
+_WRITERS = frozenset({"encoder-decoder", "vision-encoder-decoder", "speech-encoder-decoder"})
+PARTS_OF: Mapping[str, Mapping[str, str]] = {
+    **{name: {"encoder": "encoder", "decoder": "decoder"} for name in _WRITERS},
+    "vision-text-dual-encoder": {"vision_model": "vision_config", "text_model": "text_config"},
+}
+"""Model types that are put together from two others: attribute of each -> where its config is."""
 _READERS = frozenset({"blip-2", "instructblip", "instructblipvideo"})
 
 
@@ -27,10 +28,12 @@ class Ties:
     Attributes:
         groups: Names that share one tensor, as the running network has them.
         is_of_class: Whether the class itself says so, so that all of them are there.
+        is_of_part: Whether only a network inside it does: who asks the class does not hear of them.
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
     is_of_class: bool = False
+    is_of_part: bool = False
 
 
 def ties_of(architecture: str, config: Mapping[str, object], rules: Rules) -> Ties:
@@ -50,16 +53,15 @@ def ties_of(architecture: str, config: Mapping[str, object], rules: Rules) -> Ti
     inner = config.get(told_in) if attribute else None
     if isinstance(inner, dict):
         pairs += _inside(attribute, cast("dict[str, object]", inner))
-    is_of_class = told is not None or bool(attribute)
-    return Ties(tuple(_groups(pairs)), is_of_class)
+    is_of_part = told is None and bool(attribute)
+    return Ties(tuple(_groups(pairs)), told is not None or is_of_part, is_of_part)
 
 
 def _language_model(model_type: str) -> tuple[str, str]:
     """Give the attribute that holds a language model with its head, and its config's; or empty."""
     if model_type in _READERS:
         return "language_model", "text_config"
-    attribute = PARTS_OF.get(model_type, ("",))[-1]
-    return attribute, attribute
+    return ("decoder", "decoder") if model_type in _WRITERS else ("", "")
 
 
 def _inside(attribute: str, config: Mapping[str, object]) -> list[tuple[str, str]]:

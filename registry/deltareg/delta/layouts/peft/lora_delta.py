@@ -170,7 +170,7 @@ def read_lora(config: Mapping[str, object], files: DeltaFiles, base: BaseView) -
     lora = LoraDelta(
         factoring=factoring,
         targets=with_weights(targets, factoring.parameters),
-        declared=_declared(fields, saved, targets),
+        declared=_declared(fields, saved, targets, base),
         trained=read_trained(config, base),
         foldable=not (factoring.has_bias and _has_homeless_bias(files, base)),
         source=peft_source(config),
@@ -217,11 +217,12 @@ def _start(fields: Fields) -> str:
     return ""
 
 
-def _declared(fields: Fields, saved: tuple[str, ...], targets: Targets) -> Declared:
+def _declared(fields: Fields, saved: tuple[str, ...], targets: Targets, base: BaseView) -> Declared:
     required = tuple(text for text in fields.texts("modules_to_save"))
     bias = fields.choice("bias", "none", frozenset({"none", "all", "lora_only"}))
     is_asked = fields.flag("ensure_weight_tying")
-    with_twins = is_asked and _names_an_end(required, targets)
+    is_told = not base.names.ties.is_of_part  # the library asks the class alone what it ties
+    with_twins = is_asked and is_told and _names_an_end(required, targets)
     return Declared(saved, required, bias, _token_rows(fields), with_twins, is_asked)
 
 

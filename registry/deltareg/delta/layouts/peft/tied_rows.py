@@ -1,7 +1,8 @@
 """Rows of an embedding that a head shares: what the library serves is not always one function.
 
 A head that shares the embedding gets the same rows. Until they are merged the library computes it
-without its bias; after merging, with it.
+without its bias; after merging, with it. Where a network inside another has the head, the library
+does not ask it what it shares: until the rows are merged such a head has the base's.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ _WEIGHT = ".weight"
 
 
 def two_readings(effects: Sequence[Effect], trained: Trained, base: BaseView) -> list[Problem]:
-    """Find a bias that the library leaves out or adds, by whether the rows are merged.
+    """Find a head, or its bias, that the library serves otherwise once the rows are merged.
 
     Args:
         effects: What the delta does.
@@ -26,13 +27,23 @@ def two_readings(effects: Sequence[Effect], trained: Trained, base: BaseView) ->
         return []
     rows = [e for e in effects if isinstance(e, WeightUpdate) and isinstance(e.update, ReplaceRows)]
     for effect in rows:
-        twin, bias = _biased(effect.target, base)
-        if bias:
-            told = f"{twin} shares these rows, and the library computes it without {bias} until"
+        twin, without = _served_later(effect.target, base)
+        if twin:
+            told = f"{twin} shares these rows, and the library computes it without {without} until"
             fix = "merge them with the library and push that, or train the embedding as a whole"
             name = next(iter(effect.consumes), "")
             return [Problem("ambiguous", f"{told} they are merged", tensor=name, fix=fix)]
     return []
+
+
+def _served_later(path: str, base: BaseView) -> tuple[str, str]:
+    """Give a name that shares a weight, and what it has only after merging; empty when all is."""
+    names = base.names
+    own = names.canonical(path)
+    others = [twin for spelled, twin in names.sharers(path).items() if spelled != own]
+    if others and names.ties.is_of_part:
+        return others[0], "them"
+    return _biased(path, base)
 
 
 def _biased(path: str, base: BaseView) -> tuple[str, str]:
