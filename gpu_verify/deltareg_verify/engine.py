@@ -149,8 +149,13 @@ class Engine(Protocol):
         """Size every weight update, without loading the base as a network."""
         ...
 
-    def outputs(self, state: State) -> Outputs:
-        """Give every floating output of a forward on the seeded probe."""
+    def outputs(self, state: State, *, seed: int = 0) -> Outputs:
+        """Give every floating output of a forward on the seeded probe.
+
+        Args:
+            state: Of the network.
+            seed: Of what the network itself draws at random; most draw nothing.
+        """
         ...
 
     def reloaded(self, config: Mapping[str, object]) -> Reloaded:

@@ -1,11 +1,12 @@
 """Asking a worker to stop: at once while it waits for work, after a grace while it works."""
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+
+_LOOK_S = 0.1
 
 
 class Stop:
@@ -14,14 +15,15 @@ class Stop:
     def __init__(self, grace_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._grace_s = grace_s
         self._clock = clock
-        self._event = threading.Event()
+        # Plain facts: what a handler sets must need no lock, the main thread may hold it.
+        self._is_asked = False
         self._deadline = 0.0
         self._is_waiting = False
 
     @property
     def is_asked(self) -> bool:
         """Whether somebody asked."""
-        return self._event.is_set()
+        return self._is_asked
 
     @property
     def is_overdue(self) -> bool:
@@ -30,12 +32,14 @@ class Stop:
 
     def ask(self) -> None:
         """Ask the worker to stop; a second time takes its grace away."""
-        self._deadline = self._clock() + (0.0 if self.is_asked else self._grace_s)
-        self._event.set()
+        self._deadline = self._clock() + (0.0 if self._is_asked else self._grace_s)
+        self._is_asked = True
 
     def pause(self, seconds: float) -> None:
         """Wait, but not when asked to stop."""
-        self._event.wait(seconds)
+        until = time.monotonic() + seconds
+        while not self._is_asked and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(left_s, _LOOK_S))
 
     @contextmanager
     def waiting(self) -> Generator[None]:

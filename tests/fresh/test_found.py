@@ -2,8 +2,10 @@
 
 import pytest
 
+from deltareg_verify.examine import examine
 from tests.fresh.outcomes import run, workplace
 from tests.fresh.plan import RECIPES
+from tests.verify.bench import Bench
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the libraries say to each other
 RIGHT = [
@@ -51,3 +53,13 @@ def test_a_delta_that_was_wrong_is_refused_by_name(tmp_path, base, title):
         outcome = run(place, title, RECIPES[title])
 
     assert (outcome.result, outcome.code) == ("refused", REFUSED[base, title])
+
+
+def test_a_network_that_draws_at_random_is_warned_of(tmp_path):
+    with workplace("vilt", tmp_path / "made") as place:
+        run(place, "waveft", RECIPES["waveft"])
+        bench = Bench(place.folder / "delta", place.folder / "base", tmp_path / "cache")
+        results = {result.name: result for result in examine(bench.case())}
+
+    found = results["deterministic"]
+    assert (found.verdict, found.code) == ("warn", "non_deterministic")

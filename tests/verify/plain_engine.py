@@ -22,6 +22,7 @@ class PlainEngine:
     attached: dict = field(default_factory=lambda: {"logits": array(1, 2, 4)})
     folded: dict = field(default_factory=lambda: {"logits": array(1, 2, 4)})
     later: dict | None = None
+    base_later: dict | None = None
     dtype: str = "F32"
     is_foldable: bool = True
     sizes: tuple = (Change("layers.0.q.weight", 0.1, 1.0),)
@@ -35,12 +36,10 @@ class PlainEngine:
     def changes(self):
         return self.sizes
 
-    def outputs(self, state):
-        is_first = state not in self.asked
+    def outputs(self, state, *, seed=0):
         self.asked.append(state)
-        if state == "attached" and self.later is not None and not is_first:
-            return self.later
-        return getattr(self, state)
+        drawn = {"attached": self.later, "base": self.base_later}.get(state) if seed else None
+        return getattr(self, state) if drawn is None else drawn
 
     def outputs_for(self, state, inputs):
         self.asked.append((state, inputs))

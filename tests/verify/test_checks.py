@@ -284,6 +284,19 @@ class TestDeterministic:
 
         assert (finding.verdict, finding.code) == ("fail", "non_deterministic")
 
+    def test_a_base_that_draws_at_random_itself_is_warned_of(self, find):
+        drawn = {"logits": array(3, 2, 1)}
+
+        finding = find("deterministic", later=drawn, base_later=drawn)
+
+        assert (finding.verdict, finding.code) == ("warn", "non_deterministic")
+        assert "so do two of the base" in finding.detail
+
+    def test_a_base_that_draws_at_random_does_not_hide_other_lengths(self, find):
+        finding = find("deterministic", later={"logits": array(1, 2)})
+
+        assert (finding.verdict, finding.value) == ("fail", 3)
+
     def test_the_same_nan_twice_is_no_difference(self, find):
         assert find("deterministic", attached={"logits": array(1, NAN, 2)}).verdict == "pass"
 

@@ -197,8 +197,8 @@ def test_a_branch_that_differs_from_the_fold_fails(unet, cache_dir):
     bench = Bench(unet.delta, unet.base, cache_dir)
 
     class Crooked(TorchEngine):
-        def outputs(self, state):
-            found = super().outputs(state)
+        def outputs(self, state, *, seed=0):
+            found = super().outputs(state, seed=seed)
             return {n: v + (state == "folded") for n, v in found.items()}
 
     crooked = partial(engine_as, Crooked, bench)

@@ -3,12 +3,12 @@
 import signal
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from deltareg.errors import InvalidInput
+from deltareg.host.interrupts import ask_on_signals
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command, group
 from deltareg_cli.help_page import Example
@@ -16,7 +16,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, option
 
 if TYPE_CHECKING:
-    from deltareg.client.follow import Agent, FollowEvent
+    from deltareg.client.follow import FollowEvent
 
 PLACE = Place("Channels", 20)
 
@@ -161,7 +161,8 @@ def run(
     made = invocation.client.fleet.agent(
         opened, followed, options, on_event=lambda event: _tell(invocation, event)
     )
-    _stop_on_signals(made)
+    # Being stopped is how an agent ends, and no failure.
+    ask_on_signals(made.stop, signal.SIGINT, signal.SIGTERM)
     invocation.output.note(f"{options.agent} follows {', '.join(channels)}. Ctrl-C stops it")
     made.run()
 
@@ -191,16 +192,6 @@ def _tell(invocation: Invocation, event: "FollowEvent") -> None:
     }  # fmt: skip
     line = f"{event.observed.channel} v{event.observed.version} {event.observed.state}"
     invocation.output.show(Answer(document, event_blocks(event), [line]))
-
-
-def _stop_on_signals(agent: "Agent") -> None:
-    """End in order: being stopped is how an agent ends, and no failure."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        agent.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
 
 
 agent.add_command(run)

@@ -97,9 +97,9 @@ class TorchEngine:
             sized = [change_of(chain, self._tensors, ops) for chain in real]
         return [change for change in sized if change is not None]
 
-    def outputs(self, state: State) -> Outputs:
+    def outputs(self, state: State, *, seed: int = 0) -> Outputs:
         """Run one forward on the probe; rows of a prompt are no outputs of the probe's."""
-        found = floating_outputs(self._forward(state, self._probe))
+        found = floating_outputs(self._forward(state, self._probe, seed=seed))
         added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
         return without_added(found, self.outputs("base"), added) if added else found
 
@@ -371,18 +371,20 @@ class TorchEngine:
         assert isinstance(logits, torch.Tensor)
         return logits[:, -ids.shape[1] :].float()  # a delta may put virtual tokens before them
 
-    def _forward(self, state: State, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, object]:
+    def _forward(
+        self, state: State, inputs: Mapping[str, torch.Tensor], *, seed: int = 0
+    ) -> Mapping[str, object]:
         module = self._network.module
         with devices.memory_seam(f"running the {state} forward"):
             match state:
                 case "base":
-                    return forward(module, inputs)
+                    return forward(module, inputs, seed=seed)
                 case "attached":
                     with put_on(module, self._plan, self._running, _nobody):
-                        return forward(module, inputs)
+                        return forward(module, inputs, seed=seed)
                 case "folded":
                     with swapped(module, self._folded):
-                        return forward(module, inputs)
+                        return forward(module, inputs, seed=seed)
 
 
 def _nobody(effect: object, passed: object = None, /) -> None:

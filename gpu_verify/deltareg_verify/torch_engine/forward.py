@@ -21,8 +21,6 @@ from deltareg_verify.torch_engine.plan import Plan
 from deltareg_verify.torch_engine.prefix import inserted
 from deltareg_verify.torch_engine.swap import swapped
 
-_SEED = 0
-
 
 class Noted(Protocol):
     """Told every time that a hook or an insert has done something; a hook says what."""
@@ -101,7 +99,7 @@ def put_on(
         yield weights
 
 
-def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
+def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor], *, seed: int = 0) -> Result:
     """Run the network once, as it stands, without a cache.
 
     One that draws at random, as ViLT does the order of its patches, draws the same each time.
@@ -109,9 +107,10 @@ def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Result:
     Args:
         module: The network.
         inputs: By parameter of its forward.
+        seed: Of what it draws.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
+        torch.manual_seed(seed)
         return call(module, inputs)
 
 

@@ -3,10 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 from deltareg import Client
 from deltareg.client.config import ClientConfig
+from deltareg.errors import Refused
+from tests import tiny
 from tests.delta.kinds.assessing import assessed
 
 
@@ -42,3 +45,20 @@ def assert_same_factors(one, other):
     first, second = tensors(one), tensors(other)
     assert first.keys() == second.keys()
     assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+
+
+def converted(client, tmp_path, base, found, **metadata):
+    """Convert the tensors of one file, and lint what comes out."""
+    tiny.write(tmp_path / "in", found, file="x.safetensors", metadata=metadata)
+    report = client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path)
+    assert client.folders.lint(tmp_path / "out", base=base.path).is_accepted
+    return report
+
+
+def refusal(client, tmp_path, base, found, error=Refused):
+    """Give what the conversion of one file is refused for; nothing is written."""
+    tiny.write(tmp_path / "in", found, file="x.safetensors")
+    with pytest.raises(error) as caught:
+        client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path)
+    assert not (tmp_path / "out").exists()
+    return caught.value

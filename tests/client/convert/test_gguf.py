@@ -272,6 +272,16 @@ def test_what_is_no_lora_of_this_base_is_refused(client, tmp_path, base, changes
     assert not (tmp_path / "out").exists()
 
 
+def test_a_type_that_stands_for_no_factor_is_told_of_by_name(client, tmp_path, base):
+    whole = {n: (np.zeros_like(v, "i4"), None) for n, (v, _) in pair().items()}
+    adapter(tmp_path / "x.gguf", whole)
+
+    with pytest.raises(Refused, match="stored as I32") as caught:
+        client.folders.convert(tmp_path / "x.gguf", tmp_path / "out", base=base.path)
+
+    assert caught.value.problems[0].tensor == "blk.0.attn_v.weight.lora_a"
+
+
 def endless_list():
     """Make a file of a hundred bytes whose one value is a list of 2⁶⁰ numbers."""
     key = b"a.b"

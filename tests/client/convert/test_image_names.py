@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from deltareg.errors import InvalidInput, Refused
+from deltareg.errors import InvalidInput
 from tests import tiny
-from tests.client.convert.converting import client_of, config, folded, tensors
+from tests.client.convert.converting import (
+    client_of,
+    config,
+    converted,
+    folded,
+    refusal,
+    tensors,
+)  # fmt: skip
 from tests.client.convert.make_lycoris_golden import CASES as LYCORIS
 from tests.client.convert.make_lycoris_golden import GOLDEN
 
@@ -56,21 +63,6 @@ def pair(key, shape, *, r=2, up="lora_up", down="lora_down", alpha=None, seed=1)
 def product(found, key, up="lora_up", down="lora_down"):
     a, b = (found[f"{key}.{side}.weight"].astype("f8") for side in (down, up))
     return b.reshape(len(b), -1) @ a.reshape(len(a), -1)
-
-
-def converted(client, tmp_path, base, found, **metadata):
-    tiny.write(tmp_path / "in", found, file="x.safetensors", metadata=metadata)
-    report = client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path)
-    assert client.folders.lint(tmp_path / "out", base=base.path).is_accepted
-    return report
-
-
-def refusal(client, tmp_path, base, found, error=Refused):
-    tiny.write(tmp_path / "in", found, file="x.safetensors")
-    with pytest.raises(error) as caught:
-        client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path)
-    assert not (tmp_path / "out").exists()
-    return caught.value
 
 
 def assert_near(got, want):

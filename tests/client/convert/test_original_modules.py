@@ -15,7 +15,14 @@ from deltareg.client.folders.base_folder import open_base
 from deltareg.client.folders.folder import open_folder
 from deltareg.errors import InvalidInput, Refused
 from tests import tiny
-from tests.client.convert.converting import assert_same_factors, client_of, folded, tensors
+from tests.client.convert.converting import (
+    assert_same_factors,
+    client_of,
+    converted,
+    folded,
+    refusal,
+    tensors,
+)  # fmt: skip
 
 WIDTH = 6
 QKV = ("attn.to_q", "attn.to_k", "attn.to_v")
@@ -95,6 +102,11 @@ def product(found, key):
     return found[f"{key}.lora_up.weight"].astype("f8") @ found[f"{key}.lora_down.weight"]
 
 
+def assert_near(got, want):
+    assert got.keys() == want.keys()
+    assert all(np.allclose(got[name], want[name], rtol=0, atol=1e-6) for name in want)
+
+
 def expected(weights, found):
     """Fold by the original's own formula: its weights stacked, changed, and taken apart again."""
     double = [f"{DOUBLE}.{module}" for module in QKV]
@@ -108,26 +120,6 @@ def expected(weights, found):
     shift, scale = np.split(product(found, LAST_KEY), 2)
     change = np.concatenate([scale, shift])
     return want | {"norm_out.linear.weight": weights["norm_out.linear"] + change}
-
-
-def converted(client, tmp_path, base, found):
-    tiny.write(tmp_path / "in", found, file="x.safetensors")
-    report = client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path)
-    assert client.folders.lint(tmp_path / "out", base=base.path).is_accepted
-    return report
-
-
-def refusal(client, tmp_path, base, found, error=Refused):
-    tiny.write(tmp_path / "in", found, file="x.safetensors")
-    with pytest.raises(error) as caught:
-        client.folders.convert(tmp_path / "in", tmp_path / "out", base=base.path)
-    assert not (tmp_path / "out").exists()
-    return caught.value
-
-
-def assert_near(got, want):
-    assert got.keys() == want.keys()
-    assert all(np.allclose(got[name], want[name], rtol=0, atol=1e-6) for name in want)
 
 
 def test_stacked_modules_fold_into_what_the_stack_would_be(client, tmp_path, flux):

@@ -84,7 +84,7 @@ class Agent:
         self._pruned_at, self._trouble = float("-inf"), ""
 
     def stop(self) -> None:
-        """Ask it to end, from a signal or another thread; what is served stays served."""
+        """Ask it to end, from another thread; what is served stays served."""
         self._stop.set()
         self._wake.set()
         self._reporter.wake()
@@ -105,8 +105,10 @@ class Agent:
                                 error.message)  # fmt: skip
                 following.watch.start()
             self._reporter.start()
-            while not self._stop.is_set():
+            while True:
                 self._wake.clear()
+                if self._stop.is_set():  # after the clearing, which might take a stop's own wake
+                    return
                 self._round()
                 self._wake.wait(self._options.interval_s)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deltareg.client.push.convert.lora import Adapted, path_of
+from deltareg.client.push.convert.lora import ONE_DTYPE, Adapted, path_of
 from deltareg.client.push.convert.matrices import Made, elements
 from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
@@ -72,7 +72,7 @@ def _filled(name: str, found: Sequence[Adapted], base: BaseView) -> list[Adapted
         told = (
             f"the factors of {name} are {' and '.join(sorted(dtypes))}, and a stack has one dtype"
         )
-        raise InvalidInput(told, fix="save all of them in one dtype")
+        raise InvalidInput(told, fix=ONE_DTYPE)
     zeros = replace(found[0], a=_zeros(found[0].a), b=_zeros(found[0].b))
     return [
         own.get(target) or replace(zeros, module=path_of(target, base), target=target)

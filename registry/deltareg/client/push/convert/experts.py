@@ -21,7 +21,7 @@ from deltareg.client.bases.bases import KnownBase
 from deltareg.client.push.convert import to_peft
 from deltareg.client.push.convert.expert_proof import is_kept
 from deltareg.client.push.convert.levelled import of_one_scale
-from deltareg.client.push.convert.lora import Adapted, Lora, is_same, modules_of
+from deltareg.client.push.convert.lora import ONE_DTYPE, Adapted, Lora, is_same, modules_of
 from deltareg.client.push.convert.matrices import Made, elements
 from deltareg.client.push.convert.writing import Conversion, Part, copied
 from deltareg.delta.delta_manifest import Assessment
@@ -36,7 +36,6 @@ from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.tensors.array import TYPE_NAMES
 
 _DOWN = "down_proj"
-_ONE_DTYPE = "save all of them in one dtype"
 Proof = Callable[[Assessment], None]
 
 
@@ -87,7 +86,7 @@ class _Stack:
         if len(found) > 1:
             told = f"the factors of {self.path} are {' and '.join(sorted(found))}"
             raise InvalidInput(
-                f"{told}, and as one tensor they would have one dtype", fix=_ONE_DTYPE
+                f"{told}, and as one tensor they would have one dtype", fix=ONE_DTYPE
             )
         return found.pop()
 

@@ -27,9 +27,7 @@ ALPHA, SORT, KIND = "adapter.lora.alpha", "general.type", "adapter.type"
 ARCHITECTURE = "general.architecture"
 INVOCATION = "adapter.alora.invocation_tokens"
 LETTERS = {".lora_a": "a", ".lora_b": "b"}
-_UNREADABLE = (
-    ValueError, KeyError, IndexError, TypeError, OverflowError, UnicodeError, NotImplementedError,
-)  # fmt: skip
+_UNREADABLE = (ValueError, KeyError, IndexError, TypeError, OverflowError)
 
 
 def named(path: Path) -> Path | None:
@@ -81,7 +79,12 @@ def read(path: Path, known: KnownBase) -> Lora:
 def _values(tensor: StoredTensor) -> F32:
     """Give a tensor as float32; every type stands for exact numbers."""
     shape = tuple(int(size) for size in reversed(tensor.shape))
-    values = gguf().quants.dequantize(tensor.data, tensor.tensor_type)
+    try:
+        values = gguf().quants.dequantize(tensor.data, tensor.tensor_type)
+    except NotImplementedError as error:  # how the library says so: of integers, and of new types
+        told = f"it is stored as {tensor.tensor_type.name}, which gguf does not read as numbers"
+        fix = "convert it anew as F32, F16, BF16 or Q8_0, or upgrade gguf"
+        raise Refused([Problem("header", told, tensor=tensor.name, fix=fix)]) from error
     return np.array(values, np.float32).reshape(shape)
 
 

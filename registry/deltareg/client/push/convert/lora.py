@@ -15,6 +15,7 @@ from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.maths.updates import Factor, LowRank, WeightDecomposed
 from deltareg.errors import InvalidInput
 
+ONE_DTYPE = "save all of them in one dtype"
 _EMBEDDING = "lora_embedding_A"
 _OTHER = "push it as it is: deltareg push PATH NS/NAME --base BASE"
 
