@@ -1,4 +1,4 @@
-"""Each import contract catches what it is there to forbid; that they hold is said by `make lint`."""
+"""Each import contract catches what it is there to forbid; `make lint` says that they hold."""
 
 import json
 import shutil
