@@ -71,11 +71,13 @@ def pytest_collection_modifyitems(items):
 def leave_to_soak(items):
     """Leave to the soak what is asked of PostgreSQL again although no statement decides it.
 
-    Of each file that is named, one test stays.
+    Of each file that is named, one test stays, and with it what several do at once.
     """
     seen = set()
     for item in items:
         if item.path.parent.name in _DECIDED_IN_PYTHON and "postgresql" in item.name:
+            if "at_once" in item.name:
+                continue
             if item.path in seen and item.path.name not in _DECIDED_BY_STATEMENTS:
                 item.add_marker(pytest.mark.soak)
             seen.add(item.path)

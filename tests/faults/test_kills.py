@@ -46,8 +46,7 @@ def test_a_thousand_kills_lose_nothing(programs, database_url, figures, round_):
     assert harness.between() >= len(harness.kills) / 5, harness.histogram()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.soak
 def test_rows_committed_before_their_bytes_are_found_out(processes, sqlite_url, figures):
     """The harness has teeth: it finds a server that acknowledges what it has not stored."""
     server = processes.api(
@@ -61,8 +60,7 @@ def test_rows_committed_before_their_bytes_are_found_out(processes, sqlite_url, 
     assert any("half-visible" in text for text in harness.violations), replay(harness)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.soak
 def test_bytes_written_before_their_row_are_found_out(processes, sqlite_url, figures):
     """It finds what no collection can, too: only a kill between the two leaves such an object."""
     command = (*MUTANT, "bytes-first", "run")

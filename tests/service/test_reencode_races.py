@@ -325,6 +325,7 @@ def test_a_run_that_forgets_to_name_its_packs_is_found_out(sqlite_url, models, m
     assert found
 
 
+@pytest.mark.soak
 def test_a_run_that_names_only_what_it_sent_is_found_out(sqlite_url, models, monkeypatch):
     """The harness has teeth: packs of reference pieces are needed as well."""
     anew = pack_queries.reference_version_anew

@@ -46,8 +46,7 @@ def test_every_mistake_is_tried():
     assert set(NOTICING) == set(BUGS)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.soak
 @pytest.mark.parametrize("bug", NOTICING)
 def test_a_worker_that_answers_pass_is_noticed(bug, repository):
     failed, _ = run_with(bug, repository, NOTICING[bug])
@@ -55,8 +54,7 @@ def test_a_worker_that_answers_pass_is_noticed(bug, repository):
     assert failed >= AT_LEAST
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.soak
 def test_without_a_mistake_the_same_tests_pass(repository):
     failed, passed = run_with("", repository, ["test_verdict.py"])
 
