@@ -26,7 +26,7 @@ HELD_OUT = [planted for planted in planted_set() if planted.half == "held-out"]
 PREFERRED = ("vit/lora qv", "bert/full", "vit/lora mlp", "vit/full", "llama/lora qv", "vit/vera")
 # These are bases all the same when they have learnt less, and half of the sentences tell enough;
 # the soak has all of them.
-SHARES, SENTENCES = {"llama": 0.4, "bert": 0.4, "vit-twin": 0.4}, 32
+SHARES, SENTENCES = {"llama": 0.08, "bert": 0.4, "vit-twin": 0.4}, 32
 
 
 def place_of(planted):
