@@ -15,6 +15,8 @@ RIGHT = [
     ("swin to bart", "oft with a head"),  # names that a decoder alone does not have
     ("t5", "lora on both ends"),  # the switch that unties scales its outputs
     ("switch", "lora on both ends"),  # the same
+    ("t5", "all of it, untied"),  # its own config unties what the base's files have once
+    ("roformer", "all of it, untied"),  # the same of a bias
     ("marian", "lora, both ends saved"),  # ties that a class makes for itself
     ("deberta", "all of it, with new tokens"),  # a head's bias grows with the vocabulary
     ("llama answering", "lora with its biases"),  # a class whose plain network has another name

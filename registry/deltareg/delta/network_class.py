@@ -72,7 +72,9 @@ def view_as(base: BaseView, found: NetworkClass) -> BaseView:
     """Show a base as a network of another class sees it: with its config and its names."""
     own = base.config if found.config is None else found.config
     config = {**own, **found.changes(own)}
-    return replace(base, config=config, names=name_map_for(config, base.tensors))
+    names = name_map_for(config, base.tensors)
+    ties = names.ties.with_undone(base.names.ties)
+    return replace(base, config=config, names=replace(names, ties=ties))
 
 
 def _said(files: DeltaFiles, base: BaseView) -> str:

@@ -5,8 +5,8 @@ rules of its model type.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Self, cast
 
 from deltareg.delta.architectures import facts
 from deltareg.delta.names.rules import Rules
@@ -34,6 +34,16 @@ class Ties:
     groups: tuple[tuple[str, ...], ...] = ()
     is_of_class: bool = False
     is_of_part: bool = False
+
+    def with_undone(self, before: Self) -> Self:
+        """Add what was tied before: a config may untie it, the files have it once all the same."""
+        kept = [{*group} for group in self.groups]
+        undone = tuple(x for x in before.groups if not any({*x} <= group for group in kept))
+        if not undone:
+            return self
+        return replace(
+            self, groups=self.groups + undone, is_of_class=self.is_of_class or before.is_of_class
+        )
 
 
 def ties_of(architecture: str, config: Mapping[str, object], rules: Rules) -> Ties:
