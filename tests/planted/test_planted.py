@@ -24,6 +24,8 @@ from tests.verify.bench import SMOKE
 HELD_OUT = [planted for planted in planted_set() if planted.half == "held-out"]
 # Those whose deltas come from few trainings, so that the part takes seconds.
 PREFERRED = ("vit/lora qv", "bert/full", "vit/lora mlp", "vit/full", "llama/lora qv", "vit/vera")
+# Those that want a training of their own, and show in the same checks as others; the soak has them.
+LEFT_OUT = {"wrong_base", "over_trained"}
 # These are bases all the same when they have learnt less, and half of the sentences tell enough;
 # the soak has all of them.
 SHARES, SENTENCES = {"llama": 0.08, "bert": 0.4, "vit-twin": 0.4}, 32
@@ -34,8 +36,9 @@ def place_of(planted):
 
 
 def part():
-    """Choose one delta for every defect, and some healthy ones."""
-    chosen = {defect: next(p for p in PREFERRED if p in PLACES[defect]) for defect in DEFECTS}
+    """Choose one delta for nearly every defect, and some healthy ones."""
+    shown = [defect for defect in DEFECTS if defect not in LEFT_OUT]
+    chosen = {defect: next(p for p in PREFERRED if p in PLACES[defect]) for defect in shown}
     wanted = {*chosen.items(), *(("", place) for place in PREFERRED)}
     return [planted for planted in HELD_OUT if (planted.defect, place_of(planted)) in wanted]
 
@@ -95,7 +98,7 @@ def test_the_suite_asks_all_that_smoke_requires_but_for_one_number(base, tmp_pat
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_nothing_broken_passes(seen):
-    assert {one.planted.defect for one in seen} == {"", *DEFECTS}
+    assert {one.planted.defect for one in seen} == {"", *DEFECTS} - LEFT_OUT
     assert [name for name in passed(seen) if not name.startswith("healthy/")] == []
 
 
