@@ -10,6 +10,7 @@ from deltareg.wire import LeaseRequest, RunFailure
 from tests.cli.steps import BAD, BASES, DELTAS, done, push, push_base
 from tests.client.reencoding import WORKER, work
 from tests.client.torch_archive import pickles
+from tests.proving import prover_of
 
 KINDS = {"me/chat:v1": "lora", "me/full": "full"}
 
@@ -368,7 +369,7 @@ def test_rm_asks_first_and_collection_frees(user):
 def test_flatten_gives_a_run_and_waits_for_its_end(user, local_registry):
     ref = push(user)
     queued = user("flatten", ref, "--json")
-    work(local_registry.client(WORKER, principal="worker", kind="wrk"))
+    work(local_registry.client(WORKER, principal="worker", kind="wrk"), prover_of(local_registry))
 
     told = user("flatten", ref)
     late = user("flatten", ref, "--wait", "--timeout", "0s")

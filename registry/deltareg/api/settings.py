@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     run_log_days: float = Field(
         default=30.0, ge=0, description="How long a log is kept after its run; 0 is for ever, days."
     )
+    form_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="How long a version's former stored form is kept, to go back to it, days.",
+    )
     signing_key: Path | None = Field(
         default=None,
         description="The server's own key, PEM, mode 0600; made in the data folder when unset.",

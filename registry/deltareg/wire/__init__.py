@@ -59,6 +59,7 @@ from deltareg.wire.fleet import (
     FollowState,
     Observed,
 )
+from deltareg.wire.forms import FormHistory, FormRevert, StoredFormInfo
 from deltareg.wire.keys import EnvelopeInfo, GateSummary, KeyEnrol, KeyInfo, KeyRevoke
 from deltareg.wire.messages import (
     API,
@@ -153,6 +154,8 @@ __all__ = [
     "EnvelopeInfo",
     "FollowState",
     "FollowerInfo",
+    "FormHistory",
+    "FormRevert",
     "FsckFinding",
     "FsckReport",
     "GateAnswer",
@@ -222,6 +225,7 @@ __all__ = [
     "StorageRow",
     "StoreBytes",
     "StoredChange",
+    "StoredFormInfo",
     "SuiteCheck",
     "SuiteInfo",
     "SuitePush",

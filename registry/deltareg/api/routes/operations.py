@@ -13,22 +13,34 @@ router = closed_router("operations")
 
 @router.get("/gc/plans")
 def plan_collection(
-    request: Request, registry: InRegistry, by: By, grace_s: Seconds = None
+    request: Request,
+    registry: InRegistry,
+    by: By,
+    grace_s: Seconds = None,
+    keep_forms_s: Seconds = None,
 ) -> CollectReport:
     """Say what a collection would free."""
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s
     keep = request.app.state.keep_logs_s
-    return collect.plan_collection(registry, by, grace_s=grace, keep_logs_s=keep)
+    forms = request.app.state.keep_forms_s if keep_forms_s is None else keep_forms_s
+    return collect.plan_collection(
+        registry, by, grace_s=grace, keep_logs_s=keep, keep_forms_s=forms
+    )
 
 
 @router.post("/gc/runs")
 def run_collection(
-    request: Request, registry: InRegistry, by: By, grace_s: Seconds = None
+    request: Request,
+    registry: InRegistry,
+    by: By,
+    grace_s: Seconds = None,
+    keep_forms_s: Seconds = None,
 ) -> CollectReport:
     """Free what nothing needs, and drop the logs of runs that ended long ago."""
     grace = request.app.state.upload_grace_s if grace_s is None else grace_s
     keep = request.app.state.keep_logs_s
-    return collect.run_collection(registry, by, grace_s=grace, keep_logs_s=keep)
+    forms = request.app.state.keep_forms_s if keep_forms_s is None else keep_forms_s
+    return collect.run_collection(registry, by, grace_s=grace, keep_logs_s=keep, keep_forms_s=forms)
 
 
 @router.post("/fsck")

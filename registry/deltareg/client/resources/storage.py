@@ -1,8 +1,16 @@
 """What is stored, whether it is intact, and what of it nothing needs any more."""
 
+from deltareg.client.asking.resolving import path_of_one
 from deltareg.client.resources.resource import Resource
 from deltareg.refs import Ref, parse_name
-from deltareg.wire import CollectReport, FsckReport, StorageReport
+from deltareg.wire import (
+    CollectReport,
+    FormHistory,
+    FormRevert,
+    FsckReport,
+    StorageReport,
+    request_of,
+)
 
 
 class Storage(Resource):
@@ -24,12 +32,40 @@ class Storage(Resource):
             query = {"line": str(ref.line)} if ref.is_bare else {"ref": of}
         return self._context.api.get("/stats/storage", StorageReport, limit=limit, **query)
 
-    def collect(self, *, dry_run: bool, grace_s: float | None = None) -> CollectReport:
-        """Free what nothing needs, or say what that would be."""
-        api, query = self._context.api, {"grace_s": grace_s}
+    def collect(
+        self, *, dry_run: bool, grace_s: float | None = None, keep_forms_s: float | None = None
+    ) -> CollectReport:
+        """Free what nothing needs, or say what that would be.
+
+        Args:
+            dry_run: Only say it.
+            grace_s: How long deleted versions and idle uploads stay; the server's own when None.
+            keep_forms_s: How long former stored forms of versions stay; the server's own when None.
+        """
+        api, query = self._context.api, {"grace_s": grace_s, "keep_forms_s": keep_forms_s}
         if dry_run:
-            return api.get("/gc/plans", CollectReport, grace_s=grace_s)
+            return api.get("/gc/plans", CollectReport, **query)
         return api.request("POST", "/gc/runs", CollectReport, query=query)
+
+    def history(self, ref: str) -> FormHistory:
+        """List how a version is stored, was stored and may come to be stored.
+
+        Raises:
+            NotFound: No such version.
+        """
+        return self._context.api.get(f"{path_of_one(self._context, ref)}/forms", FormHistory)
+
+    def revert(self, ref: str, *, form: int | None = None) -> FormHistory:
+        """Serve a version in a former stored form again: the newest that is kept, or one of them.
+
+        Raises:
+            NotFound: No such form is kept.
+            Conflict: It is damaged as well.
+        """
+        request = request_of(FormRevert, **({} if form is None else {"form": form}))
+        return self._context.api.post(
+            f"{path_of_one(self._context, ref)}:revert", request, FormHistory
+        )
 
     def fsck(self, *, read_data: bool = False) -> FsckReport:
         """Hold the store against the database."""

@@ -172,7 +172,9 @@ def held_proof(conn: sa.Connection, run_id: str, *, principal_id: int) -> RunRow
 def newest_proof(conn: sa.Connection, held: Held) -> str | None:
     """Give the id of the newest run that proved, or was to prove, a version or a base."""
     column = runs.c.base_id if held.is_base else runs.c.version_id
-    query = sa.select(runs.c.id).where(column == held.row_id, runs.c.what == "prove")
+    query = sa.select(runs.c.id).where(
+        column == held.row_id, runs.c.what == "prove", runs.c.request["form"].as_string().is_(None)
+    )
     return conn.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc())).scalar()
 
 

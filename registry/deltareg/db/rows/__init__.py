@@ -40,7 +40,7 @@ from deltareg.db.rows.principals import (
     NamespaceRow,
     TokenRow,
 )
-from deltareg.db.rows.proofs import FormRow, RelyingRow, StandingProofRow
+from deltareg.db.rows.proofs import FormRow, RelyingRow, ServedFormRow, StandingProofRow
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
@@ -129,6 +129,7 @@ __all__ = [
     "RevisionRow",
     "RevocationRow",
     "RunRow",
+    "ServedFormRow",
     "ShownKeyRow",
     "ShownRunRow",
     "StandingProofRow",

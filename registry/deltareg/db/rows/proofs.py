@@ -46,4 +46,15 @@ class FormRow:
     state: str
     created_at: int
     ended_at: int | None
+    proven_at: int | None
     sender: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFormRow:
+    """The form that a version is served in; `proven_at` only while it is proven."""
+
+    storage_map: bytes
+    stored_bytes: int
+    storage_revision: int
+    proven_at: int | None
