@@ -251,7 +251,7 @@ class World:
             self.prover,
         )  # fmt: skip
         assert errors == []
-        collect.run(self.registry.engine, self.registry.store, grace_s=3600)
+        collect.run(self.registry.engine, self.registry.store, grace_s=0, keep_forms_s=0)
         return list(self.lost())
 
     def lost(self):

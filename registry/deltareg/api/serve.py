@@ -181,7 +181,10 @@ def open_registry(settings: Settings) -> Registry:
     engine = create_engine(settings.effective_database_url)
     check_schema(engine)
     store = open_store(settings.effective_store_url, options=settings.s3_options())
-    return Registry(engine, store, recheck_share=settings.recheck_share)
+    second = None
+    if settings.second_store_url is not None:
+        second = open_store(settings.second_store_url, options=settings.s3_options())
+    return Registry(engine, store, recheck_share=settings.recheck_share, second=second)
 
 
 def check_address(settings: Settings) -> None:

@@ -21,6 +21,10 @@ class Settings(BaseSettings):
     store_url: str | None = Field(
         default=None, description="Where packs go: file:///…, s3://bucket/prefix; default on disk."
     )
+    second_store_url: str | None = Field(
+        default=None,
+        description="A copy of the store, such as a replicated bucket, for `fsck --repair`.",
+    )
     data_dir: Path = Field(
         default=Path("deltareg-data"), description="Folder of the embedded database and store."
     )

@@ -71,7 +71,7 @@ from deltareg.wire.messages import (
     Text,
     request_of,
 )
-from deltareg.wire.operations import AuditRow, CollectReport, FsckFinding, FsckReport
+from deltareg.wire.operations import AuditRow, CollectReport, FsckFinding, FsckHeal, FsckReport
 from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.queue import LineSent, LogAppend, LogLine, RunLog, WorkerInfo
 from deltareg.wire.requests import (
@@ -157,6 +157,7 @@ __all__ = [
     "FormHistory",
     "FormRevert",
     "FsckFinding",
+    "FsckHeal",
     "FsckReport",
     "GateAnswer",
     "GateRule",

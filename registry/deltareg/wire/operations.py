@@ -29,17 +29,35 @@ class CollectReport(Answer):
 
 
 class FsckFinding(Answer):
-    """One thing that is not as the database says."""
+    """One thing that is not as the database says.
+
+    After a repair, `outcome` is `healed` or `push`, and `fix` names the commands in that case.
+    """
 
     kind: str
     subject: str
     detail: str
+    outcome: str = ""
+    fix: str = ""
+
+
+class FsckHeal(Answer):
+    """A version or a base that has to be pushed again: who sent it, and the command."""
+
+    subject: str
+    sent_by: str
+    fix: str
 
 
 class FsckReport(Answer):
-    """The state of the store against the database."""
+    """The state of the store against the database.
+
+    With `repaired`, what could be healed was, and `to_push` lists all that is corrupt still.
+    """
 
     packs: int
     bytes: int
     read_data: bool
     findings: list[FsckFinding]
+    repaired: bool = False
+    to_push: list[FsckHeal] = []

@@ -309,7 +309,11 @@ class ReencodeReport(Request):
 
 
 class RunFailure(Request):
-    """A worker could not do the run; it may be tried again."""
+    """A worker could not do the run; it may be tried again.
+
+    With `is_unreadable`, because what the registry gave was damaged, or some of it not there.
+    """
 
     fence: int
     error: Text
+    is_unreadable: bool = False

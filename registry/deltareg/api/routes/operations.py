@@ -44,6 +44,11 @@ def run_collection(
 
 
 @router.post("/fsck")
-def check_store(registry: InRegistry, by: By, *, read_data: bool = False) -> FsckReport:
-    """Hold the store against the database; with `read_data`, hash every pack again."""
-    return fsck.run_fsck(registry, by, read_data=read_data)
+def check_store(
+    registry: InRegistry, by: By, *, read_data: bool = False, repair: bool = False
+) -> FsckReport:
+    """Hold the store against the database; with `read_data`, hash every pack again.
+
+    With `repair`, heal what can be healed, and name what has to be pushed again.
+    """
+    return fsck.run_fsck(registry, by, read_data=read_data, repairs=repair)

@@ -67,7 +67,12 @@ class Storage(Resource):
             f"{path_of_one(self._context, ref)}:revert", request, FormHistory
         )
 
-    def fsck(self, *, read_data: bool = False) -> FsckReport:
-        """Hold the store against the database."""
-        query = {"read_data": read_data}
+    def fsck(self, *, read_data: bool = False, repair: bool = False) -> FsckReport:
+        """Hold the store against the database.
+
+        Args:
+            read_data: Whether to read and hash every pack.
+            repair: Whether to heal what can be healed, and to mark the rest.
+        """
+        query = {"read_data": read_data, **({"repair": True} if repair else {})}
         return self._context.api.request("POST", "/fsck", FsckReport, query=query)

@@ -20,6 +20,8 @@ from deltareg.db.rows.channels import (
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
 from deltareg.db.rows.packs import (
+    BadPackRow,
+    EntryRow,
     HolderRow,
     LeftoverRow,
     LooseKeyRow,
@@ -28,6 +30,7 @@ from deltareg.db.rows.packs import (
     PackSizeRow,
     PackStateRow,
     PackUseRow,
+    PieceEntryRow,
     ReceivedPackRow,
     UploadRow,
 )
@@ -78,6 +81,7 @@ __all__ = [
     "AgentRow",
     "ApprovalRow",
     "AuditRow",
+    "BadPackRow",
     "BaseManifestRow",
     "BaseRow",
     "BrokenGlassRow",
@@ -86,6 +90,7 @@ __all__ = [
     "ClaimableRow",
     "DepthRow",
     "DocumentsRow",
+    "EntryRow",
     "EnvelopeRow",
     "EventRow",
     "FollowerRow",
@@ -115,6 +120,7 @@ __all__ = [
     "PackSizeRow",
     "PackStateRow",
     "PackUseRow",
+    "PieceEntryRow",
     "PinnedRow",
     "PlaceRow",
     "PointerRow",

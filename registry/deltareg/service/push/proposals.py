@@ -14,6 +14,7 @@ from deltareg.db.queries import forms, proofs
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.damage import bad_packs
 from deltareg.db.queries.shares import Held
 from deltareg.db.queries.signing import has_other_workers
 from deltareg.db.rows import FormRow
@@ -84,8 +85,8 @@ def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: Dec
     """Serve a version in a form that is proven, and keep the one before; the version is locked."""
     held, manifest = stored.subject.held, stored.manifest
     before = forms.served_form(conn, form.version_id)
-    # What is corrupt is nothing to go back to.
-    is_kept = proofs.standing(conn, held).corrupt_at is None
+    # What is corrupt or damaged is nothing to go back to.
+    is_kept = proofs.standing(conn, held).corrupt_at is None and not bad_packs(conn, held)
     take_form(conn, form, is_former_kept=is_kept)
     digests = [str(digest) for digest in manifest.pieces()]
     pack_queries.forget_pieces_for(conn, stored.subject.scope, digests, str(manifest.base))

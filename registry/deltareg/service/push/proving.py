@@ -12,13 +12,15 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import proofs
 from deltareg.db.queries import runs as run_queries
+from deltareg.db.queries.damage import bad_packs
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import RunRow, StandingProofRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.push.corruption import record_lie
+from deltareg.service.push.corruption import packs_of_pieces, record_lie
+from deltareg.service.push.damage import find_damage_of
 from deltareg.service.push.proposals import complete_form_proof, form_map
 from deltareg.service.push.proven import Decoded, decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
@@ -56,18 +58,39 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
     if form_id is not None:
         return complete_form_proof(registry, caller, own, form_id, wrong)
     found = decode_stored(registry, held_by(run))
-    told = _Told(own, report, found, wrong)
+    # Before somebody is accused: the store may have damaged the bytes since they came.
+    damaged = bool(wrong) and _is_damaged(registry, caller, found, wrong)
+    told = _Told(own, report, found, wrong, is_damaged=damaged)
     return with_retry(registry.engine, lambda conn: _settle(conn, caller, told))
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a worker says of what it decoded, and what was stored when the server looked."""
+    """What a worker says of what it decoded, and what was stored when the server looked.
+
+    With `is_damaged`, the store has lost or changed bytes, and that is written down already.
+    """
 
     own: run_queries.Hold
     report: ProofReport
     found: Decoded
     wrong: Mapping[str, str]
+    is_damaged: bool
+
+
+def _is_damaged(
+    registry: Registry, caller: Caller, found: Decoded, wrong: Mapping[str, str]
+) -> bool:
+    """Look at the packs that what is wrong lies in; whether one of them is damaged."""
+    named = packs_of_pieces(found.storage, wrong)
+    is_all = any(str(name) not in _digests(found) for name in wrong)
+    looked = find_damage_of(registry, caller, found.subject.held, digests=None if is_all else named)
+    with read(registry.engine) as conn:
+        return bool(looked) or bool(bad_packs(conn, found.subject.held))
+
+
+def _digests(found: Decoded) -> set[str]:
+    return {str(digest) for digest in found.storage.pieces}
 
 
 def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
@@ -80,7 +103,9 @@ def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
     result = result_of("corrupt" if wrong else "proven", wrong) if counts else {}
     if run_queries.finish(conn, told.own, state="done", result=result) is None:
         raise lease_lost(conn, told.own)
-    if counts and wrong:
+    if told.is_damaged:
+        pass  # who sent it did not lie
+    elif counts and wrong:
         record_lie(conn, caller, found.subject, found.storage, wrong)
     elif counts:
         record_proof(conn, caller, found, before=now)

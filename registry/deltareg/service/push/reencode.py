@@ -27,11 +27,7 @@ from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.describe import ref_of
 from deltareg.service.kept import view_of_base
 from deltareg.service.push.forms import propose_form
-from deltareg.service.push.ingest import (
-    adopt_packs,
-    pack_keys,
-    read_back,
-)
+from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.uploads import check_open, find_own_upload, manifest_of
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs.held import lease_lost
@@ -101,7 +97,7 @@ def complete_reencode(
         raise InvalidInput("this upload is not of this run")
     check_open(upload, fix=_AGAIN)
     storage = StorageMap.decode(report.storage_map.encode())
-    _check_claim(registry, own, upload, storage, of_version=version_id)
+    _check_claim(registry, caller, own, upload, storage, of_version=version_id)
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
 
 
@@ -139,6 +135,7 @@ def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold)
 
 def _check_claim(
     registry: Registry,
+    caller: Caller,
     own: run_queries.Hold,
     upload: UploadRow,
     storage: StorageMap,
@@ -156,7 +153,7 @@ def _check_claim(
         )
         keys = pack_keys(conn, upload, storage, of_version=of_version)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    read_back(registry, upload, manifest, keys, storage)
+    read_back(registry, caller, upload, manifest, keys, storage)
 
 
 def _commit(
@@ -182,7 +179,7 @@ def _commit(
     result: dict[str, object] = {"stored_bytes": sizes}
     if not is_kept:
         result["proof_run"] = propose_form(
-            conn, version.id, adopt_packs(conn, upload, storage).values(),
+            conn, version.id, adopt_packs(conn, caller, upload, storage).values(),
             raw_map=report.storage_map.encode(), stored_bytes=sizes["after"],
             sent_by=caller.principal_id, run_id=own.run_id,
         )  # fmt: skip

@@ -1,0 +1,58 @@
+"""Bytes that a worker could not read: the server looks at them itself before anything follows."""
+
+from functools import partial
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import damage as queries
+from deltareg.db.queries import forms, proofs
+from deltareg.db.queries import runs as run_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import PackRow, ShownRunRow, present
+from deltareg.db.session import read, with_retry
+from deltareg.service.push.damage import find_damage
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.kinds.prove import FORM, WHAT, result_of
+
+
+def look_after_failure(registry: Registry, caller: Caller, run_id: str) -> None:
+    """Look at all that a run needed of the store, once its worker has said that it failed.
+
+    What is damaged is marked. A run that was to prove what turned out to be damaged has ended by
+    that; a form that is damaged goes.
+    """
+    with read(registry.engine) as conn:
+        run = run_queries.run_row(conn, run_id)
+        rows = [] if run is None else _needed(conn, run)
+    if run is not None and rows:
+        find_damage(registry, caller, rows)
+        with_retry(registry.engine, partial(_end, run=run))
+
+
+def _needed(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:
+    """List the packs that a run needs: of a form, or of a version and of its base, or of a base."""
+    if run.base_id is not None:
+        return list(queries.pack_rows(conn, Held(run.base_id, is_base=True)))
+    version = version_queries.version_by_id(conn, present(run.version_id))
+    base = base_queries.base_of(conn, version)
+    of_base = [] if base is None else queries.pack_rows(conn, Held(base.id, is_base=True))
+    if FORM in run.request:
+        return [*queries.pack_rows_of_form(conn, int(run.request[FORM])), *of_base]
+    return [*queries.pack_rows(conn, Held(version.id)), *of_base]
+
+
+def _end(conn: sa.Connection, run: ShownRunRow) -> None:
+    if run.what != WHAT:
+        return
+    if FORM in run.request:
+        form = forms.form_by_id(conn, int(run.request[FORM]), lock=True)
+        if form is not None and form.state == "proposed" and not forms.is_sound(conn, form.id):
+            forms.end_form(conn, form.id, state="dropped")
+            run_queries.end_queued(conn, run.dedup_key, result={})
+        return
+    is_base = run.base_id is not None
+    held = Held(present(run.base_id if is_base else run.version_id), is_base=is_base)
+    if proofs.standing(conn, held).corrupt_at is not None:
+        run_queries.end_queued(conn, run.dedup_key, result=result_of("corrupt", {}))
