@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import read
-from deltareg.errors import Corrupt
+from deltareg.errors import Corrupt, Forbidden, NotFound
 from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, work
 from tests.e2e.test_data_path import same_files
@@ -174,3 +174,40 @@ def test_a_former_form_is_served_where_the_new_one_is_damaged(server, run, tmp_p
     assert again.uploaded_bytes == 0, "it is there, in its former form"
     assert same_files(tmp_path / "out", run[1])
     assert client.storage.history(f"{LINE}:v2").forms[0].why == "revert"
+
+
+@BOTH_DATABASES
+def test_a_check_of_pieces_is_runs_that_go_on_where_they_stood(server, run, tmp_path):
+    admin = server.client(("read", "admin", "push"), principal="root")
+    for key in packs_of(server, 2):
+        rewrite(server.registry.store, key, flip_all)
+
+    begun = admin.storage.check_pieces()
+    again = admin.storage.check_pieces(check=begun.id)
+    prove(server)
+    done = admin.storage.show_check(begun.id)
+
+    assert (begun.total, begun.waiting, again.total) == (3, 3, 3)
+    assert (done.waiting, done.proven, done.corrupt) == (0, 1, 2)
+    assert {one.subject for one in done.to_push} == {f"{LINE}:v1", f"{LINE}:v2"}
+    for folder in run[:2]:
+        server.client().push(folder, LINE, base="base")
+    prove(server)
+    after = admin.storage.check_pieces()
+    prove(server)
+    assert admin.storage.show_check(after.id).proven == 3
+
+
+@ONE_STACK
+def test_a_share_is_drawn_and_something_always_is(server, run):
+    admin = server.client(("read", "admin"), principal="root")
+
+    found = [admin.storage.check_pieces(share=share) for share in (1e-9, 0.5, 1.0)]
+
+    assert [one.is_queued for one in found] == [True] * 3
+    assert found[0].total == 1
+    assert found[2].total == 3
+    with pytest.raises(NotFound):
+        admin.storage.show_check("00000000-0000-4000-8000-000000000000")
+    with pytest.raises(Forbidden):
+        server.client(("read", "push"), principal="bob").storage.check_pieces()

@@ -71,7 +71,15 @@ from deltareg.wire.messages import (
     Text,
     request_of,
 )
-from deltareg.wire.operations import AuditRow, CollectReport, FsckFinding, FsckHeal, FsckReport
+from deltareg.wire.operations import (
+    AuditRow,
+    CheckInfo,
+    CheckMore,
+    CollectReport,
+    FsckFinding,
+    FsckHeal,
+    FsckReport,
+)
 from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.queue import LineSent, LogAppend, LogLine, RunLog, WorkerInfo
 from deltareg.wire.requests import (
@@ -145,6 +153,8 @@ __all__ = [
     "BaseRename",
     "ChannelInfo",
     "ChannelMove",
+    "CheckInfo",
+    "CheckMore",
     "CheckOutcome",
     "CheckResult",
     "CollectReport",

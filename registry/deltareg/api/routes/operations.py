@@ -5,8 +5,8 @@ from fastapi import Request
 from deltareg.api.auth import By, InRegistry
 from deltareg.api.closed import closed_router
 from deltareg.api.parameters import Seconds
-from deltareg.service.upkeep import collect, fsck
-from deltareg.wire import CollectReport, FsckReport
+from deltareg.service.upkeep import collect, fsck, pieces
+from deltareg.wire import CheckInfo, CheckMore, CollectReport, FsckReport
 
 router = closed_router("operations")
 
@@ -52,3 +52,15 @@ def check_store(
     With `repair`, heal what can be healed, and name what has to be pushed again.
     """
     return fsck.run_fsck(registry, by, read_data=read_data, repairs=repair)
+
+
+@router.post("/fsck/checks")
+def check_pieces(registry: InRegistry, by: By, body: CheckMore) -> CheckInfo:
+    """Begin a check of pieces by workers, or queue more of one."""
+    return pieces.go_on(registry, by, body)
+
+
+@router.get("/fsck/checks/{check_id}")
+def show_check(registry: InRegistry, by: By, check_id: str) -> CheckInfo:
+    """Show how far a check of pieces is."""
+    return pieces.show_check(registry, by, check_id)

@@ -2,8 +2,10 @@
 
 from deltareg.client.asking.resolving import path_of_one
 from deltareg.client.resources.resource import Resource
-from deltareg.refs import Ref, parse_name
+from deltareg.refs import Ref, parse_id, parse_name
 from deltareg.wire import (
+    CheckInfo,
+    CheckMore,
     CollectReport,
     FormHistory,
     FormRevert,
@@ -76,3 +78,25 @@ class Storage(Resource):
         """
         query = {"read_data": read_data, **({"repair": True} if repair else {})}
         return self._context.api.request("POST", "/fsck", FsckReport, query=query)
+
+    def check_pieces(self, *, share: float = 1.0, check: str = "") -> CheckInfo:
+        """Have workers decode and hash what is stored, each version and base in a run of its own.
+
+        Args:
+            share: How much of it, drawn at random.
+            check: The id of a check to go on with.
+        """
+        wanted = CheckMore(check=check) if check else CheckMore(share=share)
+        while True:
+            found = self._context.api.post("/fsck/checks", wanted, CheckInfo)
+            if found.is_queued:
+                return found
+            wanted = CheckMore(check=found.id)
+
+    def show_check(self, check: str) -> CheckInfo:
+        """Show how far a check of pieces is.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return self._context.api.get(f"/fsck/checks/{parse_id(check, 'check')}", CheckInfo)

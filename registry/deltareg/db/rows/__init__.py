@@ -43,7 +43,14 @@ from deltareg.db.rows.principals import (
     NamespaceRow,
     TokenRow,
 )
-from deltareg.db.rows.proofs import FormRow, RelyingRow, ServedFormRow, StandingProofRow
+from deltareg.db.rows.proofs import (
+    CheckMarkRow,
+    CheckStateRow,
+    FormRow,
+    RelyingRow,
+    ServedFormRow,
+    StandingProofRow,
+)
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
@@ -87,6 +94,8 @@ __all__ = [
     "BrokenGlassRow",
     "BusyWorkerRow",
     "ChannelRow",
+    "CheckMarkRow",
+    "CheckStateRow",
     "ClaimableRow",
     "DepthRow",
     "DocumentsRow",

@@ -33,6 +33,24 @@ class RelyingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckMarkRow:
+    """How far a check of pieces has queued runs, and of which share of what is stored."""
+
+    version_id: int
+    base_id: int
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStateRow:
+    """How many runs of a check are in a state and have found something."""
+
+    state: str
+    proof: str | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class FormRow:
     """A stored form of a version beside the one that is served, without its storage map."""
 

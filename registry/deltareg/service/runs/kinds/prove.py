@@ -5,6 +5,7 @@ One is queued whenever bytes come in, before all verifications. It ends in
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -22,6 +23,7 @@ from deltareg.service.runs.kinds.kind import RunKind
 WHAT: Final = "prove"
 FORM: Final = "form"
 ANEW: Final = "anew"
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def queue_proof(
@@ -31,19 +33,22 @@ def queue_proof(
     created_by: int | None,
     priority: int = PROOF,
     is_anew: bool = False,
+    notes: Mapping[str, str] = NOTHING,
     new_id: Callable[[], UUID] = uuid4,
 ) -> str:
     """Queue a proof of what is stored of a version or a base, or join the one that waits.
 
     The run is about whatever is stored when it is claimed. With `is_anew` its worker fetches all of
-    it, whatever its cache has: what lies in the store now is what is asked about.
+    it, whatever its cache has: what lies in the store now is what is asked about. `notes` are kept
+    with a run that is new.
     """
     return queries.enqueue(
         conn, run_id=str(new_id()), what=WHAT,
-        dedup_key=proof_key(held) + (":anew" if is_anew else ""),
+        dedup_key=":".join([proof_key(held), *([ANEW] if is_anew else []), *notes.values()]),
         version_id=None if held.is_base else held.row_id,
         base_id=held.row_id if held.is_base else None,
-        request={ANEW: "yes"} if is_anew else {}, priority=priority, created_by=created_by,
+        request=({ANEW: "yes"} if is_anew else {}) | dict(notes), priority=priority,
+        created_by=created_by,
     )  # fmt: skip
 
 
