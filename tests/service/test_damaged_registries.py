@@ -165,7 +165,7 @@ class Ruin(World):
                 assert one.fix == "deltareg base push PATH base"
                 self.push_base()
                 continue
-            assert one.fix == "deltareg push PATH lab/x --base base"
+            assert one.fix == "deltareg push PATH lab/x --base base --convention absolute"
             self.push(int(one.subject.rpartition(":v")[2]) - 1)
 
     def wrong(self):

@@ -44,6 +44,12 @@ def form_by_id(conn: sa.Connection, form_id: int, *, lock: bool = False) -> Form
     return fetch_one(conn, query.with_for_update(of=forms) if lock else query, FormRow)
 
 
+def forms_with(conn: sa.Connection, pack_id: int) -> Sequence[FormRow]:
+    """List the forms that hold a pack."""
+    holding = sa.select(form_packs.c.form_id).where(form_packs.c.pack_id == pack_id)
+    return fetch_all(conn, _select().where(forms.c.id.in_(holding)).order_by(forms.c.id), FormRow)
+
+
 def packed_map(conn: sa.Connection, form_id: int) -> bytes:
     """Give the storage map of a form as its row keeps it, beside the version's manifest."""
     query = sa.select(forms.c.storage_map).where(forms.c.id == form_id)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import collection, forms, proofs
 from deltareg.db.queries import damage as queries
+from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import uploads as upload_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
@@ -26,7 +27,7 @@ from deltareg.service.push.corruption import end_work, replace_with_proposed
 from deltareg.service.push.revert import take_former
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs.kinds.prove import queue_proof
+from deltareg.service.runs.kinds.prove import form_key, queue_proof
 from deltareg.store import BlobStore
 
 QUICK_BYTES = 64 << 20
@@ -130,7 +131,11 @@ def mark_damaged(conn: sa.Connection, caller: Caller, row: PackRow, why: str) ->
     if not queries.mark_bad(conn, row.id, physical_key=row.physical_key, why=why):
         return []
     collection.forget_pieces(conn, [row.id])
-    return [hurt_by(conn, caller, held, why=why) for held in queries.needing(conn, row.id)]
+    hurt = [hurt_by(conn, caller, held, why=why) for held in queries.needing(conn, row.id)]
+    for form in forms.forms_with(conn, row.id):  # of no use to anybody any more
+        forms.end_form(conn, form.id, state="released" if form.state == "former" else "dropped")
+        run_queries.end_queued(conn, form_key(form.id), result={})
+    return hurt
 
 
 def hurt_by(conn: sa.Connection, caller: Caller, held: Held, *, why: str) -> Hurt:

@@ -131,7 +131,7 @@ def prove_by_verdict(
         held = Held(run.version_id)
         known = proofs.standing(conn, held)
     if outcome == "fail":
-        queue = partial(queue_proof, held=held, created_by=caller.principal_id)
+        queue = partial(queue_proof, held=held, created_by=caller.principal_id, is_anew=True)
         with_retry(registry.engine, queue)
         return
     if known.is_proven or not report.storage_revision:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import damage as queries
-from deltareg.db.queries import forms, proofs
+from deltareg.db.queries import proofs
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
@@ -44,13 +44,7 @@ def _needed(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:
 
 
 def _end(conn: sa.Connection, run: ShownRunRow) -> None:
-    if run.what != WHAT:
-        return
-    if FORM in run.request:
-        form = forms.form_by_id(conn, int(run.request[FORM]), lock=True)
-        if form is not None and form.state == "proposed" and not forms.is_sound(conn, form.id):
-            forms.end_form(conn, form.id, state="dropped")
-            run_queries.end_queued(conn, run.dedup_key, result={})
+    if run.what != WHAT or FORM in run.request:  # a form that is damaged has gone with its proof
         return
     is_base = run.base_id is not None
     held = Held(present(run.base_id if is_base else run.version_id), is_base=is_base)
