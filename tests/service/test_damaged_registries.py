@@ -52,8 +52,9 @@ class Ruin(World):
             self.flattener()
             self.reencoder()
             self.prover()
-        for key, _ in list(self.registry.store.keys("blobs/")) if second else ():
-            second.write(key, self.registry.store.read(key))
+        if second is not None:
+            for key, _ in list(self.registry.store.keys("blobs/")):
+                second.write(key, self.registry.store.read(key))
 
     def push_base(self):
         manifest = self.models.base_manifest
@@ -105,11 +106,12 @@ class Ruin(World):
     def change_pack(self):
         """Write something wrong into the row of a pack."""
         pack = self.some(sa.select(t.packs.c.id))
-        values = self.random.choice([
+        choices: list[dict[str, object]] = [
             {"size_bytes": 7},
             {"state": "deleting"},
             {"physical_key": f"blobs/{'0' * 64}/00000000-0000-4000-8000-{pack:012}"},
-        ])  # fmt: skip
+        ]
+        values = self.random.choice(choices)
         with write(self.registry.engine) as conn:
             conn.execute(sa.update(t.packs).where(t.packs.c.id == pack).values(**values))
         return f"pack {pack}: {values}"
