@@ -72,13 +72,13 @@ def what_is_wrong(store: BlobStore, row: PackRow, *, reads: bool) -> str:
 
 
 def find_damage(
-    registry: Registry, caller: Caller, rows: Iterable[PackRow], *, most_bytes: int | None = None
+    registry: Registry, by: Caller, rows: Iterable[PackRow], *, most_bytes: int | None = None
 ) -> list[Hurt]:
     """Look at packs, mark those that are damaged, and give what that has hit.
 
     Args:
         registry: The database and the store.
-        caller: Who looks.
+        by: Who looks.
         rows: The packs.
         most_bytes: How much is read at most; of what is beyond only sizes are looked at.
     """
@@ -89,15 +89,13 @@ def find_damage(
         reads = most_bytes is None or seen <= most_bytes
         why = what_is_wrong(registry.store, row, reads=reads)
         if why:
-            hurt += with_retry(
-                registry.engine, partial(mark_damaged, caller=caller, row=row, why=why)
-            )
+            hurt += with_retry(registry.engine, partial(mark_damaged, caller=by, row=row, why=why))
     return hurt
 
 
 def find_damage_of(
     registry: Registry,
-    caller: Caller,
+    by: Caller,
     held: Held,
     *,
     digests: Iterable[str] | None = None,
@@ -109,18 +107,18 @@ def find_damage_of(
     if digests is not None:
         wanted = set(digests)
         rows = [row for row in rows if row.digest in wanted]
-    return find_damage(registry, caller, rows, most_bytes=most_bytes)
+    return find_damage(registry, by, rows, most_bytes=most_bytes)
 
 
 def find_damage_relied_on(
-    registry: Registry, caller: Caller, upload: UploadRow, keys: Mapping[Digest, str]
+    registry: Registry, by: Caller, upload: UploadRow, keys: Mapping[Digest, str]
 ) -> bool:
     """Look at the packs that an upload relies on and did not bring; whether one is damaged."""
     with read(registry.engine) as conn:
         brought = {row.digest for row in upload_queries.received_packs(conn, upload.id)}
         others = {str(digest) for digest in keys} - brought
         rows = queries.packs_by_digest(conn, upload.scope, others)
-    return bool(find_damage(registry, caller, rows)) or _is_bad(registry, upload.scope, others)
+    return bool(find_damage(registry, by, rows)) or _is_bad(registry, upload.scope, others)
 
 
 def mark_damaged(conn: sa.Connection, caller: Caller, row: PackRow, why: str) -> list[Hurt]:

@@ -31,18 +31,18 @@ class _Copy:
     key: str
 
 
-def mend(registry: Registry, caller: Caller, row: PackRow) -> bool:
+def mend(registry: Registry, by: Caller, row: PackRow) -> bool:
     """Give a pack a sound object if there is one anywhere; whether there was."""
     if _holds(registry.store, row.physical_key, row.digest):
         size = registry.store.size(row.physical_key)
-        accept = partial(_accept, caller=caller, row=row, size_bytes=size or row.size_bytes)
+        accept = partial(_accept, caller=by, row=row, size_bytes=size or row.size_bytes)
         return with_retry(registry.engine, accept)
-    return _bring(registry, caller, row.scope, row.digest, instead_of=row)
+    return _bring(registry, by, row.scope, row.digest, instead_of=row)
 
 
-def bring_back(registry: Registry, caller: Caller, scope: str, digest: str) -> bool:
+def bring_back(registry: Registry, by: Caller, scope: str, digest: str) -> bool:
     """Make a pack that has no row any more of an object that is still there; whether there was."""
-    return _bring(registry, caller, scope, digest, instead_of=None)
+    return _bring(registry, by, scope, digest, instead_of=None)
 
 
 def _accept(conn: sa.Connection, caller: Caller, row: PackRow, size_bytes: int) -> bool:

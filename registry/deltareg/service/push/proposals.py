@@ -48,7 +48,7 @@ class _Proposed:
 
 def complete_form_proof(
     registry: Registry,
-    caller: Caller,
+    by: Caller,
     own: run_queries.Hold,
     form_id: int,
     wrong: Mapping[str, str],
@@ -57,17 +57,17 @@ def complete_form_proof(
 
     Raises:
         LeaseLost: The run is not the caller's (any more); nothing changes.
-        Forbidden: The caller made the form, and there are other workers.
+        Forbidden: `by` made the form, and there are other workers.
     """
     with read(registry.engine) as conn:
         form = forms.form_by_id(conn, form_id)
         proposed = None if form is None else _Proposed(form_id, decode_form(conn, form), wrong)
 
     def transaction(conn: sa.Connection) -> RunInfo:
-        result = {} if proposed is None else _settle(conn, caller, proposed)
+        result = {} if proposed is None else _settle(conn, by, proposed)
         if run_queries.finish(conn, own, state="done", result=result) is None:
             raise lease_lost(conn, own)
-        return describe_run(conn, caller, own.run_id)
+        return describe_run(conn, by, own.run_id)
 
     return with_retry(registry.engine, transaction)
 

@@ -52,7 +52,7 @@ def pack_keys(
 
 def read_back(
     registry: Registry,
-    caller: Caller,
+    by: Caller,
     upload: UploadRow,
     manifest: Manifest,
     keys: Mapping[Digest, str],
@@ -68,7 +68,7 @@ def read_back(
     try:
         return Readback(registry.store, keys, storage).delta_files(manifest)
     except (BlobMissing, IntegrityFailure, Refused) as error:
-        if find_damage_relied_on(registry, caller, upload, keys):
+        if find_damage_relied_on(registry, by, upload, keys):
             raise UploadClosed("a pack that was relied on is damaged", fix=_AGAIN) from error
         if not isinstance(error, BlobMissing):
             raise

@@ -12,6 +12,8 @@ from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import PackRow, ShownRunRow, present
 from deltareg.db.session import read, with_retry
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.push.damage import find_damage
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.prove import FORM, WHAT, result_of
@@ -23,6 +25,7 @@ def look_after_failure(registry: Registry, caller: Caller, run_id: str) -> None:
     What is damaged is marked. A run that was to prove what turned out to be damaged has ended by
     that; a form that is damaged goes.
     """
+    caller.require(Right.VERIFY, on=EVERYTHING)
     with read(registry.engine) as conn:
         run = run_queries.run_row(conn, run_id)
         rows = [] if run is None else _needed(conn, run)

@@ -47,21 +47,21 @@ class Mended:
     findings: Sequence[FsckFinding]
 
 
-def repair(registry: Registry, caller: Caller, *, reads: bool) -> Mended:
+def repair(registry: Registry, by: Caller, *, reads: bool) -> Mended:
     """Heal what can be healed; what cannot be is marked and named.
 
     Args:
         registry: The database and the store.
-        caller: Who asks.
+        by: Who asks.
         reads: Whether every object is read and hashed; else only those that are known to be bad.
     """
-    findings = list(_documents(registry, caller))
-    findings += _references(registry, caller)
-    findings += _marked(registry, caller)
+    findings = list(_documents(registry, by))
+    findings += _references(registry, by)
+    findings += _marked(registry, by)
     packs = size = 0
     for row in _pack_pages(registry.engine):
         packs, size = packs + 1, size + row.size_bytes
-        found = _pack(registry, caller, row, reads=reads)
+        found = _pack(registry, by, row, reads=reads)
         findings += [] if found is None else [found]
     findings += _pieces(registry)
     return Mended(packs, size, findings)
