@@ -22,6 +22,7 @@ from deltareg.db.rows import PackRow, UploadRow
 from deltareg.db.session import read, with_retry
 from deltareg.digest import Digest, sha256_over
 from deltareg.errors import BlobMissing, DeltaregError, IntegrityFailure
+from deltareg.identity.storage_map import StorageMap
 from deltareg.service.corrupt import push_again
 from deltareg.service.push.corruption import end_work, replace_with_proposed
 from deltareg.service.push.revert import take_former
@@ -94,20 +95,28 @@ def find_damage(
 
 
 def find_damage_of(
-    registry: Registry,
-    by: Caller,
-    held: Held,
-    *,
-    digests: Iterable[str] | None = None,
-    most_bytes: int | None = None,
+    registry: Registry, by: Caller, held: Held, *, most_bytes: int | None = None
 ) -> list[Hurt]:
-    """Look at the packs of a version or a base, or at some of them, and mark what is damaged."""
+    """Look at all that is stored of a version or a base, and mark what is damaged."""
     with read(registry.engine) as conn:
         rows = queries.pack_rows(conn, held)
-    if digests is not None:
-        wanted = set(digests)
-        rows = [row for row in rows if row.digest in wanted]
-    return find_damage(registry, by, rows, most_bytes=most_bytes)
+        lost = what_is_lost(conn, held)
+    found = find_damage(registry, by, rows, most_bytes=most_bytes)
+    if not lost:
+        return found
+    hurt = partial(hurt_by, caller=by, held=held, why=lost)
+    return [*found, with_retry(registry.engine, hurt)]
+
+
+def what_is_lost(conn: sa.Connection, held: Held) -> str:
+    """Say what rows have lost of a version or a base that has its bytes; empty for nothing."""
+    try:
+        raw = proofs.content(conn, held).storage_map
+        named = {str(pack.digest) for pack in StorageMap.decode(raw).packs} if raw else set[str]()
+    except DeltaregError as error:
+        return f"its documents: {error.message}"
+    missing = sorted(named - proofs.packs_of(conn, held).keys())
+    return f"nothing says that it needs the pack {missing[0]}" if missing else ""
 
 
 def find_damage_relied_on(
@@ -166,6 +175,8 @@ def heal_needing(conn: sa.Connection, caller: Caller, pack_ids: Sequence[int]) -
     for held in waiting:
         standing = proofs.standing(conn, held, lock=True)
         if standing.corrupt_at is None or queries.bad_packs(conn, held):
+            continue
+        if what_is_lost(conn, held):
             continue
         proofs.claim_anew(conn, held, sent_by=standing.sender_id)
         if standing.deleted_at is None:

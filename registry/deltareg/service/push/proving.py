@@ -19,7 +19,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.push.corruption import packs_of_pieces, record_lie
+from deltareg.service.push.corruption import record_lie
 from deltareg.service.push.damage import find_damage_of
 from deltareg.service.push.proposals import complete_form_proof, form_map
 from deltareg.service.push.proven import Decoded, decode_stored, record_proof
@@ -59,7 +59,7 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
         return complete_form_proof(registry, caller, own, form_id, wrong)
     found = decode_stored(registry, held_by(run))
     # Before somebody is accused: the store may have damaged the bytes since they came.
-    damaged = bool(wrong) and _is_damaged(registry, caller, found, wrong)
+    damaged = bool(wrong) and _is_damaged(registry, caller, found)
     told = _Told(own, report, found, wrong, is_damaged=damaged)
     return with_retry(registry.engine, lambda conn: _settle(conn, caller, told))
 
@@ -78,19 +78,11 @@ class _Told:
     is_damaged: bool
 
 
-def _is_damaged(
-    registry: Registry, caller: Caller, found: Decoded, wrong: Mapping[str, str]
-) -> bool:
-    """Look at the packs that what is wrong lies in; whether one of them is damaged."""
-    named = packs_of_pieces(found.storage, wrong)
-    is_all = any(str(name) not in _digests(found) for name in wrong)
-    looked = find_damage_of(registry, caller, found.subject.held, digests=None if is_all else named)
+def _is_damaged(registry: Registry, caller: Caller, found: Decoded) -> bool:
+    """Look at all that is stored; whether some of it is damaged."""
+    looked = find_damage_of(registry, caller, found.subject.held)
     with read(registry.engine) as conn:
         return bool(looked) or bool(bad_packs(conn, found.subject.held))
-
-
-def _digests(found: Decoded) -> set[str]:
-    return {str(digest) for digest in found.storage.pieces}
 
 
 def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:

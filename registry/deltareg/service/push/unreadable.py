@@ -14,7 +14,7 @@ from deltareg.db.rows import PackRow, ShownRunRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.push.damage import find_damage
+from deltareg.service.push.damage import find_damage, find_damage_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.prove import FORM, WHAT, result_of
 
@@ -28,22 +28,29 @@ def look_after_failure(registry: Registry, caller: Caller, run_id: str) -> None:
     caller.require(Right.VERIFY, on=EVERYTHING)
     with read(registry.engine) as conn:
         run = run_queries.run_row(conn, run_id)
-        rows = [] if run is None else _needed(conn, run)
-    if run is not None and rows:
-        find_damage(registry, caller, rows)
+        of_form = [] if run is None else _of_form(conn, run)
+        holders = [] if run is None else _holders(conn, run)
+    find_damage(registry, caller, of_form)
+    for held in holders:
+        find_damage_of(registry, caller, held)
+    if run is not None:
         with_retry(registry.engine, partial(_end, run=run))
 
 
-def _needed(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:
-    """List the packs that a run needs: of a form, or of a version and of its base, or of a base."""
+def _holders(conn: sa.Connection, run: ShownRunRow) -> list[Held]:
+    """List what a run needs the bytes of: a version and its base, or a base."""
     if run.base_id is not None:
-        return list(queries.pack_rows(conn, Held(run.base_id, is_base=True)))
+        return [Held(run.base_id, is_base=True)]
     version = version_queries.version_by_id(conn, present(run.version_id))
     base = base_queries.base_of(conn, version)
-    of_base = [] if base is None else queries.pack_rows(conn, Held(base.id, is_base=True))
-    if FORM in run.request:
-        return [*queries.pack_rows_of_form(conn, int(run.request[FORM])), *of_base]
-    return [*queries.pack_rows(conn, Held(version.id)), *of_base]
+    own = [] if FORM in run.request or version.released_at is not None else [Held(version.id)]
+    return own if base is None else [*own, Held(base.id, is_base=True)]
+
+
+def _of_form(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:
+    if FORM not in run.request:
+        return []
+    return list(queries.pack_rows_of_form(conn, int(run.request[FORM])))
 
 
 def _end(conn: sa.Connection, run: ShownRunRow) -> None:
