@@ -3,19 +3,19 @@
 import pytest
 import sqlalchemy as sa
 
-from deltareg.client import WorkerClient
+from deltareg.client.asking.resolving import fetch_manifest, resolve
 from deltareg.client.folders.folder import open_folder
 from deltareg.client.packs.transfer import piece_sources, send_pieces
 from deltareg.db import tables as t
-from deltareg.db.session import read, write
+from deltareg.db.session import write
 from deltareg.errors import Blocked, Conflict, Forbidden, NotFound
+from deltareg.refs import Ref
 from deltareg.wire import LeaseHold, LeaseRequest, ReencodeReport, UploadInfo
 from tests.client.checkpoints import LINE, write_run
-from tests.client.reencoding import WORKER, carry_out, claim, work
+from tests.client.reencoding import WORKER, claim, work
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
 from tests.proving import look, prove_all, prove_one, prover_of, zeros_of
-from tests.signers import enrol_named, key_of
 
 REF = f"{LINE}:v2"
 
@@ -59,9 +59,6 @@ def forge(worker, grant, manifest, lie):
 
 
 def manifest_of(client, ref):
-    from deltareg.client.asking.resolving import fetch_manifest, resolve
-    from deltareg.refs import Ref
-
     return fetch_manifest(client._context, resolve(client._context, Ref.parse(ref), bare="newest"))
 
 
@@ -186,6 +183,7 @@ def test_the_former_form_goes_when_its_time_is_over(server, run, tmp_path):
     assert same_files(tmp_path / "out", run[1])
 
 
+@pytest.mark.soak
 @ONE_STACK
 def test_a_form_that_nobody_proves_goes_with_its_time(server, run):
     client = server.client()
@@ -200,6 +198,7 @@ def test_a_form_that_nobody_proves_goes_with_its_time(server, run):
     assert client.show(REF).proof == "proven"
 
 
+@pytest.mark.soak
 @ONE_STACK
 def test_a_second_form_takes_the_place_of_one_that_waits(server, run):
     client, worker = server.client(), worker_of(server)
@@ -239,19 +238,3 @@ def damage_packs_of_form(server, form):
     held = sa.select(t.form_packs.c.pack_id).where(t.form_packs.c.form_id == form)
     with write(server.registry.engine) as conn:
         conn.execute(sa.update(t.packs).where(t.packs.c.id.in_(held)).values(bad_at=1))
-
-
-@ONE_STACK
-def test_a_verify_token_without_an_enrolled_key_gets_no_run(server, run):
-    with read(server.registry.engine) as conn:
-        assert conn.execute(sa.select(sa.func.count()).select_from(t.forms)).scalar() == 0
-    token = server.token("read", "verify", principal="stranger")
-    with (
-        WorkerClient(server._config(token), key=key_of("stranger")) as stranger,
-        pytest.raises(Forbidden),
-    ):
-        claim(stranger)
-    enrol_named(server.registry.engine, "stranger")
-    with WorkerClient(server._config(token), key=key_of("stranger")) as worker:
-        grant = claim(worker)
-        assert carry_out(worker, grant).upload

@@ -69,7 +69,7 @@ def lose(data):
     return None
 
 
-DAMAGES = [flip, flip_all, cut, lose]
+DAMAGES = [flip, *(pytest.param(one, marks=pytest.mark.soak) for one in (flip_all, cut, lose))]
 
 
 def numbers(client):
