@@ -79,11 +79,18 @@ def served_form(conn: sa.Connection, version_id: int) -> ServedFormRow:
 
 
 def is_sound(conn: sa.Connection, form_id: int) -> bool:
-    """Whether a form still holds its packs, and none of them is known to be damaged."""
-    held = sa.select(packs.c.bad_at, packs.c.state).join(
-        form_packs, form_packs.c.pack_id == packs.c.id
+    """Whether a form still holds its packs, and none of them is known to be damaged.
+
+    That stays so until the transaction ends.
+    """
+    held = (
+        sa.select(packs.c.bad_at, packs.c.state)
+        .join(form_packs, form_packs.c.pack_id == packs.c.id)
+        .where(form_packs.c.form_id == form_id)
+        .order_by(packs.c.id)
+        .with_for_update(read=True, of=packs)
     )
-    rows = conn.execute(held.where(form_packs.c.form_id == form_id)).all()
+    rows = conn.execute(held).all()
     return bool(rows) and all(row.bad_at is None and row.state == "live" for row in rows)
 
 

@@ -91,18 +91,6 @@ def packs_of(conn: sa.Connection, held: Held) -> dict[str, int]:
     return {row.digest: row.id for row in conn.execute(query)}
 
 
-def withdraw_pieces(conn: sa.Connection, held: Held, digests: Iterable[str]) -> None:
-    """Offer nobody pieces of some digests that lie in the packs of a version or a base."""
-    needs, column = needed_packs(held)
-    inside = (
-        sa.select(piece_packs.c.piece_id)
-        .join(needs, needs.c.pack_id == piece_packs.c.pack_id)
-        .where(column == held.row_id)
-    )
-    for part in batches(sorted(set(digests))):
-        conn.execute(sa.delete(pieces).where(pieces.c.digest.in_(part), pieces.c.id.in_(inside)))
-
-
 def relying_on(conn: sa.Connection, held: Held, digests: Iterable[str]) -> Sequence[RelyingRow]:
     """List other versions and bases that need some of the packs of one; the first hundred."""
     mine = packs_of(conn, held)

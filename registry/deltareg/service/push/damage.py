@@ -165,14 +165,19 @@ def hurt_by(conn: sa.Connection, caller: Caller, held: Held, *, why: str) -> Hur
     return Hurt(name, is_served=False, fix=again)
 
 
-def heal_needing(conn: sa.Connection, caller: Caller, pack_ids: Sequence[int]) -> list[str]:
+def heal_needing(
+    conn: sa.Connection, caller: Caller, pack_ids: Sequence[int], *, but: Held | None = None
+) -> list[str]:
     """Let what needs packs be whole again that have sound objects now; give its names.
 
-    It is claimed, as before it was proven, and is proven anew.
+    It is claimed, as before it was proven, and is proven anew. `but` is left alone: its bytes are
+    being replaced.
     """
     waiting = dict.fromkeys(held for one in pack_ids for held in queries.needing(conn, one))
     healed: list[str] = []
     for held in waiting:
+        if held == but:
+            continue
         standing = proofs.standing(conn, held, lock=True)
         if standing.corrupt_at is None or queries.bad_packs(conn, held):
             continue

@@ -216,7 +216,9 @@ def _take_again(
     if not is_wanted_again(known, caller) or known.deleted_at is not None:
         return
     is_healing = known.corrupt_at is not None
-    pack_ids = adopt_packs(conn, caller, upload, stored.storage, is_replacing=is_healing)
+    pack_ids = adopt_packs(
+        conn, caller, upload, stored.storage, of=Held(known.id), is_replacing=is_healing
+    )
     size = stored.storage.stored_bytes(stored.manifest.pieces())
     if is_healing:
         version_queries.restore_manifest(conn, known.id, stored.packed.manifest)

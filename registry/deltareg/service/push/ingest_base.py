@@ -219,7 +219,7 @@ def _store(
     """Give a base its bytes, in place of a lie where there is one."""
     storage, held = stored.storage, Held(known.id, is_base=True)
     is_healing = known.corrupt_at is not None
-    pack_ids = adopt_packs(conn, caller, upload, storage, is_replacing=is_healing)
+    pack_ids = adopt_packs(conn, caller, upload, storage, of=held, is_replacing=is_healing)
     manifest = manifest_of(upload)
     if is_healing and known.manifest_digest == upload.manifest_digest:
         queries.restore_manifest(conn, known.id, present(upload.manifest))

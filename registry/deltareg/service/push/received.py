@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import damage, proofs
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
+from deltareg.db.queries.shares import Held
 from deltareg.db.rows import UploadRow
 from deltareg.db.session import read
 from deltareg.delta.kind import DeltaFiles
@@ -86,12 +87,13 @@ def adopt_packs(
     upload: UploadRow,
     storage: StorageMap,
     *,
+    of: Held | None = None,
     is_replacing: bool = False,
 ) -> dict[str, int]:
     """Make the upload's packs live and lock the others; give every pack's row id by digest.
 
-    Its objects take the place of damaged ones, so what else needs those packs is whole again; with
-    `is_replacing` also of those that equal packs have.
+    Its objects take the place of damaged ones, so what else than `of`, which they are for, needs
+    those packs is whole again; with `is_replacing` also of those that equal packs have.
 
     Raises:
         UploadClosed: A pack that should be there already is gone.
@@ -111,5 +113,5 @@ def adopt_packs(
             physical_key=row.physical_key, is_replacing=is_replacing,
         )  # fmt: skip
     found |= pack_queries.lock_live(conn, upload.scope, others)
-    heal_needing(conn, caller, bad)
+    heal_needing(conn, caller, bad, but=of)
     return found
