@@ -13,12 +13,14 @@ from deltareg.client.packs.proof import wrong_parts
 from deltareg.client.packs.transfer import piece_sources, reader, send_pieces
 from deltareg.client.progress import SILENT
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
+from deltareg.errors import IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.wire import (
     BaseInfo,
     LeaseRequest,
     ProofReport,
+    RunFailure,
     UploadComplete,
     UploadInfo,
     UploadOpen,
@@ -37,8 +39,19 @@ def prove_all(client, *, name="prover"):
     found = []
     request = LeaseRequest(worker=name, what=["prove"])
     while (grant := client.lease(request)) is not None:
-        found.append(client.complete_proof(grant.run, look(client, grant)))
+        try:
+            found.append(client.complete_proof(grant.run, look(client, grant)))
+        except (IntegrityFailure, NotFound) as error:
+            failure = RunFailure(fence=grant.fence, error=error.message, is_unreadable=True)
+            client.fail_run(grant.run, failure)
     return found
+
+
+def prove_one(client, run, *, name="prover"):
+    """Carry out one run that proves, and give it."""
+    grant = client.lease(LeaseRequest(worker=name, what=["prove"], run=run))
+    assert grant is not None, "it is for somebody else"
+    return client.complete_proof(run, look(client, grant))
 
 
 def look(client, grant):

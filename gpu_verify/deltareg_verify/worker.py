@@ -16,7 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from deltareg.client.folders.base_folder import BaseFolder
-from deltareg.errors import DeltaregError, InvalidInput, LeaseLost, Unavailable
+from deltareg.errors import (
+    DeltaregError,
+    IntegrityFailure,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    Unavailable,
+)
 from deltareg.wire import (
     RUN_KIND_NAMES,
     LeaseGrant,
@@ -142,7 +149,9 @@ class Worker:
     def _fail(self, grant: LeaseGrant, error: Exception) -> None:
         reason = _reason(error)
         log.warning("run=%s failed: %s", grant.run, reason)
-        self.registry.fail_run(grant.run, RunFailure(fence=grant.fence, error=reason))
+        is_unreadable = isinstance(error, IntegrityFailure | NotFound)
+        failure = RunFailure(fence=grant.fence, error=reason, is_unreadable=is_unreadable)
+        self.registry.fail_run(grant.run, failure)
 
     def _tell(self, grant: LeaseGrant, heart: Heartbeat, tell: Callable[[], None]) -> None:
         """Tell the registry, again while it cannot be reached and the run is still ours."""

@@ -27,6 +27,7 @@ NAMES = {
     "ns": "team", "name": "lora", "version": "1", "channel": "prod", "base": "tinyllama",
     "digest": f"sha256:{'0' * 64}", "upload_id": "u", "run_id": "r", "verdict_id": "v",
     "token_id": "999999", "number": "0", "suite": "smoke", "check": "effect",
+    "check_id": "00000000-0000-4000-8000-000000000000",
     "request_id": "999999", "member_id": "999999", "keyid": "k",
 }  # fmt: skip
 QUERIES = {
@@ -70,6 +71,8 @@ BODIES: dict[str, dict[str, object]] = {
 }
 BODIES |= {
     "POST /api/v1/requests/{request_id}:approve": {},
+    "POST /api/v1/fsck/checks": {},
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}:revert": {},
     "POST /api/v1/requests/{request_id}:reject": {"reason": "x"},
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions/{number}:review": {
         "message": "x"

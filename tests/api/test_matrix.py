@@ -32,7 +32,7 @@ HERE = {
     "ns": "lab", "name": "x", "version": "1", "channel": "prod", "base": "tiny", "digest": ZEROS,
     "upload_id": "u", "run_id": "r2", "verdict_id": "v2", "token_id": "2", "number": "1",
     "suite": "smoke", "check": "effect", "request_id": "1", "member_id": "1", "agent": "host",
-    "keyid": "k",
+    "keyid": "k", "check_id": "00000000-0000-4000-8000-000000000000",
 }  # fmt: skip
 NOWHERE = HERE | {
     "ns": "nowhere", "run_id": "r9", "verdict_id": "v9", "request_id": "9", "member_id": "9",

@@ -10,6 +10,7 @@ from deltareg.wire import LeaseRequest, RunFailure
 from tests.cli.steps import BAD, BASES, DELTAS, done, push, push_base
 from tests.client.reencoding import WORKER, work
 from tests.client.torch_archive import pickles
+from tests.proving import prover_of
 
 KINDS = {"me/chat:v1": "lora", "me/full": "full"}
 
@@ -368,7 +369,7 @@ def test_rm_asks_first_and_collection_frees(user):
 def test_flatten_gives_a_run_and_waits_for_its_end(user, local_registry):
     ref = push(user)
     queued = user("flatten", ref, "--json")
-    work(local_registry.client(WORKER, principal="worker", kind="wrk"))
+    work(local_registry.client(WORKER, principal="worker", kind="wrk"), prover_of(local_registry))
 
     told = user("flatten", ref)
     late = user("flatten", ref, "--wait", "--timeout", "0s")
@@ -416,6 +417,37 @@ def test_fsck_finds_what_is_lost(user, local_registry):
     assert (sound.status, sound.json["findings"]) == (0, [])
     assert ended.status == 6
     assert "1 finding" in ended.out
+
+
+def test_fsck_repair_names_the_push_that_heals(user, local_registry):
+    ref = push(user)
+    for pack in (local_registry.folder / "blobs").rglob("*"):
+        if pack.is_file():
+            pack.unlink()
+
+    told = user("fsck", "--repair")
+    named = user("fsck", "--repair", "--json")
+    checked = user("fsck", "--pieces", "--wait", "--timeout", "0s")
+
+    assert (told.status, named.status) == (6, 6)
+    assert "deltareg base push PATH" in told.out
+    assert ref in {one["subject"] for one in named.json["to_push"]}
+    assert f"deltareg push PATH {ref.partition(':')[0]} --base" in " ".join(
+        one["fix"] for one in named.json["to_push"]
+    )
+    assert checked.status == 124
+
+
+def test_storage_lists_forms_and_has_none_to_go_back_to(user):
+    ref = push(user)
+
+    listed = user("storage", "history", ref)
+    forms = user("storage", "history", ref, "--json").json["forms"]
+    refused = user("storage", "revert", ref)
+
+    assert "served" in listed.out
+    assert [(one["state"], one["why"]) for one in forms] == [("served", "push")]
+    assert refused.status == 3
 
 
 def test_audit_names_who_did_what(promoted):

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from deltareg.wire import LeaseRequest
+from tests.proving import prove_one
 
 WORKER = ("read", "verify")
 
@@ -19,8 +20,11 @@ def carry_out(client, grant):
         return client.reencode(grant, base, Path(scratch))
 
 
-def work(client, *, name="w1"):
-    """Do one re-encode run to its end and give it."""
+def work(client, prover=None, *, name="w1"):
+    """Do one re-encode run to its end and give it; `prover` proves what it proposes."""
     grant = claim(client, name=name)
     assert grant is not None, "no re-encode run is queued"
-    return client.complete_reencode(grant.run, carry_out(client, grant))
+    done = client.complete_reencode(grant.run, carry_out(client, grant))
+    if prover is not None and done.proof_run:
+        prove_one(prover, done.proof_run)
+    return done

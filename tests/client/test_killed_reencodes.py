@@ -13,6 +13,7 @@ from tests.client.reencoding import WORKER, claim, work
 from tests.client.test_references import depths
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, BUCKET, BUCKET_MARKS, LOCAL
+from tests.proving import prove_one, prover_of
 
 REF = f"{LINE}:v3"
 
@@ -93,7 +94,7 @@ def test_a_worker_killed_before_its_report_changes_nothing(server, run, killed, 
     worker = server.client(WORKER, principal="worker", kind="wrk")
     assert claim(worker, name="w2") is None, "the lease of the dead one still runs"
     let_leases_run_out(server)
-    done = work(worker, name="w2")
+    done = work(worker, prover_of(server), name="w2")
 
     assert (done.state, done.attempt, done.worker) == ("done", 2, "w2")
     assert max(depths(server, REF)) == 1
@@ -107,6 +108,8 @@ def test_a_worker_killed_when_it_is_answered_has_done_its_work(server, run, kill
 
     assert status == -9, said
     assert states(server) == [("done", 1)]
+    (done,) = [run for run in server.client().runs.list().items if run.what == "reencode"]
+    prove_one(prover_of(server), done.proof_run)
     assert max(depths(server, REF)) == 1
     server.client().storage.collect(dry_run=False, grace_s=0)
     assert_whole(server, run[2], tmp_path / "after")

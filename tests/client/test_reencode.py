@@ -15,7 +15,7 @@ from tests.client.test_references import depths, live_bytes, pushed
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
 from tests.fixtures.registries import report as verdict_report
-from tests.proving import prove_all, prover_of
+from tests.proving import prove_all, prove_one, prover_of
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_flattening_leaves_one_reference_and_the_same_version(server, run, tmp_p
     before = client.show(f"{LINE}:v4")
 
     queued = client.versions.flatten(f"{LINE}:v4")
-    done = work(worker_of(server))
+    done = work(worker_of(server), prover_of(server))
     after = client.show(f"{LINE}:v4")
     server.client().pull(f"{LINE}:v4", tmp_path / "out")
 
@@ -93,12 +93,12 @@ def test_what_a_flattened_version_needed_goes_with_collection(server, run, tmp_p
     client = server.client()
     for number in (1, 2, 3):
         client.versions.delete(f"{LINE}:v{number}")
-    client.storage.collect(dry_run=False, grace_s=0)
+    client.storage.collect(dry_run=False, grace_s=0, keep_forms_s=0)
     before = live_bytes(server)
 
     client.versions.flatten(f"{LINE}:v4")
-    work(worker_of(server))
-    client.storage.collect(dry_run=False, grace_s=0)
+    work(worker_of(server), prover_of(server))
+    client.storage.collect(dry_run=False, grace_s=0, keep_forms_s=0)
     server.client().pull(f"{LINE}:v4", tmp_path / "out")
 
     assert live_bytes(server) < before
@@ -111,8 +111,8 @@ def test_a_version_below_may_be_flattened_without_those_above(server, run, tmp_p
     client = server.client()
     client.versions.flatten(f"{LINE}:v3")
 
-    work(worker_of(server))
-    client.storage.collect(dry_run=False, grace_s=0)
+    work(worker_of(server), prover_of(server))
+    client.storage.collect(dry_run=False, grace_s=0, keep_forms_s=0)
 
     for number, path in enumerate(run, 1):
         server.client().pull(f"{LINE}:v{number}", tmp_path / "out" / path.name)
@@ -128,8 +128,8 @@ def test_a_push_without_the_base_at_hand_is_stored_anew_with_it(server, alone, t
 
     first = work(worker)
     prove_all(prover_of(server))  # nothing is encoded against a claim
-    second = work(worker)
-    client.storage.collect(dry_run=False, grace_s=0)
+    second = work(worker, prover_of(server))
+    client.storage.collect(dry_run=False, grace_s=0, keep_forms_s=0)
 
     assert [run.ref for run in (first, second)] == [f"{LINE}:v1", f"{LINE}:v2"]
     assert first.stored_bytes.after < stored[0] * 0.6
@@ -232,7 +232,7 @@ def test_what_no_worker_could_do_without_the_base_is_queued_when_it_comes(server
     queued = reencodes(client)
     runs = [work(worker)]
     prove_all(prover_of(server))
-    runs.append(work(worker))
+    runs.append(work(worker, prover_of(server)))
 
     refs = [f"{LINE}:v1", f"{LINE}:v2"]
     assert dead == [(ref, "dead") for ref in refs]
@@ -352,6 +352,7 @@ def test_the_same_report_again_is_answered_alike(server, run):
     second = worker.complete_reencode(grant.run, report)
 
     assert first == second
+    prove_one(prover_of(server), first.proof_run)
     assert [action for action, _ in actions(server)].count("version.reencode") == 1
 
 
@@ -360,7 +361,7 @@ def test_a_pull_under_way_survives_the_replacement(server, run, tmp_path, monkey
     client, worker = server.client(), worker_of(server)
     for number in (1, 2, 3):
         client.versions.delete(f"{LINE}:v{number}")
-    client.storage.collect(dry_run=False, grace_s=0)
+    client.storage.collect(dry_run=False, grace_s=0, keep_forms_s=0)
     client.versions.flatten(f"{LINE}:v4")
     enter = PackReader.__enter__
     times: list[int] = []
@@ -371,8 +372,8 @@ def test_a_pull_under_way_survives_the_replacement(server, run, tmp_path, monkey
             times.append(1)
             with monkeypatch.context() as undone:
                 undone.setattr(PackReader, "__enter__", enter)
-                work(worker)
-            client.storage.collect(dry_run=False, grace_s=0)
+                work(worker, prover_of(server))
+            client.storage.collect(dry_run=False, grace_s=0, keep_forms_s=0)
         return enter(reader)
 
     monkeypatch.setattr(PackReader, "__enter__", replaced_first)

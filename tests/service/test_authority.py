@@ -41,12 +41,20 @@ from deltareg.service.channels import (
     waive,
 )
 from deltareg.service.lines import blobs, lineage, log, revocations, versions
-from deltareg.service.push import ingest, ingest_base, proving, reencode, uploads
+from deltareg.service.push import (
+    ingest,
+    ingest_base,
+    proving,
+    reencode,
+    revert,
+    unreadable,
+    uploads,
+)
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
-from deltareg.service.upkeep import collect, fsck, stats
+from deltareg.service.upkeep import collect, fsck, pieces, stats
 from deltareg.service.verdicts import compat, suites, verdicts
 from deltareg.store.memory import MemoryStore
 from deltareg.suites.suite import read_suite
@@ -54,6 +62,8 @@ from deltareg.wire import (
     AgentReport,
     BaseRename,
     ChannelMove,
+    CheckMore,
+    FormRevert,
     KeyEnrol,
     KeyRevoke,
     LeaseHold,
@@ -95,6 +105,7 @@ DELTA = Manifest("lora", "", True, ROOT, {}, (), ())
 REPORT = findings(type("Grant", (), {"fence": 1, "suite_digest": str(SMOKE.digest)}))
 PAGE = {"cursor": None, "limit": 50}
 HOLD = LeaseHold(run="r", fence=1)
+CHECK = "00000000-0000-4000-8000-000000000000"
 
 
 def serves(name):
@@ -139,6 +150,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(versions.show_version, AT_PROD, bare="newest"),
     called(versions.manifest_bytes, V1),
     called(versions.storage_bytes, V1),
+    called(revert.show_forms, V1, keep_s=60),
     called(run_log.read_log, "r", after=0),
     called(queue.list_queue, ref=V1, **PAGE),
     called(runs.list_runs, state=None, what=None, ref=V1, **PAGE),
@@ -191,6 +203,7 @@ WRITES = [  # to what lies in `lab`
     called(ingest_base.register_base, "open-base"),
     called(ingest_base.complete_base, "open-base", UploadComplete(storage_map="{}")),
     called(flatten.flatten, V1),
+    called(revert.revert_form, V1, FormRevert(), keep_s=60),
     called(runs.queue_run, RunCreate(ref="lab/x:v1")),
     called(prove_again.queue_prove, RunCreate(what="prove", ref="lab/x:v1")),
     called(namespaces.change_namespace, "lab", NamespaceChange(visibility="private")),
@@ -222,10 +235,13 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(proving.form_to_prove, "r"),
     called(proving.complete_proof, "r", ProofReport(fence=1, storage_revision=1, pieces=1)),
     called(leases.fail_run, "r", RunFailure(fence=1, error="x")),
+    called(unreadable.look_after_failure, "r"),
     called(run_log.append_log, "r", LogAppend(fence=1, first=0, lines=[LineSent(text="x")])),
     called(collect.plan_collection, grace_s=0),
     called(collect.run_collection, grace_s=0),
     called(fsck.run_fsck, read_data=False),
+    called(pieces.go_on, CheckMore()),
+    called(pieces.show_check, CHECK),
     called(stats.show_storage, None, limit=5),
     called(suites.push_suite, SuitePush(document="name: mine\nchecks: [effect]")),
 ]

@@ -10,6 +10,7 @@ from deltareg_verify.worker import Worker
 from tests.client.checkpoints import LINE, write_run
 from tests.client.test_references import depths, pushed
 from tests.e2e.test_data_path import same_files
+from tests.proving import prove_one, prover_of
 from tests.verify.desk import unused
 
 
@@ -72,10 +73,11 @@ def test_a_version_is_stored_anew_with_the_base_of_the_workers_machine(
     (run,) = runs_of(local_registry)
     assert (run.state, run.worker) == ("done", "w1")
     assert run.stored_bytes.after < run.stored_bytes.before
-    assert max(depths(local_registry, f"{LINE}:v1")) == 1
     assert list((tmp_path / "scratch").iterdir()) == []
-    client = local_registry.client()
     base.rename(tmp_path / "run" / "base")
+    prove_one(prover_of(local_registry), run.proof_run)
+    assert max(depths(local_registry, f"{LINE}:v1")) == 1
+    client = local_registry.client()
     client.pull(f"{LINE}:v1", tmp_path / "out")
     assert same_files(tmp_path / "out", first)
 
@@ -100,5 +102,7 @@ def test_a_flattened_version_is_one_reference_deep(local_registry, worker, tmp_p
 
     worker().serve()
 
-    assert client.runs.wait(queued.id, timeout_s=5).state == "done"
+    done = client.runs.wait(queued.id, timeout_s=5)
+    assert done.state == "done"
+    prove_one(prover_of(local_registry), done.proof_run)
     assert max(depths(local_registry, f"{LINE}:v2")) == 1

@@ -28,14 +28,24 @@ def flatten(invocation: Invocation, ref: str, *, wait: bool, timeout: float) -> 
 
     A version may be stored against the one before it, and that one again, four deep at most: it
     takes less room so, and a little longer to pull. Flattened, each tensor is decoded once. A
-    worker fetches the version, encodes it anew, decodes that and compares every digest before it
-    counts. Nothing about the version changes, and whoever is pulling it gets it. Bytes that are
-    not needed any more go with deltareg gc.
+    worker fetches the version and encodes it anew; another one decodes that and compares every
+    digest, and only then it is served so. Nothing about the version changes, and whoever is pulling
+    it gets it. How it was stored is kept for a week: deltareg storage revert goes back to it.
     """
     run = invocation.client.versions.flatten(ref)
+    proof = None
     if wait:
         run = wait_for(invocation, run, timeout_s=timeout)
+        if run.proof_run:
+            proof = invocation.client.runs.show(run.proof_run)
+            proof = wait_for(invocation, proof, timeout_s=timeout)
     invocation.output.show(run_answer(run, invocation))
+    if proof is not None and proof.proof != "proven":
+        raise Unavailable(
+            f"{run.ref} is stored as before: nobody proved the new form"
+            f" ({proof.error or proof.proof or proof.state})",
+            fix=f"deltareg storage history {run.ref}",
+        )
     if wait and run.state != "done":
         raise Unavailable(
             f"{run.ref} is stored as before: {run.error or run.state}",

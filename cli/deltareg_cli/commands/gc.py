@@ -20,6 +20,12 @@ grace_option = option(
     metavar="AGE",
     help="How long deleted versions and idle uploads are kept; the server decides by default.",
 )
+forms_option = option(
+    "--forms",
+    type=Duration(),
+    metavar="AGE",
+    help="How long former stored forms are kept; the server decides by default.",
+)
 
 
 @group(
@@ -33,27 +39,32 @@ def gc() -> None:
 
     Those of deleted versions and of uploads that were given up, once their grace is over: a day,
     unless the server or --grace says otherwise. It is safe beside pushes, and keeps what channels
-    served of late, so that it can be rolled back to. Logs of runs that ended long ago
-    go, too, as they do by themselves every hour; DELTAREG_RUN_LOG_DAYS of the server says when.
+    served of late, so that it can be rolled back to, and how a version was stored before it was
+    stored anew: for a week, unless the server or --forms says otherwise. Logs of runs that ended
+    long ago go, too, as they do by themselves every hour; DELTAREG_RUN_LOG_DAYS of the server says
+    when.
     """
 
 
 @command("plan", Example("what would be freed", "deltareg gc plan"), see_also=("gc run",))
 @grace_option
+@forms_option
 @click.pass_obj
-def plan(invocation: Invocation, *, grace: float | None) -> None:
+def plan(invocation: Invocation, *, grace: float | None, forms: float | None) -> None:
     """Say what collection would free, and free nothing."""
-    _show(invocation, invocation.client.storage.collect(dry_run=True, grace_s=grace), grace)
+    collect = invocation.client.storage.collect
+    _show(invocation, collect(dry_run=True, grace_s=grace, keep_forms_s=forms), grace)
 
 
 @command("run", Example("free it", "deltareg gc run"), see_also=("gc plan", "fsck"))
 @grace_option
+@forms_option
 @dry_run("The same as gc plan.")
 @click.pass_obj
-def run(invocation: Invocation, *, grace: float | None) -> None:
+def run(invocation: Invocation, *, grace: float | None, forms: float | None) -> None:
     """Free the bytes that nothing refers to."""
-    is_dry = invocation.globals.dry_run
-    _show(invocation, invocation.client.storage.collect(dry_run=is_dry, grace_s=grace), grace)
+    collect, is_dry = invocation.client.storage.collect, invocation.globals.dry_run
+    _show(invocation, collect(dry_run=is_dry, grace_s=grace, keep_forms_s=forms), grace)
 
 
 def _show(invocation: Invocation, report: CollectReport, grace: float | None) -> None:

@@ -46,8 +46,10 @@ def finish_proof(invocation: Invocation, run: RunInfo, *, wait: bool, timeout_s:
     invocation.output.show(run_answer(run, invocation))
     name = run.ref or run.base
     if run.proof == "corrupt":
-        what = f"deltareg push PATH {run.ref.partition(':')[0]}"
-        again = what if run.ref else f"deltareg base push PATH {run.base}"
+        again = f"deltareg base push PATH {run.base}"
+        if run.ref:
+            base = invocation.client.show(run.ref).base.name
+            again = f"deltareg push PATH {run.ref.partition(':')[0]} --base {base}"
         told = f"{name} is corrupt: what is stored is not what it says"
         raise Corrupt(told, fix=f"push the same folder again: {again}")
     if wait and run.proof is None:

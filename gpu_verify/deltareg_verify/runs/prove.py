@@ -28,8 +28,8 @@ def carry_out(
     """Decode what is stored of a version or a base; give what tells the registry."""
     name = grant.ref or grant.base.name
     told.say(f"gets what is stored of {name}")
-    report = _look(parts, grant, folder / "first", heart, is_anew=False)
-    if report.wrong:
+    report = _look(parts, grant, folder / "first", heart, is_anew=grant.is_anew)
+    if report.wrong and not grant.is_anew:
         # It may be this machine's cache or base that is damaged: nobody is accused for that.
         told.say(f"{len(report.wrong)} wrong; gets all of it anew and decodes it once more")
         report = _look(parts, grant, folder / "second", heart, is_anew=True)

@@ -29,6 +29,7 @@ from deltareg.api.routes import (
     uploads,
 )
 from deltareg.service.access.tokens import is_live
+from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Registry
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S
 from deltareg.wire import API
@@ -44,6 +45,7 @@ def create_app(
     lease_s: float = 60.0,
     upload_grace_s: float = 86_400.0,
     keep_logs_s: float | None = DEFAULT_KEEP_S,
+    keep_forms_s: float = KEEP_FORMS_S,
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
     room: Room | None = None,
     anonymous_reading: bool = False,
@@ -56,6 +58,7 @@ def create_app(
         lease_s: How long a lease lasts, seconds.
         upload_grace_s: How long an idle upload is kept by default, seconds.
         keep_logs_s: How long the log of a run is kept after its end, seconds; None for ever.
+        keep_forms_s: How long a stored form is kept after another took its place, seconds.
         allowed_hosts: The only `Host` headers answered; others are somebody's rebound DNS.
         anonymous_reading: Whether what is public is read without a token.
         room: The disks without which the server is not ready; None for none of its own.
@@ -77,6 +80,7 @@ def create_app(
     app.state.lease_s = lease_s
     app.state.upload_grace_s = upload_grace_s
     app.state.keep_logs_s = keep_logs_s
+    app.state.keep_forms_s = keep_forms_s
     app.state.room = room
     app.state.anonymous_reading = anonymous_reading
     app.state.is_closing = False  # once true, those who wait for something are sent home

@@ -181,7 +181,10 @@ def open_registry(settings: Settings) -> Registry:
     engine = create_engine(settings.effective_database_url)
     check_schema(engine)
     store = open_store(settings.effective_store_url, options=settings.s3_options())
-    return Registry(engine, store, recheck_share=settings.recheck_share)
+    second = None
+    if settings.second_store_url is not None:
+        second = open_store(settings.second_store_url, options=settings.s3_options())
+    return Registry(engine, store, recheck_share=settings.recheck_share, second=second)
 
 
 def check_address(settings: Settings) -> None:
@@ -276,7 +279,8 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
     app = create_app(
         registry, store_kind=settings.effective_store_url.partition(":")[0],
         lease_s=settings.lease_s, upload_grace_s=settings.upload_grace_s,
-        keep_logs_s=settings.keep_logs_s, room=Room(settings.own_disks()),
+        keep_logs_s=settings.keep_logs_s, keep_forms_s=settings.form_days * 86_400,
+        room=Room(settings.own_disks()),
         anonymous_reading=settings.anonymous_reading,
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip

@@ -21,6 +21,10 @@ class Settings(BaseSettings):
     store_url: str | None = Field(
         default=None, description="Where packs go: file:///…, s3://bucket/prefix; default on disk."
     )
+    second_store_url: str | None = Field(
+        default=None,
+        description="A copy of the store, such as a replicated bucket, for `fsck --repair`.",
+    )
     data_dir: Path = Field(
         default=Path("deltareg-data"), description="Folder of the embedded database and store."
     )
@@ -43,6 +47,11 @@ class Settings(BaseSettings):
     )
     run_log_days: float = Field(
         default=30.0, ge=0, description="How long a log is kept after its run; 0 is for ever, days."
+    )
+    form_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="How long a version's former stored form is kept, to go back to it, days.",
     )
     signing_key: Path | None = Field(
         default=None,

@@ -66,6 +66,8 @@ class Action(StrEnum):
     VERSION_PROVE = "version.prove"
     VERSION_PUSH = "version.push"
     VERSION_REENCODE = "version.reencode"
+    VERSION_REFUSE = "version.refuse"
+    VERSION_REVERT = "version.revert"
     VERSION_REVOKE = "version.revoke"
     VERSION_UNREVOKE = "version.unrevoke"
 

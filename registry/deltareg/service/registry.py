@@ -30,6 +30,7 @@ class Registry:
         store: Where bytes lie.
         signer: The server's own key; None where it has none and signs nothing.
         recheck_share: Of the passes, how many are verified again by another worker.
+        second: Another store with copies of the same bytes, to heal from; None for none.
         visibilities: Which namespaces are private, kept as long as none of them changes.
     """
 
@@ -37,6 +38,7 @@ class Registry:
     store: BlobStore
     signer: SigningKey | None = None
     recheck_share: float = 0.0
+    second: BlobStore | None = None
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)
 
 

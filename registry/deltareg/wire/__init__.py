@@ -59,6 +59,7 @@ from deltareg.wire.fleet import (
     FollowState,
     Observed,
 )
+from deltareg.wire.forms import FormHistory, FormRevert, StoredFormInfo
 from deltareg.wire.keys import EnvelopeInfo, GateSummary, KeyEnrol, KeyInfo, KeyRevoke
 from deltareg.wire.messages import (
     API,
@@ -70,7 +71,15 @@ from deltareg.wire.messages import (
     Text,
     request_of,
 )
-from deltareg.wire.operations import AuditRow, CollectReport, FsckFinding, FsckReport
+from deltareg.wire.operations import (
+    AuditRow,
+    CheckInfo,
+    CheckMore,
+    CollectReport,
+    FsckFinding,
+    FsckHeal,
+    FsckReport,
+)
 from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.queue import LineSent, LogAppend, LogLine, RunLog, WorkerInfo
 from deltareg.wire.requests import (
@@ -144,6 +153,8 @@ __all__ = [
     "BaseRename",
     "ChannelInfo",
     "ChannelMove",
+    "CheckInfo",
+    "CheckMore",
     "CheckOutcome",
     "CheckResult",
     "CollectReport",
@@ -153,7 +164,10 @@ __all__ = [
     "EnvelopeInfo",
     "FollowState",
     "FollowerInfo",
+    "FormHistory",
+    "FormRevert",
     "FsckFinding",
+    "FsckHeal",
     "FsckReport",
     "GateAnswer",
     "GateRule",
@@ -222,6 +236,7 @@ __all__ = [
     "StorageRow",
     "StoreBytes",
     "StoredChange",
+    "StoredFormInfo",
     "SuiteCheck",
     "SuiteInfo",
     "SuitePush",

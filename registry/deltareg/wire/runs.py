@@ -211,7 +211,9 @@ class RunInfo(Answer):
     Of a re-encode run, `against` is `base` or `smallest`, and `stored_bytes` what came of it. Where
     it waits, `position` is 1 for the next one, if that was looked up, and `unserved` says that no
     worker which runs now could take it. `variant` names the variant of the base it verifies on.
-    A run that proves is about a version or a `base`; `proof` and `wrong` are what came of it.
+    A run that proves is about a version or a `base`; `proof` and `wrong` are what came of it. One
+    that proves a `form` says so of that, and the version is served in it if it is proven. Of a
+    re-encode run whose form waits for that, `proof_run` is the run that proves it.
     """
 
     id: str
@@ -229,6 +231,8 @@ class RunInfo(Answer):
     base: str = ""
     proof: ProofState | None = None
     wrong: list[WrongPart] = []
+    form: int | None = None
+    proof_run: str = ""
     priority: Priority = "normal"
     labels: dict[str, str] = {}
     position: int | None = None
@@ -266,7 +270,8 @@ class LeaseGrant(Answer):
     what to verify on: the version's base, or a variant of it, which has `variant_of`. The report
     has to be signed and to say the `nonce`. `waived`
     names the checks after whose failure the others run all the same. A run that proves a base has
-    no `ref`. `storage_revision` says which form is stored now.
+    no `ref`. `storage_revision` says which form is stored now. With `is_anew`, nothing of what is
+    to be proven comes out of a cache.
     """
 
     run: str
@@ -285,6 +290,7 @@ class LeaseGrant(Answer):
     nonce: str = ""
     waived: list[str] = []
     storage_revision: int = 0
+    is_anew: bool = False
 
 
 class LeaseHold(Request):
@@ -303,7 +309,11 @@ class ReencodeReport(Request):
 
 
 class RunFailure(Request):
-    """A worker could not do the run; it may be tried again."""
+    """A worker could not do the run; it may be tried again.
+
+    With `is_unreadable`, because what the registry gave was damaged, or some of it not there.
+    """
 
     fence: int
     error: Text
+    is_unreadable: bool = False

@@ -20,10 +20,13 @@ from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
 from deltareg.service.lines import revocations as revocation_service
 from deltareg.service.lines import versions as service
+from deltareg.service.push import revert as revert_service
 from deltareg.service.resolve import Bare, look_up
 from deltareg.service.runs import flatten as flatten_service
 from deltareg.wire import (
     BaseInfo,
+    FormHistory,
+    FormRevert,
     GateAnswer,
     LineageAnswer,
     LineInfo,
@@ -176,6 +179,22 @@ def unrevoke(registry: InRegistry, by: By, version: Version, body: Unrevoke) -> 
 def flatten(registry: InRegistry, by: By, version: Version) -> RunInfo:
     """Queue a run that stores the version against its base alone, or join the one under way."""
     return flatten_service.flatten(registry, by, version)
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/forms")
+def forms(request: Request, registry: InRegistry, by: By, version: Version) -> FormHistory:
+    """List how the version is stored, was stored and may come to be stored."""
+    keep = request.app.state.keep_forms_s
+    return revert_service.show_forms(registry, by, version, keep_s=keep)
+
+
+@router.post("/deltas/{ns}/{name}/versions/{version}:revert")
+def revert(
+    request: Request, registry: InRegistry, by: By, version: Version, body: FormRevert
+) -> FormHistory:
+    """Serve the version in a former stored form again."""
+    keep = request.app.state.keep_forms_s
+    return revert_service.revert_form(registry, by, version, body, keep_s=keep)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/manifest")

@@ -14,7 +14,7 @@ from deltareg.api.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, is_in_vain, wai
 from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.channels import waive as waivers
-from deltareg.service.push import proving, reencode
+from deltareg.service.push import proving, reencode, unreadable
 from deltareg.service.runs import leases, prove_again
 from deltareg.service.runs import runs as service
 from deltareg.service.runs.kinds import verify
@@ -124,6 +124,8 @@ def complete_proof(registry: InRegistry, by: By, run_id: str, body: ProofReport)
 def fail_run(registry: InRegistry, by: By, run_id: str, body: RunFailure) -> None:
     """Give back a run that could not be carried out."""
     leases.fail_run(registry, by, run_id, body)
+    if body.is_unreadable:
+        unreadable.look_after_failure(registry, by, run_id)
 
 
 @router.post("/runs/{run_id}:upload")

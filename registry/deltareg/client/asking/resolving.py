@@ -2,7 +2,7 @@
 
 from deltareg.client.context import Context
 from deltareg.digest import Digest
-from deltareg.errors import IntegrityFailure
+from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref, parse_base
 from deltareg.wire import VersionDetail, VersionInfo
@@ -33,6 +33,19 @@ def fetch_manifest(context: Context, version: VersionInfo) -> Manifest:
 def version_path(ref: Ref) -> str:
     """Give the API path of a version that is named by its number."""
     return f"/deltas/{ref.line.namespace}/{ref.line.name}/versions/{ref.version}"
+
+
+def path_of_one(context: Context, text: str) -> str:
+    """Give the API path of the one version that a reference names; a bare line is none.
+
+    Raises:
+        InvalidInput: It names a line.
+    """
+    ref = Ref.parse(text)
+    if ref.is_bare:
+        raise InvalidInput(f"{ref} names a line, not a version", fix=f"name one: {ref}:v1")
+    version = resolve(context, ref, bare="newest")
+    return version_path(Ref.parse(version.ref))
 
 
 def base_path(name: str) -> str:

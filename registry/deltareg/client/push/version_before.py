@@ -19,7 +19,14 @@ from deltareg.client.packs.transfer import reader
 from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import Reference
 from deltareg.digest import Digest
-from deltareg.errors import Conflict, NotFound, Refused, UploadClosed
+from deltareg.errors import (
+    Conflict,
+    Corrupt,
+    IntegrityFailure,
+    NotFound,
+    Refused,
+    UploadClosed,
+)
 from deltareg.identity.manifest import Manifest, ManifestTensor
 from deltareg.identity.storage_map import DEPTH_MAX, StorageMap
 from deltareg.refs import LineRef
@@ -128,11 +135,14 @@ def _open(context: Context, version: VersionInfo) -> Earlier | None:
     digest = Digest.parse(version.digest)
     if not is_remembered(context.cache, digest):
         return None
-    manifest = fetch_manifest(context, version)
-    path = find_version_folder(context.cache, digest, manifest)
-    if path is None:
+    try:
+        manifest = fetch_manifest(context, version)
+        path = find_version_folder(context.cache, digest, manifest)
+        if path is None:
+            return None
+        storage = fetch_storage(context, version)
+    except (Corrupt, IntegrityFailure, NotFound):  # of use to nobody until it is healed
         return None
-    storage = fetch_storage(context, version)
     try:
         return Earlier(manifest, storage, open_files(path, manifest))
     except (OSError, Refused):  # somebody has just taken it away

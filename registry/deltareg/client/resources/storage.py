@@ -1,8 +1,18 @@
 """What is stored, whether it is intact, and what of it nothing needs any more."""
 
+from deltareg.client.asking.resolving import path_of_one
 from deltareg.client.resources.resource import Resource
-from deltareg.refs import Ref, parse_name
-from deltareg.wire import CollectReport, FsckReport, StorageReport
+from deltareg.refs import Ref, parse_id, parse_name
+from deltareg.wire import (
+    CheckInfo,
+    CheckMore,
+    CollectReport,
+    FormHistory,
+    FormRevert,
+    FsckReport,
+    StorageReport,
+    request_of,
+)
 
 
 class Storage(Resource):
@@ -24,14 +34,69 @@ class Storage(Resource):
             query = {"line": str(ref.line)} if ref.is_bare else {"ref": of}
         return self._context.api.get("/stats/storage", StorageReport, limit=limit, **query)
 
-    def collect(self, *, dry_run: bool, grace_s: float | None = None) -> CollectReport:
-        """Free what nothing needs, or say what that would be."""
-        api, query = self._context.api, {"grace_s": grace_s}
+    def collect(
+        self, *, dry_run: bool, grace_s: float | None = None, keep_forms_s: float | None = None
+    ) -> CollectReport:
+        """Free what nothing needs, or say what that would be.
+
+        Args:
+            dry_run: Only say it.
+            grace_s: How long deleted versions and idle uploads stay; the server's own when None.
+            keep_forms_s: How long former stored forms of versions stay; the server's own when None.
+        """
+        api, query = self._context.api, {"grace_s": grace_s, "keep_forms_s": keep_forms_s}
         if dry_run:
-            return api.get("/gc/plans", CollectReport, grace_s=grace_s)
+            return api.get("/gc/plans", CollectReport, **query)
         return api.request("POST", "/gc/runs", CollectReport, query=query)
 
-    def fsck(self, *, read_data: bool = False) -> FsckReport:
-        """Hold the store against the database."""
-        query = {"read_data": read_data}
+    def history(self, ref: str) -> FormHistory:
+        """List how a version is stored, was stored and may come to be stored.
+
+        Raises:
+            NotFound: No such version.
+        """
+        return self._context.api.get(f"{path_of_one(self._context, ref)}/forms", FormHistory)
+
+    def revert(self, ref: str, *, form: int | None = None) -> FormHistory:
+        """Serve a version in a former stored form again: the newest that is kept, or one of them.
+
+        Raises:
+            NotFound: No such form is kept.
+            Conflict: It is damaged as well.
+        """
+        request = request_of(FormRevert, **({} if form is None else {"form": form}))
+        return self._context.api.post(
+            f"{path_of_one(self._context, ref)}:revert", request, FormHistory
+        )
+
+    def fsck(self, *, read_data: bool = False, repair: bool = False) -> FsckReport:
+        """Hold the store against the database.
+
+        Args:
+            read_data: Whether to read and hash every pack.
+            repair: Whether to heal what can be healed, and to mark the rest.
+        """
+        query = {"read_data": read_data, **({"repair": True} if repair else {})}
         return self._context.api.request("POST", "/fsck", FsckReport, query=query)
+
+    def check_pieces(self, *, share: float = 1.0, check: str = "") -> CheckInfo:
+        """Have workers decode and hash what is stored, each version and base in a run of its own.
+
+        Args:
+            share: How much of it, drawn at random.
+            check: The id of a check to go on with.
+        """
+        wanted = CheckMore(check=check) if check else CheckMore(share=share)
+        while True:
+            found = self._context.api.post("/fsck/checks", wanted, CheckInfo)
+            if found.is_queued:
+                return found
+            wanted = CheckMore(check=found.id)
+
+    def show_check(self, check: str) -> CheckInfo:
+        """Show how far a check of pieces is.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return self._context.api.get(f"/fsck/checks/{parse_id(check, 'check')}", CheckInfo)

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from deltareg.client import use_cases
 from deltareg.client.asking.lines import line_path
-from deltareg.client.asking.resolving import resolve, version_path
+from deltareg.client.asking.resolving import path_of_one, resolve, version_path
 from deltareg.client.pull.pull import pull
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
-from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import (
     LineageAnswer,
@@ -143,7 +142,9 @@ class Versions(Resource):
             InvalidInput: The reference does not name one version.
         """
         query = {"dry_run": True} if dry_run else {}
-        return self._context.api.request("DELETE", self._path_of_one(ref), VersionInfo, query=query)
+        return self._context.api.request(
+            "DELETE", path_of_one(self._context, ref), VersionInfo, query=query
+        )
 
     def revoke(
         self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False
@@ -157,7 +158,9 @@ class Versions(Resource):
             Conflict: A channel serves it, and it was not said that it may.
         """
         wanted = request_of(Revoke, reason=reason, even_if_served=even_if_served, dry_run=dry_run)
-        return self._context.api.post(f"{self._path_of_one(ref)}:revoke", wanted, VersionInfo)
+        return self._context.api.post(
+            f"{path_of_one(self._context, ref)}:revoke", wanted, VersionInfo
+        )
 
     def unrevoke(self, ref: str, *, reason: str) -> VersionInfo:
         """End the revocation of a version.
@@ -166,7 +169,9 @@ class Versions(Resource):
             InvalidInput: The reference does not name one version.
         """
         wanted = request_of(Unrevoke, reason=reason)
-        return self._context.api.post(f"{self._path_of_one(ref)}:unrevoke", wanted, VersionInfo)
+        return self._context.api.post(
+            f"{path_of_one(self._context, ref)}:unrevoke", wanted, VersionInfo
+        )
 
     def flatten(self, ref: str) -> RunInfo:
         """Queue a run that stores a version against its base alone, or join the one under way.
@@ -174,12 +179,4 @@ class Versions(Resource):
         Raises:
             InvalidInput: The reference does not name one version.
         """
-        return self._context.api.post(f"{self._path_of_one(ref)}:flatten", None, RunInfo)
-
-    def _path_of_one(self, text: str) -> str:
-        """Give the API path of the one version that a reference names; a bare line is none."""
-        ref = Ref.parse(text)
-        if ref.is_bare:
-            raise InvalidInput(f"{ref} names a line, not a version", fix=f"name one: {ref}:v1")
-        version = resolve(self._context, ref, bare="newest")
-        return version_path(Ref.parse(version.ref))
+        return self._context.api.post(f"{path_of_one(self._context, ref)}:flatten", None, RunInfo)

@@ -101,6 +101,11 @@ def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:
     return conn.execute(added).scalar() is not None
 
 
+def restore_manifest(conn: sa.Connection, base_id: int, manifest: bytes) -> None:
+    """Write the manifest of a base anew, where its row was damaged: it is the same."""
+    conn.execute(sa.update(bases).where(bases.c.id == base_id).values(manifest=manifest))
+
+
 def store_base(conn: sa.Connection, base_id: int, *, storage_map: bytes, stored_bytes: int) -> None:
     """Give a registered base its bytes, or others in the place of those that it has."""
     revision = sa.case(

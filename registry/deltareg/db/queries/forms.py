@@ -6,8 +6,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import FormRow, fetch_all, fetch_one
-from deltareg.db.tables import form_packs, forms, packs, principals
+from deltareg.db.rows import FormRow, ServedFormRow, fetch_all, fetch_known, fetch_one
+from deltareg.db.tables import (
+    base_packs,
+    form_packs,
+    forms,
+    packs,
+    principals,
+    version_packs,
+    versions,
+)
 
 
 def add_form(
@@ -36,6 +44,12 @@ def form_by_id(conn: sa.Connection, form_id: int, *, lock: bool = False) -> Form
     return fetch_one(conn, query.with_for_update(of=forms) if lock else query, FormRow)
 
 
+def forms_with(conn: sa.Connection, pack_id: int) -> Sequence[FormRow]:
+    """List the forms that hold a pack."""
+    holding = sa.select(form_packs.c.form_id).where(form_packs.c.pack_id == pack_id)
+    return fetch_all(conn, _select().where(forms.c.id.in_(holding)).order_by(forms.c.id), FormRow)
+
+
 def packed_map(conn: sa.Connection, form_id: int) -> bytes:
     """Give the storage map of a form as its row keeps it, beside the version's manifest."""
     query = sa.select(forms.c.storage_map).where(forms.c.id == form_id)
@@ -50,6 +64,64 @@ def packs_of_form(conn: sa.Connection, form_id: int) -> dict[str, int]:
         .where(form_packs.c.form_id == form_id)
     )
     return {row.digest: row.id for row in conn.execute(query)}
+
+
+def served_form(conn: sa.Connection, version_id: int) -> ServedFormRow:
+    """Give the form that a version is served in, its storage map as the row keeps it."""
+    is_proven = sa.and_(
+        versions.c.corrupt_at.is_(None), versions.c.proven_revision == versions.c.storage_revision
+    )
+    query = sa.select(
+        versions.c.storage_map, versions.c.stored_bytes, versions.c.storage_revision,
+        sa.case((is_proven, versions.c.proven_at)).label("proven_at"),
+    )  # fmt: skip
+    return fetch_known(conn, query.where(versions.c.id == version_id), ServedFormRow)
+
+
+def is_sound(conn: sa.Connection, form_id: int) -> bool:
+    """Whether a form still holds its packs, and none of them is known to be damaged.
+
+    That stays so until the transaction ends.
+    """
+    held = (
+        sa.select(packs.c.bad_at, packs.c.state)
+        .join(form_packs, form_packs.c.pack_id == packs.c.id)
+        .where(form_packs.c.form_id == form_id)
+        .order_by(packs.c.id)
+        .with_for_update(read=True, of=packs)
+    )
+    rows = conn.execute(held).all()
+    return bool(rows) and all(row.bad_at is None and row.state == "live" for row in rows)
+
+
+def set_form(conn: sa.Connection, form_id: int, **values: object) -> None:
+    """Change what is said of a form."""
+    conn.execute(sa.update(forms).where(forms.c.id == form_id).values(**values))
+
+
+def old_forms(conn: sa.Connection, *, keep_us: int) -> list[int]:
+    """List former forms that were replaced so long ago, and those that nobody proved since then."""
+    unproven = sa.and_(forms.c.state == "proposed", forms.c.why != "push")
+    query = sa.select(forms.c.id).where(
+        sa.or_(forms.c.state == "former", unproven), forms.c.created_at <= now_us() - keep_us
+    )
+    return list(conn.execute(query.order_by(forms.c.id)).scalars())
+
+
+def free_without(conn: sa.Connection, form_ids: Sequence[int]) -> dict[int, int]:
+    """Give the sizes, by row, of the packs that nothing but some forms needs."""
+    other = form_packs.alias()
+    query = (
+        sa.select(packs.c.id, packs.c.size_bytes)
+        .join(form_packs, form_packs.c.pack_id == packs.c.id)
+        .where(
+            form_packs.c.form_id.in_(form_ids),
+            ~sa.exists().where(version_packs.c.pack_id == packs.c.id),
+            ~sa.exists().where(base_packs.c.pack_id == packs.c.id),
+            ~sa.exists().where(other.c.pack_id == packs.c.id, other.c.form_id.not_in(form_ids)),
+        )
+    )
+    return {row.id: row.size_bytes for row in conn.execute(query)}
 
 
 def end_form(conn: sa.Connection, form_id: int, *, state: str) -> None:

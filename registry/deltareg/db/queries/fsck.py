@@ -1,10 +1,11 @@
 """What fsck walks over: live packs, known keys, manifests, contradictions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from deltareg.db.rows import DocumentsRow, PackRow, fetch_all
+from deltareg.db.rows import DocumentsRow, EntryRow, PackRow, PieceEntryRow, fetch_all
 from deltareg.db.tables import (
     base_packs,
     bases,
@@ -12,10 +13,13 @@ from deltareg.db.tables import (
     form_packs,
     namespaces,
     packs,
+    piece_packs,
+    pieces,
     upload_packs,
     version_packs,
     versions,
 )
+from deltareg.db.upsert import batches
 
 _SHOWN = (packs.c.id, packs.c.scope, packs.c.digest, packs.c.physical_key, packs.c.size_bytes)
 
@@ -41,10 +45,63 @@ def known_keys(conn: sa.Connection, keys: Sequence[str]) -> set[str]:
     return set(conn.execute(of_packs).scalars()) | set(conn.execute(of_uploads).scalars())
 
 
+def held_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
+    """List the documents of the versions that have their bytes still, as `version_documents`."""
+    return fetch_all(
+        conn, _of_versions(after, limit).where(versions.c.released_at.is_(None)), DocumentsRow
+    )
+
+
+def manifests_of(conn: sa.Connection, digest: str) -> list[bytes]:
+    """Give, as rows keep them, the manifests that are to have a digest."""
+    found: list[bytes] = []
+    for table in (versions, bases):
+        kept = sa.type_coerce(table.c.manifest, sa.LargeBinary)
+        query = sa.select(kept.label("manifest")).where(table.c.manifest_digest == digest)
+        found += (bytes(row.manifest) for row in conn.execute(query))
+    return found
+
+
+def piece_entries(conn: sa.Connection, *, after: int, limit: int) -> Sequence[PieceEntryRow]:
+    """List where pieces are, as it is kept, with the packs that they are known to lie in."""
+    query = (
+        sa.select(
+            pieces.c.id, pieces.c.digest,
+            sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry"),
+        )
+        .where(pieces.c.id > after)
+        .order_by(pieces.c.id)
+        .limit(limit)
+    )  # fmt: skip
+    rows = fetch_all(conn, query, EntryRow)
+    named: dict[int, set[str]] = {}
+    inside = (
+        sa.select(piece_packs.c.piece_id, packs.c.digest)
+        .join(packs, packs.c.id == piece_packs.c.pack_id)
+        .where(piece_packs.c.piece_id.in_([row.id for row in rows]))
+    )
+    for piece_id, digest in conn.execute(inside):
+        named.setdefault(piece_id, set()).add(digest)
+    return [
+        PieceEntryRow(row.id, row.digest, bytes(row.entry), frozenset(named.get(row.id, ())))
+        for row in rows
+    ]
+
+
+def forget_entries(conn: sa.Connection, ids: Sequence[int]) -> None:
+    """Forget where pieces are."""
+    for part in batches(list(ids)):
+        conn.execute(sa.delete(pieces).where(pieces.c.id.in_(part)))
+
+
 def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
     """List the documents of versions, as they are kept, with the digests of the manifests."""
+    return fetch_all(conn, _of_versions(after, limit), DocumentsRow)
+
+
+def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
     subject = namespaces.c.name + "/" + deltas.c.name + ":v"
-    query = (
+    return (
         sa.select(
             versions.c.id, *_packed(versions), versions.c.manifest_digest,
             (subject + sa.cast(versions.c.number, sa.Text)).label("subject"),
@@ -55,7 +112,6 @@ def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequenc
         .order_by(versions.c.id)
         .limit(limit)
     )  # fmt: skip
-    return fetch_all(conn, query, DocumentsRow)
 
 
 def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:

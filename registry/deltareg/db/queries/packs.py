@@ -6,12 +6,13 @@ take row locks that keep collection away from a pack until its references are co
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.document import pack_document
+from deltareg.db.document import pack_document, unpack_document
 from deltareg.db.rows import PackStateRow, fetch_all
 from deltareg.db.tables import (
     base_packs,
@@ -23,10 +24,11 @@ from deltareg.db.tables import (
     versions,
 )
 from deltareg.db.upsert import batches, insert
-from deltareg.errors import Unavailable, UploadClosed
+from deltareg.errors import IntegrityFailure, Unavailable, UploadClosed
 
 _AGAIN = "run the same push again; what is stored already is not sent twice"
 _ATTEMPTS = 10
+_SOUND = sa.and_(packs.c.state == "live", packs.c.bad_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,8 @@ def adopt(
 ) -> int:
     """Make an uploaded object the pack of its digest, or find the pack that is live already.
 
-    A pack that is absent, or that collection has marked, takes the new key and is live; with
-    `is_replacing` one that is live does as well, as its object may be damaged. The row of the
+    A pack that is absent or damaged, or that collection has marked, takes the new key and is live;
+    with `is_replacing` one that is live does as well, as its object may be damaged. The row of the
     upload's key is settled as well: `adopted`, or `dropped` when it lost and is garbage.
 
     Returns:
@@ -93,14 +95,15 @@ def adopt(
             settle_key(conn, physical_key, state="adopted")
             return int(pack_id)
         found = (
-            sa.select(packs.c.id, packs.c.state, packs.c.physical_key)
+            sa.select(packs.c.id, packs.c.state, packs.c.physical_key, packs.c.bad_at)
             .where(packs.c.scope == scope, packs.c.digest == digest)
             .with_for_update()
         )
         row = conn.execute(found).one_or_none()
         if row is not None:  # None: collection dropped it since, so there is room for ours
-            state = "deleting" if is_replacing else row.state
-            return _join(conn, row.id, state, row.physical_key, physical_key)
+            is_sound = row.state == "live" and row.bad_at is None and not is_replacing
+            keys = (row.physical_key, physical_key)
+            return _join(conn, row.id, keys, is_sound=is_sound, size_bytes=size_bytes)
     raise Unavailable(f"pack {digest} comes and goes", fix="try again")
 
 
@@ -124,14 +127,15 @@ def lock_live(conn: sa.Connection, scope: str, digests: Iterable[str]) -> dict[s
     for part in batches(wanted):
         query = (
             sa.select(packs.c.digest, packs.c.id)
-            .where(packs.c.scope == scope, packs.c.digest.in_(part), packs.c.state == "live")
+            .where(packs.c.scope == scope, packs.c.digest.in_(part), _SOUND)
             .order_by(packs.c.digest)  # everybody locks in the same order
             .with_for_update(read=True)
         )
         found |= {row.digest: row.id for row in conn.execute(query)}
     missing = [digest for digest in wanted if digest not in found]
     if missing:
-        raise UploadClosed(f"pack {missing[0]} is not stored (any more)", fix=_AGAIN)
+        told = f"pack {missing[0]} is not stored (any more), or damaged"
+        raise UploadClosed(told, fix=_AGAIN)
     return found
 
 
@@ -185,7 +189,7 @@ def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:
         .join(version_packs, version_packs.c.pack_id == packs.c.id)
         .where(
             version_packs.c.version_id == version_id,
-            packs.c.state == "live",
+            _SOUND,
             sa.or_(
                 sa.exists().where(other.c.pack_id == packs.c.id, other.c.version_id != version_id),
                 sa.exists().where(base_packs.c.pack_id == packs.c.id),
@@ -195,12 +199,17 @@ def shared_packs(conn: sa.Connection, version_id: int) -> dict[str, int]:
     return {row.digest: row.size_bytes for row in conn.execute(query)}
 
 
-def reference_base_anew(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
-    """Record that a base needs these packs, adopted or locked, and none that it needed before."""
-    conn.execute(sa.delete(base_packs).where(base_packs.c.base_id == base_id))
+def reference_base(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a base needs packs, which the caller has adopted or locked."""
     rows = [{"base_id": base_id, "pack_id": pack_id} for pack_id in sorted(set(pack_ids))]
     if rows:
         conn.execute(insert(conn, base_packs).on_conflict_do_nothing(), rows)
+
+
+def reference_base_anew(conn: sa.Connection, base_id: int, pack_ids: Iterable[int]) -> None:
+    """Record that a base needs these packs, adopted or locked, and none that it needed before."""
+    conn.execute(sa.delete(base_packs).where(base_packs.c.base_id == base_id))
+    reference_base(conn, base_id, pack_ids)
 
 
 def known_pieces(
@@ -213,12 +222,14 @@ def known_pieces(
     not_live = sa.exists().where(
         piece_packs.c.piece_id == pieces.c.id,
         piece_packs.c.pack_id == packs.c.id,
-        packs.c.state != "live",
+        ~_SOUND,
     )
     found: dict[str, bytes] = {}
     for part in batches(sorted(set(digests))):
         query = (
-            sa.select(pieces.c.digest, pieces.c.entry)
+            sa.select(
+                pieces.c.digest, sa.type_coerce(pieces.c.entry, sa.LargeBinary).label("entry")
+            )
             .where(
                 pieces.c.scope == scope,
                 pieces.c.digest.in_(part),
@@ -228,7 +239,9 @@ def known_pieces(
             )
             .order_by(pieces.c.base_root.desc())
         )
-        found |= {row.digest: row.entry for row in conn.execute(query)}
+        for row in conn.execute(query):
+            with suppress(IntegrityFailure):  # a row that is damaged: it is sent anew
+                found[row.digest] = unpack_document(row.entry)
     return found
 
 
@@ -300,23 +313,26 @@ def forget_pieces_of_version(conn: sa.Connection, version_id: int) -> None:
 def physical_keys(
     conn: sa.Connection, scope: str, digests: Iterable[str]
 ) -> dict[str, tuple[str, int]]:
-    """Find key and size of the live packs among some digests."""
+    """Find key and size of the sound packs among some digests."""
     found: dict[str, tuple[str, int]] = {}
     for part in batches(sorted(set(digests))):
         query = sa.select(packs.c.digest, packs.c.physical_key, packs.c.size_bytes).where(
-            packs.c.scope == scope, packs.c.digest.in_(part), packs.c.state == "live"
+            packs.c.scope == scope, packs.c.digest.in_(part), _SOUND
         )
         found |= {r.digest: (r.physical_key, r.size_bytes) for r in conn.execute(query)}
     return found
 
 
-def _join(conn: sa.Connection, pack_id: int, state: str, old_key: str, new_key: str) -> int:
-    if state == "live" or old_key == new_key:
+def _join(
+    conn: sa.Connection, pack_id: int, keys: tuple[str, str], *, is_sound: bool, size_bytes: int
+) -> int:
+    """Leave a pack that is sound as it is, under its old key; else give it the new one."""
+    old_key, new_key = keys
+    if is_sound or old_key == new_key:
         settle_key(conn, new_key, state="adopted" if old_key == new_key else "dropped")
         return pack_id
-    conn.execute(
-        sa.update(packs).where(packs.c.id == pack_id).values(physical_key=new_key, state="live")
-    )
+    values = {"physical_key": new_key, "size_bytes": size_bytes, "bad_at": None, "bad_why": None}
+    conn.execute(sa.update(packs).where(packs.c.id == pack_id).values(state="live", **values))
     # Whoever marked the pack may never come to delete the old key: leave it to the sweep.
     settle_key(conn, old_key, state="dropped")
     settle_key(conn, new_key, state="adopted")

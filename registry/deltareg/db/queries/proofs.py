@@ -54,6 +54,14 @@ def content(conn: sa.Connection, held: Held) -> Documents:
     return of(conn, held.row_id)
 
 
+def forget_pieces(conn: sa.Connection, held: Held) -> None:
+    """Offer nobody any piece that lies in the packs of a version or a base: all is sent anew."""
+    inside = sa.select(piece_packs.c.piece_id).where(
+        piece_packs.c.pack_id.in_(packs_of(conn, held).values())
+    )
+    conn.execute(sa.delete(pieces).where(pieces.c.id.in_(inside)))
+
+
 def mark_proven(conn: sa.Connection, held: Held) -> None:
     """Say that what is stored now was decoded and is what the manifest says."""
     table = _table(held)
@@ -74,25 +82,13 @@ def claim_anew(conn: sa.Connection, held: Held, *, sent_by: int | None) -> None:
 
 def packs_of(conn: sa.Connection, held: Held) -> dict[str, int]:
     """Give the rows, by digest, of the packs that a version or a base needs."""
-    needs, column = _needs(held)
+    needs, column = needed_packs(held)
     query = (
         sa.select(packs.c.digest, packs.c.id)
         .join(needs, needs.c.pack_id == packs.c.id)
         .where(column == held.row_id)
     )
     return {row.digest: row.id for row in conn.execute(query)}
-
-
-def withdraw_pieces(conn: sa.Connection, held: Held, digests: Iterable[str]) -> None:
-    """Offer nobody pieces of some digests that lie in the packs of a version or a base."""
-    needs, column = _needs(held)
-    inside = (
-        sa.select(piece_packs.c.piece_id)
-        .join(needs, needs.c.pack_id == piece_packs.c.pack_id)
-        .where(column == held.row_id)
-    )
-    for part in batches(sorted(set(digests))):
-        conn.execute(sa.delete(pieces).where(pieces.c.digest.in_(part), pieces.c.id.in_(inside)))
 
 
 def relying_on(conn: sa.Connection, held: Held, digests: Iterable[str]) -> Sequence[RelyingRow]:
@@ -148,6 +144,7 @@ def reliable_keys(
             packs.c.scope == scope,
             packs.c.digest.in_(part),
             packs.c.state == "live",
+            packs.c.bad_at.is_(None),
             sa.or_(
                 _needed_by_reliable(versions, version_packs, "version_id", sender_id, of_version),
                 _needed_by_reliable(bases, base_packs, "base_id", sender_id, None),
@@ -172,7 +169,9 @@ def held_proof(conn: sa.Connection, run_id: str, *, principal_id: int) -> RunRow
 def newest_proof(conn: sa.Connection, held: Held) -> str | None:
     """Give the id of the newest run that proved, or was to prove, a version or a base."""
     column = runs.c.base_id if held.is_base else runs.c.version_id
-    query = sa.select(runs.c.id).where(column == held.row_id, runs.c.what == "prove")
+    query = sa.select(runs.c.id).where(
+        column == held.row_id, runs.c.what == "prove", runs.c.request["form"].as_string().is_(None)
+    )
     return conn.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc())).scalar()
 
 
@@ -250,7 +249,8 @@ def _table(held: Held) -> sa.Table:
     return bases if held.is_base else versions
 
 
-def _needs(held: Held) -> tuple[sa.Table, sa.Column[Any]]:
+def needed_packs(held: Held) -> tuple[sa.Table, sa.Column[Any]]:
+    """Give the table of who needs which pack, and its column of a version or a base."""
     if held.is_base:
         return base_packs, base_packs.c.base_id
     return version_packs, version_packs.c.version_id

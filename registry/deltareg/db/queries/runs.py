@@ -247,7 +247,9 @@ def claimable(
     if only:
         query = query.where(runs.c.id == only)
     if "prove" in what and principal_id is not None:
-        query = query.where(sa.or_(runs.c.what != "prove", ~_is_of(principal_id)))
+        # What a form needs beside is in the run's request (`service.runs.eligible`).
+        is_of_form = runs.c.request["form"].as_string().is_not(None)
+        query = query.where(sa.or_(runs.c.what != "prove", is_of_form, ~_is_of(principal_id)))
     if after is not None:
         later = sa.tuple_(runs.c.turn, runs.c.created_at, runs.c.id) > (
             after.turn, after.created_at, after.id,

@@ -112,6 +112,14 @@ def other_live_workers(conn: sa.Connection, key_id: int) -> int:
     return int(conn.execute(sa.select(sa.func.count()).where(others)).scalar_one())
 
 
+def has_other_workers(conn: sa.Connection, principal_id: int) -> bool:
+    """Whether a worker of another principal is enrolled, at work or not."""
+    others = sa.and_(
+        signing_keys.c.role == "worker", _LIVE, signing_keys.c.principal_id != principal_id
+    )
+    return conn.execute(sa.select(signing_keys.c.id).where(others).limit(1)).first() is not None
+
+
 def bind_lease(conn: sa.Connection, run_id: str, *, nonce: str, public: str) -> None:
     """Note in the transaction of a claim what its report must say, and which key must sign it."""
     added = insert(conn, lease_keys).values(run_id=run_id, nonce=nonce, public=public)

@@ -114,6 +114,12 @@ def add_version(conn: sa.Connection, packed: PackedDocuments, **values: object) 
     return int(conn.execute(added.returning(versions.c.id)).scalar_one())
 
 
+def restore_manifest(conn: sa.Connection, version_id: int, packed: bytes) -> None:
+    """Write the manifest of a version anew, packed, where its row was damaged: it is the same."""
+    manifest = sa.literal(packed, sa.LargeBinary)
+    conn.execute(sa.update(versions).where(versions.c.id == version_id).values(manifest=manifest))
+
+
 def replace_storage(
     conn: sa.Connection, version_id: int, *, storage_map: bytes, stored_bytes: int
 ) -> None:

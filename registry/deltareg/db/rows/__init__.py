@@ -20,6 +20,8 @@ from deltareg.db.rows.channels import (
 from deltareg.db.rows.fetch import fetch_all, fetch_each, fetch_known, fetch_one
 from deltareg.db.rows.lines import EventRow, LineRow, ListedLineRow
 from deltareg.db.rows.packs import (
+    BadPackRow,
+    EntryRow,
     HolderRow,
     LeftoverRow,
     LooseKeyRow,
@@ -28,6 +30,7 @@ from deltareg.db.rows.packs import (
     PackSizeRow,
     PackStateRow,
     PackUseRow,
+    PieceEntryRow,
     ReceivedPackRow,
     UploadRow,
 )
@@ -40,7 +43,14 @@ from deltareg.db.rows.principals import (
     NamespaceRow,
     TokenRow,
 )
-from deltareg.db.rows.proofs import FormRow, RelyingRow, StandingProofRow
+from deltareg.db.rows.proofs import (
+    CheckMarkRow,
+    CheckStateRow,
+    FormRow,
+    RelyingRow,
+    ServedFormRow,
+    StandingProofRow,
+)
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
@@ -78,14 +88,18 @@ __all__ = [
     "AgentRow",
     "ApprovalRow",
     "AuditRow",
+    "BadPackRow",
     "BaseManifestRow",
     "BaseRow",
     "BrokenGlassRow",
     "BusyWorkerRow",
     "ChannelRow",
+    "CheckMarkRow",
+    "CheckStateRow",
     "ClaimableRow",
     "DepthRow",
     "DocumentsRow",
+    "EntryRow",
     "EnvelopeRow",
     "EventRow",
     "FollowerRow",
@@ -115,6 +129,7 @@ __all__ = [
     "PackSizeRow",
     "PackStateRow",
     "PackUseRow",
+    "PieceEntryRow",
     "PinnedRow",
     "PlaceRow",
     "PointerRow",
@@ -129,6 +144,7 @@ __all__ = [
     "RevisionRow",
     "RevocationRow",
     "RunRow",
+    "ServedFormRow",
     "ShownKeyRow",
     "ShownRunRow",
     "StandingProofRow",

@@ -18,6 +18,33 @@ class PackRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BadPackRow:
+    """A pack whose object is damaged or gone, and what was found."""
+
+    digest: str
+    bad_why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """Where a piece is, as it is kept."""
+
+    id: int
+    digest: str
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PieceEntryRow:
+    """Where a piece is, as it is kept, and the digests of the packs that it is known to lie in."""
+
+    id: int
+    digest: str
+    entry: bytes
+    packs: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class PackSizeRow:
     """A pack that nothing needs."""
 

@@ -33,6 +33,24 @@ class RelyingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckMarkRow:
+    """How far a check of pieces has queued runs, and of which share of what is stored."""
+
+    version_id: int
+    base_id: int
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStateRow:
+    """How many runs of a check are in a state and have found something."""
+
+    state: str
+    proof: str | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class FormRow:
     """A stored form of a version beside the one that is served, without its storage map."""
 
@@ -46,4 +64,15 @@ class FormRow:
     state: str
     created_at: int
     ended_at: int | None
+    proven_at: int | None
     sender: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFormRow:
+    """The form that a version is served in; `proven_at` only while it is proven."""
+
+    storage_map: bytes
+    stored_bytes: int
+    storage_revision: int
+    proven_at: int | None

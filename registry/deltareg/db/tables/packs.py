@@ -33,10 +33,21 @@ packs = sa.Table(
     count("size_bytes"),
     text("state"),
     created_at(),
+    # Since when its object is known to be damaged or gone, and what was found. Nothing relies on
+    # such a pack; the next push of the same bytes brings it anew.
+    time("bad_at"),
+    sa.Column("bad_why", sa.Text),
     sa.UniqueConstraint("scope", "digest"),
     sa.UniqueConstraint("physical_key"),
     one_of("state", "live", "deleting"),
     sa.Index(None, "state", "id"),
+)
+
+sa.Index(
+    "ix_packs_bad",
+    packs.c.id,
+    sqlite_where=packs.c.bad_at.is_not(None),
+    postgresql_where=packs.c.bad_at.is_not(None),
 )
 
 # RESTRICT: as long as something needs a pack, no code can drop its row.

@@ -226,7 +226,8 @@ sa.Index(
 )
 
 # Stored forms of a version beside the one that is served: proposed and not proven yet, or former
-# ones. What becomes of one stands in its state; it holds packs until it is released.
+# ones, which were replaced when their row was made. What becomes of one stands in its state; it
+# holds packs until it has ended.
 forms = sa.Table(
     "forms",
     metadata,
@@ -241,6 +242,8 @@ forms = sa.Table(
     text("state"),
     created_at(),
     time("ended_at"),
+    # When it was decoded by somebody else than who sent it; of a former one, while it was served.
+    time("proven_at"),
     one_of("why", "push", "reencode", "revert"),
     one_of("state", "proposed", "taken", "refused", "dropped", "former", "released"),
     sa.Index(None, "version_id", "state"),

@@ -77,6 +77,8 @@ def _of_run(
     run = proofs.held_proof(conn, run_id, principal_id=caller.principal_id)
     if run is None:
         return None
+    if "form" in run.request:
+        return queries.pack_of_form(conn, int(run.request["form"]), str(digest))
     if run.base_id is not None:
         return queries.pack_of_base(conn, run.base_id, str(digest))
     return queries.pack_of_version(conn, present(run.version_id), str(digest))

@@ -16,7 +16,7 @@ from deltareg.db.queries.verdicts import verdict_rows
 from deltareg.db.session import read, with_retry
 from deltareg.errors import DeltaregError
 from deltareg.service.priority import BACKGROUND
-from deltareg.service.push.proving import decode_stored, record_proof
+from deltareg.service.push.proven import decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.service.verdicts.facts import signer_of

@@ -12,8 +12,9 @@ from deltareg.db.queries import forms, proofs
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries.principals import principal_name
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import RelyingRow
+from deltareg.db.rows import FormRow, RelyingRow
 from deltareg.identity.storage_map import StorageMap
+from deltareg.service.corrupt import push_again
 from deltareg.service.describe import name_of_relying
 from deltareg.service.push.forms import take_form
 from deltareg.service.push.subject import Subject
@@ -44,16 +45,17 @@ def record_lie(
     """
     held = subject.held
     before = proofs.standing(conn, held)
-    proofs.withdraw_pieces(conn, held, wrong)
+    # None of the others either: nothing may rely on packs of what is corrupt.
+    proofs.forget_pieces(conn, held)
     relying = proofs.relying_on(conn, held, packs_of_pieces(storage, wrong))
     after: dict[str, object] = {
         "proof": "corrupt", "sent_by": principal_name(conn, before.sender_id),
         "wrong": sorted(wrong)[:_TOLD], "relying": [name_of_relying(row) for row in relying],
-        "fix": subject.push_again,
+        "fix": push_again(conn, held),
     }  # fmt: skip
     if not _replaced(conn, held, after):
         proofs.mark_corrupt(conn, held)
-        _end_work(conn, held)
+        end_work(conn, held)
     for row in relying:
         _prove_again(conn, caller, row)
     state = "proven" if before.is_proven else "claimed"
@@ -74,17 +76,22 @@ def _replaced(conn: sa.Connection, held: Held, after: dict[str, object]) -> bool
     if held.is_base:
         return False
     proposed = forms.forms_of(conn, held.row_id, state="proposed")
-    waiting = [row for row in proposed if row.why == "push"]
+    waiting = [row for row in proposed if row.why == "push" and forms.is_sound(conn, row.id)]
     if not waiting:
         return False
-    oldest = waiting[-1]
-    take_form(conn, oldest)
-    after |= {"proof": "claimed", "replaced_by": oldest.sender or "registry"}
-    queue_proof(conn, held, created_by=oldest.sent_by)
+    after |= {"proof": "claimed", "replaced_by": waiting[-1].sender or "registry"}
+    return replace_with_proposed(conn, waiting[-1])
+
+
+def replace_with_proposed(conn: sa.Connection, form: FormRow) -> bool:
+    """Serve a version in the form that another sender pushed; it is proven anew. Always true."""
+    take_form(conn, form)
+    queue_proof(conn, Held(form.version_id), created_by=form.sent_by)
     return True
 
 
-def _end_work(conn: sa.Connection, held: Held) -> None:
+def end_work(conn: sa.Connection, held: Held) -> None:
+    """End the runs that need the bytes of a version which is corrupt."""
     if held.is_base:
         return
     end = partial(run_queries.cancel, conn, error="the bytes of the version are corrupt")

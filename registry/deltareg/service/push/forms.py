@@ -1,24 +1,68 @@
-"""Stored forms: a version has one that is served, and may have others that wait or are kept."""
+"""Stored forms: a version has one that is served, and may have others that wait or are kept.
+
+One is *proposed* until somebody else than who sent it has decoded it; it is then *taken*, and what
+it replaced is kept as a *former* one for the retention of forms, so that it can be taken back.
+"""
+
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from deltareg.db.document import unpack_map
+from deltareg.db.document import pack_map, unpack_map
 from deltareg.db.queries import forms, proofs
 from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import FormRow
+from deltareg.db.rows import FormRow, present
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.push.shares import keep_share
+from deltareg.service.runs.kinds.prove import form_key, queue_form_proof
 
 
-def take_form(conn: sa.Connection, form: FormRow) -> None:
-    """Serve a version in a form that was proposed; it is a claim of who sent it.
+def propose_form(
+    conn: sa.Connection,
+    version_id: int,
+    pack_ids: Iterable[int],
+    *,
+    raw_map: bytes,
+    stored_bytes: int,
+    sent_by: int,
+    run_id: str,
+) -> str:
+    """Add the form that a run has made, to be proven; one that was proposed before it goes.
 
-    The packs of the form that was served are let go of. The version is locked.
+    Gives the id of the run that proves it. The version is locked.
+    """
+    drop_proposals(conn, version_id)
+    manifest = version_queries.content(conn, version_id).manifest
+    form_id = forms.add_form(
+        conn, version_id, pack_ids, why="reencode", storage_map=pack_map(raw_map, manifest),
+        stored_bytes=stored_bytes, sent_by=sent_by, run_id=run_id, state="proposed",
+    )  # fmt: skip
+    return queue_form_proof(conn, present(forms.form_by_id(conn, form_id)), created_by=None)
+
+
+def drop_proposals(conn: sa.Connection, version_id: int) -> None:
+    """Let go of forms that were proposed in place of the one that is served, with their proofs."""
+    for form in forms.forms_of(conn, version_id, state="proposed"):
+        if form.why != "push":
+            forms.end_form(conn, form.id, state="dropped")
+            run_queries.end_queued(conn, form_key(form.id), result={})
+
+
+def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = False) -> None:
+    """Serve a version in another form; it is a claim until somebody says otherwise.
+
+    The packs of the form that was served are let go of, or stay with it as a former form for a
+    while. The version is locked. What was pushed or reverted to is a claim of who sent it; what was
+    re-encoded was proven by somebody else, and its sender stays who sent the version.
     """
     held = Held(form.version_id)
+    sender = proofs.standing(conn, held).sender_id
+    if is_former_kept:
+        _keep_former(conn, form.version_id, sender)
     manifest = version_queries.content(conn, form.version_id).manifest
     raw = unpack_map(forms.packed_map(conn, form.id), manifest)
     pack_ids = forms.packs_of_form(conn, form.id)
@@ -26,6 +70,18 @@ def take_form(conn: sa.Connection, form: FormRow) -> None:
         conn, form.version_id, storage_map=raw, stored_bytes=form.stored_bytes
     )
     pack_queries.reference_version_anew(conn, form.version_id, pack_ids.values())
-    proofs.claim_anew(conn, held, sent_by=form.sent_by)
+    proofs.claim_anew(conn, held, sent_by=sender if form.why == "reencode" else form.sent_by)
     keep_share(conn, held, Manifest.decode(manifest), StorageMap.decode(raw))
     forms.end_form(conn, form.id, state="taken")
+
+
+def _keep_former(conn: sa.Connection, version_id: int, sender: int | None) -> None:
+    taken = forms.forms_of(conn, version_id, state="taken")
+    served = forms.served_form(conn, version_id)
+    pack_ids = proofs.packs_of(conn, Held(version_id)).values()
+    forms.add_form(
+        conn, version_id, pack_ids, why=taken[0].why if taken else "push",
+        storage_map=served.storage_map, stored_bytes=served.stored_bytes,
+        revision=served.storage_revision, sent_by=sender, state="former",
+        proven_at=served.proven_at,
+    )  # fmt: skip

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from deltareg.db.document import PackedDocuments, pack_documents
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import deltas as delta_queries
-from deltareg.db.queries import forms, proofs
+from deltareg.db.queries import forms
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import variants as variant_queries
@@ -23,11 +23,9 @@ from deltareg.db.queries.shares import Held, Share, keep_shares
 from deltareg.db.rows import BaseRow, LineRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.delta.delta_manifest import assess, build_delta_manifest
-from deltareg.delta.kind import BaseView, DeltaFiles
+from deltareg.delta.kind import BaseView
 from deltareg.delta.shapes import header_tensors
-from deltareg.digest import Digest
 from deltareg.errors import (
-    BlobMissing,
     Conflict,
     DeltaregError,
     InvalidInput,
@@ -50,6 +48,7 @@ from deltareg.service.events import Action
 from deltareg.service.kept import view_of_base
 from deltareg.service.push.bound_base import base_of_upload, check_same_base
 from deltareg.service.push.forms import take_form
+from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.shares import measure
 from deltareg.service.push.subject import subject_of
 from deltareg.service.push.uploads import (
@@ -62,7 +61,6 @@ from deltareg.service.push.uploads import (
     show_upload,
     target_of,
 )
-from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_variant
 from deltareg.service.runs.kinds.prove import queue_proof
@@ -133,85 +131,6 @@ class _Stored:
     reencode_run: UUID | None
 
 
-def pack_keys(
-    conn: sa.Connection, upload: UploadRow, storage: StorageMap, *, of_version: int | None = None
-) -> dict[Digest, str]:
-    """Find the physical key of every pack of a map: of this upload, or one to rely on.
-
-    That is one of something that is proven, that the same principal sent, or of the version itself.
-
-    Raises:
-        UploadClosed: One is neither; the push has to start again.
-    """
-    found = {
-        row.digest: (row.physical_key, row.size_bytes)
-        for row in queries.received_packs(conn, upload.id)
-    }
-    others = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in found]
-    found |= proofs.reliable_keys(
-        conn, upload.scope, others, sender_id=upload.principal_id, of_version=of_version
-    )
-    for pack in storage.packs:
-        if str(pack.digest) not in found:
-            is_there = pack_queries.physical_keys(conn, upload.scope, [str(pack.digest)])
-            what = "claimed by somebody else, not proven" if is_there else "not stored (any more)"
-            raise UploadClosed(f"pack {pack.digest.short} is {what}", fix=_AGAIN)
-        if found[str(pack.digest)][1] != pack.size_bytes:
-            wrong = f"pack {pack.digest.short} does not have {pack.size_bytes} bytes"
-            raise Refused([Problem("header", wrong, fix="push it with a current client")])
-    return {Digest.parse(digest): key for digest, (key, _) in found.items()}
-
-
-def read_back(
-    registry: Registry,
-    upload: UploadRow,
-    manifest: Manifest,
-    keys: Mapping[Digest, str],
-    storage: StorageMap,
-) -> DeltaFiles:
-    """Read the headers and documents of an upload.
-
-    Raises:
-        Refused: They are not what the manifest claims.
-        UploadClosed: A collection took the upload, or a pack that it relied on, meanwhile.
-    """
-    try:
-        return Readback(registry.store, keys, storage).delta_files(manifest)
-    except BlobMissing as error:
-        with read(registry.engine) as conn:
-            now = queries.upload_row(conn, upload.id)
-            is_open = now is not None and now.state == "open"
-            if is_open and pack_keys(conn, upload, storage) == keys:
-                raise
-        raise UploadClosed("what the upload had was collected meanwhile", fix=_AGAIN) from error
-
-
-def adopt_packs(
-    conn: sa.Connection, upload: UploadRow, storage: StorageMap, *, is_replacing: bool = False
-) -> dict[str, int]:
-    """Make the upload's packs live and lock the others; give every pack's row id by digest.
-
-    With `is_replacing` its objects take the place of those that equal packs have.
-
-    Raises:
-        UploadClosed: A pack that should be there already is gone.
-    """
-    received = {row.digest: row for row in queries.received_packs(conn, upload.id)}
-    found: dict[str, int] = {}
-    others: list[str] = []
-    # Sorted, so that two completions lock rows in the same order and cannot block each other.
-    for digest in sorted(str(pack.digest) for pack in storage.packs):
-        row = received.get(digest)
-        if row is None:
-            others.append(digest)
-            continue
-        found[digest] = pack_queries.adopt(
-            conn, scope=upload.scope, digest=digest, size_bytes=row.size_bytes,
-            physical_key=row.physical_key, is_replacing=is_replacing,
-        )  # fmt: skip
-    return found | pack_queries.lock_live(conn, upload.scope, others)
-
-
 def _check_claim(
     registry: Registry, caller: Caller, upload: UploadRow, manifest: Manifest, storage: StorageMap
 ) -> BaseView:
@@ -223,7 +142,7 @@ def _check_claim(
         )
         keys = pack_keys(conn, upload, storage)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    files = read_back(registry, upload, manifest, keys, storage)
+    files = read_back(registry, caller, upload, manifest, keys, storage)
     assessment = assess(files, header_tensors(files), base)
     built = build_delta_manifest(
         assessment, delta=files, files=manifest.files,
@@ -270,7 +189,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
         queries.close_upload(conn, upload_id, state="complete", version_id=known.id)
         known = version_queries.version_by_id(conn, known.id)
         return _answer(conn, upload, known, created=False)
-    pack_ids = adopt_packs(conn, upload, stored.storage)
+    pack_ids = adopt_packs(conn, caller, upload, stored.storage)
     version_id = _add_version(conn, caller, upload, delta, stored)
     pack_queries.reference_version(conn, version_id, sorted(pack_ids.values()))
     keep_shares(conn, Held(version_id), stored.shares)
@@ -297,8 +216,12 @@ def _take_again(
     if not is_wanted_again(known, caller) or known.deleted_at is not None:
         return
     is_healing = known.corrupt_at is not None
-    pack_ids = adopt_packs(conn, upload, stored.storage, is_replacing=is_healing)
+    pack_ids = adopt_packs(
+        conn, caller, upload, stored.storage, of=Held(known.id), is_replacing=is_healing
+    )
     size = stored.storage.stored_bytes(stored.manifest.pieces())
+    if is_healing:
+        version_queries.restore_manifest(conn, known.id, stored.packed.manifest)
     form = forms.add_form(
         conn, known.id, pack_ids.values(), why="push", storage_map=stored.packed.storage_map,
         stored_bytes=size, sent_by=caller.principal_id, state="proposed",
@@ -309,6 +232,9 @@ def _take_again(
     take_form(conn, present(forms.form_by_id(conn, form)))
     queue_proof(conn, Held(known.id), created_by=caller.principal_id)
     queue_default_suite(conn, caller, known)
+    if stored.reencode_run is not None:
+        run_id = str(stored.reencode_run)
+        queue_reencode(conn, caller, known, against="smallest", run_id=run_id)
     caller.record(
         conn, subject.healed, subject.name, on=subject.on, before={"proof": "corrupt"},
         after={"proof": "claimed", "sent_by": caller.principal},

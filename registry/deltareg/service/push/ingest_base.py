@@ -46,11 +46,7 @@ from deltareg.service.bases.stacks import (
 from deltareg.service.bases.variants import check_variant, settle
 from deltareg.service.describe import describe_base
 from deltareg.service.events import Action
-from deltareg.service.push.ingest import (
-    adopt_packs,
-    pack_keys,
-    read_back,
-)
+from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.shares import keep_share
 from deltareg.service.push.uploads import (
     abort_upload,
@@ -139,7 +135,7 @@ def _check_claim(registry: Registry, caller: Caller, upload: UploadRow, storage:
     storage.check_covers(manifest, (record.digest for record in below.values()))
     with read(registry.engine) as conn:
         keys = pack_keys(conn, upload, storage)
-    files = read_back(registry, upload, manifest, keys, storage)
+    files = read_back(registry, caller, upload, manifest, keys, storage)
     built = build_base_manifest(
         headers=files.headers, files=manifest.files,
         digests={(t.file, t.name): t.digest for t in manifest.tensors},
@@ -223,8 +219,10 @@ def _store(
     """Give a base its bytes, in place of a lie where there is one."""
     storage, held = stored.storage, Held(known.id, is_base=True)
     is_healing = known.corrupt_at is not None
-    pack_ids = adopt_packs(conn, upload, storage, is_replacing=is_healing)
+    pack_ids = adopt_packs(conn, caller, upload, storage, of=held, is_replacing=is_healing)
     manifest = manifest_of(upload)
+    if is_healing and known.manifest_digest == upload.manifest_digest:
+        queries.restore_manifest(conn, known.id, present(upload.manifest))
     size = storage.stored_bytes(manifest.pieces())
     queries.store_base(conn, known.id, storage_map=stored.raw, stored_bytes=size)
     pack_queries.reference_base_anew(conn, known.id, sorted(pack_ids.values()))

@@ -4,51 +4,38 @@ Who sent bytes does not prove them. A proof is bound to the storage revision tha
 form that was replaced meanwhile it says nothing, and the new one is proven anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import forms, proofs
+from deltareg.db.queries import proofs
 from deltareg.db.queries import runs as run_queries
+from deltareg.db.queries.damage import bad_packs
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import RunRow, StandingProofRow
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, InvalidInput, LeaseLost
-from deltareg.identity.manifest import Manifest
-from deltareg.identity.storage_map import StorageMap
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.kept import decoded
 from deltareg.service.push.corruption import record_lie
-from deltareg.service.push.places import Place, places_of, record_places
-from deltareg.service.push.subject import Subject, subject_of
+from deltareg.service.push.damage import find_damage_of
+from deltareg.service.push.proposals import complete_form_proof, form_map
+from deltareg.service.push.proven import Decoded, decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
-from deltareg.service.runs.kinds.prove import WHAT, held_by, proof_key, queue_proof, result_of
+from deltareg.service.runs.kinds.prove import (
+    WHAT,
+    form_of,
+    held_by,
+    proof_key,
+    queue_proof,
+    result_of,
+)
 from deltareg.service.runs.runs import describe_run
 from deltareg.service.verdicts.verdicts import DIGESTS
 from deltareg.wire import ProofReport, RunInfo, VerdictReport
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """What is stored, read before the transaction that says what is known of it.
-
-    Attributes:
-        subject: Of what.
-        revision: As of which storage revision.
-        manifest: What it is to be.
-        storage: How it is stored.
-        places: Where its pieces are.
-    """
-
-    subject: Subject
-    revision: int
-    manifest: Manifest
-    storage: StorageMap
-    places: Sequence[Place]
 
 
 def complete_proof(registry: Registry, caller: Caller, run_id: str, report: ProofReport) -> RunInfo:
@@ -66,26 +53,57 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
             return _answered_before(conn, caller, own)
     if run.what != WHAT:
         raise InvalidInput(f"run {run_id} is a {run.what}, it proves nothing")
-    found = decode_stored(registry, held_by(run))
     wrong = {part.name: part.detail for part in report.wrong}
+    form_id = form_of(run)
+    if form_id is not None:
+        return complete_form_proof(registry, caller, own, form_id, wrong)
+    found = decode_stored(registry, held_by(run))
+    # Before somebody is accused: the store may have damaged the bytes since they came.
+    damaged = bool(wrong) and _is_damaged(registry, caller, found)
+    told = _Told(own, report, found, wrong, is_damaged=damaged)
+    return with_retry(registry.engine, lambda conn: _settle(conn, caller, told))
 
-    def transaction(conn: sa.Connection) -> RunInfo:
-        now = proofs.standing(conn, found.subject.held, lock=True)
-        is_about_now = report.storage_revision == now.storage_revision == found.revision
-        _refuse_sender(now, caller)
-        counts = is_about_now and now.deleted_at is None
-        result = result_of("corrupt" if wrong else "proven", wrong) if counts else {}
-        if run_queries.finish(conn, own, state="done", result=result) is None:
-            raise lease_lost(conn, own)
-        if counts and wrong:
-            record_lie(conn, caller, found.subject, found.storage, wrong)
-        elif counts:
-            record_proof(conn, caller, found, before=now)
-        elif now.deleted_at is None:  # another form took its place meanwhile
-            queue_proof(conn, found.subject.held, created_by=caller.principal_id)
-        return describe_run(conn, caller, run_id)
 
-    return with_retry(registry.engine, transaction)
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a worker says of what it decoded, and what was stored when the server looked.
+
+    With `is_damaged`, the store has lost or changed bytes, and that is written down already.
+    """
+
+    own: run_queries.Hold
+    report: ProofReport
+    found: Decoded
+    wrong: Mapping[str, str]
+    is_damaged: bool
+
+
+def _is_damaged(registry: Registry, caller: Caller, found: Decoded) -> bool:
+    """Look at all that is stored; whether some of it is damaged."""
+    looked = find_damage_of(registry, caller, found.subject.held)
+    with read(registry.engine) as conn:
+        return bool(looked) or bool(bad_packs(conn, found.subject.held))
+
+
+def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
+    """Write down what came of a proof, and end its run."""
+    found, wrong = told.found, told.wrong
+    now = proofs.standing(conn, found.subject.held, lock=True)
+    is_about_now = told.report.storage_revision == now.storage_revision == found.revision
+    _refuse_sender(now, caller)
+    counts = is_about_now and now.deleted_at is None
+    result = result_of("corrupt" if wrong else "proven", wrong) if counts else {}
+    if run_queries.finish(conn, told.own, state="done", result=result) is None:
+        raise lease_lost(conn, told.own)
+    if told.is_damaged:
+        pass  # who sent it did not lie
+    elif counts and wrong:
+        record_lie(conn, caller, found.subject, found.storage, wrong)
+    elif counts:
+        record_proof(conn, caller, found, before=now)
+    elif now.deleted_at is None:  # another form took its place meanwhile
+        queue_proof(conn, found.subject.held, created_by=caller.principal_id)
+    return describe_run(conn, caller, told.own.run_id)
 
 
 def prove_by_verdict(
@@ -105,7 +123,7 @@ def prove_by_verdict(
         held = Held(run.version_id)
         known = proofs.standing(conn, held)
     if outcome == "fail":
-        queue = partial(queue_proof, held=held, created_by=caller.principal_id)
+        queue = partial(queue_proof, held=held, created_by=caller.principal_id, is_anew=True)
         with_retry(registry.engine, queue)
         return
     if known.is_proven or not report.storage_revision:
@@ -123,39 +141,6 @@ def prove_by_verdict(
     with_retry(registry.engine, transaction)
 
 
-def decode_stored(registry: Registry, held: Held) -> Decoded:
-    """Read how something is stored, and work out where its pieces are."""
-    with read(registry.engine) as conn:
-        subject = subject_of(conn, held)
-        revision = proofs.standing(conn, held).storage_revision
-        documents = proofs.content(conn, held)
-    digest = str(Manifest.digest_of(documents.manifest))
-    manifest = decoded(digest, lambda: documents.manifest)
-    storage = StorageMap.decode(documents.storage_map)
-    places = places_of(manifest, storage, subject.reference_root)
-    return Decoded(subject, revision, manifest, storage, places)
-
-
-def record_proof(
-    conn: sa.Connection, caller: Caller, found: Decoded, *, before: StandingProofRow
-) -> None:
-    """Say that bytes are proven, and offer their pieces; the subject is locked as it was read."""
-    held = found.subject.held
-    record_places(conn, found.subject.scope, found.places, proofs.packs_of(conn, held))
-    if before.is_proven:
-        return
-    proofs.mark_proven(conn, held)
-    if not held.is_base:
-        for form in forms.forms_of(conn, held.row_id, state="proposed"):
-            if form.why == "push":
-                forms.end_form(conn, form.id, state="dropped")
-    state = "claimed" if before.corrupt_at is None else "corrupt"
-    caller.record(
-        conn, found.subject.proved, found.subject.name, on=found.subject.on,
-        before={"proof": state}, after={"proof": "proven", "storage": found.revision},
-    )  # fmt: skip
-
-
 def form_to_prove(registry: Registry, caller: Caller, run_id: str) -> bytes:
     """Give the storage map that a run is to prove to the worker that holds it.
 
@@ -164,7 +149,11 @@ def form_to_prove(registry: Registry, caller: Caller, run_id: str) -> bytes:
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     with read(registry.engine) as conn:
-        return proofs.content(conn, held_by(_held(conn, caller, run_id))).storage_map
+        run = _held(conn, caller, run_id)
+        form_id = form_of(run)
+        if form_id is not None:
+            return form_map(conn, form_id)
+        return proofs.content(conn, held_by(run)).storage_map
 
 
 def _held(conn: sa.Connection, caller: Caller, run_id: str) -> RunRow:

@@ -1,9 +1,9 @@
-"""Re-encoding: a worker that holds the run stores a version in another way, under the same name.
+"""Re-encoding: a worker that holds the run proposes another stored form of a version.
 
 What it sends goes through an upload, by protocol D like a push. The end is one transaction: the run
-is still held under its fence, the upload is open, every pack durable and live; then the map, what
-the version needs of packs and where its pieces are found change together, and the run is done.
-Packs that nothing needs any more are left to collection.
+is still held under its fence, the upload is open, every pack durable and live; then the form is
+proposed with its packs, a run that proves it is queued, and this one is done. The version is served
+as before until somebody else has decoded the form (`deltareg.service.push.proposals`).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,6 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import uploads as upload_queries
 from deltareg.db.queries import versions as queries
-from deltareg.db.queries.shares import Held
 from deltareg.db.rows import RunRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, InvalidInput, NotFound, Problem, Refused
@@ -25,19 +24,13 @@ from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
-from deltareg.service.describe import line_of, ref_of
-from deltareg.service.events import Action
+from deltareg.service.describe import ref_of
 from deltareg.service.kept import view_of_base
-from deltareg.service.push.ingest import (
-    adopt_packs,
-    pack_keys,
-    read_back,
-)
-from deltareg.service.push.shares import keep_share
+from deltareg.service.push.forms import propose_form
+from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.uploads import check_open, find_own_upload, manifest_of
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs.held import lease_lost
-from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.service.runs.kinds.reencode import WHAT
 from deltareg.service.runs.runs import describe_run
 from deltareg.wire import LeaseHold, ReceivedPack, ReencodeReport, RunInfo, UploadInfo
@@ -83,7 +76,7 @@ def open_reencode(
 def complete_reencode(
     registry: Registry, caller: Caller, run_id: str, report: ReencodeReport
 ) -> RunInfo:
-    """Replace a version's storage map and end the run; the same report again is answered alike.
+    """Propose a form of a version and end the run; the same report again is answered alike.
 
     Raises:
         LeaseLost: The run is not the caller's (any more); nothing changes.
@@ -104,7 +97,7 @@ def complete_reencode(
         raise InvalidInput("this upload is not of this run")
     check_open(upload, fix=_AGAIN)
     storage = StorageMap.decode(report.storage_map.encode())
-    _check_claim(registry, own, upload, storage, of_version=version_id)
+    _check_claim(registry, caller, own, upload, storage, of_version=version_id)
     return with_retry(registry.engine, lambda conn: _commit(conn, caller, own, report, storage))
 
 
@@ -142,6 +135,7 @@ def _answered_before(conn: sa.Connection, caller: Caller, own: run_queries.Hold)
 
 def _check_claim(
     registry: Registry,
+    caller: Caller,
     own: run_queries.Hold,
     upload: UploadRow,
     storage: StorageMap,
@@ -159,7 +153,7 @@ def _check_claim(
         )
         keys = pack_keys(conn, upload, storage, of_version=of_version)
     storage.check_covers(manifest, (record.digest for record in base.tensors.values()))
-    read_back(registry, upload, manifest, keys, storage)
+    read_back(registry, caller, upload, manifest, keys, storage)
 
 
 def _commit(
@@ -182,17 +176,16 @@ def _commit(
         "before": before.stored_bytes(manifest.pieces()),
         "after": (before if is_kept else storage).stored_bytes(manifest.pieces()),
     }
+    result: dict[str, object] = {"stored_bytes": sizes}
     if not is_kept:
-        _replace(conn, upload, version, storage, report.storage_map.encode())
-        subject = ref_of(version)
-        caller.record(
-            conn, Action.VERSION_REENCODE, subject, on=line_of(version),
-            before={"stored_bytes": sizes["before"]},
-            after={"stored_bytes": sizes["after"], "run": own.run_id},
+        result["proof_run"] = propose_form(
+            conn, version.id, adopt_packs(conn, caller, upload, storage).values(),
+            raw_map=report.storage_map.encode(), stored_bytes=sizes["after"],
+            sent_by=caller.principal_id, run_id=own.run_id,
         )  # fmt: skip
     state = "aborted" if is_kept else "complete"
     upload_queries.close_upload(conn, upload.id, state=state, version_id=version.id)
-    if run_queries.finish(conn, own, state="done", result={"stored_bytes": sizes}) is None:
+    if run_queries.finish(conn, own, state="done", result=result) is None:
         raise lease_lost(conn, own)
     return describe_run(conn, caller, own.run_id)
 
@@ -215,18 +208,3 @@ def _is_wanted(run: RunRow, manifest: Manifest, before: StorageMap, after: Stora
         return storage.stored_bytes(own), storage.stored_bytes(storage.pieces)
 
     return cost(after) < cost(before)
-
-
-def _replace(
-    conn: sa.Connection, upload: UploadRow, version: VersionRow, storage: StorageMap, raw: bytes
-) -> None:
-    manifest = manifest_of(upload)
-    pack_ids = adopt_packs(conn, upload, storage)
-    queries.replace_storage(
-        conn, version.id, storage_map=raw, stored_bytes=storage.stored_bytes(manifest.pieces())
-    )
-    pack_queries.reference_version_anew(conn, version.id, sorted(pack_ids.values()))
-    keep_share(conn, Held(version.id), manifest, storage)
-    digests = [str(digest) for digest in manifest.pieces()]
-    pack_queries.forget_pieces_for(conn, upload.scope, digests, str(manifest.base))
-    queue_proof(conn, Held(version.id), created_by=None)

@@ -25,7 +25,6 @@ class Subject:
         on: What it is to whoever asks for a right.
         scope: Where its pieces are offered.
         reference_root: The base that they may be encoded against; empty for none.
-        push_again: The command that brings its bytes again.
     """
 
     held: Held
@@ -33,7 +32,6 @@ class Subject:
     on: Resource
     scope: str
     reference_root: str
-    push_again: str
 
     @property
     def proved(self) -> Action:
@@ -57,13 +55,9 @@ def subject_of(conn: sa.Connection, held: Held) -> Subject:
         base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
         is_plain = not is_version_base(base.name)
         scope = BASES if is_plain else namespace_scope(Ref.parse(base.name).line.namespace)
-        again = f"deltareg base push PATH {base.name}" if is_plain else "push a version onto it"
-        return Subject(
-            held, f"base/{base.name}", Base(base.name), scope, base.bottom_root or "", again
-        )
+        return Subject(held, f"base/{base.name}", Base(base.name), scope, base.bottom_root or "")
     version = version_queries.version_by_id(conn, held.row_id)
-    again = f"deltareg push PATH {line_of(version)} --base {version.base_name or 'NAME'}"
     return Subject(
         held, ref_of(version), line_of(version), namespace_scope(version.namespace),
-        version.base_root, again,
+        version.base_root,
     )  # fmt: skip

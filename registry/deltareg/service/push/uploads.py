@@ -7,6 +7,7 @@ is killed in between leaves bytes that collection finds and nothing else.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import uploads as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.runs import Hold, held_run
+from deltareg.db.queries.shares import Held
 from deltareg.db.rows import BaseRow, UploadRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.delta.base_manifest import base_identity
@@ -45,6 +47,7 @@ from deltareg.service.bases.variants import (
 from deltareg.service.describe import describe_base, describe_version, proof_of, sender_of
 from deltareg.service.kept import decoded
 from deltareg.service.push.bound_base import base_for, bound_to, check_same_base, open_one
+from deltareg.service.push.damage import QUICK_BYTES, find_damage_of
 from deltareg.service.push.targets import check_target
 from deltareg.service.registry import PACK_BYTES_MAX, Caller, Registry
 from deltareg.store import fresh_key
@@ -94,7 +97,28 @@ def open_upload(
         root = _reference_root(conn, caller, request.target, manifest)
         return _show(conn, upload_id, digest, scope, manifest, root)
 
-    return with_retry(registry.engine, transaction)
+    info = with_retry(registry.engine, transaction)
+    if info.state == "complete" and _is_found_damaged(registry, caller, info):
+        return with_retry(registry.engine, transaction)
+    return info
+
+
+def _is_found_damaged(registry: Registry, caller: Caller, info: UploadInfo) -> bool:
+    """Look at what is said to be there already, as far as that is quickly done."""
+    with read(registry.engine) as conn:
+        held = _held_by(conn, info)
+    found = find_damage_of(registry, caller, held, most_bytes=QUICK_BYTES)
+    return any(not hurt.is_served for hurt in found)
+
+
+def _held_by(conn: sa.Connection, info: UploadInfo) -> Held:
+    if info.base is not None:
+        row = base_queries.base_rows(conn, name=info.base.name, limit=1)[0]
+        return Held(row.id, is_base=True)
+    ref = Ref.parse(present(info.version).ref)
+    line = present(delta_queries.delta_row(conn, ref.line.namespace, ref.line.name))
+    found = version_queries.find_version(conn, line.id, number=ref.version)
+    return Held(present(found).id)
 
 
 def receive_pack(
@@ -324,15 +348,16 @@ def _show(
     ]
     digests = [str(digest) for digest in manifest.pieces()]
     known = pack_queries.known_pieces(conn, scope, digests, root)
-    packs = {
-        piece: {str(pack) for pack in Chain.decode(Digest.parse(piece), entry).packs}
-        for piece, entry in known.items()
-    }
+    packs: dict[str, set[str]] = {}
+    for piece, entry in known.items():
+        with suppress(DeltaregError):  # a row that is damaged: the piece is sent anew
+            chain = Chain.decode(Digest.parse(piece), entry)
+            packs[piece] = {str(pack) for pack in chain.packs}
     sizes = pack_queries.physical_keys(conn, scope, set[str]().union(*packs.values()))
     return UploadInfo(
         id=upload_id, state="open", manifest_digest=digest, received=received,
         # A collection may have taken a pack between the two statements: offer only what has all.
-        known={p: entry.decode() for p, entry in known.items() if packs[p] <= sizes.keys()},
+        known={p: known[p].decode() for p in packs if packs[p] <= sizes.keys()},
         known_packs=[ReceivedPack(digest=d, size_bytes=size) for d, (_, size) in sizes.items()],
     )  # fmt: skip
 

@@ -19,6 +19,8 @@ from deltareg.signing.keys import KeyText, PublicKey
 from deltareg.wire import LeaseRequest
 
 NOT_BY, NOT_ON = "not_by", "not_on"
+SENT_BY = "sent_by"
+"""Whose work a run looks at: their own workers do not take it while there are others."""
 
 
 def enrolled_key(conn: sa.Connection, caller: Caller, request: LeaseRequest) -> KeyRow | None:
@@ -52,16 +54,21 @@ def enrolled_key(conn: sa.Connection, caller: Caller, request: LeaseRequest) -> 
     )
 
 
-def may_take(run: Mapping[str, str], key: KeyRow | None, caller: Caller) -> bool:
+def may_take(
+    run: Mapping[str, str], key: KeyRow | None, caller: Caller, *, is_alone: bool = False
+) -> bool:
     """Whether a worker may take a run.
 
     Args:
         run: What the run asks for.
         key: The worker's; None for one that nobody enrolled.
         caller: Whose token it has.
+        is_alone: Whether no worker of anybody else is enrolled.
     """
     if key is None:
         return run.get(LOCAL) == str(caller.principal_id)
+    if run.get(SENT_BY) == str(caller.principal_id) and not is_alone:
+        return False
     left_out = set(run.get(NOT_BY, "").split(","))
     hosts = set(filter(None, run.get(NOT_ON, "").split(",")))
     is_apart = not hosts or (bool(key.host) and key.host not in hosts)

@@ -95,11 +95,17 @@ def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
         error=row.error, verdict=verdict,
         against=row.request.get("against", ""), stored_bytes=_stored_bytes(row),
         variant=row.request.get("variant", ""), base=row.base_name or "",
-        proof=found.proof, wrong=found.wrong,
+        proof=found.proof, wrong=found.wrong, form=_form(row),
+        proof_run=str((row.result or {}).get("proof_run", "")),
         priority=priority_word(row.priority), labels=row.labels,
         created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
         finished_at=rfc3339_or_none(row.finished_at),
     )  # fmt: skip
+
+
+def _form(row: ShownRunRow) -> int | None:
+    named = row.request.get("form")
+    return None if named is None else int(named)
 
 
 def _stored_bytes(row: ShownRunRow) -> StoredChange | None:

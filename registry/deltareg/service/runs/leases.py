@@ -20,7 +20,7 @@ from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries import workers as worker_queries
-from deltareg.db.queries.signing import bind_lease
+from deltareg.db.queries.signing import bind_lease, has_other_workers
 from deltareg.db.rows import BaseRow, ClaimableRow, RunRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Forbidden, NotFound
@@ -35,6 +35,7 @@ from deltareg.service.runs.eligible import enrolled_key, may_take
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import LIVE_US, concern_of_run
 from deltareg.service.runs.kinds import RUN_KINDS
+from deltareg.service.runs.kinds.prove import ANEW
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.signing.keys import PublicKey
 from deltareg.wire import (
@@ -67,11 +68,12 @@ def claim_lease(
     caller.require(Right.VERIFY, on=EVERYTHING)
     with read(registry.engine) as conn:
         key = enrolled_key(conn, caller, request)
+        is_alone = not has_other_workers(conn, caller.principal_id)
     _see_worker(registry, caller, request)
     bury_exhausted(registry, new_id=new_id)
     lease_us = round(lease_s * US_PER_S)
     for row in _fitting(registry, caller, request):
-        if not may_take(row.request, key, caller):
+        if not may_take(row.request, key, caller, is_alone=is_alone):
             continue
         claim = partial(
             _claim, run_id=row.id, request=request, lease_us=lease_us, nonce=(nonce := new_nonce())
@@ -216,7 +218,7 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         promoted=run.request.get("promoted", ""),
         promoted_digest=run.request.get("promoted_digest", ""),
         waived=[name for name in run.request.get("waived", "").split(",") if name],
-        storage_revision=version.storage_revision,
+        storage_revision=version.storage_revision, is_anew=ANEW in run.request,
     )  # fmt: skip
 
 
@@ -227,7 +229,7 @@ def _grant_base(registry: Registry, run: RunRow, base_id: int, *, lease_s: float
     return LeaseGrant(
         run=run.id, what=run.what, fence=run.fence, lease_s=lease_s, attempt=run.attempt,
         ref="", digest=row.manifest_digest, base=base, suite="", suite_digest="",
-        storage_revision=row.storage_revision,
+        storage_revision=row.storage_revision, is_anew=ANEW in run.request,
     )  # fmt: skip
 
 

@@ -43,7 +43,11 @@ def queue_prove(
         if known is not None and not request.again and proofs.standing(conn, held).is_proven:
             return describe_run(conn, caller, known)
         wanted = new_id()
-        run_id = queue_proof(conn, held, created_by=caller.principal_id, new_id=lambda: wanted)
+        # Whoever doubts what is known asks about what lies in the store now.
+        run_id = queue_proof(
+            conn, held, created_by=caller.principal_id, is_anew=request.again,
+            new_id=lambda: wanted,
+        )  # fmt: skip
         if run_id == str(wanted):
             after = {"subject": name, "what": WHAT}
             caller.record(conn, Action.RUN_QUEUE, f"run/{run_id}", on=on, before=None, after=after)

@@ -14,13 +14,17 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import collection as queries
+from deltareg.db.queries import forms
+from deltareg.db.queries.runs import end_queued
 from deltareg.db.rows import LeftoverRow, MarkedPackRow, PackSizeRow
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import PIN_WINDOW
+from deltareg.service.push.revert import KEEP_FORMS_S
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.kinds.prove import form_key
 from deltareg.service.runs.log_retention import DEFAULT_KEEP_S, count_old_logs, drop_old_logs
 from deltareg.service.upkeep.old_events import drop_old_events
 from deltareg.store import BlobStore
@@ -56,11 +60,12 @@ def plan_collection(
     *,
     grace_s: float,
     keep_logs_s: float | None = DEFAULT_KEEP_S,
+    keep_forms_s: float = KEEP_FORMS_S,
 ) -> CollectReport:
     """Say what `run_collection` would free now; changes nothing."""
     caller.require(Right.ADMIN, on=EVERYTHING)
     logs = count_old_logs(registry.engine, keep_s=keep_logs_s)
-    found = plan(registry.engine, registry.store, grace_s=grace_s)
+    found = plan(registry.engine, registry.store, grace_s=grace_s, keep_forms_s=keep_forms_s)
     return _report(found, run_logs=logs, dry_run=True)
 
 
@@ -70,6 +75,7 @@ def run_collection(
     *,
     grace_s: float,
     keep_logs_s: float | None = DEFAULT_KEEP_S,
+    keep_forms_s: float = KEEP_FORMS_S,
 ) -> CollectReport:
     """Free what nothing needs; may run at any time, on several hosts at once.
 
@@ -78,11 +84,12 @@ def run_collection(
         caller: Who asks.
         grace_s: How long deleted versions and stalled pushes stay.
         keep_logs_s: How long logs stay after their runs have ended; None for ever.
+        keep_forms_s: How long a stored form of a version stays after another took its place.
     """
     caller.require(Right.ADMIN, on=EVERYTHING)
     logs = drop_old_logs(registry.engine, keep_s=keep_logs_s)  # needs no store that answers
     drop_old_events(registry.engine)
-    freed = run(registry.engine, registry.store, grace_s=grace_s)
+    freed = run(registry.engine, registry.store, grace_s=grace_s, keep_forms_s=keep_forms_s)
     after = {
         "packs": freed.packs, "objects": freed.objects, "bytes": freed.size_bytes,
         "run_logs": logs,
@@ -97,12 +104,15 @@ def run_collection(
     return _report(freed, run_logs=logs, dry_run=False)
 
 
-def plan(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
+def plan(
+    engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: float = KEEP_FORMS_S
+) -> Collected:
     """Count what `run` would free, in one snapshot of the database."""
     grace_us = round(grace_s * US_PER_S)
     with read(engine) as conn:
         versions = _releasable(conn, grace_us)
-        packs = _packs_to_free(conn, versions)
+        old = forms.old_forms(conn, keep_us=round(keep_forms_s * US_PER_S))
+        packs = _packs_to_free(conn, versions) | forms.free_without(conn, old)
         idle = queries.count_idle_uploads(conn, idle_us=grace_us)
         left = partial(queries.leftovers, conn, limit=_BATCH, idle_us=grace_us)
         keys = [row.physical_key for row in _pages(left)]
@@ -116,8 +126,10 @@ def plan(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
     )
 
 
-def run(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
-    """Free what nothing needs, in the order versions, uploads, packs.
+def run(
+    engine: sa.Engine, store: BlobStore, *, grace_s: float, keep_forms_s: float = KEEP_FORMS_S
+) -> Collected:
+    """Free what nothing needs, in the order versions, forms, uploads, packs.
 
     A crash, or a fault of the store or the database, at any point leaves work for the next
     collection and nothing else.
@@ -128,6 +140,7 @@ def run(engine: sa.Engine, store: BlobStore, *, grace_s: float) -> Collected:
     """
     grace_us = round(grace_s * US_PER_S)
     versions = _release(engine, grace_us)
+    _release_forms(engine, round(keep_forms_s * US_PER_S))
     expired = with_retry(engine, partial(queries.expire_uploads, idle_us=grace_us))
     with_retry(engine, queries.drop_manifests)
     left = _sweep_leftovers(engine, store)
@@ -163,6 +176,22 @@ def _release(engine: sa.Engine, grace_us: int) -> int:
             for version_id in ready
         ]
     )
+
+
+def _release_forms(engine: sa.Engine, keep_us: int) -> None:
+    """Let go of stored forms that were replaced long ago, or that nobody has proven since."""
+    with read(engine) as conn:
+        old = forms.old_forms(conn, keep_us=keep_us)
+    for form_id in old:
+        with_retry(engine, partial(_release_form, form_id=form_id, keep_us=keep_us))
+
+
+def _release_form(conn: sa.Connection, form_id: int, *, keep_us: int) -> None:
+    locked = forms.form_by_id(conn, form_id, lock=True)
+    if locked is not None and form_id in forms.old_forms(conn, keep_us=keep_us):
+        state = "released" if locked.state == "former" else "dropped"
+        forms.end_form(conn, form_id, state=state)
+        end_queued(conn, form_key(form_id), result={})
 
 
 def _sweep_leftovers(engine: sa.Engine, store: BlobStore) -> list[int]:

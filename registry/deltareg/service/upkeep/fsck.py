@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from deltareg.db.document import Documents, unpack_document
 from deltareg.db.queries import fsck as queries
+from deltareg.db.queries.damage import bad_why
 from deltareg.db.rows import DocumentsRow, PackRow
 from deltareg.db.session import read
 from deltareg.digest import sha256_of, sha256_over
@@ -22,10 +23,13 @@ from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.upkeep.repair import repair, still_corrupt, unreferenced_packs
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
 
-FindingKind = Literal["missing", "size", "data", "orphan", "manifest", "map", "marked"]
+FindingKind = Literal[
+    "missing", "size", "data", "bad", "orphan", "manifest", "map", "reference", "marked"
+]
 _BATCH = 200
 
 
@@ -34,10 +38,10 @@ class Finding:
     """One thing that is not as it should be.
 
     Attributes:
-        kind: `missing` object, wrong `size`, `data` that does not hash to the digest, `orphan`
-            object without a row, `manifest` bytes that do not hash to theirs, a storage
-            `map` that cannot be read, or a pack that is `marked` for deletion although something
-            needs it.
+        kind: `missing` object, wrong `size`, `data` that does not hash to the digest, a pack that
+            is known to be `bad`, `orphan` object without a row, `manifest` bytes that do not hash
+            to theirs, a storage `map` that cannot be read, a `reference` to a pack that has no
+            row, or a pack that is `marked` for deletion although something needs it.
         subject: The pack, object or version concerned.
         detail: What was found, and what it means.
     """
@@ -62,9 +66,26 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
-def run_fsck(registry: Registry, caller: Caller, *, read_data: bool) -> FsckReport:
-    """Check everything and report; `read_data` reads every stored byte."""
+def run_fsck(
+    registry: Registry, caller: Caller, *, read_data: bool, repairs: bool = False
+) -> FsckReport:
+    """Check everything and report; `read_data` reads every stored byte.
+
+    With `repairs`, what can be healed is, what cannot is marked, and all that has to be pushed
+    again is named.
+    """
     caller.require(Right.ADMIN, on=EVERYTHING)
+    if repairs:
+        mended = repair(registry, caller, reads=read_data)
+        orphans = [
+            FsckFinding(kind=f.kind, subject=f.subject, detail=f.detail)
+            for f in _check_objects(registry.engine, registry.store)
+        ]
+        return FsckReport(
+            packs=mended.packs, bytes=mended.size_bytes, read_data=read_data,
+            findings=[*mended.findings, *orphans], repaired=True,
+            to_push=still_corrupt(registry.engine),
+        )  # fmt: skip
     checked = check(registry.engine, registry.store, read_data=read_data)
     return FsckReport(
         packs=checked.packs, bytes=checked.size_bytes, read_data=read_data,
@@ -89,6 +110,10 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Checked:
         findings += [] if finding is None else [finding]
     findings += _check_objects(engine, store)
     findings += _check_documents(engine)
+    findings += [
+        Finding("reference", name, f"nothing says that it needs the pack {digest}")
+        for _, name, digest in unreferenced_packs(engine)
+    ]
     with read(engine) as conn:
         marked = queries.needed_but_marked(conn)
     findings += [
@@ -110,9 +135,17 @@ def _check_pack(
         finding = Finding("size", _name(row), detail)
     elif read_data:
         finding = _check_data(store, row)
+    finding = finding or _known(engine, row)
     if finding is None or not _stands(engine, row):
         return None
     return finding
+
+
+def _known(engine: sa.Engine, row: PackRow) -> Finding | None:
+    """Tell of a pack that is known to be damaged, although nothing was read now."""
+    with read(engine) as conn:
+        why = bad_why(conn, row.id)
+    return None if why is None else Finding("bad", _name(row), why)
 
 
 def _check_data(store: BlobStore, row: PackRow) -> Finding | None:

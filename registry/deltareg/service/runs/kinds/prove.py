@@ -5,6 +5,7 @@ One is queued whenever bytes come in, before all verifications. It ends in
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -13,12 +14,16 @@ import sqlalchemy as sa
 from deltareg.db.queries import proofs
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import RunRow
+from deltareg.db.rows import FormRow, RunRow
 from deltareg.service.priority import LOW, PROOF
 from deltareg.service.registry import Caller
+from deltareg.service.runs.eligible import SENT_BY
 from deltareg.service.runs.kinds.kind import RunKind
 
 WHAT: Final = "prove"
+FORM: Final = "form"
+ANEW: Final = "anew"
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def queue_proof(
@@ -27,18 +32,53 @@ def queue_proof(
     *,
     created_by: int | None,
     priority: int = PROOF,
+    is_anew: bool = False,
+    notes: Mapping[str, str] = NOTHING,
     new_id: Callable[[], UUID] = uuid4,
 ) -> str:
     """Queue a proof of what is stored of a version or a base, or join the one that waits.
 
-    The run is about whatever is stored when it is claimed.
+    The run is about whatever is stored when it is claimed. With `is_anew` its worker fetches all of
+    it, whatever its cache has: what lies in the store now is what is asked about. `notes` are kept
+    with a run that is new.
     """
     return queries.enqueue(
-        conn, run_id=str(new_id()), what=WHAT, dedup_key=proof_key(held),
+        conn, run_id=str(new_id()), what=WHAT,
+        dedup_key=":".join([proof_key(held), *([ANEW] if is_anew else []), *notes.values()]),
         version_id=None if held.is_base else held.row_id,
         base_id=held.row_id if held.is_base else None,
-        request={}, priority=priority, created_by=created_by,
+        request=({ANEW: "yes"} if is_anew else {}) | dict(notes), priority=priority,
+        created_by=created_by,
     )  # fmt: skip
+
+
+def queue_form_proof(
+    conn: sa.Connection,
+    form: FormRow,
+    *,
+    created_by: int | None,
+    new_id: Callable[[], UUID] = uuid4,
+) -> str:
+    """Queue a proof of a form that was proposed, which is not served before it; give its id.
+
+    It leaves out the workers of who sent the form, as long as there are others.
+    """
+    return queries.enqueue(
+        conn, run_id=str(new_id()), what=WHAT, dedup_key=form_key(form.id),
+        version_id=form.version_id, request={FORM: str(form.id), SENT_BY: str(form.sent_by or 0)},
+        priority=LOW, created_by=created_by,
+    )  # fmt: skip
+
+
+def form_of(run: RunRow) -> int | None:
+    """Give the form that a run proves; None where that is what is served."""
+    named = run.request.get(FORM)
+    return None if named is None else int(named)
+
+
+def form_key(form_id: int) -> str:
+    """Name the proof of a form that was proposed."""
+    return f"{WHAT}:form:{form_id}"
 
 
 def proof_key(held: Held) -> str:

@@ -1,0 +1,217 @@
+"""Damage: the store has lost or changed bytes that it once had. It is nobody's lie.
+
+A pack whose object is damaged is marked, and nothing relies on it from then on: its pieces are
+offered to nobody, so the next push of them sends them, under a fresh key, in the place of the
+damaged object. A version that needs such a pack is served in a former form that is whole, where one
+is kept; else it is corrupt until it is pushed again, with the command that heals it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import collection, forms, proofs
+from deltareg.db.queries import damage as queries
+from deltareg.db.queries import runs as run_queries
+from deltareg.db.queries import uploads as upload_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import PackRow, UploadRow
+from deltareg.db.session import read, with_retry
+from deltareg.digest import Digest, sha256_over
+from deltareg.errors import BlobMissing, DeltaregError, IntegrityFailure
+from deltareg.identity.storage_map import StorageMap
+from deltareg.service.corrupt import push_again
+from deltareg.service.push.corruption import end_work, replace_with_proposed
+from deltareg.service.push.revert import take_former
+from deltareg.service.push.subject import subject_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.kinds.prove import form_key, queue_proof
+from deltareg.store import BlobStore
+
+QUICK_BYTES = 64 << 20
+"""How much of a version is read before somebody is told that it is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hurt:
+    """A version or a base that damage has hit.
+
+    Attributes:
+        name: Which one.
+        is_served: Whether it is whole again already, in another form.
+        fix: The command that heals it; empty where nothing has to be done.
+    """
+
+    name: str
+    is_served: bool
+    fix: str
+
+
+def what_is_wrong(store: BlobStore, row: PackRow, *, reads: bool) -> str:
+    """Say what is wrong with the object of a pack; empty where nothing is.
+
+    Args:
+        store: The store.
+        row: The pack.
+        reads: Whether to read and hash it; else only its size is looked at.
+    """
+    size = store.size(row.physical_key)
+    if size is None:
+        return f"the store has no object {row.physical_key}"
+    if size != row.size_bytes:
+        return f"{row.physical_key} has {size} bytes instead of {row.size_bytes}"
+    if not reads:
+        return ""
+    try:
+        found = str(sha256_over(store.read(row.physical_key)))
+    except (BlobMissing, IntegrityFailure) as error:
+        return error.message
+    return "" if found == row.digest else f"{row.physical_key} holds {found}"
+
+
+def find_damage(
+    registry: Registry, by: Caller, rows: Iterable[PackRow], *, most_bytes: int | None = None
+) -> list[Hurt]:
+    """Look at packs, mark those that are damaged, and give what that has hit.
+
+    Args:
+        registry: The database and the store.
+        by: Who looks.
+        rows: The packs.
+        most_bytes: How much is read at most; of what is beyond only sizes are looked at.
+    """
+    hurt: list[Hurt] = []
+    seen = 0
+    for row in rows:
+        seen += row.size_bytes
+        reads = most_bytes is None or seen <= most_bytes
+        why = what_is_wrong(registry.store, row, reads=reads)
+        if why:
+            hurt += with_retry(registry.engine, partial(mark_damaged, caller=by, row=row, why=why))
+    return hurt
+
+
+def find_damage_of(
+    registry: Registry, by: Caller, held: Held, *, most_bytes: int | None = None
+) -> list[Hurt]:
+    """Look at all that is stored of a version or a base, and mark what is damaged."""
+    with read(registry.engine) as conn:
+        rows = queries.pack_rows(conn, held)
+        lost = what_is_lost(conn, held)
+    found = find_damage(registry, by, rows, most_bytes=most_bytes)
+    if not lost:
+        return found
+    hurt = partial(hurt_by, caller=by, held=held, why=lost)
+    return [*found, with_retry(registry.engine, hurt)]
+
+
+def what_is_lost(conn: sa.Connection, held: Held) -> str:
+    """Say what rows have lost of a version or a base that has its bytes; empty for nothing."""
+    try:
+        raw = proofs.content(conn, held).storage_map
+        named = {str(pack.digest) for pack in StorageMap.decode(raw).packs} if raw else set[str]()
+    except DeltaregError as error:
+        return f"its documents: {error.message}"
+    missing = sorted(named - proofs.packs_of(conn, held).keys())
+    return f"nothing says that it needs the pack {missing[0]}" if missing else ""
+
+
+def find_damage_relied_on(
+    registry: Registry, by: Caller, upload: UploadRow, keys: Mapping[Digest, str]
+) -> bool:
+    """Look at the packs that an upload relies on and did not bring; whether one is damaged."""
+    with read(registry.engine) as conn:
+        brought = {row.digest for row in upload_queries.received_packs(conn, upload.id)}
+        others = {str(digest) for digest in keys} - brought
+        rows = queries.packs_by_digest(conn, upload.scope, others)
+    return bool(find_damage(registry, by, rows)) or _is_bad(registry, upload.scope, others)
+
+
+def mark_damaged(conn: sa.Connection, caller: Caller, row: PackRow, why: str) -> list[Hurt]:
+    """Mark a pack as damaged and withdraw what lies in it; give what that has hit.
+
+    Empty where the pack has another object by now.
+    """
+    if not queries.mark_bad(conn, row.id, physical_key=row.physical_key, why=why):
+        return []
+    collection.forget_pieces(conn, [row.id])
+    hurt = [hurt_by(conn, caller, held, why=why) for held in queries.needing(conn, row.id)]
+    for form in forms.forms_with(conn, row.id):  # of no use to anybody any more
+        forms.end_form(conn, form.id, state="released" if form.state == "former" else "dropped")
+        run_queries.end_queued(conn, form_key(form.id), result={})
+    return hurt
+
+
+def hurt_by(conn: sa.Connection, caller: Caller, held: Held, *, why: str) -> Hurt:
+    """Say that a version or a base is damaged: another form is served, or it is corrupt."""
+    standing = proofs.standing(conn, held, lock=True)
+    name = subject_of(conn, held).name
+    again = push_again(conn, held)
+    proofs.forget_pieces(conn, held)
+    if standing.corrupt_at is None and standing.deleted_at is None:
+        proofs.mark_corrupt(conn, held)
+        if _serve_another(conn, caller, held):
+            return Hurt(name, is_served=True, fix="")
+        end_work(conn, held)
+        subject = subject_of(conn, held)
+        caller.record(
+            conn, subject.lied, name, on=subject.on,
+            before={"proof": "proven" if standing.is_proven else "claimed"},
+            after={"proof": "corrupt", "damaged": why, "fix": again},
+        )  # fmt: skip
+    return Hurt(name, is_served=False, fix=again)
+
+
+def heal_needing(
+    conn: sa.Connection, caller: Caller, pack_ids: Sequence[int], *, but: Held | None = None
+) -> list[str]:
+    """Let what needs packs be whole again that have sound objects now; give its names.
+
+    It is claimed, as before it was proven, and is proven anew. `but` is left alone: its bytes are
+    being replaced.
+    """
+    waiting = dict.fromkeys(held for one in pack_ids for held in queries.needing(conn, one))
+    healed: list[str] = []
+    for held in waiting:
+        if held == but:
+            continue
+        standing = proofs.standing(conn, held, lock=True)
+        if standing.corrupt_at is None or queries.bad_packs(conn, held):
+            continue
+        if what_is_lost(conn, held):
+            continue
+        proofs.claim_anew(conn, held, sent_by=standing.sender_id)
+        if standing.deleted_at is None:
+            queue_proof(conn, held, created_by=None, is_anew=True)
+        subject = subject_of(conn, held)
+        caller.record(
+            conn, subject.healed, subject.name, on=subject.on, before={"proof": "corrupt"},
+            after={"proof": "claimed"},
+        )  # fmt: skip
+        healed.append(subject.name)
+    return healed
+
+
+def _serve_another(conn: sa.Connection, caller: Caller, held: Held) -> bool:
+    """Serve a version in another form that is whole, if there is one."""
+    if held.is_base:
+        return False
+    version = version_queries.version_by_id(conn, held.row_id)
+    try:
+        if take_former(conn, caller, version) is not None:
+            return True
+        sound = [
+            form for form in forms.forms_of(conn, held.row_id, state="proposed")
+            if form.why == "push" and forms.is_sound(conn, form.id)
+        ]  # fmt: skip
+        return bool(sound) and replace_with_proposed(conn, sound[-1])
+    except DeltaregError:  # its documents are damaged as well
+        return False
+
+
+def _is_bad(registry: Registry, scope: str, digests: Iterable[str]) -> bool:
+    with read(registry.engine) as conn:
+        return bool(queries.bad_among(conn, scope, digests))

@@ -1,0 +1,151 @@
+"""A form that was proposed: served once it is proven, refused when it is not what it says.
+
+Another worker than the one that made it says so. A worker of the same principal is believed only
+while nobody else's is enrolled: a registry with one worker would else never store anything anew.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+
+from deltareg.db.document import unpack_map
+from deltareg.db.queries import forms, proofs
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import runs as run_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.damage import bad_packs
+from deltareg.db.queries.shares import Held
+from deltareg.db.queries.signing import has_other_workers
+from deltareg.db.rows import FormRow
+from deltareg.db.session import read, with_retry
+from deltareg.errors import Forbidden
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.events import Action
+from deltareg.service.push.forms import take_form
+from deltareg.service.push.places import places_of
+from deltareg.service.push.proven import Decoded, record_proof
+from deltareg.service.push.subject import subject_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.held import lease_lost
+from deltareg.service.runs.kinds.prove import result_of
+from deltareg.service.runs.runs import describe_run
+from deltareg.wire import RunInfo
+
+_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposed:
+    """A form as it was decoded, and what is wrong with it."""
+
+    form_id: int
+    stored: Decoded
+    wrong: Mapping[str, str]
+
+
+def complete_form_proof(
+    registry: Registry,
+    by: Caller,
+    own: run_queries.Hold,
+    form_id: int,
+    wrong: Mapping[str, str],
+) -> RunInfo:
+    """End a run that proves a form: it takes the place of the one that is served, or goes.
+
+    Raises:
+        LeaseLost: The run is not the caller's (any more); nothing changes.
+        Forbidden: `by` made the form, and there are other workers.
+    """
+    with read(registry.engine) as conn:
+        form = forms.form_by_id(conn, form_id)
+        proposed = None if form is None else _Proposed(form_id, decode_form(conn, form), wrong)
+
+    def transaction(conn: sa.Connection) -> RunInfo:
+        result = {} if proposed is None else _settle(conn, by, proposed)
+        if run_queries.finish(conn, own, state="done", result=result) is None:
+            raise lease_lost(conn, own)
+        return describe_run(conn, by, own.run_id)
+
+    return with_retry(registry.engine, transaction)
+
+
+def form_map(conn: sa.Connection, form_id: int) -> bytes:
+    """Give the storage map of a form."""
+    form = forms.form_by_id(conn, form_id)
+    if form is None:
+        raise AssertionError("unreachable: forms are never deleted")
+    manifest = version_queries.content(conn, form.version_id).manifest
+    return unpack_map(forms.packed_map(conn, form_id), manifest)
+
+
+def serve_proven(conn: sa.Connection, caller: Caller, form: FormRow, stored: Decoded) -> None:
+    """Serve a version in a form that is proven, and keep the one before; the version is locked."""
+    held, manifest = stored.subject.held, stored.manifest
+    before = forms.served_form(conn, form.version_id)
+    # What is corrupt or damaged is nothing to go back to.
+    is_kept = proofs.standing(conn, held).corrupt_at is None and not bad_packs(conn, held)
+    take_form(conn, form, is_former_kept=is_kept)
+    digests = [str(digest) for digest in manifest.pieces()]
+    pack_queries.forget_pieces_for(conn, stored.subject.scope, digests, str(manifest.base))
+    now = proofs.standing(conn, held)
+    record_proof(conn, caller, replace(stored, revision=now.storage_revision), before=now)
+    version = version_queries.version_by_id(conn, form.version_id)
+    caller.record(
+        conn, Action.VERSION_REENCODE, ref_of(version), on=line_of(version),
+        before={"stored_bytes": before.stored_bytes, "storage": before.storage_revision},
+        after={
+            "stored_bytes": form.stored_bytes, "storage": now.storage_revision,
+            "run": form.run_id, "why": form.why, "made_by": form.sender or "registry",
+        },
+    )  # fmt: skip
+
+
+def decode_form(conn: sa.Connection, form: FormRow) -> Decoded:
+    """Read a form, and work out where its pieces are."""
+    subject = subject_of(conn, Held(form.version_id))
+    manifest = Manifest.decode(version_queries.content(conn, form.version_id).manifest)
+    storage = StorageMap.decode(form_map(conn, form.id))
+    places = places_of(manifest, storage, subject.reference_root)
+    return Decoded(subject, 0, manifest, storage, places)
+
+
+def _settle(conn: sa.Connection, caller: Caller, proposed: _Proposed) -> Mapping[str, object]:
+    """Take a form or let go of it; gives the result of the run, empty where it came too late."""
+    held = proposed.stored.subject.held
+    standing = proofs.standing(conn, held, lock=True)
+    form = forms.form_by_id(conn, proposed.form_id, lock=True)
+    if form is None or form.state != "proposed" or standing.deleted_at is not None:
+        return {}
+    _refuse_maker(conn, form, caller)
+    if proposed.wrong:
+        _refuse(conn, caller, form, proposed)
+        return result_of("corrupt", proposed.wrong)
+    if not forms.is_sound(conn, form.id):  # damaged since it was looked at
+        forms.end_form(conn, form.id, state="dropped")
+        return {}
+    serve_proven(conn, caller, form, proposed.stored)
+    return result_of("proven", {})
+
+
+def _refuse(conn: sa.Connection, caller: Caller, form: FormRow, proposed: _Proposed) -> None:
+    forms.end_form(conn, form.id, state="refused")
+    subject = proposed.stored.subject
+    caller.record(
+        conn, Action.VERSION_REFUSE, subject.name, on=subject.on,
+        before={"form": form.id, "proof": "claimed"},
+        after={
+            "form": form.id, "made_by": form.sender or "registry", "run": form.run_id,
+            "wrong": sorted(proposed.wrong)[:_TOLD],
+        },
+    )  # fmt: skip
+
+
+def _refuse_maker(conn: sa.Connection, form: FormRow, caller: Caller) -> None:
+    if form.sent_by == caller.principal_id and has_other_workers(conn, caller.principal_id):
+        raise Forbidden(
+            "who stored a version anew does not prove it while other workers are enrolled",
+            fix="leave it to a worker of somebody else",
+        )

@@ -1,0 +1,72 @@
+"""What is stored, decoded once, and written down as proven.
+
+It is read before the transaction that says what is known of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import forms, proofs
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import StandingProofRow
+from deltareg.db.session import read
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.service.kept import decoded
+from deltareg.service.push.places import Place, places_of, record_places
+from deltareg.service.push.subject import Subject, subject_of
+from deltareg.service.registry import Caller, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What is stored, read before the transaction that says what is known of it.
+
+    Attributes:
+        subject: Of what.
+        revision: As of which storage revision.
+        manifest: What it is to be.
+        storage: How it is stored.
+        places: Where its pieces are.
+    """
+
+    subject: Subject
+    revision: int
+    manifest: Manifest
+    storage: StorageMap
+    places: Sequence[Place]
+
+
+def decode_stored(registry: Registry, held: Held) -> Decoded:
+    """Read how something is stored, and work out where its pieces are."""
+    with read(registry.engine) as conn:
+        subject = subject_of(conn, held)
+        revision = proofs.standing(conn, held).storage_revision
+        documents = proofs.content(conn, held)
+    digest = str(Manifest.digest_of(documents.manifest))
+    manifest = decoded(digest, lambda: documents.manifest)
+    storage = StorageMap.decode(documents.storage_map)
+    places = places_of(manifest, storage, subject.reference_root)
+    return Decoded(subject, revision, manifest, storage, places)
+
+
+def record_proof(
+    conn: sa.Connection, caller: Caller, found: Decoded, *, before: StandingProofRow
+) -> None:
+    """Say that bytes are proven, and offer their pieces; the subject is locked as it was read."""
+    held = found.subject.held
+    record_places(conn, found.subject.scope, found.places, proofs.packs_of(conn, held))
+    if before.is_proven:
+        return
+    proofs.mark_proven(conn, held)
+    if not held.is_base:
+        for form in forms.forms_of(conn, held.row_id, state="proposed"):
+            if form.why == "push":
+                forms.end_form(conn, form.id, state="dropped")
+    state = "claimed" if before.corrupt_at is None else "corrupt"
+    caller.record(
+        conn, found.subject.proved, found.subject.name, on=found.subject.on,
+        before={"proof": state}, after={"proof": "proven", "storage": found.revision},
+    )  # fmt: skip

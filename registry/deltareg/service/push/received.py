@@ -1,0 +1,117 @@
+"""What an upload brought and what it relies on: its packs, their headers, and making them live."""
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import damage, proofs
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import uploads as queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import UploadRow
+from deltareg.db.session import read
+from deltareg.delta.kind import DeltaFiles
+from deltareg.digest import Digest
+from deltareg.errors import BlobMissing, IntegrityFailure, Problem, Refused, UploadClosed
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.service.push.damage import find_damage_relied_on, heal_needing
+from deltareg.service.readback import Readback
+from deltareg.service.registry import Caller, Registry
+
+_AGAIN = "run the same push again; what is stored already is not sent twice"
+
+
+def pack_keys(
+    conn: sa.Connection, upload: UploadRow, storage: StorageMap, *, of_version: int | None = None
+) -> dict[Digest, str]:
+    """Find the physical key of every pack of a map: of this upload, or one to rely on.
+
+    That is one of something that is proven, that the same principal sent, or of the version itself.
+
+    Raises:
+        UploadClosed: One is neither; the push has to start again.
+    """
+    found = {
+        row.digest: (row.physical_key, row.size_bytes)
+        for row in queries.received_packs(conn, upload.id)
+    }
+    others = [str(pack.digest) for pack in storage.packs if str(pack.digest) not in found]
+    found |= proofs.reliable_keys(
+        conn, upload.scope, others, sender_id=upload.principal_id, of_version=of_version
+    )
+    for pack in storage.packs:
+        if str(pack.digest) not in found:
+            is_there = pack_queries.physical_keys(conn, upload.scope, [str(pack.digest)])
+            what = "claimed by somebody else, not proven" if is_there else "not stored (any more)"
+            raise UploadClosed(f"pack {pack.digest.short} is {what}", fix=_AGAIN)
+        if found[str(pack.digest)][1] != pack.size_bytes:
+            wrong = f"pack {pack.digest.short} does not have {pack.size_bytes} bytes"
+            raise Refused([Problem("header", wrong, fix="push it with a current client")])
+    return {Digest.parse(digest): key for digest, (key, _) in found.items()}
+
+
+def read_back(
+    registry: Registry,
+    by: Caller,
+    upload: UploadRow,
+    manifest: Manifest,
+    keys: Mapping[Digest, str],
+    storage: StorageMap,
+) -> DeltaFiles:
+    """Read the headers and documents of an upload.
+
+    Raises:
+        Refused: They are not what the manifest claims.
+        UploadClosed: A collection took the upload, or a pack that it relied on, meanwhile; or such
+            a pack is damaged, which is known from then on.
+    """
+    try:
+        return Readback(registry.store, keys, storage).delta_files(manifest)
+    except (BlobMissing, IntegrityFailure, Refused) as error:
+        if find_damage_relied_on(registry, by, upload, keys):
+            raise UploadClosed("a pack that was relied on is damaged", fix=_AGAIN) from error
+        if not isinstance(error, BlobMissing):
+            raise
+        with read(registry.engine) as conn:
+            now = queries.upload_row(conn, upload.id)
+            is_open = now is not None and now.state == "open"
+            if is_open and pack_keys(conn, upload, storage) == keys:
+                raise
+        raise UploadClosed("what the upload had was collected meanwhile", fix=_AGAIN) from error
+
+
+def adopt_packs(
+    conn: sa.Connection,
+    caller: Caller,
+    upload: UploadRow,
+    storage: StorageMap,
+    *,
+    of: Held | None = None,
+    is_replacing: bool = False,
+) -> dict[str, int]:
+    """Make the upload's packs live and lock the others; give every pack's row id by digest.
+
+    Its objects take the place of damaged ones, so what else than `of`, which they are for, needs
+    those packs is whole again; with `is_replacing` also of those that equal packs have.
+
+    Raises:
+        UploadClosed: A pack that should be there already is gone.
+    """
+    received = {row.digest: row for row in queries.received_packs(conn, upload.id)}
+    bad = damage.bad_among(conn, upload.scope, received)
+    found: dict[str, int] = {}
+    others: list[str] = []
+    # Sorted, so that two completions lock rows in the same order and cannot block each other.
+    for digest in sorted(str(pack.digest) for pack in storage.packs):
+        row = received.get(digest)
+        if row is None:
+            others.append(digest)
+            continue
+        found[digest] = pack_queries.adopt(
+            conn, scope=upload.scope, digest=digest, size_bytes=row.size_bytes,
+            physical_key=row.physical_key, is_replacing=is_replacing,
+        )  # fmt: skip
+    found |= pack_queries.lock_live(conn, upload.scope, others)
+    heal_needing(conn, caller, bad, but=of)
+    return found

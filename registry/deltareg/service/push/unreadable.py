@@ -1,0 +1,62 @@
+"""Bytes that a worker could not read: the server looks at them itself before anything follows."""
+
+from functools import partial
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import damage as queries
+from deltareg.db.queries import proofs
+from deltareg.db.queries import runs as run_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import PackRow, ShownRunRow, present
+from deltareg.db.session import read, with_retry
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.push.damage import find_damage, find_damage_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.runs.kinds.prove import FORM, WHAT, result_of
+
+
+def look_after_failure(registry: Registry, caller: Caller, run_id: str) -> None:
+    """Look at all that a run needed of the store, once its worker has said that it failed.
+
+    What is damaged is marked. A run that was to prove what turned out to be damaged has ended by
+    that; a form that is damaged goes.
+    """
+    caller.require(Right.VERIFY, on=EVERYTHING)
+    with read(registry.engine) as conn:
+        run = run_queries.run_row(conn, run_id)
+        of_form = [] if run is None else _of_form(conn, run)
+        holders = [] if run is None else _holders(conn, run)
+    find_damage(registry, caller, of_form)
+    for held in holders:
+        find_damage_of(registry, caller, held)
+    if run is not None:
+        with_retry(registry.engine, partial(_end, run=run))
+
+
+def _holders(conn: sa.Connection, run: ShownRunRow) -> list[Held]:
+    """List what a run needs the bytes of: a version and its base, or a base."""
+    if run.base_id is not None:
+        return [Held(run.base_id, is_base=True)]
+    version = version_queries.version_by_id(conn, present(run.version_id))
+    base = base_queries.base_of(conn, version)
+    own = [] if FORM in run.request or version.released_at is not None else [Held(version.id)]
+    return own if base is None else [*own, Held(base.id, is_base=True)]
+
+
+def _of_form(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:
+    if FORM not in run.request:
+        return []
+    return list(queries.pack_rows_of_form(conn, int(run.request[FORM])))
+
+
+def _end(conn: sa.Connection, run: ShownRunRow) -> None:
+    if run.what != WHAT or FORM in run.request:  # a form that is damaged has gone with its proof
+        return
+    is_base = run.base_id is not None
+    held = Held(present(run.base_id if is_base else run.version_id), is_base=is_base)
+    if proofs.standing(conn, held).corrupt_at is not None:
+        run_queries.end_queued(conn, run.dedup_key, result=result_of("corrupt", {}))

@@ -1,0 +1,290 @@
+"""Repair: heal what can be healed from what is there, and say who has to push what for the rest.
+
+Documents come first, then what versions need of packs, then the packs: each step rests on the one
+before. What is damaged is marked, so that the next push of it sends it and takes its place.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import sqlalchemy as sa
+
+from deltareg.db.document import pack_document, unpack_document, unpack_map
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import damage, fsck, proofs
+from deltareg.db.queries import packs as pack_queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.principals import principal_name
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import DocumentsRow, PackRow, PieceEntryRow
+from deltareg.db.session import read, with_retry
+from deltareg.digest import Digest, sha256_of
+from deltareg.errors import DeltaregError, IntegrityFailure
+from deltareg.identity.storage_map import Chain, StorageMap
+from deltareg.service.corrupt import push_again
+from deltareg.service.push.damage import Hurt, hurt_by, mark_damaged, what_is_wrong
+from deltareg.service.push.mending import bring_back, mend
+from deltareg.service.push.subject import subject_of
+from deltareg.service.registry import Caller, Registry
+from deltareg.wire import FsckFinding, FsckHeal
+
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What a repair looked at, found and did.
+
+    Attributes:
+        packs: How many packs were looked at.
+        size_bytes: Their bytes.
+        findings: What was wrong, each with what became of it.
+    """
+
+    packs: int
+    size_bytes: int
+    findings: Sequence[FsckFinding]
+
+
+def repair(registry: Registry, by: Caller, *, reads: bool) -> Mended:
+    """Heal what can be healed; what cannot be is marked and named.
+
+    Args:
+        registry: The database and the store.
+        by: Who asks.
+        reads: Whether every object is read and hashed; else only those that are known to be bad.
+    """
+    findings = list(_documents(registry, by))
+    findings += _references(registry, by)
+    findings += _marked(registry, by)
+    packs = size = 0
+    for row in _pack_pages(registry.engine):
+        packs, size = packs + 1, size + row.size_bytes
+        found = _pack(registry, by, row, reads=reads)
+        findings += [] if found is None else [found]
+    findings += _pieces(registry)
+    return Mended(packs, size, findings)
+
+
+def still_corrupt(engine: sa.Engine) -> list[FsckHeal]:
+    """Name what has to be pushed again, by whom it was pushed, and with which command."""
+    with read(engine) as conn:
+        return [_to_push(conn, held) for held in damage.corrupt_ones(conn)]
+
+
+def _to_push(conn: sa.Connection, held: Held) -> FsckHeal:
+    standing = proofs.standing(conn, held)
+    sender = principal_name(conn, standing.sender_id)
+    return FsckHeal(subject=subject_of(conn, held).name, sent_by=sender, fix=push_again(conn, held))
+
+
+def _documents(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
+    for held, row in _holders(registry.engine):
+        try:
+            manifest = _manifest(row)
+        except IntegrityFailure as error:
+            restored = with_retry(registry.engine, partial(_restore, held=held, row=row))
+            if restored is None:
+                hurt = _hurt(registry, caller, held, f"its manifest: {error.message}")
+                yield _finding("manifest", row.subject, error.message, [hurt])
+                continue
+            manifest = restored
+            yield FsckFinding(
+                kind="manifest", subject=row.subject, detail=error.message, outcome="healed"
+            )
+        yield from _map(registry, caller, held, row, manifest)
+
+
+def _manifest(row: DocumentsRow) -> bytes:
+    """Read a manifest out of its row.
+
+    Raises:
+        IntegrityFailure: It is not what its digest says.
+    """
+    manifest = unpack_document(row.manifest)
+    if str(sha256_of(manifest)) != row.manifest_digest:
+        raise IntegrityFailure(f"the manifest hashes to {sha256_of(manifest)}")
+    return manifest
+
+
+def _restore(conn: sa.Connection, held: Held, row: DocumentsRow) -> bytes | None:
+    """Take the same manifest from another row that has it."""
+    for stored in fsck.manifests_of(conn, row.manifest_digest):
+        try:
+            found = unpack_document(stored)
+        except IntegrityFailure:
+            continue
+        if str(sha256_of(found)) == row.manifest_digest:
+            if held.is_base:
+                base_queries.restore_manifest(conn, held.row_id, found)
+            else:
+                version_queries.restore_manifest(conn, held.row_id, pack_document(found))
+            return found
+    return None
+
+
+def _map(
+    registry: Registry, caller: Caller, held: Held, row: DocumentsRow, manifest: bytes
+) -> Iterator[FsckFinding]:
+    if row.storage_map is None:
+        return
+    try:
+        StorageMap.decode(unpack_map(row.storage_map, manifest))
+    except DeltaregError as error:
+        hurt = _hurt(registry, caller, held, f"its storage map: {error.message}")
+        yield _finding("map", row.subject, error.message, [hurt])
+
+
+def unreferenced_packs(engine: sa.Engine) -> Iterator[tuple[Held, str, str]]:
+    """Give what names a pack in its map that no row says it needs: it, its name, the digest."""
+    for held, row in _holders(engine):
+        wanted = _packs_named(row)
+        with read(engine) as conn:
+            missing = sorted(wanted - proofs.packs_of(conn, held).keys())
+        yield from ((held, row.subject, digest) for digest in missing)
+
+
+def _references(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
+    """Let versions and bases need the packs that their maps name."""
+    for held, name, digest in unreferenced_packs(registry.engine):
+        with read(registry.engine) as conn:
+            scope = subject_of(conn, held).scope
+        detail = f"nothing says that it needs the pack {digest}"
+        if _refer(registry, caller, held, scope, digest):
+            yield FsckFinding(kind="reference", subject=name, detail=detail, outcome="healed")
+            continue
+        hurt = _hurt(registry, caller, held, f"the pack {digest} is gone, with its row")
+        yield _finding("reference", name, f"there is no pack {digest}", [hurt])
+
+
+def _packs_named(row: DocumentsRow) -> set[str]:
+    try:
+        manifest = unpack_document(row.manifest)
+        raw = b"" if row.storage_map is None else unpack_map(row.storage_map, manifest)
+        return {str(pack.digest) for pack in StorageMap.decode(raw).packs} if raw else set()
+    except DeltaregError:  # told of above
+        return set()
+
+
+def _refer(registry: Registry, caller: Caller, held: Held, scope: str, digest: str) -> bool:
+    with read(registry.engine) as conn:
+        is_there = bool(damage.packs_by_digest(conn, scope, [digest]))
+    if not is_there and not bring_back(registry, caller, scope, digest):
+        return False
+
+    def refer(conn: sa.Connection) -> bool:
+        rows = damage.packs_by_digest(conn, scope, [digest])
+        if not rows or not damage.keep(conn, rows[0].id):
+            return False
+        refer_to = pack_queries.reference_base if held.is_base else pack_queries.reference_version
+        refer_to(conn, held.row_id, [rows[0].id])
+        return True
+
+    return with_retry(registry.engine, refer)
+
+
+def _marked(registry: Registry, caller: Caller) -> Iterator[FsckFinding]:
+    """Take back the mark of packs that were to be deleted although something needs them."""
+    with read(registry.engine) as conn:
+        rows = fsck.needed_but_marked(conn)
+    for row in rows:
+        detail = "it is marked for deletion although something needs it"
+        if mend(registry, caller, row):
+            yield FsckFinding(kind="marked", subject=_name(row), detail=detail, outcome="healed")
+        else:
+            yield _finding("marked", _name(row), detail, _mark(registry, caller, row, detail))
+
+
+def _pack(registry: Registry, caller: Caller, row: PackRow, *, reads: bool) -> FsckFinding | None:
+    with read(registry.engine) as conn:
+        known = damage.bad_why(conn, row.id)
+    why = what_is_wrong(registry.store, row, reads=reads or known is not None)
+    if not why and known is None:
+        return None
+    with read(registry.engine) as conn:
+        if not fsck.is_live(conn, row.id, physical_key=row.physical_key):
+            return None  # collected or replaced meanwhile
+    if mend(registry, caller, row):
+        return FsckFinding(
+            kind="data", subject=_name(row), detail=why or known or "", outcome="healed"
+        )
+    return _finding("data", _name(row), why, _mark(registry, caller, row, why))
+
+
+def _mark(registry: Registry, caller: Caller, row: PackRow, why: str) -> list[Hurt]:
+    return with_retry(registry.engine, partial(mark_damaged, caller=caller, row=row, why=why))
+
+
+def _hurt(registry: Registry, caller: Caller, held: Held, why: str) -> Hurt:
+    return with_retry(registry.engine, partial(hurt_by, caller=caller, held=held, why=why))
+
+
+def _pieces(registry: Registry) -> Iterator[FsckFinding]:
+    """Forget where pieces are whose entries cannot be read, or name packs that they do not know."""
+    after = 0
+    while True:
+        with read(registry.engine) as conn:
+            rows = fsck.piece_entries(conn, after=after, limit=_BATCH)
+        if not rows:
+            return
+        wrong = [row for row in rows if not _is_readable(row)]
+        for row in wrong:
+            yield FsckFinding(
+                kind="piece", subject=row.digest, detail="where it is cannot be read",
+                outcome="healed",
+            )  # fmt: skip
+        with_retry(registry.engine, partial(fsck.forget_entries, ids=[row.id for row in wrong]))
+        after = rows[-1].id
+
+
+def _is_readable(row: PieceEntryRow) -> bool:
+    try:
+        chain = Chain.decode(Digest.parse(row.digest), unpack_document(row.entry))
+    except DeltaregError:
+        return False
+    return {str(pack) for pack in chain.packs} <= row.packs
+
+
+def _finding(kind: str, subject: str, detail: str, hurt: Sequence[Hurt]) -> FsckFinding:
+    waiting = [one for one in hurt if not one.is_served]
+    fixes = list(dict.fromkeys(one.fix for one in waiting))
+    return FsckFinding(
+        kind=kind, subject=subject, detail=detail,
+        outcome="push" if waiting else "healed", fix="; ".join(fixes),
+    )  # fmt: skip
+
+
+def _holders(engine: sa.Engine) -> Iterator[tuple[Held, DocumentsRow]]:
+    """Give all versions that have their bytes, and all bases, with their documents as kept."""
+    yield from ((Held(row.id), row) for row in _paged(engine, fsck.held_documents))
+    for row in _paged(engine, fsck.base_documents):
+        yield Held(row.id, is_base=True), row
+
+
+def _paged(
+    engine: sa.Engine, query: Callable[..., Sequence[DocumentsRow]]
+) -> Iterator[DocumentsRow]:
+    after = 0
+    while True:
+        with read(engine) as conn:
+            rows = query(conn, after=after, limit=_BATCH)
+        if not rows:
+            return
+        yield from rows
+        after = rows[-1].id
+
+
+def _pack_pages(engine: sa.Engine) -> Iterator[PackRow]:
+    after = 0
+    while True:
+        with read(engine) as conn:
+            rows = fsck.live_packs(conn, after=after, limit=_BATCH)
+        if not rows:
+            return
+        yield from rows
+        after = rows[-1].id
+
+
+def _name(row: PackRow) -> str:
+    return f"{row.scope} {row.digest}"

@@ -1,0 +1,42 @@
+"""Stored forms of versions on the wire: how one is, was and may come to be stored."""
+
+from deltareg.wire.bases import ProofState
+from deltareg.wire.messages import Answer, Request
+from deltareg.wire.runs import RunInfo
+
+
+class StoredFormInfo(Answer):
+    """A way in which a version is, was or may come to be stored.
+
+    `form` is its number, for the one that is served now there is none. `why` it came about: a push,
+    a re-encode `run`, or because somebody went back to it. It was `made_by` somebody, and its
+    `proof` is that of somebody else. It holds its bytes `until` then, where that is known.
+    """
+
+    form: int | None
+    state: str
+    why: str
+    stored_bytes: int
+    revision: int | None
+    proof: ProofState
+    made_by: str
+    run: str = ""
+    since: str
+    until: str | None = None
+
+
+class FormHistory(Answer):
+    """The stored forms of a version: the one that is served, then the newest first.
+
+    After going back to a form, `run` is the one that looks at it.
+    """
+
+    ref: str
+    forms: list[StoredFormInfo]
+    run: RunInfo | None = None
+
+
+class FormRevert(Request):
+    """Serve a version in a former form again; the newest one that is kept when none is named."""
+
+    form: int | None = None

@@ -1,0 +1,213 @@
+"""What the store has damaged is known as such, blocks nobody, and the next push of it heals it."""
+
+import pytest
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.session import read
+from deltareg.errors import Corrupt, Forbidden, NotFound
+from tests.client.checkpoints import LINE, write_run
+from tests.client.reencoding import WORKER, work
+from tests.e2e.test_data_path import same_files
+from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
+from tests.proving import prove_all, prover_of
+
+
+@pytest.fixture
+def server(registry_server):
+    return registry_server
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    """Push a base and two of three checkpoints, all proven; give the folders of the three."""
+    base, *checkpoints = write_run(tmp_path / "run", 3)
+    server.pushed(base, *checkpoints[:2], line=LINE)
+    server.step("proven", lambda: prove(server))
+    return checkpoints
+
+
+def prove(server):
+    prove_all(prover_of(server))
+
+
+def packs_of(server, number):
+    query = (
+        sa.select(t.packs.c.physical_key)
+        .join(t.version_packs, t.version_packs.c.pack_id == t.packs.c.id)
+        .join(t.versions, t.versions.c.id == t.version_packs.c.version_id)
+        .where(t.versions.c.number == number)
+        .order_by(t.packs.c.id)
+    )
+    with read(server.registry.engine) as conn:
+        return conn.execute(query).scalars().all()
+
+
+def rewrite(store, key, change):
+    """Put other bytes in the place of an object, as a disk does that fails."""
+    data = bytearray(b"".join(store.read(key)))
+    store.delete(key)
+    data = change(data)
+    if data is not None:
+        store.write(key, [bytes(data)])
+
+
+def flip(data):
+    data[len(data) // 2] ^= 1
+    return data
+
+
+def flip_all(data):
+    return bytearray(byte ^ 0x55 for byte in data)
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+def lose(data):
+    return None
+
+
+DAMAGES = [flip, *(pytest.param(one, marks=pytest.mark.soak) for one in (flip_all, cut, lose))]
+
+
+def numbers(client):
+    return [(row.version, row.proof) for row in client.lines.versions(LINE).items]
+
+
+@BOTH_DATABASES
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_pushing_again_what_is_damaged_sends_and_replaces_it(server, run, tmp_path, damage):
+    client = server.client()
+    before = client.show(f"{LINE}:v1")
+    rewrite(server.registry.store, packs_of(server, 1)[0], damage)
+
+    again = client.push(run[0], LINE, base="base")
+    if client.show(f"{LINE}:v2").proof == "corrupt":  # v1 is stored otherwise now
+        client.push(run[1], LINE, base="base")
+    prove(server)
+    admin = server.client(("read", "admin"), principal="root")
+
+    assert again.uploaded_bytes > 0, "it was not there already"
+    assert (again.version.ref, again.version.digest) == (before.ref, before.digest)
+    for number, folder in enumerate(run[:2], 1):
+        server.client().pull(f"{LINE}:v{number}", tmp_path / f"out{number}")
+        assert same_files(tmp_path / f"out{number}", folder)
+        assert client.show(f"{LINE}:v{number}").proof == "proven"
+    admin.storage.collect(dry_run=False, grace_s=0)
+    assert admin.storage.fsck(read_data=True).findings == []
+
+
+@ONE_STACK
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_pack_does_not_stop_the_next_push_of_the_line(server, run, tmp_path, damage):
+    client = server.client()
+    for key in packs_of(server, 2):
+        rewrite(server.registry.store, key, damage)
+
+    pushed = client.push(run[2], LINE, base="base").version
+    for _ in range(3):
+        prove(server)
+        if client.show(pushed.ref).proof == "corrupt":
+            client.push(run[2], LINE, base="base")
+    server.client().pull(pushed.ref, tmp_path / "out")
+
+    assert client.show(pushed.ref).proof == "proven"
+    assert same_files(tmp_path / "out", run[2])
+
+
+@BOTH_DATABASES
+def test_a_proof_that_finds_damage_accuses_nobody(server, run, tmp_path):
+    client = server.client()
+    rewrite(server.registry.store, packs_of(server, 1)[0], flip_all)
+
+    asked = client.runs.prove(f"{LINE}:v1", again=True)
+    prove(server)
+
+    assert client.runs.show(asked.id).proof == "corrupt"
+    with pytest.raises(Corrupt, match="the store has lost or changed"):
+        client.pull(f"{LINE}:v1", tmp_path / "out")
+    with pytest.raises(Corrupt) as refused:
+        client.pull(f"{LINE}:v2", tmp_path / "out2")
+    assert f"deltareg push PATH {LINE} --base base" in refused.value.fix
+    for folder in run[:2]:
+        client.push(folder, LINE, base="base")
+    prove(server)
+    assert {client.show(f"{LINE}:v{n}").proof for n in (1, 2)} == {"proven"}
+    server.client().pull(f"{LINE}:v2", tmp_path / "out2")
+    assert same_files(tmp_path / "out2", run[1])
+
+
+@ONE_STACK
+def test_a_damaged_base_is_healed_by_pushing_it_again(server, run, tmp_path):
+    client = server.client()
+    with read(server.registry.engine) as conn:
+        held = sa.select(t.packs.c.physical_key).join(
+            t.base_packs, t.base_packs.c.pack_id == t.packs.c.id
+        )
+        keys = conn.execute(held).scalars().all()
+    for key in keys:
+        rewrite(server.registry.store, key, flip)
+
+    again = client.bases.push(tmp_path / "run" / "base", "base")
+    prove(server)
+
+    assert again.uploaded_bytes > 0
+    assert client.bases.show("base").proof == "proven"
+    with server.client().bases.fetch("base") as base:
+        assert len(base.tensors) > 0
+
+
+@ONE_STACK
+def test_a_former_form_is_served_where_the_new_one_is_damaged(server, run, tmp_path):
+    client = server.client()
+    client.versions.flatten(f"{LINE}:v2")
+    work(server.client(WORKER, principal="worker", kind="wrk"), prover_of(server))
+    kept = set(packs_of(server, 1))
+    for key in set(packs_of(server, 2)) - kept:
+        rewrite(server.registry.store, key, flip)
+
+    again = client.push(run[1], LINE, base="base")
+    server.client().pull(f"{LINE}:v2", tmp_path / "out")
+
+    assert again.uploaded_bytes == 0, "it is there, in its former form"
+    assert same_files(tmp_path / "out", run[1])
+    assert client.storage.history(f"{LINE}:v2").forms[0].why == "revert"
+
+
+@BOTH_DATABASES
+def test_a_check_of_pieces_is_runs_that_go_on_where_they_stood(server, run, tmp_path):
+    admin = server.client(("read", "admin", "push"), principal="root")
+    for key in packs_of(server, 2):
+        rewrite(server.registry.store, key, flip_all)
+
+    begun = admin.storage.check_pieces()
+    again = admin.storage.check_pieces(check=begun.id)
+    prove(server)
+    done = admin.storage.show_check(begun.id)
+
+    assert (begun.total, begun.waiting, again.total) == (3, 3, 3)
+    assert (done.waiting, done.proven, done.corrupt) == (0, 1, 2)
+    assert {one.subject for one in done.to_push} == {f"{LINE}:v1", f"{LINE}:v2"}
+    for folder in run[:2]:
+        server.client().push(folder, LINE, base="base")
+    prove(server)
+    after = admin.storage.check_pieces()
+    prove(server)
+    assert admin.storage.show_check(after.id).proven == 3
+
+
+@ONE_STACK
+def test_a_share_is_drawn_and_something_always_is(server, run):
+    admin = server.client(("read", "admin"), principal="root")
+
+    found = [admin.storage.check_pieces(share=share) for share in (1e-9, 0.5, 1.0)]
+
+    assert [one.is_queued for one in found] == [True] * 3
+    assert found[0].total == 1
+    assert found[2].total == 3
+    with pytest.raises(NotFound):
+        admin.storage.show_check("00000000-0000-4000-8000-000000000000")
+    with pytest.raises(Forbidden):
+        server.client(("read", "push"), principal="bob").storage.check_pieces()
