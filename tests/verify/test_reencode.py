@@ -75,7 +75,7 @@ def test_a_version_is_stored_anew_with_the_base_of_the_workers_machine(
     assert max(depths(local_registry, f"{LINE}:v1")) == 1
     assert list((tmp_path / "scratch").iterdir()) == []
     client = local_registry.client()
-    base.rename(tmp_path / "run" / "base")
+    client.bases.register(base, "base")  # where it lies now, on this machine
     client.pull(f"{LINE}:v1", tmp_path / "out")
     assert same_files(tmp_path / "out", first)
 

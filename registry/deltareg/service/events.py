@@ -66,6 +66,7 @@ class Action(StrEnum):
     VERSION_PROVE = "version.prove"
     VERSION_PUSH = "version.push"
     VERSION_REENCODE = "version.reencode"
+    VERSION_RESTORE = "version.restore"
     VERSION_REVOKE = "version.revoke"
     VERSION_UNREVOKE = "version.unrevoke"
 

@@ -148,9 +148,7 @@ def fetch_base_counted(
     """
     root = Digest.parse(info.root)
     record = None if tensors_only else base_manifest(context.api, context.cache, info)
-    found = find_base(
-        context.cache, root, record=record, location=info.location, progress=context.progress
-    )
+    found = find_base(context.cache, root, record=record, progress=context.progress)
     if found is not None:
         return found, 0
     manifest = base_manifest(context.api, context.cache, info) if record is None else record
