@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Literal
 
 from pydantic import BaseModel, ValidationError
@@ -50,6 +51,22 @@ def remember_held(cache: Cache, folder: Path, manifest: Manifest) -> None:
 def files_in(folder: Path) -> set[str]:
     """Give the relative paths of a folder's files."""
     return set(_stats(folder) or ())
+
+
+def holds_plainly(folder: Path, manifest: Manifest) -> bool:
+    """Whether a folder that somebody else filled holds these files, and nothing but files.
+
+    A link would let it be another file tomorrow. Nothing is remembered of it.
+    """
+    found = [path.lstat() for path in folder.rglob("*")]
+    if not all(
+        S_ISDIR(one.st_mode) or (S_ISREG(one.st_mode) and one.st_nlink == 1) for one in found
+    ):
+        return False
+    sizes = {path: stat[0] for path, stat in (_stats(folder) or {}).items()}
+    if sizes != {file.path: file.size_bytes for file in manifest.files}:
+        return False
+    return all(_is_file(folder / file.path, file.digest.hex) for file in manifest.files)
 
 
 def find_intact(cache: Cache, kind: str, digest: Digest, manifest: Manifest) -> Path | None:
