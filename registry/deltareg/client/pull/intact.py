@@ -58,10 +58,7 @@ def holds_plainly(folder: Path, manifest: Manifest) -> bool:
 
     A link would let it be another file tomorrow. Nothing is remembered of it.
     """
-    found = [path.lstat() for path in folder.rglob("*")]
-    if not all(
-        S_ISDIR(one.st_mode) or (S_ISREG(one.st_mode) and one.st_nlink == 1) for one in found
-    ):
+    if not all(_is_own(path) for path in folder.rglob("*")):
         return False
     sizes = {path: stat[0] for path, stat in (_stats(folder) or {}).items()}
     if sizes != {file.path: file.size_bytes for file in manifest.files}:
@@ -98,6 +95,11 @@ def _stats(folder: Path) -> _Stats | None:
             known = stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
             found[path.relative_to(folder).as_posix()] = known
     return found
+
+
+def _is_own(path: Path) -> bool:
+    stat = path.lstat()
+    return S_ISDIR(stat.st_mode) or (S_ISREG(stat.st_mode) and stat.st_nlink == 1)
 
 
 def _is_file(path: Path, sha256: str) -> bool:
