@@ -14,7 +14,7 @@ from tests.hostile.table import attack, waits
 from tests.hostile.world import BASE
 from tests.proving import push_base_lie, push_lie, zeros_of
 
-PUSHERS = ("pusher", "chief")
+PUSHERS = ("pusher",)
 
 
 def lie(world, me):

@@ -7,15 +7,18 @@ import pytest
 
 from deltareg.digest import sha256_of
 from tests.api.forger import post, prepare, text
-from tests.fixtures.registries import BOTH_DATABASES, SAMPLES
+from tests.fixtures.registries import LOCAL, SAMPLES
 from tests.proving import prove_all, prover_of
 
 BASE, DELTA = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
-ROUNDS = [1, pytest.param(40, marks=pytest.mark.soak)]
+ROUNDS = [
+    (LOCAL, 1),
+    pytest.param(LOCAL, 40, marks=pytest.mark.soak),
+    pytest.param("postgresql-local", 40, marks=[pytest.mark.soak, pytest.mark.postgres]),
+]
 
 
-@BOTH_DATABASES
-@pytest.mark.parametrize("rounds", ROUNDS)
+@pytest.mark.parametrize(("both_stacks", "rounds"), ROUNDS, indirect=["both_stacks"])
 def test_two_teams_push_the_same_at_once_and_one_dies(both_stacks, rounds, tmp_path):
     server = both_stacks
     ana, ben = (server.client(principal=name) for name in ("ana", "ben"))

@@ -122,9 +122,7 @@ ROGUES = {
 @pytest.mark.parametrize("does", ROGUES)
 def test_a_child_that_was_taken_over_delivers_nothing(local_registry, options, does, tmp_path):
     act, error = ROGUES[does]
-    owner = local_registry.client()
-    owner.bases.push(BASE, "tinyllama")
-    owner.push(LORA, "team/lora", base="tinyllama")
+    local_registry.line("lora")
     client = local_registry.client(("read", "verify"), principal="worker", kind="wrk")
     client.decode_with(ChildDecoder(Rogue(act), options, Stop(0.0)))
 
