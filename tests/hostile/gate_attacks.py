@@ -129,6 +129,7 @@ def request_of(world, opener, channel):
 
 
 def moved_by(world, number, channel, *people):
+    assert number is not None
     for one in people:
         one.ask("POST", f"/requests/{number}:approve", {"message": "fine"})
     return world.revision(LINE, channel) > 0

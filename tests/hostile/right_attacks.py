@@ -4,7 +4,7 @@ from deltareg.db import tables as t
 from deltareg.wire import RunCreate
 from tests.api.forger import post, text
 from tests.api.world import plain
-from tests.hostile.table import attack, some
+from tests.hostile.table import attack, some, waits
 from tests.hostile.world import LINE, SECRET
 
 OWNERS = {"chief", "owner"}
@@ -247,7 +247,7 @@ def _(world, me):
     )  # fmt: skip
 
 
-@attack("the trail or a ledger is rewritten by a route", best=("chief",), once=True)
+@attack("the trail or a ledger is rewritten by a route", best=("chief",))
 def _(world, me):
     before = world.count(t.audit), world.count(t.revisions)
     for path in ("/audit", "/audit/1", f"/deltas/{LINE}/channels/prod/revisions/1"):
@@ -280,3 +280,7 @@ def _(world, me):
         for path in ("/uploads", "/runs", "/leases", "/suites")
     ]
     return any(answer.is_success or answer.status_code >= 500 for answer in sent)
+
+
+waits("a row of the trail is edited, and nobody can tell", "the tamper-evident log")
+waits("a client is shown an older or another log than it saw", "the tamper-evident log")

@@ -16,7 +16,6 @@ class Attack:
         tries: Tries it in a world, as somebody; true where it succeeded.
         but: Whose right it is, so that it is none.
         best: Who comes nearest, and tries it in every run of the tests.
-        once: Whether who tries makes no difference.
         waits_for: What has to be built before it can be tried.
     """
 
@@ -24,16 +23,15 @@ class Attack:
     tries: Callable
     but: frozenset[str] = frozenset()
     best: tuple[str, ...] = ("owner",)
-    once: bool = False
     waits_for: str = ""
 
 
-def attack(name, *, but=(), best=("owner",), once=False, waits_for=""):
+def attack(name, *, but=(), best=("owner",), waits_for=""):
     """Put a function into the table of attacks."""
 
     def put(tries):
         assert name not in ATTACKS
-        ATTACKS[name] = Attack(name, tries, frozenset(but), best, once, waits_for)
+        ATTACKS[name] = Attack(name, tries, frozenset(but), best, waits_for)
         return tries
 
     return put

@@ -203,7 +203,7 @@ def _(world, me):
     return "all is well" in found
 
 
-@attack("verdicts are rewritten by a route", once=True, best=("chief",))
+@attack("verdicts are rewritten by a route", best=("chief",))
 def _(world, me):
     verdict = world.owner.verdicts.list(f"{LINE}:v3", limit=1).items[0].id
     tries = [
