@@ -199,6 +199,7 @@ class _Player:
 
     def _settle(self, _):
         grant, self._grant = self._grant, None
+        assert grant is not None
         report = work.report(grant, verdict="fail", fail=FIRST)
         complete_run(self._registry, self._caller, grant.run, report)
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from deltareg.api import idempotency
 from deltareg.db import tables as t
 from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import blobs as blob_queries
 from deltareg.db.queries import proofs, uploads
 from deltareg.gate import judge
+from deltareg.gate.signers import SignerTerms
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.service.access import founding, members, namespaces
@@ -22,6 +24,7 @@ from deltareg.service.lines import blobs, versions
 from deltareg.service.push import bound_base, ingest
 from deltareg.service.push import uploads as upload_service
 from deltareg.service.push.places import places_of, record_places
+from deltareg.service.push.shares import keep_shares
 from deltareg.service.push.subject import subject_of
 from deltareg.service.verdicts import signed
 from tests.service import rows
@@ -45,10 +48,8 @@ def nothing(*_, **__):
 
 
 def claims_offered(patch, _world):
-    keep = ingest.keep_shares
-
     def keep_and_offer(conn, own, shares):
-        keep(conn, own, shares)
+        keep_shares(conn, own, shares)
         stored = proofs.content(conn, own)
         subject = subject_of(conn, own)
         manifest, storage = Manifest.decode(stored.manifest), StorageMap.decode(stored.storage_map)
@@ -63,8 +64,10 @@ def statements_unbound(patch, _world):
 
 
 def own_word_counts(patch, _world):
-    terms = judge.SignerTerms
-    patch.setattr(judge, "SignerTerms", lambda *given, **_: terms(*given, is_local_taken=True))
+    def all_taken(workers, labels, **_):
+        return SignerTerms(workers, labels, is_local_taken=True)
+
+    patch.setattr(judge, "SignerTerms", all_taken)
 
 
 def openers_approve(patch, world):
@@ -106,7 +109,7 @@ def hash_is_enough(patch, _world):
         row = conn.execute(query).first()
         return None if row is None else (row.physical_key, row.size_bytes)
 
-    patch.setattr(blobs.queries, "pack_of_version", any_pack)
+    patch.setattr(blob_queries, "pack_of_version", any_pack)
 
 
 def names_free(patch, _world):

@@ -8,6 +8,7 @@ skipped.
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +28,7 @@ from deltareg.service.access.tokens import hash_secret, mint_secret
 from deltareg.suites.suite import built_in
 from deltareg.wire import LeaseRequest, RunCreate
 from tests.api.forger import prepare
-from tests.fixtures.registries import SAMPLES, SCOPES, report, running
+from tests.fixtures.registries import SAMPLES, SCOPES, RunningRegistry, report, running
 from tests.proving import prove_all
 from tests.signers import enrol, key_of
 
@@ -49,7 +50,7 @@ class Me:
 
     name: str
     http: httpx.Client
-    make: object = field(repr=False)
+    make: Callable = field(repr=False)
     number: int = 0
 
     @cached_property
@@ -87,10 +88,10 @@ class Me:
 class World:
     """The registry, and the token of each."""
 
-    server: object
+    server: RunningRegistry
     tokens: dict
     ids: dict
-    _numbers: object = field(default_factory=lambda: count(1))
+    _numbers: Iterator = field(default_factory=lambda: count(1))
     _people: dict = field(default_factory=dict)
 
     def next(self):
@@ -230,7 +231,8 @@ def world(database_url, folder):
 
 def _people(conn):
     """Make everybody, with tokens for everything: what they may is what their roles allow."""
-    tokens, ids = {"anonymous": None}, {}
+    tokens: dict = {"anonymous": None}
+    ids: dict = {}
     for name in PEOPLE:
         if name in {"anonymous", "read-only", "limited", "revoked", "expired"}:
             continue
