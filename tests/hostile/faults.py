@@ -12,6 +12,7 @@ from deltareg.db import tables as t
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import blobs as blob_queries
 from deltareg.db.queries import proofs, uploads
+from deltareg.db.queries.shares import keep_shares
 from deltareg.gate import judge
 from deltareg.gate.signers import SignerTerms
 from deltareg.identity.manifest import Manifest
@@ -24,7 +25,6 @@ from deltareg.service.lines import blobs, versions
 from deltareg.service.push import bound_base, ingest
 from deltareg.service.push import uploads as upload_service
 from deltareg.service.push.places import places_of, record_places
-from deltareg.service.push.shares import keep_shares
 from deltareg.service.push.subject import subject_of
 from deltareg.service.verdicts import signed
 from tests.service import rows
