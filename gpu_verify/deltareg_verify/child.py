@@ -59,7 +59,8 @@ def warm() -> None:
 def prepare(request: bytes) -> Callable[[BinaryIO], None]:
     """Read a request, in the zygote, and give what the child is to do.
 
-    `verify ASSIGNMENT` runs a suite; `prove ASSIGNMENT` decodes what is stored;
+    `verify ASSIGNMENT` runs a suite; `prove ASSIGNMENT` decodes what is stored, and
+    `decode ASSIGNMENT` writes the files of it;
     `describe {"device": …, "scratch": …}` tells about the device;
     `escape TARGETS` tries to get out of the sandbox.
     """
@@ -68,7 +69,7 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
         assignment = Assignment.decode(body)
         warm_for(assignment.model_type)  # stays imported for all later runs
         return partial(verify, assignment)
-    if verb == b"prove":
+    if verb in {b"prove", b"decode"}:
         return partial(prove, ProofAssignment.decode(body))
     if verb == b"escape":
         return partial(escape, targets_of(body))

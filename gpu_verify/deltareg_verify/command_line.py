@@ -25,6 +25,7 @@ from deltareg.host.process import explained
 from deltareg_verify import sandbox
 from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.behavior import behavior
+from deltareg_verify.decoding import FOLDER_PREFIX, ChildDecoder
 from deltareg_verify.escape_trial import stand_trial
 from deltareg_verify.key import identity_of
 from deltareg_verify.materials import Stock
@@ -140,6 +141,7 @@ def _run(options: Options, server: str | None) -> None:
         WorkerClient(config, key=own.key, host=own.host) as client,
         Zygote(options.scratch, environment=os.environ) as zygote,
     ):
+        client.decode_with(ChildDecoder(zygote, options, stop))
         with stop.waiting():
             _introduce(config)
             found = _describe(zygote, options)
@@ -170,7 +172,10 @@ def _run(options: Options, server: str | None) -> None:
 
 def sweep(scratch: Path, *, now: float) -> None:
     """Remove run folders that a killed worker left, once no run can be using them any more."""
-    for folder in scratch.glob(f"{RUN_PREFIX}*"):
+    left = (
+        folder for prefix in (RUN_PREFIX, FOLDER_PREFIX) for folder in scratch.glob(f"{prefix}*")
+    )
+    for folder in left:
         if now - folder.stat().st_mtime > _STALE_S:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -25,12 +25,13 @@ _SHARED_BYTES = 1 << 30
 _EMPTIED = ("/tmp", "/var/tmp", "/run", _SHARED)  # noqa: S108
 
 
-def isolate(*, readable: Iterable[Path], writable: Path) -> None:
+def isolate(*, readable: Iterable[Path], writable: Path, delivery: Path | None = None) -> None:
     """Leave the mounts of the machine for a view that is this process's alone.
 
     Args:
         readable: Paths that stay visible where the places that are emptied hold them.
         writable: The one folder that is not read-only; what lies in it is hidden meanwhile.
+        delivery: A folder on the disk that is not read-only either.
 
     Raises:
         OSError: The kernel refuses; the view is then partly restricted.
@@ -40,16 +41,17 @@ def isolate(*, readable: Iterable[Path], writable: Path) -> None:
     emptied = _places()
     kept = [_Kept.hold(path) for path in _topmost([*readable, writable], emptied)]
     own = _Kept.hold(writable.resolve())
+    lasting = [] if delivery is None else [_Kept.hold(delivery.resolve())]
     for place in emptied:
         place.mkdir(parents=True, exist_ok=True)  # it may lie in one that is empty by now
         _mount_room(place, _SHARED_BYTES)
-    for item in (*kept, own):
+    for item in (*kept, own, *lasting):
         item.bind()
     _mount_room(own.path, ROOM_BYTES)
     os.chdir(own.path)
     _set("/", read_only=True, flags=_AT_RECURSIVE)
     shared = [Path(_SHARED)] if Path(_SHARED).is_dir() else []
-    for path in (own.path, writable.absolute(), *shared):
+    for path in (own.path, writable.absolute(), *(one.path for one in lasting), *shared):
         _set(str(path), read_only=False)
     kernel.mount("proc", "/proc", kind="proc", flags=_NO_SUID | _NO_DEVICES | _NO_EXECUTION)
 

@@ -1,15 +1,20 @@
-"""The child of a proof: it decodes what somebody sent, in the sandbox, and tells what is wrong."""
+"""The child that decodes what somebody sent, in the sandbox, and tells what is wrong.
+
+For a proof it keeps nothing; for a verification it writes the files into a folder.
+"""
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from deltareg.client.folders.folder import open_folder
-from deltareg.client.packs.proof import wrong_parts
+from deltareg.client.packs.proof import LIES, Wrong, rebuilding, wrong_parts
+from deltareg.client.packs.rebuilt_files import write_files
 from deltareg.client.packs.transfer import reader
+from deltareg.client.progress import SILENT
 from deltareg.codec import ReadRange, cores
 from deltareg.digest import Digest, tensor_digest
 from deltareg.errors import DeltaregError, Inconclusive
@@ -22,12 +27,12 @@ from deltareg_verify.report import Speaker
 STORED = "stored"
 """What the child calls its one check."""
 _SPARE_CPU_S = 60
-_PATHS = ("manifest", "storage", "chunks", "scratch", "base", "base_manifest")
+_PATHS = ("manifest", "storage", "chunks", "scratch", "base", "base_manifest", "delivery")
 
 
 @dataclass(frozen=True, slots=True)
 class ProofAssignment:
-    """One proof as the child sees it: paths and limits, no credentials, no addresses.
+    """One decoding as the child sees it: paths and limits, no credentials, no addresses.
 
     Attributes:
         manifest: A file with the manifest bytes.
@@ -40,6 +45,8 @@ class ProofAssignment:
         wall_s: Seconds after which the child is killed.
         memory_bytes: Private memory; 0 sets no limit.
         hashes_base: Whether to make sure of the base's tensors, before somebody is accused.
+        delivery: The folder that the files are to be written into; None for a proof, which keeps
+            nothing.
     """
 
     manifest: Path
@@ -52,6 +59,7 @@ class ProofAssignment:
     wall_s: float
     memory_bytes: int
     hashes_base: bool = False
+    delivery: Path | None = None
 
     def encode(self) -> bytes:
         """Write it as JSON."""
@@ -70,15 +78,13 @@ def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
     """Decode what is stored and say what is wrong with it."""
     speaker = Speaker(out)
     threads = assignment.threads or len(os.sched_getaffinity(0))
-    level = sandbox.enter(_bounds(assignment, threads))
+    manifest = Manifest.decode(assignment.manifest.read_bytes())
+    level = sandbox.enter(_bounds(assignment, manifest, threads))
     try:
-        manifest = Manifest.decode(assignment.manifest.read_bytes())
         storage = StorageMap.decode(assignment.storage.read_bytes())
         references = _references(assignment, storage)
-        found = wrong_parts(
-            manifest, storage, assignment.chunks, references, workers=min(threads, cores())
-        )
-        for wrong in found:
+        workers = min(threads, cores())
+        for wrong in _wrong(assignment, manifest, storage, references, workers=workers):
             told = CheckResult(
                 name="wrong", value=wrong.name, verdict="fail", code="corrupt", detail=wrong.detail
             )
@@ -90,6 +96,26 @@ def prove(assignment: ProofAssignment, out: BinaryIO) -> None:
         speaker.give_up(f"{error.message}; {error.fix}" if error.fix else error.message)
     except MemoryError:
         speaker.give_up("not enough memory; run it on a worker with more")
+
+
+def _wrong(
+    assignment: ProofAssignment,
+    manifest: Manifest,
+    storage: StorageMap,
+    references: Mapping[Digest, ReadRange],
+    *,
+    workers: int,
+) -> Iterator[Wrong]:
+    """Tell what is wrong; where files are to be delivered they are written, up to what is wrong."""
+    chunks, delivery = assignment.chunks, assignment.delivery
+    if delivery is None:
+        yield from wrong_parts(manifest, storage, chunks, references, workers=workers)
+        return
+    try:
+        with rebuilding(manifest, storage, chunks, references, workers=workers) as rebuild:
+            write_files(delivery, manifest, rebuild, meter=SILENT.task("", None))
+    except LIES as error:
+        yield Wrong("files", error.message)
 
 
 def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Digest, ReadRange]:
@@ -107,7 +133,7 @@ def _references(assignment: ProofAssignment, storage: StorageMap) -> Mapping[Dig
     return {tensor.digest: reader(tensors[tensor.name].read()) for tensor in needed}
 
 
-def _bounds(assignment: ProofAssignment, threads: int) -> sandbox.Bounds:
+def _bounds(assignment: ProofAssignment, manifest: Manifest, threads: int) -> sandbox.Bounds:
     own = [assignment.manifest, assignment.storage, assignment.chunks]
     own += [path for path in (assignment.base, assignment.base_manifest) if path is not None]
     # A hub's cache is made of links into another folder.
@@ -119,4 +145,6 @@ def _bounds(assignment: ProofAssignment, threads: int) -> sandbox.Bounds:
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=assignment.memory_bytes or None,
         used_bytes=assignment.memory_bytes or None,
+        delivery=assignment.delivery,
+        file_bytes=max([sandbox.FILE_BYTES, *(file.size_bytes for file in manifest.files)]),
     )

@@ -36,6 +36,8 @@ class Bounds:
         cpu_s: Seconds of processor time, over all threads.
         memory_bytes: Private memory; None with a GPU, whose driver reserves far more than it uses.
         used_bytes: Memory in use, shared memory too; it takes a control group.
+        delivery: A folder that it may write as well, and that others find filled when it is gone.
+        file_bytes: How large a file may be that it writes.
     """
 
     readable: Sequence[Path]
@@ -43,6 +45,13 @@ class Bounds:
     cpu_s: int
     memory_bytes: int | None
     used_bytes: int | None = None
+    delivery: Path | None = None
+    file_bytes: int = FILE_BYTES
+
+    @property
+    def written(self) -> Sequence[Path]:
+        """All folders that it may write."""
+        return [self.writable] if self.delivery is None else [self.writable, self.delivery]
 
 
 def enter(bounds: Bounds) -> str:
@@ -116,7 +125,7 @@ def _holds(layer: Callable[[], None]) -> bool:
 def _limit(bounds: Bounds) -> None:
     limits = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: FILE_BYTES,
+        resource.RLIMIT_FSIZE: bounds.file_bytes,
         resource.RLIMIT_NOFILE: _OPEN_FILES,
         resource.RLIMIT_CPU: bounds.cpu_s,
     }
@@ -143,7 +152,7 @@ def _give_up_rights() -> None:
 
 def _leave_mounts(bounds: Bounds) -> None:
     readable = [*interpreter_folders(), *bounds.readable]
-    mounts.isolate(readable=readable, writable=bounds.writable)
+    mounts.isolate(readable=readable, writable=bounds.writable, delivery=bounds.delivery)
 
 
 def _hide_files(bounds: Bounds) -> None:
@@ -151,5 +160,5 @@ def _hide_files(bounds: Bounds) -> None:
     devices = [Path(item) for item in _DEVICES] + sorted(Path("/dev").glob("nvidia*"))
     landlock.restrict(
         readable=[*system, *interpreter_folders(), *bounds.readable],
-        writable=[bounds.writable, *devices],
+        writable=[*bounds.written, *devices],
     )

@@ -125,7 +125,8 @@ def test_what_was_collected_is_gone(local_registry):
 
     answer = http.get(f"/blobs/{digest}", params={"of": "team/qv:v1"})
 
-    assert answer.status_code == 404
+    assert (answer.status_code, answer.json()["code"]) == (409, "blocked")
+    assert "collection has freed its bytes" in answer.json()["detail"]
 
 
 def test_a_pack_that_the_store_lost_is_the_stores_fault(local_registry):

@@ -366,6 +366,21 @@ def test_rm_asks_first_and_collection_frees(user):
     assert user("show", ref).status in {3, 13} or user("show", ref, "--json").json["is_deleted"]
 
 
+def test_what_is_deleted_is_not_pulled_until_it_is_restored(user):
+    """Not from the cache either."""
+    ref = push(user)
+    done(user, "pull", ref)
+    done(user, "rm", ref, "--yes")
+
+    refused = user("pull", ref)
+    back = user("restore", ref, "--json")
+    pulled = user("pull", ref)
+
+    assert (refused.status, back.status, pulled.status) == (13, 0, 0)
+    assert f"deltareg restore {ref}" in refused.err
+    assert back.json["is_deleted"] is False
+
+
 def test_flatten_gives_a_run_and_waits_for_its_end(user, local_registry):
     ref = push(user)
     queued = user("flatten", ref, "--json")

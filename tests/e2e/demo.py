@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 
 from tests.e2e import train
 
+REPOSITORY = Path(__file__).parents[2]
 DELTAREG = Path(sys.executable).with_name("deltareg")
 START_S = 60
 SERVED_S = 30
@@ -129,6 +130,18 @@ class Story:
         if status:
             self.say(f"{self.colour(_DIM)}  (exit status {status}){self.colour(_OFF)}")
 
+    def tell_lie(self, *words: str) -> None:
+        """Do what no command does: push zeros in the place of a delta."""
+        module = "tests.e2e.lie"
+        self.say(
+            f"{self.colour(_GREEN)}$ python -m {module} {shlex.join(words)}{self.colour(_OFF)}"
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words], cwd=self.folder, text=True, check=True,
+            env={**self.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True,
+        )  # fmt: skip
+        self.say(f"  {done.stdout.strip()}")
+
     @contextmanager
     def background(self, *words: str) -> Iterator[None]:
         """Run a command in the background while the block lasts."""
@@ -217,6 +230,8 @@ def play(story: Story) -> None:
     train.train_other_base_lora(folder / "other", folder / "other-base", on_step=_bar)
     story.run("push", "other", "team/names", "--base", "minilm", status=2, lines=8)
 
+    _lie(story)
+
     story.chapter("A serving host follows prod")
     with story.background("agent", "run", "--channel", "team/names@prod", "--dir", "host"):
         _wait_for_host(story, "v2")
@@ -243,9 +258,18 @@ def play(story: Story) -> None:
     story.run("materialize", "team/full:v1", "--out", "full-model")
     _same_tensors(story, folder / "full", folder / "full-model")
 
-    story.chapter("What it costs")
-    story.run("ls")
     _costs(story)
+
+
+def _lie(story: Story) -> None:
+    """Tell of somebody who pushes what no honest client would, and of who mends it."""
+    story.chapter("A lie: zeros under the digests of a true delta")
+    story.tell_lie("lora2", "eve/names", "minilm")
+    story.run("prove", "eve/names:v1", "--wait", status=6, lines=5)
+    story.run("pull", "eve/names:v1", "--to", "never", status=6)
+    story.say("Nobody gets it. Whoever has the true bytes pushes them: same version, now proven.")
+    story.run("push", "lora2", "eve/names", "--base", "minilm", lines=2)
+    story.run("prove", "eve/names:v1", "--wait", lines=2)
 
 
 def _wait_for_host(story: Story, version: str) -> None:
@@ -294,6 +318,8 @@ def _same_tensors(story: Story, original: Path, model: Path) -> None:
 
 
 def _costs(story: Story) -> None:
+    story.chapter("What it costs")
+    story.run("ls")
     versions = [
         version
         for line in ("team/names", "team/noop", "team/full")

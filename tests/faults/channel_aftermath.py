@@ -13,17 +13,19 @@ from tests.faults.channel_model import FRESH, MOVES, Call, step
 class Books:
     """A channel as the database holds it: pointer, ledger, quarantines, audit trail."""
 
-    def __init__(self, engine, channel):
+    def __init__(self, engine, stage):
         with read(engine) as conn:
-            own = sa.select(t.channels).where(t.channels.c.name == channel)
+            own = sa.select(t.channels).where(t.channels.c.name == stage.channel)
             self.channel = conn.execute(own).one()
             self.ledger = self._rows(conn, t.revisions)
             self.quarantines = self._rows(conn, t.quarantines)
-            subject = f"{LINE}@{channel}"
+            subject = f"{LINE}@{stage.channel}"
             trail = sa.select(t.audit).where(t.audit.c.subject == subject).order_by(t.audit.c.id)
             self.trail = conn.execute(trail).all()
             numbers = conn.execute(sa.select(t.versions.c.id, t.versions.c.number))
-            self.number = {row.id: row.number for row in numbers} | {None: None}
+            self.number = {row.id: stage.version(row.number) for row in numbers} | {None: None}
+
+        self.version = stage.version
 
     def _rows(self, conn, table):
         own = sa.select(table).where(table.c.channel_id == self.channel.id)
@@ -69,8 +71,9 @@ def _chain(books):
 
 def _replay(books):
     """Let the model do what the audit trail says, and compare where it comes to."""
-    # Waivers are in the trail of their verdict; the order of the answers is held against them.
-    state, ledger = replace(FRESH, is_waived=True), iter(books.ledger)
+    # Waivers and deletions are in other trails; the order of the answers is held against them.
+    state = replace(FRESH, is_waived=True, is_answered=True, is_continued=True)
+    ledger = iter(books.ledger)
     for entry in books.trail:
         kind = entry.action.removeprefix("channel.")
         if kind in MOVES:
@@ -80,7 +83,7 @@ def _replay(books):
                 return
             call = Call(kind, row.number - 1, books.number[row.version_id])
         else:
-            call = Call("clear", version=entry.before["quarantined"])
+            call = Call("clear", version=books.version(entry.before["quarantined"]))
         result, state = step(state, call)
         if result.code != "ok":
             yield f"{call} was done, and ought to have been refused: {result.code}"

@@ -13,21 +13,32 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
+from deltareg.db import tables as t
+from deltareg.db.queries.outcomes import key_of_continuation
 from deltareg.db.session import BEGIN_OPTION, read
 from deltareg.errors import DeltaregError, Unavailable
-from deltareg.refs import LineRef
+from deltareg.refs import LineRef, Ref
 from deltareg.service.channels import channels as service
 from deltareg.service.channels import move as moving
 from deltareg.service.channels import waive as waiving
+from deltareg.service.lines.versions import delete_version
+from deltareg.service.runs.kinds.verify import complete_run
+from deltareg.service.runs.restore import restore_version
 from deltareg.wire import ChannelMove, WaiverCreate
-from tests.faults.channel_model import FAILED, Call, Result
+from tests.faults.channel_model import EARLY, FAILED, SPARE, Call, Result
+from tests.service import work
 
 LINE = LineRef.parse("lab/x")
 PASSED = (1, 2, 3, 4)
-VERSIONS = (*PASSED, FAILED)
+VERSIONS = (*PASSED, FAILED, SPARE, EARLY)
 CHECK = "spectral"  # what failed in that one
-_KINDS = ("read", "promote", "rollback", "freeze", "unfreeze", "clear", "waive", "unwaive")
-_WEIGHTS = (5, 9, 6, 2, 3, 3, 2, 1)
+FIRST = "norm_ratio"  # what failed in the one of which the rest was skipped
+_KINDS = (
+    "read", "promote", "rollback", "freeze", "unfreeze", "clear", "waive", "unwaive", "delete",
+    "restore", "waive early", "claim",
+)  # fmt: skip
+_WEIGHTS = (5, 10, 6, 2, 3, 3, 2, 1, 2, 2, 3, 3)
+_BARE = {"read", "waive", "unwaive", "delete", "restore", "waive early", "claim"}
 # Of the revisions that a client may say it has seen: what it saw, one too old, one too new.
 _SEEN, _SEEN_WEIGHTS = (0, -1, 1), (16, 1, 1)
 POINTS = ("before commit", "after commit")
@@ -50,21 +61,45 @@ class Part:
     dies_at: tuple[int, str] | None = None
 
 
-def play(part, registry, caller, channel, verdict, *, go, out):
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a history is played.
+
+    Attributes:
+        channel: The name of the channel.
+        numbers: The numbers of the versions that this history alone has, by the model's.
+        failed: The verdict of the version that failed.
+        early: That of the one that failed early.
+    """
+
+    channel: str
+    numbers: dict
+    failed: str
+    early: str
+
+    def number(self, version):
+        """Give the number of a version of the model's."""
+        return self.numbers.get(version, version)
+
+    def version(self, number):
+        """Give what a number is in the model."""
+        return {own: version for version, own in self.numbers.items()}.get(number, number)
+
+
+def play(part, registry, caller, stage, *, go, out):
     """Play a part once `go` can be read from, and write what happens to `out`.
 
     Args:
         part: What to do.
         registry: The registry; no connection that its engine has is another process's.
         caller: As whom.
-        channel: The name of the channel.
-        verdict: That of the version that failed.
+        stage: Where.
         go: A descriptor; that it ends is the sign to begin.
         out: A descriptor for lines of JSON.
     """
     with read(registry.engine) as conn:
         conn.execute(sa.text("SELECT 1"))
-    chance, player = random.Random(part.seed), _Player(registry, caller, channel, verdict)
+    chance, player = random.Random(part.seed), _Player(registry, caller, stage)
     os.read(go, 1)
     for number in range(part.count):
         call = player.choose(chance)
@@ -79,15 +114,18 @@ def play(part, registry, caller, channel, verdict, *, go, out):
 class _Player:
     """Chooses by what it knows of the channel, and learns from what it hears."""
 
-    def __init__(self, registry, caller, channel, verdict):
-        self._registry, self._caller, self._channel = registry, caller, channel
-        self._verdict = verdict
+    def __init__(self, registry, caller, stage):
+        self._registry, self._caller, self._stage = registry, caller, stage
+        self._channel = stage.channel
         self._revision = 0
+        self._grant = None
 
     def choose(self, chance):
         kind = chance.choices(_KINDS, _WEIGHTS)[0]
         version = chance.choice(VERSIONS)
-        if kind in {"read", "waive", "unwaive"}:
+        if self._grant is not None and chance.random() < 0.7:
+            return Call("settle")
+        if kind in _BARE:
             return Call(kind)
         if kind == "clear":
             return Call(kind, version=version)
@@ -113,30 +151,71 @@ class _Player:
         return result
 
     def _call(self, call, tag):
-        registry, caller = self._registry, self._caller
+        registry, caller, stage = self._registry, self._caller, self._stage
         if call.kind == "read":
             info = self._look()
-            return Result(
-                "ok", info.revision, info.version, info.is_frozen, tuple(info.quarantined)
-            )
-        if call.kind == "waive":
-            asked = WaiverCreate(check=CHECK, channel=self._channel, reason=tag)
-            waiving.waive(registry, caller, self._verdict, asked)
-            return Result("ok")
-        if call.kind == "unwaive":
-            waiving.unwaive(registry, caller, self._verdict, CHECK, channel=self._channel)
-            return Result("ok")
+            quarantined = tuple(sorted(map(stage.version, info.quarantined)))
+            served = stage.version(info.version)
+            return Result("ok", info.revision, served, info.is_frozen, quarantined)
         if call.kind == "clear":
-            service.clear_quarantine(
-                registry, caller, LINE, self._channel, call.version, reason=tag
-            )
+            number = stage.number(call.version)
+            service.clear_quarantine(registry, caller, LINE, self._channel, number, reason=tag)
             return Result("ok")
-        move = ChannelMove(kind=call.kind, version=call.version, reason=tag)
+        if call.kind in _ACTS:
+            return Result(_ACTS[call.kind](self, tag) or "ok")
+        number = None if call.version is None else stage.number(call.version)
+        move = ChannelMove(kind=call.kind, version=number, reason=tag)
         moved = moving.move_channel(registry, caller, LINE, self._channel, move, seen=call.seen)
-        return Result("ok", moved.revision, moved.version)
+        return Result("ok", moved.revision, stage.version(moved.version))
+
+    def _waive(self, tag):
+        asked = WaiverCreate(check=CHECK, channel=self._channel, reason=tag)
+        waiving.waive(self._registry, self._caller, self._stage.failed, asked)
+
+    def _unwaive(self, _):
+        verdict, channel = self._stage.failed, self._channel
+        waiving.unwaive(self._registry, self._caller, verdict, CHECK, channel=channel)
+
+    def _answer(self, tag):
+        asked = WaiverCreate(check=FIRST, channel=self._channel, reason=tag)
+        waiving.waive(self._registry, self._caller, self._stage.early, asked)
+
+    def _delete(self, _):
+        delete_version(self._registry, self._caller, self._spare)
+
+    def _restore(self, _):
+        restore_version(self._registry, self._caller, self._spare)
+
+    def _claim(self, _):
+        """Take the continuation, as a worker; `nothing` where somebody else has it."""
+        with read(self._registry.engine) as conn:
+            key = key_of_continuation(self._stage.early)
+            query = sa.select(t.runs.c.id).where(t.runs.c.dedup_key == key)
+            run = conn.execute(query).scalar()
+        if run is None:
+            return "nothing"
+        self._grant = work.claim(self._registry, self._caller, run=run)
+        return "ok" if self._grant is not None else "nothing"
+
+    def _settle(self, _):
+        grant, self._grant = self._grant, None
+        assert grant is not None
+        report = work.report(grant, verdict="fail", fail=FIRST)
+        complete_run(self._registry, self._caller, grant.run, report)
+
+    @property
+    def _spare(self):
+        return Ref(LINE, version=self._stage.number(SPARE))
 
     def _look(self):
         return service.show_channel(self._registry, self._caller, LINE, self._channel, at=None)
+
+
+_ACTS = {
+    "waive": _Player._waive, "unwaive": _Player._unwaive, "waive early": _Player._answer,
+    "delete": _Player._delete, "restore": _Player._restore, "claim": _Player._claim,
+    "settle": _Player._settle,
+}  # fmt: skip
 
 
 def _die_at(engine, point):

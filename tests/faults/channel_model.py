@@ -1,16 +1,20 @@
 """A channel as it is meant to be, one operation at a time: a register that is compared and set.
 
 Written from what docs/design.md promises and not from the service, which it is held against. Every
-version passes its gate here but one, which passes while somebody answers for what failed in it.
-What else refuses a move is the revision seen, a freeze or a quarantine.
+version passes its gate here but two. One passes while somebody answers for what failed in it; of
+the other too much was skipped, so that it passes once somebody answers for it and a continuation
+has run. What else refuses a move is the revision seen, a freeze, a quarantine or a deletion.
 """
 
 from dataclasses import dataclass, replace
 
 MOVES = ("promote", "rollback", "freeze", "unfreeze")
-KINDS = ("read", *MOVES, "clear", "waive", "unwaive")
-FAILED = 5
-"""The version whose verdict is a failure."""
+KINDS = (
+    "read", *MOVES, "clear", "waive", "unwaive", "delete", "restore", "waive early", "claim",
+    "settle",
+)  # fmt: skip
+FAILED, SPARE, EARLY = 5, 6, 7
+"""The version whose verdict is a failure; one that is deleted and restored; one failed early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,10 @@ class Channel:
         is_frozen: Whether the newest revision is a freeze.
         quarantined: Versions that were rolled away from and not cleared.
         is_waived: Whether somebody answers for the version that failed, on this channel.
+        is_deleted: Whether the version that may be is deleted.
+        is_answered: Whether somebody answers for the version that failed early.
+        is_claimed: Whether a worker has taken its continuation.
+        is_continued: Whether that has given a verdict.
     """
 
     revision: int = 0
@@ -61,6 +69,10 @@ class Channel:
     is_frozen: bool = False
     quarantined: frozenset[int] = frozenset()
     is_waived: bool = False
+    is_deleted: bool = False
+    is_answered: bool = False
+    is_claimed: bool = False
+    is_continued: bool = False
 
     @property
     def version(self):
@@ -98,13 +110,21 @@ def _told(channel):
 
 
 def _promote(channel, version):
-    if channel.is_frozen or version in channel.quarantined:
+    is_blocked = channel.is_frozen or version in channel.quarantined
+    if is_blocked or (version == SPARE and channel.is_deleted):
         return "blocked", channel
-    if version == FAILED and not channel.is_waived:
-        return "gate_failed", channel
-    if version == channel.version:
+    judged = _judged(channel, version)
+    if judged == "ok" and version == channel.version:
         return "conflict", channel
-    return "ok", replace(channel, stack=(*channel.stack, version))
+    return judged, replace(channel, stack=(*channel.stack, version))
+
+
+def _judged(channel, version):
+    """Say what the gate makes of the verdict of a version."""
+    is_answered = {FAILED: channel.is_waived, EARLY: channel.is_answered}.get(version, True)
+    if not is_answered:
+        return "gate_failed"
+    return "ok" if version != EARLY or channel.is_continued else "inconclusive"
 
 
 def _roll_back(channel, version):
@@ -120,6 +140,8 @@ def _roll_back(channel, version):
         return "not_found", channel
     if target == channel.version:
         return "conflict", channel
+    if target == SPARE and channel.is_deleted:
+        return "blocked", channel
     stack = (*channel.stack, target)
     if target in channel.stack:
         last = max(index for index, one in enumerate(channel.stack) if one == target)
@@ -151,5 +173,37 @@ def _unwaive(channel, _):
     )
 
 
-_UNSEEN = {"clear": _clear, "waive": _waive, "unwaive": _unwaive}
+def _delete(channel, _):
+    if channel.version == SPARE:
+        return "conflict", channel
+    return "ok", replace(channel, is_deleted=True)
+
+
+def _restore(channel, _):
+    return "ok", replace(channel, is_deleted=False)
+
+
+def _answer(channel, _):
+    if channel.is_answered:
+        return "conflict", channel
+    return "ok", replace(channel, is_answered=True)
+
+
+def _claim(channel, _):
+    """What was not there to be claimed is no part of a history."""
+    if channel.is_claimed or not channel.is_answered:
+        return "nothing", channel
+    return "ok", replace(channel, is_claimed=True)
+
+
+def _settle(channel, _):
+    if not channel.is_claimed or channel.is_continued:
+        return "nothing", channel
+    return "ok", replace(channel, is_continued=True)
+
+
+_UNSEEN = {
+    "clear": _clear, "waive": _waive, "unwaive": _unwaive, "delete": _delete, "restore": _restore,
+    "waive early": _answer, "claim": _claim, "settle": _settle,
+}  # fmt: skip
 _MOVE = {"promote": _promote, "rollback": _roll_back, "freeze": _freeze, "unfreeze": _unfreeze}

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from deltareg.db.queries import channels as channel_queries
+from deltareg.db.queries import versions
 from deltareg.db.session import create_engine, write
 from deltareg.service.channels.channels import clear_quarantine, show_channel
 from deltareg.service.channels.gate import FRESH_POLICY
@@ -27,16 +28,25 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.verify import complete_run
 from deltareg.service.runs.runs import queue_run
 from deltareg.store.memory import MemoryStore
-from deltareg.wire import ChannelMove, RunCreate, WaiverCreate
+from deltareg.wire import ChannelMove, CheckResult, RunCreate, WaiverCreate
 from tests.faults import linear
 from tests.faults.channel_aftermath import Books, problems
-from tests.faults.channel_clients import CHECK, LINE, PASSED, POINTS, VERSIONS, Part, play
-from tests.faults.channel_model import FAILED, FRESH, MOVES, Call, Result, step
+from tests.faults.channel_clients import CHECK, FIRST, LINE, PASSED, POINTS, Part, Stage, play
+from tests.faults.channel_model import EARLY, FRESH, MOVES, SPARE, Call, Result, step
 from tests.faults.channel_mutants import BUGS
 from tests.service import rows, work
 
 _CLIENTS, _OPERATIONS = (3, 4), (3, 6)
 _MOMENT = "at a moment"
+_NAMES = [spec.name for spec in work.SMOKE.checks]
+EARLY_CHECKS = [
+    CheckResult(
+        name=name,
+        verdict="fail" if name == FIRST
+        else "pass" if _NAMES.index(name) < _NAMES.index(FIRST) else "skipped",
+    )
+    for name in _NAMES
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,10 @@ class Tagged(linear.Operation):
 
 @dataclass
 class Scene:
-    """Where histories are played: a line with versions that have passed, and one that has not."""
+    """Where histories are played: a line with versions that have passed, and one that has not.
+
+    A history has versions of its own beside them, of which one is deleted and restored.
+    """
 
     registry: Registry
     caller: Caller
@@ -64,13 +77,31 @@ class Scene:
         with write(self.engine) as conn:
             channel_queries.add_channel(conn, self.delta_id, name, policy=FRESH_POLICY)
 
+    def set_stage(self, name):
+        """Make what a history has for itself: a channel and two versions."""
+        self.add_channel(name)
+        spare, _ = self.add_version()
+        early, verdict = self.add_version(verdict="fail", checks=EARLY_CHECKS)
+        return Stage(name, {SPARE: spare, EARLY: early}, self.verdict, verdict)
+
+    def add_version(self, **found):
+        """Add a version and have it judged; give its number and its verdict."""
+        version_id = rows.version(self.engine, self.delta_id)
+        with write(self.engine) as conn:
+            number = versions.version_by_id(conn, version_id).number
+        asked = RunCreate(ref=f"{LINE}:v{number}")
+        run = queue_run(self.registry, self.caller, asked).id
+        grant = work.claim(self.registry, self.caller, run=run)
+        report = work.report(grant, **found)
+        return number, complete_run(self.registry, self.caller, run, report).id
+
 
 @dataclass
 class Processes:
     """The clients of one history: who was started, who runs, and what each has told."""
 
     scene: Scene
-    channel: str
+    stage: Stage
     go: tuple[int, int] = field(default_factory=os.pipe)
     running: dict[int, Part] = field(default_factory=dict)
     killed: list[str] = field(default_factory=list)
@@ -84,10 +115,8 @@ class Processes:
         if pid == 0:
             try:
                 os.close(self.go[1])
-                play(
-                    part, self.scene.registry, self.scene.caller, self.channel,
-                    self.scene.verdict, go=self.go[0], out=out,
-                )  # fmt: skip
+                scene = self.scene
+                play(part, scene.registry, scene.caller, self.stage, go=self.go[0], out=out)
             except BaseException:  # noqa: BLE001  # the parent's code must not go on here
                 traceback.print_exc()
             finally:
@@ -148,14 +177,10 @@ def prepare(url):
     registry, caller = Registry(engine, MemoryStore()), rows.caller(engine)
     rows.base(engine)
     delta_id = rows.line(engine, maker=caller)
-    verdicts = []
-    for number in VERSIONS:
-        rows.version(engine, delta_id)
-        queue_run(registry, caller, RunCreate(ref=f"{LINE}:v{number}"))
-        grant = work.claim(registry, caller)
-        failed = {} if number in PASSED else {"verdict": "fail", "fail": CHECK}
-        verdicts.append(complete_run(registry, caller, grant.run, work.report(grant, **failed)))
-    scene = Scene(registry, caller, delta_id, verdicts[VERSIONS.index(FAILED)].id)
+    scene = Scene(registry, caller, delta_id)
+    for _ in PASSED:
+        scene.add_version()
+    _, scene.verdict = scene.add_version(verdict="fail", fail=CHECK)
     _warm_up(scene)
     return scene
 
@@ -177,14 +202,14 @@ def _warm_up(scene):
 
 def race(scene, seed, channel):
     """Play one history, judge it, and give what there is to tell."""
-    scene.add_channel(channel)
+    stage = scene.set_stage(channel)
     scene.engine.dispose()  # a process that is forked must not share a connection
-    processes = Processes(scene, channel)
+    processes = Processes(scene, stage)
     began = time.monotonic()
     earlier = _fight(processes, random.Random(seed))
     scene.span_s += 0.3 * (time.monotonic() - began - scene.span_s)
     verdict = linear.judge(processes.history, FRESH, step)
-    books = Books(scene.engine, channel)
+    books = Books(scene.engine, stage)
     wrong = [] if verdict.is_linearizable else [_tell(verdict)]
     wrong += problems(books, processes.history, earlier=[earlier])
     done = {row.reason for row in books.ledger}
@@ -216,7 +241,7 @@ def _fight(processes, chance):
             del moments[pid]
             processes.kill(pid)
         if due:
-            earlier = Books(processes.scene.engine, processes.channel).ledger
+            earlier = Books(processes.scene.engine, processes.stage).ledger
             processes.scene.engine.dispose()
         _reap(processes, chance, moments)
     processes.close()
@@ -249,8 +274,9 @@ def _operations(part, lines):
     told = [json.loads(line) for line in lines]
     answers = {entry["n"]: entry for entry in told if "result" in entry}
     for entry in told:
-        if "call" in entry:
-            answer = answers.get(entry["n"])
+        answer = answers.get(entry["n"])
+        is_nothing = answer is not None and answer["result"]["code"] == "nothing"
+        if "call" in entry and not is_nothing:
             yield Tagged(
                 part.client, Call(**entry["call"]), None if answer is None else _result(answer),
                 entry["at"], inf if answer is None else answer["at"],

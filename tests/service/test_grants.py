@@ -440,4 +440,5 @@ def test_a_name_that_means_all_is_nobodys_to_take(one_place, name):
         one_place.found(ada, LineRef(name, "x"))
     with pytest.raises(Forbidden):
         namespaces.create_namespace(one_place.registry, ada, NamespaceCreate(name=name))
-    one_place.found(one_place.root, LineRef(name, "x"))
+    with pytest.raises(InvalidInput, match="kept for what belongs to all"):  # nor an admin's
+        one_place.found(one_place.root, LineRef(name, "x"))

@@ -21,9 +21,9 @@ _CLAIMED: dict[
 ] = {}  # by run and nonce: key, name and labels of who claimed it
 
 
-def claim(registry, caller, *, name="w1", labels=None):
+def claim(registry, caller, *, name="w1", labels=None, run=""):
     key = enrol(registry.engine, caller.principal_id, caller.principal)
-    request = LeaseRequest(worker=name, labels=labels or {}, key=str(key.public))
+    request = LeaseRequest(worker=name, labels=labels or {}, key=str(key.public), run=run)
     grant = claim_lease(registry, caller, request, lease_s=60)
     if grant is not None:
         _CLAIMED[grant.run, grant.nonce] = (key, name, labels or {})

@@ -96,6 +96,16 @@ def test_a_base_is_found_in_a_folder_of_the_operators(pusher, worker, stock, tmp
     assert found.base.name in {"tinyllama", "tinyllama_sharded"}
 
 
+def test_the_place_that_a_registration_names_is_opened_by_nobody_else(
+    pusher, worker, stock, tmp_path
+):
+    """It is on the pusher's machine: what lies there on the worker's is none of the pusher's."""
+    push(pusher, stored=False)
+
+    with pytest.raises(Inconclusive, match="no folder here has its root"):
+        stock().gather(lease(worker), tmp_path)
+
+
 def test_a_folder_with_another_base_is_not_taken(pusher, worker, stock, tmp_path):
     push(pusher)
 

@@ -20,7 +20,7 @@ PLACE = Place("Deltas", 140)
     "rm",
     Example("delete a version", "deltareg rm me/chat:v2"),
     Example("in a script", "deltareg rm me/chat:v2 --yes"),
-    see_also=("gc", "ls", "channel"),
+    see_also=("restore", "gc", "ls"),
 )
 @click.argument("ref", help="The version, named exactly: ns/name:v3 or ns/name@sha256:…")
 @dry_run("Look whether it may be deleted, and delete nothing.")
@@ -30,7 +30,8 @@ def rm(invocation: Invocation, ref: str) -> None:
 
     Nobody can pull or promote it any more. Its ledger entries, verdicts and audit rows stay. Its
     bytes are freed by collection (deltareg gc run) when its grace is over, a day unless the server
-    says otherwise, where nothing else refers to them. A version that a channel serves, or that
+    says otherwise, where nothing else refers to them; until then deltareg restore brings it back. A
+    version that a channel serves, or that
     another version was made from or has as its base, is not deleted.
     """
     parsed = Ref.parse(ref)

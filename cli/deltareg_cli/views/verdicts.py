@@ -161,7 +161,7 @@ def _task(run: RunInfo) -> str:
         alone = "the base alone" if run.against == "base" else "what stores it smallest"
         return f"stored anew, against {alone}"
     if run.what == "prove":
-        return "its bytes are proven"
+        return "a proof of its bytes"
     return f"suite {run.suite} on {run.variant}" if run.variant else f"suite {run.suite}"
 
 

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
@@ -33,6 +32,7 @@ from deltareg.api.first_start import (
 from deltareg.api.log_lines import start_log
 from deltareg.api.one_host import one_host
 from deltareg.api.one_up import one_start_at_a_time, only_up
+from deltareg.api.own_workers import kept_running
 from deltareg.api.room import Room
 from deltareg.api.settings import Settings
 from deltareg.api.upkeep import upkeep
@@ -349,31 +349,20 @@ def _workers(
     registry: Registry, settings: Settings, url: str, count: int
 ) -> Generator[None, None, None]:
     """Run worker processes while the block lasts; each has a token for verifying and no more."""
-    started: list[subprocess.Popen[bytes]] = []
+    environ = {}
     if count:
-        token = local_worker_token(registry)
         environ = {
-            **os.environ, "DELTAREG_TOKEN": token, "DELTAREG_SERVER": url,
+            **os.environ, "DELTAREG_TOKEN": local_worker_token(registry), "DELTAREG_SERVER": url,
             **local_worker_key(registry, settings),
         }  # fmt: skip
-        for number in range(count):
-            scratch = settings.data_dir.absolute() / "workers" / str(number)
-            command = [
-                sys.executable, "-m", "deltareg_verify", "run", "--server", url,
-                "--name", f"local-{number}", "--scratch", str(scratch),
-                "--with-parent", str(os.getpid()),
-            ]  # fmt: skip
-            # In a group of their own: Ctrl-C is for us, and we end them when nobody needs them.
-            started.append(
-                subprocess.Popen(command, env=environ, process_group=0)  # noqa: S603  # ours
-            )
-    try:
+    scratch = settings.data_dir.absolute() / "workers"
+    commands = [
+        [
+            sys.executable, "-m", "deltareg_verify", "run", "--server", url,
+            "--name", f"local-{number}", "--scratch", str(scratch / str(number)),
+            "--with-parent", str(os.getpid()),
+        ]
+        for number in range(count)
+    ]  # fmt: skip
+    with kept_running(commands, environ):
         yield
-    finally:
-        for process in started:
-            process.send_signal(signal.SIGTERM)
-        for process in started:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()

@@ -1,6 +1,6 @@
 """What a worker does under its leases, beside what everybody does: no command uses it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from deltareg.wire import (
 from deltareg.wire.statements import verdict_statement
 
 if TYPE_CHECKING:
+    from deltareg.client.context import Decode
     from deltareg.client.folders.base_folder import BaseFolder
     from deltareg.client.pull.stored_form import StoredForm
     from deltareg.signing.keys import SigningKey
@@ -62,6 +63,10 @@ class WorkerClient(Client):
         self._key = key
         self._host = host
         self._leased: dict[str, _Leased] = {}
+
+    def decode_with(self, decode: "Decode") -> None:
+        """Have somebody else decode what others sent, from now on, and not this process."""
+        self._context = replace(self._context, decode=decode)
 
     def lease(self, request: LeaseRequest) -> LeaseGrant | None:
         """Ask for work; None when there was none within the time to wait."""

@@ -190,7 +190,7 @@ def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
     line, _, version = ref.partition(":")
     told: dict[Rule, tuple[str, str]] = {}
     if candidate.is_deleted:
-        told["deleted"] = (f"{ref} is deleted", "push it again")
+        told["deleted"] = (f"{ref} is deleted", f"deltareg restore {ref}; or push it again")
     if candidate.is_quarantined:
         told["quarantined"] = (
             f"{ref} was rolled back from {now.channel} and is quarantined there",

@@ -67,6 +67,7 @@ class Action(StrEnum):
     VERSION_PUSH = "version.push"
     VERSION_REENCODE = "version.reencode"
     VERSION_REFUSE = "version.refuse"
+    VERSION_RESTORE = "version.restore"
     VERSION_REVERT = "version.revert"
     VERSION_REVOKE = "version.revoke"
     VERSION_UNREVOKE = "version.unrevoke"

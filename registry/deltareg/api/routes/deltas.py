@@ -23,6 +23,7 @@ from deltareg.service.lines import versions as service
 from deltareg.service.push import revert as revert_service
 from deltareg.service.resolve import Bare, look_up
 from deltareg.service.runs import flatten as flatten_service
+from deltareg.service.runs import restore as restore_service
 from deltareg.wire import (
     BaseInfo,
     FormHistory,
@@ -173,6 +174,12 @@ def revoke(registry: InRegistry, by: By, version: Version, body: Revoke) -> Vers
 def unrevoke(registry: InRegistry, by: By, version: Version, body: Unrevoke) -> VersionInfo:
     """End the revocation of the version; a reason is required."""
     return revocation_service.unrevoke_version(registry, by, version, body)
+
+
+@router.post("/deltas/{ns}/{name}/versions/{version}:restore")
+def restore(registry: InRegistry, by: By, version: Version) -> VersionInfo:
+    """Take back the deletion of the version, until collection has freed its bytes."""
+    return restore_service.restore_version(registry, by, version)
 
 
 @router.post("/deltas/{ns}/{name}/versions/{version}:flatten", status_code=202)

@@ -2,7 +2,7 @@
 
 from deltareg.client.context import Context
 from deltareg.digest import Digest
-from deltareg.errors import IntegrityFailure, InvalidInput
+from deltareg.errors import Blocked, IntegrityFailure, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref, parse_base
 from deltareg.wire import VersionDetail, VersionInfo
@@ -11,6 +11,21 @@ from deltareg.wire import VersionDetail, VersionInfo
 def resolve(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
     """Ask the server which version a reference means."""
     return context.api.get("/resolve", VersionDetail, ref=str(ref), bare=bare)
+
+
+def resolve_live(context: Context, ref: Ref, *, bare: str) -> VersionDetail:
+    """Ask the server which version a reference means, to take its bytes, from here or from there.
+
+    Raises:
+        Blocked: It is deleted; what the cache has of it is given to nobody either.
+    """
+    version = resolve(context, ref, bare=bare)
+    if version.is_deleted:
+        raise Blocked(
+            f"{version.ref} is deleted",
+            fix=f"bring it back, while its bytes are there: deltareg restore {version.ref}",
+        )
+    return version
 
 
 def fetch_manifest(context: Context, version: VersionInfo) -> Manifest:

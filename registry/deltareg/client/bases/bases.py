@@ -1,8 +1,9 @@
 """Finding a base: what the server knows of it, and where its bytes are on this machine.
 
-The bytes are looked for in the folders that were pushed or registered from here, at the place that
-the registration names, in the Hugging Face cache, and in our own cache. A folder counts only when
-its fingerprint is the one wanted; its name never matters.
+The bytes are looked for in the folders that were pushed or registered from here, in the Hugging
+Face cache, and in our own cache. A folder counts only when its fingerprint is the one wanted; its
+name never matters. The place that a registration names is one of the machine that it was made on,
+which remembers it; anywhere else it is a path that somebody else wrote, and nothing opens it.
 """
 
 import json
@@ -86,7 +87,6 @@ def find_base(
     root: Digest,
     *,
     record: Manifest | None = None,
-    location: str | None = None,
     progress: Progress = SILENT,
 ) -> BaseFolder | None:
     """Find a folder on this machine that holds a base, by its fingerprint.
@@ -96,11 +96,10 @@ def find_base(
         root: Of its tensors: enough for whoever reads nothing but these.
         record: Its manifest, for whoever takes more of it: the folder has to be that very base, and
             is given as the registry has it.
-        location: Where it is said to lie.
         progress: Told of what is hashed.
     """
     identity = None if record is None else identity_of(record)
-    for place in _places(cache, [one for one in (identity, root) if one], root, location):
+    for place in _places(cache, [one for one in (identity, root) if one], root):
         if not place.is_dir():
             continue
         try:
@@ -169,7 +168,7 @@ def _known(api: Api, cache: Cache, info: BaseInfo, progress: Progress) -> KnownB
         info = api.get(base_path(info.variant_of.name), BaseInfo)
     manifest = base_manifest(api, cache, info)
     view = base_view(manifest)
-    folder = find_base(cache, view.root, location=info.location, progress=progress)
+    folder = find_base(cache, view.root, progress=progress)
     tensors = None if folder is None else folder.tensors
     return KnownBase(info.name, view, tensors, folder, trained_on, told_identity(info, manifest))
 
@@ -190,15 +189,11 @@ def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> Know
     return KnownBase(info.name, view, folder.tensors, folder, identity=identity)
 
 
-def _places(
-    cache: Cache, kept: Iterable[Digest], root: Digest, location: str | None
-) -> Iterator[Path]:
+def _places(cache: Cache, kept: Iterable[Digest], root: Digest) -> Iterator[Path]:
     found = (cache.find_folder("bases", digest) for digest in kept)
     yield from (place for place in found if place is not None)
     for place in _remembered(cache).get(str(root), []):
         yield Path(place)
-    if location:
-        yield Path(location)
     yield from hub_snapshots()
 
 

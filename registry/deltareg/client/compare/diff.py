@@ -1,6 +1,6 @@
 """Diff: what differs between two versions, of one kind or of two."""
 
-from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve_live
 from deltareg.client.bases.bases import find_base
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.context import Context
@@ -37,7 +37,7 @@ def diff(context: Context, a: Ref, b: Ref, *, top: int, has_numbers: bool = True
         top: How many modules to keep, those that differ most first.
         has_numbers: Whether the two are fetched, to say what each does to every module.
     """
-    one, two = resolve(context, a, bare="newest"), resolve(context, b, bare="newest")
+    one, two = resolve_live(context, a, bare="newest"), resolve_live(context, b, bare="newest")
     before, after = fetch_manifest(context, one), fetch_manifest(context, two)
     modules: list[WeightDifference] = []
     is_same_base = one.base.root == two.base.root
@@ -59,7 +59,7 @@ def _modules(
     info = context.api.get(base_path(version.base.name), BaseInfo)
     view = base_view(base_manifest(context.api, context.cache, info))
     root = Digest.parse(info.root)
-    base = find_base(context.cache, root, location=info.location, progress=context.progress)
+    base = find_base(context.cache, root, progress=context.progress)
     try:
         tensors = None if base is None else base.tensors
         found = _compare(view, tensors, pulled)

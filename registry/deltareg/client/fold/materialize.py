@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve_live
 from deltareg.client.bases.bases import need_base, remember_base
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.cache import Cache
@@ -67,7 +67,7 @@ def materialize(
     there = None if is_free(out) else noted_fold(context.cache, out)
     if not is_free(out) and (there is None or dtype != "keep"):
         raise Conflict(f"{out} exists and is not empty", fix=_fix(context, out, ref))
-    version = resolve(context, ref, bare="prod")
+    version = resolve_live(context, ref, bare="prod")
     if there is not None:
         root = _root_there(context, version, out, there, expect=expect)
         return _report(version, out, Folded(root, 0, 0), started)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve, resolve_live
 from deltareg.client.bases.bases import find_base
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.spans import needed_chunks
@@ -105,7 +105,7 @@ def _job(context: Context, folder: Path, to: str) -> _Job:
         to = f"{line_of(installed)}{to}"
     ref = Ref.parse(to)
     installed = installed or find_installed(context, folder, ref.line)
-    version = resolve(context, ref, bare="prod")
+    version = resolve_live(context, ref, bare="prod")
     return _Job(context, folder, installed, version, fetch_manifest(context, version))
 
 
@@ -166,7 +166,7 @@ def _lacking(job: _Job, storage: StorageMap, outside: frozenset[Digest]) -> int:
         return total
     info = job.context.api.get(base_path(job.version.base.name), BaseInfo)
     record = base_manifest(job.context.api, cache, info) if job.installed.root else None
-    base = find_base(cache, Digest.parse(info.root), record=record, location=info.location)
+    base = find_base(cache, Digest.parse(info.root), record=record)
     if base is not None:
         base.folder.close()
         return total

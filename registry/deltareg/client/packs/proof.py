@@ -7,7 +7,8 @@ where they are brought, only where it may go wrong.
 import hashlib
 import mmap
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from deltareg.identity.manifest import Manifest, ManifestFile, Piece
 from deltareg.identity.storage_map import Chunk, StorageMap
 
 MOST_WRONG = 100
-_LIES = (IntegrityFailure, BaseMismatch, Refused)
+LIES = (IntegrityFailure, BaseMismatch, Refused)
+"""What is raised where stored bytes are not what a manifest says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,20 @@ def write_chunks(
             file.write(read(chunk))
 
 
+@contextmanager
+def rebuilding(
+    manifest: Manifest,
+    storage: StorageMap,
+    chunks: Path,
+    references: Mapping[Digest, ReadRange],
+    *,
+    workers: int,
+) -> Generator[Rebuild, None, None]:
+    """Give the pieces of what was brought with `write_chunks`; the arguments are `wrong_parts`'."""
+    with _Chunks(chunks, chunks_in_order(manifest, storage)) as found, OrderedPool(workers) as pool:
+        yield Rebuild(storage, found.read, references, pool)
+
+
 def wrong_parts(
     manifest: Manifest,
     storage: StorageMap,
@@ -67,8 +83,7 @@ def wrong_parts(
     Raises:
         Unavailable: A tensor of the base is needed and not at hand: nothing follows.
     """
-    with _Chunks(chunks, chunks_in_order(manifest, storage)) as found, OrderedPool(workers) as pool:
-        rebuild = Rebuild(storage, found.read, references, pool)
+    with rebuilding(manifest, storage, chunks, references, workers=workers) as rebuild:
         told = 0
         for file in manifest.files:
             for wrong in _wrong_in(manifest, file, rebuild):
@@ -83,7 +98,7 @@ def _wrong_in(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> Itera
     try:
         for data in file_bytes(manifest, file, rebuild):
             hasher.update(data)
-    except _LIES as error:
+    except LIES as error:
         named = list(_wrong_pieces(manifest, file, rebuild))
         yield from named or [Wrong(file.path, error.message)]
         return
@@ -97,7 +112,7 @@ def _wrong_pieces(manifest: Manifest, file: ManifestFile, rebuild: Rebuild) -> I
     for piece in dict.fromkeys(own):
         try:
             deque(rebuild([piece]), maxlen=0)
-        except _LIES as error:
+        except LIES as error:
             yield Wrong(str(piece.digest), error.message)
 
 

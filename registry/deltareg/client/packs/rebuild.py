@@ -48,6 +48,10 @@ class Rebuild:
         requests = map(self._request, pieces)
         return decode_pieces(requests, fetch=self._fetch, pool=self._pool)
 
+    def encoded(self, chunk: Chunk) -> bytes | memoryview:
+        """Give a chunk as it is stored."""
+        return self._fetch(chunk)
+
     def _request(self, piece: Piece) -> PieceRequest:
         if piece.digest not in self._storage.pieces:
             raise IntegrityFailure(f"the storage map has no place for {piece.digest}")

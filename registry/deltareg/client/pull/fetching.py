@@ -11,19 +11,20 @@ from deltareg.client.asking.resolving import base_path, version_path
 from deltareg.client.bases.bases import find_base, identity_of
 from deltareg.client.bases.which import base_manifest
 from deltareg.client.cache.spans import needed_chunks
-from deltareg.client.context import Context
+from deltareg.client.context import Context, Decode, Undecoded
 from deltareg.client.disk.kept_files import make_read_only
 from deltareg.client.disk.whole_folder import placed
 from deltareg.client.folders.base_folder import BaseFolder, open_base
 from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import with_at_hand
 from deltareg.client.packs.pack_reader import PackReader
+from deltareg.client.packs.proof import chunks_in_order, write_chunks
 from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.packs.rebuilt_files import write_files
 from deltareg.client.packs.stored_delta import StoredDelta
 from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import Meter
-from deltareg.client.pull.intact import find_intact, holds, remember_held
+from deltareg.client.pull.intact import find_intact, holds, holds_plainly, remember_held
 from deltareg.codec import OrderedPool, ReadRange, cores
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView
@@ -148,9 +149,7 @@ def fetch_base_counted(
     """
     root = Digest.parse(info.root)
     record = None if tensors_only else base_manifest(context.api, context.cache, info)
-    found = find_base(
-        context.cache, root, record=record, location=info.location, progress=context.progress
-    )
+    found = find_base(context.cache, root, record=record, progress=context.progress)
     if found is not None:
         return found, 0
     manifest = base_manifest(context.api, context.cache, info) if record is None else record
@@ -177,7 +176,7 @@ def _put_together(
         bottom, below = fetch_base_counted(context, own, tensors_only=True)
     try:
         references = _readers_by_digest(bottom, storage)
-        source = _Source(f"base:{info.name}", manifest, storage, references)
+        source = _Source(f"base:{info.name}", manifest, storage, references, base=bottom)
         return below + _write(context, target, source)[0]
     finally:
         if bottom is not None:
@@ -208,6 +207,7 @@ class _Source:
         version: The manifest's digest; None for a base.
         is_noted: Whether the folder is remembered.
         base_fetched_bytes: How many bytes came for the base, before any of the version.
+        base: The base that these tensors are of; None where pieces are at hand beside it.
     """
 
     of: str
@@ -217,6 +217,7 @@ class _Source:
     version: Digest | None = None
     is_noted: bool = True
     base_fetched_bytes: int = 0
+    base: BaseFolder | None = None
 
 
 def _write(context: Context, target: Path, source: _Source) -> tuple[int, int]:
@@ -268,7 +269,10 @@ def _write_once(
     """Build the folder; what another process put there meanwhile is as good if it is the same."""
     try:
         with placed(target) as draft:
-            write_files(draft, source.manifest, rebuild, meter=meter)
+            if context.decode is None or (source.references and source.base is None):
+                write_files(draft, source.manifest, rebuild, meter=meter)
+            else:
+                _have_decoded(context, context.decode, source, rebuild, draft)
             if target.is_relative_to(context.cache.path):
                 make_read_only(draft)
             states = file_states(draft, source.manifest)
@@ -280,6 +284,29 @@ def _write_once(
     else:
         if source.is_noted:
             remember_held(context.cache, target, source.manifest)
+
+
+def _have_decoded(
+    context: Context, decode: Decode, source: _Source, rebuild: Rebuild, draft: Path
+) -> None:
+    """Have somebody else write the files of a folder, and hold what was written to the manifest.
+
+    Raises:
+        IntegrityFailure: It is something else.
+    """
+    base = source.base if source.references else None
+    with context.cache.draft() as folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        chunks = chunks_in_order(source.manifest, source.storage)
+        write_chunks(folder / "chunks", chunks, rebuild.encoded)
+        stored = Undecoded(
+            source.manifest, source.storage, folder / "chunks",
+            base=None if base is None else base.path.absolute(),
+            base_manifest=None if base is None else base.manifest,
+        )  # fmt: skip
+        decode(stored, draft)
+    if not holds_plainly(draft, source.manifest):
+        raise IntegrityFailure(f"what was decoded of {source.of} is not what its manifest says")
 
 
 def _from_source(
@@ -321,8 +348,9 @@ def _source(
         references = {**_readers_by_digest(base, storage), **held}
         digest = Digest.parse(version.digest)
         yield _Source(
-            version.ref, manifest, storage, references, version=digest, base_fetched_bytes=came
-        )
+            version.ref, manifest, storage, references, version=digest, base_fetched_bytes=came,
+            base=None if held else base,
+        )  # fmt: skip
     finally:
         if base is not None:
             base.folder.close()

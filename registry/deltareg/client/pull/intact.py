@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Literal
 
 from pydantic import BaseModel, ValidationError
@@ -52,6 +53,19 @@ def files_in(folder: Path) -> set[str]:
     return set(_stats(folder) or ())
 
 
+def holds_plainly(folder: Path, manifest: Manifest) -> bool:
+    """Whether a folder that somebody else filled holds these files, and nothing but files.
+
+    A link would let it be another file tomorrow. Nothing is remembered of it.
+    """
+    if not all(_is_own(path) for path in folder.rglob("*")):
+        return False
+    sizes = {path: stat[0] for path, stat in (_stats(folder) or {}).items()}
+    if sizes != {file.path: file.size_bytes for file in manifest.files}:
+        return False
+    return all(_is_file(folder / file.path, file.digest.hex) for file in manifest.files)
+
+
 def find_intact(cache: Cache, kind: str, digest: Digest, manifest: Manifest) -> Path | None:
     """Give a folder of the cache; one that somebody wrote into is taken out."""
     kept = cache.find_folder(kind, digest)
@@ -81,6 +95,11 @@ def _stats(folder: Path) -> _Stats | None:
             known = stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
             found[path.relative_to(folder).as_posix()] = known
     return found
+
+
+def _is_own(path: Path) -> bool:
+    stat = path.lstat()
+    return S_ISDIR(stat.st_mode) or (S_ISREG(stat.st_mode) and stat.st_nlink == 1)
 
 
 def _is_file(path: Path, sha256: str) -> bool:

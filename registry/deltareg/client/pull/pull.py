@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from deltareg.client.asking.resolving import fetch_manifest, resolve
+from deltareg.client.asking.resolving import fetch_manifest, resolve_live
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
 from deltareg.client.pull.installed import noted_installed, remember_installed
@@ -31,7 +31,7 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
         IntegrityFailure: A byte is not what was pushed.
     """
     started = time.monotonic()
-    version = resolve(context, ref, bare="prod")
+    version = resolve_live(context, ref, bare="prod")
     manifest = fetch_manifest(context, version)
     here = _here(context, Digest.parse(version.digest), manifest, to)
     if here is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
-from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve_live
 from deltareg.client.context import Context
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.merged_files import write_lora, write_weights
@@ -179,7 +179,7 @@ def _resolve(context: Context, parents: Weighted) -> list[VersionDetail]:
     for ref, weight in parents:
         if not isfinite(weight):
             raise InvalidInput(f"the weight of {ref} is not a number: {weight}")
-    return [resolve(context, Ref.parse(ref), bare="newest") for ref, _ in parents]
+    return [resolve_live(context, Ref.parse(ref), bare="newest") for ref, _ in parents]
 
 
 def _check(versions: Sequence[VersionDetail], line: LineRef | None) -> None:

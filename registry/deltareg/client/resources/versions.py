@@ -146,6 +146,16 @@ class Versions(Resource):
             "DELETE", path_of_one(self._context, ref), VersionInfo, query=query
         )
 
+    def restore(self, ref: str) -> VersionInfo:
+        """Take back the deletion of a version, until collection has freed its bytes.
+
+        Raises:
+            InvalidInput: The reference does not name one version.
+            Blocked: Its bytes are gone.
+            Conflict: The same was pushed again since, or what it needs is deleted.
+        """
+        return self._context.api.post(f"{self._path_of_one(ref)}:restore", None, VersionInfo)
+
     def revoke(
         self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False
     ) -> VersionInfo:

@@ -1,4 +1,4 @@
-"""Runs that wait for a base: what is queued or tried again when its bytes are stored."""
+"""Runs on a base: what waits for it and is queued or tried again when its bytes are stored."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from deltareg.db.rows import ReencodeRow, VerifyRow, fetch_all
 from deltareg.db.tables import base_variants, bases, runs, versions
+from deltareg.db.tables.runs import ACTIVE
 
 
 def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[ReencodeRow]:
@@ -22,6 +23,12 @@ def reencodes_on_base(conn: sa.Connection, base_id: int) -> Sequence[ReencodeRow
         .order_by(runs.c.version_id)
     )
     return fetch_all(conn, query, ReencodeRow)
+
+
+def active_of_base(conn: sa.Connection, base_id: int) -> list[str]:
+    """List the runs under way that are about a base itself."""
+    query = sa.select(runs.c.id).where(ACTIVE, runs.c.base_id == base_id).order_by(runs.c.id)
+    return list(conn.execute(query).scalars())
 
 
 def verifies_on_base(conn: sa.Connection, base_id: int) -> Sequence[VerifyRow]:

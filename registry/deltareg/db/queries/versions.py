@@ -191,3 +191,9 @@ def lock_version(conn: sa.Connection, version_id: int) -> None:
 def delete_version(conn: sa.Connection, version_id: int) -> None:
     """Mark a version deleted; collection releases its packs later."""
     conn.execute(sa.update(versions).where(versions.c.id == version_id).values(deleted_at=now_us()))
+
+
+def restore_version(conn: sa.Connection, version_id: int) -> None:
+    """Take the mark back from a version that is locked and still has its packs."""
+    still = sa.and_(versions.c.id == version_id, versions.c.released_at.is_(None))
+    conn.execute(sa.update(versions).where(still).values(deleted_at=None))

@@ -4,8 +4,9 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import deltas as delta_queries
 from deltareg.db.queries import grants as queries
+from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef
-from deltareg.service.authority.grants import Right
+from deltareg.service.authority.grants import RESERVED, Right
 from deltareg.service.authority.resources import Resource
 from deltareg.service.authority.roles import Role
 from deltareg.service.registry import Caller
@@ -22,6 +23,8 @@ def require_push(conn: sa.Connection, caller: Caller, *, on: Resource) -> None:
         if is_free and delta_queries.namespace_id(conn, on.namespace) is None:
             return
     caller.require(Right.PUSH, on=on)
+    if isinstance(on, LineRef) and delta_queries.namespace_id(conn, on.namespace) is None:
+        check_free(on.namespace)
 
 
 def found_namespace(conn: sa.Connection, caller: Caller, line: LineRef) -> int:
@@ -29,9 +32,11 @@ def found_namespace(conn: sa.Connection, caller: Caller, line: LineRef) -> int:
 
     Raises:
         Forbidden: It is there, and the caller may not push into it: somebody else made it.
+        InvalidInput: Nobody makes one of that name.
     """
     found = delta_queries.namespace_id(conn, line.namespace)
     if found is None:
+        check_free(line.namespace)
         made = delta_queries.add_namespace(conn, line.namespace, created_by=caller.principal_id)
         found = made.id
         if made.is_new:
@@ -39,6 +44,18 @@ def found_namespace(conn: sa.Connection, caller: Caller, line: LineRef) -> int:
             return found
     caller.require(Right.PUSH, on=line)
     return found
+
+
+def check_free(name: str) -> None:
+    """Refuse a namespace that would be called as what belongs to all, whoever makes it.
+
+    Raises:
+        InvalidInput: It would.
+    """
+    if name in RESERVED:
+        raise InvalidInput(
+            f"the name {name} is kept for what belongs to all", fix="choose another namespace"
+        )
 
 
 def give_owner(conn: sa.Connection, caller: Caller, namespace_id: int) -> None:

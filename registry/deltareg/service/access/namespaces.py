@@ -11,7 +11,7 @@ from deltareg.db.rows import NamespaceRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden
 from deltareg.refs import parse_name
-from deltareg.service.access.founding import give_owner
+from deltareg.service.access.founding import check_free, give_owner
 from deltareg.service.access.members import check_seen
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE, Namespace
@@ -52,6 +52,7 @@ def create_namespace(registry: Registry, caller: Caller, request: NamespaceCreat
 
     Raises:
         Forbidden: The token is not one for pushing, or not for a namespace of this name.
+        InvalidInput: The name is kept for what belongs to all.
         Conflict: There is one of that name.
     """
     caller.require(Right.PUSH, on=SOMEWHERE)
@@ -59,6 +60,7 @@ def create_namespace(registry: Registry, caller: Caller, request: NamespaceCreat
     place = Namespace(name)
     if not caller.may_found(name) and not caller.may(Right.PUSH, on=EVERYTHING):
         raise Forbidden(f"this token is not for {name}", fix="use one that is not limited")
+    check_free(name)
 
     def transaction(conn: sa.Connection) -> NamespaceInfo:
         made = delta_queries.add_namespace(conn, name, created_by=caller.principal_id)

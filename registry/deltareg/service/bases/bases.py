@@ -80,6 +80,7 @@ def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
     if not raw:
         raise NotFound(
             f"the base {name} is registered without its bytes",
-            fix=f"name a folder that has them, or store them: deltareg base push PATH {name}",
+            fix="say where they lie on this machine: deltareg base register PATH"
+            f" {name}; or store them: deltareg base push PATH {name}",
         )
     return raw

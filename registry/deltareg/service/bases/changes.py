@@ -4,7 +4,9 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import base_identities as queries
 from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import versions as version_queries
+from deltareg.db.queries.runs_on_bases import active_of_base
 from deltareg.db.rows import BaseRow
 from deltareg.db.session import read, tried, with_retry
 from deltareg.errors import Conflict, InvalidInput
@@ -83,6 +85,8 @@ def delete_base(
         shown = describe_base(conn, base)
         _refuse_if_needed(conn, base)
         queries.delete_base(conn, base.id, name=base.name, created_by=caller.principal_id)
+        for run_id in active_of_base(conn, base.id):  # a proof that nobody asks for any more
+            run_queries.cancel(conn, run_id, error=f"the base {base.name} was deleted")
         caller.record(
             conn, Action.BASE_DELETE, f"base/{base.name}", on=Base(base.name),
             before={"root": base.root, "identity": base.identity}, after={"deleted": True},

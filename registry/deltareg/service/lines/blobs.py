@@ -16,6 +16,7 @@ from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SOMEWHERE, Base
 from deltareg.service.corrupt import refuse_corrupt
+from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import ref_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_version
@@ -46,6 +47,7 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
 
     Raises:
         NotFound: There is no such version or base, or it does not need this pack.
+        Blocked: The version is deleted.
         Corrupt: What it is a part of is a lie.
     """
     caller.require(Right.READ, on=SOMEWHERE)
@@ -62,6 +64,7 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
             ref = Ref.parse(of)
             caller.require(Right.READ, on=ref.line)
             version = find_version(conn, caller, ref, bare="newest")
+            refuse_deleted(version)
             refuse_corrupt(conn, Held(version.id), ref_of(version))
             pack = queries.pack_of_version(conn, version.id, str(digest))
     if pack is None:

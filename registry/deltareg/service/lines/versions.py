@@ -18,6 +18,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE
 from deltareg.service.clock import rfc3339
 from deltareg.service.corrupt import refuse_corrupt
+from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import (
     describe_detail,
     describe_resolved,
@@ -120,11 +121,13 @@ def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
     """Give the storage map of a version, as it is now.
 
     Raises:
+        Blocked: It is deleted.
         Corrupt: What it leads to is not the version.
     """
     caller.require(Right.READ, on=ref.line)
     with read(registry.engine) as conn:
         version = find_version(conn, caller, ref, bare="newest")
+        refuse_deleted(version)
         refuse_corrupt(conn, Held(version.id), ref_of(version))
         return queries.content(conn, version.id).storage_map
 
@@ -132,7 +135,7 @@ def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
 def delete_version(
     registry: Registry, caller: Caller, ref: Ref, *, dry_run: bool = False
 ) -> VersionInfo:
-    """Delete a version; its number is never used again, its bytes go with the next collection.
+    """Delete a version; its number is never used again, its bytes go when its grace is over.
 
     With `dry_run` it is only found out whether it would be.
 

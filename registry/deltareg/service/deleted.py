@@ -1,0 +1,33 @@
+"""What is deleted is given to nobody, with the command that brings it back in the refusal."""
+
+from deltareg.db.rows import VersionRow
+from deltareg.errors import Blocked
+from deltareg.service.describe import ref_of
+
+
+def refuse_deleted(version: VersionRow) -> None:
+    """Refuse to give the bytes of a version that is deleted.
+
+    Raises:
+        Blocked: It is; the message says how it comes back, or that it cannot.
+    """
+    if version.deleted_at is None:
+        return
+    refuse_released(version)
+    ref = ref_of(version)
+    raise Blocked(f"{ref} is deleted", fix=f"bring it back: deltareg restore {ref}")
+
+
+def refuse_released(version: VersionRow) -> None:
+    """Refuse a version whose bytes collection has freed.
+
+    Raises:
+        Blocked: They are gone for good.
+    """
+    if version.released_at is None:
+        return
+    raise Blocked(
+        f"{ref_of(version)} is deleted, and collection has freed its bytes",
+        fix="push it again, as a new version: deltareg push PATH"
+        f" {version.namespace}/{version.line}",
+    )

@@ -1,0 +1,75 @@
+"""Taking back the deletion of a version, until collection has freed its bytes.
+
+Deleting, restoring and releasing decide in the row of the version, each under its lock: of two, the
+later sees the earlier. No clock is asked: what still has its packs comes back.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import packs, proofs, stacks
+from deltareg.db.queries import versions as queries
+from deltareg.db.queries.shares import Held
+from deltareg.db.rows import VersionRow
+from deltareg.db.session import with_retry
+from deltareg.errors import Conflict
+from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.deleted import refuse_released
+from deltareg.service.describe import describe_version, ref_of
+from deltareg.service.events import Action
+from deltareg.service.lines.veil import tell_version, veiled
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_line, find_version
+from deltareg.service.runs.kinds.prove import queue_proof
+from deltareg.wire import VersionInfo
+
+
+def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo:
+    """Take back the deletion of a version; one that is not deleted is left as it is.
+
+    It comes back as it was, with its number, verdicts, revocation and quarantines, for whoever may
+    delete it. What was not proven is queued to be, as a proof that ended meanwhile said nothing.
+
+    Raises:
+        Blocked: Collection has freed its bytes.
+        Conflict: The same was pushed again since, or what it was made from or stands on is deleted.
+    """
+    caller.require(Right.ADMIN, on=ref.line)
+
+    def transaction(conn: sa.Connection) -> VersionInfo:
+        find_line(conn, caller, ref.line, lock=True)
+        version_id = find_version(conn, caller, ref, bare="newest").id
+        queries.lock_version(conn, version_id)
+        row = queries.version_by_id(conn, version_id)
+        if row.deleted_at is not None:
+            _check(conn, caller, row)
+            queries.restore_version(conn, row.id)
+            if not proofs.standing(conn, Held(row.id)).is_proven:
+                queue_proof(conn, Held(row.id), created_by=caller.principal_id)
+            caller.record(
+                conn, Action.VERSION_RESTORE, ref_of(row), on=ref.line, before={"deleted": True},
+                after={"deleted": False},
+            )  # fmt: skip
+        return veiled(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
+
+    return with_retry(registry.engine, transaction)
+
+
+def _check(conn: sa.Connection, caller: Caller, row: VersionRow) -> None:
+    """Refuse what could not stand as it did."""
+    refuse_released(row)
+    ref = ref_of(row)
+    again = queries.find_version(conn, row.delta_id, digest=row.manifest_digest)
+    if again is not None:
+        raise Conflict(
+            f"{ref_of(again)} is the same as {ref}: it was pushed again", fix=f"use {ref_of(again)}"
+        )
+    below = [] if row.base_id is None else stacks.stack_below(conn, row.base_id)
+    needed = [*queries.parents_of(conn, row.id), *below]
+    standing = packs.lock_versions(conn, [one.id for one in needed])
+    for one in needed:
+        if one.id not in standing:
+            told = tell_version(caller, one)
+            raise Conflict(
+                f"{ref} needs {told}, which is deleted", fix=f"first: deltareg restore {told}"
+            )

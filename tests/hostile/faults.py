@@ -1,0 +1,172 @@
+"""Defences that are switched off, one after the other: by name, and by which attacks it is noticed.
+
+Where the database keeps a rule as well, its triggers are taken away with it: what is shown is that
+the harness sees through a defence that is gone, not that there are two.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deltareg.api import idempotency
+from deltareg.db import tables as t
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import blobs as blob_queries
+from deltareg.db.queries import proofs, uploads
+from deltareg.db.queries.shares import keep_shares
+from deltareg.gate import judge
+from deltareg.gate.signers import SignerTerms
+from deltareg.identity.manifest import Manifest
+from deltareg.identity.storage_map import StorageMap
+from deltareg.service.access import founding, members, namespaces
+from deltareg.service.authority import decide, held, sight
+from deltareg.service.authority.grants import Right
+from deltareg.service.channels import requests, waive
+from deltareg.service.lines import blobs, versions
+from deltareg.service.push import bound_base, ingest
+from deltareg.service.push import uploads as upload_service
+from deltareg.service.push.places import places_of, record_places
+from deltareg.service.push.subject import subject_of
+from deltareg.service.verdicts import signed
+from tests.service import rows
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A defence that is off.
+
+    Attributes:
+        seed: Switches it off, with pytest's monkeypatch, in a world.
+        noticed_by: Words of the attacks that succeed then.
+    """
+
+    seed: Callable
+    noticed_by: tuple[str, ...]
+
+
+def nothing(*_, **__):
+    """Do nothing, in the place of a check."""
+
+
+def claims_offered(patch, _world):
+    def keep_and_offer(conn, own, shares):
+        keep_shares(conn, own, shares)
+        stored = proofs.content(conn, own)
+        subject = subject_of(conn, own)
+        manifest, storage = Manifest.decode(stored.manifest), StorageMap.decode(stored.storage_map)
+        places = places_of(manifest, storage, subject.reference_root)
+        record_places(conn, subject.scope, places, proofs.packs_of(conn, own))
+
+    patch.setattr(ingest, "keep_shares", keep_and_offer)
+
+
+def statements_unbound(patch, _world):
+    patch.setattr(signed, "_bound", lambda *_, **__: iter(()))
+
+
+def own_word_counts(patch, _world):
+    def all_taken(workers, labels, **_):
+        return SignerTerms(workers, labels, is_local_taken=True)
+
+    patch.setattr(judge, "SignerTerms", all_taken)
+
+
+def openers_approve(patch, world):
+    patch.setattr(requests, "_check_other", nothing)
+    with world.engine.begin() as conn:
+        for table in (t.approvals, t.revisions, t.requests):
+            forget_triggers(conn, table)
+
+
+def forget_triggers(conn, table):
+    """Take the triggers of a table away for good."""
+    keeper = rows.unguarded(conn, table)
+    keeper.__enter__()
+
+
+def all_read(patch, _world):
+    patch.setattr(decide, "_covers", lambda _reach, right, _on: right is Right.READ)
+
+
+def limits_forgotten(patch, _world):
+    patch.setattr(held, "_limited", lambda reach, _limits: [reach])
+
+
+def deleted_given(patch, _world):
+    patch.setattr(versions, "refuse_deleted", nothing)
+    patch.setattr(blobs, "refuse_deleted", nothing)
+
+
+def uploads_of_anybody(patch, _world):
+    def find(conn, _caller, upload_id, *, lock=False):
+        return uploads.upload_row(conn, upload_id, lock=lock)
+
+    patch.setattr(upload_service, "_find_own", find)
+
+
+def hash_is_enough(patch, _world):
+    def any_pack(conn, _version_id, digest):
+        query = t.packs.select().where(t.packs.c.digest == digest)
+        row = conn.execute(query).first()
+        return None if row is None else (row.physical_key, row.size_bytes)
+
+    patch.setattr(blob_queries, "pack_of_version", any_pack)
+
+
+def names_free(patch, _world):
+    patch.setattr(founding, "check_free", nothing)
+    patch.setattr(namespaces, "check_free", nothing)
+
+
+def anything_given(patch, _world):
+    patch.setattr(members, "check_may_give", nothing)
+
+
+def answers_by_key_alone(patch, _world):
+    kept = idempotency._kept
+
+    def any_kept(registry, caller, key, _digest):
+        with registry.engine.connect() as conn:
+            own = t.idempotency.c.key == key
+            row = conn.execute(t.idempotency.select().where(own)).first()
+        return kept(registry, caller, key, "" if row is None else row.request_digest)
+
+    patch.setattr(idempotency, "_kept", any_kept)
+
+
+def first_base_meant(patch, _world):
+    def first(conn, _caller, root, **_):
+        return base_queries.base_rows(conn, root=root, limit=1)[0]
+
+    patch.setattr(bound_base, "base_meant", first)
+
+
+FAULTS = {
+    "what is claimed is offered": Fault(claims_offered, ("claims is offered", "left with the")),
+    "one's own word counts": Fault(own_word_counts, ("one's own machine counts",)),
+    "a statement is about any run": Fault(statements_unbound, ("without its nonce", "told again")),
+    "who pushed may waive": Fault(
+        lambda patch, _: patch.setattr(waive, "_refuse_own", nothing), ("waived by who pushed",)
+    ),
+    "every check may be waived": Fault(
+        lambda patch, _: patch.setattr(waive, "_refuse_check", nothing), ("never waived is",)
+    ),
+    "who opened may approve": Fault(openers_approve, ("who opened a request",)),
+    "who reads anything reads all": Fault(all_read, ("the vault is read",)),
+    "what a token is for is forgotten": Fault(limits_forgotten, ("a token that reads",)),
+    "what is deleted is given": Fault(deleted_given, ("a deleted version is pulled",)),
+    "an upload is anybody's": Fault(uploads_of_anybody, ("an upload of another",)),
+    "a hash is a capability": Fault(hash_is_enough, ("come by their digest",)),
+    "every name is free": Fault(names_free, ("a reserved name",)),
+    "anything may be given": Fault(anything_given, ("break the glass is given",)),
+    "a key is all that an answer is asked by": Fault(answers_by_key_alone, ("by its key",)),
+    "the first base of a root is meant": Fault(first_base_meant, ("the base of another",)),
+}
+
+
+def clear_caches():
+    """Forget what was decided before."""
+    for kept in (
+        held.allowed, held.read_holdings, held.grants_within, held.grants_by_sight, sight.sight_of,
+        decide.decided,
+    ):  # fmt: skip
+        kept.cache_clear()

@@ -1,0 +1,83 @@
+"""Everybody tries every attack: nobody succeeds, and a defence that is off is noticed."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from tests.fixtures.databases import BOTH, database
+from tests.hostile import bytes_attacks, gate_attacks, right_attacks, verdict_attacks
+from tests.hostile.faults import FAULTS, clear_caches
+from tests.hostile.table import ATTACKS
+from tests.hostile.world import PEOPLE, world
+
+MODULES = (bytes_attacks, gate_attacks, right_attacks, verdict_attacks)
+READY = {name: one for name, one in ATTACKS.items() if not one.waits_for}
+
+
+@contextmanager
+def made(request, which):
+    """Make a world of its own on one of both databases."""
+    folder = request.getfixturevalue("tmp_path_factory").mktemp("hostile")
+    if which == "sqlite":
+        template = request.getfixturevalue("sqlite_template")
+        (folder / "registry.db").write_bytes(template.read_bytes())
+        with world(f"sqlite:///{folder / 'registry.db'}", folder) as found:
+            yield found
+        return
+    server = request.getfixturevalue("postgresql_server")
+    template = request.getfixturevalue("postgresql_template")
+    with database(server, template=template) as url, world(url, folder) as found:
+        yield found
+
+
+@pytest.fixture
+def sqlite_world(request):
+    with made(request, "sqlite") as found:
+        yield found
+
+
+def succeeded(world, attacks, people=None):
+    """Let people try attacks; list those that succeeded."""
+    return [
+        (one.name, who)
+        for one in attacks
+        for who in (one.best if people is None else people)
+        if who not in one.but and one.tries(world, world.me(who))
+    ]
+
+
+def test_there_are_many_attacks_and_what_cannot_be_tried_says_what_it_waits_for():
+    assert len(READY) >= 40
+    assert all(one.waits_for for one in ATTACKS.values() if one.name not in READY)
+
+
+def test_nobody_who_comes_near_succeeds(sqlite_world):
+    assert succeeded(sqlite_world, READY.values()) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("which", BOTH)
+def test_nobody_at_all_succeeds(request, which):
+    with made(request, which) as found:
+        assert succeeded(found, READY.values(), PEOPLE) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_defence_that_is_off_is_noticed(sqlite_world, monkeypatch, fault):
+    """By each of the attacks that it keeps out, none of which succeeds while it is on."""
+    seeded = FAULTS[fault]
+    tried = {
+        words: [one for one in READY.values() if words in one.name] for words in seeded.noticed_by
+    }
+    before = {words: succeeded(sqlite_world, attacks) for words, attacks in tried.items()}
+    clear_caches()
+    seeded.seed(monkeypatch, sqlite_world)
+
+    after = {words: succeeded(sqlite_world, attacks) for words, attacks in tried.items()}
+
+    monkeypatch.undo()
+    clear_caches()
+    assert all(tried.values())
+    assert not any(before.values())
+    assert all(after.values()), after
