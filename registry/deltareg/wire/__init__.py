@@ -110,6 +110,15 @@ from deltareg.wire.runs import (
 )
 from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.wire.suites import SuiteCheck, SuiteInfo, SuitePush
+from deltareg.wire.trail import (
+    CheckpointInfo,
+    ConsistencyProof,
+    InclusionProof,
+    TrailEntry,
+    TrailNode,
+    TrailPage,
+    TrailRow,
+)
 from deltareg.wire.uploads import ReceivedPack, UploadComplete, UploadInfo, UploadOpen
 from deltareg.wire.versions import (
     LineageAnswer,
@@ -146,8 +155,10 @@ __all__ = [
     "ChannelMove",
     "CheckOutcome",
     "CheckResult",
+    "CheckpointInfo",
     "CollectReport",
     "CompatRow",
+    "ConsistencyProof",
     "Drift",
     "EngineName",
     "EnvelopeInfo",
@@ -159,6 +170,7 @@ __all__ = [
     "GateRule",
     "GateSummary",
     "GlassBroken",
+    "InclusionProof",
     "KeyEnrol",
     "KeyInfo",
     "KeyRevoke",
@@ -230,6 +242,10 @@ __all__ = [
     "TokenCreated",
     "TokenInfo",
     "TokenKind",
+    "TrailEntry",
+    "TrailNode",
+    "TrailPage",
+    "TrailRow",
     "UnmetRule",
     "Unrevoke",
     "UploadComplete",

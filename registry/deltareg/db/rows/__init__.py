@@ -62,6 +62,7 @@ from deltareg.db.rows.signing import (
     ShownKeyRow,
     SummaryRow,
 )
+from deltareg.db.rows.trail import CheckpointRow, LeafRow, StrayRow
 from deltareg.db.rows.verdicts import (
     MakingRow,
     OutcomeRow,
@@ -83,6 +84,7 @@ __all__ = [
     "BrokenGlassRow",
     "BusyWorkerRow",
     "ChannelRow",
+    "CheckpointRow",
     "ClaimableRow",
     "DepthRow",
     "DocumentsRow",
@@ -98,6 +100,7 @@ __all__ = [
     "KeptAnswerRow",
     "KeyRole",
     "KeyRow",
+    "LeafRow",
     "LeaseKeyRow",
     "LeftoverRow",
     "LineRow",
@@ -133,6 +136,7 @@ __all__ = [
     "ShownRunRow",
     "StandingProofRow",
     "StandingRow",
+    "StrayRow",
     "Statement",
     "SuiteRow",
     "SummaryRow",

@@ -1,0 +1,247 @@
+"""Holding a log against itself, and against what was seen of it before.
+
+What is read is a log in its order: rows with their hashes, nodes, checkpoints. The tree is built
+anew over the rows. Nothing that a database says is believed beside what servers signed and what
+somebody kept of earlier checkpoints: with that, a row that was changed, deleted, put in or moved,
+an end that was cut off, and a log that was written anew are all found.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from deltareg.errors import BadSignature
+from deltareg.signing.keys import PublicKey
+from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
+from deltareg.trail.leaves import STATEMENT, hash_of
+from deltareg.trail.merkle import Frontier
+from deltareg.trail.statements import check_change
+
+_LATE_US = 600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong with a log.
+
+    Attributes:
+        what: What kind of thing: edited, deleted, inserted, reordered, truncated, forked,
+            unsigned, statement, damaged.
+        position: The first position that is concerned, counted from 0; None where it is no row.
+        row: The number of that row in the audit trail; None where nobody knows.
+        text: What is wrong, in words.
+    """
+
+    what: str
+    position: int | None
+    row: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row as a log has it.
+
+    Attributes:
+        position: Where it is, counted from 0.
+        row: Its number in the audit trail.
+        hash: The hash that was kept for it.
+        sealed_by: The size of the checkpoint that it was sealed under.
+        leaf: What it is now; None where it is gone.
+        statement: What was signed about it; empty for most.
+    """
+
+    position: int
+    row: int
+    hash: bytes
+    sealed_by: int
+    leaf: Mapping[str, object] | None
+    statement: str = ""
+
+
+@dataclass(slots=True)
+class Known:
+    """What somebody kept of a log: checkpoints by where they are from, and hashes by position."""
+
+    checkpoints: list[tuple[str, Checkpoint]] = field(default_factory=list[tuple[str, Checkpoint]])
+    leaves: dict[int, bytes] = field(default_factory=dict[int, bytes])
+
+
+class LogCheck:
+    """Reads a log from its beginning; `findings` has what is wrong with it, the first first."""
+
+    def __init__(self, origin: str, keys: Iterable[PublicKey], known: Known | None = None) -> None:
+        """Begin.
+
+        Args:
+            origin: Which log it says it is.
+            keys: Of servers that are trusted.
+            known: What was kept of it.
+        """
+        self.origin = origin
+        self.findings: list[Finding] = []
+        self.notices: list[str] = []
+        self.waiting = 0
+        self.statements = 0
+        self.last: SignedCheckpoint | None = None
+        self._keys = list(keys)
+        self._known = known or Known()
+        self._frontier = Frontier()
+        self._nodes: dict[tuple[int, int], bytes] = {}
+        self._seen: set[int] = set()
+        self._roots = {0: self._frontier.root()}
+        self._wanted = {
+            checkpoint.size for _, checkpoint in self._known.checkpoints if checkpoint.size
+        }
+        self._row_at: dict[int, int] = {}
+        self._sealed_by: dict[int, int] = {}  # checkpoints that rows name, with the first position
+        self._newest_at = 0
+        self._checked = 0
+
+    @property
+    def size(self) -> int:
+        """How many rows were read."""
+        return self._frontier.size
+
+    def entry(self, entry: Entry) -> None:
+        """Read the next row."""
+        position = self.size
+        if entry.position != position:
+            what = "deleted" if entry.position > position else "inserted"
+            self._find(what, position, entry.row, f"position {position} of the log is missing,"
+                       f" {entry.position} stands there")  # fmt: skip
+        if entry.row in self._seen:
+            self._find("inserted", position, entry.row, f"row {entry.row} is in the log twice")
+        self._seen.add(entry.row)
+        found = self._leaf(entry, position)
+        for level, number, node in self._frontier.add(found):
+            self._nodes[level, number] = node
+        if self.size in self._wanted:
+            self._roots[self.size] = self._frontier.root()
+        self._sealed_by.setdefault(entry.sealed_by, position)
+        self._row_at[position] = entry.row
+
+    def node(self, level: int, number: int, kept: bytes) -> None:
+        """Read a hash over a part of the log that was read."""
+        if self._nodes.pop((level, number), None) != kept:
+            first = number << 8 * level
+            self._find(
+                "damaged", None, None, f"a hash over the rows from position {first} on, of which"
+                " proofs are made, is not theirs",
+            )  # fmt: skip
+
+    def checkpoint(self, note: str) -> None:
+        """Read a checkpoint; rows and checkpoints come in the order of the log."""
+        begin = self._checked
+        try:
+            signed = open_checkpoint(note, self._keys, origin=self.origin)
+        except BadSignature as error:
+            self._find("unsigned", None, None, f"{error.message} (a checkpoint behind row"
+                       f" {self._row_at.get(self.size - 1, 0)} of the audit trail)")  # fmt: skip
+            return
+        size = signed.checkpoint.size
+        self._sealed_by.pop(size, None)
+        if size != self.size:
+            self._find("truncated" if size > self.size else "damaged", min(size, self.size), None,
+                       f"a checkpoint signs {size} rows, of which {self.size} are there")  # fmt: skip
+        elif signed.checkpoint.root != self._frontier.root():
+            self._name(begin, size)
+        else:
+            self.last = signed
+        self._checked = max(self._checked, min(size, self.size))
+
+    def outside(self, leaf: Mapping[str, object], *, is_waiting: bool) -> None:
+        """Read a row of the audit trail that is not in the log."""
+        self.waiting += is_waiting
+        if not is_waiting:
+            row = leaf.get("id")
+            number = row if isinstance(row, int) else None
+            self._find("inserted", None, number, f"row {row} ({leaf.get('action')} of"
+                       f" {leaf.get('subject')}) is in the audit trail and not in the log")  # fmt: skip
+
+    def cut_off(self) -> None:
+        """Read that there is no end: part of an export is missing."""
+        self._find("truncated", self.size, None, "the export is cut off: its last line is missing")
+
+    def finish(self) -> None:
+        """Read the end: what should have come, and what was kept of the log elsewhere."""
+        if self._nodes:
+            self._find("damaged", None, None, "a hash of which proofs are made is missing")
+        self._nodes.clear()
+        for size, position in sorted(self._sealed_by.items()):
+            self._find("unsigned", position, self._row_at.get(position), "the checkpoint over"
+                       f" {size} rows, under which rows were sealed, is missing")  # fmt: skip
+        if self._checked < self.size:
+            self._find("unsigned", self._checked, self._row_at.get(self._checked),
+                       f"no checkpoint signs the rows from position {self._checked} on")  # fmt: skip
+        for where, checkpoint in self._known.checkpoints:
+            self._hold(where, checkpoint)
+        self.findings.sort(key=lambda each: self.size if each.position is None else each.position)
+
+    def _leaf(self, entry: Entry, position: int) -> bytes:
+        known = self._known.leaves.get(position)
+        if entry.leaf is None:
+            self._find("deleted", position, entry.row, f"row {entry.row} was deleted after it was"
+                       " sealed")  # fmt: skip
+            return entry.hash
+        if entry.leaf.get("id") != entry.row:
+            self._find("reordered", position, entry.row, f"row {entry.row} says that it is another")
+        found = hash_of(entry.leaf)
+        if found != entry.hash or (known is not None and known != found):
+            self._find("edited", position, entry.row, _told(entry) + " is not what was sealed")
+        else:
+            self._statement(entry, position)
+        self._time(entry)
+        return found
+
+    def _statement(self, entry: Entry, position: int) -> None:
+        leaf = entry.leaf or {}
+        if STATEMENT in leaf:
+            self.statements += 1
+            try:
+                check_change(entry.statement.encode(), leaf, self._keys)
+            except BadSignature as error:
+                text = f"{_told(entry)}: {error.message}"
+                self._find("statement", position, entry.row, text)
+
+    def _time(self, entry: Entry) -> None:
+        at = (entry.leaf or {}).get("at")
+        if not isinstance(at, int):
+            return
+        if at < self._newest_at - _LATE_US and self._checked:
+            self.notices.append(
+                f"{_told(entry)} says that it is older than rows that were sealed before it: a"
+                " clock was set back, or somebody put it in"
+            )
+        self._newest_at = max(self._newest_at, at)
+
+    def _name(self, begin: int, size: int) -> None:
+        """Say which rows are not those that a checkpoint signs, as narrowly as can be said."""
+        if any(each.position is not None and each.position >= begin for each in self.findings):
+            return  # named by itself
+        rows = self._row_at
+        first, last = rows.get(begin, 0), rows.get(size - 1, 0)
+        self._find(
+            "forked", begin, first, f"rows {first} to {last} of the audit trail (positions {begin}"
+            f" to {size - 1}) are not those that the checkpoint over {size} rows signs: changed,"
+            " deleted, put in or moved, with their hashes",
+        )  # fmt: skip
+
+    def _hold(self, where: str, checkpoint: Checkpoint) -> None:
+        if checkpoint.origin != self.origin:
+            self._find("forked", 0, None, f"{where} is of another log, {checkpoint.origin}")
+        elif checkpoint.size > self.size:
+            self._find("truncated", self.size, None, f"{where} has {checkpoint.size} rows, of which"
+                       f" {self.size} are there")  # fmt: skip
+        elif self._roots.get(checkpoint.size) != checkpoint.root and not any(
+            each.position is not None and each.position < checkpoint.size for each in self.findings
+        ):
+            self._find("forked", 0, None, f"the first {checkpoint.size} rows are not those that"
+                       f" {where} signs")  # fmt: skip
+
+    def _find(self, what: str, position: int | None, row: int | None, text: str) -> None:
+        self.findings.append(Finding(what, position, row, text))
+
+
+def _told(entry: Entry) -> str:
+    leaf = entry.leaf or {}
+    return f"row {entry.row} ({leaf.get('action')} of {leaf.get('subject')})"

@@ -1,0 +1,82 @@
+"""The audit trail as a log, on the wire: checkpoints, proofs, and all of it page by page."""
+
+from collections.abc import Mapping
+
+from deltareg.wire.messages import Answer
+
+
+class CheckpointInfo(Answer):
+    """A checkpoint of the log over the audit trail.
+
+    `note` is the checkpoint as it was signed, in the form of C2SP's `tlog-checkpoint`; all else
+    says the same in words. `waiting` rows are in the audit trail and not in the log yet, counted up
+    to 1,000.
+    """
+
+    origin: str
+    size: int
+    root: str
+    at: str
+    note: str
+    waiting: int = 0
+
+
+class ConsistencyProof(Answer):
+    """A proof that the log of `new` rows begins with the log of `old` rows: hashes, in hex."""
+
+    old: int
+    new: int
+    hashes: list[str]
+
+
+class InclusionProof(Answer):
+    """A proof that a row of the audit trail is in the log that a checkpoint signs.
+
+    `leaf` is what is hashed, in the form of RFC 8785; `statement` the envelope that it names.
+    """
+
+    position: int
+    leaf: Mapping[str, object]
+    statement: str = ""
+    hashes: list[str]
+    checkpoint: CheckpointInfo
+
+
+class TrailEntry(Answer):
+    """A row of the audit trail in the log; `leaf` is null where somebody deleted the row."""
+
+    position: int
+    row: int
+    hash: str
+    sealed_by: int
+    leaf: Mapping[str, object] | None
+    statement: str = ""
+
+
+class TrailNode(Answer):
+    """A hash over a complete part of the log, as proofs are made of it."""
+
+    level: int
+    number: int
+    hash: str
+
+
+class TrailRow(Answer):
+    """A row of the audit trail that is not in the log; it should wait for that."""
+
+    leaf: Mapping[str, object]
+    is_waiting: bool
+
+
+class TrailPage(Answer):
+    """A part of the log: entries in order, what was signed over them, and rows outside at the end.
+
+    `after` is where the next part begins; null on the last.
+    """
+
+    origin: str
+    entries: list[TrailEntry]
+    checkpoints: list[str] = []
+    nodes: list[TrailNode] = []
+    outside: list[TrailRow] = []
+    after: str | None = None

@@ -1,0 +1,110 @@
+"""Sealing on both databases, and the log that comes of it."""
+
+import pytest
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.queries.audit import record_audit
+from deltareg.db.session import read, write
+from deltareg.service.registry import Registry
+from deltareg.service.trail.keep import Places
+from deltareg.service.trail.seal import seal_all, seal_some
+from deltareg.store.memory import MemoryStore
+from tests.service import rows
+from tests.signers import key_of
+from tests.trail.logs import check, fill
+
+SERVER = key_of("the server")
+
+
+@pytest.fixture
+def registry(engine):
+    return Registry(engine, MemoryStore(), signer=SERVER)
+
+
+def test_rows_are_sealed_in_batches_and_the_log_holds(registry):
+    fill(registry, 700)
+
+    sealed = [seal_some(registry, rows=300) for _ in range(4)]
+
+    assert sealed == [300, 300, 100, 0]
+    found = check(registry)
+    assert (found.findings, found.notices) == ([], [])
+    assert (found.size, found.waiting, found.last.checkpoint.size) == (700, 0, 700)
+    assert found.statements == 70
+
+
+def test_a_row_that_is_not_sealed_yet_is_said_to_wait(registry):
+    fill(registry, 3)
+    seal_all(registry)
+    fill(registry, 2)
+
+    found = check(registry)
+
+    assert (found.findings, found.size, found.waiting) == ([], 3, 2)
+
+
+def test_what_is_changed_by_an_old_server_waits_as_well(registry):
+    with write(registry.engine) as conn:
+        record_audit(
+            conn, actor="ada", token_id=None, action="x", subject="y", before=None,
+            after={"huge": 1 << 62, "odd": "\u00e9\u2028"}, request_id="",
+        )  # fmt: skip
+
+    assert seal_all(registry) == 1
+    assert check(registry).findings == []
+
+
+def test_nothing_is_sealed_without_a_key_or_with_one_that_was_revoked(registry):
+    fill(registry, 2)
+
+    assert seal_all(Registry(registry.engine, registry.store)) == 0
+    with write(registry.engine) as conn:
+        conn.execute(sa.insert(t.signing_keys).values(
+            role="server", name="server", keyid=SERVER.keyid, public=str(SERVER.public),
+            created_at=1, revoked_at=2,
+        ))  # fmt: skip
+    assert seal_all(registry) == 0
+    with read(registry.engine) as conn:
+        assert conn.execute(sa.select(t.log_leaves)).all() == []
+
+
+def test_who_seals_second_seals_nothing_twice(registry):
+    fill(registry, 5)
+    told = []
+
+    def meanwhile(batch):
+        told.append(batch.checkpoint.size)
+        if len(told) == 1:
+            fill(registry, 2)
+
+    seal_some(registry, tell=meanwhile)
+    seal_all(registry, tell=meanwhile)
+
+    assert told == [5, 7]
+    assert check(registry).findings == []
+
+
+def test_checkpoints_are_kept_in_a_file_and_in_the_store(registry, tmp_path):
+    places = Places(registry.store, tmp_path / "log" / "checkpoints.jsonl")
+    for number in (3, 1, 260):
+        fill(registry, number)
+        seal_all(registry, tell=places.keep)
+
+    lines = places.file.read_text().splitlines(keepends=True)
+    assert len(lines) == 3
+    origin = check(registry).origin.rpartition("/")[2]
+    assert [each.decode() for each in registry.store.kept(origin)] == lines
+    assert check(registry, kept=places.file.read_text()).findings == []
+    assert list(registry.store.keys()) == []
+
+
+def test_queries_of_the_sealer_read_no_more_than_they_need(registry):
+    fill(registry, 300)
+    seal_all(registry)
+    fill(registry, 1)
+
+    with rows.asked(registry.engine) as statements:
+        seal_all(registry)
+
+    assert len(statements) < 40
