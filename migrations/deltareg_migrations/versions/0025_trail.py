@@ -49,14 +49,12 @@ def create_log() -> None:
         "log_origins",
         sa.Column("id", ROW_ID, autoincrement=False, nullable=False),
         sa.Column("origin", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_log_origins"),
     )
     op.create_table(
         "log_checkpoints",
         sa.Column("size", ROW_ID, autoincrement=False, nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("size", name="pk_log_checkpoints"),
     )
     op.create_table(

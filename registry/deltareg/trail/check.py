@@ -8,6 +8,7 @@ an end that was cut off, and a log that was written anew are all found.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from deltareg.errors import BadSignature
 from deltareg.signing.keys import PublicKey
@@ -16,6 +17,8 @@ from deltareg.trail.leaves import STATEMENT, hash_of
 from deltareg.trail.merkle import Frontier
 from deltareg.trail.statements import check_change
 
+BEGINS: Final = "log.begin"
+"""The action of the row with which a log begins: those before it are older than the log."""
 _LATE_US = 600_000_000
 
 
@@ -82,6 +85,7 @@ class LogCheck:
         self.notices: list[str] = []
         self.waiting = 0
         self.statements = 0
+        self.from_before = 0
         self.last: SignedCheckpoint | None = None
         self._keys = list(keys)
         self._known = known or Known()
@@ -93,7 +97,7 @@ class LogCheck:
             checkpoint.size for _, checkpoint in self._known.checkpoints if checkpoint.size
         }
         self._row_at: dict[int, int] = {}
-        self._sealed_by: dict[int, int] = {}  # checkpoints that rows name, with the first position
+        self._batch: dict[int, int] = {}  # of rows no checkpoint was read over: those they name
         self._newest_at = 0
         self._checked = 0
 
@@ -117,7 +121,7 @@ class LogCheck:
             self._nodes[level, number] = node
         if self.size in self._wanted:
             self._roots[self.size] = self._frontier.root()
-        self._sealed_by.setdefault(entry.sealed_by, position)
+        self._batch.setdefault(entry.sealed_by, position)
         self._row_at[position] = entry.row
 
     def node(self, level: int, number: int, kept: bytes) -> None:
@@ -129,8 +133,13 @@ class LogCheck:
                 " proofs are made, is not theirs",
             )  # fmt: skip
 
-    def checkpoint(self, note: str) -> None:
-        """Read a checkpoint; rows and checkpoints come in the order of the log."""
+    def checkpoint(self, note: str, *, kept_as: int) -> None:
+        """Read a checkpoint; rows and checkpoints come in the order of the log.
+
+        Args:
+            note: As it was signed.
+            kept_as: Over how many rows it is kept.
+        """
         begin = self._checked
         try:
             signed = open_checkpoint(note, self._keys, origin=self.origin)
@@ -139,8 +148,14 @@ class LogCheck:
                        f" {self._row_at.get(self.size - 1, 0)} of the audit trail)")  # fmt: skip
             return
         size = signed.checkpoint.size
-        self._sealed_by.pop(size, None)
-        if size != self.size:
+        self._batch.pop(size, None)
+        self._missing()
+        if size != kept_as:
+            self._find("damaged", None, None, f"a checkpoint over {size} rows is kept as one over"
+                       f" {kept_as}")  # fmt: skip
+        elif size == begin:
+            self._find("damaged", None, None, f"two checkpoints sign {size} rows")
+        elif size != self.size:
             self._find("truncated" if size > self.size else "damaged", min(size, self.size), None,
                        f"a checkpoint signs {size} rows, of which {self.size} are there")  # fmt: skip
         elif signed.checkpoint.root != self._frontier.root():
@@ -167,15 +182,19 @@ class LogCheck:
         if self._nodes:
             self._find("damaged", None, None, "a hash of which proofs are made is missing")
         self._nodes.clear()
-        for size, position in sorted(self._sealed_by.items()):
-            self._find("unsigned", position, self._row_at.get(position), "the checkpoint over"
-                       f" {size} rows, under which rows were sealed, is missing")  # fmt: skip
+        self._missing()
         if self._checked < self.size:
             self._find("unsigned", self._checked, self._row_at.get(self._checked),
                        f"no checkpoint signs the rows from position {self._checked} on")  # fmt: skip
         for where, checkpoint in self._known.checkpoints:
             self._hold(where, checkpoint)
         self.findings.sort(key=lambda each: self.size if each.position is None else each.position)
+
+    def _missing(self) -> None:
+        for size, position in sorted(self._batch.items()):
+            self._find("unsigned", position, self._row_at.get(position), "the checkpoint over"
+                       f" {size} rows, under which rows were sealed, is missing")  # fmt: skip
+        self._batch.clear()
 
     def _leaf(self, entry: Entry, position: int) -> bytes:
         known = self._known.leaves.get(position)
@@ -190,6 +209,8 @@ class LogCheck:
             self._find("edited", position, entry.row, _told(entry) + " is not what was sealed")
         else:
             self._statement(entry, position)
+        if entry.leaf.get("action") == BEGINS:
+            self.from_before = position
         self._time(entry)
         return found
 

@@ -72,8 +72,8 @@ def _feed(check: LogCheck, line: Line) -> bool:
             check.entry(_entry(line))
         case {"node": {"level": int(level), "number": int(number), "hash": str(kept)}}:
             check.node(level, number, _bytes(kept))
-        case {"checkpoint": str(note)}:
-            check.checkpoint(note)
+        case {"checkpoint": str(note), "size": int(size)}:
+            check.checkpoint(note, kept_as=size)
         case {"outside": leaf, "is_waiting": bool(is_waiting)} if is_object(leaf):
             check.outside(leaf, is_waiting=is_waiting)
         case {"end": True}:

@@ -16,7 +16,6 @@ class CheckpointInfo(Answer):
     origin: str
     size: int
     root: str
-    at: str
     note: str
     waiting: int = 0
 
@@ -61,6 +60,13 @@ class TrailNode(Answer):
     hash: str
 
 
+class TrailCheckpoint(Answer):
+    """A checkpoint as it was signed, and over how many rows it is kept."""
+
+    size: int
+    note: str
+
+
 class TrailRow(Answer):
     """A row of the audit trail that is not in the log; it should wait for that."""
 
@@ -76,7 +82,7 @@ class TrailPage(Answer):
 
     origin: str
     entries: list[TrailEntry]
-    checkpoints: list[str] = []
+    checkpoints: list[TrailCheckpoint] = []
     nodes: list[TrailNode] = []
     outside: list[TrailRow] = []
     after: str | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from deltareg.trail.lines import FORM, Line
-from deltareg.wire import TrailPage
+from deltareg.wire import TrailCheckpoint, TrailPage
 
 PART = 1_000
 ReadPart = Callable[[str | None], TrailPage]
@@ -29,24 +29,22 @@ def log_lines(read: ReadPart, *, server: str) -> Iterator[Line]:
 
 def _lines(part: TrailPage) -> Iterator[Line]:
     nodes = sorted(part.nodes, key=lambda node: (node.number + 1) << 8 * node.level)
-    notes = sorted(part.checkpoints, key=_size)
+    signed = sorted(part.checkpoints, key=lambda checkpoint: checkpoint.size)
     for entry in part.entries:
         told = entry.model_dump(mode="json")
         yield told if entry.statement else {k: v for k, v in told.items() if k != "statement"}
         until = entry.position + 1
         while nodes and (nodes[0].number + 1) << 8 * nodes[0].level <= until:
             yield {"node": nodes.pop(0).model_dump(mode="json")}
-        while notes and _size(notes[0]) <= until:
-            yield {"checkpoint": notes.pop(0)}
+        while signed and signed[0].size <= until:
+            yield _checkpoint(signed.pop(0))
     for node in nodes:
         yield {"node": node.model_dump(mode="json")}
-    for note in notes:
-        yield {"checkpoint": note}
+    for checkpoint in signed:
+        yield _checkpoint(checkpoint)
     for row in part.outside:
         yield {"outside": row.leaf, "is_waiting": row.is_waiting}
 
 
-def _size(note: str) -> int:
-    """Read the size in a checkpoint, whatever it is worth; what has none comes last."""
-    said = note.split("\n", 2)[1:2]
-    return int(said[0]) if said and said[0].isdecimal() and len(said[0]) <= 18 else 1 << 62
+def _checkpoint(checkpoint: TrailCheckpoint) -> Line:
+    return {"checkpoint": checkpoint.note, "size": checkpoint.size}

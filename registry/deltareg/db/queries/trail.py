@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from deltareg.db.clock import now_us
 from deltareg.db.rows import AuditRow, CheckpointRow, LeafRow, StrayRow, fetch_all, fetch_one
 from deltareg.db.tables import (
     audit,
@@ -36,10 +35,11 @@ def origin_of_log(conn: sa.Connection, *, lock: bool = False) -> str | None:
     return conn.execute(query.with_for_update() if lock else query).scalar()
 
 
-def name_log(conn: sa.Connection, origin: str) -> None:
-    """Name the log, unless it has a name."""
-    added = insert(conn, log_origins).values(id=_ONLY, origin=origin, created_at=now_us())
-    conn.execute(added.on_conflict_do_nothing(index_elements=["id"]))
+def name_log(conn: sa.Connection, origin: str) -> bool:
+    """Name the log; False where it has a name."""
+    added = insert(conn, log_origins).values(id=_ONLY, origin=origin)
+    named = added.on_conflict_do_nothing(index_elements=["id"]).returning(log_origins.c.id)
+    return conn.execute(named).scalar() is not None
 
 
 def waiting_rows(conn: sa.Connection, *, limit: int) -> Sequence[AuditRow]:
@@ -95,7 +95,7 @@ def add_batch(
         size: How many leaves there are after it.
         note: The checkpoint.
     """
-    conn.execute(sa.insert(log_checkpoints).values(size=size, note=note, created_at=now_us()))
+    conn.execute(sa.insert(log_checkpoints).values(size=size, note=note))
     for part in batches(leaves):
         conn.execute(
             sa.insert(log_leaves),

@@ -41,4 +41,3 @@ class CheckpointRow:
 
     size: int
     note: str
-    created_at: int

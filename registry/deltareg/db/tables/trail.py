@@ -6,7 +6,7 @@ every new row of the audit trail wait, whoever inserts it.
 
 import sqlalchemy as sa
 
-from deltareg.db.tables.metadata import RowId, created_at, member, metadata, text
+from deltareg.db.tables.metadata import RowId, member, metadata, text
 
 # Rows of the audit trail that are in no batch yet.
 unsealed = sa.Table("unsealed", metadata, member("audit_id", "audit.id"))
@@ -17,7 +17,6 @@ log_origins = sa.Table(
     metadata,
     sa.Column("id", RowId, primary_key=True, autoincrement=False),
     text("origin"),
-    created_at(),
 )
 
 # A row is a signed note over as many leaves as its size says.
@@ -26,7 +25,6 @@ log_checkpoints = sa.Table(
     metadata,
     sa.Column("size", RowId, primary_key=True, autoincrement=False),
     text("note"),
-    created_at(),
 )
 
 log_leaves = sa.Table(

@@ -10,7 +10,6 @@ from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING, SHARED
-from deltareg.service.clock import rfc3339
 from deltareg.service.paging import read_cursor
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.trail.leaves import hashes_in, leaf_of_row
@@ -20,6 +19,7 @@ from deltareg.wire import (
     CheckpointInfo,
     ConsistencyProof,
     InclusionProof,
+    TrailCheckpoint,
     TrailEntry,
     TrailNode,
     TrailPage,
@@ -110,7 +110,7 @@ def _part(conn: sa.Connection, origin: str, after: int, limit: int) -> TrailPage
     nodes = queries.nodes_below(conn, after=after + 1, until=until)
     return TrailPage(
         origin=origin, entries=[_entry(row) for row in rows],
-        checkpoints=[row.note for row in signed],
+        checkpoints=[TrailCheckpoint(size=row.size, note=row.note) for row in signed],
         nodes=[TrailNode(level=level, number=at, hash=node.hex()) for level, at, node in nodes],
         after=_cursor(f"{_OUTSIDE}{_FIRST}" if is_last else str(rows[-1].position)),
     )  # fmt: skip
@@ -145,8 +145,8 @@ def _newest(conn: sa.Connection) -> CheckpointInfo:
 def _shown(row: CheckpointRow, *, waiting: int) -> CheckpointInfo:
     found = Checkpoint.parse(row.note.rpartition("\n\n")[0] + "\n")
     return CheckpointInfo(
-        origin=found.origin, size=found.size, root=found.root.hex(), at=rfc3339(row.created_at),
-        note=row.note, waiting=waiting,
+        origin=found.origin, size=found.size, root=found.root.hex(), note=row.note,
+        waiting=waiting,
     )  # fmt: skip
 
 

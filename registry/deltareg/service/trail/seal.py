@@ -20,6 +20,8 @@ from deltareg.db.queries import signing as signing_queries
 from deltareg.db.queries import trail as queries
 from deltareg.db.rows import AuditRow
 from deltareg.db.session import read, with_retry
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.events import Action, record_event
 from deltareg.service.registry import Registry
 from deltareg.service.trail.leaves import hashes_in, leaf_of_row
 from deltareg.signing.keys import SigningKey
@@ -78,7 +80,7 @@ def seal_some(
         if origin is not None:
             batch = _made(conn, waiting, signer, origin)
     if origin is None:  # the first batch of all is the next one
-        with_retry(registry.engine, lambda conn: queries.name_log(conn, f"deltareg/{uuid4()}"))
+        with_retry(registry.engine, _begin)
         return seal_some(registry, rows=rows, tell=tell)
     if not with_retry(registry.engine, lambda conn: _append(conn, batch)):
         return 0
@@ -93,6 +95,16 @@ def seal_all(registry: Registry, *, tell: Callable[[Batch], None] | None = None)
     while sealed := seal_some(registry, tell=tell):
         total += sealed
     return total
+
+
+def _begin(conn: sa.Connection) -> None:
+    """Name the log, and let a row say since when it is: rows before it are as they were then."""
+    origin = f"deltareg/{uuid4()}"
+    if queries.name_log(conn, origin):
+        record_event(
+            conn, Action.LOG_BEGIN, "log", on=EVERYTHING, before=None, after={"origin": origin},
+            actor="registry",
+        )  # fmt: skip
 
 
 def _may_sign(conn: sa.Connection, signer: SigningKey) -> bool:

@@ -1,0 +1,60 @@
+"""What a serving process does by itself every few seconds: seal what was done since."""
+
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from deltareg.errors import DeltaregError
+from deltareg.service.registry import Registry
+from deltareg.service.trail.keep import Places
+from deltareg.service.trail.seal import seal_some
+
+log = logging.getLogger(__name__)
+
+_PAUSE_S = 0.02
+
+
+@contextmanager
+def sealing(
+    registry: Registry, places: Places, *, every_s: float, rows: int
+) -> Generator[None, None, None]:
+    """Seal what waits at once and then every so often while the block lasts, and at its end.
+
+    Several processes may do it at once: one of them seals, the others find nothing to do. Where
+    the database does not answer, it is tried again the next time.
+
+    Args:
+        registry: The database, and the server's key.
+        places: Where checkpoints are kept outside it.
+        every_s: How long to wait between.
+        rows: How many rows are sealed under one checkpoint at most.
+    """
+    ended = threading.Event()
+    seal = partial(seal_some, registry, rows=rows, tell=places.keep)
+
+    def work() -> None:
+        while True:
+            try:
+                while seal():
+                    if ended.wait(_PAUSE_S):  # others get their turn between batches
+                        return
+            except (DeltaregError, SQLAlchemyError) as error:  # nobody above: told, and goes on
+                log.warning("the audit trail is not sealed, it is tried again: %s", error)
+            if ended.wait(every_s):
+                return
+
+    working = threading.Thread(target=work, daemon=True, name="sealing")
+    working.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        working.join()
+        try:
+            seal()
+        except (DeltaregError, SQLAlchemyError) as error:
+            log.warning("the end of the audit trail is not sealed: %s", error)
