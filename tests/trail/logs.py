@@ -34,7 +34,8 @@ def _row(number, at):
     after = {"revision": number, "digest": f"sha256:{number:064x}"} if is_move else {"n": number}
     return {
         "created_at": at, "actor": "ada", "action": "channel.promote" if is_move else "run.queue",
-        "subject": f"lab/x@prod{number}", "before": None, "after": after, "request_id": f"r{number}",
+        "subject": f"lab/x@prod{number}", "before": None, "after": after,
+        "request_id": f"r{number}",
     }  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def test_a_tree_is_proven_to_begin_with_each_that_it_was(one, other):
     proof = consistency_proof(KEPT.read, old, new)
 
     check_consistency(old, new, proof, old_root=KEPT.roots[old], new_root=KEPT.roots[new])
-    if 0 < old:
+    if old:
         with pytest.raises(IntegrityFailure):
             check_consistency(old, new, proof, old_root=EMPTY, new_root=KEPT.roots[new])
         with pytest.raises(IntegrityFailure):

@@ -186,7 +186,7 @@ LINE_CHANGES = [
 def test_a_changed_export_does_not_hold(lines, change, times):
     known = seen(lines)
     for seed in range(times):
-        draw, changed = random.Random(seed), copy.deepcopy(lines)  # noqa: S311  # no secret
+        draw, changed = random.Random(seed), copy.deepcopy(lines)
         row = change(draw, changed)
 
         try:
@@ -500,7 +500,7 @@ def test_whatever_the_owner_of_the_database_edits_is_found(owned, edit, times):
     registry, kept, saved = owned
     for seed in range(times):
         with owning(registry.engine) as conn:
-            row = edit(Owner(conn, random.Random(seed)))  # noqa: S311  # no secret
+            row = edit(Owner(conn, random.Random(seed)))
         try:
             if row == "seal":
                 while seal_some(registry, rows=100):
@@ -520,7 +520,7 @@ def test_whatever_the_owner_of_the_database_edits_is_found(owned, edit, times):
 
 def test_a_file_of_checkpoints_that_was_changed_is_refused(owned):
     _, kept, _ = owned
-    draw = random.Random(5)  # noqa: S311  # no secret
+    draw = random.Random(5)
     for _ in range(40):
         lines = kept.splitlines(keepends=True)
         place = draw.randrange(20, len(lines[1]) - 30)

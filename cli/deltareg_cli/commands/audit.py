@@ -111,13 +111,11 @@ def export(
     Page by page, so it may be long. With --json or -o yaml it is one document. With --proofs it is
     what deltareg audit verify reads: all rows in the order of the log.
     """
-    if out is not None and not proofs:
-        raise InvalidInput("--out goes with --proofs", fix="or write: deltareg audit export > FILE")
     if proofs:
-        if actor or action or subject:
-            raise InvalidInput("a part of the log cannot be verified", fix="leave out the filters")
-        _export_log(invocation, out)
+        _export_log(invocation, out, is_part=bool(actor or action or subject))
         return
+    if out is not None:
+        raise InvalidInput("--out goes with --proofs", fix="or write: deltareg audit export > FILE")
     is_document = invocation.output.format in {"json", "yaml"}
     kept: list[dict[str, object]] = []
     cursor: str | None = None
@@ -139,7 +137,9 @@ def export(
         invocation.output.show(Answer(items_fields(kept), []))
 
 
-def _export_log(invocation: Invocation, out: str | None) -> None:
+def _export_log(invocation: Invocation, out: str | None, *, is_part: bool) -> None:
+    if is_part:
+        raise InvalidInput("a part of the log cannot be verified", fix="leave out the filters")
     audit_log = invocation.client.audit
     if out is not None:
         rows = audit_log.export_log(out)

@@ -156,8 +156,9 @@ class LogCheck:
         elif size == begin:
             self._find("damaged", None, None, f"two checkpoints sign {size} rows")
         elif size != self.size:
-            self._find("truncated" if size > self.size else "damaged", min(size, self.size), None,
-                       f"a checkpoint signs {size} rows, of which {self.size} are there")  # fmt: skip
+            what = "truncated" if size > self.size else "damaged"
+            text = f"a checkpoint signs {size} rows, of which {self.size} are there"
+            self._find(what, min(size, self.size), None, text)
         elif signed.checkpoint.root != self._frontier.root():
             self._name(begin, size)
         else:
@@ -170,8 +171,8 @@ class LogCheck:
         if not is_waiting:
             row = leaf.get("id")
             number = row if isinstance(row, int) else None
-            self._find("inserted", None, number, f"row {row} ({leaf.get('action')} of"
-                       f" {leaf.get('subject')}) is in the audit trail and not in the log")  # fmt: skip
+            told = f"row {row} ({leaf.get('action')} of {leaf.get('subject')})"
+            self._find("inserted", None, number, f"{told} is in the audit trail, not in the log")
 
     def cut_off(self) -> None:
         """Read that there is no end: part of an export is missing."""
@@ -184,8 +185,9 @@ class LogCheck:
         self._nodes.clear()
         self._missing()
         if self._checked < self.size:
-            self._find("unsigned", self._checked, self._row_at.get(self._checked),
-                       f"no checkpoint signs the rows from position {self._checked} on")  # fmt: skip
+            first = self._checked
+            text = f"no checkpoint signs the rows from position {first} on"
+            self._find("unsigned", first, self._row_at.get(first), text)
         for where, checkpoint in self._known.checkpoints:
             self._hold(where, checkpoint)
         self.findings.sort(key=lambda each: self.size if each.position is None else each.position)

@@ -140,15 +140,19 @@ def check_consistency(
     Raises:
         IntegrityFailure: The smaller tree is not the beginning of the larger one.
     """
-    if old == new or old == 0:
-        is_same = old == 0 or old_root == new_root
-        if not is_same or proof:
+    if old in {0, new}:
+        if proof or (old and old_root != new_root):
             raise _inconsistent()
         return
     if not 0 < old < new or not proof:
         raise _inconsistent()
     steps = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
-    number, last = old - 1, new - 1
+    if _climbed(steps, old - 1, new - 1) != (old_root, new_root):
+        raise _inconsistent()
+
+
+def _climbed(steps: Sequence[bytes], number: int, last: int) -> tuple[bytes, bytes]:
+    """Give the roots of the older and the newer tree that the steps of a proof lead to."""
     while number & 1:
         number, last = number >> 1, last >> 1
     before = after = steps[0]
@@ -162,8 +166,9 @@ def check_consistency(
         else:
             after = node_hash(after, each)
         number, last = number >> 1, last >> 1
-    if last or before != old_root or after != new_root:
+    if last:
         raise _inconsistent()
+    return before, after
 
 
 def _inconsistent() -> IntegrityFailure:

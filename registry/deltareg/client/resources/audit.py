@@ -5,8 +5,8 @@ from pathlib import Path
 
 from deltareg.client import use_cases
 from deltareg.client.resources.resource import AnyPath, Resource
-from deltareg.client.results.log_report import LogReport, RowProof
 from deltareg.client.results.listing import Listing
+from deltareg.client.results.log_report import LogReport, RowProof
 from deltareg.wire import AuditRow, CheckpointInfo, Page
 
 

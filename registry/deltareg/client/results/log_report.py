@@ -30,9 +30,9 @@ class LogReport(Answer):
     statements: int
     root: str = ""
     keyid: str = ""
-    against: list[str] = []
-    findings: list[LogFinding] = []
-    notices: list[str] = []
+    against: tuple[str, ...] = ()
+    findings: tuple[LogFinding, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:

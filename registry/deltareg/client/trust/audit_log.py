@@ -139,9 +139,10 @@ def _report(check: LogCheck, against: list[str]) -> LogReport:
         origin=check.origin, size=check.size, waiting=check.waiting, statements=check.statements,
         signed=0 if last is None else last.checkpoint.size, from_before=check.from_before,
         root="" if last is None else last.checkpoint.root.hex(),
-        keyid="" if last is None else last.key.keyid, against=against, notices=check.notices,
-        findings=[
+        keyid="" if last is None else last.key.keyid, against=tuple(against),
+        notices=tuple(check.notices),
+        findings=tuple(
             LogFinding(what=each.what, text=each.text, position=each.position, row=each.row)
             for each in check.findings
-        ],
+        ),
     )  # fmt: skip

@@ -100,9 +100,7 @@ def _hold(context: Context, old: Checkpoint, new: Checkpoint) -> None:
         )  # fmt: skip
     proof = ConsistencyProof(old=old.size, new=new.size, hashes=[])
     if new.size != old.size:
-        proof = context.api.get(
-            "/audit/consistency", ConsistencyProof, old=old.size, new=new.size
-        )
+        proof = context.api.get("/audit/consistency", ConsistencyProof, old=old.size, new=new.size)
     try:
         hashes = [bytes.fromhex(each) for each in proof.hashes]
         check_consistency(old.size, new.size, hashes, old_root=old.root, new_root=new.root)
