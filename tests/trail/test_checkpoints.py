@@ -107,9 +107,8 @@ def test_a_proof_of_the_registry_is_one_to_another_verifier(sqlite_engine):
         hashes=[bytes.fromhex(each) for each in told.hashes],
     )  # fmt: skip
     body = encode_leaf(told.leaf)
-    verify_merkle_inclusion(
-        SimpleNamespace(_inner=SimpleNamespace(inclusion_proof=proof, canonicalized_body=body))
-    )
+    inner = SimpleNamespace(inclusion_proof=proof, canonicalized_body=body)
+    verify_merkle_inclusion(SimpleNamespace(_inner=inner))  # type: ignore[arg-type]  # a bundle's
 
 
 @pytest.mark.parametrize(

@@ -33,18 +33,20 @@ BATCHES = (150, 120, 30)
 ROWS = sum(BATCHES)
 TABLES = (t.audit, t.unsealed, t.log_origins, t.log_checkpoints, t.log_leaves, t.log_nodes,
           t.log_statements)  # fmt: skip
+SOAK = [pytest.mark.soak, pytest.mark.slow]
 OTHER = SigningKey.of_seed(b"\7" * 32)
 
 
 def sealed_registry(engine, folder):
     """Make a log of three batches and two rows that wait; gives what is kept of it in a file."""
     registry = Registry(engine, MemoryStore(), signer=SERVER)
-    places = Places(file=folder / "kept.jsonl")
+    file = folder / "kept.jsonl"
+    places = Places(file=file)
     for number in (BATCHES[0] - 1, *BATCHES[1:]):  # the log begins with a row of its own
         fill(registry, number)
         seal_all(registry, tell=places.keep)
     fill(registry, 2)
-    return registry, places.file.read_text()
+    return registry, file.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,7 @@ def lines(sqlite_template, tmp_path_factory):
     (folder / "registry.db").write_bytes(sqlite_template.read_bytes())
     for engine in opened(f"sqlite:///{folder / 'registry.db'}"):
         registry, _ = sealed_registry(engine, folder)
-        found = lines_of(registry)
-    return found
+        yield lines_of(registry)
 
 
 def seen(lines):
@@ -181,7 +182,7 @@ LINE_CHANGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(30, marks=[pytest.mark.soak, pytest.mark.slow])])
+@pytest.mark.parametrize("times", [1, pytest.param(30, marks=SOAK)])
 @pytest.mark.parametrize("change", LINE_CHANGES)
 def test_a_changed_export_does_not_hold(lines, change, times):
     known = seen(lines)
@@ -455,7 +456,7 @@ def owning(engine):
         driver.execute(on)
 
 
-@pytest.fixture(scope="module", params=BOTH)
+@pytest.fixture(scope="module")
 def owned(request, tmp_path_factory):
     """Give a sealed registry whose triggers are gone, what is kept of it, and all of its rows."""
     folder = tmp_path_factory.mktemp("owned")
@@ -494,8 +495,16 @@ def restore(engine, saved):
             conn.execute(sa.insert(table), [dict(row) for row in found])
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(36, marks=[pytest.mark.soak, pytest.mark.slow])])
-@pytest.mark.parametrize("edit", EDITS)
+# Every edit once on SQLite and some on PostgreSQL; in the soak a thousand on each.
+CASES = [
+    *[pytest.param("sqlite", edit, 1) for edit in EDITS],
+    *[pytest.param("postgresql", edit, 1, marks=pytest.mark.postgres) for edit in EDITS[::6]],
+    *[pytest.param("sqlite", edit, 36, marks=SOAK) for edit in EDITS],
+    *[pytest.param("postgresql", edit, 36, marks=[*SOAK, pytest.mark.postgres]) for edit in EDITS],
+]
+
+
+@pytest.mark.parametrize(("owned", "edit", "times"), CASES, indirect=["owned"])
 def test_whatever_the_owner_of_the_database_edits_is_found(owned, edit, times):
     registry, kept, saved = owned
     for seed in range(times):
@@ -512,12 +521,19 @@ def test_whatever_the_owner_of_the_database_edits_is_found(owned, edit, times):
                 assert found.findings[0].row == row, (edit.__name__, seed, found.findings)
         finally:
             restore(registry.engine, saved)
+
+
+@pytest.mark.parametrize("owned", BOTH, indirect=True)
+def test_what_nobody_edited_holds_after_all_that(owned):
+    registry, kept, _ = owned
+
     assert check(registry, kept=kept).findings == []
 
 
 # What is kept beside the database.
 
 
+@pytest.mark.parametrize("owned", ["sqlite"], indirect=True)
 def test_a_file_of_checkpoints_that_was_changed_is_refused(owned):
     _, kept, _ = owned
     draw = random.Random(5)
@@ -535,6 +551,7 @@ def test_a_file_of_checkpoints_that_was_changed_is_refused(owned):
         assert found.cut_off or len(found.known.checkpoints) < 3
 
 
+@pytest.mark.parametrize("owned", ["sqlite"], indirect=True)
 def test_a_line_that_a_killed_server_left_is_passed_over(owned):
     registry, kept, _ = owned
 

@@ -86,16 +86,17 @@ def test_who_seals_second_seals_nothing_twice(registry):
 
 
 def test_checkpoints_are_kept_in_a_file_and_in_the_store(registry, tmp_path):
-    places = Places(registry.store, tmp_path / "log" / "checkpoints.jsonl")
+    file = tmp_path / "log" / "checkpoints.jsonl"
+    places = Places(registry.store, file)
     for number in (3, 1, 260):
         fill(registry, number)
         seal_all(registry, tell=places.keep)
 
-    lines = places.file.read_text().splitlines(keepends=True)
+    lines = file.read_text().splitlines(keepends=True)
     assert len(lines) == 3
     origin = check(registry).origin.rpartition("/")[2]
     assert [each.decode() for each in registry.store.kept(origin)] == lines
-    assert check(registry, kept=places.file.read_text()).findings == []
+    assert check(registry, kept=file.read_text()).findings == []
     assert list(registry.store.keys()) == []
 
 

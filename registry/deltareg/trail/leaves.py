@@ -46,19 +46,16 @@ def _plain(value: object) -> object:
     match value:
         case str():
             return _text(value)
-        case int() | float():
-            return value if _is_told_apart(value) else str(value)
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case int():
+            return value if -_MOST <= value <= _MOST else str(value)
         case _ if is_object(value):
             return {_text(name): _plain(each) for name, each in value.items()}
         case _ if is_list(value):
             return [_plain(each) for each in value]
         case _:
             return value
-
-
-def _is_told_apart(number: float) -> bool:
-    """Whether a number is one that a double holds; true and false are numbers here."""
-    return math.isfinite(number) if isinstance(number, float) else -_MOST <= number <= _MOST
 
 
 def _text(value: str) -> str:

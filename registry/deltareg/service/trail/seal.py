@@ -77,9 +77,8 @@ def seal_some(
         if not waiting or signer is None or not _may_sign(conn, signer):
             return 0
         origin = queries.origin_of_log(conn)
-        if origin is not None:
-            batch = _made(conn, waiting, signer, origin)
-    if origin is None:  # the first batch of all is the next one
+        batch = None if origin is None else _made(conn, waiting, signer, origin)
+    if batch is None:  # the first batch of all is the next one
         with_retry(registry.engine, _begin)
         return seal_some(registry, rows=rows, tell=tell)
     if not with_retry(registry.engine, lambda conn: _append(conn, batch)):
