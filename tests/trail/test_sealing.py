@@ -1,5 +1,7 @@
 """Sealing on both databases, and the log that comes of it."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
@@ -10,9 +12,11 @@ from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import Places
 from deltareg.service.trail.seal import seal_all, seal_some
 from deltareg.store.memory import MemoryStore
+from deltareg.trail.check import Known
+from deltareg.trail.lines import check_lines
 from tests.service import rows
 from tests.signers import key_of
-from tests.trail.logs import check, fill
+from tests.trail.logs import check, fill, lines_of
 
 SERVER = key_of("the server")
 
@@ -109,3 +113,20 @@ def test_queries_of_the_sealer_read_no_more_than_they_need(registry):
         seal_all(registry)
 
     assert len(statements) < 40
+
+
+def test_a_key_that_was_revoked_shows_nothing_and_its_successor_signs_for_all_of_it(registry):
+    fill(registry, 20)
+    seal_all(registry)
+    fill(registry, 3)
+    second = key_of("another server")
+    seal_all(replace(registry, signer=second))
+
+    def told(keys, revoked):
+        found = check_lines(lines_of(registry), keys, Known(), revoked=revoked)
+        return [each.what for each in found.findings]
+
+    assert told([SERVER.public, second.public], []) == []
+    assert told([second.public], [SERVER.public]) == []
+    assert told([SERVER.public], [second.public]) == ["unsigned"]
+    assert set(told([second.public], [])) == {"statement", "unsigned"}

@@ -72,13 +72,22 @@ class Known:
 class LogCheck:
     """Reads a log from its beginning; `findings` has what is wrong with it, the first first."""
 
-    def __init__(self, origin: str, keys: Iterable[PublicKey], known: Known | None = None) -> None:
+    def __init__(
+        self,
+        origin: str,
+        keys: Iterable[PublicKey],
+        known: Known | None = None,
+        *,
+        revoked: Iterable[PublicKey] = (),
+    ) -> None:
         """Begin.
 
         Args:
             origin: Which log it says it is.
             keys: Of servers that are trusted.
             known: What was kept of it.
+            revoked: Of servers that were trusted. Their checkpoints show nothing by themselves: a
+                later one of a trusted key has to stand over the same rows.
         """
         self.origin = origin
         self.findings: list[Finding] = []
@@ -88,6 +97,7 @@ class LogCheck:
         self.from_before = 0
         self.last: SignedCheckpoint | None = None
         self._keys = list(keys)
+        self._revoked = list(revoked)
         self._known = known or Known()
         self._frontier = Frontier()
         self._nodes: dict[tuple[int, int], bytes] = {}
@@ -142,13 +152,15 @@ class LogCheck:
         """
         begin = self._checked
         try:
-            signed = open_checkpoint(note, self._keys, origin=self.origin)
+            signed = open_checkpoint(note, [*self._keys, *self._revoked], origin=self.origin)
         except BadSignature as error:
             self._find("unsigned", None, None, f"{error.message} (a checkpoint behind row"
                        f" {self._row_at.get(self.size - 1, 0)} of the audit trail)")  # fmt: skip
             return
         size = signed.checkpoint.size
         self._batch.pop(size, None)
+        if signed.key in self._revoked:
+            return
         self._missing()
         if size != kept_as:
             self._find("damaged", None, None, f"a checkpoint over {size} rows is kept as one over"
@@ -221,7 +233,8 @@ class LogCheck:
         if STATEMENT in leaf:
             self.statements += 1
             try:
-                check_change(entry.statement.encode(), leaf, self._keys)
+                signers = [*self._keys, *self._revoked]  # which of the two, the log says
+                check_change(entry.statement.encode(), leaf, signers)
             except BadSignature as error:
                 text = f"{_told(entry)}: {error.message}"
                 self._find("statement", position, entry.row, text)

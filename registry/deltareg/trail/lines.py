@@ -44,8 +44,14 @@ def write_line(line: Line) -> str:
     return json.dumps(line, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def check_lines(lines: Iterable[Line], keys: Iterable[PublicKey], known: Known) -> LogCheck:
-    """Verify a log that is read line by line.
+def check_lines(
+    lines: Iterable[Line],
+    keys: Iterable[PublicKey],
+    known: Known,
+    *,
+    revoked: Iterable[PublicKey] = (),
+) -> LogCheck:
+    """Verify a log that is read line by line; the rest is as `LogCheck` takes it.
 
     Raises:
         InvalidInput: The lines are none of a log.
@@ -55,7 +61,7 @@ def check_lines(lines: Iterable[Line], keys: Iterable[PublicKey], known: Known) 
     origin = first.get("origin")
     if first.get("form") != FORM or not isinstance(origin, str):
         raise InvalidInput("it is no export of the log with proofs", fix=_FIX)
-    check = LogCheck(origin, keys, known)
+    check = LogCheck(origin, keys, known, revoked=revoked)
     is_whole = False
     for line in rest:
         is_whole = _feed(check, line)

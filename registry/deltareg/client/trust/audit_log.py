@@ -7,7 +7,12 @@ from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.results.log_report import LogFinding, LogReport, RowProof
-from deltareg.client.trust.last_checkpoint import remembered, see_checkpoint, server_keys
+from deltareg.client.trust.last_checkpoint import (
+    remembered,
+    said_in,
+    see_checkpoint,
+    server_keys,
+)
 from deltareg.client.trust.log_lines import PART, log_lines
 from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
 from deltareg.errors import InvalidInput
@@ -71,12 +76,13 @@ def verify_log(
     trusted = _trusted(context, keys_file, is_offline=path is not None)
     keys = server_keys(trusted)
     seen = remembered(context.config.server)
-    known, names = _known(seen, against, keys)
+    known, names = _known(seen, against, [*keys, *server_keys(trusted, revoked=True)])
     opened = nullcontext() if path is None else path.open(encoding="utf-8", errors="replace")
     try:
         with opened as file:
             lines = fetch_lines(context) if file is None else read_lines(file)
-            check = check_lines(lines, keys, known)
+            revoked = server_keys(trusted, revoked=True)
+            check = check_lines(lines, keys, known, revoked=revoked)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is no export of the log") from error
     return _report(check, names)
@@ -121,7 +127,7 @@ def _known(
     known, names = Known(), [str(path) for path in against]
     if seen is not None:
         names.insert(0, "what this machine saw last")
-        known.checkpoints.append((names[0], open_checkpoint(seen, keys).checkpoint))
+        known.checkpoints.append((names[0], said_in(seen)))
     for path in against:
         try:
             text = path.read_text(encoding="utf-8")

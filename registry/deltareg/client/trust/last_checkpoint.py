@@ -41,12 +41,12 @@ def remembered(server: str) -> str | None:
     return note if isinstance(note, str) else None
 
 
-def server_keys(trusted: TrustedKeys) -> list[PublicKey]:
-    """Give the keys of servers that are trusted and were not revoked."""
+def server_keys(trusted: TrustedKeys, *, revoked: bool = False) -> list[PublicKey]:
+    """Give the keys of servers that are trusted, or those of them that were revoked."""
     return [
         PublicKey.parse(key.key)
         for key in trusted.keys.values()
-        if key.role == "server" and key.state != "revoked"
+        if key.role == "server" and (key.state == "revoked") is revoked
     ]
 
 
@@ -73,14 +73,15 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> SignedChec
             return None
         raise LogRewritten(
             f"the log of {server} is gone, of which this machine saw"
-            f" {_said(before).size} rows", fix=_ACCEPT,
+            f" {said_in(before).size} rows", fix=_ACCEPT,
         ) from error  # fmt: skip
     if told.note == before:
         return None
-    trusted, _ = trusted_keys(context, takes_new=is_accepted)
+    # A key that is new here signs on: it has to go on from what was seen, whoever has it.
+    trusted, _ = trusted_keys(context, takes_new=True)
     found = open_checkpoint(told.note, server_keys(trusted))
     if before is not None:
-        _hold(context, _said(before), found.checkpoint)
+        _hold(context, said_in(before), found.checkpoint)
     with suppress(OSError):  # where nothing can be kept, each time is the first
         _remember(server, found)
     return found
@@ -111,7 +112,7 @@ def _hold(context: Context, old: Checkpoint, new: Checkpoint) -> None:
         ) from error  # fmt: skip
 
 
-def _said(note: str) -> Checkpoint:
+def said_in(note: str) -> Checkpoint:
     """Read a checkpoint that this machine has verified before it kept it."""
     text, _, _ = note.rpartition("\n\n")
     try:
