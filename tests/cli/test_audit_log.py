@@ -14,6 +14,7 @@ from deltareg.service.trail.keep import Places
 from deltareg.service.trail.seal import seal_all, seal_some
 from deltareg.trail.checkpoint import open_checkpoint
 from tests.service import rows
+from tests.signers import key_of
 from tests.trail.logs import KEYS, SERVER, fill
 
 SEALED = (t.log_statements, t.log_nodes, t.log_leaves, t.log_checkpoints)
@@ -74,7 +75,7 @@ def test_an_export_is_verified_offline_and_a_changed_row_is_named(ana, sealed, t
     assert (whole.status, changed.status) == (0, 6)
     first = changed.json["findings"][0]
     assert (first["what"], "lab/x@prod8" in first["text"]) == ("edited", True)
-    assert [json.loads(line) for line in piped.splitlines()][-1] == {"end": True}
+    assert [json.loads(line) for line in piped.splitlines()][-1]["end"] is True
 
 
 def test_an_export_of_before_is_none_that_can_be_verified(ana, tmp_path):
@@ -104,13 +105,13 @@ def test_a_checkpoint_is_given_as_it_was_signed(ana):
 def test_one_row_is_proven(ana, sealed):
     with write(sealed.engine) as conn:
         moved = conn.execute(
-            sa.select(t.audit.c.id).where(t.audit.c.action == "channel.promote")
+            sa.select(t.audit.c.id).where(t.audit.c.action == "channel.clear")
         ).scalars()
         number = moved.first()
 
     proof = ana("audit", "prove", str(number), "--json").json
 
-    assert (proof["row"], proof["action"], proof["is_signed"]) == (number, "channel.promote", True)
+    assert (proof["row"], proof["action"], proof["is_signed"]) == (number, "channel.clear", True)
     assert ana("audit", "prove", "99999").status == 3
 
 
@@ -172,3 +173,43 @@ def test_another_log_under_the_same_address_is_refused(ana, sealed):
     assert refused.status == 6
     assert "has another log" in refused.err
     assert ana("audit", "prove", "1").status == 6
+
+
+MOVED = "UPDATE revisions SET version_id = 1 WHERE version_id = 2"
+THIEF = key_of("thief")
+PUT_IN = (
+    "INSERT INTO signing_keys (role, name, keyid, public, created_at)"
+    f" VALUES ('server', 'server', '{THIEF.keyid}', '{THIEF.public}', 1)"
+)
+EDITS = {
+    "team/lora@prod": (t.revisions, MOVED),
+    "team/lora:v1": (t.revocations, "DELETE FROM revocations"),
+    f"key/{THIEF.keyid}": (t.signing_keys, PUT_IN),
+}
+
+
+@pytest.mark.parametrize("subject", EDITS)
+def test_what_was_done_in_the_tables_alone_is_no_row_of_the_log(
+    shell, local_registry, monkeypatch, subject
+):
+    client = local_registry.line("lora", "lora_v2")
+    client.versions.revoke("team/lora:v1", reason="wrong data")
+    sealed = replace(local_registry.registry, signer=SERVER)
+    announce_server_key(sealed)
+    seal_all(sealed)
+    monkeypatch.setenv("DELTAREG_SERVER", local_registry.url)
+    write_token(local_registry.url, local_registry.token("read", "admin", principal="ana"))
+    ana = shell
+    whole = ana("audit", "verify", "--json")
+    table, edit = EDITS[subject]
+
+    with write(sealed.engine) as conn, rows.unguarded(conn, table):
+        conn.exec_driver_sql(edit)
+
+    changed = ana("audit", "verify", "--json")
+    assert changed.status == 6
+    # The worker of the tests was enrolled by no request, so of its key there is no row either.
+    told = [each["text"] for each in changed.json["findings"] if each not in whole.json["findings"]]
+    assert len(told) == 1
+    assert told[0].startswith(f"{subject} is ")
+    assert all("worker" in each["text"] for each in whole.json["findings"])

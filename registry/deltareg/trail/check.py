@@ -15,6 +15,7 @@ from deltareg.signing.keys import PublicKey
 from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from deltareg.trail.leaves import STATEMENT, hash_of
 from deltareg.trail.merkle import Frontier
+from deltareg.trail.state import StateCheck
 from deltareg.trail.statements import check_change
 
 BEGINS: Final = "log.begin"
@@ -28,7 +29,7 @@ class Finding:
 
     Attributes:
         what: What kind of thing: edited, deleted, inserted, reordered, truncated, forked,
-            unsigned, statement, damaged.
+            unsigned, statement, damaged, state.
         position: The first position that is concerned, counted from 0; None where it is no row.
         row: The number of that row in the audit trail; None where nobody knows.
         text: What is wrong, in words.
@@ -100,6 +101,7 @@ class LogCheck:
         self._revoked = list(revoked)
         self._known = known or Known()
         self._frontier = Frontier()
+        self._state = StateCheck()
         self._nodes: dict[tuple[int, int], bytes] = {}
         self._seen: set[int] = set()
         self._roots = {0: self._frontier.root()}
@@ -180,11 +182,28 @@ class LogCheck:
     def outside(self, leaf: Mapping[str, object], *, is_waiting: bool) -> None:
         """Read a row of the audit trail that is not in the log."""
         self.waiting += is_waiting
+        self._state.row(leaf)
         if not is_waiting:
             row = leaf.get("id")
             number = row if isinstance(row, int) else None
             told = f"row {row} ({leaf.get('action')} of {leaf.get('subject')})"
             self._find("inserted", None, number, f"{told} is in the audit trail, not in the log")
+
+    def state(self, subject: str, says: Mapping[str, object]) -> None:
+        """Read what the tables say about a thing that the log has rows of."""
+        self._state.state(subject, says)
+
+    def hold_state(self, *, size: int | None) -> None:
+        """Hold what the tables say against the rows, if no more were sealed when they said it."""
+        if size is None:
+            return
+        if size != self.size:
+            self.notices.append(
+                "rows were sealed meanwhile, so what is served was not held against the log: again"
+            )
+            return
+        for text in self._state.differences():
+            self._find("state", None, None, text)
 
     def cut_off(self) -> None:
         """Read that there is no end: part of an export is missing."""
@@ -223,6 +242,7 @@ class LogCheck:
             self._find("edited", position, entry.row, _told(entry) + " is not what was sealed")
         else:
             self._statement(entry, position)
+        self._state.row(entry.leaf)
         if entry.leaf.get("action") == BEGINS:
             self.from_before = position
         self._time(entry)

@@ -82,7 +82,11 @@ def _feed(check: LogCheck, line: Line) -> bool:
             check.checkpoint(note, kept_as=size)
         case {"outside": leaf, "is_waiting": bool(is_waiting)} if is_object(leaf):
             check.outside(leaf, is_waiting=is_waiting)
+        case {"state": str(subject), "says": says} if is_object(says):
+            check.state(subject, says)
         case {"end": True}:
+            size = line.get("size")
+            check.hold_state(size=size if isinstance(size, int) else None)
             return True
         case _:
             raise InvalidInput(f"a line that is none of a log: {str(line)[:80]}", fix=_FIX)

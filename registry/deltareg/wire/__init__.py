@@ -119,6 +119,7 @@ from deltareg.wire.trail import (
     TrailNode,
     TrailPage,
     TrailRow,
+    TrailState,
 )
 from deltareg.wire.uploads import ReceivedPack, UploadComplete, UploadInfo, UploadOpen
 from deltareg.wire.versions import (
@@ -248,6 +249,7 @@ __all__ = [
     "TrailNode",
     "TrailPage",
     "TrailRow",
+    "TrailState",
     "UnmetRule",
     "Unrevoke",
     "UploadComplete",

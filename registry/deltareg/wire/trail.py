@@ -74,10 +74,18 @@ class TrailRow(Answer):
     is_waiting: bool
 
 
+class TrailState(Answer):
+    """What the registry's tables say now about a thing that the log has rows of."""
+
+    subject: str
+    says: Mapping[str, object]
+
+
 class TrailPage(Answer):
     """A part of the log: entries in order, what was signed over them, and rows outside at the end.
 
-    `after` is where the next part begins; null on the last.
+    `after` is where the next part begins; null on the last, which has what the tables say, when
+    `size` rows were sealed.
     """
 
     origin: str
@@ -85,4 +93,6 @@ class TrailPage(Answer):
     checkpoints: list[TrailCheckpoint] = []
     nodes: list[TrailNode] = []
     outside: list[TrailRow] = []
+    state: list[TrailState] = []
+    size: int | None = None
     after: str | None = None

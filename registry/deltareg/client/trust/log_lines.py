@@ -24,7 +24,7 @@ def log_lines(read: ReadPart, *, server: str) -> Iterator[Line]:
         if part.after is None:
             break
         part = read(part.after)
-    yield {"end": True}
+    yield {"end": True, "size": part.size}
 
 
 def _lines(part: TrailPage) -> Iterator[Line]:
@@ -44,6 +44,8 @@ def _lines(part: TrailPage) -> Iterator[Line]:
         yield _checkpoint(checkpoint)
     for row in part.outside:
         yield {"outside": row.leaf, "is_waiting": row.is_waiting}
+    for each in part.state:
+        yield {"state": each.subject, "says": each.says}
 
 
 def _checkpoint(checkpoint: TrailCheckpoint) -> Line:

@@ -1,10 +1,12 @@
 """What others verify the log with: checkpoints, proofs, and all of it page by page."""
 
 import base64
+from itertools import chain
 
 import sqlalchemy as sa
 
 from deltareg.db.queries import trail as queries
+from deltareg.db.queries import trail_state as state
 from deltareg.db.rows import CheckpointRow, LeafRow
 from deltareg.db.session import read
 from deltareg.errors import InvalidInput, NotFound
@@ -24,6 +26,7 @@ from deltareg.wire import (
     TrailNode,
     TrailPage,
     TrailRow,
+    TrailState,
 )
 
 MOST_ENTRIES = 1_000
@@ -120,7 +123,13 @@ def _outside(conn: sa.Connection, origin: str, after: int, limit: int) -> TrailP
     rows = queries.strays_after(conn, after, limit=limit)
     more = _cursor(f"{_OUTSIDE}{rows[-1].id}") if len(rows) == limit else None
     found = [TrailRow(leaf=leaf_of_row(row), is_waiting=row.is_waiting) for row in rows]
-    return TrailPage(origin=origin, entries=[], outside=found, after=more)
+    if more is not None:
+        return TrailPage(origin=origin, entries=[], outside=found, after=more)
+    now = chain(state.channels_now(conn), state.revoked_now(conn), state.keys_now(conn))
+    return TrailPage(
+        origin=origin, entries=[], outside=found, size=queries.log_size(conn),
+        state=[TrailState(subject=subject, says=says) for subject, says in now],
+    )  # fmt: skip
 
 
 def _entry(row: LeafRow) -> TrailEntry:
