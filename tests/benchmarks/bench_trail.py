@@ -69,8 +69,9 @@ def main(rows: int) -> None:
 
 
 def told(what: str, began: float, more: str = "") -> None:
-    """Print a figure."""
-    print(f"{what:20} {time.perf_counter() - began:8.3f} s  {more}", flush=True)
+    """Print a figure, and the CPU time of the process so far."""
+    wall, cpu = time.perf_counter() - began, time.process_time()
+    print(f"{what:20} {wall:8.3f} s (CPU so far {cpu:.1f} s)  {more}", flush=True)
 
 
 if __name__ == "__main__":

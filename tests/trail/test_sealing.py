@@ -1,5 +1,6 @@
 """Sealing on both databases, and the log that comes of it."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from deltareg.db import tables as t
 from deltareg.db.queries.audit import record_audit
 from deltareg.db.session import read, write
 from deltareg.service.registry import Registry
-from deltareg.service.trail.keep import Places
+from deltareg.service.trail.keep import Places, differs_from_kept
 from deltareg.service.trail.seal import seal_all, seal_some
 from deltareg.store.memory import MemoryStore
 from deltareg.trail.check import Known
@@ -130,3 +131,26 @@ def test_a_key_that_was_revoked_shows_nothing_and_its_successor_signs_for_all_of
     assert told([second.public], [SERVER.public]) == []
     assert told([SERVER.public], [second.public]) == ["unsigned"]
     assert set(told([second.public], [])) == {"statement", "unsigned"}
+
+
+def test_a_server_says_when_its_database_is_older_than_what_was_kept(registry, tmp_path):
+    file = tmp_path / "kept.jsonl"
+    places = Places(file=file)
+    assert differs_from_kept(registry, file) == ""
+    for number in (5, 3):
+        fill(registry, number)
+        seal_all(registry, tell=places.keep)
+    assert differs_from_kept(registry, file) == ""
+
+    with write(registry.engine) as conn, ExitStack() as unguarded:
+        for table in (t.log_leaves, t.log_checkpoints):
+            unguarded.enter_context(rows.unguarded(conn, table))
+        conn.execute(sa.delete(t.log_leaves).where(t.log_leaves.c.position >= 6))
+        conn.execute(sa.delete(t.log_checkpoints).where(t.log_checkpoints.c.size > 6))
+
+    assert differs_from_kept(registry, file) == "it has 6 rows, and had 9"
+    fill(registry, 9)
+    with write(registry.engine) as conn:
+        conn.execute(sa.delete(t.unsealed).where(t.unsealed.c.audit_id < 9))
+    seal_all(registry)
+    assert differs_from_kept(registry, file).startswith("its first 9 rows are others")

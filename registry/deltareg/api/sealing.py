@@ -10,12 +10,30 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
-from deltareg.service.trail.keep import Places
+from deltareg.service.trail.keep import Places, differs_from_kept
 from deltareg.service.trail.seal import seal_some
 
 log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.02
+
+
+def warn_of_differences(registry: Registry, places: Places) -> None:
+    """Say, before anything is sealed, when the log does not go on from what was kept of it."""
+    if places.file is None:
+        return
+    try:
+        found = differs_from_kept(registry, places.file)
+    except (DeltaregError, SQLAlchemyError) as error:
+        log.warning("the log is not held against %s: %s", places.file, error)
+        return
+    if found:
+        log.error(
+            "the log of the audit trail does not go on from what is kept in %s: %s. If a backup was"
+            " restored, tell those who use the registry, whose clients refuse it until they do"
+            " `deltareg audit accept`, and move the file away; else somebody rewrote the database",
+            places.file, found,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -37,6 +55,7 @@ def sealing(
     seal = partial(seal_some, registry, rows=rows, tell=places.keep)
 
     def work() -> None:
+        warn_of_differences(registry, places)
         while True:
             try:
                 while seal():

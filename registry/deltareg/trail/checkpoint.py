@@ -51,6 +51,16 @@ class Checkpoint:
             raise BadSignature("what is signed is no checkpoint of a log", fix=_FIX)
         return cls(origin, int(size), found)
 
+    @classmethod
+    def said_in(cls, note: str) -> Self:
+        """Read what a note says, whoever signed it.
+
+        Raises:
+            BadSignature: It says no such thing.
+        """
+        text, _, _ = note.rpartition("\n\n")
+        return cls.parse(f"{text}\n")
+
     def text(self) -> str:
         """Write what is signed."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"

@@ -14,7 +14,7 @@ from deltareg.documents.json_values import is_object
 from deltareg.errors import BadSignature, InvalidInput
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import Known
-from deltareg.trail.checkpoint import open_checkpoint
+from deltareg.trail.checkpoint import Checkpoint, open_checkpoint
 from deltareg.trail.merkle import HASH_BYTES, Frontier
 
 
@@ -50,6 +50,18 @@ class KeptLog:
         for line in lines:
             found.add_line(line)
         return found
+
+    @staticmethod
+    def head_of(line: str) -> Checkpoint:
+        """Read the checkpoint in a line, whoever signed it.
+
+        Raises:
+            BadSignature: There is none.
+            ValueError: The line is not whole.
+        """
+        value: object = json.loads(line)
+        note = value.get("checkpoint") if is_object(value) else None
+        return Checkpoint.said_in(note if isinstance(note, str) else "")
 
     def add_line(self, line: str) -> None:
         """Read a line, as `kept_line` writes it."""

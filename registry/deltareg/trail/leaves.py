@@ -34,7 +34,10 @@ def leaf_of(row: Mapping[str, object], *, statement: bytes = b"") -> dict[str, o
 
 def encode_leaf(leaf: Mapping[str, object]) -> bytes:
     """Write a leaf in the one way that there is."""
-    return rfc8785.dumps(_plain(dict(leaf)))  # type: ignore[arg-type]  # JSON, which it checks
+    try:
+        return rfc8785.dumps(dict(leaf))  # type: ignore[arg-type]  # JSON, which it checks
+    except rfc8785.CanonicalizationError:  # a leaf that `leaf_of` did not make
+        return rfc8785.dumps(_plain(dict(leaf)))  # type: ignore[arg-type]
 
 
 def hash_of(leaf: Mapping[str, object]) -> bytes:

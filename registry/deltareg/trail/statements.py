@@ -26,13 +26,13 @@ _SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def sign_change(row: Mapping[str, object], key: SigningKey) -> bytes:
-    """Sign what a row says; gives the envelope, or nothing for a row that is not signed.
+    """Sign what a row says; gives the envelope.
 
     Args:
         row: The leaf of the row without a statement.
         key: The server's key.
     """
-    return sign_statement(_statement(row), key) if row.get("action") in SIGNED else b""
+    return sign_statement(_statement(row), key)
 
 
 def check_change(envelope: bytes, leaf: Mapping[str, object], keys: Iterable[PublicKey]) -> None:

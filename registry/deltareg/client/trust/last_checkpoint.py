@@ -114,9 +114,8 @@ def _hold(context: Context, old: Checkpoint, new: Checkpoint) -> None:
 
 def said_in(note: str) -> Checkpoint:
     """Read a checkpoint that this machine has verified before it kept it."""
-    text, _, _ = note.rpartition("\n\n")
     try:
-        return Checkpoint.parse(f"{text}\n")
+        return Checkpoint.said_in(note)
     except BadSignature as error:
         raise BadSignature(
             "what this machine kept of the log was changed", fix="deltareg audit accept"

@@ -10,10 +10,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltareg.db.queries import trail as queries
+from deltareg.db.session import read
 from deltareg.errors import DeltaregError
+from deltareg.service.registry import Registry
+from deltareg.service.trail.leaves import hashes_in
 from deltareg.service.trail.seal import Batch
 from deltareg.store import BlobStore
-from deltareg.trail.kept import kept_line
+from deltareg.trail.kept import KeptLog, kept_line
+from deltareg.trail.merkle import Frontier
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +49,26 @@ class Places:
                 self.store.keep(name, line.encode())
             except DeltaregError as error:
                 log.warning("the checkpoint is not kept in the store: %s", error)
+
+
+def differs_from_kept(registry: Registry, path: Path) -> str:
+    """Say how the log differs from the last checkpoint in a file; nothing where it goes on from it.
+
+    What the file holds is taken as it is: whoever changes it brings about a warning and no more.
+    """
+    try:
+        *_, last = path.read_text(encoding="utf-8").splitlines()
+        kept = KeptLog.head_of(last)
+    except (OSError, ValueError, DeltaregError):
+        return ""
+    with read(registry.engine) as conn:
+        if queries.origin_of_log(conn) != kept.origin:
+            return f"it is another log than {kept.origin}"
+        size = queries.log_size(conn)
+        if size < kept.size:
+            return f"it has {size} rows, and had {kept.size}"
+        root = Frontier.of(hashes_in(conn), kept.size).root()
+    return "" if root == kept.root else f"its first {kept.size} rows are others than they were"
 
 
 def evidence_name(batch: Batch) -> str:

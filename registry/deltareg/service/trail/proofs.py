@@ -152,7 +152,7 @@ def _newest(conn: sa.Connection) -> CheckpointInfo:
 
 
 def _shown(row: CheckpointRow, *, waiting: int) -> CheckpointInfo:
-    found = Checkpoint.parse(row.note.rpartition("\n\n")[0] + "\n")
+    found = Checkpoint.said_in(row.note)
     return CheckpointInfo(
         origin=found.origin, size=found.size, root=found.root.hex(), note=row.note,
         waiting=waiting,

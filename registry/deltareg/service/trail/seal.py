@@ -28,7 +28,7 @@ from deltareg.signing.keys import SigningKey
 from deltareg.trail.checkpoint import Checkpoint
 from deltareg.trail.leaves import hash_of
 from deltareg.trail.merkle import Frontier, Node
-from deltareg.trail.statements import sign_change
+from deltareg.trail.statements import SIGNED, sign_change
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _made(
     nodes: list[Node] = []
     statements: list[tuple[int, bytes]] = []
     for row in waiting:
-        signed = sign_change(leaf_of_row(row), signer)
+        signed = sign_change(leaf_of_row(row), signer) if row.action in SIGNED else b""
         if signed:
             statements.append((row.id, signed))
         leaves.append(hash_of(leaf_of_row(row, statement=signed)))
