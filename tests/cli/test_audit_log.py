@@ -213,3 +213,28 @@ def test_what_was_done_in_the_tables_alone_is_no_row_of_the_log(
     assert len(told) == 1
     assert told[0].startswith(f"{subject} is ")
     assert all("worker" in each["text"] for each in whole.json["findings"])
+
+
+def test_a_new_key_of_the_server_is_taken_where_the_log_goes_on(ana, sealed, tmp_path):
+    ana("audit", "checkpoint")
+    rotated = replace(sealed, signer=key_of("the server's next"))
+    announce_server_key(rotated)
+    seal_all(rotated)
+
+    grown = ana("audit", "checkpoint")
+    unpinned = ana("audit", "verify", "--json")
+    ana("worker", "keys", "--pin")
+    pinned = ana("audit", "verify", "--json")
+
+    assert (grown.status, unpinned.status, pinned.status) == (0, 6, 0)
+    assert unpinned.json["findings"][0]["what"] == "unsigned"
+    assert "worker keys --pin" in unpinned.out + ana("explain", "bad_signature").out
+
+
+def test_a_registry_without_a_log_is_accepted_too(ana, sealed):
+    ana("audit", "checkpoint")
+    forget(sealed)
+
+    assert ana("audit", "checkpoint").status == 6
+    assert ana("audit", "accept").status == 3
+    assert ana("audit", "checkpoint").status == 3

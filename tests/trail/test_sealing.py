@@ -1,11 +1,15 @@
 """Sealing on both databases, and the log that comes of it."""
 
+import json
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from securesystemslib.dsse import Envelope
 
+from deltareg.api.sealing import sealing
 from deltareg.db import tables as t
 from deltareg.db.queries.audit import record_audit
 from deltareg.db.session import read, write
@@ -154,3 +158,36 @@ def test_a_server_says_when_its_database_is_older_than_what_was_kept(registry, t
         conn.execute(sa.delete(t.unsealed).where(t.unsealed.c.audit_id < 9))
     seal_all(registry)
     assert differs_from_kept(registry, file).startswith("its first 9 rows are others")
+
+
+def test_a_serving_process_seals_by_itself_and_once_more_at_its_end(sqlite_engine, tmp_path):
+    registry = Registry(sqlite_engine, MemoryStore(), signer=SERVER)
+    places = Places(file=tmp_path / "kept.jsonl")
+    fill(registry, 3)
+    ends = time.monotonic() + 20
+
+    with sealing(registry, places, every_s=60, rows=2):
+        while check(registry).size < 4 and time.monotonic() < ends:
+            time.sleep(0.01)
+        fill(registry, 1)
+
+    found = check(registry, kept=(tmp_path / "kept.jsonl").read_text())
+    assert (found.findings, found.size, found.waiting) == ([], 5, 0)
+
+
+def test_what_the_server_signs_about_a_row_is_a_statement_to_other_tools(sqlite_engine):
+    registry = Registry(sqlite_engine, MemoryStore(), signer=SERVER)
+    fill(registry, 10)
+    seal_all(registry)
+    (entry,) = [line for line in lines_of(registry) if line.get("statement")]
+
+    envelope = Envelope.from_dict(json.loads(entry["statement"]))
+    envelope.verify([SERVER.public.verifier], 1)
+
+    said = json.loads(envelope.payload)
+    assert said["subject"] == [
+        {"name": "lab/x@prod10", "digest": {"sha256": entry["leaf"]["after"]["digest"][7:]}}
+    ]
+    assert said["predicate"]["row"] == {
+        name: value for name, value in entry["leaf"].items() if name != "statement"
+    }

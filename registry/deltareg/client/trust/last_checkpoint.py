@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deltareg.client.context import Context
-from deltareg.client.trust.trusted_keys import TrustedKeys, trusted_keys
+from deltareg.client.trust.trusted_keys import TrustedKeys, told_keys, trusted_keys
 from deltareg.errors import BadSignature, Forbidden, IntegrityFailure, LogRewritten, NotFound
 from deltareg.host.token_files import config_dir, token_path
 from deltareg.signing.keys import PublicKey
@@ -69,6 +69,8 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> SignedChec
     try:
         told = context.api.get("/audit/checkpoint", CheckpointInfo)
     except (NotFound, Forbidden) as error:
+        if is_accepted and isinstance(error, NotFound):
+            memory_path(server).unlink(missing_ok=True)
         if before is None or isinstance(error, Forbidden):
             return None
         raise LogRewritten(
@@ -77,14 +79,22 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> SignedChec
         ) from error  # fmt: skip
     if told.note == before:
         return None
-    # A key that is new here signs on: it has to go on from what was seen, whoever has it.
-    trusted, _ = trusted_keys(context, takes_new=True)
-    found = open_checkpoint(told.note, server_keys(trusted))
+    found = _opened(context, told.note, takes_new=is_accepted)
     if before is not None:
         _hold(context, said_in(before), found.checkpoint)
     with suppress(OSError):  # where nothing can be kept, each time is the first
         _remember(server, found)
     return found
+
+
+def _opened(context: Context, note: str, *, takes_new: bool) -> SignedCheckpoint:
+    trusted, _ = trusted_keys(context, takes_new=takes_new)
+    try:
+        return open_checkpoint(note, server_keys(trusted))
+    except BadSignature:
+        # A key that is new since signs here. It is pinned by nothing but what is said to pin; that
+        # the log goes on from what was seen is shown all the same, whoever has it.
+        return open_checkpoint(note, server_keys(trusted.with_new(told_keys(context))))
 
 
 def _hold(context: Context, old: Checkpoint, new: Checkpoint) -> None:
