@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -92,6 +93,19 @@ def test_who_seals_second_seals_nothing_twice(registry):
 
     assert told == [6, 8]
     assert check(registry).findings == []
+
+
+def test_several_processes_seal_each_row_once_while_others_add_some(registry):
+    def work(number):
+        for _ in range(5):
+            fill(registry, 3) if number % 2 else seal_some(registry, rows=4)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    seal_all(registry)
+
+    found = check(registry)
+    assert (found.findings, found.size, found.waiting) == ([], 46, 0)
 
 
 def test_checkpoints_are_kept_in_a_file_and_in_the_store(registry, tmp_path):

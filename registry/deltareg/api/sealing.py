@@ -11,11 +11,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from deltareg.errors import DeltaregError
 from deltareg.service.registry import Registry
 from deltareg.service.trail.keep import Places, differs_from_kept
-from deltareg.service.trail.seal import seal_some
+from deltareg.service.trail.seal import Batch, seal_some
 
 log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.02
+
+
+class _Teller:
+    """Keeps checkpoints, and says once whether the store locks them."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._has_said = False
+
+    def __call__(self, batch: Batch) -> None:
+        is_locked = self._places.keep(batch)
+        if not self._has_said:
+            how = "locked, so that nobody takes them back" if is_locked else "without a lock"
+            log.info("checkpoints of the audit trail are kept in the store, %s", how)
+        self._has_said = True
 
 
 def warn_of_differences(registry: Registry, places: Places) -> None:
@@ -52,7 +67,7 @@ def sealing(
         rows: How many rows are sealed under one checkpoint at most.
     """
     ended = threading.Event()
-    seal = partial(seal_some, registry, rows=rows, tell=places.keep)
+    seal = partial(seal_some, registry, rows=rows, tell=_Teller(places))
 
     def work() -> None:
         warn_of_differences(registry, places)

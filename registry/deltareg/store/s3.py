@@ -53,6 +53,7 @@ _CONNECTIONS = 64
 _LONGEST_URL_S = 7 * 24 * 3600
 _NOT_FOUND = 404
 _REFUSED = frozenset({400, 401, 403})
+_AWAY = frozenset({500, 502, 503, 504})
 
 
 class S3Store:
@@ -265,13 +266,16 @@ class S3Store:
     def _locks_objects(self) -> bool:
         """Whether the bucket locks objects; asked once, and not where it does not know of locks."""
         if self._locks is None:
-            try:
-                answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
-            except (BotoCoreError, ClientError):  # most stores have none, and say so in many ways
-                self._locks = False
-            else:
-                found = answer.get("ObjectLockConfiguration", {})
-                self._locks = found.get("ObjectLockEnabled") == "Enabled"
+            with s3_errors(self._where):
+                try:
+                    answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
+                except ClientError as error:  # most stores have none, and say so in many ways
+                    if status_of(error) in _AWAY:
+                        raise
+                    self._locks = False
+                else:
+                    found = answer.get("ObjectLockConfiguration", {})
+                    self._locks = found.get("ObjectLockEnabled") == "Enabled"
         return self._locks
 
     def _head(self, key: str) -> int | None:

@@ -35,8 +35,12 @@ class Places:
     store: BlobStore | None = None
     file: Path | None = None
 
-    def keep(self, batch: Batch) -> None:
-        """Keep the checkpoint of a batch in each place; what fails is told and left."""
+    def keep(self, batch: Batch) -> bool:
+        """Keep the checkpoint of a batch in each place; what fails is told and left.
+
+        Says whether a place lets nobody take it back.
+        """
+        is_locked = False
         line = kept_line(batch.note, batch.leaves)
         if self.file is not None:
             try:
@@ -46,9 +50,10 @@ class Places:
         if self.store is not None:
             name = evidence_name(batch)
             try:
-                self.store.keep(name, line.encode())
+                is_locked = self.store.keep(name, line.encode())
             except DeltaregError as error:
                 log.warning("the checkpoint is not kept in the store: %s", error)
+        return is_locked
 
 
 def differs_from_kept(registry: Registry, path: Path) -> str:

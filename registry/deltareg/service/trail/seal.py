@@ -60,7 +60,7 @@ class Batch:
 
 
 def seal_some(
-    registry: Registry, *, rows: int = ROWS, tell: Callable[[Batch], None] | None = None
+    registry: Registry, *, rows: int = ROWS, tell: Callable[[Batch], object] | None = None
 ) -> int:
     """Seal one batch; says how many rows it has, 0 where none waits or another process seals.
 
@@ -88,7 +88,7 @@ def seal_some(
     return len(waiting)
 
 
-def seal_all(registry: Registry, *, tell: Callable[[Batch], None] | None = None) -> int:
+def seal_all(registry: Registry, *, tell: Callable[[Batch], object] | None = None) -> int:
     """Seal all that waits now, batch by batch; says how many rows that were."""
     total = 0
     while sealed := seal_some(registry, tell=tell):
