@@ -175,7 +175,7 @@ def test_another_log_under_the_same_address_is_refused(ana, sealed):
     assert ana("audit", "prove", "1").status == 6
 
 
-MOVED = "UPDATE revisions SET version_id = 1 WHERE version_id = 2"
+MOVED = "UPDATE revisions SET version_id = 2 WHERE version_id = 1"
 THIEF = key_of("thief")
 PUT_IN = (
     "INSERT INTO signing_keys (role, name, keyid, public, created_at)"
@@ -183,7 +183,7 @@ PUT_IN = (
 )
 EDITS = {
     "team/lora@prod": (t.revisions, MOVED),
-    "team/lora:v1": (t.revocations, "DELETE FROM revocations"),
+    "team/lora:v1": (t.revocations, "DELETE FROM revocations WHERE ended_at IS NULL"),
     f"key/{THIEF.keyid}": (t.signing_keys, PUT_IN),
 }
 
@@ -193,7 +193,11 @@ def test_what_was_done_in_the_tables_alone_is_no_row_of_the_log(
     shell, local_registry, monkeypatch, subject
 ):
     client = local_registry.line("lora", "lora_v2")
-    client.versions.revoke("team/lora:v1", reason="wrong data")
+    client.rollback("team/lora", "prod", reason="worse")
+    client.channels.freeze("team/lora", "prod", reason="holidays")
+    client.versions.revoke("team/lora:v1", reason="wrong data", even_if_served=True)
+    client.versions.revoke("team/lora:v2", reason="by mistake")
+    client.versions.unrevoke("team/lora:v2", reason="by mistake")
     sealed = replace(local_registry.registry, signer=SERVER)
     announce_server_key(sealed)
     seal_all(sealed)
