@@ -85,8 +85,8 @@ def _feed(check: LogCheck, line: Line) -> bool:
         case {"state": str(subject), "says": says} if is_object(says):
             check.state(subject, says)
         case {"end": True}:
-            size = line.get("size")
-            check.hold_state(size=size if isinstance(size, int) else None)
+            sealed = line.get("size")
+            check.hold_state(size=sealed if isinstance(sealed, int) else None)
             return True
         case _:
             raise InvalidInput(f"a line that is none of a log: {str(line)[:80]}", fix=_FIX)
