@@ -205,3 +205,19 @@ def test_what_the_server_signs_about_a_row_is_a_statement_to_other_tools(sqlite_
     assert said["predicate"]["row"] == {
         name: value for name, value in entry["leaf"].items() if name != "statement"
     }
+
+
+def test_a_place_that_does_not_answer_holds_nothing_up_and_is_told_once(
+    sqlite_engine, tmp_path, caplog
+):
+    registry = Registry(sqlite_engine, MemoryStore(), signer=SERVER)
+    (tmp_path / "a-file").touch()
+    places = Places(registry.store, tmp_path / "a-file" / "kept.jsonl")
+    for number in (2, 3):
+        fill(registry, number)
+        seal_all(registry, tell=places.keep)
+
+    told = [record.getMessage() for record in caplog.records if "not kept" in record.msg]
+    assert len(told) == 1
+    assert told[0].startswith(f"checkpoints are not kept in {places.file}: ")
+    assert check(registry).size == 6

@@ -57,7 +57,8 @@ def check_lines(
         InvalidInput: The lines are none of a log.
     """
     rest = iter(lines)
-    first = next(rest, {})
+    nothing: Line = {}
+    first = next(rest, nothing)
     origin = first.get("origin")
     if first.get("form") != FORM or not isinstance(origin, str):
         raise InvalidInput("it is no export of the log with proofs", fix=_FIX)

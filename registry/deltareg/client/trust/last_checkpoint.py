@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deltareg.client.context import Context
 from deltareg.client.trust.trusted_keys import TrustedKeys, told_keys, trusted_keys
+from deltareg.documents.json_values import is_object
 from deltareg.errors import BadSignature, Forbidden, IntegrityFailure, LogRewritten, NotFound
 from deltareg.host.token_files import config_dir, token_path
 from deltareg.signing.keys import PublicKey
@@ -37,7 +38,7 @@ def remembered(server: str) -> str | None:
         value: object = json.loads(memory_path(server).read_bytes())
     except (OSError, ValueError):
         return None
-    note = value.get("note") if isinstance(value, dict) else None
+    note = value.get("note") if is_object(value) else None
     return note if isinstance(note, str) else None
 
 

@@ -1,6 +1,6 @@
 """What the tables say now about what the log has rows of: channels, revocations, keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
 
@@ -14,7 +14,7 @@ from deltareg.db.tables import (
     versions,
 )
 
-Said = tuple[str, dict[str, object]]
+Said = tuple[str, Mapping[str, object]]
 
 
 def channels_now(conn: sa.Connection) -> Iterator[Said]:

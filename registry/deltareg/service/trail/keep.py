@@ -7,7 +7,9 @@ to it again, with a checkpoint over all before it.
 
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deltareg.db.queries import trail as queries
@@ -30,30 +32,38 @@ class Places:
     Attributes:
         store: The store of blobs; None for none.
         file: A file that grows by a line a batch; None for none.
+        failing: Those that failed the last time.
     """
 
     store: BlobStore | None = None
     file: Path | None = None
+    failing: set[str] = field(default_factory=set[str], compare=False)
 
     def keep(self, batch: Batch) -> bool:
         """Keep the checkpoint of a batch in each place; what fails is told and left.
 
         Says whether a place lets nobody take it back.
         """
-        is_locked = False
-        line = kept_line(batch.note, batch.leaves)
+        line, is_locked = kept_line(batch.note, batch.leaves), False
         if self.file is not None:
-            try:
+            with self._tolerant(str(self.file)):
                 _append(self.file, line)
-            except OSError as error:
-                log.warning("the checkpoint is not kept in %s: %s", self.file, error)
         if self.store is not None:
-            name = evidence_name(batch)
-            try:
-                is_locked = self.store.keep(name, line.encode())
-            except DeltaregError as error:
-                log.warning("the checkpoint is not kept in the store: %s", error)
+            with self._tolerant("the store"):
+                is_locked = self.store.keep(evidence_name(batch), line.encode())
         return is_locked
+
+    @contextmanager
+    def _tolerant(self, where: str) -> Generator[None, None, None]:
+        """Warn of a place that fails, once until it works again."""
+        try:
+            yield
+        except (OSError, DeltaregError) as error:
+            if where not in self.failing:
+                log.warning("checkpoints are not kept in %s: %s", where, error)
+            self.failing.add(where)
+        else:
+            self.failing.discard(where)
 
 
 def differs_from_kept(registry: Registry, path: Path) -> str:
