@@ -200,6 +200,31 @@ def test_a_changed_export_does_not_hold(lines, change, times):
             assert found.findings[0].row == row, (change.__name__, seed, found.findings)
 
 
+@pytest.mark.parametrize("value", [{}, [], None, True, 7.5, "x" * 999, 1 << 400])
+def test_an_export_of_odd_values_ends_no_verifier(lines, value):
+    """A hostile file is refused or found wrong, and costs neither memory nor a stack trace."""
+    for line in (lines[7], next(line for line in lines if "node" in line), lines[0], lines[-1]):
+        at = lines.index(line)
+        for name in line:
+            changed = [*lines[:at], {**line, name: value}, *lines[at + 1 :]]
+            _is_seen(changed)
+    for name in lines[7]["leaf"]:
+        odd = {**lines[7], "leaf": {**lines[7]["leaf"], name: value}}
+        assert _is_seen([*lines[:7], odd, *lines[8:]]) or lines[7]["leaf"][name] == value
+    node = next(line for line in lines if "node" in line)
+    for name in node["node"]:
+        odd = {"node": {**node["node"], name: value}}
+        changed = [odd if line is node else line for line in lines]
+        assert _is_seen(changed) or node["node"][name] == value  # true is one
+
+
+def _is_seen(changed):
+    try:
+        return bool(check_lines(changed, KEYS, Known()).findings)
+    except InvalidInput:
+        return True
+
+
 def test_the_export_that_nobody_changed_holds(lines):
     found = check_lines(lines, KEYS, seen(lines))
 

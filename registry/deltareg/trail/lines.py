@@ -19,6 +19,7 @@ from deltareg.trail.check import Entry, Known, LogCheck
 FORM: Final = "deltareg.audit-log/1"
 _FIX = "write it with: deltareg audit export --proofs --out FILE"
 _NUMBERS = 3
+_HIGHEST = 8  # of the levels of hashes: more rows than numbers have bits
 _DEEPEST = 64
 Line = Mapping[str, object]
 
@@ -77,7 +78,9 @@ def _feed(check: LogCheck, line: Line) -> bool:
     match line:
         case {"position": _, "row": _, "hash": _, "leaf": _}:
             check.entry(_entry(line))
-        case {"node": {"level": int(level), "number": int(number), "hash": str(kept)}}:
+        case {"node": {"level": int(level), "number": int(number), "hash": str(kept)}} if (
+            0 < level <= _HIGHEST
+        ):
             check.node(level, number, _bytes(kept))
         case {"checkpoint": str(note), "size": int(size)}:
             check.checkpoint(note, kept_as=size)

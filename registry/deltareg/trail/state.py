@@ -28,9 +28,11 @@ class StateCheck:
         """Read a row of the audit trail, in its order."""
         action, subject, after = leaf.get("action"), str(leaf.get("subject")), leaf.get("after")
         said = after if is_object(after) else {}
+        if not isinstance(action, str):  # somebody wrote the export by hand
+            return
         if action in _MOVES:
             self._said[subject] = _only(said, "revision", "version", "digest")
-        elif isinstance(action, str) and action in _REVOCATIONS:
+        elif action in _REVOCATIONS:
             self._said[subject] = {"revoked": _REVOCATIONS[action], **_only(said, "digest")}
         elif action in _ENROLMENTS:
             self._said[subject] = {"revoked": False, **_only(said, "key", "role")}

@@ -1,6 +1,9 @@
 """The audit trail as a log, on the wire: checkpoints, proofs, and all of it page by page."""
 
 from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
 
 from deltareg.wire.messages import Answer
 
@@ -55,7 +58,7 @@ class TrailEntry(Answer):
 class TrailNode(Answer):
     """A hash over a complete part of the log, as proofs are made of it."""
 
-    level: int
+    level: Annotated[int, Field(ge=0, le=8)]
     number: int
     hash: str
 
