@@ -16,6 +16,7 @@
     │   └── LeaseLost                5   409
     ├── IntegrityFailure             6   422
     │   ├── BadSignature             6   422
+    │   ├── LogRewritten             6   422   the audit trail is not the one that was seen before
     │   └── Corrupt                  6   409   the stored bytes of a version or a base are a lie
     ├── BaseMismatch                 7   409
     ├── GateFailed                   8   409
@@ -204,6 +205,12 @@ class BadSignature(IntegrityFailure):
     """What is signed is not signed by who should have, or is not what was signed."""
 
     code = "bad_signature"
+
+
+class LogRewritten(IntegrityFailure):
+    """The log over a registry's audit trail is not the one that was seen before."""
+
+    code = "log_rewritten"
 
 
 class Corrupt(IntegrityFailure):

@@ -48,6 +48,7 @@ ALL = dict.fromkeys(("private", "internal", "public"), EVERYBODY)
 QUERIES = {
     "GET /api/v1/resolve": {"ref": "lab/x:v1"},
     "GET /api/v1/bases/{base}/diff": {"other": "tiny"},
+    "GET /api/v1/audit/consistency": {"old": "0", "new": "0"},
     "GET /api/v1/blobs/{digest}": {"of": "lab/x:v1"},
     "GET /api/v1/deltas/{ns}/{name}/versions/{version}/gate": {"channel": "prod"},
     "DELETE /api/v1/deltas/{ns}/{name}/channels/{channel}/quarantine/{version}": {"reason": "x"},

@@ -465,3 +465,35 @@ def test_the_check_passes_and_leaves_nothing(opened: Opened) -> None:
 
     assert list(opened.store.keys()) == []
     assert opened.leftovers() == []
+
+
+# Evidence: kept beside the objects, out of the reach of collection.
+
+NAMES = [f"log/0a-{log}/{size:018}-{'ab' * 8}" for log, size in (("1", 3), ("1", 20), ("2", 7))]
+
+
+def test_evidence_is_given_in_its_order_and_is_no_object(store: BlobStore) -> None:
+    for name in reversed(NAMES):
+        store.keep(name, name.encode())
+
+    assert [each.decode() for each in store.kept("0a-1")] == NAMES[:2]
+    assert list(store.kept("0a-3")) == []
+    assert list(store.keys()) == []
+
+
+def test_evidence_is_never_replaced(store: BlobStore) -> None:
+    assert store.keep(NAMES[0].replace("0a-1", "0a-4"), b"first") is False
+
+    store.keep(NAMES[0].replace("0a-1", "0a-4"), b"second")
+
+    assert list(store.kept("0a-4")) == [b"first"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "log/1/2", "blobs/x", NAMES[0] + "/..", "log/../" + NAMES[0][4:], "/" + NAMES[0]]
+)
+def test_a_name_that_is_none_of_evidence_is_refused(store: BlobStore, name: str) -> None:
+    with pytest.raises(InvalidInput):
+        store.keep(name, b"x")
+    with pytest.raises(InvalidInput):
+        list(store.kept("../" + name))

@@ -25,11 +25,11 @@ WHOLE_WAYS = [
 ]
 APPEND_ONLY = [
     "accepted_warnings", "approvals", "audit", "complete_verdicts", "disputes", "freezes",
-    "reviews", "revisions", "summaries", "terms", "verdict_envelopes", "verdicts",
-    "waiver_channels",
+    "log_checkpoints", "log_leaves", "log_nodes", "log_origins", "log_statements", "reviews",
+    "revisions", "summaries", "terms", "verdict_envelopes", "verdicts", "waiver_channels",
 ]  # fmt: skip
-# What 0022 makes of tokens and namespaces that were there, on every way up.
-MADE = {"grants", "stand_ins", "visibility_epochs"}
+# What 0022 makes of tokens and namespaces that were there, on every way up, and 0025 of the trail.
+MADE = {"grants", "stand_ins", "unsealed", "visibility_epochs"}
 
 
 @pytest.fixture(scope="module", params=BOTH)

@@ -104,7 +104,10 @@ def test_the_last_approval_moves_the_channel(registry_server, two, people):
         ("request.open", "bob"),
     ]  # fmt: skip
     (moved,) = two.audit.list(subject="team/lora@prod", action="channel.promote", limit=1).items
-    assert moved.after == {"revision": 3, "version": 3, "reason": newest.reason, "request": request}
+    assert moved.after == {
+        "revision": 3, "version": 3, "reason": newest.reason, "request": request,
+        "digest": newest.digest,
+    }  # fmt: skip
     with pytest.raises(Conflict, match="request 1 is promoted by dan"):
         people["eve"].requests.approve(request)
 

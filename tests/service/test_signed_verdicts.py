@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.db.session import write
+from deltareg.digest import sha256_of
 from deltareg.errors import BadSignature, Conflict, Forbidden, InvalidInput, LeaseLost, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.access.keys import enrol_own_worker, enrol_worker, list_keys, revoke_key
@@ -105,6 +106,8 @@ def test_a_verdict_says_who_signed_it_and_gives_what_was_signed(registry, worker
     assert signed.statement.name == REF
     assert f"sha256:{signed.statement.sha256}" == verdict.digest
     assert unmet(registry, ada) == []
+    (told,) = [row for row in rows.rows(registry.engine, t.audit) if row.action == "run.complete"]
+    assert told.after["envelope"] == str(sha256_of(shown.envelope.encode()))
 
 
 def test_a_report_that_is_not_signed_is_refused_with_what_to_upgrade(registry, worker, queued):

@@ -1,12 +1,16 @@
 """`deltareg audit`: who did what."""
 
 import json
+import tempfile
+from pathlib import Path
 from typing import cast
 
 import click
 
+from deltareg.errors import InvalidInput
 from deltareg_cli.blocks import Answer, Cell, Column, Table, Text
 from deltareg_cli.command_tree import Place, command, group
+from deltareg_cli.commands.audit_log import accept, checkpoint, prove, verify
 from deltareg_cli.documents import fields, items_fields, page_fields
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -24,7 +28,9 @@ MOST = 200  # rows of a page
 def audit() -> None:
     """See who changed what.
 
-    Every change is written down in one transaction with the change itself, and stays.
+    Every change is written down in one transaction with the change itself, and stays. Some seconds
+    later it is sealed into a log under a checkpoint that the server signs, so that nobody can
+    rewrite it unseen.
     """
 
 
@@ -82,19 +88,34 @@ def ls(
     "export",
     Example("all of it, a line a change", "deltareg audit export > audit.jsonl"),
     Example("what ana did", "deltareg audit export --actor ana > ana.jsonl"),
-    see_also=("audit ls",),
+    Example("to be verified offline", "deltareg audit export --proofs --out log.jsonl"),
+    see_also=("audit ls", "audit verify"),
 )
 @option("--actor", metavar="PRINCIPAL", help="Only what this principal did.")
 @option("--action", metavar="ACTION", help="Only this action, as the list names it.")
 @option("--subject", metavar="NAME", help="Only what was done to this.")
+@option("--proofs", is_flag=True, help="The whole log, oldest first, with hashes and checkpoints.")
+@option("--out", metavar="FILE", help="With --proofs: where to write it; else to the output.")
 @click.pass_obj
 def export(
-    invocation: Invocation, *, actor: str | None, action: str | None, subject: str | None
+    invocation: Invocation,
+    *,
+    actor: str | None,
+    action: str | None,
+    subject: str | None,
+    proofs: bool,
+    out: str | None,
 ) -> None:
     """Write every change as a line of JSON, newest first.
 
-    Page by page, so it may be long. With --json or -o yaml it is one document.
+    Page by page, so it may be long. With --json or -o yaml it is one document. With --proofs it is
+    what deltareg audit verify reads: all rows in the order of the log.
     """
+    if proofs:
+        _export_log(invocation, out, is_part=bool(actor or action or subject))
+        return
+    if out is not None:
+        raise InvalidInput("--out goes with --proofs", fix="or write: deltareg audit export > FILE")
     is_document = invocation.output.format in {"json", "yaml"}
     kept: list[dict[str, object]] = []
     cursor: str | None = None
@@ -116,6 +137,22 @@ def export(
         invocation.output.show(Answer(items_fields(kept), []))
 
 
+def _export_log(invocation: Invocation, out: str | None, *, is_part: bool) -> None:
+    if is_part:
+        raise InvalidInput("a part of the log cannot be verified", fix="leave out the filters")
+    audit_log = invocation.client.audit
+    if out is not None:
+        rows = audit_log.export_log(out)
+        invocation.output.note(f"wrote {rows} rows to {out}")
+        invocation.output.show(Answer({"rows": rows, "file": out}, []))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        rows = audit_log.export_log(path)
+        document: dict[str, object] = {"rows": rows, "file": None}
+        invocation.output.show(Answer(document, [], raw=path.read_text(encoding="utf-8")))
+
+
 def _brief(state: object) -> str:
     text = "" if state is None else json.dumps(state, ensure_ascii=False)
     if isinstance(state, dict):
@@ -126,3 +163,7 @@ def _brief(state: object) -> str:
 
 audit.add_command(ls)
 audit.add_command(export)
+audit.add_command(verify)
+audit.add_command(prove)
+audit.add_command(checkpoint)
+audit.add_command(accept)

@@ -12,7 +12,7 @@ import click
 
 from deltareg import __version__
 from deltareg.client.config import config_path
-from deltareg.errors import DeltaregError, Forbidden, Unauthenticated
+from deltareg.errors import DeltaregError, Forbidden, NotFound, Unauthenticated
 from deltareg_cli.blocks import Answer, Block, Cell, Column, Lines, Table, Text, Title, toned
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.documents import items_fields
@@ -26,6 +26,7 @@ from deltareg_cli.wording import count, size
 
 PLACE = Place("Start here", 20)
 
+_MANY_WAITING = 1_000
 LITTLE_ROOM = 2_000_000_000
 LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
 
@@ -104,6 +105,7 @@ def _look(invocation: Invocation) -> Iterator[Finding]:
         if token.state != "fail":
             yield _try("workers", lambda: _workers(invocation))
             yield _try("second looks", lambda: _disputes(invocation))
+            yield _try("audit trail", lambda: _audit_trail(invocation))
 
 
 def _try(what: str, look: Callable[[], Finding]) -> Finding:
@@ -196,3 +198,15 @@ def _disputes(invocation: Invocation) -> Finding:
     detail = f"two workers disagree about {count(found, 'verdict')}: one is broken, or lies"
     fix = "deltareg audit --action verdict.dispute, then: deltareg worker revoke NAME -m REASON"
     return Finding("second looks", "warn", detail, fix)
+
+
+def _audit_trail(invocation: Invocation) -> Finding:
+    try:
+        found = invocation.client.audit.checkpoint()
+    except (NotFound, Forbidden):
+        return Finding("audit trail", "note", "not sealed here, or not for this token to read")
+    detail = f"{count(found.size, 'row')} sealed, going on from what this machine saw"
+    if found.waiting >= _MANY_WAITING:
+        fix = "see the server's log: who runs it has to give it a key that was not revoked"
+        return Finding("audit trail", "warn", f"{detail}; {found.waiting} or more wait", fix)
+    return Finding("audit trail", "ok", detail)

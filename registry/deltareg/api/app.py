@@ -26,6 +26,7 @@ from deltareg.api.routes import (
     runs,
     stats,
     suites,
+    trail,
     uploads,
 )
 from deltareg.service.access.tokens import is_live
@@ -65,7 +66,7 @@ def create_app(
     """
     modules = (
         health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
-        queue, fleet, stats, operations,
+        queue, fleet, stats, operations, trail,
     )  # fmt: skip
     app = FastAPI(
         routes=[

@@ -34,6 +34,7 @@ from deltareg.api.one_host import one_host
 from deltareg.api.one_up import one_start_at_a_time, only_up
 from deltareg.api.own_workers import kept_running
 from deltareg.api.room import Room
+from deltareg.api.sealing import sealing
 from deltareg.api.settings import Settings
 from deltareg.api.upkeep import upkeep
 from deltareg.db.session import check_schema, create_engine
@@ -45,6 +46,7 @@ from deltareg.service.access.review import count_legacy
 from deltareg.service.access.tokens import bootstrap_token
 from deltareg.service.registry import Registry
 from deltareg.service.runs.reverify import queue_reverification
+from deltareg.service.trail.keep import Places
 from deltareg.store import open_store
 from deltareg.wire import Scope
 
@@ -296,7 +298,12 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
             f"the certificate cannot be used: {error.strerror or error}",
             fix="DELTAREG_TLS_CERT and DELTAREG_TLS_KEY are two PEM files that belong together",
         ) from error
-    with upkeep(registry, keep_logs_s=settings.keep_logs_s), _asked_to_end():
+    places = Places(registry.store, settings.effective_checkpoint_file)
+    with (
+        sealing(registry, places, every_s=settings.seal_every_s, rows=settings.seal_rows),
+        upkeep(registry, keep_logs_s=settings.keep_logs_s),
+        _asked_to_end(),
+    ):
         _Server(config, app).run(sockets=[listener])
 
 

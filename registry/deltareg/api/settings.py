@@ -57,6 +57,21 @@ class Settings(BaseSettings):
         default=None,
         description="The server's own key, PEM, mode 0600; made in the data folder when unset.",
     )
+    seal_every_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a row of the audit trail waits to be sealed, seconds.",
+    )
+    seal_rows: int = Field(
+        default=1_000,
+        ge=1,
+        le=10_000,
+        description="How many rows of the audit trail a checkpoint adds at most.",
+    )
+    checkpoint_file: Path | None = Field(
+        default=None,
+        description="Where checkpoints are kept beside the store; in the data folder when unset.",
+    )
     recheck_share: float = Field(
         default=0.02,
         ge=0,
@@ -89,6 +104,11 @@ class Settings(BaseSettings):
     def effective_signing_key(self) -> Path:
         """The file of the server's own key."""
         return self.signing_key or self.data_dir.absolute() / "server-key.pem"
+
+    @property
+    def effective_checkpoint_file(self) -> Path:
+        """The file that grows by a line with each checkpoint of the audit trail."""
+        return self.checkpoint_file or self.data_dir.absolute() / "checkpoints.jsonl"
 
     @property
     def keep_logs_s(self) -> float | None:

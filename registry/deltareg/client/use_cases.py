@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from deltareg.client.fold import materialize, update
     from deltareg.client.pull import fetching, stored_form
     from deltareg.client.push import convert, lint, merge, push, reencode
-    from deltareg.client.trust import trusted_keys, verified
+    from deltareg.client.trust import audit_log, last_checkpoint, trusted_keys, verified
 
 _ROOMS = {
+    "audit_log": "trust",
     "behavior": "compare",
     "bisect": "compare",
     "bisect_by_hand": "compare",
     "convert": "push",
     "diff": "compare",
     "fetching": "pull",
+    "last_checkpoint": "trust",
     "lint": "push",
     "materialize": "fold",
     "merge": "push",
@@ -37,12 +39,14 @@ _ROOMS = {
 }
 
 __all__ = [
+    "audit_log",
     "behavior",
     "bisect",
     "bisect_by_hand",
     "convert",
     "diff",
     "fetching",
+    "last_checkpoint",
     "lint",
     "materialize",
     "merge",

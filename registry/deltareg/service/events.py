@@ -38,6 +38,7 @@ class Action(StrEnum):
     KEY_ENROL = "key.enrol"
     KEY_REVOKE = "key.revoke"
     KEY_ROTATE = "key.rotate"
+    LOG_BEGIN = "log.begin"
     MEMBER_ADD = "member.add"
     MEMBER_END = "member.end"
     NAMESPACE_CREATE = "namespace.create"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import (
@@ -60,6 +60,14 @@ class PublicKey:
         """Its name in statements and lists: 64 hex digits."""
         return self.verifier.keyid
 
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Whether its other half made a signature over bytes."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True
+
 
 class SigningKey:
     """A key pair that signs; what prints it prints the public half."""
@@ -101,6 +109,10 @@ class SigningKey:
     def keyid(self) -> str:
         """Its name."""
         return self.public.keyid
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign bytes; gives the 64 bytes of the signature."""
+        return self._private.sign(data)
 
     @cached_property
     def signer(self) -> CryptoSigner:

@@ -5,11 +5,13 @@ Layout, the same under a folder, a bucket prefix and in memory::
     blobs/
       <sha256 of the object, 64 hex>/
         <uuid4 of the upload attempt>      the object: a pack or a file, written once, never changed
+    log/
+      <the log>/<size>-<root>              evidence: a checkpoint of the audit trail, never deleted
 
 A physical key is made by the server, fresh for each upload attempt, and never used again. The
 database says which key stands for a digest; a key without a row is garbage that may be deleted at
 any time. That rule alone keeps collection safe: no clock, no grace period and no conditional write
-is needed, so the store has to offer no more than the seven calls below (docs/design.md, Stored
+is needed, so the store has to offer no more than the calls below (docs/design.md, Stored
 form).
 """
 
@@ -29,6 +31,8 @@ _KEY = re.compile(
     r"blobs/([0-9a-f]{64})/([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})"
 )
 _PREFIX = re.compile(r"(?:[a-z0-9-]+/)*[a-z0-9-]*")
+_EVIDENCE = re.compile(r"log/[0-9a-f-]{1,64}/[0-9]{18}-[0-9a-f]{16}")
+_LOG = re.compile(r"[0-9a-f-]{1,64}")
 
 
 class BlobStore(Protocol):
@@ -91,6 +95,18 @@ class BlobStore(Protocol):
         """
         ...
 
+    def keep(self, name: str, data: bytes) -> bool:
+        """Keep evidence under a name of the layout; the same again changes nothing.
+
+        It is not among `keys`, and no call deletes it. Says whether the store itself lets nobody
+        delete it for now, by a lock on objects.
+        """
+        ...
+
+    def kept(self, log: str) -> Iterator[bytes]:
+        """Give what was kept of a log, in the order of its names."""
+        ...
+
     def check(self) -> None:
         """Write, read, list and delete a probe object, so that a bad setting shows at start.
 
@@ -148,6 +164,28 @@ def parse_key(key: str) -> BlobKey:
 def is_key(key: str) -> bool:
     """Whether a name found in a store is of the layout."""
     return _KEY.fullmatch(key) is not None
+
+
+def parse_evidence(name: str) -> str:
+    """Check the name of a piece of evidence.
+
+    Raises:
+        InvalidInput: It is not exactly of the layout.
+    """
+    if _EVIDENCE.fullmatch(name) is None:
+        raise InvalidInput(f"not a name of evidence: {name[:120]!r}")
+    return name
+
+
+def folder_of_log(log: str) -> str:
+    """Give what the names of a log's evidence begin with.
+
+    Raises:
+        InvalidInput: It is not how a log is called.
+    """
+    if _LOG.fullmatch(log) is None:
+        raise InvalidInput(f"not how a log is called: {log[:120]!r}")
+    return f"log/{log}/"
 
 
 def check_prefix(prefix: str) -> None:

@@ -28,8 +28,10 @@ from deltareg.errors import (
 from deltareg.store.blob_store import (
     CHUNK_BYTES,
     check_prefix,
+    folder_of_log,
     is_key,
     key_taken,
+    parse_evidence,
     parse_key,
     range_end,
 )
@@ -108,6 +110,26 @@ class LocalStore:
     def url(self, key: str, *, expires_s: int) -> str | None:
         parse_key(key)
         return None
+
+    def keep(self, name: str, data: bytes) -> bool:
+        path = self._root / parse_evidence(name)
+        with _disk_errors(path):
+            _make_folder(path.parent)
+        temporary = self._temporary / uuid4().hex
+        with _locked_file(temporary) as descriptor:
+            _fill(descriptor, temporary, [data])
+            with _disk_errors(path), suppress(FileExistsError):
+                path.hardlink_to(temporary)
+                _sync_folder(path.parent)
+        return False
+
+    def kept(self, log: str) -> Iterator[bytes]:
+        folder = self._root / folder_of_log(log)
+        with _disk_errors(folder):
+            paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        for path in paths:
+            with _disk_errors(path):
+                yield path.read_bytes()
 
     def check(self) -> None:
         probe(self, where=str(self._root))

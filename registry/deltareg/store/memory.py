@@ -7,7 +7,9 @@ from deltareg.errors import BlobMissing, Conflict
 from deltareg.store.blob_store import (
     CHUNK_BYTES,
     check_prefix,
+    folder_of_log,
     key_taken,
+    parse_evidence,
     parse_key,
     range_end,
 )
@@ -20,6 +22,7 @@ class MemoryStore:
     def __init__(self) -> None:
         """Start empty."""
         self._objects: dict[str, bytes] = {}
+        self._evidence: dict[str, bytes] = {}
         self._lock = Lock()
 
     def write(self, key: str, body: Iterable[bytes]) -> int:
@@ -58,6 +61,15 @@ class MemoryStore:
     def url(self, key: str, *, expires_s: int) -> str | None:
         parse_key(key)
         return None
+
+    def keep(self, name: str, data: bytes) -> bool:
+        self._evidence.setdefault(parse_evidence(name), data)
+        return False
+
+    def kept(self, log: str) -> Iterator[bytes]:
+        folder = folder_of_log(log)
+        names = sorted(name for name in list(self._evidence) if name.startswith(folder))
+        return (self._evidence[name] for name in names)
 
     def check(self) -> None:
         probe(self, where="memory://")

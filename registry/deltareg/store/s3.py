@@ -7,6 +7,7 @@ carry the SHA-256 of their payload in the signature, so a part that changes on t
 
 import logging
 from collections.abc import Generator, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import chain
 from threading import Lock
@@ -27,8 +28,10 @@ from deltareg.host.lean_httpx import httpx
 from deltareg.store.blob_store import (
     CHUNK_BYTES,
     check_prefix,
+    folder_of_log,
     is_key,
     key_taken,
+    parse_evidence,
     parse_key,
     range_end,
 )
@@ -45,10 +48,12 @@ _log = logging.getLogger(__name__)
 PART_BYTES = 8 << 20
 """Bytes sent in one request; what is shorter goes up in a single PUT."""
 
+_LOCKED_FOR = timedelta(days=365)
 _CONNECTIONS = 64
 _LONGEST_URL_S = 7 * 24 * 3600
 _NOT_FOUND = 404
 _REFUSED = frozenset({400, 401, 403})
+_AWAY = frozenset({500, 502, 503, 504})
 
 
 class S3Store:
@@ -67,6 +72,7 @@ class S3Store:
         """
         self._bucket = bucket
         self._prefix = prefix
+        self._locks: bool | None = None
         self._where = f"{options.endpoint_url or 'https://s3.amazonaws.com'}/{bucket}"
         with s3_errors(self._where):
             try:
@@ -121,6 +127,29 @@ class S3Store:
                 Params={"Bucket": self._bucket, "Key": self._prefix + key},
                 ExpiresIn=expires_s,
             )
+
+    def keep(self, name: str, data: bytes) -> bool:
+        parse_evidence(name)
+        locks = self._locks_objects()
+        if name in self._names(name):
+            return locks
+        with s3_errors(self._where):
+            if locks:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=self._prefix + name, Body=data,
+                    ChecksumAlgorithm="SHA256", ObjectLockMode="GOVERNANCE",
+                    ObjectLockRetainUntilDate=datetime.now(UTC) + _LOCKED_FOR,
+                )  # fmt: skip
+            else:
+                self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
+        return locks
+
+    def kept(self, log: str) -> Iterator[bytes]:
+        for name in sorted(self._names(folder_of_log(log))):
+            with s3_errors(self._where):
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
+                data = answer["Body"].read()
+            yield data
 
     def check(self) -> None:
         self._list_one("")
@@ -214,7 +243,14 @@ class S3Store:
             body.close()
 
     def _listing(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """List page by page."""
+        """List objects page by page."""
+        return ((key, size) for key, size in self._entries(prefix) if is_key(key))
+
+    def _names(self, prefix: str) -> list[str]:
+        """List what is there, of whatever layout."""
+        return [name for name, _ in self._entries(prefix)]
+
+    def _entries(self, prefix: str) -> Iterator[tuple[str, int]]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._prefix + prefix
         )
@@ -225,9 +261,22 @@ class S3Store:
             if page is None:
                 return
             for entry in page.get("Contents", []):
-                key = entry.get("Key", "").removeprefix(self._prefix)
-                if is_key(key):
-                    yield key, entry.get("Size", 0)
+                yield entry.get("Key", "").removeprefix(self._prefix), entry.get("Size", 0)
+
+    def _locks_objects(self) -> bool:
+        """Whether the bucket locks objects; asked once, and not where it does not know of locks."""
+        if self._locks is None:
+            with s3_errors(self._where):
+                try:
+                    answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
+                except ClientError as error:  # most stores have none, and say so in many ways
+                    if status_of(error) in _AWAY:
+                        raise
+                    self._locks = False
+                else:
+                    found = answer.get("ObjectLockConfiguration", {})
+                    self._locks = found.get("ObjectLockEnabled") == "Enabled"
+        return self._locks
 
     def _head(self, key: str) -> int | None:
         """Ask for an object's size; None when it, or its bucket, is missing."""

@@ -119,6 +119,17 @@ from deltareg.wire.runs import (
 )
 from deltareg.wire.stats import StorageFigures, StorageReport, StorageRow, StoreBytes
 from deltareg.wire.suites import SuiteCheck, SuiteInfo, SuitePush
+from deltareg.wire.trail import (
+    CheckpointInfo,
+    ConsistencyProof,
+    InclusionProof,
+    TrailCheckpoint,
+    TrailEntry,
+    TrailNode,
+    TrailPage,
+    TrailRow,
+    TrailState,
+)
 from deltareg.wire.uploads import ReceivedPack, UploadComplete, UploadInfo, UploadOpen
 from deltareg.wire.versions import (
     LineageAnswer,
@@ -157,8 +168,10 @@ __all__ = [
     "CheckMore",
     "CheckOutcome",
     "CheckResult",
+    "CheckpointInfo",
     "CollectReport",
     "CompatRow",
+    "ConsistencyProof",
     "Drift",
     "EngineName",
     "EnvelopeInfo",
@@ -173,6 +186,7 @@ __all__ = [
     "GateRule",
     "GateSummary",
     "GlassBroken",
+    "InclusionProof",
     "KeyEnrol",
     "KeyInfo",
     "KeyRevoke",
@@ -245,6 +259,12 @@ __all__ = [
     "TokenCreated",
     "TokenInfo",
     "TokenKind",
+    "TrailCheckpoint",
+    "TrailEntry",
+    "TrailNode",
+    "TrailPage",
+    "TrailRow",
+    "TrailState",
     "UnmetRule",
     "Unrevoke",
     "UploadComplete",

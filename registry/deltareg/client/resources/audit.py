@@ -1,8 +1,13 @@
 """The audit log: who did what."""
 
-from deltareg.client.resources.resource import Resource
+from collections.abc import Sequence
+from pathlib import Path
+
+from deltareg.client import use_cases
+from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
-from deltareg.wire import AuditRow, Page
+from deltareg.client.results.log_report import LogReport, RowProof
+from deltareg.wire import AuditRow, CheckpointInfo, Page
 
 
 class Audit(Resource):
@@ -24,3 +29,53 @@ class Audit(Resource):
             "/audit", Page[AuditRow], actor=actor, action=action, subject=subject,
             cursor=cursor, limit=limit,
         )  # fmt: skip
+
+    def checkpoint(self) -> CheckpointInfo:
+        """Give the newest checkpoint of the log, held against the last that this machine saw.
+
+        Raises:
+            LogRewritten: It is older, of another log, or does not begin with what was seen.
+            NotFound: Nothing is sealed yet.
+        """
+        use_cases.last_checkpoint.see_checkpoint(self._context)
+        return self._context.api.get("/audit/checkpoint", CheckpointInfo)
+
+    def accept(self) -> CheckpointInfo:
+        """Go by the log that the registry has now, whatever this machine saw before."""
+        use_cases.last_checkpoint.see_checkpoint(self._context, is_accepted=True)
+        return self._context.api.get("/audit/checkpoint", CheckpointInfo)
+
+    def export_log(self, path: AnyPath) -> int:
+        """Write the log with all that it is verified by to a file; says how many rows it has."""
+        return use_cases.audit_log.write_log(self._context, Path(path))
+
+    def verify(
+        self,
+        path: AnyPath | None = None,
+        *,
+        keys: AnyPath | None = None,
+        against: Sequence[AnyPath] = (),
+    ) -> LogReport:
+        """Verify the log of the registry, or one in a file without asking anybody.
+
+        What is wrong with it is in the report's `findings`.
+
+        Args:
+            path: What `export_log` wrote; None for the registry's own.
+            keys: A file with the keys to trust, from `keys.export`; pinned ones by default.
+            against: Files with checkpoints that were kept elsewhere.
+        """
+        return use_cases.audit_log.verify_log(
+            self._context, None if path is None else Path(path),
+            keys_file=None if keys is None else Path(keys),
+            against=[Path(each) for each in against],
+        )  # fmt: skip
+
+    def prove(self, number: int) -> RowProof:
+        """Have the registry prove that a row is in its log.
+
+        Raises:
+            LogRewritten: The log is not the one that this machine saw.
+            IntegrityFailure: The proof does not hold.
+        """
+        return use_cases.audit_log.prove_row(self._context, number)

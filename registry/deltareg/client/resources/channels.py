@@ -59,7 +59,9 @@ class Channels(Resource):
 
         Raises:
             BadSignature: The server counts a verdict that nobody signed who is trusted.
+            LogRewritten: Its audit trail is not the one that this machine saw.
         """
+        use_cases.last_checkpoint.see_checkpoint(self._context)
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         path = f"{version_path(Ref.parse(version.ref))}/gate"
         accepting = {"accept_warnings": True} if accept_warnings else {}
@@ -102,7 +104,9 @@ class Channels(Resource):
             GatePending: A verdict is missing.
             ApprovalDue: It moves once others have approved the request that the error names.
             StaleRevision: `if_current` names another version than the channel serves.
+            LogRewritten: The registry's audit trail is not the one that this machine saw.
         """
+        use_cases.last_checkpoint.see_checkpoint(self._context)
         version = resolve(self._context, Ref.parse(ref), bare="newest")
         line = Ref.parse(ref).line
         current = show_channel(self._context, line, channel)

@@ -72,6 +72,7 @@ from deltareg.db.rows.signing import (
     ShownKeyRow,
     SummaryRow,
 )
+from deltareg.db.rows.trail import CheckpointRow, LeafRow, StrayRow
 from deltareg.db.rows.verdicts import (
     MakingRow,
     OutcomeRow,
@@ -96,6 +97,7 @@ __all__ = [
     "ChannelRow",
     "CheckMarkRow",
     "CheckStateRow",
+    "CheckpointRow",
     "ClaimableRow",
     "DepthRow",
     "DocumentsRow",
@@ -112,6 +114,7 @@ __all__ = [
     "KeptAnswerRow",
     "KeyRole",
     "KeyRow",
+    "LeafRow",
     "LeaseKeyRow",
     "LeftoverRow",
     "LineRow",
@@ -150,6 +153,7 @@ __all__ = [
     "StandingProofRow",
     "StandingRow",
     "Statement",
+    "StrayRow",
     "SuiteRow",
     "SummaryRow",
     "TermsRow",

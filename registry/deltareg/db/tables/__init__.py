@@ -37,6 +37,14 @@ from deltareg.db.tables.signing import (
     verdict_envelopes,
 )
 from deltareg.db.tables.suites import suite_files, suite_uses, suites
+from deltareg.db.tables.trail import (
+    log_checkpoints,
+    log_leaves,
+    log_nodes,
+    log_origins,
+    log_statements,
+    unsealed,
+)
 from deltareg.db.tables.versions import (
     base_hub_ids,
     base_relations,
@@ -80,6 +88,11 @@ __all__ = [
     "idempotency",
     "lease_keys",
     "lineage",
+    "log_checkpoints",
+    "log_leaves",
+    "log_nodes",
+    "log_origins",
+    "log_statements",
     "metadata",
     "namespaces",
     "outbox",
@@ -102,6 +115,7 @@ __all__ = [
     "summaries",
     "terms",
     "tokens",
+    "unsealed",
     "upload_packs",
     "uploads",
     "verdict_bases",

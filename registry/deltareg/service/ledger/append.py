@@ -56,6 +56,8 @@ def append(
     version = None if serves is None else serves.number
     before = {"revision": channel.revision, "version": previous}
     after: dict[str, object] = {"revision": number, "version": version, "reason": move.reason}
+    if serves is not None:
+        after["digest"] = serves.manifest_digest
     if move.until is not None:
         after["until"] = move.until
     if request is not None:

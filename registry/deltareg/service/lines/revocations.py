@@ -99,5 +99,6 @@ def _record(
     conn: sa.Connection, caller: Caller, row: VersionRow, action: Action, reason: str
 ) -> None:
     is_revoked = action is Action.VERSION_REVOKE
-    before, after = {"revoked": not is_revoked}, {"revoked": is_revoked, "reason": reason}
+    before = {"revoked": not is_revoked}
+    after = {"revoked": is_revoked, "reason": reason, "digest": row.manifest_digest}
     caller.record(conn, action, ref_of(row), on=line_of(row), before=before, after=after)

@@ -16,6 +16,7 @@ from deltareg.db.queries import verdicts as verdict_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import BaseRow, RunRow, VerdictRow, VersionRow, present
 from deltareg.db.session import with_retry
+from deltareg.digest import sha256_of
 from deltareg.errors import Blocked, InvalidInput
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -97,7 +98,7 @@ def complete_run(
         signed.keep(conn, verdict_id)
         after = {
             "state": "done", "verdict": found.verdict, "verdict_id": verdict_id,
-            "keyid": signed.keyid,
+            "keyid": signed.keyid, "envelope": str(sha256_of(envelope)),
         }  # fmt: skip
         caller.record(
             conn, Action.RUN_COMPLETE, f"run/{run_id}", on=concern_of_run(conn, run),

@@ -1,0 +1,67 @@
+"""The audit trail as a log: checkpoints, proofs, what a verification has shown."""
+
+from deltareg.client.results.log_report import LogReport, RowProof
+from deltareg.wire import CheckpointInfo
+from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Title
+
+_BEFORE = "are from before the log: sealed as the database had them then"
+_FEWEST_SHOWN = 20
+
+
+def checkpoint_blocks(found: CheckpointInfo) -> list[Block]:
+    """Show a checkpoint."""
+    return [
+        Title(found.origin, "checkpoint"),
+        Facts([
+            ("rows", str(found.size)),
+            ("root", Cell(found.root, "name")),
+            ("waiting", f"{found.waiting} rows" if found.waiting else ""),
+        ]),
+    ]  # fmt: skip
+
+
+def proof_blocks(proof: RowProof) -> list[Block]:
+    """Show a row that was proven."""
+    return [
+        Title(f"row {proof.row}", f"position {proof.position} of {proof.size}"),
+        Facts([
+            ("proof", Cell("holds", "good")),
+            ("action", proof.action),
+            ("subject", proof.subject),
+            ("by", proof.actor),
+            ("statement", "signed by the server" if proof.is_signed else ""),
+            ("log", proof.origin),
+            ("root", proof.root),
+            ("key", Cell(proof.keyid[:16], "name")),
+        ]),
+    ]  # fmt: skip
+
+
+def report_blocks(report: LogReport) -> list[Block]:
+    """Show what a verification has shown, what is wrong first."""
+    unsigned = report.size - report.signed
+    blocks: list[Block] = [
+        Title(report.origin or "no log", "audit trail"),
+        Facts([
+            ("log", Cell("holds", "good") if report.holds else Cell("was rewritten", "bad")),
+            ("rows", str(report.size)),
+            ("unsigned", Cell(str(unsigned), "bad") if unsigned else ""),
+            ("statements", f"{report.statements} signed" if report.statements else ""),
+            ("before", f"{report.from_before} rows {_BEFORE}" if report.from_before else ""),
+            ("waiting", f"{report.waiting} rows, not sealed yet" if report.waiting else ""),
+            ("root", report.root),
+            ("key", Cell(report.keyid[:16], "name")),
+            ("against", ", ".join(report.against) or "nothing that was kept elsewhere"),
+        ]),
+    ]  # fmt: skip
+    if report.findings:
+        columns = [Column("what"), Column("row", is_number=True), Column("told", is_prose=True)]
+        shown = report.findings[:_FEWEST_SHOWN]
+        blocks.append(Table(columns, [
+            [Cell(each.what, "bad"), "-" if each.row is None else str(each.row), each.text]
+            for each in shown
+        ]))  # fmt: skip
+    if report.notices:
+        notices = [[Cell(each, "warn")] for each in report.notices[:_FEWEST_SHOWN]]
+        blocks.append(Table([Column("note", is_prose=True)], notices))
+    return blocks

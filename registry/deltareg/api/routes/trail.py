@@ -1,0 +1,35 @@
+"""The audit trail as a log: checkpoints, proofs, and all of it for whoever verifies it."""
+
+from deltareg.api.auth import By, InRegistry
+from deltareg.api.closed import closed_router
+from deltareg.api.parameters import Number
+from deltareg.service.trail import proofs
+from deltareg.wire import CheckpointInfo, ConsistencyProof, InclusionProof, TrailPage
+
+router = closed_router("audit", prefix="/audit")
+
+
+@router.get("/checkpoint")
+def show_checkpoint(registry: InRegistry, by: By) -> CheckpointInfo:
+    """Give the newest checkpoint: size and root of the log, signed by the server."""
+    return proofs.show_checkpoint(registry, by)
+
+
+@router.get("/consistency")
+def prove_consistency(registry: InRegistry, by: By, old: int, new: int) -> ConsistencyProof:
+    """Prove that the log of one size begins with the log of another (RFC 6962, 2.1.2)."""
+    return proofs.prove_consistency(registry, by, old=old, new=new)
+
+
+@router.get("/rows/{number}/proof")
+def prove_row(registry: InRegistry, by: By, number: Number) -> InclusionProof:
+    """Prove that a row of the audit trail is in the log (RFC 6962, 2.1.1)."""
+    return proofs.prove_row(registry, by, number)
+
+
+@router.get("/log")
+def read_log(
+    registry: InRegistry, by: By, after: str | None = None, limit: int = 1_000
+) -> TrailPage:
+    """Give a part of the log in its order, and at the end the rows that are outside of it."""
+    return proofs.read_log(registry, by, after=after, limit=limit)

@@ -1,0 +1,94 @@
+"""What a serving process does by itself every few seconds: seal what was done since."""
+
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from deltareg.errors import DeltaregError
+from deltareg.service.registry import Registry
+from deltareg.service.trail.keep import Places, differs_from_kept
+from deltareg.service.trail.seal import Batch, seal_some
+
+log = logging.getLogger(__name__)
+
+_PAUSE_S = 0.02
+
+
+class _Teller:
+    """Keeps checkpoints, and says once whether the store locks them."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._has_said = False
+
+    def __call__(self, batch: Batch) -> None:
+        is_locked = self._places.keep(batch)
+        if not self._has_said:
+            how = "locked, so that nobody takes them back" if is_locked else "without a lock"
+            log.info("checkpoints of the audit trail are kept in the store, %s", how)
+        self._has_said = True
+
+
+def warn_of_differences(registry: Registry, places: Places) -> None:
+    """Say, before anything is sealed, when the log does not go on from what was kept of it."""
+    if places.file is None:
+        return
+    try:
+        found = differs_from_kept(registry, places.file)
+    except (DeltaregError, SQLAlchemyError) as error:
+        log.warning("the log is not held against %s: %s", places.file, error)
+        return
+    if found:
+        log.error(
+            "the log of the audit trail does not go on from what is kept in %s: %s. If a backup was"
+            " restored, tell those who use the registry, whose clients refuse it until they do"
+            " `deltareg audit accept`, and move the file away; else somebody rewrote the database",
+            places.file, found,
+        )  # fmt: skip
+
+
+@contextmanager
+def sealing(
+    registry: Registry, places: Places, *, every_s: float, rows: int
+) -> Generator[None, None, None]:
+    """Seal what waits at once and then every so often while the block lasts, and at its end.
+
+    Several processes may do it at once: one of them seals, the others find nothing to do. Where
+    the database does not answer, it is tried again the next time.
+
+    Args:
+        registry: The database, and the server's key.
+        places: Where checkpoints are kept outside it.
+        every_s: How long to wait between.
+        rows: How many rows are sealed under one checkpoint at most.
+    """
+    ended = threading.Event()
+    seal = partial(seal_some, registry, rows=rows, tell=_Teller(places))
+
+    def work() -> None:
+        warn_of_differences(registry, places)
+        while True:
+            try:
+                while seal():
+                    if ended.wait(_PAUSE_S):  # others get their turn between batches
+                        return
+            except (DeltaregError, SQLAlchemyError) as error:  # nobody above: told, and goes on
+                log.warning("the audit trail is not sealed, it is tried again: %s", error)
+            if ended.wait(every_s):
+                return
+
+    working = threading.Thread(target=work, daemon=True, name="sealing")
+    working.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        working.join()
+        try:
+            seal()
+        except (DeltaregError, SQLAlchemyError) as error:
+            log.warning("the end of the audit trail is not sealed: %s", error)

@@ -1,0 +1,154 @@
+"""The log of a registry: written to a file, and verified, from the registry or from the file."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from deltareg.client.context import Context
+from deltareg.client.results.log_report import LogFinding, LogReport, RowProof
+from deltareg.client.trust.last_checkpoint import (
+    remembered,
+    said_in,
+    see_checkpoint,
+    server_keys,
+)
+from deltareg.client.trust.log_lines import PART, log_lines
+from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
+from deltareg.errors import InvalidInput
+from deltareg.signing.keys import PublicKey
+from deltareg.trail.check import Known, LogCheck
+from deltareg.trail.checkpoint import open_checkpoint
+from deltareg.trail.kept import KeptLog
+from deltareg.trail.leaves import STATEMENT, hash_of
+from deltareg.trail.lines import Line, check_lines, read_lines, write_line
+from deltareg.trail.merkle import check_inclusion
+from deltareg.trail.statements import check_change
+from deltareg.wire import InclusionProof, TrailPage
+
+
+def fetch_lines(context: Context) -> Iterator[Line]:
+    """Read the log of the registry as lines."""
+
+    def read(after: str | None) -> TrailPage:
+        return context.api.get("/audit/log", TrailPage, after=after, limit=PART)
+
+    return log_lines(read, server=context.config.server)
+
+
+def write_log(context: Context, path: Path) -> int:
+    """Write the log to a file, whole or not at all; says how many rows it has."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    rows = 0
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            for line in fetch_lines(context):
+                file.write(write_line(line))
+                rows += "position" in line
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return rows
+
+
+def verify_log(
+    context: Context,
+    path: Path | None = None,
+    *,
+    keys_file: Path | None = None,
+    against: Sequence[Path] = (),
+) -> LogReport:
+    """Verify the log of the registry, or one that was written to a file, without asking anybody.
+
+    It is held against what this machine saw of the registry last, and against files with
+    checkpoints.
+
+    Args:
+        context: The registry.
+        path: The file; None for the registry itself.
+        keys_file: The keys to trust; None for those that are pinned for the registry.
+        against: Files with checkpoints that were kept elsewhere.
+
+    Raises:
+        InvalidInput: A file holds another thing.
+        BadSignature: A checkpoint that it is held against is signed by nobody who is trusted.
+    """
+    trusted = _trusted(context, keys_file, is_offline=path is not None)
+    keys = server_keys(trusted)
+    seen = remembered(context.config.server)
+    known, names = _known(seen, against, [*keys, *server_keys(trusted, revoked=True)])
+    opened = nullcontext() if path is None else path.open(encoding="utf-8", errors="replace")
+    try:
+        with opened as file:
+            lines = fetch_lines(context) if file is None else read_lines(file)
+            revoked = server_keys(trusted, revoked=True)
+            check = check_lines(lines, keys, known, revoked=revoked)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is no export of the log") from error
+    return _report(check, names)
+
+
+def prove_row(context: Context, number: int) -> RowProof:
+    """Have the registry prove that a row is in its log, and verify that.
+
+    Raises:
+        LogRewritten: The log is not the one that this machine saw.
+        IntegrityFailure: The proof does not hold.
+        NotFound: The row is not there, or not sealed yet.
+    """
+    see_checkpoint(context)
+    keys = server_keys(trusted_keys(context)[0])
+    told = context.api.get(f"/audit/rows/{number}/proof", InclusionProof)
+    signed = open_checkpoint(told.checkpoint.note, keys)
+    head, leaf = signed.checkpoint, told.leaf
+    if leaf.get("id") != number:
+        raise InvalidInput("the registry proves another row than was asked for")
+    hashes = [bytes.fromhex(each) for each in told.hashes]
+    check_inclusion(hash_of(leaf), told.position, head.size, hashes, root=head.root)
+    if STATEMENT in leaf:
+        check_change(told.statement.encode(), leaf, keys)
+    return RowProof(
+        row=number, position=told.position, action=str(leaf.get("action")),
+        subject=str(leaf.get("subject")), actor=str(leaf.get("actor")), origin=head.origin,
+        size=head.size, root=head.root.hex(), keyid=signed.key.keyid, is_signed=STATEMENT in leaf,
+    )  # fmt: skip
+
+
+def _trusted(context: Context, keys_file: Path | None, *, is_offline: bool) -> TrustedKeys:
+    if keys_file is not None:
+        return TrustedKeys.read(keys_file)
+    pinned = pinned_keys(context.config.server) if is_offline else None
+    return pinned or trusted_keys(context)[0]
+
+
+def _known(
+    seen: str | None, against: Sequence[Path], keys: Sequence[PublicKey]
+) -> tuple[Known, list[str]]:
+    known, names = Known(), [str(path) for path in against]
+    if seen is not None:
+        names.insert(0, "what this machine saw last")
+        known.checkpoints.append((names[0], said_in(seen)))
+    for path in against:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{path} cannot be read as checkpoints: {error}") from error
+        kept = KeptLog.read(text, keys, where=str(path)).known
+        known.checkpoints += kept.checkpoints
+        known.leaves |= kept.leaves
+    return known, names
+
+
+def _report(check: LogCheck, against: list[str]) -> LogReport:
+    last = check.last
+    return LogReport(
+        origin=check.origin, size=check.size, waiting=check.waiting, statements=check.statements,
+        signed=0 if last is None else last.checkpoint.size, from_before=check.from_before,
+        root="" if last is None else last.checkpoint.root.hex(),
+        keyid="" if last is None else last.key.keyid, against=tuple(against),
+        notices=tuple(check.notices),
+        findings=tuple(
+            LogFinding(what=each.what, text=each.text, position=each.position, row=each.row)
+            for each in check.findings
+        ),
+    )  # fmt: skip

@@ -1,0 +1,141 @@
+"""The last checkpoint that this machine saw of a server's log, and what may come after it.
+
+A newer one has to begin with what the older one signed, and the server has to prove that. One that
+is older, or of another log, or of a log that was written anew, is refused, until somebody accepts
+it who knows why: a backup that was restored looks like that as well. What is remembered is a file a
+server, beside the pinned keys.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from deltareg.client.context import Context
+from deltareg.client.trust.trusted_keys import TrustedKeys, told_keys, trusted_keys
+from deltareg.documents.json_values import is_object
+from deltareg.errors import BadSignature, Forbidden, IntegrityFailure, LogRewritten, NotFound
+from deltareg.host.token_files import config_dir, token_path
+from deltareg.signing.keys import PublicKey
+from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
+from deltareg.trail.merkle import check_consistency
+from deltareg.wire import CheckpointInfo, ConsistencyProof
+
+_ACCEPT = (
+    "ask who runs the registry; if a backup was restored, or a new registry is there:"
+    " deltareg audit accept"
+)
+
+
+def memory_path(server: str) -> Path:
+    """Give the file that remembers a server's last checkpoint, whether it exists or not."""
+    return config_dir() / "checkpoints" / f"{token_path(server).name}.json"
+
+
+def remembered(server: str) -> str | None:
+    """Give the last checkpoint that was seen of a server, as it was signed; None for none."""
+    try:
+        value: object = json.loads(memory_path(server).read_bytes())
+    except (OSError, ValueError):
+        return None
+    note = value.get("note") if is_object(value) else None
+    return note if isinstance(note, str) else None
+
+
+def server_keys(trusted: TrustedKeys, *, revoked: bool = False) -> list[PublicKey]:
+    """Give the keys of servers that are trusted, or those of them that were revoked."""
+    return [
+        PublicKey.parse(key.key)
+        for key in trusted.keys.values()
+        if key.role == "server" and (key.state == "revoked") is revoked
+    ]
+
+
+def see_checkpoint(context: Context, *, is_accepted: bool = False) -> SignedCheckpoint | None:
+    """Hold the newest checkpoint of the server against the last that was seen, and remember it.
+
+    None where the server has none and none was seen of it: it is of an older release, or has no
+    key, or began a moment ago.
+
+    Args:
+        context: The server.
+        is_accepted: Whether whatever the server has is what is gone by from now on.
+
+    Raises:
+        LogRewritten: It is older, of another log, or does not begin with what was seen.
+        BadSignature: No server's key that is trusted signed it.
+    """
+    server = context.config.server
+    before = None if is_accepted else remembered(server)  # first: others may see newer ones
+    try:
+        told = context.api.get("/audit/checkpoint", CheckpointInfo)
+    except (NotFound, Forbidden) as error:
+        if is_accepted and isinstance(error, NotFound):
+            memory_path(server).unlink(missing_ok=True)
+        if before is None or isinstance(error, Forbidden):
+            return None
+        raise LogRewritten(
+            f"the log of {server} is gone, of which this machine saw"
+            f" {said_in(before).size} rows", fix=_ACCEPT,
+        ) from error  # fmt: skip
+    if told.note == before:
+        return None
+    found = _opened(context, told.note, takes_new=is_accepted)
+    if before is not None:
+        _hold(context, said_in(before), found.checkpoint)
+    with suppress(OSError):  # where nothing can be kept, each time is the first
+        _remember(server, found)
+    return found
+
+
+def _opened(context: Context, note: str, *, takes_new: bool) -> SignedCheckpoint:
+    trusted, _ = trusted_keys(context, takes_new=takes_new)
+    try:
+        return open_checkpoint(note, server_keys(trusted))
+    except BadSignature:
+        # A key that is new since signs here. It is pinned by nothing but what is said to pin; that
+        # the log goes on from what was seen is shown all the same, whoever has it.
+        return open_checkpoint(note, server_keys(trusted.with_new(told_keys(context))))
+
+
+def _hold(context: Context, old: Checkpoint, new: Checkpoint) -> None:
+    server = context.config.server
+    if new.origin != old.origin:
+        raise LogRewritten(
+            f"{server} has another log than this machine saw there: {new.origin}, it was"
+            f" {old.origin}", fix=_ACCEPT,
+        )  # fmt: skip
+    if new.size < old.size:
+        raise LogRewritten(
+            f"the log of {server} is older than what this machine saw: {new.size} rows, it had"
+            f" {old.size}", fix=_ACCEPT,
+        )  # fmt: skip
+    proof = ConsistencyProof(old=old.size, new=new.size, hashes=[])
+    if new.size != old.size:
+        proof = context.api.get("/audit/consistency", ConsistencyProof, old=old.size, new=new.size)
+    try:
+        hashes = [bytes.fromhex(each) for each in proof.hashes]
+        check_consistency(old.size, new.size, hashes, old_root=old.root, new_root=new.root)
+    except (IntegrityFailure, ValueError) as error:
+        raise LogRewritten(
+            f"the log of {server} was rewritten: its first {old.size} rows are not those that this"
+            " machine saw signed", fix=_ACCEPT,
+        ) from error  # fmt: skip
+
+
+def said_in(note: str) -> Checkpoint:
+    """Read a checkpoint that this machine has verified before it kept it."""
+    try:
+        return Checkpoint.said_in(note)
+    except BadSignature as error:
+        raise BadSignature(
+            "what this machine kept of the log was changed", fix="deltareg audit accept"
+        ) from error
+
+
+def _remember(server: str, seen: SignedCheckpoint) -> None:
+    path = memory_path(server)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps({"server": server, "note": seen.note}), encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,147 @@
+"""Sealing: rows of the audit trail become leaves of the log, in batches, each under a checkpoint.
+
+Whoever changes something only adds its row, which then waits; no transaction of a user waits for
+the head of the log. Any server process may seal. A batch is read and hashed first, and appended in
+a short transaction that holds the log and goes on only if nobody else has sealed meanwhile. So rows
+are in the log in the order in which they were found, each once.
+
+It may be killed at any moment, and goes on where it stood. A checkpoint is told to the places
+outside the database once it is committed; what was not told is covered by the next.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import signing as signing_queries
+from deltareg.db.queries import trail as queries
+from deltareg.db.rows import AuditRow
+from deltareg.db.session import read, with_retry
+from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.events import Action, record_event
+from deltareg.service.registry import Registry
+from deltareg.service.trail.leaves import hashes_in, leaf_of_row
+from deltareg.signing.keys import SigningKey
+from deltareg.trail.checkpoint import Checkpoint
+from deltareg.trail.leaves import hash_of
+from deltareg.trail.merkle import Frontier, Node
+from deltareg.trail.statements import SIGNED, sign_change
+
+log = logging.getLogger(__name__)
+
+ROWS = 1_000
+"""How many rows a batch has at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that are sealed together.
+
+    Attributes:
+        begin: How many leaves there are before it.
+        rows: The ids of the rows, in their order.
+        leaves: Their hashes.
+        nodes: What is complete with them.
+        statements: What was signed about rows, by row.
+        checkpoint: The head of the log after it.
+        note: The checkpoint, signed.
+    """
+
+    begin: int
+    rows: Sequence[int]
+    leaves: Sequence[bytes]
+    nodes: Sequence[Node]
+    statements: Sequence[tuple[int, bytes]]
+    checkpoint: Checkpoint
+    note: str
+
+
+def seal_some(
+    registry: Registry, *, rows: int = ROWS, tell: Callable[[Batch], object] | None = None
+) -> int:
+    """Seal one batch; says how many rows it has, 0 where none waits or another process seals.
+
+    Nothing is sealed where the server has no key, or one that was revoked.
+
+    Args:
+        registry: The database, and the server's key.
+        rows: How many rows are sealed at most.
+        tell: Is told of the batch once it is committed.
+    """
+    signer = registry.signer
+    with read(registry.engine) as conn:
+        waiting = queries.waiting_rows(conn, limit=rows)
+        if not waiting or signer is None or not _may_sign(conn, signer):
+            return 0
+        origin = queries.origin_of_log(conn)
+        batch = None if origin is None else _made(conn, waiting, signer, origin)
+    if batch is None:  # the first batch of all is the next one
+        with_retry(registry.engine, _begin)
+        return seal_some(registry, rows=rows, tell=tell)
+    if not with_retry(registry.engine, lambda conn: _append(conn, batch)):
+        return 0
+    if tell is not None:
+        tell(batch)
+    return len(waiting)
+
+
+def seal_all(registry: Registry, *, tell: Callable[[Batch], object] | None = None) -> int:
+    """Seal all that waits now, batch by batch; says how many rows that were."""
+    total = 0
+    while sealed := seal_some(registry, tell=tell):
+        total += sealed
+    return total
+
+
+def _begin(conn: sa.Connection) -> None:
+    """Name the log, and let a row say since when it is: rows before it are as they were then."""
+    origin = f"deltareg/{uuid4()}"
+    if queries.name_log(conn, origin):
+        record_event(
+            conn, Action.LOG_BEGIN, "log", on=EVERYTHING, before=None, after={"origin": origin},
+            actor="registry",
+        )  # fmt: skip
+
+
+def _may_sign(conn: sa.Connection, signer: SigningKey) -> bool:
+    key = signing_queries.find_key(conn, keyid=signer.keyid)
+    if key is not None and key.revoked_at is not None:
+        log.warning(
+            "nothing is sealed: the server's key %s was revoked; give it a new one", signer.keyid
+        )
+        return False
+    return True
+
+
+def _made(
+    conn: sa.Connection, waiting: Sequence[AuditRow], signer: SigningKey, origin: str
+) -> Batch:
+    begin = queries.log_size(conn)
+    frontier = Frontier.of(hashes_in(conn), begin)
+    leaves: list[bytes] = []
+    nodes: list[Node] = []
+    statements: list[tuple[int, bytes]] = []
+    for row in waiting:
+        signed = sign_change(leaf_of_row(row), signer) if row.action in SIGNED else b""
+        if signed:
+            statements.append((row.id, signed))
+        leaves.append(hash_of(leaf_of_row(row, statement=signed)))
+        nodes += frontier.add(leaves[-1])
+    checkpoint = Checkpoint(origin, frontier.size, frontier.root())
+    ids = [row.id for row in waiting]
+    return Batch(begin, ids, leaves, nodes, statements, checkpoint, checkpoint.sign(signer))
+
+
+def _append(conn: sa.Connection, batch: Batch) -> bool:
+    queries.origin_of_log(conn, lock=True)
+    if queries.log_size(conn) != batch.begin:
+        return False
+    places = range(batch.begin, batch.checkpoint.size)
+    queries.add_batch(
+        conn, leaves=list(zip(places, batch.rows, batch.leaves, strict=True)), nodes=batch.nodes,
+        statements=batch.statements, size=batch.checkpoint.size, note=batch.note,
+    )  # fmt: skip
+    return True

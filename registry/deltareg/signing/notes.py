@@ -1,0 +1,102 @@
+"""Signed notes: a text with signatures below it, as checkpoints of logs are written.
+
+The form is https://github.com/C2SP/C2SP/blob/main/signed-note.md, with Ed25519. Signatures by
+keys that nobody here knows are left alone, as the form asks: they may be of witnesses.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from deltareg.errors import BadSignature
+from deltareg.signing.keys import PublicKey, SigningKey
+
+_ED25519 = b"\x01"
+_HASH_BYTES, _MOST_BYTES, _MOST_SIGNATURES = 4, 1 << 20, 16
+_LINE = re.compile(r"\u2014 ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+_FIX = "get it again from where it was made; what it signs is not to be relied on"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedNote:
+    """A note whose signature holds.
+
+    Attributes:
+        text: What was signed, with its last newline.
+        key: The key that signed it.
+    """
+
+    text: str
+    key: PublicKey
+
+
+def sign_note(text: str, key: SigningKey, *, name: str) -> str:
+    """Sign a text of whole lines under a name; gives the note.
+
+    Args:
+        text: What is signed; it ends with a newline.
+        key: The key.
+        name: Whose signature it is: no space and no plus sign.
+    """
+    signature = key_hash(name, key.public) + key.sign(text.encode())
+    return f"{text}\n\u2014 {name} {base64.b64encode(signature).decode()}\n"
+
+
+def open_note(note: str, keys: Iterable[PublicKey], *, name: str) -> OpenedNote:
+    """Give the text that one of the keys signed under a name.
+
+    Raises:
+        BadSignature: None did, the signature does not hold, or it is no note.
+    """
+    text, lines = _parts(note)
+    known = {key_hash(name, key): key for key in keys}
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise BadSignature("it is no signed note: a line below it is no signature", fix=_FIX)
+        found = _decoded(match[2])
+        key = known.get(found[:_HASH_BYTES]) if match[1] == name else None
+        if key is not None:
+            if not key.verifies(found[_HASH_BYTES:], text.encode()):
+                raise BadSignature(f"the signature below the note of {name} is wrong", fix=_FIX)
+            return OpenedNote(text, key)
+    raise BadSignature(
+        f"no key that is trusted here signed the note of {name[:80]}",
+        fix="deltareg worker keys; if the server has a new key: deltareg worker keys --pin",
+    )
+
+
+def key_hash(name: str, key: PublicKey) -> bytes:
+    """Give the four bytes by which a note names a key."""
+    return sha256(name.encode() + b"\n" + _ED25519 + key.raw).digest()[:_HASH_BYTES]
+
+
+def verifier_key(name: str, key: PublicKey) -> str:
+    """Write a key as verifiers of notes take it: `name+hash+base64`."""
+    public = base64.b64encode(_ED25519 + key.raw).decode()
+    return f"{name}+{key_hash(name, key).hex()}+{public}"
+
+
+def _parts(note: str) -> tuple[str, list[str]]:
+    text, blank, below = note.rpartition("\n\n")
+    if not blank or not below.endswith("\n") or len(note) > _MOST_BYTES or _CONTROL.search(note):
+        raise BadSignature("it is no signed note", fix=_FIX)
+    lines = below[:-1].split("\n")
+    if len(lines) > _MOST_SIGNATURES:
+        raise BadSignature(f"a note with {len(lines)} signatures", fix=_FIX)
+    return f"{text}\n", lines
+
+
+def _decoded(text: str) -> bytes:
+    """Decode base64 that has one spelling."""
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadSignature("a signature below the note is not in base64", fix=_FIX) from error
+    if base64.b64encode(decoded).decode() != text:
+        raise BadSignature("a signature below the note has another spelling", fix=_FIX)
+    return decoded

@@ -1,0 +1,303 @@
+"""Holding a log against itself, and against what was seen of it before.
+
+What is read is a log in its order: rows with their hashes, nodes, checkpoints. The tree is built
+anew over the rows. Nothing that a database says is believed beside what servers signed and what
+somebody kept of earlier checkpoints: with that, a row that was changed, deleted, put in or moved,
+an end that was cut off, and a log that was written anew are all found.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from deltareg.errors import BadSignature
+from deltareg.signing.keys import PublicKey
+from deltareg.trail.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
+from deltareg.trail.leaves import STATEMENT, hash_of
+from deltareg.trail.merkle import Frontier
+from deltareg.trail.state import StateCheck
+from deltareg.trail.statements import check_change
+
+BEGINS: Final = "log.begin"
+"""The action of the row with which a log begins: those before it are older than the log."""
+_LATE_US = 600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong with a log.
+
+    Attributes:
+        what: What kind of thing: edited, deleted, inserted, reordered, truncated, forked,
+            unsigned, statement, damaged, state.
+        position: The first position that is concerned, counted from 0; None where it is no row.
+        row: The number of that row in the audit trail; None where nobody knows.
+        text: What is wrong, in words.
+    """
+
+    what: str
+    position: int | None
+    row: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row as a log has it.
+
+    Attributes:
+        position: Where it is, counted from 0.
+        row: Its number in the audit trail.
+        hash: The hash that was kept for it.
+        sealed_by: The size of the checkpoint that it was sealed under.
+        leaf: What it is now; None where it is gone.
+        statement: What was signed about it; empty for most.
+    """
+
+    position: int
+    row: int
+    hash: bytes
+    sealed_by: int
+    leaf: Mapping[str, object] | None
+    statement: str = ""
+
+
+@dataclass(slots=True)
+class Known:
+    """What somebody kept of a log: checkpoints by where they are from, and hashes by position."""
+
+    checkpoints: list[tuple[str, Checkpoint]] = field(default_factory=list[tuple[str, Checkpoint]])
+    leaves: dict[int, bytes] = field(default_factory=dict[int, bytes])
+
+
+class LogCheck:
+    """Reads a log from its beginning; `findings` has what is wrong with it, the first first."""
+
+    def __init__(
+        self,
+        origin: str,
+        keys: Iterable[PublicKey],
+        known: Known | None = None,
+        *,
+        revoked: Iterable[PublicKey] = (),
+    ) -> None:
+        """Begin.
+
+        Args:
+            origin: Which log it says it is.
+            keys: Of servers that are trusted.
+            known: What was kept of it.
+            revoked: Of servers that were trusted. Their checkpoints show nothing by themselves: a
+                later one of a trusted key has to stand over the same rows.
+        """
+        self.origin = origin
+        self.findings: list[Finding] = []
+        self.notices: list[str] = []
+        self.waiting = 0
+        self.statements = 0
+        self.from_before = 0
+        self.last: SignedCheckpoint | None = None
+        self._keys = list(keys)
+        self._revoked = list(revoked)
+        self._known = known or Known()
+        self._frontier = Frontier()
+        self._state = StateCheck()
+        self._nodes: dict[tuple[int, int], bytes] = {}
+        self._seen: set[int] = set()
+        self._roots = {0: self._frontier.root()}
+        self._wanted = {
+            checkpoint.size for _, checkpoint in self._known.checkpoints if checkpoint.size
+        }
+        self._row_at: dict[int, int] = {}
+        self._batch: dict[int, int] = {}  # of rows no checkpoint was read over: those they name
+        self._newest_at = 0
+        self._checked = 0
+
+    @property
+    def size(self) -> int:
+        """How many rows were read."""
+        return self._frontier.size
+
+    def entry(self, entry: Entry) -> None:
+        """Read the next row."""
+        position = self.size
+        if entry.position != position:
+            what = "deleted" if entry.position > position else "inserted"
+            self._find(what, position, entry.row, f"position {position} of the log is missing,"
+                       f" {entry.position} stands there")  # fmt: skip
+        if entry.row in self._seen:
+            self._find("inserted", position, entry.row, f"row {entry.row} is in the log twice")
+        self._seen.add(entry.row)
+        found = self._leaf(entry, position)
+        for level, number, node in self._frontier.add(found):
+            self._nodes[level, number] = node
+        if self.size in self._wanted:
+            self._roots[self.size] = self._frontier.root()
+        self._batch.setdefault(entry.sealed_by, position)
+        self._row_at[position] = entry.row
+
+    def node(self, level: int, number: int, kept: bytes) -> None:
+        """Read a hash over a part of the log that was read."""
+        if self._nodes.pop((level, number), None) != kept:
+            first = number << 8 * level
+            self._find(
+                "damaged", None, None, f"a hash over the rows from position {first} on, of which"
+                " proofs are made, is not theirs",
+            )  # fmt: skip
+
+    def checkpoint(self, note: str, *, kept_as: int) -> None:
+        """Read a checkpoint; rows and checkpoints come in the order of the log.
+
+        Args:
+            note: As it was signed.
+            kept_as: Over how many rows it is kept.
+        """
+        begin = self._checked
+        try:
+            signed = open_checkpoint(note, [*self._keys, *self._revoked], origin=self.origin)
+        except BadSignature as error:
+            self._find("unsigned", None, None, f"{error.message} (a checkpoint behind row"
+                       f" {self._row_at.get(self.size - 1, 0)} of the audit trail)")  # fmt: skip
+            return
+        size = signed.checkpoint.size
+        self._batch.pop(size, None)
+        if signed.key in self._revoked:
+            return
+        self._missing()
+        if size != kept_as:
+            self._find("damaged", None, None, f"a checkpoint over {size} rows is kept as one over"
+                       f" {kept_as}")  # fmt: skip
+        elif size == begin:
+            self._find("damaged", None, None, f"two checkpoints sign {size} rows")
+        elif size != self.size:
+            what = "truncated" if size > self.size else "damaged"
+            text = f"a checkpoint signs {size} rows, of which {self.size} are there"
+            self._find(what, min(size, self.size), None, text)
+        elif signed.checkpoint.root != self._frontier.root():
+            self._name(begin, size)
+        else:
+            self.last = signed
+        self._checked = max(self._checked, min(size, self.size))
+
+    def outside(self, leaf: Mapping[str, object], *, is_waiting: bool) -> None:
+        """Read a row of the audit trail that is not in the log."""
+        self.waiting += is_waiting
+        self._state.row(leaf)
+        if not is_waiting:
+            row = leaf.get("id")
+            number = row if isinstance(row, int) else None
+            told = f"row {row} ({leaf.get('action')} of {leaf.get('subject')})"
+            self._find("inserted", None, number, f"{told} is in the audit trail, not in the log")
+
+    def state(self, subject: str, says: Mapping[str, object]) -> None:
+        """Read what the tables say about a thing that the log has rows of."""
+        self._state.state(subject, says)
+
+    def hold_state(self, *, size: int | None) -> None:
+        """Hold what the tables say against the rows, if no more were sealed when they said it."""
+        if size is None:
+            return
+        if size != self.size:
+            self.notices.append(
+                "rows were sealed meanwhile, so what is served was not held against the log: again"
+            )
+            return
+        for text in self._state.differences():
+            self._find("state", None, None, text)
+
+    def cut_off(self) -> None:
+        """Read that there is no end: part of an export is missing."""
+        self._find("truncated", self.size, None, "the export is cut off: its last line is missing")
+
+    def finish(self) -> None:
+        """Read the end: what should have come, and what was kept of the log elsewhere."""
+        if self._nodes:
+            self._find("damaged", None, None, "a hash of which proofs are made is missing")
+        self._nodes.clear()
+        self._missing()
+        if self._checked < self.size:
+            first = self._checked
+            text = f"no checkpoint signs the rows from position {first} on"
+            self._find("unsigned", first, self._row_at.get(first), text)
+        for where, checkpoint in self._known.checkpoints:
+            self._hold(where, checkpoint)
+        self.findings.sort(key=lambda each: self.size if each.position is None else each.position)
+
+    def _missing(self) -> None:
+        for size, position in sorted(self._batch.items()):
+            self._find("unsigned", position, self._row_at.get(position), "the checkpoint over"
+                       f" {size} rows, under which rows were sealed, is missing")  # fmt: skip
+        self._batch.clear()
+
+    def _leaf(self, entry: Entry, position: int) -> bytes:
+        known = self._known.leaves.get(position)
+        if entry.leaf is None:
+            self._find("deleted", position, entry.row, f"row {entry.row} was deleted after it was"
+                       " sealed")  # fmt: skip
+            return entry.hash
+        if entry.leaf.get("id") != entry.row:
+            self._find("reordered", position, entry.row, f"row {entry.row} says that it is another")
+        found = hash_of(entry.leaf)
+        if found != entry.hash or (known is not None and known != found):
+            self._find("edited", position, entry.row, _told(entry) + " is not what was sealed")
+        else:
+            self._statement(entry, position)
+        self._state.row(entry.leaf)
+        if entry.leaf.get("action") == BEGINS:
+            self.from_before = position
+        self._time(entry)
+        return found
+
+    def _statement(self, entry: Entry, position: int) -> None:
+        leaf = entry.leaf or {}
+        if STATEMENT in leaf:
+            self.statements += 1
+            try:
+                signers = [*self._keys, *self._revoked]  # which of the two, the log says
+                check_change(entry.statement.encode(), leaf, signers)
+            except BadSignature as error:
+                text = f"{_told(entry)}: {error.message}"
+                self._find("statement", position, entry.row, text)
+
+    def _time(self, entry: Entry) -> None:
+        at = (entry.leaf or {}).get("at")
+        if not isinstance(at, int):
+            return
+        if at < self._newest_at - _LATE_US and self._checked:
+            self.notices.append(
+                f"{_told(entry)} says that it is older than rows that were sealed before it: a"
+                " clock was set back, or somebody put it in"
+            )
+        self._newest_at = max(self._newest_at, at)
+
+    def _name(self, begin: int, size: int) -> None:
+        """Say which rows are not those that a checkpoint signs, as narrowly as can be said."""
+        if any(each.position is not None and each.position >= begin for each in self.findings):
+            return  # named by itself
+        rows = self._row_at
+        first, last = rows.get(begin, 0), rows.get(size - 1, 0)
+        self._find(
+            "forked", begin, first, f"rows {first} to {last} of the audit trail (positions {begin}"
+            f" to {size - 1}) are not those that the checkpoint over {size} rows signs: changed,"
+            " deleted, put in or moved, with their hashes",
+        )  # fmt: skip
+
+    def _hold(self, where: str, checkpoint: Checkpoint) -> None:
+        if checkpoint.origin != self.origin:
+            self._find("forked", 0, None, f"{where} is of another log, {checkpoint.origin}")
+        elif checkpoint.size > self.size:
+            self._find("truncated", self.size, None, f"{where} has {checkpoint.size} rows, of which"
+                       f" {self.size} are there")  # fmt: skip
+        elif self._roots.get(checkpoint.size) != checkpoint.root and not any(
+            each.position is not None and each.position < checkpoint.size for each in self.findings
+        ):
+            self._find("forked", 0, None, f"the first {checkpoint.size} rows are not those that"
+                       f" {where} signs")  # fmt: skip
+
+    def _find(self, what: str, position: int | None, row: int | None, text: str) -> None:
+        self.findings.append(Finding(what, position, row, text))
+
+
+def _told(entry: Entry) -> str:
+    leaf = entry.leaf or {}
+    return f"row {entry.row} ({leaf.get('action')} of {leaf.get('subject')})"

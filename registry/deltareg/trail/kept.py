@@ -1,0 +1,104 @@
+"""What is kept of the log outside the database: a line a batch, its checkpoint and its hashes.
+
+With the hashes it can be said which row is another one now, also where whoever rewrote the
+database made all of its hashes anew.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from deltareg.documents.json_values import is_object
+from deltareg.errors import BadSignature, InvalidInput
+from deltareg.signing.keys import PublicKey
+from deltareg.trail.check import Known
+from deltareg.trail.checkpoint import Checkpoint, open_checkpoint
+from deltareg.trail.merkle import HASH_BYTES, Frontier
+
+
+class KeptLog:
+    """Reads what was kept; `known` is what came of it, `cut_off` counts lines that are no whole."""
+
+    def __init__(self, keys: Iterable[PublicKey], *, where: str) -> None:
+        """Begin.
+
+        Args:
+            keys: Of servers that are trusted.
+            where: What it is, for whoever reads of it.
+        """
+        self.known = Known()
+        self.cut_off = 0
+        self._keys, self._where = list(keys), where
+        self._frontier: Frontier | None = Frontier()
+
+    @classmethod
+    def read(cls, text: str, keys: Iterable[PublicKey], *, where: str) -> Self:
+        """Read a note, or the lines of a file; a last line that was cut off is left out.
+
+        Raises:
+            BadSignature: A checkpoint is signed by nobody who is trusted, or hashes are not those
+                that it signs.
+            InvalidInput: It is neither.
+        """
+        found = cls(keys, where=where)
+        if not text.startswith("{"):
+            found.add(text, b"")
+            return found
+        lines = [line for line in text.split("\n")[:-1] if line.strip()]
+        for line in lines:
+            found.add_line(line)
+        return found
+
+    @staticmethod
+    def head_of(line: str) -> Checkpoint:
+        """Read the checkpoint in a line, whoever signed it.
+
+        Raises:
+            BadSignature: There is none.
+            ValueError: The line is not whole.
+        """
+        value: object = json.loads(line)
+        note = value.get("checkpoint") if is_object(value) else None
+        return Checkpoint.said_in(note if isinstance(note, str) else "")
+
+    def add_line(self, line: str) -> None:
+        """Read a line, as `kept_line` writes it."""
+        try:
+            value: object = json.loads(line)
+        except ValueError:  # a server was killed while it wrote it
+            self._frontier, self.cut_off = None, self.cut_off + 1
+            return
+        note = value.get("checkpoint") if is_object(value) else None
+        hashes = value.get("leaves") if is_object(value) else None
+        if not isinstance(note, str) or not isinstance(hashes, str):
+            raise InvalidInput(f"{self._where} holds no checkpoints")
+        try:
+            self.add(note, base64.b64decode(hashes, validate=True))
+        except binascii.Error as error:
+            raise InvalidInput(f"{self._where} holds hashes that are none") from error
+
+    def add(self, note: str, hashes: bytes) -> None:
+        """Read a checkpoint, and the hashes of the rows that are new with it."""
+        checkpoint = open_checkpoint(note, self._keys).checkpoint
+        self.known.checkpoints.append((self._where, checkpoint))
+        frontier = self._frontier
+        if frontier is None:
+            return
+        leaves = [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
+        if frontier.size + len(leaves) != checkpoint.size:
+            self._frontier = None  # a line is missing, so these hashes show nothing
+            return
+        begin = frontier.size
+        for leaf in leaves:
+            frontier.add(leaf)
+        if frontier.root() != checkpoint.root:
+            raise BadSignature(f"{self._where} holds hashes that its checkpoints do not sign")
+        self.known.leaves.update(enumerate(leaves, start=begin))
+
+
+def kept_line(note: str, leaves: Sequence[bytes]) -> str:
+    """Write what is kept of a batch, with its newline."""
+    hashes = base64.b64encode(b"".join(leaves)).decode()
+    return json.dumps({"checkpoint": note, "leaves": hashes}, ensure_ascii=False) + "\n"

@@ -1,0 +1,65 @@
+"""A row of the audit trail as a leaf: its fields in the one spelling of RFC 8785.
+
+What JSON may hold and RFC 8785 does not spell is written as text first: whole numbers that a
+double does not tell apart, what is no number, halves of surrogate pairs. So every row can be
+sealed, and a row that was read from an export gives the same leaf as the one in the database.
+"""
+
+import math
+from collections.abc import Mapping
+from hashlib import sha256
+
+import rfc8785
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.trail.merkle import leaf_hash
+
+STATEMENT = "statement"
+"""The field of a leaf that names what was signed about its row: the sha256 of the envelope."""
+_MOST = (1 << 53) - 1
+
+
+def leaf_of(row: Mapping[str, object], *, statement: bytes = b"") -> dict[str, object]:
+    """Make the leaf of a row, as values that JSON has.
+
+    Args:
+        row: Its fields.
+        statement: What was signed about it; nothing for most.
+    """
+    leaf = {name: _plain(value) for name, value in row.items()}
+    if statement:
+        leaf[STATEMENT] = f"sha256:{sha256(statement).hexdigest()}"
+    return leaf
+
+
+def encode_leaf(leaf: Mapping[str, object]) -> bytes:
+    """Write a leaf in the one way that there is."""
+    try:
+        return rfc8785.dumps(dict(leaf))  # type: ignore[arg-type]  # JSON, which it checks
+    except rfc8785.CanonicalizationError:  # a leaf that `leaf_of` did not make
+        return rfc8785.dumps(_plain(dict(leaf)))  # type: ignore[arg-type]
+
+
+def hash_of(leaf: Mapping[str, object]) -> bytes:
+    """Hash a leaf as the tree has it."""
+    return leaf_hash(encode_leaf(leaf))
+
+
+def _plain(value: object) -> object:
+    match value:
+        case str():
+            return _text(value)
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case int():
+            return value if -_MOST <= value <= _MOST else str(value)
+        case _ if is_object(value):
+            return {_text(name): _plain(each) for name, each in value.items()}
+        case _ if is_list(value):
+            return [_plain(each) for each in value]
+        case _:
+            return value
+
+
+def _text(value: str) -> str:
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()

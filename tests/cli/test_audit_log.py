@@ -1,0 +1,244 @@
+"""The audit trail as a log on the command line: verified, exported, remembered, refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from deltareg.db import tables as t
+from deltareg.db.session import write
+from deltareg.host.token_files import write_token
+from deltareg.service.access.keys import announce_server_key
+from deltareg.service.trail.keep import Places
+from deltareg.service.trail.seal import seal_all, seal_some
+from deltareg.trail.checkpoint import open_checkpoint
+from tests.service import rows
+from tests.signers import key_of
+from tests.trail.logs import KEYS, SERVER, fill
+
+SEALED = (t.log_statements, t.log_nodes, t.log_leaves, t.log_checkpoints)
+
+
+@pytest.fixture
+def sealed(local_registry):
+    """Give a registry whose server seals."""
+    registry = replace(local_registry.registry, signer=SERVER)
+    announce_server_key(registry)
+    fill(registry, 20)
+    seal_all(registry)
+    return registry
+
+
+@pytest.fixture
+def ana(shell, local_registry, sealed, monkeypatch):
+    """Give a command line of an admin on it."""
+    monkeypatch.setenv("DELTAREG_SERVER", local_registry.url)
+    write_token(local_registry.url, local_registry.token("read", "admin", principal="ana"))
+    return shell
+
+
+def forget(registry, tables=SEALED):
+    """Take the log away, as a backup of before it was sealed has none."""
+    with write(registry.engine) as conn:
+        for table in tables:
+            with rows.unguarded(conn, table):
+                conn.execute(sa.delete(table))
+        conn.execute(sa.delete(t.unsealed))
+        conn.execute(sa.insert(t.unsealed).from_select(["audit_id"], sa.select(t.audit.c.id)))
+
+
+def test_the_log_holds_and_says_what_nothing_protects_yet(ana):
+    report = ana("audit", "verify", "--json")
+
+    found = report.json
+    assert (report.status, found["holds"], found["findings"]) == (0, True, [])
+    assert found["signed"] == found["size"] > 20
+    assert found["waiting"] > 0  # the token of this test
+    assert found["from_before"] > 20
+    assert found["statements"] > 0
+    shown = ana("audit", "verify")
+    assert "are from before the log" in shown.out
+    assert "nothing that was kept elsewhere" in shown.out
+
+
+def test_an_export_is_verified_offline_and_a_changed_row_is_named(ana, sealed, tmp_path):
+    log, keys = tmp_path / "log.jsonl", tmp_path / "keys.json"
+    assert ana("audit", "export", "--proofs", "--out", str(log)).status == 0
+    ana("worker", "keys", "--export", str(keys))
+    piped = ana("audit", "export", "--proofs").out
+
+    whole = ana("audit", "verify", str(log), "--keys", str(keys), "--server", "http://nobody:1")
+    log.write_text(log.read_text().replace("lab/x@prod7", "lab/x@prod8", 1))
+    changed = ana("audit", "verify", str(log), "--keys", str(keys), "--json")
+
+    assert (whole.status, changed.status) == (0, 6)
+    first = changed.json["findings"][0]
+    assert (first["what"], "lab/x@prod8" in first["text"]) == ("edited", True)
+    assert [json.loads(line) for line in piped.splitlines()][-1]["end"] is True
+
+
+def test_an_export_of_before_is_none_that_can_be_verified(ana, tmp_path):
+    old = tmp_path / "audit.jsonl"
+    old.write_text(ana("audit", "export").out)
+
+    refused = ana("audit", "verify", str(old))
+
+    assert json.loads(old.read_text().splitlines()[0])["action"] == "token.create"
+    assert refused.status == 2
+    assert "audit export --proofs" in refused.err
+    assert ana("audit", "export", "--out", "x").status == 2
+    assert ana("audit", "export", "--proofs", "--actor", "ana").status == 2
+    assert ana("audit", "verify", "nowhere.jsonl").status == 2
+
+
+def test_a_checkpoint_is_given_as_it_was_signed(ana):
+    shown = ana("audit", "checkpoint", "--json").json
+    note = ana("audit", "checkpoint", "--note").out
+
+    head = open_checkpoint(note, KEYS).checkpoint
+    assert (head.origin, head.size, head.root.hex()) == (
+        shown["origin"], shown["size"], shown["root"]
+    )  # fmt: skip
+
+
+def test_one_row_is_proven(ana, sealed):
+    with write(sealed.engine) as conn:
+        moved = conn.execute(
+            sa.select(t.audit.c.id).where(t.audit.c.action == "channel.clear")
+        ).scalars()
+        number = moved.first()
+
+    proof = ana("audit", "prove", str(number), "--json").json
+
+    assert (proof["row"], proof["action"], proof["is_signed"]) == (number, "channel.clear", True)
+    assert ana("audit", "prove", "99999").status == 3
+
+
+def test_a_log_that_grew_is_taken_and_one_that_shrank_is_refused(ana, sealed):
+    ana("audit", "checkpoint")
+    fill(sealed, 300)
+    seal_all(sealed)
+    grown = ana("audit", "checkpoint", "--json")
+    forget(sealed)
+    gone = ana("audit", "checkpoint")
+    seal_some_rows(sealed, 10)
+    older = ana("audit", "checkpoint")
+    verified = ana("audit", "verify", "--json")
+
+    accepted = ana("audit", "accept", "--json")
+    after = ana("audit", "checkpoint")
+
+    assert grown.json["size"] > 300
+    assert (gone.status, older.status, verified.status) == (6, 6, 6)
+    assert "is gone" in gone.err
+    assert "older than what this machine saw" in older.err
+    assert "deltareg audit accept" in older.err
+    assert verified.json["findings"][0]["what"] == "truncated"
+    assert (accepted.status, accepted.json["size"], after.status) == (0, 10, 0)
+
+
+def seal_some_rows(registry, number):
+    assert seal_some(registry, rows=number) == number
+
+
+def test_a_log_that_was_written_anew_is_refused(ana, sealed, tmp_path):
+    places = Places(file=tmp_path / "kept.jsonl")
+    forget(sealed)
+    seal_all(sealed, tell=places.keep)
+    assert ana("audit", "checkpoint").status == 0
+    with write(sealed.engine) as conn, rows.unguarded(conn, t.audit):
+        conn.execute(sa.update(t.audit).where(t.audit.c.id == 5).values(actor="eve"))
+    forget(sealed)
+    fill(sealed, 3)
+    seal_all(sealed)
+
+    seen = ana("audit", "checkpoint")
+    verified = ana("audit", "verify", "--json")
+    named = ana("audit", "verify", "--against", str(places.file), "--json")
+
+    assert (seen.status, verified.status, named.status) == (6, 6, 6)
+    assert "was rewritten" in seen.err
+    assert verified.json["findings"][0]["what"] == "forked"
+    assert (named.json["findings"][0]["what"], named.json["findings"][0]["row"]) == ("edited", 5)
+
+
+def test_another_log_under_the_same_address_is_refused(ana, sealed):
+    ana("audit", "checkpoint")
+    forget(sealed, (*SEALED, t.log_origins))
+    seal_all(sealed)
+
+    refused = ana("audit", "checkpoint")
+
+    assert refused.status == 6
+    assert "has another log" in refused.err
+    assert ana("audit", "prove", "1").status == 6
+
+
+MOVED = "UPDATE revisions SET version_id = 2 WHERE version_id = 1"
+THIEF = key_of("thief")
+PUT_IN = (
+    "INSERT INTO signing_keys (role, name, keyid, public, created_at)"
+    f" VALUES ('server', 'server', '{THIEF.keyid}', '{THIEF.public}', 1)"
+)
+EDITS = {
+    "team/lora@prod": (t.revisions, MOVED),
+    "team/lora:v1": (t.revocations, "DELETE FROM revocations WHERE ended_at IS NULL"),
+    f"key/{THIEF.keyid}": (t.signing_keys, PUT_IN),
+}
+
+
+@pytest.mark.parametrize("subject", EDITS)
+def test_what_was_done_in_the_tables_alone_is_no_row_of_the_log(
+    shell, local_registry, monkeypatch, subject
+):
+    client = local_registry.line("lora", "lora_v2")
+    client.rollback("team/lora", "prod", reason="worse")
+    client.channels.freeze("team/lora", "prod", reason="holidays")
+    client.versions.revoke("team/lora:v1", reason="wrong data", even_if_served=True)
+    client.versions.revoke("team/lora:v2", reason="by mistake")
+    client.versions.unrevoke("team/lora:v2", reason="by mistake")
+    sealed = replace(local_registry.registry, signer=SERVER)
+    announce_server_key(sealed)
+    seal_all(sealed)
+    monkeypatch.setenv("DELTAREG_SERVER", local_registry.url)
+    write_token(local_registry.url, local_registry.token("read", "admin", principal="ana"))
+    ana = shell
+    whole = ana("audit", "verify", "--json")
+    table, edit = EDITS[subject]
+
+    with write(sealed.engine) as conn, rows.unguarded(conn, table):
+        conn.exec_driver_sql(edit)
+
+    changed = ana("audit", "verify", "--json")
+    assert changed.status == 6
+    # The worker of the tests was enrolled by no request, so of its key there is no row either.
+    told = [each["text"] for each in changed.json["findings"] if each not in whole.json["findings"]]
+    assert len(told) == 1
+    assert told[0].startswith(f"{subject} is ")
+    assert all("worker" in each["text"] for each in whole.json["findings"])
+
+
+def test_a_new_key_of_the_server_is_taken_where_the_log_goes_on(ana, sealed, tmp_path):
+    ana("audit", "checkpoint")
+    rotated = replace(sealed, signer=key_of("the server's next"))
+    announce_server_key(rotated)
+    seal_all(rotated)
+
+    grown = ana("audit", "checkpoint")
+    unpinned = ana("audit", "verify", "--json")
+    ana("worker", "keys", "--pin")
+    pinned = ana("audit", "verify", "--json")
+
+    assert (grown.status, unpinned.status, pinned.status) == (0, 6, 0)
+    assert unpinned.json["findings"][0]["what"] == "unsigned"
+    assert "worker keys --pin" in unpinned.out + ana("explain", "bad_signature").out
+
+
+def test_a_registry_without_a_log_is_accepted_too(ana, sealed):
+    ana("audit", "checkpoint")
+    forget(sealed)
+
+    assert ana("audit", "checkpoint").status == 6
+    assert ana("audit", "accept").status == 3
+    assert ana("audit", "checkpoint").status == 3
