@@ -22,6 +22,7 @@ from deltareg.api.routes import (
     members,
     operations,
     queue,
+    referrers,
     requests,
     runs,
     stats,
@@ -62,7 +63,7 @@ def create_app(
     """
     modules = (
         health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
-        queue, fleet, stats, operations,
+        queue, fleet, stats, operations, referrers,
     )  # fmt: skip
     app = FastAPI(
         routes=[

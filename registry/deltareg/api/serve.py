@@ -181,7 +181,9 @@ def open_registry(settings: Settings) -> Registry:
     engine = create_engine(settings.effective_database_url)
     check_schema(engine)
     store = open_store(settings.effective_store_url, options=settings.s3_options())
-    return Registry(engine, store, recheck_share=settings.recheck_share)
+    return Registry(
+        engine, store, sigstore=settings.sigstore_trust, recheck_share=settings.recheck_share
+    )
 
 
 def check_address(settings: Settings) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deltareg.client.fold import materialize, update
     from deltareg.client.pull import fetching, stored_form
     from deltareg.client.push import convert, lint, merge, push, reencode
-    from deltareg.client.trust import trusted_keys, verified
+    from deltareg.client.trust import signed_folders, signers, trusted_keys, verified
 
 _ROOMS = {
     "behavior": "compare",
@@ -29,6 +29,8 @@ _ROOMS = {
     "push": "push",
     "push_base": "bases",
     "reencode": "push",
+    "signed_folders": "trust",
+    "signers": "trust",
     "stored_form": "pull",
     "trusted_keys": "trust",
     "update": "fold",
@@ -50,6 +52,8 @@ __all__ = [
     "push",
     "push_base",
     "reencode",
+    "signed_folders",
+    "signers",
     "stored_form",
     "trusted_keys",
     "update",

@@ -73,6 +73,13 @@ from deltareg.wire.messages import (
 from deltareg.wire.operations import AuditRow, CollectReport, FsckFinding, FsckReport
 from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.queue import LineSent, LogAppend, LogLine, RunLog, WorkerInfo
+from deltareg.wire.referrers import (
+    ReferrerAdd,
+    ReferrerBody,
+    ReferrerInfo,
+    RevokedSigner,
+    SignerRevoke,
+)
 from deltareg.wire.requests import (
     ApprovalInfo,
     Approve,
@@ -198,6 +205,9 @@ __all__ = [
     "ReadinessLight",
     "ReceivedPack",
     "ReencodeReport",
+    "ReferrerAdd",
+    "ReferrerBody",
+    "ReferrerInfo",
     "Reject",
     "Request",
     "RequestInfo",
@@ -207,6 +217,7 @@ __all__ = [
     "RevisionKind",
     "Revocation",
     "Revoke",
+    "RevokedSigner",
     "Role",
     "RunCreate",
     "RunFailure",
@@ -217,6 +228,7 @@ __all__ = [
     "Scheme",
     "Scope",
     "SignedReport",
+    "SignerRevoke",
     "StorageFigures",
     "StorageReport",
     "StorageRow",

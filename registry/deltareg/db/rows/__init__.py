@@ -41,6 +41,7 @@ from deltareg.db.rows.principals import (
     TokenRow,
 )
 from deltareg.db.rows.proofs import FormRow, RelyingRow, StandingProofRow
+from deltareg.db.rows.referrers import ReferrerBodyRow, ReferrerRow, RevokedSignerRow
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
@@ -122,12 +123,15 @@ __all__ = [
     "QueuedRunRow",
     "ReceivedPackRow",
     "ReencodeRow",
+    "ReferrerBodyRow",
+    "ReferrerRow",
     "RelationRow",
     "RelyingRow",
     "RequestRow",
     "ResolvedRow",
     "RevisionRow",
     "RevocationRow",
+    "RevokedSignerRow",
     "RunRow",
     "ShownKeyRow",
     "ShownRunRow",
