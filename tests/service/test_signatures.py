@@ -1,7 +1,6 @@
 """Signatures and attestations as they come in, and what a channel asks of them."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
@@ -280,9 +279,7 @@ def test_an_expired_certificate_signs_nothing(registry, ada, version, place):
         add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=raw))
 
 
-def test_a_keyless_signature_is_refused_where_no_sigstore_is_trusted(
-    registry, ada, version, place
-):
+def test_a_keyless_signature_is_refused_where_no_sigstore_is_trusted(registry, ada, version, place):
     fields = json.loads(bundle(place, "ana", files("one")))
     fields["verificationMaterial"] = {"certificate": {"rawBytes": "AAAA"}, "tlogEntries": []}
     added = ReferrerAdd(form="signature", body=json.dumps(fields))
@@ -331,9 +328,7 @@ def test_only_who_keeps_the_policy_says_who_must_have_signed(registry, ada, vers
     pusher = rows.caller(registry.engine, "bob", scopes={"read", "push", "promote"})
 
     with pytest.raises(Forbidden):
-        set_policy(
-            registry, pusher, *PROD, PolicySet(policy=wanted), is_seen=lambda _digest: True
-        )
+        set_policy(registry, pusher, *PROD, PolicySet(policy=wanted), is_seen=lambda _digest: True)
 
 
 def test_a_deleted_version_takes_nothing_and_no_version_takes_everything(

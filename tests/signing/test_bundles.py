@@ -305,7 +305,7 @@ def test_keys_that_others_read_and_that_are_none_are_refused(tmp_path):
         SignWith(key).check()
     for path in (pub, tmp_path / "none.pem"):
         path.chmod(0o600) if path.exists() else None
-        with pytest.raises(InvalidInput, match="no key|holds no private key"):
+        with pytest.raises(InvalidInput, match=r"no key|holds no private key"):
             SignWith(path).check()
     with pytest.raises(InvalidInput, match="stays where it is"):
         PemKey.parse(key.read_text())

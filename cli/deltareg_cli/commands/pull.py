@@ -1,5 +1,6 @@
 """`deltareg pull`: get the files of a version."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def pull(
     pulled = invocation.client.versions.pull(
         ref, to, signers=signers, sigstore_trust=sigstore_trust
     )
-    show_pulled(invocation, pulled)
+    show_pulled(invocation, pulled, signed_by=pulled.signed_by)
 
 
 def _told_trained(ref: str, variant: str) -> str:
@@ -83,7 +84,12 @@ def _told_trained(ref: str, variant: str) -> str:
     )
 
 
-def show_pulled(invocation: Invocation, report: "PullReport | MaterializeReport") -> None:
+def show_pulled(
+    invocation: Invocation,
+    report: "PullReport | MaterializeReport",
+    *,
+    signed_by: Sequence[str] = (),
+) -> None:
     """Show where the bytes are now and where they came from, and warn of a revoked version."""
     warn(invocation, report.ref, report.revocation)
     document = report.to_dict()
@@ -95,7 +101,7 @@ def show_pulled(invocation: Invocation, report: "PullReport | MaterializeReport"
         ("path", Cell(str(report.path), "name")),
         ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
         ("took", seconds(report.seconds)),
-        ("signed by", ", ".join(report.signed_by if isinstance(report, PullReport) else ())),
+        ("signed by", ", ".join(signed_by)),
         ("digest", report.digest),
         ("fingerprint", str(document.get("root", ""))),
         ("folded by", str(document.get("recipe", ""))),
