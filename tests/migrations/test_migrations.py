@@ -25,8 +25,8 @@ WHOLE_WAYS = [
 ]
 APPEND_ONLY = [
     "accepted_warnings", "approvals", "audit", "complete_verdicts", "disputes", "freezes",
-    "referrers", "reviews", "revisions", "revoked_signers", "summaries", "terms", "verdict_envelopes", "verdicts",
-    "waiver_channels",
+    "referrers", "reviews", "revisions", "revoked_signers", "summaries", "terms",
+    "verdict_envelopes", "verdicts", "waiver_channels",
 ]  # fmt: skip
 # What 0022 makes of tokens and namespaces that were there, on every way up.
 MADE = {"grants", "stand_ins", "visibility_epochs"}

@@ -17,7 +17,6 @@ from deltareg.errors import (
     Conflict,
     Forbidden,
     InvalidInput,
-    Misconfigured,
     NotFound,
 )
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece
@@ -284,7 +283,7 @@ def test_a_keyless_signature_is_refused_where_no_sigstore_is_trusted(registry, a
     fields["verificationMaterial"] = {"certificate": {"rawBytes": "AAAA"}, "tlogEntries": []}
     added = ReferrerAdd(form="signature", body=json.dumps(fields))
 
-    with pytest.raises(Misconfigured, match="told of no Sigstore") as refused:
+    with pytest.raises(InvalidInput, match="told of no Sigstore") as refused:
         add_referrer(registry, ada, REF, added)
 
     assert "DELTAREG_SIGSTORE_TRUST" in refused.value.fix

@@ -27,9 +27,8 @@ def open_keyless(
         Misconfigured: The library is not installed, or the configuration is none.
     """
     try:
-        from sigstore.dsse import Error as EnvelopeError
-        from sigstore.errors import Error, VerificationError
-        from sigstore.models import Bundle, ClientTrustConfig, InvalidBundle
+        from sigstore.errors import Error
+        from sigstore.models import Bundle, ClientTrustConfig
         from sigstore.verify import Verifier
         from sigstore.verify.policy import Identity
     except ImportError as error:
@@ -46,7 +45,7 @@ def open_keyless(
     try:
         bundle = Bundle.from_json(raw)
         _, payload = verifier.verify_dsse(bundle, Identity(identity=identity, issuer=issuer))
-    except (VerificationError, InvalidBundle, EnvelopeError, ValueError) as error:
+    except (Error, ValueError) as error:
         raise BadSignature(
             f"that Sigstore has not witnessed it: {str(error)[:160]}",
             fix="get it again; do not use what it is about",

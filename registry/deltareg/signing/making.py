@@ -183,11 +183,15 @@ def _known(files: Mapping[str, str]) -> "hashing.Config":
     class Known(hashing.Config):
         """Digests that were taken before."""
 
+        def __init__(self) -> None:
+            """Take none of a folder."""
+            super().__init__()
+
         def hash(
             self, model_path: hashing.PathLike, *, files_to_hash: object = None
         ) -> manifest.Manifest:
             """Give them."""
-            return manifest.Manifest(Path(os.fspath(model_path)).name, items, serialization)
+            return manifest.Manifest(Path(os.fsdecode(model_path)).name, items, serialization)
 
     return Known()
 

@@ -52,4 +52,4 @@ class FilesProof(Answer):
     signed_by: str
     digest: str
     body: str
-    files: Mapping[str, str] = {}  # noqa: RUF012  # pydantic copies it
+    files: Mapping[str, str] = {}

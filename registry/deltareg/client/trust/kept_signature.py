@@ -62,15 +62,14 @@ def fetch_signed(context: Context, version: VersionInfo, digest: str) -> Referre
 def keep_signature(context: Context, version: VersionInfo, folder: Path, body: str = "") -> None:
     """Write the signature of a version beside the files that a pull has written.
 
-    Of several it is the first that nobody revoked. It is only kept here, for whoever verifies it.
+    Of several it is the first that nobody revoked; one that lies there stays, as it may be the
+    owner's own, unless `body` is wanted. It is only kept here, for whoever verifies it.
     """
     target = folder / SIGNATURE
-    if not body:
-        counting = [info for info in version.signatures if not info.revoked]
-        if not counting:
-            target.unlink(missing_ok=True)
-            return
-        body = fetch_signed(context, version, counting[0].digest).body
+    counting = [info for info in version.signatures if not info.revoked]
+    if not body and (target.exists() or not counting):
+        return
+    body = body or fetch_signed(context, version, counting[0].digest).body
     with suppress(OSError):
         if target.read_bytes() == body.encode():
             return

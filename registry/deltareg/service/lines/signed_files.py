@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from deltareg.errors import BadSignature, InvalidInput, Misconfigured
+from deltareg.errors import BadSignature, InvalidInput
 from deltareg.identity.manifest import Manifest
 from deltareg.signing.attested import check_about, read_attested
 from deltareg.signing.bundles import Bundle, is_bundle, read_bundle, read_sealed
@@ -66,8 +66,7 @@ def take_signed(
 
     Raises:
         BadSignature: It does not hold, or is about something else.
-        InvalidInput: A key is missing, or is none.
-        Misconfigured: No Sigstore is configured, and only one could tell.
+        InvalidInput: A key is missing, or is none; or it takes a Sigstore, and none is configured.
     """
     key = PemKey.parse(public) if public else None
     opened = _open(raw, key, at=at, trust=trust)
@@ -104,7 +103,7 @@ def _open_certified(
     if not bundle.is_keyless:
         return open_by_chain(bundle, at=at)
     if trust is None:
-        raise Misconfigured("this registry is told of no Sigstore to trust", fix=_NO_SIGSTORE)
+        raise InvalidInput("this registry is told of no Sigstore to trust", fix=_NO_SIGSTORE)
     return open_by_sigstore(raw, bundle, trust)
 
 
