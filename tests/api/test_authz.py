@@ -70,7 +70,8 @@ BODIES: dict[str, dict[str, object]] = {
 }
 BODIES |= {
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}/referrers": {
-        "form": "signature", "body": "{}",
+        "form": "signature",
+        "body": "{}",
     },
     "POST /api/v1/signers/{keyid}:revoke": {"reason": "x"},
     "POST /api/v1/requests/{request_id}:approve": {},

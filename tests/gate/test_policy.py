@@ -76,7 +76,9 @@ _DOCUMENTS = st.fixed_dictionaries(
         "environment": st.sampled_from(["any", "strict"]),
         "signatures": st.lists(
             st.one_of(_KEYS, st.just({"any": [{"key": "e" * 64}, {"ca": "f" * 64}]})),
-            min_size=1, max_size=3, unique_by=str,
+            min_size=1,
+            max_size=3,
+            unique_by=str,
         ),
     },
 )

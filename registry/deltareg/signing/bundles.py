@@ -111,7 +111,7 @@ def _sealed(value: object) -> Sealed:
     one = signatures[0] if is_list(signatures) and len(signatures) == 1 else None
     if not is_object(one) or "sig" not in one or set(one) - {"sig", "keyid"}:
         _refuse("its envelope has not one signature")
-    signature, keyid = one["sig"], one.get("keyid", "")
+    signature, keyid = one["sig"], one.get("keyid") or ""  # model-signing 1.0 writes null
     if not isinstance(payload, str) or not isinstance(kind, str) or not isinstance(signature, str):
         _refuse("its envelope is not text")
     if not isinstance(keyid, str) or len(keyid) > _MOST_KEYID:
