@@ -242,10 +242,12 @@ class Client:
 
     def pull(
         self, ref: str, to: AnyPath | None = None, *, is_temporary: bool = False,
-        signers: Sequence[str] = (),
+        signers: Sequence[str] = (), sigstore_trust: AnyPath | None = None,
     ) -> PullReport:  # fmt: skip
         """Write a version's files into a folder, or into the cache; see `versions.pull`."""
-        return self.versions.pull(ref, to, is_temporary=is_temporary, signers=signers)
+        return self.versions.pull(
+            ref, to, is_temporary=is_temporary, signers=signers, sigstore_trust=sigstore_trust
+        )
 
     def materialize(
         self,
