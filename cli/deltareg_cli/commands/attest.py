@@ -31,9 +31,9 @@ PLACE = Place("Verify and promote", 34)
     see_also=("signature", "show", "verdict"),
 )
 def attest() -> None:
-    """Keep what others attest about a version: provenance, test results and the like.
+    """Keep what others attest about a version.
 
-    An attestation is an in-toto statement in a DSSE envelope, or in a bundle of a Sigstore. It is
+    Provenance, results of tests and the like. An attestation is an in-toto statement in a DSSE envelope, or in a bundle of a Sigstore. It is
     kept as it is; what it says is for those who know its kind.
     """
 
@@ -85,7 +85,7 @@ def ls(invocation: Invocation, ref: str) -> None:
 @option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Where to write it.")
 @click.pass_obj
 def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -> None:
-    """Write an attestation as it was signed, for this or any other tool."""
+    """Write an attestation as it was signed."""
     found = invocation.client.signatures.show(ref, digest, form="attestation")
     write_body(invocation, found, out)
 

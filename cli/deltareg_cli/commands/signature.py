@@ -168,7 +168,7 @@ def verify(
 @option("-m", "--reason", required=True, metavar="REASON", help="Why.")
 @click.pass_obj
 def revoke(invocation: Invocation, keyid: str, *, reason: str) -> None:
-    """Let nothing count any more that a key, or an authority, has signed.
+    """Revoke a key, or an authority, with all that it signed.
 
     It holds for the whole registry and cannot be taken back. What channels serve stays served.
     """
