@@ -33,8 +33,9 @@ PLACE = Place("Verify and promote", 34)
 def attest() -> None:
     """Keep what others attest about a version.
 
-    Provenance, results of tests and the like. An attestation is an in-toto statement in a DSSE envelope, or in a bundle of a Sigstore. It is
-    kept as it is; what it says is for those who know its kind.
+    Provenance, results of tests and the like. An attestation is an in-toto statement in a DSSE
+    envelope, or in a bundle of a Sigstore. It is kept as it is; what it says is for those who know
+    its kind.
     """
 
 
