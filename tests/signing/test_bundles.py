@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import sys
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 
 from deltareg.errors import BadSignature, InvalidInput, Misconfigured, Unavailable
 from deltareg.signing.bundles import MEDIA_TYPE, MOST_BYTES, read_bundle
+from deltareg.signing.keyless import open_keyless
 from deltareg.signing.making import SignWith, sign_files
 from deltareg.signing.opening import load_authorities, open_by_chain, open_by_key
 from deltareg.signing.pem_keys import PemKey
@@ -320,3 +322,23 @@ def test_without_a_sigstore_nothing_is_signed_keyless(tmp_path, monkeypatch):
         sign_files("delta", FILES, SignWith(trust=tmp_path / "trust.json"))
 
     assert "--sign KEY" in refused.value.fix
+
+
+def test_without_the_library_it_says_how_to_get_it(tmp_path, monkeypatch):
+    key, _ = key_files(tmp_path, "ana")
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+
+    with pytest.raises(Misconfigured, match="needs OpenSSF model-signing") as refused:
+        SignWith(key).check()
+
+    assert refused.value.fix == "pip install 'deltareg[sign]'"
+
+
+def test_without_the_library_of_sigstore_it_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sigstore.models", None)
+    leaf = certificate("ana", "authority")
+
+    with pytest.raises(Misconfigured, match="needs its library") as refused:
+        open_keyless(b"{}", leaf, identity="ana", trust=tmp_path / "trust.json")
+
+    assert refused.value.fix == "pip install 'deltareg[sign]'"
