@@ -200,4 +200,6 @@ def test_attestations_of_others_are_kept_listed_and_verified(user):
     assert user("attest", "verify", ref, "--key", "eve.pub").status == 6
     assert user("attest", "verify", ref, "--key", "builder.pub", "--type", "x").status == 6
     other = user("attest", "add", ref, "prov.json", "--key", "eve.pub")
-    assert other.status == 6
+    private = user("attest", "add", ref, "prov.json", "--key", "builder.pem")
+    assert (other.status, private.status) == (6, 2)
+    assert "is a private key, which stays where it is" in private.err

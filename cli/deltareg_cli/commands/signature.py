@@ -43,7 +43,9 @@ SIGSTORE_TRUST = option(
     "signature",
     Example("make a key to sign with", "deltareg signature key release.pem"),
     Example("sign with a push", "deltareg push ./adapter me/chat --base tiny --sign release.pem"),
-    Example("whether a pulled folder holds", "deltareg signature verify ./chat --key release.pub"),
+    Example(
+        "whether a pulled folder holds", "deltareg signature verify ./chat --key release.pem.pub"
+    ),
     see_also=("push", "pull", "attest", "channel policy"),
 )
 def signature() -> None:
@@ -125,8 +127,8 @@ def export(invocation: Invocation, ref: str, digest: str, *, out: Path | None) -
 
 @command(
     "verify",
-    Example("a pulled folder, offline", "deltareg signature verify ./chat --key release.pub"),
-    Example("what the registry has", "deltareg signature verify me/chat:v3 --key release.pub"),
+    Example("a pulled folder, offline", "deltareg signature verify ./chat --key release.pem.pub"),
+    Example("what the registry has", "deltareg signature verify me/chat:v3 --key release.pem.pub"),
     Example(
         "a certificate of an authority, for one name",
         "deltareg signature verify ./chat --key ca.pem#release@example.org",

@@ -50,7 +50,7 @@ class Signatures(Resource):
             BadSignature: It does not hold, or is about something else.
         """
         raw = use_cases.signed_folders.read_bundle_file(Path(path))
-        public = "" if key is None else _read(key)
+        public = "" if key is None else use_cases.signers.public_in(Path(key))
         return send_signed(self._context, self._version(ref), form, raw, public=public)
 
     def show(self, ref: str, digest: str = "", *, form: Form = "signature") -> ReferrerBody:
@@ -166,10 +166,3 @@ def _hex(text: str) -> str:
     if found.strip("0123456789abcdef"):
         raise InvalidInput(f"no digest: {text[:80]}", fix="name one: deltareg signature ls REF")
     return found
-
-
-def _read(path: AnyPath) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"no public key in {path}", fix="name a file in PEM") from error

@@ -186,7 +186,7 @@ def _hashed(folder: Path, bundle: Path) -> dict[str, str]:
                 raise BadSignature(f"{path} is no file of a delta", fix="take it out of the folder")
         for name in names:
             path = Path(here, name)
-            if path == folder / SIGNATURE or path == bundle:
+            if path.absolute() in {(folder / SIGNATURE).absolute(), bundle.absolute()}:
                 continue
             with path.open("rb") as data:
                 digest = hashlib.file_digest(data, "sha256").hexdigest()

@@ -148,6 +148,19 @@ def key_in(path: Path) -> SignerKey:
     return SignerKey(path=str(path), named=key.keyid, public=str(public), is_new=is_new)
 
 
+def public_in(path: Path) -> str:
+    """Give the public key in a file, in PEM; a private one is refused before it goes anywhere.
+
+    Raises:
+        InvalidInput: The file holds none.
+    """
+    try:
+        text = path.read_bytes()[:_MOST_BYTES].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"no public key in {path}", fix=_HOW) from error
+    return PemKey.parse(text).pem
+
+
 def _signer(text: str, trust: Path | None) -> Signer:
     if Path(text).is_file():
         return _of_file(Path(text), "")
