@@ -145,18 +145,22 @@ def test_another_key_opens_nothing(signed):
 
 
 @ODD_CERTIFICATES
-def test_no_mutation_of_a_bundle_is_taken(signed, certified):
+def test_no_mutation_of_a_bundle_is_taken(signed, certified, figures):
     assert survivors(signed, certified, random.Random(7), MUTANTS) == []
+
+    figures("mutated bundles refused", f"{MUTANTS} of {MUTANTS}")
 
 
 @pytest.mark.soak
 @ODD_CERTIFICATES
-def test_no_mutation_of_many_is_taken(signed, certified):
+def test_no_mutation_of_many_is_taken(signed, certified, figures):
     assert survivors(signed, certified, random.Random(8), SOAKED) == []
+
+    figures("mutated bundles refused", f"{SOAKED} of {SOAKED}")
 
 
 def survivors(signed, certified, chance, count):
-    """Change a bit anywhere; give what was opened all the same, as of who had signed it."""
+    """Change a bit anywhere; give where that was and the bundle was opened all the same."""
     found = []
     ways = (
         (signed, lambda raw: open_by_key(read_bundle(raw), public("ana"))),
@@ -168,11 +172,10 @@ def survivors(signed, certified, chance, count):
         place = chance.randrange(len(raw))
         raw[place] ^= 1 << chance.randrange(7)
         try:
-            held = opens(bytes(raw))
+            opens(bytes(raw))
         except BadSignature:
             continue
-        if held.signatory == opens(whole).signatory:
-            found.append((number, place))
+        found.append((number, place))
     return found
 
 

@@ -187,8 +187,10 @@ def _held_up(
 def _load(chain: Sequence[bytes]) -> list[x509.Certificate]:
     try:
         found = [x509.load_der_x509_certificate(raw) for raw in chain]
-        if any(each.serial_number <= 0 for each in found):
-            raise _unreadable()
+        for raw, each in zip(chain, found, strict=True):
+            # Its end is the signature, in whole bytes: else a certificate had two spellings.
+            if each.serial_number <= 0 or not raw.endswith(b"\0" + each.signature):
+                raise _unreadable()
     except _UNREADABLE as error:
         raise _unreadable() from error
     return found
