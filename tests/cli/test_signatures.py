@@ -105,12 +105,15 @@ def test_a_stripped_signature_or_one_of_another_key_does_not_hold(user, signed):
     stripped = user("signature", "verify", "got", "--key", "release.pem.pub")
     nobody = user("signature", "verify", "got")
     again = user("pull", "me/chat:v1", "--to", "got")
+    pushed = user("push", "got", "me/chat", "--base", "tinyllama")
 
     assert (other.status, stripped.status, nobody.status) == (6, 2, 2)
     assert "signature export REF" in stripped.err
     assert "name the signer: --key FILE" in nobody.err
     assert again.status == 0
     assert (signed / "model.sig").exists()
+    assert "was there already" in pushed.out
+    assert "left out, 1 file: model.sig" in pushed.err
 
 
 def test_a_pull_that_requires_a_signature_brings_nothing_without_it(user, key):
@@ -127,6 +130,18 @@ def test_a_pull_that_requires_a_signature_brings_nothing_without_it(user, key):
     assert (again["version"], again["created"]) == (1, False)
     pulled = done(user, "pull", "me/chat:v1", "--to", "a", "--require-signature", key)
     assert pulled["signed_by"] == [f"key {key[:12]}"]
+
+
+def test_an_update_brings_the_signature_of_what_it_brings(user, signed):
+    done(user, "push", DELTAS / "lora_v2", "me/chat", "--base", "tinyllama")
+    before = (signed / "model.sig").read_bytes()
+
+    assert user("update", "got", "--to", ":v2").status == 0
+    assert not (signed / "model.sig").exists()
+    assert user("update", "got", "--to", ":v1").status == 0
+
+    assert (signed / "model.sig").read_bytes() == before
+    assert user("signature", "verify", "got", "--key", "release.pem.pub").status == 0
 
 
 def test_a_server_that_lies_about_a_signature_is_found_out(user, signed, key, local_registry):
