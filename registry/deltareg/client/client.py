@@ -159,7 +159,7 @@ class Client:
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: AnyPath | None = None,
-        sign: "SignWith | None" = None,
+        sign: "AnyPath | SignWith | None" = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version of a line; see `versions.push`."""
         return self.versions.push(

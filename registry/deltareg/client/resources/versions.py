@@ -49,9 +49,11 @@ class Versions(Resource):
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: AnyPath | None = None,
-        sign: "SignWith | None" = None,
+        sign: "AnyPath | SignWith | None" = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version; the same push again gives the same version.
+
+        With `sign`, a file with a private key or the word `sigstore`, the files are signed.
 
         Raises:
             Refused: The folder is no delta of this base; `problems` has all that is wrong.
@@ -59,7 +61,8 @@ class Versions(Resource):
         options = use_cases.push.PushOptions(
             kind=kind, convention=convention, parents=parents, message=message, semver=semver,
             labels=dict(labels or {}), idempotency_key=idempotency_key,
-            golden=None if golden is None else Path(golden), sign=sign,
+            golden=None if golden is None else Path(golden),
+            sign=None if sign is None else use_cases.signers.sign_with(sign),
         )  # fmt: skip
         return use_cases.push.push(
             self._context, Path(path), LineRef.parse(line), base=base, options=options

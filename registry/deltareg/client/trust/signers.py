@@ -4,6 +4,7 @@ A signer is a file with a public key or an authority's certificate, a keyid, `ca
 the address of an issuer of identities; `#NAME` behind the last three narrows it to one identity.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,14 +108,19 @@ def parse_signers(texts: Sequence[str], *, trust: Path | None = None) -> tuple[S
 
 
 def sign_with(
-    sign: str, certificate: Path | None, chain: Sequence[Path], trust: Path | None
+    sign: str | os.PathLike[str] | SignWith,
+    certificate: Path | None = None,
+    chain: Sequence[Path] = (),
+    trust: Path | None = None,
 ) -> SignWith:
     """Read what to sign with: a file with a private key, or the word `sigstore`.
 
     Raises:
         InvalidInput: A certificate is named without a key.
     """
-    if not sign:
+    if isinstance(sign, SignWith):
+        return sign
+    if not os.fspath(sign):
         raise InvalidInput("a certificate goes with a key", fix="--sign KEY --certificate FILE")
     key = None if sign == SIGSTORE else Path(sign)
     return SignWith(key, certificate, tuple(chain), trust)
