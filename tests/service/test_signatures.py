@@ -6,6 +6,7 @@ from hashlib import sha256
 import pytest
 import sqlalchemy as sa
 
+from deltareg.client.trust.signers import parse_signers
 from deltareg.db import tables as t
 from deltareg.db.document import pack_documents
 from deltareg.db.queries import deltas, versions
@@ -275,6 +276,28 @@ def test_a_certificate_counts_for_its_name_and_authority(registry, ada, version,
     ask(registry, {"ca": added.ca})
     revoke_signer(registry, ada, added.ca, SignerRevoke(reason="broken into"))
     assert "is revoked: broken into" in unmet(registry, ada)["signature"].message
+
+
+@ONE_DATABASE
+def test_the_authority_may_come_beside_a_bundle_that_lacks_it(registry, ada, version, place):
+    library()
+    key, cert, root = certificate_files(place, "release", "authority")
+    fields = json.loads(sign_files("delta", files("one"), SignWith(key, cert, (root,))))
+    fields["verificationMaterial"]["x509CertificateChain"]["certificates"].pop()
+    raw = json.dumps(fields)
+    other = certificate_files(place, "somebody", "another authority")[2]
+
+    for given, words in (("", "ends before the authority's own"), (other.read_text(), "lead up")):
+        with pytest.raises(BadSignature, match=words):
+            add_referrer(registry, ada, REF, ReferrerAdd(form="signature", body=raw, public=given))
+    added = add_referrer(
+        registry, ada, REF, ReferrerAdd(form="signature", body=raw, public=root.read_text())
+    )
+
+    assert added.identity == "release@example.org"
+    kept = show_referrer(registry, ada, REF, added.digest)
+    (signer,) = parse_signers([f"ca:{added.ca}#release@example.org"])
+    assert signer.opens(kept.body.encode(), public=kept.public).signatory.ca == added.ca
 
 
 @ONE_DATABASE

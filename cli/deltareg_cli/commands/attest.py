@@ -46,8 +46,8 @@ def attest() -> None:
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The attestation.")
-@option("--key", "public", metavar="FILE", help="The public key of who signed; with a certificate "
-        "in the bundle, leave it out.")  # fmt: skip
+@option("--key", "public", metavar="FILE", help="The public key of who signed, or the authority's "
+        "certificate where the bundle has the signer's and lacks that.")  # fmt: skip
 @click.pass_obj
 def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> None:
     """Bring an attestation about a version.

@@ -82,8 +82,8 @@ def key(invocation: Invocation, path: Path) -> None:
 )
 @click.argument("ref", help="The version; a bare NS/NAME is its newest.")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path), help="The bundle.")
-@option("--key", "public", metavar="FILE", help="The public key of who signed; with a certificate "
-        "in the bundle, leave it out.")  # fmt: skip
+@option("--key", "public", metavar="FILE", help="The public key of who signed, or the authority's "
+        "certificate where the bundle has the signer's and lacks that.")  # fmt: skip
 @click.pass_obj
 def add(invocation: Invocation, ref: str, path: Path, *, public: str | None) -> None:
     """Bring a signature that was made elsewhere.

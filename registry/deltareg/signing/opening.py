@@ -13,6 +13,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from cryptography.x509.verification import VerificationError as ChainError
@@ -35,7 +36,10 @@ _UNREADABLE = (
 )  # fmt: skip
 _AGAIN = "get it again; do not use what it is about"
 _OTHER = "name the public key of who signed it: --key FILE"
-_CHAIN = "sign with the whole chain, up to the authority's own certificate: --certificate-chain"
+_CHAIN = (
+    "sign with the whole chain, up to the authority's own certificate: --certificate-chain; or name"
+    " that beside the bundle: deltareg signature add REF FILE --key CA"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,38 @@ class OpenedBundle:
 
     payload: bytes
     signatory: Signatory
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What came beside something that was signed, to verify it with; nobody trusts it by that.
+
+    Attributes:
+        pem: It, as it is kept.
+        key: A public key.
+        authorities: The certificate of an authority.
+    """
+
+    pem: str = ""
+    key: PemKey | None = None
+    authorities: tuple[Authority, ...] = ()
+
+
+def read_beside(pem: str) -> Beside:
+    """Read a public key, or the certificate of an authority, in PEM; nothing is in an empty text.
+
+    Raises:
+        InvalidInput: It is neither, or a private key.
+    """
+    if not pem:
+        return Beside()
+    if "PRIVATE KEY" in pem or "CERTIFICATE" not in pem:
+        key = PemKey.parse(pem)
+        return Beside(key.pem, key)
+    found = load_authorities(pem.encode())
+    if len(found) != 1:
+        raise InvalidInput(f"there are {len(found)} certificates", fix="name one authority")
+    return Beside(found[0].public_bytes(Encoding.PEM).decode(), authorities=tuple(found))
 
 
 def open_sealed(sealed: Sealed, key: PemKey) -> bytes:

@@ -42,7 +42,8 @@ class ReferrerBody(ReferrerInfo):
 class ReferrerAdd(Request):
     """A signature bundle of OpenSSF model-signing, or an in-toto attestation in an envelope.
 
-    `public` is the public key that it holds for, in PEM; what brings certificates needs none.
+    `public` is the public key that it holds for, in PEM, or the certificate of the authority where
+    a bundle brings the signer's certificate and not that one.
     """
 
     form: Literal["signature", "attestation"]

@@ -23,6 +23,7 @@ from deltareg.signing.opening import (
     open_by_key,
     open_by_sigstore,
     open_sealed,
+    read_beside,
 )
 from deltareg.signing.pem_keys import PemKey
 from deltareg.signing.signatories import Signatory, Wanted
@@ -78,7 +79,8 @@ class Signer:
         if bundle.hint:
             return open_by_key(bundle, self._own_key(public))
         if not bundle.is_keyless:
-            return open_by_chain(bundle, at=None, roots=self.authorities)
+            roots = self.authorities or read_beside(public).authorities
+            return open_by_chain(bundle, at=None, roots=roots)
         if self.trust is None:
             raise Misconfigured(
                 "a Sigstore signed it, and none is configured here", fix="name it: --sigstore-trust"
@@ -86,7 +88,7 @@ class Signer:
         return open_by_sigstore(raw, bundle, self.trust)
 
     def _own_key(self, public: str) -> PemKey:
-        key = self.key or (PemKey.parse(public) if public else None)
+        key = self.key or read_beside(public).key
         if key is None:
             raise InvalidInput(
                 f"the public key of {self.told} is not at hand", fix="name its file: --key FILE"
@@ -155,7 +157,9 @@ def key_in(path: Path) -> SignerKey:
 
 
 def public_in(path: Path) -> str:
-    """Give the public key in a file, in PEM; a private one is refused before it goes anywhere.
+    """Give the public key, or an authority's certificate, in a file, in PEM.
+
+    A private key is refused before it goes anywhere.
 
     Raises:
         InvalidInput: The file holds none.
@@ -164,7 +168,7 @@ def public_in(path: Path) -> str:
         text = path.read_bytes()[:_MOST_BYTES].decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"no public key in {path}", fix=_HOW) from error
-    return PemKey.parse(text).pem
+    return read_beside(text).pem
 
 
 def _signer(text: str, trust: Path | None) -> Signer:

@@ -4,6 +4,7 @@ No decision about trust is made here: that a key signed is a fact, whose key it 
 is enough says the policy of a channel, and whoever pulls.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,13 +15,15 @@ from deltareg.identity.manifest import Manifest
 from deltareg.signing.attested import check_about, read_attested
 from deltareg.signing.bundles import Bundle, is_bundle, read_bundle, read_sealed
 from deltareg.signing.opening import (
+    Authority,
+    Beside,
     OpenedBundle,
     open_by_chain,
     open_by_key,
     open_by_sigstore,
     open_sealed,
+    read_beside,
 )
-from deltareg.signing.pem_keys import PemKey
 from deltareg.signing.signatories import Signatory
 from deltareg.signing.signed_files import PREDICATE, check_files, read_signed_files
 
@@ -59,7 +62,8 @@ def take_signed(
     Args:
         form: Which of the two.
         raw: It, as it came.
-        public: The public key in PEM; empty where it brings certificates.
+        public: The public key in PEM, or the authority's certificate that a chain lacks; empty
+            where the bundle brings all.
         manifest: What the version is.
         at: Now: when certificates must hold.
         trust: The Sigstore whose word is taken; None for none.
@@ -68,21 +72,22 @@ def take_signed(
         BadSignature: It does not hold, or is about something else.
         InvalidInput: A key is missing, or is none; or it takes a Sigstore, and none is configured.
     """
-    key = PemKey.parse(public) if public else None
-    opened = _open(raw, key, at=at, trust=trust)
+    beside = read_beside(public)
+    opened = _open(raw, beside, at=at, trust=trust)
     files = {file.path: file.digest.hex for file in manifest.files}
     if form == "signature":
         if not is_bundle(raw):
             raise BadSignature("a signature comes in a bundle", fix="deltareg signature add --help")
         check_files(read_signed_files(opened.payload), files, what="the version")
-        return Taken(opened.signatory, PREDICATE, key.pem if key else "")
+        return Taken(opened.signatory, PREDICATE, beside.pem)
     attested = read_attested(opened.payload)
     weights = [file.path for file in manifest.files if file.is_tensors]
     check_about(attested, manifest.digest.hex, files, weights=weights)
-    return Taken(opened.signatory, attested.predicate_type, key.pem if key else "")
+    return Taken(opened.signatory, attested.predicate_type, beside.pem)
 
 
-def _open(raw: bytes, key: PemKey | None, *, at: datetime, trust: Path | None) -> OpenedBundle:
+def _open(raw: bytes, beside: Beside, *, at: datetime, trust: Path | None) -> OpenedBundle:
+    key = beside.key
     if not is_bundle(raw):
         if key is None:
             raise _no_key()
@@ -94,14 +99,19 @@ def _open(raw: bytes, key: PemKey | None, *, at: datetime, trust: Path | None) -
         return open_by_key(bundle, key)
     if key is not None:
         raise InvalidInput("it brings its own certificates", fix="leave --key out")
-    return _open_certified(raw, bundle, at=at, trust=trust)
+    return _open_certified(raw, bundle, beside.authorities, at=at, trust=trust)
 
 
 def _open_certified(
-    raw: bytes, bundle: Bundle, *, at: datetime, trust: Path | None
+    raw: bytes,
+    bundle: Bundle,
+    authorities: Sequence[Authority],
+    *,
+    at: datetime,
+    trust: Path | None,
 ) -> OpenedBundle:
     if not bundle.is_keyless:
-        return open_by_chain(bundle, at=at)
+        return open_by_chain(bundle, at=at, roots=authorities)
     if trust is None:
         raise InvalidInput("this registry is told of no Sigstore to trust", fix=_NO_SIGSTORE)
     return open_by_sigstore(raw, bundle, trust)
