@@ -71,6 +71,11 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:unrevoke": {"reason": "x"},
 }
 BODIES |= {
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}/referrers": {
+        "form": "signature",
+        "body": "{}",
+    },
+    "POST /api/v1/signers/{keyid}:revoke": {"reason": "x"},
     "POST /api/v1/requests/{request_id}:approve": {},
     "POST /api/v1/fsck/checks": {},
     "POST /api/v1/deltas/{ns}/{name}/versions/{version}:revert": {},

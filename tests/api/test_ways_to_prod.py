@@ -125,6 +125,7 @@ ROWS = {
         lambda on: on.client.channels.freeze(on.name, "dev", reason="release")
     ),
     "would go in a freeze window of the policy": Row(late={"freeze": ALWAYS}),
+    "lacks a signature that the policy asks for": Row(late={"signatures": [{"key": "a" * 64}]}),
     "lacks an approval": Row(late={"approvals": 1}),
 }
 OUTSIDE = {"rollback": {"revisions": 0, "days": 0}}

@@ -221,8 +221,8 @@ def test_the_document_has_its_fields():
 
     assert list(told) == [
         "schema_version", "report", "standing", "verdict", "exit_status", "made_at", "ref",
-        "version", "digest", "kind", "base", "gate", "suites", "waivers", "sizes", "diff",
-        "history",
+        "version", "digest", "kind", "base", "signatures", "gate", "suites", "waivers", "sizes",
+        "diff", "history",
     ]  # fmt: skip
     assert (told["standing"], told["verdict"], told["exit_status"]) == ("allowed", "pass", 0)
     assert told["gate"]["unmet"] == []

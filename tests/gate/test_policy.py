@@ -33,7 +33,12 @@ FULL = {
     ],
     "rollback": {"revisions": 9, "days": 60},
     "environment": "strict",
+    "signatures": [
+        {"key": "a" * 64},
+        {"any": [{"ca": "b" * 64, "identity": "ana@x"}, {"issuer": "https://i", "identity": "c"}]},
+    ],
 }
+_KEYS = st.sampled_from([{"key": digit * 64} for digit in "abc"] + [{"ca": "d" * 64}])
 _NAMES = st.lists(
     st.text("abcdefgh-0123456789", min_size=1, max_size=12), min_size=1, max_size=4, unique=True
 )
@@ -69,6 +74,12 @@ _DOCUMENTS = st.fixed_dictionaries(
         "freeze": st.lists(_WINDOWS, max_size=3),
         "rollback": st.fixed_dictionaries({}, optional={"revisions": st.integers(0, 99)}),
         "environment": st.sampled_from(["any", "strict"]),
+        "signatures": st.lists(
+            st.one_of(_KEYS, st.just({"any": [{"key": "e" * 64}, {"ca": "f" * 64}]})),
+            min_size=1,
+            max_size=3,
+            unique_by=str,
+        ),
     },
 )
 
@@ -106,7 +117,7 @@ def test_what_is_written_is_read_again_as_the_same_policy(document):
 @given(_DOCUMENTS)
 def test_the_digest_is_of_what_is_asked_and_not_of_how_it_is_written(document):
     policy = parse_policy(document)
-    lists = {"suites", "sandbox", "kinds", "bases", "freeze"} & set(document)
+    lists = {"suites", "sandbox", "kinds", "bases", "freeze", "signatures"} & set(document)
     turned = {key: document[key][::-1] if key in lists else document[key] for key in document}
 
     assert policy_digest(parse_policy(turned)) == policy_digest(policy)
@@ -141,6 +152,19 @@ def test_each_key_is_in_the_digest(key):
         ({"approvals": 21}, "approvals: takes a whole number, not 21", "from 0 to 20"),
         ({"approvals": 1.0}, "approvals: takes a whole number, not 1.0", "from 0 to 20"),
         ({"rollback": {"day": 3}}, "rollback.day: there is no such key", "did you mean days?"),
+        ({"signatures": []}, "signatures: is empty", "leave the key out"),
+        ({"signatures": [{"key": "AB"}]}, "signatures[0]: no key or fingerprint", "64 hex digits"),
+        ({"signatures": [{}]}, "signatures[0]: it names no signer", "write {key: KEYID}"),
+        ({"signatures": [{"keys": "a"}]}, "signatures[0].keys: there is no such key", "mean key?"),
+        ({"signatures": [{"any": [{"issuer": "x"}]}]}, "signatures[0].any[0]", "write {key"),
+        (
+            {"signatures": [{"key": "a" * 64, "ca": "b" * 64}]},
+            "signatures[0]: it names no signer, or more than one", "write {key: KEYID}",
+        ),
+        (
+            {"signatures": [{"key": "a" * 64}, {"key": "a" * 64}]},
+            "signatures[1]: asks the same twice", "ask it once",
+        ),
         ({"environment": True}, "environment: does not know true", "one of: any, strict"),
         ({"freeze": [{"from": "Fri 16:00"}]}, "freeze[0]: has no `to`", "write to:"),
         (

@@ -25,8 +25,9 @@ WHOLE_WAYS = [
 ]
 APPEND_ONLY = [
     "accepted_warnings", "approvals", "audit", "complete_verdicts", "disputes", "freezes",
-    "log_checkpoints", "log_leaves", "log_nodes", "log_origins", "log_statements", "reviews",
-    "revisions", "summaries", "terms", "verdict_envelopes", "verdicts", "waiver_channels",
+    "log_checkpoints", "log_leaves", "log_nodes", "log_origins", "log_statements", "referrers",
+    "reviews", "revisions", "revoked_signers", "summaries", "terms", "verdict_envelopes",
+    "verdicts", "waiver_channels",
 ]  # fmt: skip
 # What 0022 makes of tokens and namespaces that were there, on every way up, and 0025 of the trail.
 MADE = {"grants", "stand_ins", "unsealed", "visibility_epochs"}

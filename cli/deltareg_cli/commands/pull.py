@@ -1,5 +1,6 @@
 """`deltareg pull`: get the files of a version."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from deltareg.errors import InvalidInput
 from deltareg.refs import Ref
 from deltareg_cli.blocks import Answer, Cell, Facts, Title
 from deltareg_cli.command_tree import Place, command
+from deltareg_cli.commands.signature import SIGSTORE_TRUST
 from deltareg_cli.global_options import concurrency_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -33,9 +35,26 @@ PLACE = Place("Deltas", 40)
 @click.argument("ref", help="What to pull; a bare NS/NAME is what @prod serves.")
 @option("--to", metavar="DIR", type=click.Path(path_type=Path), help="Where the files go.")
 @option("--frozen", is_flag=True, help="Refuse a bare NS/NAME, which may change its meaning.")
+@option(
+    "--require-signature",
+    "signers",
+    multiple=True,
+    metavar="SIGNER",
+    help="Refuse what this signer has not signed: a file with a public key or an authority's "
+    "certificate, a keyid and so on, as signature verify takes them. Repeated, each must have.",
+)
+@SIGSTORE_TRUST
 @concurrency_option()
 @click.pass_obj
-def pull(invocation: Invocation, ref: str, *, to: Path | None, frozen: bool) -> None:
+def pull(
+    invocation: Invocation,
+    ref: str,
+    *,
+    to: Path | None,
+    frozen: bool,
+    signers: tuple[str, ...],
+    sigstore_trust: Path | None,
+) -> None:
     """Get the files of a version, byte for byte.
 
     The files are those that were pushed, under the same names. Bytes that the cache has are not
@@ -43,13 +62,19 @@ def pull(invocation: Invocation, ref: str, *, to: Path | None, frozen: bool) -> 
     place. Without --to the files stay in the cache and their folder is printed. A folder is put in
     place whole or not at all. Of a version that is stored against another one, what is read of that
     counts as well. A version that is revoked comes with a warning.
+
+    Beside the files of a version that is signed lies its signature, model.sig, for
+    `deltareg signature verify DIR`. With --require-signature it is verified before anything comes.
     """
     if frozen and Ref.parse(ref).is_bare:
         raise InvalidInput(
             f"{ref} names no version, and --frozen asks for one",
             fix=f"write {ref}:v1, {ref}@prod#1 or {ref}@sha256:…",
         )
-    show_pulled(invocation, invocation.client.pull(ref, to))
+    pulled = invocation.client.versions.pull(
+        ref, to, signers=signers, sigstore_trust=sigstore_trust
+    )
+    show_pulled(invocation, pulled, signed_by=pulled.signed_by)
 
 
 def _told_trained(ref: str, variant: str) -> str:
@@ -59,7 +84,12 @@ def _told_trained(ref: str, variant: str) -> str:
     )
 
 
-def show_pulled(invocation: Invocation, report: "PullReport | MaterializeReport") -> None:
+def show_pulled(
+    invocation: Invocation,
+    report: "PullReport | MaterializeReport",
+    *,
+    signed_by: Sequence[str] = (),
+) -> None:
     """Show where the bytes are now and where they came from, and warn of a revoked version."""
     warn(invocation, report.ref, report.revocation)
     document = report.to_dict()
@@ -71,6 +101,7 @@ def show_pulled(invocation: Invocation, report: "PullReport | MaterializeReport"
         ("path", Cell(str(report.path), "name")),
         ("bytes", f"{fetched}{speed}, {size(report.cached_bytes)} read from the cache"),
         ("took", seconds(report.seconds)),
+        ("signed by", ", ".join(signed_by)),
         ("digest", report.digest),
         ("fingerprint", str(document.get("root", ""))),
         ("folded by", str(document.get("recipe", ""))),

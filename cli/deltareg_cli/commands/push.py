@@ -25,12 +25,13 @@ from deltareg_cli.wording import clean, count, rate, seconds, size
 
 if TYPE_CHECKING:
     from deltareg.client import PushReport
+    from deltareg.signing.making import SignWith
 
 PLACE = Place("Deltas", 30)
 
 _PROOF_S = 30.0
 
-RECORD, VERIFICATION = "For the record", "Verification"
+RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
 
 
 @command(
@@ -118,6 +119,36 @@ RECORD, VERIFICATION = "For the record", "Verification"
     section=VERIFICATION,
     help="How long to wait; the run goes on after that.",
 )
+@option(
+    "--sign",
+    metavar="KEY|sigstore",
+    section=SIGNATURE,
+    help="Sign the files with this private key, or, without a key, with a Sigstore.",
+)
+@option(
+    "--certificate",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    section=SIGNATURE,
+    help="The certificate of that key.",
+)
+@option(
+    "--certificate-chain",
+    "chain",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    section=SIGNATURE,
+    help="The certificates above it, up to the authority's own; may be repeated.",
+)
+@option(
+    "--sigstore-trust",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    envvar="DELTAREG_SIGSTORE_TRUST",
+    section=SIGNATURE,
+    help="The configuration of the Sigstore; without it, the public one.",
+)
 @concurrency_option()
 @compression_option()
 @option(
@@ -142,6 +173,10 @@ def push(
     golden: Path | None,
     wait: bool,
     wait_timeout: float,
+    sign: str | None,
+    certificate: Path | None,
+    chain: tuple[Path, ...],
+    sigstore_trust: Path | None,
     idempotency_key: str | None,
 ) -> Exit:
     """Push a fine-tuned folder as a new version of a line.
@@ -163,6 +198,9 @@ def push(
     A file for --golden holds tensors inputs.NAME and outputs.NAME, as the network's forward names
     them, computed where the delta was trained. They are kept with the version, and a verification
     fails where base and delta do not give them again.
+
+    With --sign the files are signed as a pull writes them, before anything is sent, in a bundle of
+    OpenSSF model-signing. The registry takes it only where it holds.
     """
     client = invocation.client
     base = base or _base_in_config(invocation, path)
@@ -173,7 +211,7 @@ def push(
     report = client.push(
         path, line, base=base, kind=kind, convention=convention or "", parents=parents,
         message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
-        golden=golden,
+        golden=golden, sign=_signing(sign, certificate, chain, sigstore_trust),
     )  # fmt: skip
     if report.left_out:
         invocation.output.note(clean(_left_out(report.left_out)))
@@ -189,6 +227,17 @@ def push(
     waits = "" if run or report.version.verdict else _why_it_waits(invocation, report.version.ref)
     invocation.output.show(push_answer(report, run, waits=waits, proof=proof))
     return run_status(run) if run is not None and wait else Exit.DONE
+
+
+def _signing(
+    sign: str | None, certificate: Path | None, chain: Sequence[Path], trust: Path | None
+) -> "SignWith | None":
+    """Give what the files are to be signed with; None where they are not."""
+    if sign is None and certificate is None and not chain:
+        return None
+    from deltareg.client.use_cases import signers  # brings what signs
+
+    return signers.sign_with(sign or "", certificate, chain, trust)
 
 
 def _base_in_config(invocation: Invocation, path: Path) -> str:
@@ -263,6 +312,7 @@ def push_answer(
             ("sent", _sent(report)),
             ("bytes", proof_cell(proof) if proof is not None else ""),
             ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
+            ("signed by", report.signature.signed_by if report.signature else ""),
             ("digest", version.digest),
         ]),
     ]  # fmt: skip

@@ -27,6 +27,7 @@ def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
         ("label", version.semver or ""),
         ("labels", " ".join(f"{key}={text}" for key, text in sorted(version.labels.items()))),
         ("message", version.message),
+        ("signed by", signers_of(version)),
         ("revoked", Cell(told(version.revocation) if version.revocation else "", "bad")),
         ("pushed", f"{moment(version.created_at, now=now)} by {version.created_by}"),
         ("size", sizes_of(version)),
@@ -53,7 +54,8 @@ def revocation_blocks(version: VersionInfo) -> list[Block]:
 def version_table(versions: Sequence[VersionInfo], *, now: datetime) -> Table:
     """Show versions as rows."""
     columns = [
-        Column("version"), Column("kind"), Column("base"), Column("verdict"), Column("channels"),
+        Column("version"), Column("kind"), Column("base"), Column("verdict"), Column("signed"),
+        Column("channels"),
         Column("stored", is_number=True), Column("pushed"), Column("message", is_prose=True),
     ]  # fmt: skip
     rows: list[list[Text]] = [
@@ -62,6 +64,7 @@ def version_table(versions: Sequence[VersionInfo], *, now: datetime) -> Table:
             kind_of(version),
             version.base.name,
             verdict_of(version),
+            _signed(version),
             ", ".join(version.channels) or Cell("-", "dim"),
             size(version.stored_bytes),
             moment(version.created_at, now=now),
@@ -88,6 +91,14 @@ def proof_cell(proof: ProofState | None) -> Cell:
     return _PROOFS.get(proof, Cell(""))
 
 
+def signers_of(version: VersionInfo) -> list[Text]:
+    """Name who signed a version's files; what a revoked signer signed counts for nothing."""
+    return [
+        Cell(f"{info.signed_by} (revoked)", "bad") if info.revoked else info.signed_by
+        for info in version.signatures
+    ]
+
+
 def kind_of(version: VersionInfo) -> str:
     """Name a version's kind with its variant."""
     variant = f" ({version.variant})" if version.variant not in {"", version.kind} else ""
@@ -97,6 +108,13 @@ def kind_of(version: VersionInfo) -> str:
 def sizes_of(version: VersionInfo) -> str:
     """Say what a version takes, as files and as stored."""
     return f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"
+
+
+def _signed(version: VersionInfo) -> Cell:
+    counting = [info for info in version.signatures if not info.revoked]
+    if counting:
+        return Cell("yes" if len(counting) == 1 else str(len(counting)), "good")
+    return Cell("revoked", "bad") if version.signatures else Cell("-", "dim")
 
 
 def _detail(version: VersionDetail) -> list[tuple[str, Text | Sequence[Text]]]:

@@ -22,6 +22,7 @@ from deltareg.api.routes import (
     members,
     operations,
     queue,
+    referrers,
     requests,
     runs,
     stats,
@@ -66,7 +67,7 @@ def create_app(
     """
     modules = (
         health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
-        queue, fleet, stats, operations, trail,
+        queue, fleet, stats, operations, referrers, trail,
     )  # fmt: skip
     app = FastAPI(
         routes=[

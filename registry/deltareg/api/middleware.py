@@ -17,7 +17,7 @@ from deltareg.wire import ProblemDocument
 logger = logging.getLogger("deltareg.requests")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PACK_PATH = re.compile(r".*/uploads/[^/]+/packs/\d+")
-_DOCUMENT_PATH = re.compile(r".*/(suites|uploads(/[^/]*)?|runs/[^/]+:(upload|replace))")
+_DOCUMENT_PATH = re.compile(r".*/(suites|referrers|uploads(/[^/]*)?|runs/[^/]+:(upload|replace))")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BODY_MAX = 1 << 20
 _DOCUMENT_BODY_MAX = DOCUMENT_BYTES_MAX

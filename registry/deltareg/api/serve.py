@@ -186,7 +186,10 @@ def open_registry(settings: Settings) -> Registry:
     second = None
     if settings.second_store_url is not None:
         second = open_store(settings.second_store_url, options=settings.s3_options())
-    return Registry(engine, store, recheck_share=settings.recheck_share, second=second)
+    return Registry(
+        engine, store, sigstore=settings.sigstore_trust, recheck_share=settings.recheck_share,
+        second=second,
+    )  # fmt: skip
 
 
 def check_address(settings: Settings) -> None:

@@ -72,6 +72,10 @@ class Settings(BaseSettings):
         default=None,
         description="Where checkpoints are kept beside the store; in the data folder when unset.",
     )
+    sigstore_trust: Path | None = Field(
+        default=None,
+        description="Trust configuration of the Sigstore whose signatures are taken, JSON.",
+    )
     recheck_share: float = Field(
         default=0.02,
         ge=0,

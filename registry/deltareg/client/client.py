@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from deltareg.client.compare.bisect_by_hand import HandBisection
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.resources.keys import Keys
+    from deltareg.client.resources.signatures import Signatures
     from deltareg.client.resources.suites import Suites
     from deltareg.client.results import reports
+    from deltareg.signing.making import SignWith
 
 
 class Client:
@@ -157,12 +159,13 @@ class Client:
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: AnyPath | None = None,
+        sign: "AnyPath | SignWith | None" = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version of a line; see `versions.push`."""
         return self.versions.push(
             path, line, base=base, kind=kind, convention=convention, parents=parents,
             message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
-            golden=golden,
+            golden=golden, sign=sign,
         )  # fmt: skip
 
     def verify(
@@ -238,10 +241,13 @@ class Client:
         )  # fmt: skip
 
     def pull(
-        self, ref: str, to: AnyPath | None = None, *, is_temporary: bool = False
-    ) -> PullReport:
+        self, ref: str, to: AnyPath | None = None, *, is_temporary: bool = False,
+        signers: Sequence[str] = (), sigstore_trust: AnyPath | None = None,
+    ) -> PullReport:  # fmt: skip
         """Write a version's files into a folder, or into the cache; see `versions.pull`."""
-        return self.versions.pull(ref, to, is_temporary=is_temporary)
+        return self.versions.pull(
+            ref, to, is_temporary=is_temporary, signers=signers, sigstore_trust=sigstore_trust
+        )
 
     def materialize(
         self,
@@ -298,6 +304,13 @@ class Client:
         from deltareg.client.resources.keys import Keys  # few ask for them
 
         return Keys(self._context)
+
+    @property
+    def signatures(self) -> "Signatures":
+        """Signatures of versions, and attestations about them: add, list, verify."""
+        from deltareg.client.resources.signatures import Signatures  # few ask for them
+
+        return Signatures(self._context)
 
     @property
     def suites(self) -> "Suites":

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from deltareg.client.fold import materialize, update
     from deltareg.client.pull import fetching, stored_form
     from deltareg.client.push import convert, lint, merge, push, reencode
-    from deltareg.client.trust import audit_log, last_checkpoint, trusted_keys, verified
+    from deltareg.client.trust import (
+        audit_log,
+        last_checkpoint,
+        signed_folders,
+        signers,
+        trusted_keys,
+        verified,
+    )
 
 _ROOMS = {
     "audit_log": "trust",
@@ -31,6 +38,8 @@ _ROOMS = {
     "push": "push",
     "push_base": "bases",
     "reencode": "push",
+    "signed_folders": "trust",
+    "signers": "trust",
     "stored_form": "pull",
     "trusted_keys": "trust",
     "update": "fold",
@@ -54,6 +63,8 @@ __all__ = [
     "push",
     "push_base",
     "reencode",
+    "signed_folders",
+    "signers",
     "stored_form",
     "trusted_keys",
     "update",

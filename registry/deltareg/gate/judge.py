@@ -14,6 +14,7 @@ from deltareg.errors import DeltaregError, Problem
 from deltareg.gate.freeze_window import standing_window
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
+from deltareg.gate.signature_terms import SignatureFact, rule_on_signature
 from deltareg.gate.signers import SignerTerms
 from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictSubject
 from deltareg.gate.verdict_rules import independent_passes, rule_on_suite, why_not
@@ -37,6 +38,7 @@ class Candidate:
         revoked_below: The same of a version that it stands on, with its name.
         identity: The whole of its base; empty where that is not known.
         base_aliases: What its base was called before.
+        signatures: Who signed its files.
         proof: What is known of its bytes as they are stored: `proven`, `claimed` or `corrupt`.
     """
 
@@ -52,6 +54,7 @@ class Candidate:
     proof: str = "proven"
     identity: str = ""
     base_aliases: Sequence[str] = ()
+    signatures: Sequence[SignatureFact] = ()
 
     @property
     def subject(self) -> VerdictSubject:
@@ -120,6 +123,9 @@ def judge(
         )  # fmt: skip
     for name in policy.variants:
         rulings += _on_variant(candidate, name, policy, verdicts, now)
+    rulings += [
+        rule_on_signature(candidate.ref, term, candidate.signatures) for term in policy.signatures
+    ]
     rulings.append(_on_proof(candidate))
     if policy.approvals:
         rulings.append(_on_approvals(candidate, policy.approvals, now))

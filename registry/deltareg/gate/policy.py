@@ -23,6 +23,12 @@ from deltareg.documents.strict_fields import (
     shown,
 )
 from deltareg.gate.freeze_window import FreezeWindow, parse_window
+from deltareg.gate.signature_terms import (
+    SignatureTerm,
+    parse_terms,
+    terms_fields,
+    terms_in_order,
+)
 from deltareg.identity.manifest import canonical_json
 
 T = TypeVar("T")
@@ -34,6 +40,7 @@ SANDBOX_LAYERS = (
 KEYS = (
     "suites", "sandbox", "evidence", "kinds", "bases", "protected", "approvals", "freeze",
     "rollback", "environment", "variants", "workers", "worker_labels", "independent", "local",
+    "signatures",
 )  # fmt: skip
 MOST_APPROVALS = 20
 MOST_WORKERS = 10
@@ -85,6 +92,7 @@ class Policy:
         worker_labels: What these must have offered.
         independent: How many of them, on different hosts, must have found the same.
         is_local_taken: Whether verdicts of `verify --on local` count.
+        signatures: Who must have signed the version's files.
     """
 
     suites: tuple[RequiredSuite, ...] = (RequiredSuite("smoke"),)
@@ -102,6 +110,7 @@ class Policy:
     worker_labels: Mapping[str, str] = field(default_factory=dict[str, str])
     independent: int = 1
     is_local_taken: bool = False
+    signatures: tuple[SignatureTerm, ...] = ()
 
 
 def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> Policy:
@@ -136,6 +145,7 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         worker_labels=read("worker_labels", _labels, default.worker_labels),
         independent=read("independent", _independent, default.independent),
         is_local_taken=read("local", _flag, default.is_local_taken),
+        signatures=read("signatures", parse_terms, default.signatures),
     )
 
 
@@ -157,6 +167,7 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "worker_labels": dict(policy.worker_labels) or None,
         "independent": None if policy.independent == 1 else policy.independent,
         "local": policy.is_local_taken or None,
+        "signatures": terms_fields(policy.signatures) or None,
     }
     return fields | {key: value for key, value in optional.items() if value is not None}
 
@@ -171,6 +182,7 @@ def policy_digest(policy: Policy) -> Digest:
         variants=tuple(sorted(policy.variants)),
         workers=None if policy.workers is None else tuple(sorted(policy.workers)),
         freeze=tuple(sorted(policy.freeze, key=lambda window: str(window.fields()))),
+        signatures=terms_in_order(policy.signatures),
     )
     return sha256_of(canonical_json(policy_fields(ordered)))
 

@@ -9,7 +9,7 @@ Rule = Literal[
     "revoked", "quarantined", "deleted", "corrupt", "frozen", "kind", "base", "proven", "failed",
     "inconclusive", "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent",
     "environment", "stale", "sandbox", "evidence", "warnings", "approvals", "verdict", "unsigned",
-    "key_revoked", "local", "workers", "independent",
+    "key_revoked", "local", "workers", "independent", "signature",
 ]  # fmt: skip
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -38,6 +38,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "sandbox": GatePending,
     "evidence": GatePending,
     "independent": GatePending,
+    "signature": GatePending,
     "warnings": GatePending,
     "proven": GatePending,
     "approvals": GatePending,

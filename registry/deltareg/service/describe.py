@@ -12,12 +12,14 @@ from deltareg.db.queries import versions as queries
 from deltareg.db.queries.channels import pointers
 from deltareg.db.queries.outcomes import newest_outcomes
 from deltareg.db.queries.principals import principal_name
+from deltareg.db.queries.referrers import referrer_rows
 from deltareg.db.queries.revocations import standing_revocations
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import (
     BaseRow,
     HubIdRow,
     Named,
+    ReferrerRow,
     RelationRow,
     RelyingRow,
     ResolvedRow,
@@ -29,12 +31,14 @@ from deltareg.refs import LineRef
 from deltareg.service.base_parts import identity_of, manifest_of_base, whole_of
 from deltareg.service.clock import rfc3339
 from deltareg.service.kept import told
+from deltareg.signing.signatories import Signatory
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import (
     BaseInfo,
     BaseName,
     BaseRelation,
     ProofState,
+    ReferrerInfo,
     Revocation,
     VersionDetail,
     VersionInfo,
@@ -57,6 +61,7 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
     ids = [row.id for row in rows]
     outcomes = newest_outcomes(conn, ids, suite=suite.name, suite_digest=str(suite.digest))
     revoked = standing_revocations(conn, (row.id for row in rows if row.revoked_at is not None))
+    signatures = signatures_of(conn, rows)
     channels: dict[int, list[str]] = {}
     for pointer in pointers(conn, sorted({row.delta_id for row in rows})):
         channels.setdefault(pointer.version, []).append(pointer.name)
@@ -67,6 +72,7 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
                 "verdict": outcomes.get(row.id),
                 "channels": channels.get(row.id, []),
                 "revocation": _revocation(revoked.get(row.id)),
+                "signatures": signatures.get(row.id, []),
             }
         )
         for row in rows
@@ -96,6 +102,7 @@ def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> Version
             "config": said.config, "tensors": said.tensors, "modules": said.modules,
             "files": said.files,
             "stack": [row.base_name or ""] if is_on_plain else describe_stack(conn, row),
+            "signatures": signatures_of(conn, [row]).get(row.id, []),
             **_of_a_lie(conn, row),
         }
     )  # fmt: skip
@@ -159,6 +166,30 @@ def describe_base(conn: sa.Connection, row: BaseRow, *, created: bool = False) -
         hub_ids=[_hub_id(known) for known in variant_queries.hub_ids(conn, row.id)],
         proof=proof_of(row) if row.is_stored else None,
     )  # fmt: skip
+
+
+def signatures_of(conn: sa.Connection, rows: Sequence[VersionRow]) -> dict[int, list[ReferrerInfo]]:
+    """Give the signatures of versions, by version; nothing is asked where none has any."""
+    signed = [row.id for row in rows if row.signatures]
+    found: dict[int, list[ReferrerInfo]] = {}
+    for row in referrer_rows(conn, signed, form="signature") if signed else ():
+        found.setdefault(row.version_id, []).append(describe_referrer(row))
+    return found
+
+
+def describe_referrer(row: ReferrerRow) -> ReferrerInfo:
+    """Show what somebody signed about a version."""
+    return ReferrerInfo(
+        digest=row.digest, form=row.form, predicate_type=row.predicate_type,
+        signed_by=signatory_of(row).told, keyid=row.keyid, ca=row.ca, issuer=row.issuer,
+        identity=row.identity, revoked=row.revoked or "", size_bytes=row.size_bytes,
+        created_at=rfc3339(row.created_at), created_by=row.sender or "registry",
+    )  # fmt: skip
+
+
+def signatory_of(row: ReferrerRow) -> Signatory:
+    """Say who signed something about a version."""
+    return Signatory(row.keyid, row.ca, row.issuer, row.identity)
 
 
 def proof_of(row: VersionRow | BaseRow) -> ProofState:

@@ -18,6 +18,7 @@ class Action(StrEnum):
     """What was done: a kind of thing and a verb, as the audit trail names it."""
 
     AGENT_FORGET = "agent.forget"
+    ATTESTATION_ADD = "attestation.add"
     BASE_COMPLETE = "base.complete"
     BASE_CORRUPT = "base.corrupt"
     BASE_DELETE = "base.delete"
@@ -54,6 +55,8 @@ class Action(StrEnum):
     RUN_DEAD = "run.dead"
     RUN_FAIL = "run.fail"
     RUN_QUEUE = "run.queue"
+    SIGNATURE_ADD = "signature.add"
+    SIGNER_REVOKE = "signer.revoke"
     SUITE_PUSH = "suite.push"
     TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105  # an action, no secret
     TOKEN_CREATE = "token.create"  # noqa: S105

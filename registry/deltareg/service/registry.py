@@ -1,6 +1,7 @@
 """What every use case works on: the database and the store, and who is asking."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -29,6 +30,7 @@ class Registry:
         engine: The database.
         store: Where bytes lie.
         signer: The server's own key; None where it has none and signs nothing.
+        sigstore: The trust configuration of the Sigstore whose signatures are taken; None for none.
         recheck_share: Of the passes, how many are verified again by another worker.
         second: Another store with copies of the same bytes, to heal from; None for none.
         visibilities: Which namespaces are private, kept as long as none of them changes.
@@ -37,6 +39,7 @@ class Registry:
     engine: sa.Engine
     store: BlobStore
     signer: SigningKey | None = None
+    sigstore: Path | None = None
     recheck_share: float = 0.0
     second: BlobStore | None = None
     visibilities: Visibilities = field(default_factory=Visibilities, compare=False)

@@ -1,1 +1,1 @@
-"""Signatures: keys, DSSE envelopes and in-toto statements; who is trusted is said by others."""
+"""Signatures: keys, DSSE envelopes, in-toto statements; who is trusted is said by others."""

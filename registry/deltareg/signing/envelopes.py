@@ -108,7 +108,7 @@ def _read(raw: bytes) -> tuple[Envelope, Signature]:
     if set(fields) != _FIELDS or not isinstance(payload, str) or not isinstance(kind, str):
         raise BadSignature("no envelope: it has other fields than one has", fix=_WHICH)
     signature = _signature(fields["signatures"])
-    return Envelope(_decoded(payload), kind, {signature.keyid: signature}), signature
+    return Envelope(decode_base64(payload), kind, {signature.keyid: signature}), signature
 
 
 def _signature(value: object) -> Signature:
@@ -121,11 +121,15 @@ def _signature(value: object) -> Signature:
         raise BadSignature("keyid and sig are texts", fix=_WHICH)
     if len(keyid) != _KEYID_CHARACTERS:
         raise BadSignature("a keyid has 64 characters", fix=_WHICH)
-    return Signature(keyid, _decoded(signature).hex())
+    return Signature(keyid, decode_base64(signature).hex())
 
 
-def _decoded(text: str) -> bytes:
-    """Decode base64 that has one spelling: standard letters, padded, nothing around it."""
+def decode_base64(text: str) -> bytes:
+    """Decode base64 that has one spelling: standard letters, padded, nothing around it.
+
+    Raises:
+        BadSignature: It is none, or has another spelling.
+    """
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -57,11 +57,16 @@ def read_or_make_key(path: Path) -> tuple[SigningKey, bool]:
 
 def write_key(path: Path, key: SigningKey) -> bool:
     """Keep a pair in a new file; False when there is a file, which is left as it is."""
+    return write_new(path, key.pem())
+
+
+def write_new(path: Path, pem: bytes) -> bool:
+    """Keep a secret in a new file, mode 0600; False when there is a file, which is left."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(key.pem())
+        file.write(pem)
         file.flush()
         os.fsync(file.fileno())
     try:

@@ -82,6 +82,13 @@ from deltareg.wire.operations import (
 )
 from deltareg.wire.problems import ProblemDocument, ProblemItem, describe_problem, status_of
 from deltareg.wire.queue import LineSent, LogAppend, LogLine, RunLog, WorkerInfo
+from deltareg.wire.referrers import (
+    ReferrerAdd,
+    ReferrerBody,
+    ReferrerInfo,
+    RevokedSigner,
+    SignerRevoke,
+)
 from deltareg.wire.requests import (
     ApprovalInfo,
     Approve,
@@ -226,6 +233,9 @@ __all__ = [
     "ReadinessLight",
     "ReceivedPack",
     "ReencodeReport",
+    "ReferrerAdd",
+    "ReferrerBody",
+    "ReferrerInfo",
     "Reject",
     "Request",
     "RequestInfo",
@@ -235,6 +245,7 @@ __all__ = [
     "RevisionKind",
     "Revocation",
     "Revoke",
+    "RevokedSigner",
     "Role",
     "RunCreate",
     "RunFailure",
@@ -245,6 +256,7 @@ __all__ = [
     "Scheme",
     "Scope",
     "SignedReport",
+    "SignerRevoke",
     "StorageFigures",
     "StorageReport",
     "StorageRow",

@@ -4,6 +4,7 @@ from typing import Literal
 
 from deltareg.wire.bases import BaseName, ProofState
 from deltareg.wire.messages import Answer, Outcome, Reason, Request
+from deltareg.wire.referrers import ReferrerInfo
 
 
 class Revocation(Answer):
@@ -32,7 +33,7 @@ class VersionInfo(Answer):
     """A version, in the fields that people and scripts ask for.
 
     `trained_on` names the variant of its base that it was trained on, if it was one. `proof` is of
-    the bytes that are stored now.
+    the bytes that are stored now, `signatures` are of its files.
     """
 
     ref: str
@@ -60,6 +61,7 @@ class VersionInfo(Answer):
     is_revoked: bool = False
     revocation: Revocation | None = None
     proof: ProofState | None = None
+    signatures: list[ReferrerInfo] = []
 
 
 class VersionDetail(VersionInfo):

@@ -40,6 +40,7 @@ from deltareg.client.pull.installed import (
 )
 from deltareg.client.pull.intact import files_in, holds, remember_held
 from deltareg.client.results.update_report import UpdateReport
+from deltareg.client.trust.kept_signature import keep_signature
 from deltareg.digest import Digest
 from deltareg.errors import Conflict, IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import Manifest
@@ -187,6 +188,7 @@ def _pulled(job: _Job, held: Held) -> int:
     remember_held(job.context.cache, job.folder, job.manifest)
     states = file_states(job.folder, job.manifest)
     remember_version(job.context.cache, Digest.parse(job.version.digest), job.folder, states)
+    keep_signature(job.context, job.version, job.folder)
     remember_installed(job.context.cache, job.folder, job.version)
     return pulled.fetched_bytes
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.disk.drafts import is_draft
+from deltareg.client.trust.kept_signature import SIGNATURE
 from deltareg.digest import Digest
 from deltareg.identity.manifest import Manifest
 
@@ -83,14 +84,17 @@ def _note(manifest: Manifest, stats: _Stats) -> _Note:
 
 
 def _stats(folder: Path) -> _Stats | None:
-    """Give size, mtime, inode and ctime of every file; None where there is no folder."""
+    """Give size, mtime, inode and ctime of every file; None where there is no folder.
+
+    A signature is beside the files that it is about, and none of them.
+    """
     if not folder.is_dir():
         return None
     entries = [entry for entry in folder.iterdir() if not is_draft(entry)]
     paths = [path for entry in entries for path in (entry, *entry.rglob("*"))]
     found: _Stats = {}
     for path in paths:
-        if path.is_file():
+        if path.is_file() and path != folder / SIGNATURE:
             stat = path.stat()
             known = stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
             found[path.relative_to(folder).as_posix()] = known

@@ -3,21 +3,34 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deltareg.client.asking.resolving import fetch_manifest, resolve_live
 from deltareg.client.context import Context
 from deltareg.client.disk.whole_folder import is_free
 from deltareg.client.pull.installed import noted_installed, remember_installed
 from deltareg.client.pull.intact import find_intact, holds
+from deltareg.client.results.proofs import FilesProof
 from deltareg.client.results.pull_report import Attachment, PullReport
+from deltareg.client.trust.kept_signature import keep_signature
 from deltareg.digest import Digest
 from deltareg.errors import Conflict
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import Ref
 from deltareg.wire import VersionDetail
 
+if TYPE_CHECKING:
+    from deltareg.client.trust.signers import Signer
 
-def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = False) -> PullReport:
+
+def pull(
+    context: Context,
+    ref: Ref,
+    to: Path | None,
+    *,
+    is_temporary: bool = False,
+    signers: "Sequence[Signer]" = (),
+) -> PullReport:
     """Write a version's files into a folder, or into the cache when no folder is named.
 
     Args:
@@ -25,20 +38,25 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
         ref: The version.
         to: The folder.
         is_temporary: Whether the folder will go soon, so that it is not worth a note.
+        signers: Who must have signed the files; nothing is fetched before that is known.
 
     Raises:
+        BadSignature: One of them has not.
         Conflict: The folder exists and holds something else.
         IntegrityFailure: A byte is not what was pushed.
     """
     started = time.monotonic()
     version = resolve_live(context, ref, bare="prod")
     manifest = fetch_manifest(context, version)
+    proofs = _required(context, version, manifest, signers)
+    signed = proofs[0].body if proofs else ""
     here = _here(context, Digest.parse(version.digest), manifest, to)
     if here is not None:
         if to is not None:
+            keep_signature(context, version, to, signed)
             remember_installed(context.cache, to, version)
         return _report(context, version, manifest, here, counted=(0, manifest.logical_bytes),
-                       started=started)  # fmt: skip
+                       started=started, proofs=proofs)  # fmt: skip
     # Looked at again: another pull may have brought it since.
     if to is not None and not is_free(to) and not holds(context.cache, to, manifest):
         raise Conflict(
@@ -49,10 +67,23 @@ def pull(context: Context, ref: Ref, to: Path | None, *, is_temporary: bool = Fa
 
     pulled = fetching.fetch(context, version, manifest, to=to, is_noted=not is_temporary)
     if to is not None and not is_temporary:
+        keep_signature(context, version, to, signed)
         remember_installed(context.cache, to, version)
     fetching.trim(context, keep={pulled.path})
     counted = (pulled.fetched_bytes, pulled.cached_bytes)
-    return _report(context, version, manifest, pulled.path, counted=counted, started=started)
+    return _report(
+        context, version, manifest, pulled.path, counted=counted, started=started, proofs=proofs
+    )
+
+
+def _required(
+    context: Context, version: VersionDetail, manifest: Manifest, signers: "Sequence[Signer]"
+) -> Sequence[FilesProof]:
+    if not signers:
+        return ()
+    from deltareg.client.trust import signed_folders  # brings what verifies
+
+    return signed_folders.require_signatures(context, version, manifest, signers)
 
 
 def _report(
@@ -63,6 +94,7 @@ def _report(
     *,
     counted: tuple[int, int],
     started: float,
+    proofs: Sequence[FilesProof],
 ) -> PullReport:
     def put_on(model: object, include: Sequence[str]) -> Attachment:
         from deltareg.client.pull.attaching import attach  # brings NumPy
@@ -71,7 +103,7 @@ def _report(
 
     return PullReport(
         version.ref, path, version.digest, *counted, time.monotonic() - started, manifest, put_on,
-        revocation=version.revocation,
+        revocation=version.revocation, signed_by=tuple(proof.signed_by for proof in proofs),
     )  # fmt: skip
 
 

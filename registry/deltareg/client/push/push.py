@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deltareg.client.bases.bases import KnownBase
 from deltareg.client.bases.named import named_base
@@ -19,6 +20,7 @@ from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
 from deltareg.client.push.version_before import earlier_at_hand
 from deltareg.client.results.reports import PushReport
+from deltareg.client.trust.kept_signature import files_of, send_signed
 from deltareg.delta.delta_manifest import Assessment, assess, build_delta_manifest
 from deltareg.delta.examine import examine
 from deltareg.delta.quantised.fit import packed_problems
@@ -34,6 +36,9 @@ from deltareg.wire import (
     VersionInfo,
     request_of,
 )
+
+if TYPE_CHECKING:
+    from deltareg.signing.making import SignWith
 
 _TRIES = 8
 
@@ -51,6 +56,7 @@ class PushOptions:
         labels: More labels.
         idempotency_key: Sent along, so that a repeated push is answered alike.
         golden: A file with outputs that the publisher computed (`deltareg.client.folders.golden`).
+        sign: What to sign the files with; None for no signature.
     """
 
     kind: str = "auto"
@@ -61,6 +67,7 @@ class PushOptions:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     idempotency_key: str | None = None
     golden: Path | None = None
+    sign: "SignWith | None" = None
 
 
 def push(
@@ -75,6 +82,8 @@ def push(
     """
     started = time.monotonic()
     check_is_whole(path)
+    if options.sign is not None:
+        options.sign.check()
     wanted = find_push_base(context, base or named_base(context, path))
     known = wanted.known
     try:
@@ -90,16 +99,31 @@ def push(
             if options.golden is not None:
                 add_golden(folder, options.golden)
             manifest = _manifest(context, folder, assessment, known, options, hashing)
+            signature = _signature(path, manifest, options.sign)
             version, uploaded = _send_patiently(context, folder, manifest, known, line, options)
             remember_version(context.cache, manifest.digest, folder.path, folder.states())
             left_out = list(folder.left_out)
     finally:
         known.close()
+    signed = None
+    if options.sign is not None:
+        public = options.sign.public()
+        signed = send_signed(context, version, "signature", signature, public=public)
     warnings = [p for p in assessment.account.problems if p.severity == "warning"]
     seconds = time.monotonic() - started
     return PushReport(
-        version, version.created, uploaded, seconds, left_out, warnings, stored.uploaded_bytes
-    )
+        version, version.created, uploaded, seconds, left_out, warnings, stored.uploaded_bytes,
+        signed,
+    )  # fmt: skip
+
+
+def _signature(path: Path, manifest: Manifest, sign: "SignWith | None") -> bytes:
+    """Sign before anything is sent: what cannot be signed is then not pushed unsigned."""
+    if sign is None:
+        return b""
+    from deltareg.signing.making import sign_files  # few sign
+
+    return sign_files(path.absolute().name, files_of(manifest), sign)
 
 
 def _accept(folder: Folder, known: KnownBase, options: PushOptions) -> Assessment:

@@ -27,6 +27,7 @@ def to_document(report: GateReport) -> dict[str, object]:
         "digest": version.digest,
         "kind": version.kind,
         "base": version.base.model_dump(mode="json"),
+        "signatures": [info.model_dump(mode="json") for info in version.signatures],
         "gate": None if answer is None else answer.model_dump(mode="json"),
         "suites": [_suite(judged) for judged in report.suites],
         "waivers": [asdict(waiver) for waiver in report.waivers],

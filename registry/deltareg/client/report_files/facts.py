@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from deltareg.drawing.wording import short
 from deltareg.refs import Ref
-from deltareg.wire import BaseInfo, GateAnswer, RunInfo, VerdictInfo, VersionDetail
+from deltareg.wire import BaseInfo, GateAnswer, RunInfo, VerdictInfo, VersionDetail, VersionInfo
 
 if TYPE_CHECKING:
     from deltareg.client.results.reports import DiffReport
@@ -176,3 +176,11 @@ class GateReport:
         if self.answer is not None:
             return f"{self.line}@{self.answer.channel}"
         return f"{self.line} {' '.join(judged.suite for judged in self.suites)}".rstrip()
+
+
+def told_signers(version: VersionInfo) -> list[str]:
+    """Name who signed a version's files; what a revoked signer signed counts for nothing."""
+    return [
+        f"{info.signed_by} (revoked)" if info.revoked else info.signed_by
+        for info in version.signatures
+    ]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from deltareg.client.report_files.facts import GateReport, Judged, Standing, Waiver
+from deltareg.client.report_files.facts import GateReport, Judged, Standing, Waiver, told_signers
 from deltareg.drawing.wording import (
     clean,
     cut,
@@ -151,6 +151,8 @@ def _facts(report: GateReport) -> str:
         ("base", f"{_cell_code(version.base.name)} · {code(short(version.base.root))}"),
         ("stored", stored_words(report)),
     ]
+    signers = [_cell(words) for words in told_signers(version)]
+    rows += [("signed by", " · ".join(signers))] if signers else []
     for judged in report.suites:
         verdict = judged.verdict
         if verdict is not None:

@@ -26,6 +26,7 @@ from deltareg.wire import (
 if TYPE_CHECKING:
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
+    from deltareg.signing.making import SignWith
 
 
 class Versions(Resource):
@@ -47,8 +48,11 @@ class Versions(Resource):
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         golden: AnyPath | None = None,
+        sign: "AnyPath | SignWith | None" = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version; the same push again gives the same version.
+
+        With `sign`, a file with a private key or the word `sigstore`, the files are signed.
 
         Raises:
             Refused: The folder is no delta of this base; `problems` has all that is wrong.
@@ -57,13 +61,20 @@ class Versions(Resource):
             kind=kind, convention=convention, parents=parents, message=message, semver=semver,
             labels=dict(labels or {}), idempotency_key=idempotency_key,
             golden=None if golden is None else Path(golden),
+            sign=None if sign is None else use_cases.signers.sign_with(sign),
         )  # fmt: skip
         return use_cases.push.push(
             self._context, Path(path), LineRef.parse(line), base=base, options=options
         )
 
     def pull(
-        self, ref: str, to: AnyPath | None = None, *, is_temporary: bool = False
+        self,
+        ref: str,
+        to: AnyPath | None = None,
+        *,
+        is_temporary: bool = False,
+        signers: Sequence[str] = (),
+        sigstore_trust: AnyPath | None = None,
     ) -> PullReport:
         """Write a version's files into a folder, or into the cache.
 
@@ -71,13 +82,20 @@ class Versions(Resource):
             ref: The version; a bare `ns/name` means what `prod` serves.
             to: The folder.
             is_temporary: Whether the folder will go soon, so that it is not worth a note.
+            signers: Who must have signed the files, each: public keys in files, keyids and so on.
+            sigstore_trust: The trust configuration of the Sigstore, for identities among them.
 
         Raises:
+            BadSignature: One of them has not; nothing was fetched.
             Conflict: The folder exists and holds something else.
             IntegrityFailure: A byte is not what was pushed.
         """
         folder = None if to is None else Path(to)
-        return pull(self._context, Ref.parse(ref), folder, is_temporary=is_temporary)
+        trust = None if sigstore_trust is None else Path(sigstore_trust)
+        trusted = use_cases.signers.parse_signers(signers, trust=trust) if signers else ()
+        return pull(
+            self._context, Ref.parse(ref), folder, is_temporary=is_temporary, signers=trusted
+        )
 
     def materialize(
         self,

@@ -1,5 +1,8 @@
 """What a signature has shown."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from deltareg.wire import Answer
 
 
@@ -23,3 +26,30 @@ class SignedProof(Answer):
     enrolled_at: str = ""
     at: str = ""
     is_local: bool = False
+
+
+class SignerKey(Answer):
+    """A key that deltas are signed with, or an authority's certificate, on this machine.
+
+    `named` is how policies and options name it, `public` the file that others verify with.
+    """
+
+    path: str
+    named: str
+    public: str = ""
+    is_new: bool = False
+
+
+class FilesProof(Answer):
+    """A signature, or an attestation, that holds: about what, and who says so.
+
+    `files` is of a signature that was held against no file: the sha256 of each that it names.
+    """
+
+    subject: str
+    form: Literal["signature", "attestation"]
+    predicate_type: str
+    signed_by: str
+    digest: str
+    body: str
+    files: Mapping[str, str] = {}

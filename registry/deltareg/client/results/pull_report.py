@@ -48,6 +48,7 @@ class PullReport:
         seconds: How long it took.
         manifest: What the version is: kind, base, config, tensors, files.
         revocation: That it is revoked.
+        signed_by: Who has signed it, of those whose signatures were required.
     """
 
     ref: str
@@ -59,6 +60,7 @@ class PullReport:
     manifest: Manifest = field(repr=False)
     _attach: Callable[[object, Sequence[str]], Attachment] = field(repr=False, compare=False)
     revocation: Revocation | None = None
+    signed_by: tuple[str, ...] = ()
 
     def attach(self, model: object, *, include: Sequence[str] = ()) -> Attachment:
         """Put the version on a running `transformers` model of its base.
@@ -83,7 +85,8 @@ class PullReport:
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg pull --json`."""
-        return _fields(self)
+        signed = {"signed_by": list(self.signed_by)} if self.signed_by else {}
+        return _fields(self) | signed
 
     def _repr_html_(self) -> str:
         return facts_html(f"pulled {self.ref}", self.to_dict())

@@ -11,7 +11,7 @@ from deltareg.delta.merge.conflicts import WeightConflict
 from deltareg.delta.merge.recipe import MergeRecipe
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, DeltaregError, Problem
-from deltareg.wire import SCHEMA_VERSION, VersionInfo
+from deltareg.wire import SCHEMA_VERSION, ReferrerInfo, VersionInfo
 from deltareg.wire.tables import facts_html
 
 
@@ -119,6 +119,7 @@ class PushReport:
         warnings: What is odd about it.
         base_uploaded_bytes: Bytes that were sent for its base, a version that became one with this
             push; None when it was one before.
+        signature: What was signed with it, if it was.
     """
 
     version: VersionInfo
@@ -128,6 +129,7 @@ class PushReport:
     left_out: Sequence[str] = ()
     warnings: Sequence[Problem] = ()
     base_uploaded_bytes: int | None = None
+    signature: ReferrerInfo | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg push --json`."""
@@ -139,6 +141,7 @@ class PushReport:
             "stored_bytes": v.stored_bytes, "uploaded_bytes": self.uploaded_bytes,
             "variant": v.variant, "base": v.base.model_dump(), "seconds": round(self.seconds, 3),
             "left_out": list(self.left_out), "base_uploaded_bytes": self.base_uploaded_bytes or 0,
+            **({} if self.signature is None else {"signed_by": self.signature.signed_by}),
         }  # fmt: skip
 
     def _repr_html_(self) -> str:

@@ -16,6 +16,7 @@ from deltareg.db.tables import (
     lineage,
     namespaces,
     principals,
+    referrers,
     version_variants,
     versions,
 )
@@ -34,6 +35,11 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
         .where(version_variants.c.version_id == versions.c.id)
         .correlate(versions)
     )
+    signatures = (
+        sa.select(sa.func.count())
+        .where(referrers.c.version_id == versions.c.id, referrers.c.form == "signature")
+        .correlate(versions)
+    )
     return (
         sa.select(
             *_SHOWN,
@@ -43,6 +49,7 @@ def select_versions() -> sa.Select[*tuple[Any, ...]]:
             base_identities.c.identity.label("base_identity"),
             principals.c.name.label("maker"),
             trained_on.scalar_subquery().label("trained_on"),
+            signatures.scalar_subquery().label("signatures"),
         )
         .select_from(versions)
         .join(deltas, deltas.c.id == versions.c.delta_id)

@@ -51,6 +51,7 @@ from deltareg.db.rows.proofs import (
     ServedFormRow,
     StandingProofRow,
 )
+from deltareg.db.rows.referrers import ReferrerBodyRow, ReferrerRow, RevokedSignerRow
 from deltareg.db.rows.requests import ApprovalRow, RequestRow
 from deltareg.db.rows.runs import (
     ClaimableRow,
@@ -140,12 +141,15 @@ __all__ = [
     "QueuedRunRow",
     "ReceivedPackRow",
     "ReencodeRow",
+    "ReferrerBodyRow",
+    "ReferrerRow",
     "RelationRow",
     "RelyingRow",
     "RequestRow",
     "ResolvedRow",
     "RevisionRow",
     "RevocationRow",
+    "RevokedSignerRow",
     "RunRow",
     "ServedFormRow",
     "ShownKeyRow",

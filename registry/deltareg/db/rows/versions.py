@@ -40,6 +40,7 @@ class VersionRow:
     base_identity: str | None
     maker: str | None
     trained_on: str | None
+    signatures: int
 
 
 @dataclass(frozen=True, slots=True)

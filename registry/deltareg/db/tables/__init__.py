@@ -27,6 +27,7 @@ from deltareg.db.tables.packs import (
     version_shares,
 )
 from deltareg.db.tables.principals import audit, idempotency, namespaces, principals, tokens
+from deltareg.db.tables.referrers import referrers, revoked_signers
 from deltareg.db.tables.requests import accepted_warnings, approvals, requests, reviews, terms
 from deltareg.db.tables.runs import comparisons, dropped_logs, run_log, runs, verdicts, workers
 from deltareg.db.tables.signing import (
@@ -101,10 +102,12 @@ __all__ = [
     "pieces",
     "principals",
     "quarantines",
+    "referrers",
     "requests",
     "reviews",
     "revisions",
     "revocations",
+    "revoked_signers",
     "run_log",
     "runs",
     "signing_keys",

@@ -14,19 +14,21 @@ from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as request_queries
 from deltareg.db.queries.base_identities import aliases_of
 from deltareg.db.queries.outcomes import verdict_facts
+from deltareg.db.queries.referrers import referrer_rows
 from deltareg.db.rows import ChannelRow, VersionRow
 from deltareg.db.session import read
 from deltareg.digest import Digest
 from deltareg.gate.judge import Candidate, Circumstances, deciding, judge
 from deltareg.gate.policy import Policy, policy_digest
 from deltareg.gate.ruling import Rule, Ruling
+from deltareg.gate.signature_terms import SignatureFact
 from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.base_parts import identities_of_variants, roots_of_variants
 from deltareg.service.bases.stacks import revoked_below
 from deltareg.service.channels.summaries import sign_answer
-from deltareg.service.describe import proof_of, ref_of
+from deltareg.service.describe import proof_of, ref_of, signatory_of
 from deltareg.service.ledger.channel_policy import policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
 from deltareg.service.lines.revocations import tell_revocation
@@ -174,5 +176,12 @@ def _candidate(conn: sa.Connection, version: VersionRow, channel: ChannelRow) ->
         revoked="" if version.revoked_at is None else tell_revocation(conn, version),
         revoked_below=revoked_below(conn, version), identity=version.base_identity or "",
         base_aliases=() if version.base_id is None else aliases_of(conn, version.base_id),
-        proof=proof_of(version),
+        signatures=_signatures(conn, version), proof=proof_of(version),
     )  # fmt: skip
+
+
+def _signatures(conn: sa.Connection, version: VersionRow) -> list[SignatureFact]:
+    if not version.signatures:
+        return []
+    rows = referrer_rows(conn, [version.id], form="signature")
+    return [SignatureFact(signatory_of(row), revoked=row.revoked or "") for row in rows]

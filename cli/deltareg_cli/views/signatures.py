@@ -1,0 +1,117 @@
+"""Signatures of versions, and attestations about them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from deltareg.client.results.proofs import FilesProof, SignerKey
+from deltareg.wire import ReferrerBody, ReferrerInfo, RevokedSigner
+from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Table, Text, Title
+from deltareg_cli.documents import fields, items_fields
+from deltareg_cli.invocation import Invocation
+from deltareg_cli.wording import moment, short
+
+
+def signature_table(found: Sequence[ReferrerInfo], *, now: datetime) -> Table:
+    """Show who signed a version."""
+    columns = [
+        Column("digest"), Column("signed by"), Column("key"), Column("brought"),
+        Column("revoked", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(short(info.digest), "name"), info.signed_by,
+            info.keyid or info.ca or Cell("-", "dim"),
+            f"{moment(info.created_at, now=now)} by {info.created_by}", Cell(info.revoked, "bad"),
+        ]
+        for info in found
+    ]  # fmt: skip
+    empty = "nobody has signed it: deltareg push PATH NS/NAME --sign KEY"
+    return Table(columns, rows, if_empty=empty)
+
+
+def attestation_table(found: Sequence[ReferrerInfo], *, now: datetime) -> Table:
+    """Show what others attest about a version."""
+    columns = [
+        Column("digest"), Column("says"), Column("signed by"), Column("brought"),
+        Column("revoked", is_prose=True),
+    ]  # fmt: skip
+    rows: list[list[Text]] = [
+        [
+            Cell(short(info.digest), "name"), info.predicate_type, info.signed_by,
+            f"{moment(info.created_at, now=now)} by {info.created_by}", Cell(info.revoked, "bad"),
+        ]
+        for info in found
+    ]  # fmt: skip
+    return Table(columns, rows, if_empty="nobody attests anything: deltareg attest add REF FILE")
+
+
+def referrer_blocks(info: ReferrerInfo, *, now: datetime) -> list[Block]:
+    """Show one of them."""
+    return [
+        Title(info.signed_by, info.form),
+        Facts([
+            ("says", info.predicate_type),
+            ("digest", Cell(info.digest, "name")),
+            ("key", info.keyid),
+            ("authority", info.ca),
+            ("brought", f"{moment(info.created_at, now=now)} by {info.created_by}"),
+            ("revoked", Cell(info.revoked, "bad")),
+        ]),
+    ]  # fmt: skip
+
+
+def files_proof_blocks(proofs: Sequence[FilesProof]) -> list[Block]:
+    """Show what signatures have shown."""
+    blocks: list[Block] = []
+    for proof in proofs:
+        blocks += [
+            Title(proof.subject, proof.form),
+            Facts([
+                ("signature", Cell("holds", "good")),
+                ("signed by", proof.signed_by),
+                ("says", proof.predicate_type),
+                ("digest", short(proof.digest)),
+                ("files", ", ".join(proof.files)),
+            ]),
+        ]  # fmt: skip
+    return blocks
+
+
+def signer_blocks(key: SignerKey) -> list[Block]:
+    """Show how a key is named."""
+    return [
+        Title(key.path, "made" if key.is_new else ""),
+        Facts([("named", Cell(key.named, "name")), ("public", key.public)]),
+    ]
+
+
+def revoked_table(found: Sequence[RevokedSigner], *, now: datetime) -> Table:
+    """Show whose signatures count no more."""
+    columns = [Column("key"), Column("revoked"), Column("because", is_prose=True)]
+    rows: list[list[Text]] = [
+        [
+            Cell(one.keyid, "name"),
+            f"{moment(one.revoked_at, now=now)} by {one.revoked_by}",
+            one.reason,
+        ]
+        for one in found
+    ]
+    return Table(columns, rows, if_empty="nobody is revoked")
+
+
+def show_proofs(invocation: Invocation, proofs: Sequence[FilesProof]) -> None:
+    """Print what signatures have shown."""
+    items = [fields(proof, "subject", "signed_by", "digest") for proof in proofs]
+    document = items_fields(items)
+    digests = [proof.digest for proof in proofs]
+    invocation.output.show(Answer(document, files_proof_blocks(proofs), digests))
+
+
+def write_body(invocation: Invocation, found: ReferrerBody, out: Path | None) -> None:
+    """Write what was signed into a file, or print it."""
+    if out is not None:
+        out.write_bytes(found.body.encode())
+        invocation.output.note(f"wrote {found.digest} to {out}")
+    text = None if out is not None else f"{found.body.rstrip()}\n"
+    invocation.output.show(Answer(fields(found, "digest", "signed_by"), [], [], raw=text))

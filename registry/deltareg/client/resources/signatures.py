@@ -1,0 +1,168 @@
+"""Signatures of versions' files, and attestations of others about versions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from deltareg.client import use_cases
+from deltareg.client.asking.resolving import fetch_manifest, resolve
+from deltareg.client.resources.resource import AnyPath, Resource
+from deltareg.client.results.listing import Listing
+from deltareg.client.results.proofs import FilesProof, SignerKey
+from deltareg.client.trust.kept_signature import fetch_signed, list_signed, send_signed
+from deltareg.errors import InvalidInput, NotFound
+from deltareg.refs import Ref
+from deltareg.wire import (
+    Page,
+    ReferrerBody,
+    ReferrerInfo,
+    RevokedSigner,
+    SignerRevoke,
+    VersionDetail,
+    request_of,
+)
+
+Form = Literal["signature", "attestation"]
+
+
+class Signatures(Resource):
+    """What others signed about versions: signatures of their files, and attestations."""
+
+    __slots__ = ()
+
+    def list(self, ref: str, *, form: Form = "signature") -> Sequence[ReferrerInfo]:
+        """List the signatures, or the attestations, of a version, oldest first."""
+        found = list_signed(self._context, self._version(ref))
+        return [info for info in found if info.form == form]
+
+    def add(
+        self, ref: str, path: AnyPath, *, key: AnyPath | None = None, form: Form = "signature"
+    ) -> ReferrerInfo:
+        """Bring what somebody signed, from a file.
+
+        Args:
+            ref: The version that it is about.
+            path: A bundle of OpenSSF model-signing, or an in-toto attestation in an envelope.
+            key: The public key that it holds for; what brings certificates needs none.
+            form: Which of the two it is.
+
+        Raises:
+            BadSignature: It does not hold, or is about something else.
+        """
+        raw = use_cases.signed_folders.read_bundle_file(Path(path))
+        public = "" if key is None else use_cases.signers.public_in(Path(key))
+        return send_signed(self._context, self._version(ref), form, raw, public=public)
+
+    def show(self, ref: str, digest: str = "", *, form: Form = "signature") -> ReferrerBody:
+        """Give one as it was signed: by its digest or the start of that, or else the newest.
+
+        Raises:
+            NotFound: There is none.
+        """
+        version = self._version(ref)
+        found = [
+            info
+            for info in list_signed(self._context, version)
+            if info.form == form and info.digest.partition(":")[2].startswith(_hex(digest))
+        ]
+        if not found:
+            raise NotFound(
+                f"{version.ref} has no such {form}", fix=f"deltareg signature ls {version.ref}"
+            )
+        return fetch_signed(self._context, version, found[-1].digest)
+
+    def verify(
+        self,
+        named: AnyPath,
+        signers: Sequence[str],
+        *,
+        signature: AnyPath | None = None,
+        sigstore_trust: AnyPath | None = None,
+    ) -> Sequence[FilesProof]:
+        """Verify that each of some signers has signed a folder, a version, or what a bundle names.
+
+        A folder and a bundle are verified without asking the server.
+
+        Args:
+            named: A folder, a file with a bundle, or a version.
+            signers: Public keys in files, keyids, authorities and the like.
+            signature: The bundle of the folder; `model.sig` in it where none is named.
+            sigstore_trust: The trust configuration of the Sigstore, for identities.
+
+        Raises:
+            BadSignature: It is not signed by one of them, or is something else than they signed.
+        """
+        trusted = self._signers(signers, sigstore_trust)
+        signed, path = use_cases.signed_folders, Path(named)
+        if path.is_dir():
+            bundle = None if signature is None else Path(signature)
+            return [signed.verify_folder(path, bundle, one) for one in trusted]
+        if signature is not None:
+            raise InvalidInput(f"{named} is no folder", fix="--signature goes with a folder")
+        if path.is_file():
+            return [signed.verify_bundle(path, one) for one in trusted]
+        version = self._version(str(named))
+        manifest = fetch_manifest(self._context, version)
+        return signed.require_signatures(self._context, version, manifest, trusted)
+
+    def verify_attestations(
+        self,
+        ref: str,
+        signers: Sequence[str],
+        *,
+        predicate_type: str = "",
+        sigstore_trust: AnyPath | None = None,
+    ) -> Sequence[FilesProof]:
+        """Verify the attestations of a version by each of some signers, of one kind or of all.
+
+        Raises:
+            BadSignature: There is none of one of them, or one does not hold.
+        """
+        trusted = self._signers(signers, sigstore_trust)
+        version = self._version(ref)
+        manifest = fetch_manifest(self._context, version)
+        return [
+            proof
+            for one in trusted
+            for proof in use_cases.signed_folders.require_attestations(
+                self._context, version, manifest, one, predicate_type=predicate_type
+            )
+        ]
+
+    def key(self, path: AnyPath) -> SignerKey:
+        """Say how a key, or an authority's certificate, is named; make a key where no file is.
+
+        Raises:
+            InvalidInput: The file holds neither.
+        """
+        return use_cases.signers.key_in(Path(path))
+
+    def revoked(self) -> Listing[RevokedSigner]:
+        """List the keys and authorities whose signatures count no more."""
+        return self._list("/signers/revoked", Page[RevokedSigner])
+
+    def revoke(self, keyid: str, *, reason: str) -> RevokedSigner:
+        """Let nothing count any more that a key, or an authority, has signed or will sign."""
+        wanted = request_of(SignerRevoke, reason=reason)
+        return self._context.api.post(f"/signers/{_hex(keyid)}:revoke", wanted, RevokedSigner)
+
+    def _version(self, ref: str) -> VersionDetail:
+        return resolve(self._context, Ref.parse(ref), bare="newest")
+
+    def _signers(
+        self, texts: Sequence[str], trust: AnyPath | None
+    ) -> "tuple[use_cases.signers.Signer, ...]":
+        if not texts:
+            raise InvalidInput(
+                "a signature shows nothing where nobody says whose it should be",
+                fix="name the signer: --key FILE",
+            )
+        where = None if trust is None else Path(trust)
+        return use_cases.signers.parse_signers(texts, trust=where)
+
+
+def _hex(text: str) -> str:
+    found = text.removeprefix("sha256:").lower()
+    if found.strip("0123456789abcdef"):
+        raise InvalidInput(f"no digest: {text[:80]}", fix="name one: deltareg signature ls REF")
+    return found

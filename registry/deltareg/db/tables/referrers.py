@@ -1,0 +1,44 @@
+"""What others signed about versions, of their files or about them, and signers that are revoked."""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import (
+    created_at,
+    created_by,
+    metadata,
+    one_of,
+    required,
+    row_id,
+    text,
+)
+
+# As it came, with who made it as it was found out then. Append-only, as is the table below.
+referrers = sa.Table(
+    "referrers",
+    metadata,
+    row_id(),
+    required("version_id", "versions.id"),
+    text("form"),
+    text("digest"),
+    text("predicate_type"),
+    text("keyid"),
+    text("ca"),
+    text("issuer"),
+    text("identity"),
+    text("public"),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    created_at(),
+    created_by(),
+    sa.UniqueConstraint("version_id", "digest"),
+    one_of("form", "signature", "attestation"),
+)
+
+# A key or an authority whose signatures count no more, whenever they were made.
+revoked_signers = sa.Table(
+    "revoked_signers",
+    metadata,
+    sa.Column("keyid", sa.Text, primary_key=True),
+    text("reason"),
+    created_at(),
+    created_by(),
+)

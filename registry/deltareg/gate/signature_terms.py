@@ -1,0 +1,116 @@
+"""Who must have signed a version's files, as a policy says it, and whether they have.
+
+Each term of a policy must be met; one with several signers is met by any of them. That a signature
+holds was found out when it came in. What counts now is who made it, and whether their key was
+revoked since: that takes everything with it, for nobody knows who used it when.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deltareg.documents.strict_fields import Place, read_list, read_object
+from deltareg.errors import InvalidInput
+from deltareg.gate.ruling import Ruling
+from deltareg.signing.signatories import Signatory, Wanted
+
+SignatureTerm = tuple[Wanted, ...]
+"""Signers of whom one must have signed."""
+_EXAMPLE = "[{key: KEYID}, {any: [{ca: FINGERPRINT, identity: NAME}, …]}]"
+_MOST_TERMS = 20
+_FIELDS = ("key", "ca", "issuer", "identity")
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureFact:
+    """A signature of a version that holds.
+
+    Attributes:
+        signatory: Who made it.
+        revoked: Why the signer's key or authority was revoked, in words; empty while it was not.
+    """
+
+    signatory: Signatory
+    revoked: str = ""
+
+
+def parse_terms(value: object, place: Place) -> tuple[SignatureTerm, ...]:
+    """Read who must have signed.
+
+    Raises:
+        InvalidInput: One of them is nobody, or named twice.
+    """
+    items = _items(value, place)
+    terms = tuple(_term(item, place.at(number)) for number, item in enumerate(items))
+    for number, term in enumerate(terms):
+        if term in terms[:number]:
+            raise place.at(number).wrong("asks the same twice", fix="ask it once")
+    return terms
+
+
+def terms_fields(terms: Sequence[SignatureTerm]) -> list[object]:
+    """Write who must have signed as `parse_terms` reads it."""
+    return [
+        term[0].fields() if len(term) == 1 else {"any": [wanted.fields() for wanted in term]}
+        for term in terms
+    ]
+
+
+def terms_in_order(terms: Sequence[SignatureTerm]) -> tuple[SignatureTerm, ...]:
+    """Give the same terms in the one order that digests are taken over."""
+    ordered = [tuple(sorted(term, key=_told)) for term in terms]
+    return tuple(sorted(ordered, key=lambda term: [_told(wanted) for wanted in term]))
+
+
+def rule_on_signature(ref: str, term: SignatureTerm, found: Sequence[SignatureFact]) -> Ruling:
+    """Hold the signatures of a version against one term."""
+    asked = " or ".join(wanted.told for wanted in term)
+    meeting = [fact for fact in found if any(each.is_met_by(fact.signatory) for each in term)]
+    for fact in meeting:
+        if not fact.revoked:
+            return Ruling("signature", f"{ref} is signed by {fact.signatory.told}")
+    line = ref.partition(":")[0]
+    fix = (
+        f"with that signer's key: deltareg push PATH {line} --sign KEY;"
+        f" or a bundle of theirs: deltareg signature add {ref} FILE --key PUB"
+    )
+    if meeting:
+        told = f"{meeting[0].signatory.told}, who signed {ref}, is revoked: {meeting[0].revoked}"
+        return Ruling("signature", told, fix=f"have it signed anew by another signer; {fix}")
+    return Ruling("signature", f"{ref} is not signed by {asked}", fix=fix)
+
+
+def _term(value: object, place: Place) -> SignatureTerm:
+    fields = read_object(value, place, known=(*_FIELDS, "any"))
+    if "any" not in fields:
+        return (_wanted(fields, place),)
+    if len(fields) > 1:
+        raise place.wrong("names one signer and any of several", fix=f"write {_EXAMPLE}")
+    inner = place.at("any")
+    items = _items(fields["any"], inner)
+    found = tuple(
+        _wanted(read_object(item, inner.at(number), known=_FIELDS), inner.at(number))
+        for number, item in enumerate(items)
+    )
+    if len(set(found)) != len(found):
+        raise inner.wrong("names a signer twice", fix="name each once")
+    return found
+
+
+def _wanted(fields: dict[str, object], place: Place) -> Wanted:
+    try:
+        return Wanted.of_fields(fields)
+    except InvalidInput as error:
+        raise place.wrong(error.message, fix=error.fix) from error
+
+
+def _items(value: object, place: Place) -> list[object]:
+    items = read_list(value, place, example=_EXAMPLE)
+    if not items:
+        raise place.wrong("is empty, and so would ask nothing", fix="leave the key out")
+    if len(items) > _MOST_TERMS:
+        raise place.wrong(f"has {len(items)} items", fix=f"name at most {_MOST_TERMS}")
+    return items
+
+
+def _told(wanted: Wanted) -> str:
+    return str(sorted(wanted.fields().items()))

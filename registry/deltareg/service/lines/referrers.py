@@ -1,0 +1,180 @@
+"""Signatures and attestations of a version: brought, listed, given back; and signers revoked.
+
+What is kept holds: it was verified when it came in, and is about this version. It is never changed
+or taken away, so that nobody can strip a version of what others said about it.
+"""
+
+from hashlib import sha256
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import read_clock
+from deltareg.db.queries import referrers as queries
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import RevokedSignerRow, VersionRow
+from deltareg.db.session import read, with_retry
+from deltareg.errors import BadSignature, Blocked, Conflict, InvalidInput, NotFound
+from deltareg.identity.manifest import Manifest
+from deltareg.refs import Ref
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, SHARED
+from deltareg.service.clock import moment_of, rfc3339
+from deltareg.service.describe import describe_referrer, line_of, ref_of
+from deltareg.service.events import Action
+from deltareg.service.lines.signed_files import Taken, take_signed
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_version
+from deltareg.signing.signatories import Wanted
+from deltareg.wire import (
+    Page,
+    ReferrerAdd,
+    ReferrerBody,
+    ReferrerInfo,
+    RevokedSigner,
+    SignerRevoke,
+)
+
+MOST = 64
+"""How much may be signed about one version."""
+_ACTIONS = {"signature": Action.SIGNATURE_ADD, "attestation": Action.ATTESTATION_ADD}
+_LIST = {"signature": "deltareg signature ls", "attestation": "deltareg attest ls"}
+
+
+def add_referrer(
+    registry: Registry, caller: Caller, ref: Ref, request: ReferrerAdd
+) -> ReferrerInfo:
+    """Keep what somebody signed about a version; what is kept already stays as it is.
+
+    Raises:
+        BadSignature: It does not hold, is about something else, or its signer is revoked.
+        Blocked: The version is deleted.
+        Conflict: There is as much about it as there may be.
+        InvalidInput: Its public key is missing, or is none.
+    """
+    caller.require(Right.PUSH, on=ref.line)
+    with read(registry.engine) as conn:
+        version = find_version(conn, caller, ref, bare="newest")
+        raw = version_queries.content(conn, version.id).manifest
+        at = moment_of(read_clock(conn))
+    body = request.body.encode()
+    manifest = Manifest.decode(raw)
+    taken = take_signed(
+        request.form, body, request.public, manifest, at=at, trust=registry.sigstore
+    )
+
+    def transaction(conn: sa.Connection) -> ReferrerInfo:
+        version_queries.lock_version(conn, version.id)
+        now = version_queries.version_by_id(conn, version.id)
+        if now.deleted_at is not None:
+            raise Blocked(f"{ref_of(now)} is deleted", fix="name another version")
+        return _keep(conn, caller, now, request, body, taken)
+
+    return with_retry(registry.engine, transaction)
+
+
+def list_referrers(registry: Registry, caller: Caller, ref: Ref) -> Page[ReferrerInfo]:
+    """List what was signed about a version, oldest first."""
+    caller.require(Right.READ, on=ref.line)
+    with read(registry.engine) as conn:
+        version = find_version(conn, caller, ref, bare="newest")
+        rows = queries.referrer_rows(conn, [version.id])
+    return Page(items=[describe_referrer(row) for row in rows])
+
+
+def show_referrer(registry: Registry, caller: Caller, ref: Ref, digest: str) -> ReferrerBody:
+    """Give what was signed about a version, as it came.
+
+    Raises:
+        NotFound: Nothing with that digest was.
+    """
+    caller.require(Right.READ, on=ref.line)
+    with read(registry.engine) as conn:
+        version = find_version(conn, caller, ref, bare="newest")
+        row = queries.referrer_by_digest(conn, version.id, digest)
+        if row is None:
+            raise NotFound(
+                f"nothing like {digest[:72]} is signed about {ref}", fix=f"deltareg show {ref}"
+            )
+        signed = queries.referrer_body(conn, row.id)
+    return ReferrerBody(
+        **describe_referrer(row).model_dump(), ref=ref_of(version), body=signed.body.decode(),
+        public=signed.public,
+    )  # fmt: skip
+
+
+def list_revoked_signers(registry: Registry, caller: Caller) -> Page[RevokedSigner]:
+    """List the keys and authorities that are revoked, newest first."""
+    caller.require(Right.READ, on=SHARED)
+    with read(registry.engine) as conn:
+        rows = queries.revoked_signer_rows(conn)
+    return Page(items=[_show(row) for row in rows])
+
+
+def revoke_signer(
+    registry: Registry, caller: Caller, keyid: str, request: SignerRevoke
+) -> RevokedSigner:
+    """Let nothing count any more that a key, or an authority, has signed or will sign.
+
+    It cannot be taken back, and one that nobody has seen may be revoked as well.
+
+    Raises:
+        InvalidInput: That is neither a keyid nor a fingerprint.
+    """
+    caller.require(Right.ADMIN, on=EVERYTHING)
+    keyid = Wanted.of_fields({"key": keyid}).key
+
+    def transaction(conn: sa.Connection) -> RevokedSigner:
+        is_new = queries.revoke_signer(conn, keyid, by=caller.principal_id, reason=request.reason)
+        if is_new:
+            caller.record(
+                conn, Action.SIGNER_REVOKE, f"signer/{keyid}", on=EVERYTHING, before=None,
+                after={"reason": request.reason},
+            )  # fmt: skip
+        rows = queries.revoked_signer_rows(conn)
+        return next(_show(row) for row in rows if row.keyid == keyid)
+
+    return with_retry(registry.engine, transaction)
+
+
+def _keep(
+    conn: sa.Connection,
+    caller: Caller,
+    version: VersionRow,
+    request: ReferrerAdd,
+    body: bytes,
+    taken: Taken,
+) -> ReferrerInfo:
+    digest, who = f"sha256:{sha256(body).hexdigest()}", taken.signatory
+    ref = ref_of(version)
+    kept = queries.referrer_by_digest(conn, version.id, digest)
+    if kept is not None:
+        return describe_referrer(kept)
+    if queries.count_referrers(conn, version.id) >= MOST:
+        raise Conflict(
+            f"{MOST} things are signed about {ref} already", fix=f"{_LIST[request.form]} {ref}"
+        )
+    queries.add_referrer(
+        conn, version.id, form=request.form, digest=digest, predicate_type=taken.predicate_type,
+        signer=(who.keyid, who.ca, who.issuer, who.identity), public=taken.public, body=body,
+        created_by=caller.principal_id,
+    )  # fmt: skip
+    added = queries.referrer_by_digest(conn, version.id, digest)
+    if added is None:
+        raise InvalidInput(f"{ref} has nothing like {digest}", fix="bring it again")
+    if added.revoked is not None:
+        raise BadSignature(
+            f"{who.told}, who signed it, is revoked: {added.revoked}",
+            fix="have it signed by another signer",
+        )
+    caller.record(
+        conn, _ACTIONS[request.form], ref, on=line_of(version), before=None,
+        after={"digest": digest, "signed_by": who.told, "predicate_type": taken.predicate_type},
+    )  # fmt: skip
+    return describe_referrer(added)
+
+
+def _show(row: RevokedSignerRow) -> RevokedSigner:
+    return RevokedSigner(
+        keyid=row.keyid, reason=row.reason, revoked_at=rfc3339(row.created_at),
+        revoked_by=row.actor or "registry",
+    )  # fmt: skip

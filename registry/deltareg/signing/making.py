@@ -1,0 +1,208 @@
+"""Making signature bundles with OpenSSF model-signing, which is an extra and loaded when asked.
+
+What is signed is the list of files with their digests as a version's manifest has it: byte for byte
+what a pull writes, so the folder need not be read once more. The library makes the statement, the
+signature and the bundle.
+"""
+
+# model-signing says of its paths that they are PathLike of anything.
+# pyright: reportUnknownMemberType=false, reportUnknownParameterType=false
+# pyright: reportUnknownArgumentType=false
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from deltareg.errors import InvalidInput, Misconfigured, Unavailable
+from deltareg.signing.keyless import INSTALL
+from deltareg.signing.pem_keys import PemKey
+
+if TYPE_CHECKING:
+    from model_signing import hashing, signing
+
+SIGSTORE = "sigstore"
+_MOST_BYTES = 20_000
+_MAKE = "make one: deltareg signature key FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class SignWith:
+    """What a delta is signed with.
+
+    Attributes:
+        key: A private key on a curve of NIST, PEM; None for a Sigstore.
+        certificate: The certificate of that key; None where the key stands for itself.
+        chain: The certificates above it, up to the authority's own.
+        trust: The configuration of the Sigstore; None for the public one.
+    """
+
+    key: Path | None = None
+    certificate: Path | None = None
+    chain: tuple[Path, ...] = ()
+    trust: Path | None = None
+
+    def check(self) -> None:
+        """Find out at once whether there is all that it takes.
+
+        Raises:
+            InvalidInput: There is no key in the file, or options contradict each other.
+            Misconfigured: Others can read the key, or the library is not installed.
+        """
+        if self.key is None and (self.certificate is not None or self.chain):
+            raise InvalidInput("a certificate goes with a key", fix="--sign KEY --certificate FILE")
+        if bool(self.chain) != (self.certificate is not None):
+            raise InvalidInput(
+                "a certificate goes with its chain, up to the authority's own",
+                fix="--certificate FILE --certificate-chain CA",
+            )
+        _library()
+        self.public()
+
+    def public(self) -> str:
+        """Give the public key, in PEM, that others verify with; empty where the bundle brings it.
+
+        Raises:
+            InvalidInput: The file holds no key that deltas are signed with.
+            Misconfigured: Others can read it.
+        """
+        if self.key is None:
+            return ""
+        key = read_private(self.key)
+        return "" if self.certificate is not None else key.pem
+
+
+def sign_files(name: str, files: Mapping[str, str], how: SignWith) -> bytes:
+    """Sign files, given by path with their sha256; gives the bundle.
+
+    Args:
+        name: What the folder is called, for people.
+        files: The sha256 of each file, by path.
+        how: What to sign with.
+
+    Raises:
+        InvalidInput: Key and certificate do not go together.
+        Misconfigured: The library is not installed.
+        Unavailable: No Sigstore can be reached, or it did not take the identity.
+    """
+    config = _library().set_hashing_config(_known(files))
+    with TemporaryDirectory() as folder:
+        bundle = Path(folder) / "model.sig"
+        if how.key is None:
+            _sign_keyless(config, Path(name), bundle, how)
+        else:
+            try:
+                _with_key(config, how.key, how).sign(Path(name), bundle)
+            except (OSError, ValueError, TypeError) as error:
+                raise InvalidInput(f"cannot sign with {how.key}: {error}", fix=_MAKE) from error
+        return bundle.read_bytes()
+
+
+def read_private(path: Path) -> PemKey:
+    """Give the public half of a private key in a file of its owner's.
+
+    Raises:
+        InvalidInput: There is no such file, or no key in it that deltas are signed with.
+        Misconfigured: Others can read it.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            pem = file.read(_MOST_BYTES)
+    except OSError as error:
+        raise InvalidInput(f"no key in {path}: {error.strerror}", fix=_MAKE) from error
+    if os.name == "posix" and mode & 0o077:
+        raise Misconfigured(
+            f"others can read the key in {path} (mode {mode:03o})",
+            fix=f"chmod 600 {path}, and make a new key if others use this machine",
+        )
+    try:
+        private = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise InvalidInput(
+            f"{path} holds no private key in PEM without a passphrase", fix=_MAKE
+        ) from error
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    key = PemKey.parse(public.decode())
+    if not key.is_elliptic:
+        raise InvalidInput(f"the key in {path} is not on a curve of NIST", fix=_MAKE)
+    return key
+
+
+def make_private() -> bytes:
+    """Make a private key that deltas are signed with: PKCS#8 in PEM, on the curve P-256."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _with_key(config: "signing.Config", key: Path, how: SignWith) -> "signing.Config":
+    if how.certificate is None:
+        return config.use_elliptic_key_signer(private_key=key)
+    return config.use_certificate_signer(
+        private_key=key, signing_certificate=how.certificate, certificate_chain=how.chain
+    )
+
+
+def _sign_keyless(config: "signing.Config", name: Path, bundle: Path, how: SignWith) -> None:
+    from sigstore.errors import Error
+    from sigstore.oidc import IdentityError
+
+    try:
+        config.use_sigstore_signer(use_ambient_credentials=True, trust_config=how.trust)
+        config.sign(name, bundle)
+    except (Error, IdentityError, OSError, ValueError) as error:
+        raise Unavailable(
+            f"no Sigstore has signed it: {type(error).__name__}: {str(error)[:160]}",
+            fix="signing without a key needs the network and an identity that the Sigstore knows;"
+            " with a key it needs neither: --sign KEY",
+        ) from error
+
+
+def _known(files: Mapping[str, str]) -> "hashing.Config":
+    """Give model-signing digests that are known already, in the place of what hashes a folder."""
+    from model_signing import hashing, manifest
+    from model_signing._hashing.hashing import Digest
+
+    serialization = manifest.SerializationType.from_args(
+        {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
+    )
+    items = [
+        serialization.new_item(path, Digest("sha256", bytes.fromhex(digest)))
+        for path, digest in files.items()
+    ]
+
+    class Known(hashing.Config):
+        """Digests that were taken before."""
+
+        def __init__(self) -> None:
+            """Take none of a folder."""
+            super().__init__()  # type: ignore[no-untyped-call]  # the library has no types there
+
+        def hash(
+            self, model_path: hashing.PathLike, *, files_to_hash: object = None
+        ) -> manifest.Manifest:
+            """Give them."""
+            return manifest.Manifest(Path(os.fsdecode(model_path)).name, items, serialization)
+
+    return Known()
+
+
+def _library() -> "signing.Config":
+    try:
+        from model_signing import signing
+    except ImportError as error:
+        raise Misconfigured("signing needs OpenSSF model-signing", fix=INSTALL) from error
+    return signing.Config()

@@ -1,0 +1,105 @@
+"""Who signed a delta, as the signature shows it, and whom somebody wants to have signed.
+
+A signature is by a key, by the holder of a certificate that an authority gave, or, keyless, by an
+identity that an issuer of OpenID Connect vouched for. What is wanted names one of the three.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deltareg.errors import InvalidInput
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+_SHOWN = 12
+_EXAMPLE = "write {key: KEYID}, {ca: FINGERPRINT, identity: NAME} or {issuer: URL, identity: NAME}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signatory:
+    """Who signed.
+
+    Attributes:
+        keyid: The key; empty where it was made for one signature.
+        ca: The sha256 of the certificate that the signer's leads up to; empty without one.
+        issuer: Who vouched for the identity; empty where nobody did.
+        identity: Whom the certificate names; empty without one.
+    """
+
+    keyid: str = ""
+    ca: str = ""
+    issuer: str = ""
+    identity: str = ""
+
+    @property
+    def told(self) -> str:
+        """The signer in words."""
+        if self.issuer:
+            return f"{self.identity}, by {self.issuer}"
+        if self.ca:
+            return f"{self.identity}, by authority {self.ca[:_SHOWN]}"
+        return f"key {self.keyid[:_SHOWN]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One who is wanted to have signed: a key, or an identity of an authority or an issuer.
+
+    Attributes:
+        key: A keyid.
+        ca: The sha256 of an authority's certificate; any identity will do where none is named.
+        issuer: An issuer of identities.
+        identity: Whom the certificate must name.
+    """
+
+    key: str = ""
+    ca: str = ""
+    issuer: str = ""
+    identity: str = ""
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, object]) -> "Wanted":
+        """Read what a policy, or a command line, says.
+
+        Raises:
+            InvalidInput: It names none of the three, or more than one.
+        """
+        given = {name: value for name, value in fields.items() if isinstance(value, str) and value}
+        if len(given) != len(fields) or set(given) - {"key", "ca", "issuer", "identity"}:
+            raise InvalidInput("it has other fields than a signer has", fix=_EXAMPLE)
+        found = cls(**given)
+        if [bool(found.key), bool(found.ca), bool(found.issuer)].count(True) != 1:
+            raise InvalidInput("it names no signer, or more than one", fix=_EXAMPLE)
+        if bool(found.issuer) > bool(found.identity) or (found.key and found.identity):
+            raise InvalidInput("an issuer goes with an identity, and a key with none", fix=_EXAMPLE)
+        for digest in (found.key, found.ca):
+            if digest and not _HEX.fullmatch(digest):
+                raise InvalidInput(
+                    f"no key or fingerprint: {digest[:70]!r}",
+                    fix="write 64 hex digits, as `deltareg signature key FILE` prints them",
+                )
+        return found
+
+    def fields(self) -> dict[str, str]:
+        """Write it as `of_fields` reads it."""
+        named = {
+            "key": self.key, "ca": self.ca, "issuer": self.issuer, "identity": self.identity,
+        }  # fmt: skip
+        return {name: value for name, value in named.items() if value}
+
+    def is_met_by(self, signatory: Signatory) -> bool:
+        """Whether that is the one, or one of those, who are wanted."""
+        if self.key:
+            return signatory.keyid == self.key
+        is_named = signatory.identity == self.identity or not (self.identity or self.issuer)
+        is_vouched = (self.ca, self.issuer) == (signatory.ca, signatory.issuer)
+        return is_vouched and is_named
+
+    @property
+    def told(self) -> str:
+        """The one who is wanted, in words."""
+        if self.issuer:
+            return f"{self.identity}, by {self.issuer}"
+        if self.ca:
+            return f"{self.identity or 'anybody'}, by authority {self.ca[:_SHOWN]}"
+        return f"key {self.key[:_SHOWN]}"
