@@ -216,7 +216,14 @@ def test_a_share_is_drawn_and_something_always_is(server, run):
 
 
 @ONE_STACK
-@pytest.mark.parametrize("where", ["versions.manifest", "versions.storage_map", "bases.manifest"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "versions.manifest",
+        pytest.param("versions.storage_map", marks=pytest.mark.soak),
+        pytest.param("bases.manifest", marks=pytest.mark.soak),
+    ],
+)
 def test_a_damaged_document_is_healed_by_the_push_that_is_named(server, run, tmp_path, where):
     admin, client = server.client(("read", "admin"), principal="root"), server.client()
     table, column = where.split(".")
