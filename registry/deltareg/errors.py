@@ -143,7 +143,8 @@ class BlobMissing(NotFound):
     def __init__(self, key: str) -> None:
         """Name the key that was asked for."""
         super().__init__(
-            f"the store has no object {key}", fix="run `deltareg fsck`; restore it from a backup"
+            f"the store has no object {key}",
+            fix="push the same folder again, or run `deltareg fsck --repair`",
         )
         self.key = key
 

@@ -131,6 +131,7 @@ def revoke_keys(server):
         conn.execute(sa.update(t.signing_keys).values(revoked_at=1, reason="gone"))
 
 
+@pytest.mark.soak
 @ONE_STACK
 def test_a_worker_that_comes_meanwhile_ends_its_being_alone(server, run):
     revoke_keys(server)

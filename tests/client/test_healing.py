@@ -4,13 +4,15 @@ import pytest
 import sqlalchemy as sa
 
 from deltareg.db import tables as t
-from deltareg.db.session import read
+from deltareg.db.session import read, write
 from deltareg.errors import Corrupt, Forbidden, NotFound
+from deltareg.service import kept
 from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, work
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
 from tests.proving import prove_all, prover_of
+from tests.service.rows import unguarded
 
 
 @pytest.fixture
@@ -211,3 +213,43 @@ def test_a_share_is_drawn_and_something_always_is(server, run):
         admin.storage.show_check("00000000-0000-4000-8000-000000000000")
     with pytest.raises(Forbidden):
         server.client(("read", "push"), principal="bob").storage.check_pieces()
+
+
+@ONE_STACK
+@pytest.mark.parametrize(
+    "where",
+    [
+        "versions.manifest",
+        pytest.param("versions.storage_map", marks=pytest.mark.soak),
+        pytest.param("bases.manifest", marks=pytest.mark.soak),
+    ],
+)
+def test_a_damaged_document_is_healed_by_the_push_that_is_named(server, run, tmp_path, where):
+    admin, client = server.client(("read", "admin"), principal="root"), server.client()
+    table, column = where.split(".")
+    with write(server.registry.engine) as conn, unguarded(conn, t.metadata.tables[table]):
+        conn.execute(sa.text(f"UPDATE {table} SET {column} = :raw WHERE id = 1"), {"raw": GARBAGE})
+    forget_what_is_kept()
+
+    named = admin.storage.fsck(repair=True).to_push
+    if table == "bases":
+        client.bases.push(tmp_path / "run" / "base", "base")
+    else:
+        client.push(run[0], LINE, base="base")
+    prove(server)
+    server.client().pull(f"{LINE}:v1", tmp_path / "out")
+
+    subject = "base/base" if table == "bases" else f"{LINE}:v1"
+    assert [one.subject for one in named] == [subject]
+    assert admin.storage.fsck(read_data=True, repair=True).to_push == []
+    assert same_files(tmp_path / "out", run[0])
+
+
+GARBAGE = b"\\x28\\xb5\\x2f\\xfd and so on"
+
+
+def forget_what_is_kept():
+    """Let the server be as one that has just started."""
+    for value in vars(kept).values():
+        if isinstance(value, kept.Kept):
+            value._found.clear()

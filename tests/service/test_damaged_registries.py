@@ -120,7 +120,8 @@ class Ruin(World):
     def change_document(self):
         """Write something wrong where documents are."""
         table, column = self.random.choice([
-            ("versions", "manifest"), ("versions", "storage_map"), ("bases", "storage_map"),
+            ("versions", "manifest"), ("versions", "storage_map"), ("bases", "manifest"),
+            ("bases", "storage_map"),
             ("pieces", "entry"),
         ])  # fmt: skip
         one = self.some(sa.text(f"SELECT id FROM {table} ORDER BY id"))

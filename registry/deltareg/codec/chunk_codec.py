@@ -86,9 +86,7 @@ class ChunkCodec(Protocol):
 
 def damaged(what: str) -> IntegrityFailure:
     """Make the error for stored bytes that cannot be what was pushed."""
-    return IntegrityFailure(
-        what, fix="pull again; when it stays, run `deltareg fsck` and push the version again"
-    )
+    return IntegrityFailure(what, fix="pull again; when it stays, push the same folder again")
 
 
 def same_size(reference: memoryview | None, size_bytes: int) -> memoryview:

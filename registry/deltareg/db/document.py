@@ -162,5 +162,5 @@ def _dictionary(text: bytes) -> zstandard.ZstdCompressionDict | None:
 def _damaged(why: str) -> IntegrityFailure:
     return IntegrityFailure(
         f"a document in the database cannot be read: {why}",
-        fix="`deltareg fsck` names the version; restore the database from a backup",
+        fix="`deltareg fsck --repair` heals it, or names the push that does",
     )

@@ -91,10 +91,10 @@ def _on_standing(facts: TargetFacts) -> ReadyLight:
 def _on_bytes(facts: TargetFacts) -> ReadyLight:
     packs = f"{facts.packs} pack" + ("" if facts.packs == 1 else "s")
     if facts.packs_lost:
-        told = f"{facts.packs_lost} of {packs} are on their way out; ask for deltareg fsck"
+        told = f"{facts.packs_lost} of {packs} are on their way out; ask for deltareg fsck --repair"
         return ReadyLight("bytes", "no", told)
     if facts.objects_lost:
-        told = f"the store lacks {facts.objects_lost} of {packs}; ask for deltareg fsck"
+        told = f"the store lacks {facts.objects_lost} of {packs}; ask for deltareg fsck --repair"
         return ReadyLight("bytes", "no", told)
     seen = "" if facts.objects_lost is None else ", and the store has them"
     return ReadyLight("bytes", "ok", f"{packs} on record{seen}")

@@ -210,7 +210,7 @@ def range_end(key: str, size: int, start: int, stop: int | None) -> int:
     if start > size or end > size:
         raise IntegrityFailure(
             f"bytes {start} to {end} were asked of {key}, which has {size}",
-            fix="run `deltareg fsck`; the object or the row that describes it is damaged",
+            fix="run `deltareg fsck --repair`; the object or the row that describes it is damaged",
         )
     return end
 

@@ -109,7 +109,7 @@ class Cache:
             if whole.hexdigest() != digest.hex:
                 raise IntegrityFailure(
                     f"pack {digest.short} arrived as {whole.hexdigest()[:12]}",
-                    fix="pull again; if it happens again, ask for `deltareg fsck --read-data`",
+                    fix="pull again; if it happens again, push the same folder again",
                 )
             put(draft, target)
         self.parts.drop(digest)

@@ -202,7 +202,7 @@ class Api:
             if response.status_code == 416:
                 raise IntegrityFailure(
                     f"{path.rpartition('/')[2]} is shorter in the store than it was",
-                    fix="ask for `deltareg fsck`",
+                    fix="push the same folder again, or ask for `deltareg fsck --repair`",
                 )
             if response.is_error:
                 response.read()

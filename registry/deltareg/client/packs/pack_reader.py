@@ -319,5 +319,5 @@ def _check_range(response: httpx.Response, span: Span, size_bytes: int) -> None:
     if response.status_code != 206 or found != expected:
         raise IntegrityFailure(
             f"a pack was asked for {expected} and gave {found[:80] or 'no range'}",
-            fix="ask for `deltareg fsck --read-data`",
+            fix="push the same folder again, or ask for `deltareg fsck --repair`",
         )

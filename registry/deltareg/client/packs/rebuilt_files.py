@@ -41,7 +41,7 @@ def _write_checked(
     if digest != expected:
         raise IntegrityFailure(
             f"{target.name} was rebuilt as {digest.short}, expected {expected.short}",
-            fix="pull again; if it happens again, ask for `deltareg fsck --read-data`",
+            fix="pull again; if it happens again, push the same folder again",
         )
 
 

@@ -1,12 +1,13 @@
 """Bases and the recorded relations between them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from deltareg.db.document import Documents, pack_map
+from deltareg.db.document import Documents, pack_map, unpack_document
 from deltareg.db.queries.base_identities import is_deleted
 from deltareg.db.queries.stacks import is_standing
 from deltareg.db.rows import BaseManifestRow, BaseRow, RelationRow, VersionRow, fetch_all
@@ -24,6 +25,7 @@ from deltareg.db.tables import (
     versions,
 )
 from deltareg.db.upsert import insert
+from deltareg.errors import IntegrityFailure
 
 _SHOWN = [column for column in bases.c if column.name not in {"manifest", "storage_map"}]
 
@@ -83,11 +85,15 @@ def base_of(conn: sa.Connection, version: VersionRow) -> BaseRow | None:
 
 
 def contents_of_others(conn: sa.Connection, base_id: int) -> Sequence[BaseManifestRow]:
-    """Give id, root and manifest of every other base."""
-    query = sa.select(bases.c.id, bases.c.root, bases.c.manifest).where(
-        bases.c.id != base_id, ~is_deleted()
-    )
-    return fetch_all(conn, query, BaseManifestRow)
+    """Give id, root and manifest of every other base; one that is damaged is left out."""
+    kept = sa.type_coerce(bases.c.manifest, sa.LargeBinary).label("manifest")
+    query = sa.select(bases.c.id, bases.c.root, kept).where(bases.c.id != base_id, ~is_deleted())
+    found: list[BaseManifestRow] = []
+    for row in conn.execute(query):
+        with suppress(IntegrityFailure):
+            manifest = unpack_document(bytes(row.manifest))
+            found.append(BaseManifestRow(id=row.id, root=row.root, manifest=manifest))
+    return found
 
 
 def add_base(conn: sa.Connection, *, name: str, **values: object) -> bool:

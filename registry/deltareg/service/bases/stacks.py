@@ -168,5 +168,5 @@ def _files_of(registry: Registry, version: VersionRow, manifest: Manifest) -> De
         found = pack_queries.physical_keys(conn, scope, (str(p.digest) for p in storage.packs))
     keys = {Digest.parse(digest): key for digest, (key, _) in found.items()}
     if len(keys) < len(storage.packs):
-        raise NotFound(f"the bytes of {ref_of(version)} are gone", fix="deltareg fsck")
+        raise NotFound(f"the bytes of {ref_of(version)} are gone", fix="deltareg fsck --repair")
     return Readback(registry.store, keys, storage).delta_files(manifest)

@@ -235,7 +235,10 @@ def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:
     """Record, both ways, which other bases have the same parameters under another fingerprint."""
     own = parameters_root(view)
     for row in queries.contents_of_others(conn, base_id):
-        other = base_view(Manifest.decode(row.manifest))
+        try:
+            other = base_view(Manifest.decode(row.manifest))
+        except DeltaregError:  # its row is damaged, which is no reason to refuse this one
+            continue
         if other.root != view.root and parameters_root(other) == own:
             for one, two in ((base_id, other.root), (row.id, view.root)):
                 queries.add_relation(

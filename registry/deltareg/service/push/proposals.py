@@ -64,7 +64,9 @@ def complete_form_proof(
         proposed = None if form is None else _Proposed(form_id, decode_form(conn, form), wrong)
 
     def transaction(conn: sa.Connection) -> RunInfo:
-        result = {} if proposed is None else _settle(conn, by, proposed)
+        result: Mapping[str, object] = {}
+        if proposed is not None:
+            result = _settle(conn, by, proposed)
         if run_queries.finish(conn, own, state="done", result=result) is None:
             raise lease_lost(conn, own)
         return describe_run(conn, by, own.run_id)
