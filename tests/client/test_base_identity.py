@@ -353,6 +353,18 @@ def test_a_base_is_deleted_only_where_nothing_stands_on_it(
     ]
 
 
+def test_nobody_is_to_prove_a_base_that_was_deleted(fresh, registry_server, first):
+    admin = registry_server.client(("admin",), principal="root")
+    fresh.bases.push(first, "tiny")
+    (run,) = fresh.runs.queue().items
+
+    admin.bases.delete("tiny")
+
+    ended = fresh.runs.show(run.id)
+    assert (run.what, ended.state) == ("prove", "cancelled")
+    assert ended.error == "the base tiny was deleted"
+
+
 @BOTH_DATABASES
 def test_a_deleted_version_keeps_its_base_until_its_bytes_are_gone(
     fresh, registry_server, first, delta

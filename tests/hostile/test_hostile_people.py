@@ -51,6 +51,7 @@ def test_there_are_many_attacks_and_what_cannot_be_tried_says_what_it_waits_for(
     assert all(one.waits_for for one in ATTACKS.values() if one.name not in READY)
 
 
+@pytest.mark.slow
 def test_nobody_who_comes_near_succeeds(sqlite_world):
     assert succeeded(sqlite_world, READY.values()) == []
 
