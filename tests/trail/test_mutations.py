@@ -33,7 +33,7 @@ BATCHES = (150, 120, 30)
 ROWS = sum(BATCHES)
 TABLES = (t.audit, t.outbox, t.unsealed, t.log_origins, t.log_checkpoints, t.log_leaves,
           t.log_nodes, t.log_statements)  # fmt: skip
-SOAK = [pytest.mark.soak, pytest.mark.slow]
+SOAK = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(900)]
 OTHER = SigningKey.of_seed(b"\7" * 32)
 
 
