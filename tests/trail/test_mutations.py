@@ -31,9 +31,9 @@ from tests.trail.logs import KEYS, SERVER, check, fill, lines_of
 
 BATCHES = (150, 120, 30)
 ROWS = sum(BATCHES)
-TABLES = (t.audit, t.unsealed, t.log_origins, t.log_checkpoints, t.log_leaves, t.log_nodes,
-          t.log_statements)  # fmt: skip
-SOAK = [pytest.mark.soak, pytest.mark.slow]
+TABLES = (t.audit, t.outbox, t.unsealed, t.log_origins, t.log_checkpoints, t.log_leaves,
+          t.log_nodes, t.log_statements)  # fmt: skip
+SOAK = [pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(900)]
 OTHER = SigningKey.of_seed(b"\7" * 32)
 
 
@@ -447,7 +447,7 @@ def let_a_row_wait_no_more(owner):
 
 
 def delete_the_whole_log(owner):
-    for table in TABLES[2:]:
+    for table in TABLES[3:]:
         owner.run(sa.delete(table))
     return "seal"
 

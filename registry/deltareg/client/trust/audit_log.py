@@ -8,6 +8,7 @@ from pathlib import Path
 from deltareg.client.context import Context
 from deltareg.client.results.log_report import LogFinding, LogReport, RowProof
 from deltareg.client.trust.last_checkpoint import (
+    hold_to,
     remembered,
     said_in,
     see_checkpoint,
@@ -15,7 +16,7 @@ from deltareg.client.trust.last_checkpoint import (
 )
 from deltareg.client.trust.log_lines import PART, log_lines
 from deltareg.client.trust.trusted_keys import TrustedKeys, pinned_keys, trusted_keys
-from deltareg.errors import InvalidInput
+from deltareg.errors import IntegrityFailure, InvalidInput
 from deltareg.signing.keys import PublicKey
 from deltareg.trail.check import Known, LogCheck
 from deltareg.trail.checkpoint import open_checkpoint
@@ -101,9 +102,15 @@ def prove_row(context: Context, number: int) -> RowProof:
     told = context.api.get(f"/audit/rows/{number}/proof", InclusionProof)
     signed = open_checkpoint(told.checkpoint.note, keys)
     head, leaf = signed.checkpoint, told.leaf
+    seen = remembered(context.config.server)
+    if seen is not None:
+        hold_to(context, said_in(seen), head)
     if leaf.get("id") != number:
-        raise InvalidInput("the registry proves another row than was asked for")
-    hashes = [bytes.fromhex(each) for each in told.hashes]
+        raise IntegrityFailure("the registry proves another row than was asked for")
+    try:
+        hashes = [bytes.fromhex(each) for each in told.hashes]
+    except ValueError as error:
+        raise IntegrityFailure("the registry's proof is none") from error
     check_inclusion(hash_of(leaf), told.position, head.size, hashes, root=head.root)
     if STATEMENT in leaf:
         check_change(told.statement.encode(), leaf, keys)

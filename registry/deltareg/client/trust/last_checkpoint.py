@@ -82,7 +82,7 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> SignedChec
         return None
     found = _opened(context, told.note, takes_new=is_accepted)
     if before is not None:
-        _hold(context, said_in(before), found.checkpoint)
+        hold_to(context, said_in(before), found.checkpoint)
     with suppress(OSError):  # where nothing can be kept, each time is the first
         _remember(server, found)
     return found
@@ -98,7 +98,12 @@ def _opened(context: Context, note: str, *, takes_new: bool) -> SignedCheckpoint
         return open_checkpoint(note, server_keys(trusted.with_new(told_keys(context))))
 
 
-def _hold(context: Context, old: Checkpoint, new: Checkpoint) -> None:
+def hold_to(context: Context, old: Checkpoint, new: Checkpoint) -> None:
+    """Have the server prove that a checkpoint goes on from one that was seen.
+
+    Raises:
+        LogRewritten: It does not.
+    """
     server = context.config.server
     if new.origin != old.origin:
         raise LogRewritten(
