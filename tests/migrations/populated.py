@@ -32,7 +32,7 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.audit, {"id": 1, "actor": "ada", "token_id": 1, "action": "push", "subject": "lab/x",
                "before": None, "after": {"version": 1}, "request_id": "r"}),
     (t.log_origins, {"id": 1, "origin": "deltareg/o"}),
-    (t.log_checkpoints, {"size": 1, "note": "n"}),
+    (t.log_checkpoints, {"size": 1, "note": f"deltareg/o\n1\n{'A' * 43}=\n\n\u2014 o AAAA\n"}),
     (t.log_leaves, {"position": 0, "audit_id": 1, "hash": b"h", "sealed_by": 1}),
     (t.log_nodes, {"level": 1, "number": 0, "hash": b"n"}),
     (t.log_statements, {"audit_id": 1, "body": b"{}"}),

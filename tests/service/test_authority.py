@@ -54,6 +54,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs import flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
+from deltareg.service.trail import proofs
 from deltareg.service.upkeep import collect, fsck, pieces, stats
 from deltareg.service.verdicts import compat, suites, verdicts
 from deltareg.store.memory import MemoryStore
@@ -213,6 +214,8 @@ WRITES = [  # to what lies in `lab`
 ]  # fmt: skip
 WHOLES = [  # of everything, and what belongs to no namespace
     called(audit.list_audit, actor=None, action=None, subject="lab/x", **PAGE),
+    called(proofs.read_log, after=None, limit=10),
+    called(proofs.prove_row, 1),
     called(tokens.create_token, TokenCreate(principal="eve")),
     called(keys.enrol_worker, KeyEnrol(name="gpu-1", key=str(key_of("gpu-1").public))),
     called(keys.revoke_key, "k", KeyRevoke(reason="x")),
@@ -248,6 +251,8 @@ WHOLES = [  # of everything, and what belongs to no namespace
 SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(tokens.whoami),
     called(keys.list_keys),
+    called(proofs.show_checkpoint),
+    called(proofs.prove_consistency, old=0, new=0),
     called(bases.list_bases, root=None, **PAGE),
     called(bases.show_base, "tiny"),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),
