@@ -172,7 +172,9 @@ class Versions(Resource):
             Blocked: Its bytes are gone.
             Conflict: The same was pushed again since, or what it needs is deleted.
         """
-        return self._context.api.post(f"{self._path_of_one(ref)}:restore", None, VersionInfo)
+        return self._context.api.post(
+            f"{path_of_one(self._context, ref)}:restore", None, VersionInfo
+        )
 
     def revoke(
         self, ref: str, *, reason: str, even_if_served: bool = False, dry_run: bool = False
