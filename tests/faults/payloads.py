@@ -45,4 +45,5 @@ def content(folder):
 def objects(root):
     """Give the keys of all objects in a store's folder."""
     folder = root / "blobs"
-    return {path.relative_to(root).as_posix() for path in folder.rglob("*") if path.is_file()}
+    found = {path.relative_to(root).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {key for key in found if not key.startswith("blobs/log/")}  # no version's: checkpoints

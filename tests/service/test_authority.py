@@ -40,7 +40,7 @@ from deltareg.service.channels import (
     summaries,
     waive,
 )
-from deltareg.service.lines import blobs, lineage, log, revocations, versions
+from deltareg.service.lines import blobs, lineage, log, referrers, revocations, versions
 from deltareg.service.push import (
     ingest,
     ingest_base,
@@ -51,7 +51,7 @@ from deltareg.service.push import (
     uploads,
 )
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs import flatten, leases, prove_again, queue, runs
+from deltareg.service.runs import flatten, leases, prove_again, queue, restore, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.trail import proofs
@@ -78,9 +78,11 @@ from deltareg.wire import (
     PolicySet,
     ProofReport,
     ReencodeReport,
+    ReferrerAdd,
     Revoke,
     RunCreate,
     RunFailure,
+    SignerRevoke,
     SuitePush,
     TokenCreate,
     Unrevoke,
@@ -152,6 +154,8 @@ READS = [  # of what lies in `lab`, or is about it
     called(versions.manifest_bytes, V1),
     called(versions.storage_bytes, V1),
     called(revert.show_forms, V1, keep_s=60),
+    called(referrers.list_referrers, V1),
+    called(referrers.show_referrer, V1, f"sha256:{'0' * 64}"),
     called(run_log.read_log, "r", after=0),
     called(queue.list_queue, ref=V1, **PAGE),
     called(runs.list_runs, state=None, what=None, ref=V1, **PAGE),
@@ -191,6 +195,8 @@ WRITES = [  # to what lies in `lab`
     called(revocations.revoke_version, V1, Revoke(reason="bad")),
     called(revocations.unrevoke_version, V1, Unrevoke(reason="good")),
     called(versions.delete_version, V1),
+    called(restore.restore_version, V1),
+    called(referrers.add_referrer, V1, ReferrerAdd(form="attestation", body="{}")),
     called(changes.rename_base, "lab/b", BaseRename(name="lab/c")),
     called(changes.delete_base, "lab/b"),
     called(uploads.open_upload, opening("lab/b", "base")),
@@ -219,6 +225,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(tokens.create_token, TokenCreate(principal="eve")),
     called(keys.enrol_worker, KeyEnrol(name="gpu-1", key=str(key_of("gpu-1").public))),
     called(keys.revoke_key, "k", KeyRevoke(reason="x")),
+    called(referrers.revoke_signer, "0" * 64, SignerRevoke(reason="x")),
     called(members.list_members, None, **PAGE),
     called(members.add_member, MemberAdd(principal="bob", role="reader")),
     called(review.review_access, None, unused_days=90, **PAGE),
@@ -251,6 +258,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
 SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(tokens.whoami),
     called(keys.list_keys),
+    called(referrers.list_revoked_signers),
     called(proofs.show_checkpoint),
     called(proofs.prove_consistency, old=0, new=0),
     called(bases.list_bases, root=None, **PAGE),

@@ -147,7 +147,7 @@ def test_nothing_is_shared_between_namespaces(local):
 
 def test_what_is_encoded_against_the_base_is_saved_by_references(local):
     client = local.client()
-    push(client, "full", "team/sft")
+    push(client, "full", "team/sft", base=SAMPLES / "bases" / "tinyllama")
 
     found = client.storage.stats("team/sft:v1").total
 

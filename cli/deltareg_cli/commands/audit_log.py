@@ -14,7 +14,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
 from deltareg_cli.views.audit import checkpoint_blocks, proof_blocks, report_blocks
 
-_SEE = ("audit export", "audit checkpoint", "explain log_rewritten")
+_SEE = ("audit export", "audit checkpoint", "explain")
 
 
 @command(
@@ -34,7 +34,7 @@ _SEE = ("audit export", "audit checkpoint", "explain log_rewritten")
 def verify(
     invocation: Invocation, file: str | None, *, keys_file: str | None, against: tuple[str, ...]
 ) -> Exit:
-    """Say whether the audit trail was rewritten, and name the first bad row.
+    """Say whether the audit trail was rewritten, and from which row.
 
     Builds the tree over all rows anew and holds it against every checkpoint that the server
     signed, against the last one that this machine saw, and against those of --against. Finds rows
@@ -58,7 +58,7 @@ def verify(
 @click.argument("number", type=click.IntRange(1, 1 << 53), help="The row's number.")
 @click.pass_obj
 def prove(invocation: Invocation, number: int) -> None:
-    """Have the registry prove that one row is in its log, and verify that.
+    """Have it proven that a row is in the log, and verify that.
 
     Takes a few hashes where audit verify reads everything.
     """
@@ -75,7 +75,7 @@ def prove(invocation: Invocation, number: int) -> None:
 @option("--note", is_flag=True, help="As it was signed, in the form of C2SP's tlog-checkpoint.")
 @click.pass_obj
 def checkpoint(invocation: Invocation, *, note: bool) -> None:
-    """Show the newest checkpoint, held against the last that this machine saw.
+    """Show the newest checkpoint, held against the last one seen.
 
     It says how many rows the log has and the root over them, signed by the server. This machine
     remembers it, and refuses one that is older or does not go on from it (exit 6).
@@ -93,7 +93,7 @@ def checkpoint(invocation: Invocation, *, note: bool) -> None:
 )
 @click.pass_obj
 def accept(invocation: Invocation) -> None:
-    """Go by the log that the registry has now, whatever was seen before.
+    """Go by the registry's log of now, whatever was seen before.
 
     For when who runs the registry says that a backup was restored or that it is a new one. Keys of
     the server that are new are pinned with it.

@@ -38,7 +38,7 @@ def storage() -> None:
 @click.argument("ref", help="The version; a bare NS/NAME is not one.")
 @click.pass_obj
 def history(invocation: Invocation, ref: str) -> None:
-    """List how a version is stored, was stored and may come to be stored."""
+    """List how a version is stored, was, and may come to be."""
     invocation.output.show(_answer(invocation, invocation.client.storage.history(ref)))
 
 

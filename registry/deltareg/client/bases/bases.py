@@ -151,7 +151,7 @@ def need_base(
 
 def remember_base(cache: Cache, root: Digest, path: Path) -> None:
     """Note where a base lies, so that later commands find it."""
-    places = _remembered(cache)
+    places = remembered_places(cache)
     here = str(path.absolute())
     others = [place for place in places.get(str(root), []) if place != here]
     places[str(root)] = [here, *others][:8]
@@ -192,12 +192,13 @@ def _from_folder(api: Api, cache: Cache, path: Path, progress: Progress) -> Know
 def _places(cache: Cache, kept: Iterable[Digest], root: Digest) -> Iterator[Path]:
     found = (cache.find_folder("bases", digest) for digest in kept)
     yield from (place for place in found if place is not None)
-    for place in _remembered(cache).get(str(root), []):
+    for place in remembered_places(cache).get(str(root), []):
         yield Path(place)
     yield from hub_snapshots()
 
 
-def _remembered(cache: Cache) -> dict[str, list[str]]:
+def remembered_places(cache: Cache) -> dict[str, list[str]]:
+    """List, by the root of a base, the folders that were pushed or registered from here."""
     try:
         return _PLACES_FORM.validate_json(cache.note(_PLACES) or b"{}")
     except ValidationError:  # damaged: the folders are found again when they are named

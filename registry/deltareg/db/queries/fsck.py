@@ -16,6 +16,7 @@ from deltareg.db.tables import (
     piece_packs,
     pieces,
     upload_packs,
+    version_bases,
     version_packs,
     versions,
 )
@@ -99,6 +100,17 @@ def version_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequenc
     return fetch_all(conn, _of_versions(after, limit), DocumentsRow)
 
 
+def _of_bases(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(
+            bases.c.id, *_packed(bases), bases.c.manifest_digest, bases.c.name.label("subject")
+        )
+        .where(bases.c.id > after)
+        .order_by(bases.c.id)
+        .limit(limit)
+    )
+
+
 def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
     subject = namespaces.c.name + "/" + deltas.c.name + ":v"
     return (
@@ -116,15 +128,20 @@ def _of_versions(after: int, limit: int) -> sa.Select[*tuple[Any, ...]]:
 
 def base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
     """List the documents of bases, as they are kept, with the digests of the manifests."""
-    query = (
-        sa.select(
-            bases.c.id, *_packed(bases), bases.c.manifest_digest, bases.c.name.label("subject")
-        )
-        .where(bases.c.id > after)
-        .order_by(bases.c.id)
-        .limit(limit)
+    return fetch_all(conn, _of_bases(after, limit), DocumentsRow)
+
+
+def held_base_documents(conn: sa.Connection, *, after: int, limit: int) -> Sequence[DocumentsRow]:
+    """List the documents of the bases that have their bytes still, as `base_documents`.
+
+    A base that is a version goes with the bytes of that version.
+    """
+    gone = (
+        sa.exists()
+        .where(version_bases.c.base_id == bases.c.id)
+        .where(version_bases.c.version_id == versions.c.id, versions.c.released_at.is_not(None))
     )
-    return fetch_all(conn, query, DocumentsRow)
+    return fetch_all(conn, _of_bases(after, limit).where(~gone), DocumentsRow)
 
 
 def needed_but_marked(conn: sa.Connection) -> Sequence[PackRow]:

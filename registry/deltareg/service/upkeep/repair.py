@@ -256,9 +256,9 @@ def _finding(kind: str, subject: str, detail: str, hurt: Sequence[Hurt]) -> Fsck
 
 
 def _holders(engine: sa.Engine) -> Iterator[tuple[Held, DocumentsRow]]:
-    """Give all versions that have their bytes, and all bases, with their documents as kept."""
+    """Give all versions and bases that have their bytes, with their documents as kept."""
     yield from ((Held(row.id), row) for row in _paged(engine, fsck.held_documents))
-    for row in _paged(engine, fsck.base_documents):
+    for row in _paged(engine, fsck.held_base_documents):
         yield Held(row.id, is_base=True), row
 
 
