@@ -46,6 +46,8 @@ class Stop:
         """Mark a wait that a signal may end by ending the process, as nothing would be lost."""
         self._is_waiting = True
         try:
+            if self._is_asked:  # between the caller's look and here
+                raise SystemExit(0)
             yield
         finally:
             self._is_waiting = False

@@ -47,6 +47,11 @@ def verdict(server):
     return server.client(("read",), principal="asker").show("team/lora").verdict
 
 
+def is_idle(server):
+    asker = server.client(("read",), principal="asker")
+    return all(run.state not in {"queued", "running"} for run in asker.runs.list().items)
+
+
 def alive_below(pid):
     """List processes that a process has started, and those that they have."""
     children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*/children")
@@ -66,7 +71,7 @@ def test_one_run_and_the_end(server, start):
 @pytest.mark.slow
 def test_a_worker_that_waits_ends_at_once_when_asked(server, start):
     worker = start("--lease-wait", "60")
-    until(lambda: verdict(server) == "pass", "the first run has its verdict")
+    until(lambda: verdict(server) == "pass" and is_idle(server), "all that was to be done is")
     below = alive_below(worker.pid)
 
     worker.send(signal.SIGTERM)
