@@ -303,7 +303,7 @@ def push_answer(
         document["run"] = run.id
         document["verdict"] = run.verdict.verdict if run.verdict else None
     blocks: list[Block] = [
-        Title(version.ref, "" if report.created else "was there already"),
+        Title(version.ref, _before(report)),
         Facts([
             ("kind", kind_of(version)),
             ("base", version.base.name),
@@ -319,6 +319,13 @@ def push_answer(
     if run is not None and run.verdict is not None:
         blocks += [Title("Checks"), check_table(run.verdict.checks)]
     return Answer(document, blocks, [version.ref])
+
+
+def _before(report: "PushReport") -> str:
+    """Say whether the version was there: with damaged bytes, it is healed by those that came."""
+    if report.created:
+        return ""
+    return "was there, its bytes were sent again" if report.uploaded_bytes else "was there already"
 
 
 def _sent(report: "PushReport") -> str:
