@@ -23,6 +23,7 @@ from deltareg.errors import BlobMissing, IntegrityFailure
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.upkeep.pages import paged
 from deltareg.service.upkeep.repair import repair, still_corrupt, unreferenced_packs
 from deltareg.store import BlobStore
 from deltareg.wire import FsckFinding, FsckReport
@@ -104,7 +105,7 @@ def check(engine: sa.Engine, store: BlobStore, *, read_data: bool) -> Checked:
     """
     packs = size = 0
     findings: list[Finding] = []
-    for row in _pack_pages(engine):
+    for row in paged(engine, queries.live_packs):
         packs, size = packs + 1, size + row.size_bytes
         finding = _check_pack(engine, store, row, read_data=read_data)
         findings += [] if finding is None else [finding]
@@ -176,18 +177,11 @@ def _check_objects(engine: sa.Engine, store: BlobStore) -> Iterator[Finding]:
 
 
 def _check_documents(engine: sa.Engine) -> Iterator[Finding]:
-    for pages in (queries.version_documents, queries.base_documents):
-        after = 0
-        while True:
-            with read(engine) as conn:
-                rows = pages(conn, after=after, limit=_BATCH)
-            for row in rows:
-                finding = _check_row(row)
-                if finding is not None:
-                    yield finding
-            if not rows:
-                break
-            after = rows[-1].id
+    for query in (queries.version_documents, queries.base_documents):
+        for row in paged(engine, query):
+            finding = _check_row(row)
+            if finding is not None:
+                yield finding
 
 
 def _check_row(row: DocumentsRow) -> Finding | None:
@@ -204,17 +198,6 @@ def _check_row(row: DocumentsRow) -> Finding | None:
     except IntegrityFailure as error:
         return Finding("map", row.subject, error.message)
     return None
-
-
-def _pack_pages(engine: sa.Engine) -> Iterator[PackRow]:
-    after = 0
-    while True:
-        with read(engine) as conn:
-            rows = queries.live_packs(conn, after=after, limit=_BATCH)
-        if not rows:
-            return
-        yield from rows
-        after = rows[-1].id
 
 
 def _batched(keys: Iterator[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:

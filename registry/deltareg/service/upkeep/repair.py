@@ -4,7 +4,7 @@ Documents come first, then what versions need of packs, then the packs: each ste
 before. What is damaged is marked, so that the next push of it sends it and takes its place.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +27,7 @@ from deltareg.service.push.damage import Hurt, hurt_by, mark_damaged, what_is_wr
 from deltareg.service.push.mending import bring_back, mend
 from deltareg.service.push.subject import subject_of
 from deltareg.service.registry import Caller, Registry
+from deltareg.service.upkeep.pages import paged
 from deltareg.wire import FsckFinding, FsckHeal
 
 _BATCH = 200
@@ -59,7 +60,7 @@ def repair(registry: Registry, by: Caller, *, reads: bool) -> Mended:
     findings += _references(registry, by)
     findings += _marked(registry, by)
     packs = size = 0
-    for row in _pack_pages(registry.engine):
+    for row in paged(registry.engine, fsck.live_packs):
         packs, size = packs + 1, size + row.size_bytes
         found = _pack(registry, by, row, reads=reads)
         findings += [] if found is None else [found]
@@ -257,33 +258,9 @@ def _finding(kind: str, subject: str, detail: str, hurt: Sequence[Hurt]) -> Fsck
 
 def _holders(engine: sa.Engine) -> Iterator[tuple[Held, DocumentsRow]]:
     """Give all versions and bases that have their bytes, with their documents as kept."""
-    yield from ((Held(row.id), row) for row in _paged(engine, fsck.held_documents))
-    for row in _paged(engine, fsck.held_base_documents):
+    yield from ((Held(row.id), row) for row in paged(engine, fsck.held_documents))
+    for row in paged(engine, fsck.held_base_documents):
         yield Held(row.id, is_base=True), row
-
-
-def _paged(
-    engine: sa.Engine, query: Callable[..., Sequence[DocumentsRow]]
-) -> Iterator[DocumentsRow]:
-    after = 0
-    while True:
-        with read(engine) as conn:
-            rows = query(conn, after=after, limit=_BATCH)
-        if not rows:
-            return
-        yield from rows
-        after = rows[-1].id
-
-
-def _pack_pages(engine: sa.Engine) -> Iterator[PackRow]:
-    after = 0
-    while True:
-        with read(engine) as conn:
-            rows = fsck.live_packs(conn, after=after, limit=_BATCH)
-        if not rows:
-            return
-        yield from rows
-        after = rows[-1].id
 
 
 def _name(row: PackRow) -> str:
