@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import httpx
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -254,4 +255,39 @@ def test_an_earlier_version_that_changes_under_a_push_is_not_used(server, tmp_pa
         pulled = other.pull(report.version.ref, tmp_path / "out")
 
     assert same_files(second, pulled.path)
+    assert depths(server, report.version.ref).count(2) == 0
+
+
+class Deleting(httpx.HTTPTransport):
+    """A network on which a version is deleted just before its storage map is asked for."""
+
+    def __init__(self, delete):
+        super().__init__(verify=False)
+        self.delete, self.times = delete, 0
+
+    def handle_request(self, request):
+        if request.method == "GET" and request.url.path.endswith("/storage"):
+            self.times += 1
+            self.delete()
+        return super().handle_request(request)
+
+
+@ONE_STACK
+def test_an_earlier_version_that_is_deleted_under_a_push_is_not_used(server, tmp_path):
+    base, first, second = write_run(tmp_path, 2)
+    client = server.client()
+    client.bases.push(base, "base")
+    client.push(first, LINE, base="base")
+    network = Deleting(lambda: client.versions.delete(f"{LINE}:v1"))
+
+    config = ClientConfig(
+        server=server.url, token=server.admin_token, cache_dir=client.config.cache_dir
+    )
+    with Client(config, transport=network) as other:
+        report = other.push(second, LINE, base="base")
+    server.client().pull(report.version.ref, tmp_path / "out")
+
+    assert network.times == 1
+    assert report.created
+    assert same_files(second, tmp_path / "out")
     assert depths(server, report.version.ref).count(2) == 0

@@ -20,7 +20,7 @@ from deltareg.client.pull.fetching import fetch
 from deltareg.client.push.version_before import Earlier, earlier_version
 from deltareg.codec import EncodedPack, OrderedPool, PieceSource, ReadRange
 from deltareg.digest import Digest
-from deltareg.errors import Conflict, IntegrityFailure, NotFound
+from deltareg.errors import Blocked, Conflict, IntegrityFailure, NotFound
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import Chain, Chunk, StorageMap
 from deltareg.refs import Ref
@@ -169,7 +169,7 @@ def _earlier(
         detail = resolve(context, Ref.parse(found.ref), bare="newest")
         own = fetch_manifest(context, detail)
         pulled = fetch(context, detail, own, to=scratch / "earlier")
-    except NotFound:  # deleted and collected meanwhile
+    except (Blocked, NotFound):  # deleted meanwhile, or collected as well
         yield None
         return
     if pulled.storage is None:

@@ -20,6 +20,7 @@ from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import Reference
 from deltareg.digest import Digest
 from deltareg.errors import (
+    Blocked,
     Conflict,
     Corrupt,
     IntegrityFailure,
@@ -141,7 +142,7 @@ def _open(context: Context, version: VersionInfo) -> Earlier | None:
         if path is None:
             return None
         storage = fetch_storage(context, version)
-    except (Corrupt, IntegrityFailure, NotFound):  # of use to nobody until it is healed
+    except (Blocked, Corrupt, IntegrityFailure, NotFound):  # deleted meanwhile, or to be healed
         return None
     try:
         return Earlier(manifest, storage, open_files(path, manifest))
