@@ -451,7 +451,7 @@ def test_a_push_and_the_deletion_of_its_base_do_not_both_win(server):
         together.wait()
         try:
             ended.append(action())
-        except (Conflict, NotFound, Refused) as error:
+        except (Blocked, Conflict, NotFound, Refused) as error:
             ended.append(error)
 
     actions = [
