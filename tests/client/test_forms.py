@@ -213,6 +213,33 @@ def test_a_second_form_takes_the_place_of_one_that_waits(server, run):
     assert [state for state, *_ in states(client)] == ["served", "former", "taken", "dropped"]
 
 
+@BOTH_DATABASES
+def test_a_former_form_stays_when_another_one_is_proposed_while_it_waits(server, run, tmp_path):
+    """It is to be served again once it is proven; meanwhile the version is stored anew."""
+    client, prover, worker = server.client(), prover_of(server), worker_of(server)
+    work(worker, prover)
+    former = client.storage.history(REF).forms[1].form
+    forget_that_it_was_proven(server, former)
+    waiting = client.storage.revert(REF)
+    client.versions.flatten(REF)
+    work(worker)
+    collected(server)
+
+    again = client.storage.revert(REF, form=former)
+    proof = prove_one(prover, again.run.id)
+    server.client().pull(REF, tmp_path / "out")
+
+    assert [one.state for one in waiting.forms] == ["served", "proposed", "taken"]
+    assert proof.proof == client.show(REF).proof == "proven"
+    assert same_files(tmp_path / "out", run[1])
+    assert states(client)[0] == ("served", "revert", "proven")
+
+
+def forget_that_it_was_proven(server, form):
+    with write(server.registry.engine) as conn:
+        conn.execute(sa.update(t.forms).where(t.forms.c.id == form).values(proven_at=None))
+
+
 @ONE_STACK
 def test_going_back_takes_a_right_and_something_to_go_back_to(server, run):
     reader = server.client(("read",), principal="reader")

@@ -31,7 +31,7 @@ def propose_form(
     sent_by: int,
     run_id: str,
 ) -> str:
-    """Add the form that a run has made, to be proven; one that was proposed before it goes.
+    """Add the form that a run has made, to be proven; one that another run proposed before goes.
 
     Gives the id of the run that proves it. The version is locked.
     """
@@ -45,11 +45,18 @@ def propose_form(
 
 
 def drop_proposals(conn: sa.Connection, version_id: int) -> None:
-    """Let go of forms that were proposed in place of the one that is served, with their proofs."""
+    """Let go of forms that were proposed in place of the one that is served, with their proofs.
+
+    One that was served once, and was to be again, is a former form as before, and keeps its packs.
+    """
     for form in forms.forms_of(conn, version_id, state="proposed"):
-        if form.why != "push":
+        if form.why == "push":
+            continue
+        if form.revision is not None:
+            forms.set_form(conn, form.id, state="former")
+        else:
             forms.end_form(conn, form.id, state="dropped")
-            run_queries.end_queued(conn, form_key(form.id), result={})
+        run_queries.end_queued(conn, form_key(form.id), result={})
 
 
 def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = False) -> None:
