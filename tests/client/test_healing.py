@@ -7,11 +7,12 @@ from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import Corrupt, Forbidden, NotFound
 from deltareg.service import kept
+from deltareg.wire import LeaseRequest, ProofReport
 from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, work
 from tests.e2e.test_data_path import same_files
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
-from tests.proving import prove_all, prover_of
+from tests.proving import look, prove_all, prover_of
 from tests.service.rows import unguarded
 
 
@@ -245,6 +246,51 @@ def test_a_damaged_document_is_healed_by_the_push_that_is_named(server, run, tmp
     assert same_files(tmp_path / "out", run[0])
 
 
+@BOTH_DATABASES
+def test_a_proof_that_was_under_way_does_not_hide_what_was_found_meanwhile(server, run, tmp_path):
+    """The race: a worker has read all of it, then the store fails, and fsck is there first."""
+    admin, client, prover = (
+        server.client(ADMIN, principal="root"),
+        server.client(),
+        prover_of(server),
+    )
+    asked = client.runs.prove(f"{LINE}:v1", again=True)
+    grant = prover.lease(LeaseRequest(worker="prover", what=["prove"], run=asked.id))
+    report = look(prover, grant)
+    rewrite(server.registry.store, packs_of(server, 1)[0], lose)
+    named = {one.subject for one in admin.storage.fsck(read_data=True, repair=True).to_push}
+
+    told = prover.complete_proof(asked.id, report)
+
+    assert f"{LINE}:v1" in named
+    assert told.proof == "corrupt"
+    assert client.show(f"{LINE}:v1").proof == "corrupt", "it has lost bytes, whoever read them once"
+    for folder in run[:2]:
+        client.push(folder, LINE, base="base")
+    prove(server)
+    server.client().pull(f"{LINE}:v1", tmp_path / "out")
+    assert same_files(tmp_path / "out", run[0])
+
+
+@ONE_STACK
+def test_a_proof_from_a_cache_does_not_hide_damage(server, run):
+    """A worker that has all of it from before proves it again without asking the store."""
+    admin, client = server.client(ADMIN, principal="root"), server.client()
+    rewrite(server.registry.store, packs_of(server, 1)[0], flip)
+    admin.storage.fsck(read_data=True, repair=True)
+
+    asked = client.runs.prove(f"{LINE}:v1")
+    grant = prover_of(server).lease(LeaseRequest(worker="prover", what=["prove"], run=asked.id))
+    told = prover_of(server).complete_proof(
+        asked.id,
+        ProofReport(fence=grant.fence, storage_revision=grant.storage_revision, pieces=1, wrong=[]),
+    )
+
+    assert told.proof == "corrupt"
+    assert client.show(f"{LINE}:v1").proof == "corrupt"
+
+
+ADMIN = ("read", "admin")
 GARBAGE = b"\\x28\\xb5\\x2f\\xfd and so on"
 
 

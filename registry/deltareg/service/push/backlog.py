@@ -69,7 +69,8 @@ def _prove(registry: Registry, held: Held) -> bool:
 
     def transaction(conn: sa.Connection) -> bool:
         now = proofs.standing(conn, held, lock=True)
-        if now.storage_revision != found.revision or now.deleted_at is not None:
+        is_as_read = now.storage_revision == found.revision and now.corrupt_at is None
+        if not is_as_read or now.deleted_at is not None:
             return False
         record_proof(conn, _ITSELF, found, before=now)
         return True

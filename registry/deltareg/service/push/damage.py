@@ -119,6 +119,15 @@ def what_is_lost(conn: sa.Connection, held: Held) -> str:
     return f"nothing says that it needs the pack {missing[0]}" if missing else ""
 
 
+def is_damaged(conn: sa.Connection, held: Held, storage: StorageMap) -> bool:
+    """Whether a version or a base, stored as a map says, is known to have lost some of its bytes.
+
+    Who read them before that, or has them in a cache, says nothing of what is stored now.
+    """
+    named = {str(pack.digest) for pack in storage.packs}
+    return bool(queries.bad_packs(conn, held)) or not named <= proofs.packs_of(conn, held).keys()
+
+
 def find_damage_relied_on(
     registry: Registry, by: Caller, upload: UploadRow, keys: Mapping[Digest, str]
 ) -> bool:

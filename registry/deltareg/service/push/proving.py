@@ -1,7 +1,9 @@
 """The end of a proof: claimed bytes are proven and offered from now on, or they are a lie.
 
 Who sent bytes does not prove them. A proof is bound to the storage revision that was decoded: of a
-form that was replaced meanwhile it says nothing, and the new one is proven anew.
+form that was replaced meanwhile it says nothing, and the new one is proven anew. Nor does it undo
+what was found while it was under way: damage stays until the bytes come again, and of two workers
+that do not agree a third is asked.
 """
 
 from collections.abc import Mapping
@@ -21,6 +23,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.push.corruption import record_lie
 from deltareg.service.push.damage import find_damage_of
+from deltareg.service.push.damage import is_damaged as known_as_damaged
 from deltareg.service.push.proposals import complete_form_proof, form_map
 from deltareg.service.push.proven import Decoded, decode_stored, record_proof
 from deltareg.service.registry import Caller, Registry
@@ -60,7 +63,7 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
     found = decode_stored(registry, held_by(run))
     # Before somebody is accused: the store may have damaged the bytes since they came.
     damaged = bool(wrong) and _is_damaged(registry, caller, found)
-    told = _Told(own, report, found, wrong, is_damaged=damaged)
+    told = _Told(own, report, found, wrong, is_damaged=damaged, began=run.started_at or 0)
     return with_retry(registry.engine, lambda conn: _settle(conn, caller, told))
 
 
@@ -68,7 +71,8 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
 class _Told:
     """What a worker says of what it decoded, and what was stored when the server looked.
 
-    With `is_damaged`, the store has lost or changed bytes, and that is written down already.
+    With `is_damaged`, the store has lost or changed bytes, and that is written down already. The
+    worker `began` to look at that time, in microseconds of the database's clock.
     """
 
     own: run_queries.Hold
@@ -76,6 +80,7 @@ class _Told:
     found: Decoded
     wrong: Mapping[str, str]
     is_damaged: bool
+    began: int
 
 
 def _is_damaged(registry: Registry, caller: Caller, found: Decoded) -> bool:
@@ -91,18 +96,21 @@ def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
     now = proofs.standing(conn, found.subject.held, lock=True)
     is_about_now = told.report.storage_revision == now.storage_revision == found.revision
     _refuse_sender(now, caller)
-    counts = is_about_now and now.deleted_at is None
-    result = result_of("corrupt" if wrong else "proven", wrong) if counts else {}
+    is_damaged = told.is_damaged or known_as_damaged(conn, found.subject.held, found.storage)
+    is_newer = now.corrupt_at is not None and now.corrupt_at >= told.began and not is_damaged
+    counts = is_about_now and now.deleted_at is None and not (is_newer and not wrong)
+    outcome = "corrupt" if wrong or is_damaged else "proven"
+    result = result_of(outcome, wrong) if counts else {}
     if run_queries.finish(conn, told.own, state="done", result=result) is None:
         raise lease_lost(conn, told.own)
-    if told.is_damaged:
-        pass  # who sent it did not lie
+    if counts and is_damaged:
+        pass  # who sent it did not lie, and what is damaged is healed by bytes, not by words
     elif counts and wrong:
         record_lie(conn, caller, found.subject, found.storage, wrong)
     elif counts:
         record_proof(conn, caller, found, before=now)
-    elif now.deleted_at is None:  # another form took its place meanwhile
-        queue_proof(conn, found.subject.held, created_by=caller.principal_id)
+    elif now.deleted_at is None:  # another form took its place meanwhile, or somebody found a lie
+        queue_proof(conn, found.subject.held, created_by=caller.principal_id, is_anew=is_newer)
     return describe_run(conn, caller, told.own.run_id)
 
 
@@ -134,7 +142,8 @@ def prove_by_verdict(
         now = proofs.standing(conn, held, lock=True)
         is_about_now = report.storage_revision == now.storage_revision == found.revision
         is_other = now.sender_id != caller.principal_id
-        if is_about_now and is_other and now.deleted_at is None and not now.is_proven:
+        is_claim = now.corrupt_at is None and not now.is_proven  # what is corrupt takes a proof
+        if is_about_now and is_other and now.deleted_at is None and is_claim:
             record_proof(conn, caller, found, before=now)
             run_queries.end_queued(conn, proof_key(held), result=result_of("proven", {}))
 
