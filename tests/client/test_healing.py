@@ -290,6 +290,26 @@ def test_a_proof_from_a_cache_does_not_hide_damage(server, run):
     assert client.show(f"{LINE}:v1").proof == "corrupt"
 
 
+@BOTH_DATABASES
+def test_a_version_that_was_damaged_while_it_was_deleted_comes_back_as_such(server, run, tmp_path):
+    admin, client = server.client((*ADMIN, "push"), principal="root"), server.client()
+    admin.versions.delete(f"{LINE}:v2")
+    for key in set(packs_of(server, 2)) - set(packs_of(server, 1)):
+        rewrite(server.registry.store, key, flip)
+    admin.storage.fsck(read_data=True, repair=True)
+
+    back = admin.versions.restore(f"{LINE}:v2")
+
+    assert back.proof == "corrupt"
+    with pytest.raises(Corrupt, match="the store has lost or changed"):
+        client.pull(f"{LINE}:v2", tmp_path / "out")
+    again = client.push(run[1], LINE, base="base")
+    prove(server)
+    server.client().pull(f"{LINE}:v2", tmp_path / "out")
+    assert (again.version.version, client.show(f"{LINE}:v2").proof) == (2, "proven")
+    assert same_files(tmp_path / "out", run[1])
+
+
 ADMIN = ("read", "admin")
 GARBAGE = b"\\x28\\xb5\\x2f\\xfd and so on"
 

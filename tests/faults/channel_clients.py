@@ -22,8 +22,8 @@ from deltareg.service.channels import channels as service
 from deltareg.service.channels import move as moving
 from deltareg.service.channels import waive as waiving
 from deltareg.service.lines.versions import delete_version
+from deltareg.service.push.restore import restore_version
 from deltareg.service.runs.kinds.verify import complete_run
-from deltareg.service.runs.restore import restore_version
 from deltareg.wire import ChannelMove, WaiverCreate
 from tests.faults.channel_model import EARLY, FAILED, SPARE, Call, Result
 from tests.service import work

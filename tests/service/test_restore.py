@@ -9,8 +9,8 @@ from deltareg.db.session import read
 from deltareg.errors import Blocked, Conflict, Forbidden
 from deltareg.refs import Ref
 from deltareg.service.lines.versions import delete_version, storage_bytes
+from deltareg.service.push.restore import restore_version
 from deltareg.service.registry import Registry
-from deltareg.service.runs.restore import restore_version
 from deltareg.service.upkeep import collect
 from deltareg.store.memory import MemoryStore
 from tests.service import rows

@@ -20,10 +20,10 @@ from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
 from deltareg.service.lines import revocations as revocation_service
 from deltareg.service.lines import versions as service
+from deltareg.service.push import restore as restore_service
 from deltareg.service.push import revert as revert_service
 from deltareg.service.resolve import Bare, look_up
 from deltareg.service.runs import flatten as flatten_service
-from deltareg.service.runs import restore as restore_service
 from deltareg.wire import (
     BaseInfo,
     FormHistory,

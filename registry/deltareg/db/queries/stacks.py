@@ -39,6 +39,12 @@ def stack_below(conn: sa.Connection, base_id: int) -> list[VersionRow]:
     return found
 
 
+def bases_that_are(conn: sa.Connection, version_id: int) -> list[int]:
+    """Give the base that a version is, if others may stand on it: none or one."""
+    query = sa.select(version_bases.c.base_id).where(version_bases.c.version_id == version_id)
+    return list(conn.execute(query).scalars())
+
+
 def stacked_on(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:
     """List the versions whose base is a version, oldest first."""
     query = (

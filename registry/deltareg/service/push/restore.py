@@ -6,7 +6,7 @@ later sees the earlier. No clock is asked: what still has its packs comes back.
 
 import sqlalchemy as sa
 
-from deltareg.db.queries import packs, proofs, stacks
+from deltareg.db.queries import damage, packs, proofs, stacks
 from deltareg.db.queries import versions as queries
 from deltareg.db.queries.shares import Held
 from deltareg.db.rows import VersionRow
@@ -18,6 +18,7 @@ from deltareg.service.deleted import refuse_released
 from deltareg.service.describe import describe_version, ref_of
 from deltareg.service.events import Action
 from deltareg.service.lines.veil import tell_version, veiled
+from deltareg.service.push.damage import hurt_by
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_line, find_version
 from deltareg.service.runs.kinds.prove import queue_proof
@@ -28,7 +29,8 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
     """Take back the deletion of a version; one that is not deleted is left as it is.
 
     It comes back as it was, with its number, verdicts, revocation and quarantines, for whoever may
-    delete it. What was not proven is queued to be, as a proof that ended meanwhile said nothing.
+    delete it. What the store has lost of it meanwhile is said of it now; the rest is proven anew,
+    as nothing that was found meanwhile said anything of it.
 
     Raises:
         Blocked: Collection has freed its bytes.
@@ -44,15 +46,26 @@ def restore_version(registry: Registry, caller: Caller, ref: Ref) -> VersionInfo
         if row.deleted_at is not None:
             _check(conn, caller, row)
             queries.restore_version(conn, row.id)
-            if not proofs.standing(conn, Held(row.id)).is_proven:
-                queue_proof(conn, Held(row.id), created_by=caller.principal_id)
             caller.record(
                 conn, Action.VERSION_RESTORE, ref_of(row), on=ref.line, before={"deleted": True},
                 after={"deleted": False},
             )  # fmt: skip
+            _look_again(conn, caller, Held(row.id))
+            for base_id in stacks.bases_that_are(conn, row.id):
+                _look_again(conn, caller, Held(base_id, is_base=True))
         return veiled(caller, describe_version(conn, queries.version_by_id(conn, row.id)))
 
     return with_retry(registry.engine, transaction)
+
+
+def _look_again(conn: sa.Connection, caller: Caller, held: Held) -> None:
+    """Say what is known of bytes that nobody could ask for while they were deleted."""
+    bad = damage.bad_packs(conn, held)
+    if bad:
+        hurt_by(conn, caller, held, why=bad[0].bad_why or "it is damaged")
+    known = proofs.standing(conn, held)
+    if known.corrupt_at is None:
+        queue_proof(conn, held, created_by=caller.principal_id, is_anew=known.is_proven)
 
 
 def _check(conn: sa.Connection, caller: Caller, row: VersionRow) -> None:
