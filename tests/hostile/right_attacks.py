@@ -1,6 +1,9 @@
 """Rights: what is others' is neither read, nor changed, nor taken; nobody gives what they lack."""
 
+import sqlalchemy as sa
+
 from deltareg.db import tables as t
+from deltareg.db.session import write
 from deltareg.wire import RunCreate
 from tests.api.forger import post, text
 from tests.api.world import plain
@@ -65,6 +68,23 @@ def _(world, me):
     path = f"{VAULT}/channels/dev/revisions"
     world.me("owner").ask("POST", path, body, **key)
     return me.does("POST", path, body, **key)
+
+
+@attack("what is corrupt tells of the vault in its refusal", but=READERS, best=("reader", "pusher"))
+def _(world, me):
+    """It stands on what only the vault's owner sees, as the command that heals it would say."""
+    ref = world.__dict__.get("on_secret")
+    if ref is None:
+        pushed = world.owner.push(world.fresh(), f"team/y{world.next()}", base=f"{SECRET}:v1")
+        ref = world.__dict__["on_secret"] = pushed.version.ref
+        line, number = ref.removeprefix("team/").split(":v")
+        own = sa.select(t.deltas.c.id).where(t.deltas.c.name == line).scalar_subquery()
+        with write(world.engine) as conn:
+            which = (t.versions.c.delta_id == own, t.versions.c.number == int(number))
+            conn.execute(sa.update(t.versions).where(*which).values(corrupt_at=1))
+    path = f"/deltas/{ref.partition(':')[0]}/versions/1"
+    answers = [me.http.get(f"{path}{end}").text for end in ("", "/storage", "/lineage")]
+    return any("vault" in one for one in answers)
 
 
 WRITES = {

@@ -75,7 +75,7 @@ def base_storage_bytes(registry: Registry, caller: Caller, name: str) -> bytes:
     caller.require(Right.READ, on=Base(name))
     with read(registry.engine) as conn:
         base = find_base(conn, caller, name)
-        refuse_corrupt(conn, Held(base.id, is_base=True), name)
+        refuse_corrupt(conn, caller, Held(base.id, is_base=True), name)
         raw = queries.base_content(conn, base.id).storage_map
     if not raw:
         raise NotFound(

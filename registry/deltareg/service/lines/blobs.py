@@ -58,14 +58,14 @@ def find_blob(registry: Registry, caller: Caller, digest: Digest, *, of: str) ->
             name = of.removeprefix(_BASE_PREFIX)
             caller.require(Right.READ, on=Base(name))
             base = find_base(conn, caller, name)
-            refuse_corrupt(conn, Held(base.id, is_base=True), name)
+            refuse_corrupt(conn, caller, Held(base.id, is_base=True), name)
             pack = queries.pack_of_base(conn, base.id, str(digest))
         else:
             ref = Ref.parse(of)
             caller.require(Right.READ, on=ref.line)
             version = find_version(conn, caller, ref, bare="newest")
             refuse_deleted(version)
-            refuse_corrupt(conn, Held(version.id), ref_of(version))
+            refuse_corrupt(conn, caller, Held(version.id), ref_of(version))
             pack = queries.pack_of_version(conn, version.id, str(digest))
     if pack is None:
         raise NotFound(f"{of[:120]} has no pack {digest.short}")

@@ -9,12 +9,12 @@ from typing import TypeVar
 from deltareg.db.rows import Named
 from deltareg.refs import LineRef, Ref
 from deltareg.service.authority.resources import Base
+from deltareg.service.corrupt import UNSEEN
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.registry import Caller
 from deltareg.wire import BaseInfo, BaseName, VersionDetail, VersionInfo
 
 Info = TypeVar("Info", bound=VersionInfo)
-UNSEEN = "(of another namespace)"
 
 
 def veiled(caller: Caller, info: Info) -> Info:
@@ -27,11 +27,13 @@ def veiled(caller: Caller, info: Info) -> Info:
 def veiled_detail(caller: Caller, detail: VersionDetail) -> VersionDetail:
     """Show all of a version without the names that the caller may not see."""
     detail = veiled(caller, detail)
-    if all(_is_seen(caller, name) for name in (*detail.stack, *detail.parents)):
+    named = (*detail.stack, *detail.parents, *map(_plain, detail.relying))
+    if all(_is_seen(caller, name) for name in named):
         return detail
     stack = [name if _is_seen(caller, name) else UNSEEN for name in detail.stack]
     parents = [name for name in detail.parents if _is_seen(caller, name)]
-    return detail.model_copy(update={"stack": stack, "parents": parents})
+    relying = [name for name in detail.relying if _is_seen(caller, _plain(name))]
+    return detail.model_copy(update={"stack": stack, "parents": parents, "relying": relying})
 
 
 def veiled_base(caller: Caller, info: BaseInfo) -> BaseInfo:
@@ -54,6 +56,12 @@ def tell_version(caller: Caller, row: Named) -> str:
     if caller.sees(line_of(row)):
         return ref_of(row)
     return "a version of a namespace that you do not see"
+
+
+def _plain(name: str) -> str:
+    """Take from the name of a base what the audit trail writes before it."""
+    is_version = ":" in name and name.count("/") == 1
+    return name if is_version else name.removeprefix("base/")
 
 
 def _is_seen(caller: Caller, name: str) -> bool:

@@ -128,7 +128,7 @@ def storage_bytes(registry: Registry, caller: Caller, ref: Ref) -> bytes:
     with read(registry.engine) as conn:
         version = find_version(conn, caller, ref, bare="newest")
         refuse_deleted(version)
-        refuse_corrupt(conn, Held(version.id), ref_of(version))
+        refuse_corrupt(conn, caller, Held(version.id), ref_of(version))
         return queries.content(conn, version.id).storage_map
 
 
