@@ -11,7 +11,7 @@ from deltareg.wire import LeaseRequest, ProofReport
 from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, work
 from tests.e2e.test_data_path import same_files
-from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK
+from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
 from tests.proving import look, prove_all, prover_of
 from tests.service.rows import unguarded
 
@@ -310,7 +310,60 @@ def test_a_version_that_was_damaged_while_it_was_deleted_comes_back_as_such(serv
     assert same_files(tmp_path / "out", run[1])
 
 
+@BOTH_DATABASES
+@pytest.mark.parametrize("delta", ["lora", pytest.param("full", marks=pytest.mark.soak)])
+def test_a_damaged_version_that_others_stand_on_is_healed_by_the_pushes_named(
+    server, tmp_path, delta
+):
+    """Its packs as a version and those of what folding it gives, which no folder holds."""
+    server.step((delta, "stack"), lambda: push_stack(server, delta))
+    admin, store = server.client(ADMIN, principal="root"), server.registry.store
+    for key, _ in list(store.keys("blobs/")):
+        rewrite(store, key, flip)
+    folders = {"base/tinyllama": BASE, "team/tuned:v1": DELTAS / delta}
+    pushed, named = [], admin.storage.fsck(read_data=True, repair=True).to_push
+    while named and len(pushed) < 5:
+        heal(server, named[0], folders.get(named[0].subject, DELTAS / "lora_v2"))
+        pushed.append(named[0].subject)
+        prove(server)
+        named = admin.storage.fsck(read_data=True, repair=True).to_push
+    client = server.client(principal="bob")
+    client.pull("team/chat:v1", tmp_path / "out")
+    with client.bases.fetch("team/tuned:v1") as base:
+        found = str(base.identity.root)
+
+    assert named == []
+    assert pushed == ["base/tinyllama", "team/tuned:v1", "base/team/tuned:v1"]
+    assert client.show("team/tuned:v1").proof == client.show("team/chat:v1").proof == "proven"
+    assert found == client.bases.show("team/tuned:v1").root
+    assert client.bases.show("team/tuned:v1").proof == "proven"
+    assert same_files(tmp_path / "out", DELTAS / "lora_v2")
+
+
+def push_stack(server, delta):
+    client = server.client()
+    client.bases.push(BASE, "tinyllama")
+    client.push(DELTAS / delta, "team/tuned", base="tinyllama")
+    prove(server)
+    client.push(DELTAS / "lora_v2", "team/chat", base="team/tuned:v1")
+    prove(server)
+
+
+def heal(server, named, folder):
+    """Do what a repair says, on a machine that has the folder and nothing else."""
+    words = named.fix.split()
+    client = server.client(cache_dir=server.folder / f"cache-{len(words)}-{folder.name}")
+    if words[1] == "base":
+        assert words[2:4] == ["push", "PATH"]
+        client.bases.push(folder, words[4])
+        return
+    assert (words[1:3], words[4]) == (["push", "PATH"], "--base")
+    client.push(folder, words[3], base=words[5])
+
+
 ADMIN = ("read", "admin")
+BASE = SAMPLES / "bases" / "tinyllama"
+DELTAS = SAMPLES / "deltas" / "tinyllama"
 GARBAGE = b"\\x28\\xb5\\x2f\\xfd and so on"
 
 

@@ -1,7 +1,8 @@
 """A version as a base: found, or folded here and stored, so that a delta can be pushed onto it.
 
 The first push onto a version stores what folding gave; from then on it is a base like any other,
-with the same bits for everybody, and nobody has to fold it again.
+with the same bits for everybody, and nobody has to fold it again. Where these bytes are damaged,
+the next push onto it folds it once more and brings them anew.
 """
 
 from contextlib import suppress
@@ -47,7 +48,8 @@ class PushBase:
 
     Attributes:
         known: The base.
-        version: The version that it is, while the server does not know it as a base yet.
+        version: The version that it is, while the server does not know it as a base yet, or has
+            bytes of it that are damaged or a lie.
     """
 
     known: KnownBase
@@ -95,8 +97,10 @@ def _push_base(context: Context, text: str) -> PushBase:
             return PushBase(known)
     version = _stackable(context, text)
     recorded = _recorded(context, version)
+    if recorded is not None and not recorded.is_corrupt:
+        return PushBase(recorded.known)
     if recorded is not None:
-        return PushBase(recorded)
+        recorded.known.close()
     folder = _fold(context, version)
     identity = str(folder.identity.whole.identity) if version.base.identity else ""
     known = KnownBase(version.ref, folder.view, folder.tensors, folder, identity=identity)
@@ -127,15 +131,15 @@ def store_if_new(context: Context, wanted: PushBase) -> StoredBase:
         sent = store_version_base(context, wanted.version, wanted.known.folder)
     except Refused as refused:
         recorded = _recorded(context, wanted.version)
-        if refused.problem_code != "base_mismatch" or recorded is None:
+        if refused.problem_code != "base_mismatch" or recorded is None or recorded.is_corrupt:
             raise
         wanted.known.close()
-        return StoredBase(recorded)
+        return StoredBase(recorded.known)
     if sent is None:  # what was stored first is the base, whatever else lies beside ours
         recorded = _recorded(context, wanted.version)
         if recorded is not None:
             wanted.known.close()
-            return StoredBase(recorded)
+            return StoredBase(recorded.known)
     return StoredBase(wanted.known, sent)
 
 
@@ -165,8 +169,15 @@ def _parse(text: str) -> Ref:
     return ref
 
 
-def _recorded(context: Context, version: VersionDetail) -> KnownBase | None:
-    """Give a version that is a base already, with its bytes when they are at hand."""
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A version that is a base already, with its bytes when they are at hand."""
+
+    known: KnownBase
+    is_corrupt: bool
+
+
+def _recorded(context: Context, version: VersionDetail) -> _Recorded | None:
     try:
         info = context.api.get(base_path(version.ref), BaseInfo)
     except NotFound:
@@ -176,7 +187,8 @@ def _recorded(context: Context, version: VersionDetail) -> KnownBase | None:
     folder = find_base(context.cache, view.root, progress=context.progress)
     tensors = None if folder is None else folder.tensors
     identity = told_identity(info, manifest)
-    return KnownBase(info.name, view, tensors, folder, identity=identity)
+    known = KnownBase(info.name, view, tensors, folder, identity=identity)
+    return _Recorded(known, is_corrupt=info.proof == "corrupt")
 
 
 def _fold(context: Context, version: VersionDetail) -> BaseFolder:

@@ -8,6 +8,7 @@ from deltareg.db.clock import now_us
 from deltareg.db.queries.packs import settle_key
 from deltareg.db.queries.proofs import needed_packs
 from deltareg.db.queries.shares import Held
+from deltareg.db.queries.stacks import is_standing
 from deltareg.db.rows import BadPackRow, PackRow, fetch_all
 from deltareg.db.tables import (
     base_packs,
@@ -130,11 +131,11 @@ def needing(conn: sa.Connection, pack_id: int) -> list[Held]:
 
 
 def corrupt_ones(conn: sa.Connection) -> list[Held]:
-    """List the versions, deleted ones left out, and the bases that are corrupt."""
+    """List the versions and the bases that are corrupt; what is deleted is left out."""
     of_versions = sa.select(versions.c.id).where(
         versions.c.corrupt_at.is_not(None), versions.c.deleted_at.is_(None)
     )
-    of_bases = sa.select(bases.c.id).where(bases.c.corrupt_at.is_not(None))
+    of_bases = sa.select(bases.c.id).where(bases.c.corrupt_at.is_not(None), is_standing())
     found = [Held(row) for row in conn.execute(of_versions.order_by(versions.c.id)).scalars()]
     in_bases = conn.execute(of_bases.order_by(bases.c.id)).scalars()
     return found + [Held(row, is_base=True) for row in in_bases]

@@ -14,6 +14,7 @@ from deltareg.db.queries import bases as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import proofs
 from deltareg.db.queries import uploads as upload_queries
+from deltareg.db.queries.base_identities import complete_base as replace_manifest
 from deltareg.db.queries.base_identities import is_alias
 from deltareg.db.queries.deltas import add_namespace, namespace_id
 from deltareg.db.queries.shares import Held
@@ -31,6 +32,7 @@ from deltareg.delta.kind import BaseView
 from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
+from deltareg.identity.whole_base import whole_base
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.base_parts import with_identity
@@ -221,14 +223,40 @@ def _store(
     is_healing = known.corrupt_at is not None
     pack_ids = adopt_packs(conn, caller, upload, storage, of=held, is_replacing=is_healing)
     manifest = manifest_of(upload)
-    if is_healing and known.manifest_digest == upload.manifest_digest:
-        queries.restore_manifest(conn, known.id, present(upload.manifest))
+    if is_healing:
+        _take_manifest(conn, upload, known, manifest)
     size = storage.stored_bytes(manifest.pieces())
     queries.store_base(conn, known.id, storage_map=stored.raw, stored_bytes=size)
     pack_queries.reference_base_anew(conn, known.id, sorted(pack_ids.values()))
     keep_share(conn, held, manifest, storage)
     proofs.claim_anew(conn, held, sent_by=caller.principal_id)
     queue_proof(conn, held, created_by=caller.principal_id)
+
+
+def _take_manifest(
+    conn: sa.Connection, upload: UploadRow, known: BaseRow, manifest: Manifest
+) -> None:
+    """Let a base whose bytes come anew have the manifest of what came.
+
+    It is the one that it had, whose row may be damaged, or of another fold of the same version,
+    with other notes beside what decides.
+
+    Raises:
+        Refused: What lies beside the tensors decides, and is different.
+    """
+    raw = present(upload.manifest)
+    if known.manifest_digest == upload.manifest_digest:
+        queries.restore_manifest(conn, known.id, raw)
+        return
+    if known.identity != str(whole_base(manifest).identity):
+        told = f"this fold of {known.name} has another identity than the one that was stored"
+        raise Refused(
+            [Problem("base_mismatch", told, fix="fold it with the client that stored it")]
+        )
+    replace_manifest(
+        conn, known.id, manifest_digest=upload.manifest_digest, manifest=raw,
+        logical_bytes=manifest.logical_bytes,
+    )  # fmt: skip
 
 
 def _relate(conn: sa.Connection, base_id: int, view: BaseView) -> None:

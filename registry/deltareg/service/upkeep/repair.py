@@ -69,9 +69,22 @@ def repair(registry: Registry, by: Caller, *, reads: bool) -> Mended:
 
 
 def still_corrupt(engine: sa.Engine) -> list[FsckHeal]:
-    """Name what has to be pushed again, by whom it was pushed, and with which command."""
+    """Name what has to be pushed again, by whom it was pushed, and with which command.
+
+    What others stand on comes before them: it is needed where they are pushed.
+    """
     with read(engine) as conn:
-        return [_to_push(conn, held) for held in damage.corrupt_ones(conn)]
+        found = sorted(damage.corrupt_ones(conn), key=partial(_height, conn))
+        return [_to_push(conn, held) for held in found]
+
+
+def _height(conn: sa.Connection, held: Held) -> int:
+    """Say how high something stands: bases and, above each, what is pushed for it."""
+    if held.is_base:
+        base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
+        return 2 * (base.depth or 0)
+    below = base_queries.base_of(conn, version_queries.version_by_id(conn, held.row_id))
+    return 1 if below is None else 2 * (below.depth or 0) + 1
 
 
 def _to_push(conn: sa.Connection, held: Held) -> FsckHeal:
