@@ -1,5 +1,7 @@
 """What the store has damaged is known as such, blocks nobody, and the next push of it heals it."""
 
+import shutil
+
 import pytest
 import sqlalchemy as sa
 
@@ -338,6 +340,35 @@ def test_a_damaged_version_that_others_stand_on_is_healed_by_the_pushes_named(
     assert found == client.bases.show("team/tuned:v1").root
     assert client.bases.show("team/tuned:v1").proof == "proven"
     assert same_files(tmp_path / "out", DELTAS / "lora_v2")
+
+
+@BOTH_DATABASES
+def test_a_base_of_a_namespace_offers_its_pieces_there_and_is_healed_there(server, tmp_path):
+    admin, client = server.client(ADMIN, principal="root"), server.client()
+    first = client.bases.push(BASE, "org/llama")
+    prove(server)
+    twin = tmp_path / "twin"
+    shutil.copytree(BASE, twin)
+    (twin / "chat_template.jinja").write_text("another")
+    second = client.bases.push(twin, "org/llama-chat")
+    shared = client.bases.push(BASE, "llama")
+    prove(server)
+    twin_of_all = client.bases.push(twin, "llama-chat")
+    with write(server.registry.engine) as conn:
+        conn.execute(sa.delete(t.base_packs).where(t.base_packs.c.base_id == 1))
+
+    found = admin.storage.fsck(repair=True)
+
+    assert second.uploaded_bytes < first.uploaded_bytes / 4, "its tensors are there"
+    assert twin_of_all.uploaded_bytes < shared.uploaded_bytes / 4
+    assert {one.outcome for one in found.findings} == {"healed"}
+    assert found.to_push == []
+    with read(server.registry.engine) as conn:
+        of_first = sa.select(t.packs.c.scope).join(
+            t.base_packs, t.base_packs.c.pack_id == t.packs.c.id
+        )
+        scopes = conn.execute(of_first.where(t.base_packs.c.base_id == 1)).scalars().all()
+    assert set(scopes) == {"ns:org"}
 
 
 def push_stack(server, delta):

@@ -79,7 +79,10 @@ def piece_entries(conn: sa.Connection, *, after: int, limit: int) -> Sequence[Pi
     inside = (
         sa.select(piece_packs.c.piece_id, packs.c.digest)
         .join(packs, packs.c.id == piece_packs.c.pack_id)
-        .where(piece_packs.c.piece_id.in_([row.id for row in rows]))
+        .join(pieces, pieces.c.id == piece_packs.c.piece_id)
+        .where(
+            piece_packs.c.piece_id.in_([row.id for row in rows]), packs.c.scope == pieces.c.scope
+        )
     )
     for piece_id, digest in conn.execute(inside):
         named.setdefault(piece_id, set()).add(digest)

@@ -248,12 +248,13 @@ def known_pieces(
 def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) -> None:
     """Remember where proven pieces are, in few statements; proven ones are left as they are.
 
-    What an earlier release wrote down as it was claimed gives way to what is proven.
+    What an earlier release wrote down as it was claimed, or in the packs of another scope, gives
+    way to what is proven.
     """
     # Sorted: two that insert the same pieces in other orders would wait for each other.
     by_key = {(piece.digest, piece.base_root): piece for piece in found}
     for part in batches(sorted(by_key)):
-        _forget_claims(conn, scope, part)
+        _forget_others(conn, scope, part)
         rows = [
             {"scope": scope, "digest": digest, "base_root": root, "entry": by_key[key].entry}
             for key in part
@@ -274,14 +275,19 @@ def record_pieces(conn: sa.Connection, scope: str, found: Iterable[FoundPiece]) 
             conn.execute(sa.insert(piece_packs), links)
 
 
-def _forget_claims(conn: sa.Connection, scope: str, keys: Sequence[tuple[str, str]]) -> None:
+def _forget_others(conn: sa.Connection, scope: str, keys: Sequence[tuple[str, str]]) -> None:
     digests, roots = {digest for digest, _ in keys}, {root for _, root in keys}
+    elsewhere = sa.exists().where(
+        piece_packs.c.piece_id == pieces.c.id,
+        piece_packs.c.pack_id == packs.c.id,
+        packs.c.scope != scope,
+    )
     conn.execute(
         sa.delete(pieces).where(
             pieces.c.scope == scope,
             pieces.c.digest.in_(digests),
             pieces.c.base_root.in_(roots),
-            pieces.c.proven_at.is_(None),
+            sa.or_(pieces.c.proven_at.is_(None), elsewhere),
         )
     )
 

@@ -7,9 +7,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import bases as base_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
-from deltareg.refs import Ref
 from deltareg.service.authority.resources import Base, Resource
-from deltareg.service.bases.stacks import is_version_base
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.registry import BASES, namespace_scope
@@ -53,9 +51,9 @@ def subject_of(conn: sa.Connection, held: Held) -> Subject:
     """Give what a proof is about."""
     if held.is_base:
         base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
-        is_plain = not is_version_base(base.name)
-        scope = BASES if is_plain else namespace_scope(Ref.parse(base.name).line.namespace)
-        return Subject(held, f"base/{base.name}", Base(base.name), scope, base.bottom_root or "")
+        on = Base(base.name)
+        scope = BASES if on.namespace is None else namespace_scope(on.namespace)
+        return Subject(held, f"base/{base.name}", on, scope, base.bottom_root or "")
     version = version_queries.version_by_id(conn, held.row_id)
     return Subject(
         held, ref_of(version), line_of(version), namespace_scope(version.namespace),
