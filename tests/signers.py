@@ -17,6 +17,7 @@ from deltareg.signing.signed import sign_statement
 from deltareg.signing.statement import PAYLOAD_TYPE, Statement, encode_statement
 from deltareg.wire import SignedReport
 from deltareg.wire.statements import VERDICT, verdict_statement
+from deltareg.wire.work import work_statement
 
 AT = "2026-11-27T10:00:00.000Z"
 
@@ -70,6 +71,12 @@ def sign(grant, report, key, *, worker="w1", labels=None):
     """Sign a report as the worker that was given a lease."""
     envelope = sign_statement(statement_of(grant, report, worker=worker, labels=labels), key)
     return SignedReport(fence=report.fence, envelope=envelope.decode())
+
+
+def sign_work(grant, report, key):
+    """Sign what came of a run that proves or stores anew."""
+    envelope = sign_statement(work_statement(grant, report), key).decode()
+    return report.model_copy(update={"envelope": envelope})
 
 
 def sign_fields(lease, fields, key, *, worker="w1"):

@@ -8,12 +8,12 @@ from safetensors.numpy import load_file
 from deltareg.client import WorkerClient
 from deltareg.db import tables as t
 from deltareg.db.session import read, write
-from deltareg.errors import Corrupt, Forbidden, GatePending
+from deltareg.errors import BadSignature, Corrupt, Forbidden, GatePending, InvalidInput
 from deltareg.service.push.backlog import settle_some_claims
-from deltareg.wire import LeaseRequest, ProofReport, RunFailure
+from deltareg.wire import LeaseRequest, ProofReport, RunFailure, RunInfo, WrongPart
 from tests.fixtures.registries import BOTH_DATABASES, ONE_STACK, SAMPLES
 from tests.proving import look, prove_all, prover_of, push_base_lie, push_lie, zeros_of
-from tests.signers import enrol_named, key_of
+from tests.signers import enrol_named, key_of, sign_work
 
 BASE, LORA = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
 
@@ -227,6 +227,56 @@ def test_only_the_holder_of_a_run_says_what_came_of_it(server, owner, prover, ma
         mallory.complete_proof(grant.run, forged)
     with pytest.raises(Exception, match="not under your lease"):
         mallory.bring_stored(grant, None)
+
+
+@ONE_STACK
+def test_a_workers_token_without_its_key_proves_nothing(server, owner, prover):
+    """The attack: a token and the public half of the key, which everybody may read."""
+    prove_all(prover)
+    owner.push(LORA, "team/lora", base="base")
+    thief = server._client(prover._context.config.token, (), "prover", "wrk")
+    grant = thief.lease(LeaseRequest(worker="prover", what=["prove"]))
+    said = ProofReport(fence=grant.fence, storage_revision=1, pieces=1)
+    signed = sign_work(grant, said, key_of("prover"))
+    other_nonce = grant.model_copy(update={"nonce": "0" * 64})
+    other_bytes = grant.model_copy(update={"digest": f"sha256:{'0' * 64}"})
+    forged = [
+        said, sign_work(grant, said, key_of("thief")),
+        sign_work(other_nonce, said, key_of("prover")),
+        sign_work(other_bytes, said, key_of("prover")),
+        signed.model_copy(update={"wrong": [WrongPart(name="x", detail="")]}),
+        signed.model_copy(update={"storage_revision": 2}),
+        signed.model_copy(update={"envelope": signed.envelope[:-9]}),
+    ]  # fmt: skip
+
+    for report in forged:
+        with pytest.raises((BadSignature, InvalidInput)):
+            thief._context.api.post(f"/runs/{grant.run}:prove", report, RunInfo)
+    claimed = owner.show("team/lora:v1").proof
+    found = thief._context.api.post(f"/runs/{grant.run}:prove", signed, RunInfo)
+
+    assert claimed == "claimed"
+    assert found.proof == owner.show("team/lora:v1").proof == "proven"
+
+
+@BOTH_DATABASES
+def test_what_a_revoked_key_proved_is_proven_by_somebody_else(server, owner, prover):
+    owner.push(LORA, "team/lora", base="base")
+    prove_all(prover)
+    other = server.client(("read", "verify"), principal="second", kind="wrk")
+    owner.push(LORA.with_name("lora_v2"), "team/lora", base="base")
+    prove_all(other, name="second")
+    root = server.client(("read", "admin"), principal="root")
+
+    root.keys.revoke(key_of("prover").keyid, reason="stolen")
+    doubted = {ref: owner.show(ref).proof for ref in ("team/lora:v1", "team/lora:v2")}
+    again = prove_all(other, name="second")
+    root.keys.revoke(key_of("prover").keyid, reason="stolen")
+
+    assert doubted == {"team/lora:v1": "claimed", "team/lora:v2": "proven"}
+    assert {run.ref or run.base for run in again} == {"team/lora:v1", "base"}
+    assert owner.show("team/lora:v1").proof == owner.bases.show("base").proof == "proven"
+    assert [row.subject for row in actions(server, "version.doubt")] == ["team/lora:v1"]
 
 
 @BOTH_DATABASES

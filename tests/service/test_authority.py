@@ -42,16 +42,18 @@ from deltareg.service.channels import (
 )
 from deltareg.service.lines import blobs, lineage, log, referrers, revocations, versions
 from deltareg.service.push import (
+    doubts,
     ingest,
     ingest_base,
     proving,
     reencode,
+    restore,
     revert,
     unreadable,
     uploads,
 )
 from deltareg.service.registry import Caller, Registry
-from deltareg.service.runs import flatten, leases, prove_again, queue, restore, runs
+from deltareg.service.runs import flatten, leases, prove_again, queue, runs
 from deltareg.service.runs import log as run_log
 from deltareg.service.runs.kinds import verify
 from deltareg.service.trail import proofs
@@ -225,6 +227,7 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(tokens.create_token, TokenCreate(principal="eve")),
     called(keys.enrol_worker, KeyEnrol(name="gpu-1", key=str(key_of("gpu-1").public))),
     called(keys.revoke_key, "k", KeyRevoke(reason="x")),
+    called(doubts.doubt_proofs, "0" * 64),
     called(referrers.revoke_signer, "0" * 64, SignerRevoke(reason="x")),
     called(members.list_members, None, **PAGE),
     called(members.add_member, MemberAdd(principal="bob", role="reader")),

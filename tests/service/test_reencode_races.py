@@ -44,7 +44,7 @@ from deltareg.wire import (
 from tests.client.checkpoints import write_run
 from tests.service import rows
 from tests.service.turns import Turns, TurnStore
-from tests.signers import enrol
+from tests.signers import enrol, key_of, sign_work
 
 QUICK, SEEDS, SOAKED = 6, 15, 60
 GIVEN_UP = (UploadClosed, LeaseLost, Conflict, NotFound, Blocked)
@@ -196,6 +196,7 @@ class World:
         report = ReencodeReport(
             fence=grant.fence, upload=upload.id, storage_map=storage.encode().decode()
         )
+        report = sign_work(grant, report, key_of(self.worker.principal))
         done = complete_reencode(self.registry, self.worker, grant.run, report)
         if done.proof_run:
             self.prover(only=done.proof_run)
@@ -211,6 +212,7 @@ class World:
             report = ProofReport(
                 fence=grant.fence, storage_revision=grant.storage_revision, pieces=1
             )
+            report = sign_work(grant, report, key)
             try:
                 found = complete_proof(self.registry, self.other, grant.run, report)
             except GIVEN_UP:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -26,6 +26,7 @@ from deltareg.wire import (
     VerdictReport,
 )
 from deltareg.wire.statements import verdict_statement
+from deltareg.wire.work import work_statement
 
 if TYPE_CHECKING:
     from deltareg.client.context import Decode
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from deltareg.client.pull.stored_form import StoredForm
     from deltareg.signing.keys import SigningKey
 
+WorkT = TypeVar("WorkT", ProofReport, ReencodeReport)
 _MOST_LEASED = 16
 _GRANT: TypeAdapter[LeaseGrant | None] = TypeAdapter(LeaseGrant | None)
 
@@ -121,7 +123,8 @@ class WorkerClient(Client):
 
     def complete_reencode(self, run_id: str, report: ReencodeReport) -> RunInfo:
         """End a re-encode run: the version is stored in its new form, or as before."""
-        return self._api.post(f"/runs/{run_id}:replace", report, RunInfo)
+        signed = self._with_envelope(run_id, report)
+        return self._api.post(f"/runs/{run_id}:replace", signed, RunInfo)
 
     def bring_stored(self, grant: LeaseGrant, into: Path, *, is_anew: bool = False) -> "StoredForm":
         """Bring what is stored of a version or a base, undecoded, for a run that proves it."""
@@ -129,7 +132,16 @@ class WorkerClient(Client):
 
     def complete_proof(self, run_id: str, report: ProofReport) -> RunInfo:
         """End a run that proves: nothing wrong is proven, anything wrong is a lie."""
-        return self._api.post(f"/runs/{run_id}:prove", report, RunInfo)
+        signed = self._with_envelope(run_id, report)
+        return self._api.post(f"/runs/{run_id}:prove", signed, RunInfo)
+
+    def _with_envelope(self, run_id: str, report: WorkT) -> WorkT:
+        """Sign a report; one about a run of somebody else goes as it is, and is refused."""
+        leased = self._leased.get(run_id)
+        if leased is None or self._key is None:
+            return report
+        envelope = sign_statement(work_statement(leased.grant, report), self._key)
+        return report.model_copy(update={"envelope": envelope.decode()})
 
     def fail_run(self, run_id: str, failure: RunFailure) -> None:
         """Give back a run that could not be carried out."""

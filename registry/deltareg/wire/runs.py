@@ -50,7 +50,8 @@ class ProofFound(Answer):
 class ProofReport(Request):
     """What came of decoding all that is stored of a version or a base; nothing wrong is proven.
 
-    `storage_revision` is that of the run's grant, `pieces` is how many were decoded.
+    `storage_revision` is that of the run's grant, `pieces` is how many were decoded. The worker
+    signs all of it (`deltareg.wire.work`).
     """
 
     fence: int
@@ -58,6 +59,7 @@ class ProofReport(Request):
     pieces: Annotated[int, Field(ge=0)]
     wrong: Annotated[list[WrongPart], Field(max_length=200)] = []
     sandbox: Text = ""
+    envelope: Annotated[str, Field(max_length=4 << 20)] = ""
 
 
 class VerdictReport(Request):
@@ -301,11 +303,12 @@ class LeaseHold(Request):
 
 
 class ReencodeReport(Request):
-    """The new form of a version, whose packs an upload of the run has brought."""
+    """The new form of a version, whose packs an upload of the run brought; the worker signs it."""
 
     fence: int
     upload: str
     storage_map: str
+    envelope: Annotated[str, Field(max_length=4 << 20)] = ""
 
 
 class RunFailure(Request):

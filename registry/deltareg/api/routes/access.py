@@ -12,6 +12,7 @@ from deltareg.service.access import keys
 from deltareg.service.access import tokens as service
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED
+from deltareg.service.push.doubts import doubt_proofs
 from deltareg.service.registry import PACK_BYTES_MAX
 from deltareg.service.runs.reverify import queue_reverification
 from deltareg.service.runs.second_look import count_disputes
@@ -86,6 +87,7 @@ def enrol_worker(registry: InRegistry, by: By, body: KeyEnrol) -> KeyInfo:
 def revoke_key(registry: InRegistry, by: By, keyid: str, body: KeyRevoke) -> KeyInfo:
     """Revoke a key: nothing counts any more that it signed."""
     revoked = keys.revoke_key(registry, by, keyid, body)
+    doubt_proofs(registry, by, keyid)
     queue_reverification(registry)  # of what rests on it and is served
     return revoked
 

@@ -27,6 +27,8 @@ from deltareg.db.tables import (
     piece_packs,
     pieces,
     runs,
+    verdict_envelopes,
+    verdicts,
     version_bases,
     version_packs,
     versions,
@@ -173,6 +175,37 @@ def newest_proof(conn: sa.Connection, held: Held) -> str | None:
         column == held.row_id, runs.c.what == "prove", runs.c.request["form"].as_string().is_(None)
     )
     return conn.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc())).scalar()
+
+
+def proven_by_key(conn: sa.Connection, keyid: str) -> list[Held]:
+    """List what a key has proven that nobody else has proven since, by a run or with a verdict."""
+    by_key, is_proven = runs.c.result["keyid"].as_string(), runs.c.result["proof"].as_string()
+    signed = sa.select(runs.c.version_id, runs.c.base_id).where(
+        runs.c.what == "prove", runs.c.state == "done", by_key == keyid, is_proven == "proven"
+    )
+    judged = (
+        sa.select(verdicts.c.version_id)
+        .join(verdict_envelopes, verdict_envelopes.c.verdict_id == verdicts.c.id)
+        .where(verdict_envelopes.c.keyid == keyid)
+    )
+    found = {_held(row.version_id, row.base_id): None for row in conn.execute(signed)}
+    found |= {Held(row): None for row in conn.execute(judged).scalars()}
+    return [held for held in found if _last_key(conn, held) in {keyid, None}]
+
+
+def _last_key(conn: sa.Connection, held: Held) -> str | None:
+    """Give the key of the newest run that proved something; None where none was signed."""
+    column = runs.c.base_id if held.is_base else runs.c.version_id
+    query = sa.select(runs.c.result["keyid"].as_string()).where(
+        column == held.row_id, runs.c.what == "prove", runs.c.state == "done",
+        runs.c.result["proof"].as_string() == "proven",
+    )  # fmt: skip
+    newest = query.order_by(runs.c.finished_at.desc(), runs.c.fence.desc()).limit(1)
+    return conn.execute(newest).scalar()
+
+
+def _held(version_id: int | None, base_id: int | None) -> Held:
+    return Held(base_id, is_base=True) if base_id is not None else Held(version_id or 0)
 
 
 def never_proven(conn: sa.Connection, *, limit: int) -> list[Held]:

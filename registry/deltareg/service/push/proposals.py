@@ -52,6 +52,8 @@ def complete_form_proof(
     own: run_queries.Hold,
     form_id: int,
     wrong: Mapping[str, str],
+    *,
+    keyid: str,
 ) -> RunInfo:
     """End a run that proves a form: it takes the place of the one that is served, or goes.
 
@@ -67,6 +69,7 @@ def complete_form_proof(
         result: Mapping[str, object] = {}
         if proposed is not None:
             result = _settle(conn, by, proposed)
+            result = {**result, "keyid": keyid} if result else result
         if run_queries.finish(conn, own, state="done", result=result) is None:
             raise lease_lost(conn, own)
         return describe_run(conn, by, own.run_id)

@@ -37,6 +37,7 @@ from deltareg.service.runs.kinds.prove import (
     result_of,
 )
 from deltareg.service.runs.runs import describe_run
+from deltareg.service.verdicts.signed_work import check_signed
 from deltareg.service.verdicts.verdicts import DIGESTS
 from deltareg.wire import ProofReport, RunInfo, VerdictReport
 
@@ -46,6 +47,7 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
 
     Raises:
         LeaseLost: The run is not the caller's (any more); nothing changes.
+        BadSignature: Its worker did not sign that under the lease.
         Forbidden: The caller sent the bytes.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
@@ -54,16 +56,18 @@ def complete_proof(registry: Registry, caller: Caller, run_id: str, report: Proo
         run = run_queries.held_run(conn, own)
         if run is None:
             return _answered_before(conn, caller, own)
-    if run.what != WHAT:
-        raise InvalidInput(f"run {run_id} is a {run.what}, it proves nothing")
+        if run.what != WHAT:
+            raise InvalidInput(f"run {run_id} is a {run.what}, it proves nothing")
+        keyid = check_signed(conn, run, report, principal_id=caller.principal_id)
     wrong = {part.name: part.detail for part in report.wrong}
     form_id = form_of(run)
     if form_id is not None:
-        return complete_form_proof(registry, caller, own, form_id, wrong)
+        return complete_form_proof(registry, caller, own, form_id, wrong, keyid=keyid)
     found = decode_stored(registry, held_by(run))
     # Before somebody is accused: the store may have damaged the bytes since they came.
     damaged = bool(wrong) and _is_damaged(registry, caller, found)
-    told = _Told(own, report, found, wrong, is_damaged=damaged, began=run.started_at or 0)
+    began = run.started_at or 0
+    told = _Told(own, report, found, wrong, is_damaged=damaged, began=began, keyid=keyid)
     return with_retry(registry.engine, lambda conn: _settle(conn, caller, told))
 
 
@@ -72,7 +76,8 @@ class _Told:
     """What a worker says of what it decoded, and what was stored when the server looked.
 
     With `is_damaged`, the store has lost or changed bytes, and that is written down already. The
-    worker `began` to look at that time, in microseconds of the database's clock.
+    worker `began` to look at that time, in microseconds of the database's clock, and signed what it
+    says with the key `keyid`.
     """
 
     own: run_queries.Hold
@@ -81,6 +86,7 @@ class _Told:
     wrong: Mapping[str, str]
     is_damaged: bool
     began: int
+    keyid: str
 
 
 def _is_damaged(registry: Registry, caller: Caller, found: Decoded) -> bool:
@@ -100,7 +106,7 @@ def _settle(conn: sa.Connection, caller: Caller, told: _Told) -> RunInfo:
     is_newer = now.corrupt_at is not None and now.corrupt_at >= told.began and not is_damaged
     counts = is_about_now and now.deleted_at is None and not (is_newer and not wrong)
     outcome = "corrupt" if wrong or is_damaged else "proven"
-    result = result_of(outcome, wrong) if counts else {}
+    result = result_of(outcome, wrong, keyid=told.keyid) if counts else {}
     if run_queries.finish(conn, told.own, state="done", result=result) is None:
         raise lease_lost(conn, told.own)
     if counts and is_damaged:

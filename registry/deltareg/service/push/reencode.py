@@ -33,6 +33,7 @@ from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.kinds.reencode import WHAT
 from deltareg.service.runs.runs import describe_run
+from deltareg.service.verdicts.signed_work import check_signed
 from deltareg.wire import LeaseHold, ReceivedPack, ReencodeReport, RunInfo, UploadInfo
 
 _AGAIN = "claim the run again"
@@ -83,6 +84,7 @@ def complete_reencode(
         Refused: The map does not cover the version, or its headers are not what they were.
         UploadClosed: A pack that the map relies on is gone, or the upload was given up.
         Conflict: The version was deleted meanwhile.
+        BadSignature: Its worker did not sign that under the lease.
     """
     caller.require(Right.VERIFY, on=EVERYTHING)
     own = run_queries.Hold(run_id, report.fence, caller.principal_id)
@@ -91,6 +93,9 @@ def complete_reencode(
         run = run_queries.run_row(conn, run_id)
         version_id = None if run is None else run.version_id
         done = _answered_before(conn, caller, own)
+        held = None if done is not None else run_queries.held_run(conn, own)
+        if held is not None:  # else it is refused below
+            check_signed(conn, held, report, principal_id=caller.principal_id)
     if done is not None:
         return done
     if upload.request.get("run") != run_id:

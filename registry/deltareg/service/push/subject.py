@@ -42,6 +42,11 @@ class Subject:
         return Action.BASE_CORRUPT if self.held.is_base else Action.VERSION_CORRUPT
 
     @property
+    def doubted(self) -> Action:
+        """The event of a proof that does not count any more."""
+        return Action.BASE_DOUBT if self.held.is_base else Action.VERSION_DOUBT
+
+    @property
     def healed(self) -> Action:
         """The event of bytes that replace a lie."""
         return Action.BASE_HEAL if self.held.is_base else Action.VERSION_HEAL

@@ -25,7 +25,7 @@ from deltareg.wire.statements import VERDICT, VerdictPredicate, read_verdict
 
 LOCAL = "local"
 """Of a run's request: the principal whose worker may take it, though nobody enrolled that."""
-_AGAIN = "claim the run again, with a worker of the server's release"
+AGAIN = "claim the run again, with a worker of the server's release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +68,18 @@ def open_verdict(
     """
     lease = queries.lease_key(conn, run.id)
     if lease is None:  # it was claimed of a server of an older release
-        raise BadSignature("nobody said with which key this run would be signed", fix=_AGAIN)
+        raise BadSignature("nobody said with which key this run would be signed", fix=AGAIN)
     public = PublicKey.parse(lease.public)
     signed = open_statement(envelope, {public.keyid: public}, predicate_type=VERDICT)
     key = None
     if LOCAL not in run.request:
         key = queries.find_key(conn, public=str(public))
-        _check_key(key, principal_id)
+        check_key(key, principal_id)
     said = read_verdict(signed.statement)
     version = version_queries.version_by_id(conn, present(run.version_id))
     for what, is_right in _bound(run, version, signed, said, nonce=lease.nonce):
         if not is_right:
-            raise BadSignature(f"the statement is not about this run: its {what}", fix=_AGAIN)
+            raise BadSignature(f"the statement is not about this run: its {what}", fix=AGAIN)
     return SignedVerdict(said, signed.keyid, key, envelope)
 
 
@@ -98,7 +98,12 @@ def said_by_enrolled(registry: Registry, verdict_id: str) -> VerdictReport | Non
     return read_verdict(signed.statement).report()
 
 
-def _check_key(key: KeyRow | None, principal_id: int) -> None:
+def check_key(key: KeyRow | None, principal_id: int) -> None:
+    """Refuse what was signed with a key that is not a worker's own (any more).
+
+    Raises:
+        BadSignature: It is not.
+    """
     if key is None or key.role != "worker" or key.principal_id != principal_id:
         raise BadSignature("the key is not enrolled for this worker", fix="deltareg worker keys")
     if not key.is_live:

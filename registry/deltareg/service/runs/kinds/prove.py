@@ -95,9 +95,12 @@ def held_by(run: RunRow) -> Held:
     return Held(run.version_id)
 
 
-def result_of(proof: str, wrong: Mapping[str, str]) -> dict[str, object]:
-    """Write what came of a run, as its row keeps it."""
-    return {"proof": proof, "wrong": [{"name": n, "detail": d} for n, d in wrong.items()]}
+def result_of(proof: str, wrong: Mapping[str, str], *, keyid: str = "") -> dict[str, object]:
+    """Write what came of a run, as its row keeps it, with the key that it was signed with."""
+    signed = {"keyid": keyid} if keyid else {}
+    return {
+        "proof": proof, "wrong": [{"name": n, "detail": d} for n, d in wrong.items()], **signed
+    }  # fmt: skip
 
 
 def prove_where_base_was_missed(

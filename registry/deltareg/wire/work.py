@@ -1,0 +1,68 @@
+"""What a worker says of a run that proves bytes or stores them anew, as it signs it.
+
+The statement is about the manifest of the version or the base. What the report carries is in it
+whole, a storage map by its digest.
+"""
+
+from hashlib import sha256
+from typing import Final
+
+from pydantic import ValidationError
+
+from deltareg.errors import BadSignature
+from deltareg.signing.statement import Statement
+from deltareg.wire.messages import Request
+from deltareg.wire.runs import LeaseGrant, ProofReport, ReencodeReport
+
+WORK: Final = "urn:deltareg:attestation:work:v1"
+Work = ProofReport | ReencodeReport
+
+
+class WorkPredicate(Request):
+    """What a worker says of a run.
+
+    `run`, `fence` and `nonce` tie it to the lease that it was made under, so that it cannot be told
+    twice; `said` is what the report says.
+    """
+
+    run: str
+    fence: int
+    nonce: str
+    said: dict[str, object]
+
+
+def said_in(report: Work) -> dict[str, object]:
+    """Give what a report says, as it is signed."""
+    if isinstance(report, ReencodeReport):
+        storage = f"sha256:{sha256(report.storage_map.encode()).hexdigest()}"
+        return {"upload": report.upload, "storage_map": storage}
+    return {
+        "storage_revision": report.storage_revision, "pieces": report.pieces,
+        "sandbox": report.sandbox,
+        "wrong": [{"name": one.name, "detail": one.detail} for one in report.wrong],
+    }  # fmt: skip
+
+
+def work_statement(grant: LeaseGrant, report: Work) -> Statement:
+    """Make the statement of what was done under a lease."""
+    predicate = WorkPredicate(
+        run=grant.run, fence=report.fence, nonce=grant.nonce, said=said_in(report)
+    )
+    return Statement(
+        grant.ref or grant.base.name, grant.digest.removeprefix("sha256:"), WORK,
+        predicate.model_dump(mode="json"),
+    )  # fmt: skip
+
+
+def read_work(statement: Statement) -> WorkPredicate:
+    """Read what a worker said of a run.
+
+    Raises:
+        BadSignature: It says something else.
+    """
+    try:
+        return WorkPredicate.model_validate(dict(statement.predicate))
+    except ValidationError as error:
+        raise BadSignature(
+            "the statement says nothing of a run", fix="run a worker of the server's release"
+        ) from error
