@@ -164,6 +164,19 @@ def test_who_sent_bytes_is_given_no_run_that_proves_them(owner, mallory, prover,
 
 
 @ONE_STACK
+def test_doubts_about_what_is_proven_come_behind_what_waits_to_be(owner, prover):
+    owner.push(LORA, "team/lora", base="base")
+    prove_all(prover)
+
+    doubted = owner.runs.prove("team/lora:v1", again=True)
+    owner.push(LORA.with_name("lora_v2"), "team/lora", base="base")
+    found = [run.ref for run in prove_all(prover)]
+
+    assert doubted.priority == "low"
+    assert found == ["team/lora:v2", "team/lora:v1"]
+
+
+@ONE_STACK
 def test_a_word_about_bytes_that_were_replaced_says_nothing(
     owner, mallory, prover, server, tmp_path
 ):

@@ -14,6 +14,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base, Resource
 from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
+from deltareg.service.priority import LOW, PROOF
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_base, find_version
 from deltareg.service.runs.kinds.prove import WHAT, queue_proof
@@ -40,13 +41,15 @@ def queue_prove(
     def transaction(conn: sa.Connection) -> RunInfo:
         held, name = _find(conn, caller, request)
         known = proofs.newest_proof(conn, held)
-        if known is not None and not request.again and proofs.standing(conn, held).is_proven:
+        is_proven = proofs.standing(conn, held).is_proven
+        if known is not None and not request.again and is_proven:
             return describe_run(conn, caller, known)
         wanted = new_id()
         # Whoever doubts what is known asks about what lies in the store now.
         run_id = queue_proof(
             conn, held, created_by=caller.principal_id, is_anew=request.again,
-            new_id=lambda: wanted,
+            # What is proven waits for nobody: doubts come behind the work of others.
+            priority=LOW if is_proven else PROOF, new_id=lambda: wanted,
         )  # fmt: skip
         if run_id == str(wanted):
             after = {"subject": name, "what": WHAT}
