@@ -380,6 +380,22 @@ def test_a_deleted_version_takes_nothing_and_no_version_takes_everything(
 
 
 @ONE_DATABASE
+def test_others_cannot_fill_the_room_of_whose_version_it_is(
+    registry, ada, version, place, monkeypatch
+):
+    monkeypatch.setattr(service, "OF_OTHERS", 2)
+    pusher = rows.caller(registry.engine, "bob", scopes={"read", "push"})
+    for who in ("ana", "eve"):
+        signed(registry, pusher, place, who)
+
+    with pytest.raises(Conflict, match="the rest is for whose version it is"):
+        signed(registry, pusher, place, "bo")
+    added = signed(registry, ada, place, "bo")
+
+    assert added.digest in {one.digest for one in list_referrers(registry, pusher, REF).items}
+
+
+@ONE_DATABASE
 def test_an_attestation_about_the_version_is_kept(registry, ada, version):
     weights = files("one")["adapter_model.safetensors"]
     for subjects in (

@@ -34,8 +34,8 @@ from deltareg.wire import (
     SignerRevoke,
 )
 
-MOST = 64
-"""How much may be signed about one version."""
+MOST, OF_OTHERS = 64, 32
+"""How much may be signed about one version, and how much of it by all but whose version it is."""
 _ACTIONS = {"signature": Action.SIGNATURE_ADD, "attestation": Action.ATTESTATION_ADD}
 _LIST = {"signature": "deltareg signature ls", "attestation": "deltareg attest ls"}
 
@@ -149,10 +149,7 @@ def _keep(
     kept = queries.referrer_by_digest(conn, version.id, digest)
     if kept is not None:
         return describe_referrer(kept)
-    if queries.count_referrers(conn, version.id) >= MOST:
-        raise Conflict(
-            f"{MOST} things are signed about {ref} already", fix=f"{_LIST[request.form]} {ref}"
-        )
+    _check_room(conn, caller, version, fix=f"{_LIST[request.form]} {ref}")
     queries.add_referrer(
         conn, version.id, form=request.form, digest=digest, predicate_type=taken.predicate_type,
         signer=(who.keyid, who.ca, who.issuer, who.identity), public=taken.public, body=body,
@@ -171,6 +168,23 @@ def _keep(
         after={"digest": digest, "signed_by": who.told, "predicate_type": taken.predicate_type},
     )  # fmt: skip
     return describe_referrer(added)
+
+
+def _check_room(conn: sa.Connection, caller: Caller, version: VersionRow, *, fix: str) -> None:
+    """Leave room to who pushed a version, and to who maintains its line: others cannot fill it.
+
+    Raises:
+        Conflict: There is as much as there may be.
+    """
+    is_own = version.created_by == caller.principal_id
+    is_own = is_own or caller.may(Right.MAINTAIN, on=line_of(version))
+    most = MOST if is_own else OF_OTHERS
+    if queries.count_referrers(conn, version.id) >= most:
+        ref = ref_of(version)
+        if is_own:
+            raise Conflict(f"{most} things are signed about {ref} already", fix=fix)
+        told = f"{most} things are signed about {ref} already; the rest is for whose version it is"
+        raise Conflict(told, fix="ask who maintains it to bring yours")
 
 
 def _show(row: RevokedSignerRow) -> RevokedSigner:
