@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from deltareg.client import Client, ClientConfig
 from deltareg.db import tables as t
 from deltareg.db.session import write
 from deltareg.host.token_files import write_token
@@ -100,6 +101,26 @@ def test_a_checkpoint_is_given_as_it_was_signed(ana):
     assert (head.origin, head.size, head.root.hex()) == (
         shown["origin"], shown["size"], shown["root"]
     )  # fmt: skip
+
+
+def test_what_is_shown_of_a_checkpoint_is_what_was_verified(ana, sealed, local_registry, tmp_path):
+    """A server that gives an honest checkpoint first and shows something else afterwards."""
+    token = local_registry.token("read", principal="bob")
+    with Client(ClientConfig(server=local_registry.url, token=token, cache_dir=tmp_path)) as bob:
+        honest = bob.audit.checkpoint()
+        asked = []
+
+        def lie(response):
+            if response.request.url.path.endswith("/audit/checkpoint"):
+                asked.append(response)
+                told = {**json.loads(response.read()), "size": 10**6, "root": "00" * 32}
+                told |= {"note": "a lie"} if len(asked) > 1 else {}
+                response._content = json.dumps(told).encode()
+
+        bob._context.api._http.event_hooks["response"].append(lie)
+        again = bob.audit.checkpoint()
+
+    assert (again.size, again.root, again.note) == (honest.size, honest.root, honest.note)
 
 
 def test_one_row_is_proven(ana, sealed):

@@ -7,6 +7,7 @@ from deltareg.client import use_cases
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
 from deltareg.client.results.log_report import LogReport, RowProof
+from deltareg.errors import NotFound
 from deltareg.wire import AuditRow, CheckpointInfo, Page
 
 
@@ -37,13 +38,20 @@ class Audit(Resource):
             LogRewritten: It is older, of another log, or does not begin with what was seen.
             NotFound: Nothing is sealed yet.
         """
-        use_cases.last_checkpoint.see_checkpoint(self._context)
-        return self._context.api.get("/audit/checkpoint", CheckpointInfo)
+        return self._seen()
 
     def accept(self) -> CheckpointInfo:
         """Go by the log that the registry has now, whatever this machine saw before."""
-        use_cases.last_checkpoint.see_checkpoint(self._context, is_accepted=True)
-        return self._context.api.get("/audit/checkpoint", CheckpointInfo)
+        return self._seen(is_accepted=True)
+
+    def _seen(self, *, is_accepted: bool = False) -> CheckpointInfo:
+        """Give what was verified; where there is none, let the server say so."""
+        see = use_cases.last_checkpoint.see_checkpoint
+        found = see(self._context, is_accepted=is_accepted)
+        if found is not None:
+            return found
+        self._context.api.get("/audit/checkpoint", CheckpointInfo)
+        raise NotFound("nothing of the audit trail is sealed yet", fix="wait a moment, ask again")
 
     def export_log(self, path: AnyPath) -> int:
         """Write the log with all that it is verified by to a file; says how many rows it has."""

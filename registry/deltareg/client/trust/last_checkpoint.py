@@ -51,11 +51,12 @@ def server_keys(trusted: TrustedKeys, *, revoked: bool = False) -> list[PublicKe
     ]
 
 
-def see_checkpoint(context: Context, *, is_accepted: bool = False) -> SignedCheckpoint | None:
+def see_checkpoint(context: Context, *, is_accepted: bool = False) -> CheckpointInfo | None:
     """Hold the newest checkpoint of the server against the last that was seen, and remember it.
 
-    None where the server has none and none was seen of it: it is of an older release, or has no
-    key, or began a moment ago.
+    What is given is what was held and nothing else: all but `waiting` is read out of the note. None
+    where the server has none and none was seen of it: it is of an older release, or has no key, or
+    began a moment ago.
 
     Args:
         context: The server.
@@ -79,13 +80,19 @@ def see_checkpoint(context: Context, *, is_accepted: bool = False) -> SignedChec
             f" {said_in(before).size} rows", fix=_ACCEPT,
         ) from error  # fmt: skip
     if told.note == before:
-        return None
+        return _as_signed(told)
     found = _opened(context, told.note, takes_new=is_accepted)
     if before is not None:
         hold_to(context, said_in(before), found.checkpoint)
     with suppress(OSError):  # where nothing can be kept, each time is the first
         _remember(server, found)
-    return found
+    return _as_signed(told)
+
+
+def _as_signed(told: CheckpointInfo) -> CheckpointInfo:
+    said = said_in(told.note)
+    update = {"origin": said.origin, "size": said.size, "root": said.root.hex()}
+    return told.model_copy(update=update)
 
 
 def _opened(context: Context, note: str, *, takes_new: bool) -> SignedCheckpoint:
