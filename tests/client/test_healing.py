@@ -9,7 +9,7 @@ from deltareg.db import tables as t
 from deltareg.db.session import read, write
 from deltareg.errors import Corrupt, Forbidden, NotFound
 from deltareg.service import kept
-from deltareg.wire import LeaseRequest, ProofReport
+from deltareg.wire import LeaseRequest, ProofReport, RunCreate, RunFailure
 from tests.client.checkpoints import LINE, write_run
 from tests.client.reencoding import WORKER, work
 from tests.e2e.test_data_path import same_files
@@ -142,6 +142,28 @@ def test_a_proof_that_finds_damage_accuses_nobody(server, run, tmp_path):
     assert {client.show(f"{LINE}:v{n}").proof for n in (1, 2)} == {"proven"}
     server.client().pull(f"{LINE}:v2", tmp_path / "out2")
     assert same_files(tmp_path / "out2", run[1])
+
+
+@ONE_STACK
+def test_damage_to_what_a_verification_compares_with_is_found_out(server, run):
+    """Its worker cannot read what the channel serves, which is said of that version."""
+    client, admin = server.client(), server.client(("read", "promote", "admin"), principal="root")
+    server.verified(f"{LINE}:v1")
+    admin.promote(f"{LINE}:v1", "prod", reason="first")
+    client.versions.flatten(f"{LINE}:v2")
+    work(server.client(WORKER, principal="worker", kind="wrk"), prover_of(server))
+    for key in packs_of(server, 1):
+        rewrite(server.registry.store, key, flip)
+
+    asked = client.runs.create(RunCreate(ref=f"{LINE}:v2", suite="deep"))
+    worker = server.client(WORKER, principal="worker", kind="wrk")
+    grant = worker.lease(LeaseRequest(worker="w1", what=["verify"], run=asked.id))
+    failure = RunFailure(fence=grant.fence, error="damaged", is_unreadable=True)
+    worker.fail_run(grant.run, failure)
+
+    assert grant.promoted == f"{LINE}:v1"
+    assert client.show(f"{LINE}:v1").proof == "corrupt"
+    assert client.push(run[0], LINE, base="base").uploaded_bytes > 0
 
 
 @ONE_STACK

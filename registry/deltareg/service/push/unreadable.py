@@ -10,7 +10,7 @@ from deltareg.db.queries import proofs
 from deltareg.db.queries import runs as run_queries
 from deltareg.db.queries import versions as version_queries
 from deltareg.db.queries.shares import Held
-from deltareg.db.rows import PackRow, ShownRunRow, present
+from deltareg.db.rows import PackRow, ShownRunRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
@@ -38,13 +38,23 @@ def look_after_failure(registry: Registry, caller: Caller, run_id: str) -> None:
 
 
 def _holders(conn: sa.Connection, run: ShownRunRow) -> list[Held]:
-    """List what a run needs the bytes of: a version and its base, or a base."""
+    """List what a run needs the bytes of: a version, its base and what it is compared with."""
     if run.base_id is not None:
         return [Held(run.base_id, is_base=True)]
     version = version_queries.version_by_id(conn, present(run.version_id))
     base = base_queries.base_of(conn, version)
     own = [] if FORM in run.request or version.released_at is not None else [Held(version.id)]
+    own += _compared_with(conn, run, version)
     return own if base is None else [*own, Held(base.id, is_base=True)]
+
+
+def _compared_with(conn: sa.Connection, run: ShownRunRow, version: VersionRow) -> list[Held]:
+    """Give the version that a run compares with, if any: its bytes are needed as well."""
+    digest = run.request.get("promoted_digest")
+    if not digest:
+        return []
+    found = version_queries.find_version(conn, version.delta_id, digest=digest)
+    return [] if found is None else [Held(found.id)]
 
 
 def _of_form(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:
