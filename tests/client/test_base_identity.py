@@ -381,6 +381,10 @@ def test_a_deleted_version_keeps_its_base_until_its_bytes_are_gone(
 @BOTH_DATABASES
 def test_a_base_may_lie_in_a_namespace(fresh, first, second, delta, tmp_path):
     info = fresh.bases.push(first, "org/tiny")
+    owners = fresh.namespaces.show("org").owners
+    for name in ("everywhere/tiny", "everywhere/other"):
+        with pytest.raises(InvalidInput, match="is kept for what belongs to all"):
+            fresh.bases.push(first, name)
     shared = fresh.bases.push(second, "shared/tiny")
 
     version = fresh.push(delta, "team/one", base="org/tiny").version
@@ -388,6 +392,7 @@ def test_a_base_may_lie_in_a_namespace(fresh, first, second, delta, tmp_path):
 
     assert (info.name, shared.name) == ("org/tiny", "tiny")
     assert version.base.name == "org/tiny"
+    assert owners == ["ada"], "who makes a namespace owns it"
     assert fresh.bases.show("org/tiny").identity == info.identity
     assert fresh.bases.diff("org/tiny", "tiny").same_tensors
     assert template_of(tmp_path / "out") == "first"

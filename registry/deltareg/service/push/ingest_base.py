@@ -33,6 +33,7 @@ from deltareg.errors import Conflict, DeltaregError, InvalidInput, Problem, Refu
 from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.identity.whole_base import whole_base
+from deltareg.service.access.founding import check_free, give_owner
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.base_parts import with_identity
@@ -296,5 +297,10 @@ def _add(conn: sa.Connection, caller: Caller, upload: UploadRow) -> bool:
 
 
 def _make_namespace(conn: sa.Connection, caller: Caller, namespace: str | None) -> None:
-    if namespace is not None and namespace_id(conn, namespace) is None:
-        add_namespace(conn, namespace, created_by=caller.principal_id)
+    """Make the namespace that a base is the first thing of; it is the caller's, as any other."""
+    if namespace is None or namespace_id(conn, namespace) is not None:
+        return
+    check_free(namespace)
+    made = add_namespace(conn, namespace, created_by=caller.principal_id)
+    if made.is_new:
+        give_owner(conn, caller, made.id)
