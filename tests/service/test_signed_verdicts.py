@@ -2,6 +2,7 @@
 
 import base64
 import json
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,8 @@ from deltareg.digest import sha256_of
 from deltareg.errors import BadSignature, Conflict, Forbidden, InvalidInput, LeaseLost, NotFound
 from deltareg.refs import LineRef, Ref
 from deltareg.service.access.keys import enrol_own_worker, enrol_worker, list_keys, revoke_key
+from deltareg.service.authority.grants import Grant, Right
+from deltareg.service.authority.resources import Namespace
 from deltareg.service.channels.channels import create_channel, show_channel
 from deltareg.service.channels.gate import check_gate
 from deltareg.service.channels.move import move_channel
@@ -449,6 +452,39 @@ def test_nobody_is_asked_for_a_second_look_where_there_is_one_worker(registry, w
     complete_run(registry, worker, queued, report(claim(registry, worker)))
 
     assert [row.state for row in rows.rows(registry.engine, t.runs)] == ["done"]
+
+
+def test_no_worker_knows_beforehand_which_of_its_passes_is_looked_at_again(
+    registry, worker, other, ada, queued
+):
+    """The run's id is known with the lease; the verdict's is not before the report is there."""
+    registry = Registry(registry.engine, registry.store, recheck_share=0.5)
+    enrol(registry, ada, "gpu-2")
+    ids = [UUID(int=number) for number in range(1, 40)]
+    chosen = next(each for each in ids if is_chosen(str(each), 0.5))
+    told = report(claim(registry, worker))
+
+    complete_run(registry, worker, queued, told, new_id=lambda: chosen)
+
+    states = [row.request.get("second_of") for row in rows.rows(registry.engine, t.runs)]
+    assert str(chosen) in states
+
+
+def test_who_pushed_does_not_cancel_a_second_look(registry, worker, other, ada, queued):
+    registry = Registry(registry.engine, registry.store, recheck_share=1.0)
+    enrol(registry, ada, "gpu-2")
+    complete_run(registry, worker, queued, report(claim(registry, worker)))
+    found = rows.rows(registry.engine, t.runs)
+    second = next(row.id for row in found if "second_of" in row.request)
+    held = (Right.READ, Right.PUSH, Right.VERIFY, Right.ADMIN)
+    grants = frozenset(Grant(right, Namespace("lab")) for right in held)
+    owner = Caller("ada", ada.principal_id, None, grants)
+
+    with pytest.raises(Forbidden):
+        cancel_run(registry, owner, second)
+
+    assert claim(registry, other) is not None
+    assert cancel_run(registry, ada, second).state == "cancelled"
 
 
 def test_the_share_that_is_looked_at_again_is_what_was_set():

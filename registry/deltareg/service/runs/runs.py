@@ -12,7 +12,7 @@ from deltareg.db.session import read, with_retry
 from deltareg.errors import Conflict, Forbidden, InvalidInput
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.authority.resources import SHARED, SOMEWHERE, Resource
+from deltareg.service.authority.resources import EVERYTHING, SHARED, SOMEWHERE, Resource
 from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
 from deltareg.service.ledger.channel_policy import digest_of_policy
@@ -23,6 +23,7 @@ from deltareg.service.resolve import find_channel, find_variant, find_version
 from deltareg.service.runs import info
 from deltareg.service.runs.eligible import leave_out
 from deltareg.service.runs.kinds import verify
+from deltareg.service.runs.second_look import SECOND_OF
 from deltareg.service.verdicts.signed import LOCAL
 from deltareg.service.verdicts.suites import find_suite
 from deltareg.service.verdicts.verdicts import mark_of
@@ -113,12 +114,15 @@ def cancel_run(registry: Registry, caller: Caller, run_id: str) -> RunInfo:
     Raises:
         NotFound: There is none of that id.
         Conflict: It has ended already.
+        Forbidden: It is a second look, and the caller does not verify everything.
     """
     _require_queueing(caller, on=SOMEWHERE)
 
     def transaction(conn: sa.Connection) -> RunInfo:
         row = info.find_run(conn, caller, run_id)
         _require_queueing(caller, on=info.concern_of(row))
+        if SECOND_OF in row.request:  # of whoever pushed it: they would choose who looks at it
+            caller.require(Right.VERIFY, on=EVERYTHING)
         state = queries.cancel(conn, run_id, error=f"cancelled by {caller.principal}")
         if state is None:
             raise Conflict(f"run {run_id} is {row.state}", fix="deltareg verify REF --again")

@@ -31,9 +31,13 @@ SECOND_OF = "second_of"
 _BITS = 64
 
 
-def is_chosen(run_id: str, share: float) -> bool:
-    """Whether a run is among the share of those that are looked at again."""
-    drawn = int.from_bytes(hashlib.sha256(f"second look:{run_id}".encode()).digest()[:8], "big")
+def is_chosen(verdict_id: str, share: float) -> bool:
+    """Whether a verdict is among the share of those that are looked at again.
+
+    By the id of the verdict, which the server draws once the worker has told what it found: who
+    could tell before would lie where nobody looks again.
+    """
+    drawn = int.from_bytes(hashlib.sha256(f"second look:{verdict_id}".encode()).digest()[:8], "big")
     return drawn < share * (1 << _BITS)
 
 
@@ -56,7 +60,7 @@ def queue_second_look(
     key = signed.key
     if signed.said.verdict != "pass" or key is None or SECOND_OF in run.request:
         return
-    if not is_chosen(run.id, share) or not signing_queries.other_live_workers(conn, key.id):
+    if not is_chosen(verdict_id, share) or not signing_queries.other_live_workers(conn, key.id):
         return
     asked = {name: value for name, value in run.request.items() if name != "continues"}
     request = {**asked, "policy_digest": "", SECOND_OF: verdict_id}
