@@ -163,6 +163,20 @@ def test_who_sent_bytes_is_given_no_run_that_proves_them(owner, mallory, prover,
     assert run.proof == "proven"
 
 
+@BOTH_DATABASES
+def test_of_each_sender_one_form_of_a_claimed_version_waits(server, owner, mallory, prover):
+    """Nobody fills the store by pushing again and again what somebody else has claimed."""
+    owner.push(LORA, "team/lora", base="base")
+    for _ in range(3):
+        mallory.push(LORA, "team/lora", base="base")
+
+    waiting = [one.state for one in owner.storage.history("team/lora:v1").forms]
+    prove_all(prover)
+
+    assert waiting == ["served", "proposed", "dropped", "dropped"]
+    assert owner.show("team/lora:v1").proof == "proven"
+
+
 @ONE_STACK
 def test_doubts_about_what_is_proven_come_behind_what_waits_to_be(owner, prover):
     owner.push(LORA, "team/lora", base="base")

@@ -59,6 +59,13 @@ def drop_proposals(conn: sa.Connection, version_id: int) -> None:
         run_queries.end_queued(conn, form_key(form.id), result={})
 
 
+def drop_pushed(conn: sa.Connection, version_id: int, *, sent_by: int) -> None:
+    """Let go of what somebody has pushed of a version before: of each sender one form waits."""
+    for form in forms.forms_of(conn, version_id, state="proposed"):
+        if form.why == "push" and form.sent_by == sent_by:
+            forms.end_form(conn, form.id, state="dropped")
+
+
 def take_form(conn: sa.Connection, form: FormRow, *, is_former_kept: bool = False) -> None:
     """Serve a version in another form; it is a claim until somebody says otherwise.
 

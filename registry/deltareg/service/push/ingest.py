@@ -47,7 +47,7 @@ from deltareg.service.describe import describe_version, line_of
 from deltareg.service.events import Action
 from deltareg.service.kept import view_of_base
 from deltareg.service.push.bound_base import base_of_upload, check_same_base
-from deltareg.service.push.forms import take_form
+from deltareg.service.push.forms import drop_pushed, take_form
 from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.shares import measure
 from deltareg.service.push.subject import subject_of
@@ -220,6 +220,7 @@ def _take_again(
         conn, caller, upload, stored.storage, of=Held(known.id), is_replacing=is_healing
     )
     size = stored.storage.stored_bytes(stored.manifest.pieces())
+    drop_pushed(conn, known.id, sent_by=caller.principal_id)
     if is_healing:
         version_queries.restore_manifest(conn, known.id, stored.packed.manifest)
     form = forms.add_form(
