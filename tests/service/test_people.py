@@ -101,6 +101,28 @@ def test_an_approval_takes_a_role_in_the_namespace_of_the_request(asking):
     approve_by_hand(asking, "dan", request)
 
 
+def test_the_approval_of_who_is_no_approver_any_more_does_not_count(asking):
+    """Somebody who left, or whose token was in the wrong hands, before the last approval came."""
+    request = opened_by(asking, "bob")
+    asking.client(APPROVES, principal="cyd").requests.approve(request)
+    admin = asking.client()
+    (role,) = [
+        row for row in admin.members.list(limit=99).items
+        if (row.principal, row.role) == ("cyd", "approver")
+    ]  # fmt: skip
+
+    admin.members.end(role.id)
+    left = admin.requests.show(request)
+    waits = asking.client(APPROVES, principal="dan").requests.approve(request)
+    with pytest.raises(ApprovalDue):
+        asking.client(("read", "promote"), principal="bob").promote("team/lora:v1", "prod")
+    moved = asking.client(APPROVES, principal="eve").requests.approve(request)
+
+    assert (left.missing, [one.principal for one in left.approvals]) == (2, [])
+    assert (waits.state, waits.missing) == ("open", 1)
+    assert (moved.state, [one.principal for one in moved.approvals]) == ("promoted", ["dan", "eve"])
+
+
 def test_an_approver_of_one_channel_approves_there_alone(asking):
     with asking.client() as admin:
         body = TokenCreate(principal="dan", scopes=["read", "approve"], everywhere=False)

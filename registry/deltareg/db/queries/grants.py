@@ -86,6 +86,14 @@ def end_grant(conn: sa.Connection, grant_id: int, *, ended_by: int) -> bool:
     return conn.execute(update).rowcount == 1
 
 
+def ended_since(conn: sa.Connection, principal_id: int, *, since_us: int) -> bool:
+    """Whether a role of a principal has been taken away since a time."""
+    query = sa.select(grants.c.id).where(
+        grants.c.principal_id == principal_id, grants.c.ended_at >= since_us
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def grant_row(conn: sa.Connection, grant_id: int) -> GrantRow | None:
     """Find a grant that has not ended."""
     return fetch_one(conn, _select_grants().where(grants.c.id == grant_id), GrantRow)

@@ -10,9 +10,13 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from deltareg.db.queries import requests as queries
-from deltareg.db.rows import ChannelRow, HasPolicy, RequestRow, VersionRow
+from deltareg.db.queries.grants import ended_since, holdings_of
+from deltareg.db.rows import ApprovalRow, ChannelRow, HasPolicy, RequestRow, VersionRow
 from deltareg.errors import ApprovalDue, GatePending
 from deltareg.refs import LineRef
+from deltareg.service.authority.decide import Decision, decide
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.held import grants_within, read_holdings
 from deltareg.service.authority.resources import Channel
 from deltareg.service.describe import line_of, ref_of
 from deltareg.service.events import Action
@@ -33,6 +37,21 @@ def approvals_due(channel: HasPolicy) -> int:
     return policy_of(channel).approvals
 
 
+def approvals_on(conn: sa.Connection, request: RequestRow) -> list[ApprovalRow]:
+    """Give the approvals of a request that count: those of who has lost the right since do not."""
+    where = channel_of(request)
+    given = queries.approvals_of(conn, [request.id]).get(request.id, [])
+    return [row for row in given if not _has_lost(conn, row, where)]
+
+
+def _has_lost(conn: sa.Connection, row: ApprovalRow, where: Channel) -> bool:
+    if not ended_since(conn, row.principal_id, since_us=row.created_at):
+        return False
+    held = read_holdings(holdings_of(conn, row.principal_id))
+    rights = grants_within(frozenset({Right.APPROVE.value}), held, None)
+    return decide(rights, Right.APPROVE, where) is not Decision.ALLOWED
+
+
 def ask_for_approvals(
     conn: sa.Connection, caller: Caller, line: LineRef, channel: ChannelRow, version: VersionRow,
     move: ChannelMove, *, warnings: Sequence[str] = (),
@@ -46,7 +65,7 @@ def ask_for_approvals(
     found = next(
         (r for r in queries.open_requests(conn, channel.id) if r.version_id == version.id), None
     )
-    given = 0 if found is None else len(queries.approvals_of(conn, [found.id]).get(found.id, []))
+    given = 0 if found is None else len(approvals_on(conn, found))
     if given >= due:
         return None
     if move.dry_run:
@@ -107,7 +126,7 @@ def note_promoted(
     """Give the request that a promotion is about to answer, with its audit row."""
     for request in queries.open_requests(conn, channel.id):
         if request.version_id == version.id:
-            given = queries.approvals_of(conn, [request.id]).get(request.id, [])
+            given = approvals_on(conn, request)
             after = {
                 "state": "promoted", "version": request.number,
                 "approved_by": [row.principal for row in given],

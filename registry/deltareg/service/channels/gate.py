@@ -27,6 +27,7 @@ from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
 from deltareg.service.base_parts import identities_of_variants, roots_of_variants
 from deltareg.service.bases.stacks import revoked_below
+from deltareg.service.channels.approvals import approvals_on
 from deltareg.service.channels.summaries import sign_answer
 from deltareg.service.describe import proof_of, ref_of, signatory_of
 from deltareg.service.ledger.channel_policy import policy_of
@@ -151,12 +152,11 @@ def _approvals(
 ) -> list[str]:
     """Name those who approve of a move under the policy as it is."""
     asked = [
-        request.id
+        request
         for request in request_queries.open_requests(conn, channel.id)
         if request.version_id == version.id and request.policy_digest == digest
     ]
-    given = request_queries.approvals_of(conn, asked)
-    return sorted({row.principal for rows in given.values() for row in rows})
+    return sorted({row.principal for request in asked for row in approvals_on(conn, request)})
 
 
 def _facts(conn: sa.Connection, version_id: int, channel_id: int) -> list[VerdictFact]:

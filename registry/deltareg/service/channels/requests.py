@@ -20,6 +20,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SHARED, SOMEWHERE
 from deltareg.service.channels.approvals import (
     approvals_due,
+    approvals_on,
     channel_of,
     end,
     subject_of,
@@ -60,10 +61,8 @@ def list_requests(
             conn, state=state, delta_id=delta_id, channel=channel, sight=caller.sight,
             before=before, limit=check_limit(limit) + 1,
         )  # fmt: skip
-        given = queries.approvals_of(conn, [row.id for row in rows])
-    return page(
-        rows, limit, key=lambda row: row.id, show=lambda row: _describe(row, given.get(row.id, []))
-    )
+        given = {row.id: approvals_on(conn, row) for row in rows}
+    return page(rows, limit, key=lambda row: row.id, show=lambda row: _describe(row, given[row.id]))
 
 
 def show_request(registry: Registry, caller: Caller, request_id: int) -> RequestInfo:
@@ -214,7 +213,7 @@ def _check_other(conn: sa.Connection, caller: Caller, request: RequestRow) -> No
 def _promote_if_due(
     conn: sa.Connection, caller: Caller, request: RequestRow, channel: ChannelRow
 ) -> None:
-    given = queries.approvals_of(conn, [request.id]).get(request.id, [])
+    given = approvals_on(conn, request)
     if len(given) < approvals_due(channel):
         return
     version = held(conn, version_queries.version_by_id(conn, request.version_id))
@@ -240,7 +239,7 @@ def _find(conn: sa.Connection, caller: Caller, request_id: int) -> RequestRow:
 
 def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
     request = _find(conn, caller, request_id)
-    info = _describe(request, queries.approvals_of(conn, [request.id]).get(request.id, []))
+    info = _describe(request, approvals_on(conn, request))
     accepted = list(queries.warnings_accepted(conn, request.id))
     info = info.model_copy(update={"accepted": accepted})
     if request.state != "open":
