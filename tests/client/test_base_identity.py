@@ -393,6 +393,10 @@ def test_a_base_may_lie_in_a_namespace(fresh, first, second, delta, tmp_path):
     assert (info.name, shared.name) == ("org/tiny", "tiny")
     assert version.base.name == "org/tiny"
     assert owners == ["ada"], "who makes a namespace owns it"
+    up = fresh.versions.lineage("team/one:v1").up
+    assert [(e.child, e.parent, e.relation) for e in up] == [
+        ("team/one:v1", "base:org/tiny", "base")
+    ]
     assert fresh.bases.show("org/tiny").identity == info.identity
     assert fresh.bases.diff("org/tiny", "tiny").same_tensors
     assert template_of(tmp_path / "out") == "first"

@@ -43,9 +43,9 @@ def _parents(conn: sa.Connection, caller: Caller, node: str) -> list[Edge]:
     row = find_version(conn, caller, Ref.parse(node), bare="newest")
     parents, relation = queries.parents_of(conn, row.id), _relation(conn, row)
     edges = [Edge(node, ref_of(parent), relation) for parent in parents]
-    is_version = "/" in (row.base_name or "")  # a plain base's name has none
-    base = str(row.base_name) if is_version else f"base:{row.base_name}"
-    edges.append(Edge(node, base, "base"))
+    if row.base_name is not None:
+        is_version = Base(row.base_name).is_version
+        edges.append(Edge(node, row.base_name if is_version else f"base:{row.base_name}", "base"))
     return [edge for edge in edges if _is_readable(caller, edge.parent)]
 
 
