@@ -406,6 +406,18 @@ def test_workers_who_measure_otherwise_do_not_agree(registry, worker, other, ada
     assert unmet(registry, ada) == []
 
 
+def test_a_worker_cannot_widen_what_counts_as_the_same(registry, worker, other, ada, queued):
+    """The threshold comes with what a worker reports, and one that lies says another."""
+    policy(registry, independent=2)
+    wide = measured(1.0, threshold=1e12)
+    honest = report(claim(registry, worker), checks=measured(2.0))
+    complete_run(registry, worker, queued, honest)
+    run = queue_run(registry, ada, RunCreate(ref=REF, independent=True)).id
+    complete_run(registry, other, run, report(claim(registry, other), checks=wide))
+
+    assert unmet(registry, ada) == ["independent"]
+
+
 def test_a_second_look_that_finds_the_same_changes_nothing(registry, worker, other, ada, queued):
     registry = Registry(registry.engine, registry.store, recheck_share=1.0)
     enrol(registry, ada, "gpu-2")
@@ -554,9 +566,9 @@ def sealed(statement, grant):
     return SignedReport(fence=grant.fence, envelope=envelope)
 
 
-def measured(value):
+def measured(value, **more):
     found = findings(type("Grant", (), {"fence": 1, "suite_digest": ""}))
     return [
-        check.model_copy(update={"value": value}) if check.name == "spectral" else check
+        check.model_copy(update={"value": value, **more}) if check.name == "spectral" else check
         for check in found.checks
     ]

@@ -68,6 +68,8 @@ def _are_near(one: CheckFact, other: CheckFact, tolerance: float) -> bool:
         return one.value is other.value
     if not (math.isfinite(one.value) and math.isfinite(other.value)):
         return str(one.value) == str(other.value)
-    # Far below its threshold a measure is rounding, which differs from one machine to another.
-    scale = max(abs(one.value), abs(other.value), abs(one.threshold or 0.0))
+    # Far below its threshold a measure is rounding, which differs from one machine to another. Each
+    # worker says the threshold itself: the smaller counts, so that one who lies widens nothing.
+    threshold = min(abs(one.threshold or 0.0), abs(other.threshold or 0.0))
+    scale = max(abs(one.value), abs(other.value), threshold)
     return abs(one.value - other.value) <= max(_LEAST, tolerance * scale)
