@@ -303,9 +303,9 @@ def test_a_proof_from_a_cache_does_not_hide_damage(server, run):
     rewrite(server.registry.store, packs_of(server, 1)[0], flip)
     admin.storage.fsck(read_data=True, repair=True)
 
-    asked = client.runs.prove(f"{LINE}:v1")
-    grant = prover_of(server).lease(LeaseRequest(worker="prover", what=["prove"], run=asked.id))
-    told = prover_of(server).complete_proof(
+    asked, prover = client.runs.prove(f"{LINE}:v1"), prover_of(server)
+    grant = prover.lease(LeaseRequest(worker="prover", what=["prove"], run=asked.id))
+    told = prover.complete_proof(
         asked.id,
         ProofReport(fence=grant.fence, storage_revision=grant.storage_revision, pieces=1, wrong=[]),
     )
