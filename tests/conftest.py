@@ -49,6 +49,7 @@ def pytest_configure():
 _DECIDED_IN_PYTHON = {"service", "client", "e2e", "verify", "api"}
 _DECIDED_BY_STATEMENTS = {
     "test_collect.py", "test_forged_moves.py", "test_leases.py", "test_matrix.py",
+    "test_superseding.py",
 }  # fmt: skip
 
 
@@ -115,6 +116,7 @@ def surroundings(tmp_path_factory):
             patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("NO_COLOR", "1")
+        patch.setenv("DELTAREG_GOLDEN", "never")  # a process with torch for each push
         yield
 
 

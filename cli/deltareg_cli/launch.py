@@ -33,7 +33,9 @@ def become(
     os.execve(sys.executable, line, {**os.environ, **(environ or {})})  # noqa: S606  # our own module
 
 
-def ask(module: str, *args: str, environ: Mapping[str, str]) -> Mapping[str, object]:
+def ask(
+    module: str, *args: str, environ: Mapping[str, str], timeout_s: float | None = None
+) -> Mapping[str, object]:
     """Run `python -m module args` beside this process and give the document that it writes.
 
     Args:
@@ -41,14 +43,24 @@ def ask(module: str, *args: str, environ: Mapping[str, str]) -> Mapping[str, obj
         args: Its arguments.
         environ: Variables beside those of this process.
 
+    Args:
+        module: A package of this project with a `__main__`.
+        args: Its arguments.
+        environ: Variables beside those of this process.
+        timeout_s: How long it may take; None for as long as it likes.
+
     Raises:
         DeltaregError: The one that the process tells of.
-        Inconclusive: It ended without a word.
+        Inconclusive: It ended without a word, or took too long.
     """
     line = [sys.executable, "-m", module, *args]
-    ended = subprocess.run(  # noqa: S603  # our own module
-        line, stdout=subprocess.PIPE, env={**os.environ, **environ}, check=False
-    )
+    try:
+        ended = subprocess.run(  # noqa: S603  # our own module
+            line, stdout=subprocess.PIPE, env={**os.environ, **environ}, check=False,
+            timeout=timeout_s,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise Inconclusive(f"python -m {module} {args[0]} took more than {timeout_s} s") from error
     try:
         document = cast("dict[str, object]", json.loads(ended.stdout))
     except ValueError as error:

@@ -27,6 +27,7 @@ from deltareg_verify import sandbox
 from deltareg_verify.assignment import Assignment, VersionOnBase
 from deltareg_verify.case import Case, DeltaFolder, Parts
 from deltareg_verify.checks import all_checks
+from deltareg_verify.dtypes import RUN_IN
 from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
@@ -45,7 +46,6 @@ from deltareg_verify.torch_engine import warm as warm_torch
 
 __all__ = ["describe", "prepare", "verify", "warm"]
 
-_RUN_IN = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # else as the base is stored
 _SPARE_CPU_S = 60
 
 
@@ -88,7 +88,7 @@ def verify(assignment: Assignment, out: BinaryIO) -> None:
         case = _case(assignment, partial(TorchEngine, device=device, room=room))
         for result in examine(case, waived=assignment.waived):
             speaker.check(result)
-        dtype = _RUN_IN.get(case.suite.dtype, case.dtype)
+        dtype = RUN_IN.get(case.suite.dtype, case.dtype)
         found = {**environment(device), **room.environment()}
         speaker.end(dtype=dtype, sandbox=level, environment=found)
     except DeltaregError as error:

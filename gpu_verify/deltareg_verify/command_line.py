@@ -27,6 +27,7 @@ from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.behavior import behavior
 from deltareg_verify.decoding import FOLDER_PREFIX, ChildDecoder
 from deltareg_verify.escape_trial import stand_trial
+from deltareg_verify.golden_recording import golden
 from deltareg_verify.key import identity_of
 from deltareg_verify.materials import Stock
 from deltareg_verify.options import Options
@@ -52,6 +53,7 @@ def main() -> None:
 
 main.add_command(probe)
 main.add_command(behavior)
+main.add_command(golden)
 
 
 @main.command(epilog=_EPILOG)

@@ -247,6 +247,14 @@ class Engine(Protocol):
         """Give an engine of another delta on the same base, which is loaded once for both."""
         ...
 
+    def in_dtype(self, dtype: str) -> "Engine":
+        """Give an engine of the same whose base runs in a dtype; this one where it does already.
+
+        Args:
+            dtype: As safetensors spells it; empty for whatever it runs in.
+        """
+        ...
+
     def peak_bytes(self) -> int:
         """The most memory held so far: the device's, or the process's on a CPU."""
         ...

@@ -24,7 +24,9 @@ def loaded_by(module, *, heavy=HEAVY):
     return run.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["deltareg", "deltareg.client", "deltareg_cli.frame"])
+@pytest.mark.parametrize(
+    "module", ["deltareg", "deltareg.client", "deltareg.golden", "deltareg_cli.frame"]
+)
 def test_the_client_and_the_command_line_load_nothing_heavy(module):
     assert loaded_by(module) == []
 

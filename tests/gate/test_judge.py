@@ -10,7 +10,8 @@ from deltareg.gate.judge import Candidate, Circumstances, is_in_window, judge, r
 from deltareg.gate.policy import Policy, RequiredSuite, RollbackWindow, parse_policy, policy_digest
 from deltareg.gate.ruling import RULE_ERRORS, Ruling
 from deltareg.gate.signers import Signer
-from deltareg.gate.verdict_facts import SuiteFact, VerdictFact
+from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact
+from deltareg.gate.verdict_rules import why_not
 from deltareg.gate.verifier import VERIFIER
 
 HOUR_US = 3600 * 1_000_000
@@ -228,3 +229,16 @@ def test_the_window_of_a_rollback_is_the_policys(behind, days, inside):
     window = RollbackWindow(revisions=2, days=1)
 
     assert is_in_window(behind=behind, age_s=days * 86_400, window=window) is inside
+
+
+def test_a_suite_that_is_for_no_gate_opens_none_whatever_its_verdict():
+    quick = replace(VERDICT, suite="fast")
+    policy = replace(POLICY, suites=(RequiredSuite("fast"),))
+    now = replace(NOW, suites={"fast": replace(SUITE, is_for_gates=False)})
+
+    (unmet,) = gate(CANDIDATE, policy, [quick], now=now)
+
+    assert (unmet.rule, unmet.suite) == ("missing", "fast")
+    assert "counts for no channel" in unmet.message
+    assert "policy set" in unmet.fix
+    assert why_not(quick, CANDIDATE.subject, now.suites["fast"], bound=Bounds()) is not None

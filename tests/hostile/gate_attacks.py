@@ -210,6 +210,14 @@ def _(world, me):
     return me.does("PUT", path, {"policy": {"suites": []}, "reason": "x"}, If_Match=tag)
 
 
+@attack("a channel is content with a quick look", best=("chief", "owner"))
+def _(world, me):
+    """By a policy that asks for the suite `fast` in place of all others."""
+    path = f"/deltas/{LINE}/channels/prod/policy"
+    tag = world.me("owner").http.get(path).headers["ETag"]
+    return me.does("PUT", path, {"policy": {"suites": ["fast"]}, "reason": "x"}, If_Match=tag)
+
+
 @attack("a quarantine is cleared", but={*KEEPERS}, best=("pusher", "approver"))
 def _(world, me):
     path = f"/deltas/{LINE}/channels/prod/quarantine/2"

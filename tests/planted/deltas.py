@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from deltareg.suites.golden import GOLDEN_FILE
+from deltareg.suites.golden_file import GOLDEN_FILE
 from tests.planted.broken import EDITED, TRAINED, Saved
 from tests.planted.healthy import RECIPES, recipe
 from tests.planted.orders import Order, Recipe

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import logging
 
-from deltareg.suites.golden import GOLDEN_FILE
+from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg_verify.arrays import largest_difference
 from deltareg_verify.examine import examine
 from tests.planted.broken import Saved

@@ -12,7 +12,8 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from deltareg.suites.golden import encode, record
+from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden_file import encode
 from tests.planted.bases import descend, domain_probe, load_base, make_base
 from tests.planted.bottlenecks import Widened
 from tests.planted.data import Examples
@@ -154,7 +155,9 @@ def _record(tuned: torch.nn.Module, order: Order, path: Path) -> None:
     with torch.no_grad():
         logits = tuned(**inputs)["logits"].float()
     arrays = {name: value.numpy() for name, value in inputs.items()}
-    path.write_bytes(encode(record(arrays, {"logits": logits.numpy()})))
+    sample = sample_of(arrays, {"logits": logits.numpy()})
+    origin = Origin("in_training", "F32", "cpu")
+    path.write_bytes(encode(Golden((sample,), origin)))
 
 
 def copied(source: Path, out: Path) -> Path:

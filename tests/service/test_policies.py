@@ -91,6 +91,11 @@ def test_a_policy_that_somebody_else_replaced_is_not_overwritten(two, registry_s
     assert two.channels.policy(*PROD).policy["approvals"] == 1
 
 
+def test_a_quick_look_is_refused_as_what_a_channel_asks_for_and_its_pass_counts_nowhere(two):
+    with pytest.raises(InvalidInput, match="fast is a quick look that counts for no channel"):
+        two.channels.set_policy("team/lora", "dev", {"suites": ["smoke", "fast"]})
+
+
 def test_each_rule_refuses_a_promotion_and_explains_itself(two):
     dev = ("team/lora", "dev")
     for policy, rule, error in (

@@ -1,6 +1,7 @@
 """Golden outputs: written, read back, compared, and refused when they are something else."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.errors import InvalidInput, Refused
-from deltareg.suites.golden import KEPT, MOST_BYTES, Golden, compare, decode, encode, record
+from deltareg.suites.golden import KEPT, MOST_ROWS, Golden, Origin, compare, distance, sample_of
+from deltareg.suites.golden_file import MOST_BYTES, decode, encode
 
 IDS = {"input_ids": np.arange(6).reshape(2, 3)}
+ORIGIN = Origin(
+    "in_training", "BF16", "cuda", "bitsandbytes", {"peft": "0.21.2"}, {"x.safetensors": "blake3:0"}
+)
+
+
+def record(inputs, outputs, origin=None):
+    return Golden((sample_of(inputs, outputs),), origin or Origin())
 
 
 def outputs(*shape, seed=0):
@@ -21,17 +30,17 @@ def outputs(*shape, seed=0):
 def test_outputs_agree_with_what_was_recorded_of_them(shape):
     golden = decode(encode(record(IDS, outputs(*shape))))
 
-    found = compare(golden, outputs(*shape))
+    found = compare(golden, [outputs(*shape)])
 
-    assert (found.difference, found.agreement) == (0, 1)
-    assert golden.outputs["logits"].values.shape[-1] == min(KEPT, shape[-1])
+    assert (found.difference, found.distance, found.agreement) == (0, 0, 1)
+    assert golden.samples[0].outputs["logits"].values.shape[-1] == min(KEPT, shape[-1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.int32, np.uint8, np.bool_])
 def test_inputs_come_back_as_they_were(dtype):
     values = np.array([[0, 1], [1, 1]], dtype)
 
-    found = decode(encode(record({"x": values}, outputs(2, 3)))).inputs["x"]
+    found = decode(encode(record({"x": values}, outputs(2, 3)))).samples[0].inputs["x"]
 
     assert found.dtype == dtype
     assert np.array_equal(found, values)
@@ -43,7 +52,7 @@ def test_a_shift_of_all_values_is_the_difference(shift, row):
     other = outputs(6, 8)
     other["logits"][row] += np.float32(shift)
 
-    assert compare(golden, other).difference == pytest.approx(shift, rel=1e-3)
+    assert compare(golden, [other]).difference == pytest.approx(shift, rel=1e-3)
 
 
 WRONG = {
@@ -56,7 +65,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_differs_is_never_within_a_tolerance(name):
-    found = compare(record(IDS, outputs(2, 3, 50)), WRONG[name])
+    found = compare(record(IDS, outputs(2, 3, 50)), [WRONG[name]])
 
     assert not found.difference <= 0.5
     assert found.output == "logits"
@@ -65,7 +74,7 @@ def test_what_differs_is_never_within_a_tolerance(name):
 def test_the_worst_output_is_named():
     both = {"a": outputs(2, 4)["logits"], "b": outputs(2, 4)["logits"]}
 
-    found = compare(record(IDS, both), {**both, "b": both["b"] + 1})
+    found = compare(record(IDS, both), [{**both, "b": both["b"] + 1}])
 
     assert found.output == "b"
 
@@ -75,20 +84,39 @@ def test_a_file_that_would_be_too_large_is_refused():
         encode(record({"x": np.zeros(MOST_BYTES // 4, np.int64)}, outputs(1, 2)))
 
 
-def edited(**changes):
+def edited(*, recorded=None, **changes):
+    document = json.loads(encode(record(IDS, outputs(2, 3))))
+    samples = [document["samples"][0] | changes]
+    told = document["recorded"] | (recorded or {})
+    return json.dumps({**document, "samples": samples, "recorded": told}).encode()
+
+
+def whole(**changes):
     document = json.loads(encode(record(IDS, outputs(2, 3))))
     return json.dumps(document | changes).encode()
 
 
 def entry(**changes):
     document = json.loads(encode(record(IDS, outputs(2, 3))))
-    return {"logits": document["outputs"]["logits"] | changes}
+    return {"logits": document["samples"][0]["outputs"]["logits"] | changes}
 
 
 HOSTILE = {
     "no JSON": b"\x80\x04N.",
     "a list": b"[]",
-    "another schema": edited(schema="deltareg.golden/2"),
+    "another schema": whole(schema="deltareg.golden/3"),
+    "no samples": whole(samples=[]),
+    "samples as a number": whole(samples=1),
+    "too many samples": whole(samples=[{}] * 65),
+    "nothing of where it comes from": whole(recorded=None),
+    "an unknown way of recording": edited(recorded={"how": "by magic"}),
+    "an unknown dtype of the network": edited(recorded={"dtype": "F8"}),
+    "a device that is no word": edited(recorded={"device": 1}),
+    "a device that is a screen": edited(recorded={"device": "\x1b[2J"}),
+    "software as a list": edited(recorded={"software": []}),
+    "software that is a novel": edited(recorded={"software": {"torch": "x" * 201}}),
+    "a row outside": edited(outputs=entry(rows="/////w==")),
+    "no rows": edited(outputs=entry(rows="")),
     "no inputs": edited(inputs={}),
     "no outputs": edited(outputs={}),
     "outputs as a list": edited(outputs=[]),
@@ -116,4 +144,66 @@ def test_scalars_are_left_out():
     golden = record(IDS, {**outputs(2, 3), "loss": np.array(1, np.float32)})
 
     assert isinstance(golden, Golden)
-    assert list(golden.outputs) == ["logits"]
+    assert list(golden.samples[0].outputs) == ["logits"]
+
+
+def test_where_outputs_come_from_comes_back():
+    found = decode(encode(record(IDS, outputs(2, 3), ORIGIN))).origin
+
+    assert found == ORIGIN
+    assert found.told == "recorded in training, with peft 0.21.2 in BF16 on cuda"
+
+
+def test_of_many_positions_some_are_kept_and_compared():
+    golden = decode(encode(record(IDS, outputs(1, 4 * MOST_ROWS, 8))))
+    other = outputs(1, 4 * MOST_ROWS, 8)
+    other["logits"][0, -1] += 1
+
+    (kept,) = golden.samples[0].outputs.values()
+
+    assert kept.values.shape == (MOST_ROWS, 8)
+    assert compare(golden, [outputs(1, 4 * MOST_ROWS, 8)]).distance == 0
+    assert compare(golden, [other]).difference == pytest.approx(1, rel=1e-3)
+
+
+def test_a_largest_value_that_another_overtakes_by_rounding_agrees():
+    golden = record(IDS, {"logits": np.array([[5.0, 4.9999, 1.0]], np.float32)})
+    other = {"logits": np.array([[4.9999, 5.0, 1.0]], np.float32)}
+
+    assert compare(golden, [other]).agreement == 0
+    assert compare(golden, [other], slack=0.001).agreement == 1
+
+
+def test_samples_of_several_shapes_are_compared_together():
+    golden = Golden(tuple(sample_of(IDS, outputs(1, n, 9, seed=n)) for n in (3, 5)))
+    found = [outputs(1, n, 9, seed=n) for n in (3, 5)]
+    found[1]["logits"] = found[1]["logits"] + np.float32(2)
+
+    assert compare(golden, found).difference == pytest.approx(2, rel=0.1)  # of max(1, RMS)
+    assert distance(golden, found) == pytest.approx(2 * (5 / 8) ** 0.5, rel=1e-5)
+    assert distance(golden, [{}, {}]) == 0
+
+
+FROZEN = Path(__file__).parents[1] / "golden" / "outputs"
+
+
+def test_a_file_of_the_first_schema_is_still_read():
+    golden = decode((FROZEN / "1.json").read_bytes())
+
+    (sample,) = golden.samples
+    assert golden.origin == Origin("by_publisher")
+    assert np.array_equal(sample.inputs["input_ids"], IDS["input_ids"])
+    assert sample.inputs["attention_mask"].dtype == np.bool_
+    assert sample.outputs["logits"].values[0, 0] == pytest.approx(1.66589, abs=1e-4)
+
+
+def test_the_bytes_of_the_second_schema_are_these():
+    raw = (FROZEN / "2.json").read_bytes()
+
+    golden = decode(raw)
+
+    assert encode(golden) == raw
+    assert golden.origin.told == "recorded in training, with peft 0.21.2 in BF16 on cuda"
+    assert [sorted(sample.outputs) for sample in golden.samples] == [
+        ["logits"], ["last_hidden_state", "logits"],
+    ]  # fmt: skip

@@ -28,7 +28,9 @@ def test_a_built_in_suite_is_its_own_document(name):
 
 
 def test_the_built_in_ones_are_these():
-    assert built_in_names() == ("deep", "smoke", "static")
+    assert built_in_names() == (
+        "deep", "fast", "golden", "golden-in-training", "smoke", "static",
+    )  # fmt: skip
     with pytest.raises(NotFound, match="no suite 'never'"):
         built_in("never")
 

@@ -5,14 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from deltareg.suites.golden import GOLDEN_FILE, encode, record
+from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden_file import GOLDEN_FILE, encode
 from deltareg_verify.examine import examine
 from deltareg_verify.verdict import judge
 from tests.verify.bench import SAMPLES, Bench, read_arrays, sample_base, suite_of
 
-SUITE = suite_of(
-    ("golden", {"f32": "0.001", "bf16": "0.2", "f16": "0.05", "least_agreement": "0.95"})
-)
 IDS = read_arrays(SAMPLES / "probes.safetensors")["input_ids"]
 DEVICES = ["cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)]
 
@@ -23,20 +21,22 @@ def delta(tmp_path):
     return tmp_path / "delta"
 
 
-def checked(delta, cache_dir, *, base="tinyllama", device="cpu"):
-    bench = Bench(delta, sample_base(base), cache_dir, suite=SUITE, device=device)
+def checked(delta, cache_dir, *, base="tinyllama", device="cpu", **parameters):
+    suite = suite_of(("golden", parameters))
+    bench = Bench(delta, sample_base(base), cache_dir, suite=suite, device=device)
     (result,) = examine(bench.case())
-    verdict = judge(SUITE, [result])
+    verdict = judge(suite, [result])
     return verdict, result
 
 
 def computed(delta, cache_dir, state="attached"):
-    bench = Bench(delta, sample_base("tinyllama"), cache_dir)
+    bench = Bench(delta, sample_base("tinyllama"), cache_dir, suite=suite_of("golden"))
     return bench.engine().outputs_for(state, {"input_ids": IDS})
 
 
-def keep(delta, outputs, ids=IDS):
-    (delta / GOLDEN_FILE).write_bytes(encode(record({"input_ids": ids}, outputs)))
+def keep(delta, outputs, ids=IDS, **origin):
+    golden = Golden((sample_of({"input_ids": ids}, outputs),), Origin(**origin))
+    (delta / GOLDEN_FILE).write_bytes(encode(golden))
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deltareg.errors import NotFound, Unavailable, WaitTimeout
+from deltareg.errors import InvalidInput, NotFound, Unavailable, WaitTimeout
 from deltareg.wire import ProofState, RunInfo, VersionInfo
 from deltareg_cli.blocks import Answer, Block, Cell, Facts, Title, toned
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.commands.lint import lint_answer
 from deltareg_cli.exits import Exit
 from deltareg_cli.global_options import compression_option, concurrency_option, dry_run
+from deltareg_cli.golden_recorder import OnTheWay
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Duration, message_option, option, parse_pairs
@@ -108,8 +109,10 @@ RECORD, VERIFICATION, SIGNATURE = "For the record", "Verification", "Signature"
     metavar="FILE",
     type=click.Path(path_type=Path),
     section=VERIFICATION,
-    help="Outputs of your own for verification to find again, a safetensors file.",
+    help="Outputs of your own for verification to find again: a safetensors file, or one that was "
+    "recorded. Without it, those that were recorded into the folder.",
 )
+@option("--no-golden", is_flag=True, section=VERIFICATION, help="Push none, and record none.")
 @option("--wait", is_flag=True, section=VERIFICATION, help="Wait for the verdict, and the proof.")
 @option(
     "--wait-timeout",
@@ -171,6 +174,7 @@ def push(
     parents: tuple[str, ...],
     suite: str | None,
     golden: Path | None,
+    no_golden: bool,
     wait: bool,
     wait_timeout: float,
     sign: str | None,
@@ -195,14 +199,20 @@ def push(
     Only bytes that the registry does not have are sent. The same folder pushed twice is one
     version. A push that was interrupted goes on when the same command is given again.
 
-    A file for --golden holds tensors inputs.NAME and outputs.NAME, as the network's forward names
-    them, computed where the delta was trained. They are kept with the version, and a verification
-    fails where base and delta do not give them again.
+    Golden outputs are what a delta computed elsewhere. They are kept with the version, and a
+    verification fails where base and delta do not give them again. What was recorded into the
+    folder (deltareg golden) goes along. Where nothing was, the library that wrote the delta is
+    asked on the way, if it is installed and the base is on this machine and has at most 3 GiB. The
+    file stays in the folder, so that the same push again is the same version; where that fails the
+    push goes on without. A safetensors file for --golden holds tensors inputs.NAME and
+    outputs.NAME, as the network's forward names them.
 
     With --sign the files are signed as a pull writes them, before anything is sent, in a bundle of
     OpenSSF model-signing. The registry takes it only where it holds.
     """
     client = invocation.client
+    if no_golden and golden is not None:
+        raise InvalidInput("--golden and --no-golden say two things", fix="leave one out")
     base = base or _base_in_config(invocation, path)
     if invocation.globals.dry_run:
         found = client.lint(path, base=base, convention=convention or "")
@@ -211,7 +221,8 @@ def push(
     report = client.push(
         path, line, base=base, kind=kind, convention=convention or "", parents=parents,
         message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
-        golden=golden, sign=_signing(sign, certificate, chain, sigstore_trust),
+        golden=False if no_golden else golden, record_golden=_recorder(invocation),
+        sign=_signing(sign, certificate, chain, sigstore_trust),
     )  # fmt: skip
     if report.left_out:
         invocation.output.note(clean(_left_out(report.left_out)))
@@ -238,6 +249,11 @@ def _signing(
     from deltareg.client.use_cases import signers  # brings what signs
 
     return signers.sign_with(sign or "", certificate, chain, trust)
+
+
+def _recorder(invocation: Invocation) -> OnTheWay | None:
+    """Give what records golden outputs on the way; None where the settings say never."""
+    return None if invocation.config.golden == "never" else OnTheWay(invocation)
 
 
 def _base_in_config(invocation: Invocation, path: Path) -> str:
@@ -311,6 +327,7 @@ def push_answer(
             ("size", f"{size(version.logical_bytes)}, stored in {size(version.stored_bytes)}"),
             ("sent", _sent(report)),
             ("bytes", proof_cell(proof) if proof is not None else ""),
+            ("golden outputs", _golden(report)),
             ("verdict", [_verdict(run, version), Cell(waits, "warn")]),
             ("signed by", report.signature.signed_by if report.signature else ""),
             ("digest", version.digest),
@@ -326,6 +343,14 @@ def _before(report: "PushReport") -> str:
     if report.created:
         return ""
     return "was there, its bytes were sent again" if report.uploaded_bytes else "was there already"
+
+
+def _golden(report: "PushReport") -> Cell:
+    """Say where the golden outputs come from, or why there are none."""
+    if report.golden or not report.golden_missing:
+        return Cell(report.golden)
+    fix = "record them where it was trained, see: deltareg golden --help"
+    return Cell(f"none: {report.golden_missing}; {fix}", "dim")
 
 
 def _sent(report: "PushReport") -> str:

@@ -27,6 +27,7 @@ PLACE = Place("Verify and promote", 10)
         "deltareg verify me/chat:v3 --wait --junit checks.xml --report-html verdict.html",
     ),
     Example("once more, although there is a verdict", "deltareg verify me/chat:v3 --again --wait"),
+    Example("a quick look while training goes on", "deltareg verify me/chat --fast --wait"),
     Example("on the base in four bits", "deltareg verify me/chat:v3 --variant llama-bnb4 --wait"),
     Example("on an H100", "deltareg verify me/chat:v3 --on h100 --wait"),
     Example("here, by a worker of its own", "deltareg verify me/chat:v3 --on local"),
@@ -35,6 +36,11 @@ PLACE = Place("Verify and promote", 10)
 )
 @click.argument("ref", help="What to verify; a bare NS/NAME is its newest version.")
 @option("--suite", default="smoke", show_default=True, help="The checks to make.")
+@option(
+    "--fast",
+    is_flag=True,
+    help="Stored values and one forward only, in seconds; counts for no channel.",
+)
 @option(
     "--channel",
     type=Channel(),
@@ -71,6 +77,7 @@ def verify(
     ref: str,
     *,
     suite: str,
+    fast: bool,
     channel: str | None,
     variant: str,
     independent: bool,
@@ -90,6 +97,9 @@ def verify(
     inconclusive. A check that should have run and did not makes the verdict inconclusive, which
     never counts as pass.
 
+    With --fast the suite is fast: stored values and one forward, for a look while training goes on.
+    Its verdict is shown like any other and opens no channel, whatever a policy says.
+
     With --variant the version runs on that variant: its packed weights are unpacked by the formulas
     of their scheme, so no library of it is needed. Such a verdict counts where a policy names the
     variant, and in deltareg base compat.
@@ -101,6 +111,7 @@ def verify(
     verdict is for your eyes: it counts for no channel, unless a policy says local: true. With
     --independent another worker makes the checks, on another host, than those that passed already.
     """
+    suite = _suite_meant(suite, is_fast=fast, channel=channel)
     where = parse_where(places)
     if paths.wanted and not (wait or where.is_here):
         raise InvalidInput("a report needs the verdict", fix="add --wait")
@@ -119,6 +130,23 @@ def verify(
         run = _waited(invocation, run, paths, timeout_s=timeout, against=against)
     invocation.output.show(run_answer(run, invocation))
     return run_status(run) if wait else Exit.DONE
+
+
+def _suite_meant(suite: str, *, is_fast: bool, channel: str | None) -> str:
+    """Give the suite that is asked for.
+
+    Raises:
+        InvalidInput: `--fast` is given beside what it excludes.
+    """
+    if not is_fast:
+        return suite
+    if suite != "smoke" or channel is not None:
+        other = "--channel" if channel is not None else "--suite"
+        raise InvalidInput(
+            f"--fast is a suite of its own, which counts for no channel; {other} asks for another",
+            fix=f"leave --fast out, or {other}",
+        )
+    return "fast"
 
 
 def _waited(

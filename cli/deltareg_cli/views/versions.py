@@ -22,7 +22,7 @@ def version_blocks(version: VersionInfo, *, now: datetime) -> list[Block]:
         ("base", [Cell(version.base.name, "name"), Cell(short(version.base.root), "dim")]),
         ("trained on", version.trained_on),
         ("bytes", proof_cell(version.proof)),
-        ("verdict", toned(version.verdict) if version.verdict else Cell("none yet", "dim")),
+        ("verdict", _verdict(version)),
         ("channels", ", ".join(version.channels)),
         ("label", version.semver or ""),
         ("labels", " ".join(f"{key}={text}" for key, text in sorted(version.labels.items()))),
@@ -81,9 +81,21 @@ def verdict_of(version: VersionInfo) -> Cell:
         return toned("deleted")
     if version.is_revoked or version.proof == "corrupt":
         return Cell("revoked" if version.is_revoked else "corrupt", "bad")
+    if version.superseded_by:
+        return Cell("superseded", "dim")
     verdict = toned(version.verdict)
     is_claimed = version.verdict and version.proof == "claimed"
     return Cell(f"{verdict.text} (claimed)", "warn") if is_claimed else verdict
+
+
+def _verdict(version: VersionInfo) -> Cell:
+    """Say what a version's verdict is, or why there is none and what would bring it."""
+    if version.verdict:
+        return toned(version.verdict)
+    if not version.superseded_by:
+        return Cell("none yet", "dim")
+    told = f"none: superseded by {version.superseded_by} before a worker began"
+    return Cell(f"{told}; deltareg verify {version.ref}", "dim")
 
 
 def proof_cell(proof: ProofState | None) -> Cell:
@@ -123,6 +135,7 @@ def _detail(version: VersionDetail) -> list[tuple[str, Text | Sequence[Text]]]:
     return [
         ("tensors", [tensors, Cell(foldable, "dim")]),
         ("files", ", ".join(version.files)),
+        ("golden outputs", version.golden),
         ("stack", " <- ".join([*version.stack, version.ref]) if len(version.stack) > 1 else ""),
         ("parents", ", ".join(version.parents)),
         ("sent by", Cell(version.sender, "bad")),

@@ -35,7 +35,7 @@ from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.torch_engine.from_files import dtype_of, outlined
 from deltareg_verify.torch_engine.invocations import with_invocations
-from deltareg_verify.torch_engine.load import DTYPES, Network, load, load_tokenizer
+from deltareg_verify.torch_engine.load import DTYPES, SPELLED, Network, load, load_tokenizer
 from deltareg_verify.torch_engine.networks.pipeline import run_part
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
@@ -268,6 +268,15 @@ class TorchEngine:
         else:
             self._probed = other._probed = [*self._probed, *effects]
         return other
+
+    def in_dtype(self, dtype: str) -> "TorchEngine":
+        """Give an engine of the same whose base runs in a dtype: loaded anew, if need be."""
+        if dtype not in SPELLED or DTYPES[SPELLED[dtype]] == self._dtype:
+            return self
+        suite = replace(self._suite, dtype=SPELLED[dtype])
+        return TorchEngine(
+            self._whole, self._effects, suite=suite, device=self._device, room=self._room
+        )
 
     def peak_bytes(self) -> int:
         """The most memory held so far."""

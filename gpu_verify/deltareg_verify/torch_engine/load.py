@@ -20,6 +20,7 @@ from torch import nn
 from deltareg.delta.kind import BaseView
 from deltareg.delta.maths.formula import Tensor
 from deltareg.errors import Inconclusive
+from deltareg_verify.dtypes import RUN_IN
 from deltareg_verify.torch_engine.from_files import mapped, outlined
 from deltareg_verify.torch_engine.networks import Loading, make_network
 from deltareg_verify.torch_engine.ops import NAMES, borrowed
@@ -27,6 +28,8 @@ from deltareg_verify.torch_engine.streamed import Placing, stand_in
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 """What a suite may ask a base to run in, whatever it is stored in."""
+SPELLED = {name: word for word, name in RUN_IN.items()}
+"""How a suite calls the dtypes that safetensors spells otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

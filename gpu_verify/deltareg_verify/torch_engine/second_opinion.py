@@ -5,6 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,24 +40,45 @@ def ask(
         inputs: By parameter of the network's forward.
         written: Parameters that the library will write to.
     """
+    found, module = loaded(name, network, folder, effects, written=written)
+    if module is None:
+        return found
+    try:
+        return replace(found, outputs=floating_outputs(forward(module, inputs)))
+    except (Inconclusive, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a library says, it is told
+        return replace(found, fault=_told(error))
+
+
+def loaded(
+    name: str,
+    network: Network,
+    folder: Path,
+    effects: Sequence[Effect],
+    *,
+    written: Collection[str],
+) -> tuple[SecondOpinion, torch.nn.Module | None]:
+    """Have a library load a delta; gives what it says, and the network where it has loaded it.
+
+    Args:
+        name: As the delta's files name the library.
+        network: The base; it stays what it is.
+        folder: The delta's.
+        effects: What the delta does, as it was read here.
+        written: Parameters that the library will write to.
+    """
     library = LIBRARIES.get(name)
     if library is None or library.load is None or not library.version:
-        return SecondOpinion(library.package if library else name)
+        return SecondOpinion(library.package if library else name), None
     package, version = library.package, library.version
     try:
         module = library.load(copied(network.module, written=written), folder, effects)
     except (Inconclusive, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001  # whatever a library says, it is told
-        return SecondOpinion(package, version, refusal=_told(error))
-    if module is None:
-        return SecondOpinion(package)
-    try:
-        return SecondOpinion(package, version, floating_outputs(forward(module, inputs)))
-    except (Inconclusive, MemoryError):
-        raise
     except Exception as error:  # noqa: BLE001  # the same
-        return SecondOpinion(package, version, fault=_told(error))
+        return SecondOpinion(package, version, refusal=_told(error)), None
+    return SecondOpinion(package, "" if module is None else version), module
 
 
 def stored_places(effects: Sequence[Effect], network: Network, plan: Plan) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from deltareg.client import use_cases
 from deltareg.client.cache.cache import Cache
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from deltareg.client.compare.behavior import Behavior
     from deltareg.client.compare.bisect import Bisection
     from deltareg.client.compare.bisect_by_hand import HandBisection
+    from deltareg.client.push.golden_of_push import RecordGolden
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.resources.keys import Keys
     from deltareg.client.resources.signatures import Signatures
@@ -158,14 +159,15 @@ class Client:
         semver: str | None = None,
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
-        golden: AnyPath | None = None,
+        golden: "AnyPath | Literal[False] | None" = None,
+        record_golden: "RecordGolden | None" = None,
         sign: "AnyPath | SignWith | None" = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version of a line; see `versions.push`."""
         return self.versions.push(
             path, line, base=base, kind=kind, convention=convention, parents=parents,
             message=message, semver=semver, labels=labels, idempotency_key=idempotency_key,
-            golden=golden, sign=sign,
+            golden=golden, record_golden=record_golden, sign=sign,
         )  # fmt: skip
 
     def verify(

@@ -26,6 +26,7 @@ PROJECT_FILE = "deltareg.toml"
 OutputFormat = Literal["table", "json", "jsonl", "yaml"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
 COMPRESSIONS = ("default", "fast", "max")
+GOLDENS = ("auto", "never")
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -49,6 +50,7 @@ class ClientConfig:
         patience_s: How long it is tried again at least: a server that is restarted is no failure.
         concurrency: How many requests carry bytes at once.
         compression: Which codecs a push tries.
+        golden: Whether a push of the command line records golden outputs where there are none.
         output: How the command line writes results.
         progress: Whether the command line shows progress.
         request_id: Sent with each request to find it in the server's log; empty for a new one each.
@@ -66,6 +68,7 @@ class ClientConfig:
     patience_s: float = 30.0
     concurrency: int = 4
     compression: str = "default"
+    golden: str = "auto"
     output: OutputFormat = "table"
     progress: bool = True
     request_id: str = ""
@@ -100,6 +103,12 @@ SETTINGS: tuple[Setting, ...] = (
         "DELTAREG_COMPRESSION",
         "default",
         f"How hard a push compresses: {', '.join(COMPRESSIONS)}.",
+    ),
+    Setting(
+        "golden",
+        "DELTAREG_GOLDEN",
+        "auto",
+        "Whether a push records golden outputs by the library, where it can: auto or never.",
     ),
     Setting("timeout", "DELTAREG_TIMEOUT", "30s", "How long one request may take to answer."),
     Setting(
@@ -321,6 +330,7 @@ def _build(texts: Mapping[str, str], *, token: str = "", request_id: str = "") -
         patience_s=parse_duration(texts["patience"]),
         concurrency=_whole(texts["concurrency"], least=1),
         compression=_one_of(COMPRESSIONS, texts["compression"]),
+        golden=_one_of(GOLDENS, texts["golden"]),
         output=output,
         progress=_boolean(texts["progress"]),
         request_id=request_id,

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from deltareg.client.bases import named, push_base, which
     from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff
     from deltareg.client.fold import materialize, update
+    from deltareg.client.folders import golden
     from deltareg.client.pull import fetching, stored_form
-    from deltareg.client.push import convert, lint, merge, push, reencode
+    from deltareg.client.push import convert, golden_of_push, lint, merge, push, reencode
     from deltareg.client.trust import (
         audit_log,
         last_checkpoint,
@@ -30,6 +31,8 @@ _ROOMS = {
     "convert": "push",
     "diff": "compare",
     "fetching": "pull",
+    "golden": "folders",
+    "golden_of_push": "push",
     "last_checkpoint": "trust",
     "lint": "push",
     "materialize": "fold",
@@ -55,6 +58,8 @@ __all__ = [
     "convert",
     "diff",
     "fetching",
+    "golden",
+    "golden_of_push",
     "last_checkpoint",
     "lint",
     "materialize",

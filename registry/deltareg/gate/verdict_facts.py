@@ -28,6 +28,7 @@ class SuiteFact:
         needs_promoted: Whether it compares with the version that a channel serves.
         required: The checks that it requires, and of each whether it may not apply.
         tolerance: How far apart two workers' measures may be, as a share of the larger.
+        is_for_gates: Whether its verdicts count for channels at all.
     """
 
     digest: Digest
@@ -36,6 +37,7 @@ class SuiteFact:
     needs_promoted: bool = False
     required: Mapping[str, bool] = field(default_factory=dict[str, bool])
     tolerance: float = TOLERANCE
+    is_for_gates: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,10 @@ def rule_on_suite(
         return [
             Ruling("missing", told, fix="deltareg suite ls; then change the policy", suite=name)
         ]
+    if not suite.is_for_gates:
+        told = f"{_never(name)}, and the policy asks for it"
+        fix = "change the policy: deltareg channel policy set NS/NAME CHANNEL FILE"
+        return [Ruling("missing", told, fix=fix, suite=name)]
     theirs = [verdict for verdict in verdicts if verdict.suite == name]
     if not bound.signers.is_local_taken:  # they say nothing here, unless there is nothing else
         theirs = [verdict for verdict in theirs if not verdict.signer.is_local] or theirs
@@ -127,6 +131,7 @@ def _why_foreign(
 ) -> tuple[Rule, str] | None:
     was_made = verdict.outcome != "inconclusive"  # else it may have ended before there was a seed
     differences: list[tuple[bool, Rule, str]] = [
+        (not suite.is_for_gates, "missing", _never(verdict.suite)),
         (
             verdict.manifest != str(subject.manifest),
             "foreign", f"it is about other bytes, {_short(verdict.manifest)}",
@@ -284,6 +289,10 @@ def _why_other(verdict: VerdictFact, suite: SuiteFact, bound: Bounds) -> tuple[R
         now = "; ".join(sorted(bound.environments)) or "not known"
         return "environment", f"it was made with {environment}, the workers' is {now}"
     return None
+
+
+def _never(suite: str) -> str:
+    return f"suite {suite} is a quick look that counts for no channel"
 
 
 def _other_identity(identity: str) -> str:

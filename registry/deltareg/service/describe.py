@@ -15,6 +15,8 @@ from deltareg.db.queries.principals import principal_name
 from deltareg.db.queries.referrers import referrer_rows
 from deltareg.db.queries.revocations import standing_revocations
 from deltareg.db.queries.shares import Held
+from deltareg.db.queries.superseding import superseded
+from deltareg.db.queries.verdicts import newest_verdict
 from deltareg.db.rows import (
     BaseRow,
     HubIdRow,
@@ -32,6 +34,7 @@ from deltareg.service.base_parts import identity_of, manifest_of_base, whole_of
 from deltareg.service.clock import rfc3339
 from deltareg.service.kept import told
 from deltareg.signing.signatories import Signatory
+from deltareg.suites.golden_file import GOLDEN_FILE
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg.wire import (
     BaseInfo,
@@ -62,6 +65,9 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
     outcomes = newest_outcomes(conn, ids, suite=suite.name, suite_digest=str(suite.digest))
     revoked = standing_revocations(conn, (row.id for row in rows if row.revoked_at is not None))
     signatures = signatures_of(conn, rows)
+    passed_over = superseded(
+        conn, [row.id for row in rows if row.id not in outcomes], suite=suite.name
+    )
     channels: dict[int, list[str]] = {}
     for pointer in pointers(conn, sorted({row.delta_id for row in rows})):
         channels.setdefault(pointer.version, []).append(pointer.name)
@@ -73,6 +79,7 @@ def describe_versions(conn: sa.Connection, rows: Sequence[VersionRow]) -> list[V
                 "channels": channels.get(row.id, []),
                 "revocation": _revocation(revoked.get(row.id)),
                 "signatures": signatures.get(row.id, []),
+                "superseded_by": passed_over.get(row.id, ""),
             }
         )
         for row in rows
@@ -103,9 +110,29 @@ def describe_detail(conn: sa.Connection, rows: Sequence[ResolvedRow]) -> Version
             "files": said.files,
             "stack": [row.base_name or ""] if is_on_plain else describe_stack(conn, row),
             "signatures": signatures_of(conn, [row]).get(row.id, []),
+            "superseded_by": _superseded_by(conn, row), "golden": _golden(conn, row, said.files),
             **_of_a_lie(conn, row),
         }
     )  # fmt: skip
+
+
+def _golden(conn: sa.Connection, row: ResolvedRow, files: Sequence[str]) -> str:
+    """Say where a version's golden outputs come from, as far as a worker has looked."""
+    if GOLDEN_FILE not in files:
+        return ""
+    verdict = newest_verdict(conn, row.id, suite=DEFAULT_SUITE)
+    for check in [] if verdict is None else verdict.checks:
+        told = str(check.get("detail", "")).partition(";")[0]
+        if check["name"] == "golden" and told.startswith("recorded "):
+            return f"{told}: {check['verdict']}"
+    return "recorded; a verification says how"
+
+
+def _superseded_by(conn: sa.Connection, row: ResolvedRow) -> str:
+    """Name the newer version whose verification took the place of this one's; mostly empty."""
+    if row.verdict is not None:
+        return ""
+    return superseded(conn, [row.id], suite=DEFAULT_SUITE).get(row.id, "")
 
 
 def _of_a_lie(conn: sa.Connection, row: VersionRow) -> dict[str, object]:

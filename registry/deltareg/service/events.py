@@ -56,6 +56,7 @@ class Action(StrEnum):
     RUN_DEAD = "run.dead"
     RUN_FAIL = "run.fail"
     RUN_QUEUE = "run.queue"
+    RUN_SUPERSEDE = "run.supersede"
     SIGNATURE_ADD = "signature.add"
     SIGNER_REVOKE = "signer.revoke"
     SUITE_PUSH = "suite.push"

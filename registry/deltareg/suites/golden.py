@@ -1,33 +1,30 @@
-"""Golden outputs: what a publisher's own process computed with a delta, to be computed again.
+"""Golden outputs: what another process computed with a delta, to be computed again.
 
-They travel with the version in one JSON file, `deltareg-golden.json` (docs/format.md). Of every
-position the largest values and their places are kept, not all of them: they show a wrong base, a
-wrong scale or a wrong head as well as all would, and stay small. They are compared by value: other
-kernels round otherwise, so no digest of outputs could be demanded.
+Of every position the largest values and their places are kept, not all of them: they show a wrong
+base, a wrong scale or a wrong head as well as all would, and stay small. They are compared by
+value: other kernels round otherwise, so no digest of outputs could be demanded. How they travel is
+`deltareg.suites.golden_file`'s.
 """
 
-import base64
-import binascii
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
-from typing import cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.documents.json_values import is_count, is_list, is_object
-from deltareg.errors import InvalidInput, Problem, Refused
-from deltareg.tensors.array import F32, Raw, view
-from deltareg.tensors.header import strict_json_object
+from deltareg.tensors.array import F32, Raw
 
-GOLDEN_FILE = "deltareg-golden.json"
-SCHEMA = "deltareg.golden/1"
-MOST_BYTES = 4 << 20
+How = Literal["in_training", "by_library", "by_publisher"]
+HOWS: tuple[How, ...] = get_args(How)
 KEPT = 20
-INPUT_DTYPES = {"float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
-_FIX = "push again with --golden FILE"
+MOST_ROWS = 256
+_TOLD: Mapping[How, str] = {
+    "in_training": "in training",
+    "by_library": "by the library afterwards",
+    "by_publisher": "by the publisher",
+}
+_SHOWN = ("peft", "adapters", "diffusers", "transformers", "torch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +35,24 @@ class Recorded:
         shape: The output's.
         places: (rows, k): along the last dimension, the largest first.
         values: (rows, k): what is there.
+        rows: (rows,): which positions they are of, counted along all other dimensions; None for
+            all of them.
     """
 
     shape: tuple[int, ...]
     places: NDArray[np.int32]
     values: F32
+    rows: NDArray[np.int32] | None = None
+
+    def taken(self, values: F32) -> F32:
+        """Give (rows, n): those positions of an output of the same shape."""
+        flat = values.reshape(-1, values.shape[-1])
+        return flat if self.rows is None else flat[self.rows]
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
-    """Inputs of a network and what came out.
+class Sample:
+    """Inputs of one forward of a network and what came out.
 
     Attributes:
         inputs: By parameter of the network's forward.
@@ -59,143 +64,148 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where outputs come from.
+
+    Attributes:
+        how: Computed by the process that trained, by the library that wrote the delta once it was
+            saved, or by whatever the publisher ran.
+        dtype: What the network ran in, as safetensors spells it; empty where nobody said.
+        device: `cpu`, `cuda`, ….
+        quantised: How the base's weights were packed, as the library calls it; empty for a base
+            that was not.
+        software: Versions by package.
+        weights: Digests of the files of tensors that lay beside, by path.
+    """
+
+    how: How = "by_publisher"
+    dtype: str = ""
+    device: str = ""
+    quantised: str = ""
+    software: Mapping[str, str] = field(default_factory=dict[str, str])
+    weights: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def told(self) -> str:
+        """It in words: `recorded in training, with peft 0.21.2 in BF16 on cuda`."""
+        by = next((f" with {n} {self.software[n]}" for n in _SHOWN if n in self.software), "")
+        dtype = f" in {self.dtype}" if self.dtype else ""
+        where = f" on {self.device}" if self.device else ""
+        return f"recorded {_TOLD[self.how]}{',' if by else ''}{by}{dtype}{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Outputs that a delta has to give again.
+
+    Attributes:
+        samples: Forwards, each on inputs of its own.
+        origin: Where they come from.
+    """
+
+    samples: tuple[Sample, ...]
+    origin: Origin = field(default_factory=Origin)
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """How far outputs are from recorded ones.
 
     Attributes:
         output: The one that is farthest off.
         difference: max |recorded - found| over max(1, RMS of what is recorded); NaN stays NaN.
-        agreement: The share of positions whose largest value is at the same place.
+        distance: The root mean square of the difference, over all that is recorded; NaN stays NaN.
+        scale: The root mean square of what is recorded.
+        agreement: The share of positions whose largest value is at the same place, or within
+            `slack` of the largest.
     """
 
     output: str
     difference: float
+    distance: float
+    scale: float
     agreement: float
 
 
-def record(inputs: Mapping[str, Raw], outputs: Mapping[str, F32]) -> Golden:
+def sample_of(inputs: Mapping[str, Raw], outputs: Mapping[str, F32]) -> Sample:
     """Keep the largest values of every output that has a dimension."""
     kept = {name: _largest(values) for name, values in outputs.items() if values.size}
-    return Golden(inputs, {name: found for name, found in kept.items() if found.shape})
+    return Sample(inputs, {name: found for name, found in kept.items() if found.shape})
 
 
-def compare(golden: Golden, outputs: Mapping[str, F32]) -> Comparison:
-    """Hold outputs against recorded ones; one that is missing or of another shape is all wrong."""
-    found = [_compare(name, kept, outputs.get(name)) for name, kept in golden.outputs.items()]
+def compare(
+    golden: Golden, outputs: Sequence[Mapping[str, F32]], *, slack: float = 0.0
+) -> Comparison:
+    """Hold outputs against recorded ones; one that is missing or of another shape is all wrong.
+
+    Args:
+        golden: What was recorded.
+        outputs: Of each of its samples.
+        slack: By how much of max(1, RMS) the largest value may be below another and agree still.
+    """
+    names = sorted({name for sample in golden.samples for name in sample.outputs})
+    found = [_compare(name, golden, outputs, slack) for name in names]
     # A NaN is the farthest of all; max() alone would pass over it.
     worst = max(found, key=lambda one: np.inf if np.isnan(one.difference) else one.difference)
-    return Comparison(worst.output, worst.difference, min(one.agreement for one in found))
+    farthest = max(found, key=lambda one: np.inf if np.isnan(one.distance) else one.distance)
+    return Comparison(
+        worst.output, worst.difference, farthest.distance, farthest.scale,
+        min(one.agreement for one in found),
+    )  # fmt: skip
 
 
-def encode(golden: Golden) -> bytes:
-    """Write the file.
+def distance(golden: Golden, outputs: Sequence[Mapping[str, F32]]) -> float:
+    """Give the root mean square of the difference to recorded values, of what is there to compare.
 
-    Raises:
-        InvalidInput: It would be too large.
+    For outputs that need not be those of the delta: of the base's own it is the delta's effect.
     """
-    inputs = {
-        name: {
-            "dtype": INPUT_DTYPES[value.dtype.name],
-            "shape": list(value.shape),
-            "data": _text(value),
-        }
-        for name, value in sorted(golden.inputs.items())
-    }
-    outputs = {
-        name: {
-            "shape": list(kept.shape),
-            "places": _text(kept.places),
-            "values": _text(kept.values),
-        }
-        for name, kept in sorted(golden.outputs.items())
-    }
-    raw = json.dumps({"schema": SCHEMA, "inputs": inputs, "outputs": outputs}).encode()
-    if len(raw) > MOST_BYTES:
-        raise InvalidInput(
-            f"golden outputs of {len(raw)} bytes, at most {MOST_BYTES}",
-            fix="record fewer or shorter inputs",
-        )
-    return raw
-
-
-def decode(raw: bytes) -> Golden:
-    """Read what `encode` wrote.
-
-    Raises:
-        Refused: `bad_config`: it is something else.
-    """
-    if len(raw) > MOST_BYTES:
-        raise _bad(f"{len(raw)} bytes, at most {MOST_BYTES}")
-    document = strict_json_object(raw)
-    inputs, outputs = document.get("inputs"), document.get("outputs")
-    if document.get("schema") != SCHEMA or not is_object(inputs) or not is_object(outputs):
-        raise _bad(f"it is not of the schema {SCHEMA}")
-    if not inputs or not outputs:
-        raise _bad("it holds no inputs, or no outputs")
-    try:
-        return Golden(
-            {name: _input(entry) for name, entry in inputs.items()},
-            {name: _output(entry) for name, entry in outputs.items()},
-        )
-    except (InvalidInput, ValueError, binascii.Error) as error:
-        raise _bad(str(error)) from error
+    squares: list[NDArray[np.float64]] = []
+    for sample, given in zip(golden.samples, outputs, strict=True):
+        for name, kept in sample.outputs.items():
+            values = given.get(name)
+            if values is not None and values.shape == kept.shape:
+                there = np.take_along_axis(kept.taken(values), kept.places, axis=-1)
+                squares.append(np.square(there.astype(np.float64) - kept.values).reshape(-1))
+    return float(np.sqrt(np.mean(np.concatenate(squares)))) if squares else 0.0
 
 
 def _largest(values: F32) -> Recorded:
-    rows = values.reshape(-1, values.shape[-1]) if values.shape else values.reshape(1, 1)
-    places = np.argsort(-rows, axis=-1, kind="stable")[:, :KEPT].astype("<i4")
-    kept = np.take_along_axis(rows, places, axis=-1).astype("<f4")
-    return Recorded(values.shape, places, kept)
+    if not values.shape:
+        return Recorded((), np.zeros((1, 1), "<i4"), values.reshape(1, 1).astype("<f4"))
+    flat = values.reshape(-1, values.shape[-1])
+    chosen = None
+    if len(flat) > MOST_ROWS:
+        chosen = np.linspace(0, len(flat) - 1, MOST_ROWS).astype("<i4")
+        flat = flat[chosen]
+    places = np.argsort(-flat, axis=-1, kind="stable")[:, :KEPT].astype("<i4")
+    kept = np.take_along_axis(flat, places, axis=-1).astype("<f4")
+    return Recorded(values.shape, places, kept, chosen)
 
 
-def _compare(name: str, kept: Recorded, found: F32 | None) -> Comparison:
-    if found is None or found.shape != kept.shape:
-        return Comparison(name, float("inf"), 0.0)
-    rows = found.reshape(-1, found.shape[-1])
-    there = np.take_along_axis(rows, kept.places, axis=-1)
-    scale = max(1.0, float(np.sqrt(np.mean(np.square(kept.values, dtype=np.float64)))))
-    agreement = np.count_nonzero(rows.argmax(axis=-1) == kept.places[:, 0]) / len(rows)
-    largest = np.max(np.abs(np.subtract(there, kept.values)))
-    return Comparison(name, float(largest) / scale, agreement)
-
-
-def _input(entry: object) -> Raw:
-    if not is_object(entry) or entry.get("dtype") not in INPUT_DTYPES.values():
-        raise InvalidInput("an input is of no dtype that a network takes")
-    dtype = str(entry["dtype"])
-    value = view(_bytes(entry.get("data")), dtype, _shape(entry.get("shape")))
-    return value.astype(np.bool_) if dtype == "BOOL" else value
-
-
-def _output(entry: object) -> Recorded:
-    if not is_object(entry):
-        raise InvalidInput("an output is no object")
-    shape = _shape(entry.get("shape"))
-    if not shape or 0 in shape:
-        raise InvalidInput("an output has no values")
-    size = (prod(shape[:-1]), min(KEPT, shape[-1]))
-    places = view(_bytes(entry.get("places")), "I32", size).astype(np.int32)
-    values = view(_bytes(entry.get("values")), "F32", size).astype(np.float32)
-    if not 0 <= int(places.min()) <= int(places.max()) < shape[-1]:
-        raise InvalidInput("a place is outside of its output")
-    return Recorded(shape, places, values)
-
-
-def _shape(value: object) -> tuple[int, ...]:
-    if not is_list(value) or len(value) > 8 or not all(is_count(n, below=1 << 31) for n in value):
-        raise InvalidInput("a shape is no list of sizes")
-    return tuple(cast("list[int]", value))
-
-
-def _bytes(value: object) -> bytes:
-    if not isinstance(value, str):
-        raise InvalidInput("data is no text")
-    return base64.b64decode(value, validate=True)
-
-
-def _text(array: NDArray[np.generic]) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-
-
-def _bad(why: str) -> Refused:
-    return Refused([Problem("bad_config", f"{GOLDEN_FILE}: {why}", fix=_FIX)])
+def _compare(
+    name: str, golden: Golden, outputs: Sequence[Mapping[str, F32]], slack: float
+) -> Comparison:
+    """Compare one output over all samples that have it."""
+    pairs = [
+        (sample.outputs[name], given.get(name))
+        for sample, given in zip(golden.samples, outputs, strict=True)
+        if name in sample.outputs
+    ]
+    values = np.concatenate([kept.values.reshape(-1) for kept, _ in pairs]).astype(np.float64)
+    scale = float(np.sqrt(np.mean(np.square(values))))
+    differences: list[NDArray[np.float64]] = []
+    agreed = positions = 0
+    for kept, found in pairs:
+        if found is None or found.shape != kept.shape:
+            return Comparison(name, float("inf"), float("inf"), scale, 0.0)
+        rows = kept.taken(found)
+        there = np.take_along_axis(rows, kept.places, axis=-1)
+        differences.append(np.subtract(there, kept.values, dtype=np.float64).reshape(-1))
+        below = rows.max(axis=-1) - there[:, 0]
+        agreed += int(np.count_nonzero(below <= slack * max(1.0, scale)))
+        positions += len(rows)
+    every = np.concatenate(differences)
+    return Comparison(
+        name, float(np.max(np.abs(every))) / max(1.0, scale),
+        float(np.sqrt(np.mean(np.square(every)))), scale, agreed / positions,
+    )  # fmt: skip

@@ -21,6 +21,8 @@ from deltareg.suites.threshold import Threshold, threshold_of
 from deltareg.tensors.header import strict_json_object
 
 DEFAULT_SUITE = "smoke"
+FAST_SUITE = "fast"
+"""What somebody looks at while training goes on; its verdicts count for no channel."""
 _MOST_PARSED = 64  # a server reads the same few again and again; people may push any number
 
 

@@ -215,7 +215,8 @@ class RunInfo(Answer):
     worker which runs now could take it. `variant` names the variant of the base it verifies on.
     A run that proves is about a version or a `base`; `proof` and `wrong` are what came of it. One
     that proves a `form` says so of that, and the version is served in it if it is proven. Of a
-    re-encode run whose form waits for that, `proof_run` is the run that proves it.
+    re-encode run whose form waits for that, `proof_run` is the run that proves it. One that a push
+    queued and nobody asked for is cancelled when a newer version comes first: `superseded_by` it.
     """
 
     id: str
@@ -235,6 +236,7 @@ class RunInfo(Answer):
     wrong: list[WrongPart] = []
     form: int | None = None
     proof_run: str = ""
+    superseded_by: str = ""
     priority: Priority = "normal"
     labels: dict[str, str] = {}
     position: int | None = None

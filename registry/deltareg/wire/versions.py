@@ -33,7 +33,8 @@ class VersionInfo(Answer):
     """A version, in the fields that people and scripts ask for.
 
     `trained_on` names the variant of its base that it was trained on, if it was one. `proof` is of
-    the bytes that are stored now, `signatures` are of its files.
+    the bytes that are stored now, `signatures` are of its files. Without a verdict, `superseded_by`
+    names the newer version whose verification took the place of its own, if one did.
     """
 
     ref: str
@@ -62,13 +63,16 @@ class VersionInfo(Answer):
     revocation: Revocation | None = None
     proof: ProofState | None = None
     signatures: list[ReferrerInfo] = []
+    superseded_by: str = ""
 
 
 class VersionDetail(VersionInfo):
     """A version with what its manifest says.
 
-    `stack` lists what it stands on, from the bottom: a base, then versions. Of a corrupt one,
-    `sender` sent its bytes, and `relying` names what shares packs with it and is proven again.
+    `stack` lists what it stands on, from the bottom: a base, then versions. `golden` says where the
+    outputs come from that travel with it, as its last verification found; empty without any. Of a
+    corrupt one, `sender` sent its bytes, and `relying` names what shares packs with it and is
+    proven again.
     """
 
     parents: list[str]
@@ -78,6 +82,7 @@ class VersionDetail(VersionInfo):
     modules: int
     files: list[str]
     stack: list[str] = []
+    golden: str = ""
     sender: str = ""
     relying: list[str] = []
 

@@ -172,6 +172,11 @@ class Folder:
         self._open.append(mapped)
         return memoryview(mapped)
 
+    def drop(self, name: str) -> bool:
+        """Take a file out, whatever becomes of it from now on; False where there is none."""
+        self._seen.pop(self.path / name, None)
+        return self.contents.pop(name, None) is not None
+
     def check_unchanged(self) -> None:
         """Make sure that what was read at several times was the same all the time.
 

@@ -1,6 +1,6 @@
-"""`push --golden FILE`: the publisher's own outputs, made ready to travel with the version."""
+"""Golden outputs of a folder that is pushed: those that lie in it, or are brought beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +8,31 @@ from numpy.typing import NDArray
 
 from deltareg.client.folders.array_file import read_arrays
 from deltareg.client.folders.folder import Folder, MappedFile
-from deltareg.errors import Conflict, InvalidInput
-from deltareg.suites.golden import GOLDEN_FILE, INPUT_DTYPES, encode, record
+from deltareg.client.results.reports import GoldenReport, RecordedForward
+from deltareg.errors import Conflict, InvalidInput, NotFound
+from deltareg.host.weights_files import weights_digests
+from deltareg.suites.golden import Golden, Origin, sample_of
+from deltareg.suites.golden_file import GOLDEN_FILE, INPUT_DTYPES, MOST_BYTES, decode, encode
 
 Arrays = Mapping[str, NDArray[np.generic]]
 _FIX = "save tensors inputs.NAME and outputs.NAME, named as the network's forward names them"
+
+
+def read_golden(path: Path) -> GoldenReport:
+    """Read what a delta's folder has, or a file of such outputs.
+
+    Raises:
+        NotFound: It has none.
+        Refused: The file holds something else.
+    """
+    file = path / GOLDEN_FILE if path.is_dir() else path
+    golden = decode(_recorded(file))
+    origin = golden.origin
+    return GoldenReport(
+        origin.told, origin.how, origin.dtype, origin.device, origin.quantised,
+        dict(origin.software), list(changed_weights(file.parent, origin)),
+        [RecordedForward(sorted(one.inputs), sorted(one.outputs)) for one in golden.samples],
+    )  # fmt: skip
 
 
 def add_golden(folder: Folder, path: Path) -> None:
@@ -20,24 +40,71 @@ def add_golden(folder: Folder, path: Path) -> None:
 
     Args:
         folder: The delta.
-        path: A safetensors file with tensors `inputs.NAME` and `outputs.NAME`.
+        path: A safetensors file with tensors `inputs.NAME` and `outputs.NAME`, or a JSON file that
+            was recorded elsewhere.
 
     Raises:
         InvalidInput: The file holds something else.
+        Refused: It is a JSON file that was not recorded.
         Conflict: The folder has golden outputs already.
     """
     if GOLDEN_FILE in folder.contents:
         raise Conflict(
             f"the folder holds a {GOLDEN_FILE}", fix="take it out, or leave --golden out"
         )
+    raw = _recorded(path) if path.suffix == ".json" else _packed(path)
+    folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
+
+
+def take_recorded(folder: Folder) -> None:
+    """Put what was recorded into a folder since it was opened among its files."""
+    raw = (folder.path / GOLDEN_FILE).read_bytes()
+    folder.drop(GOLDEN_FILE)
+    folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
+
+
+def leave_golden_out(folder: Folder, *, why: str) -> None:
+    """Take golden outputs out of an opened folder, and say so among what is left out."""
+    if folder.drop(GOLDEN_FILE):
+        folder.left_out.append(f"{GOLDEN_FILE} ({why})")
+
+
+def origin_in(folder: Folder) -> Origin | None:
+    """Say where the golden outputs of an opened folder come from; None where it has none.
+
+    Raises:
+        Refused: The file holds something else.
+    """
+    file = folder.contents.get(GOLDEN_FILE)
+    return None if file is None else decode(bytes(file.data)).origin
+
+
+def changed_weights(folder: Path, origin: Origin) -> Sequence[str]:
+    """Name the files of tensors that are other ones than when outputs were recorded."""
+    if not origin.weights:
+        return ()
+    now = weights_digests(folder)
+    return [name for name, digest in origin.weights.items() if now.get(name) != digest]
+
+
+def _recorded(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}", fix="deltareg golden record FOLDER --base BASE")
+    if path.stat().st_size > MOST_BYTES:
+        raise InvalidInput(f"{path} holds no golden outputs: more than {MOST_BYTES} bytes")
+    raw = path.read_bytes()
+    decode(raw)
+    return raw
+
+
+def _packed(path: Path) -> bytes:
     arrays = read_arrays(path)
     inputs, outputs = _below("inputs.", arrays), _below("outputs.", arrays)
     why = _fault(arrays, inputs, outputs)
     if why:
         raise InvalidInput(f"{path} holds no golden outputs: {why}", fix=_FIX)
     real = {name: value.astype(np.float32) for name, value in outputs.items()}
-    raw = encode(record(inputs, real))
-    folder.contents[GOLDEN_FILE] = MappedFile(GOLDEN_FILE, memoryview(raw))
+    return encode(Golden((sample_of(inputs, real),)))
 
 
 def _fault(arrays: Arrays, inputs: Arrays, outputs: Arrays) -> str:

@@ -51,6 +51,7 @@ class Hashing:
         self._meter = meter or SILENT.task("hashing", None)
         self._is_over = False
         self._pool = ThreadPoolExecutor(workers, "deltareg-hash")
+        self._begun: dict[str, MappedFile] = {}
         self._whole: dict[str, Future[ManifestFile]] = {}
         self._tensors: dict[tuple[str, str], Future[Digest]] = {}
         self._begin()
@@ -66,17 +67,20 @@ class Hashing:
         self._pool.shutdown(cancel_futures=True)
 
     def finish(self) -> Hashed:
-        """Wait for all of it, and for files that the folder got since."""
+        """Wait for all that the folder has by now: it may have got files since, or lost some."""
         self._begin()
-        whole = tuple(self._whole[path].result() for path in sorted(self._whole))
-        digests = {key: found.result() for key, found in self._tensors.items()}
+        there = self._folder.contents
+        whole = tuple(self._whole[path].result() for path in sorted(there))
+        digests = {key: one.result() for key, one in self._tensors.items() if key[0] in there}
         self._meter.close()
         return Hashed(whole, digests)
 
     def _begin(self) -> None:
         """Hand out whole files first: one large file takes longer than all of its tensors."""
-        new = [path for path in sorted(self._folder.contents) if path not in self._whole]
+        there = self._folder.contents
+        new = [path for path in sorted(there) if self._begun.get(path) is not there[path]]
         for path in new:
+            self._begun[path] = there[path]
             self._whole[path] = self._pool.submit(self._file, self._folder.contents[path])
         for path in new:
             for name, tensor in self._folder.tensors_of(path).items():

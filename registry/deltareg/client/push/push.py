@@ -12,12 +12,12 @@ from deltareg.client.bases.named import named_base
 from deltareg.client.context import Context
 from deltareg.client.fold.version_base import find_push_base, store_if_new
 from deltareg.client.folders.folder import Folder, open_folder
-from deltareg.client.folders.golden import add_golden
 from deltareg.client.folders.hashing import Hashing
 from deltareg.client.folders.known_folders import remember_version
 from deltareg.client.folders.near_misses import check_is_whole
 from deltareg.client.packs.stored_pieces import stored_of
 from deltareg.client.packs.transfer import piece_sources, references, send_pieces
+from deltareg.client.push.golden_of_push import GoldenChoice, take_golden
 from deltareg.client.push.version_before import earlier_at_hand
 from deltareg.client.results.reports import PushReport
 from deltareg.client.trust.kept_signature import files_of, send_signed
@@ -55,7 +55,7 @@ class PushOptions:
         semver: A label such as `1.4.0`.
         labels: More labels.
         idempotency_key: Sent along, so that a repeated push is answered alike.
-        golden: A file with outputs that the publisher computed (`deltareg.client.folders.golden`).
+        golden: What to do about outputs that the delta has to give again.
         sign: What to sign the files with; None for no signature.
     """
 
@@ -66,7 +66,7 @@ class PushOptions:
     semver: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     idempotency_key: str | None = None
-    golden: Path | None = None
+    golden: GoldenChoice = field(default_factory=GoldenChoice)
     sign: "SignWith | None" = None
 
 
@@ -96,8 +96,9 @@ def push(
             known = stored.known
             if known is not wanted.known:
                 assessment = _accept(folder, known, options)
-            if options.golden is not None:
-                add_golden(folder, options.golden)
+            golden = take_golden(
+                folder, known, options.golden, path=path, library=assessment.kind.source.library
+            )
             manifest = _manifest(context, folder, assessment, known, options, hashing)
             signature = _signature(path, manifest, options.sign)
             version, uploaded = _send_patiently(context, folder, manifest, known, line, options)
@@ -113,7 +114,7 @@ def push(
     seconds = time.monotonic() - started
     return PushReport(
         version, version.created, uploaded, seconds, left_out, warnings, stored.uploaded_bytes,
-        signed,
+        signed, golden.told, golden.missing,
     )  # fmt: skip
 
 

@@ -37,6 +37,14 @@ class Folders(Resource):
             self._context, Path(path), Path(to), base=base, layout=layout
         )
 
+    def golden(self, path: AnyPath) -> "reports.GoldenReport":
+        """Say what golden outputs a delta's folder has, and where they come from.
+
+        Raises:
+            NotFound: It has none.
+        """
+        return use_cases.golden.read_golden(Path(path))
+
     def update(self, folder: AnyPath, to: str, *, is_plan: bool = False) -> UpdateReport:
         """Make a folder that holds a version hold another one; only what differs travels."""
         return use_cases.update.update(self._context, Path(folder), to, is_plan=is_plan)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from deltareg.client import use_cases
 from deltareg.client.asking.lines import line_path
@@ -24,6 +24,7 @@ from deltareg.wire import (
 )
 
 if TYPE_CHECKING:
+    from deltareg.client.push.golden_of_push import RecordGolden
     from deltareg.client.push.merge import MergeOptions, Weighted
     from deltareg.client.results import reports
     from deltareg.signing.making import SignWith
@@ -47,12 +48,15 @@ class Versions(Resource):
         semver: str | None = None,
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
-        golden: AnyPath | None = None,
+        golden: "AnyPath | Literal[False] | None" = None,
+        record_golden: "RecordGolden | None" = None,
         sign: "AnyPath | SignWith | None" = None,
     ) -> "reports.PushReport":
         """Push a folder as a new version; the same push again gives the same version.
 
-        With `sign`, a file with a private key or the word `sigstore`, the files are signed.
+        Golden outputs that were recorded into the folder (`deltareg.golden`) go along. `golden`
+        names a file with others, or is False for none; `record_golden` makes them where there are
+        none. With `sign`, a file with a private key or the word `sigstore`, the files are signed.
 
         Raises:
             Refused: The folder is no delta of this base; `problems` has all that is wrong.
@@ -60,7 +64,11 @@ class Versions(Resource):
         options = use_cases.push.PushOptions(
             kind=kind, convention=convention, parents=parents, message=message, semver=semver,
             labels=dict(labels or {}), idempotency_key=idempotency_key,
-            golden=None if golden is None else Path(golden),
+            golden=use_cases.golden_of_push.GoldenChoice(
+                None if golden is None or golden is False else Path(golden),
+                is_left_out=golden is False,
+                record=record_golden,
+            ),
             sign=None if sign is None else use_cases.signers.sign_with(sign),
         )  # fmt: skip
         return use_cases.push.push(

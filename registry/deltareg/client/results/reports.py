@@ -120,6 +120,8 @@ class PushReport:
         base_uploaded_bytes: Bytes that were sent for its base, a version that became one with this
             push; None when it was one before.
         signature: What was signed with it, if it was.
+        golden: Where its golden outputs come from; empty where it has none.
+        golden_missing: Why it has none, where they were wanted.
     """
 
     version: VersionInfo
@@ -130,6 +132,8 @@ class PushReport:
     warnings: Sequence[Problem] = ()
     base_uploaded_bytes: int | None = None
     signature: ReferrerInfo | None = None
+    golden: str = ""
+    golden_missing: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """The object of `deltareg push --json`."""
@@ -142,10 +146,51 @@ class PushReport:
             "variant": v.variant, "base": v.base.model_dump(), "seconds": round(self.seconds, 3),
             "left_out": list(self.left_out), "base_uploaded_bytes": self.base_uploaded_bytes or 0,
             **({} if self.signature is None else {"signed_by": self.signature.signed_by}),
+            "golden": self.golden, "golden_missing": self.golden_missing,
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
         return facts_html(f"pushed {self.version.ref}", self.to_dict())
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedForward:
+    """One forward whose outputs were recorded: the names of what went in and came out."""
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenReport:
+    """The golden outputs of a folder.
+
+    Attributes:
+        told: Where they come from, in words.
+        how: `in_training`, `by_library` or `by_publisher`.
+        dtype: What the network ran in; empty where nobody said.
+        device: Where.
+        quantised: How its base was packed; empty for one that was not.
+        software: Versions by package.
+        changed: Files of tensors that are other ones now.
+        samples: What was recorded, in order.
+    """
+
+    told: str
+    how: str
+    dtype: str
+    device: str
+    quantised: str
+    software: Mapping[str, str]
+    changed: Sequence[str]
+    samples: Sequence[RecordedForward]
+
+    def to_dict(self) -> dict[str, object]:
+        """The object of `deltareg golden show --json`."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"golden outputs: {self.told}", self.to_dict())
 
 
 @dataclass(frozen=True, slots=True)

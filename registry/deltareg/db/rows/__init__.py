@@ -62,6 +62,7 @@ from deltareg.db.rows.runs import (
     ReencodeRow,
     RunRow,
     ShownRunRow,
+    SupersededRow,
     VerifyRow,
 )
 from deltareg.db.rows.shapes import HasPolicy, MayFreeze, Named, Timed, present
@@ -160,6 +161,7 @@ __all__ = [
     "StrayRow",
     "SuiteRow",
     "SummaryRow",
+    "SupersededRow",
     "TermsRow",
     "Timed",
     "TokenRow",

@@ -66,6 +66,14 @@ class ClaimableRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SupersededRow:
+    """A run that was ended because a newer version's took its place."""
+
+    id: str
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceRow:
     """Where a run that is queued now would stand."""
 

@@ -113,7 +113,11 @@ def _change(name: str, before: Policy, after: Policy) -> PolicyChange:
 def _check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
     """Refuse names of nothing: a rule that could never be met is a slip of the pen."""
     for number, suite in enumerate(policy.suites):
-        if suite.name not in suite_facts(conn, [suite.name]):
+        found = suite_facts(conn, [suite.name])
+        if suite.name in found and not found[suite.name].is_for_gates:
+            told = f"{suite.name} is a quick look that counts for no channel"
+            raise Place("suites").at(number).wrong(told, fix="name smoke, or a suite of your own")
+        if suite.name not in found:
             raise (
                 Place("suites")
                 .at(number)

@@ -65,7 +65,7 @@ from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_variant
 from deltareg.service.runs.kinds.prove import queue_proof
 from deltareg.service.runs.kinds.reencode import misses_its_base, queue_reencode
-from deltareg.service.runs.kinds.verify import queue_default_suite
+from deltareg.service.runs.kinds.verify import queue_default_suite, queue_of_push
 from deltareg.wire import UploadComplete, UploadInfo
 
 _AGAIN = "run the same push again; what is stored already is not sent twice"
@@ -196,7 +196,7 @@ def _commit(conn: sa.Connection, caller: Caller, upload_id: str, stored: _Stored
     queue_proof(conn, Held(version_id), created_by=caller.principal_id)
     queries.close_upload(conn, upload_id, state="complete", version_id=version_id)
     row = version_queries.version_by_id(conn, version_id)
-    queue_default_suite(conn, caller, row)
+    queue_of_push(conn, caller, row)
     if stored.reencode_run is not None:
         run_id = str(stored.reencode_run)
         queue_reencode(conn, caller, row, against="smallest", run_id=run_id)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries.outcomes import key_of_continuation
+from deltareg.db.queries.superseding import AUTOMATIC
 from deltareg.db.rows import VerdictRow
 from deltareg.errors import Conflict, NotFound
 from deltareg.service.describe import line_of, ref_of
@@ -42,11 +43,12 @@ def queue_continuation(
             fix=f"deltareg verify {ref_of(verdict)} --suite {verdict.suite} --again --wait",
         )
     failed = [str(check["name"]) for check in verdict.checks if check["verdict"] == "fail"]
+    asked = {name: value for name, value in before.request.items() if name != AUTOMATIC}
     wanted = str(new_id())
     run_id = queries.enqueue(
         conn, run_id=wanted, what=WHAT, dedup_key=key_of_continuation(verdict.id),
         version_id=verdict.version_id, suite=verdict.suite, labels=before.labels,
-        request={**before.request, "continues": verdict.id, "waived": ",".join(failed)},
+        request=asked | {"continues": verdict.id, "waived": ",".join(failed)},
         priority=NORMAL, created_by=caller.principal_id,
     )  # fmt: skip
     if run_id == wanted:

@@ -8,6 +8,7 @@ from deltareg.db.clock import US_PER_S
 from deltareg.db.queries import queue as queue_queries
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import verdicts as verdict_queries
+from deltareg.db.queries.superseding import BY
 from deltareg.db.rows import RunRow, ShownRunRow
 from deltareg.errors import NotFound
 from deltareg.service.authority.resources import EVERYTHING, Base, Resource
@@ -97,6 +98,7 @@ def _show(row: ShownRunRow, verdict: VerdictInfo | None) -> RunInfo:
         variant=row.request.get("variant", ""), base=row.base_name or "",
         proof=found.proof, wrong=found.wrong, form=_form(row),
         proof_run=str((row.result or {}).get("proof_run", "")),
+        superseded_by=str((row.result or {}).get(BY, "")),
         priority=priority_word(row.priority), labels=row.labels,
         created_at=rfc3339(row.created_at), started_at=rfc3339_or_none(row.started_at),
         finished_at=rfc3339_or_none(row.finished_at),

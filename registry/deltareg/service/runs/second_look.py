@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import runs as queries
 from deltareg.db.queries import signing as signing_queries
 from deltareg.db.queries import verdicts as verdict_queries
+from deltareg.db.queries.superseding import AUTOMATIC
 from deltareg.db.rows import RunRow, VerdictRow
 from deltareg.db.session import read
 from deltareg.gate.agreement import disagreement
@@ -62,7 +63,9 @@ def queue_second_look(
         return
     if not is_chosen(verdict_id, share) or not signing_queries.other_live_workers(conn, key.id):
         return
-    asked = {name: value for name, value in run.request.items() if name != "continues"}
+    asked = {
+        name: value for name, value in run.request.items() if name not in {"continues", AUTOMATIC}
+    }
     request = {**asked, "policy_digest": "", SECOND_OF: verdict_id}
     queries.enqueue(
         conn, run_id=str(new_id()), what=run.what, dedup_key=f"second:{verdict_id}",

@@ -14,7 +14,7 @@ from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictS
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
-from deltareg.suites.suite import Suite, built_in, built_in_names
+from deltareg.suites.suite import FAST_SUITE, Suite, built_in, built_in_names
 
 _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to the base
 
@@ -101,6 +101,7 @@ def fact_of_suite(suite: Suite) -> SuiteFact:
     return SuiteFact(
         suite.digest, suite.seed, _DTYPES.get(suite.dtype, ""), suite.needs_promoted, required,
         TOLERANCE if suite.tolerance is None else suite.tolerance,
+        is_for_gates=suite.name != FAST_SUITE,
     )  # fmt: skip
 
 

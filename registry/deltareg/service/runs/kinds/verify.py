@@ -17,7 +17,7 @@ from deltareg.db.queries import versions as version_queries
 from deltareg.db.rows import BaseRow, RunRow, VerdictRow, VersionRow, present
 from deltareg.db.session import with_retry
 from deltareg.digest import sha256_of
-from deltareg.errors import Blocked, InvalidInput
+from deltareg.errors import Blocked, InvalidInput, Unavailable
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
 from deltareg.service.base_parts import with_identity
@@ -31,6 +31,7 @@ from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of_run
 from deltareg.service.runs.kinds.kind import RunKind
 from deltareg.service.runs.second_look import queue_second_look, settle_second_look
+from deltareg.service.runs.superseding import BY_PUSH, is_kept, supersede_older
 from deltareg.service.verdicts.facts import why_uncounted
 from deltareg.service.verdicts.signed import open_verdict
 from deltareg.service.verdicts.suites import find_suite
@@ -39,6 +40,7 @@ from deltareg.suites.suite import DEFAULT_SUITE, Suite, built_in
 from deltareg.wire import SignedReport, VerdictInfo, VerdictReport
 
 WHAT: Final = "verify"
+_TRIES = 10
 
 
 def queue_default_suite(
@@ -58,6 +60,20 @@ def queue_default_suite(
     return queue_verify(
         conn, caller, version, suite, again=again, labels={}, priority=priority, new_id=new_id
     )
+
+
+def queue_of_push(conn: sa.Connection, caller: Caller, version: VersionRow) -> str:
+    """Queue the default suite for a new version, in place of what waits for its predecessors.
+
+    Those are the runs that earlier pushes queued, that nobody asked for and no worker has begun.
+    """
+    suite = built_in(DEFAULT_SUITE)
+    run_id = _queue_or_join(
+        conn, caller, version, suite, again=False, labels={}, priority=NORMAL, new_id=uuid4,
+        marks=BY_PUSH,
+    )  # fmt: skip
+    supersede_older(conn, caller, version, what=WHAT)
+    return run_id
 
 
 def complete_run(
@@ -169,9 +185,38 @@ def queue_verify(
     On a variant of the version's base nothing is compared with what a channel serves. With `apart`
     not every worker may take it (`runs.eligible`), so it joins none that any worker may.
 
+    A run that a push queued and that is joined is the asker's from then on: no push ends it.
+
     Raises:
         Blocked: The version is deleted.
+        Unavailable: What it would join is superseded again and again.
     """
+    for _ in range(_TRIES):
+        run_id = _queue_or_join(
+            conn, caller, version, suite, again=again, labels=labels, policy_digest=policy_digest,
+            priority=priority, new_id=new_id, channel=channel, variant=variant, apart=apart,
+        )  # fmt: skip
+        if is_kept(conn, run_id):
+            return run_id
+    raise Unavailable(f"runs of {ref_of(version)} come and go", fix="try again")
+
+
+def _queue_or_join(
+    conn: sa.Connection,
+    caller: Caller,
+    version: VersionRow,
+    suite: Suite,
+    *,
+    again: bool,
+    labels: Mapping[str, str],
+    priority: int,
+    new_id: Callable[[], UUID],
+    policy_digest: str = "",
+    channel: str | None = None,
+    variant: BaseRow | None = None,
+    apart: Mapping[str, str] | None = None,
+    marks: Mapping[str, str] | None = None,
+) -> str:
     if version.deleted_at is not None:
         raise Blocked(f"{ref_of(version)} is deleted", fix="verify another version")
     digest = str(suite.digest)
@@ -202,7 +247,8 @@ def queue_verify(
     return queries.enqueue(
         conn, run_id=str(new_id()), what=WHAT, priority=priority, dedup_key=key,
         version_id=version.id, suite=suite.name, labels=labels, created_by=caller.principal_id,
-        request={"suite_digest": digest, "policy_digest": policy_digest, **asked, **(apart or {})},
+        request={"suite_digest": digest, "policy_digest": policy_digest, **asked, **(apart or {}),
+                 **(marks or {})},
     )  # fmt: skip
 
 

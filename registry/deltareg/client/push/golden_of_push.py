@@ -1,0 +1,135 @@
+"""The golden outputs that a push takes along: the folder's own, others, or recorded on the way.
+
+Outputs of the process that trained say the most, and are never replaced here. Where there are none,
+the library that wrote the delta may be asked, if the base is at hand and small. That is an extra: a
+push goes on without, and says why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from deltareg.client.bases.bases import KnownBase
+from deltareg.client.folders.folder import Folder
+from deltareg.client.folders.golden import (
+    add_golden,
+    changed_weights,
+    leave_golden_out,
+    origin_in,
+    take_recorded,
+)
+from deltareg.errors import DeltaregError
+from deltareg.suites.golden import Origin
+from deltareg.suites.golden_file import GOLDEN_FILE
+
+MOST_BASE_BYTES = 3 << 30
+_ALONE = frozenset({"", "deltareg"})
+
+
+class RecordGolden(Protocol):
+    """Has the library that wrote a delta compute outputs, and keeps them in its folder."""
+
+    def __call__(self, folder: Path, base: Path, *, library: str, convention: str) -> None:
+        """Write `deltareg-golden.json` into the folder.
+
+        Args:
+            folder: The delta's.
+            base: The base's.
+            library: As the delta's files name what wrote them.
+            convention: What the user says of its values.
+
+        Raises:
+            DeltaregError: It could not; nothing was written.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenChoice:
+    """What a push is to do about golden outputs.
+
+    Attributes:
+        file: A file with outputs that the publisher computed; None for the folder's own.
+        is_left_out: Whether the version is to have none.
+        record: Records where there are none; None for never.
+    """
+
+    file: Path | None = None
+    is_left_out: bool = False
+    record: RecordGolden | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenTaken:
+    """What became of it, in words.
+
+    Attributes:
+        told: Where the outputs come from; empty where there are none.
+        missing: Why there are none; empty where there are, or nobody asked.
+    """
+
+    told: str = ""
+    missing: str = ""
+
+
+def take_golden(
+    folder: Folder, known: KnownBase, choice: GoldenChoice, *, path: Path, library: str
+) -> GoldenTaken:
+    """Decide which golden outputs a folder is pushed with, and put them among its files.
+
+    Args:
+        folder: The opened folder.
+        known: Its base.
+        choice: What is wanted.
+        path: What the user named: a folder, or one file.
+        library: What wrote the delta, as its files name it.
+
+    Raises:
+        Refused: The folder's file is no golden file.
+        InvalidInput, Conflict: The file that was named is none, or the folder has one, too.
+    """
+    if choice.is_left_out:
+        leave_golden_out(folder, why="not wanted")
+        return GoldenTaken()
+    if choice.file is not None:
+        add_golden(folder, choice.file)
+    origin = origin_in(folder)
+    changed = [] if origin is None else changed_weights(folder.path, origin)
+    if origin is not None and (origin.how != "by_library" or not changed):
+        return GoldenTaken(_told(origin, changed))
+    if origin is not None:  # of other weights, and of no training: worth nothing any more
+        leave_golden_out(folder, why="of other weights")
+    if choice.record is None:
+        return GoldenTaken()
+    missing = _why_not(known, path, library)
+    if missing:
+        return GoldenTaken(missing=missing)
+    assert known.folder is not None
+    try:
+        choice.record(folder.path, known.folder.path, library=library, convention=folder.convention)
+    except DeltaregError as error:
+        return GoldenTaken(missing=error.message)
+    take_recorded(folder)
+    folder.left_out[:] = [one for one in folder.left_out if not one.startswith(GOLDEN_FILE)]
+    found = origin_in(folder)
+    return GoldenTaken("" if found is None else _told(found, []))
+
+
+def _told(origin: Origin, changed: Sequence[str]) -> str:
+    if not changed:
+        return origin.told
+    return f"{origin.told}; {', '.join(changed)} changed since, which verification will judge"
+
+
+def _why_not(known: KnownBase, path: Path, library: str) -> str:
+    if library in _ALONE:
+        return "no library reads such a delta by itself"
+    if path.is_file():
+        return "it is one file, in a folder of others"
+    if known.folder is None:
+        return "the base is not on this machine"
+    size = sum(file.size_bytes for file in known.folder.folder.contents.values())
+    if size > MOST_BASE_BYTES:
+        return f"the base has {size / 2**30:.1f} GiB, too much to run it on the way"
+    return ""

@@ -1,0 +1,32 @@
+"""Recording what a model computes, in the process that trained it.
+
+::
+
+    from deltareg import golden
+
+    trainer.save_model("adapter")
+    golden.record(trainer.model, tokenizer, None, "adapter")
+
+`deltareg push adapter …` takes what was recorded along, and a verification computes it again. In a
+training loop `golden.GoldenCallback(tokenizer)` does the same at each checkpoint that a Trainer of
+transformers writes. Importing this brings neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from deltareg.golden.recording import record
+from deltareg.suites.golden_file import GOLDEN_FILE
+from deltareg.suites.golden_prompts import PROMPTS
+
+if TYPE_CHECKING:
+    from deltareg.golden.trainer import GoldenCallback
+
+__all__ = ["GOLDEN_FILE", "PROMPTS", "GoldenCallback", "record"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the callback on first use: it is a class of transformers'."""
+    if name == "GoldenCallback":
+        return import_module("deltareg.golden.trainer").GoldenCallback
+    raise AttributeError(f"module 'deltareg.golden' has no attribute {name!r}")

@@ -1,0 +1,73 @@
+"""A callback of transformers' Trainer that records at each checkpoint."""
+
+# transformers is typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeArgument=false
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from deltareg.errors import DeltaregError
+from deltareg.golden.recording import Arrays, Processor, record
+
+if TYPE_CHECKING:
+    from torch import nn
+
+log = logging.getLogger(__name__)
+
+
+class GoldenCallback(TrainerCallback):  # type: ignore[misc]  # it comes without types
+    """Records golden outputs into each checkpoint folder, after it was written.
+
+    ::
+
+        Trainer(..., callbacks=[GoldenCallback(tokenizer)])
+
+    A training is never ended by it: what cannot be recorded is logged. Weights that are spread over
+    several processes are not recorded, since all of these would have to take part.
+    """
+
+    def __init__(
+        self,
+        processor: Processor | None = None,
+        inputs: Sequence[str] | Arrays | Sequence[Arrays] | None = None,
+        *,
+        most_tokens: int = 48,
+    ) -> None:
+        """Say what is recorded; see `deltareg.golden.record`.
+
+        Args:
+            processor: The tokenizer or processor; None takes the Trainer's own.
+            inputs: Texts or inputs; None takes short texts that come with this package.
+            most_tokens: How many tokens of a text are taken.
+        """
+        self._processor = processor
+        self._inputs = inputs
+        self._most_tokens = most_tokens
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        model: "nn.Module | None" = None,
+        processing_class: Any = None,  # noqa: ANN401  # a tokenizer or processor of any class
+        **_: object,
+    ) -> None:
+        """Record into the checkpoint that was just written."""
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if model is None or not state.is_world_process_zero or not folder.is_dir():
+            return
+        if args.deepspeed or args.fsdp:
+            log.warning("no golden outputs in %s: its weights are spread over processes", folder)
+            return
+        processor = processing_class if self._processor is None else self._processor
+        try:
+            record(model, processor, self._inputs, folder, most_tokens=self._most_tokens)
+        except (DeltaregError, RuntimeError, TypeError, ValueError) as error:
+            log.warning("no golden outputs in %s: %s", folder, error)

@@ -1,0 +1,49 @@
+"""What a push queued by itself gives way to the next push, so that a training loop floods nobody.
+
+A run that pushes every few minutes is faster than its workers, and nobody waits for what it pushed
+an hour ago. Only what no worker has begun is ended, and only what no person, gate or channel asked
+for; the newest version's own run always stays.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import runs as queries
+from deltareg.db.queries import superseding
+from deltareg.db.rows import VersionRow
+from deltareg.service.describe import line_of, ref_of
+from deltareg.service.events import Action
+from deltareg.service.registry import Caller
+from deltareg.suites.suite import DEFAULT_SUITE
+
+AUTOMATIC = superseding.AUTOMATIC
+BY_PUSH = {AUTOMATIC: "push"}
+"""What marks a run that a push queues; it is in the run's request."""
+
+
+def supersede_older(conn: sa.Connection, caller: Caller, version: VersionRow, *, what: str) -> int:
+    """End what earlier pushes to a line queued and nobody began; say how many runs there were.
+
+    Args:
+        conn: The transaction of the push, which holds the lock of the line.
+        caller: Who pushes.
+        version: What was pushed; its own run is queued already.
+        what: The kind of run.
+    """
+    ended = superseding.supersede(
+        conn, version.id, what=what, suite=DEFAULT_SUITE, by=ref_of(version)
+    )
+    for row in ended:
+        after = {"state": "cancelled", superseding.BY: ref_of(version)}
+        caller.record(
+            conn, Action.RUN_SUPERSEDE, f"run/{row.id}", on=line_of(version),
+            before={"state": "queued"}, after=after,
+        )  # fmt: skip
+    return len(ended)
+
+
+def is_kept(conn: sa.Connection, run_id: str) -> bool:
+    """Make a run that was joined the asker's own; False where it was superseded just now."""
+    row = queries.run_row(conn, run_id)
+    if row is None or AUTOMATIC not in row.request or row.state in {"done", "dead"}:
+        return True
+    return superseding.make_asked_for(conn, run_id, row.request)

@@ -1,0 +1,189 @@
+"""Golden outputs as they travel with a version: one JSON file, `deltareg-golden.json`.
+
+docs/format.md has its two schemas; the first, which says nothing of where outputs come from, is
+read only. It is no safetensors file: several libraries take whichever file of that kind they find
+in a folder for the delta (ADR 50).
+"""
+
+import base64
+import binascii
+import json
+from math import prod
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.documents.json_values import is_count, is_list, is_object
+from deltareg.errors import InvalidInput, Problem, Refused
+from deltareg.suites.golden import HOWS, KEPT, MOST_ROWS, Golden, Origin, Recorded, Sample
+from deltareg.tensors.array import Raw, view
+from deltareg.tensors.header import strict_json_object
+
+GOLDEN_FILE = "deltareg-golden.json"
+SCHEMA, FIRST_SCHEMA = "deltareg.golden/2", "deltareg.golden/1"
+MOST_BYTES = 4 << 20
+INPUT_DTYPES = {"float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8", "bool": "BOOL"}
+DTYPES = ("F32", "BF16", "F16")
+_MOST_SAMPLES, _MOST_WORDS, _MOST_LETTERS = 64, 64, 200
+_FIX = "record them again: deltareg golden record FOLDER --base BASE; or push with --no-golden"
+
+
+def encode(golden: Golden) -> bytes:
+    """Write the file.
+
+    Raises:
+        InvalidInput: It would be too large.
+    """
+    origin = golden.origin
+    recorded = {
+        "how": origin.how, "dtype": origin.dtype, "device": origin.device,
+        "quantised": origin.quantised, "software": dict(sorted(origin.software.items())),
+        "weights": dict(sorted(origin.weights.items())),
+    }  # fmt: skip
+    samples = [_sample_fields(sample) for sample in golden.samples]
+    raw = json.dumps({"schema": SCHEMA, "recorded": recorded, "samples": samples}).encode()
+    if len(raw) > MOST_BYTES:
+        raise InvalidInput(
+            f"golden outputs of {len(raw)} bytes, at most {MOST_BYTES}",
+            fix="record fewer or shorter inputs",
+        )
+    return raw
+
+
+def decode(raw: bytes) -> Golden:
+    """Read what `encode` wrote, or that of the release before did.
+
+    Raises:
+        Refused: `bad_config`: it is something else.
+    """
+    if len(raw) > MOST_BYTES:
+        raise _bad(f"{len(raw)} bytes, at most {MOST_BYTES}")
+    document = strict_json_object(raw)
+    schema = document.get("schema")
+    if schema not in {FIRST_SCHEMA, SCHEMA}:
+        raise _bad(f"it is not of the schema {SCHEMA}")
+    try:
+        if schema == FIRST_SCHEMA:
+            return Golden((_sample(document),))
+        return Golden(_samples(document.get("samples")), _origin(document.get("recorded")))
+    except (InvalidInput, ValueError, binascii.Error) as error:
+        raise _bad(error.message if isinstance(error, InvalidInput) else str(error)) from error
+
+
+def _sample_fields(sample: Sample) -> dict[str, object]:
+    inputs = {
+        name: {
+            "dtype": INPUT_DTYPES[value.dtype.name],
+            "shape": list(value.shape),
+            "data": _text(value),
+        }
+        for name, value in sorted(sample.inputs.items())
+    }
+    outputs = {
+        name: {
+            "shape": list(kept.shape),
+            **({} if kept.rows is None else {"rows": _text(kept.rows)}),
+            "places": _text(kept.places),
+            "values": _text(kept.values),
+        }
+        for name, kept in sorted(sample.outputs.items())
+    }
+    return {"inputs": inputs, "outputs": outputs}
+
+
+def _samples(value: object) -> tuple[Sample, ...]:
+    if not is_list(value) or not 0 < len(value) <= _MOST_SAMPLES:
+        raise InvalidInput(f"it holds no list of 1 to {_MOST_SAMPLES} samples")
+    return tuple(_sample(one) for one in value)
+
+
+def _sample(value: object) -> Sample:
+    fields = value if is_object(value) else {}
+    inputs, outputs = fields.get("inputs"), fields.get("outputs")
+    if not is_object(inputs) or not is_object(outputs) or not inputs or not outputs:
+        raise InvalidInput("it holds no inputs, or no outputs")
+    return Sample(
+        {name: _input(entry) for name, entry in inputs.items()},
+        {name: _output(entry) for name, entry in outputs.items()},
+    )
+
+
+def _origin(value: object) -> Origin:
+    if not is_object(value):
+        raise InvalidInput("it does not say how it was recorded")
+    how, dtype = value.get("how"), value.get("dtype")
+    if how not in HOWS or dtype not in {"", *DTYPES}:
+        raise InvalidInput(f"it was recorded {str(how)[:40]!r} in {str(dtype)[:20]!r}")
+    words = {name: value.get(name) for name in ("device", "quantised")}
+    odd = [name for name, word in words.items() if not _is_word(word)]
+    if odd:
+        raise InvalidInput(f"its {odd[0]} is no word")
+    return Origin(
+        how, str(dtype), str(words["device"]), str(words["quantised"]),
+        _words(value.get("software"), "software"), _words(value.get("weights"), "weights"),
+    )  # fmt: skip
+
+
+def _words(value: object, name: str) -> dict[str, str]:
+    if not is_object(value) or len(value) > _MOST_WORDS:
+        raise InvalidInput(f"its {name} is no table of at most {_MOST_WORDS} words")
+    if not all(_is_word(key) and _is_word(word) for key, word in value.items()):
+        raise InvalidInput(f"its {name} is no table of words")
+    return {key: str(word) for key, word in value.items()}
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _MOST_LETTERS and value.isprintable()
+
+
+def _input(entry: object) -> Raw:
+    if not is_object(entry) or entry.get("dtype") not in INPUT_DTYPES.values():
+        raise InvalidInput("an input is of no dtype that a network takes")
+    dtype = str(entry["dtype"])
+    value = view(_bytes(entry.get("data")), dtype, _shape(entry.get("shape")))
+    return value.astype(np.bool_) if dtype == "BOOL" else value
+
+
+def _output(entry: object) -> Recorded:
+    if not is_object(entry):
+        raise InvalidInput("an output is no object")
+    shape = _shape(entry.get("shape"))
+    if not shape or 0 in shape:
+        raise InvalidInput("an output has no values")
+    count = prod(shape[:-1])
+    rows = None if "rows" not in entry else _rows(entry["rows"], below=count)
+    size = (count if rows is None else len(rows), min(KEPT, shape[-1]))
+    places = view(_bytes(entry.get("places")), "I32", size).astype(np.int32)
+    values = view(_bytes(entry.get("values")), "F32", size).astype(np.float32)
+    if not 0 <= int(places.min()) <= int(places.max()) < shape[-1]:
+        raise InvalidInput("a place is outside of its output")
+    return Recorded(shape, places, values, rows)
+
+
+def _rows(value: object, *, below: int) -> NDArray[np.int32]:
+    raw = _bytes(value)
+    rows = view(raw, "I32", (len(raw) // 4,)).astype(np.int32)
+    if not 0 < len(rows) <= MOST_ROWS or not 0 <= int(rows.min()) <= int(rows.max()) < below:
+        raise InvalidInput("a row is outside of its output")
+    return rows
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    if not is_list(value) or len(value) > 8 or not all(is_count(n, below=1 << 31) for n in value):
+        raise InvalidInput("a shape is no list of sizes")
+    return tuple(cast("list[int]", value))
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise InvalidInput("data is no text")
+    return base64.b64decode(value, validate=True)
+
+
+def _text(array: NDArray[np.generic]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _bad(why: str) -> Refused:
+    return Refused([Problem("bad_config", f"{GOLDEN_FILE}: {why}", fix=_FIX)])

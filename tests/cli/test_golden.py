@@ -1,0 +1,153 @@
+"""`deltareg golden`, and pushes that take recorded outputs along or make them on the way."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from deltareg.suites.golden_file import GOLDEN_FILE, decode, encode
+from tests.cli.steps import BASES, DELTAS, done, push_base
+
+pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[libraries]'")
+
+
+@pytest.fixture
+def delta(tmp_path):
+    shutil.copytree(DELTAS / "lora_qv", tmp_path / "delta")
+    return tmp_path / "delta"
+
+
+@pytest.fixture
+def willing(user, monkeypatch):
+    """Let pushes record where they can, as they do for everybody but these tests."""
+    monkeypatch.setenv("DELTAREG_GOLDEN", "auto")
+    push_base(user)
+    return user
+
+
+def change(folder, factor=1.5):
+    path = folder / "adapter_model.safetensors"
+    save_file({n: v * factor for n, v in load_file(path).items()}, path, {"format": "pt"})
+
+
+@pytest.mark.slow
+def test_a_push_records_by_the_library_and_the_same_push_again_is_the_same_version(willing, delta):
+    words = ("push", delta, "me/chat", "--base", BASES / "tinyllama")
+
+    first = willing(*words)
+    again = done(willing, *words)
+
+    assert first.status == 0, first.err
+    assert "recording golden outputs by peft" in first.err
+    assert "golden outputs  recorded by the library afterwards" in first.out
+    assert decode((delta / GOLDEN_FILE).read_bytes()).origin.how == "by_library"
+    assert (again["created"], again["version"]) == (False, 1)
+    assert again["golden"].startswith("recorded by the library afterwards, with peft")
+
+
+@pytest.mark.slow
+def test_what_the_library_recorded_of_other_weights_is_recorded_again(willing, delta):
+    words = ("push", delta, "me/chat", "--base", BASES / "tinyllama")
+    done(willing, *words)
+    before = (delta / GOLDEN_FILE).read_bytes()
+    change(delta)
+
+    again = done(willing, *words)
+
+    after = (delta / GOLDEN_FILE).read_bytes()
+    assert again["golden"].startswith("recorded by the library afterwards")
+    assert decode(after).origin.weights != decode(before).origin.weights
+
+
+@pytest.mark.slow
+def test_the_command_records_texts_of_ones_own_and_shows_them(user, delta, tmp_path):
+    (tmp_path / "prompts.txt").write_text("one text\n\nanother text\n")
+    words = ("--base", BASES / "tinyllama", "--prompts", tmp_path / "prompts.txt")
+
+    recorded = done(user, "golden", "record", delta, *words, "--gpu", "cpu")
+    shown = done(user, "golden", "show", delta)
+    change(delta)
+    changed = user("golden", "show", delta)
+
+    assert (recorded["samples"], recorded["library"]) == (2, "peft")
+    assert [one["outputs"] for one in shown["samples"]] == [["logits"], ["logits"]]
+    assert shown["changed"] == []
+    assert "changed since: adapter_model.safetensors" in changed.out
+
+
+def test_a_push_that_cannot_record_goes_on_and_says_why(willing, tmp_path):
+    shutil.copytree(DELTAS.parent / "tinygpt2" / "bitfit", tmp_path / "delta")
+    done(willing, "base", "push", BASES / "tinygpt2", "tinygpt2")
+    options = ("--base", "tinygpt2", "--convention", "absolute")
+
+    pushed = willing("push", tmp_path / "delta", "me/other", *options)
+
+    assert pushed.status == 0, pushed.err
+    assert "none: no library reads such a delta by itself" in pushed.out
+    assert not (tmp_path / "delta" / GOLDEN_FILE).exists()
+
+
+def recorded(folder, how="in_training", **origin):
+    """Put outputs into a folder as a training would have; what they are is not looked at here."""
+    frozen = decode((BASES.parents[1] / "golden" / "outputs" / "2.json").read_bytes())
+    told = replace(frozen, origin=replace(frozen.origin, how=how, weights={}, **origin))
+    (folder / GOLDEN_FILE).write_bytes(encode(told))
+
+
+def test_what_the_training_recorded_goes_along_and_is_never_replaced(willing, delta):
+    recorded(delta, quantised="")
+    before = (delta / GOLDEN_FILE).read_bytes()
+
+    pushed = done(willing, "push", delta, "me/chat", "--base", "tinyllama")
+    pulled = done(willing, "pull", pushed["ref"], "--to", delta.parent / "pulled")
+
+    assert pushed["golden"] == "recorded in training, with peft 0.21.2 in BF16 on cuda"
+    assert (delta / GOLDEN_FILE).read_bytes() == before
+    assert (delta.parent / "pulled" / GOLDEN_FILE).read_bytes() == before
+    assert pulled["ref"] == pushed["ref"]
+
+
+def test_no_golden_pushes_none_and_records_none(willing, delta):
+    recorded(delta)
+
+    pushed = willing("push", delta, "me/chat", "--base", "tinyllama", "--no-golden", "--json")
+
+    assert (pushed.status, pushed.json["golden"]) == (0, "")
+    assert f"{GOLDEN_FILE} (not wanted)" in pushed.json["left_out"]
+
+
+def test_a_file_recorded_elsewhere_is_taken_by_its_name(willing, delta, tmp_path):
+    recorded(tmp_path)
+    words = ("push", delta, "me/chat", "--base", "tinyllama", "--golden", tmp_path / GOLDEN_FILE)
+
+    pushed = done(willing, *words)
+
+    assert pushed["golden"].startswith("recorded in training")
+    assert not (delta / GOLDEN_FILE).exists()
+
+
+WRONG = {
+    "two things at once": (["--golden", "x.json", "--no-golden"], "say two things"),
+    "a file that is not there": (["--golden", "x.json"], "there is no file x.json"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_meant_is_refused(willing, delta, name):
+    options, message = WRONG[name]
+
+    pushed = willing("push", delta, "me/chat", "--base", "tinyllama", *options)
+
+    assert pushed.status != 0
+    assert message in pushed.err
+
+
+def test_a_damaged_file_in_the_folder_is_refused_with_what_to_do(willing, delta):
+    (delta / GOLDEN_FILE).write_text(json.dumps({"schema": "deltareg.golden/9"}))
+
+    pushed = willing("push", delta, "me/chat", "--base", "tinyllama")
+
+    assert pushed.status == 2
+    assert "push with --no-golden" in pushed.err
