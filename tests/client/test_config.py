@@ -86,7 +86,7 @@ def test_every_setting_can_be_given_by_its_variable(places):
         "server": "https://x.example", "profile": "home", "cache_dir": "/cache",
         "cache_max_size": "2GB", "output": "yaml", "progress": "1",
         "concurrency": "9", "compression": "fast", "timeout": "2m", "retries": "0",
-        "patience": "5s", "insecure_http": "yes",
+        "patience": "5s", "insecure_http": "yes", "golden": "never",
     }  # fmt: skip
     assert set(values) == set(KEYS)
 
@@ -101,7 +101,7 @@ def test_every_setting_can_be_given_by_its_variable(places):
     assert (config.progress, config.concurrency, config.timeout_s, config.retries) == (
         False, 9, 120.0, 0,
     )  # fmt: skip
-    assert (config.patience_s, config.insecure_http) == (5.0, True)
+    assert (config.patience_s, config.insecure_http, config.golden) == (5.0, True, "never")
 
 
 @pytest.mark.parametrize(

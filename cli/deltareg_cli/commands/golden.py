@@ -22,7 +22,7 @@ PLACE = Place("Deltas", 25)
     "golden",
     Example("by the library that wrote it", "deltareg golden record ./adapter --base llama-3.1-8b"),
     Example("what a folder has", "deltareg golden show ./adapter"),
-    see_also=("push", "verify", "suite", "explain golden_differs"),
+    see_also=("push", "verify", "suite", "explain"),
 )
 def golden() -> None:
     """Record what a delta computes, for verification to find again.
@@ -86,12 +86,12 @@ def record(
     convention: str | None,
     gpu: str,
 ) -> None:
-    """Ask the library that wrote a delta what it computes, and keep that in its folder.
+    """Ask the library that wrote a delta what it computes.
 
     The library loads base and delta by itself: peft an adapter, diffusers a LoRA of a pipeline,
-    transformers a full fine-tune. What comes out goes into deltareg-golden.json, which a push takes
-    along, and replaces what was recorded there before. The file says that the library computed it
-    afterwards; a suite may ask for outputs of the training instead.
+    transformers a full fine-tune. What comes out goes into deltareg-golden.json in the folder,
+    which a push takes along, and replaces what was recorded there before. The file says that the
+    library computed it afterwards; a suite may ask for outputs of the training instead.
     """
     require("verify")
     if not folder.is_dir():
@@ -123,7 +123,10 @@ def record(
 @click.argument("path", type=click.Path(path_type=Path), help="A delta's folder, or the file.")
 @click.pass_obj
 def show(invocation: Invocation, path: Path) -> None:
-    """Show where a folder's golden outputs come from, and whether its weights changed since."""
+    """Show where a folder's golden outputs come from.
+
+    Also whether its weights are still those that they were recorded with.
+    """
     found = invocation.client.folders.golden(path)
     columns = [Column("forward", is_number=True), Column("inputs"), Column("outputs")]
     rows: list[list[Text]] = [

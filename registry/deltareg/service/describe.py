@@ -121,7 +121,7 @@ def _golden(conn: sa.Connection, row: ResolvedRow, files: Sequence[str]) -> str:
     if GOLDEN_FILE not in files:
         return ""
     verdict = newest_verdict(conn, row.id, suite=DEFAULT_SUITE)
-    for check in [] if verdict is None else verdict.checks:
+    for check in () if verdict is None else verdict.checks:
         told = str(check.get("detail", "")).partition(";")[0]
         if check["name"] == "golden" and told.startswith("recorded "):
             return f"{told}: {check['verdict']}"

@@ -95,7 +95,7 @@ def take_golden(
     if choice.file is not None:
         add_golden(folder, choice.file)
     origin = origin_in(folder)
-    changed = [] if origin is None else changed_weights(folder.path, origin)
+    changed = () if origin is None else changed_weights(folder.path, origin)
     if origin is not None and (origin.how != "by_library" or not changed):
         return GoldenTaken(_told(origin, changed))
     if origin is not None:  # of other weights, and of no training: worth nothing any more

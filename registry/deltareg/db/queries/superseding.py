@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
-from deltareg.db.rows import SupersededRow, fetch_all
+from deltareg.db.rows import ResultRow, SupersededRow, fetch_all
 from deltareg.db.tables import channels, requests, revisions, runs, versions
 from deltareg.db.tables.requests import OPEN
 from deltareg.db.tables.runs import ACTIVE
@@ -78,8 +78,13 @@ def superseded(conn: sa.Connection, version_ids: Collection[int], *, suite: str)
         .where(runs.c.version_id.in_(version_ids), runs.c.suite == suite)
         .order_by(runs.c.created_at, runs.c.id)
     )
-    last = {int(row.version_id): row.result or {} for row in conn.execute(query)}
-    return {version_id: str(result[BY]) for version_id, result in last.items() if BY in result}
+    rows = fetch_all(conn, query, ResultRow)
+    last = {row.version_id: row.result for row in rows}
+    return {
+        version_id: str(result[BY])
+        for version_id, result in last.items()
+        if result is not None and BY in result
+    }
 
 
 def _is_served(version_id: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:

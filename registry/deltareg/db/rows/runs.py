@@ -74,6 +74,14 @@ class SupersededRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultRow:
+    """What came of a run about a version."""
+
+    version_id: int
+    result: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceRow:
     """Where a run that is queued now would stand."""
 
