@@ -1,8 +1,8 @@
 """What the supervisor hands to a child: paths and limits, no credentials, no addresses."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +22,11 @@ class VersionOnBase:
     manifest: Path
     base: Path
     base_manifest: Path
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> Self:
+        """Read it from a request."""
+        return cls(**{name: Path(value) for name, value in fields.items()})
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -49,6 +54,8 @@ class Assignment:
         below: Of what the base is made, when it is a version whose values were computed.
         promoted: The version that the suite compares with, when it does and there is one.
         waived: The checks that somebody answers for: the others run although these fail.
+        references: Other versions that the suite compares with, by how it names them.
+        names: What these and the promoted one are called; of one that is not there, why.
     """
 
     delta: Path
@@ -66,6 +73,8 @@ class Assignment:
     below: VersionOnBase | None = None
     promoted: VersionOnBase | None = None
     waived: Sequence[str] = ()
+    references: Mapping[str, VersionOnBase] = field(default_factory=dict[str, VersionOnBase])
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def encode(self) -> bytes:
         """Write it as JSON."""
@@ -75,11 +84,14 @@ class Assignment:
     def decode(cls, raw: bytes) -> Self:
         """Read what `encode` wrote."""
         values = json.loads(raw)
-        for field in fields(cls):
-            if field.type is Path:
-                values[field.name] = Path(values[field.name])
+        for one in fields(cls):
+            if one.type is Path:
+                values[one.name] = Path(values[one.name])
         for name in ("below", "promoted"):
             if values[name] is not None:
-                values[name] = VersionOnBase(**{k: Path(v) for k, v in values[name].items()})
+                values[name] = VersionOnBase.of(values[name])
+        values["references"] = {
+            name: VersionOnBase.of(found) for name, found in values["references"].items()
+        }
         values["waived"] = tuple(values["waived"])
         return cls(**values)

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -84,6 +84,8 @@ class Parts:
         task: Reads a probe set that is a task of lm-eval. May raise `InvalidInput`.
         promoted: Gives the engine of the version that the suite compares with, from that of this
             one; None when there is no such version.
+        references: The same of the other versions that it compares with, by how it names them.
+        names: What they are called, by how the suite names them; of one that is not there, why.
     """
 
     folder: Callable[[], DeltaFolder]
@@ -93,6 +95,10 @@ class Parts:
     samples: Callable[[ProbeSet], Samples] = texts_of
     task: Callable[[ProbeSet], LmTask] = no_task
     promoted: Callable[[Engine], Engine] | None = None
+    references: Mapping[str, Callable[[Engine], Engine]] = field(
+        default_factory=dict[str, Callable[[Engine], Engine]]
+    )
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Case:
@@ -115,6 +121,7 @@ class Case:
         self._parts = parts
         self._outputs: dict[State, Outputs] = {}
         self._samples: dict[str, Samples] = {}
+        self._references: dict[str, Engine | None] = {}
 
     @cached_property
     def folder(self) -> DeltaFolder:
@@ -192,6 +199,22 @@ class Case:
         """The engine of the version that the suite compares with; None when there is none."""
         give = self._parts.promoted
         return None if give is None else give(self.engine)
+
+    def reference(self, name: str) -> Engine | None:
+        """Give the engine of another version that the suite compares with; None without one."""
+        if name not in self._references:
+            give = self._parts.references.get(name)
+            self._references[name] = None if give is None else give(self.engine)
+        return self._references[name]
+
+    def named(self, name: str) -> str:
+        """Say in words what a suite compares with."""
+        otherwise = {"promoted": "the promoted version", "": "the base", "base": "the base"}
+        return self._parts.names.get(name) or otherwise.get(name, name)
+
+    def why_no_reference(self, name: str) -> str:
+        """Say why there is no such version."""
+        return self._parts.names.get(name) or f"there is no {name} to compare with"
 
     def samples(self, name: str) -> Samples:
         """Give a probe set of the suite.

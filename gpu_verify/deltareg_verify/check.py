@@ -8,6 +8,7 @@ from deltareg.suites.catalogue import CheckForm
 from deltareg.suites.suite import CheckSpec
 from deltareg.wire import CheckOutcome
 from deltareg_verify.case import Case
+from deltareg_verify.compared import Compared
 
 Value = float | int | str | None
 
@@ -23,6 +24,7 @@ class Finding:
         baseline: The same measure of the base alone.
         code: The problem code of a failure or warning.
         detail: A sentence for people.
+        comparison: What came of a margin, until all comparisons of the run are in.
     """
 
     verdict: CheckOutcome
@@ -31,6 +33,7 @@ class Finding:
     baseline: Value = None
     code: str = ""
     detail: str = ""
+    comparison: Compared | None = None
 
 
 @dataclass(frozen=True, slots=True)

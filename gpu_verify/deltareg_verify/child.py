@@ -111,7 +111,8 @@ def describe(out: BinaryIO, *, device: str, scratch: Path) -> None:
 def _bounds(assignment: Assignment) -> sandbox.Bounds:
     threads = assignment.threads or len(os.sched_getaffinity(0))
     # A hub's cache is made of links into another folder.
-    others = [one for one in (assignment.below, assignment.promoted) if one is not None]
+    found = (assignment.below, assignment.promoted, *assignment.references.values())
+    others = [one for one in found if one is not None]
     bases = {assignment.base, *(one.base for one in others)}
     files = (path for base in bases for path in base.rglob("*"))
     linked = {path.resolve().parent for path in files if path.is_symlink()}
@@ -119,10 +120,9 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
         assignment.delta, assignment.manifest, assignment.base, assignment.base_manifest,
         assignment.suite, assignment.probes,
     )  # fmt: skip
-    below = () if assignment.below is None else assignment.below.paths
-    promoted = () if assignment.promoted is None else assignment.promoted.paths
+    beside = (path for one in others for path in one.paths)
     return sandbox.Bounds(
-        readable=(*own, *below, *promoted, *sorted(linked)),
+        readable=(*own, *beside, *sorted(linked)),
         writable=assignment.scratch,
         cpu_s=int(assignment.wall_s) * threads + _SPARE_CPU_S,
         memory_bytes=sandbox.memory_bound(assignment.device, assignment.memory_bytes),
@@ -150,6 +150,11 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
         samples=lambda one: read_samples(one, _probes(assignment.probes / one.file)),
         task=lambda one: _task(one, assignment.probes),
         promoted=None if promoted is None else lambda ours: _engine_of(promoted, base, ours, made),
+        references={
+            name: partial(_engine_beside, other, base, make=made)
+            for name, other in assignment.references.items()
+        },
+        names=assignment.names,
     )
     return Case(manifest, base, suite=suite, parts=parts, clock=time.perf_counter)
 
@@ -166,6 +171,12 @@ def _task(probe_set: ProbeSet, folder: Path) -> LmTask:
 def _fold_below(below: VersionOnBase) -> Folding:
     base = _open_base(below.base, below.base_manifest)
     return Folding(_account_of(below, base).effects, base.tensors)
+
+
+def _engine_beside(
+    other: VersionOnBase, base: BaseFolder, ours: Engine, *, make: Callable[..., TorchEngine]
+) -> Engine:
+    return _engine_of(other, base, ours, make)
 
 
 def _engine_of(

@@ -1,6 +1,6 @@
 """Running a suite's checks over a case, in the child."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from deltareg.errors import DeltaregError, Inconclusive, IntegrityFailure, Refused
 from deltareg.suites.suite import CheckSpec
@@ -8,6 +8,8 @@ from deltareg.wire import CheckResult
 from deltareg_verify.case import Case
 from deltareg_verify.check import Check, Finding, Value, refusal
 from deltareg_verify.checks import all_checks
+from deltareg_verify.compared import conclude
+from deltareg_verify.measured import as_finding
 
 
 def examine(
@@ -16,7 +18,7 @@ def examine(
     checks: Mapping[str, Check] | None = None,
     waived: Collection[str] = (),
 ) -> Iterator[CheckResult]:
-    """Run the suite's checks in order and give each result as it comes.
+    """Run the suite's checks in order and give each result as it comes, comparisons at the end.
 
     After a static check has failed, the rest are listed as skipped: a delta whose stored values are
     wrong is not put onto a device. One that somebody answers for ends nothing.
@@ -31,6 +33,7 @@ def examine(
     """
     known = all_checks() if checks is None else checks
     failed = ""
+    waiting: list[tuple[CheckSpec, Finding, float]] = []
     for spec in case.suite.checks:
         check = known.get(spec.check)
         if failed:
@@ -38,10 +41,22 @@ def examine(
         elif check is None:
             yield skipped(spec, "this worker has no such check; upgrade deltareg-worker")
         else:
-            result = _run(check, spec, case)
+            finding, seconds = _run(check, spec, case)
+            if finding.comparison is not None:  # how surely it is missed depends on the others
+                waiting.append((spec, finding, seconds))
+                continue
+            result = _result(spec, finding, seconds)
             is_end = check.is_static and result.verdict == "fail" and spec.name not in waived
             failed = spec.name if is_end else ""
             yield result
+    yield from _concluded(waiting)
+
+
+def _concluded(found: Sequence[tuple[CheckSpec, Finding, float]]) -> Iterator[CheckResult]:
+    """Give the results of all comparisons together."""
+    made = [one.comparison for _, one, _ in found if one.comparison is not None]
+    for (spec, finding, seconds), last in zip(found, conclude(made), strict=True):
+        yield _result(spec, as_finding(finding, last), seconds)
 
 
 def skipped(spec: CheckSpec, reason: str) -> CheckResult:
@@ -49,20 +64,26 @@ def skipped(spec: CheckSpec, reason: str) -> CheckResult:
     return CheckResult(name=spec.name, verdict="skipped", detail=reason)
 
 
-def _run(check: Check, spec: CheckSpec, case: Case) -> CheckResult:
+def _run(check: Check, spec: CheckSpec, case: Case) -> tuple[Finding, float]:
     started = case.clock()
     finding = _find(check, spec, case)
     if finding.verdict == "n/a" and not spec.may_not_apply:
         finding = Finding("skipped", detail=f"says n/a but always applies: {finding.detail}")
+    return finding, round(case.clock() - started, 4)
+
+
+def _result(spec: CheckSpec, finding: Finding, seconds: float) -> CheckResult:
+    compared = finding.comparison
     return CheckResult(
         name=spec.name,
         value=_short(finding.value),
         threshold=_short(finding.threshold),
         baseline=_short(finding.baseline),
         verdict=finding.verdict,
-        seconds=round(case.clock() - started, 4),
+        seconds=seconds,
         code=finding.code,
         detail=finding.detail,
+        comparison=None if compared is None else compared.answer(),
     )
 
 

@@ -1,9 +1,9 @@
 """Getting ready what a child needs: the version's files, its base, and both manifests."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,8 @@ class Materials:
         below: Of what the base is made, when it is a version whose values were computed: the
             registry proves all other values by their digests.
         promoted: The version that the suite compares with, when it does and there is one.
+        references: Other versions that it compares with, by how it names them.
+        names: What these are called; of one that is not there, why.
     """
 
     delta: Path
@@ -61,6 +63,8 @@ class Materials:
     probes: Path
     below: VersionOnBase | None = None
     promoted: VersionOnBase | None = None
+    references: Mapping[str, VersionOnBase] = field(default_factory=dict[str, VersionOnBase])
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Stock:
@@ -109,6 +113,8 @@ class Stock:
                 probes=self._gather_probes(suite, into / "probes"),
                 below=self._gather_below(grant.base, into) if grant.base.recipe else None,
                 promoted=self._gather_promoted(grant, into) if grant.promoted else None,
+                references=self._gather_references(grant, into),
+                names=_names(grant),
             )
 
     def reencode(self, grant: LeaseGrant, into: Path) -> ReencodeReport:
@@ -160,6 +166,18 @@ class Stock:
     def _gather_promoted(self, grant: LeaseGrant, into: Path) -> VersionOnBase:
         """Bring the version that this one is compared with."""
         return self._gather_other(grant.promoted, into / "promoted", digest=grant.promoted_digest)
+
+    def _gather_references(self, grant: LeaseGrant, into: Path) -> dict[str, VersionOnBase]:
+        """Bring the other versions that this one is compared with, each once."""
+        found: dict[str, VersionOnBase] = {}
+        by_ref: dict[str, VersionOnBase] = {}
+        for number, (key, one) in enumerate(grant.references.items()):
+            if one.ref and one.ref not in by_ref:
+                place = into / f"reference-{number}"
+                by_ref[one.ref] = self._gather_other(one.ref, place, digest=one.digest)
+            if one.ref:
+                found[key] = by_ref[one.ref]
+        return found
 
     def _gather_other(self, ref: str, into: Path, *, digest: str = "") -> VersionOnBase:
         """Bring a version and its base into a folder of their own."""
@@ -229,6 +247,12 @@ class Stock:
             return self._client.bases.fetch(info)
         except (NotFound, Conflict) as error:
             raise _nowhere(info, error) from error
+
+
+def _names(grant: LeaseGrant) -> dict[str, str]:
+    """Say what the versions are called that a suite compares with, or why there are none."""
+    told = {key: one.ref or one.why for key, one in grant.references.items()}
+    return ({"promoted": grant.promoted} if grant.promoted else {}) | told
 
 
 def _class_of_diffusers(base: BaseFolder) -> str:

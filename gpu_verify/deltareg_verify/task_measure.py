@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 
+from deltareg.statistics.intervals import F64
 from deltareg.suites.estimate import (
-    F64,
     Estimate,
     exponential,
     of_difference,
@@ -17,6 +17,7 @@ from deltareg.suites.estimate import (
     of_share,
     rows_drawn,
 )
+from deltareg_verify.changes import of_shares
 
 Values = Sequence[object]
 Aggregate = Callable[[Values], float]
@@ -60,13 +61,16 @@ def measure(ours: Values, theirs: Values, *, by: str, aggregate: Aggregate, seed
         return _whole(ours, theirs, aggregate, seed=seed)
     if by in {"perplexity", "weighted_perplexity"}:
         return _perplexity(a, b, seed=seed)
-    is_share = by == "mean" and bool(np.isin(a.parts, (0.0, 1.0)).all())
+    both = np.concatenate([a.parts, b.parts])
+    is_share = by == "mean" and bool(np.isin(both, (0.0, 1.0)).all())
     count = len(ours)
     found = (
         of_share(float(a.parts.sum()), count) if is_share
         else of_ratio(a.parts, a.sizes, seed=seed)
     )  # fmt: skip
     baseline = float(b.parts.sum() / b.sizes.sum())
+    if is_share:
+        return Measures(found, baseline, of_shares(b.parts, a.parts).beside)
     step = of_difference(a.parts, b.parts, a.sizes, seed=seed)
     change = Estimate(found.value, baseline + step.low, baseline + step.high, count)
     return Measures(found, baseline, change)

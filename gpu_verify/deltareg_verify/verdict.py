@@ -25,6 +25,12 @@ def judge(suite: Suite, results: Sequence[CheckResult]) -> Outcome:
     return "inconclusive"
 
 
+def in_order(suite: Suite, results: Sequence[CheckResult]) -> list[CheckResult]:
+    """Put results in the order of a suite's checks: comparisons are told when all were made."""
+    places = {spec.name: place for place, spec in enumerate(suite.checks)}
+    return sorted(results, key=lambda result: places.get(result.name, len(places)))
+
+
 def unshown(suite: Suite, results: Sequence[CheckResult]) -> list[str]:
     """Name the required checks that showed nothing; they are why a verdict is inconclusive."""
     return shown.unshown(suite, [(result.name, result.verdict) for result in results])

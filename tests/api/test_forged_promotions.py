@@ -127,7 +127,7 @@ VERDICTS = {
         lambda on: on.verify(verifier="deltareg-verify/0").promote(), "gate_pending", "again",
     ),
     "of no verifier of ours": (
-        lambda on: on.verify(verifier="x deltareg-verify/2").promote(), "gate_pending", "again",
+        lambda on: on.verify(verifier="x deltareg-verify/3").promote(), "gate_pending", "again",
     ),
     "made with another seed": (lambda on: on.verify(seed=8).promote(), "gate_pending", "again"),
     "asked for under a policy that was replaced": (

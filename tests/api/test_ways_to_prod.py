@@ -28,6 +28,17 @@ def judged(on, **outcomes):
     return on.client.verdicts.list(f"{on.name}:v{on.tried}", limit=1).items[0].id
 
 
+def undecided(on):
+    """Let a check of the version that is tried be a comparison that its samples do not decide."""
+    compared = {
+        "against": "promoted", "decision": "undecided", "low": 0.8, "high": 0.95,
+        "confidence": 0.95, "margin": 0.02, "n": 40, "needs": 900,
+    }  # fmt: skip
+    checks = [{"name": name, "verdict": "pass"} for name in NAMES]
+    checks[-1] |= {"verdict": "warn", "code": "undecided", "comparison": compared}
+    on.verify(on.tried, verdict="pass", checks=checks)
+
+
 def waived(on, *, check="library_agrees", channel="dev", **outcomes):
     verdict = judged(on, **{check: "fail", **outcomes})
     bob = on.world.server.client(("read", "promote"), principal="bob")
@@ -110,6 +121,9 @@ ROWS = {
     ),
     "passes with a warning that is accepted": Row(
         lambda on: judged(on, library_agrees="warn"), policy={"protected": True}, accepts=True
+    ),
+    "passes with a comparison undecided, and the channel is protected": Row(
+        undecided, policy={"protected": True}
     ),
     "has bytes that nobody has proven": Row(
         lambda on: standing(on, proven_at=None, proven_revision=None)

@@ -55,7 +55,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         },
         {
             "Background": [
-                "design.md", "glossary.md", "planted.md", "fresh.md", "benchmarks.md",
+                "design.md", "glossary.md", "planted.md", "fresh.md", "statistics.md",
+                "benchmarks.md",
                 "visual-adapters.md",
                 {"Decisions": _listed("adr")},
             ]

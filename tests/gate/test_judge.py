@@ -55,6 +55,23 @@ def told(candidate=CANDIDATE, policy=POLICY, verdicts=(VERDICT,), now=NOW):
     return [ruling.rule for ruling in gate(candidate, policy, verdicts, now=now)]
 
 
+def test_an_undecided_comparison_is_no_pass_on_a_protected_channel_whoever_accepts_it():
+    policy = replace(POLICY, is_protected=True)
+    verdict = replace(
+        VERDICT, warned_checks=("not_worse", "library_agrees"), policy_digest="",
+        undecided={"not_worse": "[0.8, 0.9] holds 0.87, n = 40; about 900 would decide it"},
+    )  # fmt: skip
+    accepting = replace(NOW, accepted=frozenset({"smoke/not_worse", "smoke/library_agrees"}))
+
+    unmet = gate(CANDIDATE, policy, [verdict], now=accepting)
+
+    assert [ruling.rule for ruling in unmet] == ["undecided"]
+    assert "not_worse is undecided: [0.8, 0.9] holds 0.87, n = 40" in unmet[0].message
+    assert unmet[0].fix.startswith("deltareg suite push FILE")
+    assert isinstance(refusal(unmet), Inconclusive)
+    assert told(policy=POLICY, verdicts=[verdict], now=accepting) == []
+
+
 def test_a_version_that_meets_every_rule_may_go():
     assert told() == []
     assert [ruling.rule for ruling in judge(CANDIDATE, POLICY, [VERDICT], now=NOW)] == [

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from deltareg.db import tables as t
 from deltareg.errors import DeltaregError
+from deltareg.wire import Comparison
 from tests.hostile.table import attack, some
 from tests.hostile.world import LINE
 
@@ -92,6 +93,21 @@ def _(world, me):
     found = me.move(world, version=5)
     world.me("chief").ask("DELETE", f"/verdicts/{verdict}/waivers/norm_ratio")
     world.stop_others()
+    return found
+
+
+@attack("an undecided comparison is accepted like a warning", best=MOVERS)
+def _(world, me):
+    channel = f"u{world.next()}"
+    asks(world, channel, suites=["smoke"], protected=True)
+    compared = Comparison(
+        against="promoted", decision="undecided", low=0.7, high=0.9, confidence=0.95, margin=0.02,
+        n=20,
+    )  # fmt: skip
+    told = {"verdict": "warn", "code": "undecided", "comparison": compared}
+    world.judge(f"{LINE}:v1", perplexity=told)
+    found = me.move(world, channel=channel, version=1, accept_warnings=True)
+    world.judge(f"{LINE}:v1")
     return found
 
 

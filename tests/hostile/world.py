@@ -139,7 +139,10 @@ class World:
         prove_all(self.worker, name="worker")
 
     def judge(self, ref, *, channel=None, **outcomes):
-        """Let the honest worker judge a version with these outcomes of checks; give its verdict."""
+        """Let the honest worker judge a version with these outcomes of checks; give its verdict.
+
+        An outcome is a word, or all that is said of the check.
+        """
         self.stop_others()
         run = self.owner.runs.create(RunCreate(ref=ref, again=True, channel=channel))
         grant = self.worker.lease(LeaseRequest(worker="worker", what=["verify"]))
@@ -147,8 +150,7 @@ class World:
         verdict = "fail" if "fail" in outcomes.values() else "pass"
         told = report(grant, verdict=verdict, fail="")
         checks = [
-            one.model_copy(update={"verdict": outcomes.get(one.name, "pass")})
-            for one in told.checks
+            one.model_copy(update=_found(outcomes.get(one.name, "pass"))) for one in told.checks
         ]
         return self.worker.complete_run(run.id, told.model_copy(update={"checks": checks}))
 
@@ -213,6 +215,10 @@ class World:
         path.chmod(0o644)
         path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
         return into
+
+
+def _found(outcome):
+    return {"verdict": outcome} if isinstance(outcome, str) else outcome
 
 
 @contextmanager

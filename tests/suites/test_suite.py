@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltareg.errors import InvalidInput, NotFound
-from deltareg.suites.suite import built_in, built_in_names, parse_suite, read_suite
+from deltareg.suites.suite import Looks, built_in, built_in_names, parse_suite, read_suite
 
 SETS = (
     "sets: {code: {file: code.txt}, says: {text: [one, two, three]}, seen: {file: x.safetensors},\n"
@@ -146,3 +146,58 @@ def test_whatever_stands_in_it_it_is_read_or_refused(fields):
     except InvalidInput:
         return
     assert parse_suite(suite.document) == suite
+
+
+COMPARED = """\
+name: mine
+sets: {{texts: {{text: [a]}}, rows: {{file: a.safetensors}}}}
+checks: [{{check: {check}, probes: {probes}, {more}}}]
+"""
+CHANGE = "threshold: {min_absolute_change: -0.1}"
+
+
+def compared(more, check="perplexity", probes="texts"):
+    return read_suite(COMPARED.format(check=check, probes=probes, more=more).encode())
+
+
+def test_a_suite_names_versions_to_compare_with():
+    suite = compared(f"against: promoted, reference: best of 5, looks: {{first: 20}}, {CHANGE}")
+    spec = suite.checks[0]
+
+    assert (spec.against, spec.reference, spec.looks) == ("promoted", "best of 5", Looks(20))
+    assert list(suite.references) == ["best of 5 by perplexity"]
+    assert (suite.needs_promoted, suite.comparisons) == (True, 1)
+    assert parse_suite(suite.document) == suite
+    assert list(compared("against: me/chat:v3").references) == ["me/chat:v3"]
+
+
+def test_a_suite_of_an_earlier_release_has_the_digest_that_it_had():
+    document = compared(f"against: promoted, {CHANGE}").document
+
+    assert b"looks" not in document
+    assert b"reference" not in document
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("against: best of 1", "best of 2 to 100, not with 'best of 1'"),
+        ("against: me/chat@prod", "NS/NAME:vN"),
+        ("against: other.org/me/chat:v3", "NS/NAME:vN"),
+        (f"reference: base, {CHANGE}", "stands beside `against: promoted`"),
+        (f"against: promoted, reference: promoted, {CHANGE}", "another one than the promoted"),
+        ("against: promoted, reference: base", "needs a threshold with min_absolute_change"),
+        (f"looks: {{first: 5}}, {CHANGE}", "at least 10"),
+        (f"looks: {{first: 50, most: 40}}, {CHANGE}", "more than at first"),
+        (f"looks: {{last: 50}}, {CHANGE}", "no key 'last'"),
+        ("looks: {first: 50}, threshold: {threshold: 9}", "which looks decide"),
+    ],
+)  # fmt: skip
+def test_a_comparison_that_is_wrong_is_told_where(more, said):
+    with pytest.raises(InvalidInput, match=said):
+        compared(more)
+
+
+def test_a_measure_of_all_samples_at_once_takes_no_looks():
+    with pytest.raises(InvalidInput, match="measures all samples at once"):
+        compared(f"looks: {{first: 50}}, {CHANGE}", check="retrieval", probes="rows")

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deltareg.suites.estimate import Estimate, exponential, of_difference, of_ratio, of_share
+from deltareg.suites.estimate import (
+    Estimate,
+    exponential,
+    of_difference,
+    of_drawn,
+    of_ratio,
+    of_share,
+    rows_drawn,
+)
 from deltareg.suites.threshold import Threshold
 
 SURE = 1e-9
@@ -108,11 +116,21 @@ def test_the_same_samples_show_a_small_change_that_their_intervals_hide():
     assert together.high < 0
 
 
-def test_one_seed_gives_one_interval():
+def test_the_same_samples_give_the_same_interval():
     parts, sizes = np.arange(1.0, 31.0), np.ones(30)
 
-    assert of_ratio(parts, sizes, seed=5) == of_ratio(parts, sizes, seed=5)
-    assert of_ratio(parts, sizes, seed=5) != of_ratio(parts, sizes, seed=6)
+    assert of_ratio(parts, sizes, seed=5) == of_ratio(parts, sizes, seed=6)
+
+
+def test_draws_of_few_samples_are_taken_further_out():
+    values = np.random.default_rng(6).normal(size=12)
+    drawn = values[rows_drawn(12, seed=1)].mean(1)
+
+    found = of_drawn(float(values.mean()), drawn, 12)
+
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    assert found.low < low
+    assert found.high > high
 
 
 def test_what_overflows_is_without_bound():

@@ -3,12 +3,14 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 
 from deltareg.errors import Inconclusive
 from deltareg.gate.verifier import VERIFIER
-from deltareg_verify.assignment import Assignment
+from deltareg.suites.suite import read_suite
+from deltareg_verify.assignment import Assignment, VersionOnBase
 from deltareg_verify.command_line import labels
 from deltareg_verify.report import Surroundings, listen
 from tests.verify.desk import lay_out
@@ -56,6 +58,29 @@ def test_a_healthy_delta_is_examined_to_the_end(zygote, assignment):
 
     assert set(outcomes(report).values()) <= {"pass", "n/a"}
     assert report.surroundings.dtype == "F32"
+
+
+def test_a_version_beside_others_that_the_suite_names(zygote, assignment, tmp_path):
+    suite = tmp_path / "kept.json"
+    texts = ", ".join(f'"a text of number {number}"' for number in range(20))
+    check = (
+        "{check: perplexity, probes: texts, against: promoted, reference: me/x:v1,"
+        " threshold: {min_relative_change: -0.5, greater_is_better: false}}"
+    )
+    text = f"name: kept\nsets: {{texts: {{text: [{texts}]}}}}\nchecks: [{check}]\n"
+    suite.write_bytes(read_suite(text.encode()).document)
+    made = assignment(suite=suite)
+    other = VersionOnBase(made.delta, made.manifest, made.base, made.base_manifest)
+    names = {"promoted": "me/x:v2", "me/x:v1": "me/x:v1"}
+
+    report = verify(
+        zygote, replace(made, promoted=other, references={"me/x:v1": other}, names=names)
+    )
+
+    (check,) = report.checks
+    assert (check.verdict, check.comparison.decision) == ("pass", "met")
+    assert check.comparison.other in names.values()
+    assert check.value == check.baseline
 
 
 def test_the_whole_sandbox_allows_what_a_run_needs(zygote, assignment):

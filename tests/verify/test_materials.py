@@ -8,7 +8,7 @@ import pytest
 
 from deltareg.errors import Inconclusive
 from deltareg.identity.manifest import Manifest
-from deltareg.wire import LeaseRequest
+from deltareg.wire import LeaseRequest, ReferenceGrant
 from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.materials import Stock
 from tests.verify.bench import SAMPLES, sample_base
@@ -187,6 +187,21 @@ def test_the_version_to_compare_with_comes_with_its_base(pusher, worker, stock, 
     assert same_files(DELTA, found.promoted.delta)
     assert found.promoted.manifest.read_bytes() == found.manifest.read_bytes()
     assert found.promoted.base == found.base
+
+
+def test_other_versions_to_compare_with_come_each_once(pusher, worker, stock, tmp_path):
+    version = push(pusher).version
+    named = ReferenceGrant(ref=version.ref, digest=version.digest)
+    missing = ReferenceGrant(why="there is no me/x:v9")
+    given = {"me/x:v3": named, "best of 5 by accuracy": named, "me/x:v9": missing}
+
+    found = stock().gather(lease(worker).model_copy(update={"references": given}), tmp_path)
+
+    assert found.references.keys() == {"me/x:v3", "best of 5 by accuracy"}
+    assert len(set(found.references.values())) == 1
+    assert same_files(DELTA, found.references["me/x:v3"].delta)
+    assert found.names["me/x:v9"] == "there is no me/x:v9"
+    assert found.names["best of 5 by accuracy"] == version.ref
 
 
 def test_a_version_that_is_not_the_one_that_was_promoted_is_not_compared_with(

@@ -91,15 +91,62 @@ def test_what_is_not_decided_may_fail(accuracy):
 
 
 @pytest.mark.parametrize(
-    ("ours", "verdict"), [(36, "pass"), (35, "pass"), (34, "warn"), (20, "fail")]
+    ("margin", "ours", "verdict", "code"),
+    [
+        (0.1, 36, "pass", ""),
+        (0.03, 36, "warn", "undecided"),  # the same answers, and too few to leave out a loss
+        (0.03, 34, "warn", "undecided"),
+        (0.03, 20, "fail", "regression"),
+    ],
 )
-def test_a_version_is_compared_with_the_promoted_one_sample_by_sample(accuracy, ours, verdict):
-    settings = "against: promoted, threshold: {min_absolute_change: -0.03}"
+def test_a_version_is_compared_with_the_promoted_one_sample_by_sample(
+    accuracy, margin, ours, verdict, code
+):
+    settings = f"against: promoted, threshold: {{min_absolute_change: -{margin}}}"
 
     finding = accuracy(settings, ours=ours, promoted=36)
 
-    assert (finding.verdict, finding.baseline) == (verdict, 0.9)
-    assert finding.code == ("" if verdict == "pass" else "regression")
+    assert (finding.verdict, finding.baseline, finding.code) == (verdict, 0.9, code)
+    assert f"at least {0.9 - margin:.4g} is to be shown" in finding.detail
+
+
+def test_what_is_undecided_says_what_would_decide_it(accuracy):
+    settings = "against: promoted, threshold: {min_absolute_change: -0.03}"
+
+    finding = accuracy(settings, ours=36, promoted=36)
+
+    assert "undecided: about 700 samples would decide it, or a wider margin" in finding.detail
+    assert finding.comparison.answer().needs == pytest.approx(700, abs=15)
+
+
+def test_an_undecided_comparison_may_fail(accuracy):
+    settings = (
+        "against: promoted, threshold: {min_absolute_change: -0.03}, parameters: {undecided: fail}"
+    )
+
+    finding = accuracy(settings, ours=35, promoted=36)
+
+    assert (finding.verdict, finding.code) == ("fail", "undecided")
+
+
+@pytest.mark.parametrize(("ours", "outcome"), [(36, ("pass", "")), (34, ("warn", "undecided"))])
+def test_a_suite_may_say_that_the_estimate_decides(accuracy, ours, outcome):
+    settings = (
+        "against: promoted, threshold: {min_absolute_change: -0.03},"
+        " parameters: {undecided: estimate}"
+    )
+
+    finding = accuracy(settings, ours=ours, promoted=36)
+
+    assert (finding.verdict, finding.code) == outcome
+
+
+def test_a_threshold_of_its_own_stands_beside_a_margin(accuracy):
+    both = "against: base, threshold: {threshold: 0.95, min_absolute_change: -0.2}"
+
+    finding = accuracy(both, ours=30, base=30)
+
+    assert (finding.verdict, finding.code) == ("fail", "below_threshold")
 
 
 def test_nothing_promoted_is_nothing_to_be_worse_than(accuracy):

@@ -114,7 +114,7 @@ def test_a_healthy_version_passes(desk, worker, queued):
     assert run.verdict.dtype == "F32"
     assert run.verdict.seed == 20260117
     assert run.verdict.base_evidence == "shapes"
-    assert run.verdict.verifier.startswith("deltareg-verify/2 ")
+    assert run.verdict.verifier.startswith("deltareg-verify/3 ")
     assert {"torch", "transformers", "device", "base_config"} <= set(run.verdict.environment)
     assert run.verdict.sandbox.startswith("session limits")
 

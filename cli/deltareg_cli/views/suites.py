@@ -50,12 +50,23 @@ def _check_table(checks: Sequence[SuiteCheck]) -> Table:
     rows: list[list[Text]] = [
         [
             one.name if one.name == one.check else f"{one.name} ({one.check})",
-            "yes" if one.required else Cell("no", "dim"), one.probes, one.threshold,
+            "yes" if one.required else Cell("no", "dim"), one.probes, _must_be(one),
             ", ".join(f"{name} {value}" for name, value in one.parameters.items()),
         ]
         for one in checks
     ]  # fmt: skip
     return Table(columns, rows)
+
+
+def _must_be(check: SuiteCheck) -> str:
+    """Say what a check asks: `at least promoted -0.02, beside best of 5 too; 100 samples first`."""
+    told = check.threshold
+    if check.reference:
+        told += f", beside {check.reference} too"
+    if check.looks:
+        most = check.looks.get("most", 0)
+        told += f"; {check.looks.get('first', 0)} samples first, {most or 'all'} at most"
+    return told
 
 
 def _version(suite: SuiteInfo) -> Text:

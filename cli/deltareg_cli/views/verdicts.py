@@ -4,6 +4,7 @@ from datetime import datetime
 
 from deltareg.wire import CheckResult, RunInfo, VerdictInfo, Waiver
 from deltareg_cli.blocks import Block, Cell, Column, Facts, Table, Text, Title, toned
+from deltareg_cli.views.comparisons import comparison_blocks
 from deltareg_cli.views.runs import unserved
 from deltareg_cli.views.versions import proof_cell
 from deltareg_cli.wording import count, moment, number, seconds, short, size
@@ -38,6 +39,7 @@ def verdict_blocks(verdict: VerdictInfo, *, now: datetime) -> list[Block]:
         ]),
         Title("Checks"),
         check_table(verdict.checks),
+        *comparison_blocks(verdict.checks),
     ]  # fmt: skip
 
 

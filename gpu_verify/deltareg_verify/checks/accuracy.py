@@ -25,5 +25,6 @@ CHECK = Check(
         takes_threshold=True,
         against=("base", "promoted"),
         may_not_apply=True,
+        takes_looks=True,
     ),
 )

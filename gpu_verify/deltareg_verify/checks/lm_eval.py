@@ -8,7 +8,7 @@ from deltareg.suites.suite import CheckSpec
 from deltareg_verify.case import Case
 from deltareg_verify.changes import Side
 from deltareg_verify.check import Check, Finding
-from deltareg_verify.measured import judged, missing, nothing_promoted, rival
+from deltareg_verify.measured import judged, missing, no_rival, rival
 from deltareg_verify.task_measure import measure, no_number
 
 _PACKAGE = "lm_eval"
@@ -18,7 +18,7 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Ask both the task, and compare row by row."""
     other = rival(case, spec)
     if other is None:
-        return nothing_promoted()
+        return no_rival(case, spec, spec.against)
     task = case.task(spec.probes)
     asked = asked_of(spec, task)
     if find_spec(_PACKAGE) is None:
@@ -43,7 +43,10 @@ def _compared(case: Case, spec: CheckSpec, other: Side, *, task: LmTask, asked: 
     if not ours.is_sane:
         found = no_number(ours.values, found.baseline)
     told = f"{asked.metric} of {task.name}, by lm-eval {ours.version}"
-    return judged(spec, found.found, found.baseline, told=told, change=found.change)
+    other_name = case.named(spec.key_of(spec.against))
+    return judged(
+        spec, found.found, found.baseline, told=told, change=found.change, other=other_name
+    )  # fmt: skip
 
 
 CHECK = Check(

@@ -76,6 +76,8 @@ def _assignment(
         memory_bytes=int(_least(options.memory_bytes, budget.memory_bytes)),
         below=materials.below,
         promoted=materials.promoted,
+        references=materials.references,
+        names=materials.names,
         waived=tuple(waived),
     )
 
@@ -104,7 +106,7 @@ def verdict_report(
         seed=suite.seed,
         base_evidence=materials.evidence,
         base_identity=materials.base_identity if grant.base.identity else "",
-        checks=list(report.checks),
+        checks=verdicts.in_order(suite, report.checks),
         environment={
             **surroundings.environment,
             "base_config": materials.base_config,

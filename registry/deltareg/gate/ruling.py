@@ -9,7 +9,7 @@ Rule = Literal[
     "revoked", "quarantined", "deleted", "corrupt", "frozen", "kind", "base", "proven", "failed",
     "inconclusive", "missing", "suite_changed", "foreign", "verifier", "policy", "incumbent",
     "environment", "stale", "sandbox", "evidence", "warnings", "approvals", "verdict", "unsigned",
-    "key_revoked", "local", "workers", "independent", "signature",
+    "key_revoked", "local", "workers", "independent", "signature", "undecided",
 ]  # fmt: skip
 
 # What an unmet rule is to whoever asks; of several unmet rules the first here names the refusal.
@@ -23,6 +23,7 @@ RULE_ERRORS: dict[Rule, type[DeltaregError]] = {
     "base": Blocked,
     "failed": GateFailed,
     "inconclusive": Inconclusive,
+    "undecided": Inconclusive,
     "missing": GatePending,
     "suite_changed": GatePending,
     "foreign": GatePending,

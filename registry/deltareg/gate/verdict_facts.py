@@ -112,6 +112,8 @@ class VerdictFact:
         signer: Who signed it.
         checks: The checks, by name, to compare with those of another.
         disputed: What another worker found otherwise, in words; empty when none did.
+        undecided: The comparisons with other versions that its samples did not decide, in words,
+            by check.
     """
 
     id: str
@@ -140,6 +142,7 @@ class VerdictFact:
     signer: Signer = field(default_factory=Signer)
     checks: Mapping[str, CheckFact] = field(default_factory=dict[str, CheckFact])
     disputed: str = ""
+    undecided: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def standing_failures(self) -> tuple[str, ...]:

@@ -175,6 +175,7 @@ def _rule_on_verdict(
     waived = "".join(f"; {check} waived {until}" for check, until in sorted(verdict.waived.items()))
     rulings = [Ruling("verdict", f"{told}{waived}", suite=name)]
     if bound.accepted is not None:
+        rulings += _on_undecided(subject, verdict, suite=name)
         rulings += _on_warnings(subject, verdict, bound.accepted, suite=name)
     age_s = (now_us - verdict.created_us) / _US_PER_S
     shown: list[tuple[Rule, bool, str]] = []
@@ -262,16 +263,29 @@ def _on_gap(verdict: VerdictFact, told: str, *, suite: str) -> Ruling:
     return Ruling("inconclusive", found, fix=fix, suite=suite)
 
 
+def _on_undecided(subject: VerdictSubject, verdict: VerdictFact, *, suite: str) -> list[Ruling]:
+    """Ask that comparisons with other versions are decided: accepting a warning decides nothing."""
+    fix = (
+        "deltareg suite push FILE, with more samples in its probe set or a wider margin;"
+        f" then {_verify(subject, suite)}"
+    )
+    return [
+        Ruling("undecided", f"suite {suite}: {check} is undecided: {told}", fix=fix, suite=suite)
+        for check, told in verdict.undecided.items()
+    ]
+
+
 def _on_warnings(
     subject: VerdictSubject, verdict: VerdictFact, accepted: frozenset[str], *, suite: str
 ) -> list[Ruling]:
     """Ask for a word on each check that warned."""
-    if not verdict.warned_checks:
+    warned = [check for check in verdict.warned_checks if check not in verdict.undecided]
+    if not warned:
         return []
-    names = ", ".join(verdict.warned_checks)
-    count = tell_warnings(len(verdict.warned_checks))
+    names = ", ".join(warned)
+    count = tell_warnings(len(warned))
     on = f" on {subject.variant}" if subject.variant else ""
-    warnings = tuple(f"{suite}/{check}{on}" for check in verdict.warned_checks)
+    warnings = tuple(f"{suite}/{check}{on}" for check in warned)
     if accepted.issuperset(warnings):
         told = f"{suite}: {count} accepted: {names}"
         return [Ruling("warnings", told, suite=suite, warnings=warnings)]

@@ -6,7 +6,7 @@ verifier do not count, and the server asks for new ones.
 
 from collections.abc import Mapping
 
-VERIFIER_VERSION = "2"
+VERIFIER_VERSION = "3"
 VERIFIER = f"deltareg-verify/{VERIFIER_VERSION}"
 ENVIRONMENT = ("torch", "cuda", "driver", "device", "gpu")
 
@@ -15,7 +15,7 @@ def is_current_verifier(told: str) -> bool:
     """Whether a verdict says that it was made by this version of the verifier.
 
     Args:
-        told: The verifier as recorded: `deltareg-verify/2 deltareg/0.4.0`.
+        told: The verifier as recorded: `deltareg-verify/3 deltareg/0.4.0`.
     """
     return told.partition(" ")[0] == VERIFIER
 

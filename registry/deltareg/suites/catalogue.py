@@ -30,6 +30,8 @@ class CheckForm:
         against: What its measure may be compared with, the default first.
         may_not_apply: Whether it may say that it does not apply to a version, and count as shown.
         only_reports: Whether it says something and never fails.
+        takes_looks: Whether it may look at a part of its samples first, and at more where these do
+            not decide it.
     """
 
     about: str
@@ -40,6 +42,7 @@ class CheckForm:
     against: tuple[Against, ...] = ()
     may_not_apply: bool = False
     only_reports: bool = False
+    takes_looks: bool = False
 
 
 # What a check of samples does where their number decides nothing.

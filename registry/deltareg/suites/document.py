@@ -9,15 +9,23 @@ from deltareg.digest import Digest
 from deltareg.documents.json_values import is_count, is_list, is_object
 from deltareg.errors import DeltaregError, InvalidInput
 from deltareg.suites.catalogue import CATALOGUE, CheckForm
+from deltareg.suites.reference import MOST_BACK, PROMOTED, read_reference
 
 Fields = Mapping[str, object]
 
 _DTYPES = ("keep", "f32", "bf16", "f16")
 _TOP = {"name", "about", "seed", "dtype", "budget", "probe", "sets", "checks", "tolerance"}
-_CHECK = {"check", "name", "required", "parameters", "threshold", "against", "probes"}
+_CHECK = {
+    "check", "name", "required", "parameters", "threshold", "against", "probes", "reference",
+    "looks",
+}  # fmt: skip
 _THRESHOLD = {"threshold", "min_absolute_change", "min_relative_change", "greater_is_better"}
+_CHANGES = {"min_absolute_change", "min_relative_change"}
+_CHANGE_KEYS = "min_absolute_change or min_relative_change"
 _SET = {"file", "digest", "text", "data"}
 _PROBE = {"sequences": 4, "tokens": 24}
+_LOOKS = {"first": 0, "most": 0}
+_LEAST_LOOK = 10
 _BUDGET = {"seconds": 0, "memory_bytes": 0}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -75,6 +83,7 @@ def _check(item: object, sets: Mapping[str, Fields], number: int) -> dict[str, o
     if "threshold" in fields:
         made["threshold"] = _threshold(fields["threshold"], form, where)
     made |= _baseline(fields, form, where)
+    made |= _looks(fields, form, where)
     return made | _probes(fields, form, sets, where)
 
 
@@ -114,13 +123,55 @@ def _threshold(value: object, form: CheckForm, where: str) -> dict[str, object]:
 
 
 def _baseline(fields: Fields, form: CheckForm, where: str) -> dict[str, str]:
+    """Read what a measure is compared with, and what that itself is held against."""
     against = fields.get("against", form.against[0] if form.against else None)
-    if against is None:
+    if against is None and "reference" not in fields:
         return {}
-    if against not in form.against:
-        known = ", ".join(form.against) or "nothing"
-        _refuse(where, f"is compared with {known}, not with {against!r}")
-    return {"against": str(against)}
+    _comparable(against, form, where)
+    if "reference" not in fields:
+        return {"against": str(against)}
+    reference = fields["reference"]
+    if against != PROMOTED:
+        _refuse(f"{where}: reference", "stands beside `against: promoted`; else write it there")
+    if reference == PROMOTED:
+        _refuse(f"{where}: reference", "is another one than the promoted version")
+    _comparable(reference, form, f"{where}: reference")
+    if not _asks_for_change(fields):
+        _refuse(f"{where}: reference", f"needs a threshold with {_CHANGE_KEYS}")
+    return {"against": str(against), "reference": str(reference)}
+
+
+def _asks_for_change(fields: Fields) -> bool:
+    threshold = fields.get("threshold")
+    return is_object(threshold) and bool(_CHANGES & threshold.keys())
+
+
+def _comparable(value: object, form: CheckForm, where: str) -> None:
+    """Refuse what a check is not compared with; versions are, where the promoted one is."""
+    if value in form.against:
+        return
+    takes_versions = PROMOTED in form.against
+    if takes_versions and isinstance(value, str) and read_reference(value) is not None:
+        return
+    known = [*form.against, *([f"NS/NAME:vN, best of 2 to {MOST_BACK}"] if takes_versions else [])]
+    _refuse(where, f"is compared with {', '.join(known) or 'nothing'}, not with {value!r}")
+
+
+def _looks(fields: Fields, form: CheckForm, where: str) -> dict[str, dict[str, int]]:
+    """Read at how many samples a check looks first, and at how many at most."""
+    if "looks" not in fields:
+        return {}
+    where = f"{where}: looks"
+    if not form.takes_looks:
+        _refuse(where, "measures all samples at once")
+    if not _asks_for_change(fields):
+        _refuse(where, f"needs a threshold with {_CHANGE_KEYS}, which looks decide")
+    found = _counts(fields["looks"], _LOOKS, where, least=0)
+    if found["first"] < _LEAST_LOOK:
+        _refuse(where, f"has `first`, how many samples to look at first, at least {_LEAST_LOOK}")
+    if found["most"] and found["most"] <= found["first"]:
+        _refuse(where, "has `most`, the samples to look at in the end, more than at first")
+    return {"looks": found}
 
 
 def _probes(

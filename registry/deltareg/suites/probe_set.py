@@ -1,7 +1,7 @@
 """Probe sets: the samples that checks run on, read strictly from texts, JSON lines or tensors."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,6 +44,15 @@ class Samples:
         """How many there are."""
         first = next(iter(self.arrays.values()), None)
         return len(self.texts) if first is None else int(first.shape[0])
+
+    def taken(self, rows: Sequence[int] | NDArray[np.int64]) -> "Samples":
+        """Give the samples with these numbers, in their order."""
+        chosen = np.asarray(rows, np.int64)
+        return Samples(
+            tuple(self.texts[row] for row in chosen) if self.texts else (),
+            {name: value[chosen] for name, value in self.arrays.items()},
+            None if self.labels is None else self.labels[chosen],
+        )
 
 
 def read_samples(probe_set: ProbeSet, raw: bytes) -> Samples:

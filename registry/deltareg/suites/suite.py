@@ -6,7 +6,7 @@ digests of their files. A verdict counts only while the suite's digest is what i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import cast
@@ -17,6 +17,7 @@ from deltareg.errors import NotFound
 from deltareg.identity.manifest import canonical_json
 from deltareg.suites.catalogue import CATALOGUE, CheckForm
 from deltareg.suites.document import Fields, normalise
+from deltareg.suites.reference import BASE, PROMOTED
 from deltareg.suites.threshold import Threshold, threshold_of
 from deltareg.tensors.header import strict_json_object
 
@@ -24,6 +25,17 @@ DEFAULT_SUITE = "smoke"
 FAST_SUITE = "fast"
 """What somebody looks at while training goes on; its verdicts count for no channel."""
 _MOST_PARSED = 64  # a server reads the same few again and again; people may push any number
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How many samples a check looks at first, and at most; zero is all that there are.
+
+    Each look is at twice as many as the one before, until the measure is decided.
+    """
+
+    first: int
+    most: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +48,11 @@ class CheckSpec:
         required: Whether a check that should have run and did not makes the verdict inconclusive.
         parameters: Counts and tolerances; numbers that are not whole are strings.
         threshold: What its measure must reach; None when it only tells.
-        against: What its measure is compared with: `base`, `promoted`, or nothing.
+        against: What its measure is compared with: `base`, `promoted`, a version, the best of the
+            last few, or nothing.
         probes: The probe set that it runs on; empty for the seeded probe.
+        reference: What the promoted version itself is held against, and this one too.
+        looks: How it looks at its samples; None for all at once.
     """
 
     name: str
@@ -47,6 +62,8 @@ class CheckSpec:
     threshold: Threshold | None = None
     against: str = ""
     probes: str = ""
+    reference: str = ""
+    looks: Looks | None = None
 
     @property
     def form(self) -> CheckForm | None:
@@ -58,6 +75,15 @@ class CheckSpec:
         """Whether `n/a` is an answer to it; for all others, unknown ones too, it shows nothing."""
         return self.form is not None and self.form.may_not_apply
 
+    @property
+    def compares(self) -> bool:
+        """Whether it must show that no more than a margin was lost."""
+        return self.threshold is not None and self.threshold.needs_baseline
+
+    def key_of(self, name: str) -> str:
+        """Give the key of a version that it compares with: the best one differs by check."""
+        return f"{name} by {self.name}" if name.startswith("best of ") else name
+
     def number(self, key: str) -> float:
         """Give a numeric parameter."""
         return float(self.parameters[key])
@@ -68,7 +94,8 @@ class CheckSpec:
         return {
             "name": self.name, "check": self.check, "required": self.required,
             "parameters": dict(self.parameters), "threshold": told, "against": self.against,
-            "probes": self.probes,
+            "probes": self.probes, "reference": self.reference,
+            "looks": {} if self.looks is None else asdict(self.looks),
         }  # fmt: skip
 
 
@@ -147,7 +174,22 @@ class Suite:
     @property
     def needs_promoted(self) -> bool:
         """Whether a check compares with the version that a channel serves."""
-        return any(spec.against == "promoted" for spec in self.checks)
+        return any(spec.against == PROMOTED for spec in self.checks)
+
+    @property
+    def references(self) -> Mapping[str, "tuple[CheckSpec, str]"]:
+        """The versions that checks compare with beside the promoted one: check and name, by key."""
+        return {
+            spec.key_of(name): (spec, name)
+            for spec in self.checks
+            for name in (spec.against, spec.reference)
+            if name not in {"", BASE, PROMOTED}
+        }
+
+    @property
+    def comparisons(self) -> int:
+        """How many of its checks must show that no more than a margin was lost."""
+        return sum(spec.compares for spec in self.checks)
 
     def described(self) -> dict[str, object]:
         """Describe it for people: checks with their thresholds in words, sets by what they are."""
@@ -215,11 +257,13 @@ def _suite(document: bytes) -> Suite:
 
 def _spec(item: Fields) -> CheckSpec:
     threshold = cast("Mapping[str, str | int | bool] | None", item.get("threshold"))
+    looks = cast("Mapping[str, int] | None", item.get("looks"))
     return CheckSpec(
         name=str(item["name"]), check=str(item["check"]), required=bool(item["required"]),
         parameters=cast("Mapping[str, str | int]", item["parameters"]),
         threshold=None if threshold is None else threshold_of(threshold),
         against=str(item.get("against", "")), probes=str(item.get("probes", "")),
+        reference=str(item.get("reference", "")), looks=None if looks is None else Looks(**looks),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ in between.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from deltareg.suites.estimate import Estimate
@@ -37,6 +37,18 @@ class Threshold:
     def needs_baseline(self) -> bool:
         """Whether it says something about a change."""
         return self.min_absolute_change is not None or self.min_relative_change is not None
+
+    @property
+    def only_change(self) -> "Threshold":
+        """What it asks of the change alone."""
+        return replace(self, threshold=None)
+
+    @property
+    def without_change(self) -> "Threshold | None":
+        """What it asks of the measure itself; None where it asks for a change alone."""
+        if self.threshold is None:
+            return None
+        return replace(self, min_absolute_change=None, min_relative_change=None)
 
     def mark(self, baseline: float | None) -> float:
         """Give the one number that must be reached: the hardest of what is asked.

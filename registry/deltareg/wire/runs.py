@@ -20,8 +20,36 @@ Labels = Annotated[
 ]
 
 
+class Comparison(Answer):
+    """What a check showed of a margin: how surely no more was lost than may be.
+
+    `other` is what the version was compared with, `low` and `high` are the ends of the interval
+    around the check's value that the change leaves, with that `confidence`; the check's threshold
+    is the mark to be reached, `margin` below the baseline, or above it where less is better. Of
+    the planned `looks` at up to `most` samples, `look` was the last, at `n`. `p` is the error at
+    which it would have been shown to miss the mark, by itself; of the `family` of comparisons of
+    the run as many miss theirs as Holm's procedure says. Where it is `undecided`, about `needs`
+    samples would decide it if all stays as it looks; 0 where nobody can say.
+    """
+
+    against: str
+    other: str = ""
+    decision: Literal["met", "missed", "undecided"]
+    low: float | None
+    high: float | None
+    confidence: float
+    margin: float | None
+    n: int
+    look: int = 1
+    looks: int = 1
+    most: int = 0
+    p: float = 1.0
+    family: int = 1
+    needs: int = 0
+
+
 class CheckResult(Answer):
-    """The outcome of one check."""
+    """The outcome of one check; `comparison` where it had to show that little was lost."""
 
     name: str
     value: float | int | str | None = None
@@ -31,6 +59,7 @@ class CheckResult(Answer):
     seconds: float = 0.0
     code: str = ""
     detail: str = ""
+    comparison: Comparison | None = None
 
 
 class WrongPart(Answer):
@@ -266,6 +295,14 @@ class LeaseRequest(Request):
     host: Annotated[str, Field(max_length=64)] = ""
 
 
+class ReferenceGrant(Answer):
+    """A version that a suite compares with; without a `ref`, `why` says why there is none."""
+
+    ref: str = ""
+    digest: str = ""
+    why: str = ""
+
+
 class LeaseGrant(Answer):
     """A run given to a worker until the lease ends.
 
@@ -273,7 +310,8 @@ class LeaseGrant(Answer):
     `promoted` is the version that the suite compares with, when it does and there is one. `base` is
     what to verify on: the version's base, or a variant of it, which has `variant_of`. The report
     has to be signed and to say the `nonce`. `waived`
-    names the checks after whose failure the others run all the same. A run that proves a base has
+    names the checks after whose failure the others run all the same. `references` are the other
+    versions that the suite compares with, by how it names them. A run that proves a base has
     no `ref`. `storage_revision` says which form is stored now. With `is_anew`, nothing of what is
     to be proven comes out of a cache.
     """
@@ -295,6 +333,7 @@ class LeaseGrant(Answer):
     waived: list[str] = []
     storage_revision: int = 0
     is_anew: bool = False
+    references: dict[str, ReferenceGrant] = {}
 
 
 class LeaseHold(Request):

@@ -46,7 +46,8 @@ class VerdictPredicate(Request):
     """What a worker says about a version that it verified.
 
     `run`, `fence` and `nonce` tie it to the lease that it was made under, so that it cannot be told
-    twice. `compared_with` is the manifest of the version that a suite compared with;
+    twice. `compared_with` is the manifest of the version that a suite compared with, `references`
+    are those of others that it names, by how it does;
     `storage_revision` says which form of the version was decoded, 0 where not all of it was.
     """
 
@@ -68,6 +69,7 @@ class VerdictPredicate(Request):
     finished_at: Annotated[str, Field(max_length=40)]
     compared_with: str = ""
     storage_revision: int = 0
+    references: Annotated[dict[str, str], Field(max_length=200)] = {}
 
     def report(self) -> VerdictReport:
         """Give what was found, as an unsigned report has it."""
@@ -103,6 +105,7 @@ def verdict_statement(
         worker=WorkerNamed(name=worker, host=host, labels=dict(labels)),
         started_at=started_at, finished_at=finished_at, compared_with=grant.promoted_digest,
         storage_revision=report.storage_revision,
+        references={key: one.digest for key, one in grant.references.items() if one.digest},
     )  # fmt: skip
     return Statement(
         grant.ref, grant.digest.removeprefix(_SHA256), VERDICT, predicate.model_dump(mode="json")

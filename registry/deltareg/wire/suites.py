@@ -18,7 +18,11 @@ class SuitePush(Request):
 
 
 class SuiteCheck(Answer):
-    """One check of a suite, in words."""
+    """One check of a suite, in words.
+
+    `reference` is what the promoted version is held against beside this one, `looks` how many
+    samples are looked at `first` and at `most`.
+    """
 
     name: str
     check: str
@@ -27,6 +31,8 @@ class SuiteCheck(Answer):
     threshold: str = ""
     against: str = ""
     probes: str = ""
+    reference: str = ""
+    looks: dict[str, int] = {}
 
 
 class SuiteInfo(Answer):

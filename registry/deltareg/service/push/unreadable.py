@@ -14,6 +14,7 @@ from deltareg.db.rows import PackRow, ShownRunRow, VersionRow, present
 from deltareg.db.session import read, with_retry
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import EVERYTHING
+from deltareg.service.ledger.references import reference_versions
 from deltareg.service.push.damage import find_damage, find_damage_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.kinds.prove import FORM, WHAT, result_of
@@ -49,12 +50,14 @@ def _holders(conn: sa.Connection, run: ShownRunRow) -> list[Held]:
 
 
 def _compared_with(conn: sa.Connection, run: ShownRunRow, version: VersionRow) -> list[Held]:
-    """Give the version that a run compares with, if any: its bytes are needed as well."""
+    """Give the versions that a run compares with: their bytes are needed as well."""
     digest = run.request.get("promoted_digest")
-    if not digest:
-        return []
-    found = version_queries.find_version(conn, version.delta_id, digest=digest)
-    return [] if found is None else [Held(found.id)]
+    promoted = (
+        version_queries.find_version(conn, version.delta_id, digest=digest) if digest else None
+    )
+    found = [] if promoted is None else [promoted]
+    found += reference_versions(conn, run.request)
+    return [Held(one) for one in dict.fromkeys(row.id for row in found)]
 
 
 def _of_form(conn: sa.Connection, run: ShownRunRow) -> list[PackRow]:

@@ -30,6 +30,7 @@ from deltareg.service.base_parts import identity_of
 from deltareg.service.describe import describe_base, ref_of
 from deltareg.service.events import Action, record_event
 from deltareg.service.labels import ONLY_RUN, fits, is_for_one_run
+from deltareg.service.ledger.references import references_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.eligible import enrolled_key, may_take
 from deltareg.service.runs.held import lease_lost
@@ -217,6 +218,7 @@ def _grant(registry: Registry, run: RunRow, *, lease_s: float) -> LeaseGrant:
         suite_digest=run.request.get("suite_digest", ""), against=run.request.get("against", ""),
         promoted=run.request.get("promoted", ""),
         promoted_digest=run.request.get("promoted_digest", ""),
+        references=references_of(run.request),
         waived=[name for name in run.request.get("waived", "").split(",") if name],
         storage_revision=version.storage_revision, is_anew=ANEW in run.request,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from deltareg.db.rows import VerdictFactRow, VerdictRow
 from deltareg.db.rows.verdicts import Outcome
 from deltareg.digest import Digest
+from deltareg.documents.json_values import is_object
 from deltareg.errors import NotFound
 from deltareg.gate.agreement import TOLERANCE, CheckFact
 from deltareg.gate.signers import Signer
@@ -14,6 +15,7 @@ from deltareg.gate.verdict_facts import Bounds, SuiteFact, VerdictFact, VerdictS
 from deltareg.gate.verdict_rules import why_not
 from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.verdicts.suites import find_suite
+from deltareg.suites.reference import BASE
 from deltareg.suites.suite import FAST_SUITE, Suite, built_in, built_in_names
 
 _DTYPES = {"f32": "F32", "bf16": "BF16", "f16": "F16"}  # `keep` leaves it to the base
@@ -35,7 +37,7 @@ def fact_of(row: VerdictRow | VerdictFactRow, waived: Mapping[str, str]) -> Verd
         skipped_checks=tuple(names.get("skipped", ())), is_complete=bool(row.is_complete),
         waived=waived, compared_with=row.compared_with, continues=row.continues,
         continuation=row.continuation, identity=row.base_identity, signer=signer_of(row),
-        checks=check_facts(row.checks), disputed=row.disputed,
+        checks=check_facts(row.checks), disputed=row.disputed, undecided=_undecided(row.checks),
     )  # fmt: skip
 
 
@@ -103,6 +105,29 @@ def fact_of_suite(suite: Suite) -> SuiteFact:
         TOLERANCE if suite.tolerance is None else suite.tolerance,
         is_for_gates=suite.name != FAST_SUITE,
     )  # fmt: skip
+
+
+def _undecided(checks: Iterable[Mapping[str, object]]) -> dict[str, str]:
+    """Say of each comparison with another version that warns for being undecided what it showed."""
+    found: dict[str, str] = {}
+    for check in checks:
+        made = check.get("comparison")
+        is_open = check.get("verdict") == "warn" and check.get("code") == "undecided"
+        if is_open and is_object(made) and made.get("against") != BASE:
+            ends = f"[{_told(made.get('low'))}, {_told(made.get('high'))}]"
+            mark, n = _told(check.get("threshold")), made.get("n")
+            found[str(check["name"])] = f"{ends} holds {mark}, n = {n}{_needed(made)}"
+    return found
+
+
+def _needed(made: Mapping[str, object]) -> str:
+    needs, n = made.get("needs"), made.get("n")
+    is_known = isinstance(needs, int) and isinstance(n, int) and needs > n
+    return f"; about {needs} would decide it" if is_known else ""
+
+
+def _told(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else "?"
 
 
 def _measure(value: object) -> float | None:

@@ -17,6 +17,7 @@ from deltareg.db.rows import KeyRow, RunRow, VersionRow, present
 from deltareg.db.session import read
 from deltareg.errors import BadSignature
 from deltareg.service.describe import ref_of
+from deltareg.service.ledger.references import references_of
 from deltareg.service.registry import Registry
 from deltareg.signing.keys import PublicKey
 from deltareg.signing.signed import Signed, open_statement
@@ -113,6 +114,10 @@ def check_key(key: KeyRow | None, principal_id: int) -> None:
         )
 
 
+def _digests(run: RunRow) -> dict[str, str]:
+    return {key: one.digest for key, one in references_of(run.request).items() if one.digest}
+
+
 def _bound(
     run: RunRow, version: VersionRow, signed: Signed, said: VerdictPredicate, *, nonce: str
 ) -> Iterator[tuple[str, bool]]:
@@ -124,4 +129,5 @@ def _bound(
     yield "suite", said.suite.name == run.suite
     yield "base", said.base.root == run.request.get("base_root", version.base_root)
     yield "comparison", said.compared_with == run.request.get("promoted_digest", "")
+    yield "references", said.references == _digests(run)
     yield "worker", said.worker.name == run.lease_holder

@@ -25,6 +25,7 @@ from deltareg.service.describe import ref_of
 from deltareg.service.events import Action
 from deltareg.service.labels import QUANTISED, tell_labels
 from deltareg.service.ledger.incumbent import incumbent_request
+from deltareg.service.ledger.references import reference_request
 from deltareg.service.priority import LOW, NORMAL
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.runs.held import lease_lost
@@ -222,6 +223,7 @@ def _queue_or_join(
     digest = str(suite.digest)
     asked = (
         incumbent_request(conn, version, suite, channel=channel)
+        | reference_request(conn, version, suite)
         if variant is None
         else _on_variant(conn, variant)
     )

@@ -1,0 +1,47 @@
+"""Comparisons of a verdict: what was shown of a margin, on how many samples."""
+
+from collections.abc import Sequence
+
+from deltareg.wire import CheckResult, Comparison
+from deltareg_cli.blocks import Block, Cell, Column, Table, Text, Title, Tone
+from deltareg_cli.wording import count, number
+
+_WORDS: dict[str, tuple[str, Tone]] = {
+    "met": ("not worse", "good"),
+    "missed": ("worse", "bad"),
+    "undecided": ("undecided", "warn"),
+}
+
+
+def comparison_blocks(checks: Sequence[CheckResult]) -> list[Block]:
+    """Show what was compared; nothing where a verdict compares nothing."""
+    made = [(check, check.comparison) for check in checks if check.comparison is not None]
+    if not made:
+        return []
+    columns = [
+        Column("comparison"), Column("shows"), Column("estimate", is_number=True),
+        Column("interval"), Column("must reach", is_number=True), Column("margin", is_number=True),
+        Column("n", is_number=True), Column("look"), Column("compared with", is_prose=True),
+    ]  # fmt: skip
+    rows = [_row(check, found) for check, found in made]
+    family = max(found.family for _, found in made)
+    together = f"{count(family, 'comparison')}, Holm" if family > 1 else ""
+    return [Title("Comparisons", together), Table(columns, rows)]
+
+
+def _row(check: CheckResult, found: Comparison) -> list[Text]:
+    word, tone = _WORDS[found.decision]
+    needs = f"; about {found.needs} samples would decide it" if found.needs > found.n else ""
+    other = found.other or found.against
+    with_what = other if other == found.against else f"{other} ({found.against})"
+    return [
+        check.name,
+        Cell(word, tone),
+        number(check.value),
+        f"{number(found.low)} to {number(found.high)} at {100 * found.confidence:.4g} %",
+        number(check.threshold),
+        number(found.margin),
+        str(found.n),
+        f"{found.look} of {found.looks}",
+        f"{with_what}{needs}",
+    ]

@@ -1,0 +1,162 @@
+"""What came of a comparison: which margin was to be kept, and how surely it was.
+
+Whether one is missed depends on what else is compared in the run, so that is concluded at the end.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from deltareg.statistics.family import holm
+from deltareg.statistics.intervals import Interval
+from deltareg.statistics.quantiles import TAIL
+from deltareg.statistics.trial import Decision
+from deltareg.suites.threshold import Judgement
+from deltareg.wire import CheckOutcome, Comparison
+
+_LETTERS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison that was made.
+
+    Attributes:
+        told: What was measured, with its estimate, in words.
+        other: What it was compared with, in words.
+        against: The same as the suite names it.
+        decision: What the last look showed.
+        ends: What the change leaves around the measure, with `tail` on each side.
+        tail: Of the last look.
+        mark: What had to be reached.
+        baseline: The measure of the other.
+        is_upward: Whether more is better.
+        n: How many samples were looked at.
+        planned: How many samples each look sees, those that were not needed included.
+        look: Which of them was the last, from 1 on.
+        p: The error at which it would have been missed, by itself.
+        needs: About how many samples would decide it; 0 where nobody can say.
+        plain: What came of a threshold that asks for no change.
+        undecided: What it means to be undecided: `warn`, `fail`, or that the `estimate` decides.
+        value: The measure.
+        worse: What it means to be worse.
+        code: The problem code of what is worse.
+        note: What else is to be said: that what it was compared with is itself worse.
+        family: How many comparisons the run made.
+    """
+
+    told: str
+    other: str
+    against: str
+    decision: Decision
+    ends: Interval
+    tail: float
+    mark: float
+    baseline: float
+    is_upward: bool
+    n: int
+    planned: tuple[int, ...]
+    look: int
+    p: float
+    needs: int
+    plain: Judgement
+    value: float
+    undecided: str
+    worse: str
+    code: str
+    note: str = ""
+    family: int = 1
+
+    @property
+    def outcome(self) -> tuple[CheckOutcome, str]:
+        """The verdict of the check and its code: the gravest of all that was found."""
+        if self.decision == "missed":
+            return ("warn" if self.worse == "warn" else "fail"), self.code
+        if self.plain == "fail":
+            return ("warn" if self.worse == "warn" else "fail"), "below_threshold"
+        means: CheckOutcome = (
+            "fail" if self.undecided == "fail" and self.worse != "warn" else "warn"
+        )
+        if self.decision == "undecided" and not self._is_fine:
+            return means, "undecided"
+        if self.plain == "undecided":
+            return means, "below_threshold"
+        return ("warn", "worse_incumbent") if self.note else ("pass", "")
+
+    @property
+    def _is_fine(self) -> bool:
+        """Whether the estimate decides what the interval does not, and reaches the mark."""
+        reaches = self.value >= self.mark if self.is_upward else self.value <= self.mark
+        return self.undecided == "estimate" and reaches
+
+    @property
+    def detail(self) -> str:
+        """What was found, in a sentence or two."""
+        bound = "at least" if self.is_upward else "at most"
+        confidence = f"{100 * (1 - 2 * self.tail):.4g} %"
+        said = [
+            f"{self.told}; {self.other} has {self.baseline:.4g}",
+            f"paired with it, sample by sample: [{self.ends.low:.4g}, {self.ends.high:.4g}] with"
+            f" {confidence} confidence, {bound} {self.mark:.4g} is to be shown",
+        ]
+        if len(self.planned) > 1:
+            said.append(f"look {self.look} of {len(self.planned)}")
+        if self.decision == "undecided":
+            said.append(f"undecided: {self._what_to_do}")
+        if self.plain == "undecided":
+            said.append("the interval does not decide the threshold")
+        if self.family > 1:
+            said.append(f"one of {self.family} comparisons, Holm")
+        if self.note:
+            said.append(self.note)
+        return "; ".join(said)
+
+    @property
+    def _what_to_do(self) -> str:
+        if self.needs > self.n:
+            return f"about {_rounded(self.needs)} samples would decide it, or a wider margin"
+        return "more samples would decide it, or a wider margin"
+
+    def answer(self) -> Comparison:
+        """Give it as a verdict has it."""
+        return Comparison(
+            against=self.against, other=self.other, decision=self.decision,
+            low=_finite(self.ends.low), high=_finite(self.ends.high),
+            confidence=round(1 - 2 * self.tail, _LETTERS),
+            margin=_finite(abs(self.mark - self.baseline)), n=self.n, look=self.look,
+            looks=len(self.planned), most=self.planned[-1], p=_short(self.p), family=self.family,
+            needs=self.needs,
+        )  # fmt: skip
+
+
+def conclude(found: Sequence[Compared]) -> list[Compared]:
+    """Say which of all comparisons of a run are missed, by Holm's procedure.
+
+    One that met its margin stays so: all must, and each shows it by itself.
+    """
+    adjusted = holm([one.p for one in found])
+    return [
+        one if one.decision == "met" and one.family == len(found)
+        else replace(one, family=len(found), decision=_concluded(one, p))
+        for one, p in zip(found, adjusted, strict=True)
+    ]  # fmt: skip
+
+
+def _concluded(one: Compared, p: float) -> Decision:
+    if one.decision == "met":
+        return "met"
+    return "missed" if p <= TAIL else "undecided"
+
+
+def _finite(value: float) -> float | None:
+    return _short(value) if math.isfinite(value) else None
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_LETTERS}g}")
+
+
+def _rounded(count: int) -> int:
+    """Round a number of samples to two digits, up."""
+    unit = int("1" + "0" * max(0, len(str(count)) - 2))
+    return -(-count // unit) * unit

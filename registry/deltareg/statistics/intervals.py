@@ -1,0 +1,136 @@
+"""Intervals around a share, a mean or ratio, and a difference of shares on the same samples.
+
+Each takes its tail, so one sample gives the interval of any confidence.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.statistics.quantiles import TAIL, normal_quantile, t_quantile
+
+F64 = NDArray[np.float64]
+_HALVINGS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What surrounds a measure; `contains` takes its ends along."""
+
+    low: float
+    high: float
+
+    def contains(self, value: float) -> bool:
+        """Whether a value lies in it."""
+        return self.low <= value <= self.high
+
+
+NOWHERE = Interval(math.nan, math.nan)
+ANYWHERE = Interval(-math.inf, math.inf)
+
+
+def share_interval(hits: float, n: int, *, tail: float = TAIL) -> Interval:
+    """Surround a share by the score interval (Wilson, 1927, J. Am. Stat. Assoc. 22:209).
+
+    Args:
+        hits: How often it was so; a half where a sample was so in part.
+        n: Of how many; more than zero.
+        tail: The error on each side.
+    """
+    share, z = hits / n, normal_quantile(tail)
+    z2 = z * z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(max(0.0, share * (1 - share)) / n + z2 / (4 * n * n))
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+
+
+def paired_interval(gained: float, lost: float, n: int, *, tail: float = TAIL) -> Interval:
+    """Surround the difference of two shares of the same samples: Tango's score interval.
+
+    (Tango, 1998, Stat. Med. 17:891.) It holds where hardly a sample changed, also where none did.
+
+    Args:
+        gained: How many samples are right that were wrong; a half where one is right in part.
+        lost: How many are wrong that were right.
+        n: Of how many; more than zero.
+        tail: The error on each side.
+    """
+    z, found = normal_quantile(tail), (gained - lost) / n
+    low = _crossing(lambda at: _score(gained, lost, n, at) > z, -1.0, found)
+    high = _crossing(lambda at: _score(gained, lost, n, at) >= -z, found, 1.0)
+    return Interval(low, high)
+
+
+def mean_interval(parts: F64, sizes: F64 | None = None, *, tail: float = TAIL) -> Interval:
+    """Surround a mean, or the ratio sum(parts) / sum(sizes), whatever the distribution is.
+
+    It is what Student's interval and the one for skewed distributions (Hall, 1992, J. R. Stat. Soc.
+    B 54:221, with Student's quantiles) have together: the first is right where tails are heavy, the
+    second where one is longer. A ratio is taken for the mean of its residuals (Cochran, 1977, 6.3).
+
+    Args:
+        parts: (n,): What each sample adds.
+        sizes: (n,): How much of it there is in each sample; ones when not given.
+        tail: The error on each side.
+
+    Returns:
+        Ends that are not numbers where a part is none, infinite ones for less than two samples.
+    """
+    n = len(parts)
+    weights = np.ones(n) if sizes is None else sizes
+    ratio = float(parts.sum() / weights.sum())
+    if not math.isfinite(ratio):
+        return NOWHERE
+    if n < 2:
+        return ANYWHERE
+    residuals = (parts - ratio * weights) / weights.mean()
+    square = float((residuals**2).mean())
+    error = math.sqrt(square / (n - 1))
+    # What is left of equal parts is rounding, and its shape means nothing.
+    if error <= 1e-14 * max(1e-300, float(np.abs(parts).max()) / float(weights.mean())):
+        return Interval(ratio, ratio)
+    skewness = float((residuals**3).mean()) / square**1.5
+    t = t_quantile(tail, n - 1)
+    above, below = (_unskewed(end, skewness, n) for end in (t, -t))
+    return Interval(ratio - error * max(t, above), ratio + error * max(t, -below))
+
+
+def pseudo_values(statistic: Callable[[NDArray[np.int64]], float], n: int) -> F64:
+    """Write a statistic of all samples as a mean of values, one a sample (Tukey, 1958; jackknife).
+
+    Args:
+        statistic: Of the samples with these numbers, such as BLEU; called n + 1 times.
+        n: How many there are; at least two.
+    """
+    rows = np.arange(n)
+    whole = statistic(rows)
+    return np.array([n * whole - (n - 1) * statistic(np.delete(rows, i)) for i in rows], np.float64)
+
+
+def _unskewed(point: float, skewness: float, n: int) -> float:
+    """Take a quantile through the inverse of Hall's cubic transformation."""
+    root = math.sqrt(n)
+    slope, moved = skewness / (3 * root), point - skewness / (6 * root)
+    if abs(slope) < 1e-9:
+        return moved
+    return float(np.cbrt(1 + 3 * slope * moved) - 1) / slope
+
+
+def _score(gained: float, lost: float, n: int, at: float) -> float:
+    """Give the score statistic of a difference that might be the true one."""
+    a = 2 * n
+    b = -gained - lost + (2 * n - gained + lost) * at
+    c = -lost * at * (1 - at)
+    lost_share = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
+    variance = n * (2 * lost_share + at * (1 - at))
+    return (gained - lost - n * at) / math.sqrt(max(variance, 1e-300))
+
+
+def _crossing(is_before: Callable[[float], bool], low: float, high: float) -> float:
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_before(middle) else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,76 @@
+"""How many samples it takes to show that nothing was lost, and what loss they would show.
+
+All of it goes by how far the differences of single samples are spread: `spread_of_shares` for right
+and wrong answers, their standard deviation for everything else. A margin is what may be lost.
+"""
+
+import math
+
+from deltareg.statistics.quantiles import TAIL, normal_quantile, normal_tail, t_quantile
+
+POWER = 0.8
+"""How often what is so should be shown."""
+
+
+def spread_of_shares(changed: float, difference: float = 0.0) -> float:
+    """Give the spread of the differences of right (1) and wrong (0) answers on the same samples.
+
+    Args:
+        changed: The share of samples that are right for one and wrong for the other.
+        difference: The difference of the two shares of right answers.
+    """
+    return math.sqrt(max(0.0, changed - difference * difference))
+
+
+def samples_needed(
+    spread: float, margin: float, *, gain: float = 0.0, power: float = POWER, tail: float = TAIL
+) -> int:
+    """Say how many samples show that no more than a margin is lost.
+
+    Args:
+        spread: Of the differences of single samples.
+        margin: What may be lost; more than zero.
+        gain: What is truly gained; negative for a loss, which must be smaller than the margin.
+        power: How often it should be shown.
+        tail: The error on one side: of the smallest tail of `look_tails` where there are looks.
+    """
+    room = margin + gain
+    if room <= 0:
+        raise ValueError("no number of samples shows that less is lost than is lost")
+    n = max(2, math.ceil((normal_quantile(tail) + normal_quantile(1 - power)) ** 2
+                         * (spread / room) ** 2))  # fmt: skip
+    while chance_to_pass(spread, margin, n, gain=gain, tail=tail) < power:
+        n += max(1, n // 50)
+    return n
+
+
+def chance_to_pass(
+    spread: float, margin: float, n: int, *, gain: float = 0.0, tail: float = TAIL
+) -> float:
+    """Say how often n samples show that no more than a margin is lost.
+
+    Args:
+        spread: Of the differences of single samples.
+        margin: What may be lost.
+        n: How many samples; at least two.
+        gain: What is truly gained; negative for a loss.
+        tail: The error on one side.
+    """
+    error = max(spread, 1e-12) / math.sqrt(n)
+    return normal_tail(t_quantile(tail, n - 1) - (margin + gain) / error)
+
+
+def loss_found(
+    spread: float, margin: float, n: int, *, power: float = POWER, tail: float = TAIL
+) -> float:
+    """Say which true loss n samples show to be more than the margin, so that it fails.
+
+    Args:
+        spread: Of the differences of single samples.
+        margin: What may be lost.
+        n: How many samples; at least two.
+        power: How often it is shown.
+        tail: The error on one side: a part of it for several comparisons.
+    """
+    reach = t_quantile(tail, n - 1) + normal_quantile(1 - power)
+    return margin + reach * spread / math.sqrt(n)

@@ -1,0 +1,70 @@
+"""Quantiles of the normal and of Student's distribution, without a library for them."""
+
+import math
+from functools import lru_cache
+from statistics import NormalDist
+
+TAIL = 0.025
+"""The error on one side of what is shown as a 95 % interval."""
+_STANDARD = NormalDist()
+_HALVINGS = 80
+_FRACTIONS = 300
+_TINY = 1e-300
+
+
+def normal_quantile(tail: float) -> float:
+    """Give the point above which a standard normal lies with a probability between 0 and 1."""
+    return -_STANDARD.inv_cdf(tail)
+
+
+def normal_tail(point: float) -> float:
+    """Give the probability that a standard normal lies above a point."""
+    return 0.5 * math.erfc(point / math.sqrt(2))
+
+
+@lru_cache(maxsize=4096)
+def t_quantile(tail: float, freedom: int) -> float:
+    """Give the point above which Student's t lies with a probability of at most a half.
+
+    Args:
+        tail: The probability.
+        freedom: Degrees of freedom, at least 1.
+    """
+    low, high = 0.0, 1.0
+    while t_tail(high, freedom) > tail:
+        low, high = high, 2 * high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_tail(middle, freedom) > tail else (low, middle)
+    return (low + high) / 2
+
+
+def t_tail(point: float, freedom: int) -> float:
+    """Give the probability that Student's t lies above a point that is not negative."""
+    return 0.5 * _beta_share(freedom / 2, 0.5, freedom / (freedom + point * point))
+
+
+def _beta_share(a: float, b: float, x: float) -> float:
+    """Give the regularised incomplete beta function (NIST DLMF 8.17.22, by Lentz's method)."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta_share(b, a, 1 - x)
+    ends = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    front = math.exp(ends + a * math.log(x) + b * math.log1p(-x)) / a
+    c, d = 1.0, 1 / _off_zero(1 - (a + b) * x / (a + 1))
+    found = d
+    for m in range(1, _FRACTIONS):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for step in (even, odd):
+            d = 1 / _off_zero(1 + step * d)
+            c = _off_zero(1 + step / c)
+            found *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return front * found
+
+
+def _off_zero(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY

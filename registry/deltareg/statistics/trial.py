@@ -1,0 +1,103 @@
+"""What follows from a margin: shown to be met, shown to be missed, or undecided, look by look.
+
+That a mark is met is shown by the worse end of an interval, that it is missed by the better one.
+Where several comparisons must all be met, each is shown at its own tail: that all are met is then
+never wrong more often than that (Berger, 1982, Technometrics 24:295). That one of them is missed is
+held against all of them by Holm's procedure, on the p-values that `p_missed` gives.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from deltareg.statistics.intervals import Interval
+from deltareg.statistics.looks import look_tails
+from deltareg.statistics.power import POWER
+from deltareg.statistics.quantiles import TAIL, normal_quantile
+
+Decision = Literal["met", "missed", "undecided"]
+_LEAST_P, _MOST_P, _HALVINGS = 1e-9, 0.5, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a number of samples say of a measure, and what it must reach.
+
+    Attributes:
+        at: Gives the interval of the measure with a tail on each side.
+        mark: What it must reach.
+        is_upward: Whether more is better.
+    """
+
+    at: Callable[[float], Interval]
+    mark: float
+    is_upward: bool = True
+
+    def is_met(self, tail: float) -> bool:
+        """Whether even the worse end reaches the mark."""
+        found = self.at(tail)
+        return found.low >= self.mark if self.is_upward else found.high <= self.mark
+
+    def is_missed(self, tail: float) -> bool:
+        """Whether even the better end does not; what is no number misses it."""
+        found = self.at(tail)
+        return not (found.high >= self.mark if self.is_upward else found.low <= self.mark)
+
+
+def decide(
+    looks: Sequence[Look], planned: Sequence[int], *, family: int = 1, tail: float = TAIL
+) -> Decision:
+    """Say what the newest look decides.
+
+    Args:
+        looks: Those that were made, in order, the newest last.
+        planned: How many samples each look sees, those included that are still to be made.
+        family: How many comparisons are made together.
+        tail: The error on one side.
+    """
+    newest, number = looks[-1], len(looks) - 1
+    if newest.is_met(look_tails(planned, tail=tail)[number]):
+        return "met"
+    if newest.is_missed(look_tails(planned, tail=tail / family)[number]):
+        return "missed"
+    return "undecided"
+
+
+def p_missed(looks: Sequence[Look], planned: Sequence[int]) -> float:
+    """Give the least tail at which some look shows that the mark is missed, at most a half.
+
+    It errs as a p-value does, whenever the looks ended (Jennison and Turnbull, 1989, J. R. Stat.
+    Soc. B 51:305).
+    """
+
+    def is_shown(tail: float) -> bool:
+        tails = look_tails(planned, tail=tail)
+        return any(look.is_missed(own) for look, own in zip(looks, tails, strict=False))
+
+    if is_shown(_LEAST_P):
+        return _LEAST_P
+    low, high = math.log(_LEAST_P), math.log(_MOST_P)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_shown(math.exp(middle)) else (middle, high)
+    return math.exp(high)
+
+
+def samples_to_decide(look: Look, n: int, *, power: float = POWER, tail: float = TAIL) -> int:
+    """Say about how many samples would decide it if the measure is what it seems to be; 0 for none.
+
+    Args:
+        look: What n samples say.
+        n: How many.
+        power: How often they should.
+        tail: The error on one side.
+    """
+    found, quantile = look.at(tail), normal_quantile(tail)
+    middle = (found.low + found.high) / 2
+    error = (found.high - found.low) / (2 * quantile)
+    room = abs(middle - look.mark)
+    if not (math.isfinite(error) and room > error / 100):
+        return 0
+    needed = n * ((quantile + normal_quantile(1 - power)) * error / room) ** 2
+    return math.ceil(needed)
