@@ -30,9 +30,16 @@ def wait_for(invocation: Invocation, run: RunInfo, *, timeout_s: float) -> RunIn
 
 
 def follow(
-    invocation: Invocation, run: RunInfo, *, timeout_s: float, is_listed: bool = False
+    invocation: Invocation,
+    run: RunInfo,
+    *,
+    timeout_s: float,
+    is_listed: bool = False,
+    is_needless: Callable[[], bool] | None = None,
 ) -> RunInfo:
     """Wait until a run is over, and show how it goes, check by check where none is listed later.
+
+    It ends as well once the run has become needless, where somebody can say that.
 
     Raises:
         WaitTimeout: It was not over in time; it goes on.
@@ -41,8 +48,9 @@ def follow(
         invocation.output, has_progress=invocation.config.progress, is_listed=is_listed
     ) as live:
         return invocation.client.runs.wait(
-            run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line
-        )
+            run.id, timeout_s=timeout_s, on_change=live.change, on_line=live.line,
+            is_needless=is_needless,
+        )  # fmt: skip
 
 
 def run_answer(run: RunInfo, invocation: Invocation) -> Answer:

@@ -47,6 +47,8 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"principal": "eve"},
     "POST /api/v1/bases/{base}:rename": {"name": "tiny"},
     "POST /api/v1/namespaces": {"name": "team"},
+    "PUT /api/v1/policy": {"policy": {}, "reason": "x"},
+    "PUT /api/v1/namespaces/{ns}/policy": {"policy": {}, "reason": "x"},
     "PATCH /api/v1/namespaces/{ns}": {"visibility": "internal"},
     "POST /api/v1/members": {"principal": "only-read", "role": "reader", "namespace": "team"},
     "POST /api/v1/uploads": {"subject": "delta", "target": "team/lora", "manifest": "{}"},
@@ -85,6 +87,8 @@ BODIES |= {
     },
 }
 HEADERS = {
+    "PUT /api/v1/policy": {"If-Match": '"x"'},
+    "PUT /api/v1/namespaces/{ns}/policy": {"If-Match": '"x"'},
     "PUT /api/v1/deltas/{ns}/{name}/channels/{channel}/policy": {"If-Match": '"x"'},
     "PUT /api/v1/uploads/{upload_id}/packs/{number}": {"X-Content-Digest": f"sha256:{'0' * 64}"},
     "POST /api/v1/deltas/{ns}/{name}/channels/{channel}/revisions": {"If-Match": '"r9999"'},

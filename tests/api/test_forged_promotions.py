@@ -31,7 +31,7 @@ FIX = {
     "scope": "deltareg token create",
 }  # fmt: skip
 DAY_US = 86_400_000_000
-LONG_AGO = [{"from": "2000-01-01", "to": "2100-01-01", "reason": "fair"}]
+LONG_AGO = [{"from": "2000-01-01", "to": "2100-01-01", "zone": "UTC", "reason": "fair"}]
 
 
 def without_some(table, left_out):

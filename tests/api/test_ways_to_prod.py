@@ -17,7 +17,7 @@ from tests.fixtures.registries import running
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "ways-to-prod.md"
 NAMES = [spec.name for spec in built_in("smoke").checks]
-ALWAYS = [{"from": "2000-01-01", "to": "2100-01-01", "reason": "fair"}]
+ALWAYS = [{"from": "2000-01-01", "to": "2100-01-01", "zone": "UTC", "reason": "fair"}]
 
 
 def judged(on, **outcomes):
@@ -101,6 +101,7 @@ class Row:
     accepts: bool = False
     first: Mapping | None = field(default_factory=dict)
     is_stacked: bool = False
+    is_merged: bool = False
 
 
 ROWS = {
@@ -114,6 +115,9 @@ ROWS = {
     ),
     "has one that failed, waived for another channel": Row(lambda on: waived(on, channel="prod")),
     "has one that failed, and a waiver that has ended": Row(ended),
+    "has one that failed and a later pass, and no third run": Row(
+        lambda on: (judged(on, effect="fail"), judged(on))
+    ),
     "has an inconclusive verdict": Row(lambda on: on.verify(on.tried, verdict="inconclusive")),
     "has a verdict of another verifier alone": Row(first={"verifier": "deltareg-verify/0"}),
     "passes with a warning, and the channel is protected": Row(
@@ -133,6 +137,9 @@ ROWS = {
     "was revoked": Row(lambda on: on.client.versions.revoke(f"{on.name}:v{on.tried}", reason="x")),
     "stands on a version that was revoked": Row(
         lambda on: on.client.versions.revoke(on.below, reason="wrong data"), is_stacked=True
+    ),
+    "was merged from a version that was revoked": Row(
+        lambda on: on.client.versions.revoke(f"{on.name}:v1", reason="wrong data"), is_merged=True
     ),
     "was deleted": Row(deleted),
     "would go to a frozen channel": Row(
@@ -169,6 +176,9 @@ def begun(world, row, **policy):
     if row.is_stacked:
         on.below = f"{world.fresh().push('full').name}:v2"
         on.push(base=on.below)
+        on.tried = 2
+    if row.is_merged:
+        on.client.merge([(f"{on.name}:v1", 0.5)], on.name)
         on.tried = 2
     if row.first is not None:
         on.verify(on.tried, **row.first)

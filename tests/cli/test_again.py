@@ -136,15 +136,14 @@ def test_an_agent_of_cron_says_when_it_comes_again(ana, shared_registry):
 
 def test_a_policy_a_suite_and_a_freeze_say_what_they_take_for_granted(ana):
     (ana.home / "free.yaml").write_text(
-        "suites: []\nfreeze:\n"
-        "  - {from: 2026-12-20T00:00:00, to: 2027-01-02T00:00:00Z}\n"
-        "  - {from: Fri 16:00, to: Mon 07:00}\n"
-        "  - {from: Fri 16:00, to: Mon 07:00, zone: UTC, reason: said}\n"
+        "smoke: false\nfreeze:\n  - {from: Fri 16:00, to: Mon 07:00, zone: UTC, reason: said}\n"
     )
+    (ana.home / "unsaid.yaml").write_text("freeze: [{from: Fri 16:00, to: Mon 07:00}]\n")
     (ana.home / "idle.yaml").write_text("name: idle-one\nabout: x\nchecks: [resources]\n")
     (ana.home / "idle-policy.yaml").write_text("suites: [idle-one]\n")
 
     policy = ana("channel", "policy", "set", "team/lora", "staging", "free.yaml", "--json")
+    unsaid = ana("channel", "policy", "set", "team/lora", "staging", "unsaid.yaml")
     suite = ana("suite", "push", "idle.yaml")
     asked = ana("channel", "policy", "set", "team/lora", "staging", "idle-policy.yaml", "--json")
     freeze = ana(
@@ -154,9 +153,10 @@ def test_a_policy_a_suite_and_a_freeze_say_what_they_take_for_granted(ana):
         "channel", "freeze", "team/lora", "staging", "--until", "2099-01-01T08:00:00Z", "-m", "x"
     )
 
-    assert [told.split(" ")[0] for told in policy.json["warnings"]] == [
-        "suites:", "freeze:", "freeze:",
-    ]  # fmt: skip
+    (told,) = policy.json["warnings"]
+    assert told.startswith("the policy asks for no suite")
+    assert "says no zone" in unsaid.err
+    assert "add zone: Europe/Berlin" in unsaid.err
     assert "no check of suite idle-one can fail" in suite.err
     assert asked.json["warnings"] == [
         "no check of suite idle-one can fail, so every version passes it"

@@ -10,7 +10,7 @@ suites:
 kinds: [ia3]
 approvals: 1
 freeze:
-  - {from: 2000-01-01, to: 2100-01-01T00:00:00Z, reason: always}
+  - {from: 2000-01-01T00:00:00Z, to: 2100-01-01T00:00:00Z, reason: always}
 """
 
 

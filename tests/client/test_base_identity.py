@@ -488,10 +488,10 @@ def test_a_policy_that_names_a_base_knows_it_by_the_name_that_it_had(
 ):
     version = client.push(delta, "team/one", base="tiny").version
     admin = registry_server.client(("admin",), principal="root")
-    admin.channels.set_policy("team/one", "dev", {"suites": [], "bases": ["tiny"]})
+    admin.channels.set_policy("team/one", "dev", {"smoke": False, "bases": ["tiny"]})
     admin.bases.rename("tiny", "llama-tiny")
     registry_server.verified(version.ref)
 
     assert client.gate(version.ref, "dev").allowed
-    admin.channels.set_policy("team/one", "dev", {"suites": [], "bases": [both[1].identity]})
+    admin.channels.set_policy("team/one", "dev", {"smoke": False, "bases": [both[1].identity]})
     assert not client.gate(version.ref, "dev").allowed

@@ -27,7 +27,7 @@ POLICY = parse_policy(
         "kinds": ["lora", "ia3"],
         "bases": ["tiny"],
         "approvals": 1,
-        "freeze": [{"from": "Fri 16:00", "to": "Mon 08:00", "reason": "weekend"}],
+        "freeze": [{"from": "Fri 16:00", "to": "Mon 08:00", "zone": "UTC", "reason": "weekend"}],
         "environment": "strict",
     }
 )
@@ -85,7 +85,7 @@ def test_a_version_that_meets_every_rule_may_go():
     [
         ("deleted", {"is_deleted": True}, "push it again"),
         ("revoked", {"revoked": "revoked by ada"}, "deltareg unrevoke me/x:v3"),
-        ("revoked", {"revoked_below": "me/y:v1, revoked"}, "another base"),
+        ("revoked", {"revoked_below": "stands on me/y:v1, revoked"}, "another base"),
         ("quarantined", {"is_quarantined": True}, "deltareg channel clear me/x prod v3"),
         ("proven", {"proof": "claimed"}, "deltareg prove me/x:v3 --wait"),
         ("corrupt", {"proof": "corrupt"}, "deltareg push PATH me/x"),
@@ -209,7 +209,7 @@ def test_of_the_verdicts_that_count_the_newest_decides():
     foreign = replace(VERDICT, manifest=OTHER)
 
     assert told(verdicts=[newer, VERDICT]) == ["failed"]
-    assert told(verdicts=[VERDICT, newer]) == []
+    assert told(verdicts=[VERDICT, newer]) == ["inconclusive"]
     assert told(verdicts=[foreign, VERDICT]) == []
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deltareg.digest import sha256_of
 from deltareg.errors import InvalidInput
 from deltareg.gate.policy import (
     EVIDENCE,
@@ -17,7 +18,10 @@ from deltareg.gate.policy import (
     parse_policy,
     policy_digest,
     policy_fields,
+    read_stored,
+    stored_fields,
 )
+from deltareg.identity.manifest import canonical_json
 
 FULL = {
     "suites": ["smoke", {"suite": "deep", "max_age": "30d"}],
@@ -50,8 +54,11 @@ _DAY_TIMES = st.builds(
 )
 _WINDOWS = st.one_of(
     st.fixed_dictionaries(
-        {"from": _DAY_TIMES, "to": _DAY_TIMES},
-        optional={"zone": st.sampled_from(["Europe/Berlin", "Asia/Kathmandu"])},
+        {
+            "from": _DAY_TIMES,
+            "to": _DAY_TIMES,
+            "zone": st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"]),
+        },
     ).filter(lambda window: window["from"] != window["to"]),
     st.builds(
         lambda start, days: {"from": f"{start}T00:00:00Z", "to": f"{start}T00:00:0{days}Z"},
@@ -59,7 +66,7 @@ _WINDOWS = st.one_of(
         st.integers(1, 9),
     ),
 )
-_DOCUMENTS = st.fixed_dictionaries(
+DOCUMENTS = st.fixed_dictionaries(
     {},
     optional={
         "suites": _NAMES.map(
@@ -104,7 +111,44 @@ def test_an_empty_document_asks_for_a_passing_smoke():
     assert policy_fields(Policy()) == {"suites": ["smoke"]}
 
 
-@given(_DOCUMENTS)
+@pytest.mark.parametrize(
+    ("document", "asked"),
+    [
+        ({"suites": []}, ["smoke"]),
+        ({"suites": ["deep"]}, ["smoke", "deep"]),
+        ({"suites": ["deep"], "smoke": True}, ["smoke", "deep"]),
+        ({"suites": ["deep", {"suite": "smoke", "max_age": "30d"}]}, ["deep", "smoke"]),
+        ({"suites": ["deep"], "smoke": False}, ["deep"]),
+        ({"smoke": False}, []),
+    ],
+)
+def test_suites_are_asked_for_beside_smoke_unless_it_is_said(document, asked):
+    assert [suite.name for suite in parse_policy(document).suites] == asked
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"), [({"suites": ["deep"]}, ["deep"]), ({"suites": []}, []), ({}, ["smoke"])]
+)
+def test_what_was_written_down_before_asks_for_what_it_always_did(stored, asked):
+    policy = read_stored(stored)
+
+    assert [suite.name for suite in policy.suites] == asked
+    assert read_stored(stored_fields(policy)) == policy
+    assert parse_policy(policy_fields(policy)) == policy
+
+
+def test_a_window_that_was_written_down_without_a_zone_goes_by_utc():
+    weekly = {"from": "Fri 16:00", "to": "Mon 08:00"}
+    policy = read_stored({"suites": ["smoke"], "freeze": [weekly]})
+
+    assert policy_fields(policy)["freeze"] == [{**weekly, "zone": "UTC"}]
+    assert stored_fields(policy)["freeze"] == [weekly]
+    assert policy_digest(policy) == sha256_of(
+        canonical_json({"suites": ["smoke"], "freeze": [weekly]})
+    )
+
+
+@given(DOCUMENTS)
 def test_what_is_written_is_read_again_as_the_same_policy(document):
     policy = parse_policy(document)
 
@@ -114,7 +158,7 @@ def test_what_is_written_is_read_again_as_the_same_policy(document):
     assert policy_fields(parse_policy(written)) == written
 
 
-@given(_DOCUMENTS)
+@given(DOCUMENTS)
 def test_the_digest_is_of_what_is_asked_and_not_of_how_it_is_written(document):
     policy = parse_policy(document)
     lists = {"suites", "sandbox", "kinds", "bases", "freeze", "signatures"} & set(document)
@@ -172,7 +216,7 @@ def test_each_key_is_in_the_digest(key):
             "freeze[0]: one end is a day of the week", "Fri 16:00",
         ),
         (
-            {"freeze": [{"from": "Fri 16:00", "to": "Fri 16:00"}]},
+            {"freeze": [{"from": "Fri 16:00", "to": "Fri 16:00", "zone": "UTC"}]},
             "freeze[0]: begins and ends at one time", "later end",
         ),
         (
@@ -184,7 +228,7 @@ def test_each_key_is_in_the_digest(key):
             "freeze[0].zone: there is no time zone", "Europe/Berlin",
         ),
         (
-            {"freeze": [{"from": "2026-12-20", "to": "2026-12-19"}]},
+            {"freeze": [{"from": "2026-12-20", "to": "2026-12-19", "zone": "UTC"}]},
             "freeze[0]: ends before it begins", "after",
         ),
         (
@@ -192,13 +236,19 @@ def test_each_key_is_in_the_digest(key):
             "freeze[0].from: is no time: 'Freitag'", "Fri 16:00",
         ),
         (
-            {"freeze": [{"from": "2026-12-20", "to": "2026-12-21", "zone": "UTC"}]},
-            "freeze[0].zone: goes with days of the week", "leave it out",
+            {"freeze": [{"from": "Fri 16:00", "to": "Mon 08:00"}]},
+            "freeze[0]: says no zone", "add zone: Europe/Berlin",
+        ),
+        (
+            {"freeze": [{"from": "2026-12-20", "to": "2026-12-21T00:00:00Z"}]},
+            "freeze[0].from: 2026-12-20 says no zone", "write 2026-12-20T00:00:00Z",
         ),
         (
             {"freeze": [{"from": "0001-01-01T00:00:00+14:00", "to": "2026-12-21"}]},
             "freeze[0].from: is no time", "write",
         ),
+        ({"suites": ["smoke"], "smoke": False}, "smoke: is false, and `suites` names", "take one"),
+        ({"smoke": "no"}, "smoke: takes true or false, not 'no'", "write true or false"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place_and_its_repair(document, message, fix):

@@ -27,7 +27,7 @@ def asks(world, channel, **policy):
     """Give a channel of the line a policy, as its owner."""
     me = world.me("owner")
     me.ask("PUT", f"/deltas/{LINE}/channels/{channel}")
-    world.owner.channels.set_policy(LINE, channel, {"suites": [], **policy}, reason="x")
+    world.owner.channels.set_policy(LINE, channel, {"smoke": False, **policy}, reason="x")
 
 
 @attack("a version that nobody verified is on prod", best=MOVERS)
@@ -173,7 +173,7 @@ def _(world, me):
     line, channel = me.line(world), "prod"
     world.client_of("pusher").push(world.fresh(), line, base="tinyllama")
     world.prove()
-    policy = {"suites": [], "approvals": 1}
+    policy = {"smoke": False, "approvals": 1}
     world.owner.channels.set_policy(line, channel, policy, reason="x")
     answer = world.me("promoter").ask(
         "POST", f"/deltas/{line}/channels/{channel}/revisions",
@@ -223,7 +223,7 @@ def _(world, me):
 def _(world, me):
     path = f"/deltas/{LINE}/channels/prod/policy"
     tag = world.me("owner").http.get(path).headers["ETag"]
-    return me.does("PUT", path, {"policy": {"suites": []}, "reason": "x"}, If_Match=tag)
+    return me.does("PUT", path, {"policy": {"smoke": False}, "reason": "x"}, If_Match=tag)
 
 
 @attack("a channel is content with a quick look", best=("chief", "owner"))
@@ -273,7 +273,7 @@ def _(world, me):
 @attack("a deleted version is served", best=MOVERS)
 def _(world, me):
     line = deleted(world).partition(":")[0]
-    world.owner.channels.set_policy(line, "dev", {"suites": []}, reason="x")
+    world.owner.channels.set_policy(line, "dev", {"smoke": False}, reason="x")
     return me.move(world, line=line, channel="dev", version=1)
 
 

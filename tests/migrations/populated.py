@@ -101,6 +101,8 @@ ROWS: tuple[tuple[sa.Table, dict[str, object]], ...] = (
     (t.referrers, {"id": 1, "version_id": 1, "form": "signature", "digest": "sha256:s",
                    "predicate_type": "urn:x", "keyid": "k", "ca": "", "issuer": "",
                    "identity": "", "public": "", "body": b"{}", "created_by": 1}),
+    (t.floors, {"id": 1, "namespace_id": 1, "policy": {"approvals": 1}, "reason": "x",
+                "created_by": 1}),
     (t.revoked_signers, {"keyid": "k", "reason": "stolen", "created_by": 1}),
     (t.suites, {"id": 1, "name": "mine", "number": 1, "digest": "sha256:s", "document": b"{}",
                 "created_by": 1}),

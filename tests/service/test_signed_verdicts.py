@@ -332,7 +332,7 @@ def test_a_local_verdict_is_for_its_owners_eyes(registry, worker, ada, queued):
     assert "owner's eyes" in verdict.not_counting
     assert unmet(registry, ada) == ["failed"]  # the pass neither counts nor hides the failure
     policy(registry, local=True)
-    assert unmet(registry, ada) == []
+    assert unmet(registry, ada) == ["inconclusive"]  # it counts, and contradicts the failure
 
 
 def test_a_user_takes_no_run_of_others(registry, ada, queued):

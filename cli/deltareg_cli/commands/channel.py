@@ -100,6 +100,10 @@ def create(invocation: Invocation, line: str, name: str) -> None:
 def show(invocation: Invocation, line: str, name: str | None, *, at: str | None) -> None:
     """Show what a channel serves, by whom and why, and who follows.
 
+    What it serves is unfit when it would not be let onto the channel now, for what it is: it has
+    failed since, was revoked, or stands on or was merged from what was. It is served on all the
+    same; roll back.
+
     Below that, where a rollback would go now and whether it would get there, light by light: ok,
     warn, or no; and for every follower (see deltareg agent) which version it serves and when it
     reported last. Moves that broke the glass are listed until somebody else has reviewed them.

@@ -1,11 +1,7 @@
 """`deltareg channel policy`: what a channel asks of a version."""
 
-import sys
-from pathlib import Path
-
 import click
 
-from deltareg.errors import NotFound
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import command, group
 from deltareg_cli.documents import fields
@@ -13,6 +9,7 @@ from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Channel, option, reason_option
+from deltareg_cli.policy_files import read_policy_bytes
 from deltareg_cli.views.policies import change_blocks, ruling_blocks
 from deltareg_cli.views.policy_warnings import warn_of_policy
 
@@ -49,13 +46,16 @@ channel_argument = click.argument("name", metavar="CHANNEL", type=Channel(), hel
 def get(invocation: Invocation, line: str, name: str) -> None:
     """Print the policy of a channel, as YAML that `policy set` takes.
 
-    What has its default value is left out.
+    What has its default value is left out, and so is what the server and the namespace ask of every
+    channel: see deltareg policy get, and channel show for all of it.
     """
     from deltareg.documents.yaml_document import write_yaml  # what other lines need not load
 
     found = invocation.client.channels.policy(line, name)
     raw = write_yaml(found.policy, is_ascii=True)
-    invocation.output.show(Answer(fields(found, "policy", "digest"), [], [found.digest], raw=raw))
+    invocation.output.show(
+        Answer(fields(found, "policy", "digest", "floors"), [], [found.digest], raw=raw)
+    )
 
 
 @command(
@@ -73,7 +73,8 @@ def get(invocation: Invocation, line: str, name: str) -> None:
 def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str) -> None:
     """Replace the policy of a channel, whole.
 
-    What the file leaves out is the default.
+    What the file leaves out is the default. Its suites are asked for beside smoke, unless it says
+    smoke: false; its freeze windows say of which zone they are.
 
     It takes a token with admin, because whoever promotes does not decide what that takes. Verdicts
     that were asked for the channel, and approvals, do not count under another policy. What the
@@ -82,9 +83,8 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     from deltareg.client.resources.policy_file import (
         read_policy_file,  # YAML, which reading needs not
     )
-    from deltareg.documents.yaml_document import read_yaml
 
-    is_dry, raw = invocation.globals.dry_run, _read(file)
+    is_dry, raw = invocation.globals.dry_run, read_policy_bytes(file)
     wanted = read_policy_file(raw)
     change = invocation.client.channels.set_policy(
         line, name, wanted, reason=reason, dry_run=is_dry
@@ -92,7 +92,7 @@ def set_(invocation: Invocation, line: str, name: str, file: str, *, reason: str
     blocks = change_blocks(change, f"{line}@{name}", is_dry=is_dry)
     document = {
         **fields(change, "is_changed", "before", "after"),
-        "warnings": warn_of_policy(invocation, read_yaml(raw, what="policy")),
+        "warnings": warn_of_policy(invocation, wanted),
     }
     invocation.output.show(Answer(document, blocks, [change.digest]))
 
@@ -115,17 +115,6 @@ def explain(invocation: Invocation, ref: str, *, channel: str) -> None:
     answer = invocation.client.gate(ref, channel)
     document = fields(answer, "allowed", "rules")
     invocation.output.show(Answer(document, ruling_blocks(answer), [answer.ref]))
-
-
-def _read(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise NotFound(
-            f"cannot read {file}: {error.strerror}", fix="name a file, or - for stdin"
-        ) from error
 
 
 for _command in (get, set_, explain):

@@ -2,7 +2,7 @@
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -24,6 +24,7 @@ from deltareg_cli.views.warnings import warn_of
 from deltareg_cli.waiting import follow
 
 _PROOF_S = 60.0
+_LOOK_S = 3.0
 PLACE = Place("Verify and promote", 60)
 
 
@@ -42,6 +43,27 @@ class _Waited:
 
     runs: dict[str, RunInfo]
     late: WaitTimeout | None = None
+
+
+@dataclass(slots=True)
+class _Needless:
+    """Says, by asking every few seconds, whether a verdict that is waited for has come otherwise.
+
+    Another run may have brought it: one that was queued for no channel, or by somebody else.
+    """
+
+    invocation: Invocation
+    before: GateAnswer
+    suite: str
+    asked_at: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> bool:
+        """Whether the gate asks for no verdict of the suite any more."""
+        if time.monotonic() < self.asked_at + _LOOK_S:
+            return False
+        answer = self.invocation.client.gate(self.before.ref, self.before.channel)
+        self.asked_at = time.monotonic()
+        return all(missing.suite != self.suite for missing in missing_verifications(answer))
 
 
 @command(
@@ -140,7 +162,8 @@ def _wait(invocation: Invocation, answer: GateAnswer, *, timeout_s: float) -> _W
     for suite, run in runs.items():
         try:
             left_s = max(0.0, deadline - time.monotonic())
-            runs[suite] = follow(invocation, run, timeout_s=left_s)
+            is_needless = _Needless(invocation, answer, suite)
+            runs[suite] = follow(invocation, run, timeout_s=left_s, is_needless=is_needless)
         except WaitTimeout as error:
             late = late or error
             runs[suite] = invocation.client.runs.show(run.id)

@@ -24,7 +24,7 @@ from deltareg_cli.blocks import (
     Tone,
     toned,
 )
-from deltareg_cli.views.policies import policy_in_short, unmet_lines
+from deltareg_cli.views.policies import floors_in_short, policy_in_short, unmet_lines
 from deltareg_cli.views.verdicts import told_waiver
 from deltareg_cli.wording import moment, short
 
@@ -41,11 +41,13 @@ def channel_blocks(channel: ChannelInfo, line: str, *, now: datetime) -> list[Bl
         Title(f"{line}@{channel.channel}", frozen(channel)),
         Facts([
             ("serves", served(channel)),
+            *[("unfit", Cell(why.message, "bad")) for why in channel.unfit],
             ("revision", str(channel.revision)),
             (_VERBS.get(channel.kind or "", "moved"), moved),
             ("reason", channel.reason),
             ("frozen", Cell(channel.frozen_because, "warn")),
             ("asks for", policy_in_short(channel.policy) if channel.policy else _suites(channel)),
+            *[("beside that", told) for told in floors_in_short(channel.floors)],
             *[("waived", Cell(told_waiver(waiver, now=now), "warn")) for waiver in channel.waivers],
             ("quarantined", Cell(versions(channel.quarantined), "warn")),
             ("digest", channel.digest or ""),
@@ -131,7 +133,7 @@ def move_blocks(move: MoveResult, line: str, *, is_dry: bool = False) -> list[Bl
         Facts([
             ("revision", str(move.revision)),
             ("digest", move.digest or ""),
-            ("verify run", "" if is_dry else move.verify_run or ""),
+            ("verify run", "" if is_dry else ", ".join(move.verify_runs)),
         ]),
     ]  # fmt: skip
 
@@ -212,6 +214,8 @@ def served(channel: ChannelInfo) -> Cell:
     """Name the version that a channel serves."""
     if channel.is_revoked:
         return Cell(f"v{channel.version} (revoked)", "bad")
+    if channel.unfit:
+        return Cell(f"v{channel.version} (unfit)", "bad")
     return Cell(f"v{channel.version}", "name") if channel.version else Cell("nothing", "dim")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from deltareg.documents.json_values import is_list, is_object
-from deltareg.wire import GateAnswer, PolicyChange, UnmetRule
+from deltareg.wire import ChannelFloor, FloorChange, GateAnswer, PolicyChange, UnmetRule
 from deltareg_cli.blocks import Block, Cell, Facts, Lines, Text, Title
 from deltareg_cli.wording import count
 
@@ -12,7 +12,7 @@ from deltareg_cli.wording import count
 def policy_in_short(policy: Mapping[str, object]) -> str:
     """Say in one line what a policy asks: `smoke, deep (30d), exact base, 1 approval`."""
     suites = [_suite(item) for item in _items(policy.get("suites"))]
-    asked = suites or ["no suite"]
+    asked = suites if suites or "suites" not in policy else ["no suite"]
     for key, text in (
         ("sandbox", "sandbox {}"), ("evidence", "base {}"), ("kinds", "kinds {}"),
         ("bases", "bases {}"), ("rollback", "rollback {}"), ("environment", "{} environment"),
@@ -31,19 +31,45 @@ def policy_in_short(policy: Mapping[str, object]) -> str:
     return ", ".join(asked)
 
 
+def floors_in_short(floors: Sequence[ChannelFloor]) -> list[str]:
+    """Say in a line each what floors ask of a channel: `the server: 1 approval`."""
+    return [f"{floor.of}: {policy_in_short(floor.policy)}" for floor in floors]
+
+
 def change_blocks(change: PolicyChange, where: str, *, is_dry: bool) -> list[Block]:
     """Show what a change of a policy changes, key by key."""
     if not change.is_changed:
         return [Lines([[Cell(where, "name"), "has this policy already; nothing to do"]])]
     verb = "would be replaced" if is_dry else "was replaced"
-    lines: list[Text | Sequence[Text]] = [[Cell(where, "name"), f"policy {verb}"]]
-    for key in dict.fromkeys([*change.before, *change.after]):
-        old, new = change.before.get(key), change.after.get(key)
+    return [
+        Lines([[Cell(where, "name"), f"policy {verb}"], *_differences(change.before, change.after)])
+    ]
+
+
+def floor_change_blocks(change: FloorChange, *, is_dry: bool) -> list[Block]:
+    """Show what a change of a floor changes, and which requests are stale by it."""
+    if not change.is_changed:
+        return [Lines([[Cell(change.of, "name"), "asks this already; nothing to do"]])]
+    verb = "would ask of every channel" if is_dry else "asks of every channel"
+    lines: list[Sequence[Text]] = [
+        [Cell(change.of, "name"), verb],
+        *_differences(change.before, change.after),
+    ]
+    if change.stale_requests:
+        numbers = ", ".join(str(number) for number in change.stale_requests)
+        lines.append([Cell(f"  stale by that: request {numbers}", "warn")])
+    return [Lines(lines)]
+
+
+def _differences(before: Mapping[str, object], after: Mapping[str, object]) -> list[Sequence[Text]]:
+    lines: list[Sequence[Text]] = []
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key), after.get(key)
         if old == new:
             continue
-        lines += [Cell(f"  - {line}", "bad") for line in _yaml_lines(key, old)]
-        lines += [Cell(f"  + {line}", "good") for line in _yaml_lines(key, new)]
-    return [Lines(lines)]
+        lines += [[Cell(f"  - {line}", "bad")] for line in _yaml_lines(key, old)]
+        lines += [[Cell(f"  + {line}", "good")] for line in _yaml_lines(key, new)]
+    return lines
 
 
 def ruling_blocks(answer: GateAnswer) -> list[Block]:

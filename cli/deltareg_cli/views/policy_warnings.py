@@ -11,8 +11,15 @@ from deltareg_cli.wording import clean
 
 
 def warn_of_policy(invocation: Invocation, wanted: Mapping[str, object]) -> list[str]:
-    """Warn of what a policy asks for too little, or leaves to a default; gives the sentences."""
-    found = [*_of_suites(invocation, wanted.get("suites")), *_of_windows(wanted.get("freeze"))]
+    """Warn of what a policy asks for too little; gives the sentences."""
+    found = list(_of_suites(invocation, wanted.get("suites")))
+    _note(invocation, found)
+    return found
+
+
+def warn_of_idle_suites(invocation: Invocation, suites: object) -> list[str]:
+    """Warn of suites that every version passes; gives the sentences."""
+    found = list(_of_suites(invocation, suites)) if suites else []
     _note(invocation, found)
     return found
 
@@ -43,23 +50,11 @@ def _of_suites(invocation: Invocation, suites: object) -> Iterator[str]:
     if not is_list(suites):
         return
     if not suites:
-        yield "suites: [] asks for no verdict, so what nobody has verified may be promoted"
+        yield "the policy asks for no suite, so what nobody has verified may be promoted"
     for item in suites:
         name = item.get("suite") if is_object(item) else item
         if isinstance(name, str) and not is_judging(invocation.client.suites.show(name)):
             yield f"no check of suite {name} can fail, so every version passes it"
-
-
-def _of_windows(windows: object) -> Iterator[str]:
-    for window in windows if is_list(windows) else []:
-        if not is_object(window):
-            continue
-        ends = [str(window.get(key, "")) for key in ("from", "to")]
-        for end in ends:
-            if taken := _as_utc(end):
-                yield f"freeze: {end} names no zone and is taken as UTC: {taken}"
-        if "zone" not in window and all(end[:3].isalpha() for end in ends):
-            yield f"freeze: {ends[0]} to {ends[1]} is by the clock of UTC; zone: names another"
 
 
 def _as_utc(text: str) -> str:

@@ -18,6 +18,7 @@ from deltareg.api.routes import (
     channels,
     deltas,
     fleet,
+    floors,
     health,
     members,
     operations,
@@ -67,7 +68,7 @@ def create_app(
     """
     modules = (
         health, access, members, bases, deltas, channels, requests, suites, uploads, blobs, runs,
-        queue, fleet, stats, operations, referrers, trail,
+        queue, fleet, stats, operations, referrers, trail, floors,
     )  # fmt: skip
     app = FastAPI(
         routes=[

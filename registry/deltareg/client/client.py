@@ -17,6 +17,7 @@ from deltareg.client.resources.bases import Bases
 from deltareg.client.resources.cached import Cached
 from deltareg.client.resources.channels import Channels
 from deltareg.client.resources.fleet import Fleet
+from deltareg.client.resources.floors import Floors
 from deltareg.client.resources.folders import Folders
 from deltareg.client.resources.lines import Lines
 from deltareg.client.resources.requests import Requests
@@ -29,15 +30,7 @@ from deltareg.client.resources.versions import Versions
 from deltareg.client.results.pull_report import MaterializeReport, PullReport
 from deltareg.errors import InvalidInput
 from deltareg.host.lean_httpx import httpx
-from deltareg.wire import (
-    GateAnswer,
-    Meta,
-    MoveResult,
-    Priority,
-    RunInfo,
-    VersionDetail,
-    WhoAmI,
-)
+from deltareg.wire import GateAnswer, Meta, MoveResult, Priority, RunInfo, VersionDetail, WhoAmI
 
 if TYPE_CHECKING:
     from deltareg.client.compare.behavior import Behavior
@@ -335,6 +328,11 @@ class Client:
     def namespaces(self) -> Namespaces:
         """Namespaces: made, listed, shown, made private or public."""
         return Namespaces(self._context)
+
+    @property
+    def floors(self) -> Floors:
+        """What the server and its namespaces ask of every channel: show, set."""
+        return Floors(self._context)
 
     @property
     def tokens(self) -> Tokens:

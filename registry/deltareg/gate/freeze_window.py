@@ -1,13 +1,14 @@
 """Freeze windows of a policy: times at which a channel accepts no move, without anybody's doing.
 
 A window comes back every week, by the wall clock of a zone, or stands between two times. Whether it
-stands is asked with the database's time; nothing here reads a clock.
+stands is asked with the database's time; nothing here reads a clock. Whoever writes a window says
+of which zone its times are: nobody's holidays begin by a clock that was guessed.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from deltareg.documents.strict_fields import Place, read_object, read_text
@@ -18,6 +19,8 @@ _KEYS = ("from", "to", "zone", "reason")
 _DAY_TIME = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([01]\d|2[0-3]):([0-5]\d)")
 _MINUTES = 7 * 24 * 60
 _EXAMPLE = '"Fri 16:00", or "2026-12-20T00:00:00Z"'
+_NO_ZONE = "says no zone, and the server would have to guess one"
+_A_ZONE = "add zone: Europe/Berlin, or whichever it is; zone: UTC is one as well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +40,27 @@ class Weekly:
     reason: str = ""
 
     def end_at(self, at: datetime) -> datetime | None:
-        """Give when the window ends that stands at a time; None while none stands."""
-        local = at.astimezone(ZoneInfo(self.zone))
-        now = (local.weekday() * 24 + local.hour) * 60 + local.minute
-        if (now - self.starts) % _MINUTES >= (self.ends - self.starts) % _MINUTES:
-            return None
-        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        days, minutes = divmod(self.ends, 24 * 60)
-        ahead = (days - local.weekday()) % 7
-        if ahead == 0 and self.ends <= now:
-            ahead = 7
-        # Arithmetic on the wall clock: a night in which the clocks change is longer or shorter.
-        end = midnight + timedelta(days=ahead, minutes=minutes)
-        return end.astimezone(UTC)
+        """Give when the window ends that stands at a time; None while none stands.
+
+        A window is one stretch of time: an hour that the clocks show twice neither opens it again
+        nor closes it for a while, and one that they leave out moves its end to where they jump.
+        """
+        zone = ZoneInfo(self.zone)
+        today = at.astimezone(zone).date()
+        monday = datetime.combine(today - timedelta(days=today.weekday()), time())
+        length = (self.ends - self.starts) % _MINUTES
+        stands: list[datetime] = []
+        for week in (-1, 0, 1):
+            begin = monday + timedelta(weeks=week, minutes=self.starts)
+            end = _instant(begin + timedelta(minutes=length), zone)
+            if _instant(begin, zone) <= at < end:
+                stands.append(end)
+        return max(stands, default=None)
 
     def fields(self) -> dict[str, object]:
         """Give the window as the document has it."""
-        zone = {} if self.zone == "UTC" else {"zone": self.zone}
-        return {"from": _day_time(self.starts), "to": _day_time(self.ends)} | zone | _why(self)
+        ends = {"from": _day_time(self.starts), "to": _day_time(self.ends)}
+        return {**ends, "zone": self.zone} | _why(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +115,33 @@ def parse_window(value: object, place: Place) -> FreezeWindow:
         reason = read_text(fields["reason"], place.at("reason"), example="reason: weekend")
     starts, ends = (_time_text(fields, place, key) for key in ("from", "to"))
     weekly = [_DAY_TIME.fullmatch(starts), _DAY_TIME.fullmatch(ends)]
+    zone = _zone(fields, place)
     if all(weekly):
-        window = Weekly(_minutes(starts), _minutes(ends), _zone(fields, place), reason)
+        if zone is None:
+            raise place.wrong(_NO_ZONE, fix=_A_ZONE)
+        window = Weekly(_minutes(starts), _minutes(ends), zone.key, reason)
         if window.starts == window.ends:
             raise place.wrong("begins and ends at one time", fix="name a later end")
         return window
     if any(weekly):
         raise place.wrong("one end is a day of the week, the other is not", fix=f"{_EXAMPLE}")
-    span = Span(_moment(starts, place.at("from")), _moment(ends, place.at("to")), reason)
-    if "zone" in fields:
-        raise place.at("zone").wrong(
-            "goes with days of the week", fix="leave it out: times say their zone themselves"
-        )
+    span = Span(
+        _moment(starts, place.at("from"), zone), _moment(ends, place.at("to"), zone), reason
+    )
     if span.ends <= span.starts:
         raise place.wrong("ends before it begins", fix="let `to` be after `from`")
     return span
+
+
+def with_zone(fields: Mapping[str, object]) -> dict[str, object]:
+    """Give a window as it was always written down: by the clock of UTC where it says no zone."""
+    is_weekly = _DAY_TIME.fullmatch(str(fields.get("from", ""))) is not None
+    return {**fields, "zone": "UTC"} if is_weekly and "zone" not in fields else dict(fields)
+
+
+def without_utc(fields: Mapping[str, object]) -> dict[str, object]:
+    """Give a window as it is written down: UTC is left out, as it always was."""
+    return {key: value for key, value in fields.items() if (key, value) != ("zone", "UTC")}
 
 
 def _time_text(fields: Mapping[str, object], place: Place, key: str) -> str:
@@ -132,25 +150,45 @@ def _time_text(fields: Mapping[str, object], place: Place, key: str) -> str:
     return read_text(fields[key], place.at(key), example=_EXAMPLE)
 
 
-def _zone(fields: Mapping[str, object], place: Place) -> str:
+def _zone(fields: Mapping[str, object], place: Place) -> ZoneInfo | None:
     if "zone" not in fields:
-        return "UTC"
+        return None
     name = read_text(fields["zone"], place.at("zone"), example="zone: Europe/Berlin")
     try:
-        return ZoneInfo(name).key
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise place.at("zone").wrong(
             f"there is no time zone {name!r}", fix="write a name such as Europe/Berlin"
         ) from error
 
 
-def _moment(text: str, place: Place) -> datetime:
+def _moment(text: str, place: Place, zone: ZoneInfo | None) -> datetime:
+    """Read a time, which names its offset, or is by the clock of the window's zone."""
     try:
-        moment = datetime.fromisoformat(text)
-        in_utc = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        moment = datetime.fromisoformat(text).replace(microsecond=0)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+        if zone is not None:
+            return _instant(moment, zone)
     except (ValueError, OverflowError) as error:
         raise _no_time(text, place) from error
-    return in_utc.replace(microsecond=0)
+    raise place.wrong(f"{text} {_NO_ZONE}", fix=f"write {text[:10]}T00:00:00Z, or {_A_ZONE}")
+
+
+def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    """Give when a clock on the wall shows a time: the first of two, or when it jumps over it."""
+    at = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if at.astimezone(zone).replace(tzinfo=None) == wall:
+        return at
+    before = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    offset = before.astimezone(zone).utcoffset()
+    while at - before > timedelta(seconds=1):  # the clocks jump between the two
+        middle = (before + (at - before) / 2).replace(microsecond=0)
+        if middle.astimezone(zone).utcoffset() == offset:
+            before = middle
+        else:
+            at = middle
+    return at
 
 
 def _no_time(text: str, place: Place) -> InvalidInput:

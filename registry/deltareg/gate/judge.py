@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from deltareg.digest import Digest
 from deltareg.errors import DeltaregError, Problem
+from deltareg.gate.contradiction import contradicted
 from deltareg.gate.freeze_window import standing_window
 from deltareg.gate.policy import Policy, RollbackWindow
 from deltareg.gate.ruling import RULE_ERRORS, Rule, Ruling
@@ -35,7 +36,7 @@ class Candidate:
         is_quarantined: Rolled back from this channel and not cleared.
         is_deleted: Deleted.
         revoked: By whom, when and why it was withdrawn; empty when it was not.
-        revoked_below: The same of a version that it stands on, with its name.
+        revoked_below: Which revoked version is in it, and how: `stands on ns/x:v1, which was …`.
         identity: The whole of its base; empty where that is not known.
         base_aliases: What its base was called before.
         signatures: Who signed its files.
@@ -113,7 +114,7 @@ def judge(
     if policy.kinds is not None:
         rulings.append(_on_kind(candidate, policy.kinds, now))
     if policy.bases is not None:
-        rulings.append(_on_base(candidate, policy.bases, now))
+        rulings.append(rule_on_base(candidate, policy.bases, now))
     subject = candidate.subject
     own = [verdict for verdict in verdicts if verdict.base not in now.variants.values()]
     for suite in policy.suites:
@@ -141,7 +142,8 @@ def deciding(
 ) -> list[VerdictFact]:
     """Give the newest verdict that counts for each suite of a policy that has one.
 
-    Where independent workers must agree, those that agree with it stand beside it.
+    Where independent workers must agree, those that agree with it stand beside it. Where it
+    contradicts a failure, and nobody has settled that, the failure stands in its place.
     """
     subject = candidate.subject
     found: list[VerdictFact] = []
@@ -151,6 +153,10 @@ def deciding(
             of = [verdict for verdict in verdicts if verdict.suite == required.name]
             bound = _bounds(policy, now)
             counting = [v for v in of if why_not(v, subject, suite, bound=bound) is None]
+            failed = contradicted(counting)
+            if failed is not None:
+                found.append(failed)
+                continue
             found += independent_passes(counting, suite)[: max(1, policy.independent)]
     return found
 
@@ -180,6 +186,20 @@ def is_in_window(*, behind: int, age_s: float, window: RollbackWindow) -> bool:
     return behind <= window.revisions or age_s <= window.days * 86_400
 
 
+def rule_on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
+    """Hold a version's base against those that are taken."""
+    known = ", ".join(bases)
+    name = _told_base(candidate)
+    known_as = {candidate.base_name, str(candidate.base), *candidate.base_aliases}
+    if ({*known_as, candidate.identity} - {""}) & set(bases):
+        return Ruling("base", f"base {name} is among {known}")
+    return Ruling(
+        "base",
+        f"{candidate.ref} is for base {name}, {now.channel} takes {known}",
+        fix=f"promote another version, or: {_set_policy(candidate, now)}",
+    )
+
+
 def _bounds(policy: Policy, now: Circumstances) -> Bounds:
     is_strict = policy.environment == "strict"
     signers = SignerTerms(
@@ -203,8 +223,8 @@ def _on_standing(candidate: Candidate, now: Circumstances) -> list[Ruling]:
             f"deltareg channel clear {line} {now.channel} {version} -m REASON",
         )
     if candidate.revoked_below:
-        what = f"{ref} stands on {candidate.revoked_below}"
-        told["revoked"] = (what, "push it again on another base")
+        fix = "push one that is made without it: on another base, or of other versions"
+        told["revoked"] = (f"{ref} {candidate.revoked_below}", fix)
     if candidate.revoked:
         fix = f"choose another version, or: deltareg unrevoke {ref} -m REASON"
         told["revoked"] = (f"{ref} was {candidate.revoked}", fix)
@@ -247,25 +267,12 @@ def _on_freeze(candidate: Candidate, policy: Policy, now: Circumstances) -> Ruli
 
 
 def _on_kind(candidate: Candidate, kinds: Sequence[str], now: Circumstances) -> Ruling:
-    known = ", ".join(kinds)
+    known = ", ".join(kinds) or "none: no kind is left that all take"
     if candidate.kind in kinds:
         return Ruling("kind", f"kind {candidate.kind} is among {known}")
     return Ruling(
         "kind",
         f"{candidate.ref} is of kind {candidate.kind}, {now.channel} takes {known}",
-        fix=f"promote another version, or: {_set_policy(candidate, now)}",
-    )
-
-
-def _on_base(candidate: Candidate, bases: Sequence[str], now: Circumstances) -> Ruling:
-    known = ", ".join(bases)
-    name = _told_base(candidate)
-    known_as = {candidate.base_name, str(candidate.base), *candidate.base_aliases}
-    if ({*known_as, candidate.identity} - {""}) & set(bases):
-        return Ruling("base", f"base {name} is among {known}")
-    return Ruling(
-        "base",
-        f"{candidate.ref} is for base {name}, {now.channel} takes {known}",
         fix=f"promote another version, or: {_set_policy(candidate, now)}",
     )
 

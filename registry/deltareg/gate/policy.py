@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from deltareg.digest import Digest, sha256_of
-from deltareg.documents.json_values import is_object
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.strict_fields import (
     Place,
     read_count,
@@ -22,7 +22,7 @@ from deltareg.documents.strict_fields import (
     read_word,
     shown,
 )
-from deltareg.gate.freeze_window import FreezeWindow, parse_window
+from deltareg.gate.freeze_window import FreezeWindow, parse_window, with_zone, without_utc
 from deltareg.gate.signature_terms import (
     SignatureTerm,
     parse_terms,
@@ -40,7 +40,7 @@ SANDBOX_LAYERS = (
 KEYS = (
     "suites", "sandbox", "evidence", "kinds", "bases", "protected", "approvals", "freeze",
     "rollback", "environment", "variants", "workers", "worker_labels", "independent", "local",
-    "signatures",
+    "signatures", "smoke",
 )  # fmt: skip
 MOST_APPROVALS = 20
 MOST_WORKERS = 10
@@ -48,6 +48,7 @@ _MOST_ITEMS = 200
 _MOST_LABELS = 16
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 _AGE = re.compile(r"(\d{1,6})([wdhms])")
+DEFAULT_SUITE = "smoke"
 _SUITE_EXAMPLE = "[smoke, {suite: deep, max_age: 30d}]"
 
 
@@ -95,7 +96,7 @@ class Policy:
         signatures: Who must have signed the version's files.
     """
 
-    suites: tuple[RequiredSuite, ...] = (RequiredSuite("smoke"),)
+    suites: tuple[RequiredSuite, ...] = (RequiredSuite(DEFAULT_SUITE),)
     sandbox: tuple[str, ...] = ()
     evidence: str = ""
     kinds: tuple[str, ...] | None = None
@@ -112,9 +113,16 @@ class Policy:
     is_local_taken: bool = False
     signatures: tuple[SignatureTerm, ...] = ()
 
+    @property
+    def asks_smoke(self) -> bool:
+        """Whether `smoke` is among the suites."""
+        return any(suite.name == DEFAULT_SUITE for suite in self.suites)
+
 
 def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> Policy:
-    """Read a policy.
+    """Read a policy as people write it.
+
+    Its suites are asked for beside `smoke`, unless it says `smoke: false`.
 
     Args:
         fields: The document.
@@ -130,7 +138,11 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
         return how(given[key], root.at(key)) if key in given else otherwise
 
     return Policy(
-        suites=read("suites", _suites, default.suites),
+        suites=_beside_smoke(
+            read("suites", _suites, ()),
+            asks_smoke=read("smoke", _flag, default.asks_smoke),
+            place=root,
+        ),
         sandbox=read("sandbox", _sandbox, default.sandbox),
         evidence=read("evidence", _evidence, default.evidence),
         kinds=read("kinds", _names("[lora, ia3]"), default.kinds),
@@ -149,8 +161,30 @@ def parse_policy(fields: object, *, lines: Mapping[str, int] | None = None) -> P
     )
 
 
+def read_stored(fields: Mapping[str, object]) -> Policy:
+    """Read a policy as it was written down: its suites are all there are.
+
+    That is how policies always were written down, so what a channel asks for stays what it was.
+    """
+    suites, windows = fields.get("suites"), fields.get("freeze")
+    given = dict(fields)
+    if is_list(suites) and DEFAULT_SUITE not in {_name_of(suite) for suite in suites}:
+        given["smoke"] = False
+    if is_list(windows):
+        given["freeze"] = [with_zone(one) if is_object(one) else one for one in windows]
+    return parse_policy(given)
+
+
+def stored_fields(policy: Policy) -> dict[str, object]:
+    """Write a policy down as `read_stored` reads it; its digest is taken over this."""
+    fields = {key: value for key, value in policy_fields(policy).items() if key != "smoke"}
+    if policy.freeze:
+        fields["freeze"] = [without_utc(window.fields()) for window in policy.freeze]
+    return fields
+
+
 def policy_fields(policy: Policy) -> dict[str, object]:
-    """Write a policy as JSON; apart from the suites, only what is not the default is in it."""
+    """Write a policy as people read it; apart from the suites, only what is not the default."""
     fields: dict[str, object] = {"suites": [_suite_field(suite) for suite in policy.suites]}
     optional: dict[str, object] = {
         "sandbox": list(policy.sandbox) or None,
@@ -168,6 +202,7 @@ def policy_fields(policy: Policy) -> dict[str, object]:
         "independent": None if policy.independent == 1 else policy.independent,
         "local": policy.is_local_taken or None,
         "signatures": terms_fields(policy.signatures) or None,
+        "smoke": None if policy.asks_smoke else False,
     }
     return fields | {key: value for key, value in optional.items() if value is not None}
 
@@ -181,10 +216,10 @@ def policy_digest(policy: Policy) -> Digest:
         bases=None if policy.bases is None else tuple(sorted(policy.bases)),
         variants=tuple(sorted(policy.variants)),
         workers=None if policy.workers is None else tuple(sorted(policy.workers)),
-        freeze=tuple(sorted(policy.freeze, key=lambda window: str(window.fields()))),
+        freeze=tuple(sorted(policy.freeze, key=lambda window: str(without_utc(window.fields())))),
         signatures=terms_in_order(policy.signatures),
     )
-    return sha256_of(canonical_json(policy_fields(ordered)))
+    return sha256_of(canonical_json(stored_fields(ordered)))
 
 
 def write_age(seconds: int) -> str:
@@ -198,6 +233,22 @@ def _suites(value: object, place: Place) -> tuple[RequiredSuite, ...]:
     suites = tuple(_suite(item, place.at(number)) for number, item in enumerate(items))
     _unlike([suite.name for suite in suites], place)
     return suites
+
+
+def _beside_smoke(
+    suites: tuple[RequiredSuite, ...], *, asks_smoke: bool, place: Place
+) -> tuple[RequiredSuite, ...]:
+    """Ask for `smoke` before all others, unless it is among them, or is not to be asked for."""
+    is_named = any(suite.name == DEFAULT_SUITE for suite in suites)
+    if is_named and not asks_smoke:
+        raise place.at("smoke").wrong(
+            "is false, and `suites` names smoke", fix="take one of the two out"
+        )
+    return suites if is_named or not asks_smoke else (RequiredSuite(DEFAULT_SUITE), *suites)
+
+
+def _name_of(suite: object) -> object:
+    return suite.get("suite") if is_object(suite) else suite
 
 
 def _suite(value: object, place: Place) -> RequiredSuite:
@@ -249,7 +300,7 @@ def _flag(value: object, place: Place) -> bool:
 
 
 def _windows(value: object, place: Place) -> tuple[FreezeWindow, ...]:
-    items = _items(value, place, example='[{from: "Fri 16:00", to: "Mon 08:00"}]')
+    items = _items(value, place, example='[{from: "Fri 16:00", to: "Mon 08:00", zone: UTC}]')
     return tuple(parse_window(item, place.at(number)) for number, item in enumerate(items))
 
 

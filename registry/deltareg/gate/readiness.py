@@ -32,6 +32,7 @@ class TargetFacts:
         age_s: Seconds since it was served last.
         is_in_window: Whether the old verdict is enough.
         unmet: Outside the window: what the gate would ask for.
+        failed: Which suites that the channel asks for it fails now, in words.
     """
 
     ref: str
@@ -49,6 +50,7 @@ class TargetFacts:
     age_s: float
     is_in_window: bool
     unmet: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,9 @@ def _on_base(facts: TargetFacts) -> ReadyLight:
 
 
 def _on_verdict(facts: TargetFacts) -> ReadyLight:
+    if facts.failed:
+        told = f"{'; '.join(facts.failed)}; break-glass goes back to it all the same"
+        return ReadyLight("verdict", "no", told)
     if not facts.verdict:
         light: Light = "warn" if facts.is_in_window else "no"
         return ReadyLight("verdict", light, "it has none of what the channel asks for now")

@@ -57,6 +57,7 @@ class Ruling:
         fix: The command that would change it; empty when the rule is met.
         suite: The suite that it is about; empty for other rules.
         warnings: The warnings that it asks about, or that were accepted, as `suite/check`.
+        asked_by: The floors that ask for it; empty where the channel does itself.
     """
 
     rule: Rule
@@ -64,6 +65,7 @@ class Ruling:
     fix: str = ""
     suite: str = ""
     warnings: tuple[str, ...] = ()
+    asked_by: tuple[str, ...] = ()
 
     @property
     def is_met(self) -> bool:

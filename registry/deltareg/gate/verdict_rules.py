@@ -8,6 +8,7 @@ another one now, the verdict does not count. Of those that count the newest deci
 from collections.abc import Sequence
 
 from deltareg.gate.agreement import disagreement, independent_of
+from deltareg.gate.contradiction import contradicted
 from deltareg.gate.policy import EVIDENCE, Policy, RequiredSuite, write_age
 from deltareg.gate.ruling import Rule, Ruling
 from deltareg.gate.signers import why_untrusted
@@ -54,7 +55,9 @@ def rule_on_suite(
     reasons = [why_not(verdict, subject, suite, bound=bound) for verdict in theirs]
     counting = [verdict for verdict, reason in zip(theirs, reasons, strict=True) if reason is None]
     if counting:
-        newest = counting[0]
+        newest, failed = counting[0], contradicted(counting)
+        if failed is not None:
+            return [_on_contradiction(subject, newest, failed, now_us=now_us)]
         rulings = _rule_on_verdict(subject, required, policy, newest, bound=bound, now_us=now_us)
         if policy.independent > 1 and rulings[0].rule == "verdict":
             rulings.append(_rule_on_others(subject, policy, counting, suite))
@@ -227,8 +230,21 @@ def _rule_on_others(
     message = f"{told}: {', '.join(found)}"
     if len(found) >= policy.independent:
         return Ruling("independent", message, suite=name)
-    fix = f"{_verify(subject, name).removesuffix(' --wait')} --independent --wait"
-    return Ruling("independent", message, fix=fix, suite=name)
+    return Ruling("independent", message, fix=_elsewhere(subject, name), suite=name)
+
+
+def _on_contradiction(
+    subject: VerdictSubject, newest: VerdictFact, failed: VerdictFact, *, now_us: int
+) -> Ruling:
+    """Say that a pass came after a failure of the same thing, and what settles it."""
+    checks = ", ".join(failed.standing_failures) or "it"
+    found = (
+        f"{tell(newest, now_us=now_us)}, and {checks} failed"
+        f" {tell_age(now_us - failed.created_us)} ago ({failed.id[:8]}) under the same bindings:"
+        " a third run on another worker decides"
+    )
+    fix = _elsewhere(subject, newest.suite)
+    return Ruling("inconclusive", found, fix=fix, suite=newest.suite)
 
 
 def _why_no_pass(
@@ -331,6 +347,10 @@ def _verify(subject: VerdictSubject, suite: str, *, again: bool = False) -> str:
     once_more = " --again" if again else ""
     on = f" --variant {subject.variant}" if subject.variant else ""
     return f"deltareg verify {subject.ref}{on} --suite {suite}{once_more} --wait"
+
+
+def _elsewhere(subject: VerdictSubject, suite: str) -> str:
+    return f"{_verify(subject, suite).removesuffix(' --wait')} --independent --wait"
 
 
 _FIXES = {

@@ -35,8 +35,10 @@ class Action(StrEnum):
     CHANNEL_PROMOTE = "channel.promote"
     CHANNEL_REVIEW = "channel.review"
     CHANNEL_ROLLBACK = "channel.rollback"
+    CHANNEL_UNFIT = "channel.unfit"
     CHANNEL_UNFREEZE = "channel.unfreeze"
     COLLECT_RUN = "collect.run"
+    FLOOR_SET = "floor.set"
     KEY_ENROL = "key.enrol"
     KEY_REVOKE = "key.revoke"
     KEY_ROTATE = "key.rotate"
@@ -63,6 +65,7 @@ class Action(StrEnum):
     TOKEN_BOOTSTRAP = "token.bootstrap"  # noqa: S105  # an action, no secret
     TOKEN_CREATE = "token.create"  # noqa: S105
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
+    VERDICT_CONTRADICT = "verdict.contradict"
     VERDICT_DISPUTE = "verdict.dispute"
     VERDICT_UNWAIVE = "verdict.unwaive"
     VERDICT_WAIVE = "verdict.waive"

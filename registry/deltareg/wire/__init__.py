@@ -37,8 +37,12 @@ from deltareg.wire.bases import (
     Scheme,
 )
 from deltareg.wire.channels import (
+    ChannelFloor,
     ChannelInfo,
     ChannelMove,
+    FloorChange,
+    FloorInfo,
+    FloorSet,
     GateAnswer,
     GateRule,
     GlassBroken,
@@ -49,6 +53,7 @@ from deltareg.wire.channels import (
     QuarantineClear,
     RevisionInfo,
     RevisionKind,
+    Unfitness,
     UnmetRule,
 )
 from deltareg.wire.fleet import (
@@ -171,6 +176,7 @@ __all__ = [
     "BasePart",
     "BaseRelation",
     "BaseRename",
+    "ChannelFloor",
     "ChannelInfo",
     "ChannelMove",
     "CheckInfo",
@@ -185,6 +191,9 @@ __all__ = [
     "Drift",
     "EngineName",
     "EnvelopeInfo",
+    "FloorChange",
+    "FloorInfo",
+    "FloorSet",
     "FollowState",
     "FollowerInfo",
     "FormHistory",
@@ -281,6 +290,7 @@ __all__ = [
     "TrailPage",
     "TrailRow",
     "TrailState",
+    "Unfitness",
     "UnmetRule",
     "Unrevoke",
     "UploadComplete",

@@ -22,14 +22,27 @@ class GlassBroken(Answer):
     due: str
 
 
+class Unfitness(Answer):
+    """Why the version that a channel serves would not be let onto it now.
+
+    `rule` is `failed`, `revoked` (or made of what is), `corrupt` or `deleted`.
+    """
+
+    rule: str
+    message: str
+    suite: str = ""
+
+
 class ChannelInfo(Answer):
     """A channel as of its newest revision, or of the moment asked for.
 
     `kind`, `actor`, `reason` and `at` are those of the revision, which may be a freeze.
     `is_revoked` says of the version that it serves that it was revoked, now. A channel is frozen by
     hand or by a window of its policy; `frozen_because` says which and why. `waivers` are those that
-    stand on verdicts of the version that it serves. `to_review` lists the moves
-    that broke the glass and were not reviewed yet.
+    stand for it on verdicts of the version that it serves. `unfit` says why that version would be
+    refused now, for what it is; it is served on. `to_review` lists the moves that broke the glass
+    and were not reviewed yet. `policy` is the channel's own, `floors` what is asked beside it;
+    `suites` and `policy_digest` are of all of it.
     """
 
     channel: str
@@ -51,6 +64,8 @@ class ChannelInfo(Answer):
     policy_digest: str = ""
     waivers: list[Waiver] = []
     to_review: list[GlassBroken] = []
+    unfit: list[Unfitness] = []
+    floors: list["ChannelFloor"] = []
 
 
 class RevisionInfo(Answer):
@@ -102,7 +117,9 @@ class QuarantineClear(Request):
 class MoveResult(Answer):
     """The revision that a move made.
 
-    `accepted` lists the warnings that were accepted with it, as `suite/check`.
+    `accepted` lists the warnings that were accepted with it, as `suite/check`. After a rollback
+    `verify_runs` verify the version again by every suite that the channel asks for; `verify_run` is
+    the first of them.
     """
 
     channel: str
@@ -112,25 +129,31 @@ class MoveResult(Answer):
     digest: str | None
     previous: int | None
     verify_run: str | None = None
+    verify_runs: list[str] = []
     accepted: list[str] = []
 
 
 class UnmetRule(Answer):
-    """One rule of the gate that is not met."""
+    """One rule of the gate that is not met; `asked_by` names the floors that alone ask for it."""
 
     rule: str
     message: str
     fix: str
+    asked_by: list[str] = []
 
 
 class GateRule(Answer):
-    """One rule of the gate with what was found; `fix` is empty when it is met."""
+    """One rule of the gate with what was found; `fix` is empty when it is met.
+
+    `asked_by` names the floors that ask for it where the channel's own policy does not.
+    """
 
     rule: str
     is_met: bool
     message: str
     fix: str = ""
     suite: str = ""
+    asked_by: list[str] = []
 
 
 class GateAnswer(Answer):
@@ -150,12 +173,55 @@ class GateAnswer(Answer):
     vsa: str = ""
 
 
+class ChannelFloor(Answer):
+    """What is asked of a channel beside its own policy, and by whom: `of`."""
+
+    of: str
+    policy: dict[str, object]
+
+
 class PolicyInfo(Answer):
-    """A channel's policy, in its one written form, and its digest."""
+    """A channel's own policy, in its one written form, and what is asked beside it.
+
+    The digest is of all of it.
+    """
 
     channel: str
     policy: dict[str, object]
     digest: str
+    floors: list[ChannelFloor] = []
+
+
+class FloorInfo(Answer):
+    """What a namespace asks of its channels, or without one the server of all."""
+
+    of: str
+    namespace: str | None
+    policy: dict[str, object]
+    digest: str
+    reason: str = ""
+    actor: str | None = None
+    at: str | None = None
+
+
+class FloorSet(Request):
+    """What is asked from now on, whole; an empty policy asks nothing."""
+
+    policy: dict[str, object]
+    reason: Reason
+    dry_run: bool = False
+
+
+class FloorChange(Answer):
+    """What a floor was and is now, or would be, and the requests that are stale by that."""
+
+    of: str
+    namespace: str | None
+    before: dict[str, object]
+    after: dict[str, object]
+    digest: str
+    is_changed: bool
+    stale_requests: list[int] = []
 
 
 class PolicySet(Request):

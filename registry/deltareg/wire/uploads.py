@@ -15,7 +15,8 @@ class UploadOpen(Request):
     `manifest` is the exact text whose sha256 is the version's identity. A base whose `target` is
     `ns/name:vN` is that version folded into its base. `base` names the one that is meant of several
     bases with the same root, and `base_identity` says what it is. `trained_on` names the variant of
-    it that a delta was trained on. `form` is what is said of a base beside its bytes.
+    it that a delta was trained on. `parents` names the versions that are meant of those with the
+    digests of the manifest's parents. `form` is what is said of a base beside its bytes.
     """
 
     subject: Literal["delta", "base"]
@@ -29,6 +30,7 @@ class UploadOpen(Request):
     base: Text = ""
     base_identity: Text = ""
     trained_on: Text = ""
+    parents: Annotated[list[Text], Field(max_length=64)] = []
     form: BaseForm = BaseForm()
 
 

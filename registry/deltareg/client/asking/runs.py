@@ -25,6 +25,7 @@ def follow_run(
     timeout_s: float,
     on_change: Callable[[RunInfo], None] | None = None,
     on_line: Callable[[LogLine], None] | None = None,
+    is_needless: Callable[[], bool] | None = None,
 ) -> RunInfo:
     """Wait until a run has ended; the server answers as soon as something happens.
 
@@ -34,6 +35,8 @@ def follow_run(
         timeout_s: How long to wait at most.
         on_change: Told of the run whenever it is another one than before.
         on_line: Told of each line of its log, in order.
+        is_needless: Asked now and then whether what it was to show has been shown by another; then
+            the run as it is then is given, though it goes on.
 
     Raises:
         WaitTimeout: It goes on.
@@ -51,6 +54,8 @@ def follow_run(
         if on_change is not None and run != seen:
             on_change(run)
         if run.is_over and (on_line is None or not log.items):
+            return run
+        if is_needless is not None and is_needless():
             return run
         if time.monotonic() >= deadline and not run.is_over:
             raise WaitTimeout(

@@ -22,7 +22,7 @@ from deltareg.delta.merge.methods import method_named
 from deltareg.delta.merge.recipe import RECIPE_FILE, MergeRecipe, RecipeParent, parameters_of
 from deltareg.delta.merge.sides import Parent
 from deltareg.delta.merge.weights import Merging
-from deltareg.errors import BaseMismatch, DeltaregError, InvalidInput
+from deltareg.errors import BaseMismatch, Blocked, DeltaregError, InvalidInput
 from deltareg.refs import LineRef, Ref
 from deltareg.wire import BaseInfo, VersionDetail
 
@@ -192,6 +192,11 @@ def _check(versions: Sequence[VersionDetail], line: LineRef | None) -> None:
                 f"{first.ref} is for {first.base.name} ({digests}) and {version.ref} for"
                 f" {version.base.name} ({version.base.root})",
                 fix="merge versions of one base",
+            )
+        if version.is_revoked:
+            raise Blocked(
+                f"{version.ref} is revoked, and nothing is merged from it",
+                fix="merge versions that were not revoked",
             )
         if not version.foldable:
             raise InvalidInput(

@@ -99,9 +99,14 @@ def push(
             golden = take_golden(
                 folder, known, options.golden, path=path, library=assessment.kind.source.library
             )
-            manifest = _manifest(context, folder, assessment, known, options, hashing)
+            parents = [
+                context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents
+            ]
+            manifest = _manifest(folder, assessment, known, parents, hashing)
             signature = _signature(path, manifest, options.sign)
-            version, uploaded = _send_patiently(context, folder, manifest, known, line, options)
+            version, uploaded = _send_patiently(
+                context, folder, manifest, known, line, options, parents
+            )
             remember_version(context.cache, manifest.digest, folder.path, folder.states())
             left_out = list(folder.left_out)
     finally:
@@ -145,21 +150,16 @@ def _hashing(context: Context, folder: Folder) -> Hashing:
 
 
 def _manifest(
-    context: Context,
     folder: Folder,
     assessment: Assessment,
     known: KnownBase,
-    options: PushOptions,
+    parents: Sequence[VersionDetail],
     hashing: Hashing,
 ) -> Manifest:
     hashed = hashing.finish()
-    parents = [
-        Digest.parse(context.api.get("/resolve", VersionDetail, ref=parent).digest)
-        for parent in options.parents
-    ]
     return build_delta_manifest(
         assessment, delta=folder.files, files=hashed.files, digests=hashed.digests,
-        base=known.view, parents=parents,
+        base=known.view, parents=[Digest.parse(parent.digest) for parent in parents],
     )  # fmt: skip
 
 
@@ -170,12 +170,14 @@ def _send_patiently(
     known: KnownBase,
     line: LineRef,
     options: PushOptions,
+    parents: Sequence[VersionDetail],
 ) -> tuple[VersionInfo, int]:
     """Send, and start over when the server gave the upload up meanwhile (a collection, say)."""
     request = request_of(
         UploadOpen, subject="delta", target=str(line), manifest=manifest.encode().decode(),
         message=options.message, semver=options.semver, labels=dict(options.labels),
         base=known.name, base_identity=known.identity, trained_on=known.trained_on,
+        parents=[parent.ref for parent in parents],
     )  # fmt: skip
     for attempt in range(_TRIES):
         try:

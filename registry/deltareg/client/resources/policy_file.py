@@ -1,6 +1,7 @@
 """A policy as people write it, in a file."""
 
 from deltareg.documents.yaml_document import key_lines, read_yaml
+from deltareg.gate.floors import parse_floor
 from deltareg.gate.policy import parse_policy, policy_fields
 
 
@@ -12,3 +13,12 @@ def read_policy_file(raw: bytes) -> dict[str, object]:
     """
     fields = read_yaml(raw, what="policy")
     return policy_fields(parse_policy(fields, lines=key_lines(raw)))
+
+
+def read_floor_file(raw: bytes, *, of: str) -> dict[str, object]:
+    """Read what the server, or a namespace, asks, as `read_policy_file` reads a channel's.
+
+    Raises:
+        InvalidInput: It is malformed; the message names the line.
+    """
+    return parse_floor(read_yaml(raw, what="policy"), of=of, lines=key_lines(raw)).fields()

@@ -67,6 +67,7 @@ class Runs(Resource):
         timeout_s: float = 3600.0,
         on_change: Callable[[RunInfo], None] | None = None,
         on_line: Callable[[LogLine], None] | None = None,
+        is_needless: Callable[[], bool] | None = None,
     ) -> RunInfo:
         """Wait until a run has ended, hearing of its changes and of the lines of its log.
 
@@ -75,14 +76,16 @@ class Runs(Resource):
             timeout_s: How long to wait at most.
             on_change: Told of the run whenever it is another one than before.
             on_line: Told of each line of its log, in order.
+            is_needless: Asked now and then whether the wait may end, though the run goes on.
 
         Raises:
             WaitTimeout: It goes on.
         """
         run_id = run if isinstance(run, str) else run.id
         return follow_run(
-            self._context, run_id, timeout_s=timeout_s, on_change=on_change, on_line=on_line
-        )
+            self._context, run_id, timeout_s=timeout_s, on_change=on_change, on_line=on_line,
+            is_needless=is_needless,
+        )  # fmt: skip
 
     def show(self, run_id: str) -> RunInfo:
         """Show a run."""

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.floors import floor_columns
 from deltareg.db.rows import (
     ChannelRow,
     PointerRow,
@@ -36,23 +37,23 @@ def channel_row(
     conn: sa.Connection, delta_id: int, name: str, *, lock: bool = False
 ) -> ChannelRow | None:
     """Find a channel; with `lock`, it does not move until the transaction ends."""
-    query = sa.select(channels).where(channels.c.delta_id == delta_id, channels.c.name == name)
+    query = _select_channels().where(channels.c.delta_id == delta_id, channels.c.name == name)
     if lock:
-        query = query.with_for_update()
+        query = query.with_for_update(of=channels)
     return fetch_one(conn, query, ChannelRow)
 
 
 def channel_by_id(conn: sa.Connection, channel_id: int, *, lock: bool = False) -> ChannelRow:
     """Read a channel that is known to be there; with `lock`, it does not move meanwhile."""
-    query = sa.select(channels).where(channels.c.id == channel_id)
+    query = _select_channels().where(channels.c.id == channel_id)
     if lock:
-        query = query.with_for_update()
+        query = query.with_for_update(of=channels)
     return fetch_known(conn, query, ChannelRow)
 
 
 def channel_rows(conn: sa.Connection, delta_id: int) -> Sequence[ChannelRow]:
     """List the channels of a line in the order that they were made."""
-    query = sa.select(channels).where(channels.c.delta_id == delta_id).order_by(channels.c.id)
+    query = _select_channels().where(channels.c.delta_id == delta_id).order_by(channels.c.id)
     return fetch_all(conn, query, ChannelRow)
 
 
@@ -182,7 +183,7 @@ def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Standin
     query = (
         sa.select(
             channels.c.delta_id, channels.c.name, channels.c.policy, revisions.c.kind,
-            freezes.c.ends_at,
+            freezes.c.ends_at, *floor_columns(),
         )
         .join(revisions, newest)
         .outerjoin(freezes, freezes.c.revision_id == revisions.c.id)
@@ -194,19 +195,21 @@ def standings(conn: sa.Connection, delta_ids: Sequence[int]) -> Sequence[Standin
 
 def serving_channels(conn: sa.Connection, version_id: int) -> Sequence[str]:
     """List the channels that point at a version now, in the order that they were made."""
+    return [row.name for row in serving_rows(conn, version_id)]
+
+
+def serving_rows(conn: sa.Connection, version_id: int) -> Sequence[ChannelRow]:
+    """List the channels that point at a version now with all of them."""
+    newest = sa.and_(
+        revisions.c.channel_id == channels.c.id, revisions.c.number == channels.c.revision
+    )
     query = (
-        sa.select(channels.c.name)
-        .join(
-            revisions,
-            sa.and_(
-                revisions.c.channel_id == channels.c.id,
-                revisions.c.number == channels.c.revision,
-            ),
-        )
+        _select_channels()
+        .join(revisions, newest)
         .where(revisions.c.version_id == version_id)
         .order_by(channels.c.id)
     )
-    return conn.execute(query).scalars().all()
+    return fetch_all(conn, query, ChannelRow)
 
 
 def add_quarantine(
@@ -254,6 +257,11 @@ def clear_quarantine(
         .where(quarantines.c.id == quarantine_id)
         .values(cleared_at=now_us(), cleared_by=cleared_by, clear_reason=reason)
     )
+
+
+@cache
+def _select_channels() -> sa.Select[*tuple[Any, ...]]:
+    return sa.select(channels, *floor_columns())
 
 
 @cache

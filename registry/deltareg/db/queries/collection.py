@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S, now_us
+from deltareg.db.queries.floors import floor_columns
 from deltareg.db.queries.forms import let_go
 from deltareg.db.queries.stacks import holding_stacked, release_base
 from deltareg.db.rows import (
@@ -300,7 +301,7 @@ def pinned_versions(conn: sa.Connection, *, window: PinWindow) -> Sequence[Pinne
     """
     served = _served(window)
     query = (
-        sa.select(served.c.version_id, channels.c.policy)
+        sa.select(served.c.version_id, channels.c.policy, *floor_columns())
         .join(channels, channels.c.id == served.c.channel_id)
         .join(versions, versions.c.id == served.c.version_id)
         .where(_is_in(served), versions.c.deleted_at.is_(None))

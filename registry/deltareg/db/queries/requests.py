@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltareg.db.clock import now_us
+from deltareg.db.queries.floors import floor_columns
 from deltareg.db.queries.sight import in_sight
 from deltareg.db.rows import ApprovalRow, RequestRow, fetch_all, fetch_each, fetch_one
 from deltareg.db.sight import Sight
@@ -102,6 +103,14 @@ def add_approval(
     )
 
 
+def open_requests_of(conn: sa.Connection, namespace_id: int | None) -> Sequence[RequestRow]:
+    """List the open requests of a namespace, or of all, oldest first."""
+    query = _select_requests().where(requests.c.state == "open").order_by(requests.c.id)
+    if namespace_id is not None:
+        query = query.where(deltas.c.namespace_id == namespace_id)
+    return fetch_all(conn, query, RequestRow)
+
+
 def approvals_of(conn: sa.Connection, request_ids: Iterable[int]) -> dict[int, list[ApprovalRow]]:
     """List the approvals of requests, oldest first, by request."""
     query = (
@@ -128,6 +137,7 @@ def _select_requests() -> sa.Select[*tuple[Any, ...]]:
         sa.select(
             requests,
             channels.c.name.label("channel"), channels.c.policy, channels.c.delta_id,
+            *floor_columns(),
             namespaces.c.name.label("namespace"), deltas.c.name.label("line"),
             versions.c.number, versions.c.created_by.label("uploader_id"),
             opener.c.name.label("opener"), uploader.c.name.label("uploader"),

@@ -1,6 +1,6 @@
 """Keys, and what they signed: envelopes of verdicts, disputes between them, summaries of moves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -110,6 +110,14 @@ def other_live_workers(conn: sa.Connection, key_id: int) -> int:
         sa.or_(signing_keys.c.host == "", signing_keys.c.host != own),
     )  # fmt: skip
     return int(conn.execute(sa.select(sa.func.count()).where(others)).scalar_one())
+
+
+def has_live_worker_but(conn: sa.Connection, keyids: Iterable[str]) -> bool:
+    """Whether a worker is enrolled, at work or not, whose key is none of these."""
+    query = sa.select(signing_keys.c.id).where(
+        signing_keys.c.role == "worker", _LIVE, signing_keys.c.keyid.not_in(list(keyids))
+    )
+    return conn.execute(query.limit(1)).first() is not None
 
 
 def has_other_workers(conn: sa.Connection, principal_id: int) -> bool:

@@ -150,21 +150,20 @@ def add_parents(conn: sa.Connection, version_id: int, parent_ids: Sequence[int])
         conn.execute(sa.insert(lineage), rows)
 
 
-def version_ids_by_digest(
+def versions_by_digest(
     conn: sa.Connection, namespace: str, digests: Iterable[str]
-) -> dict[str, int]:
-    """Find versions of a namespace by manifest digest."""
+) -> Sequence[VersionRow]:
+    """Find the versions of a namespace by manifest digest, on all of its lines, oldest first."""
     query = (
-        sa.select(versions.c.manifest_digest, versions.c.id)
-        .join(deltas, deltas.c.id == versions.c.delta_id)
-        .join(namespaces, namespaces.c.id == deltas.c.namespace_id)
+        select_versions()
         .where(
             namespaces.c.name == namespace,
             versions.c.manifest_digest.in_(list(digests)),
             versions.c.deleted_at.is_(None),
         )
+        .order_by(versions.c.id)
     )
-    return {str(row[0]): row[1] for row in conn.execute(query)}
+    return fetch_all(conn, query, VersionRow)
 
 
 def parents_of(conn: sa.Connection, version_id: int) -> Sequence[VersionRow]:

@@ -16,6 +16,21 @@ class ChannelRow:
     revision: int
     policy: Mapping[str, object]
     created_at: int
+    server_floor: Mapping[str, object] | None
+    namespace_floor: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FloorRow:
+    """What the server, or a namespace, asks of every channel."""
+
+    id: int
+    namespace_id: int | None
+    policy: Mapping[str, object]
+    reason: str
+    created_at: int
+    created_by: int | None
+    actor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,17 @@ class RevisionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """What a rollback goes by of a ledger's entry: `version` is the number of what it serves."""
+
+    number: int
+    kind: RevisionKind
+    version_id: int | None
+    version: int | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class PointerRow:
     """What a channel serves: the number of the version, and as `version` its row."""
 
@@ -63,6 +89,8 @@ class StandingRow:
     policy: Mapping[str, object]
     kind: RevisionKind
     ends_at: int | None
+    server_floor: Mapping[str, object] | None
+    namespace_floor: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +99,8 @@ class PinnedRow:
 
     version_id: int
     policy: Mapping[str, object]
+    server_floor: Mapping[str, object] | None
+    namespace_floor: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)

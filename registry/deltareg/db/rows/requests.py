@@ -26,6 +26,8 @@ class RequestRow:
     revision_id: int | None
     channel: str
     policy: Mapping[str, object]
+    server_floor: Mapping[str, object] | None
+    namespace_floor: Mapping[str, object] | None
     delta_id: int
     namespace: str
     line: str

@@ -30,6 +30,16 @@ class HasPolicy(Protocol):
         """The policy, as it was set."""
         ...
 
+    @property
+    def server_floor(self) -> Mapping[str, object] | None:
+        """What the server asks of every channel."""
+        ...
+
+    @property
+    def namespace_floor(self) -> Mapping[str, object] | None:
+        """What the channel's namespace asks of its channels."""
+        ...
+
 
 class MayFreeze(Protocol):
     """A row of the newest revision of a channel, which may be a freeze."""

@@ -11,6 +11,7 @@ from deltareg.db.tables.base_identities import (
 )
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.fleet import agents, followers
+from deltareg.db.tables.floors import floors
 from deltareg.db.tables.grants import grants, stand_ins, visibility_epochs
 from deltareg.db.tables.metadata import metadata
 from deltareg.db.tables.outbox import outbox
@@ -81,6 +82,7 @@ __all__ = [
     "deltas",
     "disputes",
     "dropped_logs",
+    "floors",
     "followers",
     "form_packs",
     "forms",

@@ -54,6 +54,15 @@ revisions = sa.Table(
     sa.Index(None, "version_id"),
 )
 
+# Those that somebody has to look at are few, and are looked for whenever a channel is shown.
+sa.Index(
+    "ix_revisions_broken",
+    revisions.c.channel_id,
+    revisions.c.id,
+    sqlite_where=sa.text("break_glass IS 1"),
+    postgresql_where=sa.text("break_glass IS true"),
+)
+
 # When a freeze ends by itself; one without a row lasts until it is ended. Append-only as well.
 freezes = sa.Table(
     "freezes",

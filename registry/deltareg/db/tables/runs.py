@@ -137,6 +137,10 @@ verdicts = sa.Table(
     one_of("verdict", "pass", "fail", "inconclusive"),
     sa.UniqueConstraint("run_id"),  # a run has one outcome, whoever reports it
     sa.Index(None, "version_id", "suite", "created_at"),
+    # The lists of them, newest first: of a version, of a suite, of all.
+    sa.Index(None, "version_id", "created_at", "id"),
+    sa.Index(None, "suite", "created_at", "id"),
+    sa.Index(None, "created_at", "id"),
 )
 
 # The manifest digest of the version that a suite compared with; append-only, as verdicts are bound.

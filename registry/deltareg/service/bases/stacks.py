@@ -26,7 +26,7 @@ from deltareg.identity.manifest import Manifest
 from deltareg.identity.storage_map import StorageMap
 from deltareg.refs import Ref
 from deltareg.service.describe import ref_of
-from deltareg.service.lines.revocations import tell_revocation
+from deltareg.service.lines.revoked import revoked_below
 from deltareg.service.readback import Readback
 from deltareg.service.registry import Caller, Registry, namespace_scope
 from deltareg.service.resolve import find_version
@@ -88,7 +88,7 @@ def find_ground(conn: sa.Connection, caller: Caller, target: str) -> Ground:
     depth = (below.depth or 0) + 1
     lower = revoked_below(conn, version)
     if lower:
-        raise Blocked(f"{target} stands on {lower}", fix="use a version of another base")
+        raise Blocked(f"{target} {lower}", fix="use a version that has nothing of it")
     is_revoked = version.revoked_at is not None
     check_stackable(target, foldable=version.foldable, depth=depth, is_revoked=is_revoked)
     if below.version_id is None:
@@ -144,19 +144,6 @@ def record_stack(conn: sa.Connection, ground: Ground, base_id: int, *, recipe: s
         conn, base_id, other_root=ground.below.root, relation="finetuned_from",
         rule_version=FINETUNED_FROM_RULE,
     )  # fmt: skip
-
-
-def revoked_below(conn: sa.Connection, version: VersionRow) -> str:
-    """Name a revoked version that a version stands on, and say why; empty when there is none."""
-    if version.base_id is None:
-        return ""
-    below = queries.stack_below(conn, version.base_id)
-    row = next((row for row in below if row.revoked_at is not None), None)
-    if row is None:
-        return ""
-    if row.namespace != version.namespace:  # nobody's business who reads the version alone
-        return "a version of another namespace, which was revoked"
-    return f"{ref_of(row)}, which was {tell_revocation(conn, row)}"
 
 
 def _files_of(registry: Registry, version: VersionRow, manifest: Manifest) -> DeltaFiles:

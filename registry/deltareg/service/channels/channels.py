@@ -14,7 +14,9 @@ from deltareg.gate.policy import policy_digest, policy_fields
 from deltareg.refs import LineRef, parse_channel
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Channel
+from deltareg.service.channels.fitness import unfitness
 from deltareg.service.channels.gate import FRESH_POLICY
+from deltareg.service.channels.policies import describe_floors
 from deltareg.service.channels.reviews import moves_to_review
 from deltareg.service.clock import (
     parse_time,
@@ -22,7 +24,7 @@ from deltareg.service.clock import (
     rfc3339_or_none,
 )
 from deltareg.service.events import Action
-from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.ledger.channel_policy import own_policy_of, policy_of
 from deltareg.service.ledger.freeze import end_of, tell_frozen, what_freezes
 from deltareg.service.paging import check_limit, page, read_number_cursor
 from deltareg.service.registry import Caller, Registry
@@ -152,7 +154,13 @@ def _describe_now(
 ) -> list[ChannelInfo]:
     newest = queries.newest_revisions(conn, [row.id for row in rows])
     found = [(row, newest.get(row.id)) for row in rows]
-    return _describe(conn, line, found, at_us=read_clock(conn))
+    shown = _describe(conn, line, found, at_us=read_clock(conn))
+    served = {row.id: newest.version_id for row, newest in found if newest and newest.version_id}
+    unfit = unfitness(conn, served, rows)
+    return [
+        info.model_copy(update={"unfit": unfit.get(row.id, [])})
+        for info, row in zip(shown, rows, strict=True)
+    ]
 
 
 def _describe(
@@ -173,7 +181,11 @@ def _describe(
             update={
                 "quarantined": quarantined.get(row.id, []),
                 "to_review": to_review.get(row.id, []),
-                "waivers": waivers.get(served[row.id], []) if row.id in served else [],
+                "waivers": [
+                    waiver
+                    for waiver in waivers.get(served.get(row.id, 0), [])
+                    if waiver.channel in {"", row.name}  # one for another channel says nothing here
+                ],
             }
         )
         for row, newest in found
@@ -185,7 +197,8 @@ def _show(line: LineRef, row: ChannelRow, newest: RevisionRow | None, *, at_us: 
     frozen = what_freezes(row, newest, at_us=at_us)
     info = ChannelInfo(
         channel=row.name, revision=0, version=None, digest=None, ref=None,
-        suites=[suite.name for suite in policy.suites], policy=policy_fields(policy),
+        suites=[suite.name for suite in policy.suites],
+        policy=policy_fields(own_policy_of(row)), floors=describe_floors(line, row),
         policy_digest=str(policy_digest(policy)), is_frozen=frozen is not None,
         frozen_because="" if frozen is None else tell_frozen(frozen, row.name),
         frozen_until=None if frozen is None else end_of(frozen),

@@ -12,32 +12,26 @@ import sqlalchemy as sa
 from deltareg.db.clock import read_clock
 from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import requests as request_queries
-from deltareg.db.queries.base_identities import aliases_of
-from deltareg.db.queries.outcomes import verdict_facts
-from deltareg.db.queries.referrers import referrer_rows
 from deltareg.db.rows import ChannelRow, VersionRow
 from deltareg.db.session import read
-from deltareg.digest import Digest
-from deltareg.gate.judge import Candidate, Circumstances, deciding, judge
+from deltareg.gate.asked import judge_with_floors
+from deltareg.gate.floors import Floor, over
+from deltareg.gate.judge import Candidate, Circumstances, deciding
 from deltareg.gate.policy import Policy, policy_digest
 from deltareg.gate.ruling import Rule, Ruling
-from deltareg.gate.signature_terms import SignatureFact
 from deltareg.gate.verdict_facts import VerdictFact
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.base_parts import identities_of_variants, roots_of_variants
-from deltareg.service.bases.stacks import revoked_below
 from deltareg.service.channels.approvals import approvals_on
+from deltareg.service.channels.known_version import KnownVersion, known_of
 from deltareg.service.channels.summaries import sign_answer
-from deltareg.service.describe import proof_of, ref_of, signatory_of
-from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.describe import ref_of
+from deltareg.service.ledger.channel_policy import floors_of, own_policy_of, policy_of
 from deltareg.service.ledger.freeze import standing_freeze, tell_freeze
-from deltareg.service.lines.revocations import tell_revocation
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel, find_version
 from deltareg.service.verdicts.environments import worker_environments
-from deltareg.service.verdicts.facts import fact_of, suite_facts
-from deltareg.service.verdicts.waivers import standing_waivers
+from deltareg.service.verdicts.facts import suite_facts
 from deltareg.wire import GateAnswer, GateRule, UnmetRule
 
 FRESH_POLICY: dict[str, object] = {"suites": ["smoke"]}
@@ -49,19 +43,26 @@ class Case:
 
     Attributes:
         candidate: The version.
-        policy: What the channel asks.
+        own: What the channel asks itself.
+        floors: What it stands on.
         verdicts: The verdicts of the version, newest first.
         now: What else there is to go by.
     """
 
     candidate: Candidate
-    policy: Policy
+    own: Policy
+    floors: Sequence[Floor]
     verdicts: Sequence[VerdictFact]
     now: Circumstances
 
+    @property
+    def policy(self) -> Policy:
+        """All that is asked."""
+        return over(self.own, self.floors)
+
     def rulings(self) -> list[Ruling]:
         """Hold the version against every rule; give them all, met and unmet."""
-        return judge(self.candidate, self.policy, self.verdicts, now=self.now)
+        return judge_with_floors(self.candidate, self.own, self.floors, self.verdicts, now=self.now)
 
     def unmet(self, *left_out: Rule) -> list[Ruling]:
         """Give the rules that the version does not meet, but for some; an empty list means yes."""
@@ -110,9 +111,15 @@ def check_gate(
         )  # fmt: skip
     return GateAnswer(
         ref=ref_of(version), channel=channel, allowed=not unmet,
-        unmet=[UnmetRule(rule=u.rule, message=u.message, fix=u.fix) for u in unmet],
+        unmet=[
+            UnmetRule(rule=u.rule, message=u.message, fix=u.fix, asked_by=list(u.asked_by))
+            for u in unmet
+        ],
         rules=[
-            GateRule(rule=r.rule, is_met=r.is_met, message=r.message, fix=r.fix, suite=r.suite)
+            GateRule(
+                rule=r.rule, is_met=r.is_met, message=r.message, fix=r.fix, suite=r.suite,
+                asked_by=list(r.asked_by),
+            )
             for r in rulings
         ],
         policy_digest=case.now.policy_digest, verdicts=verdicts, vsa=signed.decode(),
@@ -121,16 +128,19 @@ def check_gate(
 
 def gather(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Case:
     """Gather all that the gate of a channel goes by about a version, inside a transaction."""
-    policy = policy_of(channel)
+    policy, known = policy_of(channel), known_of(conn, version)
+    quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
     return Case(
-        _candidate(conn, version, channel), policy, _facts(conn, version.id, channel.id),
-        _circumstances(conn, version, channel, policy),
+        replace(known.candidate, is_quarantined=quarantine is not None), own_policy_of(channel),
+        floors_of(channel, namespace=version.namespace),
+        known.verdicts_on(channel.id), _circumstances(conn, version, channel, policy, known),
     )  # fmt: skip
 
 
 def _circumstances(
-    conn: sa.Connection, version: VersionRow, channel: ChannelRow, policy: Policy
-) -> Circumstances:
+    conn: sa.Connection, version: VersionRow, channel: ChannelRow, policy: Policy,
+    known: KnownVersion,
+) -> Circumstances:  # fmt: skip
     digest, now_us = str(policy_digest(policy)), read_clock(conn)
     newest = channel_queries.revision_at(conn, channel.id, number=channel.revision)
     freeze = standing_freeze(newest, at_us=now_us)
@@ -142,8 +152,7 @@ def _circumstances(
         frozen="" if freeze is None else tell_freeze(freeze, channel.name),
         approvals=_approvals(conn, version, channel, digest),
         incumbent=None if served == version.id else digest_served or "",
-        variants=roots_of_variants(conn, version.base_id),
-        identities=identities_of_variants(conn, version.base_id),
+        variants=known.variants, identities=known.identities,
     )  # fmt: skip
 
 
@@ -157,31 +166,3 @@ def _approvals(
         if request.version_id == version.id and request.policy_digest == digest
     ]
     return sorted({row.principal for request in asked for row in approvals_on(conn, request)})
-
-
-def _facts(conn: sa.Connection, version_id: int, channel_id: int) -> list[VerdictFact]:
-    """Give the verdicts of a version as the gate of a channel sees them, newest first."""
-    rows = verdict_facts(conn, version_id)
-    waived = standing_waivers(conn, [row.id for row in rows], channel_id=channel_id)
-    return [fact_of(row, waived.get(row.id, {})) for row in rows]
-
-
-def _candidate(conn: sa.Connection, version: VersionRow, channel: ChannelRow) -> Candidate:
-    quarantine = channel_queries.standing_quarantine(conn, channel.id, version.id)
-    return Candidate(
-        ref=ref_of(version), manifest=Digest.parse(version.manifest_digest),
-        base=Digest.parse(version.base_root), base_name=version.base_name or "",
-        kind=version.kind, is_quarantined=quarantine is not None,
-        is_deleted=version.deleted_at is not None,
-        revoked="" if version.revoked_at is None else tell_revocation(conn, version),
-        revoked_below=revoked_below(conn, version), identity=version.base_identity or "",
-        base_aliases=() if version.base_id is None else aliases_of(conn, version.base_id),
-        signatures=_signatures(conn, version), proof=proof_of(version),
-    )  # fmt: skip
-
-
-def _signatures(conn: sa.Connection, version: VersionRow) -> list[SignatureFact]:
-    if not version.signatures:
-        return []
-    rows = referrer_rows(conn, [version.id], form="signature")
-    return [SignatureFact(signatory_of(row), revoked=row.revoked or "") for row in rows]

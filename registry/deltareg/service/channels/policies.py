@@ -1,6 +1,6 @@
 """A channel's policy: read, and replaced whole by somebody who has seen the one that stands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
@@ -11,17 +11,24 @@ from deltareg.db.session import read, with_retry
 from deltareg.delta.kinds import kind_names
 from deltareg.documents.strict_fields import Place, read_word
 from deltareg.errors import InvalidInput, StaleRevision
-from deltareg.gate.policy import Policy, parse_policy, policy_digest, policy_fields
+from deltareg.gate.floors import over
+from deltareg.gate.policy import (
+    Policy,
+    parse_policy,
+    policy_digest,
+    policy_fields,
+    stored_fields,
+)
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base, Channel
 from deltareg.service.channels.approvals import end_others
 from deltareg.service.events import Action
-from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.ledger.channel_policy import digest_of_policy, floors_of, own_policy_of
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
 from deltareg.service.verdicts.facts import suite_facts
-from deltareg.wire import PolicyChange, PolicyInfo, PolicySet
+from deltareg.wire import ChannelFloor, PolicyChange, PolicyInfo, PolicySet
 
 
 def show_policy(registry: Registry, caller: Caller, line: LineRef, name: str) -> PolicyInfo:
@@ -32,8 +39,19 @@ def show_policy(registry: Registry, caller: Caller, line: LineRef, name: str) ->
     """
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
-        policy = policy_of(find_channel(conn, caller, line, name))
-    return PolicyInfo(channel=name, policy=policy_fields(policy), digest=str(policy_digest(policy)))
+        channel = find_channel(conn, caller, line, name)
+    return PolicyInfo(
+        channel=name, policy=policy_fields(own_policy_of(channel)),
+        digest=digest_of_policy(channel), floors=describe_floors(line, channel),
+    )  # fmt: skip
+
+
+def describe_floors(line: LineRef, channel: ChannelRow) -> list[ChannelFloor]:
+    """Show what is asked of a channel beside its own policy."""
+    return [
+        ChannelFloor(of=floor.of, policy=floor.fields())
+        for floor in floors_of(channel, namespace=line.namespace)
+    ]
 
 
 def set_policy(
@@ -47,7 +65,8 @@ def set_policy(
 ) -> PolicyChange:
     """Replace the policy of a channel that is still the one that the caller saw.
 
-    Whoever promotes does not decide what a promotion takes: this asks for `admin`.
+    Whoever promotes does not decide what a promotion takes: this asks for `admin`. What floors ask
+    is asked whatever it says.
 
     Args:
         registry: Where.
@@ -67,19 +86,19 @@ def set_policy(
 
     def transaction(conn: sa.Connection) -> PolicyChange:
         channel = find_channel(conn, caller, line, name, lock=True)
-        before = policy_of(channel)
-        change = _change(name, before, policy)
+        before, floors = own_policy_of(channel), floors_of(channel)
+        change = _change(name, before, policy, digest=str(policy_digest(over(policy, floors))))
         if not change.is_changed:  # perhaps by this very request, whose answer was lost
             return change
-        if not is_seen(str(policy_digest(before))):
+        if not is_seen(digest_of_policy(channel)):
             raise StaleRevision(
                 f"the policy of {line}@{name} was changed meanwhile",
                 fix=f"look again: deltareg channel policy get {line} {name}",
             )
-        _check_names(conn, caller, policy)
+        check_names(conn, caller, policy)
         _check_reason(before, policy, request.reason)
         if not request.dry_run:
-            _write(conn, caller, line, channel, change, reason=request.reason)
+            _write(conn, caller, line, channel, change, stored_fields(policy), request.reason)
         return change
 
     return with_retry(registry.engine, transaction)
@@ -91,11 +110,11 @@ def _write(
     line: LineRef,
     channel: ChannelRow,
     change: PolicyChange,
-    *,
+    stored: Mapping[str, object],
     reason: str,
 ) -> None:
     end_others(conn, caller, channel, but=None, why="the policy changed")
-    queries.replace_policy(conn, channel.id, policy=change.after)
+    queries.replace_policy(conn, channel.id, policy=stored)
     after = {"policy": change.after, "digest": change.digest, "reason": reason}
     caller.record(
         conn, Action.CHANNEL_POLICY, f"{line}@{channel.name}", on=line,
@@ -103,26 +122,23 @@ def _write(
     )  # fmt: skip
 
 
-def _change(name: str, before: Policy, after: Policy) -> PolicyChange:
+def _change(name: str, before: Policy, after: Policy, *, digest: str) -> PolicyChange:
     return PolicyChange(
         channel=name, before=policy_fields(before), after=policy_fields(after),
-        digest=str(policy_digest(after)), is_changed=policy_fields(before) != policy_fields(after),
+        digest=digest, is_changed=policy_fields(before) != policy_fields(after),
     )  # fmt: skip
 
 
-def _check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
+def check_names(conn: sa.Connection, caller: Caller, policy: Policy) -> None:
     """Refuse names of nothing: a rule that could never be met is a slip of the pen."""
-    for number, suite in enumerate(policy.suites):
+    for suite in policy.suites:
         found = suite_facts(conn, [suite.name])
         if suite.name in found and not found[suite.name].is_for_gates:
             told = f"{suite.name} is a quick look that counts for no channel"
-            raise Place("suites").at(number).wrong(told, fix="name smoke, or a suite of your own")
+            raise Place("suites").wrong(told, fix="name smoke, or a suite of your own")
         if suite.name not in found:
-            raise (
-                Place("suites")
-                .at(number)
-                .wrong(f"there is no suite {suite.name!r}", fix="name one that the server has")
-            )
+            told = f"there is no suite {suite.name!r}"
+            raise Place("suites").wrong(told, fix="name one that the server has")
     for number, kind in enumerate(policy.kinds or ()):
         read_word(kind, Place("kinds").at(number), words=kind_names())
     for number, base in enumerate(policy.bases or ()):

@@ -7,9 +7,10 @@ import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S, read_clock
 from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import channels as channel_queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, PackStateRow, RevisionRow, VersionRow, present
+from deltareg.db.rows import ChannelRow, LedgerRow, PackStateRow, VersionRow, present
 from deltareg.db.session import read
 from deltareg.errors import StoreUnavailable
 from deltareg.gate.judge import Candidate, is_in_window
@@ -17,7 +18,7 @@ from deltareg.gate.readiness import ReadyLight, TargetFacts, gravest, judge_read
 from deltareg.refs import LineRef
 from deltareg.service.authority.grants import Right
 from deltareg.service.channels.gate import gather
-from deltareg.service.channels.roll_back import distance, earlier, read_ledger
+from deltareg.service.channels.roll_back import distance, step_back
 from deltareg.service.ledger.freeze import tell_frozen, what_freezes
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_channel
@@ -32,14 +33,14 @@ def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str)
     caller.require(Right.READ, on=line)
     with read(registry.engine) as conn:
         channel = find_channel(conn, caller, line, name)
-        ledger = read_ledger(conn, channel)
-        target = next(iter(earlier(ledger)), None)
+        target = step_back(conn, channel)
         if target is None:
             return _nowhere(name)
         version = version_queries.version_by_id(conn, present(target.version_id))
         packs = pack_queries.packs_of_version(conn, version.id)
-        facts = _gather(conn, channel, ledger, target, version, packs)
-        frozen = what_freezes(channel, ledger[0], at_us=read_clock(conn))
+        facts = _gather(conn, channel, target, version, packs)
+        newest = channel_queries.revision_at(conn, channel.id, number=channel.revision)
+        frozen = what_freezes(channel, newest, at_us=read_clock(conn))
     facts = replace(facts, objects_lost=_ask_store(registry.store, packs))
     lights = judge_readiness(facts, frozen="" if frozen is None else tell_frozen(frozen, name))
     return ReadinessInfo(
@@ -49,18 +50,19 @@ def show_readiness(registry: Registry, caller: Caller, line: LineRef, name: str)
 
 
 def _gather(
-    conn: sa.Connection, channel: ChannelRow, ledger: Sequence[RevisionRow], target: RevisionRow,
-    version: VersionRow, packs: Sequence[PackStateRow],
+    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, version: VersionRow,
+    packs: Sequence[PackStateRow],
 ) -> TargetFacts:  # fmt: skip
     case = gather(conn, version, channel)
     now_us = case.now.now_us
-    behind, age_s = distance(ledger, target, now_us=now_us)
+    behind, age_s = distance(conn, channel, target, now_us=now_us)
     is_inside = is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback)
     asked = {suite.name for suite in case.policy.suites}
     own = [v for v in case.verdicts if v.base == version.base_root]
     newest = next((v for v in own if v.suite in asked), None)
     base = base_queries.base_of(conn, version)
-    unmet = () if is_inside else case.unmet("approvals", "quarantined", "frozen")
+    everything = case.unmet("approvals", "quarantined", "frozen")
+    unmet = () if is_inside else everything
     return TargetFacts(
         ref=case.candidate.ref, is_deleted=case.candidate.is_deleted,
         revoked=_tell_revoked(case.candidate), packs=len(packs),
@@ -72,6 +74,7 @@ def _gather(
         is_verdict_counting=len(case.passes()) == len(asked),
         behind=behind, age_s=age_s, is_in_window=is_inside,
         unmet=tuple(one.message for one in unmet),
+        failed=tuple(one.message for one in everything if one.rule == "failed"),
     )  # fmt: skip
 
 
@@ -93,7 +96,7 @@ def _tell_revoked(candidate: Candidate) -> str:
     if candidate.revoked:
         return f"{candidate.ref} was {candidate.revoked}"
     below = candidate.revoked_below
-    return f"{candidate.ref} stands on {below}" if below else ""
+    return f"{candidate.ref} {below}" if below else ""
 
 
 def _nowhere(name: str) -> ReadinessInfo:

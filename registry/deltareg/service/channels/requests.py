@@ -247,7 +247,7 @@ def _shown(conn: sa.Connection, caller: Caller, request_id: int) -> RequestInfo:
     version = version_queries.version_by_id(conn, request.version_id)
     channel = channel_queries.channel_by_id(conn, request.channel_id)
     unmet = [
-        UnmetRule(rule=u.rule, message=u.message, fix=u.fix)
+        UnmetRule(rule=u.rule, message=u.message, fix=u.fix, asked_by=list(u.asked_by))
         for u in gather(conn, version, channel).accepting(accepted).unmet("approvals")
     ]
     return info.model_copy(update={"unmet": unmet})

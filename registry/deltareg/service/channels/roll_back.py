@@ -1,32 +1,42 @@
 """Rollbacks: which version they go to, and what it has to be for that.
 
 A rollback goes to a version that the channel served before, on the verdict that it was promoted
-with as long as it is inside the window; the version rolled away from is quarantined on the channel.
+with as long as it is inside the window, unless it has failed since; the version rolled away from is
+quarantined on the channel.
 """
 
 from collections.abc import Sequence
+from typing import cast
+from uuid import uuid4
 
 import sqlalchemy as sa
 
 from deltareg.db.clock import US_PER_S, read_clock
-from deltareg.db.queries import channels as queries
+from deltareg.db.queries import bases as base_queries
+from deltareg.db.queries import ledger as queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow, present
-from deltareg.errors import Blocked, Conflict, GatePending, NotFound
-from deltareg.gate.freeze_window import StandingWindow
+from deltareg.db.queries.channels import add_quarantine
+from deltareg.db.rows import ChannelRow, LedgerRow, RevisionRow, VersionRow, present
+from deltareg.errors import Blocked, Conflict, DeltaregError, GateFailed, GatePending, NotFound
+from deltareg.gate.freeze_window import StandingWindow, standing_window
 from deltareg.gate.judge import is_in_window, refusal
 from deltareg.refs import LineRef
 from deltareg.service.channels.approvals import tell_count
 from deltareg.service.channels.gate import Case, gather
 from deltareg.service.channels.serve import check_standing, held, serve
+from deltareg.service.clock import moment_of
 from deltareg.service.describe import ref_of
+from deltareg.service.ledger.channel_policy import floors_of
 from deltareg.service.ledger.freeze import tell_freeze, unfreezing, what_freezes
 from deltareg.service.priority import HIGH
 from deltareg.service.registry import Caller
-from deltareg.service.runs.kinds.verify import queue_default_suite
+from deltareg.service.runs.kinds.verify import queue_verify
+from deltareg.service.verdicts.suites import find_suite
+from deltareg.suites.suite import DEFAULT_SUITE
 from deltareg.wire import ChannelMove, MoveResult
 
 _LEDGER_DEPTH = 1000
+_NEAR = 64
 _MOVES = {"promote", "rollback"}
 
 
@@ -48,26 +58,55 @@ def roll_back(
         )
     if not move.break_glass:
         _refuse_frozen(conn, line, channel, current)
-    ledger = read_ledger(conn, channel)
-    target = find_target(line, channel, ledger, current, move)
+    target = find_target(conn, line, channel, current, move)
     version = held(conn, version_queries.version_by_id(conn, present(target.version_id)))
     case = gather(conn, version, channel)
-    _check_target(conn, line, channel, ledger, target, version, move, case)
+    _check_target(conn, line, channel, target, version, move, case)
     result, revision_id = serve(conn, caller, line, channel, current, version, move, case)
     if current.version_id != version.id:
-        queries.add_quarantine(conn, channel.id, current.version_id, revision_id=revision_id)
+        add_quarantine(conn, channel.id, current.version_id, revision_id=revision_id)
     if move.dry_run:
         return result
-    run = queue_default_suite(conn, caller, version, again=True, priority=HIGH)
-    return result.model_copy(update={"verify_run": run})
+    runs = _verify_again(conn, caller, channel, version, case)
+    return result.model_copy(update={"verify_run": runs[0], "verify_runs": runs})
+
+
+def _verify_again(
+    conn: sa.Connection, caller: Caller, channel: ChannelRow, version: VersionRow, case: Case
+) -> list[str]:
+    """Queue what the channel asks for now, on the base and on each variant; give the runs.
+
+    What it was promoted with may be old, and may have been asked by another policy.
+    """
+    names = [suite.name for suite in case.policy.suites if suite.name in case.now.suites]
+    suites = [find_suite(conn, name) for name in names or [DEFAULT_SUITE]]
+    variants = [
+        row
+        for name in case.policy.variants
+        for row in base_queries.base_rows(conn, name=name, limit=1)
+        if name in case.now.variants
+    ]
+    return [
+        queue_verify(
+            conn, caller, version, suite, again=True, labels={}, priority=HIGH, new_id=uuid4,
+            channel=channel.name, variant=variant,
+        )
+        for variant in (None, *variants)
+        for suite in suites
+    ]  # fmt: skip
 
 
 def _refuse_frozen(
     conn: sa.Connection, line: LineRef, channel: ChannelRow, current: RevisionRow
 ) -> None:
     """Refuse a move while somebody, or the policy, says that there is none."""
-    frozen = what_freezes(channel, current, at_us=read_clock(conn))
+    at_us = read_clock(conn)
+    frozen = what_freezes(channel, current, at_us=at_us)
     if isinstance(frozen, StandingWindow):
+        for floor in floors_of(channel, namespace=line.namespace):
+            if standing_window(floor.policy.freeze, moment_of(at_us)) == frozen:
+                told = f"{line}@{channel.name} is in {frozen} (asked by {floor.of})"
+                raise Blocked(told, fix=f"wait; what {floor.of} asks: {floor.command}")
         fix = f"wait, or change the policy: deltareg channel policy set {line} {channel.name} FILE"
         raise Blocked(f"{line}@{channel.name} is in {frozen}", fix=fix)
     if frozen is not None:
@@ -75,87 +114,108 @@ def _refuse_frozen(
         raise Blocked(told, fix=unfreezing(line, channel.name))
 
 
-def read_ledger(conn: sa.Connection, channel: ChannelRow) -> Sequence[RevisionRow]:
-    """Give the newest entries of a ledger, as far back as a rollback looks."""
-    return queries.revision_rows(conn, channel.id, limit=_LEDGER_DEPTH)
-
-
 def find_target(
+    conn: sa.Connection,
     line: LineRef,
     channel: ChannelRow,
-    ledger: Sequence[RevisionRow],
     current: RevisionRow,
     move: ChannelMove,
-) -> RevisionRow:
+) -> LedgerRow:
     """Choose the revision to go back to: named, or so many versions back.
 
     Raises:
         NotFound: The channel never served that.
         Conflict: The channel serves that now.
     """
+    found: LedgerRow | None
     if move.version is not None:
-        served = [row for row in ledger if row.version == move.version]
+        version = version_queries.find_version(conn, channel.delta_id, number=move.version)
+        found = None if version is None else queries.entry_of_version(conn, channel.id, version.id)
         where = f"v{move.version}"
     elif move.revision is not None:
-        served = [row for row in ledger if row.number == move.revision and row.version_id]
+        found = queries.entry_at(conn, channel.id, move.revision)
         where = f"#{move.revision}"
     else:
-        served = earlier(ledger)[(move.steps or 1) - 1 :]
         steps = move.steps or 1
+        found = step_back(conn, channel, steps)
         where = "one step back" if steps == 1 else f"{steps} steps back"
-    if not served:
+    if found is None or found.version_id is None:
         raise NotFound(
             f"{line}@{channel.name} never served {where}",
             fix=f"deltareg channel history {line} {channel.name}",
         )
-    if served[0].version_id == current.version_id:
+    if found.version_id == current.version_id:
         raise Conflict(f"{line}@{channel.name} serves v{current.version} now", fix="nothing to do")
-    return served[0]
+    return found
 
 
-def earlier(ledger: Sequence[RevisionRow]) -> list[RevisionRow]:
-    """Give, newest first, the revisions that lie below the current one, as on a stack.
+def step_back(conn: sa.Connection, channel: ChannelRow, steps: int = 1) -> LedgerRow | None:
+    """Give what lies so many steps below the current revision, as on a stack.
 
     A promotion lays a version on top, a rollback takes away what lies above its target. So what was
     rolled away from is never come back to: neither from the version below it, nor from one that was
-    promoted afterwards.
+    promoted afterwards. Few entries tell it mostly; where a rollback went further back, more do.
     """
-    stack: list[RevisionRow] = []
+    for depth in (_NEAR, _LEDGER_DEPTH):
+        ledger = queries.ledger_rows(conn, channel.id, limit=depth)
+        stack, is_closed = stacked(ledger)
+        found = [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
+        if len(ledger) < depth or depth == _LEDGER_DEPTH or (is_closed and len(found) >= steps):
+            return next(iter(found[steps - 1 :]), None)
+    return None
+
+
+def stacked(ledger: Sequence[LedgerRow]) -> tuple[list[LedgerRow], bool]:
+    """Lay the entries of a ledger, newest first, on a stack; give it, the current one last.
+
+    It is closed when each rollback found its target on it: then nothing older could change it.
+    """
+    stack: list[LedgerRow] = []
+    places: dict[int | None, list[int]] = {}  # of each version, where it lies, the lowest first
+    is_closed = True
     for row in reversed(ledger):
         if row.kind not in _MOVES:
             continue
-        at = [number for number, below in enumerate(stack) if below.version_id == row.version_id]
+        at = places.setdefault(row.version_id, [])
         if row.kind == "rollback" and at:
+            for above in stack[at[-1] + 1 :]:
+                places[above.version_id].pop()
             del stack[at[-1] + 1 :]
-        else:
-            stack.append(row)
-    if not stack:
-        return []
-    return [row for row in reversed(stack[:-1]) if row.version_id != stack[-1].version_id]
+            continue
+        is_closed = is_closed and row.kind == "promote"
+        at.append(len(stack))
+        stack.append(row)
+    return stack, is_closed
 
 
 def distance(
-    ledger: Sequence[RevisionRow], target: RevisionRow, *, now_us: int
+    conn: sa.Connection, channel: ChannelRow, target: LedgerRow, *, now_us: int
 ) -> tuple[int, float]:
     """Measure how far back a target is: moves since, and seconds since it was served last."""
-    moves = [row for row in ledger if row.kind in _MOVES]
-    behind = sum(row.number > target.number for row in moves)
-    last = max(row.number for row in moves if row.version_id == target.version_id)
-    ended = next((row.created_at for row in reversed(moves) if row.number > last), None)
+    behind = queries.moves_since(conn, channel.id, target.number, most=_LEDGER_DEPTH + 1)
+    ended = queries.left_at(conn, channel.id, present(target.version_id))
     return behind, 0.0 if ended is None else (now_us - ended) / US_PER_S
 
 
 def _check_target(
-    conn: sa.Connection, line: LineRef, channel: ChannelRow, ledger: Sequence[RevisionRow],
-    target: RevisionRow, version: VersionRow, move: ChannelMove, case: Case,
+    conn: sa.Connection, line: LineRef, channel: ChannelRow, target: LedgerRow,
+    version: VersionRow, move: ChannelMove, case: Case,
 ) -> None:  # fmt: skip
-    """Hold a rollback's target against what must stand: not revoked, its bytes there, a verdict."""
+    """Hold a rollback's target against what must stand: not revoked, its bytes there, no failure.
+
+    Inside the window an old verdict is enough, or none; a failure that stands never is.
+    """
     history = f"deltareg channel history {line} {channel.name}"
     further = f"deltareg rollback {line} --channel {channel.name} --version vN; see: {history}"
     check_standing(conn, version, fix=further)
     if move.break_glass:
         return
-    behind, age_s = distance(ledger, target, now_us=case.now.now_us)
+    failed = [ruling for ruling in case.unmet() if ruling.rule == "failed"]
+    if failed:
+        refused = cast(DeltaregError, refusal(failed))
+        told = f"{refused.message}, and it would be served again"
+        raise GateFailed(told, fix=f"{refused.fix}; {further}", problems=refused.problems)
+    behind, age_s = distance(conn, channel, target, now_us=case.now.now_us)
     if is_in_window(behind=behind, age_s=age_s, window=case.policy.rollback):
         return
     error = refusal(case.unmet("approvals", "quarantined"))

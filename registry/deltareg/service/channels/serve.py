@@ -5,29 +5,26 @@ import sqlalchemy as sa
 from deltareg.db.queries import channels as queries
 from deltareg.db.queries import packs as pack_queries
 from deltareg.db.queries import versions as version_queries
-from deltareg.db.queries.stacks import stack_below
 from deltareg.db.rows import ChannelRow, RevisionRow, VersionRow
 from deltareg.errors import Blocked, Corrupt
 from deltareg.refs import LineRef
-from deltareg.service.bases.stacks import revoked_below
 from deltareg.service.channels.approvals import MOVED_ON, end_others, note_promoted
 from deltareg.service.channels.gate import Case
 from deltareg.service.channels.terms import write_terms
 from deltareg.service.describe import ref_of
 from deltareg.service.ledger.append import append
 from deltareg.service.ledger.freeze import freeze_again, standing_freeze
-from deltareg.service.lines.revocations import tell_revocation
+from deltareg.service.lines.revoked import parts_of, revoked_below, tell_revocation
 from deltareg.service.registry import Caller
 from deltareg.wire import ChannelMove, MoveResult
 
 
 def held(conn: sa.Connection, version: VersionRow) -> VersionRow:
-    """Read a version again, held with what it stands on: none is revoked or deleted until the end.
+    """Read a version again, held with what it is made of: none is revoked or deleted until the end.
 
     What was read before may have been revoked by somebody who has committed since.
     """
-    below = [] if version.base_id is None else stack_below(conn, version.base_id)
-    pack_queries.lock_versions(conn, [version.id, *(row.id for row in below)])
+    pack_queries.lock_versions(conn, [version.id, *(row.id for row in parts_of(conn, version))])
     return version_queries.version_by_id(conn, version.id)
 
 
@@ -35,7 +32,7 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
     """Refuse a version that no channel takes, whatever glass is broken.
 
     Raises:
-        Blocked: It is deleted, revoked or stands on one that is.
+        Blocked: It is deleted, revoked, or made of one that is.
         Corrupt: Its bytes are not what it says.
     """
     ref = ref_of(version)
@@ -48,7 +45,7 @@ def check_standing(conn: sa.Connection, version: VersionRow, *, fix: str) -> Non
         raise Blocked(f"{ref} was {tell_revocation(conn, version)}", fix=fix)
     below = revoked_below(conn, version)
     if below:
-        raise Blocked(f"{ref} stands on {below}", fix=fix)
+        raise Blocked(f"{ref} {below}", fix=fix)
 
 
 def serve(

@@ -14,9 +14,10 @@ from deltareg.db.session import tried, with_retry
 from deltareg.errors import Blocked, Conflict
 from deltareg.refs import Ref
 from deltareg.service.authority.grants import Right
-from deltareg.service.clock import rfc3339_seconds
 from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.events import Action
+from deltareg.service.lines.revoked import made_of
+from deltareg.service.lines.unfit import tell_unfit
 from deltareg.service.lines.veil import veiled
 from deltareg.service.registry import Caller, Registry
 from deltareg.service.resolve import find_version
@@ -41,6 +42,7 @@ def revoke_version(registry: Registry, caller: Caller, ref: Ref, request: Revoke
                 _refuse_if_served(conn, row)
             queries.revoke(conn, row.id, actor_id=caller.principal_id, reason=request.reason)
             _record(conn, caller, row, Action.VERSION_REVOKE, request.reason)
+            _tell_channels(conn, caller, row, request.reason)
         return veiled(caller, describe_version(conn, version_queries.version_by_id(conn, row.id)))
 
     return (tried if request.dry_run else with_retry)(registry.engine, transaction)
@@ -66,12 +68,14 @@ def unrevoke_version(
     return with_retry(registry.engine, transaction)
 
 
-def tell_revocation(conn: sa.Connection, version: VersionRow) -> str:
-    """Say of a revoked version by whom, when and why: `revoked by ada at 2026-11-25T…Z: …`."""
-    found = queries.standing_revocations(conn, [version.id]).get(version.id)
-    if found is None:
-        return "revoked"
-    return f"revoked by {found.actor} at {rfc3339_seconds(found.created_at)}: {found.reason}"
+def _tell_channels(conn: sa.Connection, caller: Caller, row: VersionRow, reason: str) -> None:
+    """Say of the channels that serve what was revoked, or what is made of it, that it is unfit."""
+    because = f"{ref_of(row)} was revoked: {reason}"
+    tell_unfit(conn, caller, row, because=because)
+    for above in made_of(conn, row.id):
+        is_foreign = above.namespace != row.namespace  # whose name is not theirs to read
+        told = "a version of another namespace that is in it was revoked" if is_foreign else because
+        tell_unfit(conn, caller, above, because=told)
 
 
 def _lock(conn: sa.Connection, caller: Caller, ref: Ref) -> VersionRow:

@@ -43,11 +43,12 @@ from deltareg.service.base_parts import with_identity
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.bases.variants import packed_base
 from deltareg.service.channels.channels import add_default_channels
-from deltareg.service.describe import describe_version, line_of
+from deltareg.service.describe import describe_version, line_of, ref_of
 from deltareg.service.events import Action
 from deltareg.service.kept import view_of_base
 from deltareg.service.push.bound_base import base_of_upload, check_same_base
 from deltareg.service.push.forms import drop_pushed, take_form
+from deltareg.service.push.parents import check_merged, named_parents
 from deltareg.service.push.received import adopt_packs, pack_keys, read_back
 from deltareg.service.push.shares import measure
 from deltareg.service.push.subject import subject_of
@@ -262,12 +263,7 @@ def _add_version(
     manifest = stored.manifest
     base = _base_meant(conn, caller, upload, manifest)
     line = LineRef.parse(upload.target)
-    digests = [str(parent) for parent in manifest.parents]
-    parents = version_queries.version_ids_by_digest(conn, line.namespace, digests)
-    unknown = [digest for digest in digests if digest not in parents]
-    if unknown or len(parents) < len(digests):
-        wrong = f"no version here has the digest {unknown[0]}" if unknown else "a parent is twice"
-        raise Refused([Problem("bad_config", wrong, fix="name each parent once: --parent")])
+    parents = named_parents(conn, line, manifest, upload.request.get("parents", ()))
     asked = upload.request["semver"]
     semver = None if asked is None else str(asked)
     if semver and version_queries.find_version(conn, delta.id, semver=semver) is not None:
@@ -290,13 +286,14 @@ def _add_version(
         variant = find_variant(conn, caller, trained_on, base_id=base.id)
         variant_queries.record_training(conn, version_id, base_id=variant.id)
     below = [] if base.version_id is None else [base.version_id]
-    standing = pack_queries.lock_versions(conn, [*parents.values(), *below])
+    standing = pack_queries.lock_versions(conn, [*(row.id for row in parents), *below])
     if not standing >= set(below):
         raise Conflict(f"the base {base.name} was deleted meanwhile", fix="name another base")
-    gone = [digest for digest, row_id in parents.items() if row_id not in standing]
+    gone = [ref_of(row) for row in parents if row.id not in standing]
     if gone:
         raise Conflict(f"the parent {gone[0]} was deleted meanwhile", fix="leave --parent out")
-    version_queries.add_parents(conn, version_id, [parents[digest] for digest in digests])
+    check_merged(conn, manifest, parents)
+    version_queries.add_parents(conn, version_id, [row.id for row in parents])
     return version_id
 
 

@@ -25,13 +25,16 @@ def standing_waivers(
         verdict_ids: The verdicts.
         channel_id: Where they have to count; None for anywhere.
     """
+    found = queries.waivers_of(conn, verdict_ids).items()
+    return {verdict_id: standing_on(rows, channel_id=channel_id) for verdict_id, rows in found}
+
+
+def standing_on(rows: Iterable[WaiverRow], *, channel_id: int | None = None) -> dict[str, str]:
+    """Say of the waivers of a verdict which stand, by check; on a channel, or anywhere."""
     return {
-        verdict_id: {
-            row.check_name: _tell(row)
-            for row in rows
-            if row.stands and (channel_id is None or row.channel_id in {None, channel_id})
-        }
-        for verdict_id, rows in queries.waivers_of(conn, verdict_ids).items()
+        row.check_name: _tell(row)
+        for row in rows
+        if row.stands and (channel_id is None or row.channel_id in {None, channel_id})
     }
 
 

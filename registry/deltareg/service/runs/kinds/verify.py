@@ -32,7 +32,9 @@ from deltareg.service.runs.held import lease_lost
 from deltareg.service.runs.info import concern_of_run
 from deltareg.service.runs.kinds.kind import RunKind
 from deltareg.service.runs.second_look import queue_second_look, settle_second_look
+from deltareg.service.runs.served_failure import tell_served_failure
 from deltareg.service.runs.superseding import BY_PUSH, is_kept, supersede_older
+from deltareg.service.runs.third_run import queue_third_run
 from deltareg.service.verdicts.facts import why_uncounted
 from deltareg.service.verdicts.signed import open_verdict
 from deltareg.service.verdicts.suites import find_suite
@@ -125,7 +127,10 @@ def complete_run(
             conn, run, signed, verdict_id=verdict_id, share=registry.recheck_share, new_id=new_id
         )
         settle_second_look(conn, caller, run, _verdict(conn, run_id))
-        return describe_verdict(_verdict(conn, run_id))
+        found_row = _verdict(conn, run_id)
+        queue_third_run(conn, caller, run, found_row, new_id=new_id)
+        tell_served_failure(conn, caller, found_row)
+        return describe_verdict(found_row)
 
     return with_retry(registry.engine, transaction)
 

@@ -1,0 +1,161 @@
+"""Floors: policies of the server and of namespaces, below which no channel's policy goes.
+
+A floor is written like a policy and asks nothing that it does not say. What a channel asks is the
+stricter of its own policy and of its floors, key by key; so a floor can only add. Of what is unmet
+it is told which floor asks for it, for whoever owns the channel cannot change that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from deltareg.digest import Digest, sha256_of
+from deltareg.documents.strict_fields import Place, read_object
+from deltareg.gate.policy import (
+    EVIDENCE,
+    KEYS,
+    SANDBOX_LAYERS,
+    Policy,
+    RequiredSuite,
+    RollbackWindow,
+    parse_policy,
+    policy_fields,
+)
+from deltareg.identity.manifest import canonical_json
+
+OF_CHANNELS = frozenset({"smoke", "variants", "worker_labels"})
+"""Keys about one base or one fleet, or about what a channel leaves out: no floor has them."""
+FLOOR_KEYS = tuple(key for key in KEYS if key not in OF_CHANNELS)
+THE_SERVER = "the server"
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What is asked of every channel of a namespace, or of the server.
+
+    Attributes:
+        of: Whose it is: `the server`, or `namespace team`.
+        policy: What it asks.
+        rollback: The widest window of rollbacks that it lets be; None where it says nothing.
+        is_local_refused: Whether verdicts of `verify --on local` count on no channel.
+    """
+
+    of: str
+    policy: Policy
+    rollback: RollbackWindow | None = None
+    is_local_refused: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command that shows it."""
+        of = "" if self.of == THE_SERVER else f" --namespace {self.of.rpartition(' ')[2]}"
+        return f"deltareg policy get{of}"
+
+    def fields(self) -> dict[str, object]:
+        """Write it as `parse_floor` reads it: only what it asks."""
+        fields = {key: v for key, v in policy_fields(self.policy).items() if key in FLOOR_KEYS}
+        if not self.policy.suites:
+            del fields["suites"]
+        if self.rollback is not None:
+            fields["rollback"] = {"revisions": self.rollback.revisions, "days": self.rollback.days}
+        return fields | ({"local": False} if self.is_local_refused else {})
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what it asks."""
+        return sha256_of(canonical_json(self.fields()))
+
+
+def parse_floor(fields: object, *, of: str, lines: Mapping[str, int] | None = None) -> Floor:
+    """Read a floor; an empty document asks nothing.
+
+    Args:
+        fields: The document.
+        of: Whose it is.
+        lines: The line of each path in it, where it came as text.
+
+    Raises:
+        InvalidInput: An unknown key, one that is for channels, or a value that the key takes not.
+    """
+    place = Place("", lines or {})
+    given = read_object(fields, place, known=KEYS)
+    for key in OF_CHANNELS & given.keys():
+        keys = ", ".join(FLOOR_KEYS)
+        raise place.at(key).wrong("is for a channel to say, and not for a floor", fix=keys)
+    if given.get("local") is True:
+        raise place.at("local").wrong(
+            "asks for less, and a floor asks for more", fix="leave it out, or write false"
+        )
+    read = parse_policy(given, lines=lines)
+    named = {_name_of(item) for item in _listed(given.get("suites"))}
+    suites = tuple(suite for suite in read.suites if suite.name in named)
+    return Floor(
+        of, replace(read, suites=suites, rollback=RollbackWindow()),
+        read.rollback if "rollback" in given else None, given.get("local") is False,
+    )  # fmt: skip
+
+
+def over(own: Policy, floors: Sequence[Floor]) -> Policy:
+    """Give what a channel asks with its floors: of each key the stricter.
+
+    The bases that floors take are judged one floor at a time (`floor_bases`), as one base has many
+    names.
+    """
+    asked = own
+    for floor in floors:
+        asked = _stricter(asked, floor)
+    return asked
+
+
+def _stricter(own: Policy, floor: Floor) -> Policy:
+    least = floor.policy
+    window = floor.rollback or own.rollback
+    return replace(
+        own,
+        suites=_suites(own.suites, least.suites),
+        sandbox=tuple(n for n in SANDBOX_LAYERS if n in {*own.sandbox, *least.sandbox}),
+        evidence=max(own.evidence, least.evidence, key=_rank),
+        kinds=_both(own.kinds, least.kinds),
+        is_protected=own.is_protected or least.is_protected,
+        approvals=max(own.approvals, least.approvals),
+        freeze=(*own.freeze, *(w for w in least.freeze if w not in own.freeze)),
+        rollback=RollbackWindow(
+            min(own.rollback.revisions, window.revisions), min(own.rollback.days, window.days)
+        ),
+        environment="strict" if "strict" in {own.environment, least.environment} else "any",
+        workers=_both(own.workers, least.workers),
+        independent=max(own.independent, least.independent),
+        is_local_taken=own.is_local_taken and not floor.is_local_refused,
+        signatures=(
+            *own.signatures, *(term for term in least.signatures if term not in own.signatures)
+        ),
+    )  # fmt: skip
+
+
+def _suites(
+    own: Sequence[RequiredSuite], least: Sequence[RequiredSuite]
+) -> tuple[RequiredSuite, ...]:
+    found = {suite.name: suite for suite in own}
+    for suite in least:
+        both = (suite.max_age_s, found.get(suite.name, suite).max_age_s)
+        ages = [age for age in both if age is not None]
+        found[suite.name] = RequiredSuite(suite.name, min(ages, default=None))
+    return tuple(found.values())
+
+
+def _both(own: tuple[str, ...] | None, least: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Give what both take; None takes everything."""
+    if own is None or least is None:
+        return least if own is None else own
+    return tuple(name for name in own if name in least)
+
+
+def _rank(evidence: str) -> int:
+    return EVIDENCE.index(evidence) if evidence in EVIDENCE else -1
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _name_of(item: object) -> object:
+    return item.get("suite") if isinstance(item, dict) else item

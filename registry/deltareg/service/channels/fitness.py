@@ -1,0 +1,58 @@
+"""Whether what a channel serves would be let onto it now, as far as the version is concerned.
+
+A channel is never emptied by itself. What it serves may have failed since, may have been revoked,
+or be made of what was: then whoever looks at the channel is told, and rolls back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from deltareg.db.clock import read_clock
+from deltareg.db.queries import versions as version_queries
+from deltareg.db.rows import ChannelRow
+from deltareg.gate.judge import Circumstances, judge
+from deltareg.gate.policy import policy_digest
+from deltareg.gate.ruling import Rule
+from deltareg.service.channels.known_version import known_of
+from deltareg.service.ledger.channel_policy import policy_of
+from deltareg.service.verdicts.facts import suite_facts
+from deltareg.wire import Unfitness
+
+UNFIT: tuple[Rule, ...] = ("revoked", "corrupt", "deleted", "failed")
+"""What is wrong with a version itself; all else, such as an approval, was asked when it moved."""
+
+
+def unfitness(
+    conn: sa.Connection, served: Mapping[int, int], channels: Sequence[ChannelRow]
+) -> dict[int, list[Unfitness]]:
+    """Say what makes the versions that channels serve unfit for them now, by channel.
+
+    Args:
+        conn: A transaction.
+        served: The version that each serves, by the channel's row.
+        channels: The channels; what is known of a version is asked once for all of them.
+    """
+    asking = [channel for channel in channels if channel.id in served]
+    versions = version_queries.versions_by_ids(conn, set(served.values()))
+    known = {row_id: known_of(conn, row) for row_id, row in versions.items()}
+    policies = {channel.id: policy_of(channel) for channel in asking}
+    suites = suite_facts(conn, {s.name for policy in policies.values() for s in policy.suites})
+    now_us = read_clock(conn)
+    found: dict[int, list[Unfitness]] = {}
+    for channel in asking:
+        policy, version = policies[channel.id], known[served[channel.id]]
+        # What it is compared with, by whom it is approved and when it may move was asked before.
+        now = Circumstances(
+            channel.name, now_us, str(policy_digest(policy)), suites, incumbent=None,
+            variants=version.variants, identities=version.identities,
+        )  # fmt: skip
+        asked = replace(policy, environment="any")  # a failure is one wherever it was found
+        verdicts = version.verdicts_on(channel.id)
+        found[channel.id] = [
+            Unfitness(rule=one.rule, message=one.message, suite=one.suite)
+            for one in judge(version.candidate, asked, verdicts, now=now)
+            if one.rule in UNFIT and not one.is_met
+        ]
+    return found

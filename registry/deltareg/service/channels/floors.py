@@ -1,0 +1,124 @@
+"""Floors: what the server, or a namespace, asks of every channel, set by whose it is.
+
+Admins say what the server asks, owners what their namespace does. What is set holds from the next
+look at a gate on; requests that were opened under other terms are stale.
+"""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import floors as queries
+from deltareg.db.queries.requests import open_requests_of
+from deltareg.db.session import read, tried, with_retry
+from deltareg.errors import StaleRevision
+from deltareg.gate.floors import THE_SERVER, Floor, parse_floor
+from deltareg.refs import parse_name
+from deltareg.service.access.members import check_seen
+from deltareg.service.authority.grants import Right
+from deltareg.service.authority.resources import EVERYTHING, SHARED, Namespace, Resource
+from deltareg.service.channels.approvals import end
+from deltareg.service.channels.policies import check_names
+from deltareg.service.clock import rfc3339_or_none
+from deltareg.service.events import Action
+from deltareg.service.ledger.channel_policy import digest_of_policy
+from deltareg.service.registry import Caller, Registry
+from deltareg.wire import FloorChange, FloorInfo, FloorSet
+
+
+def show_floor(registry: Registry, caller: Caller, namespace: str | None) -> FloorInfo:
+    """Show what a namespace asks of its channels, or without one the server of all.
+
+    Raises:
+        NotFound: There is no namespace of that name that the caller may see.
+    """
+    if namespace is None:
+        caller.require(Right.READ, on=SHARED)
+    with read(registry.engine) as conn:
+        namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
+        row = queries.floor_row(conn, namespace_id)
+    floor = parse_floor({} if row is None else row.policy, of=_told(namespace))
+    return FloorInfo(
+        of=floor.of, namespace=namespace, policy=floor.fields(), digest=str(floor.digest),
+        reason="" if row is None else row.reason, actor=None if row is None else row.actor,
+        at=rfc3339_or_none(None if row is None else row.created_at),
+    )  # fmt: skip
+
+
+def set_floor(
+    registry: Registry,
+    caller: Caller,
+    namespace: str | None,
+    request: FloorSet,
+    *,
+    is_seen: Callable[[str], bool],
+) -> FloorChange:
+    """Replace what a namespace, or the server, asks of every channel.
+
+    Args:
+        registry: Where.
+        caller: Who.
+        namespace: The namespace; None for the server.
+        request: What is asked, whole, and why.
+        is_seen: Whether the caller has seen the floor with this digest.
+
+    Raises:
+        Forbidden: The caller owns no namespace of that name, or is no admin.
+        InvalidInput: It is malformed, or names what is not here.
+        NotFound: There is no such namespace.
+        StaleRevision: It is another one meanwhile.
+    """
+    place: Resource = EVERYTHING
+    if namespace is not None:
+        place = Namespace(parse_name(namespace, "namespace"))
+    caller.require(Right.ADMIN, on=place)
+    wanted = parse_floor(request.policy, of=_told(namespace))
+
+    def transaction(conn: sa.Connection) -> FloorChange:
+        namespace_id = None if namespace is None else check_seen(conn, caller, namespace)
+        row = queries.floor_row(conn, namespace_id)
+        before = parse_floor({} if row is None else row.policy, of=wanted.of)
+        change = FloorChange(
+            of=wanted.of, namespace=namespace, before=before.fields(), after=wanted.fields(),
+            digest=str(wanted.digest), is_changed=before.digest != wanted.digest,
+        )  # fmt: skip
+        if not change.is_changed:  # perhaps by this very request, whose answer was lost
+            return change
+        if not is_seen(str(before.digest)):
+            raise StaleRevision(
+                f"what {wanted.of} asks was changed meanwhile", fix=f"look again: {wanted.command}"
+            )
+        check_names(conn, caller, wanted.policy)
+        queries.add_floor(
+            conn, namespace_id, policy=change.after, reason=request.reason,
+            created_by=caller.principal_id,
+        )  # fmt: skip
+        stale = _end_requests(conn, caller, namespace_id, wanted)
+        caller.record(
+            conn, Action.FLOOR_SET, _subject(namespace), on=place,
+            before={"policy": change.before},
+            after={"policy": change.after, "digest": change.digest, "reason": request.reason},
+        )  # fmt: skip
+        return change.model_copy(update={"stale_requests": stale})
+
+    return (tried if request.dry_run else with_retry)(registry.engine, transaction)
+
+
+def _end_requests(
+    conn: sa.Connection, caller: Caller, namespace_id: int | None, floor: Floor
+) -> list[int]:
+    """End the requests whose channels ask for something else now; give their numbers."""
+    ended: list[int] = []
+    for request in open_requests_of(conn, namespace_id):
+        if digest_of_policy(request) != request.policy_digest:
+            end(conn, caller, request, state="stale", decision=f"what {floor.of} asks changed")
+            ended.append(request.id)
+    return ended
+
+
+def _told(namespace: str | None) -> str:
+    return THE_SERVER if namespace is None else f"namespace {namespace}"
+
+
+def _subject(namespace: str | None) -> str:
+    return "server/policy" if namespace is None else f"namespace/{namespace}/policy"

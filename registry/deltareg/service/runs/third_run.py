@@ -1,0 +1,89 @@
+"""A third run: when a version passes what it failed before, another worker says which it is.
+
+Until then the gate takes neither of the two (`deltareg.gate.contradiction`). The run is queued by
+itself where another worker is enrolled than the one that passed it; best is one that did not fail
+it either.
+"""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import runs as queries
+from deltareg.db.queries import signing as signing_queries
+from deltareg.db.queries.outcomes import verdict_facts
+from deltareg.db.rows import RunRow, VerdictRow, present
+from deltareg.digest import Digest
+from deltareg.gate.contradiction import contradicted
+from deltareg.gate.verdict_facts import Bounds, VerdictFact, VerdictSubject
+from deltareg.gate.verdict_rules import why_not
+from deltareg.service.describe import line_of
+from deltareg.service.events import Action
+from deltareg.service.priority import HIGH
+from deltareg.service.registry import Caller
+from deltareg.service.runs.eligible import NOT_BY
+from deltareg.service.runs.second_look import SECOND_OF
+from deltareg.service.verdicts.facts import fact_of, fact_of_suite
+from deltareg.service.verdicts.suites import suite_of
+from deltareg.service.verdicts.waivers import standing_waivers
+
+
+def queue_third_run(
+    conn: sa.Connection,
+    caller: Caller,
+    run: RunRow,
+    found: VerdictRow,
+    *,
+    new_id: Callable[[], UUID],
+) -> None:
+    """Queue a third run where a verdict is a pass of what failed before, and say so."""
+    if found.verdict != "pass":
+        return
+    counting = _counting(conn, run, found)
+    failed = contradicted(counting)
+    if failed is None:
+        return
+    passes = [verdict for verdict in counting if verdict.is_pass]
+    left_out = _left_out(conn, passes, failed)
+    run_id = ""
+    if left_out:
+        asked = {
+            name: value
+            for name, value in run.request.items()
+            if name not in {"continues", SECOND_OF}
+        }
+        run_id = queries.enqueue(
+            conn, run_id=str(new_id()), what=run.what, dedup_key=f"third:{found.id}",
+            version_id=run.version_id, suite=run.suite, priority=HIGH,
+            labels={name: value for name, value in run.labels.items() if name != "worker"},
+            request={**asked, "policy_digest": "", NOT_BY: ",".join(left_out)},
+        )  # fmt: skip
+    caller.record(
+        conn, Action.VERDICT_CONTRADICT, f"verdict/{found.id}", on=line_of(found),
+        before={"verdict": "fail", "id": failed.id, "signed_by": failed.signer.worker},
+        after={"verdict": "pass", "signed_by": found.signer, "third_run": run_id},
+    )  # fmt: skip
+
+
+def _counting(conn: sa.Connection, run: RunRow, found: VerdictRow) -> list[VerdictFact]:
+    """Give the verdicts with the bindings of a new one, newest first."""
+    suite = fact_of_suite(suite_of(conn, run.suite, run.request["suite_digest"]))
+    subject = VerdictSubject(
+        "", Digest.parse(found.manifest_digest), Digest.parse(found.base_root),
+        identity=found.base_identity,
+    )  # fmt: skip
+    rows = verdict_facts(conn, present(run.version_id))
+    waived = standing_waivers(conn, [row.id for row in rows])
+    facts = [fact_of(row, waived.get(row.id, {})) for row in rows if row.suite == run.suite]
+    return [fact for fact in facts if why_not(fact, subject, suite, bound=Bounds()) is None]
+
+
+def _left_out(conn: sa.Connection, passes: Sequence[VerdictFact], failed: VerdictFact) -> list[str]:
+    """Name the keys that are not asked a third time; none where there is nobody else to ask."""
+    passed = {verdict.signer.keyid for verdict in passes}
+    for keys in (passed | {failed.signer.keyid}, passed):
+        left_out = sorted(keys - {""})
+        if signing_queries.has_live_worker_but(conn, left_out):
+            return left_out
+    return []
