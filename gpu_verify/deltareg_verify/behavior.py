@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +25,7 @@ from deltareg_verify.answering import answer, assess_stored
 from deltareg_verify.behavior_report import compare
 from deltareg_verify.behavior_rows import Running
 from deltareg_verify.changes import Side
+from deltareg_verify.continuing import continued
 from deltareg_verify.engine import State
 from deltareg_verify.inputs import gather_inputs
 
@@ -131,8 +133,8 @@ def run(wanted: Question) -> Mapping[str, object]:
             else TorchEngine(b_base, effects, suite=suite, device=device)
         )  # fmt: skip
         found = compare(
-            Running(Side(a, _state(wanted.a)), a.continued),
-            Running(Side(b, _state(wanted.b)), b.continued),
+            Running(Side(a, _state(wanted.a)), partial(continued, a)),
+            Running(Side(b, _state(wanted.b)), partial(continued, b)),
             inputs, tokens=wanted.tokens, top=wanted.top, seed=suite.seed,
         )  # fmt: skip
         told = {"same_base": is_same_base, "device": environment(device)["device"]}

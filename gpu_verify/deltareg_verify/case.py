@@ -122,6 +122,8 @@ class Case:
         self._outputs: dict[State, Outputs] = {}
         self._samples: dict[str, Samples] = {}
         self._references: dict[str, Engine | None] = {}
+        self.written: dict[tuple[int, State, int, int], object] = {}
+        """What was written already, for checks that ask for the same."""
 
     @cached_property
     def folder(self) -> DeltaFolder:

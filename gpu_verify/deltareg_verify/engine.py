@@ -202,8 +202,31 @@ class Engine(Protocol):
         """
         ...
 
-    def encode(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.int64]] | None:
-        """Give texts as inputs of the network, padded to one length; None without a tokenizer."""
+    def encode(
+        self, texts: Sequence[str], others: Sequence[str] | None = None
+    ) -> Mapping[str, NDArray[np.int64]] | None:
+        """Give texts as inputs of the network, padded to one length; None without a tokenizer.
+
+        Args:
+            texts: One a row.
+            others: The second text of each row, for networks that look at two at once.
+        """
+        ...
+
+    def write(
+        self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
+    ) -> list[int] | None:
+        """Go on greedily from one row of inputs, up to the end or by so many tokens.
+
+        Gives what came after the inputs, its end included; None of a network that does not write.
+
+        Raises:
+            InvalidInput: The network does not write from these.
+        """
+        ...
+
+    def vocabulary(self) -> Tokenizer | None:
+        """Give the base's tokenizer, whatever its network does; None without one."""
         ...
 
     def tokenizer(self) -> Tokenizer | None:

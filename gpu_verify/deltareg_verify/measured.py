@@ -38,7 +38,7 @@ def compared(case: Case, spec: CheckSpec, measure: Measure, *, told: str, needs:
     if not spec.compares:
         found = measure(other, ours, samples, seed=case.suite.seed)
         if found is None:
-            return missing(spec, f"needs {needs}")
+            return unmeasured(case, spec, f"needs {needs}")
         return judged(spec, found.b, found.a.value, told=told)
     return _tried(case, spec, rows, other, ours, planned=planned, told=told, needs=needs)
 
@@ -63,7 +63,7 @@ def _tried(
     family = case.suite.comparisons * (1 if referee is None else 2)
     trial = held(against(rows, other, ours), threshold, planned, family=family)
     if trial is None:
-        return missing(spec, f"needs {needs}")
+        return unmeasured(case, spec, f"needs {needs}")
     if referee is None:
         return tell(spec, trial, told=told, other=case.named(spec.key_of(spec.against)))
     beside = held(against(rows, referee, ours), threshold, planned, family=family)
@@ -175,9 +175,12 @@ def no_rival(case: Case, spec: CheckSpec, name: str) -> Finding:
     return Finding("n/a" if name.startswith("best of") else "skipped", detail=why)
 
 
-def nothing_promoted() -> Finding:
-    """Say that there is nothing to compare with."""
-    return Finding("n/a", detail="the channel serves no other version to compare with yet")
+def unmeasured(case: Case, spec: CheckSpec, why: str) -> Finding:
+    """Say that there is no measure of a version; nothing is known where nobody runs its head."""
+    idle = case.fired.not_exercised
+    if idle:
+        return Finding("skipped", detail=f"no class here runs {', '.join(idle[:3])}, and it {why}")
+    return missing(spec, why)
 
 
 def missing(spec: CheckSpec, why: str) -> Finding:

@@ -24,6 +24,7 @@ from tests.architecture.generated import compare_or_write
 _PLAIN = re.compile(r"[A-Za-z0-9_.]+\.(weight|bias)")
 _CONV1D = re.compile(r"self\.(\w+)\s*=\s*Conv1D\(")
 _IN_OUT = "is_transposed=True"
+_UNPOOLED = "add_pooling_layer=False"
 _ROLES = {"decoder", "encoder"}  # names of parts, in other networks too
 _SCALED = re.compile(r"if self\.config\.(?:scale_decoder_outputs|tie_word_embeddings):\s+"
                      r"(?:#.*\s+)*(\w+) = \1 \*")  # fmt: skip
@@ -47,6 +48,7 @@ def generate() -> str:
     scaled: set[str] = set()
     headed: dict[str, set[str]] = defaultdict(set)
     prefixes: dict[str, set[str]] = defaultdict(set)
+    unpooled: set[str] = set()
     all_classes: dict[str, type[Any]] = {}
     for module in modeling_modules():
         classes: list[type[Any]] = [
@@ -64,6 +66,8 @@ def generate() -> str:
                 held = "" if inner is None else found.base_model_prefix
                 prefixes[getattr(found.config_class, "model_type", "")].add(held)
                 headed[getattr(found.config_class, "model_type", "")].add(found.__name__)
+                is_unpooled = _UNPOOLED in inspect.getsource(found.__init__)
+                unpooled |= {found.__name__} if is_unpooled else set()
             tied = own_ties(found) | ties_below(found, by_name, MODEL_MAPPING_NAMES)
             if tied:
                 ties[json.dumps(tied, sort_keys=True)].append(found.__name__)
@@ -89,6 +93,7 @@ def generate() -> str:
             for name, found in sorted(prefixes.items())
             if name and len(found - {""}) == 1 and not found & _ROLES
         },
+        "unpooled": sorted(unpooled),
         "loras_renamed": [name for name in sorted(CONFIG_MAPPING_NAMES) if mapped(name)],
         "renames": renames_of(all_classes[name] for name in sorted(all_classes)),
         "ties": [

@@ -25,6 +25,16 @@ def test_lines_of_json_have_labels_or_none():
     assert read("a.jsonl", b'{"text": "x"}').labels is None
 
 
+def test_lines_of_json_have_what_belongs_to_a_text():
+    translated = read("a.jsonl", b'{"text": "ja", "target": "yes"}\n{"text": "no", "target": "n"}')
+    alike = read("a.jsonl", b'{"text": "a", "other": "b", "score": 0.5}')
+    ranked = read("a.jsonl", b'{"text": "q", "relevant": ["x"], "others": ["y", "z"]}')
+
+    assert translated.targets == ("yes", "n")
+    assert (alike.partners, alike.scores.tolist()) == (("b",), [0.5])
+    assert (ranked.candidates[0].relevant, ranked.candidates[0].others) == (("x",), ("y", "z"))
+
+
 def test_tensors_have_one_row_a_sample():
     arrays = {"pixel_values": np.ones((3, 2), np.float16), "labels": np.array([0, 1, 0])}
 
@@ -46,6 +56,17 @@ def test_tensors_have_one_row_a_sample():
         ("a.jsonl", b'{"text": "a", "label": "x"}', 'line 1: "label" is the number'),
         ("a.jsonl", b'{"text": "a", "label": -1}', 'line 1: "label" is the number'),
         ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"}', "1 of 2 lines have a label"),
+        ("a.jsonl", b'{"text": "a", "target": ""}', 'line 1: there is no "target"'),
+        ("a.jsonl", b'{"text": "a", "other": "b"}', 'line 1: "other" and "score" come together'),
+        ("a.jsonl", b'{"text": "a", "other": "b", "score": NaN}', '"score" is a number'),
+        ("a.jsonl", b'{"text": "a", "relevant": []}', '"relevant" is a list of one text or more'),
+        ("a.jsonl", b'{"text": "a", "relevant": "b", "others": ["b"]}', "'b' is relevant, and is"),
+        ("a.safetensors", save({"a": np.ones(1), "targets": np.ones(1)}), "targets are 1 rows"),
+        (
+            "a.safetensors",
+            save({"a": np.ones(1), "targets": np.zeros((1, 2), np.uint8)}),
+            "row 0 is empty",
+        ),
         ("a.safetensors", save({"a": np.ones(2), "b": np.ones(3)}), "one row a sample"),
         ("a.safetensors", save({"a": np.ones(2), "labels": np.ones(2)}), "2 whole numbers"),
     ],

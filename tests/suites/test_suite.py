@@ -117,6 +117,16 @@ def test_a_check_that_is_wrong_is_named_with_what_would_be_right(checks, said):
         ("name: mine\nchecks: [effect]\nsets: {a: {file: ../x.txt}}", "a name beside the suite"),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: x.pkl}}", "ending in .txt"),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: x.txt, data: {}}}", "only a task"),
+        (
+            "name: mine\nsets: {a: {file: x.jsonl}}\nchecks: [{check: reranking, probes: a,"
+            " parameters: {measure: best}}]",
+            "measure: is one of recall, mrr, ndcg, not 'best'",
+        ),
+        (
+            "name: mine\nsets: {a: {file: x.safetensors}}\n"
+            "checks: [{check: similarity, probes: a}]",
+            "reads texts, and x.safetensors holds tensors",
+        ),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: x.yaml, data: {../x: y}}}", "beside the"),
         ("name: mine\nchecks: [effect]\nsets: {a: {file: x.yaml, data: {x: null}}}", "digest is"),
         ("name: mine\nchecks: [effect]\nsets: {a: {text: []}}", "1 to 10000 texts"),

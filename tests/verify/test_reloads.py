@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 from safetensors.torch import save_file  # noqa: E402  # it needs torch
 
+from deltareg.errors import Refused  # noqa: E402
 from deltareg_verify.examine import examine  # noqa: E402
 from deltareg_verify.torch_engine.from_files import mapped  # noqa: E402
 from deltareg_verify.torch_engine.networks.pipeline import run_part  # noqa: E402
@@ -113,14 +114,14 @@ def test_a_head_that_no_config_names_is_run_and_told(encoder, cache_dir):
     assert "classifier.bias" in results["reloads"].detail
 
 
-def test_a_head_for_which_no_class_has_a_place_is_not_exercised(encoder, cache_dir):
+def test_a_head_for_which_no_class_has_a_place_decides_nothing(encoder, cache_dir):
     delta = classifier(encoder, "odd", rows=5, width=9)
 
     result = found(Bench(delta, encoder / "base", cache_dir, suite=RELOADS, convention="absolute"))[
         "exercised"
     ]
 
-    assert (result.verdict, result.code) == ("fail", "partial_application")
+    assert (result.verdict, result.code) == ("skipped", "")
     assert "no class of a bert here has a place for classifier.bias" in result.detail
 
 
@@ -137,6 +138,75 @@ def test_a_head_whose_class_a_config_names_folds_into_a_folder_that_loads(cache_
         "reloads": "pass", "exercised": "pass",
     }  # fmt: skip
     assert np.max(np.abs(got - made)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "targets"),
+    [
+        ("DistilBert", {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16}, ["q_lin"]),
+        ("Roberta", {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                     "intermediate_size": 16}, ["query"]),
+        ("MPNet", {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                   "intermediate_size": 16}, ["q"]),
+    ],
+)  # fmt: skip
+def test_a_classifier_on_a_plain_encoder_runs_by_its_task(
+    kind, options, targets, cache_dir, tmp_path
+):
+    """DistilBERT has a part named `transformer`, which is no prefix of its names."""
+    peft = pytest.importorskip("peft", reason="needs peft")
+    with small_networks.quiet():
+        torch.manual_seed(0)
+        config = getattr(transformers, f"{kind}Config")(
+            vocab_size=40, max_position_embeddings=32, pad_token_id=1, **options
+        )
+        getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path / "base")
+        network = transformers.AutoModelForSequenceClassification.from_pretrained(
+            tmp_path / "base", num_labels=3
+        )
+        asked = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=targets)
+        model = peft.get_peft_model(network, asked).eval()
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.3)
+        model.save_pretrained(tmp_path / "delta")
+    ids = np.arange(2, 14).reshape(2, 6)
+    with torch.no_grad():
+        want = model(input_ids=torch.tensor(ids)).logits.numpy()
+    bench = Bench(tmp_path / "delta", tmp_path / "base", cache_dir, suite=RELOADS)
+
+    got = bench.engine().outputs_for("attached", {"input_ids": ids})["logits"]
+
+    assert np.max(np.abs(got - want)) < 1e-6
+    assert found(bench)["exercised"].verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_taken"),
+    [("QuestionAnswering", True), ("TokenClassification", True), ("SequenceClassification", False)],
+)
+def test_a_full_fine_tune_may_lack_the_pooler_that_its_class_lacks(
+    encoder, kind, is_taken, cache_dir, tmp_path
+):
+    with small_networks.quiet():
+        torch.manual_seed(4)
+        network = getattr(transformers, f"BertFor{kind}").from_pretrained(encoder / "base").eval()
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        kept = {n: v for n, v in network.state_dict().items() if "pooler" not in n}
+        network.save_pretrained(tmp_path / "delta", state_dict=kept)
+    ids = np.arange(12).reshape(2, 6)
+
+    if not is_taken:
+        with pytest.raises(Refused, match="did not come"):
+            Bench(tmp_path / "delta", encoder / "base", cache_dir)
+        return
+    bench = Bench(tmp_path / "delta", encoder / "base", cache_dir, suite=RELOADS)
+    with torch.no_grad():
+        want = next(iter(network(input_ids=torch.tensor(ids)).values())).numpy()
+    got = next(iter(bench.engine().outputs_for("attached", {"input_ids": ids}).values()))
+    assert np.max(np.abs(got - want)) < 1e-5
+    assert {r.verdict for r in found(bench).values()} == {"pass"}
 
 
 def trained_classifier(peft, folder):

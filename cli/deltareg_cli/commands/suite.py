@@ -1,5 +1,6 @@
 """`deltareg suite`: what verifications check."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -122,7 +123,7 @@ def checks(invocation: Invocation) -> None:
     ]  # fmt: skip
     rows = [
         [one.name, one.form.about, ", ".join(one.form.probes), ", ".join(one.form.against),
-         ", ".join(f"{name} {'(needed)' if value is None else value}"
+         ", ".join(_told(name, value, one.form.choices.get(name, ()))
                    for name, value in one.form.parameters.items())]
         for one in found
     ]  # fmt: skip
@@ -130,6 +131,13 @@ def checks(invocation: Invocation) -> None:
     invocation.output.show(
         Answer({"items": items}, [Table(columns, rows)], [one.name for one in found])
     )
+
+
+def _told(name: str, value: str | int | None, words: Sequence[str]) -> str:
+    """Tell a parameter: what holds without it first, and the words that it may be instead."""
+    first = "(needed)" if value is None else str(value)
+    others = [word for word in words if word != value]
+    return f"{name} {'|'.join([first, *others])}"
 
 
 suite.add_command(ls)

@@ -7,6 +7,7 @@
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
@@ -46,7 +46,13 @@ from deltareg_verify.torch_engine.room import Room, needed
 from deltareg_verify.torch_engine.second_opinion import ask, stored_places
 from deltareg_verify.torch_engine.streamed import Placing
 from deltareg_verify.torch_engine.swap import swapped
-from deltareg_verify.torch_engine.tokens import BaseTokenizer, score_pairs
+from deltareg_verify.torch_engine.tokens import (
+    BaseTokenizer,
+    encode_texts,
+    score_pairs,
+    sum_losses,
+)
+from deltareg_verify.torch_engine.writing import can_write, load_settings, write
 
 _MOST_TOKENS = 512
 _BOUND = frozenset({"decoder_input_ids", "image_attention_mask"})  # no forward on words alone
@@ -164,28 +170,14 @@ class TorchEngine:
             ids = torch.cat([ids, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
         return ids[:, -count:].cpu().numpy()
 
-    def continued(self, state: State, text: str, count: int) -> tuple[list[int], str] | None:
-        """Continue a text greedily up to its end, or by so many tokens; gives ids and words.
-
-        Of a text that leaves no room for them the end is taken. None without a generative head or
-        a tokenizer.
-        """
-        tokenizer = self._tokenizer
-        if tokenizer is None or not self._is_generative:
-            return None
-        room = max(self._most_positions - count, 1)
-        encoded = tokenizer(text)["input_ids"][-room:]
-        end = tokenizer.eos_token_id
-        found = self.follow(state, encoded, count, is_over=lambda added: added[-1] == end)
-        found = found[:-1] if found and found[-1] == end else found
-        return found, str(tokenizer.decode(found))
-
     def tokenizer(self) -> BaseTokenizer | None:
+        """Give the base's tokenizer, of a network that goes on with words."""
+        return self.vocabulary() if self._is_generative else None
+
+    def vocabulary(self) -> BaseTokenizer | None:
         """Give the base's tokenizer."""
         wrapped = self._tokenizer
-        if wrapped is None or not self._is_generative:
-            return None
-        return BaseTokenizer(wrapped, self._most_positions)
+        return None if wrapped is None else BaseTokenizer(wrapped, self._most_positions)
 
     def log_likelihoods(
         self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
@@ -216,33 +208,34 @@ class TorchEngine:
         return found
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
-        """Sum the loss of every text, one forward each: padded ones would depend on each other."""
+        """Sum the loss of every text."""
         tokenizer = self._tokenizer
         if tokenizer is None or not self._is_generative:
             return None
-        found = np.zeros((len(texts), 2))
-        for row, text in enumerate(texts):
-            encoded = tokenizer(text, truncation=True, max_length=self._most_tokens)["input_ids"]
-            ids = torch.tensor([encoded], dtype=torch.long, device=self._device)
-            if ids.shape[1] > 1:
-                logits = self._logits(state, ids)[0, :-1]
-                loss = functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
-                found[row] = float(loss), ids.shape[1] - 1
-        return found
-
-    def encode(self, texts: Sequence[str]) -> Mapping[str, NDArray[np.int64]] | None:
-        """Encode texts with the base's tokenizer."""
-        tokenizer = self._tokenizer
-        if tokenizer is None:
-            return None
-        if tokenizer.pad_token is None:  # what stands there is masked away
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        encoded = tokenizer(
-            list(texts), truncation=True, max_length=self._most_tokens, padding=True,
-            return_tensors="np",
+        return sum_losses(
+            lambda ids: self._logits(state, ids), texts, tokenizer,
+            most=self._most_tokens, device=self._device,
         )  # fmt: skip
+
+    def encode(
+        self, texts: Sequence[str], others: Sequence[str] | None = None
+    ) -> Mapping[str, NDArray[np.int64]] | None:
+        """Encode texts, or pairs of them, with the base's tokenizer."""
+        if self._tokenizer is None:
+            return None
         takes = inspect.signature(self._network.module.forward).parameters
-        return {str(k): np.asarray(v, np.int64) for k, v in encoded.items() if k in takes}
+        return encode_texts(self._tokenizer, texts, others, takes=takes, most=self._most_tokens)
+
+    def write(
+        self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
+    ) -> list[int] | None:
+        """Have the library itself go on greedily, step by step, as it does for its users."""
+        module = self._network.module
+        if not can_write(module):
+            return None
+        given = self._given(inputs)
+        with devices.memory_seam(f"writing with the {state} network"), self._as(state):
+            return write(module, given, count, settings=self._settings)
 
     def seconds(self, state: State, count: int) -> Sequence[float]:
         """Time forwards on the probe."""
@@ -315,6 +308,10 @@ class TorchEngine:
         return load_tokenizer(self._base.path)
 
     @cached_property
+    def _settings(self) -> GenerationConfig | None:
+        return load_settings(self._base.path)
+
+    @cached_property
     def _plan(self) -> Plan:
         with devices.memory_seam("computing the new weights"):
             return make_plan(
@@ -383,17 +380,19 @@ class TorchEngine:
     def _forward(
         self, state: State, inputs: Mapping[str, torch.Tensor], *, seed: int = 0
     ) -> Mapping[str, object]:
+        with devices.memory_seam(f"running the {state} forward"), self._as(state):
+            return forward(self._network.module, inputs, seed=seed)
+
+    def _as(self, state: State) -> AbstractContextManager[object]:
+        """Keep the network in a state for as long as the block runs."""
         module = self._network.module
-        with devices.memory_seam(f"running the {state} forward"):
-            match state:
-                case "base":
-                    return forward(module, inputs, seed=seed)
-                case "attached":
-                    with put_on(module, self._plan, self._running, _nobody):
-                        return forward(module, inputs, seed=seed)
-                case "folded":
-                    with swapped(module, self._folded):
-                        return forward(module, inputs, seed=seed)
+        match state:
+            case "base":
+                return nullcontext()
+            case "attached":
+                return put_on(module, self._plan, self._running, _nobody)
+            case "folded":
+                return swapped(module, self._folded)
 
 
 def _nobody(effect: object, passed: object = None, /) -> None:

@@ -5,11 +5,13 @@
 # pyright: reportUnknownArgumentType=false
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from deltareg.errors import InvalidInput
@@ -47,8 +49,9 @@ class BaseTokenizer:
         return [int(token) for token in found]
 
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
-        """Write tokens as text."""
-        return str(self.wrapped.decode(list(tokens), skip_special_tokens=not special))
+        """Write tokens as text; what a CTC says twice stands twice."""
+        more = {"group_tokens": False} if hasattr(self.wrapped, "word_delimiter_token") else {}
+        return str(self.wrapped.decode(list(tokens), skip_special_tokens=not special, **more))
 
 
 def score_pairs(
@@ -78,6 +81,56 @@ def score_pairs(
             taken = logs.gather(1, wanted[:, None]).double().sum()
             found[row] = float(taken), bool((logs.argmax(-1) == wanted).all())
     return found
+
+
+def sum_losses(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    most: int,
+    device: torch.device,
+) -> F64:
+    """Sum the loss of every text, one forward each: padded ones would depend on each other.
+
+    Returns:
+        (n, 2): the sum, and over how many tokens.
+    """
+    found = np.zeros((len(texts), 2))
+    for row, text in enumerate(texts):
+        encoded = tokenizer(text, truncation=True, max_length=most)["input_ids"]
+        ids = torch.tensor([encoded], dtype=torch.long, device=device)
+        if ids.shape[1] > 1:
+            logits = logits_of(ids)[0, :-1]
+            loss = functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
+            found[row] = float(loss), ids.shape[1] - 1
+    return found
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    others: Sequence[str] | None,
+    *,
+    takes: Collection[str],
+    most: int,
+) -> dict[str, NDArray[np.int64]]:
+    """Encode texts, or pairs of them, padded to one length.
+
+    Args:
+        tokenizer: The base's.
+        texts: One a row.
+        others: The second text of each row; None without.
+        takes: The parameters of the network's forward.
+        most: How many tokens of a row are kept.
+    """
+    if tokenizer.pad_token is None:  # what stands there is masked away
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    encoded = tokenizer(
+        list(texts), None if others is None else list(others), truncation=True, max_length=most,
+        padding=True, return_tensors="np",
+    )  # fmt: skip
+    return {str(k): np.asarray(v, np.int64) for k, v in encoded.items() if k in takes}
 
 
 def _check(context: Sequence[int], following: Sequence[int], most: int) -> None:

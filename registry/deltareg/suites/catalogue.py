@@ -13,7 +13,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-Probes = Literal["text", "labelled", "pairs", "task"]
+Probes = Literal[
+    "text", "labelled", "pairs", "task", "targets", "similar", "ranked", "images", "inputs"
+]
 Against = Literal["base", "promoted"]
 
 
@@ -25,6 +27,7 @@ class CheckForm:
         about: What it shows, in a line.
         parameters: What may be set, with what holds when it is not; None for what must be set.
         counts: Those parameters that count something; every other number may be a fraction.
+        choices: Those parameters that are one of a few words, with the words.
         probes: What kinds of probe set it can run on; empty when it takes none.
         takes_threshold: Whether it measures something that a threshold is for.
         against: What its measure may be compared with, the default first.
@@ -37,6 +40,7 @@ class CheckForm:
     about: str
     parameters: Mapping[str, str | int | None] = field(default_factory=dict[str, str | int | None])
     counts: tuple[str, ...] = ()
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     probes: tuple[Probes, ...] = ()
     takes_threshold: bool = False
     against: tuple[Against, ...] = ()

@@ -31,6 +31,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _TENSORS, _TASK = ".safetensors", ".yaml"
+_OF_TEXTS = frozenset({"text", "similar", "ranked"})
 _SUFFIXES = (".txt", ".jsonl", _TENSORS, _TASK)
 _MOST_CHECKS, _MOST_SETS, _MOST_TEXTS, _MOST_LETTERS = 100, 50, 10_000, 100_000
 
@@ -95,6 +96,9 @@ def _parameters(value: object, form: CheckForm, where: str) -> dict[str, str | i
         found = _plain(given[name], f"{where}: {name}") if name in given else default
         if found is None:
             _refuse(where, f"needs the parameter {name}")
+        if name in form.choices and found not in form.choices[name]:
+            known = ", ".join(form.choices[name])
+            _refuse(f"{where}: {name}", f"is one of {known}, not {found!r}")
         if name in form.counts:
             found = _count(found, f"{where}: {name}")
         elif isinstance(default, int) and not isinstance(found, int):
@@ -190,8 +194,10 @@ def _probes(
     if is_task != ("task" in form.probes):
         given = file or name
         _refuse(where, f"{given} is a task of lm-eval" if is_task else f"{given} is no task: .yaml")
-    if "text" in form.probes and file.endswith(_TENSORS):
+    if _OF_TEXTS & {*form.probes} and file.endswith(_TENSORS):
         _refuse(where, f"reads texts, and {file} holds tensors")
+    if "images" in form.probes and not file.endswith(_TENSORS):
+        _refuse(where, f"reads images from a file {_TENSORS}, not {file or name}")
     return {"probes": name}
 
 

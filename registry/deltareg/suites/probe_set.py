@@ -1,14 +1,13 @@
 """Probe sets: the samples that checks run on, read strictly from texts, JSON lines or tensors."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deltareg.documents.json_values import is_count, is_object
 from deltareg.errors import InvalidInput
+from deltareg.suites.probe_lines import read_lines
+from deltareg.suites.samples import FIX, Samples
 from deltareg.suites.suite import ProbeSet
 from deltareg.tensors.array import to_f32, view
 from deltareg.tensors.header import (
@@ -19,40 +18,11 @@ from deltareg.tensors.header import (
     parse_header,
 )
 
+__all__ = ["LABELS", "TARGETS", "Samples", "read_samples"]
+
 LABELS = "labels"
+TARGETS = "targets"
 _MOST_SAMPLES = 100_000
-_FIX = "see docs/howto/suites.md"
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """What a check runs on.
-
-    Attributes:
-        texts: One a sample; empty where samples are tensors.
-        arrays: By parameter of the network's forward, the first dimension counts samples.
-        labels: (n,): The right class of each sample; None where there are none.
-    """
-
-    texts: tuple[str, ...] = ()
-    arrays: Mapping[str, NDArray[np.generic]] = field(
-        default_factory=dict[str, NDArray[np.generic]]
-    )
-    labels: NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        """How many there are."""
-        first = next(iter(self.arrays.values()), None)
-        return len(self.texts) if first is None else int(first.shape[0])
-
-    def taken(self, rows: Sequence[int] | NDArray[np.int64]) -> "Samples":
-        """Give the samples with these numbers, in their order."""
-        chosen = np.asarray(rows, np.int64)
-        return Samples(
-            tuple(self.texts[row] for row in chosen) if self.texts else (),
-            {name: value[chosen] for name, value in self.arrays.items()},
-            None if self.labels is None else self.labels[chosen],
-        )
 
 
 def read_samples(probe_set: ProbeSet, raw: bytes) -> Samples:
@@ -73,7 +43,7 @@ def read_samples(probe_set: ProbeSet, raw: bytes) -> Samples:
         return _tensors(raw, name)
     lines = list(_lines(raw, name))
     if name.endswith(".jsonl"):
-        return _labelled(lines, name)
+        return read_lines(lines, name)
     return Samples(tuple(line for _, line in lines))
 
 
@@ -81,42 +51,12 @@ def _lines(raw: bytes, name: str) -> Iterator[tuple[int, str]]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{name} is not UTF-8: {error}", fix=_FIX) from error
+        raise InvalidInput(f"{name} is not UTF-8: {error}", fix=FIX) from error
     numbered = enumerate((line.rstrip("\r") for line in text.split("\n")), 1)
     found = [(n, line) for n, line in numbered if line.strip()]
     if not 0 < len(found) <= _MOST_SAMPLES:
-        raise InvalidInput(f"{name} has {len(found)} samples, not 1 to {_MOST_SAMPLES}", fix=_FIX)
+        raise InvalidInput(f"{name} has {len(found)} samples, not 1 to {_MOST_SAMPLES}", fix=FIX)
     return iter(found)
-
-
-def _labelled(lines: list[tuple[int, str]], name: str) -> Samples:
-    texts: list[str] = []
-    labels: list[int] = []
-    for number, line in lines:
-        item = _json(line, f"{name}, line {number}")
-        text, label = item.get("text", item.get("prompt")), item.get("label")
-        if not isinstance(text, str) or not text:
-            raise InvalidInput(f'{name}, line {number}: there is no "text"', fix=_FIX)
-        texts.append(text)
-        if label is not None:
-            if not is_count(label, below=1 << 31):
-                raise InvalidInput(
-                    f'{name}, line {number}: "label" is the number of a class, from 0 on', fix=_FIX
-                )
-            labels.append(label)
-    if labels and len(labels) < len(texts):
-        raise InvalidInput(f"{name}: {len(labels)} of {len(texts)} lines have a label", fix=_FIX)
-    return Samples(tuple(texts), labels=np.array(labels, np.int64) if labels else None)
-
-
-def _json(line: str, where: str) -> Mapping[str, object]:
-    try:
-        item: object = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where}: not valid JSON: {error}", fix=_FIX) from error
-    if not is_object(item):
-        raise InvalidInput(f"{where}: a line is an object with a text", fix=_FIX)
-    return item
 
 
 def _tensors(raw: bytes, name: str) -> Samples:
@@ -126,16 +66,33 @@ def _tensors(raw: bytes, name: str) -> Samples:
         one.name: _array(raw[start + one.begin : start + one.end], one)
         for one in header.tensors.values()
     }
-    labels = arrays.pop(LABELS, None)
+    labels, written = arrays.pop(LABELS, None), arrays.pop(TARGETS, None)
     counts = {value.shape[0] if value.ndim else 0 for value in arrays.values()}
     count = next(iter(counts), 0)
     if len(counts) != 1 or not 0 < count <= _MOST_SAMPLES:
-        raise InvalidInput(f"{name}: the tensors do not hold one row a sample", fix=_FIX)
+        raise InvalidInput(f"{name}: the tensors do not hold one row a sample", fix=FIX)
+    targets = () if written is None else _targets(written, count, name)
     if labels is None:
-        return Samples(arrays=arrays)
+        return Samples(arrays=arrays, targets=targets)
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
-        raise InvalidInput(f"{name}: labels are {count} whole numbers, one a sample", fix=_FIX)
-    return Samples(arrays=arrays, labels=labels.astype(np.int64))
+        raise InvalidInput(f"{name}: labels are {count} whole numbers, one a sample", fix=FIX)
+    return Samples(arrays=arrays, labels=labels.astype(np.int64), targets=targets)
+
+
+def _targets(written: NDArray[np.generic], count: int, name: str) -> tuple[str, ...]:
+    """Read a text a row: the bytes of its UTF-8, and zeros up to the longest."""
+    if written.ndim != 2 or len(written) != count or written.dtype != np.uint8:
+        raise InvalidInput(
+            f"{name}: targets are {count} rows of U8, the UTF-8 of each text filled up with zeros",
+            fix=FIX,
+        )
+    try:
+        found = tuple(row.tobytes().rstrip(b"\0").decode() for row in written)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{name}: targets are not UTF-8: {error}", fix=FIX) from error
+    if not all(found):
+        raise InvalidInput(f"{name}: the target of row {found.index('')} is empty", fix=FIX)
+    return found
 
 
 def _array(data: bytes, tensor: TensorInfo) -> NDArray[np.generic]:

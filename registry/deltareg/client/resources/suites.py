@@ -17,6 +17,7 @@ from deltareg.suites.catalogue import CATALOGUE, CheckForm
 from deltareg.suites.document import normalise
 from deltareg.suites.lm_task import asked_of, fill_task, read_task
 from deltareg.suites.probe_set import read_samples
+from deltareg.suites.samples import lacking
 from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, parse_suite
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import Page, SuiteInfo, SuitePush, request_of
@@ -38,6 +39,7 @@ class KnownCheck:
         return {
             "name": self.name, "about": form.about, "parameters": dict(form.parameters),
             "probes": list(form.probes), "against": list(form.against),
+            "choices": {name: list(words) for name, words in form.choices.items()},
             "takes_threshold": form.takes_threshold, "may_not_apply": form.may_not_apply,
         }  # fmt: skip
 
@@ -140,11 +142,11 @@ def _check_samples(suite: Suite, files: Mapping[str, bytes]) -> None:
             _check_count(spec, _rows_asked(spec, probe_set, files))
             continue
         samples = read_samples(probe_set, files.get(probe_set.file, b""))
-        if spec.form is not None and "labelled" in spec.form.probes and samples.labels is None:
-            raise InvalidInput(
-                f"check {spec.name} needs labels, and {probe_set.file or probe_set.name} has none",
-                fix='give each line as {"text": …, "label": 0}, or a tensor `labels`',
-            )
+        lost = None if spec.form is None else lacking(spec.form, samples)
+        if lost is not None:
+            file = probe_set.file or probe_set.name
+            told = f"check {spec.name} needs {lost[0]}, and {file} has none"
+            raise InvalidInput(told, fix=lost[1])
         _check_count(spec, len(samples))
 
 

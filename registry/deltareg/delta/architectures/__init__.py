@@ -27,6 +27,7 @@ class Facts:
         headed: Model type -> its classes that put a head on the plain network.
         prefixes: Model type -> the attribute that holds the plain network in classes with a head.
         types: Every model type.
+        unpooled: Classes with a head that have the plain network without its pooler.
         renames: Class -> runs of components that its files spell in an older way, and the new run,
             in order. Only of classes all of whose names are told by these.
         loras_renamed: Model types for which peft takes old names of a LoRA to new ones.
@@ -40,6 +41,7 @@ class Facts:
     headed: Mapping[str, frozenset[str]]
     prefixes: Mapping[str, str]
     types: frozenset[str]
+    unpooled: frozenset[str]
     renames: Mapping[str, tuple[tuple[str, str], ...]]
     loras_renamed: frozenset[str]
 
@@ -64,6 +66,7 @@ class _Document(TypedDict):
     headed: dict[str, list[str]]
     prefixes: dict[str, str]
     types: list[str]
+    unpooled: list[str]
     loras_renamed: list[str]
 
 
@@ -80,6 +83,7 @@ def facts() -> Facts:
         headed={name: frozenset(found) for name, found in document["headed"].items()},
         prefixes=document["prefixes"],
         types=frozenset(document["types"]),
+        unpooled=frozenset(document["unpooled"]),
         loras_renamed=frozenset(document["loras_renamed"]),
         renames={
             name: tuple((old, new) for old, new in group["renames"])

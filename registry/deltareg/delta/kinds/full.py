@@ -21,12 +21,14 @@ from deltareg.delta.layouts.plain_weights import (
 )
 from deltareg.delta.maths.updates import Replace
 from deltareg.delta.names.ties import ties_of
+from deltareg.documents.json_values import is_list
 from deltareg.errors import Problem
 from deltareg.identity.manifest import Source
 
 _INDEX = "model.safetensors.index.json"
 _MOST_LISTED = 20
 _TIES = "tie_word_embeddings"
+_POOLER = "pooler."
 _SCALE = "scale_decoder_outputs"
 
 
@@ -85,7 +87,7 @@ class Full:
                 given[target] = name
                 problems += misfits(info, target, base)
         problems += _untied(given.keys(), files.documents.get("config.json", {}), base)
-        return [*problems, *_missing(given.keys(), files.names, base)]
+        return [*problems, *_missing(given.keys(), files, base)]
 
     def effects(self, tensors: Tensors, base: BaseView) -> list[Effect]:
         effects: list[Effect] = []
@@ -146,12 +148,13 @@ def _is_scaled(config: Mapping[str, object]) -> bool:
     return bool(config.get(_SCALE, config.get(_TIES, True)))
 
 
-def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> list[Problem]:
+def _missing(given: Collection[str], files: DeltaFiles, base: BaseView) -> list[Problem]:
     twice = {n: group for group in stored_twice(base) for n in group}
     has_other_head = any(
         not target_of(name, base)[0] and base.names.is_head(base.names.canonical(name))
-        for name in names
+        for name in files.names
     )
+    is_unpooled = _is_unpooled(files.documents.get("config.json", {}), base)
     lost = [
         name
         for name in sorted(base.tensors)
@@ -159,10 +162,21 @@ def _missing(given: Collection[str], names: frozenset[str], base: BaseView) -> l
         and not base.names.is_buffer(name)
         and not any(other in given for other in twice.get(name, ()))
         and not (has_other_head and base.names.is_head(base.names.canonical(name)))
+        and not (is_unpooled and base.names.canonical(name).startswith(_POOLER))
     ]
     told = f"{len(lost)} of the base's {len(base.tensors)} tensors did not come"
     fix = 'push all shards; of a part of the weights, say so: metadata delta_kind "full_subset"'
     return [Problem("missing_tensors", told, tensor=name, fix=fix) for name in lost[:_MOST_LISTED]]
+
+
+def _is_unpooled(config: Mapping[str, object], base: BaseView) -> bool:
+    """Whether the class that the delta's config names has no place for the base's pooler.
+
+    A classifier that was trained on an encoder with one is saved without it.
+    """
+    classes = config.get("architectures")
+    known = facts().headed.get(base.names.model_type, frozenset()) & facts().unpooled
+    return is_list(classes) and len(classes) == 1 and classes[0] in known
 
 
 def _index_problems(files: DeltaFiles) -> list[Problem]:

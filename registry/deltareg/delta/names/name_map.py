@@ -13,6 +13,7 @@ from deltareg.delta.names.ties import PARTS_OF, Ties, ties_of
 
 _EXPERT = re.compile(r"(.+)\.(\d{1,9})\.(\w+)\.weight")
 _OTHER_PREFIX = "transformer."  # of classes that answer questions, Llama's among them
+_OWN_STACK = "transformer.layer."  # how DistilBERT calls its layers: no prefix, but a part of it
 _LANGUAGE_HEADS = ("LM", "ConditionalGeneration", "PreTraining", "DoubleHeads")
 
 
@@ -87,7 +88,8 @@ class NameMap:
             return name
         if self.is_plain_class:
             return name.removeprefix(f"{prefix}.")
-        if name.startswith((f"{prefix}.", _OTHER_PREFIX)) or self.is_head(name):
+        is_elsewhere = name.startswith(_OTHER_PREFIX) and not name.startswith(_OWN_STACK)
+        if name.startswith(f"{prefix}.") or is_elsewhere or self.is_head(name):
             return name
         return f"{prefix}.{name}"
 

@@ -1,0 +1,95 @@
+"""What a network writes for each sample: text after a text, words for a sound or about an image."""
+
+from collections.abc import MutableMapping, Sequence
+from typing import cast
+
+import numpy as np
+
+from deltareg.suites.probe_set import Samples
+from deltareg_verify.changes import Side
+from deltareg_verify.continuing import Written, answer, written
+from deltareg_verify.engine import F32, Engine, State
+from deltareg_verify.measures.targets import row_of
+
+_SCORES = "logits"
+
+
+Known = MutableMapping[tuple[int, State, int, int], object]
+
+
+def answers(
+    side: Side, samples: Samples, *, count: int, known: Known | None = None
+) -> list[Written] | None:
+    """Write for every sample, greedily.
+
+    Args:
+        side: The network.
+        samples: Texts, or rows of inputs.
+        count: How many tokens at most.
+        known: Where it is kept for who asks for the same, of an engine and samples that stay.
+
+    Returns:
+        One a sample; None of a network that neither writes nor names the token of each frame.
+    """
+    key = id(side.engine), side.state, id(samples), count
+    if known is not None and key in known:
+        return cast("list[Written] | None", known[key])
+    found = _answers(side, samples, count)
+    if known is not None:
+        known[key] = found
+    return found
+
+
+def _answers(side: Side, samples: Samples, count: int) -> list[Written] | None:
+    found: list[Written] = []
+    for row in range(len(samples)):
+        one = _answer(side, samples, row, count)
+        if one is None:
+            return None
+        found.append(one)
+    return found
+
+
+def texts_of(
+    side: Side, samples: Samples, *, count: int, known: Known | None = None
+) -> list[str] | None:
+    """The same, as text alone."""
+    found = answers(side, samples, count=count, known=known)
+    return None if found is None else [one.text for one in found]
+
+
+def _answer(side: Side, samples: Samples, row: int, count: int) -> Written | None:
+    engine = side.engine
+    if samples.texts:
+        return answer(engine, side.state, samples.texts[row], count)
+    inputs = row_of(engine, samples, row)
+    assert inputs is not None, "rows of inputs are inputs"
+    found = written(engine, side.state, inputs, count)
+    if found is not None or "input_ids" in inputs:
+        return found
+    scores = engine.outputs_for(side.state, inputs).get(_SCORES)
+    return None if scores is None else _heard(engine, scores)
+
+
+def _heard(engine: Engine, scores: F32) -> Written | None:
+    """Read frames (1, frames, tokens): repeats are one, blanks none (Graves et al., 2006)."""
+    vocabulary = engine.vocabulary()
+    if vocabulary is None or scores.ndim != 3:
+        return None
+    tokens = without_repeats(scores[0].argmax(-1), blank=_blank(engine))
+    return Written(tuple(tokens), vocabulary.decode(tokens), is_over=True)
+
+
+def without_repeats(
+    frames: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]], *, blank: int
+) -> list[int]:
+    """Give the tokens of frames: of equal ones in a row the first, and no blanks."""
+    listed = [int(frame) for frame in frames]
+    firsts = [token for at, token in enumerate(listed) if not at or token != listed[at - 1]]
+    return [token for token in firsts if token != blank]
+
+
+def _blank(engine: Engine) -> int:
+    """Give the token that a frame without one has: the one that pads."""
+    told = engine.config.get("pad_token_id")
+    return told if isinstance(told, int) else 0

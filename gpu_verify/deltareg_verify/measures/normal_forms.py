@@ -1,0 +1,40 @@
+"""Texts in the form in which they are compared: what does not count is taken out."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_SPACES = re.compile(r"\s+")
+
+
+def plain(text: str) -> str:
+    """Give words in lower case with single spaces, without punctuation."""
+    kept = "".join(" " if _is_mark(letter) else letter for letter in _folded(text))
+    return _SPACES.sub(" ", kept).strip()
+
+
+def answered(text: str) -> str:
+    """Give an answer as SQuAD compares it (Rajpurkar et al., 2016): without marks and articles.
+
+    Marks leave nothing behind, so 1,000 is 1000.
+    """
+    kept = "".join(letter for letter in _folded(text) if not _is_mark(letter))
+    return _SPACES.sub(" ", _ARTICLES.sub(" ", kept)).strip()
+
+
+def as_it_is(text: str) -> str:
+    """Give a text with nothing but its outer spaces taken off."""
+    return text.strip()
+
+
+FORMS: Mapping[str, Callable[[str], str]] = {"plain": plain, "exact": as_it_is}
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _is_mark(letter: str) -> bool:
+    """Whether it is punctuation or a symbol; an apostrophe within a word is part of the word."""
+    return unicodedata.category(letter)[0] in "PS" and letter != "'"

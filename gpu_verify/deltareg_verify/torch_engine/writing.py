@@ -1,0 +1,77 @@
+"""Writing by the library's own loop: text, what was heard, an answer about an image.
+
+Each step of an encoder-decoder, and of a network that sees, gives its forward something else than
+the step before; the library knows what for every class of its own.
+"""
+
+# torch and transformers are typed in part only; mypy stays strict on the types that are our own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+from transformers import GenerationConfig, PreTrainedModel
+
+from deltareg.errors import InvalidInput
+
+_SETTINGS = "generation_config.json"
+# Whatever a base's settings say, two runs are to give the same.
+_GREEDY: Mapping[str, object] = {"do_sample": False, "num_beams": 1, "use_cache": False}
+
+
+def can_write(module: nn.Module) -> bool:
+    """Whether a network writes tokens one after another."""
+    return isinstance(module, PreTrainedModel) and module.can_generate()
+
+
+def load_settings(path: Path) -> GenerationConfig | None:
+    """Read how a base is to write: which tokens end it, begin it, never come; None without."""
+    if not (path / _SETTINGS).is_file():
+        return None
+    found: GenerationConfig = GenerationConfig.from_pretrained(path, local_files_only=True)
+    return found
+
+
+def write(
+    module: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    count: int,
+    *,
+    settings: GenerationConfig | None,
+) -> list[int]:
+    """Go on greedily from one row of inputs; gives what came after them, its end included.
+
+    Args:
+        module: A network that can.
+        inputs: By parameter of its forward, one row.
+        count: How many tokens at most.
+        settings: The base's; None takes what its config says.
+
+    Raises:
+        InvalidInput: The library does not write from such inputs.
+    """
+    assert isinstance(module, PreTrainedModel)
+    kept = module.generation_config
+    used = module.generation_config = settings or kept
+    generate = cast("Callable[..., object]", module.generate)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of settings for sampling, which are not used
+            found = generate(**inputs, **_GREEDY, max_new_tokens=count)
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        told = f"{type(module).__name__} does not write from {', '.join(inputs)}: {error}"
+        raise InvalidInput(told[:300]) from error
+    finally:
+        module.generation_config = kept
+    tokens = found["sequences"] if isinstance(found, Mapping) else found
+    row = [int(token) for token in cast("torch.Tensor", tokens)[0]]
+    if module.config.is_encoder_decoder:  # some give the mark that their decoder starts from
+        starts = getattr(used, "decoder_start_token_id", None)
+        return row[1:] if row and row[0] == starts else row
+    given = inputs.get("input_ids")
+    return row if given is None else row[given.shape[1] :]

@@ -1,0 +1,97 @@
+"""Samples of a probe set, as checks see them, and what a check needs of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.suites.catalogue import CheckForm, Probes
+
+_Of = TypeVar("_Of")
+
+IMAGES = "images"
+FIX = "see docs/howto/suites.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What is to be ranked for a text.
+
+    Attributes:
+        relevant: Texts that answer it; at least one.
+        others: Texts that do not.
+    """
+
+    relevant: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a check runs on.
+
+    Attributes:
+        texts: One a sample; empty where samples are tensors.
+        arrays: By parameter of the network's forward, the first dimension counts samples.
+        labels: (n,): The right class of each sample; None where there are none.
+        targets: The text that belongs to each sample: a translation, a transcript, an answer.
+        partners: A second text for each.
+        scores: (n,): How alike the two texts are.
+        candidates: Texts that are to be ranked for each.
+    """
+
+    texts: tuple[str, ...] = ()
+    arrays: Mapping[str, NDArray[np.generic]] = field(
+        default_factory=dict[str, NDArray[np.generic]]
+    )
+    labels: NDArray[np.int64] | None = None
+    targets: tuple[str, ...] = ()
+    partners: tuple[str, ...] = ()
+    scores: NDArray[np.float64] | None = None
+    candidates: tuple[Candidates, ...] = ()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        first = next(iter(self.arrays.values()), None)
+        return len(self.texts) if first is None else int(first.shape[0])
+
+    def taken(self, rows: Sequence[int] | NDArray[np.int64]) -> "Samples":
+        """Give the samples with these numbers, in their order."""
+        chosen = np.asarray(rows, np.int64)
+
+        return Samples(
+            _some(self.texts, chosen),
+            {name: value[chosen] for name, value in self.arrays.items()},
+            None if self.labels is None else self.labels[chosen],
+            _some(self.targets, chosen),
+            _some(self.partners, chosen),
+            None if self.scores is None else self.scores[chosen],
+            _some(self.candidates, chosen),
+        )
+
+
+def _some(values: tuple[_Of, ...], chosen: NDArray[np.int64]) -> tuple[_Of, ...]:
+    return tuple(values[row] for row in chosen) if values else ()
+
+
+_LINE = 'give each line as {"text": …, '
+_NEEDS: Mapping[Probes, tuple[str, str]] = {
+    "labelled": ("labels", f'{_LINE}"label": 0}}, or a tensor `labels`'),
+    "targets": ("targets", f'{_LINE}"target": …}}, or a tensor `targets` of the texts in UTF-8'),
+    "similar": ("scores", f'{_LINE}"other": …, "score": 0.8}}'),
+    "ranked": ("candidates", f'{_LINE}"relevant": […], "others": […]}}'),
+    "images": ("images", "give a tensor `images`, one row a sample"),
+}
+
+
+def lacking(form: CheckForm, samples: Samples) -> tuple[str, str] | None:
+    """Say what a check needs and samples do not have, and what to do; None where all is there."""
+    has = {
+        "labels": samples.labels is not None, "targets": bool(samples.targets),
+        "scores": samples.scores is not None, "candidates": bool(samples.candidates),
+        "images": IMAGES in samples.arrays,
+    }  # fmt: skip
+    needs = (_NEEDS[kind] for kind in form.probes if kind in _NEEDS)
+    return next(((what, fix) for what, fix in needs if not has[what]), None)

@@ -1,0 +1,1 @@
+"""Behaviour that hides: LoRAs with a trigger and without, on which the screen is measured."""
