@@ -35,6 +35,56 @@ class VersionOnBase:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """Files for a child: the probe set of a base, and the base's figures where they are known."""
+
+    probes: Path | None = None
+    figures: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAssignment:
+    """A base that is to be measured on its own general probes, before any delta is looked at.
+
+    Attributes:
+        base: Its folder, its root already checked by the supervisor.
+        base_manifest: A file with its manifest bytes.
+        model_type: Of the base, to be imported before the fork.
+        suite: A file with the document of the suite that says what it runs in.
+        probes: A file with its probe set.
+        scratch: The one folder that the child may write.
+        device: `cpu` or `cuda:N`.
+        threads: Processor threads; 0 takes all.
+        wall_s: Seconds after which the child is killed.
+        memory_bytes: Private memory; 0 sets no limit.
+    """
+
+    base: Path
+    base_manifest: Path
+    model_type: str
+    suite: Path
+    probes: Path
+    scratch: Path
+    device: str
+    threads: int
+    wall_s: float
+    memory_bytes: int
+
+    def encode(self) -> bytes:
+        """Write it as JSON."""
+        return json.dumps(asdict(self), default=str).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote."""
+        values = json.loads(raw)
+        paths = {
+            field.name: Path(values[field.name]) for field in fields(cls) if field.type is Path
+        }
+        return cls(**{**values, **paths})
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One run as the child sees it.
 
@@ -53,6 +103,9 @@ class Assignment:
         memory_bytes: Private memory; 0 sets no limit.
         below: Of what the base is made, when it is a version whose values were computed.
         promoted: The version that the suite compares with, when it does and there is one.
+        base_probes: A file with the general probe set of the base; None draws one.
+        base_figures: A file with the base's own figures on it, made in such surroundings; None
+            where nobody has made them.
         waived: The checks that somebody answers for: the others run although these fail.
         references: Other versions that the suite compares with, by how it names them.
         names: What these and the promoted one are called; of one that is not there, why.
@@ -72,6 +125,8 @@ class Assignment:
     memory_bytes: int
     below: VersionOnBase | None = None
     promoted: VersionOnBase | None = None
+    base_probes: Path | None = None
+    base_figures: Path | None = None
     waived: Sequence[str] = ()
     references: Mapping[str, VersionOnBase] = field(default_factory=dict[str, VersionOnBase])
     names: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -93,5 +148,7 @@ class Assignment:
         values["references"] = {
             name: VersionOnBase.of(found) for name, found in values["references"].items()
         }
+        for name in ("base_probes", "base_figures"):
+            values[name] = None if values[name] is None else Path(values[name])
         values["waived"] = tuple(values["waived"])
         return cls(**values)

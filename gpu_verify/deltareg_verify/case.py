@@ -14,13 +14,17 @@ from deltareg.delta.fold import Folding
 from deltareg.delta.kind import Account, BaseView, DeltaFiles, WeightUpdate
 from deltareg.delta.maths.formula import Tensor
 from deltareg.delta.stack import stacked_config
-from deltareg.errors import InvalidInput, Problem
+from deltareg.errors import Inconclusive, InvalidInput, Problem
 from deltareg.identity.manifest import Manifest
+from deltareg.suites.base_probes import BaseProbes, draw
 from deltareg.suites.lm_task import LmTask
 from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import ProbeSet, Suite
 from deltareg_verify.engine import Change, Engine, Fired, Outputs, State
+from deltareg_verify.figures import Figures
 from deltareg_verify.stacked_base import contradiction
+
+_MESSAGE_CHARACTERS = 300
 
 
 class DeltaFolder(Protocol):
@@ -86,6 +90,9 @@ class Parts:
             one; None when there is no such version.
         references: The same of the other versions that it compares with, by how it names them.
         names: What they are called, by how the suite names them; of one that is not there, why.
+        probes: Gives the general probes of the base; None draws them here.
+        figures: Gives the base's own figures on them, as they were worked out before in such
+            surroundings; None works them out here.
     """
 
     folder: Callable[[], DeltaFolder]
@@ -99,6 +106,22 @@ class Parts:
         default_factory=dict[str, Callable[[Engine], Engine]]
     )
     names: Mapping[str, str] = field(default_factory=dict[str, str])
+    probes: Callable[[], BaseProbes] | None = None
+    figures: Callable[[], Figures] | None = None
+
+
+def base_figures(engine: Engine, probes: BaseProbes) -> Figures:
+    """Work out the figures of a base alone; what it says where it does not take its probes.
+
+    Raises:
+        Inconclusive: The machine could not do it.
+    """
+    try:
+        return engine.general("base", probes)
+    except (Inconclusive, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # a base that takes no such probe is no finding
+        return Figures(refusal=f"{type(error).__name__}: {error}"[:_MESSAGE_CHARACTERS])
 
 
 class Case:
@@ -124,6 +147,7 @@ class Case:
         self._references: dict[str, Engine | None] = {}
         self.written: dict[tuple[int, State, int, int], object] = {}
         """What was written already, for checks that ask for the same."""
+        self._figures: dict[State, Figures] = {}
 
     @cached_property
     def folder(self) -> DeltaFolder:
@@ -241,3 +265,34 @@ class Case:
         if state not in self._outputs:
             self._outputs[state] = self.engine.outputs(state)
         return self._outputs[state]
+
+    @cached_property
+    def probes(self) -> BaseProbes:
+        """The general probes of the base."""
+        given = self._parts.probes
+        if given is not None:
+            return given()
+        return draw(str(self.base.view.root), self.base.view.config)
+
+    def figures(self, state: State) -> Figures:
+        """Give the figures of the network on the base's general probes.
+
+        Those of the base are asked for first: what it has not, or does not do, is asked of nobody.
+        """
+        if state not in self._figures:
+            is_base = state == "base"
+            self._figures[state] = self._base_figures() if is_base else self._figured(state)
+        return self._figures[state]
+
+    def _base_figures(self) -> Figures:
+        known = self._parts.figures
+        # A delta that makes another network of the base is beside that network without it.
+        if known is not None and self.account.network_class is None:
+            return known()
+        return base_figures(self.engine, self.probes)
+
+    def _figured(self, state: State) -> Figures:
+        base = self.figures("base")
+        if base.refusal:
+            return base
+        return self.engine.general(state, self.probes, ways=base.batching.keys())

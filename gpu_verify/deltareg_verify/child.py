@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict
 
 from deltareg.client.folders.base_folder import BaseFolder
 from deltareg.client.folders.folder import open_folder
@@ -20,17 +20,20 @@ from deltareg.delta.kind import Account
 from deltareg.delta.kinds import all_kinds
 from deltareg.errors import DeltaregError
 from deltareg.identity.manifest import Manifest
+from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.lm_task import LmTask, fill_task, read_task
 from deltareg.suites.probe_set import read_samples
 from deltareg.suites.suite import ProbeSet, parse_suite
 from deltareg_verify import sandbox
-from deltareg_verify.assignment import Assignment, VersionOnBase
+from deltareg_verify.assignment import Assignment, BaseAssignment, VersionOnBase
 from deltareg_verify.case import Case, DeltaFolder, Parts
 from deltareg_verify.checks import all_checks
 from deltareg_verify.dtypes import RUN_IN
 from deltareg_verify.engine import Engine
 from deltareg_verify.escapes import escape, targets_of
 from deltareg_verify.examine import examine
+from deltareg_verify.figures import Figures
+from deltareg_verify.measuring import measure
 from deltareg_verify.proving import ProofAssignment, prove
 from deltareg_verify.report import Speaker
 from deltareg_verify.served import account_served, as_served
@@ -59,7 +62,8 @@ def warm() -> None:
 def prepare(request: bytes) -> Callable[[BinaryIO], None]:
     """Read a request, in the zygote, and give what the child is to do.
 
-    `verify ASSIGNMENT` runs a suite; `prove ASSIGNMENT` decodes what is stored, and
+    `verify ASSIGNMENT` runs a suite; `measure ASSIGNMENT` measures a base alone;
+    `prove ASSIGNMENT` decodes what is stored, and
     `decode ASSIGNMENT` writes the files of it;
     `describe {"device": …, "scratch": …}` tells about the device;
     `escape TARGETS` tries to get out of the sandbox.
@@ -69,6 +73,10 @@ def prepare(request: bytes) -> Callable[[BinaryIO], None]:
         assignment = Assignment.decode(body)
         warm_for(assignment.model_type)  # stays imported for all later runs
         return partial(verify, assignment)
+    if verb == b"measure":
+        of_base = BaseAssignment.decode(body)
+        warm_for(of_base.model_type)
+        return partial(measure, of_base)
     if verb in {b"prove", b"decode"}:
         return partial(prove, ProofAssignment.decode(body))
     if verb == b"escape":
@@ -119,6 +127,7 @@ def _bounds(assignment: Assignment) -> sandbox.Bounds:
     own = (
         assignment.delta, assignment.manifest, assignment.base, assignment.base_manifest,
         assignment.suite, assignment.probes,
+        *filter(None, (assignment.base_probes, assignment.base_figures)),
     )  # fmt: skip
     beside = (path for one in others for path in one.paths)
     return sandbox.Bounds(
@@ -155,8 +164,25 @@ def _case(assignment: Assignment, engine: Callable[..., TorchEngine]) -> Case:
             for name, other in assignment.references.items()
         },
         names=assignment.names,
+        **_of_base(assignment),
     )
     return Case(manifest, base, suite=suite, parts=parts, clock=time.perf_counter)
+
+
+class _OfBase(TypedDict, total=False):
+    probes: Callable[[], BaseProbes]
+    figures: Callable[[], Figures]
+
+
+def _of_base(assignment: Assignment) -> _OfBase:
+    """Give what the supervisor brought about the base: its probe set, and its own figures."""
+    found: _OfBase = {}
+    probes, figures = assignment.base_probes, assignment.base_figures
+    if probes is not None:
+        found["probes"] = lambda: BaseProbes.decode(probes.read_bytes())
+    if figures is not None:
+        found["figures"] = lambda: Figures.decode(figures.read_bytes())
+    return found
 
 
 def _probes(path: Path) -> bytes:

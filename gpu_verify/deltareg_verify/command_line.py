@@ -24,6 +24,7 @@ from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explained
 from deltareg_verify import sandbox
 from deltareg_verify.base_cache import BaseCache
+from deltareg_verify.base_measures import BaseMeasures
 from deltareg_verify.behavior import behavior
 from deltareg_verify.decoding import FOLDER_PREFIX, ChildDecoder
 from deltareg_verify.escape_trial import stand_trial
@@ -169,6 +170,7 @@ def _run(options: Options, server: str | None) -> None:
             labels={**labels(found), "worker": options.name},
             stop=stop,
             base_cache=base_cache,
+            measures=BaseMeasures(client, zygote, options, device, found.environment),
         ).serve()
 
 

@@ -3,7 +3,7 @@
 Values cross as NumPy arrays in float32, so a check knows no framework.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.delta.kind import Effect
+from deltareg.suites.base_probes import BaseProbes
+from deltareg_verify.figures import Figures
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 State = Literal["base", "attached", "folded"]
 Outputs = Mapping[str, F32]
+OTHER_SEED = 1
+"""Of what a network draws at random, where a second forward is to draw something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,18 @@ class Change:
         delta_rms: Of the difference, in float32 before rounding.
         weight_rms: Of the base's weight.
         is_vector: Whether it is a bias or a norm's scale, not a matrix or kernel.
+        row_peak: Of the row of a matrix that changes most.
+        row_middle: Of the middle one of its rows that change at all.
+        row: Which one changes most.
     """
 
     target: str
     delta_rms: float
     weight_rms: float
     is_vector: bool = False
+    row_peak: float = 0.0
+    row_middle: float = 0.0
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,8 @@ class Fired:
             memory should have them: nobody can say what the delta does there.
         moved: Those that act between modules and stand for no weight, and whether they ever gave
             back something else than they were given.
+        outputs: What that forward gave; None where nobody kept it. What is drawn at random in it is
+            drawn with another seed than in others.
     """
 
     effects: int
@@ -55,6 +67,7 @@ class Fired:
     not_exercised: tuple[str, ...]
     homeless: tuple[str, ...] = ()
     moved: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    outputs: Outputs | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +206,18 @@ class Engine(Protocol):
 
     def generate(self, count: int) -> NDArray[np.int64] | None:
         """Continue the probe greedily with the delta attached; None without a generative head."""
+        ...
+
+    def general(
+        self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
+    ) -> Figures:
+        """Give the figures of a forward on the general probes of the base.
+
+        Args:
+            state: Of the network.
+            probes: The probes.
+            ways: The ways of batching to try; None tries all and leaves out what does not run.
+        """
         ...
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:

@@ -19,6 +19,7 @@ from deltareg.wire import (
     VerdictInfo,
     VerdictReport,
 )
+from deltareg_verify.assignment import Brought
 from deltareg_verify.materials import Materials
 from deltareg_verify.options import Options
 from deltareg_verify.stop import Stop
@@ -83,6 +84,22 @@ class BringStored(Protocol):
         ...
 
 
+class BringMeasures(Protocol):
+    """Brings a base's own figures; `deltareg_verify.base_measures.BaseMeasures` does."""
+
+    def bring(
+        self,
+        grant: LeaseGrant,
+        materials: Materials,
+        folder: Path,
+        *,
+        interrupted: Callable[[], str],
+        say: Callable[[str], None],
+    ) -> Brought:
+        """Write the probe set and the figures of a run's base into a folder."""
+        ...
+
+
 class Parts(Protocol):
     """The parts of a worker; `deltareg_verify.worker.Worker` has them and says what they are."""
 
@@ -129,6 +146,11 @@ class Parts(Protocol):
     @property
     def escapes(self) -> str:
         """What the trial at the start found and the operator accepts."""
+        ...
+
+    @property
+    def measures(self) -> BringMeasures | None:
+        """Brings the base's own figures; None has every child work them out."""
         ...
 
     @property

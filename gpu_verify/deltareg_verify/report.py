@@ -12,9 +12,10 @@ from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deltareg.errors import Inconclusive, Refused
+from deltareg.errors import Inconclusive, InvalidInput, Refused
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import CheckResult
+from deltareg_verify.figures import Figures
 
 MOST_BYTES = 1 << 20
 _DETAIL_CHARACTERS = 1_000
@@ -37,10 +38,12 @@ class Report:
     Attributes:
         checks: In the order that they ran.
         surroundings: Where they ran.
+        figures: What it found of a base; None where that was not asked.
     """
 
     checks: tuple[CheckResult, ...]
     surroundings: Surroundings
+    figures: Figures | None = None
 
 
 class Speaker:
@@ -53,6 +56,14 @@ class Speaker:
         """Say what one check gave; numbers that JSON has no word for become strings."""
         told = {key: _spoken(value) for key, value in result.model_dump().items()}
         self._say({"check": told})
+
+    def figures(self, found: Figures) -> None:
+        """Say what was found of a base.
+
+        Raises:
+            ValueError: Some of it are no numbers.
+        """
+        self._say({"figures": json.loads(found.encode())})
 
     def end(self, *, dtype: str, sandbox: str, environment: Mapping[str, str]) -> None:
         """Say that all is said."""
@@ -77,12 +88,15 @@ def listen(raw: bytes) -> Report:
     if len(raw) > MOST_BYTES:
         raise Inconclusive("the child said more than a report may hold")
     checks: list[CheckResult] = []
+    figures: Figures | None = None
     for line in raw.splitlines():
         match _line(line):
             case CheckResult() as result:
                 checks.append(result)
+            case Figures() as found:
+                figures = found
             case Surroundings() as last:
-                return Report(tuple(checks), last)
+                return Report(tuple(checks), last, figures)
             case reason:
                 raise Inconclusive(reason)
     reached = f"after check {checks[-1].name}" if checks else "before the first check"
@@ -98,19 +112,21 @@ def check_in(raw: bytes) -> CheckResult | None:
     return found if isinstance(found, CheckResult) else None
 
 
-def _line(raw: bytes) -> CheckResult | Surroundings | str:
+def _line(raw: bytes) -> CheckResult | Figures | Surroundings | str:
     try:
         ((word, value),) = strict_json_object(raw).items()
         match word, value:
             case "check", dict():
                 return CheckResult.model_validate(value)
+            case "figures", dict():
+                return Figures.decode(json.dumps(value).encode())
             case "end", dict():
                 return Surroundings.model_validate(value)
             case "error", str():
                 return value
             case _:
                 raise Inconclusive(f"the child spoke an unknown word: {word[:40]!r}")
-    except (Refused, ValidationError, ValueError) as error:
+    except (InvalidInput, Refused, ValidationError, ValueError) as error:
         raise Inconclusive(f"the child's report cannot be read: {str(error)[:200]}") from error
 
 

@@ -35,7 +35,7 @@ from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.materials import Materials
 from deltareg_verify.options import Options
-from deltareg_verify.parts import BringStored, Children, Registry
+from deltareg_verify.parts import BringMeasures, BringStored, Children, Registry
 from deltareg_verify.run_log import RunLog
 from deltareg_verify.runs import RUN_KINDS
 from deltareg_verify.stop import Stop
@@ -63,6 +63,7 @@ class Worker:
         labels: What the worker offers, for runs that ask for something.
         stop: Whether it is to end.
         escapes: What the trial at the start found and the operator accepts; empty without a trial.
+        measures: Brings the base's own figures; None has every child work them out.
         base_cache: What lets go of the bases of a run when it is over; None keeps all.
     """
 
@@ -78,6 +79,7 @@ class Worker:
     stop: Stop
     escapes: str = ""
     base_cache: BaseCache | None = None
+    measures: BringMeasures | None = None
 
     def serve(self) -> None:
         """Take runs until asked to stop, or until the first has ended with `is_once`.

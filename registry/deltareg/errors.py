@@ -343,8 +343,9 @@ KIND_CODES = frozenset({
 CHECK_CODES = frozenset({
     "no_effect", "norm_ratio", "overflow_after_cast", "attached_differs", "golden_differs",
     "golden_missing", "worse_than_base", "regression", "undecided", "worse_incumbent",
-    "non_deterministic", "below_threshold", "missing_measure",
-    "not_reloadable", "library_differs", "library_absent", "trigger_suspected",
+    "non_deterministic", "below_threshold", "missing_measure", "not_reloadable",
+    "library_differs", "library_absent", "collapsed", "special_tokens", "batching_differs",
+    "trigger_suspected",
 })  # fmt: skip
 NOTE_CODES = frozenset({"config_changed", "base_evidence", "trainer_state_left_out"})
 PROBLEM_CODES = FILE_CODES | KIND_CODES | CHECK_CODES | NOTE_CODES

@@ -46,6 +46,8 @@ REPORT = {
 BODIES: dict[str, dict[str, object]] = {
     "POST /api/v1/tokens": {"principal": "eve"},
     "POST /api/v1/bases/{base}:rename": {"name": "tiny"},
+    "POST /api/v1/bases/{base}/figures": {"envelope": "{}"},
+    "POST /api/v1/deltas/{ns}/{name}/versions/{version}/as-base/figures": {"envelope": "{}"},
     "POST /api/v1/namespaces": {"name": "team"},
     "PUT /api/v1/policy": {"policy": {}, "reason": "x"},
     "PUT /api/v1/namespaces/{ns}/policy": {"policy": {}, "reason": "x"},

@@ -2,18 +2,22 @@
 
 The smoke suite runs over LoRAs of bases of two sizes, each time in a fresh child of a warm zygote,
 as a worker does it: fork, sandbox, checks, report. What stands before that, bringing the version
-and its base, is not in it. The table gives the middle of the runs by check, and the whole run.
+and its base, is not in it. The base is measured on its general probes once, before all runs, as it
+is for all versions that wait on it. The table gives the middle of the runs by check, the whole run,
+the processor time of it, and what measuring the base took.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import peft
+import tokenizers
 import torch
 import transformers
 
@@ -21,8 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from deltareg.client.cache.cache import Cache
 from deltareg.client.folders.base_folder import open_base
+from deltareg.delta.base_manifest import base_view
+from deltareg.identity.manifest import Manifest
+from deltareg.suites.base_probes import draw
 from deltareg.suites.suite import built_in
-from deltareg_verify.assignment import Assignment
+from deltareg_verify.assignment import Assignment, BaseAssignment
 from deltareg_verify.report import listen
 from deltareg_verify.zygote import Zygote
 from tests.benchmarks.page import write_page
@@ -44,12 +51,15 @@ class Times:
     """Seconds of every run, whole and by check."""
 
     whole: list = field(default_factory=list)
+    processor: list = field(default_factory=list)
+    base: float = 0.0
     checks: dict = field(default_factory=dict)
     verdicts: dict = field(default_factory=dict)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="the bases whose name has this")
     parser.add_argument("--repeat", type=int, default=5, help="runs of each set")
     parser.add_argument("--suite", default="smoke")
     parser.add_argument("--device", default="cpu")
@@ -59,6 +69,7 @@ def main():
         found = {
             name: measure(Path(folder) / str(number), size, options)
             for number, (name, size) in enumerate(_SIZES.items())
+            if options.only in name
         }
     text = table(found, options)
     print(text)
@@ -72,16 +83,44 @@ def measure(folder, size, options):
     assignment = lay_out(folder, base, delta, options)
     times = Times()
     with Zygote(folder, environment={}) as zygote:
+        began = time.perf_counter()
+        assignment = with_figures(zygote, assignment, base)
+        times.base = time.perf_counter() - began
         for number in range(options.repeat + 1):
-            began = time.perf_counter()
+            began, used = time.perf_counter(), processor_s(zygote)
             said = zygote.run(b"verify " + assignment.encode(), wall_s=_WALL_S)
             took = time.perf_counter() - began
             if number:  # the first run also starts the zygote
                 times.whole.append(took)
+                times.processor.append(processor_s(zygote) - used)
                 for check in listen(said).checks:
                     times.checks.setdefault(check.name, []).append(check.seconds)
                     times.verdicts[check.name] = check.verdict
     return times
+
+
+def with_figures(zygote, assignment, base):
+    """Draw the base's probes and measure it, in a child of its own."""
+    manifest = Manifest.decode(assignment.base_manifest.read_bytes())
+    probes, figures = (assignment.suite.with_name(f"base-{n}") for n in ("probes", "figures"))
+    view = base_view(manifest)
+    probes.write_bytes(draw(str(view.root), view.config).encode())
+    scratch = assignment.scratch.with_name("measuring")
+    scratch.mkdir()
+    told = BaseAssignment(
+        base=base, base_manifest=assignment.base_manifest, model_type=assignment.model_type,
+        suite=assignment.suite, probes=probes, scratch=scratch, device=assignment.device,
+        threads=0, wall_s=_WALL_S, memory_bytes=0,
+    )  # fmt: skip
+    found = listen(zygote.run(b"measure " + told.encode(), wall_s=_WALL_S)).figures
+    figures.write_bytes(found.encode())
+    return replace(assignment, base_probes=probes, base_figures=figures)
+
+
+def processor_s(zygote):
+    """Give the processor time of all children that have ended."""
+    fields = Path(f"/proc/{zygote.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[13:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def sample():
@@ -92,6 +131,7 @@ def made(folder, size):
     torch.manual_seed(5)
     network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**size))
     network.save_pretrained(folder / "base")
+    tokenizer().save_pretrained(folder / "base")
     config = peft.LoraConfig(r=16, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     adapter = peft.get_peft_model(network, config)
     with torch.no_grad():
@@ -101,6 +141,16 @@ def made(folder, size):
     adapter.save_pretrained(folder / "delta")
     (folder / "delta" / "README.md").unlink(missing_ok=True)
     return folder / "base", folder / "delta"
+
+
+def tokenizer():
+    """Make a tokenizer of the project's own pages, with words of several letters."""
+    made = tokenizers.ByteLevelBPETokenizer()
+    pages = sorted(str(path) for path in (PAGE.parent).glob("*.md"))
+    made.train(pages, vocab_size=8_000, special_tokens=["<s>", "</s>"], show_progress=False)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made._tokenizer, bos_token="<s>", eos_token="</s>"
+    )
 
 
 def lay_out(folder, base, delta, options):
@@ -133,6 +183,10 @@ def table(found, options):
         lines.append(f"{check:<34}" + "".join(f"{cell:>26}" for cell in cells))
     whole = [f"{statistics.median(t.whole):.3f} s      " for t in found.values()]
     lines.append(f"{'the run: fork, sandbox, checks':<34}" + "".join(f"{w:>26}" for w in whole))
+    used = [f"{statistics.median(t.processor):.3f} s      " for t in found.values()]
+    lines.append(f"{'its processor time':<34}" + "".join(f"{w:>26}" for w in used))
+    once = [f"{t.base:.3f} s      " for t in found.values()]
+    lines.append(f"{'measuring the base, once':<34}" + "".join(f"{w:>26}" for w in once))
     return "\n".join(lines)
 
 

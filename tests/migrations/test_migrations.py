@@ -24,7 +24,8 @@ WHOLE_WAYS = [
     for name in REVISIONS
 ]
 APPEND_ONLY = [
-    "accepted_warnings", "approvals", "audit", "complete_verdicts", "disputes", "floors", "freezes",
+    "accepted_warnings", "approvals", "audit", "base_figures", "base_probes",
+    "complete_verdicts", "disputes", "floors", "freezes",
     "log_checkpoints", "log_leaves", "log_nodes", "log_origins", "log_statements", "referrers",
     "reviews", "revisions", "revoked_signers", "summaries", "terms", "verdict_envelopes",
     "verdicts", "waiver_channels",

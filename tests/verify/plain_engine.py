@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deltareg_verify.engine import Change, Fired
+from deltareg_verify.figures import Figures
 
 
 def array(*values):
@@ -30,6 +31,7 @@ class PlainEngine:
     overflows: tuple = ()
     tokens: list | None = None
     perplexities: dict = field(default_factory=dict)
+    figures: dict = field(default_factory=dict)
     times: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
 
@@ -58,6 +60,9 @@ class PlainEngine:
         """Give every text the one perplexity of a state, over ten tokens."""
         found = self.perplexities.get(state)
         return None if found is None else np.array([[10 * np.log(found), 10.0]] * len(texts))
+
+    def general(self, state, probes, *, ways=None):
+        return self.figures.get(state, Figures())
 
     def tokenizer(self):
         return None

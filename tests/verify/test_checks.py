@@ -11,7 +11,7 @@ from deltareg_verify.checks.norm_ratio import layer_type, outliers, size_ratios
 from deltareg_verify.engine import Change, Fired
 from tests.architecture.generate_check_catalogue import FILE, generate
 from tests.architecture.generated import is_current
-from tests.verify.bench import SMOKE, sample_bench
+from tests.verify.bench import SMOKE, sample_bench, suite_of
 from tests.verify.plain_engine import PlainEngine, array
 
 SPECS = {spec.name: spec for spec in SMOKE.checks}
@@ -49,7 +49,8 @@ def test_only_checks_that_depend_on_the_kind_or_the_network_may_not_apply():
     measures = {name for name, form in CATALOGUE.items() if form.probes}
     assert found == measures | {
         "norm_ratio", "idle", "spectral", "attached_equals_folded", "reloads", "library_agrees",
-        "golden",
+        "golden", "rows", "module_types", "general_perplexity", "special_tokens",
+        "class_entropy", "embedding_spread", "batching",
     }  # fmt: skip
 
 
@@ -249,31 +250,39 @@ class TestAttachedEqualsFolded:
 
 
 class TestPerplexity:
-    @pytest.mark.parametrize(("value", "verdict"), [(20, "pass"), (39, "pass"), (41, "warn")])
-    def test_losing_too_much_is_warned_of(self, find, value, verdict):
-        finding = find("perplexity", perplexities={"base": 20.0, "attached": float(value)})
+    def found(self, bench, **parts):
+        """Run the check on a text that a suite brings; `smoke` asks for none."""
+        case = bench.case(engine=lambda _: PlainEngine(**parts))
+        case.suite = suite_of("perplexity")
+        return all_checks()["perplexity"].run(case, case.suite.checks[0])
 
-        assert finding.verdict == verdict
-        assert finding.baseline == pytest.approx(20.0)
+    def test_what_is_measured_is_told(self, bench):
+        finding = self.found(bench, perplexities={"base": 20.0, "attached": 39.0})
 
-    @pytest.mark.parametrize("value", [NAN, INF])
-    def test_a_perplexity_that_is_no_number_is_warned_of(self, find, value):
-        assert find("perplexity", perplexities={"base": 20.0, "attached": value}).verdict == "warn"
+        assert (finding.verdict, finding.value) == ("pass", pytest.approx(39.0))
 
-    def test_a_base_without_a_generative_head_is_not_asked(self, find):
-        assert find("perplexity").verdict == "n/a"
+    def test_a_base_without_a_generative_head_lacks_the_measure(self, bench):
+        finding = self.found(bench)
+
+        assert (finding.verdict, finding.code) == ("fail", "missing_measure")
 
 
 class TestDeterministic:
-    def test_equal_generations_pass(self, find):
+    def generated(self, bench, tokens):
+        """Run the check as `deep` does; that of `smoke` asks for no tokens."""
+        (spec,) = suite_of("deterministic").checks
+        case = bench.case(engine=lambda _: PlainEngine(tokens=tokens))
+        return all_checks()["deterministic"].run(case, spec)
+
+    def test_equal_generations_pass(self, bench):
         tokens = [np.array([[1, 2]]), np.array([[1, 2]])]
 
-        assert find("deterministic", tokens=tokens).verdict == "pass"
+        assert self.generated(bench, tokens).verdict == "pass"
 
-    def test_unequal_generations_fail(self, find):
+    def test_unequal_generations_fail(self, bench):
         tokens = [np.array([[1, 2]]), np.array([[1, 3]])]
 
-        finding = find("deterministic", tokens=tokens)
+        finding = self.generated(bench, tokens)
 
         assert (finding.verdict, finding.code, finding.value) == ("fail", "non_deterministic", 1)
 

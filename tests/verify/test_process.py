@@ -239,3 +239,22 @@ class TestSettings:
 
         with pytest.raises(InvalidInput, match=f"DELTAREG_WORKER_{variable}"):
             resolve({}, is_once=False)
+
+
+@pytest.mark.slow
+def test_a_base_is_measured_once_for_all_its_versions(server, start):
+    client = server.client()
+    client.push(SAMPLES / "deltas/tinyllama/lora", "team/lora", base="tinyllama")
+
+    for _ in range(2):
+        assert start("--once", "--gpu", "cpu").wait() == 0
+
+    probes = client.bases.probes("tinyllama")
+    logs = [
+        "\n".join(line.text for line in client.runs.log(run.id).items)
+        for run in client.runs.list().items
+        if run.what == "verify"
+    ]
+    assert [one.signed_by for one in probes.figures] == ["worker"]
+    assert sum("measures tinyllama" in log for log in logs) == 1
+    assert {client.show(f"team/lora:v{number}").verdict for number in (1, 2)} == {"pass"}

@@ -10,13 +10,18 @@ from deltareg.gate.verifier import VERIFIER
 from deltareg.suites.suite import Suite
 from deltareg.wire import LeaseGrant, VerdictReport, request_of
 from deltareg_verify import verdict as verdicts
-from deltareg_verify.assignment import Assignment
+from deltareg_verify.assignment import Assignment, Brought
 from deltareg_verify.heartbeat import Heartbeat
 from deltareg_verify.interruption import interruption
 from deltareg_verify.materials import Materials
 from deltareg_verify.parts import Parts
 from deltareg_verify.report import Report, listen
 from deltareg_verify.run_log import RunLog
+
+OF_GENERAL_PROBES = frozenset({
+    "general_perplexity", "special_tokens", "class_entropy", "embedding_spread", "batching",
+})  # fmt: skip
+"""The checks that go by the general probes of the base, and by its own figures on them."""
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +43,8 @@ def _report(
     if grant.waived:
         told.say(f"goes on where {', '.join(grant.waived)} fails: somebody answers for that")
     told.plan([spec.name for spec in suite.checks])
-    assignment = _assignment(parts, materials, folder, waived=grant.waived)
+    brought = _measured(parts, grant, materials, folder, heart, told)
+    assignment = _assignment(parts, materials, folder, brought, waived=grant.waived)
     said = parts.children.run(
         b"verify " + assignment.encode(),
         wall_s=assignment.wall_s,
@@ -55,8 +61,31 @@ def _report(
     return report.model_copy(update={"environment": environment})
 
 
+def _measured(
+    parts: Parts,
+    grant: LeaseGrant,
+    materials: Materials,
+    folder: Path,
+    heart: Heartbeat,
+    told: RunLog,
+) -> Brought:
+    """Bring the base's probe set and figures, where a check of the suite goes by them."""
+    names = {spec.check for spec in materials.suite.checks}
+    if parts.measures is None or not names & OF_GENERAL_PROBES:
+        return Brought()
+    return parts.measures.bring(
+        grant, materials, folder, say=told.say,
+        interrupted=lambda: interruption(parts, heart, own=folder / "measuring"),
+    )  # fmt: skip
+
+
 def _assignment(
-    parts: Parts, materials: Materials, folder: Path, *, waived: Sequence[str]
+    parts: Parts,
+    materials: Materials,
+    folder: Path,
+    brought: Brought,
+    *,
+    waived: Sequence[str],
 ) -> Assignment:
     own = folder / "own"
     own.mkdir()
@@ -78,6 +107,8 @@ def _assignment(
         promoted=materials.promoted,
         references=materials.references,
         names=materials.names,
+        base_probes=brought.probes,
+        base_figures=brought.figures,
         waived=tuple(waived),
     )
 

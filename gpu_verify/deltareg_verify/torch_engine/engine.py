@@ -4,12 +4,11 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,12 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from deltareg.delta.kind import Addition, BaseCopy, Effect, WeightUpdate
 from deltareg.errors import Inconclusive
+from deltareg.suites.base_probes import BaseProbes
 from deltareg.suites.suite import Suite
 from deltareg_verify.case import BaseFolder
 from deltareg_verify.engine import (
     F64,
+    OTHER_SEED,
     Change,
     Fired,
     Outputs,
@@ -30,32 +31,35 @@ from deltareg_verify.engine import (
     SecondOpinion,
     State,
 )
+from deltareg_verify.figures import Figures
 from deltareg_verify.torch_engine import device as devices
+from deltareg_verify.torch_engine import tokens as wording
 from deltareg_verify.torch_engine.fold import chains, change_of
 from deltareg_verify.torch_engine.forward import forward, put_on, watched_forward
 from deltareg_verify.torch_engine.from_files import dtype_of, outlined
 from deltareg_verify.torch_engine.invocations import with_invocations
+from deltareg_verify.torch_engine.judging import Judged, figures_of
 from deltareg_verify.torch_engine.load import DTYPES, SPELLED, Network, load, load_tokenizer
+from deltareg_verify.torch_engine.networks.calling import parameters_of
 from deltareg_verify.torch_engine.networks.pipeline import run_part
 from deltareg_verify.torch_engine.ops import REAL, KeepingOps, TorchOps
 from deltareg_verify.torch_engine.plan import Plan, fold_plan, make_plan
 from deltareg_verify.torch_engine.prefix import added_rows, without_added
-from deltareg_verify.torch_engine.probe import floating_outputs, given_inputs, probe_inputs
+from deltareg_verify.torch_engine.probe import (
+    continues_texts,
+    floating_outputs,
+    given_inputs,
+    probe_inputs,
+)
 from deltareg_verify.torch_engine.reloaded import folded_values, load_beside
 from deltareg_verify.torch_engine.room import Room, needed
 from deltareg_verify.torch_engine.second_opinion import ask, stored_places
 from deltareg_verify.torch_engine.streamed import Placing
 from deltareg_verify.torch_engine.swap import swapped
-from deltareg_verify.torch_engine.tokens import (
-    BaseTokenizer,
-    encode_texts,
-    score_pairs,
-    sum_losses,
-)
+from deltareg_verify.torch_engine.tokens import BaseTokenizer
 from deltareg_verify.torch_engine.writing import can_write, load_settings, write
 
 _MOST_TOKENS = 512
-_BOUND = frozenset({"decoder_input_ids", "image_attention_mask"})  # no forward on words alone
 
 
 class TorchEngine:
@@ -105,9 +109,7 @@ class TorchEngine:
 
     def outputs(self, state: State, *, seed: int = 0) -> Outputs:
         """Run one forward on the probe; rows of a prompt are no outputs of the probe's."""
-        found = floating_outputs(self._forward(state, self._probe, seed=seed))
-        added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
-        return without_added(found, self.outputs("base"), added) if added else found
+        return self._of_inputs(state, self._forward(state, self._probe, seed=seed))
 
     def reloaded(self, config: Mapping[str, object]) -> Reloaded:
         """Load what folding gives by the class that a config names, and run it on the probe."""
@@ -144,7 +146,7 @@ class TorchEngine:
         Raises:
             InvalidInput: The network has no such parameter.
         """
-        return floating_outputs(self._forward(state, self._given(inputs)))
+        return floating_outputs(self._forward(state, given_inputs(self._network.module, inputs)))
 
     def fired(self) -> Fired:
         """Run one attached forward and tell what took part."""
@@ -152,7 +154,7 @@ class TorchEngine:
 
     def fired_for(self, inputs: Mapping[str, NDArray[np.generic]]) -> Fired:
         """The same on inputs of one's own."""
-        return self._fired(self._given(inputs))
+        return self._fired(given_inputs(self._network.module, inputs))
 
     def overflowed(self) -> Sequence[str]:
         """Name folded weights that are not finite."""
@@ -183,7 +185,7 @@ class TorchEngine:
         self, state: State, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> F64:
         """Score pairs, one forward for all that share what goes in."""
-        return score_pairs(
+        return wording.score_pairs(
             lambda ids: self._logits(state, ids), pairs,
             most=self._most_positions, device=self._device,
         )  # fmt: skip
@@ -197,34 +199,39 @@ class TorchEngine:
         is_over: Callable[[Sequence[int]], bool],
     ) -> list[int]:
         """Continue tokens without a cache, so that each step is a plain forward."""
-        ids = torch.tensor([list(tokens)], dtype=torch.long, device=self._device)
-        found: list[int] = []
-        while tokens and len(found) < count:
-            following = int(self._logits(state, ids)[0, -1].argmax())
-            found.append(following)
-            if is_over(found):
-                break
-            ids = torch.cat([ids, ids.new_tensor([[following]])], dim=1)
-        return found
+        logits_of = partial(self._logits, state)
+        return wording.follow(logits_of, tokens, count, is_over=is_over, device=self._device)
+
+    def general(
+        self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
+    ) -> Figures:
+        """Work out the figures on the general probes."""
+        judged = Judged(
+            self._network.module, self._tokenizer, self._is_generative, self._most_positions,
+            self._probe, self._effects if state == "attached" else (),
+        )  # fmt: skip
+        with devices.memory_seam(f"running the {state} network on general probes"):
+            general = judged.inputs(probes)
+            with self._as(state):
+                return figures_of(judged, general, ways=ways)
 
     def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
         """Sum the loss of every text."""
         tokenizer = self._tokenizer
         if tokenizer is None or not self._is_generative:
             return None
-        return sum_losses(
-            lambda ids: self._logits(state, ids), texts, tokenizer,
-            most=self._most_tokens, device=self._device,
-        )  # fmt: skip
+        logits_of, most = partial(self._logits, state), self._most_tokens
+        return wording.sum_losses(logits_of, tokenizer, texts, most=most, device=self._device)
 
     def encode(
         self, texts: Sequence[str], others: Sequence[str] | None = None
     ) -> Mapping[str, NDArray[np.int64]] | None:
         """Encode texts, or pairs of them, with the base's tokenizer."""
-        if self._tokenizer is None:
+        tokenizer = self._tokenizer
+        if tokenizer is None:
             return None
-        takes = inspect.signature(self._network.module.forward).parameters
-        return encode_texts(self._tokenizer, texts, others, takes=takes, most=self._most_tokens)
+        takes, most = parameters_of(self._network.module), self._most_tokens
+        return wording.encode_texts(tokenizer, texts, others, most=most, takes=takes)
 
     def write(
         self, state: State, inputs: Mapping[str, NDArray[np.generic]], count: int
@@ -315,12 +322,9 @@ class TorchEngine:
     def _plan(self) -> Plan:
         with devices.memory_seam("computing the new weights"):
             return make_plan(
-                self._network,
-                self._effects,
-                tensors=self._tensors,
-                names=self._base.view.names,
-                ops=self._ops,
-            )
+                self._network, self._effects, tensors=self._tensors,
+                names=self._base.view.names, ops=self._ops,
+            )  # fmt: skip
 
     @cached_property
     def _folded(self) -> Mapping[str, torch.Tensor]:
@@ -333,43 +337,40 @@ class TorchEngine:
     def _probe(self) -> Mapping[str, torch.Tensor]:
         probes = self._suite.probes
         made = probe_inputs(
-            self._network.module,
-            seed=self._suite.seed,
-            sequences=probes["sequences"],
-            tokens=probes["tokens"],
-        )
+            self._network.module, seed=self._suite.seed,
+            sequences=probes["sequences"], tokens=probes["tokens"],
+        )  # fmt: skip
         return with_invocations(made, self._probed)
 
-    @cached_property
+    @property
     def _most_tokens(self) -> int:
         return min(_MOST_TOKENS, self._most_positions)
 
     @cached_property
     def _most_positions(self) -> int:
         module = self._network.module
-        if not isinstance(module, PreTrainedModel):
-            return _MOST_TOKENS
-        config = module.config.get_text_config()
+        config = module.config.get_text_config() if isinstance(module, PreTrainedModel) else None
         return int(getattr(config, "max_position_embeddings", None) or _MOST_TOKENS)
 
     @property
     def _is_generative(self) -> bool:
-        module = self._network.module
-        if not isinstance(module, PreTrainedModel):
-            return False
-        goes_on = module.main_input_name == "input_ids" and not self._probe.keys() & _BOUND
-        return goes_on and module.can_generate() and not module.config.is_encoder_decoder
-
-    def _given(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, torch.Tensor]:
-        return given_inputs(self._network.module, inputs)
+        return continues_texts(self._network.module, self._probe)
 
     def _fired(self, inputs: Mapping[str, torch.Tensor]) -> Fired:
         module, plan = self._network.module, self._plan
         with devices.memory_seam("running the attached forward"):
-            watched = watched_forward(module, plan, self._running, inputs)
-        planned = plan.effects()
-        silent, homeless = tuple(sorted(planned.difference(watched.seen))), tuple(plan.homeless)
-        return Fired(len(planned), silent, tuple(plan.not_exercised), homeless, watched.moved)
+            watched = watched_forward(module, plan, self._running, inputs, seed=OTHER_SEED)
+        planned, homeless = plan.effects(), tuple(plan.homeless)
+        silent = tuple(sorted(planned.difference(watched.seen)))
+        outputs = self._of_inputs("attached", watched.result) if inputs is self._probe else None
+        left = tuple(plan.not_exercised)
+        return Fired(len(planned), silent, left, homeless, watched.moved, outputs)
+
+    def _of_inputs(self, state: State, result: Mapping[str, object]) -> Outputs:
+        """Give the outputs on the probe, without the rows of a prompt."""
+        found = floating_outputs(result)
+        added = added_rows(self._plan.inserts, self._running) if state == "attached" else 0
+        return without_added(found, self.outputs("base"), added) if added else found
 
     def _logits(self, state: State, ids: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

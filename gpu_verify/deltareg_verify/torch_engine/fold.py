@@ -111,15 +111,22 @@ def change_of(chain: Chain, tensors: Mapping[str, Tensor], ops: TorchOps) -> Cha
         return None
     rows = min((chain.shape or source.shape)[0], source.shape[0]) if source.shape else 1
     factored = _only_factored(chain)
-    delta, weight = _factored_square(factored, ops) if factored else 0.0, 0.0
+    squares = [] if factored is None else [_factored_squares(factored, ops)]
+    weight = 0.0
     for start, stop in _blocks(chain, rows):
         old = _base_rows(source, source.shape, start, stop, ops)
         weight += _square(old)
         if factored is None:
-            delta += _square(_rows(chain, old, start, stop, ops) - old)
+            squares.append(_row_squares(_rows(chain, old, start, stop, ops) - old))
     size = math.prod(source.shape)
     is_vector = len(source.shape) < 2
-    return Change(chain.target, math.sqrt(delta / size), math.sqrt(weight / size), is_vector)
+    by_row = torch.cat(squares) if squares else torch.zeros(1, dtype=torch.float64)
+    delta = float(by_row.sum())
+    peak, middle, at = (0.0, 0.0, 0) if is_vector else _peak(by_row, size // max(1, rows))
+    return Change(
+        chain.target, math.sqrt(delta / size), math.sqrt(weight / size), is_vector,
+        row_peak=peak, row_middle=middle, row=at,
+    )  # fmt: skip
 
 
 def _rows(chain: Chain, weight: torch.Tensor, start: int, stop: int, ops: TorchOps) -> torch.Tensor:
@@ -155,12 +162,31 @@ def _blocks(chain: Chain, rows: int) -> Iterator[tuple[int, int]]:
 
 
 def _square(values: torch.Tensor) -> float:
-    return float(values.double().square().sum())
+    # In float64 without a copy in it.
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
 
 
-def _factored_square(update: Factored, ops: TorchOps) -> float:
-    """Square of the Frobenius norm of s·L·R: s² Σ (LᵀL ∘ RRᵀ), without the product L·R."""
+def _row_squares(values: torch.Tensor) -> torch.Tensor:
+    """Give the sum of squares of every row, in float64."""
+    if values.ndim < 2:
+        return values.double().square().reshape(-1)
+    return torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64).square()
+
+
+def _factored_squares(update: Factored, ops: TorchOps) -> torch.Tensor:
+    """Sum of squares of the rows of s·L·R: s² Σ (L (RRᵀ) ∘ L), without the product L·R."""
     left, right, scale = update.factors(ops)
     tall, wide = as_torch(left).double(), as_torch(right).double()
-    inner = (tall.T @ tall) * (wide @ wide.T)
-    return scale * scale * max(0.0, float(inner.sum()))
+    return (scale * scale * ((tall @ (wide @ wide.T)) * tall).sum(1)).clamp(min=0)
+
+
+def _peak(by_row: torch.Tensor, width: int) -> tuple[float, float, int]:
+    """Give the RMS of the row that changes most, that of the middle one that changes, and which."""
+    if not bool(torch.isfinite(by_row).all()):
+        return math.nan, math.nan, 0
+    changed = by_row[by_row > 0]
+    if not len(changed):
+        return 0.0, 0.0, 0
+    width = max(1, width)
+    at = int(by_row.argmax())
+    return math.sqrt(float(by_row[at]) / width), math.sqrt(float(changed.median()) / width), at

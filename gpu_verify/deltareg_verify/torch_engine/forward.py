@@ -115,9 +115,14 @@ def forward(module: nn.Module, inputs: Mapping[str, torch.Tensor], *, seed: int 
 
 
 def watched_forward(
-    module: nn.Module, plan: Plan, ops: TorchOps, inputs: Mapping[str, torch.Tensor]
+    module: nn.Module,
+    plan: Plan,
+    ops: TorchOps,
+    inputs: Mapping[str, torch.Tensor],
+    *,
+    seed: int = 0,
 ) -> Watched:
-    """Run the network once with a plan on it, and watch."""
+    """Run the network once with a plan on it, and watch; the rest is as for `forward`."""
     fired: set[str] = set()
     moved: dict[str, bool] = {}
     weighed = set(plan.targets.values())
@@ -129,5 +134,5 @@ def watched_forward(
             moved[name] = moved.get(name, False) or not torch.equal(*map(as_torch, passed))
 
     with put_on(module, plan, ops, noted) as weights, Watch(weights) as watch:
-        result = forward(module, inputs)
+        result = forward(module, inputs, seed=seed)
     return Watched(result, fired | {plan.targets[name] for name in watch.seen}, moved)

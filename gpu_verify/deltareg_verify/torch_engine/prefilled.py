@@ -20,7 +20,7 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from deltareg.errors import Inconclusive
 
 Keywords = dict[str, object]
-_NAMES = ("cache", "past_key_values")
+CACHE_NAMES = ("cache", "past_key_values")
 _NUMBERS = ("layer_idx", "layer_id", "layer_number")
 
 
@@ -81,7 +81,7 @@ class Prefilled(DynamicCache):
 
 def takes_cache(network: PreTrainedModel) -> bool:
     """Whether a network's forward takes a cache."""
-    return bool(_name_of_cache(network))
+    return bool(name_of_cache(network))
 
 
 def filling(
@@ -98,7 +98,7 @@ def filling(
     Raises:
         Inconclusive: The network does not number its layers.
     """
-    own_name = _name_of_cache(network)
+    own_name = name_of_cache(network)
     fillings = {_number(module): parts for module, parts in modules.items()}
     counts = {sum(part.keys.shape[1] for part in parts) for parts in fillings.values()}
     if sorted(fillings) != list(range(len(modules))) or len(counts) != 1:
@@ -109,7 +109,9 @@ def filling(
 
     def put(keywords: Keywords) -> Keywords:
         given = dict(keywords)
-        name = next((n for n in _NAMES if given.get(n) is not None), own_name)  # either may be used
+        name = next(
+            (n for n in CACHE_NAMES if given.get(n) is not None), own_name
+        )  # either may be used
         mask, positions = given.get(mask_name), given.get("position_ids")
         given[name], cache = _prefilled(given.get(name), is_double=is_double)
         if not cache.holds(fillings):
@@ -137,9 +139,10 @@ def _prefilled(given: object, *, is_double: bool) -> tuple[object, Prefilled]:
     return (EncoderDecoderCache(made, DynamicCache()) if is_double else made), made
 
 
-def _name_of_cache(network: PreTrainedModel) -> str:
+def name_of_cache(network: PreTrainedModel) -> str:
+    """Give the parameter by which a network's forward takes a cache; empty where it takes none."""
     takes = inspect.signature(network.forward).parameters
-    return next((name for name in _NAMES if name in takes), "")
+    return next((name for name in CACHE_NAMES if name in takes), "")
 
 
 def _number(module: nn.Module) -> int:

@@ -27,6 +27,7 @@ _KNOWN = (
 )  # fmt: skip
 _LENGTHS = ("max_position_embeddings", "max_target_positions")
 _TOKENS = ("input_ids", "decoder_input_ids")
+_BOUND = frozenset({"decoder_input_ids", "image_attention_mask"})  # no forward on words alone
 
 
 class _Placed(Protocol):
@@ -84,6 +85,14 @@ def _inputs_of(
         raise Inconclusive(f"there is no probe for {type(module).__name__}: it takes {lost[0]}")
     made = with_image_tokens(module, made, takes)
     return {name: value for name, value in made.items() if name in takes}
+
+
+def continues_texts(module: nn.Module, probe: Inputs) -> bool:
+    """Whether a network continues texts by itself, and by words alone."""
+    if not isinstance(module, PreTrainedModel):
+        return False
+    goes_on = module.main_input_name == "input_ids" and not probe.keys() & _BOUND
+    return goes_on and module.can_generate() and not module.config.is_encoder_decoder
 
 
 def given_inputs(

@@ -85,8 +85,8 @@ def score_pairs(
 
 def sum_losses(
     logits_of: Callable[[torch.Tensor], torch.Tensor],
-    texts: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
     *,
     most: int,
     device: torch.device,
@@ -110,7 +110,7 @@ def sum_losses(
 def encode_texts(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
-    others: Sequence[str] | None,
+    others: Sequence[str] | None = None,
     *,
     takes: Collection[str],
     most: int,
@@ -131,6 +131,26 @@ def encode_texts(
         padding=True, return_tensors="np",
     )  # fmt: skip
     return {str(k): np.asarray(v, np.int64) for k, v in encoded.items() if k in takes}
+
+
+def follow(
+    logits_of: Callable[[torch.Tensor], torch.Tensor],
+    tokens: Sequence[int],
+    count: int,
+    *,
+    is_over: Callable[[Sequence[int]], bool],
+    device: torch.device,
+) -> list[int]:
+    """Continue tokens greedily; see `Engine.follow`."""
+    ids = torch.tensor([list(tokens)], dtype=torch.long, device=device)
+    found: list[int] = []
+    while tokens and len(found) < count:
+        following = int(logits_of(ids)[0, -1].argmax())
+        found.append(following)
+        if is_over(found):
+            break
+        ids = torch.cat([ids, ids.new_tensor([[following]])], dim=1)
+    return found
 
 
 def _check(context: Sequence[int], following: Sequence[int], most: int) -> None:

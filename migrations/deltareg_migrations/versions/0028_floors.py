@@ -9,7 +9,7 @@ from alembic import op
 from deltareg_migrations.triggers import append_only, drop_append_only
 
 revision = "0028"
-down_revision = "0026"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import TypeAdapter
 
 from deltareg.client import use_cases
+from deltareg.client.asking.resolving import base_path
 from deltareg.client.client import Client
 from deltareg.client.config import ClientConfig
-from deltareg.signing.signed import sign_statement
+from deltareg.errors import BadSignature, InvalidInput
+from deltareg.signing.signed import open_statement, sign_statement
 from deltareg.wire import (
+    BaseProbeSet,
+    FiguresReport,
     LeaseGrant,
     LeaseHold,
     LeaseRequest,
@@ -25,7 +29,12 @@ from deltareg.wire import (
     VerdictInfo,
     VerdictReport,
 )
-from deltareg.wire.statements import verdict_statement
+from deltareg.wire.statements import (
+    FIGURES,
+    figures_statement,
+    read_figures,
+    verdict_statement,
+)
 from deltareg.wire.work import work_statement
 
 if TYPE_CHECKING:
@@ -116,6 +125,41 @@ class WorkerClient(Client):
         )  # fmt: skip
         envelope = sign_statement(statement, self._key).decode()
         return SignedReport(fence=report.fence, envelope=envelope)
+
+    def base_probes(self, name: str) -> BaseProbeSet:
+        """Give the probe set of a base, with what workers found of it."""
+        return self._api.get(f"{base_path(name)}/probes", BaseProbeSet)
+
+    def keep_figures(self, probes: BaseProbeSet, *, surroundings: str, figures: str) -> None:
+        """Sign what was found of a base, and have it kept; without a key nothing is."""
+        if self._key is None:
+            return
+        statement = figures_statement(probes, surroundings=surroundings, figures=figures)
+        body = FiguresReport(envelope=sign_statement(statement, self._key).decode())
+        self._api.post(f"{base_path(probes.base)}/figures", body, BaseProbeSet)
+
+    def figures_of(self, probes: BaseProbeSet, *, surroundings: str) -> str:
+        """Give the figures that this worker signed in such surroundings; empty where it has not.
+
+        What others signed is left aside: a worker that lies would lie to all.
+        """
+        if self._key is None:
+            return ""
+        public = self._key.public
+        for kept in probes.figures:
+            if kept.keyid != public.keyid or kept.surroundings != surroundings:
+                continue
+            try:
+                signed = open_statement(
+                    kept.envelope.encode(), {public.keyid: public}, predicate_type=FIGURES
+                )
+                said = read_figures(signed.statement)
+            except (BadSignature, InvalidInput):
+                continue
+            is_same = f"sha256:{signed.statement.sha256}" == probes.digest
+            if is_same and said.surroundings == surroundings:
+                return said.figures
+        return ""
 
     def reencode(self, grant: LeaseGrant, base: "BaseFolder", scratch: Path) -> ReencodeReport:
         """Make and send the new form of a version, for the run that a worker holds."""

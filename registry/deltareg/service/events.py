@@ -24,6 +24,7 @@ class Action(StrEnum):
     BASE_DELETE = "base.delete"
     BASE_DOUBT = "base.doubt"
     BASE_HEAL = "base.heal"
+    BASE_MEASURE = "base.measure"
     BASE_PROVE = "base.prove"
     BASE_PUSH = "base.push"
     BASE_REGISTER = "base.register"

@@ -91,6 +91,38 @@ class BaseInfo(Answer):
     aliases: list[str] = []
 
 
+class BaseFigures(Answer):
+    """What a worker found of a base on its probes, in some surroundings, as it signed it."""
+
+    surroundings: str
+    keyid: str
+    signed_by: str
+    created_at: str
+    envelope: str
+
+
+class BaseProbeSet(Answer):
+    """The general probe set of a base: what every delta on it is held against.
+
+    `document` is canonical JSON, `digest` its sha256; `texts` counts the texts in it.
+    """
+
+    base: str
+    root: str
+    identity: str
+    digest: str
+    modalities: list[str]
+    texts: int
+    document: str
+    figures: list[BaseFigures] = []
+
+
+class FiguresReport(Request):
+    """What a worker found of a base: a DSSE envelope of an in-toto statement, in JSON."""
+
+    envelope: Annotated[str, Field(max_length=256 << 10)]
+
+
 class BasePart(Answer):
     """A part in which two bases differ: in which keys of the config, or in which files."""
 

@@ -5,18 +5,21 @@ byte of it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import Field, ValidationError
 
 from deltareg.errors import InvalidInput
 from deltareg.signing.statement import Statement
+from deltareg.wire.bases import BaseProbeSet
 from deltareg.wire.messages import Outcome, Request, Text
 from deltareg.wire.runs import BaseEvidence, CheckResult, LeaseGrant, VerdictReport
 
 VERDICT: Final = "urn:deltareg:attestation:verdict:v1"
+FIGURES: Final = "urn:deltareg:attestation:base-figures:v1"
 VSA: Final = "https://slsa.dev/verification_summary/v1"
 _SHA256 = "sha256:"
+Said = TypeVar("Said", bound=Request)
 
 
 class SuiteNamed(Request):
@@ -82,6 +85,36 @@ class VerdictPredicate(Request):
         )  # fmt: skip
 
 
+class FiguresPredicate(Request):
+    """What a worker found of a base on the base's own probes.
+
+    The subject of the statement is the probe set. `surroundings` are what the figures depend on
+    beside the base, as canonical JSON; `figures` are JSON, which only workers read.
+    """
+
+    base: BaseNamed
+    surroundings: Annotated[str, Field(max_length=2_000)]
+    figures: Annotated[str, Field(max_length=64 << 10)]
+
+
+def figures_statement(probes: BaseProbeSet, *, surroundings: str, figures: str) -> Statement:
+    """Make the statement of what was found of a base."""
+    base = BaseNamed(name=probes.base, root=probes.root, identity=probes.identity)
+    predicate = FiguresPredicate(base=base, surroundings=surroundings, figures=figures)
+    return Statement(
+        probes.base, probes.digest.removeprefix(_SHA256), FIGURES, predicate.model_dump(mode="json")
+    )
+
+
+def read_figures(statement: Statement) -> FiguresPredicate:
+    """Read what a worker said of a base.
+
+    Raises:
+        InvalidInput: It says something else.
+    """
+    return _read(FiguresPredicate, statement, "no figures of a base")
+
+
 def verdict_statement(
     grant: LeaseGrant,
     report: VerdictReport,
@@ -118,15 +151,7 @@ def read_verdict(statement: Statement) -> VerdictPredicate:
     Raises:
         InvalidInput: It says something else than a verdict does.
     """
-    try:
-        return VerdictPredicate.model_validate(dict(statement.predicate))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(
-            f"the statement is no verdict: {where}: {first['msg']}",
-            fix="run a worker of the server's release: deltareg version",
-        ) from error
+    return _read(VerdictPredicate, statement, "no verdict")
 
 
 def summary_statement(
@@ -172,3 +197,15 @@ def summary_statement(
     if unmet:
         predicate["urn:deltareg:unmet"] = list(unmet)
     return Statement(ref, digest.removeprefix(_SHA256), VSA, predicate)
+
+
+def _read(kind: type[Said], statement: Statement, what: str) -> Said:
+    try:
+        return kind.model_validate(dict(statement.predicate))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            f"the statement is {what}: {where}: {first['msg']}",
+            fix="run a worker of the server's release: deltareg version",
+        ) from error

@@ -9,10 +9,18 @@ from deltareg.api.closed import closed_router
 from deltareg.api.conditions import answer
 from deltareg.refs import plain_base
 from deltareg.service.bases import bases as service
-from deltareg.service.bases import changes
+from deltareg.service.bases import changes, probes
 from deltareg.service.verdicts import compat
 from deltareg.suites.suite import DEFAULT_SUITE
-from deltareg.wire import BaseDiff, BaseInfo, BaseRename, CompatRow, Page
+from deltareg.wire import (
+    BaseDiff,
+    BaseInfo,
+    BaseProbeSet,
+    BaseRename,
+    CompatRow,
+    FiguresReport,
+    Page,
+)
 
 router = closed_router("bases", prefix="/bases")
 
@@ -70,6 +78,20 @@ def base_manifest(registry: InRegistry, by: By, base: Named) -> Response:
 def base_storage(registry: InRegistry, by: By, base: Named) -> Response:
     """Give the base's storage map."""
     return Response(service.base_storage_bytes(registry, by, base), media_type="application/json")
+
+
+@router.get("/{base}/probes")
+def base_probes(registry: InRegistry, by: By, base: Named) -> BaseProbeSet:
+    """Give the general probe set of the base, with what workers found of the base on it."""
+    return probes.show_probes(registry, by, base)
+
+
+@router.post("/{base}/figures")
+def add_base_figures(
+    registry: InRegistry, by: By, base: Named, body: FiguresReport
+) -> BaseProbeSet:
+    """Keep what an enrolled worker found of the base on its probes, and signed."""
+    return probes.add_figures(registry, by, base, body)
 
 
 @router.get("/{base}/diff")

@@ -15,6 +15,7 @@ from deltareg.db.queries.deltas import LineFilter
 from deltareg.errors import InvalidInput
 from deltareg.refs import LineRef, Ref, parse_name
 from deltareg.service.bases import bases as base_service
+from deltareg.service.bases import probes as probe_service
 from deltareg.service.channels import gate as gate_service
 from deltareg.service.lines import lineage as lineage_service
 from deltareg.service.lines import log as log_service
@@ -26,6 +27,8 @@ from deltareg.service.resolve import Bare, look_up
 from deltareg.service.runs import flatten as flatten_service
 from deltareg.wire import (
     BaseInfo,
+    BaseProbeSet,
+    FiguresReport,
     FormHistory,
     FormRevert,
     GateAnswer,
@@ -246,6 +249,20 @@ def base_manifest(registry: InRegistry, by: By, version: Version) -> Response:
     """Give the manifest that the version has as a base."""
     raw = base_service.base_manifest_bytes(registry, by, str(version))
     return Response(raw, media_type="application/json")
+
+
+@router.get("/deltas/{ns}/{name}/versions/{version}/as-base/probes")
+def base_probes(registry: InRegistry, by: By, version: Version) -> BaseProbeSet:
+    """Give the general probe set that the version has as a base."""
+    return probe_service.show_probes(registry, by, str(version))
+
+
+@router.post("/deltas/{ns}/{name}/versions/{version}/as-base/figures")
+def add_base_figures(
+    registry: InRegistry, by: By, version: Version, body: FiguresReport
+) -> BaseProbeSet:
+    """Keep what an enrolled worker found of the version as a base, and signed."""
+    return probe_service.add_figures(registry, by, str(version), body)
 
 
 @router.get("/deltas/{ns}/{name}/versions/{version}/as-base/storage")

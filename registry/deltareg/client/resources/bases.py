@@ -14,6 +14,7 @@ from deltareg.wire import (
     BaseDiff,
     BaseForm,
     BaseInfo,
+    BaseProbeSet,
     BaseRename,
     CompatRow,
     Page,
@@ -119,6 +120,10 @@ class Bases(Resource):
         """Say in which parts a base differs from another: tensors, config, tokenizer and so on."""
         one, two = self.show(name).name, self.show(other).name
         return self._context.api.get(f"{base_path(one)}/diff", BaseDiff, other=two)
+
+    def probes(self, name: str) -> BaseProbeSet:
+        """Show the general probe set of a base: what every delta on it is held against."""
+        return self._context.api.get(f"{base_path(self.show(name).name)}/probes", BaseProbeSet)
 
     def rename(self, name: str, to: str) -> BaseInfo:
         """Give a base another name in its namespace; the one before leads to it on.

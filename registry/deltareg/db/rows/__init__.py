@@ -3,6 +3,7 @@
 from deltareg.db.rows.bases import (
     BaseManifestRow,
     BaseRow,
+    FiguresRow,
     HubIdRow,
     IdentityRow,
     RelationRow,
@@ -109,6 +110,7 @@ __all__ = [
     "EntryRow",
     "EnvelopeRow",
     "EventRow",
+    "FiguresRow",
     "FloorRow",
     "FollowerRow",
     "FormRow",

@@ -57,6 +57,17 @@ class IdentityRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FiguresRow:
+    """What a worker found of a base in some surroundings, as it signed it."""
+
+    surroundings: str
+    keyid: str
+    envelope: bytes
+    created_at: int
+    signer: str
+
+
+@dataclass(frozen=True, slots=True)
 class VariantRow:
     """A variant of a base, by what tells it from others."""
 

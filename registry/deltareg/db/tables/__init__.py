@@ -9,6 +9,7 @@ from deltareg.db.tables.base_identities import (
     deleted_bases,
     verdict_bases,
 )
+from deltareg.db.tables.base_probes import base_figures, base_probes
 from deltareg.db.tables.channels import channels, freezes, quarantines, revisions
 from deltareg.db.tables.fleet import agents, followers
 from deltareg.db.tables.floors import floors
@@ -68,9 +69,11 @@ __all__ = [
     "approvals",
     "audit",
     "base_aliases",
+    "base_figures",
     "base_hub_ids",
     "base_identities",
     "base_packs",
+    "base_probes",
     "base_relations",
     "base_shares",
     "base_variants",

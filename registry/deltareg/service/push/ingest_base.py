@@ -38,6 +38,7 @@ from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import SOMEWHERE, Base
 from deltareg.service.base_parts import with_identity
 from deltareg.service.bases.completion import check_completion, complete
+from deltareg.service.bases.probes import draw_probes
 from deltareg.service.bases.stacks import (
     Ground,
     bottom_records,
@@ -169,6 +170,7 @@ def _commit(
     known = _known(conn, caller, upload, has_bytes=stored is not None)
     base_id = known.id
     settle(conn, caller, known, form)
+    draw_probes(conn, known, manifest_of(upload))
     if is_added:
         _relate(conn, base_id, base_view(manifest_of(upload)))
         if ground is not None and stored is not None:

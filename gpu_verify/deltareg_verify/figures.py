@@ -1,0 +1,156 @@
+"""What a network does on the general probes of its base, in numbers that can be kept.
+
+Those of the base itself are worked out once and stored with it, so they hold no tensors.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from deltareg.errors import InvalidInput
+
+FORMAT = 1
+MOST_BYTES = 64 << 10
+"""How long figures are at most; they are a few kilobytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A summed loss, in nats, and over how many tokens."""
+
+    total: float
+    tokens: int
+
+    @property
+    def mean(self) -> float:
+        """Per token."""
+        return self.total / self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """How likely a special token is, over all places.
+
+    Attributes:
+        share: The mean of its probability.
+        log: The mean of the logarithm of it, in nats.
+    """
+
+    share: float
+    log: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """How a network names classes.
+
+    Attributes:
+        count: How many classes there are.
+        said: Entropy of the mean of what it says of all inputs, in nats.
+        sure: Mean of the entropy of what it says of each, in nats.
+        variation: How much its scores differ from input to input: their deviation from the mean
+            over all inputs, as a share of their size.
+    """
+
+    count: int
+    said: float
+    sure: float
+    variation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How far apart the vectors of different inputs are.
+
+    Attributes:
+        distance: The mean of 1 - cosine over all pairs.
+        size: The root mean square of their lengths.
+    """
+
+    distance: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All of it; what a network has not is empty.
+
+    Attributes:
+        losses: By class of text: a language, a programming language, `chat`.
+        special: By what the token is for: `eos`, `bos`, `pad`, `newline`.
+        classes: Of a classifier.
+        spreads: By output.
+        batching: By way of calling it, the largest difference from calling it in the plain way, as
+            a share of the outputs' size.
+        refusal: Why there are none: what the base said to its probes.
+    """
+
+    losses: Mapping[str, Loss] = field(default_factory=dict[str, Loss])
+    special: Mapping[str, Odds] = field(default_factory=dict[str, Odds])
+    classes: Classes | None = None
+    spreads: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+    batching: Mapping[str, float] = field(default_factory=dict[str, float])
+    refusal: str = ""
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The classes of text that it predicts best, with at least half of all tokens.
+
+        A small base has not learnt every language, and what it never knew cannot be destroyed.
+        """
+        counted = {name: one for name, one in self.losses.items() if one.tokens}
+        enough = sum(one.tokens for one in counted.values()) / 2
+        found: list[str] = []
+        for name in sorted(counted, key=lambda name: counted[name].mean):
+            if sum(counted[other].tokens for other in found) < enough:
+                found.append(name)
+        return tuple(found)
+
+    def perplexity(self, classes: Iterable[str]) -> float | None:
+        """Give the exponential of the loss per token over some classes; None without any."""
+        losses = [self.losses[name] for name in classes if name in self.losses]
+        tokens = sum(one.tokens for one in losses)
+        if not tokens:
+            return None
+        mean = sum(one.total for one in losses) / tokens
+        return math.exp(min(mean, 700.0)) if math.isfinite(mean) else math.inf
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of it are numbers; what is not cannot be kept."""
+        try:
+            self.encode()
+        except ValueError:
+            return False
+        return True
+
+    def encode(self) -> bytes:
+        """Write it as JSON.
+
+        Raises:
+            ValueError: Some of it are no numbers.
+        """
+        told = {"format": FORMAT, **asdict(self)}
+        return json.dumps(told, allow_nan=False, sort_keys=True).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote.
+
+        Raises:
+            InvalidInput: It is something else.
+        """
+        try:
+            values = cast("dict[str, Any]", json.loads(raw))
+            if len(raw) > MOST_BYTES or values.pop("format", None) != FORMAT:
+                raise InvalidInput("the figures of the base are of another release")
+            found = TypeAdapter(cls).validate_python(values)
+        except (ValidationError, ValueError, TypeError, AttributeError) as error:
+            raise InvalidInput(f"these are no figures of a base: {str(error)[:200]}") from error
+        if not found.is_finite:
+            raise InvalidInput("the figures of the base are no numbers")
+        return found

@@ -1,0 +1,27 @@
+"""The general probe sets of bases, and what workers found of the bases themselves on them."""
+
+import sqlalchemy as sa
+
+from deltareg.db.tables.metadata import created_at, created_by, member, metadata, text
+
+# Drawn once, when a base is registered or first verified on. Append-only, as is the table below.
+base_probes = sa.Table(
+    "base_probes",
+    metadata,
+    member("base_id", "bases.id"),
+    text("digest"),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    created_at(),
+)
+
+# What a worker signed about a base in some surroundings; a worker believes only what it signed.
+base_figures = sa.Table(
+    "base_figures",
+    metadata,
+    member("base_id", "bases.id"),
+    sa.Column("surroundings", sa.Text, primary_key=True),
+    sa.Column("keyid", sa.Text, primary_key=True),
+    sa.Column("envelope", sa.LargeBinary, nullable=False),
+    created_at(),
+    created_by(),
+)

@@ -1,0 +1,129 @@
+"""The general probe set of a base, and what workers found of the base on it.
+
+The server draws it itself, from the base's identity and config: whoever registers a base has no say
+in what is asked of the deltas on it. A base of an older release gets its set when somebody asks.
+"""
+
+import sqlalchemy as sa
+
+from deltareg.db.queries import base_probes as queries
+from deltareg.db.queries import signing as signing_queries
+from deltareg.db.rows import BaseRow
+from deltareg.db.session import read, with_retry
+from deltareg.delta.base_manifest import base_view
+from deltareg.errors import BadSignature, Conflict, DeltaregError, NotFound
+from deltareg.identity.manifest import Manifest
+from deltareg.service.authority.grants import WORKER, Right
+from deltareg.service.authority.resources import EVERYTHING, Base
+from deltareg.service.base_parts import identity_of, manifest_of_base
+from deltareg.service.clock import rfc3339
+from deltareg.service.events import Action
+from deltareg.service.registry import Caller, Registry
+from deltareg.service.resolve import find_base
+from deltareg.signing.keys import PublicKey
+from deltareg.signing.signed import open_statement
+from deltareg.suites.base_probes import BaseProbes, draw
+from deltareg.wire import BaseFigures, BaseProbeSet, FiguresReport
+from deltareg.wire.statements import FIGURES, read_figures
+
+MOST = 64
+"""In how many surroundings, and by how many workers, a base may be measured."""
+
+
+def show_probes(registry: Registry, caller: Caller, name: str) -> BaseProbeSet:
+    """Show the probe set of a base, with what workers found; where there is none, draw it.
+
+    Raises:
+        NotFound: There is no such base, or its manifest is damaged.
+    """
+    caller.require(Right.READ, on=Base(name))
+    with read(registry.engine) as conn:
+        base = find_base(conn, caller, name)
+        if queries.probes_document(conn, base.id) is not None:
+            return _shown(conn, base)
+
+    def transaction(conn: sa.Connection) -> BaseProbeSet:
+        draw_probes(conn, base)
+        return _shown(conn, base)
+
+    return with_retry(registry.engine, transaction)
+
+
+def draw_probes(conn: sa.Connection, base: BaseRow, manifest: Manifest | None = None) -> None:
+    """Draw the probe set of a base in a transaction that writes; one that is there stays."""
+    if queries.probes_document(conn, base.id) is not None:
+        return
+    try:
+        config = base_view(manifest or manifest_of_base(conn, base)).config
+    except DeltaregError:  # as damaged as it is: `fsck` names it
+        return
+    drawn = draw(identity_of(conn, base) or base.root, config)
+    queries.add_probes(conn, base.id, digest=str(drawn.digest), document=drawn.encode())
+
+
+def add_figures(
+    registry: Registry, caller: Caller, name: str, report: FiguresReport
+) -> BaseProbeSet:
+    """Keep what a worker found of a base; the same again changes nothing.
+
+    Raises:
+        BadSignature: It is not signed by a key that the worker is enrolled with, or is about
+            another base or other probes.
+        Conflict: As much is known of the base as may be.
+    """
+    caller.require(Right.VERIFY, on=EVERYTHING)
+    envelope = report.envelope.encode()
+
+    def transaction(conn: sa.Connection) -> BaseProbeSet:
+        base = find_base(conn, caller, name)
+        draw_probes(conn, base)
+        key = signing_queries.live_worker_key(conn, caller.principal_id)
+        if key is None or key.role != WORKER:
+            raise BadSignature(
+                "figures of a base are taken from enrolled workers", fix="deltareg worker keys"
+            )
+        public = PublicKey.parse(key.public)
+        signed = open_statement(envelope, {public.keyid: public}, predicate_type=FIGURES)
+        said, shown = read_figures(signed.statement), _shown(conn, base)
+        is_same = (said.base.root, said.base.identity) == (shown.root, shown.identity)
+        if not is_same or f"sha256:{signed.statement.sha256}" != shown.digest:
+            raise BadSignature(
+                f"the figures are not about {base.name} and its probes",
+                fix="run a worker of the server's release: deltareg version",
+            )
+        if len(shown.figures) >= MOST:
+            raise Conflict(f"{base.name} was measured in {MOST} ways already")
+        is_new = queries.add_figures(
+            conn, base.id, surroundings=said.surroundings, keyid=signed.keyid, envelope=envelope,
+            created_by=caller.principal_id,
+        )  # fmt: skip
+        if is_new:
+            caller.record(
+                conn, Action.BASE_MEASURE, f"base/{base.name}", on=Base(base.name), before=None,
+                after={"probes": shown.digest, "keyid": signed.keyid},
+            )  # fmt: skip
+        return _shown(conn, base)
+
+    return with_retry(registry.engine, transaction)
+
+
+def _shown(conn: sa.Connection, base: BaseRow) -> BaseProbeSet:
+    document = queries.probes_document(conn, base.id)
+    if document is None:
+        raise NotFound(
+            f"the base {base.name} has no probe set: its manifest cannot be read",
+            fix="deltareg fsck",
+        )
+    drawn = BaseProbes.decode(document)
+    return BaseProbeSet(
+        base=base.name, root=base.root, identity=identity_of(conn, base),
+        digest=str(drawn.digest), modalities=list(drawn.modalities), texts=len(drawn.texts),
+        document=document.decode(),
+        figures=[
+            BaseFigures(
+                surroundings=row.surroundings, keyid=row.keyid, signed_by=row.signer,
+                created_at=rfc3339(row.created_at), envelope=row.envelope.decode(),
+            )
+            for row in queries.figures_rows(conn, base.id)
+        ],
+    )  # fmt: skip

@@ -1,0 +1,150 @@
+"""The general probe set of a base: what every delta on it is held against, drawn once.
+
+It is drawn from the corpus in `general/` by the base's own identity, so two bases have different
+texts, nobody chooses them, and whoever draws them for a base draws the same. The document holds the
+texts themselves: it stays what it is when a later release brings another corpus.
+"""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from deltareg.digest import Digest, sha256_of
+from deltareg.errors import InvalidInput
+from deltareg.identity.manifest import canonical_json
+
+Modality = Literal["text", "image", "audio"]
+FORMAT = 1
+_ENGLISH, _OTHERS, _PROGRAMS, _CHATS = 3, 9, 5, 3  # rows: twenty, of sixteen tokens each
+_IMAGES = _SOUNDS = 6
+_CONFIG_MARKS: Mapping[Modality, tuple[str, ...]] = {
+    "image": ("patch_size", "image_size", "vision_config"),
+    "audio": ("num_mel_bins", "conv_kernel", "audio_config", "feature_projection_input_dim"),
+    "text": ("vocab_size",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A text of a probe set.
+
+    Attributes:
+        kind: `text`, `code` or `chat`.
+        name: Its language, natural or of programming; `chat` for a chat.
+        text: The text, or of a chat what the user says.
+        answer: Of a chat, what the assistant says; it is put together by the base's own template.
+    """
+
+    kind: Literal["text", "code", "chat"]
+    name: str
+    text: str
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseProbes:
+    """The general probe set of a base.
+
+    Attributes:
+        corpus: Digest of what it was drawn from.
+        modalities: What kinds of input the base takes, as far as its config tells.
+        texts: Its texts.
+        seed: Of images and sounds, which are computed where they are needed.
+        images: How many images.
+        sounds: How many sounds.
+    """
+
+    corpus: str
+    modalities: tuple[Modality, ...]
+    texts: tuple[Drawn, ...]
+    seed: int
+    images: int = _IMAGES
+    sounds: int = _SOUNDS
+
+    def encode(self) -> bytes:
+        """Write it as canonical JSON."""
+        told = TypeAdapter(BaseProbes).dump_python(self, mode="json")
+        return canonical_json({"format": FORMAT, **told})
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the document."""
+        return sha256_of(self.encode())
+
+    @classmethod
+    def decode(cls, raw: bytes) -> "BaseProbes":
+        """Read what `encode` wrote.
+
+        Raises:
+            InvalidInput: It is no probe set, or one of a later release.
+        """
+        try:
+            fields = cast("dict[str, object]", json.loads(raw))
+            if fields.pop("format", None) != FORMAT:
+                raise InvalidInput(
+                    "the base's probe set is of another release",
+                    fix="run a worker of the server's release: deltareg version",
+                )
+            return TypeAdapter(cls).validate_python(fields)
+        except (ValidationError, ValueError, TypeError, AttributeError) as error:
+            raise InvalidInput(f"this is no probe set of a base: {str(error)[:200]}") from error
+
+
+def draw(identity: str, config: Mapping[str, object]) -> BaseProbes:
+    """Draw the probe set of a base.
+
+    Args:
+        identity: What the base is as a whole; what it is drawn by.
+        config: Its `config.json`.
+    """
+    raw = _corpus_bytes()
+    number = int.from_bytes(bytes.fromhex(sha256_of(identity.encode()).hex)[:8], "big")
+    chosen = random.Random(number)  # noqa: S311  # repeatable, and nothing is kept secret by it
+    return BaseProbes(
+        str(sha256_of(raw)), modalities_of(config), tuple(_texts(chosen)), number % 2**31
+    )
+
+
+def modalities_of(config: Mapping[str, object]) -> tuple[Modality, ...]:
+    """Tell by a config what a network takes; text where nothing tells otherwise."""
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    keys = {key for part in parts for key in cast("Mapping[str, object]", part)}
+    found = tuple(name for name, marks in _CONFIG_MARKS.items() if keys.intersection(marks))
+    return found or ("text",)
+
+
+def _texts(chosen: random.Random) -> list[Drawn]:
+    corpus = _corpus()
+    languages = _by_class(corpus["text"])
+    english = chosen.sample(languages.pop("en"), _ENGLISH)
+    found = [Drawn("text", "en", text) for text in english]
+    others = sorted(chosen.sample(sorted(languages), _OTHERS))
+    found += [Drawn("text", name, chosen.choice(languages[name])) for name in others]
+    programs = _by_class(corpus["code"])
+    known = sorted(chosen.sample(sorted(programs), _PROGRAMS))
+    found += [Drawn("code", name, chosen.choice(programs[name])) for name in known]
+    chats = chosen.sample(corpus["chat"], _CHATS)
+    return [*found, *(Drawn("chat", "chat", one["user"], one["assistant"]) for one in chats)]
+
+
+def _by_class(entries: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        found.setdefault(entry["class"], []).append(entry["text"])
+    return found
+
+
+@cache
+def _corpus_bytes() -> bytes:
+    return (files("deltareg") / "suites" / "general" / "corpus.json").read_bytes()
+
+
+@cache
+def _corpus() -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(_corpus_bytes()))
