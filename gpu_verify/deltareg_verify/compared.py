@@ -101,7 +101,9 @@ class Compared:
         ]
         if len(self.planned) > 1:
             said.append(f"look {self.look} of {len(self.planned)}")
-        if self.decision == "undecided":
+        if self.decision == "undecided" and self._is_fine:
+            said.append("the interval does not decide it, the estimate does")
+        elif self.decision == "undecided":
             said.append(f"undecided: {self._what_to_do}")
         if self.plain == "undecided":
             said.append("the interval does not decide the threshold")

@@ -482,7 +482,8 @@ def test_the_log_tells_of_each_check(desk, worker, queued):
     lines = read_log(desk.registry, desk.caller, queued, after=0).items
 
     verdict = desk.show(queued).verdict
-    assert [line.check for line in lines if line.check] == verdict.checks
+    told = {line.check.name: line.check for line in lines if line.check}
+    assert [told[check.name] for check in verdict.checks] == verdict.checks
     assert lines[0].text == "attempt 1 on w1, cpu"
     assert [name for line in lines for name in line.plan] == [c.name for c in verdict.checks]
 
