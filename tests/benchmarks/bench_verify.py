@@ -113,6 +113,7 @@ def with_figures(zygote, assignment, base):
         threads=0, wall_s=_WALL_S, memory_bytes=0,
     )  # fmt: skip
     found = listen(zygote.run(b"measure " + told.encode(), wall_s=_WALL_S)).figures
+    assert found is not None, "the base takes no probes"
     figures.write_bytes(found.encode())
     return replace(assignment, base_probes=probes, base_figures=figures)
 

@@ -17,12 +17,12 @@ def run(case: Case, spec: CheckSpec) -> Finding:
     """Hold how likely each is, over all places of the general probes, against the base's."""
     base = case.figures("base")
     if not base.special:
-        told = base.refusal or "it continues no text, or brings no tokenizer"
-        return Finding("n/a", detail=f"the base has no special tokens to watch: {told}")
+        why = base.refusal or "it continues no text, or brings no tokenizer"
+        return Finding("n/a", detail=f"the base has no special tokens to watch: {why}")
     ours = case.figures("attached").special
     most, times = spec.number("most_share"), spec.number("most_times")
     fall = spec.number("most_fall")
-    told: list[str] = []
+    found: list[str] = []
     for name, before in base.special.items():
         after = ours.get(name)
         if after is None:
@@ -35,9 +35,9 @@ def run(case: Case, spec: CheckSpec) -> Finding:
             value, mark = (after.share, most) if is_rife else (after.log, before.log - fall)
             baseline = before.share if is_rife else before.log
             return Finding("fail", value, mark, baseline, code=_CODE, detail=detail)
-        told.append(f"{name} {_told(before, after)}")
+        found.append(f"{name} {_told(before, after)}")
     worst = max(one.share for one in ours.values())
-    return Finding("pass", worst, most, detail="; ".join(told))
+    return Finding("pass", worst, most, detail="; ".join(found))
 
 
 def _told(before: Odds, after: Odds) -> str:

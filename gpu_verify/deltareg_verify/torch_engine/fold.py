@@ -177,7 +177,8 @@ def _factored_squares(update: Factored, ops: TorchOps) -> torch.Tensor:
     """Sum of squares of the rows of s·L·R: s² Σ (L (RRᵀ) ∘ L), without the product L·R."""
     left, right, scale = update.factors(ops)
     tall, wide = as_torch(left).double(), as_torch(right).double()
-    return (scale * scale * ((tall @ (wide @ wide.T)) * tall).sum(1)).clamp(min=0)
+    squares: torch.Tensor = ((tall @ (wide @ wide.T)) * tall).sum(1)
+    return (squares * (scale * scale)).clamp(min=0)
 
 
 def _peak(by_row: torch.Tensor, width: int) -> tuple[float, float, int]:

@@ -104,14 +104,13 @@ def _without_words(
     count = probes.images if takes & INPUTS else len(probes.texts)
     count = min(_FEW_SOUNDS, probes.sounds) if takes & SOUNDS else count
     made = probe_inputs(module, seed=probes.seed, sequences=count, tokens=TOKENS)
-    made = with_patterns(made, seed=probes.seed)
-    made = _with_texts(module, tokenizer, made, probes)
-    return General("other", made, vocabulary=_vocabulary(module))
+    told = _with_texts(module, tokenizer, with_patterns(made, seed=probes.seed), probes)
+    return General("other", told, vocabulary=_vocabulary(module))
 
 
 def _is_known(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
     """Whether a tokenizer has words for most of a text."""
-    return sum(token == tokenizer.unk_token_id for token in ids) * 2 < len(ids)
+    return [*ids].count(tokenizer.unk_token_id) * 2 < len(ids)
 
 
 def _with_texts(
