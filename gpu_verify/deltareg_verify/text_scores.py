@@ -6,7 +6,7 @@ They are optional (`deltareg[texts]`) and imported by this module alone.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Protocol, cast
 
 
 def chrf(text: str, target: str) -> float:
@@ -88,6 +88,11 @@ class _Alignment(Protocol):
     hits: int
 
 
+class _Scored(Protocol):
+    @property
+    def fmeasure(self) -> float: ...
+
+
 @cache
 def _chrf(words: int) -> Callable[[str, str], float]:
     from sacrebleu.metrics.chrf import CHRF  # optional
@@ -107,4 +112,5 @@ def _ter() -> Callable[[str, str], float]:
 def _rouge(kind: str, text: str, target: str) -> float:
     from rouge_score.rouge_scorer import RougeScorer  # optional
 
-    return float(RougeScorer([kind]).score(target, text)[kind].fmeasure)
+    found = cast("Mapping[str, _Scored]", RougeScorer([kind]).score(target, text))
+    return found[kind].fmeasure

@@ -36,7 +36,6 @@ PLANTS = [
     ("lm-eval-in-its-harness", "registry/deltareg/suites/lm_task.py", "import datasets"),
     ("lm-eval-in-its-harness", "gpu_verify/deltareg_verify/check.py", "import lm_eval"),
     ("texts-scored-in-one-room", "gpu_verify/deltareg_verify/check.py", "import sacrebleu"),
-    ("texts-scored-in-one-room", "registry/deltareg/suites/samples.py", "def f(): import jiwer"),
     ("markup-is-drawn", "registry/deltareg/client/report_files/html.py", "import jinja2"),
     ("markup-is-drawn", "registry/deltareg/drawing/plots.py", "import markupsafe"),
     ("markup-is-drawn", "registry/deltareg/suites/lm_task.py", "def f(): import jinja2"),

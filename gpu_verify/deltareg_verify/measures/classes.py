@@ -52,7 +52,7 @@ class Said:
 
 def rows_of(labels: NDArray[np.int64], said: NDArray[np.int64]) -> list[object]:
     """Give one row a sample, as the measures below take them."""
-    known = {int(c): float(np.mean(said[labels == c] == c)) for c in np.unique(labels)}
+    known = _recalls(labels, said)
     pairs = zip(labels.tolist(), said.tolist(), strict=True)
     return [Said(label, answer, known) for label, answer in pairs]
 
@@ -61,8 +61,7 @@ def recalls(rows: Sequence[object]) -> dict[int, float]:
     """Give, for every class, the share of its samples that get it."""
     labels, said = _columns(rows)
     found = dict(cast("Said", rows[0]).known)
-    found |= {int(c): float(np.mean(said[labels == c] == c)) for c in np.unique(labels)}
-    return found
+    return found | _recalls(labels, said)
 
 
 def balanced_accuracy(rows: Sequence[object]) -> float:
@@ -88,6 +87,11 @@ def evenness(rows: Sequence[object]) -> float:
 MEASURES: Mapping[str, Callable[[Sequence[object]], float]] = {
     "balanced_accuracy": balanced_accuracy, "worst_recall": worst_recall, "evenness": evenness,
 }  # fmt: skip
+
+
+def _recalls(labels: NDArray[np.int64], said: NDArray[np.int64]) -> dict[int, float]:
+    classes = cast("list[int]", np.unique(labels).tolist())
+    return {one: float(np.mean(said[labels == one] == one)) for one in classes}
 
 
 def _entropy(classes: NDArray[np.int64]) -> float:

@@ -55,14 +55,13 @@ def _pooled(
     if vectors is None or vectors.ndim != 3:
         return None
     # A delta may put virtual tokens before the others: those of the text are the last.
-    tokens = vectors[:, -mask.shape[1] :].astype(np.float64) if mask.shape[1] > 1 else vectors
+    wide = vectors.astype(np.float64)
+    tokens = wide[:, -mask.shape[1] :] if mask.shape[1] > 1 else wide
     weights = np.broadcast_to(mask, tokens.shape[:2])[..., None].astype(np.float64)
     if pooling in {"own", "mean"}:
         mean: F64 = (tokens * weights).sum(1) / weights.sum(1)
         return mean
-    places = np.arange(tokens.shape[1])
-    at = np.where(weights[..., 0] > 0, places, -1).max(1)
-    if pooling == "cls":
-        at = np.where(weights[..., 0] > 0, places, len(places)).min(1)
-    taken: F64 = tokens[np.arange(len(tokens)), at]
-    return taken.astype(np.float64)
+    is_there = weights[..., 0] > 0
+    first, last = is_there.argmax(1), is_there.shape[1] - 1 - is_there[:, ::-1].argmax(1)
+    taken: F64 = tokens[np.arange(len(tokens)), first if pooling == "cls" else last]
+    return taken

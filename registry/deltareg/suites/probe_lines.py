@@ -10,7 +10,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ def read_lines(lines: Sequence[tuple[int, str]], name: str) -> Samples:
             if other != "others":
                 _check_both(rows, key, other)
     texts = tuple(_text(row.get("text", row.get("prompt")), where, "text") for where, row in rows)
-    first = rows[0][1] if rows else {}
+    first: Collection[str] = rows[0][1].keys() if rows else ()
     return Samples(
         texts,
         labels=_labels(rows) if "label" in first else None,
