@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, cast
 
 from deltareg.errors import DeltaregError, Inconclusive, error_classes
 from deltareg.host.parts import NEEDS, missing_of, require
 
-__all__ = ["NEEDS", "ask", "become", "given", "missing_of", "require"]
+__all__ = ["NEEDS", "ask", "ask_on", "become", "given", "missing_of", "require"]
 
 
 def become(
@@ -69,6 +69,72 @@ def ask(
     if "error" in document:
         raise _told(cast("dict[str, str]", document["error"]))
     return document
+
+
+def ask_on(
+    module: str,
+    *args: str,
+    environ: Mapping[str, str],
+    on_progress: Callable[[Mapping[str, object]], None],
+) -> Mapping[str, object]:
+    """Run `python -m module args` beside this process, and hear of it while it goes on.
+
+    It writes a line of JSON `{"progress": …}` now and then, and one document at its end. Ctrl-C
+    reaches it as well: it ends with what it has, which is given, for a person waited for that.
+
+    Args:
+        module: A package of this project with a `__main__`.
+        args: Its arguments.
+        environ: Variables beside those of this process.
+        on_progress: Told of each step.
+
+    Raises:
+        DeltaregError: The one that the process tells of.
+        Inconclusive: It ended without a document.
+        KeyboardInterrupt: It was interrupted and said nothing more.
+    """
+    line = [sys.executable, "-m", module, *args]
+    last: Mapping[str, object] = {}
+    is_interrupted = False
+    with subprocess.Popen(  # noqa: S603  # our own module
+        line, stdout=subprocess.PIPE, env={**os.environ, **environ}
+    ) as process:
+        while True:
+            try:
+                last = _heard(process, on_progress)
+                process.wait()
+                break
+            except KeyboardInterrupt:
+                if is_interrupted:  # twice: a person who does not want to wait
+                    process.kill()
+                    raise
+                is_interrupted = True
+    if "error" in last:
+        raise _told(cast("dict[str, str]", last["error"]))
+    if not last and is_interrupted:
+        raise KeyboardInterrupt
+    if not last:
+        told = f"python -m {module} {args[0]} ended with status {process.returncode}"
+        raise Inconclusive(told, fix="see what it wrote above; it may lack memory")
+    return last
+
+
+def _heard(
+    process: "subprocess.Popen[bytes]", on_progress: Callable[[Mapping[str, object]], None]
+) -> Mapping[str, object]:
+    """Read what a process writes up to its end; gives the last document that is no progress."""
+    assert process.stdout is not None
+    last: Mapping[str, object] = {}
+    for raw in process.stdout:
+        try:
+            document = cast("dict[str, object]", json.loads(raw))
+        except ValueError:
+            continue  # a library's own words
+        if "progress" in document:
+            on_progress(cast("dict[str, object]", document["progress"]))
+        else:
+            last = document
+    return last
 
 
 def _told(fields: Mapping[str, str]) -> DeltaregError:

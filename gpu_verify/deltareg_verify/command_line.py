@@ -23,6 +23,7 @@ from deltareg.errors import (
 from deltareg.gate.verifier import VERIFIER
 from deltareg.host.process import explained
 from deltareg_verify import sandbox
+from deltareg_verify.backtest import backtest, faults
 from deltareg_verify.base_cache import BaseCache
 from deltareg_verify.base_measures import BaseMeasures
 from deltareg_verify.behavior import behavior
@@ -32,6 +33,7 @@ from deltareg_verify.golden_recording import golden
 from deltareg_verify.key import identity_of
 from deltareg_verify.materials import Stock
 from deltareg_verify.options import Options
+from deltareg_verify.pilot import pilot
 from deltareg_verify.probing import probe
 from deltareg_verify.report import Surroundings, listen
 from deltareg_verify.settings import resolve
@@ -55,6 +57,9 @@ def main() -> None:
 main.add_command(probe)
 main.add_command(behavior)
 main.add_command(golden)
+main.add_command(backtest)
+main.add_command(faults)
+main.add_command(pilot)
 
 
 @main.command(epilog=_EPILOG)

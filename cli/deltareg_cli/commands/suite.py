@@ -7,6 +7,9 @@ import click
 
 from deltareg_cli.blocks import Answer, Column, Table
 from deltareg_cli.command_tree import Place, command, group
+from deltareg_cli.commands.suite_backtest import backtest
+from deltareg_cli.commands.suite_init import init
+from deltareg_cli.commands.suite_lint import lint
 from deltareg_cli.documents import as_it_is, fields, page_fields
 from deltareg_cli.global_options import dry_run
 from deltareg_cli.help_page import Example
@@ -25,7 +28,10 @@ PUSHED = ("name", "version", "digest", "created", "checks", "sets")
 @group(
     "suite",
     Example("what there is", "deltareg suite ls"),
-    Example("one of your own", "deltareg suite push reviews.yaml"),
+    Example("one of your own", "deltareg suite init me/chat --data held-out.jsonl"),
+    Example(
+        "what it would have caught", "deltareg suite backtest me-chat-suite/me-chat.yaml me/chat"
+    ),
     see_also=("verify", "gate"),
 )
 def suite() -> None:
@@ -140,7 +146,5 @@ def _told(name: str, value: str | int | None, words: Sequence[str]) -> str:
     return f"{name} {'|'.join([first, *others])}"
 
 
-suite.add_command(ls)
-suite.add_command(show)
-suite.add_command(push)
-suite.add_command(checks)
+for _command in (init, lint, backtest, push, ls, show, checks):
+    suite.add_command(_command)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deltareg.client.bases import named, push_base, which
-    from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff
+    from deltareg.client.compare import behavior, bisect, bisect_by_hand, diff, line_history
+    from deltareg.client.drafting import draft_suite
     from deltareg.client.fold import materialize, update
     from deltareg.client.folders import golden
     from deltareg.client.pull import fetching, stored_form
@@ -30,10 +31,12 @@ _ROOMS = {
     "bisect_by_hand": "compare",
     "convert": "push",
     "diff": "compare",
+    "draft_suite": "drafting",
     "fetching": "pull",
     "golden": "folders",
     "golden_of_push": "push",
     "last_checkpoint": "trust",
+    "line_history": "compare",
     "lint": "push",
     "materialize": "fold",
     "merge": "push",
@@ -57,10 +60,12 @@ __all__ = [
     "bisect_by_hand",
     "convert",
     "diff",
+    "draft_suite",
     "fetching",
     "golden",
     "golden_of_push",
     "last_checkpoint",
+    "line_history",
     "lint",
     "materialize",
     "merge",

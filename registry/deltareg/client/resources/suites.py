@@ -4,8 +4,9 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from deltareg.client import use_cases
 from deltareg.client.asking.suites import fetch_suite_file, show_suite, suite_path
 from deltareg.client.resources.resource import AnyPath, Resource
 from deltareg.client.results.listing import Listing
@@ -15,12 +16,17 @@ from deltareg.errors import IntegrityFailure, InvalidInput, NotFound
 from deltareg.identity.manifest import canonical_json
 from deltareg.suites.catalogue import CATALOGUE, CheckForm
 from deltareg.suites.document import normalise
+from deltareg.suites.lint import Finding, lint
 from deltareg.suites.lm_task import asked_of, fill_task, read_task
-from deltareg.suites.probe_set import read_samples
+from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.samples import lacking
 from deltareg.suites.suite import CheckSpec, ProbeSet, Suite, parse_suite
 from deltareg.tensors.header import strict_json_object
 from deltareg.wire import Page, SuiteInfo, SuitePush, request_of
+
+if TYPE_CHECKING:
+    from deltareg.client.compare.line_history import LineHistory
+    from deltareg.client.drafting.draft_suite import Drafting
 
 _MOST_BYTES = 32 << 20
 
@@ -81,6 +87,31 @@ class Suites(Resource):
         suite, _ = read_suite_file(Path(path))
         return SuiteInfo.model_validate({**suite.described(), "is_built_in": False})
 
+    def lint(self, path: AnyPath) -> tuple[Suite, Sequence[Finding]]:
+        """Look at the suite in a YAML file; gives it, and what is wrong with it, errors first.
+
+        Raises:
+            NotFound: The file, or one that it names, does not exist.
+            InvalidInput: It is no suite, or a check has too few samples for its threshold.
+        """
+        suite, files = read_suite_file(Path(path))
+        return suite, lint(suite, _samples_of(suite, files))
+
+    def sizes(self, path: AnyPath) -> Mapping[str, int]:
+        """Say how many samples each probe set of the suite in a YAML file has, by its name."""
+        suite, files = read_suite_file(Path(path))
+        return {name: len(found) for name, found in _samples_of(suite, files).items()}
+
+    @property
+    def drafting(self) -> "Drafting":
+        """Suites drafted from somebody's data."""
+        return use_cases.draft_suite.Drafting(self._context)
+
+    @property
+    def history(self) -> "LineHistory":
+        """What a line has come to, brought here for a suite to be tried on it."""
+        return use_cases.line_history.LineHistory(self._context)
+
     def checks(self) -> Sequence[KnownCheck]:
         """List the checks that a suite may name, in the order in which they are best run."""
         return [KnownCheck(name, form) for name, form in CATALOGUE.items()]
@@ -131,6 +162,14 @@ def read_suite_file(path: Path) -> tuple[Suite, dict[str, bytes]]:
     suite = parse_suite(canonical_json(fields))
     _check_samples(suite, files)
     return suite, files
+
+
+def _samples_of(suite: Suite, files: Mapping[str, bytes]) -> dict[str, Samples]:
+    return {
+        name: read_samples(one, files.get(one.file, b""))
+        for name, one in suite.sets.items()
+        if not one.is_task
+    }
 
 
 def _check_samples(suite: Suite, files: Mapping[str, bytes]) -> None:

@@ -1,0 +1,74 @@
+"""A suite that was drafted: its samples, its margins, what it misses, and what to do next."""
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deltareg_cli.blocks import Answer, Block, Cell, Column, Facts, Lines, Table, Text, Title
+from deltareg_cli.wording import count
+
+if TYPE_CHECKING:
+    from deltareg.client.drafting.draft_suite import Drafted
+    from deltareg.suites.drafting.draft import Comparison
+
+
+def drafted_answer(found: "Drafted", notes: Sequence[str]) -> Answer:
+    """Show a suite that was written."""
+    from deltareg.client.drafting.draft_suite import described
+
+    made, source = found.draft, found.draft.source
+    steps = _steps(found)
+    document = {**described(found), "next": steps}
+    left = [
+        f"{count(source.repeats, 'repeat')}" if source.repeats else "",
+        f"{source.leaked:,} that training has seen" if source.leaked else "",
+    ]
+    shown = made.sized.power
+    blocks: list[Block] = [
+        Title(made.name, str(found.path)),
+        Facts([
+            ("for", made.line),
+            ("task", [source.task, Cell(source.by, "dim")]),
+            ("samples", f"{made.n:,} of {count(source.rows, 'row')}"),
+            ("without", ", ".join(part for part in left if part)),
+            ("training", source.training or Cell("nobody said what it was: --training", "warn")),
+            ("power", _power(shown)),
+            ("general text", made.general[1] if made.general[0]
+             else Cell(made.general[1], "dim")),
+            ("rest", "" if found.rest is None else f"{found.rest}, to train on"),
+            ("files", ", ".join(found.files)),
+        ]),
+        Title("Asks", "no comparison decided by too few samples passes"),
+        Table([Column("check"), Column("measure"), Column("asks for", is_prose=True)],
+              [_row(one) for one in made.comparisons]),
+        Title("Lets through"),
+        Facts([(one.name, one.misses) for one in made.comparisons]),
+        *_noted(notes),
+        Title("Next"),
+        Lines([[Cell("  " + step, "name")] for step in steps]),
+    ]  # fmt: skip
+    return Answer(document, blocks, [str(found.path)])
+
+
+def _noted(notes: Sequence[str]) -> list[Block]:
+    return [Title("Notes"), Lines(list(notes))] if notes else []
+
+
+def _row(one: "Comparison") -> list[Text]:
+    return [Cell(one.name, "name"), one.measure.told, one.why]
+
+
+def _power(shown: float) -> Text:
+    told = f"{round(100 * shown)} % of versions that lost nothing pass `kept`"
+    return told if shown >= 0.79 else Cell(f"only {told}: bring more samples", "warn")
+
+
+def _steps(found: "Drafted") -> list[str]:
+    """Give the commands that come next."""
+    path, made = shlex.quote(str(found.path)), found.draft
+    return [
+        f"deltareg suite backtest {path} {made.line}",
+        f"deltareg suite push {path}",
+        f"deltareg verify {made.line} --suite {made.name} --wait",
+        f"deltareg channel policy get {made.line} prod   # then add {made.name} to its suites",
+    ]

@@ -1,0 +1,77 @@
+"""An engine that remembers what the base alone gave, for many deltas on one base.
+
+A backtest holds a score of deltas against the same base on the same samples; without this, most of
+its time would go into computing the base's answers again.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deltareg.delta.kind import Effect
+from deltareg_verify.engine import F64, Engine, Outputs, State
+
+Answers = dict[tuple[str, ...], object]
+
+
+class RememberingEngine:
+    """See `deltareg_verify.engine.Engine`; what is not below is the engine's own."""
+
+    def __init__(self, engine: Engine, answers: Answers, *, is_fixed: bool = False) -> None:
+        """Wrap an engine.
+
+        Args:
+            engine: The one that computes.
+            answers: What the base gave so far, shared by all on one base.
+            is_fixed: Whether the delta's own answers are worth keeping, too, as an incumbent's.
+        """
+        self._engine = engine
+        self._answers = answers
+        self._own: Answers | None = {} if is_fixed else None
+
+    def __getattr__(self, name: str) -> object:
+        """Give what the engine has."""
+        return getattr(self._engine, name)
+
+    def losses(self, state: State, texts: Sequence[str]) -> F64 | None:
+        """Give the losses of texts."""
+        kept = self._kept(state)
+        if kept is None:
+            return self._engine.losses(state, texts)
+        key = ("losses", state, _digest("\0".join(texts).encode()))
+        if key not in kept:
+            kept[key] = self._engine.losses(state, texts)
+        return cast("F64 | None", kept[key])
+
+    def outputs_for(self, state: State, inputs: Mapping[str, NDArray[np.generic]]) -> Outputs:
+        """Run one forward on inputs of one's own."""
+        kept = self._kept(state)
+        if kept is None:
+            return self._engine.outputs_for(state, inputs)
+        arrays = sorted(inputs.items())
+        key = (
+            "outputs", state,
+            *(f"{name} {a.dtype} {a.shape} {_digest(a.tobytes())}" for name, a in arrays),
+        )  # fmt: skip
+        if key not in kept:
+            kept[key] = self._engine.outputs_for(state, inputs)
+        return cast("Outputs", kept[key])
+
+    def beside(self, effects: Sequence[Effect]) -> Engine:
+        """Give an engine of another delta on the same base."""
+        return remembering(self._engine.beside(effects), self._answers)
+
+    def _kept(self, state: State) -> Answers | None:
+        return self._answers if state == "base" else self._own
+
+
+def remembering(engine: Engine, answers: Answers, *, is_fixed: bool = False) -> Engine:
+    """Wrap an engine; gives it as what it stands for."""
+    return cast("Engine", RememberingEngine(engine, answers, is_fixed=is_fixed))
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()

@@ -1,0 +1,200 @@
+"""The versions of a line with their base, brought to this machine to be tried again.
+
+What tries them needs torch and is a process of its own; this says which versions are meant, and
+gives the request for it.
+"""
+
+import re
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltareg.client.asking.lines import line_path
+from deltareg.client.asking.resolving import base_path, fetch_manifest, resolve
+from deltareg.client.asking.suites import fetch_suite_file
+from deltareg.client.context import Context
+from deltareg.client.folders.base_folder import BaseFolder, open_base
+from deltareg.client.pull.fetching import fetch, fetch_base, trim
+from deltareg.errors import BaseMismatch, InvalidInput, NotFound
+from deltareg.refs import LineRef, Ref
+from deltareg.suites.suite import Suite
+from deltareg.wire import BaseInfo, Page, VersionDetail, VersionInfo
+
+_CHOICE = re.compile(r"(?P<line>[^:@]+)[:@](?P<choice>v\d+(?:(?:\.\.|,)v?\d+)*)")
+_PAGE = 100
+Fields = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Versions of one line, on one base.
+
+    Attributes:
+        line: The line.
+        versions: Oldest first.
+        left_out: What was not taken, each with the reason.
+    """
+
+    line: LineRef
+    versions: tuple[VersionDetail, ...]
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LineHistory:
+    """The versions that a line has had."""
+
+    context: Context
+
+    def stretch(self, text: str, *, most: int) -> Stretch:
+        """Say which versions a text names; those on another base than the last are left out.
+
+        Args:
+            text: `ns/name` for the newest ones, `ns/name:v4` or `@prod` for those up to one,
+                `ns/name:v2..v4` or `ns/name:v1,v3` for these.
+            most: How many at most, the newest of them, where none are listed.
+
+        Raises:
+            InvalidInput: It names none.
+            NotFound: A version does not exist, or the line has none that may be used.
+        """
+        named = _CHOICE.fullmatch(text)
+        listed = _numbers(named["choice"]) if named else []
+        if named and (len(listed) > 1 or ".." in text or "," in text):
+            line = LineRef.parse(named["line"])
+            found = [self._show(f"{line}:v{number}") for number in listed]
+        else:
+            last = self._show(text)
+            line = Ref.parse(last.ref).line
+            found = [self._show(ref) for ref in self._before(line, last.version, most - 1)]
+            found.append(last)
+        usable = [one for one in found if not (one.is_deleted or one.is_revoked)]
+        gone = [f"{one.ref} is {_why(one)}" for one in found if one not in usable]
+        if not usable:
+            raise NotFound(f"{text} has no version that may be used", fix="push a healthy one")
+        root = usable[-1].base.root
+        kept = tuple(one for one in usable if one.base.root == root)
+        others = [f"{one.ref} stands on {one.base.name}" for one in usable if one not in kept]
+        return Stretch(line, kept, (*gone, *others))
+
+    @contextmanager
+    def at_hand(
+        self, stretch: Stretch, *, base: Path | None = None
+    ) -> Generator[dict[str, object], None, None]:
+        """Bring base and versions here; gives those fields of a request.
+
+        Args:
+            stretch: Which versions.
+            base: The folder of the base; where it is known here, or can be fetched, if not given.
+
+        Raises:
+            BaseMismatch: The folder holds another base than the versions are for.
+        """
+        with ExitStack() as stack:
+            opened = stack.enter_context(self._base(stretch.versions[-1], base))
+            paths = [opened.path]
+            versions: list[Fields] = []
+            for one in stretch.versions:
+                path = fetch(self.context, one, fetch_manifest(self.context, one)).path
+                paths.append(path)
+                convention = str(one.config.get("convention", ""))
+                versions.append({"ref": one.ref, "delta": path, "convention": convention})
+            trim(self.context, keep=set(paths))
+            yield {
+                "base": opened.path.absolute(), "versions": versions,
+                "cache": self.context.cache.path, "name": stretch.versions[-1].base.name,
+            }  # fmt: skip
+
+    @contextmanager
+    def base_at_hand(self, base: Path | str) -> Generator[dict[str, object], None, None]:
+        """Bring a base here that no version is wanted of; gives those fields of a request.
+
+        Args:
+            base: Its folder, or its name.
+        """
+        name = ""
+        if isinstance(base, Path):
+            opened = open_base(base, self.context.cache, progress=self.context.progress)
+        else:
+            info = self.context.api.get(base_path(base), BaseInfo)
+            name, opened = info.name, fetch_base(self.context, info)
+        with opened:
+            yield {
+                "base": opened.path.absolute(), "versions": [], "cache": self.context.cache.path,
+                "name": name,
+            }  # fmt: skip
+
+    def probes_of(self, suite: Suite) -> dict[str, bytes]:
+        """Bring the files of a suite's probe sets, by name."""
+        return {
+            name: fetch_suite_file(self.context, digest)
+            for one in suite.sets.values()
+            for name, digest in one.files.items()
+        }
+
+    def _base(self, version: VersionDetail, path: Path | None) -> BaseFolder:
+        if path is None:
+            return fetch_base(
+                self.context, self.context.api.get(base_path(version.base.name), BaseInfo)
+            )
+        opened = open_base(path, self.context.cache, progress=self.context.progress)
+        if str(opened.identity.root) != version.base.root:
+            opened.folder.close()
+            raise BaseMismatch(
+                f"{path} is not the base {version.base.name} that {version.ref} is for",
+                fix="name its folder, or leave --base out to have it found or fetched",
+            )
+        return opened
+
+    def _show(self, text: str) -> VersionDetail:
+        return resolve(self.context, Ref.parse(text), bare="newest")
+
+    def _before(self, line: LineRef, number: int, most: int) -> Sequence[str]:
+        """Name the versions before a number, oldest first; the newest of them."""
+        found: list[str] = []
+        cursor: str | None = None
+        while len(found) < most:
+            page = self.context.api.get(
+                f"{line_path(line)}/versions", Page[VersionInfo], cursor=cursor, limit=_PAGE
+            )
+            found += [
+                one.ref
+                for one in page.items
+                if one.version < number and not (one.is_deleted or one.is_revoked)
+            ]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return found[: max(most, 0)][::-1]
+
+
+def write_trial(folder: Path, suite: Suite, files: Mapping[str, bytes]) -> Fields:
+    """Write a suite and the files of its probe sets into a folder; gives those request fields."""
+    document = folder / "suite.json"
+    document.write_bytes(suite.document)
+    probes = folder / "probes"
+    probes.mkdir()
+    for name, raw in files.items():
+        (probes / name).write_bytes(raw)
+    return {"suite": document, "probes": probes}
+
+
+def _numbers(choice: str) -> list[int]:
+    return sorted({number for part in choice.split(",") for number in _run(part)})
+
+
+def _run(part: str) -> Iterable[int]:
+    ends = [int(end.removeprefix("v")) for end in part.split("..")]
+    if len(ends) == 1:
+        return ends
+    if len(ends) != 2 or ends[0] > ends[1] or ends[1] - ends[0] > _PAGE:
+        raise InvalidInput(
+            f"not a stretch of versions: {part[:60]!r}",
+            fix=f"write v2..v5, the older one first, at most {_PAGE} of them",
+        )
+    return range(ends[0], ends[1] + 1)
+
+
+def _why(version: VersionDetail) -> str:
+    return "deleted" if version.is_deleted else "revoked"

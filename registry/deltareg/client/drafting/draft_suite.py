@@ -1,0 +1,308 @@
+"""From somebody's data to a suite's folder: rows read and chosen, files written, margins learned.
+
+What a base makes of chats and images, and how far versions are apart, is found out by a process
+with torch, between `read` and `write`; where there is none, margins are what is usual.
+"""
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import cast
+
+from deltareg.client.context import Context
+from deltareg.client.drafting.data_files import each_record, read_records, training_texts
+from deltareg.client.drafting.general_texts import general_texts
+from deltareg.client.drafting.probe_files import cut_file, write_lines
+from deltareg.client.drafting.spreads import spread_on
+from deltareg.errors import Conflict, InvalidInput
+from deltareg.refs import LineRef
+from deltareg.suites.drafting.draft import Aim, Draft, Source, draft
+from deltareg.suites.drafting.measures import PERPLEXITY, Measure, measure_of
+from deltareg.suites.drafting.rows import Record, Row, Task, classes_of, guess_task, rows_of
+from deltareg.suites.drafting.seen import seen_in, without_repeats
+from deltareg.suites.drafting.sizes import LEAST
+from deltareg.suites.drafting.written import general_file, write_draft
+
+Fields = Mapping[str, object]
+MOST_IMAGES = 500
+_MOST_MEASURED, _MOST_DEAR = 200, 60
+_GUESSED_BY = 200
+_OF_LANGUAGE = frozenset({"lm", "chat"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks for.
+
+    Attributes:
+        line: The line that the suite is for.
+        data: A file or folder.
+        task: What the data is for; None to see it from the data.
+        training: What was trained on; None where nobody says.
+        rest: Where the rows go that are no samples; None takes all that are needed.
+        name: The suite's; empty for that of the line.
+        out: The folder that is written; None for one named after the suite.
+        aim: Power and margin.
+        seed: Of the choice of samples.
+        is_forced: Whether a suite that is there may be written over.
+    """
+
+    line: LineRef
+    data: Path
+    task: Task | None = None
+    training: Path | None = None
+    rest: Path | None = None
+    name: str = ""
+    out: Path | None = None
+    aim: Aim = field(default_factory=Aim)
+    seed: int = 0
+    is_forced: bool = False
+
+    @property
+    def suite(self) -> str:
+        """The name of the suite."""
+        return self.name or f"{self.line.namespace}-{self.line.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is written."""
+        return self.out or Path(f"{self.suite}-suite")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rows that may become samples, in the order in which they are taken.
+
+    Attributes:
+        rows: Themselves.
+        records: The same as they were read, and those that may not, for whoever trains.
+        source: Where they come from.
+        measure: What their task is measured by.
+    """
+
+    rows: Sequence[Row]
+    records: Sequence[Record]
+    source: Source
+    measure: Measure
+
+    @property
+    def file(self) -> str:
+        """The ending of the file that they go into."""
+        return ".safetensors" if self.rows[0].image else ".jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A suite that was written.
+
+    Attributes:
+        path: Its YAML file.
+        draft: What it holds.
+        files: All files, by name.
+        rest: The file with the rows that are no samples; None without.
+    """
+
+    path: Path
+    draft: Draft
+    files: Sequence[str]
+    rest: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """Drafts of suites."""
+
+    context: Context
+
+    def read(self, wanted: Wanted) -> Candidates:
+        """Read the data and choose what may become samples; nothing is written yet.
+
+        Raises:
+            InvalidInput: It is no data for a task, or too little of it.
+            NotFound: There is none.
+            Conflict: The suite is there already.
+        """
+        self._check_free(wanted)
+        records = read_records(wanted.data)
+        task, by = (
+            guess_task(records[:_GUESSED_BY]) if wanted.task is None
+            else (wanted.task, "as asked for")
+        )  # fmt: skip
+        measure = measure_of(task)
+        rows = rows_of(records, task)
+        classes = classes_of(rows) if task == "classify" else ()
+        kept = without_repeats([row.whole for row in rows])
+        repeats = len(rows) - len(kept)
+        leaked = self._leaked([rows[at].whole for at in kept], wanted.training)
+        kept = [at for number, at in enumerate(kept) if number not in leaked]
+        if len(kept) < LEAST:
+            raise InvalidInput(
+                f"{len(kept)} of {len(rows)} rows are left, and {LEAST} are the least that shows "
+                "anything",
+                fix="bring more rows that training has not seen",
+            )
+        order = _in_order([rows[at] for at in kept], kept, seed=wanted.seed)
+        most = min(measure.most, MOST_IMAGES) if rows[0].image else measure.most
+        available = min(most, len(kept) // 2 if wanted.rest else len(kept))
+        source = Source(
+            str(wanted.data), task, by, len(rows), repeats, len(leaked),
+            "" if wanted.training is None else str(wanted.training), classes, available,
+        )  # fmt: skip
+        return Candidates(
+            [rows[at] for at in order], [records[at] for at in order], source, measure
+        )
+
+    def general(self, found: Candidates, base: str) -> tuple[Sequence[str], str]:
+        """Give general texts that a delta must not forget, and where they are from.
+
+        Args:
+            found: The candidates.
+            base: The base's name in the registry; empty where it is not known.
+        """
+        if found.source.task not in _OF_LANGUAGE:
+            return (), f"not asked for: {found.measure.told} says nothing of text"
+        return general_texts(self.context, base)
+
+    def prepare(
+        self, found: Candidates, folder: Path, *, general: Sequence[str] = ()
+    ) -> dict[str, object]:
+        """Write probe files of all candidates; gives the fields of the process's request.
+
+        Args:
+            found: The candidates.
+            folder: An empty folder.
+            general: General texts.
+        """
+        rows = found.rows[: found.source.available]
+        name = f"in-domain{found.file}"
+        sets = {"in_domain": [found.measure.check, name]}
+        dear = found.measure.check == "written_text"  # each sample is written token by token
+        request: dict[str, object] = {
+            "out": folder, "sets": sets, "parameters": found.measure.parameters,
+            "most": _MOST_DEAR if dear else _MOST_MEASURED,
+        }  # fmt: skip
+        if rows[0].image:
+            request["images"] = [row.image for row in rows]
+            if found.source.classes:
+                numbers = {label: at for at, label in enumerate(found.source.classes)}
+                request["labels"] = [numbers[row.label] for row in rows]
+            else:
+                request["captions"] = [row.target for row in rows]
+        elif found.source.task == "chat":
+            request["chats"] = [row.turns for row in rows]
+            write_lines(folder / name, rows, found.source, found.measure)
+        else:
+            write_lines(folder / name, rows, found.source, found.measure)
+        if general:
+            sets["general"] = [PERPLEXITY.check, "general.jsonl"]
+            _write_texts(folder / "general.jsonl", general)
+        return request
+
+    def write(
+        self,
+        wanted: Wanted,
+        found: Candidates,
+        prepared: Path,
+        *,
+        answer: Fields,
+        general: tuple[Sequence[str], str],
+        command: str,
+        notes: Sequence[str] = (),
+    ) -> Drafted:
+        """Write the suite's folder.
+
+        Args:
+            wanted: What was asked for.
+            found: The candidates.
+            prepared: The folder that `prepare` has written.
+            answer: What the process said; empty where none was started.
+            general: General texts, and where they are from.
+            command: The line that makes the suite.
+            notes: What there is to say in the file.
+        """
+        items = cast("Sequence[Fields]", answer.get("items", ()))
+        name = wanted.suite
+        file = f"{name}-in-domain{found.file}"
+        made = draft(
+            name=name, line=str(wanted.line), source=found.source, measure=found.measure,
+            file=file, in_domain=spread_on("in_domain", items, found.measure), general=general,
+            elsewhere=spread_on("general", items, PERPLEXITY), aim=wanted.aim, notes=notes,
+        )  # fmt: skip
+        folder = wanted.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        cut_file(prepared / f"in-domain{found.file}", folder / file, made.n)
+        files = [file]
+        if general[0]:
+            _write_texts(folder / general_file(name), general[0])
+            files.append(general_file(name))
+        path = folder / f"{name}.yaml"
+        path.write_text(write_draft(made, command=command))
+        rest = self._write_rest(wanted, found, made.n)
+        return Drafted(path, made, [path.name, *files], rest)
+
+    def _check_free(self, wanted: Wanted) -> None:
+        path = wanted.folder / f"{wanted.suite}.yaml"
+        if path.exists() and not wanted.is_forced:
+            raise Conflict(
+                f"{path} is there already", fix="write it over with --force, or name another --out"
+            )
+
+    def _leaked(self, texts: Sequence[str], training: Path | None) -> set[int]:
+        return set() if training is None else seen_in(texts, training_texts(training))
+
+    def _write_rest(self, wanted: Wanted, found: Candidates, n: int) -> Path | None:
+        if wanted.rest is None:
+            return None
+        taken = {json.dumps(record, sort_keys=True, default=str) for record in found.records[:n]}
+        left = (
+            record
+            for record in each_record(wanted.data)
+            if json.dumps(record, sort_keys=True, default=str) not in taken
+        )
+        with wanted.rest.open("w", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(one, ensure_ascii=False)}\n" for one in left)
+        return wanted.rest
+
+
+def described(found: Drafted) -> dict[str, object]:
+    """Give a written suite as plain values."""
+    made = found.draft
+    return {
+        "suite": made.name, "path": str(found.path), "line": made.line, "task": made.source.task,
+        "by": made.source.by, "rows": made.source.rows, "repeats": made.source.repeats,
+        "leaked": made.source.leaked, "training": made.source.training, "samples": made.n,
+        "power": round(made.sized.power, 3), "general": made.general[1],
+        "files": list(found.files), "rest": None if found.rest is None else str(found.rest),
+        "checks": [
+            {
+                **{key: value for key, value in asdict(one).items() if key != "measure"},
+                "check": one.measure.check,
+            }
+            for one in made.comparisons
+        ],
+        "notes": list(made.notes),
+    }  # fmt: skip
+
+
+def _in_order(rows: Sequence[Row], numbers: Sequence[int], *, seed: int) -> list[int]:
+    """Put rows into a drawn order in which every beginning has its share of each class."""
+    order = list(range(len(rows)))
+    random.Random(seed).shuffle(order)  # noqa: S311  # repeatable, and nothing is kept secret by it
+    by_class: dict[str, list[int]] = defaultdict(list)
+    for at in order:
+        by_class[rows[at].label].append(at)
+    places = {
+        at: ((rank + 0.5) / len(members), rows[at].label)
+        for members in by_class.values()
+        for rank, at in enumerate(members)
+    }
+    return [numbers[at] for at in sorted(order, key=places.__getitem__)]
+
+
+def _write_texts(path: Path, texts: Iterable[str]) -> None:
+    path.write_text(
+        "".join(f"{json.dumps({'text': text}, ensure_ascii=False)}\n" for text in texts)
+    )

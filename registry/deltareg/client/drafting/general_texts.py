@@ -1,0 +1,69 @@
+"""General texts that a delta must not forget: those drawn for its base, and the corpus they are of.
+
+A server of an older release has drawn none, and such a release brings no corpus; then there are
+none, and a suite does not ask for them.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+
+from deltareg.client.asking.resolving import base_path
+from deltareg.client.context import Context
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import DeltaregError
+from deltareg.suites.drafting.seen import without_repeats
+
+_LEAST = 20
+_KINDS = ("text", "code", "chat")
+
+
+def general_texts(context: Context, base: str) -> tuple[Sequence[str], str]:
+    """Give general texts for a base, and where they are from.
+
+    Args:
+        context: The client's surroundings.
+        base: The base's name in the registry; empty for one that it does not have.
+    """
+    drawn, shipped = list(_drawn(context, base)) if base else [], list(_shipped())
+    both = [*drawn, *shipped]
+    texts = [both[at] for at in without_repeats(both)]
+    if len(texts) < _LEAST:
+        return (), "left out: neither the registry nor this release has general texts for the base"
+    told = f"{len(texts)} texts in many languages and in code"
+    return texts, f"{told}, those drawn for {base} first" if drawn else told
+
+
+def _drawn(context: Context, base: str) -> Iterator[str]:
+    """Give the texts that were drawn for a base when it was registered."""
+    try:
+        answer: object = context.api.send("GET", f"{base_path(base)}/probes").json()
+    except (DeltaregError, ValueError):  # an older server, or a base that is gone
+        return
+    document = answer.get("document") if is_object(answer) else None
+    try:
+        found: object = json.loads(document) if isinstance(document, str) else None
+    except ValueError:
+        return
+    texts = found.get("texts") if is_object(found) else None
+    yield from _texts_of(texts)
+
+
+def _shipped() -> Iterator[str]:
+    """Give the texts of the corpus that comes with this release."""
+    path = files("deltareg") / "suites" / "general" / "corpus.json"
+    if not path.is_file():
+        return
+    corpus: object = json.loads(path.read_bytes())
+    if is_object(corpus):
+        for kind in _KINDS:
+            yield from _texts_of(corpus.get(kind))
+
+
+def _texts_of(rows: object) -> Iterator[str]:
+    for row in rows if is_list(rows) else []:
+        if is_object(row):
+            said = (row.get("text"), row.get("user"), row.get("answer"), row.get("assistant"))
+            text = "\n".join(part for part in said if isinstance(part, str) and part)
+            if text:
+                yield text

@@ -1,0 +1,37 @@
+"""What the process that ran a line's versions says of how they differ, as spreads."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from deltareg.suites.drafting.measures import LITTLE, Measure
+from deltareg.suites.drafting.sizes import Spread, pooled
+
+Fields = Mapping[str, object]
+BASE = "base"
+
+
+def spread_on(name: str, items: Sequence[Fields], measure: Measure) -> Spread:
+    """Give the spread of healthy versions on a probe set.
+
+    Args:
+        name: The set's.
+        items: What was measured, of each version beside the base and beside the one before it.
+        measure: The measure.
+    """
+    own = [one for one in items if one["set"] == name]
+    sign = 1.0 if measure.greater_is_better else -1.0
+    beside_base = [one for one in own if one["a"] == BASE]
+    beside_other = [one for one in own if one["a"] != BASE]
+    single = pooled([_number(one, "spread") for one in beside_other], measure.spread)
+    return Spread(
+        # Two versions that happen to agree say little about the next one.
+        single=max(single, LITTLE * measure.spread),
+        single_base=pooled([_number(one, "spread") for one in beside_base], measure.spread),
+        gains=tuple(sign * _number(one, "change") for one in beside_base),
+        drifts=tuple(sign * _number(one, "change") for one in beside_other),
+        is_measured=bool(own),
+    )
+
+
+def _number(one: Fields, key: str) -> float:
+    return cast(float, one[key])

@@ -1,0 +1,210 @@
+"""A draft: what a suite is to hold, with what is known about each of its comparisons."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deltareg.statistics.power import POWER
+from deltareg.suites.drafting.measures import PERPLEXITY, Measure
+from deltareg.suites.drafting.rows import Task
+from deltareg.suites.drafting.sizes import (
+    LEAST,
+    Sized,
+    Spread,
+    gain_asked,
+    halved,
+    loss_allowed,
+    size,
+)
+
+GENERAL_LOSS = 0.33
+"""What a delta may usually lose of general text: a third of its perplexity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What somebody asks of a suite.
+
+    Attributes:
+        power: How often what is so should be shown.
+        margin: What may be lost, as people write it; None to have it chosen.
+    """
+
+    power: float = POWER
+    margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the samples of a draft come from.
+
+    Attributes:
+        named: The file or folder, as it was named.
+        task: What it is for.
+        by: By what that shows.
+        rows: How many rows there are.
+        repeats: How many of them another one holds.
+        leaked: How many are in the training data.
+        training: What was looked at for that; empty where nothing was.
+        classes: The classes in the order of their numbers.
+        available: How many a suite may take.
+    """
+
+    named: str
+    task: Task
+    by: str
+    rows: int
+    repeats: int = 0
+    leaked: int = 0
+    training: str = ""
+    classes: Sequence[str] = ()
+    available: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A check that compares.
+
+    Attributes:
+        name: `in_domain`, `general` or `kept`.
+        measure: What is measured.
+        probes: On which set.
+        against: Beside what.
+        change: What the threshold asks for, as its term says it.
+        why: For people: what it asks, and where the number is from.
+        misses: For people: what it lets through; empty where that is not known.
+        undecided: What it means where the samples decide nothing.
+    """
+
+    name: str
+    measure: Measure
+    probes: str
+    against: str
+    change: float
+    why: str
+    misses: str = ""
+    undecided: str = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A suite that is to be written.
+
+    Attributes:
+        name: The suite's.
+        line: The line that it is for.
+        source: Where its samples come from.
+        n: How many samples of the domain it takes.
+        file: The file with them.
+        general: General texts, and where they are from; none where there are none.
+        comparisons: In the order that they run.
+        sized: The comparison with the promoted version.
+        notes: What is left to say.
+    """
+
+    name: str
+    line: str
+    source: Source
+    n: int
+    file: str
+    general: tuple[Sequence[str], str]
+    comparisons: Sequence[Comparison]
+    sized: Sized
+    notes: Sequence[str] = ()
+
+
+def draft(
+    *,
+    name: str,
+    line: str,
+    source: Source,
+    measure: Measure,
+    file: str,
+    in_domain: Spread,
+    general: tuple[Sequence[str], str],
+    elsewhere: Spread,
+    aim: Aim,
+    notes: Sequence[str] = (),
+) -> Draft:
+    """Choose margins and sizes.
+
+    Args:
+        name: The suite's.
+        line: The line that it is for.
+        source: Where its samples come from.
+        measure: What its task is measured by.
+        file: The file with its samples.
+        in_domain: How healthy versions differ on them.
+        general: General texts, and where they are from.
+        elsewhere: How healthy versions differ on general texts.
+        aim: What is asked for.
+        notes: What else there is to say.
+    """
+    sized = size(measure, in_domain, available=source.available, power=aim.power, margin=aim.margin)
+    found = [_in_domain(measure, in_domain, sized, aim)]
+    if general[0]:
+        found.append(_general(elsewhere))
+    found.append(_kept(measure, in_domain, sized, aim))
+    return Draft(name, line, source, sized.n, file, general, found, sized, notes)
+
+
+def _in_domain(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> Comparison:
+    asked = gain_asked(spread, sized.n, power=aim.power)
+    # A gain of perplexity is a fall, by a share of what the base has.
+    gain = math.floor(_fall(measure, asked) * 1000) / 1000
+    least = measure.say(max(0.0, _fall(measure, min(spread.gains, default=0.0))))
+    if not spread.gains:
+        why = "better than the base; there is no version yet to say by how much"
+    elif gain > 0:
+        why = f"better than the base by {measure.say(gain)}; every version so far gained {least}"
+    else:
+        why = (
+            f"not worse than the base by more than {measure.say(-gain)}: some version gained "
+            f"{least} only, and {sized.n} samples do not show so little"
+        )
+    misses = "a version that gains as much, and could have gained more"
+    return Comparison("in_domain", measure, "in_domain", "base", gain, why, misses)
+
+
+def _fall(measure: Measure, gain: float) -> float:
+    return -math.expm1(-gain) if measure.is_relative else gain
+
+
+def _general(spread: Spread) -> Comparison:
+    loss, why = loss_allowed(PERPLEXITY, spread, usual=GENERAL_LOSS)
+    told = f"general texts may become less likely by {PERPLEXITY.say(loss)}: {why}"
+    misses = f"a version that loses less than {PERPLEXITY.say(loss)} of general text"
+    return Comparison("general", PERPLEXITY, "general", "base", -loss, told, misses)
+
+
+def _kept(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> Comparison:
+    why = (
+        f"no worse than the promoted version by more than {measure.say(sized.margin)}: "
+        f"{sized.learned}"
+    )
+    return Comparison(
+        "kept", measure, "in_domain", "promoted", -float(f"{sized.margin:.3g}"), why,
+        missed(measure, spread, sized, aim),
+    )  # fmt: skip
+
+
+def missed(measure: Measure, spread: Spread, sized: Sized, aim: Aim) -> str:
+    """Say what a comparison with the promoted version lets through, and what would change that."""
+    if sized.stopped <= 0:
+        needed = size(measure, spread, available=10**9, power=aim.power, margin=sized.margin)
+        return (
+            f"any loss under {measure.say(sized.margin)} may pass, and so few samples stop healthy "
+            f"versions, too; {needed.n:,} samples would stop less than one of "
+            f"{round(1 / (1 - aim.power))} of these"
+        )
+    better = halved(measure, spread, sized, power=aim.power)
+    return (
+        f"a loss under {measure.say(sized.stopped)} would pass more than "
+        f"{round(100 * (1 - aim.power))} times in 100; {better.n:,} samples with a margin of "
+        f"{measure.say(better.margin)} would catch {measure.say(better.stopped)} as surely"
+    )
+
+
+def is_powerless(draft: Draft, aim: Aim) -> bool:
+    """Whether the samples are too few for what was asked."""
+    return draft.n < LEAST or draft.sized.power < aim.power - 0.01

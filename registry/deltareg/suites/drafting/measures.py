@@ -1,0 +1,108 @@
+"""What a task is measured by, and on what scale losses of that measure are thought of.
+
+Shares are thought of in points, and 5 of them are 0.05. Perplexity is thought of in percent of
+what it was, and compared by its logarithm, so a rise by a tenth is log(1.1) wherever it begins.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from deltareg.errors import InvalidInput
+from deltareg.suites.catalogue import CATALOGUE
+from deltareg.suites.drafting.rows import Task
+
+LITTLE = 0.5
+"""Which share of what is usual counts as little: versions that agree more than that by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A check that compares, as far as a margin for it has to be known.
+
+    Attributes:
+        check: Its name.
+        told: What it measures, in words.
+        is_relative: Whether losses are a share of what was there, as of perplexity.
+        greater_is_better: Whether more is better.
+        spread: How far the differences of single samples usually are apart, on its scale.
+        margin: What may usually be lost, as people write it.
+        whole: The best that there is, of which a point is a hundredth.
+        parameters: What the check is told beside its defaults.
+        form: In what form samples come: `texts`, `labelled`, `targets`, `ranked`, `pairs`.
+        most: How many samples a suite takes at most, for the time that each takes.
+    """
+
+    check: str
+    told: str
+    is_relative: bool = False
+    greater_is_better: bool = True
+    spread: float = 0.4
+    margin: float = 0.05
+    whole: float = 1.0
+    parameters: Mapping[str, str | int] = field(default_factory=dict[str, "str | int"])
+    form: str = "texts"
+    most: int = 2_000
+
+    @property
+    def term(self) -> str:
+        """The term of a threshold in which a margin is written."""
+        return "min_relative_change" if self.is_relative else "min_absolute_change"
+
+    def scaled(self, loss: float) -> float:
+        """Give a loss, as people write it, on the scale of comparisons."""
+        return math.log1p(loss) if self.is_relative else loss
+
+    def written(self, loss: float) -> float:
+        """Give a loss on the scale of comparisons as people write it."""
+        return math.expm1(loss) if self.is_relative else loss
+
+    def say(self, loss: float) -> str:
+        """Say a loss: `4 points`, `12 %`; both are hundredths."""
+        hundredths = 100 * loss / self.whole
+        told = f"{hundredths:.0f}" if abs(hundredths) >= 10 else f"{hundredths:.2g}"
+        return f"{told} %" if self.is_relative else f"{told} point{'' if told == '1' else 's'}"
+
+
+PERPLEXITY = Measure(
+    "perplexity", "perplexity", is_relative=True, greater_is_better=False, spread=0.3
+)
+_OF_ANSWERS = Measure(
+    "target_perplexity", "perplexity of answers", is_relative=True, greater_is_better=False,
+    spread=0.4, form="targets",
+)  # fmt: skip
+_CHRF = Measure(
+    "written_text", "chrF", spread=15.0, margin=3.0, whole=100.0, form="targets",
+    parameters={"measure": "chrf"}, most=500,
+)  # fmt: skip
+_FOUND = Measure(
+    "text_retrieval", "reciprocal rank", spread=0.3, form="ranked", parameters={"measure": "mrr"}
+)
+_BY_TASK: dict[Task, tuple[Measure, ...]] = {
+    "lm": (PERPLEXITY,),
+    "chat": (_OF_ANSWERS,),
+    "classify": (Measure("accuracy", "accuracy", form="labelled"),),
+    "retrieve": (_FOUND,),
+    "translate": (_CHRF, _OF_ANSWERS),
+    "caption": (Measure("retrieval", "recall at 1", form="pairs", most=500),),
+}
+
+
+def measures() -> dict[str, Measure]:
+    """Give all measures by the name of their check."""
+    return {one.check: one for found in _BY_TASK.values() for one in found}
+
+
+def measure_of(task: Task) -> Measure:
+    """Give what a task is measured by: the first of its checks that this release has.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    known = next((one for one in _BY_TASK[task] if one.check in CATALOGUE), None)
+    if known is None:
+        raise InvalidInput(
+            f"there is no check for {task} in this release",
+            fix="see what there is: deltareg suite checks",
+        )
+    return known

@@ -1,0 +1,262 @@
+"""Rows of somebody's data: which columns hold what, and what task that is for.
+
+People call columns by many names. A name that is known says what a column holds; where the names
+fit several tasks, or none, nothing is guessed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from deltareg.documents.json_values import is_list, is_object
+from deltareg.errors import InvalidInput
+
+Task = Literal["lm", "chat", "classify", "retrieve", "translate", "caption"]
+TASKS: tuple[Task, ...] = get_args(Task)
+Record = Mapping[str, object]
+
+_CHATS = ("messages", "conversations", "conversation", "chat")
+_TEXTS = ("text", "sentence", "content", "review", "input", "document", "body", "sms", "tweet")
+_LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic")
+_PROMPTS = ("prompt", "instruction", "question", "user", "input")
+_ANSWERS = ("completion", "response", "output", "answer", "assistant", "chosen", "target")
+_QUERIES = ("query", "anchor", "question", "sentence1")
+_FOUND = (
+    "positive", "positives", "relevant", "passage", "passages", "document", "context", "sentence2",
+)  # fmt: skip
+_OTHERS = ("negative", "negatives", "others", "hard_negatives")
+_SOURCES = ("source", "src", "source_text")
+_TARGETS = ("target", "tgt", "target_text", "translation")
+_IMAGES = ("image", "file_name", "image_path", "path", "file")
+_CAPTIONS = ("caption", "captions", "text", "description", "alt")
+_LANGUAGES = frozenset({
+    "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "gl",
+    "he", "hi", "hr", "hu", "id", "is", "it", "ja", "ka", "ko", "lt", "lv", "mk", "ms", "nb", "nl",
+    "no", "pl", "pt", "ro", "ru", "sk", "sl", "sq", "sr", "sv", "sw", "ta", "th", "tr", "uk", "ur",
+    "vi", "zh",
+})  # fmt: skip
+_MOST_CLASSES, _PER_CLASS = 1000, 2
+_FIX = f"say what it is for: --task {'|'.join(TASKS)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row, as its task reads it.
+
+    Attributes:
+        text: What goes in: a text, a query, a source; of a chat, all but its last turn.
+        target: What belongs to it: an answer, a translation, a caption, a relevant text.
+        label: The class, as people call it.
+        image: The file of an image.
+        turns: Of a chat: who says what.
+        others: Texts that are not relevant to a query.
+    """
+
+    text: str = ""
+    target: str = ""
+    label: str = ""
+    image: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> str:
+        """All of it as one text, by which rows are told apart; of an image, its file."""
+        return " ".join(part for part in (self.text, self.target, self.image) if part)
+
+
+def guess_task(records: Sequence[Record]) -> tuple[Task, str]:
+    """Say what rows are for, and by what that shows.
+
+    Raises:
+        InvalidInput: Their columns fit no task, or do not tell which.
+    """
+    first = records[0]
+    found = next(((task, why) for task, why in _signs(first, records) if why), None)
+    if found is None:
+        names = ", ".join(map(repr, list(first)[:8]))
+        raise InvalidInput(f"the columns {names} do not tell what the data is for", fix=_FIX)
+    return found
+
+
+def rows_of(records: Iterable[Record], task: Task) -> list[Row]:
+    """Read records for a task; those with nothing in them are left out.
+
+    Raises:
+        InvalidInput: A column that the task needs is not there.
+    """
+    read = _READERS[task]
+    found = [read(record, f"row {number}") for number, record in enumerate(records, 1)]
+    return [row for row in found if row.text.strip() or row.image]
+
+
+def classes_of(rows: Sequence[Row]) -> list[str]:
+    """Give the classes of labelled rows in the order of their numbers: numbers stay numbers.
+
+    Raises:
+        InvalidInput: They are too many for classes, or there is only one.
+    """
+    found = {row.label for row in rows}
+    if len(found) < 2:
+        raise InvalidInput(
+            f"all rows have the label {next(iter(found), '')!r}", fix="bring rows of every class"
+        )
+    if len(found) > min(_MOST_CLASSES, max(2, len(rows) // _PER_CLASS)):
+        raise InvalidInput(
+            f"{len(found)} labels on {len(rows)} rows are no classes", fix="name another --task"
+        )
+    if all(label.isdecimal() for label in found):
+        return [str(number) for number in range(max(map(int, found)) + 1)]
+    return sorted(found)
+
+
+def _signs(first: Record, records: Sequence[Record]) -> list[tuple[Task, str]]:
+    """Give each task with what speaks for it; nothing where nothing does. The first one counts."""
+    label, image = _name(first, _LABELS), _name(first, _IMAGES)
+    pairs = [(_name(first, one), _name(first, other)) for one, other in (
+        (_QUERIES, _FOUND), (_SOURCES, _TARGETS), (_PROMPTS, _ANSWERS),
+    )]  # fmt: skip
+    (query, found), (source, target), (prompt, answer) = pairs
+    languages = _languages(first)
+    chat = next((key for key in _CHATS if is_list(first.get(key))), "")
+    is_few = bool(label) and _is_few(records, label)
+    caption = _name(first, _CAPTIONS)
+    return [
+        ("chat", f"there are turns in {chat!r}" if chat else ""),
+        ("classify", f"{label!r} names a class for each image" if image and is_few else ""),
+        ("caption", f"{caption!r} belongs to the image in {image!r}" if image and caption else ""),
+        ("translate", " and ".join(languages) if languages else ""),
+        ("retrieve", f"{found!r} belongs to {query!r}" if query and found and not is_few else ""),
+        ("classify", f"{label!r} names a class for each text" if is_few else ""),
+        ("translate", f"{target!r} is {source!r} in other words" if source and target else ""),
+        ("chat", f"{answer!r} answers {prompt!r}"
+         if prompt and answer and prompt != answer else ""),
+        ("lm", "each row is a text" if _name(first, _TEXTS) else ""),
+    ]  # fmt: skip
+
+
+def _chat(record: Record, where: str) -> Row:
+    key = next((name for name in _CHATS if is_list(record.get(name))), "")
+    if not key:
+        prompt, answer = _need(record, _PROMPTS, where), _need(record, _ANSWERS, where)
+        turns: tuple[tuple[str, str], ...] = (("user", prompt), ("assistant", answer))
+    else:
+        turns = _turns(record[key], f"{where}: {key}")
+    if turns[-1][0] != "assistant" or len(turns) < 2:
+        # There is no answer to look at: such a row is left out, as an empty one is.
+        return Row()
+    return Row("\n".join(said for _, said in turns[:-1]), turns[-1][1], turns=turns)
+
+
+def _turns(value: object, where: str) -> tuple[tuple[str, str], ...]:
+    known = {"human": "user", "gpt": "assistant", "bot": "assistant"}
+    found: list[tuple[str, str]] = []
+    for item in value if is_list(value) else []:
+        if not is_object(item):
+            raise InvalidInput(f"{where}: a turn is an object with role and content")
+        who = str(item.get("role", item.get("from", "")))
+        said = item.get("content", item.get("value"))
+        if not who or not isinstance(said, str):
+            raise InvalidInput(f"{where}: a turn has no role, or no content that is a text")
+        found.append((known.get(who, who), said))
+    if not found:
+        raise InvalidInput(f"{where}: there is no turn")
+    return tuple(found)
+
+
+def _lm(record: Record, where: str) -> Row:
+    return Row(_need(record, (*_TEXTS, *_CAPTIONS), where))
+
+
+def _classify(record: Record, where: str) -> Row:
+    label = _value(record, _LABELS)
+    if label is None:
+        raise InvalidInput(f"{where} has no label", fix="call the column `label`")
+    image = _name(record, _IMAGES)
+    if image:
+        return Row(label=str(label), image=str(record[image]))
+    return Row(_need(record, _TEXTS, where), label=str(label))
+
+
+def _retrieve(record: Record, where: str) -> Row:
+    found = _listed(_value(record, _FOUND))
+    if not found:
+        raise InvalidInput(f"{where} has nothing to be found", fix="call the column `positive`")
+    return Row(
+        _need(record, _QUERIES, where), found[0], others=tuple(_listed(_value(record, _OTHERS)))
+    )
+
+
+def _translate(record: Record, where: str) -> Row:
+    pair = _language_pair(record)
+    if pair is not None:
+        return Row(*pair)
+    return Row(_need(record, (*_SOURCES, *_TEXTS), where), _need(record, _TARGETS, where))
+
+
+def _caption(record: Record, where: str) -> Row:
+    image = _need(record, _IMAGES, where)
+    return Row(image=image, target=_need(record, _CAPTIONS, where))
+
+
+_READERS = {
+    "lm": _lm, "chat": _chat, "classify": _classify, "retrieve": _retrieve,
+    "translate": _translate, "caption": _caption,
+}  # fmt: skip
+
+
+def _name(record: Record, names: Sequence[str]) -> str:
+    """Give the column that has one of the names, whatever its case."""
+    known = {key.lower(): key for key in record}
+    return next((known[name] for name in names if name in known), "")
+
+
+def _value(record: Record, names: Sequence[str]) -> object:
+    key = _name(record, names)
+    return record[key] if key else None
+
+
+def _need(record: Record, names: Sequence[str], where: str) -> str:
+    """Give a text that has to be there.
+
+    Raises:
+        InvalidInput: There is no column of one of the names.
+    """
+    value = _value(record, names)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    listed = _listed(value)
+    if listed:
+        return listed[0]
+    raise InvalidInput(f"{where} has no text called {' or '.join(names[:4])}", fix=_FIX)
+
+
+def _listed(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    return [item for item in value if isinstance(item, str)] if is_list(value) else []
+
+
+def _is_few(records: Sequence[Record], column: str) -> bool:
+    """Whether a column holds classes: few values, most of them more than once."""
+    values = {str(record.get(column)) for record in records}
+    return 1 < len(values) <= min(_MOST_CLASSES, max(2, len(records) // _PER_CLASS))
+
+
+def _languages(record: Record) -> list[str]:
+    pair = record.get("translation")
+    keys = pair if is_object(pair) else record
+    found = [key for key in keys if key.lower().partition("_")[0] in _LANGUAGES]
+    return [f"{key!r}" for key in found] if len(found) == 2 else []
+
+
+def _language_pair(record: Record) -> tuple[str, str] | None:
+    nested = record.get("translation")
+    held: Record = nested if is_object(nested) else record
+    keys = [key for key in held if key.lower().partition("_")[0] in _LANGUAGES]
+    texts = [held[key] for key in keys]
+    if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+        return None
+    return str(texts[0]), str(texts[1])

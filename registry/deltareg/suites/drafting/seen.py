@@ -1,0 +1,96 @@
+"""Finding rows again: among themselves, and in what a delta was trained on.
+
+A probe that training has seen says nothing, and one that is there twice counts twice. Two texts are
+the same here when their words are, whatever their case, marks and spaces; and a text is in another
+when most of its stretches of words are (its shingles; Broder, 1997, "On the resemblance and
+containment of documents").
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+WORDS = 5
+"""How many words a stretch has. Shorter texts are compared whole."""
+CONTAINED = 0.8
+"""Which share of its stretches makes a text a part of another."""
+_WORD = re.compile(r"\w+")
+
+
+def without_repeats(texts: Sequence[str]) -> list[int]:
+    """Give the numbers of the texts that no earlier one holds."""
+    index = Index(())
+    kept: list[int] = []
+    for number, text in enumerate(texts):
+        if not index.holding(text):
+            index.add(number, text)
+            kept.append(number)
+    return kept
+
+
+def seen_in(texts: Sequence[str], training: Iterable[str]) -> set[int]:
+    """Give the numbers of the texts that something in the training data holds.
+
+    Args:
+        texts: The probes.
+        training: What was trained on, text by text; gone through once and not kept.
+    """
+    index = Index(texts)
+    found: set[int] = set()
+    for text in training:
+        found |= index.held_by(text)
+    return found
+
+
+class Index:
+    """Texts by their words and stretches of words."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Take texts in, numbered from 0 on."""
+        self._whole: dict[bytes, list[int]] = {}
+        self._stretches: dict[bytes, list[int]] = {}
+        self._counts: dict[int, int] = {}
+        for number, text in enumerate(texts):
+            self.add(number, text)
+
+    def add(self, number: int, text: str) -> None:
+        """Take in another one."""
+        words = words_of(text)
+        self._whole.setdefault(_digest(words), []).append(number)
+        stretches = _stretches(words)
+        self._counts[number] = len(stretches)
+        for stretch in stretches:
+            self._stretches.setdefault(stretch, []).append(number)
+
+    def holding(self, text: str) -> bool:
+        """Whether one that was taken in holds this text."""
+        words = words_of(text)
+        if _digest(words) in self._whole:
+            return True
+        stretches = _stretches(words)
+        found = Counter(n for stretch in stretches for n in self._stretches.get(stretch, ()))
+        return any(hits >= CONTAINED * len(stretches) for hits in found.values())
+
+    def held_by(self, text: str) -> set[int]:
+        """Give the numbers of those that this text holds."""
+        words = words_of(text)
+        same = set(self._whole.get(_digest(words), ()))
+        stretches = _stretches(words)
+        found = Counter(n for stretch in stretches for n in self._stretches.get(stretch, ()))
+        return same | {n for n, hits in found.items() if hits >= CONTAINED * self._counts[n]}
+
+
+def words_of(text: str) -> list[str]:
+    """Give the words of a text, whatever their case and form; of one without words, itself."""
+    even = unicodedata.normalize("NFKC", text).casefold()
+    return _WORD.findall(even) or [even.strip()]
+
+
+def _stretches(words: Sequence[str]) -> set[bytes]:
+    return {_digest(words[at : at + WORDS]) for at in range(len(words) - WORDS + 1)}
+
+
+def _digest(words: Sequence[str]) -> bytes:
+    return blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,0 +1,173 @@
+"""How many samples a margin takes, what margin healthy versions need, and what is missed then."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deltareg.statistics.power import chance_to_pass, samples_needed
+from deltareg.statistics.quantiles import TAIL, normal_quantile, t_quantile
+from deltareg.suites.drafting.measures import Measure
+
+LEAST, USUAL_LEAST = 20, 100
+"""Fewer samples are no ground for a threshold; and how many are taken where so few would do."""
+_ROOM = 1.5
+_STEPS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What healthy versions differ by, on the scale of comparisons.
+
+    Attributes:
+        single: Of the differences of single samples, between two versions.
+        single_base: Of the same between a version and the base.
+        gains: How much better than the base each version is.
+        drifts: How much better each version is than the one before it.
+        is_measured: Whether networks were run; else single is what is usual.
+    """
+
+    single: float
+    single_base: float = 0.0
+    gains: tuple[float, ...] = ()
+    drifts: tuple[float, ...] = ()
+    is_measured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A comparison with its samples.
+
+    Attributes:
+        margin: What may be lost, as people write it.
+        n: How many samples.
+        power: How often a version that lost nothing is shown to have lost no more than the margin.
+        stopped: A loss of this size, as people write it, is stopped as often as asked for.
+        learned: Where the margin is from, for people.
+    """
+
+    margin: float
+    n: int
+    power: float
+    stopped: float
+    learned: str
+
+
+def size(
+    measure: Measure,
+    spread: Spread,
+    *,
+    available: int,
+    power: float,
+    margin: float | None = None,
+    tail: float = TAIL,
+) -> Sized:
+    """Choose margin and number of samples for a comparison with the version that is promoted.
+
+    A margin that nobody asked for is what is usual, or more where healthy versions of the line
+    have lost more than that without being worse for it.
+
+    Args:
+        measure: What is compared.
+        spread: What healthy versions differ by.
+        available: How many samples there are.
+        power: How often what is so should be shown.
+        margin: What may be lost, as people write it; None to choose it.
+        tail: The error on one side.
+    """
+    chosen, learned = _margin(measure, spread) if margin is None else (margin, "as asked for")
+    needed = samples_needed(spread.single, measure.scaled(chosen), power=power, tail=tail)
+    most = max(needed, USUAL_LEAST, samples_for_gain(spread, power=power, tail=tail))
+    n = min(most, available)
+    if needed > available and margin is None:
+        # A margin that these samples cannot show would stop healthy versions as well.
+        chosen = _rounded(measure.written(_shown(spread.single, n, power=power, tail=tail)))
+        learned = f"the smallest that {n} samples show"
+    room = measure.scaled(chosen)
+    reached = chance_to_pass(spread.single, room, n, tail=tail) if n > 1 else 0.0
+    return Sized(chosen, n, reached, measure.written(
+        _stopped(spread.single, room, n, power=power, tail=tail)), learned)  # fmt: skip
+
+
+def halved(measure: Measure, spread: Spread, sized: Sized, *, power: float) -> Sized:
+    """Say what it takes to stop losses half as large: the margin and the number of samples."""
+    half = measure.scaled(sized.stopped) / 2
+    low, high = half, measure.scaled(sized.margin)
+    for _ in range(_STEPS):  # the largest margin with which a version that lost half is stopped
+        middle = (low + high) / 2
+        n = samples_needed(spread.single, middle, power=power)
+        is_stopped = _stopped(spread.single, middle, n, power=power) <= half
+        low, high = (middle, high) if is_stopped else (low, middle)
+    n = max(samples_needed(spread.single, low, power=power), LEAST)
+    return Sized(measure.written(low), n, power, measure.written(half), "")
+
+
+def gain_asked(spread: Spread, n: int, *, power: float, tail: float = TAIL) -> float:
+    """Say how much better than the base a version has to be, on the scale of comparisons.
+
+    It is half of what the least of the healthy ones gained, or less where so few samples would not
+    show that as often as asked for; then it may be less than nothing.
+    """
+    if not spread.gains:
+        return 0.0
+    least = min(spread.gains)
+    return min(least / 2, least - _shown(spread.single_base, n, power=power, tail=tail))
+
+
+def samples_for_gain(spread: Spread, *, power: float, tail: float = TAIL) -> int:
+    """Say how many samples show half of what the least of the healthy versions gained."""
+    least = min(spread.gains, default=0.0)
+    if least <= 0:
+        return 0
+    return samples_needed(spread.single_base, least / 2, power=power, tail=tail)
+
+
+def loss_allowed(measure: Measure, spread: Spread, *, usual: float) -> tuple[float, str]:
+    """Say what a version may lose elsewhere beside the base, as people write it, and why that."""
+    worst = max((-gain for gain in spread.gains), default=0.0)
+    learned = measure.written(worst * _ROOM)
+    if learned > usual:
+        return _rounded(
+            learned
+        ), f"healthy versions lost up to {measure.say(measure.written(worst))}"
+    return usual, "what is usual"
+
+
+def _margin(measure: Measure, spread: Spread) -> tuple[float, str]:
+    worst = max((-drift for drift in spread.drifts), default=0.0)
+    learned = _rounded(measure.written(worst * _ROOM))
+    if learned > measure.margin:
+        told = measure.say(measure.written(worst))
+        return learned, f"half as much again as a healthy version once lost, {told}"
+    if spread.drifts:
+        return measure.margin, "what is usual; healthy versions of the line lost less"
+    return measure.margin, "what is usual; the line has no two versions to learn from"
+
+
+def _stopped(single: float, room: float, n: int, *, power: float, tail: float = TAIL) -> float:
+    """Give the loss with which a version passes no more often than one minus the power."""
+    if n < 2:
+        return math.inf
+    error = max(single, 1e-12) / math.sqrt(n)
+    return max(0.0, room - error * (t_quantile(tail, n - 1) + normal_quantile(power)))
+
+
+def _shown(single: float, n: int, *, power: float, tail: float) -> float:
+    """Give the margin that a version which lost nothing is shown to keep, as often as asked for."""
+    if n < 2:
+        return math.inf
+    reach = t_quantile(tail, n - 1) + normal_quantile(1 - power)
+    return reach * max(single, 1e-12) / math.sqrt(n)
+
+
+def _rounded(value: float) -> float:
+    """Round up to two digits, as a person would write it."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return round(math.ceil(value / step - 1e-9) * step, 10)
+
+
+def pooled(values: Sequence[float], usual: float) -> float:
+    """Give the middle of some spreads; what is usual where there is none."""
+    found = sorted(value for value in values if math.isfinite(value) and value > 0)
+    return found[len(found) // 2] if found else usual

@@ -1,0 +1,145 @@
+"""A draft as the YAML file of a suite, with a comment for every line that a person may change."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from deltareg.documents.yaml_document import write_yaml
+from deltareg.suites.catalogue import CATALOGUE
+from deltareg.suites.drafting.draft import Comparison, Draft
+from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, built_in
+from deltareg.tensors.header import strict_json_object
+
+_WIDTH = 96
+
+
+def write_draft(draft: Draft, *, command: str) -> str:
+    """Write the file of a suite.
+
+    Args:
+        draft: What it holds.
+        command: The line that made it, for whoever reads the file later.
+    """
+    return "".join(f"{line}\n" for line in [
+        *_head(draft, command), *_sets(draft), "checks:", *_defaults(), *_comparisons(draft),
+    ])  # fmt: skip
+
+
+def _head(draft: Draft, command: str) -> Iterator[str]:
+    source = draft.source
+    yield f"# Drafted by: {command}"
+    yield from _comment(f"{source.task}: {source.by}.")
+    yield from _comment(_taken(draft))
+    for note in draft.notes:
+        yield from _comment(f"{note}.")
+    yield f"name: {draft.name}"
+    yield f"about: {_quoted(f'What versions of {draft.line} have to hold on data of their own.')}"
+    yield "seed: 0                # of everything that is drawn, such as the seeded probe"
+
+
+def _taken(draft: Draft) -> str:
+    source = draft.source
+    told = f"{draft.n} of {source.rows} rows are samples"
+    if source.repeats:
+        told += f"; {source.repeats} that another row holds were left out"
+    if source.training:
+        told += f"; {source.leaked} that {source.training} holds were left out"
+    else:
+        told += "; nobody said what was trained on, so a row may have been: --training FILE"
+    return f"{told}."
+
+
+def _sets(draft: Draft) -> Iterator[str]:
+    yield "sets:"
+    yield f"  # What the line is for. {_row_form(draft)}"
+    yield f"  in_domain: {{file: {draft.file}}}"
+    if draft.source.classes and not all(map(str.isdecimal, draft.source.classes)):
+        named = (f"{at} {label}" for at, label in enumerate(draft.source.classes))
+        yield from _comment(f"Labels: {', '.join(named)}.", indent="  ")
+    if draft.general[0]:
+        yield from _comment(f"What must not be forgotten: {draft.general[1]}.", indent="  ")
+        yield f"  general: {{file: {general_file(draft.name)}}}"
+
+
+def _row_form(draft: Draft) -> str:
+    if draft.file.endswith(".safetensors"):
+        return "One row a sample, as the base's processor gives it."
+    return "One sample a line."
+
+
+def general_file(name: str) -> str:
+    """Give the name of the file with general texts."""
+    return f"{name}-general.jsonl"
+
+
+def _defaults() -> Iterator[str]:
+    """Write what smoke asks of every version and needs no probe set."""
+    yield from _comment(
+        f"What {DEFAULT_SUITE} asks of every version: it is whole, fits its base and does "
+        "something. Leave these in; `deltareg suite lint` tells which are missing.",
+        indent="  ",
+    )
+    for spec in default_checks():
+        yield f"  - {_flow(spec)}"
+
+
+def default_checks() -> list[CheckSpec]:
+    """Give the checks of the default suite that are required and bring no probe set of theirs."""
+    return [spec for spec in built_in(DEFAULT_SUITE).checks if spec.required and not spec.probes]
+
+
+def _flow(spec: CheckSpec) -> str:
+    """Write a check on one line: its name alone where it has nothing but defaults."""
+    form = CATALOGUE.get(spec.check)
+    usual: Mapping[str, object] = {} if form is None else form.parameters
+    given = {key: value for key, value in spec.parameters.items() if usual.get(key) != value}
+    told: dict[str, object] = {"check": spec.check}
+    if spec.name != spec.check:
+        told["name"] = spec.name
+    if given:
+        told["parameters"] = given
+    document = strict_json_object(built_in(DEFAULT_SUITE).document)
+    checks = cast("list[Mapping[str, object]]", document["checks"])
+    own = next(one for one in checks if one["name"] == spec.name)
+    if "threshold" in own:
+        told["threshold"] = own["threshold"]
+    if len(told) == 1:
+        return spec.check
+    return json.dumps(told)
+
+
+def _comparisons(draft: Draft) -> Iterator[str]:
+    for one in draft.comparisons:
+        yield ""
+        yield from _comment(_sentence(one.why), indent="  ")
+        if one.misses:
+            yield from _comment(f"Lets through: {one.misses}.", indent="  ")
+        yield from _written(one)
+
+
+def _written(one: Comparison) -> Iterator[str]:
+    measure = one.measure
+    better = "" if measure.greater_is_better else ", greater_is_better: false"
+    yield f"  - check: {measure.check}"
+    yield f"    name: {one.name}"
+    yield f"    probes: {one.probes}"
+    yield f"    against: {one.against}"
+    given = {"undecided": one.undecided, **measure.parameters}
+    told = ", ".join(f"{name}: {value}" for name, value in given.items())
+    yield f"    parameters: {{{told}}}"
+    yield f"    threshold: {{{measure.term}: {one.change:g}{better}}}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _comment(text: str, *, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+    )
+
+
+def _quoted(text: str) -> str:
+    return write_yaml({"about": text}).removeprefix("about: ").strip()

@@ -1,0 +1,176 @@
+"""What is wrong with a suite that reads well: it judges nothing, or cannot show what it asks."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from deltareg.statistics.intervals import paired_interval
+from deltareg.statistics.power import POWER, chance_to_pass, samples_needed
+from deltareg.suites.catalogue import judges
+from deltareg.suites.drafting.measures import LITTLE, Measure, measures
+from deltareg.suites.drafting.seen import words_of
+from deltareg.suites.probe_set import Samples
+from deltareg.suites.suite import DEFAULT_SUITE, CheckSpec, Suite, built_in
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a suite that is not as it should be.
+
+    Attributes:
+        severity: An error is refused, a warning is told.
+        where: The check or the set; empty for the suite.
+        message: What it is.
+        fix: What to do.
+    """
+
+    severity: Literal["error", "warning"]
+    where: str
+    message: str
+    fix: str = ""
+
+
+def lint(suite: Suite, samples: Mapping[str, Samples]) -> list[Finding]:
+    """Look at a suite with its probe sets; errors first.
+
+    Args:
+        suite: The suite, read and complete.
+        samples: The samples of its probe sets by name; those of tasks are left out.
+    """
+    found = [
+        *_of_checks(suite), *_dropped(suite), *_unused(suite), *_repeats(samples),
+        *_margins(suite, samples),
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: one.severity != "error")
+
+
+def _of_checks(suite: Suite) -> Iterator[Finding]:
+    judging = [one for one in suite.checks if judges(one.check, has_threshold=bool(one.threshold))]
+    if not judging:
+        yield Finding(
+            "error",
+            "",
+            "no check can fail, so every version passes",
+            "name checks of smoke, or give a check a threshold",
+        )
+    elif not any(one.required for one in judging):
+        yield Finding(
+            "error",
+            "",
+            "no check that can fail is required, so a verdict may show nothing",
+            "leave out `required: false` where it matters",
+        )
+    for one in suite.checks:
+        if one.form is not None and one.form.takes_threshold and one.threshold is None:
+            yield Finding(
+                "warning",
+                one.name,
+                "measures and never fails: it has no threshold",
+                "give it one, or leave the check out",
+            )
+
+
+def _dropped(suite: Suite) -> Iterator[Finding]:
+    named = {one.check for one in suite.checks if one.required}
+    asked = [one.check for one in built_in(DEFAULT_SUITE).checks if one.required]
+    missing = [name for name in dict.fromkeys(asked) if name not in named]
+    if missing:
+        yield Finding(
+            "warning",
+            "",
+            f"{DEFAULT_SUITE} requires {', '.join(missing)}, and this does not",
+            f"add them, or see that policies name {DEFAULT_SUITE} beside this suite",
+        )
+
+
+def _unused(suite: Suite) -> Iterator[Finding]:
+    used = {one.probes for one in suite.checks}
+    for name in suite.sets:
+        if name not in used:
+            yield Finding("warning", name, "no check runs on this set", "name it, or leave it out")
+
+
+def _repeats(samples: Mapping[str, Samples]) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for name, given in samples.items():
+        keys = _keys(given)
+        twice = [key for key, times in Counter(keys).items() if times > 1]
+        if twice:
+            more = sum(Counter(keys)[key] - 1 for key in twice)
+            yield Finding(
+                "error",
+                name,
+                f"{more} of {len(keys)} samples are there twice, and count for more than they tell",
+                "keep one of each; `deltareg suite init` leaves repeats out",
+            )
+        shared = {seen[key] for key in keys if key in seen and seen[key] != name}
+        for other in sorted(shared):
+            yield Finding("warning", name, f"shares samples with {other}", "keep them apart")
+        seen.update(dict.fromkeys(keys, name))
+
+
+def _keys(samples: Samples) -> list[str]:
+    """Give what tells samples apart: a text's words, or a tensor's bytes."""
+    if samples.texts:
+        # What belongs to a text is a part of the sample: one query may have two answers.
+        beside = getattr(samples, "targets", ()) or ("",) * len(samples.texts)
+        return [
+            " ".join(words_of(text)) + f"\0{other}"
+            for text, other in zip(samples.texts, beside, strict=True)
+        ]
+    arrays = [value for _, value in sorted(samples.arrays.items())]
+    return ["".join(value[at].tobytes().hex() for value in arrays) for at in range(len(samples))]
+
+
+def _margins(suite: Suite, samples: Mapping[str, Samples]) -> Iterator[Finding]:
+    for one in suite.checks:
+        measure = measures().get(one.check)
+        given = samples.get(one.probes)
+        margin = None if measure is None else _margin(one, measure)
+        if measure is not None and given is not None and margin is not None:
+            yield from _too_few(one, measure, margin, len(given))
+
+
+def _too_few(spec: CheckSpec, measure: Measure, margin: float, n: int) -> Iterator[Finding]:
+    told = f"a margin of {measure.say(margin)} on {n} samples"
+    # Two versions that answer every sample alike differ by as much as this leaves open.
+    if not measure.is_relative and paired_interval(0, 0, n).low < -margin:
+        yield Finding(
+            "error",
+            spec.name,
+            f"{told} can never be shown, not even of two versions that agree",
+            f"bring {_least(margin):,} samples or more, or allow a larger margin",
+        )
+        return
+    room = measure.scaled(margin)
+    spread = LITTLE * measure.spread
+    chance = chance_to_pass(spread, room, n)
+    if chance < POWER - 0.01:
+        needed = samples_needed(spread, room)
+        yield Finding(
+            "warning",
+            spec.name,
+            f"{told} is shown of {round(100 * chance)} in 100 versions that lost nothing, even if "
+            "they differ little: the others do not pass",
+            f"bring about {needed:,} samples, or allow a larger margin",
+        )
+
+
+def _margin(spec: CheckSpec, measure: Measure) -> float | None:
+    """Give what may be lost; None where a gain is asked for, or no change at all."""
+    if spec.threshold is None:
+        return None
+    asked = (
+        spec.threshold.min_relative_change if measure.is_relative
+        else spec.threshold.min_absolute_change
+    )  # fmt: skip
+    return -asked if asked is not None and asked < 0 else None
+
+
+def _least(margin: float) -> int:
+    """Give how many samples show a margin of two versions that agree on all of them."""
+    n = 2
+    while paired_interval(0, 0, n).low < -margin:
+        n += max(1, n // 20)
+    return n

@@ -1,0 +1,115 @@
+"""A suite over versions and faults, in this process: what is caught and missed, how it ends."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from deltareg.client.resources.suites import read_suite_file
+from deltareg.errors import InvalidInput
+from deltareg_verify.backtest import Healthy, Request, run
+from tests.verify.bench import SAMPLES
+
+pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
+
+SUITE = """\
+name: mine
+sets: {texts: {file: texts.txt}}
+checks:
+  - digests
+  - accounting
+  - finite
+  - norm_ratio
+  - idle
+  - effect
+  - check: perplexity
+    name: kept
+    probes: texts
+    against: promoted
+    parameters: {least_samples: 2, undecided: fail}
+    threshold: {min_relative_change: -0.5, greater_is_better: false}
+"""
+DELTAS = SAMPLES / "deltas" / "tinyllama"
+
+
+@pytest.fixture
+def request_(tmp_path):
+    """Ask for two versions, and for one fault that is caught and one that changes little."""
+    (tmp_path / "texts.txt").write_text("".join(f"some text number {n}\n" for n in range(4)))
+    (tmp_path / "mine.yaml").write_text(SUITE)
+    document = tmp_path / "suite.json"
+    document.write_bytes(read_suite_file(tmp_path / "mine.yaml")[0].document)
+    versions = (
+        Healthy("me/chat:v1", DELTAS / "lora"), Healthy("me/chat:v2", DELTAS / "lora_v2"),
+    )  # fmt: skip
+    return Request(
+        SAMPLES / "bases" / "tinyllama", document, tmp_path, versions, tmp_path / "cache",
+        faults=("never-trained", "wrong-dtype", "other-tokenizer"), device="cpu",
+    )  # fmt: skip
+
+
+def tried(request, *, say=lambda _: None):
+    return run(request, say=say)
+
+
+def test_faults_are_caught_missed_or_do_not_apply(request_):
+    told: list = []
+
+    found = tried(Request.decode(request_.encode()), say=told.append)
+
+    rows = {row["name"]: row for row in found["items"]}
+    assert found["items"][0]["name"] == "me/chat:v2"
+    assert rows["me/chat:v1"]["verdict"] == rows["me/chat:v2"]["verdict"] == "pass"
+    assert (rows["never-trained"]["verdict"], rows["never-trained"]["caught_by"]) == (
+        "fail", ["idle"],
+    )  # fmt: skip
+    assert (rows["wrong-dtype"]["verdict"], rows["wrong-dtype"]["caught_by"]) == ("pass", [])
+    assert rows["other-tokenizer"]["verdict"] == "n/a"
+    (measured,) = rows["wrong-dtype"]["measures"]
+    assert measured["check"] == "kept"
+    assert abs(measured["loses"]) < 0.05
+    assert [one["done"] for one in told] == [1, 2, 3, 4, 5]
+    assert found["ended"] == "done"
+    assert json.dumps(found)
+
+
+def test_out_of_time_and_interrupted_it_gives_what_it_has(request_):
+    late = tried(replace(request_, seconds=0.0), say=lambda _: None)
+
+    def interrupt(step):
+        if step["done"] == 2:
+            raise KeyboardInterrupt
+
+    stopped = tried(request_, say=interrupt)
+
+    assert (late["ended"], len(late["items"])) == ("out of time", 1)
+    assert (stopped["ended"], len(stopped["items"])) == ("interrupted", 2)
+
+
+def test_a_fault_that_does_not_exist_is_refused_with_those_that_do(request_):
+    with pytest.raises(InvalidInput, match="no fault 'gremlins'") as error:
+        tried(replace(request_, faults=("gremlins",)), say=lambda _: None)
+
+    assert "layers-swapped" in str(error.value.fix)
+
+
+def test_what_push_refuses_is_caught_by_push(request_, tmp_path):
+    versions = (Healthy("me/chat:v1", SAMPLES / "bad" / "nan"), *request_.versions[1:])
+
+    found = tried(replace(request_, versions=versions, faults=("wrong-dtype",)), say=lambda _: None)
+
+    row = next(one for one in found["items"] if one["name"] == "me/chat:v1")
+    assert (row["verdict"], row["caught_by"]) == ("refused", ["push"])
+
+
+def test_what_a_suite_pins_is_compared_with_as_far_as_it_is_there(request_, tmp_path):
+    pinned = SUITE.replace("against: promoted", "against: me/chat:v1")
+    (tmp_path / "mine.yaml").write_text(pinned.replace("name: kept", "name: pinned"))
+    request_.suite.write_bytes(read_suite_file(tmp_path / "mine.yaml")[0].document)
+
+    found = tried(replace(request_, faults=("never-trained",)), say=lambda _: None)
+
+    newest = found["items"][0]
+    (check,) = (one for one in newest["checks"] if one["name"] == "pinned")
+    assert newest["verdict"] == "pass"
+    assert check["baseline"] is not None

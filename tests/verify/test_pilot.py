@@ -1,0 +1,69 @@
+"""How far versions are apart on somebody's samples, held against what transformers computes."""
+
+import json
+import math
+
+import pytest
+
+from deltareg_verify.backtest import Healthy
+from deltareg_verify.pilot import Pilot, run
+from tests.small_networks import quiet
+from tests.verify.bench import SAMPLES
+
+torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
+peft = pytest.importorskip("peft", reason="needs peft: pip install 'deltareg[libraries]'")
+transformers = pytest.importorskip("transformers", reason="needs transformers")
+
+BASE, DELTAS = SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama"
+TEXTS = [f"some text with the number {n} in it" for n in range(6)]
+
+
+def losses(delta):
+    """Sum the loss of all texts by transformers and peft; gives it with the number of tokens."""
+    with quiet():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(BASE)
+        network = transformers.AutoModelForCausalLM.from_pretrained(BASE)
+        if delta is not None:
+            network = peft.PeftModel.from_pretrained(network, DELTAS / delta)
+    total, tokens = 0.0, 0
+    for text in TEXTS:
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.no_grad():
+            total += float(network(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1)
+        tokens += ids.shape[1] - 1
+    return total / tokens
+
+
+def wanted(folder, *deltas):
+    (folder / "in.jsonl").write_text("".join(json.dumps({"text": one}) + "\n" for one in TEXTS))
+    versions = tuple(Healthy(f"me/chat:v{n}", DELTAS / one) for n, one in enumerate(deltas, 1))
+    return Pilot(
+        BASE, folder / "cache", folder, versions, sets={"in_domain": ["perplexity", "in.jsonl"]},
+        device="cpu",
+    )  # fmt: skip
+
+
+def measured(pilot):
+    return run(pilot)
+
+
+def test_changes_are_those_that_peft_gives(tmp_path):
+    found = measured(wanted(tmp_path, "lora", "lora_v2"))
+
+    base, first, second = (losses(one) for one in (None, "lora", "lora_v2"))
+    told = {(one["a"], one["b"]): one["change"] for one in found["items"]}
+    assert told == {
+        ("base", "me/chat:v1"): pytest.approx(first - base, abs=1e-4),
+        ("base", "me/chat:v2"): pytest.approx(second - base, abs=1e-4),
+        ("me/chat:v1", "me/chat:v2"): pytest.approx(second - first, abs=1e-4),
+    }
+    assert all(one["spread"] > 0 and one["n"] == len(TEXTS) for one in found["items"])
+    assert not found["is_cut"]
+
+
+def test_a_version_that_is_alone_is_held_against_itself_with_noise(tmp_path):
+    found = measured(wanted(tmp_path, "lora"))
+
+    beside = [one for one in found["items"] if one["a"] != "base"]
+    assert {(one["a"], one["b"]) for one in beside} >= {("me/chat:v1 with noise", "me/chat:v1")}
+    assert all(0 < abs(one["change"]) < 0.5 and math.isfinite(one["spread"]) for one in beside)
