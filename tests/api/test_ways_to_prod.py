@@ -34,7 +34,7 @@ def undecided(on):
         "against": "promoted", "decision": "undecided", "low": 0.8, "high": 0.95,
         "confidence": 0.95, "margin": 0.02, "n": 40, "needs": 900,
     }  # fmt: skip
-    checks = [{"name": name, "verdict": "pass"} for name in NAMES]
+    checks: list[dict[str, object]] = [{"name": name, "verdict": "pass"} for name in NAMES]
     checks[-1] |= {"verdict": "warn", "code": "undecided", "comparison": compared}
     on.verify(on.tried, verdict="pass", checks=checks)
 

@@ -32,7 +32,7 @@ def main():
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    found = {}
+    found: dict[str, list[tuple[Comparison, float]]] = {}
     for base, config in TARGETS.items():
         with tempfile.TemporaryDirectory() as folder:
             train(Path(folder), base=base, **config)

@@ -345,7 +345,8 @@ def test_a_damaged_version_that_others_stand_on_is_healed_by_the_pushes_named(
     for key, _ in list(store.keys("blobs/")):
         rewrite(store, key, flip)
     folders = {"base/tinyllama": BASE, "team/tuned:v1": DELTAS / delta}
-    pushed, named = [], admin.storage.fsck(read_data=True, repair=True).to_push
+    pushed: list[str] = []
+    named = admin.storage.fsck(read_data=True, repair=True).to_push
     while named and len(pushed) < 5:
         heal(server, named[0], folders.get(named[0].subject, DELTAS / "lora_v2"))
         pushed.append(named[0].subject)

@@ -1,5 +1,7 @@
 """Ledgers however long: the same answers as of a short one, and by an index."""
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -27,7 +29,7 @@ def ledger_of(moves):
 
 def plainly(ledger):
     """Lay a ledger on a stack as it is described, looking through all of it each time."""
-    stack = []
+    stack: list[LedgerRow] = []
     for row in ledger[::-1]:
         at = [n for n, below in enumerate(stack) if below.version_id == row.version_id]
         if row.kind == "rollback" and at:
@@ -53,7 +55,7 @@ def test_the_newest_entries_tell_the_top_of_the_stack_where_they_are_closed(move
     assert not is_closed or plainly(ledger)[-len(near) :] == near or not near
 
 
-QUERIES = {
+QUERIES: dict[str, dict[str, Any]] = {
     "of all": {}, "of a suite": {"suite": "smoke"}, "of a version": {"version_id": 1},
     "of all, further on": {"before": (10**15, "x")},
 }  # fmt: skip
@@ -75,7 +77,7 @@ def test_what_is_to_be_reviewed_is_found_by_an_index(engine):
 
 def planned(engine, ask, part):
     """Say how the database would answer a question if reading a whole table cost more."""
-    found = []
+    found: list[str] = []
     explain = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
 
     def look(conn, cursor, statement, parameters, _context, _many):

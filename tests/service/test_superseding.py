@@ -1,6 +1,7 @@
 """What pushes queue by themselves gives way to the next push, and nothing else does."""
 
 import threading
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -206,7 +207,8 @@ def test_a_run_that_is_leased_at_that_very_moment_is_either_run_or_superseded(
 ):
     outcomes = set()
     for number in range(5):
-        first, granted = push(), []
+        first = push()
+        granted: list[Any] = []
         start = threading.Barrier(2)
 
         def take(start=start, granted=granted):
@@ -234,7 +236,7 @@ def test_a_run_that_is_leased_at_that_very_moment_is_either_run_or_superseded(
 def test_who_joins_at_that_very_moment_gets_a_run_that_stays(registry, ada, push):
     for _ in range(5):
         push()
-        asked = []
+        asked: list[Any] = []
         start = threading.Barrier(2)
         ref = f"lab/x:v{len(rows.rows(registry.engine, t.versions))}"
 
@@ -276,4 +278,5 @@ def test_the_mark_does_not_travel_to_runs_that_somebody_asks_for(registry, ada, 
     with read(registry.engine) as conn:
         after = conn.execute(sa.select(t.runs.c.request).where(t.runs.c.id == first)).scalar()
 
+    assert after is not None
     assert before == {**after, superseding.AUTOMATIC: "push"}

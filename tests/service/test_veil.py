@@ -4,7 +4,8 @@ import pytest
 
 from deltareg.service.authority.grants import Grant, Right, Unless
 from deltareg.service.authority.resources import Namespace
-from deltareg.service.lines.veil import UNSEEN, tell_version, veiled, veiled_base, veiled_detail
+from deltareg.service.corrupt import UNSEEN
+from deltareg.service.lines.veil import tell_version, veiled, veiled_base, veiled_detail
 from deltareg.service.registry import Caller
 from deltareg.wire import BaseInfo, BaseName, BaseRelation, VersionDetail
 

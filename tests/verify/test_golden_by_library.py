@@ -111,7 +111,7 @@ def test_a_library_that_is_not_there_is_told(recorded, monkeypatch):
 # Checkpoints of a Trainer
 
 
-class _Rows(torch.utils.data.Dataset):
+class _Rows(torch.utils.data.Dataset):  # type: ignore[name-defined]
     def __len__(self):
         return 4
 

@@ -240,7 +240,7 @@ class TorchEngine:
         module = self._network.module
         if not can_write(module):
             return None
-        given = self._given(inputs)
+        given = given_inputs(self._network.module, inputs)
         with devices.memory_seam(f"writing with the {state} network"), self._as(state):
             return write(module, given, count, settings=self._settings)
 

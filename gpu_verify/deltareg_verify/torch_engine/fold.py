@@ -170,7 +170,8 @@ def _row_squares(values: torch.Tensor) -> torch.Tensor:
     """Give the sum of squares of every row, in float64."""
     if values.ndim < 2:
         return values.double().square().reshape(-1)
-    return torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64).square()
+    norms: torch.Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float64)
+    return norms.square()
 
 
 def _factored_squares(update: Factored, ops: TorchOps) -> torch.Tensor:

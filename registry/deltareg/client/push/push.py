@@ -25,7 +25,7 @@ from deltareg.delta.delta_manifest import Assessment, assess, build_delta_manife
 from deltareg.delta.examine import examine
 from deltareg.delta.quantised.fit import packed_problems
 from deltareg.digest import Digest
-from deltareg.errors import Refused, UploadClosed
+from deltareg.errors import InvalidInput, Refused, UploadClosed
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef
 from deltareg.wire import (
@@ -191,6 +191,17 @@ def _send_patiently(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
+def _open(context: Context, request: UploadOpen) -> UploadInfo:
+    """Open the upload; a server of the release before has no field for the parents' names."""
+    try:
+        return context.api.post("/uploads", request, UploadInfo)
+    except InvalidInput as error:
+        if not request.parents or "body.parents" not in error.message:
+            raise
+        bare = request.model_copy(update={"parents": []})
+        return context.api.post("/uploads", bare, UploadInfo)
+
+
 def _send(
     context: Context,
     folder: Folder,
@@ -201,7 +212,7 @@ def _send(
     *,
     is_again: bool,
 ) -> tuple[VersionInfo, int]:
-    upload = context.api.post("/uploads", request, UploadInfo)
+    upload = _open(context, request)
     if upload.version is not None:
         return upload.version, 0
     pairs = {} if known.tensors is None else references(folder.tensors, known.view, known.tensors)
