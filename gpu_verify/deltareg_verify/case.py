@@ -22,6 +22,7 @@ from deltareg.suites.probe_set import Samples, read_samples
 from deltareg.suites.suite import ProbeSet, Suite
 from deltareg_verify.engine import Change, Engine, Fired, Outputs, State
 from deltareg_verify.figures import Figures
+from deltareg_verify.measures.answers import Known
 from deltareg_verify.stacked_base import contradiction
 
 _MESSAGE_CHARACTERS = 300
@@ -145,7 +146,7 @@ class Case:
         self._outputs: dict[State, Outputs] = {}
         self._samples: dict[str, Samples] = {}
         self._references: dict[str, Engine | None] = {}
-        self.written: dict[tuple[int, State, int, int], object] = {}
+        self.written: Known = {}
         """What was written already, for checks that ask for the same."""
         self._figures: dict[State, Figures] = {}
 

@@ -1,7 +1,7 @@
 """What a network writes for each sample: text after a text, words for a sound or about an image."""
 
 from collections.abc import MutableMapping, Sequence
-from typing import cast
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +14,15 @@ from deltareg_verify.measures.targets import row_of
 _SCORES = "logits"
 
 
-Known = MutableMapping[tuple[int, State, int, int], object]
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was written, and for which samples: these stay, so that no others take their place."""
+
+    samples: Samples
+    found: list[Written] | None
+
+
+Known = MutableMapping[tuple[int, State, int, int], Kept]
 
 
 def answers(
@@ -33,10 +41,10 @@ def answers(
     """
     key = id(side.engine), side.state, id(samples), count
     if known is not None and key in known:
-        return cast("list[Written] | None", known[key])
+        return known[key].found
     found = _answers(side, samples, count)
     if known is not None:
-        known[key] = found
+        known[key] = Kept(samples, found)
     return found
 
 

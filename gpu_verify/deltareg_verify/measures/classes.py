@@ -91,7 +91,7 @@ MEASURES: Mapping[str, Callable[[Sequence[object]], float]] = {
 
 def _recalls(labels: NDArray[np.int64], said: NDArray[np.int64]) -> dict[int, float]:
     classes = cast("list[int]", np.unique(labels).tolist())
-    return {one: float(np.mean(said[labels == one] == one)) for one in classes}
+    return {one: float((said[labels == one] == one).mean()) for one in classes}
 
 
 def _entropy(classes: NDArray[np.int64]) -> float:

@@ -62,8 +62,8 @@ def _euler(rule: Rule, noise: F32, predict: Predict, steps: int) -> F32:
     if rule.config.get("use_dynamic_shifting"):
         raise InvalidInput("the base's scheduler shifts by the size of an image, not known here")
     trained, shift = rule.number("num_train_timesteps", _TRAINED_STEPS), rule.number("shift", 1.0)
-    first, last = _shifted(np.array([1.0, 1 / trained]), shift).tolist()
-    evenly: F64 = np.linspace(first, last, steps)
+    ends = _shifted(np.array([1.0, 1 / trained]), shift)
+    evenly: F64 = np.linspace(float(ends[0]), float(ends[1]), steps)
     levels = [*_shifted(evenly, shift).tolist(), 0.0]
     images = noise
     for level, following in pairwise(levels):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,8 @@ class Samples:
 
 
 def _some(values: tuple[_Of, ...], chosen: NDArray[np.int64]) -> tuple[_Of, ...]:
-    return tuple(values[row] for row in chosen) if values else ()
+    rows = cast("list[int]", chosen.tolist())
+    return tuple(values[row] for row in rows) if values else ()
 
 
 _LINE = 'give each line as {"text": …, '
