@@ -5,14 +5,16 @@ its time would go into computing the base's answers again.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deltareg.delta.kind import Effect
+from deltareg.suites.base_probes import BaseProbes
 from deltareg_verify.engine import F64, Engine, Outputs, State
+from deltareg_verify.figures import Figures
 
 Answers = dict[tuple[str, ...], object]
 
@@ -59,6 +61,17 @@ class RememberingEngine:
         if key not in kept:
             kept[key] = self._engine.outputs_for(state, inputs)
         return cast("Outputs", kept[key])
+
+    def general(
+        self, state: State, probes: BaseProbes, *, ways: Collection[str] | None = None
+    ) -> Figures:
+        """Give the figures on the general probes; the base's are the same for every delta on it."""
+        if state != "base" or ways is not None:
+            return self._engine.general(state, probes, ways=ways)
+        key = ("general", str(probes.digest))
+        if key not in self._answers:
+            self._answers[key] = self._engine.general(state, probes)
+        return cast("Figures", self._answers[key])
 
     def beside(self, effects: Sequence[Effect]) -> Engine:
         """Give an engine of another delta on the same base."""

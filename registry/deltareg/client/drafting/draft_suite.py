@@ -28,7 +28,7 @@ from deltareg.suites.drafting.written import general_file, write_draft
 
 Fields = Mapping[str, object]
 MOST_IMAGES = 500
-_MOST_MEASURED, _MOST_DEAR = 200, 60
+_MOST_MEASURED, _MOST_DEAR = 100, 60
 _GUESSED_BY = 200
 _OF_LANGUAGE = frozenset({"lm", "chat"})
 
