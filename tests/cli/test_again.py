@@ -50,7 +50,7 @@ def test_a_promotion_says_what_its_verdicts_warn_of(ana, shared_registry):
     found = report(grant)
     warned = [
         check.model_copy(update={"verdict": "warn", "value": 316.0, "threshold": 57.33})
-        if check.name == "perplexity"
+        if check.name == "general_perplexity"
         else check
         for check in found.checks
     ]
@@ -60,7 +60,7 @@ def test_a_promotion_says_what_its_verdicts_warn_of(ana, shared_registry):
     move = ana("promote", "team/warned:v1", "--channel", "dev")
     again = ana("promote", "team/warned:v1", "--channel", "dev", "--json")
 
-    told = "suite smoke: perplexity 316, threshold 57.33"
+    told = "suite smoke: general_perplexity 316, threshold 57.33"
     assert asked.json["warnings"] == again.json["warnings"] == [told]
     assert f"warning: {told}" in move.err
     assert ana("promote", "team/lora:v1", "--channel", "prod", "--json").json["warnings"] == []

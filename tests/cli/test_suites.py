@@ -2,6 +2,8 @@
 
 import pytest
 
+from deltareg.suites.suite import built_in_names
+
 SUITE = """\
 name: mine
 about: What matters to us.
@@ -37,11 +39,11 @@ def test_a_suite_is_pushed_listed_and_shown(user, folder):
     )
     assert "mine v1 is that already" in again.err
     assert [line.split()[0] for line in listed.out.splitlines()[1:]] == [
-        "deep", "smoke", "static", "mine",
+        *built_in_names(), "mine",
     ]  # fmt: skip
     assert "code (perplexity)" in shown.out
     assert "What matters to us." in shown.out
-    assert user("suite", "ls", "--quiet").out.split() == ["deep", "smoke", "static", "mine"]
+    assert user("suite", "ls", "--quiet").out.split() == [*built_in_names(), "mine"]
     assert "v1" in user("suite", "show", "mine", "--versions").out
 
 
