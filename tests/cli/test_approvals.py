@@ -222,8 +222,10 @@ def test_readiness_is_shown_all_the_time(crew, local_registry):
     ]  # fmt: skip
 
     local_registry.verified("me/chat:v1", verdict="fail", again=True)
-    warned = crew("bob", "channel", "show", "me/chat", "prod", "--json").json["readiness"]
-    assert (warned["ready"], warned["lights"][3]["light"]) == ("warn", "warn")
+    failed = crew("bob", "channel", "show", "me/chat", "prod", "--json").json["readiness"]
+    assert (failed["ready"], failed["lights"][3]["light"]) == ("no", "no")
+    assert "break-glass goes back to it" in failed["lights"][3]["message"]
+    assert crew("bob", "rollback", *PROD, "-m", "does it?").status == 8
     for key, _ in list(local_registry.registry.store.keys("blobs/")):
         local_registry.registry.store.delete(key)
     lost = crew("bob", "channel", "show", "me/chat", "prod", "--json").json["readiness"]

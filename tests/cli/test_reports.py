@@ -44,7 +44,7 @@ def test_an_allowed_version_has_four_reports(user, local_registry, outputs):
     ]  # fmt: skip
     assert (document["standing"], document["exit_status"]) == ("allowed", 0)
     assert document["diff"]["against"] == "what prod serves"
-    assert {metric["check"] for metric in document["history"]} >= {"effect", "perplexity"}
+    assert {metric["check"] for metric in document["history"]} >= {"effect", "general_perplexity"}
     assert [point["version"] for point in document["history"][0]["points"]] == [1, 2]
     assert "`me/chat:v1`" in (folder / "gate.md").read_text()
     assert "<svg" in (folder / "gate.html").read_text()

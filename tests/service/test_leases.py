@@ -319,7 +319,7 @@ def test_a_run_is_buried_once_by_many(registry, worker, queued):
     [
         ({"checks": []}, "digests did not run"),
         ({"skip": "effect"}, "effect did not run"),
-        ({"fail": "perplexity"}, "perplexity failed"),
+        ({"fail": "general_perplexity"}, "general_perplexity failed"),
         ({"suite_digest": f"sha256:{'0' * 64}"}, "the worker has"),
     ],
 )

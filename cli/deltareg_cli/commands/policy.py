@@ -45,7 +45,7 @@ namespace_option = option("--namespace", metavar="NS", help="The namespace; with
 @namespace_option
 @click.pass_obj
 def get(invocation: Invocation, *, namespace: str | None) -> None:
-    """Print what is asked of every channel, as YAML that policy set takes.
+    """Print what is asked of every channel, as YAML for policy set.
 
     Nothing is asked while it is empty, {}.
     """
