@@ -7,6 +7,7 @@ into the README; the test runs them again and compares after masking what differ
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
+_SAMPLES = Path("tests/samples")
 _START_S = 60
 _BLOCK = re.compile(r"```tour\n(.*?)```", re.DOTALL)
 _MASKS = (
@@ -50,23 +52,33 @@ def read_blocks(text: str) -> list[list[Step]]:
 def run_step(command: str, *, environ: Mapping[str, str], folder: Path) -> str:
     """Run a command as in a terminal and give all that it prints.
 
+    A push leaves golden outputs beside the delta, so the samples are those of a copy.
+
     Args:
         command: As the README has it; `/tmp` stands for `folder`.
         environ: The environment, with the server's address.
         folder: Where the tour's own files go.
     """
+    checkout = _checkout(folder)
     words = [word.replace("/tmp", str(folder)) for word in shlex.split(command)]
     program = Path(sys.executable).with_name(words[0])
     done = subprocess.run(
-        [program, *words[1:]], env=environ, cwd=REPOSITORY, text=True, check=False,
+        [program, *words[1:]], env=environ, cwd=checkout, text=True, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     lines = [line.rstrip() for line in done.stdout.rstrip().splitlines()]
     shown = [line for line in lines if not line.startswith("run ")]
     if done.returncode:
         shown.append(f"(exit status {done.returncode})")
-    text = "\n".join(shown).replace(str(folder), "/tmp")
-    return text.replace(str(REPOSITORY), "~/deltareg")
+    text = "\n".join(shown).replace(str(checkout), "~/deltareg")
+    return text.replace(str(folder), "/tmp")
+
+
+def _checkout(folder: Path) -> Path:
+    checkout = folder / "deltareg"
+    if not checkout.exists():
+        shutil.copytree(REPOSITORY / _SAMPLES, checkout / _SAMPLES)
+    return checkout
 
 
 class Pace:
