@@ -96,9 +96,11 @@ def push(
             known = stored.known
             if known is not wanted.known:
                 assessment = _accept(folder, known, options)
+            asked = time.monotonic()
             golden = take_golden(
                 folder, known, options.golden, path=path, library=assessment.kind.source.library
             )
+            started += time.monotonic() - asked  # a library that runs a model sends nothing
             parents = [
                 context.api.get("/resolve", VersionDetail, ref=parent) for parent in options.parents
             ]
