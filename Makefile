@@ -3,7 +3,7 @@
 PYTHON   ?= python3
 VENV     := .venv
 BIN      := $(VENV)/bin
-TESTARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
+TESTARGS ?= -n 6 --dist loadfile --no-loadscope-reorder
 SOURCES  := registry cli migrations gpu_verify tests
 
 # Thousands of short programs are started by the tests; each would compile all it imports.

@@ -78,10 +78,10 @@ class BaseAssignment:
     def decode(cls, raw: bytes) -> Self:
         """Read what `encode` wrote."""
         values = json.loads(raw)
-        paths = {
-            field.name: Path(values[field.name]) for field in fields(cls) if field.type is Path
-        }
-        return cls(**{**values, **paths})
+        for one in fields(cls):
+            if one.type is Path:
+                values[one.name] = Path(values[one.name])
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)

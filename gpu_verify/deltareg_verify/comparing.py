@@ -89,8 +89,9 @@ def order_of(count: int, *, seed: int, is_drawn: bool) -> list[int]:
 
     A file may be sorted, and its first part must be like the whole.
     """
-    rows = np.arange(count)
-    return list(np.random.default_rng(seed).permutation(rows) if is_drawn else rows)
+    if not is_drawn:
+        return list(range(count))
+    return [int(row) for row in np.random.default_rng(seed).permutation(count)]
 
 
 def held(

@@ -220,8 +220,8 @@ class _Comparing:
             parts = dict(whole.parts)
             for name, part in whole.proportional():
                 noise = random.standard_normal(part.values.shape, dtype=np.float32)
-                size = np.float32(np.sqrt(np.mean(part.change**2)) * _SIBLING_NOISE)
-                parts[name] = part.with_change(part.change + noise * size)
+                noise *= np.float32(np.sqrt(np.mean(part.change**2)) * _SIBLING_NOISE)
+                parts[name] = part.with_change(part.change + noise)
             out = self.scratch / f"sibling-{number}"
             write_parts(Opened(parts, whole.config, whole.config_file), delta.folder, out)
             opened = self.stack.enter_context(

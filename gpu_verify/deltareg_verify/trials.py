@@ -6,7 +6,7 @@ of it.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -93,7 +93,7 @@ class Trials:
     _samples: dict[str, Samples] = field(default_factory=dict[str, Samples])
 
     @contextmanager
-    def opened(self, path: Path, *, convention: str = "") -> Iterator[Delta]:
+    def opened(self, path: Path, *, convention: str = "") -> Generator[Delta]:
         """Open a delta.
 
         Raises:

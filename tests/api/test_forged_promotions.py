@@ -119,7 +119,8 @@ VERDICTS = {
     ),
     "of a suite that was pushed anew since": (
         lambda on: (
-            on.world.push_suite("as it was"), on.asks(suites=["mine"]).verify(suite="mine"),
+            on.world.push_suite("as it was"), on.asks(suites=["mine"]),
+            on.verify().verify(suite="mine"),
             on.world.push_suite("as it is"), on.promote(),
         )[-1], "gate_pending", "again",
     ),

@@ -301,12 +301,13 @@ TAKEN_ONCE = {"DELETE /api/v1/members/{member_id}"}
 """What the first who may do it leaves nothing of for the next."""
 OF_NAMESPACE = {
     "GET /api/v1/namespaces", "GET /api/v1/namespaces/{ns}", "GET /api/v1/members",
+    "GET /api/v1/namespaces/{ns}/policy",
 }  # fmt: skip
 """What who has a role on some of its lines sees of a namespace."""
 # Names of people and machines, and what is worked on, are not public with the deltas.
 NEVER_ANONYMOUS = {
-    "GET /api/v1/namespaces/{ns}", "GET /api/v1/members", "GET /api/v1/namespaces",
-    "GET /api/v1/runs", "GET /api/v1/runs/{run_id}", "GET /api/v1/runs/{run_id}/log",
-    "GET /api/v1/queue", "GET /api/v1/fleet/agents", "GET /api/v1/requests",
-    "GET /api/v1/requests/{request_id}",
+    "GET /api/v1/namespaces/{ns}", "GET /api/v1/namespaces/{ns}/policy", "GET /api/v1/members",
+    "GET /api/v1/namespaces", "GET /api/v1/runs", "GET /api/v1/runs/{run_id}",
+    "GET /api/v1/runs/{run_id}/log", "GET /api/v1/queue", "GET /api/v1/fleet/agents",
+    "GET /api/v1/requests", "GET /api/v1/requests/{request_id}",
 }  # fmt: skip

@@ -102,7 +102,7 @@ def test_no_row_of_any_leaves_the_database_package():
         f"{path.relative_to(root)}: {line.strip()}"
         for path in root.rglob("*.py")
         for line in path.read_text().splitlines()
-        if path != inside and re.search(r"\bsa\.Row\b|import Row\b", line)
+        if path != inside and re.search(r"\bsa\.Row\b|sqlalchemy\S* import .*\bRow\b", line)
     ]
 
     assert found == []

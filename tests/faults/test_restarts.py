@@ -116,6 +116,8 @@ class Fire:
                 ).version.ref
                 for number in (1, 2)
             ]
+            for ref in refs:  # by itself a push is verified only until the next one comes
+                client.verify(ref)
             environ = self.processes.environ(
                 "worker", DELTAREG_SERVER=self.server.url, DELTAREG_TOKEN=token
             )

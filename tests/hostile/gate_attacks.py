@@ -24,10 +24,12 @@ def waive(me, verdict, check, **more):
 
 
 def asks(world, channel, **policy):
-    """Give a channel of the line a policy, as its owner."""
+    """Give a channel of the line a policy, as its owner, that asks for `smoke` only by name."""
     me = world.me("owner")
     me.ask("PUT", f"/deltas/{LINE}/channels/{channel}")
-    world.owner.channels.set_policy(LINE, channel, {"smoke": False, **policy}, reason="x")
+    if "smoke" not in policy.get("suites", ()):
+        policy["smoke"] = False
+    world.owner.channels.set_policy(LINE, channel, policy, reason="x")
 
 
 @attack("a version that nobody verified is on prod", best=MOVERS)
@@ -105,7 +107,7 @@ def _(world, me):
         n=20,
     )  # fmt: skip
     told = {"verdict": "warn", "code": "undecided", "comparison": compared}
-    world.judge(f"{LINE}:v1", perplexity=told)
+    world.judge(f"{LINE}:v1", general_perplexity=told)
     found = me.move(world, channel=channel, version=1, accept_warnings=True)
     world.judge(f"{LINE}:v1")
     return found

@@ -143,6 +143,7 @@ class World:
 
         An outcome is a word, or all that is said of the check.
         """
+        assert set(outcomes) <= set(NAMES)
         self.stop_others()
         run = self.owner.runs.create(RunCreate(ref=ref, again=True, channel=channel))
         grant = self.worker.lease(LeaseRequest(worker="worker", what=["verify"]))

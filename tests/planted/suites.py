@@ -30,7 +30,9 @@ checks:
   - accounting
   - finite
   - {{check: norm_ratio, parameters: {{fail_above: {cap}}}}}
+  - rows
   - idle
+  - module_types
   - overflow
   - spectral
   - effect
@@ -39,7 +41,12 @@ checks:
   - reloads
   - library_agrees
   - golden
-  - deterministic
+  - general_perplexity
+  - special_tokens
+  - class_entropy
+  - embedding_spread
+  - batching
+  - {{check: deterministic, parameters: {{new_tokens: 0}}}}
 """
 _RULE = """\
   - check: {check}

@@ -26,11 +26,12 @@ from deltareg.refs import LineRef, Ref
 from deltareg.service.access import audit, explain, keys, members, namespaces, review, tokens
 from deltareg.service.authority.grants import Grant, Right, Unclaimed
 from deltareg.service.authority.resources import Namespace
-from deltareg.service.bases import bases, changes
+from deltareg.service.bases import bases, changes, probes
 from deltareg.service.bases.stacks import find_ground
 from deltareg.service.channels import (
     channels,
     fleet,
+    floors,
     gate,
     move,
     policies,
@@ -66,6 +67,8 @@ from deltareg.wire import (
     BaseRename,
     ChannelMove,
     CheckMore,
+    FiguresReport,
+    FloorSet,
     FormRevert,
     KeyEnrol,
     KeyRevoke,
@@ -110,6 +113,7 @@ DELTA = Manifest("lora", "", True, ROOT, {}, (), ())
 REPORT = findings(type("Grant", (), {"fence": 1, "suite_digest": str(SMOKE.digest)}))
 PAGE = {"cursor": None, "limit": 50}
 HOLD = LeaseHold(run="r", fence=1)
+FLOOR = FloorSet(policy={}, reason="x")
 CHECK = "00000000-0000-4000-8000-000000000000"
 
 
@@ -132,6 +136,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(bases.show_base, AS_BASE),
     called(changes.diff_bases, AS_BASE, "tiny"),
     called(bases.base_manifest_bytes, AS_BASE),
+    called(probes.show_probes, AS_BASE),
     called(bases.base_storage_bytes, AS_BASE),
     called(compat.list_compat, AS_BASE, suite="smoke", **PAGE),
     called(channels.list_channels, LAB),
@@ -140,6 +145,7 @@ READS = [  # of what lies in `lab`, or is about it
     called(channels.list_revisions, LAB, "prod", **PAGE),
     called(fleet.list_followers, "lab/x", **PAGE),
     called(fleet.list_followers, "lab/x@prod", **PAGE),
+    called(floors.show_floor, "lab"),
     called(gate.check_gate, V1, "prod"),
     called(policies.show_policy, LAB, "prod"),
     called(readiness.show_readiness, LAB, "prod"),
@@ -192,6 +198,7 @@ WRITES = [  # to what lies in `lab`
         move.move_channel, LAB, "prod",
         ChannelMove(kind="promote", version=2, reason="now", break_glass=True), seen=1,
     ),
+    called(floors.set_floor, "lab", FLOOR, is_seen=lambda _: True),
     called(policies.set_policy, LAB, "prod", PolicySet(policy={}), is_seen=lambda _: True),
     called(reviews.review_move, LAB, "dev", 1, message="fine"),
     called(revocations.revoke_version, V1, Revoke(reason="bad")),
@@ -257,6 +264,8 @@ WHOLES = [  # of everything, and what belongs to no namespace
     called(pieces.show_check, CHECK),
     called(stats.show_storage, None, limit=5),
     called(suites.push_suite, SuitePush(document="name: mine\nchecks: [effect]")),
+    called(floors.set_floor, None, FLOOR, is_seen=lambda _: True),
+    called(probes.add_figures, "tiny", FiguresReport(envelope="{}")),
 ]
 SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(tokens.whoami),
@@ -268,6 +277,8 @@ SHARED = [  # by all namespaces, or left out of a list, or the caller's own
     called(bases.show_base, "tiny"),
     called(compat.list_compat, "tiny", suite="smoke", **PAGE),
     called(bases.base_manifest_bytes, "tiny"),
+    called(probes.show_probes, "tiny"),
+    called(floors.show_floor, None),
     called(versions.list_lines, only=LineFilter(), **PAGE),
     called(suites.list_suites),
     called(suites.list_versions, "smoke", **PAGE),
@@ -301,6 +312,9 @@ def lab(tmp_path_factory):
                 conn.execute(
                     sa.update(table).values(manifest=raw, manifest_digest=rows.BASE.digest.hex)
                 )
+        for table in (t.base_figures, t.base_probes):  # drawn when somebody asks
+            with rows.unguarded(conn, table):
+                conn.execute(sa.delete(table))
         mine = {**dict(ROWS)[t.uploads], "state": "open", "version_id": None, "manifest": raw}
         for name, subject in (("open", "delta"), ("open-base", "base")):
             target = AS_BASE if subject == "base" else "lab/x"

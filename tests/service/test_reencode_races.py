@@ -51,7 +51,7 @@ GIVEN_UP = (UploadClosed, LeaseLost, Conflict, NotFound, Blocked)
 TABLES = (
     t.lease_keys, t.verdict_bases, t.base_identities, t.form_packs, t.forms, t.piece_packs,
     t.pieces, t.version_packs, t.base_packs, t.upload_packs, t.uploads, t.packs, t.verdicts, t.runs,
-    t.lineage, t.channels, t.versions, t.deltas, t.bases,
+    t.lineage, t.channels, t.versions, t.deltas, t.base_figures, t.base_probes, t.bases,
 )  # fmt: skip
 
 

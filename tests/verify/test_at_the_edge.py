@@ -111,6 +111,7 @@ def test_layers_that_a_class_never_runs_may_not_have_changed(tmp_path, is_traine
 
     assert results["effect"].verdict == verdict
     assert "crossattention" in results["effect"].detail
+    assert results["module_types"].verdict == ("pass" if is_trained else "warn")
 
 
 REFUSED = {

@@ -42,8 +42,8 @@ def test_a_sound_delta_passes(cache_dir):
     assert verdict == "pass", results
     does_not_apply = {name for name, result in results.items() if result.verdict == "n/a"}
     assert does_not_apply == {
-        "attached_equals_folded", "golden", "idle", "library_agrees", "norm_ratio", "reloads",
-        "spectral",
+        "attached_equals_folded", "class_entropy", "embedding_spread", "golden", "idle",
+        "library_agrees", "module_types", "norm_ratio", "reloads", "rows", "spectral",
     }  # fmt: skip
     assert "1 effects took part" in results["effect"].detail
 
@@ -120,7 +120,7 @@ def biased(tmp_path):
     with torch.no_grad():
         for name, value in wrapped.named_parameters():
             if "lora_B" in name:
-                value.normal_(std=0.2)
+                value.normal_(std=0.1)
         expected = wrapped(input_ids=torch.from_numpy(IDS.copy())).logits.numpy()
     wrapped.save_pretrained(tmp_path / "delta")
     (tmp_path / "delta" / "README.md").unlink(missing_ok=True)

@@ -216,9 +216,9 @@ def test_a_version_that_is_not_the_one_that_was_promoted_is_not_compared_with(
 
 def test_both_bases_of_a_comparison_stay_until_the_run_is_over(pusher, small_worker, tmp_path):
     promoted = push_from_afar(pusher, tmp_path, "tinyllama_other")
+    lease(small_worker)  # or the next push would leave its run out
     push_from_afar(pusher, tmp_path, "tinyllama")
     served = {"promoted": promoted.ref, "promoted_digest": promoted.digest}
-    lease(small_worker)
     grant = lease(small_worker).model_copy(update=served)
     mine, others = (BaseCache(small_worker.cache, max_bytes=1) for _ in range(2))
     into = tmp_path / "run"

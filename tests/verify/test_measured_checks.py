@@ -41,7 +41,7 @@ def find(bench):
             promoted=None if promoted is None else lambda _: promoted,
         )
         suite = read_suite(text.encode())
-        case.suite = replace(case.suite, sets=suite.sets)
+        case.suite = replace(case.suite, sets=suite.sets, checks=suite.checks)
         return all_checks()[check].run(case, suite.checks[0])
 
     return run

@@ -7,7 +7,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'deltareg[verify]'")
 from safetensors.torch import load_file, save_file  # noqa: E402  # needs torch
 
-from deltareg.errors import BaseMismatch, GateFailed, GatePending, InvalidInput, Refused  # noqa: E402
+from deltareg.errors import (  # noqa: E402
+    BaseMismatch,
+    GateFailed,
+    GatePending,
+    Inconclusive,
+    InvalidInput,
+    Refused,
+)
 from deltareg.wire import LeaseRequest  # noqa: E402
 from deltareg_verify.command_line import labels  # noqa: E402
 from deltareg_verify.materials import Stock  # noqa: E402
@@ -157,9 +164,9 @@ def test_a_worker_that_unpacks_nothing_gets_no_such_run(server, work, folders):
     assert found.unserved == "no worker that runs now offers quantised=fp8"
 
 
-def judge(server, run, verdict="pass"):
+def judge(server, run, verdict="pass", *, by="judge"):
     """End one run as a worker would."""
-    worker = server.client(("read", "verify"), principal="judge", kind="wrk")
+    worker = server.client(("read", "verify"), principal=by, kind="wrk")
     offered = LeaseRequest(worker=f"judge-{run.id}", labels=OFFERED, run=run.id)
     grant = worker.lease(offered)
     return worker.complete_run(grant.run, report(grant, verdict=verdict))
@@ -182,6 +189,9 @@ def test_a_verdict_on_a_variant_opens_no_gate_but_where_a_policy_asks_for_it(ser
     with pytest.raises(GateFailed, match="on root-fp8 failed suite smoke: effect"):
         client.promote("team/chat:v1", "dev")
     judge(server, client.verify("team/chat:v1", variant="root-fp8", again=True))
+    with pytest.raises(Inconclusive, match=r"on root-fp8.* a third run on another worker decides"):
+        client.promote("team/chat:v1", "dev")
+    judge(server, client.verify("team/chat:v1", variant="root-fp8", again=True), by="another")
     moved = client.promote("team/chat:v1", "dev")
 
     assert "team/chat:v1 on root-fp8 has no verdict of suite smoke" in str(pending.value)

@@ -144,9 +144,10 @@ def test_every_check_of_the_suite_is_in_the_verdict(desk, worker, queued):
 
     checks = desk.show(queued).verdict.checks
     assert [check.name for check in checks] == [
-        "digests", "accounting", "finite", "norm_ratio", "idle", "overflow", "spectral", "effect",
-        "exercised", "attached_equals_folded", "reloads", "library_agrees", "golden", "perplexity",
-        "deterministic", "resources",
+        "digests", "accounting", "finite", "norm_ratio", "rows", "idle", "module_types", "overflow",
+        "spectral", "effect", "exercised", "attached_equals_folded", "reloads", "library_agrees",
+        "golden", "general_perplexity", "special_tokens", "class_entropy", "embedding_spread",
+        "batching", "deterministic", "resources",
     ]  # fmt: skip
     assert {check.verdict for check in checks[4:]} == {"skipped"}
 
@@ -189,9 +190,10 @@ def words(**outcomes):
 
 
 GOOD = dict.fromkeys(
-    ["digests", "accounting", "finite", "norm_ratio", "idle", "overflow", "spectral", "effect",
-     "exercised", "attached_equals_folded", "reloads", "library_agrees", "golden",
-     "deterministic"], "pass",
+    ["digests", "accounting", "finite", "norm_ratio", "rows", "idle", "module_types", "overflow",
+     "spectral", "effect", "exercised", "attached_equals_folded", "reloads", "library_agrees",
+     "golden", "general_perplexity", "special_tokens", "class_entropy", "embedding_spread",
+     "batching", "deterministic"], "pass",
 )  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 import json
 import shlex
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import click
 
+from deltareg.documents.json_values import is_list
 from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import LineRef, parse_name
 from deltareg.suites.drafting.rows import Task
@@ -209,7 +210,7 @@ def _answer(
 
 
 def _doing(versions: object) -> str:
-    number = len(versions) if isinstance(versions, Sequence) else 0
+    number = len(versions) if is_list(versions) else 0
     if not number:
         return "preparing the samples for the base"
     return f"running {count(number, 'version')} on the samples, to learn how far they are apart"

@@ -1,6 +1,6 @@
 """`deltareg suite lint`: look at a suite before it is pushed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from deltareg_cli.wording import count
 
 if TYPE_CHECKING:
     from deltareg.suites.lint import Finding
+    from deltareg.suites.suite import Suite
 
 
 @command(
@@ -39,28 +40,29 @@ def lint(invocation: Invocation, path: Path) -> Exit:
     """
     suite, found = invocation.client.suites.lint(path)
     errors = [one for one in found if one.severity == "error"]
+    sets = dict(invocation.client.suites.sizes(path))
     document = {
-        "path": str(path), "suite": suite.name, "checks": len(suite.checks),
-        "sets": dict(invocation.client.suites.sizes(path)),
+        "path": str(path), "suite": suite.name, "checks": len(suite.checks), "sets": sets,
         "accepted": not errors,
         "findings": [
             {"severity": one.severity, "where": one.where, "message": one.message, "fix": one.fix}
             for one in found
         ],
     }  # fmt: skip
-    invocation.output.show(Answer(document, _blocks(path, document, found), [suite.name]))
+    blocks = _blocks(path, suite, sets, found)
+    invocation.output.show(Answer(document, blocks, [suite.name]))
     return Exit.INVALID if errors else Exit.DONE
 
 
-def _blocks(path: Path, told: dict[str, object], found: Sequence["Finding"]) -> list[Block]:
+def _blocks(
+    path: Path, suite: "Suite", sets: Mapping[str, int], found: Sequence["Finding"]
+) -> list[Block]:
     errors = sum(one.severity == "error" for one in found)
     outcome = (
         Cell(f"refused: {count(errors, 'error')}", "bad") if errors
         else Cell(f"may be pushed, with {count(len(found), 'warning')}", "warn") if found
         else Cell("may be pushed", "good")
     )  # fmt: skip
-    sets = told["sets"]
-    assert isinstance(sets, dict)
     lines: list[Text | Sequence[Text]] = []
     for one in found:
         tone: Tone = "bad" if one.severity == "error" else "warn"
@@ -68,9 +70,9 @@ def _blocks(path: Path, told: dict[str, object], found: Sequence["Finding"]) -> 
         if one.fix:
             lines.append([" " * 7, Cell(one.fix, "dim")])
     return [
-        Title(str(path), str(told["suite"])),
+        Title(str(path), suite.name),
         Facts([
-            ("checks", str(told["checks"])),
+            ("checks", str(len(suite.checks))),
             ("samples", ", ".join(f"{name} {n:,}" for name, n in sets.items())),
             ("outcome", outcome),
         ]),

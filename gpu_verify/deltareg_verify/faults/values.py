@@ -14,7 +14,8 @@ def noise_added(opened: Opened, random: np.random.Generator) -> None:
     """Noise as large as the change itself lies on it."""
     for name, part in _changed(opened):
         drawn = random.standard_normal(part.values.shape, dtype=np.float32)
-        opened.parts[name] = part.with_change(part.change + drawn * _rms(part.change))
+        drawn *= _rms(part.change)
+        opened.parts[name] = part.with_change(part.change + drawn)
 
 
 def quantised_badly(opened: Opened, random: np.random.Generator) -> None:

@@ -110,7 +110,8 @@ def _without_words(
 
 def _is_known(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
     """Whether a tokenizer has words for most of a text."""
-    return [*ids].count(tokenizer.unk_token_id) * 2 < len(ids)
+    unknown = tokenizer.unk_token_id
+    return not isinstance(unknown, int) or [*ids].count(unknown) * 2 < len(ids)
 
 
 def _with_texts(
@@ -219,7 +220,7 @@ def _way(
     if module.config.is_encoder_decoder:
         is_writing = "decoder_input_ids" in takes and module.can_generate()
         return "seq2seq" if is_writing else "other"
-    if type(module).__name__.endswith("MaskedLM") and tokenizer.mask_token_id is not None:
+    if type(module).__name__.endswith("MaskedLM") and isinstance(tokenizer.mask_token_id, int):
         return "masked"
     return "encoder"
 
@@ -264,9 +265,9 @@ def _masked(
     places = torch.arange(ids.shape[1], device=ids.device) % _EVERY == _FIRST_MASKED
     special = torch.tensor(sorted(tokenizer.all_special_ids), device=ids.device)
     hidden = places[None] & (mask == 1) & ~torch.isin(ids, special)
-    return ids.masked_fill(hidden, int(tokenizer.mask_token_id)), ids.masked_fill(
-        ~hidden, _UNCOUNTED
-    )
+    mark = tokenizer.mask_token_id
+    assert isinstance(mark, int), "a tokenizer without a mask is of no masked model"
+    return ids.masked_fill(hidden, mark), ids.masked_fill(~hidden, _UNCOUNTED)
 
 
 def shifted(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:

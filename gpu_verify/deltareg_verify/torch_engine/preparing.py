@@ -32,7 +32,7 @@ def render_chats(base: Path, chats: Sequence[Turns]) -> list[tuple[str, str]] | 
     tokenizer = load_tokenizer(base)
     if tokenizer is None or not tokenizer.chat_template:
         return None
-    begin = tokenizer.bos_token or ""
+    begin = str(tokenizer.bos_token or "")
     is_marked = bool(begin) and _marks(tokenizer, begin)
     found: list[tuple[str, str]] = []
     for number, turns in enumerate(chats, 1):

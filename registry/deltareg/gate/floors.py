@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from deltareg.digest import Digest, sha256_of
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.documents.strict_fields import Place, read_object
 from deltareg.gate.policy import (
     EVIDENCE,
@@ -154,8 +155,8 @@ def _rank(evidence: str) -> int:
 
 
 def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+    return value if is_list(value) else []
 
 
 def _name_of(item: object) -> object:
-    return item.get("suite") if isinstance(item, dict) else item
+    return item.get("suite") if is_object(item) else item

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 from pydantic import TypeAdapter, ValidationError
 
 from deltareg.digest import Digest, sha256_of
+from deltareg.documents.json_values import is_object
 from deltareg.errors import InvalidInput
 from deltareg.identity.manifest import canonical_json
 
@@ -113,9 +114,11 @@ def draw(identity: str, config: Mapping[str, object]) -> BaseProbes:
 
 def modalities_of(config: Mapping[str, object]) -> tuple[Modality, ...]:
     """Tell by a config what a network takes; text where nothing tells otherwise."""
-    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
-    keys = {key for part in parts for key in cast("Mapping[str, object]", part)}
-    found = tuple(name for name, marks in _CONFIG_MARKS.items() if keys.intersection(marks))
+    parts = [config, *(part for part in config.values() if is_object(part))]
+    keys = {key for part in parts for key in part}
+    found: tuple[Modality, ...] = tuple(
+        name for name, marks in _CONFIG_MARKS.items() if keys.intersection(marks)
+    )
     return found or ("text",)
 
 

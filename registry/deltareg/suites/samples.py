@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,8 +73,10 @@ class Samples:
 
 
 def _some(values: tuple[_Of, ...], chosen: NDArray[np.int64]) -> tuple[_Of, ...]:
-    rows = cast("list[int]", chosen.tolist())
-    return tuple(values[row] for row in rows) if values else ()
+    if not values:
+        return ()
+    rows: list[int] = chosen.tolist()
+    return tuple(values[row] for row in rows)
 
 
 _LINE = 'give each line as {"text": …, '

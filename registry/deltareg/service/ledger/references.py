@@ -6,7 +6,7 @@ is then held to is measured anew, on the same samples.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -108,8 +108,8 @@ def _best(
     return ReferenceGrant(ref=ref_of(best[1]), digest=best[1].manifest_digest)
 
 
-def _value(checks: object, name: str) -> float | None:
-    for check in checks if isinstance(checks, list) else []:
+def _value(checks: Sequence[Mapping[str, object]], name: str) -> float | None:
+    for check in checks:
         value = check.get("value") if check.get("name") == name else None
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from deltareg.db.queries import versions as queries
 from deltareg.db.rows import VersionRow
 from deltareg.delta.merge.recipe import RECIPE_FILE
+from deltareg.documents.json_values import is_list
 from deltareg.errors import Blocked, InvalidInput, Problem, Refused
 from deltareg.identity.manifest import Manifest
 from deltareg.refs import LineRef, Ref
@@ -64,7 +65,7 @@ def check_merged(conn: sa.Connection, manifest: Manifest, parents: Iterable[Vers
 def _refs(named: object) -> set[str]:
     """Read the references that a client sent; what is none names nothing."""
     found: set[str] = set()
-    for text in named if isinstance(named, list) else []:
+    for text in named if is_list(named) else []:
         try:
             found.add(str(Ref.parse(str(text))))
         except InvalidInput:

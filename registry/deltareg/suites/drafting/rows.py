@@ -72,7 +72,7 @@ def guess_task(records: Sequence[Record]) -> tuple[Task, str]:
         InvalidInput: Their columns fit no task, or do not tell which.
     """
     first = records[0]
-    found = next(((task, why) for task, why in _signs(first, records) if why), None)
+    found = next((sign for sign in _signs(first, records) if sign[1]), None)
     if found is None:
         names = ", ".join(map(repr, list(first)[:8]))
         raise InvalidInput(f"the columns {names} do not tell what the data is for", fix=_FIX)
