@@ -218,7 +218,7 @@ MOVES = {
         )[1],
         "blocked", "deltareg unrevoke",
     ),
-    "standing on a revoked version": (on_two_lines, "blocked", "push it again"),
+    "standing on a revoked version": (on_two_lines, "blocked", "push one that is made without it"),
     "deleted": (
         lambda on: (on.verify().client.versions.delete(f"{on.name}:v1"), on.promote())[1],
         "blocked", "push it again",

@@ -36,7 +36,7 @@ def settle(harness):
         states[run.state] = states.get(run.state, 0) + 1
         # A version whose turn never came leaves that to one that was pushed after it.
         by = (run.result or {}).get(BY) if run.state == "cancelled" else None
-        is_superseded = newer.get(by, 0) > run.version_id
+        is_superseded = newer.get(by or "", 0) > run.version_id
         if run.verdicts != (0 if is_superseded else 1):
             harness.violations.append(f"run {run.id} ended {run.state}, {run.verdicts} verdicts")
     lost = set(harness.verdicts) - ledger.verdict_ids()
