@@ -51,6 +51,27 @@ _DECIDED_BY_STATEMENTS = {
     "test_collect.py", "test_forged_moves.py", "test_leases.py", "test_matrix.py",
     "test_superseding.py",
 }  # fmt: skip
+# What takes long and is shown in other ways without the soak: the second planted set, the same
+# races and kills on PostgreSQL, each step of the migrations on SQLite and whole ways on both.
+_SHOWN_ELSEWHERE = (
+    "planted/test_planted.py::test_nothing_broken_passes",
+    "planted/test_planted.py::test_next_to_nothing_healthy_fails",
+    "client/test_killed_reencodes.py::test_a_worker_killed_before_its_report_changes_nothing[bucket]",
+    "service/test_collect_races.py::test_the_race_finds_a_seeded_bug[NoLockOfKnown-23]",
+    "service/test_reencode_races.py::test_no_interleaving_loses_a_version[sqlite]",
+    "service/test_store_down.py::test_moves_need_no_store[postgresql]",
+    "service/test_stats.py::test_the_figures_agree_with_the_store_through_the_life_of_versions"
+    "[postgresql-s3]",
+    "faults/test_channel_races.py::test_moves_under_kills_are_linearizable[sqlite]",
+    "faults/test_kills.py::test_kills_lose_nothing[sqlite]",
+    "faults/test_leases.py::test_a_killed_and_a_frozen_worker_lose_nothing[sqlite-10]",
+    "faults/test_gc.py::test_collection_beside_pushes_and_deletions_misses_nothing[sqlite]",
+    "faults/test_big.py::test_wide_adapters_are_compared_in_little_memory[8192]",
+    "migrations/test_migrations.py::test_each_step_down_and_up_keeps_the_rows_that_both_its_ends_know"
+    "[postgresql]",
+    "verify/test_process.py::test_a_worker_does_not_start_where_a_child_gets_out[calls-variables0",
+    "api/test_hostile.py::test_text_in_paths_and_queries[sqlite",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -72,10 +93,13 @@ def pytest_collection_modifyitems(items):
 def leave_to_soak(items):
     """Leave to the soak what is asked of PostgreSQL again although no statement decides it.
 
-    Of each file that is named, one test stays, and with it what several do at once.
+    Of each file that is named, one test stays, and with it what several do at once. What takes
+    long and is shown in another way goes there, too.
     """
     seen = set()
     for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(_SHOWN_ELSEWHERE):
+            item.add_marker(pytest.mark.soak)
         if item.path.parent.name in _DECIDED_IN_PYTHON and "postgresql" in item.name:
             if "at_once" in item.name:
                 continue

@@ -1,7 +1,7 @@
 """Channels moved by many at once, who are killed at it: every history is linearizable.
 
-`make test` plays a few on each database, until one has a kill that came after the move took effect;
-`make soak` plays 5,000.
+`make test` plays a few on PostgreSQL, until one has a kill that came after the move took effect;
+`make soak` plays 5,000 on each database.
 """
 
 import json
