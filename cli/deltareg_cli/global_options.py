@@ -10,6 +10,7 @@ from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import Option, option
 
 Callback = Callable[[click.Context, click.Parameter, object], object]
+Decorator = Callable[[Callable[..., object]], Callable[..., object]]
 
 
 def global_options() -> list[Option]:
@@ -40,18 +41,28 @@ def with_global_options(params: Sequence[click.Parameter]) -> list[click.Paramet
     return [*params, *(option for option in global_options() if not taken & set(option.opts))]
 
 
-def dry_run(text: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
+def dry_run(text: str) -> Decorator:
     """Give a command a `--dry-run` of its own; it finds the answer in the invocation's globals."""
     return option("--dry-run", is_flag=True, expose_value=False, callback=_record, help=text)
 
 
-def concurrency_option() -> Callable[[Callable[..., object]], Callable[..., object]]:
+def concurrency_option() -> Decorator:
     """Give a command `--concurrency`, which is a setting like the global ones."""
     text = "Requests that carry bytes at once, at most."
     return option("--concurrency", metavar="N", expose_value=False, callback=_record, help=text)
 
 
-def compression_option() -> Callable[[Callable[..., object]], Callable[..., object]]:
+def gpu_option(
+    section: str = "Options",
+) -> Decorator:
+    """Give a command that runs networks here `--gpu`."""
+    return option(
+        "--gpu", metavar="N|cpu|auto", default="auto", show_default=True, section=section,
+        help="The device; auto is the first GPU, if there is one.",
+    )  # fmt: skip
+
+
+def compression_option() -> Decorator:
     """Give a command `--compression`, a setting as well."""
     return option(
         "--compression", type=click.Choice(COMPRESSIONS), expose_value=False, callback=_record,

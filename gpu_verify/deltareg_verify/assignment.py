@@ -1,10 +1,11 @@
 """What the supervisor hands to a child: paths and limits, no credentials, no addresses."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+from deltareg_verify.requests import decode_fields, encode_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,12 @@ class BaseAssignment:
 
     def encode(self) -> bytes:
         """Write it as JSON."""
-        return json.dumps(asdict(self), default=str).encode()
+        return encode_request(self).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
         """Read what `encode` wrote."""
-        values = json.loads(raw)
-        for one in fields(cls):
-            if one.type is Path:
-                values[one.name] = Path(values[one.name])
-        return cls(**values)
+        return cls(**decode_fields(cls, raw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,22 +130,17 @@ class Assignment:
 
     def encode(self) -> bytes:
         """Write it as JSON."""
-        return json.dumps(asdict(self), default=str).encode()
+        return encode_request(self).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
         """Read what `encode` wrote."""
-        values = json.loads(raw)
-        for one in fields(cls):
-            if one.type is Path:
-                values[one.name] = Path(values[one.name])
+        values = decode_fields(cls, raw)
         for name in ("below", "promoted"):
             if values[name] is not None:
                 values[name] = VersionOnBase.of(values[name])
         values["references"] = {
             name: VersionOnBase.of(found) for name, found in values["references"].items()
         }
-        for name in ("base_probes", "base_figures"):
-            values[name] = None if values[name] is None else Path(values[name])
         values["waived"] = tuple(values["waived"])
         return cls(**values)

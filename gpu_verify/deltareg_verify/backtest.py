@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self, cast
@@ -28,6 +28,7 @@ from deltareg_verify.answering import answer
 from deltareg_verify.engine import Engine
 from deltareg_verify.faults import FAULTS, Fault, Opened, Part
 from deltareg_verify.faults.opened import is_changed, open_parts, write_parts
+from deltareg_verify.requests import decode_fields, encode_request
 from deltareg_verify.trials import Delta, Judged, Trials, caught_by
 
 Row = dict[str, object]
@@ -77,14 +78,12 @@ class Request:
 
     def encode(self) -> str:
         """Write it as JSON."""
-        return json.dumps(asdict(self), default=str)
+        return encode_request(self)
 
     @classmethod
     def decode(cls, text: str) -> Self:
         """Read what `encode` wrote, or the command line."""
-        values = json.loads(text)
-        for name in ("base", "suite", "probes", "cache"):
-            values[name] = Path(values[name])
+        values = decode_fields(cls, text)
         values["versions"] = tuple(
             Healthy(one["ref"], Path(one["delta"]), one["convention"]) for one in values["versions"]
         )

@@ -4,11 +4,10 @@ The command line of the registry starts this as a process of its own and reads o
 from it: how far the two are apart on every prompt, what each goes on to say, how measures change.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -28,6 +27,7 @@ from deltareg_verify.changes import Side
 from deltareg_verify.continuing import continued
 from deltareg_verify.engine import State
 from deltareg_verify.inputs import gather_inputs
+from deltareg_verify.requests import decode_fields, encode_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,13 @@ class Question:
 
     def encode(self) -> str:
         """Write it as JSON."""
-        return json.dumps(asdict(self), default=str)
+        return encode_request(self)
 
     @classmethod
     def decode(cls, text: str) -> Self:
         """Read what `encode` wrote, or the command line."""
-        values = json.loads(text)
+        values = decode_fields(cls, text)
         values["a"], values["b"] = OnBase.of(values["a"]), OnBase.of(values["b"])
-        values["cache"] = Path(values["cache"])
-        for name in ("suite", "probes", "prompts"):
-            values[name] = Path(values[name]) if values.get(name) else None
         return cls(**values)
 
 

@@ -4,10 +4,9 @@ The command line of the registry starts this as a process of its own and reads o
 from it. It is for a folder of one's own, on one's own machine.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +24,7 @@ from deltareg.suites.golden_prompts import PROMPTS
 from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg_verify.answering import answer
 from deltareg_verify.engine import SecondOpinion
+from deltareg_verify.requests import decode_fields, encode_request
 from deltareg_verify.served import account_served, as_served
 
 if TYPE_CHECKING:
@@ -59,16 +59,12 @@ class GoldenRequest:
 
     def encode(self) -> str:
         """Write it as JSON."""
-        return json.dumps(asdict(self), default=str)
+        return encode_request(self)
 
     @classmethod
     def decode(cls, text: str) -> Self:
         """Read what `encode` wrote."""
-        values = json.loads(text)
-        for name in ("delta", "base", "cache"):
-            values[name] = Path(values[name])
-        values["inputs"] = None if values.get("inputs") is None else Path(values["inputs"])
-        return cls(**values)
+        return cls(**decode_fields(cls, text))
 
 
 @click.command("golden", hidden=True)

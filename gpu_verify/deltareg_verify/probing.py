@@ -4,10 +4,9 @@ The command line of the registry starts this as a process of its own and reads o
 from it: what was computed, or why not.
 """
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +24,7 @@ from deltareg.suites.suite import DEFAULT_SUITE, built_in
 from deltareg_verify.answering import answer, assess_stored
 from deltareg_verify.engine import State
 from deltareg_verify.include import included
+from deltareg_verify.requests import decode_fields, encode_request
 from deltareg_verify.served import account_served, as_served
 
 
@@ -56,14 +56,12 @@ class Probe:
 
     def encode(self) -> str:
         """Write it as JSON."""
-        return json.dumps(asdict(self), default=str)
+        return encode_request(self)
 
     @classmethod
     def decode(cls, text: str) -> Self:
         """Read what `encode` wrote, or the command line."""
-        values = json.loads(text)
-        for name in ("delta", "base", "inputs", "out", "cache"):
-            values[name] = Path(values[name])
+        values = decode_fields(cls, text)
         values["include"] = tuple(values["include"])
         return cls(**values)
 

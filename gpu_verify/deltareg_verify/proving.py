@@ -3,10 +3,9 @@
 For a proof it keeps nothing; for a verification it writes the files into a folder.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -23,11 +22,11 @@ from deltareg.identity.storage_map import StorageMap
 from deltareg.wire import CheckResult
 from deltareg_verify import sandbox
 from deltareg_verify.report import Speaker
+from deltareg_verify.requests import decode_fields, encode_request
 
 STORED = "stored"
 """What the child calls its one check."""
 _SPARE_CPU_S = 60
-_PATHS = ("manifest", "storage", "chunks", "scratch", "base", "base_manifest", "delivery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +62,12 @@ class ProofAssignment:
 
     def encode(self) -> bytes:
         """Write it as JSON."""
-        return json.dumps(asdict(self), default=str).encode()
+        return encode_request(self).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
         """Read what `encode` wrote."""
-        values = json.loads(raw)
-        for name in _PATHS:
-            values[name] = None if values[name] is None else Path(values[name])
-        return cls(**values)
+        return cls(**decode_fields(cls, raw))
 
 
 def prove(assignment: ProofAssignment, out: BinaryIO) -> None:

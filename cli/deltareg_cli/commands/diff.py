@@ -12,6 +12,7 @@ from deltareg_cli.behavior import behavior_answer, compare_behavior, difference_
 from deltareg_cli.blocks import Answer
 from deltareg_cli.command_tree import Place, command
 from deltareg_cli.exits import Exit
+from deltareg_cli.global_options import gpu_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.options import option
@@ -95,14 +96,7 @@ _BEHAVIOR = frozenset({"behavior", "all"})
     section="Behavior",
     help="How far the prompts that differ most are continued.",
 )
-@option(
-    "--gpu",
-    metavar="N|cpu|auto",
-    default="auto",
-    show_default=True,
-    section="Behavior",
-    help="The device; auto is the first GPU, if there is one.",
-)
+@gpu_option("Behavior")
 @click.pass_obj
 def diff(
     invocation: Invocation,

@@ -8,6 +8,7 @@ import click
 from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.blocks import Answer, Block, Column, Facts, Table, Text, Title
 from deltareg_cli.command_tree import Place, command, group
+from deltareg_cli.global_options import gpu_option
 from deltareg_cli.golden_recorder import record as record_by_library
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
@@ -68,13 +69,7 @@ def golden() -> None:
     type=click.Choice(["absolute", "additive"]),
     help="What bias-only and sparse values are: new values, or differences.",
 )
-@option(
-    "--gpu",
-    metavar="N|cpu|auto",
-    default="auto",
-    show_default=True,
-    help="The device; auto is the first GPU, if there is one.",
-)
+@gpu_option()
 @click.pass_obj
 def record(
     invocation: Invocation,

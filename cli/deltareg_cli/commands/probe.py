@@ -10,6 +10,7 @@ import click
 from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.blocks import Answer, Block, Column, Facts, Table, Title
 from deltareg_cli.command_tree import Place, command
+from deltareg_cli.global_options import gpu_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import ask, require
@@ -57,13 +58,7 @@ ENVIRON = {"HF_HUB_OFFLINE": "1"}
     metavar="GLOB",
     help="Take what is on these modules only; may be repeated.",
 )
-@option(
-    "--gpu",
-    metavar="N|cpu|auto",
-    default="auto",
-    show_default=True,
-    help="The device; auto is the first GPU, if there is one.",
-)
+@gpu_option()
 @click.pass_obj
 def probe(
     invocation: Invocation,

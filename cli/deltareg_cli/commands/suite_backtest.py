@@ -12,6 +12,7 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg_cli.behavior import ENVIRON, device_of
 from deltareg_cli.command_tree import command
 from deltareg_cli.exits import Exit
+from deltareg_cli.global_options import gpu_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import ask_on, require
@@ -52,10 +53,7 @@ MOST_VERSIONS = 5
 @timeout_option(default="10m", help="When to stop, whatever is left; what is done is shown.")
 @option("--exit-code", is_flag=True, help="Exit status 10 if a fault is missed or a version fails.")
 @option("--faults", "is_list", is_flag=True, help="Tell each fault in a sentence as well.")
-@option(
-    "--gpu", metavar="N|cpu|auto", default="auto", show_default=True,
-    help="The device; auto is the first GPU, if there is one.",
-)  # fmt: skip
+@gpu_option()
 @click.pass_obj
 def backtest(
     invocation: Invocation,

@@ -16,6 +16,7 @@ from deltareg.refs import LineRef, parse_name
 from deltareg.suites.drafting.rows import Task
 from deltareg_cli.behavior import ENVIRON, device_of
 from deltareg_cli.command_tree import command
+from deltareg_cli.global_options import gpu_option
 from deltareg_cli.help_page import Example
 from deltareg_cli.invocation import Invocation
 from deltareg_cli.launch import ask, missing_of
@@ -79,10 +80,7 @@ _MOST_VERSIONS = 5
 )  # fmt: skip
 @option("--force", is_flag=True, help="Write over a suite that is there.")
 @option("--no-run", is_flag=True, help="Run no network: margins are what is usual.")
-@option(
-    "--gpu", metavar="N|cpu|auto", default="auto", show_default=True,
-    help="The device; auto is the first GPU, if there is one.",
-)  # fmt: skip
+@gpu_option()
 @click.pass_obj
 def init(
     invocation: Invocation,

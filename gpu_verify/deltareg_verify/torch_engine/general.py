@@ -290,7 +290,7 @@ def _vocabulary(module: PreTrainedModel) -> int:
     """Say how many tokens a network has vectors for; 0 where it has none."""
     try:
         weight = getattr(module.get_input_embeddings(), "weight", None)
-    except (NotImplementedError, AttributeError):
+    except (NotImplementedError, AttributeError):  # so transformers says that a class has none
         weight = None
     if isinstance(weight, torch.Tensor):
         return int(weight.shape[0])

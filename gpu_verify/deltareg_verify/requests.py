@@ -1,0 +1,23 @@
+"""What one process asks of another: a dataclass of paths and plain values, written as JSON."""
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def encode_request(request: "DataclassInstance") -> str:
+    """Write a request as JSON."""
+    return json.dumps(asdict(request), default=str)
+
+
+def decode_fields(kind: "type[DataclassInstance]", text: str | bytes) -> dict[str, Any]:
+    """Read the fields that `encode_request` wrote of such a request; paths are paths again."""
+    values: dict[str, Any] = json.loads(text)
+    for one in fields(kind):
+        if one.type in {Path, Path | None} and values.get(one.name) is not None:
+            values[one.name] = Path(values[one.name])
+    return values
