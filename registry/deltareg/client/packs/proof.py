@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deltareg.client.cache.spans import needed_chunks
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.packs.rebuilt_files import file_bytes
 from deltareg.codec import OrderedPool, ReadRange
+from deltareg.codec.rebuild import Rebuild
 from deltareg.digest import Digest
 from deltareg.errors import BaseMismatch, IntegrityFailure, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile, Piece

@@ -19,13 +19,13 @@ from deltareg.client.folders.known_folders import file_states, remember_version
 from deltareg.client.packs.at_hand import with_at_hand
 from deltareg.client.packs.pack_reader import PackReader
 from deltareg.client.packs.proof import chunks_in_order, write_chunks
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.packs.rebuilt_files import write_files
 from deltareg.client.packs.stored_delta import StoredDelta
 from deltareg.client.packs.transfer import reader
 from deltareg.client.progress import Meter
 from deltareg.client.pull.intact import find_intact, holds, holds_plainly, remember_held
 from deltareg.codec import OrderedPool, ReadRange, cores
+from deltareg.codec.rebuild import Rebuild
 from deltareg.delta.base_manifest import base_view
 from deltareg.delta.kind import BaseView
 from deltareg.digest import Digest
