@@ -287,6 +287,7 @@ def _serve(registry: Registry, settings: Settings, listener: socket.socket) -> N
         keep_logs_s=settings.keep_logs_s, keep_forms_s=settings.form_days * 86_400,
         room=Room(settings.own_disks()),
         anonymous_reading=settings.anonymous_reading,
+        hub_main=settings.hub_main if settings.hub else None,
         allowed_hosts=hosts if not settings.behind_proxy or settings.allowed_hosts else ["*"],
     )  # fmt: skip
     config = uvicorn.Config(

@@ -74,9 +74,7 @@ def look_for_files(
 
 def manifest_of(conn: sa.Connection, snapshot: Snapshot) -> Manifest:
     """Give what is in a commit."""
-    return decoded(
-        snapshot.manifest_digest, lambda: proofs.content(conn, snapshot.held).manifest
-    )
+    return decoded(snapshot.manifest_digest, lambda: proofs.content(conn, snapshot.held).manifest)
 
 
 def files_of(manifest: Manifest) -> list[FileEntry]:

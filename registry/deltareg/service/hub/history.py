@@ -90,17 +90,19 @@ def look_for_commits(
 
 def _refs_of(conn: sa.Connection, caller: Caller, delta: Delta, main: Main) -> Refs:
     rows = queries.version_rows(conn, delta.row_id, before=None, limit=_MOST)
-    by_number = {row.number: row for row in rows}
     branches: list[Named] = []
     try:
         newest = version_meant(conn, caller, delta, MAIN, main=main)
         branches.append(Named(MAIN, _commit(newest)))
     except NotFound:  # nothing was promoted yet: there is no main for who only reads
         pass
-    for pointer in channel_queries.pointers(conn, [delta.row_id]):
-        row = by_number.get(pointer.number)
-        if row is not None and pointer.name != MAIN:
-            branches.append(Named(pointer.name, _commit(row)))
+    pointers = channel_queries.pointers(conn, [delta.row_id])
+    served = queries.versions_by_ids(conn, [pointer.version for pointer in pointers])
+    branches += [
+        Named(pointer.name, _commit(served[pointer.version]))
+        for pointer in pointers
+        if pointer.name != MAIN
+    ]
     tags = [Named(f"v{row.number}", _commit(row)) for row in rows]
     tags += [Named(row.semver, _commit(row)) for row in rows if row.semver]
     return Refs(branches, tags)

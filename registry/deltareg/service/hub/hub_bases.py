@@ -1,4 +1,4 @@
-"""Which base a repository of the hub is: by its name here, one that it had, or its id on the hub."""
+"""Which base a repository is: by its name here, one that it had, or its id on the hub."""
 
 import re
 from collections.abc import Sequence

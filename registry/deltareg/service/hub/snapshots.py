@@ -136,10 +136,14 @@ def find_repository(
     known = known_bases(conn, caller, repository)
     if known.bases:
         return known
-    if line is not None and caller.sees(Namespace(line.namespace)):
-        if namespaces.namespace_row(conn, line.namespace) is not None:
-            return Missing("repository", absent(line))
+    if line is not None and _is_namespace(conn, caller, line.namespace):
+        return Missing("repository", absent(line))
     return Missing("anything", _unknown(caller, repository))
+
+
+def _is_namespace(conn: sa.Connection, caller: Caller, name: str) -> bool:
+    is_seen = caller.sees(Namespace(name))
+    return is_seen and namespaces.namespace_row(conn, name) is not None
 
 
 def _line_called(repository: str) -> LineRef | None:

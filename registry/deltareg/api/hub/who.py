@@ -1,0 +1,39 @@
+"""Who is asking: our own tokens, as the hub's clients send theirs."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from deltareg.api.auth import InRegistry
+from deltareg.api.problems import request_id_of
+from deltareg.errors import Unauthenticated
+from deltareg.service.access.tokens import answer_anybody, authenticate
+from deltareg.service.registry import Caller
+
+_OF_THE_HUB = "hf_"
+
+
+def caller_of(request: Request, registry: InRegistry) -> Caller:
+    """Find the caller by the request's token; nobody's is refused before anything is looked up.
+
+    Raises:
+        Unauthenticated: No token came and none is read without, or it is none of this registry.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip()
+    if token.startswith(_OF_THE_HUB):  # a secret that is not for us: neither hashed nor logged
+        raise Unauthenticated(
+            "this is a personal token of the Hugging Face Hub, and it should not be sent here",
+            fix="set HF_TOKEN to a token of this registry: deltareg token create",
+        )
+    if scheme.lower() == "bearer" and token:
+        return authenticate(registry, token, request_id=request_id_of(request))
+    if scheme or not request.app.state.anonymous_reading:
+        raise Unauthenticated(
+            "this registry is read with a token, and none came",
+            fix="set HF_TOKEN to a token of this registry: deltareg token create",
+        )
+    return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))
+
+
+By = Annotated[Caller, Depends(caller_of)]
