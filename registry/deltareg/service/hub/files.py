@@ -83,8 +83,11 @@ def files_of(manifest: Manifest) -> list[FileEntry]:
 
 
 def no_file(snapshot: Snapshot, path: str, files: Sequence[FileEntry]) -> Missing:
-    """Say that a commit has no file, or no folder, of a name."""
+    """Say that a commit has no file, or no folder, of a name.
+
+    Clients keep the absence by the commit; one that the hub has may have the file there.
+    """
     known = ", ".join(file.path for file in files[:_SHOWN])
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
     error = NotFound(f"{snapshot.name} has no {path[:120]!r}; it has {known}{more}")
-    return Missing("file", error, commit=snapshot.commit)
+    return Missing("file", error, commit="" if snapshot.of_hub else snapshot.commit)

@@ -16,6 +16,7 @@ from deltareg.service.authority.resources import Base
 from deltareg.service.hub.line_revisions import MAIN
 from deltareg.service.registry import Caller
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGITS = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -50,8 +51,8 @@ def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> Known:
     )
 
 
-def choose_base(known: Known, revision: str) -> tuple[BaseRow, str]:
-    """Choose the base that a revision means, with the repository's id.
+def choose_base(known: Known, revision: str) -> BaseRow:
+    """Choose the base that a revision means.
 
     `main` is the base whose revision was not said, or the only one there is.
 
@@ -64,7 +65,7 @@ def choose_base(known: Known, revision: str) -> tuple[BaseRow, str]:
     else:
         rows = [row for row, named in known.bases if _is_meant(row, named, revision)]
     if len({row.id for row in rows}) == 1:
-        return rows[0], known.repository
+        return rows[0]
     named = ", ".join(f"{row.name} ({own or 'no revision'})" for row, own in known.bases)
     if rows:
         raise NotFound(
@@ -76,6 +77,11 @@ def choose_base(known: Known, revision: str) -> tuple[BaseRow, str]:
         fix="leave the revision out, or record it: deltareg base register PATH NAME"
         f" --hub-id {known.repository}@{revision[:80]}",
     )
+
+
+def is_recorded(known: Known, revision: str) -> bool:
+    """Whether a revision is, to the letter, a commit that the hub has for one of the bases."""
+    return bool(_COMMIT.fullmatch(revision)) and revision in {named for _, named in known.bases}
 
 
 def _named(conn: sa.Connection, repository: str) -> Sequence[BaseRow]:

@@ -23,7 +23,7 @@ from deltareg.service.authority.resources import Base, Namespace
 from deltareg.service.corrupt import refuse_corrupt
 from deltareg.service.deleted import refuse_deleted
 from deltareg.service.describe import proof_of, ref_of
-from deltareg.service.hub.hub_bases import Known, choose_base, known_bases
+from deltareg.service.hub.hub_bases import Known, choose_base, is_recorded, known_bases
 from deltareg.service.hub.line_revisions import Delta, Main, version_meant
 from deltareg.service.lines.revoked import tell_revocation
 from deltareg.service.registry import Caller, Registry
@@ -64,6 +64,7 @@ class Snapshot:
         is_public: Whether everybody may read it.
         base: The name of the version's base, where the caller may know it; else empty.
         warning: What whoever takes it should know; mostly empty.
+        of_hub: The commit that it was asked by, where that is one that the hub has; else empty.
     """
 
     repository: str
@@ -77,11 +78,15 @@ class Snapshot:
     is_public: bool
     base: str = ""
     warning: str = ""
+    of_hub: str = ""
 
     @property
     def commit(self) -> str:
-        """Forty digits of its digest: clients take what is longer for a branch, and ask again."""
-        return self.manifest_digest.removeprefix("sha256:")[:COMMIT_DIGITS]
+        """Forty digits of its digest: clients take what is longer for a branch, and ask again.
+
+        Who asks by a commit of the hub looks for the files under that one.
+        """
+        return self.of_hub or self.manifest_digest.removeprefix("sha256:")[:COMMIT_DIGITS]
 
 
 def look_for(
@@ -114,7 +119,9 @@ def find_snapshot(
         if isinstance(found, Delta):
             version = version_meant(conn, caller, found, revision, main=main)
             return _of_version(conn, caller, version)
-        return _of_base(conn, caller, *choose_base(found, revision))
+        of_hub = revision if is_recorded(found, revision) else ""
+        row = choose_base(found, revision)
+        return _of_base(conn, caller, row, found.repository, of_hub=of_hub)
     except (Blocked, Corrupt, InvalidInput, NotFound) as error:
         return Missing("revision", error)
 
@@ -182,7 +189,9 @@ def _of_version(conn: sa.Connection, caller: Caller, row: VersionRow) -> Snapsho
     )  # fmt: skip
 
 
-def _of_base(conn: sa.Connection, caller: Caller, row: BaseRow, repository: str) -> Snapshot:
+def _of_base(
+    conn: sa.Connection, caller: Caller, row: BaseRow, repository: str, *, of_hub: str
+) -> Snapshot:
     held = Held(row.id, is_base=True)
     refuse_corrupt(conn, caller, held, row.name)
     namespace = Base(row.name).namespace
@@ -190,7 +199,7 @@ def _of_base(conn: sa.Connection, caller: Caller, row: BaseRow, repository: str)
         repository=repository, held=held, name=row.name, manifest_digest=row.manifest_digest,
         created_at=row.created_at, author=row.maker or "registry", message="",
         is_proven=proof_of(row) == "proven",
-        is_public=namespace is not None and _is_public(conn, namespace),
+        is_public=namespace is not None and _is_public(conn, namespace), of_hub=of_hub,
     )  # fmt: skip
 
 
