@@ -38,9 +38,10 @@ def _fill(server):
         client.push(LORA, "den/secret", base="tinyllama")
 
 
-def member(server, principal, *scopes):
+def member(server, principal, *scopes, also_read=True):
     """Make a token that allows what is everybody's who is somebody here, and no more."""
-    wanted = TokenCreate(principal=principal, scopes=[*scopes, "read"], everywhere=False)
+    scopes = [*scopes, *(["read"] if also_read else [])]
+    wanted = TokenCreate(principal=principal, scopes=scopes, everywhere=False)
     with Client(server._config(server.admin_token)) as admin:
         return admin.tokens.create(wanted).token
 
