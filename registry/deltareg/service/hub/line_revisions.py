@@ -86,7 +86,7 @@ def _main(conn: sa.Connection, caller: Caller, line: LineRef, main: Main) -> Ver
     except NotFound as error:
         raise NotFound(
             f"main of {line} is what {line}@prod serves, and nothing was promoted to it",
-            fix=f"promote a version: deltareg promote {line}:v1 prod; or name one: revision='v1'",
+            fix=f"promote a version: deltareg promote {line}:v1 --channel prod; or name one: v1",
         ) from error
 
 
