@@ -14,9 +14,9 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from deltareg.api.problems import request_id_of, tell_fault
-from deltareg.errors import Blocked, DeltaregError, InvalidInput
+from deltareg.errors import Blocked, DeltaregError, IntegrityFailure, InvalidInput
 from deltareg.service.hub.snapshots import Missing, What
-from deltareg.wire import describe_problem
+from deltareg.wire import describe_problem, status_of
 
 _CODES: Final[Mapping[What, str]] = MappingProxyType(
     {"repository": "RepoNotFound", "revision": "RevisionNotFound", "file": "EntryNotFound"}
@@ -38,9 +38,7 @@ def missing(request: Request, found: Missing) -> Response:
 
 def refusal(request: Request, error: DeltaregError) -> Response:
     """Answer with an error that is no absence."""
-    status = describe_problem(error, request_id="").status
-    if isinstance(error, Blocked):
-        status = 403
+    status = hub_status(error)
     headers: dict[str, str] = {}
     if status == 401:
         headers |= {"WWW-Authenticate": "Bearer", "X-Error-Message": _BAD_TOKEN}
@@ -49,6 +47,18 @@ def refusal(request: Request, error: DeltaregError) -> Response:
     elif status == 503:
         headers["Retry-After"] = "1"
     return _answer(request, error, status, headers)
+
+
+def hub_status(error: DeltaregError) -> int:
+    """Give the status of an error, as clients of the hub are told it.
+
+    Bytes that are not what was pushed are no fault of who asks for them.
+    """
+    if isinstance(error, Blocked):
+        return 403
+    if isinstance(error, IntegrityFailure):
+        return 502
+    return status_of(error)
 
 
 class HubRoute(APIRoute):
@@ -62,7 +72,7 @@ class HubRoute(APIRoute):
             try:
                 return await inner(request)
             except DeltaregError as error:
-                if describe_problem(error, request_id="").status >= 500:
+                if hub_status(error) >= 500:
                     tell_fault(request, error)
                 return refusal(request, error)
             except RequestValidationError as error:

@@ -7,21 +7,22 @@ places: each is a few chunks, whatever the size of the file.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import anyio
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from deltareg.api.hub.refusals import refusal
+from deltareg.api.hub.refusals import hub_status, refusal
 from deltareg.api.problems import tell_fault
 from deltareg.errors import DeltaregError, Unavailable
 from deltareg.service.hub.content import Content
-from deltareg.wire import status_of
 
 _PLACES = 16
 _PATIENCE_S = 8.0  # clients give an answer ten seconds to begin
 _SENT_BYTES = 1 << 20
+_STALL_S = 60.0  # who takes nothing for so long does not keep the place from others
 
 
 class Places:
@@ -34,10 +35,9 @@ class Places:
 
     async def take(self) -> bool:
         """Wait for a place; False where none came free in time."""
-        with anyio.move_on_after(_PATIENCE_S):
+        with anyio.move_on_after(_PATIENCE_S) as waiting:
             await self._free.acquire()
-            return True
-        return False
+        return not waiting.cancelled_caught
 
     def leave(self) -> None:
         """Give a place back."""
@@ -48,9 +48,10 @@ class Places:
 
         It is waited for even when nobody wants it any more: a thread cannot be stopped.
         """
+        loop = asyncio.get_running_loop()
         with anyio.CancelScope(shield=True):
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, next, chunks, None)
+            chunk = await loop.run_in_executor(self._threads, next, chunks, None)
+        return chunk
 
 
 class FileAnswer(Response):
@@ -95,12 +96,12 @@ class FileAnswer(Response):
         try:
             first = await self._places.step(chunks)
         except DeltaregError as error:
-            if status_of(error) >= 500:
+            if hub_status(error) >= 500:
                 tell_fault(self._request, error)
             await refusal(self._request, error)(scope, receive, send)
             return
         body = StreamingResponse(self._body(first, chunks), self.status_code, self._sent)
-        await body(scope, receive, send)
+        await body(scope, receive, partial(_send_soon, send))
 
     async def _body(
         self, chunk: memoryview | None, chunks: Iterator[memoryview]
@@ -110,3 +111,13 @@ class FileAnswer(Response):
                 yield chunk[begin : begin + _SENT_BYTES]
             # What goes wrong now is too late for an answer: the connection is cut.
             chunk = await self._places.step(chunks)
+
+
+async def _send_soon(send: Send, message: Message) -> None:
+    """Send a part of an answer, to a client that takes it.
+
+    Raises:
+        TimeoutError: It does not; the connection is cut, and the client goes on with another.
+    """
+    with anyio.fail_after(_STALL_S):
+        await send(message)
