@@ -13,7 +13,7 @@ import pytest
 
 from deltareg.client import Client
 from deltareg.wire import TokenCreate
-from tests.fixtures.databases import BOTH, database
+from tests.fixtures.databases import BOTH
 from tests.fixtures.registries import SAMPLES, SCOPES, running
 
 LORA = SAMPLES / "deltas" / "tinyllama" / "lora"
@@ -71,19 +71,18 @@ def shelf(sqlite_template, tmp_path_factory, local_stock):
         yield server
 
 
-@pytest.fixture(scope="module", params=BOTH)
-def both_shelves(request, tmp_path_factory):
-    """Run one with a shelf on each of both databases."""
-    if request.param == "sqlite":
-        yield request.getfixturevalue("shelf")
-        return
-    folder = tmp_path_factory.mktemp("shelf")
-    server = request.getfixturevalue("postgresql_server")
-    template = request.getfixturevalue("postgresql_template")
-    stock = request.getfixturevalue("postgresql_stock")
-    with database(server, template=template) as url, open_hub(url, folder, stock) as opened:
-        fill(opened)
-        yield opened
+@pytest.fixture
+def postgresql_hub(postgresql_url, tmp_path, postgresql_stock):
+    """Run one that is still empty, on PostgreSQL."""
+    with open_hub(postgresql_url, tmp_path, postgresql_stock) as server:
+        yield server
+
+
+@pytest.fixture(params=BOTH)
+def hub(request):
+    """Run one that is still empty, on each of both databases."""
+    name = "local_hub" if request.param == "sqlite" else "postgresql_hub"
+    return request.getfixturevalue(name)
 
 
 @pytest.fixture

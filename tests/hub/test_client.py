@@ -24,8 +24,8 @@ def no_bars(monkeypatch):
 
 
 @pytest.fixture
-def reader(both_shelves):
-    return member(both_shelves, "reader")
+def reader(shelf):
+    return member(shelf, "reader")
 
 
 def contents(folder):
@@ -40,21 +40,19 @@ def contents(folder):
         (HUB_ID, None, BASE), (HUB_ID.lower(), REVISION, BASE), ("tinyllama", "main", BASE),
     ],
 )  # fmt: skip
-def test_a_snapshot_is_what_was_pushed(
-    both_shelves, reader, tmp_path, repository, revision, folder
-):
+def test_a_snapshot_is_what_was_pushed(shelf, reader, tmp_path, repository, revision, folder):
     found = snapshot_download(
-        repository, revision=revision, endpoint=both_shelves.url, token=reader,
+        repository, revision=revision, endpoint=shelf.url, token=reader,
         cache_dir=tmp_path,
     )  # fmt: skip
 
     assert contents(Path(found)) == contents(folder)
 
 
-def test_what_has_a_digest_is_asked_for_once(both_shelves, reader, tmp_path):
-    api = HfApi(endpoint=both_shelves.url, token=reader)
+def test_what_has_a_digest_is_asked_for_once(shelf, reader, tmp_path):
+    api = HfApi(endpoint=shelf.url, token=reader)
     commit = api.model_info("team/lora", revision="v1").sha
-    place = {"endpoint": both_shelves.url, "cache_dir": tmp_path}
+    place = {"endpoint": shelf.url, "cache_dir": tmp_path}
     first = snapshot_download("team/lora", revision=commit, token=reader, **place)
 
     again = snapshot_download("team/lora", revision=commit, token="drg_pat_nobodys", **place)
@@ -63,8 +61,8 @@ def test_what_has_a_digest_is_asked_for_once(both_shelves, reader, tmp_path):
     assert Path(first).name == commit
 
 
-def test_a_repository_lists_its_branches_tags_and_commits(both_shelves, reader):
-    api = HfApi(endpoint=both_shelves.url, token=reader)
+def test_a_repository_lists_its_branches_tags_and_commits(shelf, reader):
+    api = HfApi(endpoint=shelf.url, token=reader)
     v1, v2 = (api.model_info("team/lora", revision=f"v{number}").sha for number in (1, 2))
 
     refs = api.list_repo_refs("team/lora")
@@ -75,19 +73,17 @@ def test_a_repository_lists_its_branches_tags_and_commits(both_shelves, reader):
     assert [each.commit_id for each in history] == [v2, v1]
 
 
-def test_a_pusher_sees_what_was_pushed_last_and_a_reader_what_was_promoted(
-    both_shelves, reader, tmp_path
-):
-    pusher = both_shelves.token("read", "push", principal="owner")
-    apis = [HfApi(endpoint=both_shelves.url, token=token) for token in (pusher, reader)]
+def test_a_pusher_sees_what_was_pushed_last_and_a_reader_what_was_promoted(shelf, reader, tmp_path):
+    pusher = shelf.token("read", "push", principal="owner")
+    apis = [HfApi(endpoint=shelf.url, token=token) for token in (pusher, reader)]
 
     assert apis[0].model_info("team/full").sha == apis[0].model_info("team/full", revision="v1").sha
     with pytest.raises(RevisionNotFoundError, match="team/full@prod serves, and nothing was"):
         apis[1].model_info("team/full")
 
 
-def test_files_are_read_by_path_and_in_parts(both_shelves, reader):
-    files = HfFileSystem(endpoint=both_shelves.url, token=reader)
+def test_files_are_read_by_path_and_in_parts(shelf, reader):
+    files = HfFileSystem(endpoint=shelf.url, token=reader)
 
     names = files.ls("team/full@v1", detail=False)
     with files.open("team/full@v1/model-00002-of-00004.safetensors", block_size=1 << 12) as file:
@@ -99,26 +95,26 @@ def test_files_are_read_by_path_and_in_parts(both_shelves, reader):
     assert {name.rpartition("/")[2] for name in names} == {path.name for path in FULL.iterdir()}
 
 
-def test_a_download_that_broke_off_goes_on(both_shelves, reader, tmp_path):
+def test_a_download_that_broke_off_goes_on(shelf, reader, tmp_path):
     file = FULL / "model-00001-of-00004.safetensors"
     raw = file.read_bytes()
-    api = HfApi(endpoint=both_shelves.url, token=reader)
+    api = HfApi(endpoint=shelf.url, token=reader)
     entry = api.get_paths_info("team/full", [file.name], revision="v1")[0].lfs
     blobs = tmp_path / "models--team--full" / "blobs"
     blobs.mkdir(parents=True)
     (blobs / f"{entry.sha256}.incomplete").write_bytes(raw[:10_001])
 
     found = hf_hub_download(
-        "team/full", file.name, revision="v1", endpoint=both_shelves.url, token=reader,
+        "team/full", file.name, revision="v1", endpoint=shelf.url, token=reader,
         cache_dir=tmp_path,
     )  # fmt: skip
 
     assert Path(found).read_bytes() == raw
 
 
-def test_what_is_missing_is_told_apart(both_shelves, reader, tmp_path):
+def test_what_is_missing_is_told_apart(shelf, reader, tmp_path):
     def get(repository, file="adapter_config.json", **given):
-        given = {"token": reader, "endpoint": both_shelves.url, "cache_dir": tmp_path} | given
+        given = {"token": reader, "endpoint": shelf.url, "cache_dir": tmp_path} | given
         return hf_hub_download(repository, file, **given)
 
     with pytest.raises(EntryNotFoundError, match="it has adapter_config"):
@@ -133,10 +129,10 @@ def test_what_is_missing_is_told_apart(both_shelves, reader, tmp_path):
         assert "is no delta and no base here" in str(caught.value.__cause__)
         assert "X-Error-Code" not in caught.value.__cause__.response.headers
     with pytest.raises(HfHubHTTPError, match="personal token of the Hugging Face Hub"):
-        HfApi(endpoint=both_shelves.url, token="hf_mine").model_info("team/lora")
+        HfApi(endpoint=shelf.url, token="hf_mine").model_info("team/lora")
 
 
-def test_a_base_that_the_cache_has_is_found_there(both_shelves, reader, tmp_path):
+def test_a_base_that_the_cache_has_is_found_there(shelf, reader, tmp_path):
     """One address serves a whole process: what is not here may lie in the cache already."""
     snapshot = tmp_path / "models--meta--llama" / "snapshots" / REVISION
     snapshot.mkdir(parents=True)
@@ -145,16 +141,16 @@ def test_a_base_that_the_cache_has_is_found_there(both_shelves, reader, tmp_path
     (tmp_path / "models--meta--llama" / "refs" / "main").write_text(REVISION)
 
     found = hf_hub_download(
-        "meta/llama", "config.json", endpoint=both_shelves.url, token=reader, cache_dir=tmp_path
+        "meta/llama", "config.json", endpoint=shelf.url, token=reader, cache_dir=tmp_path
     )
 
     assert Path(found).read_text() == "{}"
 
 
-def test_it_says_whose_token_it_is(both_shelves):
-    token = both_shelves.token("read", "push", principal="owner")
+def test_it_says_whose_token_it_is(shelf):
+    token = shelf.token("read", "push", principal="owner")
 
-    told = HfApi(endpoint=both_shelves.url, token=token).whoami()
+    told = HfApi(endpoint=shelf.url, token=token).whoami()
 
     assert told["name"] == "owner"
     assert {org["name"] for org in told["orgs"]} >= {"den", "team"}

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import RevisionNotFoundError
 
-from tests.hub.conftest import BASE, FULL, LORA, open_hub
+from tests.hub.conftest import BASE, FULL
 from tests.proving import prove_all, prover_of, push_lie, zeros_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -103,36 +103,3 @@ def test_a_fine_tune_whose_base_is_not_here_says_what_is_missing(local_hub, toke
     assert config.content == (FULL / "config.json").read_bytes()
     assert base.status_code == 404
     assert "X-Error-Code" not in base.headers, "its files are in the reader's cache, if anywhere"
-
-
-def test_nothing_of_this_is_there_unless_it_is_asked_for(sqlite_url, tmp_path, local_stock, ask):
-    with open_hub(sqlite_url, tmp_path, local_stock, hub_main=None) as server:
-        server.line("lora")
-        token = server.token("read")
-
-        assert ask(server, WEIGHTS, token=token).status_code == 404
-        assert ask(server, "/api/models/team/lora", token=token).status_code == 404
-
-
-def test_main_may_be_the_newest_for_all(sqlite_url, tmp_path, local_stock):
-    with open_hub(sqlite_url, tmp_path, local_stock, hub_main="newest") as server:
-        server.line("lora").push(FULL, "team/full", base="tinyllama")
-        api = HfApi(endpoint=server.url, token=server.token("read", principal="reader"))
-
-        assert api.model_info("team/full").sha == api.model_info("team/full", revision="v1").sha
-
-
-def test_what_is_public_is_read_by_anybody_where_that_is_allowed(
-    sqlite_url, tmp_path, local_stock, ask
-):
-    with open_hub(sqlite_url, tmp_path, local_stock, anonymous_reading=True) as server:
-        owner = server.line("lora")
-        api = HfApi(endpoint=server.url, token=False)
-        before = ask(server, "/api/models/team/lora")
-        owner.namespaces.change("team", visibility="public")
-
-        assert api.model_info("team/lora").private is False
-        assert ask(server, WEIGHTS).content == (LORA / "adapter_model.safetensors").read_bytes()
-        assert before.status_code == 404
-        assert "read without a token" in before.json()["error"]
-        assert ask(server, "/api/whoami-v2").status_code == 401
