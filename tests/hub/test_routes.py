@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import contextmanager
 
 import pytest
 from fastapi.routing import iter_route_contexts
@@ -176,31 +177,40 @@ def test_paths_are_asked_about_by_a_form_or_by_json(get):
     assert junk == [[], [], []]
 
 
-def test_main_may_be_the_newest_for_all(shelf, get, monkeypatch):
-    before = get("/api/models/team/full")
-    monkeypatch.setattr(shelf.app.state, "hub_main", "newest")
+@contextmanager
+def with_state(server, **values):
+    """Let a server be made otherwise for a while."""
+    before = {name: getattr(server.app.state, name) for name in values}
+    server.app.state._state.update(values)
+    yield
+    server.app.state._state.update(before)
 
-    after = get("/api/models/team/full")
+
+def test_main_may_be_the_newest_for_all(shelf, get):
+    before = get("/api/models/team/full")
+
+    with with_state(shelf, hub_main="newest"):
+        after = get("/api/models/team/full")
 
     assert (before.status_code, before.headers["X-Error-Code"]) == (404, "RevisionNotFound")
     assert after.json()["sha"] == get("/api/models/team/full/revision/v1").json()["sha"]
 
 
-def test_what_is_public_is_read_by_anybody_where_that_is_allowed(shelf, ask, monkeypatch):
+def test_what_is_public_is_read_by_anybody_where_that_is_allowed(shelf, ask):
     path = "/team/lora/resolve/v1/adapter_model.safetensors"
-    monkeypatch.setattr(shelf.app.state, "anonymous_reading", True)
-    before = ask(shelf, "/api/models/team/lora")
-    with Client(shelf._config(shelf.admin_token)) as admin:
-        admin.namespaces.change("team", visibility="public")
 
-        told, file = ask(shelf, "/api/models/team/lora"), ask(shelf, path)
-        admin.namespaces.change("team", visibility="internal")
+    with with_state(shelf, anonymous_reading=True):
+        before, nobody = ask(shelf, "/api/models/team/lora"), ask(shelf, "/api/whoami-v2")
+        with Client(shelf._config(shelf.admin_token)) as admin:
+            admin.namespaces.change("team", visibility="public")
+            told, file = ask(shelf, "/api/models/team/lora"), ask(shelf, path)
+            admin.namespaces.change("team", visibility="internal")
 
     assert before.status_code == 404
     assert "read without a token" in before.json()["error"]
     assert told.json()["private"] is False
     assert file.content == (LORA / "adapter_model.safetensors").read_bytes()
-    assert ask(shelf, "/api/whoami-v2").status_code == 401
+    assert nobody.status_code == 401
 
 
 def test_nothing_of_this_is_there_unless_it_is_asked_for(shared_registry, ask):
