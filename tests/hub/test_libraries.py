@@ -73,7 +73,9 @@ def test_diffusers_loads_a_lora(program, shelf, tmp_path):
     made = diffusion_loras.make(diffusion_loras.SORTS["unet new"], tmp_path)
     with shelf.client() as client:
         client.bases.push(made.base, "unet")
-        client.push(made.delta, "team/style", base="unet")
+        ref = client.push(made.delta, "team/style", base="unet").version.ref
+        shelf.verified(ref)
+        client.promote(ref, "prod")  # the library looks at `main` for the name of the file
 
     found = program("picture", "unet", "team/style", "v1")
 

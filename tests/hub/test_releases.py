@@ -1,6 +1,6 @@
 """Six releases of the hub's client, each in an environment of its own, with Xet and without.
 
-What each prints is kept in `release_errors.json`; set `DELTAREG_WRITE_GOLDEN` to write it anew.
+What each prints is kept in `release_errors.json`; set `WRITE_RELEASE_ERRORS` to write it anew.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ def sha256_by_path(folder):
 def golden(release, errors):
     """Give what is kept of a release; a new one is written where that is asked for."""
     kept = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
-    if os.environ.get("DELTAREG_WRITE_GOLDEN"):
+    if os.environ.get("WRITE_RELEASE_ERRORS"):
         kept[release] = errors
         GOLDEN.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     return kept.get(release)
