@@ -39,10 +39,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _WALL_S = 600.0
 _SIZES = {
     "tinyllama (sample)": None,
-    "Llama, 270 M parameters": {
-        "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16,
-        "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 32000,
-    },
+    "Llama, 270 M, F32": torch.float32,
+    "Llama, 270 M, BF16": torch.bfloat16,
+}
+_LLAMA = {
+    "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16,
+    "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 32000,
 }  # fmt: skip
 
 
@@ -67,8 +69,8 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = {
-            name: measure(Path(folder) / str(number), size, options)
-            for number, (name, size) in enumerate(_SIZES.items())
+            name: measure(Path(folder) / str(number), dtype, options)
+            for number, (name, dtype) in enumerate(_SIZES.items())
             if options.only in name
         }
     text = table(found, options)
@@ -77,9 +79,9 @@ def main():
         write_page(PAGE, "verify", text)
 
 
-def measure(folder, size, options):
+def measure(folder, dtype, options):
     folder.mkdir()
-    base, delta = sample() if size is None else made(folder, size)
+    base, delta = sample() if dtype is None else made(folder, dtype)
     assignment = lay_out(folder, base, delta, options)
     times = Times()
     with Zygote(folder, environment={}) as zygote:
@@ -128,9 +130,9 @@ def sample():
     return SAMPLES / "bases" / "tinyllama", SAMPLES / "deltas" / "tinyllama" / "lora"
 
 
-def made(folder, size):
+def made(folder, dtype):
     torch.manual_seed(5)
-    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**size))
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**_LLAMA)).to(dtype)
     network.save_pretrained(folder / "base")
     tokenizer().save_pretrained(folder / "base")
     config = peft.LoraConfig(r=16, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
