@@ -42,7 +42,7 @@ _SIZES = {
     "Llama, 270 M, F32": torch.float32,
     "Llama, 270 M, BF16": torch.bfloat16,
 }
-_LLAMA = {
+LLAMA = {
     "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 16,
     "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 32000,
 }  # fmt: skip
@@ -132,7 +132,7 @@ def sample():
 
 def made(folder, dtype):
     torch.manual_seed(5)
-    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**_LLAMA)).to(dtype)
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA)).to(dtype)
     network.save_pretrained(folder / "base")
     tokenizer().save_pretrained(folder / "base")
     config = peft.LoraConfig(r=16, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
