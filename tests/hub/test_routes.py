@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from fastapi.routing import iter_route_contexts
 
+from deltareg.api.hub import sending
 from deltareg.api.hub.routes import router
 from deltareg.client import Client
 from tests.hub.conftest import FULL, LORA, LORA_2, member
@@ -218,3 +219,32 @@ def test_nothing_of_this_is_there_unless_it_is_asked_for(shared_registry, ask):
 
     for path in ("/api/models/team/lora", "/team/lora/resolve/v1/adapter_config.json"):
         assert ask(shared_registry, path, token=token).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["%ff", "%F0%9F%98%80", "a@b", "%2e%2e", "x" * 300, "v0", "sha256%3Aff", "%20", "a%2Fb",
+     "prod%23x", "1.2.3%40prod", "%5Cud800", "%25"],
+)  # fmt: skip
+def test_odd_text_is_found_nowhere(get, text):
+    for path in (
+        f"/api/models/{text}", f"/api/models/team/{text}", f"/api/models/{text}/lora",
+        f"/api/models/team/lora/revision/{text}", f"/api/models/org/Tiny-Llama/revision/{text}",
+        f"/api/models/team/lora/tree/v1/{text}", f"/team/lora/resolve/v1/{text}",
+        f"/team/lora/resolve/{text}/adapter_config.json", f"/{text}/resolve/main/config.json",
+    ):  # fmt: skip
+        answer = get(path)
+        assert answer.status_code == 404, (path, answer.text)
+        assert get(path, method="HEAD").status_code in {404, 405}
+
+
+def test_who_comes_when_all_places_are_taken_is_asked_to_come_again(shelf, get, monkeypatch):
+    monkeypatch.setattr(sending, "_PLACES", 0)
+    monkeypatch.setattr(sending, "_PATIENCE_S", 0.05)
+
+    with with_state(shelf, hub_places=sending.Places(1)):
+        answer = get(FILE)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "sends as many files as it can" in answer.json()["error"]
+    assert get(FILE).content == RAW

@@ -4,13 +4,13 @@ They read `X-Error-Code`, and print `error` of a JSON body and the header `X-Err
 answer to HEAD has no body, so there the header says it all.
 """
 
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from deltareg.api.problems import request_id_of, tell_fault
@@ -98,4 +98,5 @@ def _answer(
     body = document.model_dump() | {
         "status": status, "error": "\n".join(lines), "errors": [],
     }  # fmt: skip
-    return JSONResponse(body, status, headers)
+    # In ASCII: what is quoted from a request may be no text that UTF-8 can write.
+    return Response(json.dumps(body), status, headers, "application/json")

@@ -48,10 +48,10 @@ class Places:
 
         It is waited for even when nobody wants it any more: a thread cannot be stopped.
         """
-        loop = asyncio.get_running_loop()
+        taken = asyncio.get_running_loop().run_in_executor(self._threads, next, chunks, None)
         with anyio.CancelScope(shield=True):
-            chunk = await loop.run_in_executor(self._threads, next, chunks, None)
-        return chunk
+            await asyncio.wait([taken])
+        return taken.result()
 
 
 class FileAnswer(Response):

@@ -11,6 +11,7 @@ from deltareg.service.access.tokens import answer_anybody, authenticate
 from deltareg.service.registry import Caller
 
 _OF_THE_HUB = "hf_"
+_FIX = "set HF_TOKEN to a token of this registry: deltareg token create"
 
 
 def caller_of(request: Request, registry: InRegistry) -> Caller:
@@ -24,14 +25,17 @@ def caller_of(request: Request, registry: InRegistry) -> Caller:
     if token.startswith(_OF_THE_HUB):  # a secret that is not for us: neither hashed nor logged
         raise Unauthenticated(
             "this is a personal token of the Hugging Face Hub, and it should not be sent here",
-            fix="set HF_TOKEN to a token of this registry: deltareg token create",
+            fix=_FIX,
         )
     if scheme.lower() == "bearer" and token:
-        return authenticate(registry, token, request_id=request_id_of(request))
+        try:
+            return authenticate(registry, token, request_id=request_id_of(request))
+        except Unauthenticated as error:
+            raise Unauthenticated(error.message, fix=_FIX) from error
     if scheme or not request.app.state.anonymous_reading:
         raise Unauthenticated(
             "this registry is read with a token, and none came",
-            fix="set HF_TOKEN to a token of this registry: deltareg token create",
+            fix=_FIX,
         )
     return answer_anybody(registry, lambda _conn, caller: caller, request_id=request_id_of(request))
 

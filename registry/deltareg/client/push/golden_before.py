@@ -12,10 +12,10 @@ from deltareg.client.asking.resolving import fetch_manifest
 from deltareg.client.cache.spans import needed_chunks
 from deltareg.client.context import Context
 from deltareg.client.packs.pack_reader import PackReader
-from deltareg.client.packs.rebuild import Rebuild
 from deltareg.client.progress import SILENT
 from deltareg.client.pull.fetching import fetch_storage
 from deltareg.codec import OrderedPool
+from deltareg.codec.rebuild import Rebuild
 from deltareg.errors import Blocked, Corrupt, IntegrityFailure, NotFound, Refused
 from deltareg.identity.manifest import Manifest, ManifestFile
 from deltareg.refs import LineRef

@@ -13,6 +13,7 @@ from deltareg.errors import InvalidInput, NotFound
 from deltareg.refs import parse_base
 from deltareg.service.authority.grants import Right
 from deltareg.service.authority.resources import Base
+from deltareg.service.bases.variants import parse_hub_id
 from deltareg.service.hub.line_revisions import MAIN
 from deltareg.service.registry import Caller
 
@@ -36,11 +37,7 @@ class Known:
 
 def known_bases(conn: sa.Connection, caller: Caller, repository: str) -> Known:
     """Find the bases that a repository may be; a name of ours goes before an id of the hub."""
-    found = [(row, "") for row in _named(conn, repository)]
-    if not found:
-        for known in queries.hub_ids_called(conn, repository):
-            rows = base_queries.base_rows(conn, base_id=known.base_id, limit=1)
-            found += [(row, known.revision) for row in rows]
+    found = [(row, "") for row in _named(conn, repository)] or _on_hub(conn, repository)
     return Known(
         repository,
         [
@@ -90,6 +87,20 @@ def _named(conn: sa.Connection, repository: str) -> Sequence[BaseRow]:
     except InvalidInput:
         return ()
     return base_queries.base_rows(conn, name=name, limit=1)
+
+
+def _on_hub(conn: sa.Connection, repository: str) -> list[tuple[BaseRow, str]]:
+    try:
+        hub_id, revision = parse_hub_id(repository)
+    except InvalidInput:
+        return []
+    if revision:  # `ORG/NAME@REV` is no repository
+        return []
+    return [
+        (row, known.revision)
+        for known in queries.hub_ids_called(conn, hub_id)
+        for row in base_queries.base_rows(conn, base_id=known.base_id, limit=1)
+    ]
 
 
 def _is_meant(row: BaseRow, named: str, revision: str) -> bool:
