@@ -40,8 +40,8 @@ def _fill(server):
 
 def member(server, principal, *scopes, also_read=True):
     """Make a token that allows what is everybody's who is somebody here, and no more."""
-    scopes = [*scopes, *(["read"] if also_read else [])]
-    wanted = TokenCreate(principal=principal, scopes=scopes, everywhere=False)
+    also = ["read"] if also_read else []
+    wanted = TokenCreate(principal=principal, scopes=[*scopes, *also], everywhere=False)
     with Client(server._config(server.admin_token)) as admin:
         return admin.tokens.create(wanted).token
 

@@ -3,7 +3,13 @@
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi, HfFileSystem, hf_hub_download, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    HfFileSystem,
+    hf_hub_download,
+    hf_hub_url,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -11,6 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import http_get
 
 from tests.fixtures.registries import files_below
 from tests.hub.conftest import BASE, FULL, HUB_ID, LORA, LORA_2, REVISION, member
@@ -85,7 +92,7 @@ def test_a_pusher_sees_what_was_pushed_last_and_a_reader_what_was_promoted(shelf
 def test_files_are_read_by_path_and_in_parts(shelf, reader):
     files = HfFileSystem(endpoint=shelf.url, token=reader)
 
-    names = files.ls("team/full@v1", detail=False)
+    names = [str(name) for name in files.ls("team/full@v1", detail=False)]
     with files.open("team/full@v1/model-00002-of-00004.safetensors", block_size=1 << 12) as file:
         file.seek(9_000)
         part = file.read(700)
@@ -96,20 +103,17 @@ def test_files_are_read_by_path_and_in_parts(shelf, reader):
 
 
 def test_a_download_that_broke_off_goes_on(shelf, reader, tmp_path):
-    file = FULL / "model-00001-of-00004.safetensors"
-    raw = file.read_bytes()
-    api = HfApi(endpoint=shelf.url, token=reader)
-    entry = api.get_paths_info("team/full", [file.name], revision="v1")[0].lfs
-    blobs = tmp_path / "models--team--full" / "blobs"
-    blobs.mkdir(parents=True)
-    (blobs / f"{entry.sha256}.incomplete").write_bytes(raw[:10_001])
+    name = "model-00001-of-00004.safetensors"
+    raw = (FULL / name).read_bytes()
+    url = hf_hub_url("team/full", name, revision="v1", endpoint=shelf.url)
+    headers = {"authorization": f"Bearer {reader}"}
 
-    found = hf_hub_download(
-        "team/full", file.name, revision="v1", endpoint=shelf.url, token=reader,
-        cache_dir=tmp_path,
-    )  # fmt: skip
+    with (tmp_path / name).open("w+b") as file:
+        file.write(bytes(10_001))
+        http_get(url, file, resume_size=10_001, headers=headers, expected_size=len(raw))
 
-    assert Path(found).read_bytes() == raw
+    found = (tmp_path / name).read_bytes()
+    assert found == bytes(10_001) + raw[10_001:], "the rest, and no more"
 
 
 def test_what_is_missing_is_told_apart(shelf, reader, tmp_path):
@@ -127,6 +131,7 @@ def test_what_is_missing_is_told_apart(shelf, reader, tmp_path):
         with pytest.raises(LocalEntryNotFoundError) as caught:
             get(unknown)
         assert "is no delta and no base here" in str(caught.value.__cause__)
+        assert isinstance(caught.value.__cause__, HfHubHTTPError)
         assert "X-Error-Code" not in caught.value.__cause__.response.headers
     with pytest.raises(HfHubHTTPError, match="personal token of the Hugging Face Hub"):
         HfApi(endpoint=shelf.url, token="hf_mine").model_info("team/lora")

@@ -27,7 +27,7 @@ def token(local_hub):
 def test_a_deleted_version_is_refused_even_to_who_has_it(local_hub, owner, token, tmp_path):
     place = {"endpoint": local_hub.url, "token": token, "cache_dir": tmp_path}
     snapshot_download("team/lora", revision="v1", **place)
-    commit = HfApi(endpoint=local_hub.url, token=token).model_info("team/lora", revision="v1").sha
+    commit = owner.show("team/lora:v1").digest.removeprefix("sha256:")
     owner.versions.delete("team/lora:v1")
 
     for revision in ("v1", commit[:12], "prod~1"):

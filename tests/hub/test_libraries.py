@@ -83,6 +83,7 @@ def test_diffusers_loads_a_lora(program, shelf, tmp_path):
 
 
 def test_sentence_transformers_loads_an_embedder(program, shelf, tmp_path):
+    pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
     folder = embedder(tmp_path / "embedder")
     with shelf.client() as client:
         client.bases.push(folder, "minilm", hub_ids=["sentence-transformers/mini"])
@@ -109,7 +110,8 @@ def test_the_command_line_of_the_hub_downloads(shelf, tmp_path):
 
 def embedder(folder):
     """Save a tiny embedder as the library does, with random weights."""
-    from sentence_transformers import SentenceTransformer, models
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcde"]
@@ -123,7 +125,7 @@ def embedder(folder):
     torch.manual_seed(0)
     BertModel(config).save_pretrained(plain)
     BertTokenizerFast(str(plain / "vocab.txt")).save_pretrained(plain)
-    network = models.Transformer(str(plain))
-    pooling = models.Pooling(network.get_word_embedding_dimension())
+    network = Transformer(str(plain))
+    pooling = Pooling(network.get_word_embedding_dimension())
     SentenceTransformer(modules=[network, pooling], device="cpu").save(str(folder / "saved"))
     return folder / "saved"

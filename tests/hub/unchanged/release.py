@@ -39,7 +39,8 @@ def told(error):
 def failing(function, *args, **given):
     try:
         function(*args, **given)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is told
+    except Exception as caught:  # noqa: BLE001  # whatever it is, it is told
+        error: BaseException = caught
         while type(error).__name__ == "LocalEntryNotFoundError" and error.__cause__ is not None:
             error = error.__cause__
         return told(error)
