@@ -18,6 +18,7 @@ from deltareg.api.hub import answers
 from deltareg.api.hub.refusals import HubRoute, in_a_header, missing
 from deltareg.api.hub.sending import FileAnswer
 from deltareg.api.hub.who import By, caller_of
+from deltareg.documents.json_values import is_list, is_object
 from deltareg.service.hub.content import look_for_content
 from deltareg.service.hub.files import FileEntry, Tree, look_for_files, no_file
 from deltareg.service.hub.history import look_for_commits, look_for_refs
@@ -101,9 +102,9 @@ async def paths_of(request: Request) -> tuple[list[str], bool]:
             body: object = await request.json()
         except ValueError:
             body = None
-        fields = body if isinstance(body, dict) else {}
+        fields = body if is_object(body) else {}
         paths, expand = fields.get("paths"), fields.get("expand")
-        named = [str(path) for path in paths] if isinstance(paths, list) else []
+        named = [str(path) for path in paths] if is_list(paths) else []
         return named[:_PATHS_MOST], expand is True
     pairs = parse_qsl(raw.decode("utf-8", "replace"), max_num_fields=_PATHS_MOST + 10)
     named = [value for key, value in pairs if key == "paths"]
