@@ -28,7 +28,8 @@ HERE = Path(__file__).parents[2]
 DELTAS = HERE / "tests" / "samples" / "deltas" / "tinyllama"
 BASE = HERE / "tests" / "samples" / "bases" / "tinyllama"
 LINE = "me/chat"
-FOLDERS = {1: DELTAS / "lora", 2: DELTAS / "lora_v2", 3: DELTAS / "lora_qv", 4: DELTAS / "lora_rslora"}
+NAMES = ("lora", "lora_v2", "lora_qv", "lora_rslora")
+FOLDERS = {number: DELTAS / name for number, name in enumerate(NAMES, 1)}
 GATE_PENDING = 9
 
 

@@ -50,7 +50,7 @@ def corrupt_below(conn: sa.Connection, version: VersionRow) -> CorruptBelow | No
 def _told_version(conn: sa.Connection, version: VersionRow, part: VersionRow) -> CorruptBelow:
     if part.namespace != version.namespace:
         return CorruptBelow(_tell(f"a version {_FOREIGN}"), "ask who pushed it to push it again")
-    again = push_again(conn, Held(part.id))
+    again = push_again(conn, Held(part.id), within=version.namespace)
     return CorruptBelow(_tell(ref_of(part)), f"push its folder again: {again}")
 
 
@@ -64,6 +64,8 @@ def _told_base(
     if base.version_id is None:
         told = f"push its folder again: deltareg base push PATH {base.name}"
         return CorruptBelow(_tell(f"base {base.name}"), told)
+    if above.namespace != version.namespace:
+        return CorruptBelow(_tell(f"{base.name} as a base"), "ask who pushed it to push it again")
     # No folder holds what folding a version gives: a push onto it folds it, and brings that.
     again = f"deltareg push PATH {line_of(above)} --base {base.name}"
     return CorruptBelow(

@@ -51,9 +51,13 @@ def _tell(conn: sa.Connection, held: Held, version: VersionRow) -> tuple[str, st
         other = version_queries.version_by_id(conn, held.row_id)
         if other.namespace != version.namespace:
             return "a version of another namespace", ask
-        return ref_of(other), f"push its folder again: {push_again(conn, held)}"
+        return ref_of(other), f"push its folder again: {_again(conn, held, version)}"
     base = base_queries.base_rows(conn, base_id=held.row_id, limit=1, also_deleted=True)[0]
     namespace, slash, _ = base.name.partition("/")
     if slash and namespace != version.namespace:
         return "a base of another namespace", ask
-    return f"base {base.name}", f"push its folder again: {push_again(conn, held)}"
+    return f"base {base.name}", f"push its folder again: {_again(conn, held, version)}"
+
+
+def _again(conn: sa.Connection, held: Held, version: VersionRow) -> str:
+    return push_again(conn, held, within=version.namespace)
