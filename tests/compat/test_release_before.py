@@ -84,7 +84,7 @@ class Place:
                 ), stdout=out, stderr=out,
             )  # fmt: skip
         until(lambda: "Press Ctrl-C" in said.read_text(), "the server is there", timeout_s=240)
-        self.url = re.search(r"listens on (\S+)", said.read_text())[1]
+        (self.url,) = re.findall(r"listens on (\S+)", said.read_text())
 
     def stop(self):
         if self._server is not None:
